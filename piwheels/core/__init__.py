@@ -1,0 +1,1 @@
+"""The library: everything that the daemons, the console and the tools share."""

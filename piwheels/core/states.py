@@ -1,0 +1,278 @@
+"""What the farm knows, as plain values: builds, files, slaves' figures, log entries.
+
+A ``NamedTuple`` is a state as it stands on a wire (cbor2 writes it as a positional list); its schema is
+derived from its annotations by :mod:`piwheels.core.protocols`. The annotations are therefore types *with
+their limits* (see the aliases below). A state that lives in memory and changes is a slotted dataclass with
+``as_message`` and ``from_message``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, NamedTuple, NewType, Self
+
+# The limits of the wires, as markers that piwheels.core.protocols turns into validators. ------------------
+
+
+class Limit(NamedTuple):
+    """A bound on a value: *kind* names the check in :mod:`piwheels.core.protocols`, *size* its limit."""
+
+    kind: Literal["text", "log", "count", "filename", "sha256", "package", "version", "items", "tag"]
+    size: int = 200
+
+
+#: Text of at most 200 characters, without control characters.
+Text = Annotated[str, Limit("text")]
+#: A build's log: any text that fits a 16 MiB frame.
+Log = Annotated[str, Limit("log", 15 * 2**20)]
+#: A longer text of one line: a reason, a user agent, a specifier.
+LongText = Annotated[str, Limit("text", 8192)]
+#: A whole number that is not negative (a size, a count), as wide as PostgreSQL's BIGINT.
+Count = Annotated[int, Limit("count", 2**63 - 1)]
+#: The bare name of a wheel file.
+Filename = Annotated[str, Limit("filename", 255)]
+#: 64 lower-case hexadecimal digits.
+Sha256 = Annotated[str, Limit("sha256", 64)]
+#: A project name (PEP 508), in any spelling.
+Package = Annotated[str, Limit("package")]
+#: A version, as the index spells it.
+Version = Annotated[str, Limit("version")]
+#: A part of a wheel's compatibility tag (PEP 425).
+Tag = Annotated[str, Limit("tag")]
+
+SlaveId = NewType("SlaveId", int)
+
+#: ``{"apt": [...], "pip": [...], "": [...]}``; ``""`` collects libraries that no known package provides.
+Dependencies = Mapping[str, Sequence[str]]
+
+# Figures ---------------------------------------------------------------------------------------------------
+
+
+class SlaveStats(NamedTuple):
+    """A build machine's figures. Sizes in bytes, *cpu_temp* in degrees Celsius (0 where unknown)."""
+
+    timestamp: datetime
+    disk_size: Count
+    disk_free: Count
+    mem_size: Count
+    mem_free: Count
+    swap_size: Count
+    swap_free: Count
+    load_average: float
+    cpu_temp: float
+
+
+class MasterStats(NamedTuple):
+    """The farm's figures. Sizes in bytes; the maps count by ABI tag."""
+
+    timestamp: datetime
+    packages_built: Count
+    builds_last_hour: dict[str, Count]
+    builds_time: timedelta
+    builds_size: Count
+    builds_pending: dict[str, Count]
+    new_last_hour: Count
+    files_count: Count
+    downloads_last_hour: Count
+    downloads_last_month: Count
+    downloads_all: Count
+    disk_size: Count
+    disk_free: Count
+    mem_size: Count
+    mem_free: Count
+    swap_size: Count
+    swap_free: Count
+    load_average: float
+    cpu_temp: float
+
+
+class SlaveInfo(NamedTuple):
+    """What a slave says of itself in ``HELLO``."""
+
+    build_timeout: timedelta
+    busy_timeout: timedelta
+    native_py_version: Text
+    native_abi: Tag
+    native_platform: Text
+    label: Text
+    os_name: Text
+    os_version: Text
+    board_revision: Text
+    board_serial: Text
+
+
+class MasterInfo(NamedTuple):
+    """What the master says of itself to the consoles in ``HELLO``."""
+
+    started: datetime
+    label: Text
+    os_name: Text
+    os_version: Text
+    board_revision: Text
+    board_serial: Text
+
+
+# Builds and their files ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class FileState:
+    """One file that a build made, as its builder describes it.
+
+    *filesize* is in bytes; *filehash* is the SHA-256 of the content in lower-case hexadecimal; the tags are
+    the parts of the file's name (PEP 427); *requires_python* is the specifier of the wheel's metadata or
+    ``None``; *dependencies* maps a tool (``apt``, ``pip``, or ``""`` for what nothing provides) to names;
+    *location* is where the file is served. *transferred* and *metadata_hash* (the SHA-256 of the
+    ``METADATA`` file, known once the file has been verified) never travel.
+    """
+
+    filename: str
+    filesize: int
+    filehash: str
+    package_tag: str
+    package_version_tag: str
+    py_version_tag: str
+    abi_tag: str
+    platform_tag: str
+    requires_python: str | None
+    dependencies: Dependencies
+    location: str = "/simple"
+    transferred: bool = False
+    metadata_hash: str | None = None
+
+    @classmethod
+    def from_message(cls, value: Sequence[Any]) -> Self:
+        """Make a state from the list that :meth:`as_message` gave."""
+        return cls(*value)
+
+    def as_message(self) -> list[Any]:
+        """Return the eleven elements that travel (protocols.md, *file state*)."""
+        return [
+            self.filename,
+            self.filesize,
+            self.filehash,
+            self.package_tag,
+            self.package_version_tag,
+            self.py_version_tag,
+            self.abi_tag,
+            self.platform_tag,
+            self.requires_python,
+            {tool: list(names) for tool, names in self.dependencies.items()},
+            self.location,
+        ]
+
+
+@dataclass(slots=True)
+class BuildState:
+    """One attempt to build a version of a package for an ABI.
+
+    *files* maps file names to :class:`FileState` in the order in which they are to be transferred;
+    *output* is the build's log; *build_id* is the database's number, ``None`` until it has one.
+    """
+
+    slave_id: int
+    package: str
+    version: str
+    abi_tag: str
+    status: bool
+    duration: timedelta
+    output: str
+    files: dict[str, FileState] = field(default_factory=dict)
+    build_id: int | None = None
+
+    @classmethod
+    def from_message(cls, value: Sequence[Any]) -> Self:
+        """Make a state from the list that :meth:`as_message` gave."""
+        *head, files = value
+        return cls(*head, files={f.filename: f for f in map(FileState.from_message, files)})
+
+    def as_message(self) -> list[Any]:
+        """Return the eight elements that travel (protocols.md, *build state*)."""
+        return [
+            self.slave_id,
+            self.package,
+            self.version,
+            self.abi_tag,
+            self.status,
+            self.duration,
+            self.output,
+            [state.as_message() for state in self.files.values()],
+        ]
+
+    @property
+    def next_file(self) -> str | None:
+        """The name of the first file that has not been transferred, or ``None`` if all have been."""
+        return next((name for name, state in self.files.items() if not state.transferred), None)
+
+    @property
+    def transfers_done(self) -> bool:
+        """Whether every file has been transferred."""
+        return self.next_file is None
+
+
+# Access-log entries ----------------------------------------------------------------------------------------
+
+
+class DownloadState(NamedTuple):
+    """A download of a file. *host* is the client's address; *arch* and what follows is its own account."""
+
+    filename: LongText
+    host: Text
+    timestamp: datetime
+    arch: LongText | None
+    distro_name: LongText | None
+    distro_version: LongText | None
+    os_name: LongText | None
+    os_version: LongText | None
+    py_name: LongText | None
+    py_version: LongText | None
+    installer_name: LongText | None
+    installer_version: LongText | None
+    setuptools_version: LongText | None
+
+
+class SearchState(NamedTuple):
+    """A look at a project's page in the simple index; fields as in :class:`DownloadState`."""
+
+    package: LongText
+    host: Text
+    timestamp: datetime
+    arch: LongText | None
+    distro_name: LongText | None
+    distro_version: LongText | None
+    os_name: LongText | None
+    os_version: LongText | None
+    py_name: LongText | None
+    py_version: LongText | None
+    installer_name: LongText | None
+    installer_version: LongText | None
+    setuptools_version: LongText | None
+
+
+class ProjectState(NamedTuple):
+    """A hit on a project's page for people."""
+
+    package: LongText
+    host: Text
+    timestamp: datetime
+    user_agent: LongText
+
+
+class JSONState(NamedTuple):
+    """A fetch of a project's JSON."""
+
+    package: LongText
+    host: Text
+    timestamp: datetime
+    user_agent: LongText
+
+
+class PageState(NamedTuple):
+    """A hit on any other page."""
+
+    page: LongText
+    host: Text
+    timestamp: datetime
+    user_agent: LongText
