@@ -1,0 +1,100 @@
+"""Shared fixtures: one PostgreSQL cluster a session, one copy of the schema a test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from piwheels.core.dsn import administer, database_of, redirect
+from piwheels.core.postgres import DAEMON, Cluster
+
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# A test's rows may die with the machine
+CARELESS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_wal_size": "256MB",
+    "timezone": "UTC",
+}
+
+
+@pytest.fixture(scope="session")
+def system_user():
+    """The user that servers of the tests run as: PostgreSQL refuses root (None: as we are)."""
+    return "nobody" if os.geteuid() == 0 else None
+
+
+@pytest.fixture(scope="session")
+def short_dir():
+    """A directory with a short path (unix sockets), that the system user may enter."""
+    path = Path(tempfile.mkdtemp(prefix="piw-test-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server_dsn(short_dir, system_user):
+    """A superuser's address of the server: PIW_DSN if it is set, else a cluster of our own."""
+    if dsn := os.environ.get("PIW_DSN"):
+        yield dsn
+        return
+    with Cluster(short_dir / "pg", user=system_user, options=CARELESS) as cluster:
+        yield cluster.dsn()
+
+
+@pytest.fixture(scope="session")
+def template_db(server_dsn):
+    """A superuser's address of a database with our schema, to be copied and never changed."""
+    from piwheels import initdb  # noqa: PLC0415 (other tests need none of it)
+
+    name = f"piw_template_{os.getpid()}"
+    if not administer(server_dsn, "SELECT 1 FROM pg_roles WHERE rolname = %s", DAEMON):
+        administer(server_dsn, "CREATE ROLE {} LOGIN", names=[DAEMON])
+    administer(server_dsn, "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0", names=[name])
+    try:
+        dsn = redirect(server_dsn, name)
+        assert initdb.main(["--dsn", dsn, "--user", DAEMON, "--yes"]) == 0
+        yield dsn
+    finally:
+        administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
+
+
+@pytest.fixture(scope="session")
+def _copy_numbers():
+    return itertools.count(1)
+
+
+@pytest.fixture
+def superuser_dsn(server_dsn, template_db, _copy_numbers):
+    """A superuser's address of a fresh copy of the schema, dropped after the test."""
+    name, template = f"piw_test_{os.getpid()}_{next(_copy_numbers)}", database_of(template_db)
+    administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
+    yield redirect(server_dsn, name)
+    administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
+
+
+@pytest.fixture
+def db_dsn(superuser_dsn):
+    """The daemon role's address of this test's copy of the schema."""
+    return redirect(superuser_dsn, database_of(superuser_dsn), DAEMON)
+
+
+@pytest.fixture
+def db(db_dsn):
+    """A Database, as the daemon's role, on this test's copy of the schema."""
+    from piwheels.core.database import Database  # noqa: PLC0415 (as above)
+
+    database = Database(db_dsn)
+    yield database
+    database.close()
