@@ -1,4 +1,5 @@
-"""The three kinds of error (ARCHITECTURE.md): a bad peer, a typed refusal, and a sentence for a person.
+"""The three kinds of error (ARCHITECTURE.md): a bad peer, a typed refusal, and a sentence for a
+person.
 
 Anything else that is raised is a bug of ours: the task ends, and the program with it.
 """
@@ -11,7 +12,12 @@ class PiWheelsError(Exception):
 
 
 class BadMessage(PiWheelsError, ValueError):
-    """A peer sent bytes that are not a message of the protocol. Never ends a task."""
+    """A peer sent bytes that are not a message of the protocol. Never ends a task.
+
+    *address* is the peer's, where the socket knows it.
+    """
+
+    address: bytes | None = None
 
 
 class Refused(PiWheelsError):

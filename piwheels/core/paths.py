@@ -1,0 +1,33 @@
+"""Where things are on a machine, by the XDG Base Directory specification."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def runtime_dir() -> Path:
+    """Return the private folder for this user's sockets (it is made, mode 0700, when one is
+    bound).
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and Path(base).is_dir() and os.access(base, os.W_OK):
+        return Path(base, "piwheels")
+    return Path(tempfile.gettempdir(), f"piwheels-{os.getuid()}")
+
+
+def data_dir() -> Path:
+    """Return the folder for this user's farm (not made here)."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return Path(base, "piwheels") if base else Path.home() / ".local/share/piwheels"
+
+
+def address(text: str) -> str:
+    """Return a socket's address with ``{run}`` replaced by :func:`runtime_dir`.
+
+    Raises ``ValueError`` for what is no address of a kind that we use.
+    """
+    if not text.startswith(("tcp://", "ipc://", "inproc://")):
+        raise ValueError(f"{text!r} is not an address: write tcp://HOST:PORT or ipc://PATH")
+    return text.replace("{run}", str(runtime_dir()))

@@ -1,0 +1,129 @@
+"""Questions and answers between the master's tasks, without waiting for one another.
+
+A :class:`Client` asks and gets a *ticket*; the answer carries it back. A task that may not wait
+(SlaveDriver) asks with :meth:`Client.request` and collects :meth:`Client.answers` when its socket
+has something; one that may, asks with :meth:`Client.call`, which has a limit. Behind a ROUTER, a
+:class:`Server` answers.
+
+On the wire: ``[ticket, frame]``, a ticket of eight bytes, the frame a message of
+:mod:`piwheels.core.codec`; the answers are ``OK`` with the result or ``ERROR`` with ``[code,
+text]``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import zmq
+
+from piwheels.core import codec
+from piwheels.core.codec import NoData
+from piwheels.core.errors import BadMessage, DatabaseError, Refused, Unavailable
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator
+
+    from piwheels.core.transport import Context, Socket
+
+#: Errors that pass from a server to its client as what they are.
+_CODES: dict[str, type[Exception]] = {"DATABASE": DatabaseError, "UNAVAILABLE": Unavailable}
+
+
+class Answer(NamedTuple):
+    """What came back for *ticket*: the *result*, or the *error* to raise."""
+
+    ticket: int
+    result: Any
+    error: Exception | None
+
+
+class Client:
+    """The asking side, connected to *address*; the name of the other side, *whom*, is for
+    messages.
+    """
+
+    def __init__(self, context: Context, address: str, whom: str, logger: logging.Logger) -> None:
+        self.socket = context.socket(zmq.DEALER, None, logger)
+        self.socket.hwm = 100_000
+        self.socket.connect(address)
+        self._whom = whom
+        self._tickets = itertools.count(1)
+
+    def close(self) -> None:
+        """Close the connection; answers that are under way are lost."""
+        self.socket.close()
+
+    def request(self, msg: str, data: Any = NoData) -> int:
+        """Ask, and return the ticket that the answer will carry."""
+        ticket = next(self._tickets)
+        self.socket.send_multipart(
+            [ticket.to_bytes(8, "big"), codec.dumps(msg, data)], zmq.DONTWAIT
+        )
+        return ticket
+
+    def answers(self) -> Iterator[Answer]:
+        """Give the answers that have come, without waiting."""
+        while self.socket.poll(0):
+            ticket, frame = self.socket.recv_multipart()
+            msg, data = codec.loads(frame)
+            error = _error(*data) if msg == "ERROR" else None
+            yield Answer(int.from_bytes(ticket, "big"), data if error is None else None, error)
+
+    def call(self, msg: str, data: Any = NoData, timeout: float = 60) -> Any:
+        """Ask, wait up to *timeout* seconds, and return the result.
+
+        Raises what the other side answered (``Refused``, ``DatabaseError``), or ``Unavailable`` if
+        it did not. Answers to earlier questions that nobody waits for any more are dropped.
+        """
+        ticket = self.request(msg, data)
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0 and self.socket.poll(left):
+            for answer in self.answers():
+                if answer.ticket == ticket:
+                    if answer.error is not None:
+                        raise answer.error
+                    return answer.result
+        raise Unavailable(f"{self._whom} did not answer {msg} within {timeout:g} s")
+
+
+def _error(code: str, text: str) -> Exception:
+    kind = _CODES.get(code)
+    return kind(text) if kind is not None else Refused(code, text)
+
+
+class Request(NamedTuple):
+    """A question that has come to a :class:`Server`: *peer* and *ticket* say where its answer
+    goes.
+    """
+
+    peer: bytes
+    ticket: bytes
+    msg: str
+    data: Any
+
+
+def recv_request(socket: Socket) -> Request:
+    """Receive the next question from a ROUTER *socket*. Raises ``BadMessage``."""
+    frames = socket.recv_multipart()
+    if len(frames) != 3:
+        raise BadMessage(f"{len(frames)} frames instead of three")
+    return Request(frames[0], frames[1], *codec.loads(frames[2]))
+
+
+def send_result(socket: Socket, request: Request, result: Any = None) -> None:
+    """Answer *request* with its *result*."""
+    socket.send_multipart([request.peer, request.ticket, codec.dumps("OK", result)])
+
+
+def send_error(socket: Socket, request: Request, error: Exception) -> None:
+    """Answer *request* with *error*: a ``Refused`` keeps its code."""
+    match error:
+        case Refused():
+            code = error.code
+        case _:
+            code = next((code for code, kind in _CODES.items() if isinstance(error, kind)), "ERROR")
+    frame = codec.dumps("ERROR", [code, str(error)[:8000]])
+    socket.send_multipart([request.peer, request.ticket, frame])

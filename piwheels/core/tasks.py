@@ -1,0 +1,236 @@
+"""The base of every task of the master: a thread with a loop, sockets, timers and a control socket.
+
+A task registers handlers for its sockets and for intervals, and is then run. Three kinds of error
+end in three ways: a ``BadMessage`` is counted and logged once, and the task goes on; ``TaskQuit``
+ends it in order; anything else is a bug of ours, ends the task, and is kept in
+:attr:`Task.failure` for the master, which then stops with a non-zero exit status.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import zmq
+
+from piwheels.core.errors import BadMessage, PiWheelsError
+from piwheels.core.protocols import NoData, Protocol, task_control
+from piwheels.core.transport import Context, Poller, Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+
+class TaskQuit(Exception):
+    """Raised by a handler to end the task in order."""
+
+
+class TaskControl(Exception):
+    """Raised by :meth:`Task.handle_control` for a message that the base class does not know."""
+
+    def __init__(self, msg: str, data: Any = NoData) -> None:
+        super().__init__(msg, data)
+        self.msg, self.data = msg, data
+
+
+@dataclass(slots=True)
+class _Timer:
+    interval: float
+    handler: Callable[[], None]
+    due: float
+
+
+class Task(threading.Thread):
+    """A task: *config* is its program's configuration, *control_protocol* what its control socket
+    takes.
+
+    Use one of :class:`NonStopTask`, :class:`PauseableTask` and :class:`PausingTask`, which differ
+    in what a pause means. Register sockets and timers in ``__init__``, never from the running
+    thread.
+    """
+
+    #: The thread's name (it shows in ``top``) and the logger's.
+    name: str = "task"
+    #: How long one cycle waits for its sockets when no timer is due sooner, in seconds.
+    cycle: ClassVar[float] = 1.0
+
+    def __init__(self, config: Any, control_protocol: Protocol = task_control) -> None:
+        super().__init__(name=type(self).name, daemon=True)
+        self.config = config
+        self.logger = logging.getLogger(type(self).name)
+        self.ctx = Context()
+        self.failure: BaseException | None = None
+        self.refused: Counter[str] = Counter()
+        self._protocol = control_protocol
+        self._control_address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
+        self._poller = Poller()
+        self._handlers: dict[Any, tuple[Callable[[Any], None], int]] = {}
+        self._timers: list[_Timer] = []
+        control = self.socket(zmq.PULL, control_protocol)
+        control.hwm = 1000
+        control.bind(self._control_address)
+        self.register(control, self.handle_control)
+        self._control = control
+
+    # What a task has ------------------------------------------------------------------------
+
+    def socket(self, kind: int, protocol: Protocol | None = None) -> Socket:
+        """Return a new socket of *kind* that speaks *protocol* and logs as this task."""
+        return self.ctx.socket(kind, protocol, self.logger)
+
+    def register(self, queue: Any, handler: Callable[[Any], None], flags: int = zmq.POLLIN) -> None:
+        """Have *handler* called with *queue* whenever it has the events *flags*."""
+        self._poller.register(queue, flags)
+        self._handlers[queue] = handler, flags
+
+    def every(self, interval: timedelta, handler: Callable[[], None]) -> None:
+        """Have *handler* called every *interval*, the first time as soon as the task runs."""
+        self._timers.append(_Timer(interval.total_seconds(), handler, due=time.monotonic()))
+
+    def close(self) -> None:
+        """Close the sockets that are registered. Override to close others; runs in the task's
+        thread.
+        """
+        for queue in self._handlers:
+            queue.close()
+        self._handlers.clear()
+
+    # From other threads ---------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Ask the task to pause; does nothing to one that is paused or cannot be."""
+        self.send_control("PAUSE")
+
+    def resume(self) -> None:
+        """Ask the task to go on after a pause."""
+        self.send_control("RESUME")
+
+    def quit(self) -> None:
+        """Ask the task to end; :meth:`join` waits for it."""
+        self.send_control("QUIT")
+
+    def send_control(self, msg: str, data: Any = NoData) -> None:
+        """Send the task a message of its control protocol, from any thread."""
+        with self.ctx.socket(zmq.PUSH, reversed(self._protocol), self.logger) as socket:
+            socket.connect(self._control_address)
+            socket.send_msg(msg, data)
+            socket.close(linger=1)
+
+    # The loop -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the task until it is told to quit. Not to be called: ``start`` does."""
+        try:
+            self.logger.debug("starting")
+            self.once()
+            while True:
+                self.poll(self.cycle)
+        except TaskQuit:
+            self.logger.debug("ending")
+        except BaseException as exc:
+            self.failure = exc
+            self.logger.critical("%s has ended by an error: %s", self.name, exc, exc_info=exc)
+        finally:
+            try:
+                self.close()
+            except PiWheelsError as exc:
+                self.logger.error("could not close in order: %s", exc)
+
+    def once(self) -> None:
+        """Run once, in the task's thread, before the loop. Override for what must happen there."""
+
+    def poll(self, timeout: float = 1) -> None:
+        """Do one cycle: run the timers that are due, then wait up to *timeout* s for the
+        sockets.
+        """
+        now = time.monotonic()
+        for timer in self._timers:
+            if timer.due <= now:
+                # Never catch up: after a long pause, one run is enough.
+                timer.due = now + timer.interval
+                timer.handler()
+        if self._timers:
+            timeout = min(timeout, max(0.0, min(t.due for t in self._timers) - time.monotonic()))
+        for queue in self._poller.poll(timeout):
+            handler, _ = self._handlers[queue]
+            try:
+                handler(queue)
+            except BadMessage as exc:
+                self.note_bad_message(exc)
+
+    def note_bad_message(self, exc: BadMessage) -> None:
+        """Count what a peer did wrong, and log it the first time (then at 10, 100, ... of its
+        kind).
+        """
+        what = str(exc)[:60]
+        if len(self.refused) >= 1000:  # an enemy may make up as many kinds as it likes
+            self.refused.clear()
+        self.refused[what] += 1
+        count = self.refused[what]
+        if str(count).strip("0") == "1":
+            self.logger.warning("refused a message (%d so far): %s", count, exc)
+
+    def handle_control(self, queue: Socket) -> None:
+        """Take a message from the control socket: end on QUIT; what is unknown raises
+        ``TaskControl``.
+        """
+        msg, data = queue.recv_msg()
+        match msg:
+            case "QUIT":
+                raise TaskQuit
+            case "PAUSE":
+                self.on_pause()
+            case "RESUME":
+                self.on_resume()
+            case _:
+                raise TaskControl(msg, data)
+
+    def on_pause(self) -> None:
+        """React to PAUSE; here: not at all."""
+
+    def on_resume(self) -> None:
+        """React to RESUME; here: not at all."""
+
+
+class NonStopTask(Task):
+    """A task that no pause stops."""
+
+
+class PauseableTask(Task):
+    """A task that does nothing at all while it is paused: no timer, no socket but control."""
+
+    def on_pause(self) -> None:
+        """Wait, deaf to all but control, until RESUME or QUIT."""
+        self.logger.info("paused")
+        while True:
+            if self._control.poll(self.cycle):
+                match self._control.recv_msg():
+                    case ("QUIT", _):
+                        raise TaskQuit
+                    case ("RESUME", _):
+                        self.logger.info("resumed")
+                        return
+                    case _:
+                        continue
+
+
+class PausingTask(Task):
+    """A task that goes on while it is paused, but knows that it is: see :attr:`paused`."""
+
+    def __init__(self, config: Any, control_protocol: Protocol = task_control) -> None:
+        super().__init__(config, control_protocol)
+        self.paused = False
+
+    def on_pause(self) -> None:
+        """Note the pause."""
+        self.paused = True
+
+    def on_resume(self) -> None:
+        """Note its end."""
+        self.paused = False

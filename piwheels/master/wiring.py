@@ -1,0 +1,153 @@
+"""The master's configuration and its wires: every address, who binds it, who connects, what it
+speaks.
+
+What other processes speak is in :mod:`piwheels.core.protocols`; what stays among the tasks is
+here. ``rpc`` is question and answer as in :mod:`piwheels.core.rpc`; ``push`` goes one way and is
+never answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from piwheels.core.cli import Common, option
+from piwheels.core.paths import address
+from piwheels.core.protocols import Job, NoData, Protocol, monitor_stats
+from piwheels.core.states import Count, LongText, Package, Tag, Version
+
+_NOTHING = type(NoData)
+
+
+def _queue(default: str, help: str, *, internal: bool = False) -> Any:  # noqa: A002 (as option has it)
+    return option(default=default, metavar="ADDR", help=help, parse=address, secret=internal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasterConfig(Common):
+    """Run the farm's master: hand versions to build slaves, take their wheels, write the site."""
+
+    dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
+    output_path: Path = option(
+        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is written"
+    )
+    dev_mode: bool = option(default=False, help="write pages at once instead of within a minute")
+    debug: list[str] = option(
+        default=[], metavar="TASK", help="log everything of this task (can be repeated)"
+    )
+    pypi_xmlrpc: str = option(default="", metavar="URL", help="the upstream's XML-RPC interface")
+    pypi_simple: str = option(
+        default="", metavar="URL", help="where slaves get sources (default: pip's own index)"
+    )
+    pypi_json: str = option(default="", metavar="URL", help="the upstream's JSON interface")
+    status_queue: str = _queue("ipc://{run}/status", "publish to consoles here")
+    control_queue: str = _queue("ipc://{run}/control", "take operators' commands here")
+    import_queue: str = _queue("ipc://{run}/import", "take the admin tools' requests here")
+    log_queue: str = _queue("ipc://{run}/log", "take access-log entries here")
+    slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves here")
+    file_queue: str = _queue("tcp://127.0.0.1:5556", "take files from slaves here")
+    # Among the tasks; hidden from --help, since nobody but a test has reason to change them.
+    builds_queue: str = _queue("inproc://builds", "TheArchitect to SlaveDriver", internal=True)
+    db_queue: str = _queue("inproc://db", "anyone to Seraph", internal=True)
+    delete_queue: str = _queue("inproc://delete", "anyone to SlaveDriver", internal=True)
+    events_queue: str = _queue("inproc://events", "tasks to the status socket", internal=True)
+    fs_queue: str = _queue("inproc://fs", "anyone to FileJuggler", internal=True)
+    oracle_queue: str = _queue("inproc://oracle", "Seraph to TheOracle", internal=True)
+    scribe_queue: str = _queue("inproc://scribe", "TheSecretary to TheScribe", internal=True)
+    stats_queue: str = _queue("inproc://stats", "anyone to BigBrother", internal=True)
+    web_queue: str = _queue("inproc://web", "anyone to TheSecretary", internal=True)
+
+    @property
+    def work_path(self) -> Path:
+        """The working directory beside the site, on the same file system and never served."""
+        site = self.output_path.absolute()
+        return site.with_name(f".{site.name}.work")
+
+
+#: SlaveDriver's own control socket: what an operator can ask of slaves, beside what every task
+#: hears. ``None`` for a slave's id means all of them.
+driver_control: Final = Protocol(
+    recv={
+        "PAUSE": _NOTHING,
+        "QUIT": _NOTHING,
+        "RESUME": _NOTHING,
+        "HELLO": _NOTHING,
+        "KILL": Count | None,
+        "SLEEP": Count | None,
+        "SKIP": Count | None,
+        "WAKE": Count | None,
+    },
+    send={},
+)
+
+#: TheArchitect to SlaveDriver: what needs building, first things first; replaces what went before.
+builds: Final = Protocol(recv={"QUEUE": dict[Tag, list[Job]]}, send={})
+
+#: Anyone to BigBrother. STATFS: size and free bytes of the site's file system; STATBQ: builds
+#: pending.
+big_brother: Final = Protocol(
+    recv={
+        "STATFS": tuple[Count, Count],
+        "STATBQ": dict[Tag, Count],
+        "HOME": _NOTHING,
+        "HELLO": _NOTHING,
+        "LOGDOWNLOAD": Count,
+    },
+    send={},
+)
+
+#: Questions to SlaveDriver of what has been deleted; the answer is OK.
+delete: Final = Protocol(recv={"DELPKG": Package, "DELVER": tuple[Package, Version]}, send={})
+
+#: Anyone to TheSecretary, TheSecretary to TheScribe. Answered when noted, or for DEL* and to
+#: TheSecretary, when written.
+web: Final = Protocol(
+    recv={
+        "PROJECT": Package,
+        "BOTH": Package,
+        "LOG": tuple[Count, str],
+        "HOME": dict[Tag, Any],
+        "SEARCH": dict[Package, tuple[Count, Count]],
+        "DELPKG": Package,
+        "DELVER": tuple[Package, Version],
+    },
+    send={},
+)
+
+#: Questions to FileJuggler: EXPECT slave, file state, published name; VERIFY slave, package.
+files: Final = Protocol(
+    recv={"EXPECT": tuple[Count, Any, LongText | None], "VERIFY": tuple[Count, Package]}, send={}
+)
+
+
+class Wire(NamedTuple):
+    """One wire: the option that holds its address, its pattern, who binds and connects, what it
+    speaks.
+    """
+
+    queue: str
+    pattern: Literal["router", "rpc", "push", "pub"]
+    binds: str
+    connects: str
+    protocol: Protocol | None
+
+
+#: The whole wiring: the diagram in the docs and the test that the tasks follow it come from here.
+WIRES: Final = (
+    Wire("slave_queue", "router", "SlaveDriver", "piw-slave", None),
+    Wire("file_queue", "router", "FileJuggler", "piw-slave, piw-import", None),
+    Wire("control_queue", "push", "main", "piw-console", None),
+    Wire("status_queue", "pub", "main", "piw-console", monitor_stats),
+    Wire("import_queue", "router", "MrChase", "the admin tools", None),
+    Wire("log_queue", "push", "Lumberjack", "piw-logger", None),
+    Wire("builds_queue", "push", "SlaveDriver", "TheArchitect", builds),
+    Wire("db_queue", "rpc", "Seraph", "anyone (DbClient)", None),
+    Wire("oracle_queue", "rpc", "Seraph", "TheOracle", None),
+    Wire("delete_queue", "rpc", "SlaveDriver", "CloudGazer, MrChase", delete),
+    Wire("events_queue", "push", "main", "SlaveDriver, BigBrother", monitor_stats),
+    Wire("fs_queue", "rpc", "FileJuggler", "SlaveDriver, MrChase (FsClient)", files),
+    Wire("scribe_queue", "rpc", "TheScribe", "TheSecretary", web),
+    Wire("stats_queue", "push", "BigBrother", "anyone", big_brother),
+    Wire("web_queue", "rpc", "TheSecretary", "anyone", web),
+)

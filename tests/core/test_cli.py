@@ -1,0 +1,123 @@
+"""The options of the programs: where their values come from, and what is refused."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from piwheels.core import cli
+from piwheels.core.cli import Common, duration, option
+from piwheels.core.errors import Fatal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig(Common):
+    """Count the toys."""
+
+    dsn: str = option("-d", default="postgresql:///toys", metavar="URL", help="the database")
+    timeout: timedelta = option(
+        "-t", default=timedelta(hours=3), help="the limit of 100% of builds"
+    )
+    python: list[Path] = option(default=[], help="interpreters")
+    port: int = option(default=80, help="the port")
+    dev_mode: bool = option(default=False, help="develop")
+    packages: list[str] = option(default=[], positional=True, metavar="PKG", help="packages")
+
+
+@cli.program("piw-up", ToyConfig)
+def main(config: ToyConfig) -> int:
+    """Do nothing but fail when asked to."""
+    if config.dsn == "fail":
+        raise Fatal("the toys are gone")
+    return 0
+
+
+def load(*args: str, **environ: str) -> ToyConfig:
+    return cli.load("piw-up", ToyConfig, args, {"HOME": "/nonexistent"} | environ)
+
+
+def test_defaults_then_file_then_environment_then_flags(tmp_path):
+    assert load().dsn == "postgresql:///toys"
+    file = tmp_path / "x.toml"
+    file.write_text(
+        '[up]\ndsn = "file"\ntimeout = "1h30m"\ndev-mode = true\nport = 8\n[slave]\nx = 1\n'
+    )
+    config = load("-c", str(file), PIW_PORT="9")
+    assert (config.dsn, config.timeout, config.dev_mode) == ("file", timedelta(minutes=90), True)
+    assert config.port == 9
+    assert load("-c", str(file), "--port", "10", PIW_PORT="9").port == 10
+    assert load(PIW_CONFIG=str(file)).dsn == "file"
+
+
+def test_lists_come_from_repeated_flags_commas_and_arrays(tmp_path):
+    assert load("--python", "a", "--python", "b").python == [Path("a"), Path("b")]
+    assert load(PIW_PYTHON="a, b").python == [Path("a"), Path("b")]
+    file = tmp_path / "x.toml"
+    file.write_text('[up]\npython = ["a"]\npackages = ["six"]\n')
+    assert load("-c", str(file)).python == [Path("a")]
+    assert load("-c", str(file)).packages == ["six"]
+    assert load("-c", str(file), "wrapt").packages == ["wrapt"]
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    file = tmp_path / "x.toml"
+    file.write_text('oops = 1\n[up]\nport = "many"\ncolour = 3\ndev_mode = 1\n')
+    with pytest.raises(Fatal) as error:
+        load("-c", str(file), PIW_TIMEOUT="soon")
+    for word in ("oops", "port", "colour", "dev_mode", "PIW_TIMEOUT"):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[up", "\xff", None])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, text):
+    file = tmp_path / "x.toml"
+    if text is not None:
+        file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(Fatal, match=r"x\.toml"):
+        load("-c", str(file))
+
+
+@pytest.mark.parametrize("args", [["--nonsense"], ["--port", "x"], ["-t", "soon"], ["--dev"]])
+def test_a_wrong_command_line_ends_with_2(args, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(args)
+    assert end.value.code == 2
+    assert "piw-up: error:" in capsys.readouterr().err
+
+
+def test_an_error_is_one_sentence_and_status_1(capsys):
+    assert main(["-d", "fail"]) == 1
+    assert capsys.readouterr().err == "piw-up: the toys are gone\n"
+
+
+def test_help_fits_eighty_columns(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "3h" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("1.5", 1.5),
+        ("3h", 10800),
+        ("1h30m", 5400),
+        ("2 days", 172800),
+        ("1 hour 5 min", 3900),
+    ],
+)
+def test_durations(text, seconds):
+    assert duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-1", "0", "3x", "3hh", "1e9", "9" * 40, "10 years", "500 days"]
+)
+def test_what_is_no_duration(text):
+    with pytest.raises(ValueError, match="not a duration"):
+        duration(text)
