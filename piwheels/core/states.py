@@ -1,9 +1,9 @@
 """What the farm knows, as plain values: builds, files, slaves' figures, log entries.
 
-A ``NamedTuple`` is a state as it stands on a wire (cbor2 writes it as a positional list); its schema is
-derived from its annotations by :mod:`piwheels.core.protocols`. The annotations are therefore types *with
-their limits* (see the aliases below). A state that lives in memory and changes is a slotted dataclass with
-``as_message`` and ``from_message``.
+A ``NamedTuple`` is a state as it stands on a wire (cbor2 writes it as a positional list); its
+schema is derived from its annotations by :mod:`piwheels.core.protocols`. The annotations are
+therefore types *with their limits* (see the aliases below). A state that lives in memory and
+changes is a slotted dataclass with ``as_message`` and ``from_message``.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple, NewType, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict
 
-# The limits of the wires, as markers that piwheels.core.protocols turns into validators. ------------------
+# The limits of the wires, as markers that piwheels.core.protocols turns into validators. ----------
 
 
 class Limit(NamedTuple):
-    """A bound on a value: *kind* names the check in :mod:`piwheels.core.protocols`, *size* its limit."""
+    """A bound on a value: *kind* names the check in :mod:`piwheels.core.protocols`, *size* its
+    limit.
+    """
 
-    kind: Literal["text", "log", "count", "filename", "sha256", "package", "version", "items", "tag"]
+    kind: Literal[
+        "text", "log", "count", "filename", "sha256", "package", "version", "items", "tag"
+    ]
     size: int = 200
 
 
@@ -42,16 +46,17 @@ Version = Annotated[str, Limit("version")]
 #: A part of a wheel's compatibility tag (PEP 425).
 Tag = Annotated[str, Limit("tag")]
 
-SlaveId = NewType("SlaveId", int)
+#: ``{"apt": [...], "pip": [...], "": [...]}``; ``""`` collects libraries that no known package
+#: provides.
+Dependencies = Mapping[Literal["apt", "pip", ""], Sequence[Text]]
 
-#: ``{"apt": [...], "pip": [...], "": [...]}``; ``""`` collects libraries that no known package provides.
-Dependencies = Mapping[str, Sequence[str]]
-
-# Figures ---------------------------------------------------------------------------------------------------
+# Figures ------------------------------------------------------------------------------------------
 
 
 class SlaveStats(NamedTuple):
-    """A build machine's figures. Sizes in bytes, *cpu_temp* in degrees Celsius (0 where unknown)."""
+    """A build machine's figures. Sizes in bytes, *cpu_temp* in degrees Celsius (0 where
+    unknown).
+    """
 
     timestamp: datetime
     disk_size: Count
@@ -69,10 +74,10 @@ class MasterStats(NamedTuple):
 
     timestamp: datetime
     packages_built: Count
-    builds_last_hour: dict[str, Count]
+    builds_last_hour: dict[Tag, Count]
     builds_time: timedelta
     builds_size: Count
-    builds_pending: dict[str, Count]
+    builds_pending: dict[Tag, Count]
     new_last_hour: Count
     files_count: Count
     downloads_last_hour: Count
@@ -89,7 +94,7 @@ class MasterStats(NamedTuple):
 
 
 class SlaveInfo(NamedTuple):
-    """What a slave says of itself in ``HELLO``."""
+    """What a slave says of itself in ``HELLO``; *features* is left out at protocol level 0."""
 
     build_timeout: timedelta
     busy_timeout: timedelta
@@ -101,6 +106,7 @@ class SlaveInfo(NamedTuple):
     os_version: Text
     board_revision: Text
     board_serial: Text
+    features: dict[Text, Any] | None = None
 
 
 class MasterInfo(NamedTuple):
@@ -114,33 +120,34 @@ class MasterInfo(NamedTuple):
     board_serial: Text
 
 
-# Builds and their files ------------------------------------------------------------------------------------
+# Builds and their files ---------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class FileState:
     """One file that a build made, as its builder describes it.
 
-    *filesize* is in bytes; *filehash* is the SHA-256 of the content in lower-case hexadecimal; the tags are
-    the parts of the file's name (PEP 427); *requires_python* is the specifier of the wheel's metadata or
-    ``None``; *dependencies* maps a tool (``apt``, ``pip``, or ``""`` for what nothing provides) to names;
+    *filesize* is in bytes; *filehash* is the SHA-256 of the content in lower-case hexadecimal; the
+    tags are the parts of the file's name (PEP 427); *requires_python* is the specifier of the
+    wheel's metadata or ``None``; *dependencies* maps a tool (``apt``, ``pip``, or ``""`` for what
+    nothing provides) to names;
     *location* is where the file is served. *transferred* and *metadata_hash* (the SHA-256 of the
     ``METADATA`` file, known once the file has been verified) never travel.
     """
 
-    filename: str
-    filesize: int
-    filehash: str
-    package_tag: str
-    package_version_tag: str
-    py_version_tag: str
-    abi_tag: str
-    platform_tag: str
-    requires_python: str | None
+    filename: Filename
+    filesize: Count
+    filehash: Sha256
+    package_tag: Package
+    package_version_tag: Version
+    py_version_tag: Tag
+    abi_tag: Tag
+    platform_tag: Tag
+    requires_python: LongText | None
     dependencies: Dependencies
-    location: str = "/simple"
-    transferred: bool = False
-    metadata_hash: str | None = None
+    location: LongText = "/simple"
+    transferred: bool = field(default=False, metadata={"wire": False})
+    metadata_hash: Sha256 | None = field(default=None, metadata={"wire": False})
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:
@@ -172,21 +179,22 @@ class BuildState:
     *output* is the build's log; *build_id* is the database's number, ``None`` until it has one.
     """
 
-    slave_id: int
-    package: str
-    version: str
-    abi_tag: str
+    slave_id: Count
+    package: Package
+    version: Version
+    abi_tag: Tag
     status: bool
     duration: timedelta
-    output: str
-    files: dict[str, FileState] = field(default_factory=dict)
-    build_id: int | None = None
+    output: Log
+    files: dict[Filename, FileState] = field(default_factory=dict)
+    build_id: Count | None = field(default=None, metadata={"wire": False})
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:
         """Make a state from the list that :meth:`as_message` gave."""
         *head, files = value
-        return cls(*head, files={f.filename: f for f in map(FileState.from_message, files)})
+        states = [f if isinstance(f, FileState) else FileState.from_message(f) for f in files]
+        return cls(*[*head, {state.filename: state for state in states}])
 
     def as_message(self) -> list[Any]:
         """Return the eight elements that travel (protocols.md, *build state*)."""
@@ -203,7 +211,9 @@ class BuildState:
 
     @property
     def next_file(self) -> str | None:
-        """The name of the first file that has not been transferred, or ``None`` if all have been."""
+        """The name of the first file that has not been transferred, or ``None`` if all have
+        been.
+        """
         return next((name for name, state in self.files.items() if not state.transferred), None)
 
     @property
@@ -212,11 +222,13 @@ class BuildState:
         return self.next_file is None
 
 
-# Access-log entries ----------------------------------------------------------------------------------------
+# Access-log entries -------------------------------------------------------------------------------
 
 
 class DownloadState(NamedTuple):
-    """A download of a file. *host* is the client's address; *arch* and what follows is its own account."""
+    """A download of a file. *host* is the client's address; *arch* and what follows is its own
+    account.
+    """
 
     filename: LongText
     host: Text
@@ -276,3 +288,116 @@ class PageState(NamedTuple):
     host: Text
     timestamp: datetime
     user_agent: LongText
+
+
+# What the database keeps (these never travel as they stand) ---------------------------------------
+
+
+class Lease(NamedTuple):
+    """A build that was handed out to the slave named *label*; it is lost once *expires* has
+    passed.
+    """
+
+    package: str
+    version: str
+    abi_tag: str
+    label: str
+    since: datetime
+    expires: datetime
+
+
+class RewritePendingRow(NamedTuple):
+    """A page that waits to be written: *command* is ``PROJECT`` (the page) or ``BOTH`` (the index
+    too).
+    """
+
+    package: str
+    added_at: datetime
+    command: str
+
+
+class SimpleFile(NamedTuple):
+    """A file as the simple index lists it. *filesize* in bytes, hashes SHA-256 in hexadecimal.
+
+    *published_at* is when this index published it, *builder_abi* the ABI of the build that made it.
+    """
+
+    filename: str
+    filesize: int
+    filehash: str
+    requires_python: str | None
+    yanked: bool
+    yank_reason: str
+    metadata_hash: str | None
+    published_at: datetime
+    builder_abi: str
+    version: str
+    apt_dependencies: list[str]
+
+
+class SimpleProject(NamedTuple):
+    """A project as the simple index shows it; *status* is one of PEP 792's words, *files* by
+    name.
+    """
+
+    package: str
+    status: str
+    description: str
+    versions: list[str]
+    files: list[SimpleFile]
+
+
+class BuildRow(NamedTuple):
+    """A build that was attempted, with the names of the files that it made."""
+
+    build_id: int
+    package: str
+    version: str
+    abi_tag: str
+    status: bool
+    duration: timedelta
+    built_at: datetime
+    filenames: list[str]
+
+
+class ProjectBuild(TypedDict):
+    """One attempt to build a release."""
+
+    build_id: int
+    abi_tag: str
+    status: bool
+    built_at: datetime
+    duration: timedelta
+
+
+class ProjectFile(TypedDict):
+    """One file of a release; *size* in bytes, *hash* SHA-256 in hexadecimal."""
+
+    hash: str
+    size: int
+    abi_builder: str
+    file_abi: str
+    platform: str
+    requires_python: str | None
+    apt_dependencies: list[str]
+    build_id: int
+
+
+class ProjectRelease(TypedDict):
+    """One release of a project, with its builds (oldest first) and its files (by name)."""
+
+    released: datetime
+    yanked: bool
+    yank_reason: str
+    skip: str
+    builds: list[ProjectBuild]
+    files: dict[str, ProjectFile]
+
+
+class ProjectData(TypedDict):
+    """Everything that a project's page shows; *releases* newest first."""
+
+    name: str
+    description: str
+    skip: str
+    releases: dict[str, ProjectRelease]
