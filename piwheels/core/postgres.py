@@ -98,7 +98,7 @@ class Cluster:
         self.stop()  # what is left of a server that died
         self._make_home()
         try:
-            self._lock = self._hold("launcher.lock", 0)
+            self._lock = self._hold("launcher.lock", 0.5)  # one just killed may still hold it
             with self._hold("server.lock", PATIENCE) as lock:
                 binaries = self._binaries()
                 if not self.data.exists():
