@@ -1,0 +1,93 @@
+"""Hearing at once that the build queue has changed."""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from piwheels.core.dsn import driver
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+logger = logging.getLogger("database")
+
+CHANNEL = "piwheels_queue"
+PAUSE = 5.0  # seconds between attempts to connect again
+CONNECT_TIMEOUT = 3  # seconds; the poller that we serve stands still for as long
+
+
+class Listener:
+    """A connection of its own that listens; :meth:`fileno` is ready to read when there is news.
+
+    The descriptor stays the same when the connection is lost and made again. While there is none,
+    nothing makes it ready: call :meth:`drain` from a timer too.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._poll = select.epoll()
+        self._connection: Any = None
+        self._next_try = 0.0
+        self._connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll for reading."""
+        return self._poll.fileno()
+
+    def drain(self) -> bool:
+        """Return whether the queue has changed (or may have) since the last call; never waits.
+
+        After a lost connection was made again the answer is ``True``: news may have been missed.
+        """
+        if self._connection is None:
+            return time.monotonic() >= self._next_try and self._connect()
+        try:
+            self._connection.poll()
+        except driver().Error as exc:
+            logger.warning("database: no longer listening (%s); connecting again", _line(exc))
+            self._drop()
+            return self._connect()
+        news = bool(self._connection.notifies)
+        self._connection.notifies.clear()
+        return news
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._drop()
+        self._poll.close()
+
+    def _connect(self) -> bool:
+        psycopg2 = driver()
+        self._next_try = time.monotonic() + PAUSE
+        connection = None
+        try:
+            connection = psycopg2.connect(self._url, connect_timeout=CONNECT_TIMEOUT)
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {CHANNEL}")
+        except psycopg2.Error as exc:
+            logger.warning("database: cannot listen (%s); trying again later", _line(exc))
+            if connection is not None:
+                connection.close()
+            return False
+        self._connection = connection
+        self._poll.register(connection.fileno(), select.EPOLLIN)
+        return True
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()  # its socket leaves the epoll set by itself
+            self._connection = None
+
+
+def _line(exc: Exception) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0]

@@ -1,0 +1,83 @@
+"""What was read of the site: downloads, searches, hits; in groups, one round trip a kind."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from piwheels.core.database.connection import REASON, Client, clean
+from piwheels.core.states import (
+    DownloadState,
+    JSONState,
+    PageState,
+    ProjectState,
+    SearchState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LogState = DownloadState | SearchState | ProjectState | JSONState | PageState
+
+# The SQL function that takes the rows of a kind; they stay in this order.
+_FUNCTIONS: dict[type[LogState], str] = {
+    DownloadState: "log_downloads",
+    SearchState: "log_searches",
+    ProjectState: "log_projects",
+    JSONState: "log_jsons",
+    PageState: "log_pages",
+}
+
+
+class Logs(Client):
+    """The access log. No text that a client sends can make a row fail: it is made to fit."""
+
+    def log_many(self, entries: Iterable[LogState]) -> None:
+        """Note many *entries* of any kind; a download of ``*.metadata`` counts as such."""
+        groups: dict[str, list[LogState]] = {}
+        for entry in entries:
+            name = _FUNCTIONS[type(entry)]
+            if isinstance(entry, DownloadState) and entry.filename.endswith(".metadata"):
+                name = "log_metadata_downloads"
+            groups.setdefault(name, []).append(entry)
+        for name, group in groups.items():
+            self._log(name, group)
+
+    def log_download(self, download: DownloadState) -> None:
+        """Note a download of a file."""
+        self._log("log_downloads", [download])
+
+    def log_metadata_download(self, download: DownloadState) -> None:
+        """Note a download of a file's metadata."""
+        self._log("log_metadata_downloads", [download])
+
+    def log_search(self, search: SearchState) -> None:
+        """Note a look at a project in the simple index."""
+        self._log("log_searches", [search])
+
+    def log_project(self, project: ProjectState) -> None:
+        """Note a hit on a project's page."""
+        self._log("log_projects", [project])
+
+    def log_json(self, json_state: JSONState) -> None:
+        """Note a fetch of a project's JSON."""
+        self._log("log_jsons", [json_state])
+
+    def log_page(self, page: PageState) -> None:
+        """Note a hit on any other page."""
+        self._log("log_pages", [page])
+
+    def _log(self, name: str, entries: Iterable[LogState]) -> None:
+        self._value(name, json.dumps([_fit(entry) for entry in entries]), again=False)
+
+
+def _fit(entry: LogState) -> dict[str, str | None]:
+    """Return *entry* as the database takes it; a user agent may be long, all else is a name."""
+    return {
+        key: (
+            clean(value, REASON if key == "user_agent" else 255 if key == "filename" else 200)
+            if isinstance(value, str)
+            else value and value.isoformat()
+        )
+        for key, value in entry._asdict().items()
+    }

@@ -1,0 +1,107 @@
+"""Packages, their versions and their other names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from piwheels.core.database.connection import REASON, Client, clean
+
+
+class Packages(Client):
+    """What is known of packages and versions; a *skip* reason (not ``''``) means: do not build."""
+
+    def test_package(self, package: str) -> bool:
+        """Return whether *package* is known."""
+        return bool(self._value("test_package", clean(package)))
+
+    def test_package_version(self, package: str, version: str) -> bool:
+        """Return whether *version* of *package* is known."""
+        return bool(self._value("test_package_version", clean(package), clean(version)))
+
+    def add_new_package(self, package: str, skip: str = "", description: str = "") -> bool:
+        """Add a package; return ``False`` if it was known already."""
+        values = clean(package), clean(skip, REASON), clean(description, REASON)
+        return bool(self._value("add_new_package", *values, again=False))
+
+    def add_new_package_version(
+        self, package: str, version: str, released: datetime | None = None, skip: str = ""
+    ) -> bool:
+        """Add a version, *released* now by default.
+
+        Return ``False`` if it was known already, or *package* is not.
+        """
+        values = clean(package), clean(version), released or datetime.now(UTC), clean(skip, REASON)
+        return bool(self._value("add_new_package_version", *values, again=False))
+
+    def add_package_name(self, package: str, name: str, seen: datetime | None = None) -> None:
+        """Note that *package* was called *name*, last *seen* then (default: now)."""
+        seen = seen or datetime.now(UTC)
+        self._value("add_package_name", clean(package), clean(name), seen)
+
+    def set_package_description(self, package: str, description: str) -> None:
+        """Set the one-line *description* of *package*."""
+        self._value("set_package_description", clean(package), clean(description, REASON))
+
+    def set_package_status(self, package: str, status: str) -> None:
+        """Set the *status* of *package*: ``active``, ``archived``, ``quarantined``, ``deprecated``.
+
+        They are the words of PEP 792; any other raises ``DatabaseError``.
+        """
+        self._value("set_package_status", clean(package), clean(status))
+
+    def skip_package(self, package: str, reason: str) -> None:
+        """Build no version of *package*, now or later, because of *reason* (``''``: do build)."""
+        self._value("skip_package", clean(package), clean(reason, REASON))
+
+    def skip_package_version(self, package: str, version: str, reason: str) -> None:
+        """Do not build *version* of *package*, because of *reason* (``''``: do build)."""
+        values = clean(package), clean(version), clean(reason, REASON)
+        self._value("skip_package_version", *values)
+
+    def yank_version(self, package: str, version: str, reason: str = "") -> None:
+        """Mark *version* of *package* as yanked (PEP 592), with the *reason* given upstream."""
+        self._value("yank_version", clean(package), clean(version), clean(reason, REASON))
+
+    def unyank_version(self, package: str, version: str) -> None:
+        """Mark *version* of *package* as no longer yanked."""
+        self._value("unyank_version", clean(package), clean(version))
+
+    def delete_package(self, package: str) -> None:
+        """Remove *package* with its versions, builds and files."""
+        self._value("delete_package", clean(package))
+
+    def delete_version(self, package: str, version: str) -> None:
+        """Remove *version* of *package* with its builds and files."""
+        self._value("delete_version", clean(package), clean(version))
+
+    def get_all_packages(self) -> set[str]:
+        """Return the names of all packages."""
+        return set(self._column("get_all_packages"))
+
+    def get_package_aliases(self, package: str) -> list[str]:
+        """Return the other names of *package*, in order."""
+        return self._column("get_package_aliases", clean(package))
+
+    def get_version_skip(self, package: str, version: str) -> str | None:
+        """Return why *version* (or all of *package*) is not built, ``''`` if it is.
+
+        ``None``: there is no such version.
+        """
+        reason: str | None = self._value("get_version_skip", clean(package), clean(version))
+        return reason
+
+    def get_versions_deleted(self, package: str) -> set[str]:
+        """Return the versions of *package* that are marked as deleted (skip reason ``deleted``)."""
+        return set(self._column("get_versions_deleted", clean(package)))
+
+    def package_marked_deleted(self, package: str) -> bool:
+        """Return whether *package* is marked as deleted (skip reason ``deleted``)."""
+        return bool(self._value("package_marked_deleted", clean(package)))
+
+    def get_pypi_serial(self) -> int:
+        """Return the serial number of the last upstream event that was dealt with."""
+        return int(self._value("get_pypi_serial"))
+
+    def set_pypi_serial(self, serial: int) -> None:
+        """Note the serial number of the last upstream event that was dealt with."""
+        self._value("set_pypi_serial", serial)

@@ -1,0 +1,110 @@
+"""What the pages are made of, which of them wait to be written, and the farm's figures."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from piwheels.core.database.connection import Client, clean
+from piwheels.core.states import RewritePendingRow, SimpleFile, SimpleProject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from piwheels.core.states import ProjectData
+
+
+class Pages(Client):
+    """What TheScribe, TheSecretary and BigBrother ask for."""
+
+    # What a page holds ----------------------------------------------------------------------------
+
+    def get_simple_index(self) -> list[str]:
+        """Return the names of all packages that have files, in order."""
+        return self._column("get_simple_index")
+
+    def get_simple_project(self, package: str) -> SimpleProject | None:
+        """Return *package* as the simple index shows it, or ``None`` if it is unknown."""
+        found = self._value("get_simple_project", clean(package))
+        if found is None:
+            return None
+        files = [
+            SimpleFile(**{**each, "published_at": datetime.fromisoformat(each["published_at"])})
+            for each in found.pop("files")
+        ]
+        return SimpleProject(files=files, **found)
+
+    def get_package_files(self, package: str) -> dict[str, str]:
+        """Return the files of *package*: their SHA-256 by name."""
+        return dict(self._rows("get_package_files", clean(package)))
+
+    def get_version_files(self, package: str, version: str) -> set[str]:
+        """Return the names of the files of *version* of *package*."""
+        return set(self._column("get_version_files", clean(package), clean(version)))
+
+    def get_project_data(self, package: str) -> ProjectData | None:
+        """Return all that the page of *package* shows, or ``None`` if it is unknown."""
+        found = self._value("get_project_data", clean(package))
+        if found is None:
+            return None
+        found["releases"] = {key: _release(each) for key, each in found["releases"]}
+        return cast("ProjectData", found)
+
+    def get_search_index(self) -> dict[str, tuple[int, int]]:
+        """Return for each package how often it was downloaded: in the last 30 days, and ever."""
+        return {package: (recent, ever) for package, recent, ever in self._rows("get_search_index")}
+
+    # Which pages wait -----------------------------------------------------------------------------
+
+    def add_rewrite(self, package: str, command: str) -> None:
+        """Note that the pages of *package* are to be written: ``PROJECT``, or ``BOTH``.
+
+        ``BOTH`` (the simple index too) wins over ``PROJECT``; the first ``added_at`` stays.
+        """
+        self._value("add_rewrite", clean(package), clean(command))
+
+    def rewrite_done(self, package: str, added_before: datetime) -> None:
+        """Note that the pages of *package* show all that was known at *added_before*.
+
+        What was asked for since stays in the queue.
+        """
+        self._value("rewrite_done", clean(package), added_before)
+
+    def load_rewrites_pending(self) -> list[RewritePendingRow]:
+        """Return the pages that wait to be written, oldest first."""
+        return [RewritePendingRow(*row) for row in self._rows("load_rewrites_pending")]
+
+    def save_rewrites_pending(self, queue: Iterable[RewritePendingRow]) -> None:
+        """Note the pages that wait to be written, besides those noted already."""
+        rows = list(queue)
+        self._value(
+            "save_rewrites_pending",
+            [clean(row.package) for row in rows],
+            [row.added_at for row in rows],
+            [clean(row.command) for row in rows],
+        )
+
+    # Figures --------------------------------------------------------------------------------------
+
+    def get_statistics(self) -> dict[str, Any]:
+        """Return the figures of the database, by the names of ``MasterStats``; cheap always."""
+        found: dict[str, Any] = self._value("get_statistics")
+        return {**found, "builds_time": timedelta(seconds=found["builds_time"])}
+
+    def get_initial_statistics(self) -> dict[str, Any]:
+        """Return the same as :meth:`get_statistics`: here no figure is expensive."""
+        return self.get_statistics()
+
+
+def _release(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a release with its times as times (JSON has none)."""
+    builds = [
+        {
+            **build,
+            "built_at": datetime.fromisoformat(build["built_at"]),
+            "duration": timedelta(seconds=build["duration"]),
+        }
+        for build in found["builds"]
+    ]
+    released = datetime.fromisoformat(found["released"])
+    return {**found, "released": released, "builds": builds}
