@@ -1,0 +1,300 @@
+"""The site's files, and the one place that writes them.
+
+What is served is under *output_path*. Nothing half-written is ever there: a file is written in the
+working directory beside it (same file system, never served), synced, and renamed into its place.
+Names come from enemies (builds, wires, an index), so every path is made by :class:`Site` from names
+that it has checked, and checked once more before anything is touched.
+
+Several threads may have a :class:`Site` each; one *master* at a time may have the directory
+(:meth:`Site.lock`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+import re
+import shutil
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.errors import BadWheel, Fatal
+from piwheels.core.tags import canonical, parse_filename, same_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_CANONICAL: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_ALIAS: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_MAX_NAME: Final = 200
+
+
+class Site:
+    """The tree under *output_path*, written by way of *work_path*; neither needs to exist yet."""
+
+    def __init__(self, output_path: Path, work_path: Path) -> None:
+        self.root = output_path.absolute().resolve()
+        self.work = work_path.absolute().resolve()
+        self._lock: int | None = None
+
+    # At the start -----------------------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """Make both directories if need be and try them out. Raises ``Fatal`` with what to do."""
+        for path in (self.root, self.work):
+            try:
+                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(prefix=".piwheels-", dir=path)
+                os.close(handle)
+                os.unlink(name)  # noqa: PTH108 (as mkstemp gave it)
+            except OSError as exc:
+                raise Fatal(
+                    f"cannot write to {path} ({exc.strerror}): let this user write there, "
+                    "or choose another --output-path."
+                ) from exc
+        if self.root.stat().st_dev != self.work.stat().st_dev:
+            raise Fatal(
+                f"{self.root} and {self.work} are on different file systems: "
+                "choose an --output-path whose parent folder is on its own file system."
+            )
+
+    def lock(self) -> None:
+        """Claim the directory for this process, and clear what an earlier one left half-done.
+
+        The claim ends with :meth:`close` or the process. Raises ``Fatal`` if another master has it.
+        """
+        self.check_writable()
+        handle = os.open(self.work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            os.close(handle)
+            raise Fatal(
+                f"another master is writing to {self.root}: end it, or choose another "
+                "--output-path."
+            ) from exc
+        self._lock = handle
+        for stale in self.work.iterdir():
+            if stale.name != "lock":
+                _discard(stale)
+
+    def close(self) -> None:
+        """Give up the claim of :meth:`lock`, if there is one."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # Where things are -------------------------------------------------------------------------
+
+    def project_dir(self, package: str) -> Path:
+        """Return the folder of *package* in the simple index. Raises ``ValueError`` for no name."""
+        return self.root / "simple" / _checked_name(package)
+
+    def page_dir(self, package: str) -> Path:
+        """Return the folder of the page for people. Raises ``ValueError`` for no name."""
+        return self.root / "project" / _checked_name(package)
+
+    def log_path(self, build_id: int) -> Path:
+        """Return where the log of a build is: its number in three parts of four digits."""
+        if not 0 <= build_id < 10**12:
+            raise ValueError(f"{build_id} is not the number of a build")
+        digits = f"{build_id:012d}"
+        return self.root / "logs" / digits[:4] / digits[4:8] / f"{digits[8:]}.txt.gz"
+
+    def temporary(self, suffix: str = "") -> Path:
+        """Make a new empty file in the working directory; the caller removes or publishes it."""
+        self.work.mkdir(mode=0o755, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(suffix=suffix, dir=self.work)
+        os.close(handle)
+        return self.work / os.path.basename(name)  # noqa: PTH119 (one object less, per page)
+
+    # Writing ----------------------------------------------------------------------------------
+
+    def publish(self, tmp: Path, package: str, filename: str, metadata: bytes) -> None:
+        """Move the wheel *tmp* to its place as *filename* of *package*, *metadata* beside it.
+
+        The ``.metadata`` file (PEP 658) comes first, so that no wheel is ever there without it.
+        On return both are on the disk. Raises ``BadWheel`` if *filename* is not that of a wheel of
+        *package*.
+        """
+        if canonical(parse_filename(filename).package) != canonical(package):
+            raise BadWheel(f"{filename} is not a file of {package}")
+        target = self.project_dir(package) / filename
+        self.write(target.with_name(f"{filename}.metadata"), metadata, sync=False)
+        tmp.chmod(0o644)
+        with tmp.open("rb") as file:
+            os.fsync(file.fileno())
+        self._place(tmp, target)
+        self.sync([target.parent])
+
+    def write(self, path: Path, data: bytes, *, sync: bool = True) -> bool:
+        """Write *data* to *path* below the site, unless it is there already; tell whether it had
+        to be written.
+
+        With *sync*, the new name is on the disk on return; without, see :meth:`sync`.
+        """
+        self._guard(path)
+        if _holds(path, data):
+            return False
+        tmp = self.temporary()
+        try:
+            with tmp.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            self._place(tmp, path)
+        finally:
+            tmp.unlink(missing_ok=True)
+        if sync:
+            self.sync([path.parent])
+        return True
+
+    def write_log(self, build_id: int, text: str) -> Path:
+        """Write a build's log, compressed; return the folder that :meth:`sync` has yet to see to.
+
+        The same text gives the same bytes: no time stands in the file.
+        """
+        path = self.log_path(build_id)
+        self.write(path, gzip.compress(text.encode("utf-8", "replace"), mtime=0), sync=False)
+        return path.parent
+
+    def link(self, path: Path, target: str) -> bool:
+        """Make *path* a symbolic link to its neighbour *target*; tell whether it was not yet.
+
+        A directory that stands there stays: raises ``OSError``.
+        """
+        if "/" in target or target in {"", ".", ".."}:
+            raise ValueError(f"{target!r} is no neighbour to link to")
+        self._guard(path)
+        if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115 (text, not a path)
+            return False
+        tmp = self.temporary()
+        try:
+            tmp.unlink()
+            tmp.symlink_to(target)
+            self._place(tmp, path)
+        finally:
+            tmp.unlink(missing_ok=True)
+        return True
+
+    def link_alias(self, package: str, alias: str) -> bool:
+        """Let *alias*, another spelling of *package*, lead to its page; tell whether it is new."""
+        if not _ALIAS.fullmatch(alias) or len(alias) > _MAX_NAME:
+            raise ValueError(f"{alias[:_MAX_NAME]!r} is not the name of a project")
+        page = self.page_dir(package)
+        return alias != page.name and self.link(page.with_name(alias), page.name)
+
+    def sync(self, folders: Iterable[Path]) -> None:
+        """See to it that the names in *folders*, and the folders' own, are on the disk."""
+        # A new folder is lost with its files if its parent's entry is.
+        found = {up for folder in folders for up in (folder, *folder.parents)}
+        for folder in sorted(path for path in found if path.is_relative_to(self.root)):
+            with suppress(FileNotFoundError):
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+
+    # Removing ---------------------------------------------------------------------------------
+
+    def remove(self, path: Path) -> bool:
+        """Remove the file or link *path*; tell whether it was there."""
+        self._guard(path)
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def remove_folder(self, path: Path) -> bool:
+        """Remove the folder *path* with all that is in it, at one stroke; tell whether it was
+        there.
+        """
+        self._guard(path)
+        if path.is_symlink():
+            return self.remove(path)
+        grave = self.temporary()
+        grave.unlink()
+        try:
+            path.rename(grave)
+        except FileNotFoundError:
+            return False
+        _discard(grave)
+        return True
+
+    def files_of(self, package: str, version: str) -> list[Path]:
+        """Return the files in the index, ``.metadata`` included, that are of *version*."""
+        return sorted(
+            path
+            for path in _entries(self.project_dir(package))
+            if (found := _version_of(path.name)) is not None and same_version(found, version)
+        )
+
+    def aliases_of(self, package: str) -> list[Path]:
+        """Return the links that lead to the page of *package*."""
+        name = _checked_name(package)
+        with suppress(FileNotFoundError), os.scandir(self.root / "project") as entries:
+            return sorted(
+                self.root / "project" / entry.name
+                for entry in entries
+                if entry.is_symlink() and os.readlink(entry) == name  # noqa: PTH115 (text)
+            )
+        return []
+
+    # Within -----------------------------------------------------------------------------------
+
+    def _guard(self, path: Path) -> None:
+        """Raise ``ValueError`` unless *path* is inside the site, links on the way followed."""
+        inside = path.parent.resolve().is_relative_to(self.root)
+        if not inside or path == self.root or path.name in {"", ".", ".."} or "\0" in str(path):
+            raise ValueError(f"{path} is not inside {self.root}")
+
+    def _place(self, tmp: Path, path: Path) -> None:
+        self._guard(path)
+        for _ in range(3):
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # the folder was just removed by another thread
+                tmp.replace(path)
+                return
+        tmp.replace(path)
+
+
+def _checked_name(package: str) -> str:
+    name = canonical(package)
+    if len(name) > _MAX_NAME or not _CANONICAL.fullmatch(name):
+        raise ValueError(f"{package[:_MAX_NAME]!r} is not the name of a project")
+    return name
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return parse_filename(name.removesuffix(".metadata")).version
+    except BadWheel:
+        return None
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError):
+        yield from folder.iterdir()
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Tell whether *path* is a plain file with just these bytes."""
+    try:
+        return (
+            not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data
+        )
+    except OSError:
+        return False
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
