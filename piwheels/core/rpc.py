@@ -120,10 +120,14 @@ def send_result(socket: Socket, request: Request, result: Any = None) -> None:
 
 def send_error(socket: Socket, request: Request, error: Exception) -> None:
     """Answer *request* with *error*: a ``Refused`` keeps its code."""
+    socket.send_multipart([request.peer, request.ticket, error_frame(error)])
+
+
+def error_frame(error: Exception) -> bytes:
+    """Return the answer that carries *error*: a ``Refused`` keeps its code."""
     match error:
         case Refused():
             code = error.code
         case _:
             code = next((code for code, kind in _CODES.items() if isinstance(error, kind)), "ERROR")
-    frame = codec.dumps("ERROR", [code, str(error)[:8000]])
-    socket.send_multipart([request.peer, request.ticket, frame])
+    return codec.dumps("ERROR", [code, str(error)[:8000]])

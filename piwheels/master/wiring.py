@@ -15,9 +15,12 @@ from typing import Any, Final, Literal, NamedTuple
 from piwheels.core.cli import Common, option
 from piwheels.core.paths import address
 from piwheels.core.protocols import Job, NoData, Protocol, monitor_stats
-from piwheels.core.states import Count, LongText, Package, Tag, Version
+from piwheels.core.states import Count, Filename, FileState, Package, Tag, Version
 
 _NOTHING = type(NoData)
+
+#: How many seconds a task waits for the database's answer to one question.
+DB_LIMIT: Final = 60.0
 
 
 def _queue(default: str, help: str, *, internal: bool = False) -> Any:  # noqa: A002 (as option has it)
@@ -117,7 +120,8 @@ web: Final = Protocol(
 
 #: Questions to FileJuggler: EXPECT slave, file state, published name; VERIFY slave, package.
 files: Final = Protocol(
-    recv={"EXPECT": tuple[Count, Any, LongText | None], "VERIFY": tuple[Count, Package]}, send={}
+    recv={"EXPECT": tuple[Count, FileState, Filename | None], "VERIFY": tuple[Count, Package]},
+    send={},
 )
 
 
