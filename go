@@ -1,0 +1,430 @@
+#!/usr/bin/env python3
+"""Set this project up in its own folder, and do one thing with it: ``./go help``.
+
+Needs a Python (3.11 or later to run the project) or uv, and nothing else: no make, no git, no
+compiler. All is installed into ``.venv``, as pip is configured on this machine. As root, the set-up
+is root's and the command itself runs as an unprivileged user (piwheels/core/privileges.py).
+"""
+
+# Syntax of Python 3.8 and the standard library only: an old interpreter has to get as far as a
+# sentence, or to a newer one beside it.
+from __future__ import annotations
+
+import configparser
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parent
+OLDEST, NEWEST = 11, 19  # the Pythons 3.x that are looked for
+READY = "--ready"  # what the second stage is called with: set up, and no longer root
+UNFINISHED: dict[str, object] = {"unfinished": True}
+GROUPS = {"up": (), "test": ("test",), "check": ("test", "check")}  # what each set-up adds to .[up]
+
+# pip's settings, and what uv calls them (it reads none of pip's)
+UV_NAMES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "no-index": "UV_NO_INDEX",
+    "constraint": "UV_CONSTRAINT",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "proxy": "ALL_PROXY",
+}
+COMMA = {"UV_FIND_LINKS"}
+
+
+class Stop(Exception):
+    """The text says why we cannot go on, and what to do."""
+
+
+def say(*words: object) -> None:
+    """Talk: data goes to standard output, talk does not."""
+    print("go:", *words, file=sys.stderr, flush=True)
+
+
+def call(*command: object, env: Mapping[str, str] | None = None) -> bool:
+    """Run *command*; return whether it succeeded."""
+    return subprocess.call([str(word) for word in command], cwd=str(ROOT), env=env) == 0
+
+
+def runs(python: str, code: str) -> bool:
+    """Whether *python* is there and runs *code* (a shim may be there and fail)."""
+    with suppress(OSError, subprocess.SubprocessError):
+        quiet = subprocess.DEVNULL
+        command = [python, "-c", code]
+        done = subprocess.run(command, stdout=quiet, stderr=quiet, timeout=60, check=False)
+        return done.returncode == 0
+    return False
+
+
+def replace(*command: str) -> NoReturn:
+    """Be *command* from now on."""
+    os.execv(command[0], command)  # noqa: S606
+
+
+# -- which interpreter, which installer
+
+
+def interpreters() -> Iterator[str]:
+    """Yield every Python that can run the project: this one first, then the newest."""
+    if sys.version_info >= (3, OLDEST):
+        yield getattr(sys, "_base_executable", sys.executable)  # not a venv's that is active
+    seen = set()
+    for name in [f"python3.{minor}" for minor in range(NEWEST, OLDEST - 1, -1)] + ["python3"]:
+        for place in [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/bin"]:
+            path = os.path.join(place, name)  # noqa: PTH118 (PATH may hold anything)
+            if path not in seen and os.access(path, os.X_OK):
+                seen.add(path)
+                if runs(path, f"import sys; sys.exit(sys.version_info < (3, {OLDEST}))"):
+                    yield path
+
+
+def installer() -> tuple[str, str]:
+    """Return the interpreter for .venv, and how: 'uv', 'venv' or 'pip' (venv without ensurepip)."""
+    ways = {"venv": "import ensurepip, venv", "pip": "import pip, venv"}
+    first = None
+    for python in interpreters():
+        first = first or python
+        if shutil.which("uv"):
+            return python, "uv"
+        for way, code in ways.items():
+            if runs(python, code):
+                return python, way
+    if first:
+        raise Stop(
+            f"{first} has neither ensurepip nor pip to make .venv with: install them"
+            " (Debian, Ubuntu: apt install python3-venv), or install uv"
+        )
+    raise Stop(f"this needs Python 3.{OLDEST} or later, or uv; found none on PATH")
+
+
+def use_newer_python(argv: Sequence[str]) -> None:
+    """Go on in a Python that is new enough, where this one is not."""
+    if sys.version_info >= (3, OLDEST):
+        return
+    again = [str(ROOT / "go"), *argv]
+    for python in interpreters():
+        replace(python, *again)
+    if uv := shutil.which("uv"):
+        replace(uv, "run", "--no-project", "--python", f">=3.{OLDEST}", "python", *again)
+    raise Stop(
+        f"this is Python {sys.version.split()[0]}, and it needs 3.{OLDEST} or later, or uv;"
+        " found neither on PATH"
+    )
+
+
+def pip_settings(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what pip would take from its configuration files and from *env*, weakest first."""
+    home = env.get("HOME", "/")
+    shared = env.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep)
+    own = env.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")  # noqa: PTH118
+    files = [Path(place, "pip", "pip.conf") for place in shared] + [Path("/etc/pip.conf")]
+    files += [Path(home, ".pip", "pip.conf"), Path(own, "pip", "pip.conf")]
+    if chosen := env.get("PIP_CONFIG_FILE"):
+        files = [] if chosen == os.devnull else [*files, Path(chosen)]
+    parser = configparser.RawConfigParser()
+    for path in files:
+        with suppress(OSError, configparser.Error, UnicodeDecodeError):
+            parser.read_string(path.read_text("utf-8"))
+    found: dict[str, str] = {}
+    for section in ("global", "install"):
+        if parser.has_section(section):
+            found.update(parser.items(section))
+    for name in UV_NAMES:
+        if value := env.get("PIP_" + name.upper().replace("-", "_")):
+            found[name] = value
+    return found
+
+
+def uv_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return *env* with pip's settings as uv's; what is set for uv already is stronger."""
+    new = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # as pip: the best of all indexes
+    settings = pip_settings(env)
+    for name, uv_name in UV_NAMES.items():
+        if settings.get(name, "").strip():
+            new[uv_name] = ("," if uv_name in COMMA else " ").join(settings[name].split())
+    return {**new, **env}
+
+
+# -- the set-up
+
+
+def venv_dir() -> Path:
+    """Where everything is installed."""
+    return Path(os.environ.get("PIW_VENV") or ROOT / ".venv").absolute()
+
+
+def requirements(project: Mapping[str, object], group: str) -> list[str]:
+    """Return what a dependency group holds (PEP 735); an old pip cannot read them itself."""
+    found: list[str] = []
+    for entry in project["dependency-groups"][group]:  # type: ignore[index]
+        inner = None if isinstance(entry, str) else entry["include-group"]
+        found += [entry] if inner is None else requirements(project, inner)
+    return found
+
+
+def read_stamp(venv: Path) -> dict[str, object] | None:
+    """Return what was set up in *venv*; None if it is not there, or was made by someone else."""
+    try:
+        text = (venv / "go.json").read_text("utf-8")
+    except OSError:
+        return None
+    with suppress(ValueError):
+        stamp = json.loads(text)
+        if isinstance(stamp, dict):
+            return stamp
+    return UNFINISHED
+
+
+def write_stamp(venv: Path, stamp: Mapping[str, object]) -> None:
+    """Note what was set up; never half of it."""
+    beside = venv / "go.json.new"
+    beside.write_text(json.dumps(stamp) + "\n", "utf-8")
+    beside.replace(venv / "go.json")
+
+
+def plan(
+    stamp: Mapping[str, object] | None, python: str, project: str, level: str
+) -> tuple[bool, list[str]]:
+    """Say what is to be done: whether to begin anew, and which levels to install (none: ready)."""
+    has = set(stamp.get("has", ())) if stamp else set()  # type: ignore[call-overload]
+    anew = stamp is not None and stamp.get("python") != python
+    wanted = {"up", level} | has
+    if not anew and stamp is not None and stamp.get("project") == project and wanted == has:
+        return False, []
+    return anew, sorted(wanted, key=list(GROUPS).index)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the project's lock: two of us set up one after the other."""
+    folder = os.open(str(ROOT), os.O_RDONLY)  # a lock on the folder itself leaves no file
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another ./go is setting up: waiting for it")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def identity(python: str) -> str:
+    """Return what tells one interpreter from another: its place and release."""
+    code = "import sys; print(getattr(sys, '_base_executable', sys.executable), sys.version)"
+    said = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, check=True, timeout=60)
+    place, version = said.stdout.decode().split()[:2]
+    return f"{os.path.realpath(place)} {version}"
+
+
+def set_up(level: str) -> str:
+    """Have .venv hold what *level* needs; return its interpreter."""
+    import tomllib  # noqa: PLC0415 (an older Python has to get to its sentence)
+
+    venv = venv_dir()
+    python = str(venv / "bin" / "python")
+    source = (ROOT / "pyproject.toml").read_bytes()
+    key = hashlib.sha256(source).hexdigest()
+    with alone():
+        base, way = installer()
+        stamp = read_stamp(venv)
+        anew, levels = plan(stamp, identity(base), key, level)
+        works = runs(python, f"import sys; sys.exit(sys.version_info < (3, {OLDEST}))")
+        if works and not levels:
+            return python
+        start = time.monotonic()
+        say(f"setting up {venv} with {way} (once; it takes some seconds)")
+        project = tomllib.loads(source.decode())
+        groups = {group for name in levels or [level] for group in GROUPS[name]}
+        wanted = sorted({need for group in groups for need in requirements(project, group)})
+        before = os.umask(0o022)  # as root: others run what we install
+        try:
+            if anew or not works:
+                shutil.rmtree(str(venv), ignore_errors=True)
+            venv.mkdir(parents=True, exist_ok=True)
+            write_stamp(venv, UNFINISHED)
+            made = works and not anew
+            install(base, way, venv, ["-e", f"{ROOT}[up]", *wanted], made=made)
+            has = levels or ["up", level]
+            write_stamp(venv, {"python": identity(base), "project": key, "has": has})
+        except OSError as error:
+            raise Stop(
+                f"{venv} cannot be written ({error.strerror}): remove it, or name another"
+                " directory in PIW_VENV"
+            ) from None
+        finally:
+            os.umask(before)
+        say(f"set up in {time.monotonic() - start:.0f} s")
+    return python
+
+
+def install(base: str, way: str, venv: Path, wanted: Sequence[str], *, made: bool) -> None:
+    """Make *venv* from the interpreter *base*, unless it is *made*; install what is *wanted*."""
+    python = venv / "bin" / "python"
+    env = {**os.environ, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    make: list[object] = [base, "-m", "venv", venv]
+    use: list[object] = [python, "-m", "pip", "install", "-q"]
+    if way == "uv":
+        env = uv_environment(env)
+        make = ["uv", "venv", "-q", "--allow-existing", "--no-python-downloads"]
+        make += ["--python", base, venv]
+        use = ["uv", "pip", "install", "-q", "--python", python]
+    elif way == "pip":
+        make.insert(3, "--without-pip")
+        use = [base, "-m", "pip", "--python", python, "install", "-q"]
+    if not (made or call(*make, env=env)) or not call(*use, *wanted, env=env):
+        raise Stop("the set-up failed, see above; the next ./go begins anew")
+
+
+# -- the commands, in .venv and as an ordinary user
+
+
+def cache_environment() -> dict[str, str]:
+    """Return the environment in which our tools keep their caches outside the checkout."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    cache = home / "piw-go"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        cache = Path(tempfile.gettempdir(), f"piw-go-{os.getuid()}")
+        cache.mkdir(mode=0o700, exist_ok=True)
+    names = {
+        "MYPY_CACHE_DIR": "mypy",
+        "RUFF_CACHE_DIR": "ruff",
+        "HYPOTHESIS_STORAGE_DIRECTORY": "hypothesis",
+        "PIW_GO_CACHE": "",
+    }
+    return {**os.environ, **{name: str(cache / place) for name, place in names.items()}}
+
+
+def tests(args: Sequence[str]) -> list[str]:
+    """Return the command that runs the tests."""
+    cache = os.path.join(os.environ["PIW_GO_CACHE"], "pytest")  # noqa: PTH118
+    return [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *args]
+
+
+def up(args: Sequence[str]) -> int:
+    """Run a whole farm on this machine, until it is stopped."""
+    replace(sys.executable, "-m", "piwheels.up", *args)
+
+
+def test(args: Sequence[str]) -> int:
+    """Run the tests (the arguments are pytest's)."""
+    replace(*tests(args))
+
+
+def check(args: Sequence[str]) -> int:
+    """Run the whole gate: format, lint, types, imports, tests."""
+    tools = Path(sys.executable).parent
+    steps: dict[str, Sequence[object]] = {
+        "format": [tools / "ruff", "format", "--check", ".", "go"],
+        "lint": [tools / "ruff", "check", ".", "go"],
+        "types": [tools / "mypy"],
+        "imports": [tools / "lint-imports", "--no-cache"],
+        "tests": tests(args),
+    }
+    results = []
+    for name, command in steps.items():
+        say(f"{name} ...")
+        start = time.monotonic()
+        passed = call(*command)
+        results.append((name, passed, time.monotonic() - start))
+    for name, passed, seconds in results:
+        print(f"{name:10} {'passed' if passed else 'FAILED':8} {seconds:6.1f} s")
+    return 0 if all(passed for _, passed, _ in results) else 1
+
+
+def bench(args: Sequence[str]) -> int:
+    """Run the benchmarks (or those named)."""
+    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
+    chosen = [script for script in scripts if not args or script.stem in args]
+    if not chosen:
+        raise Stop(f"no such benchmark in benchmarks/ ({len(scripts)} there)")
+    failed = [script.stem for script in chosen if not call(sys.executable, script)]
+    if failed:
+        raise Stop(f"failed: {', '.join(failed)}")
+    return 0
+
+
+def docs(args: Sequence[str]) -> int:
+    """Check that every relative link in the documents leads somewhere."""
+    pages = [Path(arg) for arg in args] or [
+        page for page in ROOT.rglob("*.md") if not any(p[:1] == "." for p in page.parts[1:])
+    ]
+    broken = [f"{page}: {target}" for page in pages for target in dead_links(page)]
+    print("\n".join([*broken, f"{len(pages)} documents, {len(broken)} dead links"]))
+    return 1 if broken else 0
+
+
+def dead_links(page: Path) -> list[str]:
+    """Return the relative link targets of a Markdown *page* that do not exist."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.S | re.M)
+    targets = re.findall(r"\]\(<?([^)>\s]+)>?[^)]*\)|^\[[^\]]+\]:\s*(\S+)", text, flags=re.M)
+    paths = [(one or other).partition("#")[0] for one, other in targets]
+    relative = [path for path in paths if path and not re.match(r"[a-z][a-z+.-]*:|/", path)]
+    return [path for path in relative if not (page.parent / path).exists()]
+
+
+# name: (what it needs to be set up, what does it)
+COMMANDS = {
+    "up": ("up", up),
+    "test": ("test", test),
+    "check": ("check", check),
+    "bench": ("test", bench),
+    "docs": (None, docs),
+}
+
+
+def usage() -> str:
+    """Return the table that ./go help prints."""
+    rows = [f"  ./go {name:6} {act.__doc__}" for name, (_, act) in COMMANDS.items()]
+    return "\n".join(["Usage: ./go COMMAND [ARGUMENT...]", "", *rows, "  ./go help   This."])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what *argv* asks; return the exit status."""
+    ready = list(argv[:1]) == [READY]
+    name, *args = argv[ready:] or ["help"]
+    if name in {"help", "-h", "--help"}:
+        print(usage())
+        return 0
+    if name not in COMMANDS:
+        print(f"go: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    level, act = COMMANDS[name]
+    if ready or level is None:
+        os.chdir(str(ROOT))
+        os.environ.update(cache_environment())
+        return act(args)
+    use_newer_python(argv)
+    python = set_up(level)
+    command = [python, str(ROOT / "go"), READY, name, *args]
+    if name != "up":  # which changes user itself: its options say what that user has to read
+        command = [python, "-m", "piwheels.core.privileges", *command]
+    replace(*command)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Stop as end:
+        say(end)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
