@@ -1,0 +1,103 @@
+"""The figures of the machine that this runs on, from ``/proc``, ``/sys`` and the like.
+
+Nothing here fails: what a machine does not tell is 0 or ``""``, so that a container, a virtual
+machine and a board of any kind all report.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from piwheels.core.states import SlaveStats
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_MAX_TEXT = 200
+_MEMINFO = re.compile(r"^(\w+):\s+([0-9]+) kB$", re.MULTILINE)
+_CPUINFO = re.compile(r"^(\w+)\s*: (.*)$", re.MULTILINE)
+
+
+class Machine(NamedTuple):
+    """What stays the same while a machine runs; ``""`` where unknown."""
+
+    os_name: str
+    os_version: str
+    board_revision: str
+    board_serial: str
+
+
+def machine(root: Path = Path("/")) -> Machine:
+    """Return the operating system's name and version, the board's revision and serial number."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    cpu = dict(_CPUINFO.findall(_read(root / "proc/cpuinfo")))
+    tree = root / "proc/device-tree"
+    return Machine(
+        _clean(release.get("NAME", "") or platform.system()),
+        _clean(release.get("VERSION", "") or release.get("VERSION_ID", "") or platform.release()),
+        _clean(cpu.get("Revision", "") or _read(tree / "model")),
+        _clean(cpu.get("Serial", "") or _read(tree / "serial-number")),
+    )
+
+
+def slave_stats(path: Path, now: datetime, root: Path = Path("/")) -> SlaveStats:
+    """Return the figures of this machine at *now*, and those of the disk that holds *path*."""
+    memory = {
+        key: int(value) * 1024 for key, value in _MEMINFO.findall(_read(root / "proc/meminfo"))
+    }
+    disk_size, disk_free = disk_space(path)
+    return SlaveStats(
+        timestamp=now,
+        disk_size=disk_size,
+        disk_free=disk_free,
+        mem_size=memory.get("MemTotal", 0),
+        mem_free=memory.get("MemAvailable", memory.get("MemFree", 0)),
+        swap_size=memory.get("SwapTotal", 0),
+        swap_free=memory.get("SwapFree", 0),
+        load_average=load_average(),
+        cpu_temp=cpu_temperature(root),
+    )
+
+
+def disk_space(path: Path) -> tuple[int, int]:
+    """Return the size and the free space, for users, of the disk that holds *path*, in bytes."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return (0, 0)
+    return (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
+
+
+def load_average() -> float:
+    """Return the mean number of processes that were ready to run in the last minute."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return 0.0
+
+
+def cpu_temperature(root: Path = Path("/")) -> float:
+    """Return the temperature of the first thermal zone in degrees Celsius; 0 without one."""
+    try:
+        return int(_read(root / "sys/class/thermal/thermal_zone0/temp")) / 1000
+    except ValueError:
+        return 0.0
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(2**20).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _clean(text: str) -> str:
+    return "".join(char for char in text if char.isprintable()).strip()[:_MAX_TEXT]

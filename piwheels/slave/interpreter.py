@@ -1,0 +1,86 @@
+"""What a Python interpreter says of itself: the tags of the wheels that it builds (PEP 425)."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from piwheels.core.errors import Fatal
+
+_PROBE_SECONDS = 30.0
+_TAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
+
+# Runs on any Python since 2.7. A debug or free-threaded build has its flag at the end of SOABI's
+# second part ("cpython-313t-x86_64-linux-gnu"); older ones have no letter that packaging would
+# not show.
+_SCRIPT = r"""
+import json, struct, sys, sysconfig
+impl = getattr(getattr(sys, "implementation", None), "name", "cpython")
+version = "%d%d" % sys.version_info[:2]
+soabi = sysconfig.get_config_var("SOABI") or ""
+if impl == "cpython":
+    abi = "cp" + version
+    parts = soabi.split("-")
+    if len(parts) > 1 and parts[0] == "cpython":
+        abi = "cp" + parts[1]
+    elif sys.version_info[0] == 2:
+        abi += ("m" if sysconfig.get_config_var("WITH_PYMALLOC") else "") + (
+            "u" if sys.maxunicode > 0xffff else "")
+else:
+    abi = "_".join(soabi.split("-")[:2]) or "none"
+platform = sysconfig.get_platform()
+if struct.calcsize("P") == 4:
+    short = {"linux-x86_64": "linux-i686", "linux-aarch64": "linux-armv7l"}
+    platform = short.get(platform, platform)
+print(json.dumps([version, abi, platform]))
+"""
+
+
+class Interpreter(NamedTuple):
+    """An interpreter and its tags.
+
+    *py_version* is like ``"311"``, *abi* like ``"cp311"``, and *platform* like
+    ``"linux_x86_64"``: the machine's own tag, which wheels that were built from source carry.
+    """
+
+    path: Path
+    py_version: str
+    abi: str
+    platform: str
+
+
+def probe(path: Path | None = None) -> Interpreter:
+    """Ask the interpreter at *path* (``None``: the one that runs this) for its tags.
+
+    It must answer within 30 seconds. Raises :exc:`~piwheels.core.errors.Fatal` with a sentence
+    for a person if it cannot be run or gives no sense.
+    """
+    executable = Path(sys.executable) if path is None else path
+    try:
+        answer = subprocess.run(
+            [executable, "-I", "-c", _SCRIPT],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_SECONDS,
+            check=True,
+        )
+    except OSError as error:
+        raise Fatal(f"cannot run the interpreter {executable}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Fatal(f"the interpreter {executable} does not answer") from error
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.decode(errors="replace").split("\n")
+        reason = next((line for line in reversed(words) if line.strip()), "no reason given")
+        raise Fatal(f"the interpreter {executable} does not work: {reason[:500]}") from error
+    try:
+        version, abi, platform = json.loads(answer.stdout)
+        tags = [re.sub("[-.]", "_", tag) for tag in (version, abi, platform)]
+    except (ValueError, TypeError) as error:
+        raise Fatal(f"{executable} is not a Python interpreter") from error
+    if not all(_TAG.fullmatch(tag) for tag in tags):
+        raise Fatal(f"the interpreter {executable} has the odd tags {tags}")
+    return Interpreter(executable, *tags)
