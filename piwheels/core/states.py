@@ -8,10 +8,13 @@ changes is a slotted dataclass with ``as_message`` and ``from_message``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict
+
+from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414 (a name of ours)
 
 # The limits of the wires, as markers that piwheels.core.protocols turns into validators. ----------
 
@@ -401,3 +404,65 @@ class ProjectData(TypedDict):
     description: str
     skip: str
     releases: dict[str, ProjectRelease]
+
+
+# Slaves ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class SlaveState:
+    """A build slave as its master knows it.
+
+    *address* is the slave's ephemeral 0MQ address (a new one for each connection, not an IP
+    address); what follows is what it said of itself in ``HELLO``. *slave_id* is the master's
+    number for it. Times are aware datetimes of the master's clock.
+    """
+
+    address: bytes
+    build_timeout: timedelta
+    busy_timeout: timedelta
+    native_py_version: str
+    native_abi: str
+    native_platform: str
+    label: str
+    os_name: str
+    os_version: str
+    board_revision: str
+    board_serial: str
+    features: Mapping[str, Any] | None = None
+    slave_id: int = 0
+    first_seen: datetime | None = None
+    last_seen: datetime | None = None
+    #: The last request's name and data, and the last reply (``None`` while the slave waits for
+    #: one).
+    request: tuple[str, Any] = ("", None)
+    reply: tuple[str, Any] | None = None
+    replied_at: datetime | None = None
+    #: What the slave builds: package, version, and since when.
+    job: tuple[str, str] | None = None
+    job_since: datetime | None = None
+    #: What the slave is to be told at its next request.
+    killed: bool = False
+    skipped: bool = False
+    paused: bool = False
+    stats: deque[SlaveStats] = field(default_factory=lambda: deque(maxlen=100))
+
+    @property
+    def info(self) -> tuple[Any, ...]:
+        """The ten fields of the slave's ``HELLO``, as consoles get them."""
+        return (
+            self.build_timeout,
+            self.busy_timeout,
+            self.native_py_version,
+            self.native_abi,
+            self.native_platform,
+            self.label,
+            self.os_name,
+            self.os_version,
+            self.board_revision,
+            self.board_serial,
+        )
+
+    def kill(self) -> None:
+        """Have the slave told to end at its next request."""
+        self.killed = True

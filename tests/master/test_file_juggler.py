@@ -1,0 +1,460 @@
+"""FileJuggler: files come whole to their place or not at all, whatever arrives on its sockets."""
+
+import hashlib
+import io
+import logging
+import os
+import time
+import uuid
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piwheels.core.errors import Refused
+from piwheels.core.states import FileState
+from piwheels.core.transfers import CHUNK_SIZE, CREDIT
+from piwheels.core.transport import Context
+from piwheels.master.file_juggler import FileJuggler, FsClient
+from piwheels.master.wiring import MasterConfig, big_brother
+
+LOGGER = logging.getLogger("test")
+NAME = "Some_Thing-1.0-py3-none-any.whl"
+METADATA = b"Metadata-Version: 2.1\nName: some.thing\nVersion: 1.0\nRequires-Python: >=3.9\n\n"
+
+
+def wheel(blob=b"x" * 10, metadata=METADATA):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("some_thing/blob", blob)
+        archive.writestr("some_thing-1.0.dist-info/METADATA", metadata)
+        archive.writestr("some_thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+        archive.writestr("some_thing-1.0.dist-info/RECORD", "")
+    return buffer.getvalue()
+
+
+def declared(content, name=NAME, **changes):
+    state = FileState(
+        name,
+        len(content),
+        hashlib.sha256(content).hexdigest(),
+        "Some_Thing",
+        "1.0",
+        "py3",
+        "none",
+        "any",
+        None,
+        {},
+    )
+    for key, value in changes.items():
+        setattr(state, key, value)
+    return state
+
+
+class Slave:
+    """The slave's side of the file wire, by the book."""
+
+    def __init__(self, address):
+        self.socket = Context().socket(zmq.DEALER)
+        self.socket.connect(address)
+
+    def send(self, *frames):
+        self.socket.send_multipart([f if isinstance(f, bytes) else str(f).encode() for f in frames])
+
+    def hear(self, timeout=5):
+        return self.socket.recv_multipart() if self.socket.poll(timeout) else None
+
+    def transfer(self, slave_id, content):
+        self.send("HELLO", slave_id)
+        while (heard := self.hear()) not in (None, [b"DONE"]):
+            start, length = int(heard[1]), int(heard[2])
+            self.send("CHUNK", start, content[start : start + length])
+        assert heard == [b"DONE"]
+
+
+@pytest.fixture
+def config(tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    unique = uuid.uuid4().hex
+    return MasterConfig(
+        output_path=site,
+        file_queue="tcp://127.0.0.1:*",
+        fs_queue=f"inproc://fs-{unique}",
+        stats_queue=f"inproc://stats-{unique}",
+    )
+
+
+@pytest.fixture
+def running(config):
+    """A juggler that runs, one who asks it, and one who sends files."""
+    stats = Context().socket(zmq.PULL, big_brother)
+    stats.bind(config.stats_queue)
+    juggler = FileJuggler(config)
+    slave = Slave(juggler.wire.address)
+    fs = FsClient(config, LOGGER)
+    juggler.start()
+    yield SimpleNamespace(juggler=juggler, slave=slave, fs=fs, stats=stats)
+    juggler.quit()
+    juggler.join(10)
+    slave.socket.close()
+    fs.close()
+    stats.close()
+    assert juggler.failure is None
+    assert not list(config.work_path.glob("*"))
+
+
+@contextmanager
+def standing(config):
+    """A juggler whose loop the test itself turns."""
+    juggler = FileJuggler(config)
+    slave = Slave(juggler.config.file_queue)
+    try:
+        yield juggler, slave
+    finally:
+        slave.socket.close()
+        juggler.close()
+
+
+@pytest.fixture
+def still(config):
+    local = MasterConfig(
+        output_path=config.output_path,
+        file_queue=f"inproc://file-{uuid.uuid4().hex}",
+        fs_queue=config.fs_queue,
+        stats_queue=config.stats_queue,
+    )
+    with standing(local) as (juggler, slave):
+        yield juggler, slave
+
+
+def turn(juggler):
+    while juggler.wire.poll(0):
+        juggler.poll(0)
+
+
+def hearings(slave):
+    return list(iter(lambda: slave.hear(0), None))
+
+
+def tree(root):
+    return {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
+
+
+def refused(code):
+    return pytest.raises(Refused, check=lambda exc: exc.code == code)
+
+
+def test_a_file_comes_to_its_place(running, config):
+    content = wheel(os.urandom(3 * CHUNK_SIZE * CREDIT + 5))
+    running.fs.expect(5, declared(content))
+    running.slave.transfer(5, content)
+    assert running.fs.verify(5, "some-thing") == {
+        "filename": NAME,
+        "metadata_hash": hashlib.sha256(METADATA).hexdigest(),
+        "requires_python": ">=3.9",
+    }
+    folder = config.output_path / "simple/some-thing"
+    assert (folder / NAME).read_bytes() == content
+    assert (folder / f"{NAME}.metadata").read_bytes() == METADATA
+    with refused("UNKNOWN"):
+        running.fs.verify(5, "some-thing")
+
+
+def test_a_file_may_be_published_under_a_build_tag(running, config):
+    content = wheel()
+    target = "Some_Thing-1.0-2-py3-none-any.whl"
+    running.fs.expect(5, declared(content), target)
+    running.slave.transfer(5, content)
+    assert running.fs.verify(5, "some-thing")["filename"] == target
+    assert tree(config.output_path) == {
+        f"simple/some-thing/{target}",
+        f"simple/some-thing/{target}.metadata",
+    }
+
+
+def test_other_content_is_sent_again(running, config):
+    good, bad = wheel(b"good"), wheel(b"evil")
+    for content, expected in [(bad, False), (good, True)]:
+        running.fs.expect(5, declared(good))
+        running.slave.transfer(5, content)
+        if expected:
+            running.fs.verify(5, "some-thing")
+        else:
+            with refused("BADHASH"):
+                running.fs.verify(5, "some-thing")
+            assert tree(config.output_path) == set()
+            assert tree(config.work_path) == set()
+    assert (config.output_path / "simple/some-thing" / NAME).read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    ("content", "package"),
+    [
+        (b"no zip at all", "some-thing"),
+        (b"", "some-thing"),
+        (wheel(), "other-thing"),
+        (wheel(metadata=METADATA.replace(b"some.thing", b"other")), "some-thing"),
+        (wheel(metadata=METADATA.replace(b"1.0", b"1.1")), "some-thing"),
+    ],
+)
+def test_what_is_no_wheel_of_that_package_is_refused_for_good(running, config, content, package):
+    running.fs.expect(5, declared(content))
+    running.slave.transfer(5, content)
+    with refused("BADWHEEL"):
+        running.fs.verify(5, package)
+    assert tree(config.output_path) == set()
+    assert tree(config.work_path) == set()
+
+
+def test_an_unfinished_file_does_not_verify(running, config):
+    content = wheel()
+    running.fs.expect(5, declared(content))
+    with refused("BADHASH"):
+        running.fs.verify(5, "some-thing")
+    assert tree(config.work_path) == set()
+
+
+def test_many_slaves_send_at_once(running, config):
+    contents = {n: wheel(os.urandom(CHUNK_SIZE * 2 + n)) for n in range(1, 6)}
+    slaves = {n: Slave(running.juggler.wire.address) for n in contents}
+    for n, content in contents.items():
+        running.fs.expect(n, declared(content), f"Some_Thing-1.0-{n}-py3-none-any.whl")
+        slaves[n].send("HELLO", n)
+    waiting = set(contents)
+    while waiting:
+        for n in list(waiting):
+            msg, *place = slaves[n].hear()
+            if msg == b"DONE":
+                waiting.discard(n)
+            else:
+                start, length = map(int, place)
+                slaves[n].send("CHUNK", start, contents[n][start : start + length])
+    tickets = {running.fs.request_verify(n, "some-thing") for n in contents}
+    while tickets:
+        assert running.fs.socket.poll(10)
+        for answer in running.fs.answers():
+            assert answer.error is None
+            tickets.remove(answer.ticket)
+    assert len(tree(config.output_path)) == 10
+    for slave in slaves.values():
+        slave.socket.close()
+
+
+def test_the_disk_is_reported(running):
+    msg, (size, free) = running.stats.recv_msg()
+    assert msg == "STATFS"
+    assert size > free > 0
+
+
+def test_bad_questions_are_answered(running):
+    for data in ([1], [-1, "some-thing"], [1, "../etc"], None):
+        with pytest.raises(Refused):
+            running.fs.call("VERIFY", data, timeout=5)
+
+
+def test_a_frame_beyond_all_measure_costs_the_connection_only(running, config):
+    content = wheel()
+    running.fs.expect(5, declared(content))
+    rude = Slave(running.juggler.wire.address)
+    rude.send("HELLO", 5)
+    rude.hear()
+    rude.send("CHUNK", 0, bytes(40 * 2**20))
+    rude.socket.close()
+    running.juggler.takeover = 0.0
+    running.slave.transfer(5, content)
+    running.fs.verify(5, "some-thing")
+
+
+# What may be expected --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "target"),
+    [
+        ("TOOBIG", {"filesize": 2**31 + 1}, None),
+        ("BADWHEEL", {}, "Other-1.0-py3-none-any.whl"),
+        ("BADWHEEL", {}, "Some_Thing-1.1-py3-none-any.whl"),
+    ],
+)
+def test_what_may_not_be_expected(still, code, changes, target):
+    juggler, _ = still
+    with refused(code):
+        juggler.do_expect(1, declared(b"x", **changes), target)
+    assert not juggler.pending
+
+
+def test_no_room_is_said_at_once(still, monkeypatch):
+    juggler, _ = still
+    monkeypatch.setattr(juggler, "reserve", 2**62)
+    with refused("NOROOM"):
+        juggler.do_expect(1, declared(b"x"))
+    assert tree(juggler.site.work) == set()
+
+
+def test_a_disk_that_fails_is_said_when_the_file_is_verified(still):
+    juggler, slave = still
+    juggler.do_expect(1, declared(b"xyz"))
+    juggler.pending[1].file.close()
+    juggler.pending[1].file = os.fdopen(os.open("/dev/full", os.O_RDWR), "r+b", buffering=0)
+    slave.send("HELLO", 1)
+    turn(juggler)
+    slave.send("CHUNK", 0, b"xyz")
+    turn(juggler)
+    assert hearings(slave)[-1] == [b"DONE"]
+    with refused("NOROOM"):
+        juggler.do_verify(1, "some-thing")
+    assert tree(juggler.site.work) == set()
+
+
+def test_a_new_expectation_replaces_the_old_one(still):
+    juggler, slave = still
+    juggler.do_expect(1, declared(bytes(100)))
+    slave.send("HELLO", 1)
+    turn(juggler)
+    juggler.do_expect(1, declared(bytes(50)))
+    assert len(tree(juggler.site.work)) == 1
+    assert not juggler.transfers
+    slave.send("HELLO", 1)
+    turn(juggler)
+    assert hearings(slave) == [[b"FETCH", b"0", b"100"], [b"FETCH", b"0", b"50"]]
+
+
+# Order, silence, ends --------------------------------------------------------------------------
+
+
+def test_hello_again_fetches_what_is_missing(still):
+    juggler, slave = still
+    juggler.do_expect(1, declared(bytes(CHUNK_SIZE * 4)))
+    slave.send("HELLO", 1)
+    turn(juggler)
+    assert len(hearings(slave)) == 4
+    slave.send("CHUNK", CHUNK_SIZE, bytes(CHUNK_SIZE))
+    slave.send("HELLO", 1)
+    turn(juggler)
+    assert [int(start) for _, start, _ in hearings(slave)] == [
+        0,
+        2 * CHUNK_SIZE,
+        3 * CHUNK_SIZE,
+    ]
+
+
+def test_another_address_takes_over_only_after_silence(still):
+    juggler, slave = still
+    other = Slave(juggler.config.file_queue)
+    juggler.do_expect(1, declared(b"xyz"))
+    slave.send("HELLO", 1)
+    turn(juggler)
+    other.send("HELLO", 1)
+    turn(juggler)
+    assert hearings(other) == []
+    juggler.pending[1].heard -= juggler.takeover
+    other.send("HELLO", 1)
+    turn(juggler)
+    assert hearings(other) == [[b"FETCH", b"0", b"3"]]
+    slave.send("CHUNK", 0, b"abc")  # it is not this one's any more
+    turn(juggler)
+    assert juggler.pending[1].state.missing == 3
+    other.socket.close()
+
+
+def test_a_silent_transfer_ends_with_its_temporary(still, caplog):
+    juggler, slave = still
+    juggler.do_expect(1, declared(b"xyz"))
+    juggler.do_expect(2, declared(b"xyz"))
+    slave.send("HELLO", 1)
+    turn(juggler)
+    juggler.pending[1].progress -= juggler.patience + 1
+    juggler.expire()
+    assert list(juggler.pending) == [2]
+    assert not juggler.transfers
+    assert len(tree(juggler.site.work)) == 1
+    assert "slave 1" in caplog.text
+
+
+def test_what_is_out_of_order_is_counted_and_dropped(still):
+    juggler, slave = still
+    slave.send("CHUNK", 0, b"x")
+    slave.send("HELLO", 1)
+    slave.send("GOODBYE")
+    for _ in range(3):
+        turn(juggler)
+    assert sum(juggler.refused.values()) == 3
+    assert hearings(slave) == []
+
+
+# Any bytes whatever ----------------------------------------------------------------------------
+
+number = st.one_of(
+    st.integers(-3, 2**70).map(lambda n: str(n).encode()),
+    st.sampled_from(
+        [
+            b"1",
+            b"0",
+            b"2",
+            b"9" * 5000,
+            b"+1",
+            b" 1",
+            b"1_0",
+            "\u0661".encode(),
+            b"1.0",
+            b"1\n",
+            b"",
+        ]
+    ),
+)
+frame = st.one_of(
+    st.sampled_from([b"HELLO", b"CHUNK", b"FETCH", b"DONE", b"", b"hello"]),
+    number,
+    st.binary(max_size=40),
+)
+message = st.one_of(
+    st.lists(frame, min_size=1, max_size=6),
+    st.tuples(st.just(b"HELLO"), number),
+    st.tuples(st.just(b"CHUNK"), number, st.binary(max_size=120)),
+    st.tuples(st.just(b"CHUNK"), st.just(b"0"), st.just(b"z" * 64)),
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 2), message), max_size=12))
+def test_any_bytes_whatever(still, messages):
+    juggler, _ = still
+    before = tree(juggler.site.root.parent)
+    juggler.do_expect(1, declared(b"y" * 64))
+    juggler.do_expect(2, declared(b"y" * 1000))
+    peers = [Slave(juggler.config.file_queue) for _ in range(3)]
+    try:
+        for index, frames in messages:
+            peers[index].send(*frames)
+        deadline = time.monotonic() + 5
+        while juggler.wire.poll(0) and time.monotonic() < deadline:
+            juggler.poll(0)
+        mine = {each.path.name: each.state.file_state.filesize for each in juggler.pending.values()}
+        grown = {Path(name) for name in tree(juggler.site.root.parent) - before}
+        assert {path.name for path in grown} == mine.keys()
+        assert all(
+            each.path.stat().st_size <= mine[each.path.name] for each in juggler.pending.values()
+        )
+        assert juggler.pending.keys() == {1, 2}
+        assert len(juggler.transfers) <= 2
+        assert len(juggler.refused) <= 1000
+        # An honest slave still gets its file through.
+        for each in juggler.pending.values():
+            each.heard -= juggler.takeover
+        honest = peers[0]
+        hearings(honest)
+        honest.send("HELLO", 2)
+        turn(juggler)
+        if not juggler.pending[2].state.done:
+            assert hearings(honest)[-1][0] == b"FETCH"
+    finally:
+        for slave_id in (1, 2):
+            juggler._drop(slave_id)
+        for peer in peers:
+            peer.socket.close()
