@@ -1,0 +1,187 @@
+"""The master itself: starts the cast, stands between it and the operators, and stops it in
+order.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import zmq
+
+from piwheels.core.cli import program
+from piwheels.core.database import Database
+from piwheels.core.errors import BadMessage
+from piwheels.core.info import machine
+from piwheels.core.privileges import refuse_root
+from piwheels.core.protocols import master_control, monitor_stats
+from piwheels.core.states import MasterInfo
+from piwheels.core.transport import Context, Poller, Socket
+from piwheels.master.big_brother import BigBrother
+from piwheels.master.cloud_gazer import CloudGazer
+from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.files import Site
+from piwheels.master.lumberjack import Lumberjack
+from piwheels.master.mr_chase import MrChase
+from piwheels.master.seraph import Seraph
+from piwheels.master.slave_driver import SlaveDriver
+from piwheels.master.the_architect import TheArchitect
+from piwheels.master.the_oracle import TheOracle
+from piwheels.master.the_scribe import TheScribe
+from piwheels.master.the_secretary import TheSecretary
+from piwheels.master.wiring import MasterConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from piwheels.core.tasks import Task
+
+#: The cast in the order in which it starts; it stops in the opposite one, so that whoever asks
+#: goes before whoever answers.
+CAST: tuple[type[Task], ...] = (
+    Seraph,
+    TheOracle,
+    TheOracle,
+    TheOracle,
+    TheScribe,
+    TheSecretary,
+    FileJuggler,
+    BigBrother,
+    Lumberjack,
+    SlaveDriver,
+    TheArchitect,
+    MrChase,
+    CloudGazer,
+)
+
+#: How long a task may take to end, in seconds.
+FAREWELL = 15.0
+
+
+class PiWheelsMaster:
+    """The ``piw-master`` program: the cast, and the sockets that operators attach to."""
+
+    def __init__(self, config: MasterConfig) -> None:
+        self.config = config
+        self.logger = logging.getLogger("master")
+        self.tasks: list[Task] = []
+        self._stopping = False
+        self._info = MasterInfo(datetime.now(UTC), socket.getfqdn()[:200], *machine())
+
+    def main_loop(self) -> int:
+        """Run the farm until told to stop; return the exit status."""
+        ctx = Context()
+        with (
+            ctx.socket(zmq.PULL, master_control, self.logger) as control,
+            ctx.socket(zmq.PUB, monitor_stats, self.logger) as status,
+            ctx.socket(zmq.PULL) as events,
+        ):
+            control.bind(self.config.control_queue)
+            status.hwm = 100_000
+            status.bind(self.config.status_queue)
+            events.hwm = 100_000
+            events.bind(self.config.events_queue)
+            poller = Poller()
+            poller.register(control)
+            poller.register(events)
+            try:
+                self._start()
+                while not self._stopping and self._all_alive():
+                    ready = poller.poll(1)
+                    if events in ready:
+                        _pass_on(events, status)
+                    if control in ready:
+                        self._command(control, status)
+            finally:
+                # Whatever the consoles are to see of the end still passes.
+                self._stop(lambda: _pass_on(events, status))
+        return 1 if any(task.failure for task in self.tasks) else 0
+
+    # The cast -------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        for kind in CAST:
+            self.tasks.append(kind(self.config))
+        for task in self.tasks:
+            task.start()
+        self.logger.info(
+            "listening for slaves on %s, writing the site to %s",
+            self.config.slave_queue, self.config.output_path,
+        )  # fmt: skip
+
+    def _all_alive(self) -> bool:
+        dead = [task.name for task in self.tasks if not task.is_alive()]
+        if dead:
+            self.logger.critical("%s has ended: stopping the master", ", ".join(dead))
+        return not dead
+
+    def _stop(self, meanwhile: Callable[[], None]) -> None:
+        self.logger.info("stopping")
+        for task in reversed(self.tasks):
+            if not task.is_alive():
+                continue
+            task.quit()
+            deadline = time.monotonic() + FAREWELL
+            while task.is_alive() and time.monotonic() < deadline:
+                task.join(0.05)
+                meanwhile()
+            if task.is_alive():
+                self.logger.critical("%s does not end: left behind", task.name)
+
+    def stop(self, *_: object) -> None:
+        """Have the main loop end; fit for a signal's handler."""
+        self._stopping = True
+
+    # Operators ------------------------------------------------------------------------------
+
+    def _command(self, control: Socket, status: Socket) -> None:
+        try:
+            msg, slave_id = control.recv_msg()
+        except BadMessage as exc:
+            self.logger.warning("refused an operator's message: %s", exc)
+            return
+        driver = next(task for task in self.tasks if isinstance(task, SlaveDriver))
+        match msg:
+            case "QUIT":
+                self.logger.warning("an operator said QUIT")
+                self._stopping = True
+            case "HELLO":
+                status.send_msg("HELLO", self._info)
+                driver.list_slaves()
+                next(task for task in self.tasks if isinstance(task, BigBrother)).replay()
+            case "SLEEP" | "WAKE" if slave_id is None:
+                for task in self.tasks:
+                    task.pause() if msg == "SLEEP" else task.resume()
+                driver.send_control(msg, None)
+            case _:
+                driver.send_control(msg, slave_id)
+
+
+def _pass_on(events: Socket, status: Socket) -> None:
+    for _ in range(1000):  # then the operators' commands have their turn
+        if not events.poll(0):
+            return
+        status.send_multipart(events.recv_multipart())
+
+
+@program("piw-master", MasterConfig)
+def main(config: MasterConfig) -> int:
+    """Run ``piw-master``."""
+    refuse_root("piw-master")
+    for name in config.debug:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    site = Site(config.output_path, config.work_path)
+    site.check_writable()
+    site.lock()
+    try:
+        Database(config.dsn).close()  # says now, in a sentence, what is wrong with it
+        master = PiWheelsMaster(config)
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, master.stop)
+        return master.main_loop()
+    finally:
+        site.close()

@@ -1,0 +1,114 @@
+"""What the decisions on slaves ask for: SlaveDriver performs these, one by one, in their order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from piwheels.core.codec import NoData
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from piwheels.core.states import BuildState, FileState
+
+#: A version of a package for an ABI: package, version, ABI tag.
+Target = tuple[str, str, str]
+
+
+class Reply(NamedTuple):
+    """Send a slave, which waits for it, its reply."""
+
+    address: bytes
+    msg: str
+    data: Any = NoData
+
+
+class Publish(NamedTuple):
+    """Tell the consoles what a slave was told or said, and when."""
+
+    slave_id: int
+    timestamp: datetime
+    msg: str
+    data: Any = NoData
+
+
+class Grant(NamedTuple):
+    """Note in the database that a version was handed out, until *expires*."""
+
+    target: Target
+    label: str
+    expires: datetime
+
+
+class Renew(NamedTuple):
+    """Note in the database that these versions are still being built."""
+
+    targets: Sequence[Target]
+    expires: datetime
+
+
+class Release(NamedTuple):
+    """Note in the database that nobody builds this version any more."""
+
+    target: Target
+
+
+class AskPublished(NamedTuple):
+    """Ask the database which files of *package* are published; the answer goes to the slave's
+    intake.
+    """
+
+    slave_id: int
+    package: str
+
+
+class Expect(NamedTuple):
+    """Have FileJuggler await *state* from the slave, to be published as *publish_as*."""
+
+    slave_id: int
+    state: FileState
+    publish_as: str
+
+
+class Verify(NamedTuple):
+    """Have FileJuggler verify and place the file that the slave has sent."""
+
+    slave_id: int
+    package: str
+
+
+class LogBuild(NamedTuple):
+    """Commit the build to the database."""
+
+    slave_id: int
+    build: BuildState
+
+
+class Written(NamedTuple):
+    """The build is committed: have its log and its project's pages written."""
+
+    build: BuildState
+
+
+class Warn(NamedTuple):
+    """Say something in the log, with the slave that it is about."""
+
+    slave_id: int
+    label: str
+    text: str
+
+
+Effect = (
+    Reply
+    | Publish
+    | Grant
+    | Renew
+    | Release
+    | AskPublished
+    | Expect
+    | Verify
+    | LogBuild
+    | Written
+    | Warn
+)

@@ -1,0 +1,443 @@
+"""The fleet of slaves: who is there, what each builds, what comes next. Events in, effects out.
+
+Nothing here waits, reads a clock or touches a socket: *now* is an argument, and what is to be done
+comes back as a list of :mod:`~piwheels.master.logic.effects`. A slave that has asked and whose
+reply depends on others (the database, FileJuggler) simply waits: its reply is among the effects of
+a later event.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import FOLLOWS, Built
+from piwheels.core.states import BuildState, Lease, SlaveInfo, SlaveState
+from piwheels.core.tags import canonical
+from piwheels.master.logic.effects import (
+    Effect,
+    Grant,
+    Publish,
+    Release,
+    Renew,
+    Reply,
+    Target,
+    Warn,
+)
+from piwheels.master.logic.intake import Intake, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+#: More slaves than this are turned away: their number is up to the network, our memory is not.
+MAX_SLAVES = 10_000
+#: Within these bounds a slave may choose how long it may be silent, and how long a build may take.
+SILENCE = timedelta(seconds=10), timedelta(hours=24)
+BUILD = timedelta(seconds=10), timedelta(days=7)
+#: How long beyond its own time-out a build may go on before the master ends it.
+GRACE = timedelta(seconds=60)
+#: The slowest link on which a file may come, in bytes a second.
+SLOWEST = 50_000
+#: How long a queue may be under way.
+LATE_QUEUE = timedelta(seconds=5)
+
+
+class Fleet:
+    """Every slave, every queue, every build under way. *simple_url* is where slaves get sources."""
+
+    def __init__(self, simple_url: str) -> None:
+        self.simple_url = simple_url
+        self.slaves: dict[bytes, SlaveState] = {}
+        self.intakes: dict[int, Intake] = {}
+        self.queues: dict[str, deque[tuple[str, str]]] = {}
+        #: Builds that were handed out by an earlier master, or whose slave has vanished: until
+        #: when.
+        self.leased: dict[Target, datetime] = {}
+        #: What was deleted since the last queue came, and so may still be in it.
+        self.deleted: set[tuple[str, str | None]] = set()
+        #: Builds that ended a moment ago: a queue that was read before their commit still has them.
+        self.ended: dict[Target, datetime] = {}
+        self.paused = False
+        #: Whether the leases of an earlier master are known; nothing is handed out before.
+        self.ready = False
+        self._ids = itertools.count(1)
+
+    # Who builds what ------------------------------------------------------------------------
+
+    def active(self) -> set[Target]:
+        """Return what is being built or taken in."""
+        building = {target_of(slave) for slave in self.slaves.values() if slave.job is not None}
+        taken_in = {intake.target for intake in self.intakes.values()}
+        return building | taken_in
+
+    def by_id(self, slave_id: int | None) -> list[SlaveState]:
+        """Return the slave *slave_id*, or all for ``None``, or nobody."""
+        return [s for s in self.slaves.values() if slave_id is None or s.slave_id == slave_id]
+
+    # Requests of slaves ---------------------------------------------------------------------
+
+    def request(self, address: bytes, msg: str, data: Any, now: datetime) -> list[Effect]:
+        """Take a request of a slave that has passed the checks of its protocol."""
+        slave = self.slaves.get(address)
+        if slave is None:
+            if msg == "HELLO":
+                return self._newcomer(address, data, now)
+            # It may have been taken for dead, or speak to a master that has been restarted.
+            return [] if msg == "BYE" else [Reply(address, "DIE")]
+        if msg not in allowed(slave):
+            return self.protocol_error(address, f"{msg} is out of order", now)
+        slave.last_seen = now
+        slave.request = msg, data
+        slave.reply = None
+        return HANDLERS[msg](self, slave, now)
+
+    def protocol_error(self, address: bytes, why: str, now: datetime) -> list[Effect]:
+        """End the session of a slave that broke the protocol; strangers are only told to go."""
+        slave = self.slaves.get(address)
+        if slave is None:
+            return [Reply(address, "DIE")]
+        return [
+            Warn(slave.slave_id, slave.label, f"broke the protocol ({why}): told to end"),
+            Reply(address, "DIE"),
+            *self._remove(slave, now),
+        ]
+
+    def _newcomer(self, address: bytes, info: SlaveInfo, now: datetime) -> list[Effect]:
+        if len(self.slaves) >= MAX_SLAVES:
+            return [
+                Warn(0, info.label, f"turned away: there are {MAX_SLAVES:,} slaves already"),
+                Reply(address, "DIE"),
+            ]
+        clamped = info._replace(
+            build_timeout=min(max(info.build_timeout, BUILD[0]), BUILD[1]),
+            busy_timeout=min(max(info.busy_timeout, SILENCE[0]), SILENCE[1]),
+        )
+        slave = SlaveState(
+            address, *clamped, slave_id=next(self._ids), first_seen=now, last_seen=now
+        )
+        slave.request = "HELLO", info
+        self.slaves[address] = slave
+        return self.do_hello(slave, now)
+
+    def do_hello(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        """Welcome a slave, and let it go on with the build it had if that is still its own."""
+        effects: list[Effect] = [Publish(slave.slave_id, now, "HELLO", slave.info)]
+        if self.queues and slave.native_abi not in self.queues:
+            why = f"builds for {slave.native_abi}, which is not an active ABI: nothing to do for it"
+            effects.append(Warn(slave.slave_id, slave.label, why))
+        if (job := resumed(slave)) is not None:
+            effects += self._adopt(slave, job, now)
+        return [*effects, *self._reply(slave, now, "ACK", (slave.slave_id, self.simple_url))]
+
+    def _adopt(self, slave: SlaveState, job: tuple[str, str], now: datetime) -> list[Effect]:
+        target: Target = (*job, slave.native_abi)
+        effects: list[Effect] = []
+        for old in list(self.slaves.values()):
+            if old is slave or old.job is None or target_of(old) != target:
+                continue
+            if old.label != slave.label:
+                return [Warn(slave.slave_id, slave.label, f"{job[0]} {job[1]} is another's by now")]
+            # The same slave under its earlier address, before it lost its connection.
+            effects += self._remove(old, now)
+            self.leased[target] = now
+        # A build of an earlier master is known by its lease; while that is not loaded, believe it.
+        known = target in self.leased or not self.ready or job in self.queues.get(target[2], ())
+        if known and target not in self.active():
+            self.leased.pop(target, None)
+            slave.job, slave.job_since = job, now
+            effects.append(Grant(target, slave.label, now + slave.busy_timeout))
+        return effects
+
+    def do_idle(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        """Give a slave that has nothing to do a version to build."""
+        self._note_stats(slave)
+        effects: list[Effect] = [Publish(slave.slave_id, now, "STATS", slave.request[1])]
+        effects += self._drop_job(slave)
+        slave.skipped = False
+        if slave.killed:
+            return [*effects, *self._end(slave, now)]
+        if self.paused or slave.paused or not self.ready:
+            paused = self.paused or slave.paused
+            return [*effects, *self._reply(slave, now, "SLEEP", paused)]
+        job = self._next_job(slave.native_abi, now)
+        if job is None:
+            return [*effects, *self._reply(slave, now, "SLEEP", data=False)]
+        slave.job, slave.job_since = job, now
+        return [
+            *effects,
+            *self._reply(slave, now, "BUILD", job),
+            Grant(target_of(slave), slave.label, now + slave.busy_timeout),
+        ]
+
+    def _next_job(self, abi: str, now: datetime) -> tuple[str, str] | None:
+        queue = self.queues.get(abi)
+        if not queue:
+            return None
+        active = self.active()
+        while queue:
+            job = queue.popleft()
+            target = (*job, abi)
+            free = self.leased.get(target, now) <= now and target not in self.ended
+            if free and target not in active:
+                self.leased.pop(target, None)
+                return job
+        return None
+
+    def do_busy(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        """Let a slave go on with its build, or have it given up."""
+        self._note_stats(slave)
+        effects: list[Effect] = [Publish(slave.slave_id, now, "STATS", slave.request[1])]
+        if slave.killed:
+            return [*effects, *self._end(slave, now)]
+        if slave.job is None or slave.skipped:
+            return [*effects, *self._drop_job(slave), *self._reply(slave, now, "DONE")]
+        since = slave.job_since or now
+        if now - since > slave.build_timeout + GRACE:
+            # The slave should have ended the build itself. So that it is not tried for ever:
+            built = Built(status=False, duration=now - since, output=_TOO_LONG, files=[])
+            return [*effects, *self._take_in(slave, built)]
+        return [*effects, *self._reply(slave, now, "CONT")]
+
+    def do_built(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        """Take in a build that has ended; its slave's reply comes with the end of the next step."""
+        if slave.killed:
+            return self._end(slave, now)
+        if slave.job is None or slave.skipped:
+            return [*self._drop_job(slave), *self._reply(slave, now, "DONE")]
+        return self._take_in(slave, slave.request[1])
+
+    def _take_in(self, slave: SlaveState, built: Built) -> list[Effect]:
+        package, version, abi = target_of(slave)
+        slave.job = slave.job_since = None
+        build = BuildState(
+            slave.slave_id, package, version, abi, built.status, built.duration, built.output,
+            {state.filename: state for state in built.files},
+        )  # fmt: skip
+        if len(build.files) != len(built.files):
+            build.files.clear()  # two files of one name: nothing that we could publish
+        intake = self.intakes[slave.slave_id] = Intake(build, slave.native_platform, slave.label)
+        return intake.begin()
+
+    def do_sent(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        """Have the file verified that the slave has sent."""
+        intake = self.intakes.get(slave.slave_id)
+        if intake is None or intake.step is not Step.SENT or slave.killed:
+            self.intakes.pop(slave.slave_id, None)
+            return self._end(slave, now) if slave.killed else self._reply(slave, now, "DONE")
+        return intake.sent()
+
+    def do_bye(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        """Forget a slave that leaves; nothing is sent back."""
+        return self._remove(slave, now)
+
+    # Answers of other tasks -----------------------------------------------------------------
+
+    def answered(
+        self, slave_id: int, result: Any, error: Exception | None, now: datetime
+    ) -> list[Effect]:
+        """Go on with the answer to what an effect asked on behalf of *slave_id*'s build."""
+        intake = self.intakes.get(slave_id)
+        if intake is None:
+            return []
+        effects = intake.answered(result, error)
+        slave = next(iter(self.by_id(slave_id)), None)
+        if intake.step is Step.ENDED:
+            del self.intakes[slave_id]
+            self.ended[intake.target] = now
+        if slave is None or slave.reply is not None:
+            return effects
+        slave.last_seen = now  # it waited for us: its silence was not its fault
+        if intake.step is Step.ENDED:
+            effects += self._end(slave, now) if slave.killed else self._reply(slave, now, "DONE")
+        elif intake.step is Step.SENT:
+            effects += self._reply(slave, now, "SEND", intake.build.next_file)
+        return effects
+
+    # Queues, leases and time ----------------------------------------------------------------
+
+    def queued(self, queues: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        """Take the new queues: for each active ABI what needs building, first things first."""
+        self.queues = {
+            abi: deque(job for job in jobs if not self._is_deleted(*job))
+            for abi, jobs in queues.items()
+        }
+        self.deleted.clear()
+
+    def _is_deleted(self, package: str, version: str) -> bool:
+        return bool(self.deleted) and not self.deleted.isdisjoint(
+            {(package, None), (package, version)}
+        )
+
+    def deletion(self, package: str, version: str | None) -> None:
+        """Forget a version of *package*, or all of it: cancel what is being built of it."""
+        self.deleted.add((package, version))
+        for abi, jobs in self.queues.items():
+            self.queues[abi] = deque(job for job in jobs if not self._is_deleted(*job))
+        for slave in self.slaves.values():
+            if slave.job is not None and self._is_deleted(*slave.job):
+                slave.skipped = True
+
+    def leases(self, leases: Iterable[Lease], now: datetime) -> None:
+        """Learn what an earlier master had handed out: it stays so until its slave or its end
+        comes.
+        """
+        active = self.active()
+        for lease in leases:
+            target = (lease.package, lease.version, lease.abi_tag)
+            if target not in active and lease.expires > now:
+                self.leased[target] = lease.expires
+        self.ready = True
+
+    def tick(self, now: datetime) -> list[Effect]:
+        """Remove the slaves that have been silent for too long, and renew the leases of the
+        others.
+        """
+        effects: list[Effect] = []
+        for slave in list(self.slaves.values()):
+            limit = self._patience(slave)
+            if slave.reply is not None and now - (slave.last_seen or now) > limit:
+                text = f"has been silent for {limit}: taken for dead"
+                effects += [Warn(slave.slave_id, slave.label, text), *self._remove(slave, now)]
+        self.leased = {target: until for target, until in self.leased.items() if until > now}
+        self.ended = {target: at for target, at in self.ended.items() if now - at < LATE_QUEUE}
+        building = (slave for slave in self.slaves.values() if slave.job is not None)
+        by_limit = sorted(building, key=lambda slave: slave.busy_timeout)
+        for limit, group in itertools.groupby(by_limit, key=lambda slave: slave.busy_timeout):
+            effects.append(Renew([target_of(slave) for slave in group], now + limit))
+        return effects
+
+    def _patience(self, slave: SlaveState) -> timedelta:
+        """Return for how long *slave* may be silent: longer while it sends a file on the other
+        wire.
+        """
+        intake = self.intakes.get(slave.slave_id)
+        if intake is None or intake.step is not Step.SENT:
+            return slave.busy_timeout
+        return slave.busy_timeout + timedelta(seconds=intake.current.filesize / SLOWEST)
+
+    # Operators ------------------------------------------------------------------------------
+
+    def kill(self, slave_id: int | None) -> None:
+        """Have a slave, or all (``None``), told to end at its next request."""
+        for slave in self.by_id(slave_id):
+            slave.kill()
+
+    def skip(self, slave_id: int | None) -> None:
+        """Have a slave give up what it builds; does nothing to one that builds nothing."""
+        for slave in self.by_id(slave_id):
+            slave.skipped = slave.job is not None
+
+    def sleep(self, slave_id: int | None) -> None:
+        """Give a slave nothing more to build; for ``None`` nobody, newcomers included."""
+        self._pause(slave_id, paused=True)
+
+    def wake(self, slave_id: int | None) -> None:
+        """End :meth:`sleep`."""
+        self._pause(slave_id, paused=False)
+
+    def _pause(self, slave_id: int | None, *, paused: bool) -> None:
+        if slave_id is None:
+            self.paused = paused
+        for slave in self.by_id(slave_id):
+            slave.paused = paused
+
+    def replay(self) -> Iterator[Effect]:
+        """Tell the consoles again, for each slave, its greeting, its figures and its last reply."""
+        for slave in self.slaves.values():
+            greeted = slave.first_seen
+            if greeted is None:
+                continue
+            yield Publish(slave.slave_id, greeted, "HELLO", slave.info)
+            for stats in slave.stats:
+                yield Publish(slave.slave_id, stats.timestamp, "STATS", stats)
+            if slave.job is not None and slave.job_since is not None:
+                yield Publish(slave.slave_id, slave.job_since, "BUILD", slave.job)
+            elif slave.reply is not None and slave.reply[0] in ("SLEEP", "SEND", "DONE"):
+                yield Publish(slave.slave_id, slave.replied_at or greeted, *slave.reply)
+
+    # What replies have in common ------------------------------------------------------------
+
+    def _reply(
+        self, slave: SlaveState, now: datetime, msg: str, data: Any = NoData
+    ) -> list[Effect]:
+        slave.reply, slave.replied_at = (msg, data), now
+        effects: list[Effect] = [Reply(slave.address, msg, data)]
+        if msg not in ("ACK", "CONT"):
+            effects.append(Publish(slave.slave_id, now, msg, data))
+        return effects
+
+    def _end(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        return [Reply(slave.address, "DIE"), *self._remove(slave, now)]
+
+    def _remove(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        del self.slaves[slave.address]
+        effects = [*self._drop_job(slave), Publish(slave.slave_id, now, "DIE")]
+        intake = self.intakes.get(slave.slave_id)
+        if intake is not None and intake.needs_slave:
+            del self.intakes[slave.slave_id]
+            effects.append(Release(intake.target))
+        return effects
+
+    def _drop_job(self, slave: SlaveState) -> list[Effect]:
+        if slave.job is None:
+            return []
+        target = target_of(slave)
+        slave.job = slave.job_since = None
+        return [Release(target)]
+
+    def _note_stats(self, slave: SlaveState) -> None:
+        slave.stats.append(slave.request[1])
+
+    # For the tests --------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Raise ``AssertionError`` unless all that must hold between events does."""
+        ids = [slave.slave_id for slave in self.slaves.values()]
+        assert len(ids) == len(set(ids))  # noqa: S101
+        jobs = [target_of(slave) for slave in self.slaves.values() if slave.job is not None]
+        assert len(jobs) == len(set(jobs)), "one version is built twice"  # noqa: S101
+        for slave_id, intake in self.intakes.items():
+            assert intake.step is not Step.ENDED  # noqa: S101
+            assert not intake.needs_slave or slave_id in ids, "an intake waits for nobody"  # noqa: S101
+        for slave in self.slaves.values():
+            waits_for_us = slave.reply is None
+            assert not waits_for_us or slave.slave_id in self.intakes, "never answered"  # noqa: S101
+
+
+#: What handles each request, once it is known to be in order.
+HANDLERS: Mapping[str, Callable[[Fleet, SlaveState, datetime], list[Effect]]] = {
+    "IDLE": Fleet.do_idle,
+    "BUSY": Fleet.do_busy,
+    "BUILT": Fleet.do_built,
+    "SENT": Fleet.do_sent,
+    "BYE": Fleet.do_bye,
+}
+
+_TOO_LONG = "piwheels: the build went on beyond its time-out, and its slave did not end it.\n"
+
+
+def target_of(slave: SlaveState) -> Target:
+    """Return what *slave* builds, which must be something."""
+    assert slave.job is not None  # noqa: S101 (its callers have looked)
+    return (*slave.job, slave.native_abi)
+
+
+def resumed(slave: SlaveState) -> tuple[str, str] | None:
+    """Return the build that a slave of level 1 says it is still at, if it says so properly."""
+    match (slave.features or {}).get("resume"):
+        case [str() as package, str() as version] if len(package) <= 200 and len(version) <= 200:
+            return canonical(package), version
+    return None
+
+
+def allowed(slave: SlaveState) -> frozenset[str]:
+    """Return the requests that *slave* may make now (:data:`~piwheels.core.protocols.FOLLOWS`)."""
+    if slave.reply is None:
+        return frozenset({"BYE"})  # who waits for an answer has nothing to ask
+    follows = FOLLOWS[slave.reply[0]]
+    if slave.reply[0] == "ACK" and resumed(slave) is not None:
+        follows |= FOLLOWS["BUILD"]
+    return follows

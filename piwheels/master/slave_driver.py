@@ -1,0 +1,292 @@
+"""SlaveDriver: talks to the build slaves. What it says is decided in
+:mod:`piwheels.master.logic.fleet`.
+
+It never waits for another task. A question goes out with a ticket, the loop goes on, and the
+slave's reply is sent when the answer has come; a question without an answer is answered by its
+time-out.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import zmq
+
+from piwheels.core import rpc
+from piwheels.core.errors import BadMessage, Unavailable
+from piwheels.core.pipconfig import default_index
+from piwheels.core.protocols import monitor_stats, slave_driver
+from piwheels.core.tasks import PausingTask, TaskControl
+from piwheels.master import wiring
+from piwheels.master.file_juggler import FsClient
+from piwheels.master.logic import effects
+from piwheels.master.logic.fleet import HANDLERS, Fleet
+from piwheels.master.the_oracle import DbClient
+from piwheels.master.wiring import MasterConfig, driver_control
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from piwheels.core.states import SlaveState
+    from piwheels.core.transport import Socket
+    from piwheels.master.logic.effects import Effect
+
+#: How many requests of slaves are taken in one go before the other sockets have their turn.
+BURST = 100
+
+
+class _Pending(NamedTuple):
+    """A question that has been asked: what its answer goes to, and until when it may come."""
+
+    then: Callable[[Any, Exception | None], None]
+    what: str
+    deadline: float
+
+
+class SlaveDriver(PausingTask):
+    """Hands versions to the slaves, and takes their builds in.
+
+    The slaves drive: they ask, and it answers from its queues. It hears TheArchitect's queues,
+    deletions, and operators' commands; it asks the database and FileJuggler, and tells the
+    consoles and TheSecretary.
+    """
+
+    name = "slave_driver"
+    #: How long another task may take to answer, in seconds.
+    patience: ClassVar[float] = 120.0
+
+    def __init__(self, config: MasterConfig) -> None:
+        super().__init__(config, driver_control)
+        self.fleet = Fleet(config.pypi_simple or default_index())
+        self._pending: dict[tuple[str, int], _Pending] = {}
+        self._slaves = self.socket(zmq.ROUTER, slave_driver)
+        self._slaves.hwm = 10_000
+        self._slaves.bind(config.slave_queue)
+        self.register(self._slaves, self.handle_slave)
+        builds = self.socket(zmq.PULL, wiring.builds)
+        builds.hwm = 10
+        builds.bind(config.builds_queue)
+        self.register(builds, self.handle_build)
+        deletes = self.socket(zmq.ROUTER)
+        deletes.bind(config.delete_queue)
+        self.register(deletes, self.handle_delete)
+        self._events = self.socket(zmq.PUSH, reversed(monitor_stats))
+        self._events.hwm = 100_000
+        self._events.connect(config.events_queue)
+        self._web = rpc.Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
+        self._db = DbClient(config, self.logger)
+        self._fs = FsClient(config, self.logger)
+        self.register(self._web.socket, lambda _: self._collect("web", self._web.answers()))
+        self.register(self._db.socket, lambda _: self._collect("db", self._db.answers()))
+        self.register(self._fs.socket, lambda _: self._collect("fs", self._fs.answers()))
+        self.every(timedelta(seconds=10), self._tick)
+
+    def once(self) -> None:
+        """Ask what an earlier master has handed out; nothing is handed out before that is known."""
+        self._ask_leases()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._events.close()
+        super().close()
+
+    # Slaves ---------------------------------------------------------------------------------
+
+    def handle_slave(self, queue: Socket) -> None:
+        """Take the requests of slaves that have come."""
+        for _ in range(BURST):
+            if not queue.poll(0):
+                return
+            now = datetime.now(UTC)
+            try:
+                address, msg, data = queue.recv_addr_msg()
+            except BadMessage as exc:
+                self.note_bad_message(exc)
+                if exc.address is not None:
+                    self._perform(self.fleet.protocol_error(exc.address, str(exc)[:200], now))
+                continue
+            self._perform(self.fleet.request(address, msg, data, now))
+
+    def do_hello(self, slave: SlaveState) -> list[Effect]:
+        """Decide on a slave's first request."""
+        return self.fleet.do_hello(slave, datetime.now(UTC))
+
+    def do_idle(self, slave: SlaveState) -> list[Effect]:
+        """Decide on a request for work."""
+        return HANDLERS["IDLE"](self.fleet, slave, datetime.now(UTC))
+
+    def do_busy(self, slave: SlaveState) -> list[Effect]:
+        """Decide on a sign of life during a build."""
+        return HANDLERS["BUSY"](self.fleet, slave, datetime.now(UTC))
+
+    def do_built(self, slave: SlaveState) -> list[Effect]:
+        """Decide on the end of a build."""
+        return HANDLERS["BUILT"](self.fleet, slave, datetime.now(UTC))
+
+    def do_sent(self, slave: SlaveState) -> list[Effect]:
+        """Decide on the end of a transfer."""
+        return HANDLERS["SENT"](self.fleet, slave, datetime.now(UTC))
+
+    def do_bye(self, slave: SlaveState) -> list[Effect]:
+        """Decide on a slave's leaving."""
+        return HANDLERS["BYE"](self.fleet, slave, datetime.now(UTC))
+
+    # Other tasks ----------------------------------------------------------------------------
+
+    def handle_build(self, queue: Socket) -> None:
+        """Take new queues from TheArchitect; only the newest counts."""
+        _, queues = queue.recv_msg()
+        self.fleet.queued(queues)
+
+    def handle_delete(self, queue: Socket) -> None:
+        """Forget what has been deleted upstream or by an administrator."""
+        request = rpc.recv_request(queue)
+        data = wiring.delete.received(request.msg, request.data)
+        package, version = (data, None) if request.msg == "DELPKG" else data
+        self.fleet.deletion(package, version)
+        rpc.send_result(queue, request)
+
+    def _collect(self, whose: str, answers: Iterable[rpc.Answer]) -> None:
+        for answer in answers:
+            pending = self._pending.pop((whose, answer.ticket), None)
+            if pending is not None:
+                pending.then(answer.result, answer.error)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        late = [key for key, pending in self._pending.items() if pending.deadline < now]
+        for key in late:
+            pending = self._pending.pop(key)
+            error = Unavailable(f"{pending.what}: no answer within {self.patience:g} s")
+            pending.then(None, error)
+        self._perform(self.fleet.tick(datetime.now(UTC)))
+
+    # Operators ------------------------------------------------------------------------------
+
+    def handle_control(self, queue: Socket) -> None:
+        """Take an operator's command, or what every task hears."""
+        try:
+            super().handle_control(queue)
+        except TaskControl as command:
+            match command.msg:
+                case "HELLO":
+                    self._perform(self.fleet.replay())
+                case "KILL":
+                    self.fleet.kill(command.data)
+                case "SKIP":
+                    self.fleet.skip(command.data)
+                case "SLEEP":
+                    self.fleet.sleep(command.data)
+                case "WAKE":
+                    self.fleet.wake(command.data)
+            target = "all slaves" if command.data is None else f"slave {command.data}"
+            if command.msg != "HELLO":
+                self.logger.warning("an operator said %s to %s", command.msg, target)
+
+    def on_pause(self) -> None:
+        """Hand out nothing while paused; what is being built goes on."""
+        super().on_pause()
+        self.fleet.paused = True
+
+    def on_resume(self) -> None:
+        """Hand out versions again."""
+        super().on_resume()
+        self.fleet.paused = False
+
+    def kill_slave(self, slave_id: int | None) -> None:
+        """Have a slave (``None``: all) told to end; from any thread."""
+        self.send_control("KILL", slave_id)
+
+    def skip_slave(self, slave_id: int | None) -> None:
+        """Have a slave (``None``: all) give up what it builds; from any thread."""
+        self.send_control("SKIP", slave_id)
+
+    def sleep_slave(self, slave_id: int | None) -> None:
+        """Give a slave (``None``: all) nothing more to build; from any thread."""
+        self.send_control("SLEEP", slave_id)
+
+    def wake_slave(self, slave_id: int | None) -> None:
+        """End :meth:`sleep_slave`; from any thread."""
+        self.send_control("WAKE", slave_id)
+
+    def list_slaves(self) -> None:
+        """Have everything told to the consoles again; from any thread."""
+        self.send_control("HELLO")
+
+    # Effects --------------------------------------------------------------------------------
+
+    def _perform(self, todo: Iterable[Effect]) -> None:
+        for effect in todo:
+            match effect:
+                case effects.Reply(address, msg, data):
+                    self._slaves.send_addr_msg(address, msg, data)
+                case effects.Publish(slave_id, timestamp, msg, data):
+                    self._publish(slave_id, timestamp, msg, data)
+                case effects.Warn(slave_id, label, text):
+                    self.logger.warning("slave %d (%s) %s", slave_id, label, text)
+                case effects.Grant((package, version, abi), label, expires):
+                    self._note("grant_lease", package, version, abi, label, expires)
+                case effects.Renew(targets, expires):
+                    self._note("renew_leases", targets, expires)
+                case effects.Release((package, version, abi)):
+                    self._note("release_lease", package, version, abi)
+                case effects.AskPublished(slave_id, package):
+                    self._ask_db(slave_id, "get_package_files", package)
+                case effects.LogBuild(slave_id, build):
+                    self._ask_db(slave_id, "log_build", build)
+                case effects.Expect(slave_id, state, publish_as):
+                    ticket = self._fs.request("EXPECT", [slave_id, state.as_message(), publish_as])
+                    self._await("fs", ticket, slave_id, "EXPECT")
+                case effects.Verify(slave_id, package):
+                    ticket = self._fs.request("VERIFY", [slave_id, package])
+                    self._await("fs", ticket, slave_id, "VERIFY")
+                case effects.Written(build):
+                    self._written(build)
+
+    def _publish(self, slave_id: int, timestamp: datetime, msg: str, data: Any) -> None:
+        try:
+            self._events.send_msg("SLAVE", [slave_id, timestamp, msg, data], zmq.DONTWAIT)
+        except Unavailable:
+            self.logger.debug("nobody takes what consoles would see")
+
+    def _written(self, build: Any) -> None:
+        word = "built" if build.status else "failed to build"
+        what = f"{build.package} {build.version}"
+        self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.abi_tag)
+        self._web.request("LOG", [build.build_id, build.output])
+        self._web.request("BOTH" if build.files else "PROJECT", build.package)
+
+    def _ask_db(self, slave_id: int, method: str, *args: Any) -> None:
+        self._await("db", self._db.request(method, *args), slave_id, method)
+
+    def _await(self, whose: str, ticket: int, slave_id: int, what: str) -> None:
+        intake = self.fleet.intakes.get(slave_id)
+
+        def then(result: Any, error: Exception | None) -> None:
+            if self.fleet.intakes.get(slave_id) is intake:  # else it is for a build that was dropped
+                self._perform(self.fleet.answered(slave_id, result, error, datetime.now(UTC)))
+
+        self._pending[whose, ticket] = _Pending(then, what, time.monotonic() + self.patience)
+
+    def _note(self, method: str, *args: Any) -> None:
+        """Ask for something of which only a failure matters."""
+
+        def then(_: Any, error: Exception | None) -> None:
+            if error is not None:
+                self.logger.warning("%s was not noted in the database: %s", method, error)
+
+        ticket = self._db.request(method, *args)
+        self._pending["db", ticket] = _Pending(then, method, time.monotonic() + self.patience)
+
+    def _ask_leases(self) -> None:
+        def then(leases: Any, error: Exception | None) -> None:
+            if error is not None:
+                self.logger.warning("cannot hand out builds before the leases are known: %s", error)
+                self._ask_leases()
+            else:
+                self.fleet.leases(leases, datetime.now(UTC))
+
+        ticket = self._db.request("get_leases")
+        self._pending["db", ticket] = _Pending(then, "get_leases", time.monotonic() + self.patience)

@@ -1,0 +1,366 @@
+"""The slave itself: talks to the master on one wire, builds in a thread, sends files on another
+wire.
+
+The master may vanish at any moment: it is restarted, the network goes, this machine sleeps. Then
+the build goes on, the slave connects anew, and says in its ``HELLO`` what it is still at (protocol
+level 1), so that the master can let it go on. It ends when the master says ``DIE`` or when it is
+told to by a signal, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import zmq
+
+from piwheels.core.cli import Common, duration, option, program
+from piwheels.core.codec import NoData
+from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
+from piwheels.core.info import machine, slave_stats
+from piwheels.core.paths import address
+from piwheels.core.privileges import refuse_root
+from piwheels.core.protocols import slave_driver
+from piwheels.core.transport import Context, Poller, Socket
+from piwheels.slave.builder import Builder, clean_stale
+from piwheels.slave.interpreter import probe
+
+if TYPE_CHECKING:
+    from piwheels.core.states import SlaveStats
+
+__all__ = ["MasterTimeout", "PiWheelsSlave", "SlaveConfig", "duration", "main"]
+
+#: After this silence of ours the master takes us for dead.
+BUSY_TIMEOUT: Final = timedelta(minutes=5)
+#: How long a build is waited for before the master gets a sign of life, in seconds.
+CONT_WAIT: Final = 10.0
+#: How long an idle slave waits before it asks again, in seconds: the first time, and at most.
+SLEEP_FIRST, SLEEP_MOST = 1.0, 10.0
+#: How long the wait for the master's welcome is before the log says what it waits for, in seconds.
+PATIENCE: Final = 5.0
+
+#: A request to the master: its name and its data.
+Request = tuple[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlaveConfig(Common):
+    """Build wheels for a piwheels master: ask it for versions, build them with pip, send them
+    back.
+    """
+
+    master: str = option("-m", default="localhost", metavar="HOST", help="where the master runs")
+    timeout: timedelta = option(
+        "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
+    )
+    dir: Path | None = option(
+        "-d",
+        default=None,
+        metavar="DIR",
+        help="build here (default: the system's temporary folder)",
+    )
+    label: str = option("-L", default="", metavar="TEXT", help="our name (default: the host's)")
+    python: Path | None = option(
+        default=None, metavar="PATH", help="build for this interpreter (default: our own)"
+    )
+    slave_queue: str = option(
+        default="", metavar="ADDR", parse=address, help="the master's slave queue (tcp://HOST:5555)"
+    )
+    file_queue: str = option(
+        default="", metavar="ADDR", parse=address, help="the master's file queue (tcp://HOST:5556)"
+    )
+    level: int = option(
+        default=1,
+        metavar="0|1",
+        help="the protocol level to speak; 0 for a master that is not ours",
+    )
+
+
+class MasterTimeout(PiWheelsError):
+    """The master has gone, or has not answered in time: connect anew."""
+
+
+class Stopped(PiWheelsError):
+    """We have been told to end by a signal."""
+
+
+class _Log(logging.LoggerAdapter["logging.Logger"]):
+    """Puts the number that the master gave us before each line."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return f"slave {(self.extra or {}).get('id') or '?'}: {msg}", kwargs
+
+
+class PiWheelsSlave:
+    """The ``piw-slave`` program: loops around the slave protocol until it is told to end."""
+
+    def __init__(self, config: SlaveConfig) -> None:
+        self.config = config
+        self.extra: dict[str, Any] = {"id": None}
+        self.logger = _Log(logging.getLogger("slave"), self.extra)
+        self.interpreter = probe(config.python)
+        self.label = (config.label or socket.gethostname())[:200]
+        self.dir = config.dir or Path(tempfile.gettempdir())
+        self.slave_queue = config.slave_queue or f"tcp://{config.master}:5555"
+        self.file_queue = config.file_queue or f"tcp://{config.master}:5556"
+        self.ctx = Context()
+        self.slave_id: int | None = None
+        self.pypi_url: str | None = None
+        self.builder: Builder | None = None
+        self._stopping = False
+        self._nap = SLEEP_FIRST
+        self._last_reply = time.monotonic()
+
+    def stop(self, *_: object) -> None:
+        """Have the slave end at the next opportunity; fit for a signal's handler."""
+        self._stopping = True
+
+    def run(self) -> int:
+        """Serve the master, and whichever comes after it, until told to end; return the exit
+        status.
+        """
+        self.logger.info(
+            "building for %s on %s as %r",
+            self.interpreter.abi,
+            self.interpreter.platform,
+            self.label,
+        )
+        clean_stale(self.dir)
+        try:
+            while True:
+                with self.ctx.socket(zmq.REQ, reversed(slave_driver), self.logger.logger) as queue:
+                    try:
+                        self.main_loop(queue)
+                    except MasterTimeout as exc:
+                        self.logger.warning("%s; connecting anew", exc)
+        except SystemExit:
+            self.logger.warning("the master told us to end")
+        except Stopped:
+            self.logger.warning("ending, as we were told by a signal")
+        finally:
+            self.clean_up_build()
+        return 0
+
+    # The conversation -----------------------------------------------------------------------
+
+    def main_loop(self, queue: Socket, master_timeout: timedelta = timedelta(seconds=300)) -> None:
+        """Talk to the master on *queue*, which is not connected yet, until one of us ends it.
+
+        Raises ``MasterTimeout`` if the connection goes or the master does not answer within
+        *master_timeout*, ``SystemExit`` if it says ``DIE``, and ``Stopped`` if we are to end.
+        """
+        monitor = queue.monitor(zmq.EVENT_DISCONNECTED)
+        queue.connect(self.slave_queue)
+        try:
+            request = self._hello()
+            welcome = True
+            while True:
+                silent = time.monotonic() - self._last_reply
+                queue.send_msg(*request)
+                msg, data = self._recv(queue, monitor, master_timeout, welcome=welcome)
+                # A master that does not know us says DIE as well: one that was restarted, or that
+                # took us for dead while this machine slept.
+                if msg == "DIE" and (monitor.poll(0) or silent > BUSY_TIMEOUT.total_seconds()):
+                    raise MasterTimeout("the master does not know us any more")
+                welcome = False
+                request = self.handle_reply(msg, data)
+        except (SystemExit, Stopped):
+            self._say_bye(queue)
+            raise
+        finally:
+            monitor.close()
+
+    def _recv(
+        self, queue: Socket, monitor: Socket, timeout: timedelta, *, welcome: bool
+    ) -> tuple[str, Any]:
+        poller = Poller()
+        poller.register(queue)
+        poller.register(monitor)
+        begin = time.monotonic()
+        told = False
+        # For a welcome we wait as long as it takes: the master may not be there yet.
+        while welcome or time.monotonic() - begin < timeout.total_seconds():
+            self._check_stop()
+            ready = poller.poll(0.5)
+            if queue in ready:
+                try:
+                    msg, data = queue.recv_msg()
+                except BadMessage as exc:
+                    raise MasterTimeout(
+                        f"the master sent what we do not understand ({exc})"
+                    ) from exc
+                self._last_reply = time.monotonic()
+                return msg, data
+            if monitor in ready:
+                raise MasterTimeout(f"lost the master at {self.slave_queue}")
+            if welcome and not told and time.monotonic() - begin > PATIENCE:
+                told = True
+                self.logger.warning("no master at %s yet: waiting for it", self.slave_queue)
+        raise MasterTimeout(f"no answer of the master for {timeout.total_seconds():g} s")
+
+    def _hello(self) -> Request:
+        about = self.interpreter
+        info = [
+            self.config.timeout, BUSY_TIMEOUT,
+            about.py_version, about.abi, about.platform, self.label, *machine(),
+        ]  # fmt: skip
+        if self.config.level > 0:
+            build = self.builder
+            job = None if build is None else [build.package, build.version]
+            info.append({"level": 1, "resume": job})
+        else:
+            self.clean_up_build()
+        return "HELLO", info
+
+    def _say_bye(self, queue: Socket) -> None:
+        # A REQ socket that waits for a reply cannot say anything more; then silence has to do.
+        try:
+            queue.send_msg("BYE", flags=zmq.DONTWAIT)
+            queue.close(linger=1)
+        except (zmq.ZMQError, Unavailable):
+            self.logger.debug("the master does not hear our BYE")
+
+    def _check_stop(self) -> None:
+        if self._stopping:
+            raise Stopped("told to end")
+
+    def _wait(self, seconds: float) -> None:
+        """Wait up to *seconds*, or until the build has ended or we have to."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._check_stop()
+            if self.builder is None:
+                time.sleep(min(0.2, left))
+            else:
+                self.builder.join(min(0.2, left))
+                if not self.builder.is_alive():
+                    return
+
+    # Replies of the master ------------------------------------------------------------------
+
+    def handle_reply(self, msg: str, data: Any) -> Request:
+        """Do what the master's reply says, and return our next request."""
+        self.logger.debug("was told %s", msg)
+        if msg != "SLEEP":
+            self._nap = SLEEP_FIRST
+        match msg:
+            case "ACK":
+                return self.do_ack(*data)
+            case "SLEEP":
+                return self.do_sleep(data)
+            case "BUILD":
+                return self.do_build(*data)
+            case "CONT":
+                return self.do_cont()
+            case "SEND":
+                return self.do_send(data)
+            case "DONE":
+                return self.do_done()
+            case _:
+                return self.do_die()
+
+    def do_ack(self, new_id: int, pypi_url: str) -> Request:
+        """Note our number and where sources are; be idle, or go on with the build that we have."""
+        self.slave_id = self.extra["id"] = new_id
+        self.pypi_url = pypi_url or None
+        self.logger.info("welcomed by the master at %s", self.slave_queue)
+        if self.builder is None:
+            return "IDLE", self.get_status()
+        self.logger.info("still building %s %s", self.builder.package, self.builder.version)
+        return "BUSY", self.get_status()
+
+    def do_sleep(self, paused: bool) -> Request:
+        """Wait a little: longer each time, up to ten seconds."""
+        self.logger.debug("nothing to do%s", " (paused)" if paused else "")
+        self._wait(self._nap)
+        self._nap = min(self._nap * 2, SLEEP_MOST)
+        return "IDLE", self.get_status()
+
+    def do_build(self, package: str, version: str) -> Request:
+        """Start to build a version."""
+        self.clean_up_build()
+        self.logger.info("building %s %s", package, version)
+        self.builder = Builder(
+            package,
+            version,
+            timeout=self.config.timeout,
+            index_url=self.pypi_url,
+            dir=str(self.dir),
+            python=self.interpreter.path,
+        )
+        self.builder.start()
+        return self.do_cont()
+
+    def do_cont(self) -> Request:
+        """Wait up to ten seconds for the build to end; say that it has, or that we are busy."""
+        if self.builder is None:  # told to go on with nothing: be idle
+            return "IDLE", self.get_status()
+        self._wait(CONT_WAIT)
+        if self.builder.is_alive():
+            return "BUSY", self.get_status()
+        word = "built" if self.builder.status else "failed to build"
+        self.logger.info("%s %s %s", word, self.builder.package, self.builder.version)
+        return "BUILT", self.builder.as_message()
+
+    def do_send(self, filename: str) -> Request:
+        """Send a file of the build on the file wire."""
+        wheels = self.builder.wheels if self.builder is not None else []
+        wheel = next((wheel for wheel in wheels if wheel.filename == filename), None)
+        if wheel is None:
+            self.logger.error("the master asks for %s, which we have not built", filename)
+            return "SENT", NoData
+        self.logger.info("sending %s (%d bytes)", filename, wheel.filesize)
+        with self.ctx.socket(zmq.DEALER) as queue:
+            queue.hwm = 10
+            queue.connect(self.file_queue)
+            try:
+                wheel.transfer(queue, self.slave_id or 0)
+            except Unavailable as exc:
+                # The master finds out when it verifies, and asks again.
+                self.logger.error("could not send %s: %s", filename, exc)
+        return "SENT", NoData
+
+    def do_done(self) -> Request:
+        """Drop everything of the build, and be idle."""
+        self.clean_up_build()
+        return "IDLE", self.get_status()
+
+    def do_die(self) -> Request:
+        """End."""
+        raise SystemExit(0)
+
+    # The build ------------------------------------------------------------------------------
+
+    def clean_up_build(self, timeout: timedelta = timedelta(seconds=60)) -> None:
+        """End the build, if there is one, and remove what it left. Raises if it does not end in
+        time.
+        """
+        builder, self.builder = self.builder, None
+        if builder is None:
+            return
+        builder.stop()
+        builder.join(timeout.total_seconds())
+        if builder.is_alive():
+            raise Unavailable(f"the build of {builder.package} does not end: restart this slave")
+        builder.close()
+
+    def get_status(self) -> SlaveStats:
+        """Return our figures."""
+        return slave_stats(self.dir, datetime.now(UTC))
+
+
+@program("piw-slave", SlaveConfig)
+def main(config: SlaveConfig) -> int:
+    """Run ``piw-slave``."""
+    refuse_root("piw-slave")
+    slave = PiWheelsSlave(config)
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, slave.stop)
+    return slave.run()
