@@ -1,0 +1,155 @@
+"""BigBrother, who watches the farm's figures, and has them published."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import zmq
+
+from piwheels.core import info
+from piwheels.core.errors import Unavailable
+from piwheels.core.protocols import monitor_stats
+from piwheels.core.rpc import Client
+from piwheels.core.states import MasterStats
+from piwheels.core.tasks import NonStopTask
+from piwheels.master.the_oracle import DbClient
+from piwheels.master.wiring import big_brother
+
+if TYPE_CHECKING:
+    from piwheels.core.transport import Socket
+    from piwheels.master.wiring import MasterConfig
+
+#: How many sets of figures a console that attaches gets to see.
+HISTORY: Final = 100
+
+#: The figures that the database keeps, until it has told them.
+_UNKNOWN: Final = {
+    "packages_built": 0,
+    "builds_last_hour": {},
+    "builds_time": timedelta(),
+    "builds_size": 0,
+    "builds_pending": {},
+    "new_last_hour": 0,
+    "files_count": 0,
+    "downloads_last_hour": 0,
+    "downloads_last_month": 0,
+    "downloads_all": 0,
+}
+
+
+class BigBrother(NonStopTask):
+    """Puts the figures of the database, of the site's disk and of this machine together.
+
+    They are published every ten seconds (in ``dev_mode`` every second), kept for consoles that
+    attach later, and go to the home page now and then. It never waits for the database: while that
+    is silent, the figures are those it told last.
+    """
+
+    name = "big_brother"
+
+    def __init__(self, config: MasterConfig) -> None:
+        super().__init__(config)
+        stats = self.socket(zmq.PULL, big_brother)
+        stats.hwm = 10_000
+        stats.bind(config.stats_queue)
+        self.register(stats, self.handle_stats)
+        self.db = DbClient(config, self.logger)
+        self.register(self.db.socket, self.handle_database)
+        self.web = Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
+        self.register(self.web.socket, self.handle_web)
+        self.events = self.socket(zmq.PUSH, monitor_stats)
+        self.events.connect(config.events_queue)
+        self.history: deque[MasterStats] = deque(maxlen=HISTORY)
+        self._figures: dict[str, Any] = dict(_UNKNOWN)
+        self._disk = info.disk_space(config.output_path)
+        self._asked = self._known = False
+        self._home_pause = 30 if config.dev_mode else 600
+        self._home_due = time.monotonic() + self._home_pause / 10
+        self.every(timedelta(seconds=1 if config.dev_mode else 10), self.ask)
+
+    def close(self) -> None:
+        """Close the socket that is not registered, too."""
+        super().close()
+        self.events.close()
+
+    def ask(self) -> None:
+        """Ask the database for its figures; if it still owes us the last ones, publish what we
+        have.
+        """
+        if self._asked:
+            self.publish()
+            return
+        try:
+            self.db.request("get_statistics")
+            self._asked = True
+        except Unavailable as exc:
+            self.logger.warning("cannot ask for the database's figures: %s", exc)
+
+    def handle_database(self, _: Socket) -> None:
+        """Note the database's figures, and publish all of them."""
+        for answer in self.db.answers():
+            self._asked = False
+            if answer.error is None:
+                found = answer.result
+                self._figures |= {name: found[name] for name in _UNKNOWN if name in found}
+                self._known = True
+            else:
+                self.logger.warning("the database's figures are not to be had: %s", answer.error)
+            self.publish()
+
+    def handle_stats(self, queue: Socket) -> None:
+        """Note what another task tells, or do what it asks for."""
+        msg, data = queue.recv_msg()
+        match msg:
+            case "STATFS":
+                self._disk = data
+            case "STATBQ":
+                self._figures["builds_pending"] = data
+            case "LOGDOWNLOAD":  # until the database tells its own count
+                for name in ("downloads_last_hour", "downloads_last_month", "downloads_all"):
+                    self._figures[name] += data
+            case "HELLO":
+                for stats in self.history:
+                    self._send(stats)
+                self.publish()
+            case "HOME":
+                self.update_home()
+
+    def handle_web(self, _: Socket) -> None:
+        """Hear what became of the home page."""
+        for answer in self.web.answers():
+            if answer.error is not None:
+                self.logger.warning("the home page was not written: %s", answer.error)
+
+    def gather(self) -> MasterStats:
+        """Return the figures of now."""
+        machine = info.slave_stats(self.config.output_path, datetime.now(UTC))
+        disk_size, disk_free = self._disk
+        return MasterStats(
+            **machine._asdict() | self._figures | {"disk_size": disk_size, "disk_free": disk_free}
+        )
+
+    def publish(self) -> None:
+        """Publish the figures of now, and keep them; have the home page written if that is due."""
+        stats = self.gather()
+        self.history.append(stats)
+        self._send(stats)
+        if self._known and time.monotonic() >= self._home_due:
+            self.update_home()
+
+    def update_home(self) -> None:
+        """Have the home page written with the figures of now."""
+        self._home_due = time.monotonic() + self._home_pause
+        try:
+            self.web.request("HOME", self.gather()._asdict())
+        except Unavailable as exc:
+            self.logger.warning("the home page is not written: %s", exc)
+
+    def _send(self, stats: MasterStats) -> None:
+        try:
+            self.events.send_msg("STATS", stats, zmq.DONTWAIT)
+        except Unavailable:
+            self.logger.debug("nobody publishes the figures just now")
