@@ -1,0 +1,219 @@
+"""piw-initdb: make the database, or bring it to what this version of the programs needs.
+
+Everything happens in one transaction: tables come by the numbered migrations that are missing,
+functions and views are always made anew, and so are the rights of the daemon's role.
+``sql/README.md`` says how to change each.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from piwheels.core import sqlfiles
+from piwheels.core.cli import Common, option, program
+from piwheels.core.database.connection import make_engine, sentence
+from piwheels.core.errors import Fatal
+from piwheels.core.postgres import DAEMON, OLDEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+
+logger = logging.getLogger("initdb")
+
+LOCK = 0x7069_7768  # the key of the advisory lock: one piw-initdb at a time ("piwh")
+LOCK_TIMEOUT = 20  # seconds to wait for whoever uses the tables
+
+# What matters to where a statement ends: comments, quoted text, the end itself.
+_TOKEN = re.compile(
+    r"""
+    --[^\n]*                                  # a comment, to the end of the line
+    | '(?:[^']|'')*'                          # a string
+    | "(?:[^"]|"")*"                          # an identifier
+    | \$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$  # a string between dollars
+    | (?P<end>;)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class CannotInit(Fatal, RuntimeError):
+    """The database cannot be made or upgraded; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitdbConfig(Common):
+    """Make the database that piw-master needs, or upgrade it."""
+
+    dsn: str = option(
+        "-d", default="postgresql:///piwheels", metavar="URL", help="the database, as a superuser"
+    )
+    user: str = option(
+        "-u", default=DAEMON, metavar="NAME", help="the role that piw-master connects as"
+    )
+    yes: bool = option("-y", default=False, help="do not ask before changing anything")
+
+
+@program("piw-initdb", InitdbConfig)
+def main(config: InitdbConfig) -> int:
+    """Make the database, or upgrade it; return the exit status."""
+    conn = get_connection(config.dsn)
+    try:
+        with conn, conn.begin():
+            _lock(conn)
+            detect_users(conn, config.user)
+            version = detect_version(conn)
+            if not (config.yes or _confirmed(version)):
+                raise CannotInit("nothing was changed")
+            _run(conn, get_script(version), config.user)
+    except DBAPIError as exc:
+        raise CannotInit(f"nothing was changed: {sentence(exc)}{_advice(exc)}") from exc
+    finally:
+        conn.engine.dispose()
+    logger.info("the database has schema %s", sqlfiles.version())
+    return 0
+
+
+def get_connection(dsn: str) -> Connection:
+    """Return a connection to the database *dsn*, which must exist already.
+
+    Raises ``RuntimeError`` when it does not, or the server cannot be used.
+    """
+    try:
+        return make_engine(dsn, statement_timeout=0).connect()
+    except OperationalError as exc:
+        raise CannotInit(
+            f"cannot open the database: {sentence(exc)}; check --dsn, and that the server runs and "
+            "the database exists (createdb makes one)"
+        ) from exc
+
+
+def detect_users(conn: Connection, test_user: str) -> None:
+    """See to it that *conn* is a superuser's and that the role *test_user* exists and is none.
+
+    Raises ``RuntimeError`` if not, or if this server cannot hold our database at all.
+    """
+    number = int(conn.execute(text("SHOW server_version_num")).scalar_one())
+    if number < OLDEST * 10_000:
+        raise CannotInit(f"this is PostgreSQL {number // 10_000}: {OLDEST} or later is needed")
+    encoding = conn.execute(text("SHOW server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise CannotInit(f"the database is in {encoding}: make it with createdb --encoding UTF8")
+    query = text("SELECT rolsuper FROM pg_roles WHERE rolname = :name")
+    me = conn.execute(text("SELECT current_user")).scalar_one()
+    if not conn.execute(query, {"name": me}).scalar():
+        raise CannotInit(f"{me} is not a superuser: give a --dsn that connects as one")
+    daemon = conn.execute(query, {"name": test_user}).scalar()
+    if daemon is None:
+        raise CannotInit(
+            f"there is no role {test_user}: run createuser {test_user}, or give --user"
+        )
+    if daemon:
+        raise CannotInit(f"the role {test_user} is a superuser: piw-master must not be one")
+
+
+def detect_version(conn: Connection) -> str | None:
+    """Return the version of the schema in the database, ``None`` if there is none yet.
+
+    Raises ``RuntimeError`` if what is there is not ours, or is newer than we are.
+    """
+    query = text("SELECT to_regclass('public.configuration'), to_regclass('public.packages')")
+    configuration, packages = conn.execute(query).one()
+    if configuration is None and packages is None:
+        return None
+    query = text(
+        "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('public.configuration')"
+        " AND attname = 'only_row'"
+    )
+    if configuration is None or conn.execute(query).scalar() is None:
+        raise CannotInit("the database holds tables that are not ours: use one that is empty")
+    version = str(conn.execute(text("SELECT version FROM public.configuration")).scalar_one())
+    if _number(version) not in sqlfiles.migrations():
+        raise CannotInit(f"the database has schema {version}, newer than this piwheels: upgrade it")
+    return version
+
+
+def get_script(version: str | None = None) -> str:
+    """Return the SQL that brings a database from *version* (``None``: empty) to the current one.
+
+    ``:"user"`` and ``:'user'`` stand in it for the daemon's role.
+    """
+    done = "" if version is None else _number(version)
+    missing = [path for number, path in sqlfiles.migrations().items() if number > done]
+    parts = [
+        # Away with all that is made anew, so that it does not stand in the migrations' way.
+        "DROP SCHEMA IF EXISTS piwheels CASCADE;\nCREATE SCHEMA piwheels;",
+        *(path.read_text(encoding="utf-8") for path in missing),
+        *(path.read_text(encoding="utf-8") for path in sqlfiles.routines()),
+        # (digits that we have made ourselves)
+        f"INSERT INTO public.configuration (version) VALUES ('{sqlfiles.version()}')"  # noqa: S608
+        " ON CONFLICT (only_row) DO UPDATE SET version = EXCLUDED.version;",
+        (sqlfiles.folder() / "roles.sql").read_text(encoding="utf-8"),
+        "SELECT piwheels._refresh_kept();",
+    ]
+    return "\n\n".join(parts)
+
+
+def parse_statements(script: str) -> Iterator[str]:
+    """Give the statements of *script*, one by one, without the semicolons that end them.
+
+    It understands ``--`` comments, ``"identifiers"``, ``'strings'`` and ``$tag$ strings $tag$``,
+    but neither ``E'\\''`` nor ``/* comments */``.
+    """
+    start = 0
+    for token in _TOKEN.finditer(script):
+        if token["end"]:
+            if statement := script[start : token.start()].strip():
+                yield statement
+            start = token.end()
+    rest = script[start:].strip()
+    if re.sub(r"--[^\n]*", "", rest).strip():
+        yield rest
+
+
+def _number(version: str) -> str:
+    """Return the migration's number in a version such as ``0001+1a2b3c4d``."""
+    return version.partition("+")[0]
+
+
+def _lock(conn: Connection) -> None:
+    """Wait (not for long) for another piw-initdb to end, and set how long we wait for tables."""
+    conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+
+
+def _confirmed(version: str | None) -> bool:
+    """Ask the person at the terminal; nobody there means no."""
+    what = "make the tables" if version is None else f"upgrade from schema {version}"
+    if not sys.stdin.isatty():
+        raise CannotInit(f"would {what}, but there is nobody to ask: give --yes")
+    sys.stderr.write(f"About to {what}. Has the database been backed up, if it matters? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _run(conn: Connection, script: str, user: str) -> None:
+    """Run *script*, with the name of the daemon's role in its places."""
+    identifier = '"' + user.replace('"', '""') + '"'
+    literal = "'" + user.replace("'", "''") + "'"
+    script = script.replace(':"user"', identifier).replace(":'user'", literal)
+    # What a function's body calls may be in a file that comes later.
+    conn.exec_driver_sql("SET LOCAL check_function_bodies = off")
+    conn.exec_driver_sql("SET LOCAL search_path = public")
+    conn.exec_driver_sql("SET LOCAL client_min_messages = warning")
+    for statement in parse_statements(script):
+        # A percent sign is only itself where no parameters are given.
+        conn.execution_options(no_parameters=True).exec_driver_sql(statement)
+
+
+def _advice(exc: DBAPIError) -> str:
+    busy = getattr(exc.orig, "pgcode", None) == "55P03"
+    return "; stop piw-master (or another piw-initdb), then try again" if busy else ""

@@ -1,0 +1,9 @@
+-- An ABI that is added without a position gets the one that its tag says.
+CREATE FUNCTION piwheels._build_abis_place() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.position := coalesce(NEW.position, abi_position(NEW.abi_tag));
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER place BEFORE INSERT ON public.build_abis
+    FOR EACH ROW EXECUTE FUNCTION piwheels._build_abis_place();

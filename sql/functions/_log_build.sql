@@ -1,0 +1,75 @@
+-- Note one build; a row in builds, its files in files. What is wrong with it is raised as a code word with a detail,
+-- and undone by log_builds.
+CREATE FUNCTION piwheels._log_build(build jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    the_package CONSTANT text := build ->> 'package';
+    the_version CONSTANT text := build ->> 'version';
+    the_abi CONSTANT text := build ->> 'abi_tag';
+    -- A failed build has no files, whatever it says: nobody has fetched or verified any.
+    the_files CONSTANT jsonb := CASE WHEN (build ->> 'status')::boolean
+        THEN build -> 'files' ELSE '[]'::jsonb END;
+    the_build bigint;
+    foreign_name text;
+    written bigint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM versions WHERE package = the_package AND version = the_version) THEN
+        RAISE EXCEPTION 'NOVER' USING DETAIL = format('there is no %s %s', the_package, the_version);
+    ELSIF NOT EXISTS (SELECT FROM build_abis WHERE abi_tag = the_abi) THEN
+        RAISE EXCEPTION 'NOABI' USING DETAIL = format('%s is not an ABI that we build for', the_abi);
+    END IF;
+    SELECT f ->> 'filename' INTO foreign_name FROM jsonb_array_elements(the_files) AS f
+        WHERE canonical_name(split_part(f ->> 'filename', '-', 1)) <> canonical_name(the_package);
+    IF FOUND THEN
+        RAISE EXCEPTION 'FILECONFLICT'
+            USING DETAIL = format('%s is no file of %s', foreign_name, the_package);
+    END IF;
+
+    INSERT INTO builds (package, version, abi_tag, status, built_by, label, duration)
+        SELECT the_package, the_version, the_abi, (build ->> 'status')::boolean,
+            (build ->> 'slave_id')::bigint,
+            coalesce((
+                SELECT label FROM leases
+                WHERE package = the_package AND version = the_version AND abi_tag = the_abi
+            ), ''),
+            -- A year at most: no clock of a slave may spoil the sum.
+            make_interval(secs => least(greatest((build ->> 'duration')::float8, 0), 31536000))
+        RETURNING build_id INTO the_build;
+
+    -- A file that is known moves to this build, if it is the same version's and the same bytes.
+    INSERT INTO files AS f (
+        filename, build_id, filesize, filehash, package_tag, package_version_tag, py_version_tag,
+        abi_tag, platform_tag, requires_python, location, metadata_hash
+    )
+        SELECT n.filename, the_build, n.filesize, n.filehash, n.package_tag, n.package_version_tag,
+            n.py_version_tag, n.abi_tag, n.platform_tag, n.requires_python, n.location, n.metadata_hash
+        FROM jsonb_populate_recordset(NULL::files, the_files) AS n
+        ORDER BY n.filename
+        ON CONFLICT (filename) DO UPDATE SET
+            build_id = EXCLUDED.build_id,
+            requires_python = EXCLUDED.requires_python,
+            location = EXCLUDED.location,
+            metadata_hash = coalesce(EXCLUDED.metadata_hash, f.metadata_hash)
+        WHERE f.filehash = EXCLUDED.filehash AND EXISTS (
+            SELECT FROM builds b WHERE b.build_id = f.build_id
+            AND b.package = the_package AND b.version = the_version
+        );
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written <> jsonb_array_length(the_files) THEN
+        RAISE EXCEPTION 'FILECONFLICT' USING DETAIL = format(
+            'a file of %s %s is known already, as another version''s or with other bytes',
+            the_package, the_version
+        );
+    END IF;
+    DELETE FROM dependencies d USING jsonb_array_elements(the_files) AS f
+        WHERE d.filename = f ->> 'filename';
+    INSERT INTO dependencies (filename, tool, dependency)
+        SELECT DISTINCT f ->> 'filename', d.tool, d.dependency
+        FROM jsonb_array_elements(the_files) AS f
+        CROSS JOIN jsonb_to_recordset(f -> 'dependencies') AS d (tool text, dependency text);
+
+    DELETE FROM leases
+        WHERE package = the_package AND version = the_version AND abi_tag = the_abi;
+    INSERT INTO build_logs_pending (build_id, output) VALUES (the_build, build ->> 'output');
+    RETURN the_build;
+END
+$$;

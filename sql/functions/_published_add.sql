@@ -1,0 +1,13 @@
+-- These packages have files (whoever calls holds their rows, so nobody can find them without files meanwhile).
+CREATE FUNCTION piwheels._published_add(the_packages text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    added bigint;
+BEGIN
+    INSERT INTO published (package)
+        SELECT package FROM unnest(the_packages) AS k (package)
+        WHERE NOT EXISTS (SELECT FROM published p WHERE p.package = k.package)
+        ORDER BY package ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    PERFORM _count('packages_built', '', added);
+END
+$$;

@@ -1,0 +1,24 @@
+-- Make the queue right for these versions. Their locks come first: what is read after them is what everybody else
+-- has committed (each statement of a READ COMMITTED transaction sees the newest).
+CREATE FUNCTION piwheels._queue_refresh(the_packages text[], the_versions text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF the_packages IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM _lock_versions(the_packages, the_versions);
+    DELETE FROM build_queue q
+        USING unnest(the_packages, the_versions) AS k (package, version)
+        WHERE q.package = k.package AND q.version = k.version
+        AND NOT EXISTS (
+            SELECT FROM builds_pending w
+            WHERE w.package = q.package AND w.version = q.version
+            AND w.abi_tag = q.abi_tag AND w.released = q.released
+        );
+    INSERT INTO build_queue (package, version, abi_tag, released)
+        SELECT w.package, w.version, w.abi_tag, w.released
+        FROM unnest(the_packages, the_versions) AS k (package, version)
+        JOIN builds_pending w USING (package, version)
+        ON CONFLICT (package, version) DO NOTHING;
+END
+$$;

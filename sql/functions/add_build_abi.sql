@@ -1,0 +1,17 @@
+-- Build for this ABI from now on; false: it was there, and only its skip reason is set.
+CREATE FUNCTION piwheels.add_build_abi(the_abi text, the_skip text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM _queue_lock(true);
+    IF EXISTS (SELECT FROM build_abis WHERE abi_tag = the_abi) THEN
+        -- An update of no row would still consider every version anew.
+        IF EXISTS (SELECT FROM build_abis WHERE abi_tag = the_abi AND skip <> the_skip) THEN
+            UPDATE build_abis SET skip = the_skip WHERE abi_tag = the_abi;
+        END IF;
+        RETURN false;
+    END IF;
+    INSERT INTO build_abis (abi_tag, position, skip)
+        VALUES (the_abi, abi_position(the_abi), the_skip);
+    RETURN true;
+END
+$$;

@@ -1,0 +1,8 @@
+-- The leases that run; those that have expired are dropped.
+CREATE FUNCTION piwheels.get_leases() RETURNS TABLE (
+    package text, version text, abi_tag text, label text, since timestamptz, expires timestamptz
+) LANGUAGE sql AS $$
+    DELETE FROM leases l WHERE l.expires <= now();
+    SELECT l.package, l.version, l.abi_tag, l.label, l.since, l.expires FROM leases l
+        ORDER BY l.since, l.package, l.version, l.abi_tag;
+$$;

@@ -1,0 +1,8 @@
+-- Which of these versions are in the queue.
+CREATE FUNCTION piwheels.get_pending(the_packages text[], the_versions text[])
+RETURNS TABLE (package text, version text, abi_tag text) LANGUAGE sql STABLE AS $$
+    SELECT q.package, q.version, q.abi_tag
+    FROM (SELECT DISTINCT * FROM unnest(the_packages, the_versions) AS k (package, version)) AS k
+    JOIN build_queue q USING (package, version)
+    ORDER BY q.package, q.version;
+$$;

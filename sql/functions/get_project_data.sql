@@ -1,0 +1,43 @@
+-- All that a project's page shows (ProjectData of core/states.py); releases as pairs, since they have an order. What
+-- is marked as deleted is not there.
+CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object(
+        'name', p.package,
+        'description', p.description,
+        'skip', p.skip,
+        'releases', (
+            SELECT coalesce(json_agg(json_build_array(v.version, json_build_object(
+                'released', v.released,
+                'yanked', v.yanked,
+                'yank_reason', v.yank_reason,
+                'skip', v.skip,
+                'builds', (
+                    SELECT coalesce(json_agg(json_build_object(
+                        'build_id', b.build_id,
+                        'abi_tag', b.abi_tag,
+                        'status', b.status,
+                        'built_at', b.built_at,
+                        'duration', extract(epoch FROM b.duration)::float8
+                    ) ORDER BY b.build_id), '[]')
+                    FROM builds b WHERE b.package = v.package AND b.version = v.version
+                ),
+                'files', (
+                    SELECT coalesce(json_object_agg(f.filename, json_build_object(
+                        'hash', f.filehash,
+                        'size', f.filesize,
+                        'abi_builder', b.abi_tag,
+                        'file_abi', f.abi_tag,
+                        'platform', f.platform_tag,
+                        'requires_python', f.requires_python,
+                        'apt_dependencies', _apt_dependencies(f.filename, b.abi_tag),
+                        'build_id', f.build_id
+                    ) ORDER BY f.filename), '{}')
+                    FROM builds b JOIN files f USING (build_id)
+                    WHERE b.package = v.package AND b.version = v.version
+                )
+            )) ORDER BY v.released DESC, v.version DESC), '[]')
+            FROM versions v WHERE v.package = p.package AND v.skip <> 'deleted'
+        )
+    )
+    FROM packages p WHERE p.package = the_package AND p.skip <> 'deleted';
+$$;

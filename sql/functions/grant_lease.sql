@@ -1,0 +1,13 @@
+-- Note that a build was handed out (again: anew); false: there is no such version.
+CREATE FUNCTION piwheels.grant_lease(
+    the_package text, the_version text, the_abi text, the_label text, the_end timestamptz
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO leases AS l (package, version, abi_tag, label, expires)
+        SELECT package, version, the_abi, the_label, the_end FROM versions
+        WHERE package = the_package AND version = the_version FOR KEY SHARE
+        ON CONFLICT (package, version, abi_tag) DO UPDATE
+        SET label = EXCLUDED.label, since = EXCLUDED.since, expires = EXCLUDED.expires;
+    RETURN FOUND;
+END
+$$;

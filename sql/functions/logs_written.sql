@@ -1,0 +1,3 @@
+CREATE FUNCTION piwheels.logs_written(the_builds bigint[]) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM build_logs_pending WHERE build_id = ANY (the_builds);
+$$;

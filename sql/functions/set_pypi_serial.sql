@@ -1,0 +1,3 @@
+CREATE FUNCTION piwheels.set_pypi_serial(the_serial bigint) RETURNS void LANGUAGE sql AS $$
+    UPDATE configuration SET pypi_serial = the_serial;
+$$;

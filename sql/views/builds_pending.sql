@@ -1,0 +1,31 @@
+-- What needs building, by the rule itself (core/tags.py, serves): the first ABI of each version, among those
+-- that are built for, that no build was attempted for and no file serves. build_queue is this, kept.
+CREATE VIEW piwheels.builds_pending AS
+SELECT v.package, v.version, wanted.abi_tag, v.released
+FROM public.versions v
+JOIN public.packages p USING (package)
+CROSS JOIN LATERAL (
+    SELECT a.abi_tag
+    FROM public.build_abis a
+    WHERE a.skip = ''
+    AND NOT EXISTS (
+        SELECT FROM public.builds b
+        WHERE b.package = v.package AND b.version = v.version AND b.abi_tag = a.abi_tag
+    )
+    AND NOT EXISTS (
+        SELECT FROM public.builds b
+        JOIN public.files f USING (build_id)
+        JOIN public.build_abis maker ON maker.abi_tag = b.abi_tag
+        CROSS JOIN LATERAL string_to_array(f.abi_tag, '.') AS t (parts)
+        WHERE b.package = v.package AND b.version = v.version
+        AND (
+            'none' = ANY (parts)
+            OR a.abi_tag = ANY (parts)
+            OR 'abi3' = ANY (parts) AND NOT a.free_threaded
+               AND (maker.position, maker.abi_tag) <= (a.position, a.abi_tag)
+        )
+    )
+    ORDER BY a.position, a.abi_tag
+    LIMIT 1
+) AS wanted
+WHERE v.skip = '' AND p.skip = '';
