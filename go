@@ -279,7 +279,7 @@ def install(base: str, way: str, venv: Path, wanted: Sequence[str], *, made: boo
     python = venv / "bin" / "python"
     env = {**os.environ, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     make: list[object] = [base, "-m", "venv", venv]
-    use: list[object] = [python, "-m", "pip", "install", "-q"]
+    use: list[object] = [python, "-m", "pip", "install", "-qq"]
     if way == "uv":
         env = uv_environment(env)
         make = ["uv", "venv", "-q", "--allow-existing", "--no-python-downloads"]
@@ -287,7 +287,7 @@ def install(base: str, way: str, venv: Path, wanted: Sequence[str], *, made: boo
         use = ["uv", "pip", "install", "-q", "--python", python]
     elif way == "pip":
         make.insert(3, "--without-pip")
-        use = [base, "-m", "pip", "--python", python, "install", "-q"]
+        use = [base, "-m", "pip", "--python", python, "install", "-qq"]
     if not (made or call(*make, env=env)) or not call(*use, *wanted, env=env):
         raise Stop("the set-up failed, see above; the next ./go begins anew")
 
