@@ -189,16 +189,10 @@ class Site:
         return alias != page.name and self.link(page.with_name(alias), page.name)
 
     def sync(self, folders: Iterable[Path]) -> None:
-        """See to it that the names in *folders*, and the folders' own, are on the disk."""
-        # A new folder is lost with its files if its parent's entry is.
-        found = {up for folder in folders for up in (folder, *folder.parents)}
-        for folder in sorted(path for path in found if path.is_relative_to(self.root)):
+        """See to it that the names in *folders* are on the disk."""
+        for folder in sorted(folders):
             with suppress(FileNotFoundError):
-                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+                _sync_folder(folder)
 
     # Removing ---------------------------------------------------------------------------------
 
@@ -257,7 +251,7 @@ class Site:
     def _place(self, tmp: Path, path: Path) -> None:
         self._guard(path)
         for _ in range(3):
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _make_folder(path.parent)
             with suppress(FileNotFoundError):  # the folder was just removed by another thread
                 tmp.replace(path)
                 return
@@ -291,6 +285,22 @@ def _holds(path: Path, data: bytes) -> bool:
         )
     except OSError:
         return False
+
+
+def _make_folder(path: Path) -> None:
+    """Make *path* and what is above it; what is new is on the disk, or its files would be lost."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(mode=0o755, exist_ok=True)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _discard(path: Path) -> None:

@@ -1,0 +1,127 @@
+"""Which pages wait to be written: buffered, each package once, a few at a time. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.states import RewritePendingRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: How often a page is tried before it is given up until the next start.
+ATTEMPTS: Final = 4
+#: How long after a failure it is tried again; twice as long after the next.
+_BACK_OFF: Final = timedelta(seconds=10)
+
+
+@dataclass(slots=True)
+class Rewrite:
+    """The pages of *package* wait to be written since *added_at*, but not before *due*.
+
+    *command* is ``PROJECT`` (the page for people) or ``BOTH`` (the simple index too). *handed_at*
+    is when they were last handed out; *saved* says whether the database knows.
+    """
+
+    package: str
+    command: str
+    added_at: datetime
+    due: datetime
+    saved: bool = False
+    attempts: int = 0
+    handed_at: datetime | None = None
+
+    @property
+    def row(self) -> RewritePendingRow:
+        """The rewrite as the database notes it."""
+        return RewritePendingRow(self.package, self.added_at, self.command)
+
+    def merge(self, other: Rewrite) -> None:
+        """Let this one stand for *other*, of the same package, too: ``BOTH`` wins."""
+        if other.command == "BOTH" and self.command != "BOTH":
+            # What the database has noted is less than what is wanted now.
+            self.command, self.saved = "BOTH", other.saved
+        self.added_at = min(self.added_at, other.added_at)
+
+
+class Rewrites:
+    """The buffer: a rewrite waits *delay* for others of its package; *room* are out at a time.
+
+    What is handed out by :meth:`due` ends by :meth:`done` or :meth:`failed`; until then its package
+    is not handed out again, and what is asked for it meanwhile waits for its own turn.
+    """
+
+    def __init__(self, delay: timedelta, room: int = 4) -> None:
+        self._delay = delay
+        self._room = room
+        # By age: what is asked for again keeps its place, what has failed goes to the end.
+        self._waiting: dict[str, Rewrite] = {}
+        self._out: dict[str, Rewrite] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._out)
+
+    def add(self, package: str, command: str, now: datetime) -> None:
+        """Note that the pages of *package* are to be written."""
+        self._put(Rewrite(package, command, now, due=now + self._delay))
+
+    def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> None:
+        """Take over what the database has noted: it has waited long enough."""
+        for row in sorted(rows, key=lambda row: row.added_at):
+            self._put(Rewrite(row.package, row.command, row.added_at, due=now, saved=True))
+
+    def due(self, now: datetime) -> list[Rewrite]:
+        """Hand out what is to be written now, oldest first, as far as there is room."""
+        found: list[Rewrite] = []
+        for rewrite in self._waiting.values():
+            if len(self._out) + len(found) >= self._room:
+                break
+            if rewrite.due <= now and rewrite.package not in self._out:
+                found.append(rewrite)
+        for rewrite in found:
+            del self._waiting[rewrite.package]
+            rewrite.handed_at = now
+            rewrite.attempts += 1
+            self._out[rewrite.package] = rewrite
+        return found
+
+    def done(self, rewrite: Rewrite) -> bool:
+        """Note that *rewrite* is written; tell whether nothing more waits for its package."""
+        self._out.pop(rewrite.package, None)
+        return rewrite.package not in self._waiting
+
+    def failed(self, rewrite: Rewrite, now: datetime) -> bool:
+        """Note that *rewrite* could not be written; tell whether it will be tried again.
+
+        It will after 10 s, 20 s and 40 s, and then not any more.
+        """
+        self._out.pop(rewrite.package, None)
+        if rewrite.attempts >= ATTEMPTS:
+            return False
+        rewrite.due = now + _BACK_OFF * 2 ** (rewrite.attempts - 1)
+        self._put(rewrite)
+        return True
+
+    def overdue(self, now: datetime, limit: timedelta) -> list[Rewrite]:
+        """Return what has been out for longer than *limit*."""
+        return [
+            rewrite
+            for rewrite in self._out.values()
+            if rewrite.handed_at is not None and now - rewrite.handed_at > limit
+        ]
+
+    def drop(self, package: str) -> None:
+        """Forget what waits for *package*: it has been removed."""
+        self._waiting.pop(package, None)
+
+    def unsaved(self) -> list[Rewrite]:
+        """Return what the database does not know yet."""
+        found = (*self._out.values(), *self._waiting.values())
+        return [rewrite for rewrite in found if not rewrite.saved]
+
+    def _put(self, rewrite: Rewrite) -> None:
+        waiting = self._waiting.setdefault(rewrite.package, rewrite)
+        if waiting is not rewrite:
+            waiting.merge(rewrite)
