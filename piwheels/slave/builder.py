@@ -1,0 +1,319 @@
+"""Building wheels from source with pip, so that nothing is left behind, whatever the build does."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import signal
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from packaging.version import InvalidVersion, Version
+
+from piwheels.core.errors import BadWheel, PiWheelsError
+from piwheels.core.proc import Ending, Supervised, build_environment, private_home
+from piwheels.core.supervise import remove_tree
+from piwheels.slave.buildlog import BuildLog
+from piwheels.slave.dependencies import System, library_dependencies
+from piwheels.slave.interpreter import pip_command
+from piwheels.slave.wheels import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from typing import Self
+
+#: How the directories of builds are named.
+PREFIX: Final = "piw-build-"
+#: A build is stopped when less than this is free on its disk, in bytes.
+RESERVE: Final = 64 * 2**20
+#: The longest file that a build may write, in bytes.
+MAX_FILE: Final = 8 * 2**30
+#: The most wheels that one build may make.
+MAX_WHEELS: Final = 10
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
+_NEW_SECONDS = 60.0
+
+_REASONS: Final = {
+    "exit": "the build failed: pip ended with status {0.detail}",
+    "signal": "the build failed: pip was killed by signal {0.detail}",
+    "stopped": "the build was stopped",
+    "disk": "the build was stopped because it filled the disk",
+    "error": "the build could not be watched: {0.detail}",
+    "lost": "the build's supervisor was killed (did memory run out?)",
+}
+
+
+class Builder(Thread):
+    """Builds the wheels of *version* of *package* in the background, once :meth:`start` is called.
+
+    *timeout* is for the build alone. *index_url* and *extra_index_urls* are where sources come from
+    (``None`` and none: what pip is configured with); *dir* is where the build's own directory is
+    made (``None``: the system's directory for temporary files). *python* is the interpreter to
+    build for (``None``: the one that runs this), and *pip* the command that runs pip for it, for
+    those who asked
+    :func:`~piwheels.slave.interpreter.pip_command` before. *system* may be shared by builders.
+
+    Call :meth:`close` at the end (or use it as a context manager): it removes everything.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        version: str,
+        *,
+        timeout: timedelta = timedelta(seconds=300),
+        index_url: str | None = None,
+        extra_index_urls: Collection[str] = frozenset(),
+        dir: str | Path | None = None,  # noqa: A002 (documented)
+        python: Path | None = None,
+        pip: Sequence[str] | None = None,
+        system: System | None = None,
+    ) -> None:
+        super().__init__(name="builder", daemon=True)
+        self._package = package
+        self._version = version
+        self._timeout = timeout
+        self._index_url = index_url
+        self._extra_index_urls = frozenset(extra_index_urls)
+        self._dir = Path(dir or tempfile.gettempdir())
+        self._python = python
+        self._pip = pip
+        self._system = system or System()
+        self._log = BuildLog()
+        self._process: Supervised | None = None
+        self._lock = -1
+        self._work: Path | None = None
+        self._stopping = Event()
+        self._status = False
+        self._duration = timedelta(0)
+        self._output: str | None = None
+        #: The wheels that were made, once the build has succeeded.
+        self.wheels: list[Wheel] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def package(self) -> str:
+        """The package to build."""
+        return self._package
+
+    @property
+    def version(self) -> str:
+        """The version to build."""
+        return self._version
+
+    @property
+    def timeout(self) -> timedelta:
+        """How long the build may take."""
+        return self._timeout
+
+    @property
+    def index_url(self) -> str | None:
+        """Where sources come from; ``None``: from where pip is configured to get them."""
+        return self._index_url
+
+    @property
+    def extra_index_urls(self) -> frozenset[str]:
+        """Where else to look, for wheels of what the build itself needs, for one."""
+        return self._extra_index_urls
+
+    @property
+    def status(self) -> bool:
+        """Whether the build has ended and all its wheels are sound."""
+        return self._status
+
+    @property
+    def duration(self) -> timedelta:
+        """How long pip took, and nothing else."""
+        return self._duration
+
+    @property
+    def output(self) -> str:
+        """The build's log, so far or at last."""
+        return self._log.text() if self._output is None else self._output
+
+    def as_message(self) -> list[Any]:
+        """Return the data of ``BUILT`` (protocols.md)."""
+        files = [wheel.as_message() for wheel in self.wheels]
+        return [self.status, self.duration, self.output, files]
+
+    def stop(self) -> None:
+        """Kill the build, if it still runs. Returns at once; the thread ends soon after."""
+        self._stopping.set()
+        if self._process is not None:
+            self._process.stop()
+
+    def close(self) -> None:
+        """Stop the build, wait for its end, and remove everything that it made. May be repeated."""
+        self.stop()
+        if self.ident is not None:
+            self.join()
+        self._clean_up()
+
+    def run(self) -> None:
+        """Build; never raises. What went wrong is in the log, and then :attr:`status` is false."""
+        try:
+            self._check_request()
+            self._prepare()
+            ending = self.build_wheel(self._log)
+            self._judge(ending)
+            self.wheels = self._collect()
+            self._status = True
+        except (PiWheelsError, OSError) as error:
+            self._log.note(str(error))
+        except Exception as error:
+            # No odd file may end a slave, and no odd exception may count as success.
+            logging.getLogger("builder").exception("a build met an error of ours")
+            self._log.note(f"this is an error of the farm's own, please report it: {error!r}")
+        if not self._status:
+            self.wheels = []
+            self._clean_up()
+        self._output = self._log.text()
+
+    def build_wheel(self, log_file: BuildLog) -> Ending:
+        """Run pip until it ends, is stopped, or its time is over; return how it ended.
+
+        What it writes goes to *log_file*. Nothing that it started lives on.
+        """
+        assert self._work is not None  # noqa: S101
+        pip = self._pip or pip_command(self._python)
+        started = time.monotonic()
+        self._process = process = Supervised(
+            self._command(pip),
+            env=build_environment(self._work / "home", self._work / "tmp"),
+            cwd=self._work / "tmp",
+            timeout=self._timeout.total_seconds(),
+            remove=[self._work],
+            limits={"FSIZE": MAX_FILE},
+            reserve=RESERVE,
+        )
+        if self._stopping.is_set():  # by somebody who could not see the process yet
+            process.stop()
+        for block in iter(process.read, b""):
+            log_file.write(block)
+        ending = process.wait()
+        self._duration = timedelta(seconds=time.monotonic() - started)
+        return ending
+
+    def calc_apt_dependencies(self, wheel: Wheel) -> dict[str, list[str]]:
+        """Return the Debian packages (``"apt"``) and other libraries (``""``) it needs."""
+        return library_dependencies(wheel.path, self._system)
+
+    def _check_request(self) -> None:
+        # Both end on a command line, where some texts mean more than a name and a version.
+        try:
+            Version(self._version)
+        except InvalidVersion:
+            raise BadWheel(
+                f"{self._version!r} is no version that pip can build (PEP 440)"
+            ) from None
+        if not _NAME.fullmatch(self._package):
+            raise BadWheel(f"{self._package!r} is not the name of a package (PEP 508)")
+
+    def _prepare(self) -> None:
+        if self._stopping.is_set():
+            raise BadWheel(_REASONS["stopped"])
+        self._work = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._dir))
+        self._lock = os.open(self._work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        private_home(self._work / "home")
+        for name in ("tmp", "out"):
+            (self._work / name).mkdir()
+
+    def _command(self, pip: Sequence[str]) -> list[str]:
+        assert self._work is not None  # noqa: S101
+        index = [] if self._index_url is None else [f"--index-url={self._index_url}"]
+        return [
+            *pip,
+            "wheel",
+            *(
+                "-v",
+                "--no-input",
+                "--no-color",
+                "--progress-bar=off",
+                "--disable-pip-version-check",
+            ),
+            # Without --use-pep517, pip <= 23.0 cannot build sources that have no pyproject.toml.
+            *("--use-pep517", "--no-deps", "--no-cache-dir"),
+            *index,
+            *(f"--extra-index-url={url}" for url in sorted(self._extra_index_urls)),
+            f"--no-binary={self._package}",
+            f"--wheel-dir={self._work / 'out'}",
+            f"{self._package}=={self._version}",
+        ]
+
+    def _judge(self, ending: Ending) -> None:
+        if self._stopping.is_set():
+            ending = Ending("stopped")
+        if ending.success:
+            return
+        if ending.kind == "timeout":
+            reason = f"the build was stopped after {self._timeout}: that is its time-out"
+        elif ending == Ending("signal", str(int(signal.SIGKILL))):
+            reason = "the build was killed from outside (did memory run out?)"
+        else:
+            reason = _REASONS[ending.kind].format(ending)
+        if ending.kind == "exit" and b"No space left on device" in self._log:
+            reason += "; its disk was full"
+        raise BadWheel(reason)
+
+    def _collect(self) -> list[Wheel]:
+        assert self._work is not None  # noqa: S101
+        paths = sorted(path for path in (self._work / "out").iterdir() if path.suffix == ".whl")
+        if not paths:
+            raise BadWheel("the build made no wheel, although pip says that it succeeded")
+        if len(paths) > MAX_WHEELS:
+            raise BadWheel(f"the build made {len(paths)} wheels instead of one")
+        result = []
+        for path in paths:
+            try:
+                wheel = Wheel(path, package=self._package, version=self._version)
+                wheel.libraries = self.calc_apt_dependencies(wheel)
+            except BadWheel as error:
+                raise BadWheel(f"the build made a broken wheel, {path.name!r}: {error}") from error
+            result.append(wheel)
+        return result
+
+    def _clean_up(self) -> None:
+        if self._process is not None:
+            self._process.close()
+        if self._work is not None and not remove_tree(str(self._work)):
+            logging.getLogger("builder").warning("cannot remove %s: remove it by hand", self._work)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def clean_stale(folder: Path | None = None) -> int:
+    """Remove what builds of slaves that are gone have left in *folder*; return how many there were.
+
+    For the start of a slave. A directory whose owner lives is locked by it, and so is left alone.
+    """
+    count = 0
+    for path in (folder or Path(tempfile.gettempdir())).glob(f"{PREFIX}*"):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            about = os.fstat(handle)
+            # One that is brand new may not have been locked yet.
+            if about.st_uid == os.geteuid() and time.time() - about.st_ctime > _NEW_SECONDS:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                count += remove_tree(str(path))
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(handle)
+    return count

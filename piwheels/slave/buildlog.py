@@ -1,0 +1,88 @@
+"""The log of a build: all that it wrote, in order, as text that is fit to be shown and sent."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from threading import Lock
+
+#: The longest log, in bytes of UTF-8: what fits a message (protocols.md) beside its other fields.
+MAX_LOG = 15 * 2**20
+
+# Escape sequences that colour a terminal, and what else would disturb one.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# pip says so of each folder that the machine's configuration names, in every build.
+_NOISE = re.compile(r"^\s*WARNING: Location .* is ignored: .*\n?", re.MULTILINE)
+
+
+class BuildLog:
+    """Takes a build's output in pieces; keeps its beginning and its end where it is too long.
+
+    *limit* is in bytes. Any thread may read while another writes.
+    """
+
+    def __init__(self, limit: int = MAX_LOG) -> None:
+        self._limit = limit
+        self._half = limit // 2
+        self._head = bytearray()
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self._lost = 0
+        self._notes: list[str] = []
+        self._lock = Lock()
+
+    def write(self, data: bytes) -> None:
+        """Add what the build wrote."""
+        with self._lock:
+            room = self._half - len(self._head)
+            self._head += data[:room] if room > 0 else b""
+            rest = data[max(0, room) :]
+            if rest:
+                self._tail.append(rest)
+                self._tail_size += len(rest)
+            while self._tail and self._tail_size - len(self._tail[0]) >= self._half:
+                gone = len(self._tail.popleft())
+                self._tail_size -= gone
+                self._lost += gone
+
+    def note(self, sentence: str) -> None:
+        """Add a line of our own, which always stands at the end."""
+        with self._lock:
+            self._notes.append(f"piwheels: {sentence}\n")
+
+    def __contains__(self, words: bytes) -> bool:
+        """Tell whether *words* stand in what is kept."""
+        with self._lock:
+            return words in self._head or any(words in block for block in self._tail)
+
+    def text(self) -> str:
+        """Return the log: valid text of at most *limit* bytes in UTF-8 (but for our own lines).
+
+        What is not UTF-8 shows as U+FFFD; control characters are taken out, line ends made uniform.
+        """
+        with self._lock:
+            head, tail = bytes(self._head), b"".join(self._tail)
+            lost, notes = self._lost, "".join(self._notes)
+        if lost:
+            text, end = _clean(head), _clean(tail)
+        else:
+            text, end = _clean(head + tail), ""
+        budget = self._limit - len(notes.encode())
+        first, last = text.encode(), end.encode()
+        if lost or len(first) > budget:
+            whole = first + last
+            half = budget // 2 - 100
+            kept_head = first[:half] if lost else whole[:half]
+            kept_tail = last[-half:] if lost else whole[-half:]
+            cut = lost + len(whole) - len(kept_head) - len(kept_tail)
+            start, finish = (part.decode("utf-8", "ignore") for part in (kept_head, kept_tail))
+            text = f"{start}\npiwheels: {cut} bytes of the log are left out here\n{finish}"
+        if text and notes and not text.endswith("\n"):
+            text += "\n"
+        return text + notes
+
+
+def _clean(data: bytes) -> str:
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return _NOISE.sub("", _CONTROLS.sub("", _ESCAPES.sub("", text)))

@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import zmq
+
+from piwheels.core.errors import BadWheel, Unavailable
+from piwheels.core.protocols import slave_driver
+from piwheels.core.supervise import descendants
+from piwheels.core.transport import Context, Socket
+from piwheels.slave import wheels
+from piwheels.slave.builder import Builder, Wheel, clean_stale
+from piwheels.slave.dependencies import System
+
+# A build backend (PEP 517) that needs nothing; ACT is what a package does beside being built.
+BACKEND = """
+import os, sys, time, zipfile
+NAME, VERSION = {name!r}, {version!r}
+INFO = NAME + "-" + VERSION + ".dist-info"
+METADATA = "Metadata-Version: 2.1\\nName: " + NAME + "\\nVersion: " + VERSION + "\\n"
+EXTRA = {{}}
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    os.makedirs(os.path.join(folder, INFO))
+    with open(os.path.join(folder, INFO, "METADATA"), "w") as file:
+        file.write(METADATA)
+    return INFO
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    metadata, tag = METADATA + "Requires-Python: >=3.8\\nRequires-Dist: Six\\n", "py3-none-any"
+    filename = NAME + "-" + VERSION + "-" + tag + ".whl"
+    path = os.path.join(folder, filename)
+    {before}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(NAME + ".py", "")
+        archive.writestr(INFO + "/METADATA", metadata)
+        archive.writestr(INFO + "/WHEEL", "Wheel-Version: 1.0\\nTag: " + tag + "\\n")
+        archive.writestr(INFO + "/RECORD", "")
+    {after}
+    return filename
+"""
+
+
+def source(
+    folder: Path, name: str, version: str = "1.0", *, before: str = "", after: str = ""
+) -> None:
+    """Put a source distribution into *folder*."""
+    files = {
+        "pyproject.toml": '[build-system]\nrequires=[]\nbuild-backend="b"\nbackend-path=["."]\n',
+        "b.py": BACKEND.format(name=name, version=version, before=before, after=after),
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+    }
+    with tarfile.open(folder / f"{name}-{version}.tar.gz", "w:gz") as archive:
+        for path, text in files.items():
+            info = tarfile.TarInfo(f"{name}-{version}/{path}")
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def build(work: Path, package: str, version: str = "1.0", seconds: float = 60) -> Builder:
+    builder = Builder(
+        package, version, timeout=timedelta(seconds=seconds), dir=work, system=System(work)
+    )
+    builder.start()
+    builder.join(90)
+    assert not builder.is_alive()
+    return builder
+
+
+def failed(builder: Builder, work: Path, *words: str) -> None:
+    assert builder.status is False
+    assert builder.wheels == []
+    assert all(word in builder.output for word in words), builder.output
+    message = reversed(slave_driver).to_send("BUILT", builder.as_message())
+    assert message[0] is False
+    assert list(work.iterdir()) == []
+    builder.close()
+
+
+def until(condition: object, seconds: float = 15) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_good_build(index: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIW_DSN", "hidden")
+    source(
+        index,
+        "demo",
+        before="print(sorted(os.environ)); os.write(1, b'to out\\n'); os.write(2, b'to err\\n')",
+    )
+    builder = build(work, "Demo")
+    assert builder.status, builder.output
+    (wheel,) = builder.wheels
+    assert wheel.filename == "demo-1.0-py3-none-any.whl"
+    assert wheel.requires_python == ">=3.8"
+    assert wheel.dependencies == {"pip": {"six"}}
+    assert wheel.metadata.startswith(b"Metadata-Version")
+    assert "PIW_" not in builder.output
+    assert 0 <= builder.output.index("to out\n") < builder.output.index("to err\n")
+    assert timedelta(0) < builder.duration < timedelta(seconds=60)
+    message = builder.as_message()
+    assert message[3] == [wheel.as_message()]
+    assert reversed(slave_driver).to_send("BUILT", message)
+    assert len(list(work.iterdir())) == 1
+    assert clean_stale(work) == 0
+    builder.close()
+    builder.close()
+    assert list(work.iterdir()) == []
+
+
+def test_what_does_not_exist(index: Path, work: Path) -> None:
+    failed(build(work, "nothing"), work, "nothing", "pip ended with status 1")
+    failed(build(work, "demo", "1.0; x"), work, "is no version")
+    failed(build(work, "demo", "1.*"), work, "is no version")
+    failed(build(work, "--help"), work, "is not the name")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("raise OSError(28, 'No space left on device')", "", ["disk was full"]),
+        ("os.kill(os.getppid(), 9)", "", ["killed from outside"]),
+        ("", "os.unlink(path)", ["pip ended"]),
+        ("", "open(path, 'w').write('no zip')", ["piwheels: "]),
+        # pip finds no fault with these two, but we do.
+        ("INFO = NAME + '-2.dist-info'; globals()['INFO'] = INFO", "", ["piwheels: "]),
+        (
+            "",
+            "open(path, 'ab').write(b'more')",
+            ["broken wheel", "data after its end"],
+        ),
+    ],
+)
+def test_bad_builds(index: Path, work: Path, before: str, after: str, words: list[str]) -> None:
+    source(index, "demo", before=before, after=after)
+    failed(build(work, "demo"), work, *words)
+
+
+def test_the_timeout_is_kept_and_says_so(index: Path, work: Path) -> None:
+    source(index, "demo", before="print('going to sleep', flush=True); time.sleep(60)")
+    builder = build(work, "demo", seconds=3)
+    failed(builder, work, "going to sleep", "0:00:03", "time-out")
+    assert timedelta(seconds=3) <= builder.duration < timedelta(seconds=8)
+
+
+def test_stop_in_mid_build(index: Path, work: Path) -> None:
+    source(index, "demo", before="print('sleeping', flush=True); time.sleep(60)")
+    before = set(descendants(os.getpid()))
+    builder = Builder("demo", "1.0", dir=work)
+    builder.start()
+    assert until(lambda: "sleeping" in builder.output)
+    builder.stop()
+    builder.join(10)
+    assert not builder.is_alive()
+    failed(builder, work, "sleeping", "was stopped")
+    assert set(descendants(os.getpid())) <= before
+
+
+def test_stopped_before_it_starts(index: Path, work: Path) -> None:
+    with Builder("demo", "1.0", dir=work) as builder:
+        builder.stop()
+        builder.start()
+        builder.join(10)
+        failed(builder, work, "was stopped")
+    Builder("demo", "1.0", dir=work).close()
+
+
+def test_an_unwritable_folder(tmp_path: Path) -> None:
+    builder = build(tmp_path / "none", "demo")
+    assert builder.status is False
+    assert "No such file" in builder.output
+
+
+def test_kill_9_of_the_slave(index: Path, work: Path) -> None:
+    source(index, "demo", before="print('sleeping', flush=True); time.sleep(60)")
+    script = (
+        "import sys, time\nfrom piwheels.slave.builder import Builder\n"
+        "b = Builder('demo', '1.0', dir=sys.argv[1]); b.start()\n"
+        "while 'sleeping' not in b.output: time.sleep(0.05)\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(work)], stdout=subprocess.PIPE
+    ) as slave:
+        assert slave.stdout is not None
+        assert slave.stdout.readline() == b"up\n"
+        tree = descendants(slave.pid)
+        assert len(tree) >= 3
+        os.kill(slave.pid, signal.SIGKILL)
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in tree))
+    assert list(work.iterdir()) == []
+
+
+def test_stale_directories(work: Path) -> None:
+    old = work / "piw-build-old"
+    old.mkdir()
+    (work / "piw-build-link").symlink_to("/etc")
+    (work / "other").mkdir()
+    assert clean_stale(work) == 0  # it might be brand new
+    real = time.time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() + 3600)
+        assert clean_stale(work) == 1
+    assert sorted(p.name for p in work.iterdir()) == ["other", "piw-build-link"]
+
+
+# The file wire ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wheel(index: Path, work: Path) -> Wheel:
+    source(index, "demo", before="metadata += '\\n' + 'x' * 3000")
+    namespace: dict[str, object] = {}
+    exec(BACKEND.format(name="demo", version="1.0", before="", after=""), namespace)  # noqa: S102
+    namespace["build_wheel"](str(work))  # type: ignore[operator]
+    return Wheel(work / "demo-1.0-py3-none-any.whl", {"libc6"})
+
+
+class Master:
+    """The far end of the file wire, driven by the test."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        self.context = Context(zmq.Context())
+        self.router = self.context.socket(zmq.ROUTER)
+        self.router.bind("inproc://files")
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._send, args=(wheel,))
+        self.thread.start()
+
+    def _send(self, wheel: Wheel) -> None:
+        dealer: Socket = self.context.socket(zmq.DEALER)
+        dealer.connect("inproc://files")
+        try:
+            wheel.transfer(dealer, 7)
+        except Unavailable as error:
+            self.error = error
+        finally:
+            dealer.close(linger=1)
+
+    def expect(self, seconds: float = 5) -> list[bytes]:
+        assert self.router.poll(seconds)
+        self.address, *frames = self.router.recv_multipart()
+        return frames
+
+    def say(self, *frames: bytes) -> None:
+        self.router.send_multipart([self.address, *frames])
+
+    def end(self) -> None:
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        self.router.close()
+        self.context._context.term()
+
+
+def test_a_transfer(wheel: Wheel) -> None:
+    master = Master(wheel)
+    assert master.expect() == [b"HELLO", b"7"]
+    data = wheel.path.read_bytes()
+    received = b""
+    for offset in range(0, len(data), 100):
+        master.say(b"FETCH", str(offset).encode(), b"100")
+        kind, at, chunk = master.expect()
+        assert (kind, int(at)) == (b"CHUNK", offset)
+        received += chunk
+    master.say(b"DONE")
+    master.end()
+    assert received == data
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (b"FETCH", b"-1", b"10"),
+        (b"FETCH", b"0", b"0"),
+        (b"FETCH", b"0", b"99999999999"),
+        (b"FETCH", b"99999999", b"10"),
+        (b"FETCH", b"0", b"9" * 5000),
+        (b"FETCH", "\u0664".encode(), b"1"),
+        (b"FETCH",),
+        (b"",),
+        (b"DONE", b"DONE"),
+    ],
+)
+def test_a_hostile_master_gets_nothing(wheel: Wheel, frames: tuple[bytes, ...]) -> None:
+    master = Master(wheel)
+    assert master.expect() == [b"HELLO", b"7"]
+    master.say(*frames)
+    master.say(b"FETCH", str(wheel.filesize - 1).encode(), b"10")
+    assert master.expect() == [b"CHUNK", str(wheel.filesize - 1).encode(), b"\0"]
+    master.say(b"DONE")
+    master.end()
+
+
+def test_silence(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheels, "HELLO_SECONDS", 0.05)
+    monkeypatch.setattr(wheels, "SILENCE_SECONDS", 0.3)
+    master = Master(wheel)
+    for _ in range(3):
+        assert master.expect() == [b"HELLO", b"7"]
+    master.end()
+    assert isinstance(master.error, Unavailable)
+
+
+def test_what_a_wheel_says(wheel: Wheel) -> None:
+    assert wheel.package_tag == wheel.package_canon == "demo"
+    assert wheel.package_version_tag == "1.0"
+    assert (wheel.py_version_tag, wheel.abi_tag, wheel.platform_tag) == ("py3", "none", "any")
+    assert wheel.build_tag is None
+    assert wheel.apt_dependencies == {"libc6"}
+    assert wheel.dependencies == {"apt": {"libc6"}, "pip": {"six"}}
+    assert len(wheel.filehash) == 64
+    with pytest.raises(BadWheel):
+        Wheel(wheel.path, package="other")
