@@ -104,14 +104,15 @@ big_brother: Final = Protocol(
 delete: Final = Protocol(recv={"DELPKG": Package, "DELVER": tuple[Package, Version]}, send={})
 
 #: Anyone to TheSecretary, TheSecretary to TheScribe. Answered when noted, or for DEL* and to
-#: TheSecretary, when written.
+#: TheSecretary, when written. HOME without figures keeps those shown; SEARCH without an index takes
+#: the database's.
 web: Final = Protocol(
     recv={
         "PROJECT": Package,
         "BOTH": Package,
         "LOG": tuple[Count, str],
-        "HOME": dict[Tag, Any],
-        "SEARCH": dict[Package, tuple[Count, Count]],
+        "HOME": dict[Tag, Any] | _NOTHING,
+        "SEARCH": dict[Package, tuple[Count, Count]] | _NOTHING,
         "DELPKG": Package,
         "DELVER": tuple[Package, Version],
     },
