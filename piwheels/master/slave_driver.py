@@ -72,7 +72,7 @@ class SlaveDriver(PausingTask):
         deletes = self.socket(zmq.ROUTER)
         deletes.bind(config.delete_queue)
         self.register(deletes, self.handle_delete)
-        self._events = self.socket(zmq.PUSH, reversed(monitor_stats))
+        self._events = self.socket(zmq.PUSH, monitor_stats)
         self._events.hwm = 100_000
         self._events.connect(config.events_queue)
         self._web = rpc.Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
@@ -265,7 +265,9 @@ class SlaveDriver(PausingTask):
         intake = self.fleet.intakes.get(slave_id)
 
         def then(result: Any, error: Exception | None) -> None:
-            if self.fleet.intakes.get(slave_id) is intake:  # else it is for a build that was dropped
+            if (
+                self.fleet.intakes.get(slave_id) is intake
+            ):  # else it is for a build that was dropped
                 self._perform(self.fleet.answered(slave_id, result, error, datetime.now(UTC)))
 
         self._pending[whose, ticket] = _Pending(then, what, time.monotonic() + self.patience)

@@ -94,6 +94,7 @@ class TheArchitect(PauseableTask):
             self.builds.send_msg("QUEUE", fit, zmq.DONTWAIT)
             self.stats.send_msg("STATBQ", pending, zmq.DONTWAIT)
         except Unavailable:
+            self._changed = True
             self.logger.debug("the last queue has not been taken yet")
 
     def _fits(self, package: str, version: str) -> bool:

@@ -41,6 +41,8 @@ BUILD = timedelta(seconds=10), timedelta(days=7)
 GRACE = timedelta(seconds=60)
 #: The slowest link on which a file may come, in bytes a second.
 SLOWEST = 50_000
+#: After what time a build that could not be taken in is tried again.
+RETRY = timedelta(minutes=5)
 #: How long a queue may be under way.
 LATE_QUEUE = timedelta(seconds=5)
 
@@ -247,6 +249,8 @@ class Fleet:
         if intake.step is Step.ENDED:
             del self.intakes[slave_id]
             self.ended[intake.target] = now
+            if intake.build.build_id is None:  # dropped: not at once again, nor for ever
+                self.leased[intake.target] = now + RETRY
         if slave is None or slave.reply is not None:
             return effects
         slave.last_seen = now  # it waited for us: its silence was not its fault

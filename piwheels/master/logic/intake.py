@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: How often a file is asked for before the build is given up.
 MAX_TRIES = 3
+#: Refusals that say nothing of the build: the disk is full, another task does not answer.
+OUR_FAULT = ("NOROOM", "UNAVAILABLE")
 
 
 class Step(StrEnum):
@@ -166,7 +168,7 @@ class Intake:
             case Step.EXPECT | Step.VERIFY:
                 return self._not_placed(error)
             case Step.PUBLISHED:
-                return self._give_up(f"the database did not say what is published: {error}")
+                return self._abandon(f"the database did not say what is published: {error}")
         return []
 
     # Steps ----------------------------------------------------------------------------------
@@ -189,8 +191,11 @@ class Intake:
 
     def _not_placed(self, error: Exception | None) -> list[Effect]:
         self.tries += 1
-        final = isinstance(error, Refused) and error.code not in ("BADHASH", "UNKNOWN")
-        if final or self.tries >= MAX_TRIES:
+        code = error.code if isinstance(error, Refused) else "UNAVAILABLE"
+        again = code in ("BADHASH", "UNKNOWN", "UNAVAILABLE")
+        if code in OUR_FAULT and (not again or self.tries >= MAX_TRIES):
+            return self._abandon(str(error))
+        if not again or self.tries >= MAX_TRIES:
             return self._give_up(f"{self.current.filename} was not taken: {error}")
         text = f"{self.current.filename} has to be sent again: {error}"
         return [Warn(self.build.slave_id, self.label, text), *self._expect()]
@@ -219,6 +224,12 @@ class Intake:
             Warn(self.build.slave_id, self.label, f"build of {self} failed: {why}"),
             *self._log(),
         ]
+
+    def _abandon(self, why: str) -> list[Effect]:
+        """End without a word in the database, so that the version is built again later."""
+        self.step = Step.ENDED
+        text = f"build of {self} is dropped, to be built again later, by no fault of its own: {why}"
+        return [Warn(self.build.slave_id, self.label, text), Release(self.target)]
 
     def _fail(self, why: str) -> None:
         self.build.status = False

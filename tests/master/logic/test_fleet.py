@@ -181,6 +181,29 @@ def test_a_broken_wheel_is_a_failed_build_at_once():
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DONE")]
 
 
+@pytest.mark.parametrize("step", ["published", "expect", "verify"])
+def test_a_build_that_we_cannot_take_is_built_again_later(step):
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    error = DatabaseError("away") if step == "published" else Refused("NOROOM", "disk full")
+    if step != "published":
+        farm.answer(slave_id, {})
+    if step == "verify":
+        farm.answer(slave_id)
+        farm.say(b"a", "SENT")
+    made = farm.answer(slave_id, error=error)
+    assert replies(made) == [Reply(b"a", "DONE")]
+    assert not of(LogBuild, made)
+    assert of(Warn, made)
+    farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
+    farm.now += timedelta(minutes=6)
+    farm.fleet.tick(farm.now)
+    farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    farm.build(b"b")
+
+
 def test_a_published_name_never_changes_its_bytes():
     name = "foo-1.0-py3-none-any.whl"
     assert name_to_publish(name, HASH, {}) == name
