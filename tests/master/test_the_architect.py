@@ -1,0 +1,80 @@
+"""TheArchitect tells what is to be built, soon after it changes but not too often."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+import zmq
+
+from piwheels.master.the_architect import TheArchitect
+from piwheels.master.wiring import big_brother, builds
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def ends(with_db, db, other_end, running):
+    """The ends of SlaveDriver and BigBrother, while TheArchitect runs on a farm with one ABI."""
+    db.add_build_abi("cp311")
+    driver = other_end(zmq.PULL, with_db.builds_queue, builds)
+    stats = other_end(zmq.PULL, with_db.stats_queue, big_brother)
+    with running(TheArchitect(with_db)):
+        yield driver, stats
+
+
+def test_the_queue_comes_at_start_and_when_it_changes(ends, db):
+    driver, stats = ends
+    assert driver.take() == ("QUEUE", {"cp311": []})
+    assert stats.take() == ("STATBQ", {"cp311": 0})
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0", NOW)
+    db.add_new_package_version("foo", "0.9", NOW.replace(year=2025))
+    started = time.monotonic()
+    jobs = []
+    while len(jobs) < 2:
+        _, queue = driver.take()
+        jobs = queue["cp311"]
+    assert jobs == [("foo", "0.9"), ("foo", "1.0")]
+    assert time.monotonic() - started < 2.5
+    while stats.take() != ("STATBQ", {"cp311": 2}):
+        pass
+
+
+def test_many_changes_are_told_once_a_second(ends, db):
+    driver, _ = ends
+    driver.take()
+    db.add_new_package("foo")
+    deadline = time.monotonic() + 2
+    count = 0
+    while time.monotonic() < deadline:
+        db.add_new_package_version("foo", f"1.{count}", NOW)
+        count += 1
+    told = 0
+    while not driver.is_silent(1.2):
+        _, queue = driver.take()
+        told += 1
+    assert told <= 4
+    assert len(queue["cp311"]) == min(count, 1000)
+
+
+def test_an_odd_name_costs_only_itself(ends, db):
+    driver, _ = ends
+    driver.take()
+    for name in ("fine", "not fine", "-x"):
+        db.add_new_package(name)
+        db.add_new_package_version(name, "1.0", NOW)
+    db.add_new_package_version("fine", "2.0 beta", NOW)
+    jobs = []
+    while not jobs or not driver.is_silent(1.2):
+        jobs = driver.take()[1]["cp311"]
+    assert jobs == [("fine", "1.0")]
+
+
+def test_it_goes_on_when_nobody_listens_and_when_the_database_does_not_answer(
+    make_config, db_dsn, running, monkeypatch
+):
+    monkeypatch.setattr("piwheels.master.the_architect.DB_TIMEOUT", 0.1)
+    architect = TheArchitect(make_config(db_dsn))
+    with running(architect):
+        time.sleep(0.5)
+        assert architect.is_alive()
