@@ -236,10 +236,14 @@ class TheScribe(PauseableTask):
 
     def _write_root(self, projects: set[str]) -> None:
         folder = self.site.root / "simple"
-        self.site.write(folder / "index.v1_json", pages.root_json(projects))
-        self.site.write(folder / "index.html", self._renderer.simple_root(projects))
+        self._write_all(
+            {
+                folder / "index.v1_json": pages.root_json(projects),
+                folder / "index.html": self._renderer.simple_root(projects),
+                self.site.root / "index.html": self._renderer.home(self._stats, projects),
+            }
+        )
         self.site.link(folder / "index.v1_html", "index.html")
-        self.site.write(self.site.root / "index.html", self._renderer.home(self._stats, projects))
 
     def _write_all(self, files: dict[Path, bytes]) -> bool:
         """Write *files* in this order and see them safe; tell whether any has changed."""

@@ -1,0 +1,332 @@
+"""TheScribe: what is asked for is on the disk when it answers, whatever a package is like."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.rpc import Client
+from piwheels.core.states import SimpleFile, SimpleProject
+from piwheels.core.transport import Context
+from piwheels.master.the_scribe import TheScribe
+from piwheels.master.wiring import MasterConfig
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+class Shelf:
+    """Stands in for the database: what it is given is what there is."""
+
+    def __init__(self):
+        self.versions = {}  # package -> {version: {file: hash}}
+        self.aliases = {}
+        self.logs = {}
+        self.error = None
+        self.lock = threading.Lock()
+
+    def close(self):
+        pass
+
+    def _check(self):
+        if self.error is not None:
+            raise self.error
+
+    def get_statistics(self):
+        self._check()
+        return {"packages_built": 4711, "builds_time": timedelta(hours=1)}
+
+    def get_simple_index(self):
+        self._check()
+        return sorted(name for name, found in self.versions.items() if any(found.values()))
+
+    def get_simple_project(self, package):
+        self._check()
+        if package not in self.versions:
+            return None
+        files = [
+            SimpleFile(name, 1, "ab" * 32, ">=3.9", False, "", "cd" * 32, NOW, "cp311", version, [])
+            for version, names in self.versions[package].items()
+            for name in names
+        ]
+        return SimpleProject(package, "active", "", list(self.versions[package]), files)
+
+    def get_project_data(self, package):
+        self._check()
+        if package not in self.versions:
+            return None
+        if package == "odd":
+            return {"name": "odd"}
+        releases = {
+            version: {
+                "released": NOW, "yanked": False, "yank_reason": "", "skip": "", "builds": [],
+                "files": {
+                    name: {
+                        "hash": "ab" * 32, "size": 1, "abi_builder": "cp311", "file_abi": "none",
+                        "platform": "any", "requires_python": None, "apt_dependencies": [],
+                        "build_id": 1,
+                    }
+                    for name in names
+                },
+            }
+            for version, names in self.versions[package].items()
+        }  # fmt: skip
+        return {"name": package, "description": "", "skip": "", "releases": releases}
+
+    def get_package_aliases(self, package):
+        return self.aliases.get(package, [])
+
+    def get_search_index(self):
+        return {"spam": (1, 2)}
+
+    def get_unwritten_logs(self, limit=100):
+        self._check()
+        with self.lock:
+            return list(self.logs.items())[:limit]
+
+    def logs_written(self, build_ids):
+        self._check()
+        with self.lock:
+            for build_id in build_ids:
+                self.logs.pop(build_id, None)
+
+
+@pytest.fixture
+def shelf():
+    shelf = Shelf()
+    shelf.versions["spam"] = {
+        "1.0": ["spam-1.0-py3-none-any.whl"],
+        "1.1": ["spam-1.1-py3-none-any.whl"],
+    }
+    return shelf
+
+
+@pytest.fixture
+def config(tmp_path):
+    queue = f"inproc://scribe-{uuid.uuid4().hex}"
+    return MasterConfig(output_path=tmp_path / "www", dev_mode=True, scribe_queue=queue)
+
+
+@pytest.fixture
+def start(config):
+    """Starts the task on a shelf; gives the asking side."""
+    started = []
+
+    def start(shelf):
+        task = TheScribe(config)
+        task.db = shelf
+        client = Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("test"))
+        started.append((task, client))
+        task.start()
+        return client
+
+    yield start
+    for task, client in started:
+        task.quit()
+        task.join(10)
+        client.close()
+        assert task.failure is None
+        assert not task.is_alive()
+
+
+@pytest.fixture
+def scribe(start, shelf):
+    return start(shelf)
+
+
+@pytest.fixture
+def site(config):
+    return config.output_path
+
+
+def wheels(site, *names):
+    for name in names:
+        for suffix in ("", ".metadata"):
+            path = site / "simple" / name.split("-", maxsplit=1)[0] / f"{name}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+
+
+def until(condition, limit=5.0):
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+def listed(site):
+    path = site / "simple" / "index.v1_json"
+    if not path.exists():
+        return None
+    return [each["name"] for each in json.loads(path.read_bytes())["projects"]]
+
+
+def test_a_new_site_has_its_own_pages(scribe, shelf, site):
+    until(lambda: listed(site) == ["spam"])
+    until((site / "simple/index.v1_html").exists)
+    assert b"4,711" in (site / "index.html").read_bytes()
+    assert (site / "404.html").exists()
+    assert (site / "style.css").exists()
+
+
+def test_both_writes_all_pages_of_a_package(scribe, shelf, site):
+    shelf.aliases["spam"] = ["Spam", "../../evil", "spam"]
+    scribe.call("BOTH", "Spam", timeout=5)
+    folder = site / "simple/spam"
+    assert len(json.loads((folder / "index.v1_json").read_bytes())["files"]) == 2
+    assert (folder / "index.html").read_bytes() == (folder / "index.v1_html").read_bytes()
+    assert (site / "project/spam/index.html").exists()
+    assert json.loads((site / "project/spam/json/index.json").read_bytes())["name"] == "spam"
+    assert os.readlink(site / "project/Spam") == "spam"  # noqa: PTH115
+    assert not (site.parent / "evil").exists()
+
+
+def test_project_writes_the_page_for_people_only(scribe, site):
+    scribe.call("PROJECT", "spam", timeout=5)
+    assert (site / "project/spam/index.html").exists()
+    assert not (site / "simple/spam").exists()
+
+
+def test_the_root_follows_the_set_of_projects(scribe, shelf, site):
+    until(lambda: listed(site) == ["spam"])
+    shelf.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
+    scribe.call("BOTH", "eggs", timeout=5)
+    until(lambda: listed(site) == ["eggs", "spam"])
+    shelf.versions["spam"] = {}
+    scribe.call("BOTH", "spam", timeout=5)
+    until(lambda: listed(site) == ["eggs"])
+
+
+def test_unchanged_pages_are_not_written(scribe, site):
+    scribe.call("BOTH", "spam", timeout=5)
+    before = {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")}
+    scribe.call("BOTH", "spam", timeout=5)
+    assert {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")} == before
+
+
+def test_the_pages_of_an_unknown_package_go(scribe, shelf, site):
+    scribe.call("BOTH", "spam", timeout=5)
+    del shelf.versions["spam"]
+    scribe.call("BOTH", "spam", timeout=5)
+    assert not list((site / "simple/spam").iterdir())
+    assert not (site / "project/spam").exists()
+
+
+def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site):
+    shelf.aliases["spam"] = ["Spam"]
+    scribe.call("BOTH", "spam", timeout=5)
+    wheels(site, "spam-1.0-py3-none-any.whl", "spamalot-1.0-py3-none-any.whl")
+    scribe.call("DELPKG", "spam", timeout=5)
+    assert not (site / "simple/spam").exists()
+    assert list((site / "project").iterdir()) == []
+    assert (site / "simple/spamalot/spamalot-1.0-py3-none-any.whl").exists()
+    until(lambda: listed(site) == [])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_version_goes_and_the_others_stay(scribe, shelf, site, known):
+    scribe.call("BOTH", "spam", timeout=5)
+    names = ["spam-1.0-py3-none-any.whl", "spam-1.0.0-cp311-cp311-linux_armv7l.whl"]
+    wheels(site, *names, "spam-1.1-py3-none-any.whl")
+    if not known:
+        del shelf.versions["spam"]["1.0"]
+    scribe.call("DELVER", ["spam", "1.0"], timeout=5)
+    folder = site / "simple/spam"
+    assert sorted(path.name for path in folder.iterdir() if ".whl" in path.name) == [
+        "spam-1.1-py3-none-any.whl",
+        "spam-1.1-py3-none-any.whl.metadata",
+    ]
+    files = json.loads((folder / "index.v1_json").read_bytes())["files"]
+    assert [each["filename"] for each in files] == ["spam-1.1-py3-none-any.whl"]
+
+
+def test_the_last_version_takes_the_index_along(scribe, shelf, site):
+    scribe.call("BOTH", "spam", timeout=5)
+    shelf.versions["spam"] = {"1.0": shelf.versions["spam"]["1.0"]}
+    wheels(site, "spam-1.0-py3-none-any.whl")
+    scribe.call("DELVER", ["spam", "1.0"], timeout=5)
+    assert list((site / "simple/spam").iterdir()) == []
+    until(lambda: listed(site) == [])
+
+
+def test_a_log_is_written_and_the_database_hears_of_it(scribe, shelf, site):
+    shelf.logs = {123456789: "built\n"}
+    scribe.call("LOG", [123456789, "built\n"], timeout=5)
+    path = site / "logs/0001/2345/6789.txt.gz"
+    assert gzip.decompress(path.read_bytes()) == b"built\n"
+    until(lambda: not shelf.logs)
+
+
+def test_logs_that_a_crash_left_are_written(start, shelf, site):
+    shelf.logs = {number: f"log {number}" for number in range(120)}
+    start(shelf)
+    until(lambda: not shelf.logs)
+    assert len(list((site / "logs").rglob("*.txt.gz"))) == 120
+
+
+def test_figures_and_search_index(scribe, site):
+    scribe.call("HOME", {"packages_built": 815}, timeout=5)
+    until(lambda: b"815" in (site / "index.html").read_bytes())
+    scribe.call("SEARCH", {"eggs": [3, 4]}, timeout=5)
+    assert json.loads((site / "packages.json").read_bytes()) == [["eggs", 3, 4]]
+    scribe.call("SEARCH", timeout=5)
+    assert json.loads((site / "packages.json").read_bytes()) == [["spam", 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("msg", "data"),
+    [
+        ("PROJECT", "odd"),
+        ("PROJECT", "../x"),
+        ("BOTH", 1),
+        ("LOG", [10**15, "no such number"]),
+        ("LOG", [-1, ""]),
+        ("DELVER", ["spam"]),
+        ("NONSENSE", None),
+    ],
+)
+def test_a_bad_request_is_answered_and_the_task_goes_on(scribe, shelf, site, msg, data):
+    shelf.versions["odd"] = {}
+    with pytest.raises(Refused):
+        scribe.call(msg, data, timeout=5)
+    scribe.call("BOTH", "spam", timeout=5)
+
+
+def test_a_full_disk_is_answered(scribe, site):
+    (site / "project").parent.mkdir(parents=True, exist_ok=True)
+    until((site / "404.html").exists)
+    (site / "project").write_bytes(b"in the way")
+    with pytest.raises(Refused):
+        scribe.call("PROJECT", "spam", timeout=5)
+    (site / "project").unlink()
+    scribe.call("PROJECT", "spam", timeout=5)
+
+
+def test_without_a_database_it_waits_for_better_times(start, shelf, site):
+    shelf.error = DatabaseError("away")
+    client = start(shelf)
+    with pytest.raises(DatabaseError, match="away"):
+        client.call("BOTH", "spam", timeout=5)
+    client.call("LOG", [1, "text"], timeout=5)
+    shelf.error = None
+    client.call("BOTH", "spam", timeout=5)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(frames=st.lists(st.binary(max_size=40), min_size=1, max_size=4))
+def test_no_bytes_end_it(scribe, config, frames):
+    with Context().socket(zmq.DEALER) as raw:
+        raw.connect(config.scribe_queue)
+        raw.send_multipart(frames)
+        scribe.call("PROJECT", "spam", timeout=5)

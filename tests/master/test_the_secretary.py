@@ -1,0 +1,307 @@
+"""TheSecretary: it notes at once, passes on once, and loses nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.rpc import Client, recv_request, send_error, send_result
+from piwheels.core.states import RewritePendingRow
+from piwheels.core.transport import Context
+from piwheels.master import the_secretary
+from piwheels.master.the_secretary import TheSecretary
+from piwheels.master.wiring import MasterConfig
+
+LOGGER = logging.getLogger("test")
+
+
+class Notes:
+    """Stands in for the database: keeps the rewrites that wait."""
+
+    def __init__(self):
+        self.rows = {}
+        self.error = None
+
+    def close(self):
+        pass
+
+    def _check(self):
+        if self.error is not None:
+            raise self.error
+
+    def load_rewrites_pending(self):
+        self._check()
+        return list(self.rows.values())
+
+    def save_rewrites_pending(self, queue):
+        self._check()
+        for row in queue:
+            self.rows.setdefault(row.package, row)
+
+    def rewrite_done(self, package, added_before):
+        self._check()
+        row = self.rows.get(package)
+        if row is not None and row.added_at < added_before:
+            del self.rows[package]
+
+
+class Scribe(threading.Thread):
+    """Stands in for TheScribe: notes what it is asked, and answers as it is told to."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.seen = []
+        self.answering = threading.Event()
+        self.answering.set()
+        self.failing = 0
+        self.ending = False
+        self.socket = Context().socket(zmq.ROUTER)
+        self.socket.bind(address)
+
+    def run(self):
+        while not self.ending:
+            if not self.socket.poll(0.02):
+                continue
+            request = recv_request(self.socket)
+            self.seen.append((request.msg, request.data))
+            while not self.answering.wait(0.02):
+                if self.ending:
+                    return
+            if self.failing:
+                self.failing -= 1
+                send_error(self.socket, request, Refused("ERROR", "full disk"))
+            else:
+                send_result(self.socket, request)
+
+    def asked(self, *messages):
+        return [data for msg, data in self.seen if msg in messages]
+
+
+@pytest.fixture
+def config():
+    mark = uuid.uuid4().hex
+    return MasterConfig(
+        output_path=Path("/nonexistent"),
+        dev_mode=True,
+        web_queue=f"inproc://web-{mark}",
+        scribe_queue=f"inproc://scribe-{mark}",
+    )
+
+
+@pytest.fixture
+def scribe(config):
+    scribe = Scribe(config.scribe_queue)
+    scribe.start()
+    yield scribe
+    scribe.ending = True
+    scribe.join(5)
+    scribe.socket.close()
+
+
+@pytest.fixture
+def notes():
+    return Notes()
+
+
+@pytest.fixture
+def secretary(config, notes, scribe):
+    task = TheSecretary(config)
+    task.db = notes
+    yield task
+    if task.is_alive():
+        task.quit()
+        task.join(10)
+    assert task.failure is None
+
+
+@pytest.fixture
+def client(config, secretary):
+    client = Client(Context(), config.web_queue, "TheSecretary", LOGGER)
+    yield client
+    client.close()
+
+
+def until(condition, limit=5.0):
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+def test_many_requests_for_a_package_are_one_writing(secretary, client, scribe):
+    secretary.start()
+    for msg in ("PROJECT", "BOTH", "PROJECT", "BOTH"):
+        client.call(msg, "Spam", timeout=5)
+    client.call("PROJECT", "eggs", timeout=5)
+    until(lambda: len(scribe.seen) == 2)
+    time.sleep(0.3)
+    assert scribe.seen == [("BOTH", "spam"), ("PROJECT", "eggs")]
+
+
+def test_noting_never_waits_for_the_scribe(secretary, client, scribe):
+    scribe.answering.clear()
+    secretary.start()
+    for number in range(200):
+        client.call("BOTH", f"p{number}", timeout=5)
+    until(lambda: scribe.seen)
+    client.call("LOG", [1, "text"], timeout=5)
+    scribe.answering.set()
+    until(lambda: len(scribe.asked("BOTH")) == 200)
+    assert scribe.asked("LOG") == [[1, "text"]]
+
+
+def test_what_waits_is_noted_until_it_is_written(secretary, client, scribe, notes):
+    scribe.answering.clear()
+    secretary.start()
+    client.call("BOTH", "spam", timeout=5)
+    until(lambda: "spam" in notes.rows)
+    assert notes.rows["spam"].command == "BOTH"
+    scribe.answering.set()
+    until(lambda: "spam" not in notes.rows)
+
+
+def test_what_an_earlier_run_left_is_written_first(secretary, scribe, notes):
+    for age, name in enumerate(["b", "a"]):
+        added = datetime.now(UTC) - timedelta(hours=age + 1)
+        notes.rows[name] = RewritePendingRow(name, added, "BOTH")
+    secretary.start()
+    until(lambda: not notes.rows)
+    assert scribe.seen == [("BOTH", "a"), ("BOTH", "b")]
+
+
+def test_quitting_leaves_what_waits_in_the_database(secretary, client, scribe, notes):
+    scribe.answering.clear()
+    secretary.start()
+    until(lambda: secretary._loaded)
+    for number in range(20):
+        client.call("PROJECT", f"p{number}", timeout=5)
+    secretary.quit()
+    secretary.join(5)
+    assert len(notes.rows) == 20
+
+
+def test_a_failed_page_is_tried_again(secretary, client, scribe, notes, monkeypatch):
+    from piwheels.master.logic import rewrites  # noqa: PLC0415
+
+    monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
+    scribe.failing = 2
+    secretary.start()
+    client.call("BOTH", "spam", timeout=5)
+    until(lambda: len(scribe.seen) == 3)
+    until(lambda: not len(secretary._buffer))
+
+
+def test_a_page_that_never_works_is_left_for_the_next_start(
+    secretary, client, scribe, monkeypatch, caplog
+):
+    from piwheels.master.logic import rewrites  # noqa: PLC0415
+
+    monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
+    notes, added = secretary.db, datetime.now(UTC) - timedelta(hours=1)
+    notes.rows["spam"] = RewritePendingRow("spam", added, "BOTH")
+    scribe.failing = 100
+    secretary.start()
+    until(lambda: "given up until the next start" in caplog.text)
+    assert len(scribe.seen) == rewrites.ATTEMPTS
+    assert "spam" in notes.rows
+    scribe.failing = 0
+    client.call("BOTH", "spam", timeout=5)
+    until(lambda: not notes.rows)
+
+
+def test_removals_are_answered_when_they_are_done(secretary, client, scribe):
+    scribe.answering.clear()
+    secretary.start()
+    first, second = client.request("DELPKG", "spam"), client.request("DELVER", ["eggs", "1.0"])
+    until(lambda: scribe.seen)
+    assert list(client.answers()) == []
+    scribe.failing = 1
+    scribe.answering.set()
+    answers = []
+    until(lambda: answers.extend(client.answers()) or len(answers) == 2)
+    assert [answer.ticket for answer in answers] == [first, second]
+    assert isinstance(answers[0].error, Refused)
+    assert answers[1].error is None
+
+
+def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
+    secretary.start()
+    client.call("BOTH", "spam", timeout=5)
+    client.call("DELPKG", "spam", timeout=5)
+    time.sleep(0.4)
+    assert scribe.seen == [("DELPKG", "spam")]
+
+
+def test_the_rest_is_passed_on_at_once(secretary, client, scribe):
+    secretary.start()
+    client.call("HOME", {"packages_built": 1}, timeout=5)
+    client.call("SEARCH", timeout=5)
+    until(lambda: len(scribe.seen) == 2)
+    assert scribe.seen[0] == ("HOME", {"packages_built": 1})
+
+
+def test_logs_under_way_are_bounded(secretary, client, scribe, monkeypatch):
+    monkeypatch.setattr(the_secretary, "_MAX_LOGS", 1000)
+    scribe.answering.clear()
+    secretary.start()
+    for number in range(10):
+        client.call("LOG", [number, "x" * 300], timeout=5)
+    scribe.answering.set()
+    until(lambda: not secretary._passed)
+    assert len(scribe.asked("LOG")) == 3
+    client.call("LOG", [99, "x" * 900], timeout=5)
+    until(lambda: len(scribe.asked("LOG")) == 4)
+
+
+def test_paused_it_notes_and_passes_nothing_on(secretary, client, scribe):
+    secretary.start()
+    secretary.pause()
+    until(lambda: secretary.paused)
+    client.call("BOTH", "spam", timeout=5)
+    time.sleep(0.4)
+    assert scribe.seen == []
+    secretary.resume()
+    until(lambda: scribe.seen == [("BOTH", "spam")])
+
+
+def test_without_a_database_pages_are_still_written(secretary, client, scribe, notes):
+    notes.error = DatabaseError("away")
+    secretary.start()
+    client.call("BOTH", "spam", timeout=5)
+    until(lambda: scribe.seen == [("BOTH", "spam")])
+
+
+def test_a_lost_answer_is_given_up(secretary, client, scribe, monkeypatch):
+    monkeypatch.setattr(the_secretary, "_LIMIT", timedelta(0))
+    scribe.answering.clear()
+    secretary.start()
+    client.call("BOTH", "spam", timeout=5)
+    until(lambda: scribe.seen)
+    ticket = client.request("DELPKG", "eggs")
+    until(lambda: secretary._passed)
+    secretary._timers[-1].due = 0
+    answers = []
+    until(lambda: answers.extend(client.answers()) or answers)
+    assert answers[0].ticket == ticket
+    assert "did not answer" in str(answers[0].error)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(frames=st.lists(st.binary(max_size=40), min_size=1, max_size=4))
+def test_no_bytes_end_it(secretary, client, config, frames):
+    if not secretary.is_alive():
+        secretary.start()
+    with Context().socket(zmq.DEALER) as raw:
+        raw.connect(config.web_queue)
+        raw.send_multipart(frames)
+        client.call("PROJECT", "spam", timeout=5)
