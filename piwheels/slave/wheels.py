@@ -55,7 +55,6 @@ class Wheel:
         self.libraries: Mapping[str, Sequence[str]] = {"apt": sorted(apt_dependencies or ())}
         self._name = parse_filename(path.name)
         self._inspected = inspect_wheel(path, package=package, version=version)
-        self.filesize: int = path.stat().st_size
 
     def __repr__(self) -> str:
         return f"<Wheel {self.filename}>"
@@ -64,6 +63,11 @@ class Wheel:
     def filename(self) -> str:
         """The name of the file, without any folder."""
         return self.path.name
+
+    @cached_property
+    def filesize(self) -> int:
+        """The size of the file in bytes."""
+        return self.path.stat().st_size
 
     @cached_property
     def filehash(self) -> str:
