@@ -1,0 +1,341 @@
+"""MrChase does what the admin tools ask for, tells why not, and survives whatever else comes."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piwheels.core import codec
+from piwheels.core.codec import NoData
+from piwheels.core.errors import DatabaseError
+from piwheels.core.protocols import mr_chase as protocol
+from piwheels.core.rpc import recv_request, send_error, send_result
+from piwheels.core.transport import Context
+from piwheels.master.mr_chase import HOLD, MrChase
+from piwheels.master.wiring import big_brother, delete, web
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Helper(threading.Thread):
+    """Stands in for TheSecretary or SlaveDriver: answers, and notes what was asked."""
+
+    def __init__(self, address, checks):
+        super().__init__(daemon=True)
+        self.asked, self.error = [], None
+        self._over = threading.Event()
+        self._checks = checks
+        self._socket = Context().socket(zmq.ROUTER)
+        self._socket.hwm = 10_000
+        self._socket.bind(address)
+
+    def run(self):
+        while not self._over.is_set():
+            if self._socket.poll(0.05):
+                request = recv_request(self._socket)
+                self.asked.append((request.msg, self._checks.received(request.msg, request.data)))
+                if self.error:
+                    send_error(self._socket, request, self.error)
+                else:
+                    send_result(self._socket, request)
+        self._socket.close()
+
+    def stop(self):
+        self._over.set()
+        self.join(5)
+
+
+@pytest.fixture
+def secretary(with_db):
+    helper = Helper(with_db.web_queue, web)
+    helper.start()
+    yield helper
+    helper.stop()
+
+
+@pytest.fixture
+def driver(with_db):
+    helper = Helper(with_db.delete_queue, delete)
+    helper.start()
+    yield helper
+    helper.stop()
+
+
+@pytest.fixture
+def ask(with_db, secretary, driver, running):
+    """A tool's question to MrChase, who runs with all those whom he needs."""
+    with (
+        running(MrChase(with_db)),
+        Context().socket(zmq.REQ, reversed(protocol)) as socket,
+    ):
+        socket.connect(with_db.import_queue)
+
+        def question(msg, *data):
+            socket.send_msg(msg, list(data) if data else NoData)
+            assert socket.poll(10), "no answer"
+            return socket.recv_msg()
+
+        yield question
+
+
+@pytest.fixture
+def add(ask):
+    """A package ``foo`` with a version ``1.0`` is there; what changes it further."""
+    assert addpkg(ask) == ("DONE", "NEWPKG")
+    assert addver(ask) == ("DONE", "NEWVER")
+
+
+def addpkg(ask, package="foo", *, description="", skip="", unskip=False, aliases=()):
+    return ask("ADDPKG", package, description, skip, unskip, list(aliases))
+
+
+def addver(
+    ask,
+    package="foo",
+    version="1.0",
+    *,
+    skip="",
+    unskip=False,
+    yank=False,
+    unyank=False,
+    aliases=(),
+):
+    return ask("ADDVER", package, version, skip, unskip, NOW, yank, unyank, list(aliases))
+
+
+def refused(reply, *words):
+    msg, why = reply
+    assert msg == "ERROR"
+    assert all(word in why for word in words), why
+    return True
+
+
+# ADDPKG ---------------------------------------------------------------------------------------
+
+
+def test_a_package_is_registered_in_its_canonical_name(ask, db, secretary):
+    aliases = ["Markup.Safe", "markupsafe"]
+    assert addpkg(ask, "MarkupSafe", "Strings", aliases=aliases) == ("DONE", "NEWPKG")
+    assert db.get_all_packages() == {"markupsafe"}
+    assert db.get_package_aliases("markupsafe") == ["Markup.Safe", "MarkupSafe"]
+    assert db.get_project_data("markupsafe")["description"] == "Strings"
+    assert secretary.asked == [("BOTH", "markupsafe")]
+
+
+def test_a_package_is_updated(ask, db):
+    assert addpkg(ask, description="one", skip="why not") == ("DONE", "NEWPKG")
+    assert db.get_project_data("foo")["skip"] == "why not"
+    assert addpkg(ask, description="two") == ("DONE", "UPDPKG")
+    assert db.get_project_data("foo")["skip"] == "why not"
+    assert addpkg(ask, unskip=True) == ("DONE", "UPDPKG")
+    data = db.get_project_data("foo")
+    assert (data["description"], data["skip"]) == ("two", "")
+    assert addpkg(ask, skip="another") == ("DONE", "SKIPPKG")
+    assert db.get_project_data("foo")["skip"] == "another"
+
+
+def test_what_a_package_cannot_be(ask, db):
+    assert refused(addpkg(ask, skip="x", unskip=True), "skip and unskip exclude")
+    assert addpkg(ask, "bar") == ("DONE", "NEWPKG")
+    assert refused(addpkg(ask, aliases=["Bar"]), "Bar is the name of another package")
+    assert refused(addpkg(ask, aliases=[f"a{n}" for n in range(101)]), "100 other names")
+    assert db.get_all_packages() == {"bar"}
+
+
+# ADDVER ---------------------------------------------------------------------------------------
+
+
+def test_a_version_is_registered_and_goes_through_the_queue(ask, db, secretary):
+    db.add_build_abi("cp311")
+    addpkg(ask)
+    assert addver(ask, "Foo", "1.0rc1", aliases=["FOO"]) == ("DONE", "NEWVER")
+    assert db.get_build_queue() == {"cp311": [("foo", "1.0rc1")]}
+    assert db.get_package_aliases("foo") == ["FOO", "Foo"]
+    assert db.get_project_data("foo")["releases"]["1.0rc1"]["released"] == NOW
+    assert secretary.asked == [("BOTH", "foo")] * 2
+
+
+def test_a_version_is_registered_as_skipped_or_yanked(ask, db):
+    addpkg(ask)
+    assert addver(ask, skip="why not") == ("DONE", "NEWVER")
+    assert addver(ask, version="2.0", yank=True) == ("DONE", "NEWVER")
+    releases = db.get_project_data("foo")["releases"]
+    assert (releases["1.0"]["skip"], releases["1.0"]["yanked"]) == ("why not", False)
+    assert (releases["2.0"]["skip"], releases["2.0"]["yanked"]) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "done", "skip", "yanked"),
+    [
+        ({}, "UPDVER", "old", True),
+        ({"skip": "new"}, "SKIPVER", "new", True),
+        ({"unskip": True}, "UPDVER", "", True),
+        ({"yank": True}, "YANKVER", "old", True),
+        ({"unyank": True}, "UPDVER", "old", False),
+        ({"unskip": True, "yank": True}, "YANKVER", "", True),
+        ({"skip": "new", "unyank": True}, "SKIPVER", "new", False),
+        ({"unskip": True, "unyank": True}, "UPDVER", "", False),
+        ({"skip": "new", "yank": True}, "SKIPVER", "new", True),
+    ],
+)
+def test_a_version_is_updated(ask, db, *, change, done, skip, yanked):
+    addpkg(ask)
+    addver(ask, skip="old", yank=True)
+    assert addver(ask, **change) == ("DONE", done)
+    release = db.get_project_data("foo")["releases"]["1.0"]
+    assert (release["skip"], release["yanked"]) == (skip, yanked)
+
+
+def test_what_a_version_cannot_be(ask, db):
+    assert addver(ask) == ("ERROR", "NOPKG")
+    addpkg(ask)
+    assert refused(addver(ask, version="not.a.version"), "not.a.version", "PEP 440")
+    assert refused(addver(ask, skip="x", unskip=True), "skip and unskip")
+    assert refused(addver(ask, yank=True, unyank=True), "yank and unyank")
+    assert db.get_project_data("foo")["releases"] == {}
+
+
+# REMPKG, REMVER -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("add")
+def test_a_package_is_removed_everywhere(ask, db, secretary, driver):
+    assert ask("REMPKG", "Foo", False, "") == ("DONE", "DELPKG")
+    assert db.get_all_packages() == set()
+    assert driver.asked == [("DELPKG", "foo")]
+    assert secretary.asked[-1] == ("DELPKG", "foo")
+    assert ask("REMPKG", "foo", False, "") == ("ERROR", "NOPKG")
+
+
+@pytest.mark.usefixtures("add")
+def test_a_package_is_skipped(ask, db, secretary, driver):
+    assert ask("REMPKG", "foo", False, "because") == ("DONE", "SKIPPKG")
+    assert db.get_project_data("foo")["skip"] == "because"
+    assert driver.asked == []
+
+
+@pytest.mark.usefixtures("add")
+@pytest.mark.parametrize("skip", ["", "because"])
+def test_a_packages_builds_are_removed(ask, db, secretary, *, build_of, skip):
+    db.add_build_abi("cp311")
+    addver(ask, version="2.0")
+    db.log_build(build_of("foo", "1.0", "none"))
+    db.log_build(build_of("foo", "2.0", "none"))
+    assert ask("REMPKG", "foo", True, skip) == ("DONE", "DELPKGBLD")
+    assert db.get_package_files("foo") == {}
+    data = db.get_project_data("foo")
+    assert (data["skip"], set(data["releases"])) == (skip, {"1.0", "2.0"})
+    assert len(db.get_build_queue()["cp311"]) == (0 if skip else 2)
+    assert secretary.asked[-2:] == [("DELPKG", "foo"), ("BOTH", "foo")]
+
+
+@pytest.mark.usefixtures("add")
+def test_a_version_is_removed_everywhere(ask, db, secretary, driver):
+    assert ask("REMVER", "Foo", "1.0", False, "", False) == ("DONE", "DELVER")
+    assert db.get_project_data("foo")["releases"] == {}
+    assert driver.asked == [("DELVER", ("foo", "1.0"))]
+    assert secretary.asked[-2:] == [("DELVER", ("foo", "1.0")), ("BOTH", "foo")]
+    assert ask("REMVER", "foo", "1.0", False, "", False) == ("ERROR", "NOVER")
+    assert ask("REMVER", "bar", "1.0", False, "", False) == ("ERROR", "NOPKG")
+
+
+@pytest.mark.usefixtures("add")
+@pytest.mark.parametrize(
+    ("builds", "skip", "yank", "done"),
+    [
+        (False, "because", False, "SKIPVER"),
+        (False, "", True, "YANKVER"),
+        (False, "because", True, "YANKVER"),
+        (True, "", False, "DELVERBLD"),
+        (True, "because", False, "DELVERBLD"),
+        (True, "because", True, "DELVERBLD"),
+    ],
+)
+def test_a_version_is_kept_but_not_all_of_it(ask, db, build_of, *, builds, skip, yank, done):
+    db.add_build_abi("cp311")
+    db.log_build(build_of("foo", "1.0", "none"))
+    assert ask("REMVER", "foo", "1.0", builds, skip, yank) == ("DONE", done)
+    release = db.get_project_data("foo")["releases"]["1.0"]
+    assert (release["skip"], release["yanked"]) == (skip, yank)
+    assert bool(release["files"]) is not builds
+    assert db.get_build_queue()["cp311"] == ([("foo", "1.0")] if builds and not skip else [])
+
+
+@pytest.mark.usefixtures("add")
+def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
+    secretary.error = DatabaseError("the disk is full")
+    assert refused(ask("REMVER", "foo", "1.0", True, "", False), "the disk is full")
+    assert db.get_version_skip("foo", "1.0") == HOLD
+    secretary.error = None
+    assert ask("REMVER", "foo", "1.0", True, "", False) == ("DONE", "DELVERBLD")
+    assert db.get_version_skip("foo", "1.0") == ""
+
+
+# REBUILD, IMPORT ------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("add")
+def test_pages_are_rebuilt(ask, with_db, db, secretary, other_end):
+    stats = other_end(zmq.PULL, with_db.stats_queue, big_brother)
+    for number in range(30):
+        db.add_new_package(f"p{number:02}")
+    secretary.asked.clear()
+    assert ask("REBUILD", "HOME") == ("DONE", "REBUILD")
+    assert stats.take() == ("HOME", NoData)
+    assert ask("REBUILD", "SEARCH") == ("DONE", "REBUILD")
+    assert ask("REBUILD", "PROJECT", "Foo") == ("DONE", "REBUILD")
+    assert ask("REBUILD", "BOTH", "foo") == ("DONE", "REBUILD")
+    assert ask("REBUILD", "BOTH", "unknown") == ("ERROR", "NOPKG")
+    assert secretary.asked == [("SEARCH", NoData), ("PROJECT", "foo"), ("BOTH", "foo")]
+    secretary.asked.clear()
+    assert ask("REBUILD", "BOTH", None) == ("DONE", "REBUILD")
+    assert secretary.asked == [("BOTH", name) for name in sorted(db.get_all_packages())]
+
+
+def test_imports_are_refused_with_a_sentence(ask, build_of):
+    assert refused(ask("IMPORT", *build_of("foo").as_message()), "later version")
+    assert refused(ask("SENT"), "no file")
+
+
+# Whatever comes -------------------------------------------------------------------------------
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 2**63) | st.text(max_size=9) | st.just(NOW),
+    lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=12,
+)
+bodies = st.binary(max_size=40) | st.builds(
+    codec.dumps, st.sampled_from([*protocol.recv, "HELLO"]), anything
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    st.lists(
+        st.lists(st.binary(max_size=9), max_size=3).flatmap(
+            lambda head: st.tuples(*map(st.just, head), bodies)
+        )
+        | bodies.map(lambda body: (b"", body)),
+        max_size=6,
+    )
+)
+def test_any_bytes_are_survived(ask, with_db, hostile):
+    with Context().socket(zmq.DEALER) as enemy:
+        enemy.connect(with_db.import_queue)
+        for parts in hostile:
+            enemy.send_multipart(parts)
+        assert ask("REMPKG", "nothing", False, "") == ("ERROR", "NOPKG")
+
+
+def test_a_tool_that_sends_garbage_is_told(ask, with_db):
+    with Context().socket(zmq.REQ) as tool:
+        tool.connect(with_db.import_queue)
+        for frame in (b"", b"\xff", codec.dumps("ADDPKG", ["x\n\0y"]), codec.dumps("\x1b[2J")):
+            tool.send_multipart([frame])
+            assert tool.poll(5)
+            msg, why = codec.loads(tool.recv_multipart()[0])
+            assert (msg, why.partition(":")[0]) == ("ERROR", "not understood")
+            assert why.isprintable()
