@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 from packaging.version import InvalidVersion, Version
 
 from piwheels.core.errors import BadWheel, PiWheelsError
+from piwheels.core.pipconfig import pip_command
 from piwheels.core.proc import Ending, Supervised, build_environment, private_home
 from piwheels.core.supervise import remove_tree
 from piwheels.slave.buildlog import BuildLog
 from piwheels.slave.dependencies import System, library_dependencies
-from piwheels.slave.interpreter import pip_command
 from piwheels.slave.wheels import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _REASONS: Final = {
     "exit": "the build failed: pip ended with status {0.detail}",
     "signal": "the build failed: pip was killed by signal {0.detail}",
     "stopped": "the build was stopped",
-    "disk": "the build was stopped because it filled the disk",
+    "disk": f"the build was stopped because its disk is full (less than {RESERVE >> 20} MiB free)",
     "error": "the build could not be watched: {0.detail}",
     "lost": "the build's supervisor was killed (did memory run out?)",
 }
@@ -58,7 +58,7 @@ class Builder(Thread):
     made (``None``: the system's directory for temporary files). *python* is the interpreter to
     build for (``None``: the one that runs this), and *pip* the command that runs pip for it, for
     those who asked
-    :func:`~piwheels.slave.interpreter.pip_command` before. *system* may be shared by builders.
+    :func:`~piwheels.core.pipconfig.pip_command` before. *system* may be shared by builders.
 
     Call :meth:`close` at the end (or use it as a context manager): it removes everything.
     """

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from piwheels.core.errors import Fatal
 
 _PROBE_SECONDS = 30.0
-_GOOD_PIP = (23, 1)
 _TAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 
 # Runs on any Python since 2.7. A debug or free-threaded build has its flag at the end of SOABI's
@@ -85,39 +84,3 @@ def probe(path: Path | None = None) -> Interpreter:
     if not all(_TAG.fullmatch(tag) for tag in tags):
         raise Fatal(f"the interpreter {executable} has the odd tags {tags}")
     return Interpreter(executable, *tags)
-
-
-def pip_command(path: Path | None = None) -> list[str]:
-    """Return the command that runs pip for the interpreter at *path* (``None``: this one).
-
-    The interpreter's own pip is the quickest, unless it is older than 23.1, which cannot build
-    all that newer ones can; then our own does it from outside (``--python``), where it still
-    supports that Python. Raises :exc:`~piwheels.core.errors.Fatal` if neither works.
-    """
-    ours = [sys.executable, "-I", "-m", "pip"]
-    if path is None or path == Path(sys.executable):
-        return ours
-    own, from_outside = [str(path), "-I", "-m", "pip"], [*ours, "--python", str(path)]
-    version = _pip_version(own)
-    if version is not None and version >= _GOOD_PIP:
-        return own
-    if _pip_version(from_outside) is not None:
-        return from_outside
-    if version is not None:
-        return own
-    raise Fatal(f"there is no pip that can build for {path}: install one there (ensurepip)")
-
-
-def _pip_version(command: list[str]) -> tuple[int, ...] | None:
-    try:
-        answer = subprocess.run(
-            [*command, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.match(rb"pip ([0-9]{1,4})\.([0-9]{1,4})", answer.stdout)
-    return (int(match[1]), int(match[2])) if match else None
