@@ -1,0 +1,354 @@
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import anyio
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piwheels import serve
+from piwheels.serve import HTML, JSON, Site, byte_range, negotiate, quality
+
+PIP = f"{JSON}, {HTML}; q=0.2, text/html; q=0.01"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
+WHEEL = "holygrail-1.0-py3-none-any.whl"
+BIG = bytes(range(256)) * 4096  # 1 MiB
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A site with a neighbour that must never be read."""
+    base = tmp_path_factory.mktemp("serve")
+    site = base / "site"
+    files = {
+        "simple/index.html": "<root>",
+        "simple/index.v1_json": '{"root": 1}',
+        "simple/holy-grail/index.html": "<project>",
+        "simple/holy-grail/index.v1_json": '{"project": 1}',
+        f"simple/holy-grail/{WHEEL}.metadata": "Name: holygrail",
+        "simple/old/index.html": "<old>",
+        "simple/.work/index.html": "hidden",
+        "project/holy-grail/index.html": "<page>",
+        "project/holy-grail/json/index.json": "{}",
+        "logs/0000/0000/0001.txt.gz": "packed",
+        "index.html": "<home>",
+        "404.html": "<gone>",
+        ".hidden": "hidden",
+        "space and ü.txt": "text",
+    }
+    for name, text in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+    (site / "simple/holy-grail" / WHEEL).write_bytes(BIG)
+    (base / "secret.txt").write_text("secret")
+    (base / "site-two").mkdir()
+    (base / "site-two" / "index.html").write_text("secret")
+    (site / "project/Holy_Grail").symlink_to("holy-grail")
+    (site / "project/out").symlink_to("../../site-two")
+    (site / "project/work").symlink_to("../simple/.work")
+    (site / "project/loop").symlink_to("loop")
+    (site / "out.txt").symlink_to(base / "secret.txt")
+    os.mkfifo(site / "pipe.txt")
+    return site
+
+
+@pytest.fixture
+def ask(tree):
+    """A function that sends one request to the site."""
+
+    def ask(path, method="GET", **headers):
+        async def send():
+            transport = httpx.ASGITransport(Site(tree))
+            async with httpx.AsyncClient(transport=transport) as client:
+                client.headers.clear()
+                named = {name.replace("_", "-"): value for name, value in headers.items()}
+                return await client.request(method, f"http://site{path}", headers=named)
+
+        return anyio.run(send)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "body"),
+    [
+        (PIP, JSON, '{"project": 1}'),
+        (JSON, JSON, '{"project": 1}'),
+        ("application/vnd.pypi.simple.latest+json", JSON, '{"project": 1}'),
+        ("APPLICATION/VND.PYPI.SIMPLE.V1+JSON", JSON, '{"project": 1}'),
+        ("application/*", JSON, '{"project": 1}'),
+        (HTML, HTML, "<project>"),
+        (f"{JSON};q=0.1, {HTML};q=0.2", HTML, "<project>"),
+        (f"{JSON};q=0, */*", "text/html", "<project>"),
+        (f"{JSON};q=0.0,{HTML}", HTML, "<project>"),
+        (BROWSER, "text/html", "<project>"),
+        ("*/*", "text/html", "<project>"),
+        (f"*/*;q=0.9, {JSON}", JSON, '{"project": 1}'),
+        (f"{JSON};q=0.5, */*;q=0.9", "text/html", "<project>"),
+        ("image/png", "text/html", "<project>"),
+        ("", "text/html", "<project>"),
+        (None, "text/html", "<project>"),
+        (f"{JSON};q=2, text/html;q=x", "text/html", "<project>"),
+        (";;,,=q;q=1", "text/html", "<project>"),
+    ],
+)
+def test_negotiation(ask, accept, kind, body):
+    answer = ask("/simple/holy-grail/", **({} if accept is None else {"accept": accept}))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].partition(";")[0] == kind
+    assert answer.text == body
+    assert answer.headers["vary"] == "Accept"
+    assert answer.headers["cache-control"] == "max-age=60, must-revalidate"
+
+
+def test_root_is_negotiated_too(ask):
+    assert ask("/simple/", accept=PIP).json() == {"root": 1}
+    assert ask("/simple/").text == "<root>"
+
+
+def test_page_without_json_is_html_as_good_as_it_gets(ask):
+    assert ask("/simple/old/", accept=PIP).headers["content-type"] == HTML
+    assert ask("/simple/old/", accept=JSON).headers["content-type"].startswith("text/html")
+
+
+def test_forms_of_a_page_have_different_tags(ask):
+    tags = {ask("/simple/holy-grail/", accept=kind).headers["etag"] for kind in (JSON, HTML, "*/*")}
+    assert len(tags) == 3
+    assert all(tag.startswith('"') for tag in tags), "strong ones"
+
+
+@given(st.text(max_size=200))
+def test_any_accept_is_answered(accept):
+    weight, closeness = quality(accept, JSON)
+    assert 0 <= weight <= 1
+    assert closeness in {0, 1, 2}
+    assert ("text/html; charset=utf-8", "index.html") in negotiate(accept)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/simple", "/simple/"),
+        ("/simple/holy-grail", "/simple/holy-grail/"),
+        ("/simple/Holy_Grail", "/simple/holy-grail/"),
+        ("/simple/Holy._-Grail/", "/simple/holy-grail/"),
+        ("/simple/unknown", "/simple/unknown/"),
+        (f"/simple/Holy_Grail/{WHEEL}", f"/simple/holy-grail/{WHEEL}"),
+        ("/project/holy-grail", "/project/holy-grail/"),
+    ],
+)
+def test_moved(ask, path, place):
+    answer = ask(path)
+    assert answer.status_code == 301
+    assert answer.headers["location"] == place
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/simple/unknown/", "/simple/.work/", "/simple/.work", "/.hidden", "/project/out/",
+        "/project/out", "/project/work/", "/project/loop", "/project/loop/", "/out.txt",
+        "/pipe.txt", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/%2e%2e%2fsite/",
+        "/simple/../../secret.txt", "//secret.txt", "//evil.example/", "/simple//evil.example",
+        "/simple/%00", "/simple/holy-grail/%0d%0aX: y", "/simple/..%5c..", "/" + "a" * 5000,
+        "/project/", "/logs", "/404", "/index.html/", "/simple/holy-grail/index.html/x",
+    ],
+)  # fmt: skip
+def test_what_is_not_there_or_not_ours_is_missing(ask, path):
+    answer = ask(path)
+    if answer.status_code == 301:  # a folder without an index
+        answer = ask(answer.headers["location"])
+    assert answer.status_code == 404
+    assert answer.text == "<gone>"
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+@given(path=st.text(max_size=60).map(lambda text: "/" + text))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_path_is_answered_from_inside(tree, path):
+    answer = Site(tree).answer("GET", path, {})
+    assert answer.status_code in {200, 301, 404}
+    assert b"secret" not in bytes(answer.body)
+    assert b"hidden" not in bytes(answer.body)
+
+
+def test_missing_without_a_page_for_it(tmp_path):
+    answer = Site(tmp_path / "nowhere").answer("GET", "/simple/x/", {})
+    assert answer.status_code == 404
+    assert bytes(answer.body) == b"There is no such page.\n"
+
+
+def test_alias_inside_the_site_is_followed(ask):
+    assert ask("/project/Holy_Grail/").text == "<page>"
+    assert ask("/project/holy-grail/json/").json() == {}
+    assert ask("/").text == "<home>"
+    assert ask("/space and ü.txt").text == "text"
+
+
+def test_published_files_never_change(ask):
+    wheel, metadata = (ask(f"/simple/holy-grail/{WHEEL}{end}") for end in ("", ".metadata"))
+    assert wheel.content == BIG
+    assert wheel.headers["content-length"] == str(len(BIG))
+    assert wheel.headers["content-type"] == "application/octet-stream"
+    assert metadata.headers["content-type"].startswith("text/plain")
+    for answer in (wheel, metadata):
+        assert answer.headers["cache-control"] == "max-age=31536000, immutable"
+        assert answer.headers["accept-ranges"] == "bytes"
+
+
+def test_head_says_the_same_without_a_body(ask):
+    for path in (f"/simple/holy-grail/{WHEEL}", "/simple/holy-grail/", "/nothing"):
+        full, head = ask(path), ask(path, "HEAD")
+        assert head.status_code == full.status_code
+        assert head.headers == full.headers
+        assert head.content == b""
+
+
+def test_other_methods_are_not_allowed(ask):
+    answer = ask("/", "POST")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=10-19", 10, 19),
+        ("bytes=1048000-", 1048000, 1048575),
+        ("bytes=-100", 1048476, 1048575),
+        ("bytes=-9999999", 0, 1048575),
+        ("bytes=5-99999999", 5, 1048575),
+        ("bytes=300-700000", 300, 700000),
+    ],
+)
+def test_ranges(ask, asked, first, last):
+    answer = ask(f"/simple/holy-grail/{WHEEL}", range=asked)
+    assert answer.status_code == 206
+    assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(BIG)}"
+    assert answer.content == BIG[first : last + 1]
+
+
+@pytest.mark.parametrize("asked", ["bytes=1048576-", "bytes=99999999-", "bytes=-0"])
+def test_ranges_that_cannot_be(ask, asked):
+    answer = ask(f"/simple/holy-grail/{WHEEL}", range=asked)
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == f"bytes */{len(BIG)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=5-3", "bytes=-", "lines=1-2", "bytes=0-1,5-6", "bytes=a"])
+def test_ranges_that_mean_nothing_to_us(ask, asked):
+    assert ask(f"/simple/holy-grail/{WHEEL}", range=asked).status_code == 200
+
+
+@given(st.text(alphabet="bytes=-,0123456789٣ ", max_size=40), st.integers(0, 10**6))
+def test_any_range_lies_within_the_file(field, size):
+    part = byte_range(field, size)
+    assert part is None or not part or (0 <= part.start < part.stop <= size)
+
+
+def test_resumed_download_notices_another_file(ask):
+    path = f"/simple/holy-grail/{WHEEL}"
+    first = ask(path)
+    for mark in (first.headers["etag"], first.headers["last-modified"]):
+        assert ask(path, range="bytes=0-1", if_range=mark).status_code == 206
+    for mark in ('"other"', "Thu, 01 Jan 1970 00:00:00 GMT", "nonsense"):
+        assert ask(path, range="bytes=0-1", if_range=mark).status_code == 200
+
+
+def test_unchanged_pages_are_not_sent_again(ask):
+    first = ask("/simple/holy-grail/", accept=PIP)
+    tag, modified = first.headers["etag"], first.headers["last-modified"]
+    for known in (tag, f'"x", {tag}', f"W/{tag}", "*"):
+        again = ask("/simple/holy-grail/", accept=PIP, if_none_match=known)
+        assert again.status_code == 304
+        assert again.content == b""
+        assert again.headers["etag"] == tag
+        assert again.headers["vary"] == "Accept"
+    assert ask("/simple/holy-grail/", accept=PIP, if_none_match='"x"').status_code == 200
+    assert ask("/simple/holy-grail/", accept=HTML, if_none_match=tag).status_code == 200
+    assert ask("/simple/holy-grail/", if_modified_since=modified).status_code == 304
+    for moment in ("Thu, 01 Jan 1970 00:00:00 GMT", "nonsense", ""):
+        assert ask("/simple/holy-grail/", if_modified_since=moment).status_code == 200
+
+
+def test_logs_are_unpacked_by_who_can(ask):
+    path = "/logs/0000/0000/0001.txt.gz"
+    packed = ask(path, "HEAD")
+    assert packed.headers["content-type"] == "application/octet-stream"
+    shown = ask(path, "HEAD", accept_encoding="br, gzip")
+    assert shown.headers["content-encoding"] == "gzip"
+    assert shown.headers["content-type"].startswith("text/plain")
+    assert shown.headers["etag"] != packed.headers["etag"]
+    assert "content-encoding" not in ask(path, "HEAD", accept_encoding="gzip;q=0").headers
+
+
+# -- the program
+
+
+@pytest.fixture
+def server(tree):
+    with serve.listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "piwheels.serve", "-o", str(tree), "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        process.url = process.stderr.readline().split()[-1]
+        yield process
+        process.kill()
+
+
+def test_server_answers_and_stops_when_told(server):
+    with httpx.Client(base_url=server.url) as client:
+        assert client.get("/simple/holy-grail/", headers={"accept": PIP}).json() == {"project": 1}
+        assert client.get(f"/simple/holy-grail/{WHEEL}").content == BIG
+        assert "server" not in client.head("/").headers
+        odd = client.get("/simple/Holy_Grail", follow_redirects=True)
+        assert odd.text == "<project>"
+    start = time.monotonic()
+    server.terminate()
+    assert server.wait(10) == 0
+    assert time.monotonic() - start < 5
+    assert server.stderr.read() == ""
+
+
+def test_server_survives_any_bytes(server):
+    port = httpx.URL(server.url).port
+    for noise in (b"\0" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02", b"GET /%zz HTTP/9.9\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", port), 5) as stream:
+            stream.sendall(noise)
+            stream.shutdown(socket.SHUT_WR)
+            stream.settimeout(5)
+            while stream.recv(4096):
+                pass
+    assert httpx.get(server.url).text == "<home>"
+
+
+def test_port_in_use_is_one_sentence(tree, capsys):
+    with serve.listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        assert serve.main(["-o", str(tree), "--port", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"piw-serve: cannot listen on 127.0.0.1 port {port}: Address already")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [(["-o", "/nonexistent"], "not a directory"), (["--host", "no.such.invalid."], "not an addr")],
+)
+def test_other_reasons_are_sentences_too(tree, capsys, more, what):
+    assert serve.main(["-o", str(tree), "--port", "0", *more]) == 1
+    said = capsys.readouterr().err
+    assert what in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http", "٣"])
+def test_port_that_is_none_is_a_usage_error(port):
+    with pytest.raises(SystemExit) as end:
+        serve.main(["--port", port])
+    assert end.value.code == 2
