@@ -1,0 +1,219 @@
+"""piw-initdb makes and upgrades the database, or says in a sentence why not."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import threading
+
+import psycopg2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from piwheels import initdb
+from piwheels.core import sqlfiles
+from piwheels.core.database import Database
+from piwheels.core.dsn import administer, database_of, redirect
+
+NUMBERS = itertools.count(1)
+
+# Everything that a dump of the schema would show, from the system's own tables.
+DUMP = """
+SELECT 'column', attrelid::regclass::text, attname, format('%s %s %s %s %s', attnum,
+    format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation,
+    pg_get_expr(adbin, adrelid))
+FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attnum > 0 AND relnamespace IN ('public'::regnamespace, 'piwheels'::regnamespace)
+UNION ALL SELECT 'relation', oid::regclass::text, relkind::text, relacl::text FROM pg_class
+WHERE relnamespace IN ('public'::regnamespace, 'piwheels'::regnamespace)
+UNION ALL SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT 'index', indrelid::regclass::text, indexrelid::regclass::text,
+    pg_get_indexdef(indexrelid)
+FROM pg_index JOIN pg_class c ON c.oid = indrelid WHERE relnamespace = 'public'::regnamespace
+UNION ALL SELECT 'function', oid::regprocedure::text, proacl::text, pg_get_functiondef(oid)
+FROM pg_proc WHERE pronamespace = 'piwheels'::regnamespace
+UNION ALL SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid)
+FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT 'view', oid::regclass::text, '', pg_get_viewdef(oid)
+FROM pg_class WHERE relkind = 'v' AND relnamespace = 'piwheels'::regnamespace
+UNION ALL SELECT 'schema', nspname, '', nspacl::text FROM pg_namespace
+WHERE nspname IN ('public', 'piwheels')
+UNION ALL SELECT 'configuration', version, '', '' FROM configuration
+ORDER BY 1, 2, 3, 4
+"""
+
+
+@pytest.fixture
+def empty_dsn(server_dsn, template_db):
+    """A superuser's address of an empty database (the template brings the daemon's role)."""
+    name = f"piw_empty_{os.getpid()}_{next(NUMBERS)}"
+    administer(server_dsn, "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0", names=[name])
+    yield redirect(server_dsn, name)
+    administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
+
+
+def main(dsn, *more):
+    return initdb.main(["--dsn", dsn, "--user", "piwheels", "--yes", *more])
+
+
+def dump(dsn):
+    with initdb.get_connection(dsn) as conn:
+        rows = conn.execution_options(no_parameters=True).exec_driver_sql(DUMP).all()
+    conn.engine.dispose()
+    return rows
+
+
+def test_a_second_run_changes_nothing(superuser_dsn):
+    before = dump(superuser_dsn)
+    assert main(superuser_dsn) == 0
+    assert dump(superuser_dsn) == before
+
+
+@pytest.mark.parametrize("version", list(sqlfiles.migrations()))
+def test_an_upgrade_gives_the_same_as_a_fresh_start(version, empty_dsn, superuser_dsn):
+    # As the piw-initdb of that version left it: its tables, and no functions that we know.
+    conn = initdb.get_connection(empty_dsn)
+    with conn, conn.begin():
+        raw = conn.execution_options(no_parameters=True)
+        for number, path in sqlfiles.migrations().items():
+            if number <= version:
+                for statement in initdb.parse_statements(path.read_text()):
+                    raw.exec_driver_sql(statement)
+        for statement in (
+            f"INSERT INTO configuration VALUES (true, '{version}+01234567')",  # noqa: S608
+            "INSERT INTO packages VALUES ('foo')",
+            "INSERT INTO versions VALUES ('foo', '1.0')",
+            "INSERT INTO build_abis VALUES ('cp311', 300011)",
+        ):
+            raw.exec_driver_sql(statement)
+    conn.engine.dispose()
+    assert main(empty_dsn) == 0
+    assert dump(empty_dsn) == dump(superuser_dsn)
+    # What was there before the triggers is in the queue all the same.
+    with Database(redirect(empty_dsn, database_of(empty_dsn), "piwheels")) as db:
+        assert db.get_build_queue() == {"cp311": [("foo", "1.0")]}
+        assert db.get_statistics()["builds_pending"] == {"cp311": 1}
+
+
+def test_two_at_once_do_not_collide(empty_dsn, superuser_dsn):
+    codes = []
+    threads = [threading.Thread(target=lambda: codes.append(main(empty_dsn))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert codes == [0, 0]
+    assert dump(empty_dsn) == dump(superuser_dsn)
+
+
+def test_refusals_are_sentences(empty_dsn, server_dsn, capsys, monkeypatch):
+    administer(empty_dsn, 'CREATE ROLE "piw odd" SUPERUSER LOGIN')
+    odd = redirect(empty_dsn, database_of(empty_dsn), "piwheels")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y"))  # no terminal
+    for arguments, sentence in [
+        (["-d", redirect(server_dsn, "piw_nosuch")], "createdb"),
+        (["-d", odd], "piwheels is not a superuser"),
+        (["-d", empty_dsn, "-u", "piw_nosuch"], "createuser piw_nosuch"),
+        (["-d", empty_dsn, "-u", "piw odd"], "piw odd is a superuser"),
+        (["-d", empty_dsn], "--yes"),
+        (["-d", "mysql://x/y"], "PostgreSQL"),
+    ]:
+        assert initdb.main(arguments) == 1
+        error = capsys.readouterr().err
+        assert sentence in error
+        assert error.count("\n") == 1, error
+    with pytest.raises(SystemExit) as info:
+        initdb.main(["--nosuch"])
+    assert info.value.code == 2
+    assert administer(empty_dsn, "SELECT to_regclass('packages')") == [(None,)]
+    administer(empty_dsn, 'DROP ROLE "piw odd"')
+
+
+def test_it_asks_before_it_changes_anything(empty_dsn, monkeypatch):
+    class Terminal:
+        def __init__(self, answer):
+            self.readline = lambda: answer
+            self.isatty = lambda: True
+
+    for answer, code in (("n\n", 1), ("", 1), ("y\n", 0)):
+        monkeypatch.setattr("sys.stdin", Terminal(answer))
+        assert initdb.main(["-d", empty_dsn]) == code
+        made = administer(empty_dsn, "SELECT to_regclass('packages') IS NOT NULL")
+        assert made == [(code == 0,)]
+
+
+def test_what_is_not_ours_is_left_alone(empty_dsn, superuser_dsn, capsys):
+    administer(superuser_dsn, "UPDATE configuration SET version = '9999+01234567'")
+    assert main(superuser_dsn) == 1
+    assert "newer" in capsys.readouterr().err
+    administer(empty_dsn, "CREATE TABLE packages (package TEXT)")
+    assert main(empty_dsn) == 1
+    assert "not ours" in capsys.readouterr().err
+    administer(empty_dsn, "CREATE TABLE configuration (version TEXT)")
+    assert main(empty_dsn) == 1
+    assert "not ours" in capsys.readouterr().err
+
+
+def test_who_holds_the_tables_is_named_as_the_cause(superuser_dsn, capsys, monkeypatch):
+    monkeypatch.setattr(initdb, "LOCK_TIMEOUT", 1)
+    holder = psycopg2.connect(superuser_dsn)
+    holder.cursor().execute("LOCK TABLE builds IN ROW EXCLUSIVE MODE")
+    assert main(superuser_dsn) == 1
+    holder.close()
+    assert "stop piw-master" in capsys.readouterr().err
+    assert main(superuser_dsn) == 0
+
+
+def test_detection_of_versions(empty_dsn, superuser_dsn):
+    for dsn, version in ((empty_dsn, None), (superuser_dsn, sqlfiles.version())):
+        with initdb.get_connection(dsn) as conn:
+            assert initdb.detect_version(conn) == version
+            initdb.detect_users(conn, "piwheels")
+            with pytest.raises(RuntimeError, match="no role"):
+                initdb.detect_users(conn, "nosuch")
+        conn.engine.dispose()
+    with pytest.raises(RuntimeError, match="cannot open"):
+        initdb.get_connection("postgresql:///x?host=/nonexistent")
+
+
+def test_statements_are_split_at_their_ends():
+    script = """
+    -- a comment; with 'one quote
+    SELECT ';', ''';', ";" FROM x;;
+    CREATE FUNCTION f() AS $$ BEGIN; 'x; END $$; DO $a_b$ $$ ; $$ $a_b$;
+    SELECT 1 -- no end;
+    """
+    statements = [each.split("\n")[-1].strip() for each in initdb.parse_statements(script)]
+    assert statements[:3] == [
+        """SELECT ';', ''';', ";" FROM x""",
+        "CREATE FUNCTION f() AS $$ BEGIN; 'x; END $$",
+        "DO $a_b$ $$ ; $$ $a_b$",
+    ]
+    assert len(statements) == 4
+    assert list(initdb.parse_statements(" ; -- nothing;\n ;")) in ([], ["-- nothing;"])
+
+
+@given(parts=st.lists(st.sampled_from(["a", "';'", '";"', "$$;$$", "$t$;$$;$t$", " "]), min_size=1))
+def test_quoted_ends_do_not_split(parts):
+    statement = " ".join(parts).strip()
+    expected = [statement] * 2 if statement else []
+    assert list(initdb.parse_statements(f"{statement};\n{statement};")) == expected
+
+
+def test_the_script_of_an_upgrade_has_no_tables_that_are_there():
+    assert "CREATE TABLE packages" in initdb.get_script()
+    newest = initdb.get_script(sqlfiles.version())
+    assert "CREATE TABLE packages" not in newest
+    assert "CREATE FUNCTION piwheels.log_builds" in newest
+
+
+def test_a_wheel_finds_its_sql_inside_the_package(tmp_path, monkeypatch):
+    (tmp_path / "piwheels" / "sql" / "migrations").mkdir(parents=True)
+    (tmp_path / "piwheels" / "core").mkdir()
+    monkeypatch.setattr(sqlfiles, "__file__", str(tmp_path / "piwheels" / "core" / "sqlfiles.py"))
+    monkeypatch.setattr(sqlfiles, "folder", sqlfiles.folder.__wrapped__)
+    assert sqlfiles.folder() == tmp_path / "piwheels" / "sql"
