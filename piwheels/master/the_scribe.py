@@ -131,9 +131,15 @@ class TheScribe(PauseableTask):
     # A package ----------------------------------------------------------------------------------
 
     def write_index(self, package: str) -> None:
-        """Write the page of *package* in the simple index, or remove it if there is nothing."""
+        """Write the page of *package* in the simple index, or remove it if there is nothing.
+
+        Of a package that the database does not know, everything is removed: a crash may have come
+        between its removal there and here.
+        """
         project = self._db.get_simple_project(package)
-        if project is None or not (project.files or project.status != "active"):
+        if project is None:
+            self.delete_package(package)
+        elif not (project.files or project.status != "active"):
             self._remove_index(package)
         else:
             self._write_index(project)
@@ -179,8 +185,8 @@ class TheScribe(PauseableTask):
         self._list(package, listed=False)
         self._remove_index(package)
         self._remove_page(package)
-        self.site.remove_folder(self.site.project_dir(package))
-        self.logger.info("removed all files of %s", package)
+        if self.site.remove_folder(self.site.project_dir(package)):
+            self.logger.info("removed all files of %s", package)
         self.see_to_root()
 
     def delete_version(self, package: str, version: str) -> None:

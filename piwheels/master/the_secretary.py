@@ -152,13 +152,19 @@ class TheSecretary(PausingTask):
         self.pass_on()
 
     def _written(self, rewrite: Rewrite) -> None:
-        if not self._buffer.done(rewrite) or rewrite.handed_at is None:
-            return  # the same package waits again: the note of it is still needed
+        self._buffer.done(rewrite)
+        if rewrite.handed_at is not None:
+            self._note(rewrite.package, rewrite.handed_at)
+
+    def _note(self, package: str, known: datetime) -> None:
+        """Note that the pages of *package* show what was *known* by then."""
+        if package in self._buffer:
+            return  # it waits again: the note of that is still needed
         try:
-            self._db.rewrite_done(rewrite.package, rewrite.handed_at)
+            self._db.rewrite_done(package, known)
         except PiWheelsError as exc:
             # The pages are there; at the next start they are written once more.
-            self.logger.error("could not note that %s is written: %s", rewrite.package, exc)
+            self.logger.error("could not note that %s is written: %s", package, exc)
 
     def _failed(self, rewrite: Rewrite, error: Exception) -> None:
         again = self._buffer.failed(rewrite, _now())
@@ -175,6 +181,8 @@ class TheSecretary(PausingTask):
         elif answer.error is not None:
             send_error(self._queue, passed.request, answer.error)
         else:
+            package = passed.data if passed.msg == "DELPKG" else passed.data[0]
+            self._note(canonical(package), passed.since)
             send_result(self._queue, passed.request, answer.result)
 
     def give_up(self) -> None:

@@ -242,6 +242,14 @@ def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
     assert scribe.seen == [("DELPKG", "spam")]
 
 
+def test_a_removal_settles_what_was_noted_before(secretary, client, notes):
+    notes.rows["eggs"] = RewritePendingRow("eggs", datetime.now(UTC), "BOTH")
+    secretary._loaded = True
+    secretary.start()
+    client.call("DELVER", ["Eggs", "1.0"], timeout=5)
+    assert notes.rows == {}
+
+
 def test_the_rest_is_passed_on_at_once(secretary, client, scribe):
     secretary.start()
     client.call("HOME", {"packages_built": 1}, timeout=5)

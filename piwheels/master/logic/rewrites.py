@@ -63,6 +63,9 @@ class Rewrites:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._out)
 
+    def __contains__(self, package: str) -> bool:
+        return package in self._waiting or package in self._out
+
     def add(self, package: str, command: str, now: datetime) -> None:
         """Note that the pages of *package* are to be written."""
         self._put(Rewrite(package, command, now, due=now + self._delay))
@@ -87,10 +90,9 @@ class Rewrites:
             self._out[rewrite.package] = rewrite
         return found
 
-    def done(self, rewrite: Rewrite) -> bool:
-        """Note that *rewrite* is written; tell whether nothing more waits for its package."""
+    def done(self, rewrite: Rewrite) -> None:
+        """Note that *rewrite* is written."""
         self._out.pop(rewrite.package, None)
-        return rewrite.package not in self._waiting
 
     def failed(self, rewrite: Rewrite, now: datetime) -> bool:
         """Note that *rewrite* could not be written; tell whether it will be tried again.

@@ -1,0 +1,90 @@
+"""The site from a real database: what a build left in it is what pip is offered."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import time
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from piwheels.core.database import Database
+from piwheels.core.rpc import Client
+from piwheels.core.states import BuildState, FileState
+from piwheels.core.transport import Context
+from piwheels.master.the_scribe import TheScribe
+from piwheels.master.the_secretary import TheSecretary
+from piwheels.master.wiring import MasterConfig
+
+WHEEL = "spam-1.0-cp311-cp311-linux_x86_64.whl"
+
+
+@pytest.fixture
+def site(tmp_path, db, db_dsn):
+    mark = uuid.uuid4().hex
+    config = MasterConfig(
+        output_path=tmp_path / "www",
+        dev_mode=True,
+        web_queue=f"inproc://web-{mark}",
+        scribe_queue=f"inproc://scribe-{mark}",
+    )
+    db.add_build_abi("cp311")
+    db.add_new_package("spam", description="A <b>tin</b>")
+    db.add_new_package_version("spam", "1.0")
+    db.add_package_name("spam", "Spam")
+    state = FileState(
+        WHEEL, 1337, "ab" * 32, "spam", "1.0", "cp311", "cp311", "linux_x86_64", ">=3.9",
+        {"apt": ["libtin1"]}, metadata_hash="cd" * 32,
+    )  # fmt: skip
+    duration = timedelta(seconds=125)
+    build_id = db.log_build(
+        BuildState(1, "spam", "1.0", "cp311", True, duration, "built it", {WHEEL: state})
+    )
+    tasks = [TheScribe(config), TheSecretary(config)]
+    client = Client(Context(), config.web_queue, "TheSecretary", logging.getLogger("test"))
+    for task in tasks:
+        task.db = Database(db_dsn)
+        task.start()
+    yield config.output_path, client, build_id
+    for task in reversed(tasks):
+        task.quit()
+        task.join(10)
+    client.close()
+    assert [task.failure for task in tasks] == [None, None]
+
+
+def until(condition, limit=10.0):
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def test_what_a_crash_left_undone_is_done_at_the_start(site, db):
+    """Nobody asks: the rewrite and the log are in the database since the build was."""
+    path, client, build_id = site
+    until(lambda: not db.load_rewrites_pending() and not db.get_unwritten_logs())
+    log = path / "logs/0000/0000" / f"{build_id:04d}.txt.gz"
+    assert gzip.decompress(log.read_bytes()) == b"built it"
+    made = json.loads((path / "simple/spam/index.v1_json").read_bytes())
+    assert made["versions"] == ["1.0"]
+    [file] = made["files"]
+    assert file["filename"] == WHEEL
+    assert file["core-metadata"] == {"sha256": "cd" * 32}
+    assert file["_apt-dependencies"] == ["libtin1"]
+    page = (path / "project/Spam/index.html").read_text()
+    assert "A &lt;b&gt;tin&lt;/b&gt;" in page
+    assert f"../../logs/0000/0000/{build_id:04d}.txt.gz" in page
+    until(lambda: b'"spam"' in (path / "simple/index.v1_json").read_bytes())
+
+    db.delete_version("spam", "1.0")
+    client.call("DELVER", ["spam", "1.0"], timeout=5)
+    assert not list((path / "simple/spam").iterdir())
+    db.delete_package("spam")
+    client.call("DELPKG", "spam", timeout=5)
+    assert not (path / "simple/spam").exists()
+    assert list((path / "project").iterdir()) == []
+    until(lambda: b"spam" not in (path / "simple/index.v1_json").read_bytes())
