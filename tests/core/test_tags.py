@@ -83,7 +83,7 @@ def test_abis_in_the_order_of_their_pythons() -> None:
         "abi3",
         "none",
     ]
-    assert sorted(ordered[::-1], key=abi_key) == ordered
+    assert sorted(set(ordered), key=abi_key) == ordered
 
 
 def test_build_tags() -> None:
