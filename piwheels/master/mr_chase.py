@@ -233,6 +233,7 @@ class MrChase(NonStopTask):
         return "REBUILD"
 
     def _rewrite(self, package: str, part: str = "BOTH") -> None:
+        self.db.add_rewrite(package, part)  # TheSecretary takes her time; a crash may come first
         self.web.call(part, package, WEB_TIMEOUT)
 
     def _rewrite_all(self, part: str, packages: Iterable[str]) -> None:

@@ -67,6 +67,7 @@ class Seraph(NonStopTask):
         self._builds: deque[_Waiting] = deque()
         self._others: deque[_Waiting] = deque()
         self._bytes = 0
+        self._given_up = 0
 
     def handle_front(self, queue: Socket) -> None:
         """Take a request; refuse it if too many wait already."""
@@ -129,7 +130,9 @@ class Seraph(NonStopTask):
 
     def _refuse(self, requests: Iterable[_Waiting], why: str) -> None:
         for request in requests:
-            self.logger.error("gave up a request (%s): %s", request.frame[1:30], why)
+            self._given_up += 1
+            if str(self._given_up).strip("0") == "1":
+                self.logger.error("gave up %d requests so far: %s", self._given_up, why)
             send_error(
                 self.front, Request(request.peer, request.ticket, "", None), Unavailable(why)
             )

@@ -118,11 +118,12 @@ def refused(reply, *words):
 
 def test_a_package_is_registered_in_its_canonical_name(ask, db, secretary):
     aliases = ["Markup.Safe", "markupsafe"]
-    assert addpkg(ask, "MarkupSafe", "Strings", aliases=aliases) == ("DONE", "NEWPKG")
+    assert addpkg(ask, "MarkupSafe", description="Strings", aliases=aliases) == ("DONE", "NEWPKG")
     assert db.get_all_packages() == {"markupsafe"}
     assert db.get_package_aliases("markupsafe") == ["Markup.Safe", "MarkupSafe"]
     assert db.get_project_data("markupsafe")["description"] == "Strings"
     assert secretary.asked == [("BOTH", "markupsafe")]
+    assert [row[::2] for row in db.load_rewrites_pending()] == [("markupsafe", "BOTH")]
 
 
 def test_a_package_is_updated(ask, db):

@@ -3,10 +3,7 @@
 import logging
 import threading
 import time
-import uuid
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import zmq
@@ -20,34 +17,9 @@ from piwheels.master import seraph as seraph_module
 from piwheels.master import the_oracle
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import DbClient, TheOracle
-from piwheels.master.wiring import MasterConfig
 
 LOGGER = logging.getLogger("test")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-def configure(dsn="postgresql:///nowhere"):
-    mark = uuid.uuid4().hex
-    return MasterConfig(
-        dsn=dsn,
-        output_path=Path("/nonexistent"),
-        db_queue=f"inproc://db-{mark}",
-        oracle_queue=f"inproc://oracle-{mark}",
-    )
-
-
-@contextmanager
-def running(*tasks):
-    for task in tasks:
-        task.start()
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.quit()
-        for task in tasks:
-            task.join(10)
-    assert [task.failure for task in tasks] == [None] * len(tasks)
 
 
 def build(package="foo", output="log"):
@@ -88,6 +60,8 @@ class Pretender:
 
     def log_builds(self, builds):
         self.groups.append(len(builds))
+        if any(build.package == "poison" for build in builds):
+            raise DatabaseError("a value that the database cannot take")
         return [
             Refused("NOVER", "no") if build.package == "unknown" else len(build.output)
             for build in builds
@@ -95,10 +69,10 @@ class Pretender:
 
 
 @pytest.fixture
-def cast(monkeypatch):
+def cast(monkeypatch, make_config, running):
     """A client, with Seraph and one oracle running who asks a pretender; all of the three."""
     monkeypatch.setattr(the_oracle, "Database", Pretender)
-    config = configure()
+    config = make_config()
     seraph, oracle = Seraph(config), TheOracle(config)
     client = DbClient(config, LOGGER, timeout=10)
     with running(seraph, oracle):
@@ -172,9 +146,24 @@ def test_builds_that_wait_are_logged_together(cast):
     assert oracle.db.groups == [16, 5]
 
 
-def test_without_an_oracle_the_asker_is_told(monkeypatch):
+def test_a_build_that_the_database_cannot_take_loses_no_other(cast):
+    client, _, oracle = cast
+    client.request("get_version_skip", "wait", "1")
+    names = ["a", "b", "poison", "c"]
+    tickets = {client.request("log_build", build(name)): name for name in names}
+    time.sleep(0.2)  # until Seraph has them all
+    oracle.db.gate.set()
+    got = {}
+    while len(got) < 5 and client.socket.poll(10):
+        got |= {answer.ticket: answer for answer in client.answers()}
+    failed = [name for ticket, name in tickets.items() if got[ticket].error]
+    assert failed == ["poison"]
+    assert oracle.db.groups == [4, 1, 1, 1, 1]
+
+
+def test_without_an_oracle_the_asker_is_told(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "DB_LIMIT", 0.3)
-    config = configure()
+    config = make_config()
     seraph = Seraph(config)
     client = DbClient(config, LOGGER, timeout=10)
     with running(seraph), pytest.raises(Unavailable, match="no time"):
@@ -182,9 +171,9 @@ def test_without_an_oracle_the_asker_is_told(monkeypatch):
     client.close()
 
 
-def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch):
+def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "ORACLE_LIMIT", 0.3)
-    config = configure()
+    config = make_config()
     seraph = Seraph(config)
     client = DbClient(config, LOGGER, timeout=10)
     ctx = Context()
@@ -204,9 +193,9 @@ def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch):
     client.close()
 
 
-def test_the_queue_is_bounded(monkeypatch):
+def test_the_queue_is_bounded(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "MAX_WAITING", 5)
-    config = configure()
+    config = make_config()
     seraph = Seraph(config)
     client = DbClient(config, LOGGER)
     with running(seraph):
@@ -219,8 +208,8 @@ def test_the_queue_is_bounded(monkeypatch):
     client.close()
 
 
-def test_the_oracle_that_idled_longest_is_asked_first(monkeypatch):
-    config = configure()
+def test_the_oracle_that_idled_longest_is_asked_first(make_config, running):
+    config = make_config()
     seraph = Seraph(config)
     client = DbClient(config, LOGGER)
     ctx = Context()
@@ -239,8 +228,8 @@ def test_the_oracle_that_idled_longest_is_asked_first(monkeypatch):
     client.close()
 
 
-def test_the_real_database_is_asked(db_dsn):
-    config = configure(db_dsn)
+def test_the_real_database_is_asked(make_config, running, db_dsn):
+    config = make_config(db_dsn)
     tasks = [Seraph(config), TheOracle(config), TheOracle(config)]
     client = DbClient(config, LOGGER, timeout=10)
     with running(*tasks):
