@@ -217,3 +217,7 @@ def _run(conn: Connection, script: str, user: str) -> None:
 def _advice(exc: DBAPIError) -> str:
     busy = getattr(exc.orig, "pgcode", None) == "55P03"
     return "; stop piw-master (or another piw-initdb), then try again" if busy else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -25,12 +25,12 @@ from piwheels.core.cli import Common, duration, option, program
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
 from piwheels.core.info import machine, slave_stats
+from piwheels.core.interpreter import probe
 from piwheels.core.paths import address
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import slave_driver
 from piwheels.core.transport import Context, Poller, Socket
 from piwheels.slave.builder import Builder, clean_stale
-from piwheels.slave.interpreter import probe
 
 if TYPE_CHECKING:
     from piwheels.core.states import SlaveStats

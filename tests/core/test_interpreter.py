@@ -7,7 +7,7 @@ import pytest
 from packaging.tags import sys_tags
 
 from piwheels.core.errors import Fatal
-from piwheels.slave.interpreter import probe
+from piwheels.core.interpreter import probe
 
 
 def test_this_interpreter() -> None:
