@@ -8,6 +8,7 @@ ends it in order; anything else is a bug of ours, ends the task, and is kept in
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import time
@@ -126,6 +127,7 @@ class Task(threading.Thread):
 
     def run(self) -> None:
         """Run the task until it is told to quit. Not to be called: ``start`` does."""
+        _name_thread(self.name)
         try:
             self.logger.debug("starting")
             self.once()
@@ -196,6 +198,12 @@ class Task(threading.Thread):
 
     def on_resume(self) -> None:
         """React to RESUME; here: not at all."""
+
+
+def _name_thread(name: str) -> None:
+    """Give the calling thread the *name* that ``top`` shows (Python itself does from 3.14 on)."""
+    set_name = 15  # PR_SET_NAME, see prctl(2)
+    ctypes.CDLL(None).prctl(set_name, name.encode()[:15])
 
 
 class NonStopTask(Task):

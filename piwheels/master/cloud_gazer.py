@@ -6,10 +6,10 @@ from piwheels.core.tasks import PauseableTask
 
 
 class CloudGazer(PauseableTask):
-    """Follows nothing yet: packages and versions come from ``piw-add`` until it does."""
+    """Follows nothing yet: only what is added (MrChase) is built."""
 
     name = "cloud_gazer"
 
     def once(self) -> None:
         """Say so."""
-        self.logger.info("the upstream index is not followed: add packages with piw-add")
+        self.logger.info("the upstream index is not followed: only what is added gets built")

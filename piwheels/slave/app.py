@@ -27,10 +27,12 @@ from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
 from piwheels.core.info import machine, slave_stats
 from piwheels.core.interpreter import probe
 from piwheels.core.paths import address
+from piwheels.core.pipconfig import pip_command
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import slave_driver
 from piwheels.core.transport import Context, Poller, Socket
 from piwheels.slave.builder import Builder, clean_stale
+from piwheels.slave.dependencies import System
 
 if TYPE_CHECKING:
     from piwheels.core.states import SlaveStats
@@ -106,6 +108,9 @@ class PiWheelsSlave:
         self.extra: dict[str, Any] = {"id": None}
         self.logger = _Log(logging.getLogger("slave"), self.extra)
         self.interpreter = probe(config.python)
+        # Asked once, since asking takes longer than a small build's own pip.
+        self.pip = pip_command(self.interpreter.path)
+        self.system = System()
         self.label = (config.label or socket.gethostname())[:200]
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue = config.slave_queue or f"tcp://{config.master}:5555"
@@ -294,6 +299,8 @@ class PiWheelsSlave:
             index_url=self.pypi_url,
             dir=str(self.dir),
             python=self.interpreter.path,
+            pip=self.pip,
+            system=self.system,
         )
         self.builder.start()
         return self.do_cont()
