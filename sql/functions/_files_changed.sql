@@ -1,6 +1,12 @@
 -- Files came, moved or went: the versions of their builds are considered anew; number and size are counted. (When
 -- a whole build goes, its own trigger does what is left: here its version can no longer be found.)
-CREATE FUNCTION piwheels._files_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION piwheels._files_changed() RETURNS trigger
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
 BEGIN
     IF TG_OP <> 'DELETE' THEN
         PERFORM _count('files_count', '', count(*)), _count('builds_size', '', sum(filesize)) FROM now_is;

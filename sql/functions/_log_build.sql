@@ -1,6 +1,12 @@
 -- Note one build; a row in builds, its files in files. What is wrong with it is raised as a code word with a detail,
 -- and undone by log_builds.
-CREATE FUNCTION piwheels._log_build(build jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION piwheels._log_build(build jsonb) RETURNS bigint
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
 DECLARE
     the_package CONSTANT text := build ->> 'package';
     the_version CONSTANT text := build ->> 'version';

@@ -1,5 +1,11 @@
 -- These packages may have lost their last file.
-CREATE FUNCTION piwheels._published_refresh(the_packages text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION piwheels._published_refresh(the_packages text[]) RETURNS void
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
 DECLARE
     removed bigint;
 BEGIN
@@ -8,7 +14,9 @@ BEGIN
     END IF;
     PERFORM FROM packages p WHERE p.package = ANY (the_packages) ORDER BY p.package FOR NO KEY UPDATE;
     DELETE FROM published p WHERE p.package = ANY (the_packages) AND NOT EXISTS (
-        SELECT FROM builds b JOIN files f USING (build_id) WHERE b.package = p.package
+        SELECT FROM builds b
+        CROSS JOIN LATERAL (SELECT FROM files WHERE build_id = b.build_id OFFSET 0) AS f
+        WHERE b.package = p.package
     );
     GET DIAGNOSTICS removed = ROW_COUNT;
     PERFORM _count('packages_built', '', -removed);

@@ -14,9 +14,12 @@ CROSS JOIN LATERAL (
     )
     AND NOT EXISTS (
         SELECT FROM public.builds b
-        JOIN public.files f USING (build_id)
         JOIN public.build_abis maker ON maker.abi_tag = b.abi_tag
-        CROSS JOIN LATERAL string_to_array(f.abi_tag, '.') AS t (parts)
+        CROSS JOIN LATERAL (
+            SELECT string_to_array(f.abi_tag, '.') AS parts FROM public.files f
+            WHERE f.build_id = b.build_id
+            OFFSET 0  -- a fence: the builds of this version first, then their files
+        ) AS f
         WHERE b.package = v.package AND b.version = v.version
         AND (
             'none' = ANY (parts)

@@ -165,7 +165,7 @@ def wanted(cursor):
     return queue
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(todo=st.lists(operations, min_size=15, max_size=30))
 def test_kept_queue_is_what_the_rule_says(db, cursor, todo):
     cursor.execute(f"TRUNCATE {TABLES} CASCADE")
