@@ -189,30 +189,32 @@ def run(dsn, statement, *values):
     return rows
 
 
-@pytest.mark.parametrize(
-    ("wrong", "code"),
-    [
-        (build(version="3.0"), "NOVER"),
-        (build(package="bar"), "NOVER"),
-        (build(abi="cp40"), "NOABI"),
-        (build(wheel(), version="2.0"), "FILECONFLICT"),  # another version's file
-        (build(wheel(hash_="c" * 64)), "FILECONFLICT"),  # other bytes
-        (build(wheel("bar-1.0-cp39-cp39-linux_x86_64.whl")), "FILECONFLICT"),  # another package's
-        (build(wheel("foo-1.0-py3-none-any.whl", hash_="?")), "FILECONFLICT"),
-        (build(wheel("foo-1.0-py3-none-any.whl", dependencies={"rpm": ["x"]})), "FILECONFLICT"),
-    ],
-)
-def test_what_is_refused_leaves_no_trace_and_loses_nothing_else(farm, wrong, code):
-    first = farm.log_build(build(wheel()))
-    with pytest.raises(Refused) as info:
-        farm.log_build(wrong)
-    assert info.value.code == code
-    assert str(info.value) != code
+WRONG = [
+    (build(version="3.0"), "NOVER"),
+    (build(package="bar"), "NOVER"),
+    (build(abi="cp40"), "NOABI"),
+    (build(wheel(), version="2.0"), "FILECONFLICT"),  # another version's file
+    (build(wheel(hash_="c" * 64)), "FILECONFLICT"),  # other bytes
+    (build(wheel("bar-1.0-cp39-cp39-linux_x86_64.whl")), "FILECONFLICT"),  # another package's
+    (build(wheel("foo-1.0-py3-none-any.whl", hash_="?")), "FILECONFLICT"),
+    (build(wheel("foo-1.0-py3-none-any.whl", dependencies={"rpm": ["x"]})), "FILECONFLICT"),
+]
+
+
+def test_what_is_refused_leaves_no_trace_and_loses_nothing_else(farm):
+    known = {farm.log_build(build(wheel()))}
     good = build(status=False, version="2.0")
-    one, two, three = farm.log_builds([good, wrong, good])
-    assert isinstance(two, Refused)
-    assert farm.get_all_build_ids() == {first, one, three}
-    assert farm.get_simple_project("foo").files[0].filehash == "a" * 64
+    for wrong, code in WRONG:
+        with pytest.raises(Refused) as info:
+            farm.log_build(wrong)
+        assert info.value.code == code
+        assert str(info.value) != code
+        one, two, three = farm.log_builds([good, wrong, good])
+        assert isinstance(two, Refused)
+        known |= {one, three}
+        assert farm.get_all_build_ids() == known
+        assert farm.get_package_files("foo") == {WHEEL: "a" * 64}
+    assert farm.log_builds([]) == []
 
 
 def test_the_same_file_moves_to_the_newer_build(farm):

@@ -17,7 +17,7 @@ from piwheels.core.dsn import driver
 from piwheels.core.errors import DatabaseError, Fatal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy.engine import URL, Connection, Engine
 
@@ -132,6 +132,17 @@ class Client:
         """Call the SQL function *name*; return the one value that it gives, or ``None``."""
         rows = self._rows(name, *args, again=again, limit=limit)
         return rows[0][0] if rows else None
+
+    def _all(self, calls: Iterable[tuple[str, object]]) -> None:
+        """Call several SQL functions (with one argument each) in one transaction, once."""
+        todo = list(calls)
+
+        def work(conn: Connection) -> None:
+            for name, argument in todo:
+                conn.exec_driver_sql(_call(name, 1), (argument,))
+
+        if todo:
+            self._try(work, again=False)
 
     def _column(self, name: str, *args: object) -> list[Any]:
         """Call the SQL function *name*; return the first column of its rows."""

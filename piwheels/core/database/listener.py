@@ -44,9 +44,10 @@ class Listener:
         return self._poll.fileno()
 
     def drain(self) -> bool:
-        """Return whether the queue has changed (or may have) since the last call; never waits.
+        """Return whether the queue has changed (or may have) since the last call.
 
-        After a lost connection was made again the answer is ``True``: news may have been missed.
+        It waits only to connect again (at most 3 s, every 5 s). After a lost connection was made
+        again the answer is ``True``: news may have been missed.
         """
         if self._connection is None:
             return time.monotonic() >= self._next_try and self._connect()
@@ -70,7 +71,13 @@ class Listener:
         self._next_try = time.monotonic() + PAUSE
         connection = None
         try:
-            connection = psycopg2.connect(self._url, connect_timeout=CONNECT_TIMEOUT)
+            connection = psycopg2.connect(
+                self._url,
+                connect_timeout=CONNECT_TIMEOUT,
+                keepalives_idle=10,  # seconds; a server that vanished says nothing for ever
+                keepalives_interval=5,
+                keepalives_count=3,
+            )
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")

@@ -33,42 +33,42 @@ class Logs(Client):
     """The access log. No text that a client sends can make a row fail: it is made to fit."""
 
     def log_many(self, entries: Iterable[LogState]) -> None:
-        """Note many *entries* of any kind; a download of ``*.metadata`` counts as such."""
+        """Note many *entries* of any kind, all or none; one of ``*.metadata`` counts as such."""
         groups: dict[str, list[LogState]] = {}
         for entry in entries:
             name = _FUNCTIONS[type(entry)]
             if isinstance(entry, DownloadState) and entry.filename.endswith(".metadata"):
                 name = "log_metadata_downloads"
             groups.setdefault(name, []).append(entry)
-        for name, group in groups.items():
-            self._log(name, group)
+        self._all((name, _as_json(group)) for name, group in groups.items())
 
     def log_download(self, download: DownloadState) -> None:
         """Note a download of a file."""
-        self._log("log_downloads", [download])
+        self.log_many([download])
 
     def log_metadata_download(self, download: DownloadState) -> None:
         """Note a download of a file's metadata."""
-        self._log("log_metadata_downloads", [download])
+        self._all([("log_metadata_downloads", _as_json([download]))])
 
     def log_search(self, search: SearchState) -> None:
         """Note a look at a project in the simple index."""
-        self._log("log_searches", [search])
+        self.log_many([search])
 
     def log_project(self, project: ProjectState) -> None:
         """Note a hit on a project's page."""
-        self._log("log_projects", [project])
+        self.log_many([project])
 
     def log_json(self, json_state: JSONState) -> None:
         """Note a fetch of a project's JSON."""
-        self._log("log_jsons", [json_state])
+        self.log_many([json_state])
 
     def log_page(self, page: PageState) -> None:
         """Note a hit on any other page."""
-        self._log("log_pages", [page])
+        self.log_many([page])
 
-    def _log(self, name: str, entries: Iterable[LogState]) -> None:
-        self._value(name, json.dumps([_fit(entry) for entry in entries]), again=False)
+
+def _as_json(entries: Iterable[LogState]) -> str:
+    return json.dumps([_fit(entry) for entry in entries])
 
 
 def _fit(entry: LogState) -> dict[str, str | None]:
