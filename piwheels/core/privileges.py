@@ -50,16 +50,25 @@ def refuse_root(program: str) -> None:
         )
 
 
-def become(user: str = USER, home: Path = HOME, extra_dirs: Iterable[Path] = ()) -> None:
+def become(
+    user: str = USER,
+    home: Path = HOME,
+    extra_dirs: Iterable[Path] = (),
+    data_dir: Path | None = None,
+) -> None:
     """As root, start this very command again as *user*; otherwise do nothing.
 
-    The user and its *home* are made if they are missing. *extra_dirs* are what it has to read
-    besides this interpreter and its packages. Returns only where there is nothing to do (we are not
-    root, or PIW_ALLOW_ROOT is set); raises :exc:`Fatal` with the remedies where it cannot be done.
+    The user and its *home* are made if they are missing, and so is *data_dir*, for it to write to.
+    *extra_dirs* are what it has to read besides this interpreter and its packages. Returns only
+    where there is nothing to do (we are not root, or PIW_ALLOW_ROOT is set); raises :exc:`Fatal`
+    with the remedies where it cannot be done.
     """
     if os.geteuid() != 0 or os.environ.get("PIW_ALLOW_ROOT"):
         return
     owner = _ensure_user(user, home)
+    if data_dir is not None and not (data_dir.exists() or closed_ancestor(data_dir)):
+        data_dir.mkdir(parents=True)
+        os.chown(data_dir, owner.pw_uid, owner.pw_gid)
     needed = [*interpreter_dirs(sys.executable), Path(__file__).parents[2], *extra_dirs]
     env = environment(os.environ, owner)
     for dirs in [], hidden(needed):

@@ -1,0 +1,259 @@
+"""The ``piw-up`` program: the order in which a farm comes to life, works, and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import zmq
+
+from piwheels.core.cli import program
+from piwheels.core.database import Database
+from piwheels.core.errors import BadMessage, DatabaseError, Fatal
+from piwheels.core.interpreter import Interpreter, probe
+from piwheels.core.paths import data_dir
+from piwheels.core.privileges import become, interpreter_dirs
+from piwheels.core.protocols import master_control, monitor_stats
+from piwheels.core.tags import abi_key
+from piwheels.core.transport import Context, Socket
+from piwheels.up import database, outcome, site
+from piwheels.up.config import UpConfig, labels, queues, to_connect
+from piwheels.up.farm import Farm, Stopped, child_environment, last_lines
+from piwheels.up.progress import RED, Screen, Slaves, span
+from piwheels.up.registry import Registrar, Resolver
+from piwheels.up.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from piwheels.core.postgres import Cluster
+    from piwheels.up.outcome import Ask
+
+#: Pure wheels, native ones, one for the stable ABI, and one that cannot be built (platform.md).
+FIRST: Final = (
+    "six", "markupsafe", "zope.interface", "wrapt", "simplejson", "psutil", "functools32",
+)  # fmt: skip
+#: Seconds between two looks at the daemons and at what they say, and between two at the database.
+TICK, LOOK = 0.2, 1.0
+#: Seconds that pages and logs may take to be there, once the last build has ended.
+PUBLISHING: Final = 90.0
+
+
+class Up:
+    """The farm in *farm*'s folder at work. Its slaves build for *interpreters*."""
+
+    def __init__(self, config: UpConfig, farm: Farm, interpreters: Sequence[Interpreter]) -> None:
+        self.config = config
+        self.farm = farm
+        self.site = farm.home / "www"
+        self.queues = queues(config, farm.home)
+        self.port = site.free_port(config.host, config.port)
+        self.host = site.host_in_url(config.host)
+        self.pythons = labels(interpreters)
+        self.abis = sorted({each.abi for each in interpreters}, key=abi_key)
+        self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
+        self.slaves = Slaves()
+        asks = outcome.asked(config.packages or FIRST)
+        self.watch = Watch(asks, self.abis, self.site, self.screen)
+        self._unresolved = {ask.spec: ask for ask in asks if not ask.version}
+        self._cluster: Cluster | None = None
+        self._began = time.monotonic()
+        for handler in logging.getLogger().handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.setStream(self.screen)
+
+    @property
+    def url(self) -> str:
+        """Where the site is."""
+        return f"http://{self.host}:{self.port}/"
+
+    # The order of things --------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Have the farm build what is asked for, and go on until stopped (or, ``--once``, do not).
+
+        Return the exit status. Raises :exc:`Stopped` when a signal comes, :exc:`Fatal` when a part
+        of the farm ends; everything is stopped then.
+        """
+        self.screen.say(f"the farm is in {self.farm.home}")
+        for folder in (self.site, self.farm.home / "build"):
+            folder.mkdir(exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            db, env = self._open_database(stack)
+            status = stack.enter_context(Context().socket(zmq.SUB, reversed(monitor_stats)))
+            status.subscribe()
+            status.connect(to_connect(self.queues["status"]))
+            # Whatever happens from here on, the daemons go before the database does.
+            stack.callback(self._stop)
+            self._start_daemons(env)
+            python = next(iter(self.pythons.values()))
+            resolver = stack.enter_context(Resolver(list(self._unresolved), python))
+            where = to_connect(self.queues["import"])
+            registrar = stack.enter_context(Registrar(where, self._check))
+            registrar.greet()
+            self._say_hello()
+            self._work(db, status, resolver, registrar)
+            self.screen.show([])
+            trusted = self.host if site.needs_trust(self.host) else ""
+            sys.stdout.write(self.watch.report(self.url, trusted))
+            sys.stdout.flush()
+            if self.config.once:
+                self.screen.say(f"the site stays: piw-serve -o {self.site} serves it")
+                return 0 if self.watch.good else 1
+            self.screen.say(f"the site is at {self.url} until this is stopped (Ctrl+C)")
+            while True:
+                self._check()
+                self._listen(status, TICK)
+
+    def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
+        """Return the database, ready for work, and the environment that tells daemons of it."""
+        home = self.farm.home / "postgres"
+        server = stack.enter_context(database.server(self.config.dsn, home))
+        self._cluster = server.cluster
+        self._check()
+        if not database.current(server):
+            self.screen.say("preparing the database")
+            env = child_environment(self.config, os.environ, server.superuser)
+            self.farm.run("piwheels.initdb", env | {"PIW_YES": "1"})
+        db = stack.enter_context(Database(server.daemon, database.PATIENCE))
+        alone = self.queues["slave"].startswith("ipc:")
+        database.take_up(db, self.abis, set(self.pythons), alone=alone)
+        return db, child_environment(self.config, os.environ, server.daemon)
+
+    def _start_daemons(self, env: dict[str, str]) -> None:
+        config, home = self.config, self.farm.home
+        common = ["-v"] if config.verbose else []
+        common += ["-c", str(config.config)] if config.config is not None else []
+        wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
+        place = f"--output-path={self.site}"
+        self.farm.start("master", "piwheels.master", [place, "--dev-mode", *wires, *common], env)
+        http = [f"--host={config.host}", f"--port={self.port}"]
+        # What comes now has no business with the database.
+        env = {name: value for name, value in env.items() if name != "PIW_DSN"}
+        self.farm.start("serve", "piwheels.serve", [place, *http, *common], env)
+        for label, python in self.pythons.items():
+            args = [f"--label={label}", f"--python={python}", f"--dir={home / 'build'}"]
+            args += [f"--timeout={config.timeout.total_seconds():f}"]
+            args += [f"--{q}-queue={to_connect(self.queues[q])}" for q in ("slave", "file")]
+            self.farm.start(label, "piwheels.slave", [*args, *common], env)
+        self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
+
+    def _check(self) -> None:
+        self.farm.check()
+        if self._cluster is not None and self._cluster.pid is None:
+            log = self._cluster.log
+            raise Fatal(f"PostgreSQL has ended; the end of {log}:\n{last_lines(log)}")
+
+    def _stop(self) -> None:
+        self.screen.show([])
+        self.screen.say("stopping")
+        self.farm.stop()
+
+    def _say_hello(self) -> None:
+        """Have the master tell again of slaves that came before we listened."""
+        with Context().socket(zmq.PUSH, reversed(master_control)) as control:
+            control.connect(to_connect(self.queues["control"]))
+            control.send_msg("HELLO")
+            control.close(linger=1)
+
+    # Work -----------------------------------------------------------------------------------
+
+    def _work(self, db: Database, status: Socket, resolver: Resolver, registrar: Registrar) -> None:
+        """Register what is asked for, and watch until all of it was attempted and is published."""
+        if self._unresolved:
+            self.screen.say(f"asking the index for {', '.join(self._unresolved)}")
+        for ask in self.watch.asks:
+            if ask.version:
+                self._register(ask, registrar)
+        look, deadline = 0.0, 0.0
+        while True:
+            self._check()
+            self._listen(status, TICK)
+            for name, *answer in resolver.answers():
+                self._resolved(self._unresolved.pop(name), *answer, registrar=registrar)
+            if time.monotonic() < look:
+                continue
+            look = time.monotonic() + LOOK
+            try:
+                done = self.watch.look(db)
+            except DatabaseError as exc:
+                self.screen.say(f"the database does not answer: {exc}", RED)
+                continue
+            if done:
+                deadline = deadline or time.monotonic() + PUBLISHING
+                if self.watch.published():
+                    return
+                if time.monotonic() > deadline:
+                    self.screen.say("the site does not show all of it yet", RED)
+                    return
+
+    def _resolved(
+        self, ask: Ask, version: str, problem: str, detail: str, *, registrar: Registrar
+    ) -> None:
+        if version and any(other.key == (ask.package, version) for other in self.watch.asks):
+            self.watch.asks.remove(ask)  # it was asked for by its version, too
+            return
+        ask.version, ask.problem, ask.detail = version, problem, detail
+        if problem:
+            self.screen.say(f"{ask.spec}: {problem} ({detail})", RED)
+        else:
+            self._register(ask, registrar)
+
+    def _register(self, ask: Ask, registrar: Registrar) -> None:
+        registrar.register(ask)
+        if ask.problem:
+            self.screen.say(f"{ask.spec}: the master refused it: {ask.detail}", RED)
+        else:
+            self.screen.say(f"registered {ask.package} {ask.version}")
+
+    def _listen(self, status: Socket, seconds: float) -> None:
+        """Take what the master says of its slaves, for up to *seconds*."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if status.poll(left):
+                with contextlib.suppress(BadMessage):
+                    msg, data = status.recv_msg()
+                    said = self.slaves.event(data) if msg == "SLAVE" else ""
+                    if said and not self.screen.live:
+                        self.screen.say(said)
+        elapsed = span(time.monotonic() - self._began)
+        summary = f"  {self.watch.done} of {len(self.watch.asks)} done, {elapsed}"
+        self.screen.show([*self.slaves.lines(datetime.now(UTC)), summary])
+
+
+def _executable(path: Path) -> Path:
+    """Return the interpreter *path*, looked up like a command if it is a bare name."""
+    found = shutil.which(str(path))
+    if found is None:
+        raise Fatal(f"there is no interpreter {path}: name one that is there in --python")
+    return Path(found).absolute()
+
+
+@program("piw-up", UpConfig)
+def main(config: UpConfig) -> int:
+    """Run ``piw-up``."""
+    pythons = [_executable(path) for path in config.python] or [Path(sys.executable)]
+    readable = [each for path in config.python for each in interpreter_dirs(str(_executable(path)))]
+    become(extra_dirs=readable, data_dir=config.dir)
+    interpreters = [probe(path) for path in pythons]
+    if not config.verbose:  # which PostgreSQL it is need not be seen each time
+        logging.getLogger("postgres").setLevel(logging.WARNING)
+    with Farm((config.dir or data_dir()).absolute()) as farm:
+        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(sign, farm.on_signal)
+        try:
+            return Up(config, farm, interpreters).run()
+        except Stopped:
+            return 1 if config.once else 0
+        except Fatal:
+            if farm.stopping:  # what a Ctrl+C reached besides us has failed by it
+                return 1 if config.once else 0
+            raise

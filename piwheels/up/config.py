@@ -1,0 +1,115 @@
+"""The options of ``piw-up``, and what follows from them: addresses, and the names of slaves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from piwheels.core.cli import Common, option
+from piwheels.core.errors import Fatal
+from piwheels.core.paths import address, runtime_dir
+from piwheels.up import outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from piwheels.core.interpreter import Interpreter
+
+#: What a unix socket's path may have, in bytes, before the name of the socket itself.
+FOLDER_LIMIT: Final = 90
+
+
+def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
+    parse = lambda text: address(text) if text else ""  # noqa: E731
+    return option(default="", metavar="ADDR", help=f"{help} (default: {default})", parse=parse)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise ValueError(f"{text!r} is not a port: write a number up to 65535")
+    return int(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpConfig(Common):
+    """Run a whole farm on this machine: database, master, a build slave for each interpreter, and a
+    web server for the wheels.
+
+    PACKAGES are NAME (its newest release with sources) or NAME==VERSION; without any, a small set
+    that shows what a farm does.
+    """
+
+    packages: list[str] = option(
+        default=[],
+        help="what to build",
+        metavar="PACKAGE",
+        parse=outcome.parse,
+        positional=True,
+    )
+    python: list[Path] = option(
+        default=[],
+        metavar="PATH",
+        help="build for this interpreter (can be repeated; default: the one that runs this)",
+    )
+    dir: Path | None = option(
+        default=None,
+        metavar="DIR",
+        help="where the farm lives (default: piwheels in the user's data directory)",
+    )
+    once: bool = option(default=False, help="end as soon as everything asked for was attempted")
+    host: str = option(default="127.0.0.1", metavar="ADDRESS", help="serve the site on this one")
+    port: int = option(default=8080, metavar="NUMBER", help="the port of the site; 0: any free one")
+    timeout: timedelta = option(
+        "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
+    )
+    dsn: str = option(
+        "-d",
+        default="",
+        metavar="URL",
+        help="use this PostgreSQL server, as a superuser (default: one of our own)",
+    )
+    slave_queue: str = _queue("a private socket; tcp lets boards join", "listen for slaves here")
+    file_queue: str = _queue("a private socket", "take files from slaves here")
+    status_queue: str = _queue("a private socket", "publish to consoles here")
+    control_queue: str = _queue("a private socket", "take operators' commands here")
+    import_queue: str = _queue("a private socket", "take the admin tools' requests here")
+
+
+def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
+    """Return a name for the slave of each interpreter: slave-cp311, slave-cp311-2, ..."""
+    found: dict[str, Path] = {}
+    for each in interpreters:
+        same = sum(1 for label in found if label.split("-")[1] == each.abi)
+        found[f"slave-{each.abi}" + (f"-{same + 1}" if same else "")] = each.path
+    return found
+
+
+def to_connect(where: str) -> str:
+    """Return how a socket that is bound to *where* is reached from here."""
+    for any_address in ("tcp://*:", "tcp://0.0.0.0:"):
+        if where.startswith(any_address):
+            return where.replace(any_address, "tcp://127.0.0.1:")
+    return where.replace("tcp://[::]:", "tcp://[::1]:")
+
+
+def queues(config: UpConfig, home: Path) -> dict[str, str]:
+    """Return the addresses of the master's sockets: those of *config*, else private ones."""
+    folder = home / "run"
+    if len(os.fsencode(folder)) > FOLDER_LIMIT:
+        folder = runtime_dir() / f"up-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
+    if len(os.fsencode(folder)) > FOLDER_LIMIT:
+        folder = Path("/tmp", f"piwheels-{os.getuid()}", folder.name)  # noqa: S108 (checked below)
+    for private in (folder.parent, folder) if folder.parent != home else (folder,):
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = private.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+            raise Fatal(f"{private} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR")
+        private.chmod(0o700)
+    names = ("slave", "file", "status", "control", "import", "log")
+    given = {name: getattr(config, f"{name}_queue", "") for name in names}
+    return {name: value or f"ipc://{folder}/{name}" for name, value in given.items()}

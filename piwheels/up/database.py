@@ -1,0 +1,87 @@
+"""The farm's database: on a server of our own, or on one that exists."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from piwheels.core.database import Database
+from piwheels.core.dsn import administer, database_of, redirect
+from piwheels.core.errors import DatabaseError, Fatal
+from piwheels.core.postgres import DAEMON, Cluster
+from piwheels.core.privileges import USER
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+NAME: Final = "piwheels"
+#: Databases that every server has: they are never ours.
+TEMPLATES: Final = ("", "postgres", "template0", "template1")
+#: Why an ABI is not built for at the moment.
+NOBODY: Final = "no slave of this farm builds for it"
+#: Seconds that a question is tried again for; after that, look whether the server still runs.
+PATIENCE: Final = 2.0
+
+
+class Server(NamedTuple):
+    """A database on a server: as its *superuser*, and as the *daemon*; *cluster* if it is our
+    own.
+    """
+
+    superuser: str
+    daemon: str
+    cluster: Cluster | None
+
+
+@contextmanager
+def server(dsn: str, home: Path) -> Iterator[Server]:
+    """Give the database on the server *dsn*; ``""``: on one of our own below *home*, which ends
+    with us.
+    """
+    if not dsn:
+        with Cluster(home, user=USER if os.geteuid() == 0 else None) as cluster:
+            superuser = cluster.ensure_database(NAME)
+            yield Server(superuser, cluster.dsn(NAME, DAEMON), cluster)
+        return
+    name = database_of(dsn)
+    name = NAME if name in TEMPLATES else name
+    try:
+        _make(dsn, name)
+    except DatabaseError as exc:
+        raise Fatal(f"the database server cannot be used: {exc}; check --dsn (PIW_DSN)") from exc
+    yield Server(redirect(dsn, name), redirect(dsn, name, DAEMON), None)
+
+
+def _make(dsn: str, name: str) -> None:
+    """Make what is missing: the daemon's role, and the database *name*."""
+    dsn = redirect(dsn, "postgres")
+    if not administer(dsn, "SELECT 1 FROM pg_roles WHERE rolname = %s", DAEMON):
+        administer(dsn, "CREATE ROLE {} LOGIN", names=[DAEMON])
+    if not administer(dsn, "SELECT 1 FROM pg_database WHERE datname = %s", name):
+        administer(dsn, "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0", names=[name])
+
+
+def current(server: Server) -> bool:
+    """Tell whether the schema is there, and the one that we need."""
+    try:
+        Database(server.daemon).close()
+    except Fatal:
+        return False
+    return True
+
+
+def take_up(db: Database, abis: Collection[str], labels: Collection[str], *, alone: bool) -> None:
+    """Have the farm build for *abis*, and go on where an earlier one was killed.
+
+    What was handed out to slaves with our *labels* is nobody's any more. With *alone* nobody else
+    can join: other ABIs would only wait for ever, and keep ours from what comes after them.
+    """
+    for abi in sorted(abis):
+        db.add_build_abi(abi)
+    for abi in db.get_build_abis(exclude_skipped=True) - set(abis) if alone else ():
+        db.add_build_abi(abi, NOBODY)
+    for lease in db.get_leases():
+        if lease.label in labels:
+            db.release_lease(lease.package, lease.version, lease.abi_tag)

@@ -1,0 +1,185 @@
+"""What was asked for, and what came of it: rows of a table, and sentences. Nothing is read here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from packaging.version import InvalidVersion, Version
+
+from piwheels.core.errors import BadWheel
+from piwheels.core.tags import canonical, parse_filename, serves
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from piwheels.core.states import BuildRow
+
+_ASKED = re.compile(
+    r"\s*(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?)\s*"
+    r"(?:==\s*(?P<version>[A-Za-z0-9._+!-]{1,200})\s*)?",
+    re.ASCII,
+)
+
+
+@dataclass(slots=True)
+class Ask:
+    """One version that was asked for.
+
+    *spec* is how; *version* is ``""`` until the newest is known; *problem* says why it cannot be
+    tried (``""``: it can).
+    """
+
+    spec: str
+    package: str
+    version: str = ""
+    problem: str = ""
+    detail: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The version as the database knows it."""
+        return self.package, self.version
+
+
+class Row(NamedTuple):
+    """A line of the table: what came of a version for one ABI."""
+
+    package: str
+    version: str
+    abi: str
+    result: str
+    seconds: float | None = None
+    wheel: str = ""
+    build_id: int | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether there is a wheel."""
+        return bool(self.wheel)
+
+
+FAILED: Final = "failed"
+
+
+def parse(text: str) -> str:
+    """Return *text* if it is ``NAME`` or ``NAME==VERSION``; raise ``ValueError`` if it is not."""
+    match = _ASKED.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is neither NAME nor NAME==VERSION")
+    if match["version"] is not None:
+        try:
+            Version(match["version"])
+        except InvalidVersion:
+            raise ValueError(f"{match['version']!r} is not a version (PEP 440)") from None
+    return "".join(text.split())
+
+
+def asked(specs: Iterable[str]) -> list[Ask]:
+    """Return what *specs* (as :func:`parse` gave them) ask for, each once."""
+    asks: dict[tuple[str, str], Ask] = {}
+    for spec in specs:
+        name, _, version = spec.partition("==")
+        ask = Ask(spec, canonical(name), version)
+        asks.setdefault(ask.key, ask)
+    return list(asks.values())
+
+
+def rows_of(ask: Ask, abis: Sequence[str], builds: Iterable[BuildRow], pending: bool) -> list[Row]:
+    """Return what came of *ask* for each of *abis*, from the *builds* of its version."""
+    if ask.problem:
+        return [Row(ask.package, ask.version, "", ask.problem)]
+    mine = [build for build in builds if (build.package, build.version) == ask.key]
+    return [_row(ask, abi, mine, pending) for abi in abis]
+
+
+def _row(ask: Ask, abi: str, builds: Sequence[BuildRow], pending: bool) -> Row:
+    own = [build for build in builds if build.abi_tag == abi]
+    if own:
+        last = own[-1]
+        wheel = last.filenames[0] if last.status and last.filenames else ""
+        result = "built" if wheel else "built again" if last.status else FAILED
+        # Two ABIs may have made the same file: it is listed with the build that made it last.
+        wheel = wheel or (_serving(builds, abi)[1] if last.status else "")
+        seconds = last.duration.total_seconds()
+        return Row(*ask.key, abi, result, seconds, wheel, last.build_id)
+    maker, wheel = _serving(builds, abi)
+    if wheel:
+        return Row(*ask.key, abi, f"as {maker}", None, wheel)
+    return Row(*ask.key, abi, "waiting" if pending else "not tried")
+
+
+def _serving(builds: Iterable[BuildRow], abi: str) -> tuple[str, str]:
+    """Return the maker's ABI and the name of a file that serves *abi*, or two empty texts."""
+    for build in builds:
+        for filename in build.filenames if build.status else ():
+            try:
+                file_abi = parse_filename(filename).abi
+            except BadWheel:
+                continue
+            if serves(file_abi, abi, built_by=build.abi_tag):
+                return build.abi_tag, filename
+    return "", ""
+
+
+def install_line(url: str, specs: Sequence[str], trusted: str = "") -> str:
+    """Return the command that installs *specs* from the index at *url*.
+
+    *trusted* is the host where pip would not take an unencrypted one without being told.
+    """
+    trust = f" --trusted-host {trusted}" if trusted else ""
+    return f"pip install --index-url {url}{trust} {' '.join(specs)}"
+
+
+HEADINGS: Final = ("package", "version", "ABI", "result", "seconds", "wheel")
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Return the lines of the table, headed and aligned."""
+    cells = [HEADINGS, *map(_cells, rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADINGS))]
+    lines = [_aligned(line, widths) for line in cells]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+    return row.package, row.version, row.abi, row.result, seconds, row.wheel
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    parts = [
+        text.rjust(width) if i == HEADINGS.index("seconds") else text.ljust(width)
+        for i, (text, width) in enumerate(zip(line, widths, strict=True))
+    ]
+    return "  ".join(parts).rstrip()
+
+
+# What pip and we ourselves say around the reason that a build gives.
+_AROUND = re.compile(
+    "|".join(
+        (
+            r"piwheels: the build failed|ERROR: (Failed (building wheel|to build)|Could not build)",
+            r"Failed to build|error: subprocess-exited|\[end of output\]|\[\d+ lines of output\]",
+            r"(note|hint): |full command: |cwd: |exit code: |WARNING: |\[?notice",
+            r"(Building|Preparing|Getting|Installing|Collecting|Created|Removed|Cleaning) ",
+            r"[\u00d7\u2502\u2570\u2500]",  # the lines that pip draws
+            r"[-*!^~(){}\[\]|]+$",
+        )
+    )
+)
+
+
+def last_reason(log: str) -> str:
+    """Return the last line of a failed build's *log* that says something of its own."""
+    lines = [line.strip() for line in log[-100_000:].splitlines()]
+    lines = [line for line in lines if line]
+    own = (line for line in reversed(lines) if not _AROUND.match(line))
+    return next(own, lines[-1] if lines else "the log is empty")
+
+
+def installable(asks: Iterable[Ask], rows: Collection[Row]) -> list[str]:
+    """Return how those of *asks* were spelled that have a wheel."""
+    good = {(row.package, row.version) for row in rows if row.good}
+    return [ask.spec for ask in asks if ask.key in good]

@@ -1,0 +1,144 @@
+"""What is seen of the farm while it works: who builds what, and lines that stay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from piwheels.core.protocols import SlaveEvent
+
+GREEN, RED, DIM, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
+#: The place of the label in what a slave says of itself.
+_LABEL: Final = 5
+
+
+@dataclass(slots=True)
+class _Slave:
+    label: str
+    doing: str
+    since: datetime
+
+
+class Slaves:
+    """What each slave does, as the master's status socket tells."""
+
+    def __init__(self) -> None:
+        self._slaves: dict[int, _Slave] = {}
+
+    def event(self, event: SlaveEvent) -> str:
+        """Take note of *event*; return a sentence if a build has begun, else ``""``."""
+        number, when, message, data = event
+        if message == "HELLO":
+            self._slaves[number] = _Slave(data[_LABEL], "", when)
+        slave = self._slaves.get(number)
+        if slave is None:
+            return ""
+        match message:
+            case "BUILD":
+                doing = f"building {data[0]} {data[1]}"
+                if doing != slave.doing:
+                    slave.doing, slave.since = doing, when
+                    return f"{slave.label}: {doing}"
+            case "SEND":
+                slave.doing = f"sending {data}"
+            case "SLEEP" | "DONE":
+                slave.doing, slave.since = "", when
+            case "DIE":
+                del self._slaves[number]
+        return ""
+
+    def lines(self, now: datetime) -> list[str]:
+        """Return a line for each slave, in the order of their labels."""
+        slaves = sorted(self._slaves.values(), key=lambda slave: slave.label)
+        width = max((len(slave.label) for slave in slaves), default=0)
+        return [_line(slave, width, now) for slave in slaves]
+
+
+def _line(slave: _Slave, width: int, now: datetime) -> str:
+    label = slave.label.ljust(width)
+    if not slave.doing:
+        return f"  {label}  idle"
+    return f"  {label}  {slave.doing}  {span((now - slave.since).total_seconds())}"
+
+
+def span(seconds: float) -> str:
+    """Return a duration as a person reads it: ``7 s``, ``2:05``, ``1:02:05``."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, seconds = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class Screen:
+    """Standard error: lines that stay, and on a terminal a few below them that are rewritten.
+
+    It has the ``write`` and ``flush`` of a stream, so that the log can go through it. With *quiet*,
+    :meth:`say` says nothing.
+    """
+
+    def __init__(self, stream: IO[str], environ: Mapping[str, str], *, quiet: bool = False) -> None:
+        terminal = stream.isatty() and environ.get("TERM", "dumb") != "dumb"
+        self.live = terminal and not quiet
+        self.colour = terminal and not environ.get("NO_COLOR")
+        self._stream = stream
+        self._quiet = quiet
+        self._shown: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Write *text*, whole lines, above what is rewritten."""
+        self._erase()
+        self._stream.write(text)
+        self._draw()
+        return len(text)
+
+    def flush(self) -> None:
+        """Have everything seen."""
+        self._stream.flush()
+
+    def say(self, text: str, colour: str = "") -> None:
+        """Say a line that stays: with the time where nobody watches."""
+        if self._quiet:
+            return
+        stamp = "" if self.live else time.strftime("%H:%M:%S ")
+        self.write(f"{stamp}{self.paint(text, colour)}\n")
+        self.flush()
+
+    def paint(self, text: str, colour: str) -> str:
+        """Return *text* in *colour*, where colours are wanted."""
+        return f"{colour}{text}{PLAIN}" if colour and self.colour else text
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Rewrite the lines at the bottom (on a terminal; else nothing)."""
+        if self.live and list(lines) != self._shown:
+            self._erase()
+            self._shown = list(lines)
+            self._draw()
+
+    def _erase(self) -> None:
+        if self._shown:
+            self._stream.write(f"\x1b[{len(self._shown)}F\x1b[J")
+
+    def _draw(self) -> None:
+        if not self._shown:
+            return
+        size = shutil.get_terminal_size(_terminal_size(self._stream))
+        self._shown = self._shown[: max(1, size.lines - 1)]  # what scrolled away cannot be erased
+        for line in self._shown:
+            self._stream.write(self.paint(line[: size.columns - 1], DIM) + "\n")
+        self._stream.flush()
+
+
+def _terminal_size(stream: IO[str]) -> tuple[int, int]:
+    try:
+        return tuple(os.get_terminal_size(stream.fileno()))  # type: ignore[return-value]
+    except OSError:
+        return 80, 24

@@ -1,0 +1,162 @@
+"""Which versions there are, and telling the master of them.
+
+The index is asked by pip (:mod:`piwheels.core.pipconfig`), several names at once, in a process of
+its own (``python -m piwheels.up.registry PYTHON NAME...``) which is killed with all its pips when
+we end, whatever our end is. It answers with a line of JSON for each name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import zmq
+
+from piwheels.core.errors import PiWheelsError, Refused, Unavailable
+from piwheels.core.pipconfig import newest_source_release
+from piwheels.core.proc import Supervised
+from piwheels.core.protocols import mr_chase
+from piwheels.core.transport import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from piwheels.up.outcome import Ask
+
+#: How many names are asked for at once: each is a pip, which takes a processor for a second.
+AT_ONCE: Final = 4
+#: Seconds that all the questions together may take, per name and at least.
+PER_NAME, AT_LEAST = 60.0, 300.0
+#: Seconds that the master may take for one answer.
+ANSWER: Final = 30.0
+#: What is said of a name that cannot be built, by the code of the refusal.
+PROBLEMS: Final = {"NOPKG": "not found", "NOVER": "no source distribution"}
+UNREACHABLE: Final = "index unreachable"
+
+
+class Resolver:
+    """Finds the newest version with a source distribution for each of *names*, for *python*."""
+
+    def __init__(self, names: Sequence[str], python: Path) -> None:
+        self._left = set(names)
+        self._buffer = b""
+        self._questions = None
+        if names:
+            module = "piwheels.up.registry"
+            self._questions = Supervised(
+                [sys.executable, "-P", "-m", module, str(python), *names],
+                env=os.environ,
+                cwd=Path.cwd(),
+                timeout=max(AT_LEAST, PER_NAME * len(names)),
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._questions is not None:
+            self._questions.close()
+
+    def answers(self) -> Iterator[tuple[str, str, str, str]]:
+        """Give what has come, without waiting: name, version, problem, detail (``""``: none)."""
+        if self._questions is None or not self._left:
+            return
+        output = self._questions.output
+        while self._left and select.select([output], [], [], 0)[0]:
+            block = self._questions.read()
+            *lines, self._buffer = (self._buffer + block).split(b"\n")
+            for line in lines:
+                answer = _answer(line)
+                if answer is not None and answer[0] in self._left:
+                    self._left.discard(answer[0])
+                    yield answer
+            if not block:
+                why = self._buffer.decode(errors="replace")[-200:].strip()
+                for name in sorted(self._left):
+                    yield name, "", UNREACHABLE, why or "the questions to pip have ended early"
+                self._left.clear()
+
+
+def _answer(line: bytes) -> tuple[str, str, str, str] | None:
+    try:
+        parts = json.loads(line)
+    except ValueError:
+        return None
+    if not (isinstance(parts, list) and len(parts) == 4 and all(isinstance(p, str) for p in parts)):
+        return None
+    name, version, problem, detail = parts
+    return name, version, problem, detail
+
+
+class Registrar:
+    """Talks to the master on its import queue at *address*.
+
+    *meanwhile* is called while an answer is waited for, and may raise to end the wait.
+    """
+
+    def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
+        self._meanwhile = meanwhile
+        self._socket = Context().socket(zmq.REQ, reversed(mr_chase))
+        self._socket.connect(address)
+        self._newest = datetime.now(UTC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def greet(self) -> None:
+        """Wait until the master answers (and have it write the first page anew)."""
+        self._call("REBUILD", ["HOME"])
+
+    def register(self, ask: Ask) -> None:
+        """Have the master build *ask*; note in it if it will not."""
+        # A moment later each time: the queue is in the order of release, so in the order asked.
+        self._newest += timedelta(milliseconds=1)
+        version = [*ask.key, "", False, self._newest, False, False, []]
+        try:
+            self._call("ADDPKG", [ask.package, "", "", False, []])
+            self._call("ADDVER", version)
+        except Refused as exc:
+            ask.problem, ask.detail = "refused", str(exc)
+
+    def _call(self, msg: str, data: Any) -> str:
+        self._socket.send_msg(msg, data)
+        for _ in range(int(ANSWER * 5)):
+            if self._socket.poll(0.2):
+                reply, text = self._socket.recv_msg()
+                if reply == "ERROR":
+                    raise Refused(msg, str(text))
+                return str(text)
+            self._meanwhile()
+        raise Unavailable(f"the master did not answer {msg} within {ANSWER:g} s")
+
+
+def main(python: str, names: Sequence[str]) -> None:
+    """Ask for the newest release of each of *names*; write what is found, one line each."""
+
+    def find(name: str) -> str:
+        answer = [name, "", "", ""]
+        try:
+            answer[1] = newest_source_release(name, Path(python))
+        except Refused as exc:
+            answer[2:] = PROBLEMS.get(exc.code, "refused"), str(exc)
+        except PiWheelsError as exc:
+            answer[2:] = UNREACHABLE, str(exc)
+        return json.dumps(answer)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for line in pool.map(find, names):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

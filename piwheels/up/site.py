@@ -1,0 +1,83 @@
+"""The site as piw-up reads it: whether it lists what was built, and the logs of what was not."""
+
+from __future__ import annotations
+
+import gzip
+import ipaddress
+import json
+import socket
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.errors import Fatal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+#: How much of a log is read, in bytes.
+MOST: Final = 32 * 2**20
+
+
+def lists(site: Path, package: str, filenames: Collection[str]) -> bool:
+    """Tell whether the page of *package* in the simple index of *site* has all of *filenames*."""
+    try:
+        page = json.loads((site / "simple" / package / "index.v1_json").read_bytes())
+        listed = {file["filename"] for file in page["files"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return listed.issuperset(filenames)
+
+
+def log_name(build_id: int) -> str:
+    """Return where the log of a build is, below the site (site.md)."""
+    digits = f"{build_id:012d}"
+    return f"logs/{digits[:4]}/{digits[4:8]}/{digits[8:]}.txt.gz"
+
+
+def read_log(site: Path, build_id: int) -> str:
+    """Return the log of a build, or ``""`` if it has not been written yet."""
+    try:
+        with gzip.open(site / log_name(build_id)) as file:
+            return file.read(MOST).decode("utf-8", "replace")
+    except (OSError, EOFError, zlib.error):
+        return ""
+
+
+def free_port(host: str, port: int) -> int:
+    """Return *port*, or for 0 any that is free; :exc:`Fatal` if it cannot be listened on."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+            listener.listen(1)
+            return int(listener.getsockname()[1])
+    except OSError as exc:
+        raise Fatal(
+            f"the site cannot be served on {host} port {port} ({exc.strerror}): stop what listens"
+            " there, or choose another --port"
+        ) from None
+
+
+def host_in_url(host: str) -> str:
+    """Return *host* as it stands in an address that one can open on this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def needs_trust(host: str) -> bool:
+    """Tell whether pip refuses an unencrypted index on *host* unless told that it is trusted."""
+    if host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return True
