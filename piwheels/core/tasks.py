@@ -156,15 +156,18 @@ class Task(threading.Thread):
             if timer.due <= now:
                 # Never catch up: after a long pause, one run is enough.
                 timer.due = now + timer.interval
-                timer.handler()
+                self._guarded(timer.handler)
         if self._timers:
             timeout = min(timeout, max(0.0, min(t.due for t in self._timers) - time.monotonic()))
         for queue in self._poller.poll(timeout):
             handler, _ = self._handlers[queue]
-            try:
-                handler(queue)
-            except BadMessage as exc:
-                self.note_bad_message(exc)
+            self._guarded(handler, queue)
+
+    def _guarded(self, handler: Callable[..., None], *args: Any) -> None:
+        try:
+            handler(*args)
+        except BadMessage as exc:
+            self.note_bad_message(exc)
 
     def note_bad_message(self, exc: BadMessage) -> None:
         """Count what a peer did wrong, and log it the first time (then at 10, 100, ... of its

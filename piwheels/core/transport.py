@@ -149,7 +149,9 @@ class Socket:
 
     def poll(self, timeout: float | None = None, flags: int = zmq.POLLIN) -> bool:
         """Wait up to *timeout* seconds (``None``: for ever); return whether there is something."""
-        return bool(self._socket.poll(None if timeout is None else int(timeout * 1000), flags))
+        # To 0MQ any negative number means for ever; a deadline that has passed must not.
+        wait = None if timeout is None else max(0, int(timeout * 1000))
+        return bool(self._socket.poll(wait, flags))
 
     def drain(self) -> None:
         """Read and drop whatever waits to be read."""

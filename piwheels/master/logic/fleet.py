@@ -215,7 +215,8 @@ class Fleet:
         package, version, abi = target_of(slave)
         slave.job = slave.job_since = None
         build = BuildState(
-            slave.slave_id, package, version, abi, built.status, built.duration, built.output,
+            slave.slave_id, package, version, abi, built.status,
+            min(max(built.duration, timedelta(0)), BUILD[1]), built.output,
             {state.filename: state for state in built.files},
         )  # fmt: skip
         if len(build.files) != len(built.files):
@@ -311,6 +312,8 @@ class Fleet:
         by_limit = sorted(building, key=lambda slave: slave.busy_timeout)
         for limit, group in itertools.groupby(by_limit, key=lambda slave: slave.busy_timeout):
             effects.append(Renew([target_of(slave) for slave in group], now + limit))
+        for intake in self.intakes.values():
+            effects += intake.again()
         return effects
 
     def _patience(self, slave: SlaveState) -> timedelta:

@@ -8,6 +8,7 @@ for; whatever comes at another step is late and dropped.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,16 @@ if TYPE_CHECKING:
 
 #: How often a file is asked for before the build is given up.
 MAX_TRIES = 3
+#: How often a build is logged anew while the database is away, a tick of SlaveDriver apart.
+MAX_LOG_TRIES = 60
+#: The longest log that is kept, in bytes, and the most files and names of dependencies (characters,
+#: in all): what else is told of a build must fit one frame beside it.
+MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
 #: Refusals that say nothing of the build: the disk is full, another task does not answer.
 OUR_FAULT = ("NOROOM", "UNAVAILABLE")
+
+
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Step(StrEnum):
@@ -57,6 +66,11 @@ def fault(build: BuildState, platform: str) -> str | None:
     """
     if not build.files:
         return "the build ended without an error but made no wheel"
+    if len(build.files) > MAX_FILES:
+        return f"the build made {len(build.files)} files, more than {MAX_FILES}"
+    tools = (tool for state in build.files.values() for tool in state.dependencies.values())
+    if sum(len(name) for names in tools for name in names) > MAX_NAMES:
+        return "the build names more dependencies than can be true"
     for name, state in build.files.items():
         try:
             parts = parse_filename(name)
@@ -74,6 +88,14 @@ def fault(build: BuildState, platform: str) -> str | None:
         if not _fits(parts.platform, platform):
             return f"{name} is for another platform than the builder's ({platform})"
     return None
+
+
+def fit_log(text: str) -> str:
+    """Return a build's log as it is kept: no control characters but ends of lines and tabs, at most
+    :data:`MAX_LOG` bytes, of which the last say most.
+    """
+    data = _UNFIT.sub("?", text).encode()
+    return data[-MAX_LOG:].decode("utf-8", "ignore")
 
 
 def _fits(tag: str, platform: str) -> bool:
@@ -108,6 +130,8 @@ class Intake:
     label: str
     step: Step = Step.ENDED
     tries: int = 0
+    #: Whether the build has to be logged anew, when some time has passed.
+    unlogged: bool = False
     published: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -133,6 +157,7 @@ class Intake:
         """Start: a build that failed is committed at once, one that succeeded has its files taken
         in.
         """
+        self.build.output = fit_log(self.build.output)
         if self.build.status and (why := fault(self.build, self.platform)) is not None:
             self._fail(why)
         if not self.build.status:
@@ -171,6 +196,13 @@ class Intake:
                 return self._abandon(f"the database did not say what is published: {error}")
         return []
 
+    def again(self) -> list[Effect]:
+        """Go on after a while: log the build anew if the database was away."""
+        if not self.unlogged:
+            return []
+        self.unlogged = False
+        return [LogBuild(self.build.slave_id, self.build)]
+
     # Steps ----------------------------------------------------------------------------------
 
     def _expect(self) -> list[Effect]:
@@ -202,6 +234,7 @@ class Intake:
 
     def _log(self) -> list[Effect]:
         self.step = Step.LOG
+        self.tries = 0
         # A file may be published under another name than the slave's.
         self.build.files = {state.filename: state for state in self.build.files.values()}
         return [LogBuild(self.build.slave_id, self.build)]
@@ -212,8 +245,11 @@ class Intake:
             case Refused(code="FILECONFLICT") if self.build.files:
                 return [warning, *self._give_up(str(error))]
             case DatabaseError() | Unavailable():
-                # SlaveDriver asks again in a while; nothing is lost as long as the master runs.
-                return [warning, LogBuild(self.build.slave_id, self.build)]
+                self.tries += 1
+                if self.tries >= MAX_LOG_TRIES:
+                    return self._abandon(f"it could not be logged: {error}")
+                self.unlogged = True
+                return [warning]
         self.step = Step.ENDED
         return [warning, Release(self.target)]
 

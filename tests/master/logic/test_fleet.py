@@ -218,8 +218,22 @@ def test_a_database_that_fails_is_asked_again_and_loses_nothing():
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
     made = farm.answer(slave_id, error=DatabaseError("away"))
-    assert of(LogBuild, made)
+    assert [type(effect) for effect in made] == [Warn]  # not at once: it may be away for long
+    assert len(of(LogBuild, farm.fleet.tick(farm.now))) == 1
+    assert not of(LogBuild, farm.fleet.tick(farm.now))
     assert replies(farm.answer(slave_id, 3)) == [Reply(b"a", "DONE")]
+
+
+def test_a_build_that_can_never_be_logged_does_not_keep_its_slave_for_ever():
+    farm = Farm()
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(status=False))
+    for _ in range(59):
+        assert not replies(farm.answer(slave_id, error=DatabaseError("away")))
+        assert of(LogBuild, farm.fleet.tick(farm.now))
+    made = farm.answer(slave_id, error=DatabaseError("away"))
+    assert replies(made) == [Reply(b"a", "DONE")]
+    assert of(Release, made)
 
 
 def test_a_version_that_went_meanwhile_is_dropped():

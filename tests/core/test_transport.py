@@ -1,0 +1,202 @@
+"""Sockets: seconds, checked messages, and nothing that a peer sends is worse than BadMessage."""
+
+import logging
+import time
+import uuid
+from datetime import timedelta
+
+import cbor2
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from piwheels.core.errors import BadMessage, Fatal, Unavailable
+from piwheels.core.protocols import NoData, Protocol
+from piwheels.core.transport import Context, Poller, Socket
+
+TALK = Protocol(recv={"ADD": int, "END": type(NoData)}, send={"SUM": int})
+
+
+@pytest.fixture
+def pair():
+    """Return a maker of connected sockets: kinds and protocols of the binding and the other."""
+    made = []
+
+    def make(kind, other, protocol=None, others=None, hwm=None):
+        address = f"inproc://{uuid.uuid4().hex}"
+        first, second = Context().socket(kind, protocol), Context().socket(other, others)
+        made.extend((first, second))
+        for socket in (first, second):
+            if hwm is not None:
+                socket.hwm = hwm
+        first.bind(address)
+        second.connect(address)
+        return first, second
+
+    yield make
+    for socket in made:
+        socket.close()
+
+
+def test_messages_are_checked_as_they_leave_and_as_they_come(pair):
+    server, client = pair(zmq.ROUTER, zmq.REQ, TALK, reversed(TALK))
+    client.send_msg("ADD", 3)
+    addr, msg, data = server.recv_addr_msg()
+    assert (msg, data) == ("ADD", 3)
+    server.send_addr_msg(addr, "SUM", 4)
+    assert client.recv_msg() == ("SUM", 4)
+    with pytest.raises(BadMessage):
+        client.send_msg("SUM", 4)
+    client.send_msg("END")
+    assert server.recv_addr_msg()[1:] == ("END", NoData)
+
+
+def test_a_bad_message_names_the_peer(pair):
+    server, client = pair(zmq.ROUTER, zmq.DEALER, TALK)
+    for frames in ([b"", b"\xff"], [b"x", cbor2.dumps(["ADD", 1])], [cbor2.dumps("END")], [b""]):
+        client.send_multipart(frames)
+        with pytest.raises(BadMessage) as caught:
+            server.recv_addr_msg()
+        assert caught.value.address
+    client.send_multipart([b"", cbor2.dumps(["ADD", True])])
+    with pytest.raises(BadMessage, match="whole number"):
+        server.recv_addr_msg()
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
+def test_any_bytes_are_a_message_or_a_bad_one(frames):
+    address = f"inproc://{uuid.uuid4().hex}"
+    with Context().socket(zmq.PULL, TALK) as pull, Context().socket(zmq.PUSH) as push:
+        pull.bind(address)
+        push.connect(address)
+        push.send_multipart(frames)
+        try:
+            assert pull.recv_msg()[0] in TALK.recv
+        except BadMessage as exc:
+            assert str(exc)  # noqa: PT017 (both outcomes are good)
+
+
+def test_waits_are_in_seconds_and_drain_empties(pair):
+    pull, push = pair(zmq.PULL, zmq.PUSH)
+    begin = time.monotonic()
+    assert pull.poll(0.1) is False
+    assert 0.09 <= time.monotonic() - begin < 0.5
+    assert pull.poll(-1) is False  # a deadline that has passed is no reason to wait for ever
+    for number in range(5):
+        push.send_msg("ADD", number)
+    assert pull.poll(1) is True
+    assert push.poll(1, zmq.POLLOUT) is True
+    pull.drain()
+    assert pull.poll(0) is False
+
+
+def test_the_high_water_mark_holds(pair):
+    pull, push = pair(zmq.PULL, zmq.PUSH, hwm=2)
+    assert pull.hwm == push.hwm == 2
+    taken = 0
+    while push.poll(0, zmq.POLLOUT):
+        push.send_msg("ADD", 1, zmq.DONTWAIT)
+        taken += 1
+    assert taken == 4  # two at each end
+    with pytest.raises(Unavailable):
+        push.send_msg("ADD", 1, zmq.DONTWAIT)
+    pull.drain()
+
+
+def test_what_still_waits_may_leave_before_the_end(tmp_path):
+    address = f"ipc://{tmp_path}/folder/socket"
+    with Context().socket(zmq.PULL) as pull:
+        pull.bind(address)
+        assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+        assert pull.address == address
+        with Context().socket(zmq.PUSH) as push:
+            push.connect(address)
+            push.send_msg("END")
+            push.close(linger=2)
+        assert pull.poll(2)
+
+
+def test_subscriptions(pair):
+    pub, sub = pair(zmq.PUB, zmq.SUB)
+
+    def heard(topic):
+        pub.send_multipart([topic])
+        return sub.poll(0.02) and sub.recv_multipart() == [topic]
+
+    sub.subscribe("b")
+    assert any(heard(b"b") for _ in range(50))
+    sub.unsubscribe("b")
+    sub.subscribe("a")
+    assert any(heard(b"a") for _ in range(50))
+    sub.drain()
+    assert not heard(b"b")
+
+
+def test_no_frame_larger_than_what_may_be():
+    with Context().socket(zmq.PULL) as pull, zmq.Context.instance().socket(zmq.PUSH) as push:
+        pull.bind("tcp://127.0.0.1:*")
+        pull.setsockopt(zmq.MAXMSGSIZE, 1000)
+        push.linger = 0
+        push.connect(pull.address)
+        push.send(b"x" * 10_000_000)
+        assert not pull.poll(0.2) or len(pull.recv_multipart()[0]) <= 16 * 2**20
+    with Context().socket(zmq.PULL) as pull:
+        assert pull._socket.getsockopt(zmq.MAXMSGSIZE) == 16 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("tcp://192.0.2.1:5555", "not an address of this machine"),
+        ("ipc:///proc/none/socket", "cannot make the folder"),
+        ("ipc:///tmp/" + "x" * 200, "shorter"),
+        ("carrier-pigeon://x", "cannot listen"),
+        ("tcp://127.0.0.1:port", "cannot listen"),
+    ],
+)
+def test_where_one_cannot_listen_a_sentence_says_so(address, words):
+    with Context().socket(zmq.PULL) as socket, pytest.raises(Fatal, match=words):
+        socket.bind(address)
+
+
+def test_an_address_in_use_and_one_that_is_none():
+    with Context().socket(zmq.PULL) as first, Context().socket(zmq.PULL) as second:
+        first.bind("tcp://127.0.0.1:*")
+        with pytest.raises(Fatal, match="in use"):
+            second.bind(first.address)
+        with pytest.raises(Fatal, match="cannot connect"):
+            second.connect("nowhere")
+
+
+def test_a_poller_speaks_of_our_sockets_and_of_files(pair):
+    pull, push = pair(zmq.PULL, zmq.PUSH)
+    poller = Poller()
+    poller.register(pull)
+    assert poller.poll(0) == {}
+    assert poller.poll(-1) == {}
+    begin = time.monotonic()
+    assert poller.poll(0.05) == {}
+    assert time.monotonic() - begin < 0.5
+    push.send_msg("END")
+    assert poller.poll(1) == {pull: zmq.POLLIN}
+    poller.unregister(pull)
+    assert poller.poll(0) == {}
+
+
+def test_what_passes_is_logged_for_those_who_want_it(caplog):
+    address = f"inproc://{uuid.uuid4().hex}"
+    logger = logging.getLogger("toy")
+    with (
+        caplog.at_level(logging.DEBUG, "toy"),
+        Context().socket(zmq.PULL, None, logger) as pull,
+        Context().socket(zmq.PUSH, None, logger) as push,
+    ):
+        pull.bind(address)
+        push.connect(address)
+        push.send_msg("LOG", ["x" * 100_000, timedelta(1)])
+        assert pull.recv_msg()[1][1] == timedelta(1)
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split()[:2] for line in said] == [["sent", "LOG"], ["received", "LOG"]]
+    assert max(map(len, said)) < 200
+    assert isinstance(pull, Socket)

@@ -1,0 +1,351 @@
+"""SlaveDriver as it runs: slaves of level 0 on its ROUTER, the real database and FileJuggler
+behind.
+
+What it decides is tested in logic/test_fleet.py; here is whether it arrives.
+"""
+
+import hashlib
+import io
+import time
+import uuid
+import zipfile
+from datetime import UTC, datetime, timedelta
+
+import cbor2
+import pytest
+import zmq
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from piwheels.core import codec
+from piwheels.core.codec import MAX_FRAME
+from piwheels.core.protocols import NoData
+from piwheels.core.rpc import Client
+from piwheels.core.transport import Context
+from piwheels.master import wiring
+from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.slave_driver import SlaveDriver
+
+METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Python: >=3.9\n\n"
+
+
+def wheel():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("demo.py", "x" * 1000)
+        archive.writestr("demo-1.0.dist-info/METADATA", METADATA)
+        archive.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("demo-1.0.dist-info/RECORD", "")
+    return "demo-1.0-py3-none-any.whl", buffer.getvalue()
+
+
+class Slave:
+    """An old slave: a REQ socket and bare frames."""
+
+    def __init__(self, config, label="board", abi="cp311", resume=None):
+        self.config, self.label, self.abi, self.resume = config, label, abi, resume
+        self.socket = zmq.Context.instance().socket(zmq.REQ)
+        self.socket.linger = 0
+        self.socket.connect(config.slave_queue)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def say(self, msg, data=NoData, timeout=5):
+        self.socket.send(codec.dumps(msg, data))
+        assert self.socket.poll(timeout * 1000), f"no answer to {msg}"
+        return codec.loads(self.socket.recv())
+
+    def hello(self):
+        waits = timedelta(seconds=3600), timedelta(seconds=300)
+        info = [*waits, self.abi[2:], self.abi, "linux_x86_64", self.label, "Debian", "12", "", ""]
+        if self.resume:
+            info.append({"level": 1, "resume": self.resume})
+        msg, (self.id, url) = self.say("HELLO", info)
+        assert (msg, url) == ("ACK", "https://index.example/simple")
+        return self
+
+    def stats(self, msg):
+        return self.say(msg, [datetime.now(UTC), 9, 8, 7, 6, 5, 4, 0.5, 40.0])
+
+    def work(self):
+        """Ask until there is a build."""
+        for _ in range(100):
+            msg, data = self.stats("IDLE")
+            if msg == "BUILD":
+                return data
+            assert msg == "SLEEP"
+            time.sleep(0.02)
+        pytest.fail("there is nothing to build")
+
+    def built(self, *files, status=True, log="log\n", duration=timedelta(seconds=2)):
+        return self.say("BUILT", [status, duration, log, list(files)])
+
+    def send(self, content):
+        with zmq.Context.instance().socket(zmq.DEALER) as files:
+            files.linger = 0
+            files.connect(self.config.file_queue)
+            files.send_multipart([b"HELLO", b"%d" % self.id])
+            while True:
+                assert files.poll(5000)
+                match files.recv_multipart():
+                    case [b"DONE"]:
+                        return
+                    case [b"FETCH", offset, length]:
+                        start = int(offset)
+                        data = content[start : start + int(length)]
+                        files.send_multipart([b"CHUNK", offset, data])
+
+
+def state_of(name, content):
+    digest = hashlib.sha256(content).hexdigest()
+    tags = ["demo", "1.0", "py3", "none", "any"]
+    return [name, len(content), digest, *tags, None, {"apt": ["libc6"]}, "/simple"]
+
+
+@pytest.fixture
+def farm(with_db, db, running, other_end):
+    """A running SlaveDriver with demo 1.0 to build, all that it needs, and what consoles see."""
+    config = with_db
+    object.__setattr__(config, "pypi_simple", "https://index.example/simple")
+    db.add_build_abi("cp311")
+    db.add_new_package("demo")
+    db.add_new_package_version("demo", "1.0", datetime.now(UTC))
+    web = other_end(zmq.ROUTER, config.web_queue)
+    events = other_end(zmq.PULL, config.events_queue)
+    driver = SlaveDriver(config)
+    with running(FileJuggler(config), driver):
+        driver.web, driver.events, driver.config_used = web, events, config
+        queue_up(config, ("demo", "1.0"))
+        yield driver
+
+
+def queue_up(config, *jobs, abi="cp311"):
+    with Context().socket(zmq.PUSH, reversed(wiring.builds)) as push:
+        push.connect(config.builds_queue)
+        push.send_msg("QUEUE", {abi: [list(job) for job in jobs]})
+        push.close(linger=1)
+
+
+def seen(driver, seconds=0.3):
+    """Return what the consoles have seen: the messages of each slave, in order."""
+    found = []
+    while driver.events.socket.poll(seconds):
+        found.append(driver.events.socket.recv_msg()[1])
+    return found
+
+
+def test_a_build_from_hello_to_done(farm, db, tmp_path):
+    name, content = wheel()
+    with Slave(farm.config_used) as slave:
+        slave.hello()
+        assert slave.work() == ["demo", "1.0"]
+        until = time.monotonic() + 5
+        while not (leases := db.get_leases()):
+            assert time.monotonic() < until
+        assert [(lease.package, lease.label) for lease in leases] == [("demo", "board")]
+        assert slave.stats("BUSY") == ("CONT", NoData)
+        assert slave.built(state_of(name, content)) == ("SEND", name)
+        slave.send(content)
+        assert slave.say("SENT") == ("DONE", NoData)
+        # DONE: committed, and the file in its place.
+        (build,) = db.get_builds([("demo", "1.0")])
+        assert build.status
+        assert db.get_leases() == []
+        folder = tmp_path / "simple/demo"
+        assert (folder / name).read_bytes() == content
+        assert (folder / f"{name}.metadata").read_bytes() == METADATA
+        assert farm.web.take() == ("LOG", [1, "log\n"])
+        assert farm.web.take() == ("BOTH", "demo")
+        assert slave.stats("IDLE")[0] == "SLEEP"
+        slave.socket.send(codec.dumps("BYE"))
+        messages = [event[2] for event in seen(farm)]
+    assert [m for m in messages if m != "STATS"] == [
+        "HELLO", "BUILD", "SEND", "DONE", "SLEEP", "DIE",
+    ] or messages.count("SLEEP") > 1  # fmt: skip
+    assert messages[-1] == "DIE"
+
+
+def test_a_file_that_is_not_what_was_said_is_sent_again_and_then_refused(farm, db):
+    name, content = wheel()
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        reply = slave.built(state_of(name, content))
+        for _ in range(3):
+            assert reply == ("SEND", name)
+            slave.send(b"y" * len(content))
+            reply = slave.say("SENT")
+        assert reply == ("DONE", NoData)
+    (build,) = db.get_builds([("demo", "1.0")])
+    assert not build.status
+
+
+def test_a_failed_build_is_logged(farm, db):
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        assert slave.built(status=False, log="it broke\n") == ("DONE", NoData)
+    assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
+    assert farm.web.take()[1][1] == "it broke\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "duration"),
+    [
+        ("x" * (15 * 2**20), timedelta(1)),
+        ("\u20ac" * (5 * 2**20), timedelta.max),
+        ("\x00\x1b" * 1000, timedelta.min),
+        ("\x01" * (15 * 2**20), timedelta(0)),
+    ],
+)
+def test_no_log_however_long_or_odd_ends_a_task(farm, db, log, duration):
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        assert slave.built(status=False, log=log, duration=duration) == ("DONE", NoData)
+    (build,) = db.get_builds([("demo", "1.0")])
+    assert timedelta(0) <= build.duration <= timedelta(days=7)
+    ((_, kept),) = db.get_unwritten_logs(1)
+    assert 0 < len(kept.encode()) <= 15 * 2**20
+
+
+def test_files_without_number_end_no_task(farm, db):
+    name, content = wheel()
+    state = state_of(name, content)
+    state[9] = {"apt": ["\u20ac" * 200] * 10_000}
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        assert slave.built(state, log="x" * (10 * 2**20 - 20_000)) == ("DONE", NoData)
+    assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
+
+
+def test_what_operators_say(farm):
+    with Slave(farm.config_used) as slave:
+        slave.hello()
+        farm.sleep_slave(slave.id)
+        until(lambda: slave.stats("IDLE") == ("SLEEP", True))
+        farm.wake_slave(slave.id)
+        assert slave.work() == ["demo", "1.0"]
+        farm.skip_slave(None)
+        until(lambda: slave.stats("BUSY") == ("DONE", NoData))
+        farm.sleep_slave(None)
+        until(lambda: slave.stats("IDLE") == ("SLEEP", True))
+        farm.wake_slave(None)
+        farm.pause()
+        until(lambda: farm.paused)
+        assert slave.stats("IDLE") == ("SLEEP", True)
+        farm.resume()
+        until(lambda: slave.stats("IDLE") == ("SLEEP", False))
+        seen(farm)
+        farm.list_slaves()
+        replayed = [event[2] for event in seen(farm)]
+        assert replayed[0] == "HELLO"
+        assert replayed[-1] == "SLEEP"
+        assert set(replayed[1:-1]) == {"STATS"}
+        farm.kill_slave(slave.id)
+        until(lambda: slave.stats("IDLE") == ("DIE", NoData))
+        assert slave.stats("IDLE") == ("DIE", NoData)  # a stranger now
+        assert "DIE" in [event[2] for event in seen(farm)]
+
+
+def until(condition, tries=100):
+    for _ in range(tries):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("it has not happened")
+
+
+def test_what_is_deleted_is_not_built(farm):
+    config = farm.config_used
+    client = Client(Context(), config.delete_queue, "SlaveDriver", farm.logger)
+    with Slave(config) as slave:
+        slave.hello().work()
+        client.call("DELVER", ["demo", "1.0"], 5)
+        assert slave.stats("BUSY") == ("DONE", NoData)
+        queue_up(config, ("demo", "2.0"), ("demo", "3.0"))
+        time.sleep(0.1)
+        client.call("DELPKG", "demo", 5)
+        assert slave.stats("IDLE") == ("SLEEP", False)
+    client.close()
+
+
+def test_a_lost_slave_goes_on_with_its_build_under_a_new_address(farm):
+    with Slave(farm.config_used) as first:
+        first.hello().work()
+    with Slave(farm.config_used, resume=["demo", "1.0"]) as again:
+        again.hello()
+        assert again.stats("BUSY") == ("CONT", NoData)
+        assert again.built(status=False) == ("DONE", NoData)
+
+
+def test_what_an_earlier_master_handed_out_is_not_handed_out_again(with_db, db, running, other_end):
+    db.add_build_abi("cp311")
+    db.add_new_package("demo")
+    db.add_new_package_version("demo", "1.0", datetime.now(UTC))
+    soon = datetime.now(UTC) + timedelta(seconds=60)
+    assert db.grant_lease("demo", "1.0", "cp311", "board", soon)
+    object.__setattr__(with_db, "pypi_simple", "https://index.example/simple")
+    other_end(zmq.PULL, with_db.events_queue)
+    driver = SlaveDriver(with_db)
+    with running(driver), Slave(with_db, label="other") as slave:
+        until(lambda: driver.fleet.ready)
+        queue_up(with_db, ("demo", "1.0"))
+        slave.hello()
+        until(lambda: driver.fleet.queues)
+        assert slave.stats("IDLE") == ("SLEEP", False)
+        with Slave(with_db, resume=["demo", "1.0"]) as builder:
+            builder.hello()
+            assert builder.stats("BUSY") == ("CONT", NoData)
+
+
+# Enemies ------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["HELLO", "IDLE", "BUSY", "BUILT", "SENT", "BYE", "ACK", "DIE", ""])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.binary(max_size=8) | st.timedeltas().map(lambda t: cbor2.CBORTag(2001, [t.days, 0, 0])),
+    lambda inner: st.lists(inner, max_size=11) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=15,
+)  # fmt: skip
+FRAMES = (
+    st.binary(max_size=80)
+    | NAMES.map(cbor2.dumps)
+    | st.tuples(NAMES, VALUES).map(lambda pair: cbor2.dumps(list(pair)))
+)
+
+
+@pytest.fixture(scope="module")
+def lonely():
+    """A SlaveDriver with nobody behind it."""
+    mark = uuid.uuid4().hex
+    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in wiring.WIRES}
+    config = wiring.MasterConfig(pypi_simple="https://index.example/simple", **wires)
+    driver = SlaveDriver(config)
+    driver.start()
+    yield driver
+    driver.quit()
+    driver.join(10)
+    assert driver.failure is None
+    assert not driver.is_alive()
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(FRAMES, min_size=1, max_size=4), min_size=1, max_size=6), st.booleans())
+@example([[b""]], False)
+@example([[b"", b"", b""]], False)
+@example([[b"\x9f" * 1000]], True)
+@example([[b"x" * MAX_FRAME]], True)
+def test_whatever_comes_a_good_slave_gets_its_welcome(lonely, messages, by_the_book):
+    config = lonely.config
+    with zmq.Context.instance().socket(zmq.DEALER) as enemy:
+        enemy.linger = 0
+        enemy.connect(config.slave_queue)
+        for frames in messages:
+            enemy.send_multipart([b"", *frames[:1]] if by_the_book else frames)
+        with Slave(config) as slave:
+            slave.hello()
+            assert slave.stats("IDLE")[0] == "SLEEP"
+            slave.socket.send(codec.dumps("BYE"))
+    assert lonely.is_alive()
