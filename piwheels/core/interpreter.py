@@ -52,6 +52,11 @@ class Interpreter(NamedTuple):
     abi: str
     platform: str
 
+    @property
+    def dotted(self) -> str:
+        """The version as pip takes it: ``"3.11"``."""
+        return f"{self.py_version[0]}.{self.py_version[1:]}"
+
 
 def probe(path: Path | None = None) -> Interpreter:
     """Ask the interpreter at *path* (``None``: the one that runs this) for its tags.

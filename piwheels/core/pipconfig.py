@@ -89,26 +89,28 @@ def default_index() -> str:
     return lines[0]
 
 
-def newest_source_release(name: str, python: Path | None = None) -> str:
+def newest_source_release(name: str, python_version: str | None = None) -> str:
     """Return the newest version of the project *name* that has a source distribution.
 
-    *python* and what is raised are as for :func:`source_versions`.
+    *python_version* and what is raised are as for :func:`source_versions`.
     """
-    return source_versions(name, python)[0]
+    return source_versions(name, python_version)[0]
 
 
-def source_versions(name: str, python: Path | None = None) -> list[str]:
+def source_versions(name: str, python_version: str | None = None) -> list[str]:
     """Return the versions of the project *name* that have a source distribution, newest first.
 
-    They are those that *pip* (the command that runs it; default: our own) would take for its
-    Python; pre-releases only if there is nothing else. Raises
+    They are those that pip would take for the Python of *python_version* (``"3.9"``; default: the
+    one that runs this); pre-releases only if there is nothing else. It is our own pip that is
+    asked, since those before 26 list versions without sources too. Raises
     :exc:`~piwheels.core.errors.Refused` with the code ``NOPKG`` (no such project) or ``NOVER``
     (no source distribution), and
     :exc:`~piwheels.core.errors.Unavailable` if the index cannot be reached.
     """
     if not _NAME.fullmatch(name):
         raise Refused("NOPKG", f"{name!r} is not the name of a package (PEP 508)")
-    command = [*pip_command(python), "index", "versions"]
+    command = [*pip_command(), "index", "versions"]
+    command += [] if python_version is None else [f"--python-version={python_version}"]
     command += ["--no-input", "--no-color", "--disable-pip-version-check"]
     command += ["--retries=1", f"--timeout={INDEX_SECONDS}", name]
     for more in ([f"--no-binary={name}"], [f"--no-binary={name}", "--pre"]):

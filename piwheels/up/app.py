@@ -58,6 +58,7 @@ class Up:
         self.port = site.free_port(config.host, config.port)
         self.host = site.host_in_url(config.host)
         self.pythons = labels(interpreters)
+        self.python_version = interpreters[0].dotted
         self.abis = sorted({each.abi for each in interpreters}, key=abi_key)
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
         self.slaves = Slaves()
@@ -94,8 +95,7 @@ class Up:
             # Whatever happens from here on, the daemons go before the database does.
             stack.callback(self._stop)
             self._start_daemons(env)
-            python = next(iter(self.pythons.values()))
-            resolver = stack.enter_context(Resolver(list(self._unresolved), python))
+            resolver = stack.enter_context(Resolver(list(self._unresolved), self.python_version))
             where = to_connect(self.queues["import"])
             registrar = stack.enter_context(Registrar(where, self._check))
             registrar.greet()

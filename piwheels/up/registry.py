@@ -1,7 +1,7 @@
 """Which versions there are, and telling the master of them.
 
 The index is asked by pip (:mod:`piwheels.core.pipconfig`), several names at once, in a process of
-its own (``python -m piwheels.up.registry PYTHON NAME...``) which is killed with all its pips when
+its own (``python -m piwheels.up.registry 3.X NAME...``) which is killed with all its pips when
 we end, whatever our end is. It answers with a line of JSON for each name.
 """
 
@@ -41,16 +41,19 @@ UNREACHABLE: Final = "index unreachable"
 
 
 class Resolver:
-    """Finds the newest version with a source distribution for each of *names*, for *python*."""
+    """Finds the newest version with a source distribution for each of *names*.
 
-    def __init__(self, names: Sequence[str], python: Path) -> None:
+    *python_version* (``"3.11"``) is the Python that they are for.
+    """
+
+    def __init__(self, names: Sequence[str], python_version: str) -> None:
         self._left = set(names)
         self._buffer = b""
         self._questions = None
         if names:
             module = "piwheels.up.registry"
             self._questions = Supervised(
-                [sys.executable, "-P", "-m", module, str(python), *names],
+                [sys.executable, "-P", "-m", module, python_version, *names],
                 env=os.environ,
                 cwd=Path.cwd(),
                 timeout=max(AT_LEAST, PER_NAME * len(names)),
@@ -139,13 +142,13 @@ class Registrar:
         raise Unavailable(f"the master did not answer {msg} within {ANSWER:g} s")
 
 
-def main(python: str, names: Sequence[str]) -> None:
+def main(python_version: str, names: Sequence[str]) -> None:
     """Ask for the newest release of each of *names*; write what is found, one line each."""
 
     def find(name: str) -> str:
         answer = [name, "", "", ""]
         try:
-            answer[1] = newest_source_release(name, Path(python))
+            answer[1] = newest_source_release(name, python_version)
         except Refused as exc:
             answer[2:] = PROBLEMS.get(exc.code, "refused"), str(exc)
         except PiWheelsError as exc:
