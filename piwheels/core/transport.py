@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +23,7 @@ from piwheels.core.codec import MAX_FRAME, NoData
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from piwheels.core.protocols import Protocol
@@ -118,9 +119,17 @@ class Socket:
         """Close the socket, giving up to *linger* seconds to messages that still wait to leave."""
         self._socket.close(linger=None if linger is None else int(linger * 1000))
 
-    def monitor(self, events: int) -> Socket:
-        """Return a socket on which pyzmq's connection *events* of this one arrive (raw frames)."""
-        return Socket(self._socket.get_monitor_socket(events))
+    @contextmanager
+    def monitor(self, events: int) -> Iterator[Socket]:
+        """Give a socket on which pyzmq's connection *events* of this one arrive (raw frames)."""
+        monitor = Socket(self._socket.get_monitor_socket(events))
+        try:
+            yield monitor
+        finally:
+            # In this order: 0MQ's one thread would wait for ever to tell an event to nobody, and
+            # no socket of the process would work any more.
+            self._socket.disable_monitor()
+            monitor.close()
 
     # Settings -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import zmq
 
@@ -45,6 +45,8 @@ BUSY_TIMEOUT: Final = timedelta(minutes=5)
 CONT_WAIT: Final = 10.0
 #: How long an idle slave waits before it asks again, in seconds: the first time, and at most.
 SLEEP_FIRST, SLEEP_MOST = 1.0, 10.0
+#: How long a slave waits before it connects anew, in seconds: the first time, and at most.
+RETRY_FIRST, RETRY_MOST = 0.2, 5.0
 #: How long the wait for the master's welcome is before the log says what it waits for, in seconds.
 PATIENCE: Final = 5.0
 
@@ -121,7 +123,9 @@ class PiWheelsSlave:
         self.builder: Builder | None = None
         self._stopping = False
         self._nap = SLEEP_FIRST
+        self._retry = RETRY_FIRST
         self._last_reply = time.monotonic()
+        self._monitor: Socket | None = None
 
     def stop(self, *_: object) -> None:
         """Have the slave end at the next opportunity; fit for a signal's handler."""
@@ -145,6 +149,7 @@ class PiWheelsSlave:
                         self.main_loop(queue)
                     except MasterTimeout as exc:
                         self.logger.warning("%s; connecting anew", exc)
+                self._pause()
         except SystemExit:
             self.logger.warning("the master told us to end")
         except Stopped:
@@ -161,26 +166,30 @@ class PiWheelsSlave:
         Raises ``MasterTimeout`` if the connection goes or the master does not answer within
         *master_timeout*, ``SystemExit`` if it says ``DIE``, and ``Stopped`` if we are to end.
         """
-        monitor = queue.monitor(zmq.EVENT_DISCONNECTED)
-        queue.connect(self.slave_queue)
         try:
-            request = self._hello()
-            welcome = True
-            while True:
-                silent = time.monotonic() - self._last_reply
-                queue.send_msg(*request)
-                msg, data = self._recv(queue, monitor, master_timeout, welcome=welcome)
-                # A master that does not know us says DIE as well: one that was restarted, or that
-                # took us for dead while this machine slept.
-                if msg == "DIE" and (monitor.poll(0) or silent > BUSY_TIMEOUT.total_seconds()):
-                    raise MasterTimeout("the master does not know us any more")
-                welcome = False
-                request = self.handle_reply(msg, data)
+            with queue.monitor(zmq.EVENT_DISCONNECTED) as monitor:
+                self._monitor = monitor
+                self._converse(queue, monitor, master_timeout)
         except (SystemExit, Stopped):
             self._say_bye(queue)
             raise
         finally:
-            monitor.close()
+            self._monitor = None
+
+    def _converse(self, queue: Socket, monitor: Socket, timeout: timedelta) -> NoReturn:
+        queue.connect(self.slave_queue)
+        request = self._hello()
+        welcome = True
+        while True:
+            silent = time.monotonic() - self._last_reply
+            queue.send_msg(*request)
+            msg, data = self._recv(queue, monitor, timeout, welcome=welcome)
+            # A master that does not know us says DIE as well: one that was restarted, or that
+            # took us for dead while this machine slept.
+            if msg == "DIE" and (monitor.poll(0) or silent > BUSY_TIMEOUT.total_seconds()):
+                raise MasterTimeout("the master does not know us any more")
+            welcome = False
+            request = self.handle_reply(msg, data)
 
     def _recv(
         self, queue: Socket, monitor: Socket, timeout: timedelta, *, welcome: bool
@@ -192,7 +201,8 @@ class PiWheelsSlave:
         told = False
         # For a welcome we wait as long as it takes: the master may not be there yet.
         while welcome or time.monotonic() - begin < timeout.total_seconds():
-            self._check_stop()
+            if self._stopping:
+                raise Stopped
             ready = poller.poll(0.5)
             if queue in ready:
                 try:
@@ -232,21 +242,32 @@ class PiWheelsSlave:
         except (zmq.ZMQError, Unavailable):
             self.logger.debug("the master does not hear our BYE")
 
-    def _check_stop(self) -> None:
+    def _check(self) -> None:
+        """Raise ``Stopped`` if we are to end, ``MasterTimeout`` if the connection has gone."""
         if self._stopping:
-            raise Stopped("told to end")
+            raise Stopped
+        if self._monitor is not None and self._monitor.poll(0):
+            raise MasterTimeout(f"lost the master at {self.slave_queue}")
 
     def _wait(self, seconds: float) -> None:
         """Wait up to *seconds*, or until the build has ended or we have to."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            self._check_stop()
+            self._check()
             if self.builder is None:
                 time.sleep(min(0.2, left))
             else:
                 self.builder.join(min(0.2, left))
                 if not self.builder.is_alive():
                     return
+
+    def _pause(self) -> None:
+        """Wait before connecting anew: longer each time, until a master has welcomed us."""
+        deadline = time.monotonic() + self._retry
+        self._retry = min(self._retry * 2, RETRY_MOST)
+        while (left := deadline - time.monotonic()) > 0:
+            self._check()
+            time.sleep(min(0.1, left))
 
     # Replies of the master ------------------------------------------------------------------
 
@@ -275,6 +296,7 @@ class PiWheelsSlave:
         """Note our number and where sources are; be idle, or go on with the build that we have."""
         self.slave_id = self.extra["id"] = new_id
         self.pypi_url = pypi_url or None
+        self._retry = RETRY_FIRST
         self.logger.info("welcomed by the master at %s", self.slave_queue)
         if self.builder is None:
             return "IDLE", self.get_status()
@@ -328,8 +350,8 @@ class PiWheelsSlave:
             queue.hwm = 10
             queue.connect(self.file_queue)
             try:
-                wheel.transfer(queue, self.slave_id or 0)
-            except Unavailable as exc:
+                wheel.transfer(queue, self.slave_id or 0, self._check)
+            except (Unavailable, OSError) as exc:
                 # The master finds out when it verifies, and asks again.
                 self.logger.error("could not send %s: %s", filename, exc)
         return "SENT", NoData

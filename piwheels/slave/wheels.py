@@ -19,7 +19,7 @@ from piwheels.core.tags import canonical, parse_filename
 from piwheels.core.wheel import inspect_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from piwheels.core.transport import Socket
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: How long the master may say nothing before we say HELLO again, and before we give up, in seconds.
 HELLO_SECONDS = 5.0
 SILENCE_SECONDS = 300.0
+#: How often who waits for the master looks whether it still should, in seconds.
+CHECK_SECONDS = 0.5
 #: The most bytes that are sent at once, whatever the master asks for.
 MAX_CHUNK = 4 * 2**20
 #: The most names of a kind that a wheel is said to depend on.
@@ -175,36 +177,50 @@ class Wheel:
             dependencies=needs,
         ).as_message()
 
-    def transfer(self, queue: Socket, slave_id: int) -> None:
+    def transfer(
+        self, queue: Socket, slave_id: int, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Send the file over *queue*, a DEALER to the master's file wire, as the slave *slave_id*.
 
-        Returns when the master has all of it. Only what lies in the file is ever sent, whatever is
-        asked for. Raises :exc:`~piwheels.core.errors.Unavailable` if the master says nothing for
-        five minutes.
+        *check* is called again and again; it may raise to end the transfer. Returns when the
+        master has all of it. Only what lies in the file is ever sent, whatever is asked for.
+        Raises :exc:`~piwheels.core.errors.Unavailable` if the master says nothing for five minutes.
         """
         queue.drain()  # what is left of an earlier transfer is not about this one
         hello = [b"HELLO", str(slave_id).encode()]
-        _send(queue, hello)
-        heard = time.monotonic()
+        _send(queue, hello, check)
+        asked = heard = time.monotonic()
         with self.path.open("rb", buffering=0) as file:
             while True:
-                if not queue.poll(HELLO_SECONDS):
-                    if time.monotonic() - heard > SILENCE_SECONDS:
+                check()
+                if not queue.poll(min(HELLO_SECONDS, CHECK_SECONDS)):
+                    now = time.monotonic()
+                    if now - heard > SILENCE_SECONDS:
                         raise Unavailable(f"the master does not fetch {self.filename}")
-                    _send(queue, hello)
+                    if now - asked > HELLO_SECONDS:
+                        _send(queue, hello, check)
+                        asked = now
                     continue
+                asked = time.monotonic()
                 match queue.recv_multipart():
                     case [b"DONE"]:
                         return
                     case [b"FETCH", offset, length]:
-                        if self._send_chunk(queue, file, offset, length):
+                        if self._send_chunk(queue, file, offset, length, check):
                             heard = time.monotonic()
                     case frames:
                         _log().warning(
                             "the master sent %s odd frames instead of FETCH", len(frames)
                         )
 
-    def _send_chunk(self, queue: Socket, file: IO[bytes], offset: bytes, length: bytes) -> bool:
+    def _send_chunk(
+        self,
+        queue: Socket,
+        file: IO[bytes],
+        offset: bytes,
+        length: bytes,
+        check: Callable[[], None],
+    ) -> bool:
         numbers = [int(text) for text in (offset, length) if len(text) < 20 and text.isdigit()]
         if len(numbers) != 2 or numbers[0] >= self.filesize or not 0 < numbers[1] <= MAX_CHUNK:
             _log().warning(
@@ -213,13 +229,16 @@ class Wheel:
             return False
         start, size = numbers[0], min(numbers[1], self.filesize - numbers[0])
         data = os.pread(file.fileno(), size, start)
-        _send(queue, [b"CHUNK", str(start).encode(), data])
+        _send(queue, [b"CHUNK", str(start).encode(), data], check)
         return True
 
 
-def _send(queue: Socket, frames: list[bytes]) -> None:
-    if not queue.poll(SILENCE_SECONDS, zmq.POLLOUT):
-        raise Unavailable("the master takes nothing of what is sent")
+def _send(queue: Socket, frames: list[bytes], check: Callable[[], None]) -> None:
+    deadline = time.monotonic() + SILENCE_SECONDS
+    while not queue.poll(CHECK_SECONDS, zmq.POLLOUT):
+        check()
+        if time.monotonic() > deadline:
+            raise Unavailable("the master takes nothing of what is sent")
     queue.send_multipart(frames, zmq.DONTWAIT)
 
 

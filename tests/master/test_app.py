@@ -1,0 +1,250 @@
+"""The master as a process: operators, enemies, its end, and what keeps it from starting."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cbor2
+import pytest
+import zmq
+
+QUEUES = ("status", "control", "import", "log", "slave", "file")
+
+
+@pytest.fixture
+def run_dir():
+    """A folder with a short path, for sockets."""
+    with tempfile.TemporaryDirectory(prefix="piw-app-") as name:
+        yield Path(name)
+
+
+def command(run_dir, dsn, *more):
+    wires = [f"--{name}-queue=ipc://{run_dir}/{name}" for name in QUEUES]
+    program = [sys.executable, "-m", "piwheels.master", f"--dsn={dsn}", "--dev-mode"]
+    return [*program, f"--output-path={run_dir}/site", *wires, *more]
+
+
+ENV = {**os.environ, "PIW_ALLOW_ROOT": "1", "HOME": "/nonexistent", "XDG_CONFIG_HOME": ""}
+
+
+@contextmanager
+def master(run_dir, dsn, *more):
+    """Run a master until the end of the block; it must end with status 0, in order."""
+    said = run_dir / "stderr"
+    with said.open("wb") as log:
+        process = subprocess.Popen(command(run_dir, dsn, *more), env=ENV, stderr=log)
+    try:
+        end = time.monotonic() + 15
+        while b"listening" not in said.read_bytes():
+            assert process.poll() is None, said.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.said = said
+        yield process
+        if process.poll() is None:
+            process.terminate()
+        assert process.wait(20) == 0, said.read_text()[-3000:]
+        assert "Traceback" not in said.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def peer(kind, run_dir, name):
+    with zmq.Context.instance().socket(kind) as socket:
+        socket.linger = 500
+        socket.connect(f"ipc://{run_dir}/{name}")
+        yield socket
+
+
+def hook(*args):  # cbor2 changed its signature
+    tag = args[0] if hasattr(args[0], "tag") else args[1]
+    return tag.value
+
+
+def ask(socket, msg, seconds=5):
+    socket.send(cbor2.dumps(msg))
+    assert socket.poll(seconds * 1000), msg
+    return cbor2.loads(socket.recv(), tag_hook=hook)
+
+
+def greet(socket):
+    waits = [cbor2.CBORTag(2001, [0, 3600, 0]), cbor2.CBORTag(2001, [0, 300, 0])]
+    return ask(
+        socket, ["HELLO", [*waits, "311", "cp311", "linux_x86_64", "old", "Debian", "12", "", ""]]
+    )
+
+
+def watch(run_dir, *wanted):
+    """Attach as an old monitor does; return the first of each message that is *wanted*."""
+    found = {}
+    with peer(zmq.SUB, run_dir, "status") as status, peer(zmq.PUSH, run_dir, "control") as control:
+        status.setsockopt(zmq.SUBSCRIBE, b"")
+        end = time.monotonic() + 8
+        while not set(wanted) <= set(found):
+            assert time.monotonic() < end, f"only {set(found)}"
+            control.send(cbor2.dumps("HELLO"))
+            while status.poll(300):
+                msg, data = cbor2.loads(status.recv(), tag_hook=hook)
+                found.setdefault(msg, data)
+    return found
+
+
+def still_works(run_dir):
+    """See that each public socket serves who speaks by the book."""
+    with peer(zmq.REQ, run_dir, "slave") as slave:
+        msg, (_, url) = greet(slave)
+        assert (msg, bool(url)) == ("ACK", True)
+        with peer(zmq.REQ, run_dir, "import") as tool:
+            assert ask(tool, ["ADDPKG", ["demo", "", "", False, []]])[0] in ("DONE", "ERROR")
+        found = watch(run_dir, "HELLO", "STATS", "SLAVE")
+        assert found["SLAVE"][2] == "HELLO"
+        slave.send(cbor2.dumps("BYE"))
+
+
+def test_an_old_monitor_sees_an_old_slave(run_dir, db_dsn):
+    with master(run_dir, db_dsn) as process:
+        with peer(zmq.REQ, run_dir, "slave") as slave:
+            assert greet(slave)[0] == "ACK"
+            found = watch(run_dir, "HELLO", "STATS", "SLAVE")
+        assert len(found["HELLO"]) == 6
+        assert len(found["STATS"]) == 19
+        slave_id, _, message, data = found["SLAVE"]
+        assert (slave_id, message, data[5]) == (1, "HELLO", "old")
+        with peer(zmq.PUSH, run_dir, "control") as control:
+            control.send(cbor2.dumps("QUIT"))
+        assert process.wait(20) == 0
+    assert (run_dir / "site/simple/index.html").exists()
+    assert not [path for path in run_dir.rglob("*.tmp") if path.is_file()]
+
+
+def test_any_bytes_on_any_socket_do_no_harm(run_dir, db_dsn):
+    dice = random.Random(1)  # noqa: S311 (the same each time)
+    names = ["HELLO", "KILL", "SLEEP", "SKIP", "WAKE", "BUILT", "SENT", "FETCH", "CHUNK", "IMPORT"]
+    values = [None, -1, 2**63, 2**200, 1.5, "x" * 300, b"", [], {}, [[[]]] * 20, True, [None] * 11]
+
+    def frame():
+        match dice.randrange(5):
+            case 0:
+                return dice.randbytes(dice.randrange(60))
+            case 1:
+                return cbor2.dumps(dice.choice(names))
+            case 2:
+                return dice.choice(names).encode()
+            case 3:
+                return b"\x9f" * dice.randrange(2000)
+        return cbor2.dumps([dice.choice(names), dice.choice(values)])
+
+    with master(run_dir, db_dsn) as process:
+        kinds = {"control": zmq.PUSH, "log": zmq.PUSH, "import": zmq.DEALER, "slave": zmq.DEALER,
+                 "file": zmq.DEALER, "status": zmq.SUB}  # fmt: skip
+        for name, kind in kinds.items():
+            with peer(kind, run_dir, name) as socket:
+                if kind == zmq.SUB:
+                    socket.setsockopt(zmq.SUBSCRIBE, dice.randbytes(5000))
+                    continue
+                for number in range(300):
+                    frames = [frame() for _ in range(dice.randrange(1, 4))]
+                    if kind == zmq.DEALER and number % 2:
+                        frames = [b"", frame()]
+                    socket.send_multipart(frames)
+            with suppress(OSError):  # what is no 0MQ at all
+                import socket as plain  # noqa: PLC0415 (only here)
+
+                with plain.socket(plain.AF_UNIX) as stranger:
+                    stranger.settimeout(1)
+                    stranger.connect(f"{run_dir}/{name}")
+                    stranger.sendall(dice.randbytes(2000))
+        with peer(zmq.PUSH, run_dir, "control") as control:
+            control.send(cbor2.dumps(["WAKE", None]))  # whatever the dice have said
+        still_works(run_dir)
+        assert process.poll() is None
+    assert {path.name for path in run_dir.iterdir()} <= {*QUEUES, "site", ".site.work", "stderr"}
+
+
+def refused(*args, env=None):
+    """Run a master that cannot start; return its exit status and its one sentence."""
+    done = subprocess.run(
+        args, check=False, env=ENV | (env or {}), capture_output=True, text=True, timeout=60
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("piw-master: "), done.stderr
+    return done.returncode, lines[-1], len(lines)
+
+
+def test_no_database(run_dir, server_dsn, superuser_dsn):
+    status, said, lines = refused(*command(run_dir, "postgresql:///x?host=/nonexistent"))
+    assert (status, lines) == (1, 1)
+    assert "--dsn" in said
+    from piwheels.core.dsn import administer  # noqa: PLC0415 (only here)
+
+    administer(superuser_dsn, "UPDATE public.configuration SET version = '0.0'")
+    status, said, lines = refused(*command(run_dir, superuser_dsn))
+    assert (status, lines) == (1, 1)
+    assert "piw-initdb" in said
+    status, said, lines = refused(*command(run_dir, server_dsn))
+    assert (status, lines) == (1, 1)
+    assert "piw-initdb" in said
+    assert refused(*command(run_dir, "mysql://x/y"))[0] == 1
+
+
+def test_an_output_path_that_cannot_be_written(run_dir, db_dsn):
+    status, said, lines = refused(*command(run_dir, db_dsn, "--output-path=/proc/nowhere/site"))
+    assert (status, lines) == (1, 1)
+    assert "/proc/nowhere" in said
+
+
+def test_two_masters(run_dir, db_dsn):
+    with master(run_dir, db_dsn):
+        status, said, _ = refused(*command(run_dir, db_dsn))
+        assert status == 1
+        assert "another" in said or "master" in said.removeprefix("piw-master")
+        with tempfile.TemporaryDirectory(prefix="piw-two-") as other:
+            wires = command(Path(other), db_dsn), f"--control-queue=ipc://{other}/c"
+            with zmq.Context.instance().socket(zmq.PULL) as taken:
+                port = taken.bind_to_random_port("tcp://127.0.0.1")
+                status, said, _ = refused(*wires[0], f"--slave-queue=tcp://127.0.0.1:{port}")
+        assert status == 1
+        assert f"{port} is in use" in said
+
+
+def test_unknown_options_and_keys(run_dir, db_dsn):
+    status, said, _ = refused(*command(run_dir, db_dsn, "--colour"))
+    assert status == 2
+    assert "--colour" in said
+    file = run_dir / "config.toml"
+    file.write_text("[master]\ncolour = 1\nshape = 2\n")
+    status, said, lines = refused(*command(run_dir, db_dsn, "-c", str(file)))
+    assert (status, lines) == (1, 1)
+    assert "colour" in said
+    assert "shape" in said
+    assert refused(*command(run_dir, db_dsn, "--slave-queue=5555"))[0] == 2
+
+
+def test_a_task_that_dies_ends_the_master_with_a_status(run_dir, db_dsn):
+    script = (
+        "import sys\nfrom piwheels.master import app\n"
+        "def die(self): raise KeyError('a bug')\n"
+        "app.TheArchitect.once = die\nsys.exit(app.main(sys.argv[1:]))"
+    )
+    args = [sys.executable, "-c", script, *command(run_dir, db_dsn)[3:]]
+    done = subprocess.run(args, check=False, env=ENV, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "the_architect has ended" in done.stderr
+
+
+def test_ctrl_c_ends_it_in_order_at_once(run_dir, db_dsn):
+    with master(run_dir, db_dsn) as process:
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert time.monotonic() - begin < 5

@@ -1,0 +1,399 @@
+"""The slave against a master that the test plays: conversations, losses, enemies, signals."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import cbor2
+import pytest
+import zmq
+
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import slave_driver
+from piwheels.core.supervise import descendants
+from piwheels.core.transport import Context
+from piwheels.slave import app
+from piwheels.slave.app import PiWheelsSlave, SlaveConfig
+
+BACKEND = """
+import os, sys, time, zipfile
+INFO = "demo-1.0.dist-info"
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    os.makedirs(os.path.join(folder, INFO))
+    with open(os.path.join(folder, INFO, "METADATA"), "w") as file:
+        file.write("Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n")
+    return INFO
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    {act}
+    filename = "demo-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(folder, filename), "w") as archive:
+        archive.writestr("demo.py", "")
+        archive.writestr(INFO + "/METADATA", "Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n")
+        archive.writestr(INFO + "/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        archive.writestr(INFO + "/RECORD", "")
+    return filename
+"""
+NAME = "demo-1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """Return a maker of demo 1.0's source, where pip finds it; *act* is what its build does."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+    def make(act="pass"):
+        files = {
+            "pyproject.toml": "[build-system]\nrequires=[]\n"
+            'build-backend="b"\nbackend-path=["."]\n',
+            "b.py": BACKEND.format(act=act),
+            "PKG-INFO": "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n",
+        }
+        with tarfile.open(folder / "demo-1.0.tar.gz", "w:gz") as archive:
+            for path, text in files.items():
+                info = tarfile.TarInfo(f"demo-1.0/{path}")
+                info.size = len(text.encode())
+                archive.addfile(info, io.BytesIO(text.encode()))
+
+    make()
+    return make
+
+
+class Master:
+    """The master as the test plays it, on both wires; it can vanish and come back."""
+
+    def __init__(self):
+        self.ports = [_free_port(), _free_port()]
+        self.queue = self.files = None
+        self.back()
+
+    def back(self):
+        self.context = zmq.Context()
+        ctx = Context(self.context)
+        self.queue = ctx.socket(zmq.ROUTER, slave_driver)
+        self.queue.bind(self.addresses[0])
+        self.files = ctx.socket(zmq.ROUTER)
+        self.files.bind(self.addresses[1])
+
+    def vanish(self):
+        self.queue.close()
+        self.files.close()
+        self.context.term()  # then the ports are free
+
+    @property
+    def addresses(self):
+        return [f"tcp://127.0.0.1:{port}" for port in self.ports]
+
+    def hear(self, *expected, seconds=8):
+        """Return the data of the next request, which must be one of those expected."""
+        assert self.queue.poll(seconds), f"no {expected} within {seconds} s"
+        self.peer, msg, data = self.queue.recv_addr_msg()
+        assert msg in expected, (msg, data)
+        self.heard = msg
+        return data
+
+    def say(self, msg, data=NoData):
+        self.queue.send_addr_msg(self.peer, msg, data)
+
+    def raw(self, *frames):
+        self.queue.send_multipart([self.peer, *frames])
+
+    def welcome(self):
+        info = self.hear("HELLO")
+        self.say("ACK", (7, ""))
+        return info
+
+    def built(self, seconds=20):
+        """Say CONT until the build has ended; return what the slave says of it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            data = self.hear("BUSY", "BUILT")
+            if self.heard == "BUILT":
+                return data
+            self.say("CONT")
+        pytest.fail("the build does not end")
+
+    def fetch(self, size):
+        assert self.files.poll(10)
+        peer, *frames = self.files.recv_multipart()
+        assert frames == [b"HELLO", b"7"]
+        self.files.send_multipart([peer, b"FETCH", b"0", b"%d" % size])
+        assert self.files.poll(5)
+        _, *frames = self.files.recv_multipart()
+        assert frames[:2] == [b"CHUNK", b"0"]
+        self.files.send_multipart([peer, b"DONE"])
+        return frames[2]
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def master():
+    made = Master()
+    yield made
+    if not made.context.closed:
+        made.vanish()
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def slave(master, work, monkeypatch):
+    """A running slave (in a thread); it must end with status 0, and leave nothing."""
+    monkeypatch.setattr(app, "CONT_WAIT", 0.5)
+    monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
+    queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
+    made = PiWheelsSlave(SlaveConfig(dir=work, label="toy", **queues))
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(made.run()))
+    thread.start()
+    made.thread = thread
+    yield made
+    made.stop()
+    thread.join(15)
+    assert ended == [0]
+    assert list(work.iterdir()) == []
+
+
+def test_a_build_from_hello_to_die(master, slave, source):
+    info = master.welcome()
+    assert (info.label, info.native_abi) == ("toy", slave.interpreter.abi)
+    assert info.features == {"level": 1, "resume": None}
+    assert master.hear("IDLE").disk_size > 0
+    master.say("SLEEP", data=False)
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    built = master.built()
+    assert built.status, built.output
+    (state,) = built.files
+    assert state.filename == NAME
+    master.say("SEND", NAME)
+    content = master.fetch(state.filesize)
+    assert hashlib.sha256(content).hexdigest() == state.filehash
+    master.hear("SENT")
+    master.say("DONE")
+    master.hear("IDLE")
+    assert list(slave.dir.iterdir()) == []
+    master.say("DIE")
+    master.hear("BYE")
+    slave.thread.join(5)
+    assert not slave.thread.is_alive()
+
+
+def test_a_build_is_given_up_when_the_master_says_so(master, slave, source):
+    source("print('zzz', flush=True); time.sleep(60)")
+    master.welcome()
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    master.hear("BUSY")
+    assert list(slave.dir.iterdir())
+    master.say("DONE")
+    master.hear("IDLE")
+    assert list(slave.dir.iterdir()) == []
+    assert slave.builder is None
+
+
+def test_a_master_that_vanishes_in_mid_build_finds_its_slave_again(master, slave, source):
+    source("time.sleep(3)")
+    master.welcome()
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    master.hear("BUSY")
+    master.vanish()
+    time.sleep(1)
+    master.back()
+    begin = time.monotonic()
+    info = master.hear("HELLO")
+    assert time.monotonic() - begin < 6
+    assert info.features["resume"] == ["demo", "1.0"]
+    master.say("ACK", (8, ""))
+    assert master.built().status
+    assert slave.slave_id == 8
+    master.say("DONE")
+    master.hear("IDLE")
+
+
+@pytest.mark.parametrize("moment", ["nap", "transfer", "question"])
+def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monkeypatch):
+    monkeypatch.setattr(app, "SLEEP_FIRST", 60.0)
+    slave._nap = 60.0
+    master.welcome()
+    master.hear("IDLE")
+    if moment == "nap":
+        master.say("SLEEP", data=False)
+    elif moment == "transfer":
+        master.say("BUILD", ("demo", "1.0"))
+        assert master.built().status
+        master.say("SEND", NAME)
+        assert master.files.poll(5)
+    time.sleep(0.3)
+    master.vanish()
+    master.back()
+    begin = time.monotonic()
+    info = master.hear("HELLO")
+    assert time.monotonic() - begin < 6
+    assert info.features["resume"] == (["demo", "1.0"] if moment == "transfer" else None)
+    master.say("ACK", (8, ""))
+    master.hear("BUSY" if moment == "transfer" else "IDLE")
+
+
+def test_die_for_a_stranger_is_not_the_end(master, slave):
+    master.welcome()
+    master.hear("IDLE")
+    # This machine slept: the master has taken us for dead, the connection still stands.
+    slave._last_reply = time.monotonic() - 3600
+    slave._nap = 0.0
+    master.say("SLEEP", data=False)
+    slave._wait = lambda _: setattr(slave, "_last_reply", time.monotonic() - 3600)
+    master.hear("IDLE")
+    master.say("DIE")
+    del slave._wait
+    master.welcome()
+    master.hear("IDLE")
+
+
+def test_level_0_says_ten_things_and_drops_its_build(master, work, monkeypatch):
+    queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
+    old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
+    msg, data = old._hello()
+    assert (msg, len(data)) == ("HELLO", 10)
+
+
+# Enemies ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [b"", b"\xff"],
+        [b"", b""],
+        [b"", b"x", b"y"],
+        [b"", cbor2.dumps(["ACK", [-1, "u"]])],
+        [b"", cbor2.dumps(["BUILD", ["../../etc", "1.0"]])],
+        [b"", cbor2.dumps(["BUILD", ["-r/etc/passwd", "1.0"]])],
+        [b"", cbor2.dumps(["SEND", "../../etc/passwd"])],
+        [b"", cbor2.dumps("HELLO")],
+        [b"", b"\x9b" + b"\xff" * 8],
+    ],
+)
+def test_what_is_no_reply_has_it_connect_anew(master, slave, frames):
+    master.hear("HELLO")
+    master.raw(*frames)
+    master.welcome()
+    master.hear("IDLE")
+
+
+def test_replies_out_of_order_do_no_harm(master, slave, source):
+    master.hear("HELLO")
+    for reply, data, then in (
+        ("CONT", NoData, "IDLE"),
+        ("SEND", NAME, "SENT"),  # of a build that never was
+        ("DONE", NoData, "IDLE"),
+        ("SLEEP", True, "IDLE"),
+        ("ACK", (2**40, "https://index.example/simple"), "IDLE"),
+        ("ACK", (3, "--help"), "IDLE"),
+        ("BUILD", ("demo", "never"), "BUILT"),  # no version
+        ("CONT", NoData, "BUILT"),
+        ("SEND", "other-1.0-py3-none-any.whl", "SENT"),
+        ("ACK", (4, ""), "BUSY"),
+        ("BUILD", ("demo", "1.0"), "BUSY"),
+        ("SLEEP", False, "IDLE"),
+        ("DONE", NoData, "IDLE"),
+    ):
+        master.say(reply, data)
+        master.hear(then, *(["BUILT"] if then == "BUSY" else []))
+    assert slave.thread.is_alive()
+
+
+def test_a_door_that_closes_at_once_is_not_stormed(master, slave):
+    master.vanish()
+    count = 0
+    with socket.create_server(("127.0.0.1", master.ports[0])) as server:
+        server.settimeout(0.2)
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            try:
+                server.accept()[0].close()
+            except TimeoutError:
+                continue
+            count += 1
+    assert count <= 15
+    master.back()
+    master.welcome()
+    master.hear("IDLE")
+
+
+# Processes ----------------------------------------------------------------------------------------
+
+
+def test_sigterm_in_mid_build_leaves_nothing(master, work, source):
+    source("print('zzz', flush=True); time.sleep(60)")
+    command = [
+        sys.executable, "-m", "piwheels.slave", "-d", str(work), "-L", "toy",
+        "--slave-queue", master.addresses[0], "--file-queue", master.addresses[1],
+    ]  # fmt: skip
+    env = {**os.environ, "PIW_ALLOW_ROOT": "1"}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        master.welcome()
+        master.hear("IDLE")
+        master.say("BUILD", ("demo", "1.0"))
+        end = time.monotonic() + 10
+        while not any("pip" in _command(pid) for pid in descendants(process.pid)):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        tree = descendants(process.pid)
+        assert list(work.iterdir())
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=15)
+        assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert "signal" in said
+    assert master.queue.poll(5)
+    assert master.queue.recv_addr_msg()[1] in ("BYE", "BUSY")
+    assert list(work.iterdir()) == []
+    assert not any(_command(pid) for pid in tree)
+
+
+def _command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_sigterm_while_waiting_for_a_master(work):
+    command = [
+        sys.executable, "-m", "piwheels.slave", "-d", str(work),
+        "--slave-queue", f"tcp://127.0.0.1:{_free_port()}",
+    ]  # fmt: skip
+    env = {**os.environ, "PIW_ALLOW_ROOT": "1"}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stderr.readline()
+        assert "building for" in line
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=10)
+        assert process.returncode == 0
+    assert "Traceback" not in said
