@@ -3,6 +3,7 @@ CREATE FUNCTION piwheels.grant_lease(
     the_package text, the_version text, the_abi text, the_label text, the_end timestamptz
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM _relaxed();
     INSERT INTO leases AS l (package, version, abi_tag, label, expires)
         SELECT package, version, the_abi, the_label, the_end FROM versions
         WHERE package = the_package AND version = the_version FOR KEY SHARE
