@@ -224,9 +224,10 @@ class Up:
                     said = self.slaves.event(data) if msg == "SLAVE" else ""
                     if said and not self.screen.live:
                         self.screen.say(said)
-        elapsed = span(time.monotonic() - self._began)
-        summary = f"  {self.watch.done} of {len(self.watch.asks)} done, {elapsed}"
-        self.screen.show([*self.slaves.lines(datetime.now(UTC)), summary])
+        lines = self.slaves.lines(datetime.now(UTC))
+        if (done := self.watch.done) < (asked := len(self.watch.asks)):
+            lines.append(f"  {done} of {asked} done, {span(time.monotonic() - self._began)}")
+        self.screen.show(lines)
 
 
 def _executable(path: Path) -> Path:

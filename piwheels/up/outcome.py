@@ -161,7 +161,7 @@ _AROUND = re.compile(
     "|".join(
         (
             r"piwheels: the build failed|ERROR: (Failed (building wheel|to build)|Could not build)",
-            r"Failed to build|error: subprocess-exited|\[end of output\]|\[\d+ lines of output\]",
+            r"Failed to build|error: [a-z]+(-[a-z]+)+$|\[end of output\]|\[\d+ lines of output\]",
             r"(note|hint): |full command: |cwd: |exit code: |WARNING: |\[?notice",
             r"(Building|Preparing|Getting|Installing|Collecting|Created|Removed|Cleaning) ",
             r"[\u00d7\u2502\u2570\u2500]",  # the lines that pip draws

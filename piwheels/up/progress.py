@@ -91,7 +91,8 @@ class Screen:
         self.colour = terminal and not environ.get("NO_COLOR")
         self._stream = stream
         self._quiet = quiet
-        self._shown: list[str] = []
+        self._wanted: list[str] = []
+        self._drawn = 0
 
     def write(self, text: str) -> int:
         """Write *text*, whole lines, above what is rewritten."""
@@ -118,27 +119,30 @@ class Screen:
 
     def show(self, lines: Sequence[str]) -> None:
         """Rewrite the lines at the bottom (on a terminal; else nothing)."""
-        if self.live and list(lines) != self._shown:
+        if self.live and list(lines) != self._wanted:
             self._erase()
-            self._shown = list(lines)
+            self._wanted = list(lines)
             self._draw()
 
     def _erase(self) -> None:
-        if self._shown:
-            self._stream.write(f"\x1b[{len(self._shown)}F\x1b[J")
+        if self._drawn:
+            self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
+            self._drawn = 0
 
     def _draw(self) -> None:
-        if not self._shown:
+        if not self._wanted:
             return
-        size = shutil.get_terminal_size(_terminal_size(self._stream))
-        self._shown = self._shown[: max(1, size.lines - 1)]  # what scrolled away cannot be erased
-        for line in self._shown:
-            self._stream.write(self.paint(line[: size.columns - 1], DIM) + "\n")
+        columns, rows = shutil.get_terminal_size(_terminal_size(self._stream))
+        lines = self._wanted[-max(1, rows - 1) :]  # what scrolled away could not be erased
+        for line in lines:
+            self._stream.write(self.paint(line[: columns - 1], DIM) + "\n")
+        self._drawn = len(lines)
         self._stream.flush()
 
 
 def _terminal_size(stream: IO[str]) -> tuple[int, int]:
     try:
-        return tuple(os.get_terminal_size(stream.fileno()))  # type: ignore[return-value]
+        columns, rows = os.get_terminal_size(stream.fileno())
     except OSError:
-        return 80, 24
+        columns = rows = 0
+    return columns or 80, rows or 24

@@ -63,12 +63,17 @@ class Resolver:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ask no more. May be repeated."""
         if self._questions is not None:
             self._questions.close()
+            self._questions = None
 
     def answers(self) -> Iterator[tuple[str, str, str, str]]:
         """Give what has come, without waiting: name, version, problem, detail (``""``: none)."""
-        if self._questions is None or not self._left:
+        if self._questions is None:
             return
         output = self._questions.output
         while self._left and select.select([output], [], [], 0)[0]:
@@ -84,6 +89,8 @@ class Resolver:
                 for name in sorted(self._left):
                     yield name, "", UNREACHABLE, why or "the questions to pip have ended early"
                 self._left.clear()
+        if not self._left:
+            self.close()
 
 
 def _answer(line: bytes) -> tuple[str, str, str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from piwheels.up import outcome, site
@@ -29,6 +30,7 @@ class Watch:
         self._site = folder
         self._screen = screen
         self._rows: list[Row] = []
+        self._since = datetime.now(UTC)
         self._told: set[int] = set()
         self._ended: set[tuple[str, str]] = set()
 
@@ -58,9 +60,9 @@ class Watch:
         return self.done == len(self.asks)
 
     def _tell(self, builds: Sequence[BuildRow]) -> None:
-        """Say which builds have ended since the last time."""
+        """Say which builds have ended since the last time (or our start)."""
         for build in builds:
-            if build.build_id in self._told:
+            if build.build_id in self._told or build.built_at < self._since:
                 continue
             self._told.add(build.build_id)
             what = f"{build.package} {build.version} for {build.abi_tag}"

@@ -1,0 +1,231 @@
+"""Whole farms, as processes, on an index of our own."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+# Builds a wheel with nothing but the standard library. What it does depends on its files.
+BACKEND = """
+import os, sys, time, zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name, version, tag, wait = open("about.txt").read().split()
+    print("building", name, flush=True)
+    if tag == "broken":
+        raise SystemExit("this cannot be built")
+    tag = tag.replace("native", "cp%d%d-cp%d%d-linux_x86_64" % (sys.version_info[:2] * 2))
+    while os.path.exists(wait):
+        time.sleep(0.1)
+    stem = "%s-%s" % (name, version)
+    info = stem + ".dist-info/"
+    meta = "Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n" % (name, version)
+    wheel = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: %s\\n" % tag
+    files = {name + ".py": "answer = 42\\n", info + "METADATA": meta, info + "WHEEL": wheel}
+    record = "".join("%s,,\\n" % each for each in (*files, info + "RECORD"))
+    with zipfile.ZipFile(os.path.join(folder, stem + "-" + tag + ".whl"), "w") as file:
+        for each, text in {**files, info + "RECORD": record}.items():
+            file.writestr(each, text)
+    return stem + "-" + tag + ".whl"
+"""
+PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def add_source(index, name, version, tag, wait="-"):
+    about = f"{name} {version} {tag} {wait}"
+    meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    files = {"backend.py": BACKEND, "pyproject.toml": PROJECT, "about.txt": about, "PKG-INFO": meta}
+    folder = index / "simple" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{name}-{version}"
+    with tarfile.open(folder / f"{stem}.tar.gz", "w:gz") as archive:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(f"{stem}/{path}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    links = (f'<a href="{path.name}">{path.name}</a>' for path in folder.glob("*.tar.gz"))
+    (folder / "index.html").write_text("<!DOCTYPE html>" + "".join(links))
+
+
+@pytest.fixture(scope="module")
+def place(short_dir):
+    """A folder with an index of sources, and its address."""
+    index, flag = short_dir / "index", short_dir / "wait"
+    add_source(index, "toy", "1.0", "py3-none-any")
+    add_source(index, "toy", "0.9", "broken")
+    add_source(index, "metal", "2.0", "native")
+    add_source(index, "broken", "3.0", "broken")
+    add_source(index, "slow", "4.0", "native", str(flag))
+    for folder, _, _ in os.walk(index):
+        Path(folder).chmod(0o755)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(index)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield short_dir, f"http://127.0.0.1:{server.server_port}/simple/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Up:
+    """A piw-up that runs in *home*; what it says is in files beside it."""
+
+    def __init__(self, place, home, *args):
+        folder, index = place
+        keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "UV_"))}
+        env = {**keep, "PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "*"}
+        env |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        if root := os.environ.get("PIW_ALLOW_ROOT"):
+            env["PIW_ALLOW_ROOT"] = root
+        self.home = home
+        self.out, self.err = folder / f"{home.name}.out", folder / f"{home.name}.err"
+        command = [sys.executable, "-P", "-m", "piwheels.up", f"--dir={home}", "--port=0", *args]
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(command, env=env, stdout=out, stderr=err, cwd="/")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def until(self, pattern, limit=40.0):
+        """Wait until *pattern* stands in what it says; return the match."""
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            said = self.out.read_text() + self.err.read_text()
+            if match := re.search(pattern, said, re.MULTILINE):
+                return match
+            assert self.process.poll() is None, said
+            time.sleep(0.05)
+        raise AssertionError(f"{pattern} was not said:\n{said}")
+
+    def end(self, limit=40.0):
+        """Wait for the end; return the exit status."""
+        try:
+            return self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running:\n{self.err.read_text()}") from None
+
+    def left(self):
+        """Return the processes of the farm that are alive: their pids by command."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(self.home) in command and int(path.parent.name) != self.process.pid:
+                found[command] = int(path.parent.name)
+        return found
+
+    def wait_for_nothing(self, limit=15.0):
+        deadline = time.monotonic() + limit
+        while self.left():
+            assert time.monotonic() < deadline, self.left()
+            time.sleep(0.05)
+        assert not list((self.home / "build").iterdir())
+        assert [p.name for p in (self.home / ".www.work").iterdir()] == ["lock"]
+
+
+def test_from_nothing_to_an_installed_wheel(place, tmp_path):
+    home = place[0] / "one"
+    with Up(place, home, "toy", "metal==2.0", "broken", "missing") as up:
+        command = up.until(r"^pip install .*$")[0].split()
+        assert command[:3] == ["pip", "install", "--index-url"]
+        assert command[4:] == ["toy", "metal==2.0"]
+        report = up.out.read_text()
+        assert re.search(
+            r"^toy +1\.0 +cp\d+t? +built +\d+\.\d +toy-1\.0-py3-none-any.whl", report, re.M
+        )
+        assert re.search(r"^metal +2\.0 +cp\d+t? +built +\d+\.\d +metal-2.0-cp", report, re.M)
+        assert re.search(r"^broken +3\.0 +cp\d+t? +failed +\d+\.\d$", report, re.M)
+        assert re.search(r"^missing +not found$", report, re.M)
+        assert re.search(r"^broken 3.0 for cp\d+t?: this cannot be built\n +http://", report, re.M)
+        with Up(place, home, "toy") as second:
+            assert second.end() == 1
+            assert "is running already" in second.err.read_text()
+        options = [f"--target={tmp_path}", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+        pip = [sys.executable, "-I", "-m", "pip", "--isolated", *command[1:], *options]
+        subprocess.run(pip, check=True, capture_output=True, timeout=60)
+        assert (tmp_path / "toy.py").read_text() == (tmp_path / "metal.py").read_text()
+        up.process.send_signal(signal.SIGINT)
+        assert up.end() == 0
+        up.wait_for_nothing(0.0)
+    # A second start goes on where the first has stopped: nothing is built anew.
+    with Up(place, home, "--once", "toy", "metal==2.0") as up:
+        assert up.end() == 0
+        assert "building" not in up.err.read_text()
+        up.wait_for_nothing(0.0)
+        assert set(re.findall(r"\d+\.\d  ", up.out.read_text())) <= set(
+            re.findall(r"\d+\.\d  ", report)
+        )
+
+
+def test_killed_in_mid_build_it_leaves_nothing_and_goes_on_later(place):
+    home, flag = place[0] / "two", place[0] / "wait"
+    flag.touch()
+    with Up(place, home, "--once", "slow") as up:
+        up.until(r"building slow 4\.0")
+        time.sleep(1.0)
+        assert len(up.left()) >= 5
+        up.process.kill()
+        up.process.wait()
+        up.wait_for_nothing()
+    with Up(place, home, "--once", "slow", "toy==0.9") as up:
+        up.until(r"building slow 4\.0")
+        flag.unlink()
+        assert up.end() == 1  # toy 0.9 cannot be built
+        report = up.out.read_text()
+        assert re.search(r"^slow +4\.0 +cp\d+t? +built", report, re.M)
+        assert re.search(r"^toy +0\.9 +cp\d+t? +failed", report, re.M)
+        assert report.rstrip().endswith("/simple/ slow")
+        up.wait_for_nothing(0.0)
+
+
+def test_when_a_daemon_dies_all_stop_and_it_is_named(place):
+    home, flag = place[0] / "three", place[0] / "wait"
+    flag.touch()
+    with Up(place, home, "slow") as up:
+        up.until(r"building slow 4\.0")
+        (pid,) = [pid for command, pid in up.left().items() if "-m piwheels.master" in command]
+        os.kill(pid, signal.SIGKILL)
+        assert up.end() == 1
+        said = up.err.read_text()
+        assert "piw-up: piw-master was killed by signal 9; the end of" in said
+        assert "listening for slaves" in said
+        up.wait_for_nothing()
+    flag.unlink()
+    # ... and PostgreSQL is one of them.
+    with Up(place, home, "toy") as up:
+        up.until(r"^pip install")
+        (pid,) = [pid for command, pid in up.left().items() if "/postgres -D" in command]
+        os.kill(pid, signal.SIGKILL)
+        assert up.end() == 1
+        assert "piw-up: PostgreSQL has ended" in up.err.read_text()
+        up.wait_for_nothing()
+
+
+def test_wrong_usage_is_a_sentence(place):
+    with Up(place, place[0] / "four", "toy>=1") as up:
+        assert up.end() == 2
+    with Up(place, place[0] / "four", "--python=/nowhere/python") as up:
+        assert up.end() == 1
+        assert up.err.read_text().startswith("piw-up: there is no interpreter /nowhere/python")
+    assert not (place[0] / "four").exists()

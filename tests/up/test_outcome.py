@@ -1,0 +1,121 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from piwheels.core.states import BuildRow
+from piwheels.up.outcome import (
+    Ask,
+    asked,
+    install_line,
+    installable,
+    last_reason,
+    parse,
+    rows_of,
+    table,
+)
+
+ABIS = ["cp311", "cp313"]
+
+
+def build(abi, *filenames, package="toy", version="1.0", number=1):
+    took, when = timedelta(seconds=2.25), datetime(2026, 1, 1, tzinfo=UTC)
+    return BuildRow(number, package, version, abi, bool(filenames), took, when, list(filenames))
+
+
+def results(builds, *, pending=False):
+    rows = rows_of(Ask("toy", "toy", "1.0"), ABIS, builds, pending)
+    return [(row.result, row.wheel, row.good) for row in rows]
+
+
+@pytest.mark.parametrize("text", ["six", "zope.interface", "a==1", "Mark-Up_Safe==3.0.2rc1"])
+def test_what_can_be_asked(text):
+    assert parse(text) == text
+    assert parse(text.replace("==", " == ")) == text
+
+
+@pytest.mark.parametrize("text", ["", "-x", "a>=1", "a==", "a==1,2", "a==x", "a b", "a==1==2", "é"])
+def test_what_cannot_be_asked(text):
+    with pytest.raises(ValueError, match=r"neither NAME nor|not a version"):
+        parse(text)
+
+
+def test_each_version_is_asked_for_once_in_its_canonical_spelling():
+    asks = asked(["Zope.Interface", "six==1", "zope-interface", "six"])
+    assert [(ask.spec, *ask.key) for ask in asks] == [
+        ("Zope.Interface", "zope-interface", ""),
+        ("six==1", "six", "1"),
+        ("six", "six", ""),
+    ]
+
+
+def test_a_native_wheel_serves_its_own_abi():
+    native = "toy-1.0-cp311-cp311-linux_x86_64.whl"
+    assert results([build("cp311", native)], pending=True) == [
+        ("built", native, True),
+        ("waiting", "", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wheel", ["toy-1.0-py3-none-any.whl", "toy-1.0-cp36-abi3-linux_x86_64.whl"]
+)
+def test_one_wheel_serves_the_other_abis(wheel):
+    assert results([build("cp311", wheel)]) == [("built", wheel, True), ("as cp311", wheel, True)]
+
+
+def test_an_abi3_wheel_serves_no_older_abi():
+    wheel = "toy-1.0-cp313-abi3-linux_x86_64.whl"
+    assert results([build("cp313", wheel)])[0] == ("not tried", "", False)
+
+
+def test_a_failure_is_one():
+    assert results([build("cp311"), build("cp313")]) == [("failed", "", False)] * 2
+
+
+def test_a_problem_has_a_row_of_its_own():
+    ask = Ask("toy", "toy", "", "not found", "why")
+    assert [(row.abi, row.result) for row in rows_of(ask, ABIS, [], pending=False)] == [
+        ("", "not found")
+    ]
+
+
+def test_the_table_is_aligned():
+    rows = rows_of(
+        Ask("toy", "toy", "1.0"), ABIS, [build("cp311", "toy-1.0-py3-none-any.whl")], pending=False
+    )
+    lines = table(rows)
+    assert lines[0].split() == ["package", "version", "ABI", "result", "seconds", "wheel"]
+    assert [line.index("toy-1.0") for line in lines[2:]] == [lines[0].index("wheel")] * 2
+    assert "2.2" in lines[2]
+
+
+def test_only_what_has_a_wheel_is_installed():
+    asks = [Ask("Toy", "toy", "1.0"), Ask("bad==2", "bad", "2")]
+    rows = rows_of(asks[0], ABIS, [build("cp311", "toy-1.0-py3-none-any.whl")], pending=False)
+    assert installable(asks, rows) == ["Toy"]
+    assert install_line("http://h/simple/", ["Toy", "b==1"], "h") == (
+        "pip install --index-url http://h/simple/ --trusted-host h Toy b==1"
+    )
+
+
+def test_the_reason_is_the_builds_own_last_word():
+    log = """
+  Running command Getting requirements to build wheel
+  This backport is for Python 2.7 only.
+  error: subprocess-exited-with-error
+
+  \u00d7 Getting requirements to build wheel did not run successfully.
+  \u2502 exit code: 1
+  \u2570\u2500> No available output.
+
+  note: This error originates from a subprocess, and is likely not a problem with pip.
+  full command: /bin/python
+ERROR: Failed to build 'functools32' when getting requirements to build wheel
+piwheels: the build failed: pip ended with status 1
+"""
+    assert last_reason(log) == "This backport is for Python 2.7 only."
+    assert last_reason("x\npiwheels: the build was stopped after 0:05:00: that is its time-out\n")[
+        :10
+    ] == ("piwheels: ")
+    assert last_reason("") == "the log is empty"
+    assert last_reason("Failed to build x\n") == "Failed to build x"

@@ -1,0 +1,160 @@
+"""What piw-up is made of, without a farm."""
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from piwheels.core.database import Database
+from piwheels.core.dsn import administer, redirect
+from piwheels.core.errors import Fatal
+from piwheels.core.interpreter import Interpreter
+from piwheels.up import database, site
+from piwheels.up.config import UpConfig, labels, queues, to_connect
+from piwheels.up.farm import Farm, child_environment
+
+
+def sleeper(tmp_path, monkeypatch, text):
+    (tmp_path / "sleeper.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return Farm(tmp_path / "farm")
+
+
+def test_a_farm_has_one_piw_up(tmp_path):
+    with Farm(tmp_path / "farm"), pytest.raises(Fatal, match="is running already"):
+        Farm(tmp_path / "farm")
+    Farm(tmp_path / "farm").__exit__()
+
+
+def test_a_folder_that_cannot_be_written_is_refused():
+    with pytest.raises(Fatal, match="--dir"):
+        Farm(Path("/proc/farm"))
+
+
+def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
+    farm = sleeper(tmp_path, monkeypatch, "import sys; sys.exit('the last word')")
+    with farm:
+        farm.start("slave-x", "sleeper", [], os.environ)
+        farm.daemons[0].process.wait(20)
+        with pytest.raises(Fatal, match=r"piw-slave-x ended \(1\)(.|\n)*the last word"):
+            farm.check()
+
+
+def test_a_daemon_that_does_not_end_is_killed(tmp_path, monkeypatch):
+    text = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)\n"
+    monkeypatch.setattr("piwheels.up.farm.FAREWELL", 0.2)
+    with sleeper(tmp_path, monkeypatch, text + "time.sleep(60)") as farm:
+        farm.start("master", "sleeper", [], os.environ)
+        process = farm.daemons[0].process
+        while not farm.daemons[0].log.read_text():
+            farm.check()
+    assert process.returncode == -9
+
+
+def test_logs_do_not_grow_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("piwheels.up.farm.LOG_LIMIT", 10)
+    with sleeper(tmp_path, monkeypatch, "") as farm:
+        log = farm.logs / "serve.log"
+        log.write_text("a log that is too long")
+        farm.start("serve", "sleeper", [], os.environ)
+        assert (log.stat().st_size, log.with_name("serve.log.1").stat().st_size) == (0, 22)
+
+
+def test_our_options_are_not_the_daemons(monkeypatch):
+    environ = {"PIW_DIR": "/x", "PIW_TIMEOUT": "3", "PIW_PG_BIN": "/pg", "PIW_DSN": "a"}
+    env = child_environment(UpConfig(), environ, "postgresql:///b")
+    assert env == {"PIW_PG_BIN": "/pg", "PIW_DSN": "postgresql:///b"}
+
+
+def test_sockets_are_private_and_short(tmp_path, monkeypatch):
+    config = UpConfig(slave_queue="tcp://*:5555")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    short = queues(config, tmp_path)
+    assert short["slave"] == "tcp://*:5555"
+    assert to_connect(short["slave"]) == "tcp://127.0.0.1:5555"
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+    long = queues(config, tmp_path / ("x" * 80))
+    other = queues(config, tmp_path / ("y" * 80))
+    assert long["file"] != other["file"]
+    assert max(map(len, long.values())) < 107
+    Path(long["file"].removeprefix("ipc://")).parent.rmdir()
+    Path(other["file"].removeprefix("ipc://")).parent.rmdir()
+
+
+def test_slaves_have_different_names():
+    three = [Interpreter(Path(f"/{i}"), "311", "cp311", "linux_x86_64") for i in range(3)]
+    assert list(labels(three)) == ["slave-cp311", "slave-cp311-2", "slave-cp311-3"]
+
+
+def test_the_site_is_read(tmp_path):
+    assert not site.lists(tmp_path, "toy", ["a.whl"])
+    page = tmp_path / "simple/toy/index.v1_json"
+    page.parent.mkdir(parents=True)
+    page.write_text(json.dumps({"files": [{"filename": "a.whl"}]}))
+    assert site.lists(tmp_path, "toy", ["a.whl"])
+    assert not site.lists(tmp_path, "toy", ["a.whl", "b.whl"])
+    page.write_text('{"files": [')
+    assert not site.lists(tmp_path, "toy", ["a.whl"])
+    assert site.read_log(tmp_path, 70012) == ""
+    log = tmp_path / "logs/0000/0007/0012.txt.gz"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(gzip.compress(b"words"))
+    assert site.read_log(tmp_path, 70012) == "words"
+    log.write_bytes(gzip.compress(b"words")[:-4])
+    assert site.read_log(tmp_path, 70012) == ""
+
+
+def test_addresses():
+    assert site.host_in_url("0.0.0.0") == "127.0.0.1"  # noqa: S104 (nothing is bound)
+    assert site.host_in_url("::1") == "[::1]"
+    assert [site.needs_trust(h) for h in ("127.0.0.1", "[::1]", "localhost", "10.0.0.1", "a")] == [
+        False, False, False, True, True,
+    ]  # fmt: skip
+    assert site.free_port("127.0.0.1", 0) > 0
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Fatal, match="--port"):
+        site.free_port("127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_server_that_exists_gets_role_and_database(server_dsn):
+    name = f"piw_up_{os.getpid()}"
+    try:
+        with database.server(redirect(server_dsn, name), Path("/nowhere")) as server:
+            assert server.cluster is None
+            assert not database.current(server)
+            env = {**os.environ, "PIW_DSN": server.superuser, "PIW_YES": "1"}
+            done = subprocess.run([sys.executable, "-m", "piwheels.initdb"], env=env, check=False)
+            assert done.returncode == 0
+            assert database.current(server)
+        with database.server(redirect(server_dsn, name), Path("/nowhere")) as again:
+            assert again == server
+    finally:
+        administer(server_dsn, "DROP DATABASE IF EXISTS {} WITH (FORCE)", names=[name])
+
+
+def test_a_server_that_is_not_there_is_a_sentence(tmp_path):
+    with (
+        pytest.raises(Fatal, match="--dsn"),
+        database.server(f"postgresql:///x?host={tmp_path}", tmp_path),
+    ):
+        pass
+
+
+def test_what_a_killed_farm_left_is_taken_up(db: Database):
+    db.add_build_abi("cp39")
+    db.add_new_package("toy")
+    for version in "12":
+        db.add_new_package_version("toy", version)
+        later = datetime.now(UTC) + timedelta(hours=1)
+        db.grant_lease("toy", version, "cp311", f"slave-{version}", later)
+    database.take_up(db, ["cp311", "cp313"], ["slave-1"], alone=False)
+    assert db.get_build_abis(exclude_skipped=True) == {"cp39", "cp311", "cp313"}
+    database.take_up(db, ["cp311", "cp313"], ["slave-1"], alone=True)
+    assert db.get_build_abis(exclude_skipped=True) == {"cp311", "cp313"}
+    assert [lease.label for lease in db.get_leases()] == ["slave-2"]
+    assert db.get_pending([("toy", "1")]) == [("toy", "1", "cp311")]

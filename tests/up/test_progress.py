@@ -1,0 +1,75 @@
+import io
+from datetime import UTC, datetime, timedelta
+
+from piwheels.core.protocols import SlaveEvent
+from piwheels.up.progress import GREEN, Screen, Slaves, span
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+LIMIT = timedelta(minutes=5)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def hello(number, label):
+    info = (LIMIT, LIMIT, "311", "cp311", "linux_x86_64", label, "", "", "", "")
+    return SlaveEvent(number, START, "HELLO", info)
+
+
+def test_each_slave_has_a_line():
+    slaves = Slaves()
+    slaves.event(hello(1, "b"))
+    slaves.event(hello(2, "a-long"))
+    assert slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1"))) == "b: building six 1"
+    assert slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1"))) == ""
+    assert slaves.event(SlaveEvent(9, START, "BUILD", ("six", "1"))) == ""
+    later = START + timedelta(seconds=65)
+    assert slaves.lines(later) == ["  a-long  idle", "  b       building six 1  1:05"]
+    slaves.event(SlaveEvent(1, later, "SEND", "six.whl"))
+    assert slaves.lines(later)[1] == "  b       sending six.whl  1:05"
+    slaves.event(SlaveEvent(1, later, "DONE", None))
+    slaves.event(SlaveEvent(2, later, "DIE", None))
+    assert slaves.lines(later) == ["  b  idle"]
+
+
+def test_spans():
+    assert [span(s) for s in (-1, 7.9, 65, 3725)] == ["0 s", "7 s", "1:05", "1:02:05"]
+
+
+def test_a_terminal_keeps_the_lines_at_its_bottom():
+    stream = Terminal()
+    screen = Screen(stream, {"TERM": "xterm"})
+    screen.show(["one", "two"])
+    stream.truncate(0)
+    screen.say("built", GREEN)
+    screen.show(["one", "two"])
+    text = stream.getvalue().lstrip("\0")
+    assert text.startswith("\x1b[2F\x1b[J\x1b[32mbuilt\x1b[0m\n")
+    assert text.count("two") == 1  # what has not changed is not drawn again
+    screen.show([])
+    assert stream.getvalue().endswith("\x1b[2F\x1b[J")
+
+
+def test_long_lines_are_cut():
+    stream = Terminal()
+    Screen(stream, {"TERM": "xterm", "NO_COLOR": "1"}).show(["x" * 1000])
+    assert stream.getvalue() == "x" * 79 + "\n"
+
+
+def test_elsewhere_lines_have_the_time_and_no_colour():
+    for stream, environ in (io.StringIO(), {"TERM": "xterm"}), (Terminal(), {"TERM": "dumb"}):
+        screen = Screen(stream, environ)
+        screen.show(["never seen"])
+        screen.say("built", GREEN)
+        time, word = stream.getvalue().split()
+        assert (len(time), word) == (8, "built")
+
+
+def test_quiet_says_nothing():
+    stream = Terminal()
+    screen = Screen(stream, {"TERM": "xterm"}, quiet=True)
+    screen.say("built")
+    screen.show(["line"])
+    assert stream.getvalue() == ""
