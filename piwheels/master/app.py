@@ -70,7 +70,8 @@ class PiWheelsMaster:
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
         self._stopping = False
-        self._info = MasterInfo(datetime.now(UTC), socket.getfqdn()[:200], *machine())
+        # Not getfqdn(), which may wait long for a name server.
+        self._info = MasterInfo(datetime.now(UTC), socket.gethostname()[:200], *machine())
 
     def main_loop(self) -> int:
         """Run the farm until told to stop; return the exit status."""

@@ -381,12 +381,25 @@ class Fleet:
 
     def _remove(self, slave: SlaveState, now: datetime) -> list[Effect]:
         del self.slaves[slave.address]
+        self._requeue(slave)
         effects = [*self._drop_job(slave), Publish(slave.slave_id, now, "DIE")]
         intake = self.intakes.get(slave.slave_id)
         if intake is not None and intake.needs_slave:
             del self.intakes[slave.slave_id]
             effects.append(Release(intake.target))
         return effects
+
+    def _requeue(self, slave: SlaveState) -> None:
+        """Let the next slave have what *slave*, which goes, was at: TheArchitect may be a minute
+        away.
+        """
+        intake = self.intakes.get(slave.slave_id)
+        job = slave.job
+        if job is None and intake is not None and intake.needs_slave:
+            job = intake.target[:2]
+        queue = self.queues.get(slave.native_abi)
+        if job is not None and queue is not None and job not in queue and not slave.skipped:
+            queue.appendleft(job)
 
     def _drop_job(self, slave: SlaveState) -> list[Effect]:
         if slave.job is None:

@@ -31,7 +31,8 @@ HASH = "a" * 64
 
 def hello(label="board", abi="cp311", resume=None, **timeouts):
     info = [
-        timedelta(seconds=timeouts.get("build", 3600)), timedelta(seconds=timeouts.get("busy", 300)),
+        timedelta(seconds=timeouts.get("build", 3600)),
+        timedelta(seconds=timeouts.get("busy", 300)),
         abi[2:], abi, "linux_x86_64", label, "Debian", "12", "", "",
     ]  # fmt: skip
     if resume is not None:
@@ -249,6 +250,35 @@ def test_no_version_is_handed_out_twice():
     farm = Farm()
     farm.build(b"a")
     farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    farm.join(b"b")
+    assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
+
+
+@pytest.mark.parametrize("end", ["BYE", "silence", "kill", "in mid-transfer"])
+def test_what_a_slave_leaves_behind_is_the_next_ones_at_once(end):
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
+    slave_id = farm.build(b"a")
+    if end == "in mid-transfer":
+        farm.say(b"a", "BUILT", built(file_state()))
+        farm.answer(slave_id, {})
+        farm.answer(slave_id)
+    if end == "kill":
+        farm.fleet.kill(slave_id)
+        farm.say(b"a", "BUSY", stats())
+    elif end == "silence":
+        farm.now += timedelta(seconds=301)
+        farm.fleet.tick(farm.now)
+    else:
+        farm.say(b"a", "BYE")
+    farm.join(b"b")
+    assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "BUILD", ("foo", "1.0"))]
+
+
+def test_what_was_skipped_or_deleted_is_not_handed_on():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    farm.build(b"a")
+    farm.fleet.deletion("foo", None)
+    farm.say(b"a", "BYE")
     farm.join(b"b")
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
 
