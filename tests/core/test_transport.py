@@ -200,3 +200,21 @@ def test_what_passes_is_logged_for_those_who_want_it(caplog):
     assert [line.split()[:2] for line in said] == [["sent", "LOG"], ["received", "LOG"]]
     assert max(map(len, said)) < 200
     assert isinstance(pull, Socket)
+
+
+def test_the_end_of_a_monitor_leaves_all_other_sockets_alive():
+    for _ in range(5):
+        with Context().socket(zmq.ROUTER) as router, Context().socket(zmq.DEALER) as dealer:
+            router.bind("tcp://127.0.0.1:*")
+            with dealer.monitor(zmq.EVENT_ALL) as monitor:
+                dealer.connect(router.address)
+                assert monitor.poll(1)
+                dealer.send_multipart([b"x"])
+                assert router.poll(1)
+            router.close()  # an event that nobody hears any more
+            assert dealer.poll(0.05) is False
+    with Context().socket(zmq.PULL) as pull, Context().socket(zmq.PUSH) as push:
+        pull.bind("tcp://127.0.0.1:*")
+        push.connect(pull.address)
+        push.send_multipart([b"alive"])
+        assert pull.poll(2)

@@ -259,6 +259,18 @@ def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monke
     master.hear("BUSY" if moment == "transfer" else "IDLE")
 
 
+def test_it_ends_at_once_in_mid_transfer(master, slave, source):
+    master.welcome()
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    assert master.built().status
+    master.say("SEND", NAME)
+    assert master.files.poll(5)
+    slave.stop()
+    slave.thread.join(3)
+    assert not slave.thread.is_alive()
+
+
 def test_die_for_a_stranger_is_not_the_end(master, slave):
     master.welcome()
     master.hear("IDLE")
