@@ -26,7 +26,7 @@ from piwheels.core.tags import abi_key
 from piwheels.core.transport import Context, Socket
 from piwheels.up import database, outcome, site
 from piwheels.up.config import UpConfig, labels, queues, to_connect
-from piwheels.up.farm import Farm, Stopped, child_environment, last_lines
+from piwheels.up.farm import IN_VAIN, Farm, Stopped, child_environment, last_lines
 from piwheels.up.progress import RED, Screen, Slaves, span
 from piwheels.up.registry import Registrar, Resolver
 from piwheels.up.watch import Watch
@@ -150,6 +150,7 @@ class Up:
         self.farm.check()
         if self._cluster is not None and self._cluster.pid is None:
             log = self._cluster.log
+            self.farm.patience = IN_VAIN  # the master would try for long to save what it has
             raise Fatal(f"PostgreSQL has ended; the end of {log}:\n{last_lines(log)}")
 
     def _stop(self) -> None:

@@ -32,8 +32,8 @@ LOG_LIMIT: Final = 10 * 2**20
 LOG_INTERVAL: Final = 60.0
 #: Seconds that the daemons of a piw-up that was killed may take to end.
 PATIENCE: Final = 60.0
-#: Seconds that all of one kind of daemon have to end, before they are killed.
-FAREWELL: Final = 30.0
+#: Seconds that daemons have to end, each kind in turn, and when there is nothing left to save.
+FAREWELL, IN_VAIN = 30.0, 3.0
 #: In which order daemons are stopped, by the beginnings of their names: whoever asks goes before
 #: whoever answers.
 STOP_ORDER: Final = ("slave", "master", "serve")
@@ -69,6 +69,8 @@ class Farm:
         self.logs = home / "log"
         self.daemons: list[Daemon] = []
         self.stopping = False
+        #: Seconds that all of one kind of daemon have to end, before they are killed.
+        self.patience = FAREWELL
         self._looked = 0.0
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
@@ -157,7 +159,7 @@ class Farm:
             some = [d for d in self.daemons if d.name.startswith(kind)]
             for daemon in some:
                 daemon.process.terminate()
-            deadline = time.monotonic() + FAREWELL
+            deadline = time.monotonic() + self.patience
             for daemon in some:
                 try:
                     daemon.process.wait(max(0.0, deadline - time.monotonic()))

@@ -48,8 +48,8 @@ def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
 
 def test_a_daemon_that_does_not_end_is_killed(tmp_path, monkeypatch):
     text = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)\n"
-    monkeypatch.setattr("piwheels.up.farm.FAREWELL", 0.2)
     with sleeper(tmp_path, monkeypatch, text + "time.sleep(60)") as farm:
+        farm.patience = 0.2
         farm.start("master", "sleeper", [], os.environ)
         process = farm.daemons[0].process
         while not farm.daemons[0].log.read_text():
