@@ -68,16 +68,19 @@ class Task(threading.Thread):
         self.ctx = Context()
         self.failure: BaseException | None = None
         self.refused: Counter[str] = Counter()
-        self._protocol = control_protocol
-        self._control_address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
+        address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
         self._poller = Poller()
         self._handlers: dict[Any, tuple[Callable[[Any], None], int]] = {}
         self._timers: list[_Timer] = []
         control = self.socket(zmq.PULL, control_protocol)
         control.hwm = 1000
-        control.bind(self._control_address)
+        control.bind(address)
         self.register(control, self.handle_control)
         self._control = control
+        # One for all threads, so that what they say is heard in the order in which it is said.
+        self._commands: Socket | None = self.socket(zmq.PUSH, reversed(control_protocol))
+        self._commands.connect(address)
+        self._commanding = threading.Lock()
 
     # What a task has ------------------------------------------------------------------------
 
@@ -101,6 +104,10 @@ class Task(threading.Thread):
         for queue in self._handlers:
             queue.close()
         self._handlers.clear()
+        with self._commanding:
+            if self._commands is not None:
+                self._commands.close()
+                self._commands = None
 
     # From other threads ---------------------------------------------------------------------
 
@@ -117,11 +124,12 @@ class Task(threading.Thread):
         self.send_control("QUIT")
 
     def send_control(self, msg: str, data: Any = NoData) -> None:
-        """Send the task a message of its control protocol, from any thread."""
-        with self.ctx.socket(zmq.PUSH, reversed(self._protocol), self.logger) as socket:
-            socket.connect(self._control_address)
-            socket.send_msg(msg, data)
-            socket.close(linger=1)
+        """Send the task a message of its control protocol, from any thread; one that has ended
+        hears nothing.
+        """
+        with self._commanding:
+            if self._commands is not None:
+                self._commands.send_msg(msg, data, zmq.DONTWAIT)
 
     # The loop -------------------------------------------------------------------------------
 

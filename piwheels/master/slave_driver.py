@@ -9,6 +9,7 @@ time-out.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -75,6 +76,9 @@ class SlaveDriver(PausingTask):
         self._events = self.socket(zmq.PUSH, monitor_stats)
         self._events.hwm = 100_000
         self._events.connect(config.events_queue)
+        self._architect = self.socket(zmq.PUSH, reversed(wiring.architect))
+        self._architect.hwm = 2
+        self._architect.connect(config.architect_queue)
         self._web = rpc.Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
         self._db = DbClient(config, self.logger)
         self._fs = FsClient(config, self.logger)
@@ -90,6 +94,7 @@ class SlaveDriver(PausingTask):
     def close(self) -> None:
         """Close all sockets."""
         self._events.close()
+        self._architect.close()
         super().close()
 
     # Slaves ---------------------------------------------------------------------------------
@@ -187,13 +192,13 @@ class SlaveDriver(PausingTask):
 
     def on_pause(self) -> None:
         """Hand out nothing while paused; what is being built goes on."""
-        super().on_pause()
         self.fleet.paused = True
+        super().on_pause()
 
     def on_resume(self) -> None:
         """Hand out versions again."""
-        super().on_resume()
         self.fleet.paused = False
+        super().on_resume()
 
     def kill_slave(self, slave_id: int | None) -> None:
         """Have a slave (``None``: all) told to end; from any thread."""
@@ -217,7 +222,7 @@ class SlaveDriver(PausingTask):
 
     # Effects --------------------------------------------------------------------------------
 
-    def _perform(self, todo: Iterable[Effect]) -> None:
+    def _perform(self, todo: Iterable[Effect]) -> None:  # noqa: PLR0912 (a branch an effect)
         for effect in todo:
             match effect:
                 case effects.Reply(address, msg, data):
@@ -226,6 +231,9 @@ class SlaveDriver(PausingTask):
                     self._publish(slave_id, timestamp, msg, data)
                 case effects.Warn(slave_id, label, text):
                     self.logger.warning("slave %d (%s) %s", slave_id, label, text)
+                case effects.More(active):
+                    with suppress(Unavailable):  # it has been told a moment ago
+                        self._architect.send_msg("MORE", active, zmq.DONTWAIT)
                 case effects.Grant((package, version, abi), label, expires):
                     self._note("grant_lease", package, version, abi, label, expires)
                 case effects.Renew(targets, expires):

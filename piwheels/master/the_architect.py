@@ -14,10 +14,11 @@ from piwheels.core.errors import PiWheelsError, Unavailable
 from piwheels.core.protocols import Job, check_of
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import big_brother
+from piwheels.master.wiring import architect, big_brother
 
 if TYPE_CHECKING:
     from piwheels.core.database import Listener
+    from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
 
 #: How many versions SlaveDriver is told of, at most, for each ABI.
@@ -44,6 +45,9 @@ class TheArchitect(PauseableTask):
         with Database(config.dsn) as database:
             self.news = database.listen()
         self.register(self.news, self.handle_news)
+        more = self.socket(zmq.PULL, architect)
+        more.bind(config.architect_queue)
+        self.register(more, self.handle_more)
         # What SlaveDriver has not taken yet is out of date soon: better to drop than to wait.
         self.builds = self.socket(zmq.PUSH)
         self.builds.hwm = 2
@@ -52,6 +56,7 @@ class TheArchitect(PauseableTask):
         self.stats.hwm = 10
         self.stats.connect(config.stats_queue)
         self._changed = False
+        self._active = 0
         self._refreshed = -PAUSE
         self.every(timedelta(minutes=1), self.update_build_queue)
         self.every(timedelta(seconds=PAUSE / 4), self.check_news)
@@ -69,6 +74,12 @@ class TheArchitect(PauseableTask):
         self._changed |= queue.drain()
         self.refresh_if_due()
 
+    def handle_more(self, queue: Socket) -> None:
+        """Read on in the queue, beyond what is being built: SlaveDriver has run out of it."""
+        _, self._active = queue.recv_msg()
+        self._changed = True
+        self.refresh_if_due()
+
     def check_news(self) -> None:
         """Refresh the queue if that is due. Asks for news as well: a lost connection tells
         nothing.
@@ -84,7 +95,8 @@ class TheArchitect(PauseableTask):
         """Read the build queue, up to a limit for each ABI, and push it to SlaveDriver."""
         self._changed, self._refreshed = False, time.monotonic()
         try:
-            queue = self.db.get_build_queue(LIMIT)
+            # Its first versions may all be under way.
+            queue = self.db.get_build_queue(LIMIT + self._active)
             pending = self.db.get_statistics()["builds_pending"]
         except PiWheelsError as exc:
             self.logger.warning("cannot read the build queue, will try again soon: %s", exc)

@@ -51,6 +51,9 @@ class MasterConfig(Common):
     slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves here")
     file_queue: str = _queue("tcp://127.0.0.1:5556", "take files from slaves here")
     # Among the tasks; hidden from --help, since nobody but a test has reason to change them.
+    architect_queue: str = _queue(
+        "inproc://architect", "SlaveDriver to TheArchitect", internal=True
+    )
     builds_queue: str = _queue("inproc://builds", "TheArchitect to SlaveDriver", internal=True)
     db_queue: str = _queue("inproc://db", "anyone to Seraph", internal=True)
     delete_queue: str = _queue("inproc://delete", "anyone to SlaveDriver", internal=True)
@@ -86,6 +89,9 @@ driver_control: Final = Protocol(
 
 #: TheArchitect to SlaveDriver: what needs building, first things first; replaces what went before.
 builds: Final = Protocol(recv={"QUEUE": dict[Tag, list[Job]]}, send={})
+
+#: SlaveDriver to TheArchitect: the queue has run dry, while so many builds are under way.
+architect: Final = Protocol(recv={"MORE": Count}, send={})
 
 #: Anyone to BigBrother. STATFS: size and free bytes of the site's file system; STATBQ: builds
 #: pending.
@@ -146,6 +152,7 @@ WIRES: Final = (
     Wire("status_queue", "pub", "main", "piw-console", monitor_stats),
     Wire("import_queue", "router", "MrChase", "the admin tools", None),
     Wire("log_queue", "push", "Lumberjack", "piw-logger", None),
+    Wire("architect_queue", "push", "TheArchitect", "SlaveDriver", architect),
     Wire("builds_queue", "push", "SlaveDriver", "TheArchitect", builds),
     Wire("db_queue", "rpc", "Seraph", "anyone (DbClient)", None),
     Wire("oracle_queue", "rpc", "Seraph", "TheOracle", None),

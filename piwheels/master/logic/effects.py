@@ -85,6 +85,12 @@ class LogBuild(NamedTuple):
     build: BuildState
 
 
+class More(NamedTuple):
+    """Have the queue read again: it has run dry, though *active* versions of it are being built."""
+
+    active: int
+
+
 class Written(NamedTuple):
     """The build is committed: have its log and its project's pages written."""
 
@@ -109,6 +115,7 @@ Effect = (
     | Expect
     | Verify
     | LogBuild
+    | More
     | Written
     | Warn
 )

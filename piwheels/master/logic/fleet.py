@@ -20,6 +20,7 @@ from piwheels.core.tags import canonical
 from piwheels.master.logic.effects import (
     Effect,
     Grant,
+    More,
     Publish,
     Release,
     Renew,
@@ -62,6 +63,8 @@ class Fleet:
         self.deleted: set[tuple[str, str | None]] = set()
         #: Builds that ended a moment ago: a queue that was read before their commit still has them.
         self.ended: dict[Target, datetime] = {}
+        #: Whether there may be more to build than the queues have: some was taken or given back.
+        self.stale = True
         self.paused = False
         #: Whether the leases of an earlier master are known; nothing is handed out before.
         self.ready = False
@@ -166,6 +169,8 @@ class Fleet:
             return [*effects, *self._reply(slave, now, "SLEEP", paused)]
         job = self._next_job(slave.native_abi, now)
         if job is None:
+            if self.stale and slave.native_abi in self.queues:
+                effects.append(More(len(self.active())))
             return [*effects, *self._reply(slave, now, "SLEEP", data=False)]
         slave.job, slave.job_since = job, now
         return [
@@ -181,6 +186,7 @@ class Fleet:
         active = self.active()
         while queue:
             job = queue.popleft()
+            self.stale = True
             target = (*job, abi)
             free = self.leased.get(target, now) <= now and target not in self.ended
             if free and target not in active:
@@ -270,6 +276,7 @@ class Fleet:
             for abi, jobs in queues.items()
         }
         self.deleted.clear()
+        self.stale = False
 
     def _is_deleted(self, package: str, version: str) -> bool:
         return bool(self.deleted) and not self.deleted.isdisjoint(
@@ -406,6 +413,7 @@ class Fleet:
             return []
         target = target_of(slave)
         slave.job = slave.job_since = None
+        self.stale = True
         return [Release(target)]
 
     def _note_stats(self, slave: SlaveState) -> None:

@@ -292,6 +292,18 @@ def test_a_queue_that_was_read_before_the_commit_does_no_harm():
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
 
 
+def test_a_queue_that_runs_dry_is_read_again_but_an_empty_one_is_left_alone():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    farm.build(b"a")
+    farm.join(b"b")
+    assert of(effects.More, farm.say(b"b", "IDLE", stats())) == [effects.More(1)]
+    farm.fleet.queued({"cp311": []})
+    assert not of(effects.More, farm.say(b"b", "IDLE", stats()))
+    farm.fleet.skip(1)
+    farm.say(b"a", "BUSY", stats())  # given back
+    assert of(effects.More, farm.say(b"b", "IDLE", stats())) == [effects.More(0)]
+
+
 def test_a_slave_that_vanishes_has_its_version_handed_out_again():
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build()
