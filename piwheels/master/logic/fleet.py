@@ -54,8 +54,11 @@ class Fleet:
     def __init__(self, simple_url: str) -> None:
         self.simple_url = simple_url
         self.slaves: dict[bytes, SlaveState] = {}
+        self.numbers: dict[int, SlaveState] = {}
         self.intakes: dict[int, Intake] = {}
         self.queues: dict[str, deque[tuple[str, str]]] = {}
+        #: What is being built or taken in.
+        self.active: set[Target] = set()
         #: Builds that were handed out by an earlier master, or whose slave has vanished: until
         #: when.
         self.leased: dict[Target, datetime] = {}
@@ -72,15 +75,11 @@ class Fleet:
 
     # Who builds what ------------------------------------------------------------------------
 
-    def active(self) -> set[Target]:
-        """Return what is being built or taken in."""
-        building = {target_of(slave) for slave in self.slaves.values() if slave.job is not None}
-        taken_in = {intake.target for intake in self.intakes.values()}
-        return building | taken_in
-
     def by_id(self, slave_id: int | None) -> list[SlaveState]:
         """Return the slave *slave_id*, or all for ``None``, or nobody."""
-        return [s for s in self.slaves.values() if slave_id is None or s.slave_id == slave_id]
+        if slave_id is None:
+            return list(self.slaves.values())
+        return [self.numbers[slave_id]] if slave_id in self.numbers else []
 
     # Requests of slaves ---------------------------------------------------------------------
 
@@ -124,7 +123,7 @@ class Fleet:
             address, *clamped, slave_id=next(self._ids), first_seen=now, last_seen=now
         )
         slave.request = "HELLO", info
-        self.slaves[address] = slave
+        self.slaves[address] = self.numbers[slave.slave_id] = slave
         return self.do_hello(slave, now)
 
     def do_hello(self, slave: SlaveState, now: datetime) -> list[Effect]:
@@ -150,9 +149,8 @@ class Fleet:
             self.leased[target] = now
         # A build of an earlier master is known by its lease; while that is not loaded, believe it.
         known = target in self.leased or not self.ready or job in self.queues.get(target[2], ())
-        if known and target not in self.active():
-            self.leased.pop(target, None)
-            slave.job, slave.job_since = job, now
+        if known and target not in self.active:
+            self._give(slave, job, now)
             effects.append(Grant(target, slave.label, now + slave.busy_timeout))
         return effects
 
@@ -170,9 +168,9 @@ class Fleet:
         job = self._next_job(slave.native_abi, now)
         if job is None:
             if self.stale and slave.native_abi in self.queues:
-                effects.append(More(len(self.active())))
+                effects.append(More(len(self.active)))
             return [*effects, *self._reply(slave, now, "SLEEP", data=False)]
-        slave.job, slave.job_since = job, now
+        self._give(slave, job, now)
         return [
             *effects,
             *self._reply(slave, now, "BUILD", job),
@@ -183,16 +181,19 @@ class Fleet:
         queue = self.queues.get(abi)
         if not queue:
             return None
-        active = self.active()
         while queue:
             job = queue.popleft()
             self.stale = True
             target = (*job, abi)
             free = self.leased.get(target, now) <= now and target not in self.ended
-            if free and target not in active:
-                self.leased.pop(target, None)
+            if free and target not in self.active:
                 return job
         return None
+
+    def _give(self, slave: SlaveState, job: tuple[str, str], now: datetime) -> None:
+        slave.job, slave.job_since = job, now
+        self.active.add(target_of(slave))
+        self.leased.pop(target_of(slave), None)
 
     def do_busy(self, slave: SlaveState, now: datetime) -> list[Effect]:
         """Let a slave go on with its build, or have it given up."""
@@ -234,7 +235,7 @@ class Fleet:
         """Have the file verified that the slave has sent."""
         intake = self.intakes.get(slave.slave_id)
         if intake is None or intake.step is not Step.SENT or slave.killed:
-            self.intakes.pop(slave.slave_id, None)
+            self._end_intake(slave.slave_id)
             return self._end(slave, now) if slave.killed else self._reply(slave, now, "DONE")
         return intake.sent()
 
@@ -252,9 +253,9 @@ class Fleet:
         if intake is None:
             return []
         effects = intake.answered(result, error)
-        slave = next(iter(self.by_id(slave_id)), None)
+        slave = self.numbers.get(slave_id)
         if intake.step is Step.ENDED:
-            del self.intakes[slave_id]
+            self._end_intake(slave_id)
             self.ended[intake.target] = now
             if intake.build.build_id is None:  # dropped: not at once again, nor for ever
                 self.leased[intake.target] = now + RETRY
@@ -296,10 +297,9 @@ class Fleet:
         """Learn what an earlier master had handed out: it stays so until its slave or its end
         comes.
         """
-        active = self.active()
         for lease in leases:
             target = (lease.package, lease.version, lease.abi_tag)
-            if target not in active and lease.expires > now:
+            if target not in self.active and lease.expires > now:
                 self.leased[target] = lease.expires
         self.ready = True
 
@@ -387,14 +387,19 @@ class Fleet:
         return [Reply(slave.address, "DIE"), *self._remove(slave, now)]
 
     def _remove(self, slave: SlaveState, now: datetime) -> list[Effect]:
-        del self.slaves[slave.address]
+        del self.slaves[slave.address], self.numbers[slave.slave_id]
         self._requeue(slave)
         effects = [*self._drop_job(slave), Publish(slave.slave_id, now, "DIE")]
         intake = self.intakes.get(slave.slave_id)
         if intake is not None and intake.needs_slave:
-            del self.intakes[slave.slave_id]
+            self._end_intake(slave.slave_id)
             effects.append(Release(intake.target))
         return effects
+
+    def _end_intake(self, slave_id: int) -> None:
+        intake = self.intakes.pop(slave_id, None)
+        if intake is not None:
+            self.active.discard(intake.target)
 
     def _requeue(self, slave: SlaveState) -> None:
         """Let the next slave have what *slave*, which goes, was at: TheArchitect may be a minute
@@ -413,6 +418,7 @@ class Fleet:
             return []
         target = target_of(slave)
         slave.job = slave.job_since = None
+        self.active.discard(target)
         self.stale = True
         return [Release(target)]
 
@@ -427,6 +433,9 @@ class Fleet:
         assert len(ids) == len(set(ids))  # noqa: S101
         jobs = [target_of(slave) for slave in self.slaves.values() if slave.job is not None]
         assert len(jobs) == len(set(jobs)), "one version is built twice"  # noqa: S101
+        taken_in = {intake.target for intake in self.intakes.values()}
+        assert self.active == taken_in.union(jobs)  # noqa: S101
+        assert sorted(ids) == sorted(self.numbers)  # noqa: S101
         for slave_id, intake in self.intakes.items():
             assert intake.step is not Step.ENDED  # noqa: S101
             assert not intake.needs_slave or slave_id in ids, "an intake waits for nobody"  # noqa: S101
