@@ -106,7 +106,9 @@ class Up:
             sys.stdout.write(self.watch.report(self.url, trusted))
             sys.stdout.flush()
             if self.config.once:
-                self.screen.say(f"the site stays: piw-serve -o {self.site} serves it")
+                self.screen.say(
+                    f"the site is in {self.site}; without --once, this goes on to serve it"
+                )
                 return 0 if self.watch.good else 1
             self.screen.say(f"the site is at {self.url} until this is stopped (Ctrl+C)")
             while True:

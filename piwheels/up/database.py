@@ -50,7 +50,8 @@ def server(dsn: str, home: Path) -> Iterator[Server]:
     try:
         _make(dsn, name)
     except DatabaseError as exc:
-        raise Fatal(f"the database server cannot be used: {exc}; check --dsn (PIW_DSN)") from exc
+        why = str(exc).strip().splitlines()[0]
+        raise Fatal(f"the database server cannot be used: {why}; check --dsn (PIW_DSN)") from exc
     yield Server(redirect(dsn, name), redirect(dsn, name, DAEMON), None)
 
 

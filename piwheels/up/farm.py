@@ -46,11 +46,12 @@ class Stopped(PiWheelsError):
 
 
 class Daemon(NamedTuple):
-    """A running part of the farm; *name* is also that of its log."""
+    """A running part of the farm; *name* is also that of its log, where it began at *start*."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    start: int
 
     @property
     def program(self) -> str:
@@ -107,6 +108,7 @@ class Farm:
         """
         log = self.logs / f"{name}.log"
         self._bound(log)
+        start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output, warnings.catch_warnings():
             # Python warns of code between fork and exec beside threads; ours is two system calls
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -121,7 +123,7 @@ class Farm:
                 pass_fds=[self._shared.fileno()],
                 preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 (as above)
             )
-        self.daemons.append(Daemon(name, process, log))
+        self.daemons.append(Daemon(name, process, log, start))
 
     def check(self) -> None:
         """Raise :exc:`Stopped` if we are to end, :exc:`Fatal` if a daemon has."""
@@ -131,9 +133,8 @@ class Farm:
             status = daemon.process.poll()
             if status is not None:
                 how = f"was killed by signal {-status}" if status < 0 else f"ended ({status})"
-                raise Fatal(
-                    f"{daemon.program} {how}; the end of {daemon.log}:\n{last_lines(daemon.log)}"
-                )
+                words = last_lines(daemon.log, daemon.start)
+                raise Fatal(f"{daemon.program} {how}; the end of {daemon.log}:\n{words}")
         if time.monotonic() - self._looked > LOG_INTERVAL:
             self._looked = time.monotonic()
             for daemon in self.daemons:
@@ -195,11 +196,12 @@ def _hold(path: Path, patience: float, sentence: str) -> IO[str]:
         return lock
 
 
-def last_lines(log: Path) -> str:
-    """Return the last lines of the file *log*, indented."""
+def last_lines(log: Path, start: int = 0) -> str:
+    """Return the last lines of the file *log* (which begin behind *start* bytes), indented."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
+            size = log.stat().st_size
+            file.seek(max(start if start <= size else 0, size - 8192))
             lines = file.read().decode("utf-8", "replace").rstrip().splitlines()
     except OSError:
         return "  (it cannot be read)"
