@@ -26,7 +26,7 @@ def members(rs):
 
 
 def test_documented_examples_hold():
-    assert doctest.testmod(ranges) .failed == 0
+    assert doctest.testmod(ranges).failed == 0
 
 
 @given(ascending)
