@@ -143,7 +143,7 @@ class SlaveDriver(PausingTask):
     def handle_build(self, queue: Socket) -> None:
         """Take new queues from TheArchitect; only the newest counts."""
         _, queues = queue.recv_msg()
-        self.fleet.queued(queues)
+        self.fleet.queue.replace(queues)
 
     def handle_delete(self, queue: Socket) -> None:
         """Forget what has been deleted upstream or by an administrator."""
@@ -296,7 +296,7 @@ class SlaveDriver(PausingTask):
                 self.logger.warning("cannot hand out builds before the leases are known: %s", error)
                 self._ask_leases()
             else:
-                self.fleet.leases(leases, datetime.now(UTC))
+                self.fleet.queue.take_leases(leases, datetime.now(UTC))
 
         ticket = self._db.request("get_leases")
         self._pending["db", ticket] = _Pending(then, "get_leases", time.monotonic() + self.patience)

@@ -290,10 +290,10 @@ def test_what_an_earlier_master_handed_out_is_not_handed_out_again(with_db, db, 
     other_end(zmq.PULL, with_db.events_queue)
     driver = SlaveDriver(with_db)
     with running(driver), Slave(with_db, label="other") as slave:
-        until(lambda: driver.fleet.ready)
+        until(lambda: driver.fleet.queue.ready)
         queue_up(with_db, ("demo", "1.0"))
         slave.hello()
-        until(lambda: driver.fleet.queues)
+        until(lambda: driver.fleet.queue.jobs)
         assert slave.stats("IDLE") == ("SLEEP", False)
         with Slave(with_db, resume=["demo", "1.0"]) as builder:
             builder.hello()

@@ -9,13 +9,12 @@ a later event.
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import FOLLOWS, Built
-from piwheels.core.states import BuildState, Lease, SlaveInfo, SlaveState
+from piwheels.core.states import BuildState, SlaveInfo, SlaveState
 from piwheels.core.tags import canonical
 from piwheels.master.logic.effects import (
     Effect,
@@ -29,9 +28,10 @@ from piwheels.master.logic.effects import (
     Warn,
 )
 from piwheels.master.logic.intake import Intake, Step
+from piwheels.master.logic.queue import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
 #: More slaves than this are turned away: their number is up to the network, our memory is not.
 MAX_SLAVES = 10_000
@@ -42,10 +42,6 @@ BUILD = timedelta(seconds=10), timedelta(days=7)
 GRACE = timedelta(seconds=60)
 #: The slowest link on which a file may come, in bytes a second.
 SLOWEST = 50_000
-#: After what time a build that could not be taken in is tried again.
-RETRY = timedelta(minutes=5)
-#: How long a queue may be under way.
-LATE_QUEUE = timedelta(seconds=5)
 
 
 class Fleet:
@@ -56,21 +52,8 @@ class Fleet:
         self.slaves: dict[bytes, SlaveState] = {}
         self.numbers: dict[int, SlaveState] = {}
         self.intakes: dict[int, Intake] = {}
-        self.queues: dict[str, deque[tuple[str, str]]] = {}
-        #: What is being built or taken in.
-        self.active: set[Target] = set()
-        #: Builds that were handed out by an earlier master, or whose slave has vanished: until
-        #: when.
-        self.leased: dict[Target, datetime] = {}
-        #: What was deleted since the last queue came, and so may still be in it.
-        self.deleted: set[tuple[str, str | None]] = set()
-        #: Builds that ended a moment ago: a queue that was read before their commit still has them.
-        self.ended: dict[Target, datetime] = {}
-        #: Whether there may be more to build than the queues have: some was taken or given back.
-        self.stale = True
+        self.queue = Queue()
         self.paused = False
-        #: Whether the leases of an earlier master are known; nothing is handed out before.
-        self.ready = False
         self._ids = itertools.count(1)
 
     # Who builds what ------------------------------------------------------------------------
@@ -129,7 +112,7 @@ class Fleet:
     def do_hello(self, slave: SlaveState, now: datetime) -> list[Effect]:
         """Welcome a slave, and let it go on with the build it had if that is still its own."""
         effects: list[Effect] = [Publish(slave.slave_id, now, "HELLO", slave.info)]
-        if self.queues and slave.native_abi not in self.queues:
+        if self.queue.jobs and slave.native_abi not in self.queue.jobs:
             why = f"builds for {slave.native_abi}, which is not an active ABI: nothing to do for it"
             effects.append(Warn(slave.slave_id, slave.label, why))
         if (job := resumed(slave)) is not None:
@@ -146,10 +129,8 @@ class Fleet:
                 return [Warn(slave.slave_id, slave.label, f"{job[0]} {job[1]} is another's by now")]
             # The same slave under its earlier address, before it lost its connection.
             effects += self._remove(old, now)
-            self.leased[target] = now
-        # A build of an earlier master is known by its lease; while that is not loaded, believe it.
-        known = target in self.leased or not self.ready or job in self.queues.get(target[2], ())
-        if known and target not in self.active:
+            self.queue.leased[target] = now
+        if self.queue.may_resume(target):
             self._give(slave, job, now)
             effects.append(Grant(target, slave.label, now + slave.busy_timeout))
         return effects
@@ -162,13 +143,13 @@ class Fleet:
         slave.skipped = False
         if slave.killed:
             return [*effects, *self._end(slave, now)]
-        if self.paused or slave.paused or not self.ready:
+        if self.paused or slave.paused or not self.queue.ready:
             paused = self.paused or slave.paused
             return [*effects, *self._reply(slave, now, "SLEEP", paused)]
-        job = self._next_job(slave.native_abi, now)
+        job = self.queue.next(slave.native_abi, now)
         if job is None:
-            if self.stale and slave.native_abi in self.queues:
-                effects.append(More(len(self.active)))
+            if self.queue.stale and slave.native_abi in self.queue.jobs:
+                effects.append(More(len(self.queue.active)))
             return [*effects, *self._reply(slave, now, "SLEEP", data=False)]
         self._give(slave, job, now)
         return [
@@ -177,23 +158,9 @@ class Fleet:
             Grant(target_of(slave), slave.label, now + slave.busy_timeout),
         ]
 
-    def _next_job(self, abi: str, now: datetime) -> tuple[str, str] | None:
-        queue = self.queues.get(abi)
-        if not queue:
-            return None
-        while queue:
-            job = queue.popleft()
-            self.stale = True
-            target = (*job, abi)
-            free = self.leased.get(target, now) <= now and target not in self.ended
-            if free and target not in self.active:
-                return job
-        return None
-
     def _give(self, slave: SlaveState, job: tuple[str, str], now: datetime) -> None:
         slave.job, slave.job_since = job, now
-        self.active.add(target_of(slave))
-        self.leased.pop(target_of(slave), None)
+        self.queue.start(target_of(slave))
 
     def do_busy(self, slave: SlaveState, now: datetime) -> list[Effect]:
         """Let a slave go on with its build, or have it given up."""
@@ -255,10 +222,8 @@ class Fleet:
         effects = intake.answered(result, error)
         slave = self.numbers.get(slave_id)
         if intake.step is Step.ENDED:
-            self._end_intake(slave_id)
-            self.ended[intake.target] = now
-            if intake.build.build_id is None:  # dropped: not at once again, nor for ever
-                self.leased[intake.target] = now + RETRY
+            del self.intakes[slave_id]
+            self.queue.finish(intake.target, now, logged=intake.build.build_id is not None)
         if slave is None or slave.reply is not None:
             return effects
         slave.last_seen = now  # it waited for us: its silence was not its fault
@@ -270,38 +235,12 @@ class Fleet:
 
     # Queues, leases and time ----------------------------------------------------------------
 
-    def queued(self, queues: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-        """Take the new queues: for each active ABI what needs building, first things first."""
-        self.queues = {
-            abi: deque(job for job in jobs if not self._is_deleted(*job))
-            for abi, jobs in queues.items()
-        }
-        self.deleted.clear()
-        self.stale = False
-
-    def _is_deleted(self, package: str, version: str) -> bool:
-        return bool(self.deleted) and not self.deleted.isdisjoint(
-            {(package, None), (package, version)}
-        )
-
     def deletion(self, package: str, version: str | None) -> None:
         """Forget a version of *package*, or all of it: cancel what is being built of it."""
-        self.deleted.add((package, version))
-        for abi, jobs in self.queues.items():
-            self.queues[abi] = deque(job for job in jobs if not self._is_deleted(*job))
+        self.queue.delete(package, version)
         for slave in self.slaves.values():
-            if slave.job is not None and self._is_deleted(*slave.job):
+            if slave.job is not None and self.queue.is_deleted(slave.job):
                 slave.skipped = True
-
-    def leases(self, leases: Iterable[Lease], now: datetime) -> None:
-        """Learn what an earlier master had handed out: it stays so until its slave or its end
-        comes.
-        """
-        for lease in leases:
-            target = (lease.package, lease.version, lease.abi_tag)
-            if target not in self.active and lease.expires > now:
-                self.leased[target] = lease.expires
-        self.ready = True
 
     def tick(self, now: datetime) -> list[Effect]:
         """Remove the slaves that have been silent for too long, and renew the leases of the
@@ -313,8 +252,7 @@ class Fleet:
             if slave.reply is not None and now - (slave.last_seen or now) > limit:
                 text = f"has been silent for {limit}: taken for dead"
                 effects += [Warn(slave.slave_id, slave.label, text), *self._remove(slave, now)]
-        self.leased = {target: until for target, until in self.leased.items() if until > now}
-        self.ended = {target: at for target, at in self.ended.items() if now - at < LATE_QUEUE}
+        self.queue.tick(now)
         building = (slave for slave in self.slaves.values() if slave.job is not None)
         by_limit = sorted(building, key=lambda slave: slave.busy_timeout)
         for limit, group in itertools.groupby(by_limit, key=lambda slave: slave.busy_timeout):
@@ -388,38 +326,29 @@ class Fleet:
 
     def _remove(self, slave: SlaveState, now: datetime) -> list[Effect]:
         del self.slaves[slave.address], self.numbers[slave.slave_id]
-        self._requeue(slave)
+        target = target_of(slave) if slave.job is not None else None
         effects = [*self._drop_job(slave), Publish(slave.slave_id, now, "DIE")]
         intake = self.intakes.get(slave.slave_id)
         if intake is not None and intake.needs_slave:
             self._end_intake(slave.slave_id)
-            effects.append(Release(intake.target))
+            target = intake.target
+            effects.append(Release(target))
+        # The next slave may have what it was at, unless an operator did not want it built.
+        if target is not None and not slave.skipped:
+            self.queue.put_back(target)
         return effects
 
     def _end_intake(self, slave_id: int) -> None:
         intake = self.intakes.pop(slave_id, None)
         if intake is not None:
-            self.active.discard(intake.target)
-
-    def _requeue(self, slave: SlaveState) -> None:
-        """Let the next slave have what *slave*, which goes, was at: TheArchitect may be a minute
-        away.
-        """
-        intake = self.intakes.get(slave.slave_id)
-        job = slave.job
-        if job is None and intake is not None and intake.needs_slave:
-            job = intake.target[:2]
-        queue = self.queues.get(slave.native_abi)
-        if job is not None and queue is not None and job not in queue and not slave.skipped:
-            queue.appendleft(job)
+            self.queue.give_up(intake.target)
 
     def _drop_job(self, slave: SlaveState) -> list[Effect]:
         if slave.job is None:
             return []
         target = target_of(slave)
         slave.job = slave.job_since = None
-        self.active.discard(target)
-        self.stale = True
+        self.queue.give_up(target)
         return [Release(target)]
 
     def _note_stats(self, slave: SlaveState) -> None:
@@ -434,7 +363,7 @@ class Fleet:
         jobs = [target_of(slave) for slave in self.slaves.values() if slave.job is not None]
         assert len(jobs) == len(set(jobs)), "one version is built twice"  # noqa: S101
         taken_in = {intake.target for intake in self.intakes.values()}
-        assert self.active == taken_in.union(jobs)  # noqa: S101
+        assert self.queue.active == taken_in.union(jobs)  # noqa: S101
         assert sorted(ids) == sorted(self.numbers)  # noqa: S101
         for slave_id, intake in self.intakes.items():
             assert intake.step is not Step.ENDED  # noqa: S101

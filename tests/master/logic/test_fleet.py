@@ -65,8 +65,8 @@ class Farm:
     def __init__(self, queues=None):
         self.now = START
         self.fleet = Fleet("https://index.example/simple")
-        self.fleet.leases([], self.now)
-        self.fleet.queued(
+        self.fleet.queue.take_leases([], self.now)
+        self.fleet.queue.replace(
             queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]}
         )
 
@@ -197,11 +197,11 @@ def test_a_build_that_we_cannot_take_is_built_again_later(step):
     assert replies(made) == [Reply(b"a", "DONE")]
     assert not of(LogBuild, made)
     assert of(Warn, made)
-    farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
     farm.now += timedelta(minutes=6)
     farm.fleet.tick(farm.now)
-    farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     farm.build(b"b")
 
 
@@ -249,7 +249,7 @@ def test_a_version_that_went_meanwhile_is_dropped():
 def test_no_version_is_handed_out_twice():
     farm = Farm()
     farm.build(b"a")
-    farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     farm.join(b"b")
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
 
@@ -288,7 +288,7 @@ def test_a_queue_that_was_read_before_the_commit_does_no_harm():
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
     farm.answer(slave_id, 1)
-    farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
 
 
@@ -297,7 +297,7 @@ def test_a_queue_that_runs_dry_is_read_again_but_an_empty_one_is_left_alone():
     farm.build(b"a")
     farm.join(b"b")
     assert of(effects.More, farm.say(b"b", "IDLE", stats())) == [effects.More(1)]
-    farm.fleet.queued({"cp311": []})
+    farm.fleet.queue.replace({"cp311": []})
     assert not of(effects.More, farm.say(b"b", "IDLE", stats()))
     farm.fleet.skip(1)
     farm.say(b"a", "BUSY", stats())  # given back
@@ -313,7 +313,7 @@ def test_a_slave_that_vanishes_has_its_version_handed_out_again():
     made = farm.fleet.tick(farm.now)
     assert of(Publish, made)[0][:3] == (slave_id, farm.now, "DIE")
     assert of(Release, made)
-    farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     farm.build(b"b")
     # The one that was taken for dead comes back: a stranger now.
     assert farm.say(b"a", "BUSY", stats()) == [Reply(b"a", "DIE")]
@@ -321,13 +321,13 @@ def test_a_slave_that_vanishes_has_its_version_handed_out_again():
 
 def test_leases_of_an_earlier_master_hold_until_their_end():
     farm = Farm({"cp311": [("foo", "1.0")]})
-    farm.fleet.ready = False
+    farm.fleet.queue.ready = False
     farm.join()
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
     until = farm.now + timedelta(seconds=60)
-    farm.fleet.leases([Lease("foo", "1.0", "cp311", "board", START, until)], farm.now)
+    farm.fleet.queue.take_leases([Lease("foo", "1.0", "cp311", "board", START, until)], farm.now)
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
-    farm.fleet.queued({"cp311": [("foo", "1.0")]})
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     farm.now = until + timedelta(seconds=1)
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "BUILD"
 
@@ -335,7 +335,7 @@ def test_leases_of_an_earlier_master_hold_until_their_end():
 def test_a_slave_that_lost_its_master_goes_on_with_its_build():
     farm = Farm({"cp311": []})
     until = farm.now + timedelta(seconds=60)
-    farm.fleet.leases([Lease("foo", "1.0", "cp311", "board", START, until)], farm.now)
+    farm.fleet.queue.take_leases([Lease("foo", "1.0", "cp311", "board", START, until)], farm.now)
     slave_id = farm.join(resume=("foo", "1.0"))
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     assert of(LogBuild, farm.say(b"a", "BUILT", built(status=False)))[0].slave_id == slave_id
@@ -389,7 +389,7 @@ def test_deleted_packages_are_given_up():
     farm = Farm({"cp311": [("foo", "1.0"), ("foo", "2.0"), ("bar", "2")]})
     farm.build()
     farm.fleet.deletion("foo", None)
-    farm.fleet.queued({"cp311": [("foo", "2.0"), ("bar", "2")]})
+    farm.fleet.queue.replace({"cp311": [("foo", "2.0"), ("bar", "2")]})
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "DONE")]
     assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "BUILD", ("bar", "2"))]
 
@@ -517,7 +517,7 @@ class Anything(RuleBasedStateMachine):
         jobs=st.lists(st.sampled_from([("foo", "1.0"), ("foo", "2.0"), ("bar", "1")]), unique=True)
     )
     def queue(self, jobs):
-        self.fleet.queued({"cp311": jobs, "cp313": jobs})
+        self.fleet.queue.replace({"cp311": jobs, "cp313": jobs})
 
     @rule(seconds=st.sampled_from([1, 100, 1000, 5000]))
     def wait(self, seconds):
@@ -531,7 +531,7 @@ class Anything(RuleBasedStateMachine):
     @rule()
     def learn_leases(self):
         until = self.now + timedelta(seconds=100)
-        self.fleet.leases([Lease("foo", "1.0", "cp311", "l0", START, until)], self.now)
+        self.fleet.queue.take_leases([Lease("foo", "1.0", "cp311", "l0", START, until)], self.now)
 
     @rule(version=st.sampled_from([None, "1.0"]))
     def delete(self, version):
