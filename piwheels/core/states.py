@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414 (a name of ours)
 
@@ -291,119 +291,6 @@ class PageState(NamedTuple):
     host: Text
     timestamp: datetime
     user_agent: LongText
-
-
-# What the database keeps (these never travel as they stand) ---------------------------------------
-
-
-class Lease(NamedTuple):
-    """A build that was handed out to the slave named *label*; it is lost once *expires* has
-    passed.
-    """
-
-    package: str
-    version: str
-    abi_tag: str
-    label: str
-    since: datetime
-    expires: datetime
-
-
-class RewritePendingRow(NamedTuple):
-    """A page that waits to be written: *command* is ``PROJECT`` (the page) or ``BOTH`` (the index
-    too).
-    """
-
-    package: str
-    added_at: datetime
-    command: str
-
-
-class SimpleFile(NamedTuple):
-    """A file as the simple index lists it. *filesize* in bytes, hashes SHA-256 in hexadecimal.
-
-    *published_at* is when this index published it, *builder_abi* the ABI of the build that made it.
-    """
-
-    filename: str
-    filesize: int
-    filehash: str
-    requires_python: str | None
-    yanked: bool
-    yank_reason: str
-    metadata_hash: str | None
-    published_at: datetime
-    builder_abi: str
-    version: str
-    apt_dependencies: list[str]
-
-
-class SimpleProject(NamedTuple):
-    """A project as the simple index shows it; *status* is one of PEP 792's words, *files* by
-    name.
-    """
-
-    package: str
-    status: str
-    description: str
-    versions: list[str]
-    files: list[SimpleFile]
-
-
-class BuildRow(NamedTuple):
-    """A build that was attempted, with the names of the files that it made."""
-
-    build_id: int
-    package: str
-    version: str
-    abi_tag: str
-    status: bool
-    duration: timedelta
-    built_at: datetime
-    filenames: list[str]
-
-
-class ProjectBuild(TypedDict):
-    """One attempt to build a release."""
-
-    build_id: int
-    abi_tag: str
-    status: bool
-    built_at: datetime
-    duration: timedelta
-
-
-class ProjectFile(TypedDict):
-    """One file of a release; *size* in bytes, *hash* SHA-256 in hexadecimal."""
-
-    hash: str
-    size: int
-    abi_builder: str
-    file_abi: str
-    platform: str
-    requires_python: str | None
-    apt_dependencies: list[str]
-    build_id: int
-
-
-class ProjectRelease(TypedDict):
-    """One release of a project, with its builds (oldest first) and its files (by name)."""
-
-    released: datetime
-    yanked: bool
-    yank_reason: str
-    skip: str
-    builds: list[ProjectBuild]
-    files: dict[str, ProjectFile]
-
-
-class ProjectData(TypedDict):
-    """Everything that a project's page shows; *releases* newest first."""
-
-    name: str
-    description: str
-    skip: str
-    releases: dict[str, ProjectRelease]
 
 
 # Slaves ------------------------------------------------------------------------------------------

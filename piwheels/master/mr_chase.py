@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
-    from piwheels.core.states import ProjectData
+    from piwheels.core.rows import ProjectData
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
 

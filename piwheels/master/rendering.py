@@ -16,7 +16,7 @@ from piwheels.master.logic import pages
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from piwheels.core.states import ProjectData, SimpleProject
+    from piwheels.core.rows import ProjectData, SimpleProject
 
 #: The most projects that the first page names; more are for the list of all.
 MAX_NAMES = 300

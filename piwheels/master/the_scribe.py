@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.database import Database
+    from piwheels.core.rows import SimpleProject
     from piwheels.core.rpc import Request
-    from piwheels.core.states import SimpleProject
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
 

@@ -14,7 +14,7 @@ from piwheels.core.tags import canonical, parse_filename, serves
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from piwheels.core.states import BuildRow
+    from piwheels.core.rows import BuildRow
 
 _ASKED = re.compile(
     r"\s*(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?)\s*"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.database import Database
-    from piwheels.core.states import BuildRow
+    from piwheels.core.rows import BuildRow
     from piwheels.up.outcome import Ask, Row
     from piwheels.up.progress import Screen
 

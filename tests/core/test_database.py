@@ -16,6 +16,7 @@ from sqlalchemy import text
 from piwheels.core.database import Database
 from piwheels.core.database.connection import clean, clean_log, database_url
 from piwheels.core.errors import DatabaseError, Fatal, Refused
+from piwheels.core.rows import RewritePendingRow
 from piwheels.core.states import (
     BuildState,
     DownloadState,
@@ -24,7 +25,6 @@ from piwheels.core.states import (
     MasterStats,
     PageState,
     ProjectState,
-    RewritePendingRow,
     SearchState,
 )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 from pip._internal.index.collector import IndexContent, parse_links
 
-from piwheels.core.states import SimpleFile, SimpleProject
+from piwheels.core.rows import SimpleFile, SimpleProject
 from piwheels.master.logic import pages
 from piwheels.master.rendering import MAX_NAMES, Renderer, static_files
 

@@ -10,8 +10,9 @@ import zmq
 
 from piwheels.core import codec
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
+from piwheels.core.rows import RewritePendingRow
 from piwheels.core.rpc import Client
-from piwheels.core.states import BuildState, RewritePendingRow
+from piwheels.core.states import BuildState
 from piwheels.core.transport import Context
 from piwheels.master import seraph as seraph_module
 from piwheels.master import the_oracle

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.rows import SimpleFile, SimpleProject
 from piwheels.core.rpc import Client
-from piwheels.core.states import SimpleFile, SimpleProject
 from piwheels.core.transport import Context
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.wiring import MasterConfig

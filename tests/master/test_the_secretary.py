@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.rows import RewritePendingRow
 from piwheels.core.rpc import Client, recv_request, send_error, send_result
-from piwheels.core.states import RewritePendingRow
 from piwheels.core.transport import Context
 from piwheels.master import the_secretary
 from piwheels.master.the_secretary import TheSecretary

@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, Refused
-from piwheels.core.states import (
-    BuildState,
-    DownloadState,
-    FileState,
-    PageState,
-    RewritePendingRow,
-    SimpleFile,
-    SimpleProject,
-)
+from piwheels.core.rows import RewritePendingRow, SimpleFile, SimpleProject
+from piwheels.core.states import BuildState, DownloadState, FileState, PageState
 from piwheels.master.logic.travel import form_of, methods_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6789, tzinfo=UTC)

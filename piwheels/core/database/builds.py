@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from piwheels.core.database.connection import REASON, Client, clean, clean_log
 from piwheels.core.database.listener import Listener
 from piwheels.core.errors import Refused
-from piwheels.core.states import BuildRow, Lease
+from piwheels.core.rows import BuildRow, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

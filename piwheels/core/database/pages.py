@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from piwheels.core.database.connection import Client, clean
-from piwheels.core.states import RewritePendingRow, SimpleFile, SimpleProject
+from piwheels.core.rows import RewritePendingRow, SimpleFile, SimpleProject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from piwheels.core.states import ProjectData
+    from piwheels.core.rows import ProjectData
 
 
 class Pages(Client):

@@ -20,7 +20,7 @@ from piwheels.core.tags import abi_key, same_version
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from piwheels.core.states import ProjectData, ProjectRelease, SimpleFile, SimpleProject
+    from piwheels.core.rows import ProjectData, ProjectRelease, SimpleFile, SimpleProject
 
 #: The version of the simple API that the pages speak.
 API_VERSION: Final = "1.4"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from piwheels.core.states import RewritePendingRow
+from piwheels.core.rows import RewritePendingRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

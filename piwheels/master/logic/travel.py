@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from piwheels.core import states
+from piwheels.core import rows, states
 from piwheels.core.errors import BadMessage, Refused
 
 if typing.TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Method(NamedTuple):
 _NAMES: Final = types.MappingProxyType(
     {
         **{name: getattr(abc, name) for name in abc.__all__},
-        **{name: value for name, value in vars(states).items() if not name.startswith("_")},
+        **{n: value for n, value in (vars(states) | vars(rows)).items() if not n.startswith("_")},
         "Any": Any,
         "Refused": Refused,
         "datetime": datetime,

@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadWheel, DatabaseError, Refused
 from piwheels.core.protocols import slave_driver
-from piwheels.core.states import Lease
+from piwheels.core.rows import Lease
 from piwheels.master.logic import effects
 from piwheels.master.logic.effects import (
     Grant,
