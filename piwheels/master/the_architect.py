@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import voluptuous as vol
 import zmq
 
+from piwheels.core.checks import check_of
 from piwheels.core.database import Database
 from piwheels.core.errors import PiWheelsError, Unavailable
-from piwheels.core.protocols import Job, check_of
+from piwheels.core.protocols import Job
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import architect, big_brother

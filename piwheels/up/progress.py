@@ -35,7 +35,7 @@ class Slaves:
     def event(self, event: SlaveEvent) -> str:
         """Take note of *event*; return a sentence if a build has begun, else ``""``."""
         number, when, message, data = event
-        if message == "HELLO":
+        if message == "HELLO" and number not in self._slaves:  # it is told again on request
             self._slaves[number] = _Slave(data[_LABEL], "", when)
         slave = self._slaves.get(number)
         if slave is None:

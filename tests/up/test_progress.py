@@ -24,6 +24,7 @@ def test_each_slave_has_a_line():
     slaves.event(hello(2, "a-long"))
     assert slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1"))) == "b: building six 1"
     assert slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1"))) == ""
+    slaves.event(hello(1, "b"))
     assert slaves.event(SlaveEvent(9, START, "BUILD", ("six", "1"))) == ""
     later = START + timedelta(seconds=65)
     assert slaves.lines(later) == ["  a-long  idle", "  b       building six 1  1:05"]
