@@ -9,7 +9,13 @@ import socket
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from packaging.markers import UndefinedEnvironmentName
+from packaging.metadata import parse_email
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion
+
 from piwheels.core.errors import Fatal
+from piwheels.core.tags import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,12 +27,33 @@ MOST: Final = 32 * 2**20
 
 def lists(site: Path, package: str, filenames: Collection[str]) -> bool:
     """Tell whether the page of *package* in the simple index of *site* has all of *filenames*."""
+    return _listed(site, package).issuperset(filenames)
+
+
+def _listed(site: Path, package: str) -> set[str]:
     try:
         page = json.loads((site / "simple" / package / "index.v1_json").read_bytes())
-        listed = {file["filename"] for file in page["files"]}
+        return {file["filename"] for file in page["files"]}
     except (OSError, ValueError, LookupError, TypeError):
-        return False
-    return listed.issuperset(filenames)
+        return set()
+
+
+def missing(site: Path, package: str, wheel: str) -> list[str]:
+    """Return what *wheel* of *package* needs (as this interpreter would), and *site* has not."""
+    try:
+        data = (site / "simple" / package / f"{wheel}.metadata").read_bytes()
+    except OSError:
+        return []
+    metadata, _ = parse_email(data)
+    wanted = set()
+    for text in metadata.get("requires_dist", []):
+        try:
+            need = Requirement(text)
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                wanted.add(canonical(need.name))
+        except (InvalidRequirement, InvalidVersion, UndefinedEnvironmentName):
+            continue
+    return sorted(name for name in wanted if not _listed(site, name))
 
 
 def log_name(build_id: int) -> str:

@@ -92,6 +92,12 @@ class Watch:
             if row.result == outcome.FAILED and row.build_id is not None
         ]
 
+    def _missing(self) -> dict[str, list[str]]:
+        """Return what has to come from elsewhere when a package is installed."""
+        wheels = {(row.package, row.wheel) for row in self._rows if row.wheel}
+        found = {package: site.missing(self._site, package, wheel) for package, wheel in wheels}
+        return {package: needs for package, needs in sorted(found.items()) if needs}
+
     @property
     def good(self) -> bool:
         """Whether all of it is built."""
@@ -108,6 +114,8 @@ class Watch:
             reason = outcome.last_reason(site.read_log(self._site, number))
             lines.append(f"{row.package} {row.version} for {row.abi}: {reason[:300]}")
             lines.append(f"  {url}{site.log_name(number)}")
+        for package, needs in self._missing().items():
+            lines.append(f"{package} needs {', '.join(needs)}, not on this index: ask for it, too")
         if lines[-1]:
             lines.append("")
         specs = outcome.installable(self.asks, self._rows)

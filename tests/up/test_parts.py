@@ -110,6 +110,19 @@ def test_the_site_is_read(tmp_path):
     assert site.read_log(tmp_path, 70012) == ""
 
 
+def test_what_an_installation_needs_besides_is_told(tmp_path):
+    folder = tmp_path / "simple/toy"
+    folder.mkdir(parents=True)
+    needs = ["Here>=1", "Not_Here", "odd; os_name == 'none'", "more; extra == 'x'", "bad >= =", "%"]
+    text = "Metadata-Version: 2.1\n" + "".join(f"Requires-Dist: {need}\n" for need in needs)
+    (folder / "toy.whl.metadata").write_text(text)
+    for name, files in ("here", '[{"filename": "here.whl"}]'), ("not-here", "[]"):
+        (tmp_path / "simple" / name).mkdir()
+        (tmp_path / "simple" / name / "index.v1_json").write_text(f'{{"files": {files}}}')
+    assert site.missing(tmp_path, "toy", "toy.whl") == ["not-here"]
+    assert site.missing(tmp_path, "toy", "other.whl") == []
+
+
 def test_addresses():
     assert site.host_in_url("0.0.0.0") == "127.0.0.1"  # noqa: S104 (nothing is bound)
     assert site.host_in_url("::1") == "[::1]"
