@@ -122,6 +122,9 @@ class PiWheelsMaster:
 
     def _stop(self, meanwhile: Callable[[], None]) -> None:
         self.logger.info("stopping")
+        for task in self.tasks:
+            if isinstance(task, TheOracle):
+                task.hurry()
         for task in reversed(self.tasks):
             if not task.is_alive():
                 continue

@@ -39,7 +39,7 @@ else:
 T = TypeVar("T")
 
 #: What is about a connection of one's own, and so is not asked of TheOracle.
-LOCAL: Final = frozenset({"close", "listen"})
+LOCAL: Final = frozenset({"close", "hurry", "listen"})
 
 
 @functools.cache
@@ -74,6 +74,10 @@ class TheOracle(NonStopTask):
         """Close the connection to the database, too."""
         super().close()
         self.db.close()
+
+    def hurry(self) -> None:
+        """Wait no more for a database that is away: the master is ending. From any thread."""
+        self.db.hurry()
 
     def handle_work(self, queue: Socket) -> None:
         """Answer what Seraph handed over: a request, or builds to be logged in one transaction."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from sqlalchemy import text
 
 from piwheels.core.database import Database
 from piwheels.core.database.connection import clean, clean_log, database_url
+from piwheels.core.dsn import administer
 from piwheels.core.errors import DatabaseError, Fatal, Refused
 from piwheels.core.rows import RewritePendingRow
 from piwheels.core.states import (
@@ -386,6 +388,20 @@ def test_a_lost_connection_is_made_again(farm, superuser_dsn):
     with pytest.raises(DatabaseError):  # it may have been noted: nobody knows
         farm.log_build(build())
     assert farm.log_build(build())
+
+
+def test_a_program_that_is_ending_does_not_wait_for_a_server_that_is_away(db, server_dsn):
+    name = db._engine.url.database
+    administer(server_dsn, "ALTER DATABASE {} ALLOW_CONNECTIONS false", names=[name])
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    administer(server_dsn, kill, name)
+    timer = threading.Timer(0.3, db.hurry)
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(DatabaseError):
+        db.test_package("foo")
+    assert time.monotonic() - started < 5
+    timer.join()
 
 
 def test_what_cannot_be_used_is_said_in_a_sentence(db_dsn, superuser_dsn):
