@@ -43,8 +43,9 @@ __all__ = ["MasterTimeout", "PiWheelsSlave", "SlaveConfig", "duration", "main"]
 BUSY_TIMEOUT: Final = timedelta(minutes=5)
 #: How long a build is waited for before the master gets a sign of life, in seconds.
 CONT_WAIT: Final = 10.0
-#: How long an idle slave waits before it asks again, in seconds: the first time, and at most.
-SLEEP_FIRST, SLEEP_MOST = 1.0, 10.0
+#: How long an idle slave waits before it asks again, in seconds: the first time, at most, and at
+#: most if the master is on the same machine.
+SLEEP_FIRST, SLEEP_MOST, SLEEP_NEAR = 1.0, 10.0, 2.0
 #: How long a slave waits before it connects anew, in seconds: the first time, and at most.
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
 #: How long the wait for the master's welcome is before the log says what it waits for, in seconds.
@@ -304,10 +305,11 @@ class PiWheelsSlave:
         return "BUSY", self.get_status()
 
     def do_sleep(self, paused: bool) -> Request:
-        """Wait a little: longer each time, up to ten seconds."""
+        """Wait a little: longer each time, up to ten seconds (two where the master is near)."""
         self.logger.debug("nothing to do%s", " (paused)" if paused else "")
         self._wait(self._nap)
-        self._nap = min(self._nap * 2, SLEEP_MOST)
+        near = self.slave_queue.startswith("ipc:")
+        self._nap = min(self._nap * 2, SLEEP_NEAR if near else SLEEP_MOST)
         return "IDLE", self.get_status()
 
     def do_build(self, package: str, version: str) -> Request:

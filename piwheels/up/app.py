@@ -58,13 +58,14 @@ class Up:
         self.port = site.free_port(config.host, config.port)
         self.host = site.host_in_url(config.host)
         self.pythons = labels(interpreters)
-        self.python_version = interpreters[0].dotted
+        self.versions = list(dict.fromkeys(each.dotted for each in interpreters))
         self.abis = sorted({each.abi for each in interpreters}, key=abi_key)
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
         self.slaves = Slaves()
         asks = outcome.asked(config.packages or FIRST)
-        self.watch = Watch(asks, self.abis, self.site, self.screen)
+        self.watch = Watch(asks, self.abis, self.versions, self.site, self.screen)
         self._unresolved = {ask.spec: ask for ask in asks if not ask.version}
+        self._resolver = Resolver([], self.versions[0])
         self._cluster: Cluster | None = None
         self._began = time.monotonic()
         for handler in logging.getLogger().handlers:
@@ -95,12 +96,13 @@ class Up:
             # Whatever happens from here on, the daemons go before the database does.
             stack.callback(self._stop)
             self._start_daemons(env)
-            resolver = stack.enter_context(Resolver(list(self._unresolved), self.python_version))
+            self._resolve()
+            stack.callback(self._forget_questions)
             where = to_connect(self.queues["import"])
             registrar = stack.enter_context(Registrar(where, self._check))
             registrar.greet()
             self._say_hello()
-            self._work(db, status, resolver, registrar)
+            self._work(db, status, registrar)
             self.screen.show([])
             trusted = self.host if site.needs_trust(self.host) else ""
             sys.stdout.write(self.watch.report(self.url, trusted))
@@ -169,10 +171,8 @@ class Up:
 
     # Work -----------------------------------------------------------------------------------
 
-    def _work(self, db: Database, status: Socket, resolver: Resolver, registrar: Registrar) -> None:
+    def _work(self, db: Database, status: Socket, registrar: Registrar) -> None:
         """Register what is asked for, and watch until all of it was attempted and is published."""
-        if self._unresolved:
-            self.screen.say(f"asking the index for {', '.join(self._unresolved)}")
         for ask in self.watch.asks:
             if ask.version:
                 self._register(ask, registrar)
@@ -180,7 +180,7 @@ class Up:
         while True:
             self._check()
             self._listen(status, TICK)
-            for name, *answer in resolver.answers():
+            for name, *answer in self._resolver.answers():
                 self._resolved(self._unresolved.pop(name), *answer, registrar=registrar)
             if time.monotonic() < look:
                 continue
@@ -190,6 +190,12 @@ class Up:
             except DatabaseError as exc:
                 self.screen.say(f"the database does not answer: {exc}", RED)
                 continue
+            if not self.config.no_deps and not self._unresolved and (new := self.watch.follow()):
+                for ask in new:
+                    self.screen.say(f"{ask.needed_by} needs {ask.spec}: to be built, too")
+                self._unresolved = {ask.spec: ask for ask in new}
+                self._resolve()
+                continue
             if done:
                 deadline = deadline or time.monotonic() + PUBLISHING
                 if self.watch.published():
@@ -197,6 +203,16 @@ class Up:
                 if time.monotonic() > deadline:
                     self.screen.say("the site does not show all of it yet", RED)
                     return
+
+    def _resolve(self) -> None:
+        """Have the versions found of what was asked for by its name alone."""
+        self._forget_questions()
+        if self._unresolved:
+            self.screen.say(f"asking the index for {', '.join(self._unresolved)}")
+        self._resolver = Resolver(list(self._unresolved), self.versions[0])
+
+    def _forget_questions(self) -> None:
+        self._resolver.close()
 
     def _resolved(
         self, ask: Ask, version: str, problem: str, detail: str, *, registrar: Registrar

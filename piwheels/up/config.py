@@ -61,6 +61,9 @@ class UpConfig(Common):
         metavar="DIR",
         help="where the farm lives (default: piwheels in the user's data directory)",
     )
+    no_deps: bool = option(
+        default=False, help="leave out what the packages need, beside themselves, to be installed"
+    )
     once: bool = option(default=False, help="end as soon as everything asked for was attempted")
     host: str = option(default="127.0.0.1", metavar="ADDRESS", help="serve the site on this one")
     port: int = option(default=8080, metavar="NUMBER", help="the port of the site; 0: any free one")

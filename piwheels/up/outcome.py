@@ -28,7 +28,7 @@ class Ask:
     """One version that was asked for.
 
     *spec* is how; *version* is ``""`` until the newest is known; *problem* says why it cannot be
-    tried (``""``: it can).
+    tried (``""``: it can); *needed_by* is the package that needs it, if nobody asked for it.
     """
 
     spec: str
@@ -36,6 +36,7 @@ class Ask:
     version: str = ""
     problem: str = ""
     detail: str = ""
+    needed_by: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -182,4 +183,4 @@ def last_reason(log: str) -> str:
 def installable(asks: Iterable[Ask], rows: Collection[Row]) -> list[str]:
     """Return how those of *asks* were spelled that have a wheel."""
     good = {(row.package, row.version) for row in rows if row.good}
-    return [ask.spec for ask in asks if ask.key in good]
+    return [ask.spec for ask in asks if ask.key in good and not ask.needed_by]

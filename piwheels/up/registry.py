@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import zmq
+from packaging.requirements import Requirement
 
 from piwheels.core.errors import PiWheelsError, Refused, Unavailable
-from piwheels.core.pipconfig import newest_source_release
+from piwheels.core.pipconfig import source_versions
 from piwheels.core.proc import Supervised
 from piwheels.core.protocols import mr_chase
 from piwheels.core.transport import Context
@@ -41,7 +42,8 @@ UNREACHABLE: Final = "index unreachable"
 
 
 class Resolver:
-    """Finds the newest version with a source distribution for each of *names*.
+    """Finds the newest version with a source distribution for each of *names* (PEP 508, such as
+    ``six`` or ``six>=1.5``).
 
     *python_version* (``"3.11"``) is the Python that they are for.
     """
@@ -155,7 +157,12 @@ def main(python_version: str, names: Sequence[str]) -> None:
     def find(name: str) -> str:
         answer = [name, "", "", ""]
         try:
-            answer[1] = newest_source_release(name, python_version)
+            need = Requirement(name)
+            versions = source_versions(need.name, python_version)
+            fit = need.specifier.filter(versions)
+            answer[1] = next(iter(fit), "")
+            if not answer[1]:
+                raise Refused("NOVER", f"no version of it with sources is {need.specifier}")
         except Refused as exc:
             answer[2:] = PROBLEMS.get(exc.code, "refused"), str(exc)
         except PiWheelsError as exc:

@@ -18,7 +18,7 @@ from piwheels.core.errors import Fatal
 from piwheels.core.tags import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
 #: How much of a log is read, in bytes.
@@ -38,22 +38,25 @@ def _listed(site: Path, package: str) -> set[str]:
         return set()
 
 
-def missing(site: Path, package: str, wheel: str) -> list[str]:
-    """Return what *wheel* of *package* needs (as this interpreter would), and *site* has not."""
+def missing(site: Path, package: str, wheel: str, pythons: Iterable[str]) -> dict[str, str]:
+    """Return what *wheel* of *package* needs on any of *pythons* (``"3.11"``), and *site* has not:
+    the names, with the versions that will do (PEP 508: ``"tzdata>=2024"``).
+    """
     try:
         data = (site / "simple" / package / f"{wheel}.metadata").read_bytes()
     except OSError:
-        return []
+        return {}
     metadata, _ = parse_email(data)
-    wanted = set()
+    places = [{"extra": "", "python_version": v, "python_full_version": f"{v}.0"} for v in pythons]
+    wanted = {}
     for text in metadata.get("requires_dist", []):
         try:
             need = Requirement(text)
-            if need.marker is None or need.marker.evaluate({"extra": ""}):
-                wanted.add(canonical(need.name))
+            if need.marker is None or any(need.marker.evaluate(place) for place in places):
+                wanted[canonical(need.name)] = f"{canonical(need.name)}{need.specifier}"
         except (InvalidRequirement, InvalidVersion, UndefinedEnvironmentName):
             continue
-    return sorted(name for name in wanted if not _listed(site, name))
+    return {name: spec for name, spec in sorted(wanted.items()) if not _listed(site, name)}
 
 
 def log_name(build_id: int) -> str:

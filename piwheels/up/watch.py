@@ -6,26 +6,35 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from piwheels.up import outcome, site
+from piwheels.up.outcome import Ask
 from piwheels.up.progress import GREEN, RED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from piwheels.core.database import Database
     from piwheels.core.rows import BuildRow
-    from piwheels.up.outcome import Ask, Row
+    from piwheels.up.outcome import Row
     from piwheels.up.progress import Screen
 
 
 class Watch:
     """Follows *asks*, which others add versions and problems to, for each of *abis*.
 
-    *folder* is where the site is.
+    *pythons* are the versions of the interpreters (``"3.11"``); *folder* is where the site is.
     """
 
-    def __init__(self, asks: list[Ask], abis: Sequence[str], folder: Path, screen: Screen) -> None:
+    def __init__(
+        self,
+        asks: list[Ask],
+        abis: Sequence[str],
+        pythons: Sequence[str],
+        folder: Path,
+        screen: Screen,
+    ) -> None:
         self.asks = asks
+        self._pythons = pythons
         self._abis = abis
         self._site = folder
         self._screen = screen
@@ -92,16 +101,28 @@ class Watch:
             if row.result == outcome.FAILED and row.build_id is not None
         ]
 
-    def _missing(self) -> dict[str, list[str]]:
-        """Return what has to come from elsewhere when a package is installed."""
-        wheels = {(row.package, row.wheel) for row in self._rows if row.wheel}
-        found = {package: site.missing(self._site, package, wheel) for package, wheel in wheels}
-        return {package: needs for package, needs in sorted(found.items()) if needs}
+    def _missing(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Give what has to come from elsewhere when a package is installed."""
+        for package, wheel in sorted({(row.package, row.wheel) for row in self._rows if row.wheel}):
+            if needs := site.missing(self._site, package, wheel, self._pythons):
+                yield package, needs
+
+    def follow(self) -> list[Ask]:
+        """Ask for what the packages that are built by now need, too; return what is new."""
+        known = {ask.package for ask in self.asks}
+        new: dict[str, Ask] = {}
+        for package, needs in self._missing():
+            for name, spec in needs.items():
+                if name not in known:
+                    new.setdefault(name, Ask(spec, name, needed_by=package))
+        self.asks += new.values()
+        return list(new.values())
 
     @property
     def good(self) -> bool:
-        """Whether all of it is built."""
-        return all(row.good for row in self._rows)
+        """Whether all that was asked for is built."""
+        needed = {ask.package for ask in self.asks if ask.needed_by}
+        return all(row.good for row in self._rows if row.package not in needed)
 
     def report(self, url: str, trusted: str = "") -> str:
         """Return the table, the failures with their reasons, and the command that installs it all.
@@ -109,13 +130,14 @@ class Watch:
         *url* is the site's; *trusted* is as for :func:`~piwheels.up.outcome.install_line`.
         """
         lines = ["", *outcome.table(self._rows), ""]
+        lines += [f"{a.package}: needed by {a.needed_by}" for a in self.asks if a.needed_by]
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.asks if a.problem]
         for row, number in self._failed():
             reason = outcome.last_reason(site.read_log(self._site, number))
             lines.append(f"{row.package} {row.version} for {row.abi}: {reason[:300]}")
             lines.append(f"  {url}{site.log_name(number)}")
-        for package, needs in self._missing().items():
-            lines.append(f"{package} needs {', '.join(needs)}, not on this index: ask for it, too")
+        for package, needs in self._missing():
+            lines.append(f"{package} needs {', '.join(needs.values())}, which this index has not")
         if lines[-1]:
             lines.append("")
         specs = outcome.installable(self.asks, self._rows)

@@ -113,14 +113,24 @@ def test_the_site_is_read(tmp_path):
 def test_what_an_installation_needs_besides_is_told(tmp_path):
     folder = tmp_path / "simple/toy"
     folder.mkdir(parents=True)
-    needs = ["Here>=1", "Not_Here", "odd; os_name == 'none'", "more; extra == 'x'", "bad >= =", "%"]
+    needs = [
+        "Here>=1",
+        "Not_Here<9",
+        "backport; python_version < '3.10'",
+        "odd; os_name == 'none'",
+        "more; extra == 'x'",
+        "bad >= =",
+        "%",
+    ]
     text = "Metadata-Version: 2.1\n" + "".join(f"Requires-Dist: {need}\n" for need in needs)
     (folder / "toy.whl.metadata").write_text(text)
     for name, files in ("here", '[{"filename": "here.whl"}]'), ("not-here", "[]"):
         (tmp_path / "simple" / name).mkdir()
         (tmp_path / "simple" / name / "index.v1_json").write_text(f'{{"files": {files}}}')
-    assert site.missing(tmp_path, "toy", "toy.whl") == ["not-here"]
-    assert site.missing(tmp_path, "toy", "other.whl") == []
+    assert site.missing(tmp_path, "toy", "toy.whl", ["3.11"]) == {"not-here": "not-here<9"}
+    assert site.missing(tmp_path, "toy", "other.whl", ["3.11"]) == {}
+    old = site.missing(tmp_path, "toy", "toy.whl", ["3.11", "3.9"])
+    assert old == {"not-here": "not-here<9", "backport": "backport"}
 
 
 def test_addresses():
