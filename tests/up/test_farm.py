@@ -20,7 +20,7 @@ BACKEND = """
 import os, sys, time, zipfile
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
-    name, version, tag, wait = open("about.txt").read().split()
+    name, version, tag, wait, needs = open("about.txt").read().split(" ")
     print("building", name, flush=True)
     if tag == "broken":
         raise SystemExit("this cannot be built")
@@ -30,6 +30,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     stem = "%s-%s" % (name, version)
     info = stem + ".dist-info/"
     meta = "Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n" % (name, version)
+    meta += "Requires-Dist: %s\\n" % needs if needs else ""
     wheel = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: %s\\n" % tag
     files = {name + ".py": "answer = 42\\n", info + "METADATA": meta, info + "WHEEL": wheel}
     record = "".join("%s,,\\n" % each for each in (*files, info + "RECORD"))
@@ -46,8 +47,8 @@ class Silent(SimpleHTTPRequestHandler):
         pass
 
 
-def add_source(index, name, version, tag, wait="-"):
-    about = f"{name} {version} {tag} {wait}"
+def add_source(index, name, version, tag, wait="-", needs=""):
+    about = f"{name} {version} {tag} {wait} {needs}"
     meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     files = {"backend.py": BACKEND, "pyproject.toml": PROJECT, "about.txt": about, "PKG-INFO": meta}
     folder = index / "simple" / name
@@ -68,7 +69,9 @@ def place(short_dir):
     index, flag = short_dir / "index", short_dir / "wait"
     add_source(index, "toy", "1.0", "py3-none-any")
     add_source(index, "toy", "0.9", "broken")
-    add_source(index, "metal", "2.0", "native")
+    add_source(index, "metal", "2.0", "native", needs="ore<2")
+    add_source(index, "ore", "1.5", "py3-none-any")
+    add_source(index, "ore", "2.0", "py3-none-any")
     add_source(index, "broken", "3.0", "broken")
     add_source(index, "slow", "4.0", "native", str(flag))
     for folder, _, _ in os.walk(index):
@@ -161,10 +164,12 @@ def test_from_nothing_to_an_installed_wheel(place, tmp_path):
         with Up(place, home, "toy") as second:
             assert second.end() == 1
             assert "is running already" in second.err.read_text()
-        options = [f"--target={tmp_path}", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+        assert "ore: needed by metal\n" in report
+        options = [f"--target={tmp_path}", "--no-cache-dir", "--only-binary=:all:"]
         pip = [sys.executable, "-I", "-m", "pip", "--isolated", *command[1:], *options]
         subprocess.run(pip, check=True, capture_output=True, timeout=60)
         assert (tmp_path / "toy.py").read_text() == (tmp_path / "metal.py").read_text()
+        assert (tmp_path / "ore-1.5.dist-info").is_dir()
         up.process.send_signal(signal.SIGINT)
         assert up.end() == 0
         up.wait_for_nothing(0.0)
