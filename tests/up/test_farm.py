@@ -47,7 +47,7 @@ class Silent(SimpleHTTPRequestHandler):
         pass
 
 
-def add_source(index, name, version, tag, wait="-", needs=""):
+def add_source(index, name, version, tag, wait="-", *, needs=""):
     about = f"{name} {version} {tag} {wait} {needs}"
     meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     files = {"backend.py": BACKEND, "pyproject.toml": PROJECT, "about.txt": about, "PKG-INFO": meta}
