@@ -169,8 +169,13 @@ class _Option:
 
     @property
     def default(self) -> Any:
-        factory = self.field.default_factory
-        return self.field.default if factory is dataclasses.MISSING else factory()
+        if self.field.default_factory is not dataclasses.MISSING:
+            return self.field.default_factory()
+        default = self.field.default
+        # What a default leaves open (an address's folder) is settled when it is used.
+        if self.meta["parse"] and default and isinstance(default, str):
+            return self.parse(default)
+        return default
 
     def parse(self, text: str) -> Any:
         parse = self.meta["parse"] or _PARSERS[self.kind]
@@ -291,7 +296,7 @@ def load(
     environ = os.environ if environ is None else environ
     given = vars(parser(prog, cls).parse_args(args))
     options = {opt.name: opt for opt in _options(cls)}
-    values: dict[str, Any] = {}
+    values = {name: opt.default for name, opt in options.items()}
     errors: list[str] = []
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     files = [Path("/etc/piwheels.toml"), Path(home, "piwheels/piwheels.toml")]

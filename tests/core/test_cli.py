@@ -9,6 +9,7 @@ import pytest
 from piwheels.core import cli
 from piwheels.core.cli import Common, duration, option
 from piwheels.core.errors import Fatal
+from piwheels.core.paths import address, runtime_dir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class ToyConfig(Common):
         "-t", default=timedelta(hours=3), help="the limit of 100% of builds"
     )
     python: list[Path] = option(default=[], help="interpreters")
+    queue: str = option(default="ipc://{run}/x", help="the queue", parse=address)
     port: int = option(default=80, help="the port")
     dev_mode: bool = option(default=False, help="develop")
     packages: list[str] = option(default=[], positional=True, metavar="PKG", help="packages")
@@ -48,6 +50,11 @@ def test_defaults_then_file_then_environment_then_flags(tmp_path):
     assert config.port == 9
     assert load("-c", str(file), "--port", "10", PIW_PORT="9").port == 10
     assert load(PIW_CONFIG=str(file)).dsn == "file"
+
+
+def test_a_default_is_settled_as_what_is_given_is():
+    assert load().queue == f"ipc://{runtime_dir()}/x"
+    assert load("--queue", "ipc://{run}/y").queue == f"ipc://{runtime_dir()}/y"
 
 
 def test_lists_come_from_repeated_flags_commas_and_arrays(tmp_path):
