@@ -296,7 +296,8 @@ def load(
     environ = os.environ if environ is None else environ
     given = vars(parser(prog, cls).parse_args(args))
     options = {opt.name: opt for opt in _options(cls)}
-    values = {name: opt.default for name, opt in options.items()}
+    defaults = {name: opt.default for name, opt in options.items()}
+    values = {name: it for name, it in defaults.items() if it is not dataclasses.MISSING}
     errors: list[str] = []
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     files = [Path("/etc/piwheels.toml"), Path(home, "piwheels/piwheels.toml")]
