@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +22,7 @@ import zmq
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME, NoData
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
+from piwheels.core.paths import runtime_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,11 +90,7 @@ class Socket:
     def bind(self, address: str) -> None:
         """Listen on *address*. Raises ``Fatal`` with what to do if that cannot be."""
         if address.startswith("ipc://") and not address.startswith("ipc://@"):
-            folder = Path(address.removeprefix("ipc://")).parent
-            try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as exc:
-                raise Fatal(f"{address}: cannot make the folder {folder}: {exc.strerror}") from exc
+            _make_room(address)
         old = os.umask(0o077)
         try:
             self._socket.bind(address)
@@ -227,6 +225,27 @@ class Socket:
         if self._logger is not None and self._logger.isEnabledFor(logging.DEBUG):
             self._logger.debug("received %s %.*r", msg, _SHOWN, data)
         return msg, data
+
+
+def _make_room(address: str) -> None:
+    """See that an ipc *address* has its folder, and that nobody listens there: 0MQ would push who
+    does aside without a word.
+    """
+    path = Path(address.removeprefix("ipc://"))
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = path.parent.stat().st_uid
+    except OSError as exc:
+        raise Fatal(f"{address}: cannot make the folder {path.parent}: {exc.strerror}") from exc
+    if path.parent == runtime_dir() and owner != os.geteuid():
+        raise Fatal(f"{path.parent} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR.")
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(1)
+        try:
+            trial.connect(str(path))
+        except OSError:  # nobody there, or no such address: binding tells
+            return
+    raise Fatal(_why_not_bound(address, zmq.ZMQError(zmq.EADDRINUSE)))
 
 
 def _why_not_bound(address: str, exc: zmq.ZMQError) -> str:

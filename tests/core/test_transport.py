@@ -218,3 +218,18 @@ def test_the_end_of_a_monitor_leaves_all_other_sockets_alive():
         push.connect(pull.address)
         push.send_multipart([b"alive"])
         assert pull.poll(2)
+
+
+def test_nobody_is_pushed_aside(short_dir):
+    address = f"ipc://{short_dir}/door"
+    with Context().socket(zmq.PULL) as first:
+        first.bind(address)
+        with Context().socket(zmq.PULL) as second, pytest.raises(Fatal, match="is in use"):
+            second.bind(address)
+        with Context().socket(zmq.PUSH) as peer:
+            peer.connect(address)
+            peer.send_msg("HELLO")
+            assert first.poll(2)
+    # What a listener that is gone has left is in nobody's way.
+    with Context().socket(zmq.PULL) as third:
+        third.bind(address)
