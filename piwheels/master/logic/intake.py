@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
 from piwheels.core.tags import canonical, parse_filename, same_version, with_build_tag
@@ -43,6 +43,7 @@ MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
 OUR_FAULT = ("NOROOM", "UNAVAILABLE")
 
 
+_ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -99,13 +100,18 @@ def fit_log(text: str) -> str:
 
 
 def _fits(tag: str, platform: str) -> bool:
-    """Whether a platform tag is ``any`` or for the machine that *platform* (``linux_armv7l``)
-    names.
+    """Whether each platform of *tag* is ``any``, or of the builder's kind (``linux_armv7l``)."""
+    kind = _kind(platform)
+    return all(one == "any" or _kind(one) == kind for one in tag.split("."))
+
+
+def _kind(platform: str) -> tuple[bool, str]:
+    """Return whether *platform* is a Linux, and its architecture. One 32-bit system may call itself
+    armv6l, armv7l or armv8l, depending on whom one asks (and i386, i686).
     """
-    machine = platform.partition("_")[2]
-    return all(
-        one == "any" or (one.endswith(f"_{machine}") or one == platform) for one in tag.split(".")
-    )
+    match = _ARCHITECTURE.search(platform)
+    is_linux = "linux" in platform  # manylinux, musllinux
+    return is_linux, re.sub(r"^(arm|i)(?=v\d|\d86).*", r"\1", match[1]) if match else platform
 
 
 def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> str:

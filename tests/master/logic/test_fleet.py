@@ -23,7 +23,7 @@ from piwheels.master.logic.effects import (
     Written,
 )
 from piwheels.master.logic.fleet import Fleet, allowed
-from piwheels.master.logic.intake import name_to_publish
+from piwheels.master.logic.intake import _fits, name_to_publish
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HASH = "a" * 64
@@ -152,6 +152,25 @@ def test_success_with_the_wrong_files_is_a_failed_build(files, why):
     assert not log.build.status
     assert not log.build.files
     assert why in log.build.output
+
+
+@pytest.mark.parametrize(
+    ("tag", "platform", "fits"),
+    [
+        ("any", "linux_armv7l", True),
+        ("linux_armv6l", "linux_armv7l", True),
+        ("linux_armv7l", "linux_armv8l", True),
+        ("manylinux_2_17_x86_64.manylinux2014_x86_64", "linux_x86_64", True),
+        ("musllinux_1_2_aarch64", "linux_aarch64", True),
+        ("linux_i686", "linux_i386", True),
+        ("linux_aarch64", "linux_armv7l", False),
+        ("win_amd64", "linux_x86_64", False),
+        ("macosx_11_0_x86_64", "linux_x86_64", False),
+        ("linux_x86_64.win32", "linux_x86_64", False),
+    ],
+)
+def test_a_platform_fits_the_builders(tag, platform, fits):
+    assert _fits(tag, platform) == fits
 
 
 def test_a_file_that_does_not_verify_is_asked_for_again_but_not_for_ever():
