@@ -64,8 +64,7 @@ class SlaveDriver(PausingTask):
         self._pending: dict[tuple[str, int], _Pending] = {}
         self._slaves = self.socket(zmq.ROUTER, slave_driver)
         self._slaves.hwm = 10_000
-        self._slaves.bind(config.slave_queue)
-        self.register(self._slaves, self.handle_slave)
+        self._slaves.bind(config.slave_queue)  # heard once the leases are known
         builds = self.socket(zmq.PULL, wiring.builds)
         builds.hwm = 10
         builds.bind(config.builds_queue)
@@ -88,13 +87,13 @@ class SlaveDriver(PausingTask):
         self.every(timedelta(seconds=10), self._tick)
 
     def once(self) -> None:
-        """Ask what an earlier master has handed out; nothing is handed out before that is known."""
+        """Ask what an earlier master has handed out; no slave is heard before that is known."""
         self._ask_leases()
 
     def close(self) -> None:
         """Close all sockets."""
-        self._events.close()
-        self._architect.close()
+        for each in (self._slaves, self._events, self._architect):
+            each.close()
         super().close()
 
     # Slaves ---------------------------------------------------------------------------------
@@ -293,10 +292,11 @@ class SlaveDriver(PausingTask):
     def _ask_leases(self) -> None:
         def then(leases: Any, error: Exception | None) -> None:
             if error is not None:
-                self.logger.warning("cannot hand out builds before the leases are known: %s", error)
+                self.logger.warning("slaves have to wait until the leases are known: %s", error)
                 self._ask_leases()
             else:
                 self.fleet.queue.take_leases(leases, datetime.now(UTC))
+                self.register(self._slaves, self.handle_slave)
 
         ticket = self._db.request("get_leases")
         self._pending["db", ticket] = _Pending(then, "get_leases", time.monotonic() + self.patience)

@@ -1,8 +1,8 @@
--- The leases that run; those that have expired are dropped.
+-- The leases, with those that expired lately: their slaves may still be at it. Older ones are dropped.
 CREATE FUNCTION piwheels.get_leases() RETURNS TABLE (
     package text, version text, abi_tag text, label text, since timestamptz, expires timestamptz
 ) LANGUAGE sql AS $$
-    DELETE FROM leases l WHERE l.expires <= now();
+    DELETE FROM leases l WHERE l.expires <= now() - interval '7 days';
     SELECT l.package, l.version, l.abi_tag, l.label, l.since, l.expires FROM leases l
         ORDER BY l.since, l.package, l.version, l.abi_tag;
 $$;

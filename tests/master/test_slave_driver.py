@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.protocols import NoData
-from piwheels.core.rpc import Client
+from piwheels.core.rpc import Client, recv_request, send_result
 from piwheels.core.transport import Context
 from piwheels.master import wiring
 from piwheels.master.file_juggler import FileJuggler
@@ -290,7 +290,6 @@ def test_what_an_earlier_master_handed_out_is_not_handed_out_again(with_db, db, 
     other_end(zmq.PULL, with_db.events_queue)
     driver = SlaveDriver(with_db)
     with running(driver), Slave(with_db, label="other") as slave:
-        until(lambda: driver.fleet.queue.ready)
         queue_up(with_db, ("demo", "1.0"))
         slave.hello()
         until(lambda: driver.fleet.queue.jobs)
@@ -318,13 +317,16 @@ FRAMES = (
 
 @pytest.fixture(scope="module")
 def lonely():
-    """A SlaveDriver with nobody behind it."""
+    """A SlaveDriver with nobody behind it but who says that nothing is leased."""
     mark = uuid.uuid4().hex
     wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in wiring.WIRES}
     config = wiring.MasterConfig(pypi_simple="https://index.example/simple", **wires)
     driver = SlaveDriver(config)
     driver.start()
-    yield driver
+    with Context().socket(zmq.ROUTER) as database:
+        database.bind(config.db_queue)
+        send_result(database, recv_request(database), [])
+        yield driver
     driver.quit()
     driver.join(10)
     assert driver.failure is None

@@ -123,7 +123,10 @@ class Builds(Client):
         self._value("release_lease", clean(package), clean(version), clean(abi_tag))
 
     def get_leases(self) -> list[Lease]:
-        """Return the leases that run, oldest first; those that have expired are forgotten."""
+        """Return the leases, oldest first, with those that expired within the last seven days.
+
+        A slave that lost its master may still be at a build whose lease has expired meanwhile.
+        """
         return [Lease(*row) for row in self._rows("get_leases")]
 
 

@@ -143,9 +143,8 @@ class Fleet:
         slave.skipped = False
         if slave.killed:
             return [*effects, *self._end(slave, now)]
-        if self.paused or slave.paused or not self.queue.ready:
-            paused = self.paused or slave.paused
-            return [*effects, *self._reply(slave, now, "SLEEP", paused)]
+        if self.paused or slave.paused:
+            return [*effects, *self._reply(slave, now, "SLEEP", data=True)]
         job = self.queue.next(slave.native_abi, now)
         if job is None:
             if self.queue.stale and slave.native_abi in self.queue.jobs:

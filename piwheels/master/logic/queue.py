@@ -31,8 +31,8 @@ class Queue:
         #: Builds that were handed out by an earlier master, or that we could not take in: until
         #: when.
         self.leased: dict[Target, datetime] = {}
-        #: Whether the leases of an earlier master are known; nothing is handed out before.
-        self.ready = False
+        #: Builds whose lease has expired: anybody's, unless its slave comes back first.
+        self.lapsed: set[Target] = set()
         #: Whether there may be more to build than the queues have: some was taken or given back.
         self.stale = True
         # Builds that ended a moment ago: a queue that was read before their commit still has them.
@@ -55,9 +55,10 @@ class Queue:
         """
         for lease in leases:
             target = (lease.package, lease.version, lease.abi_tag)
-            if target not in self.active and lease.expires > now:
+            if lease.expires <= now:
+                self.lapsed.add(target)
+            elif target not in self.active:
                 self.leased[target] = lease.expires
-        self.ready = True
 
     def next(self, abi: str, now: datetime) -> Job | None:
         """Take the next version for *abi* that nobody builds, or ``None``."""
@@ -72,18 +73,18 @@ class Queue:
         return None
 
     def may_resume(self, target: Target) -> bool:
-        """Whether a slave that says that it builds *target* still may: it is leased, or next, or
-        not known yet; and nobody else is at it.
+        """Whether a slave that says that it builds *target* still may: it was leased, or is next,
+        and nobody else is at it.
         """
-        known = (
-            target in self.leased or not self.ready or target[:2] in self.jobs.get(target[2], ())
-        )
-        return known and target not in self.active
+        leased = target in self.leased or target in self.lapsed
+        waits = target[:2] in self.jobs.get(target[2], ())
+        return (leased or waits) and target not in self.active
 
     def start(self, target: Target) -> None:
         """Note that *target* is being built."""
         self.active.add(target)
         self.leased.pop(target, None)
+        self.lapsed.discard(target)
 
     def give_up(self, target: Target) -> None:
         """Note that *target* is not being built any more, nor taken in."""
