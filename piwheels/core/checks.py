@@ -104,9 +104,7 @@ def _limited(limit: Limit) -> Check:
 
 
 def _exactly(checks: Sequence[Check], optional: int, make: Callable[[Iterable[Any]], Any]) -> Check:
-    """Make a check of a positional sequence, of which the last *optional* elements may be left
-    out.
-    """
+    """Make a check of a positional sequence whose last *optional* elements may be left out."""
     most = len(checks)
     least = most - optional
 
@@ -137,9 +135,7 @@ def _mapping(check_key: Check, check_value: Check) -> Check:
 
 
 def _state(kind: Any) -> Check:
-    """Make the check of a state: a NamedTuple, or a dataclass that has ``as_message`` and
-    ``from_message``.
-    """
+    """Make the check of a state: a NamedTuple, or a dataclass with ``as_message``."""
     hints = typing.get_type_hints(kind, include_extras=True)
     if hasattr(kind, "as_message"):
         names = [f.name for f in fields(kind) if f.metadata.get("wire", True)]
@@ -156,8 +152,10 @@ def _state(kind: Any) -> Check:
 
 @cache
 def check_of(kind: Any) -> Check:
-    """Return the check that the type *kind* stands for: it gives the typed value, or raises
-    ``vol.Invalid``.
+    """Return the check that the type *kind* stands for.
+
+    It gives the typed value, or raises ``vol.Invalid``. Raises ``TypeError`` for a type that has
+    no check.
     """
     if kind in _PLAIN:
         return _PLAIN[kind]

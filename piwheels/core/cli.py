@@ -59,9 +59,9 @@ LOG_FORMAT: Final = "%(asctime)s %(name)s: %(levelname)s: %(message)s"
 def duration(s: str) -> timedelta:
     """Convert *s* into a ``timedelta``.
 
-    It is a number of seconds (``90``, ``1.5``) or numbers with units that are added up: ``w d h m
-    s`` or the words (``3h``, ``1h30m``, ``2 days``, ``1 hour 5 min``). Raises ``ValueError`` for
-    anything else, and for a duration that is not positive or longer than a year.
+    It is a number of seconds (``90``, ``1.5``), or numbers with units that are added up: the
+    letters ``w d h m s`` or the words (``3h``, ``1h30m``, ``2 days``, ``1 hour 5 min``). Raises
+    ``ValueError`` for anything else, and for a duration that is not positive or longer than a year.
     """
     units = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
     text = s.strip().lower()
@@ -226,9 +226,7 @@ class _Help(argparse.HelpFormatter):
 
 
 def parser(prog: str, cls: type[Any]) -> argparse.ArgumentParser:
-    """Return the command-line parser of the program *prog*, whose options are the fields of
-    *cls*.
-    """
+    """Return the command-line parser of the program *prog*: its options are the fields of *cls*."""
     description = " ".join((cls.__doc__ or "").split())
     made = argparse.ArgumentParser(
         prog=prog,
@@ -349,8 +347,9 @@ def _read_toml(
 
 
 def set_up_logging(prog: str, config: Common) -> None:
-    """Send the log to standard error, and to the file that *config* names, at the level it asks
-    for.
+    """Send the log to standard error and to the file that *config* names.
+
+    Raises ``Fatal`` if that file cannot be written.
     """
     level = logging.DEBUG if config.verbose else logging.WARNING if config.quiet else logging.INFO
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]

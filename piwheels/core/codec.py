@@ -44,8 +44,9 @@ NoData: Final = _NoData.NODATA
 
 
 def dumps(msg: str, data: Any = NoData) -> bytes:
-    """Encode the message *msg* with its *data*. Raises ``ValueError`` for what has no place on a
-    wire.
+    """Encode the message *msg* with its *data*.
+
+    Raises ``ValueError`` for what has no place on a wire, or is larger than a frame may be.
     """
     frame = cbor2.dumps(msg if data is NoData else (msg, data), default=_encode)
     if len(frame) > MAX_FRAME:

@@ -1,5 +1,4 @@
-"""The three kinds of error (ARCHITECTURE.md): a bad peer, a typed refusal, and a sentence for a
-person.
+"""The errors that we raise on purpose: a bad peer, a typed refusal, a sentence for a person.
 
 Anything else that is raised is a bug of ours: the task ends, and the program with it.
 """

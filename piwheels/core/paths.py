@@ -8,8 +8,9 @@ from pathlib import Path
 
 
 def runtime_dir() -> Path:
-    """Return the private folder for this user's sockets (it is made, mode 0700, when one is
-    bound).
+    """Return the private folder for this user's sockets.
+
+    It is not made here, but (with mode 0700) when a socket is bound in it.
     """
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base and Path(base).is_dir() and os.access(base, os.W_OK):

@@ -1,5 +1,4 @@
-"""What pip is configured with on this machine, asked of pip itself: its index, and what is in
-there.
+"""What pip is configured with on this machine, and what its index has; asked of pip itself.
 
 Environment, configuration files, credentials, certificates and proxies are pip's business;
 nothing of that is read here, and no index is named here.
@@ -102,10 +101,11 @@ def source_versions(name: str, python_version: str | None = None) -> list[str]:
 
     They are those that pip would take for the Python of *python_version* (``"3.9"``; default: the
     one that runs this); pre-releases only if there is nothing else. It is our own pip that is
-    asked, since those before 26 list versions without sources too. Raises
-    :exc:`~piwheels.core.errors.Refused` with the code ``NOPKG`` (no such project) or ``NOVER``
-    (no source distribution), and
-    :exc:`~piwheels.core.errors.Unavailable` if the index cannot be reached.
+    asked, since those before 26 list versions without sources too.
+
+    Raises :exc:`~piwheels.core.errors.Refused` with the code ``NOPKG`` (no such project) or
+    ``NOVER`` (no source distribution), and :exc:`~piwheels.core.errors.Unavailable` if the index
+    cannot be reached.
     """
     if not _NAME.fullmatch(name):
         raise Refused("NOPKG", f"{name!r} is not the name of a package (PEP 508)")

@@ -1,5 +1,4 @@
-"""Running commands that nobody vouches for, so that nothing of them is left behind, whatever
-happens.
+"""Running commands that nobody vouches for, so that nothing of them is ever left behind.
 
 A command runs under a supervisor (:mod:`piwheels.core.supervise`, a process of its own), which
 kills all that the command started when it ends, at its time-out, when it is stopped, and when
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-#: How much longer than the command's time-out the supervisor may live before it is given up, in
-#: seconds.
+#: How many seconds longer than the command's time-out its supervisor may live.
 GRACE = 30.0
 _CLOSE_SECONDS = 60.0
 
@@ -45,10 +43,10 @@ _PIP_DROP = (
 
 
 class Ending(NamedTuple):
-    """How a command ended: *kind* is of ``supervise.ENDINGS`` or ``lost``, *detail* what follows
-    it.
+    """How a command ended.
 
-    ``lost`` means that the supervisor itself was killed, so nobody knows.
+    *kind* is one of ``supervise.ENDINGS``, and *detail* is what follows it there; or *kind* is
+    ``lost``: the supervisor itself was killed, so nobody knows.
     """
 
     kind: str

@@ -57,8 +57,9 @@ __all__ = [
 
 
 class Protocol(NamedTuple):
-    """The two directions of a wire: message names to the types of their data (``NoData``'s for
-    none).
+    """The two directions of a wire, each as a table of message names to the types of their data.
+
+    A message that carries none has the type of ``NoData``.
     """
 
     recv: Mapping[str, Any]
@@ -68,8 +69,9 @@ class Protocol(NamedTuple):
         return type(self)(self.send, self.recv)
 
     def received(self, msg: str, data: Any) -> Any:
-        """Return the typed *data* of a message that has come; raise ``BadMessage`` if it is not of
-        this wire.
+        """Return the typed *data* of a message that has come.
+
+        Raises ``BadMessage`` if it is not of this wire.
         """
         return _checked(self.recv, msg, data)
 

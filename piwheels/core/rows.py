@@ -1,5 +1,6 @@
-"""What the database tells, as plain values: leases, pending pages, builds, projects. They travel
-among the master's tasks only.
+"""What the database tells, as plain values: leases, pending pages, builds, projects.
+
+They travel among the master's tasks only, never to another process.
 """
 
 from __future__ import annotations
@@ -9,9 +10,7 @@ from typing import NamedTuple, TypedDict
 
 
 class Lease(NamedTuple):
-    """A build that was handed out to the slave named *label*; it is lost once *expires* has
-    passed.
-    """
+    """A build that was handed out to the slave *label*; it is lost once *expires* has passed."""
 
     package: str
     version: str
@@ -22,8 +21,9 @@ class Lease(NamedTuple):
 
 
 class RewritePendingRow(NamedTuple):
-    """A page that waits to be written: *command* is ``PROJECT`` (the page) or ``BOTH`` (the index
-    too).
+    """The pages of *package* that wait to be written.
+
+    *command* is ``PROJECT`` (the page for people) or ``BOTH`` (the simple index too).
     """
 
     package: str
@@ -51,8 +51,9 @@ class SimpleFile(NamedTuple):
 
 
 class SimpleProject(NamedTuple):
-    """A project as the simple index shows it; *status* is one of PEP 792's words, *files* by
-    name.
+    """A project as the simple index shows it, its *files* in order of name.
+
+    *status* is one of PEP 792's words.
     """
 
     package: str

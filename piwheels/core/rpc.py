@@ -2,8 +2,8 @@
 
 A :class:`Client` asks and gets a *ticket*; the answer carries it back. A task that may not wait
 (SlaveDriver) asks with :meth:`Client.request` and collects :meth:`Client.answers` when its socket
-has something; one that may, asks with :meth:`Client.call`, which has a limit. Behind a ROUTER, a
-:class:`Server` answers.
+has something; one that may, asks with :meth:`Client.call`, which has a limit. Behind a ROUTER, who
+is asked uses :func:`recv_request`, :func:`send_result` and :func:`send_error`.
 
 On the wire: ``[ticket, frame]``, a ticket of eight bytes, the frame a message of
 :mod:`piwheels.core.codec`; the answers are ``OK`` with the result or ``ERROR`` with ``[code,
@@ -41,9 +41,7 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """The asking side, connected to *address*; the name of the other side, *whom*, is for
-    messages.
-    """
+    """The asking side, connected to *address*; *whom* is the other side's name, for the log."""
 
     def __init__(self, context: Context, address: str, whom: str, logger: logging.Logger) -> None:
         self.socket = context.socket(zmq.DEALER, None, logger)
@@ -95,9 +93,7 @@ def _error(code: str, text: str) -> Exception:
 
 
 class Request(NamedTuple):
-    """A question that has come to a :class:`Server`: *peer* and *ticket* say where its answer
-    goes.
-    """
+    """A question that has come to a ROUTER: *peer* and *ticket* say where its answer goes."""
 
     peer: bytes
     ticket: bytes

@@ -1,9 +1,9 @@
 """What the farm knows, as plain values: builds, files, slaves' figures, log entries.
 
 A ``NamedTuple`` is a state as it stands on a wire (cbor2 writes it as a positional list); its
-schema is derived from its annotations by :mod:`piwheels.core.protocols`. The annotations are
-therefore types *with their limits* (see the aliases below). A state that lives in memory and
-changes is a slotted dataclass with ``as_message`` and ``from_message``.
+schema is derived from its annotations by :mod:`piwheels.core.checks`. The annotations are therefore
+types *with their limits* (see the aliases below). A state that lives in memory and changes is a
+slotted dataclass with ``as_message`` and ``from_message``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414 (a name of ours)
 
-# The limits of the wires, as markers that piwheels.core.protocols turns into validators. ----------
+# The limits of the wires, as markers that piwheels.core.checks turns into checks. -----------------
 
 
 class Limit(NamedTuple):
-    """A bound on a value: *kind* names the check in :mod:`piwheels.core.protocols`, *size* its
-    limit.
-    """
+    """A bound on a value: *kind* names a check of :mod:`piwheels.core.checks`, *size* its limit."""
 
     kind: Literal[
         "text", "log", "count", "filename", "sha256", "package", "version", "items", "tag"
@@ -49,16 +47,16 @@ Version = Annotated[str, Limit("version")]
 #: A part of a wheel's compatibility tag (PEP 425).
 Tag = Annotated[str, Limit("tag")]
 
-#: ``{"apt": [...], "pip": [...], "": [...]}``; ``""`` collects libraries that no known package
-#: provides.
+#: ``{"apt": [...], "pip": [...], "": [...]}``: ``""`` holds what no known package provides.
 Dependencies = Mapping[Literal["apt", "pip", ""], Sequence[Text]]
 
 # Figures ------------------------------------------------------------------------------------------
 
 
 class SlaveStats(NamedTuple):
-    """A build machine's figures. Sizes in bytes, *cpu_temp* in degrees Celsius (0 where
-    unknown).
+    """A build machine's figures; what is unknown is 0.
+
+    Sizes are in bytes, *cpu_temp* is in degrees Celsius.
     """
 
     timestamp: datetime
@@ -133,9 +131,10 @@ class FileState:
     *filesize* is in bytes; *filehash* is the SHA-256 of the content in lower-case hexadecimal; the
     tags are the parts of the file's name (PEP 427); *requires_python* is the specifier of the
     wheel's metadata or ``None``; *dependencies* maps a tool (``apt``, ``pip``, or ``""`` for what
-    nothing provides) to names;
-    *location* is where the file is served. *transferred* and *metadata_hash* (the SHA-256 of the
-    ``METADATA`` file, known once the file has been verified) never travel.
+    nothing provides) to names; *location* is where the file is served.
+
+    *transferred* and *metadata_hash* (the SHA-256 of the ``METADATA`` file, known once the file
+    has been verified) never travel.
     """
 
     filename: Filename
@@ -214,9 +213,7 @@ class BuildState:
 
     @property
     def next_file(self) -> str | None:
-        """The name of the first file that has not been transferred, or ``None`` if all have
-        been.
-        """
+        """The first file that has not been transferred, or ``None`` if all have been."""
         return next((name for name, state in self.files.items() if not state.transferred), None)
 
     @property
@@ -229,8 +226,9 @@ class BuildState:
 
 
 class DownloadState(NamedTuple):
-    """A download of a file. *host* is the client's address; *arch* and what follows is its own
-    account.
+    """A download of a file.
+
+    *host* is the client's address; *arch* and all that follows is what it says of itself.
     """
 
     filename: LongText
@@ -320,8 +318,7 @@ class SlaveState:
     slave_id: int = 0
     first_seen: datetime | None = None
     last_seen: datetime | None = None
-    #: The last request's name and data, and the last reply (``None`` while the slave waits for
-    #: one).
+    #: The last request's name and data, and the last reply (``None``: the slave waits for one).
     request: tuple[str, Any] = ("", None)
     reply: tuple[str, Any] | None = None
     replied_at: datetime | None = None

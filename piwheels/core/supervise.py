@@ -5,11 +5,11 @@ which speaks with it), so it imports nothing but what starts quickly, and outliv
 that is killed.
 
 * Every descendant of the command, also a daemon that left its session, becomes a child of this
-process
-  when its own parent ends (``PR_SET_CHILD_SUBREAPER``), so that all can be found and killed.
-* Standard input is the leash. A byte means: kill the command. Its end means: the parent closed it
-or died;
-  kill the command, remove the directories of SPEC, and go. No signal can be lost, no pid mistaken.
+  process when its own parent ends (``PR_SET_CHILD_SUBREAPER``), so that all can be found and
+  killed.
+* Standard input is the leash. A byte means: kill the command. Its end means that the parent closed
+  it or died: kill the command, remove the directories of SPEC, and go. No signal can be lost, no
+  pid mistaken.
 * What became of the command is written on the status descriptor, as one line of :data:`ENDINGS`.
 
 What a build can do that runs as the same user and kills this very process is not prevented here:
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
         reserve: int
 
 
-#: How a command can end. A number follows ``exit`` (its status) and ``signal``; a text follows
-#: ``error``.
+#: How a command can end; a number follows ``exit`` (its status) and ``signal``, a text ``error``.
 ENDINGS = ("exit", "signal", "timeout", "stopped", "disk", "error")
 
 _PR_SET_PDEATHSIG = 1

@@ -48,12 +48,12 @@ class _Timer:
 
 
 class Task(threading.Thread):
-    """A task: *config* is its program's configuration, *control_protocol* what its control socket
-    takes.
+    """A thread with a loop, sockets, timers and a control socket.
 
+    *config* is its program's configuration, *control_protocol* is what its control socket takes.
     Use one of :class:`NonStopTask`, :class:`PauseableTask` and :class:`PausingTask`, which differ
-    in what a pause means. Register sockets and timers in ``__init__``, never from the running
-    thread.
+    in what a pause means. Register sockets and timers in ``__init__``, or later in the task's own
+    thread; never from another one.
     """
 
     #: The thread's name (it shows in ``top``) and the logger's.
@@ -98,8 +98,9 @@ class Task(threading.Thread):
         self._timers.append(_Timer(interval.total_seconds(), handler, due=time.monotonic()))
 
     def close(self) -> None:
-        """Close the sockets that are registered. Override to close others; runs in the task's
-        thread.
+        """Close the sockets that are registered; runs in the task's thread.
+
+        Override it to close others as well.
         """
         for queue in self._handlers:
             queue.close()
@@ -124,8 +125,9 @@ class Task(threading.Thread):
         self.send_control("QUIT")
 
     def send_control(self, msg: str, data: Any = NoData) -> None:
-        """Send the task a message of its control protocol, from any thread; one that has ended
-        hears nothing.
+        """Send the task a message of its control protocol; from any thread.
+
+        A task that has ended hears nothing.
         """
         with self._commanding:
             if self._commands is not None:
@@ -156,8 +158,9 @@ class Task(threading.Thread):
         """Run once, in the task's thread, before the loop. Override for what must happen there."""
 
     def poll(self, timeout: float = 1) -> None:
-        """Do one cycle: run the timers that are due, then wait up to *timeout* s for the
-        sockets.
+        """Do one cycle: run the timers that are due, then wait for the sockets.
+
+        It waits *timeout* seconds at most, and less if a timer is due sooner.
         """
         now = time.monotonic()
         for timer in self._timers:
@@ -178,9 +181,7 @@ class Task(threading.Thread):
             self.note_bad_message(exc)
 
     def note_bad_message(self, exc: BadMessage) -> None:
-        """Count what a peer did wrong, and log it the first time (then at 10, 100, ... of its
-        kind).
-        """
+        """Count what a peer did wrong; log the 1st, the 10th, the 100th, ... of its kind."""
         what = str(exc)[:60]
         if len(self.refused) >= 1000:  # an enemy may make up as many kinds as it likes
             self.refused.clear()
@@ -190,8 +191,9 @@ class Task(threading.Thread):
             self.logger.warning("refused a message (%d so far): %s", count, exc)
 
     def handle_control(self, queue: Socket) -> None:
-        """Take a message from the control socket: end on QUIT; what is unknown raises
-        ``TaskControl``.
+        """Take a message from the control socket: PAUSE, RESUME or QUIT.
+
+        Any other raises ``TaskControl``.
         """
         msg, data = queue.recv_msg()
         match msg:

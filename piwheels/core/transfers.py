@@ -87,10 +87,10 @@ class TransferState:
         self._unasked = list(self._missing)
 
     def verify(self, rest: Iterable[bytes] = ()) -> bool:
-        """Return whether the file is what was declared; *rest* is its content from ``hashed``
-        on.
+        """Return whether the file is what was declared.
 
-        May be called once; hashes whatever *rest* gives, so bound it.
+        *rest* is its content from ``hashed`` on; all of it is hashed, so bound it. May be called
+        once.
         """
         for data in rest:
             self._hash.update(data)

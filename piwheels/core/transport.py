@@ -1,10 +1,8 @@
-"""Sockets that speak our messages: pyzmq with CBOR, checked against a protocol, and seconds for
-time-outs.
+"""Sockets that speak our messages: pyzmq with CBOR, checked against a protocol.
 
-A socket that another process can reach is bounded here, whatever its owner does: no frame larger
-than
-:data:`~piwheels.core.codec.MAX_FRAME`, a limit on hand-shakes, heart-beats on TCP, and queues that
-end.
+Time-outs are in seconds. A socket that another process can reach is bounded here, whatever its
+owner does: no frame larger than :data:`~piwheels.core.codec.MAX_FRAME`, a limit on hand-shakes,
+heart-beats on TCP, and queues that end.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "NoData", "Poller", "Socket"]
 
-#: What goes before the bytes of a message where they are noted in the log.
+#: How many characters of a message's data are shown in the log.
 _SHOWN = 120
 
 
@@ -45,9 +43,7 @@ class Context:
     def socket(
         self, kind: int, protocol: Protocol | None = None, logger: logging.Logger | None = None
     ) -> Socket:
-        """Return a new socket of *kind* (``zmq.REQ``, ...) for *protocol*, as seen from this
-        side.
-        """
+        """Return a new socket of *kind* (``zmq.REQ``) for *protocol*, as seen from this side."""
         return Socket(self._context.socket(kind), protocol, logger)
 
     def __repr__(self) -> str:
@@ -100,8 +96,9 @@ class Socket:
             os.umask(old)
 
     def connect(self, address: str) -> None:
-        """Connect to *address*; the other side may come later. Raises ``Fatal`` if it is no
-        address.
+        """Connect to *address*; the other side may come later.
+
+        Raises ``Fatal`` if it is no address.
         """
         try:
             self._socket.connect(address)
@@ -171,8 +168,9 @@ class Socket:
         return frames
 
     def send_multipart(self, msg_parts: Sequence[bytes | memoryview], flags: int = 0) -> None:
-        """Send *msg_parts* as one message. Raises ``Unavailable`` where it would block and may
-        not.
+        """Send *msg_parts* as one message.
+
+        Raises ``Unavailable`` where it would block and, by *flags*, may not.
         """
         try:
             self._socket.send_multipart(msg_parts, flags)
@@ -228,8 +226,9 @@ class Socket:
 
 
 def _make_room(address: str) -> None:
-    """See that an ipc *address* has its folder, and that nobody listens there: 0MQ would push who
-    does aside without a word.
+    """See that an ipc *address* has its folder, and that nobody listens there.
+
+    0MQ would push whoever does aside without a word.
     """
     path = Path(address.removeprefix("ipc://"))
     try:
@@ -267,9 +266,7 @@ class Poller:
         self._sockets: dict[Any, Any] = {}
 
     def register(self, socket: Any, flags: int = zmq.POLLIN) -> None:
-        """Watch *socket*, a :class:`Socket` or anything with a ``fileno``, for the events
-        *flags*.
-        """
+        """Watch *socket*, a :class:`Socket` or anything with a ``fileno``, for events *flags*."""
         raw = _raw(socket)
         self._sockets[raw] = socket
         self._poller.register(raw, flags)
