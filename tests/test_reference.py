@@ -1,6 +1,4 @@
-"""Every name that the module reference documents is there, with the parameters that it
-documents.
-"""
+"""Every name of the module reference is there, with the parameters that it documents."""
 
 import importlib
 import inspect

@@ -1,6 +1,4 @@
-"""The master itself: starts the cast, stands between it and the operators, and stops it in
-order.
-"""
+"""The master itself: starts the cast, stands between it and the operators, stops it in order."""
 
 from __future__ import annotations
 

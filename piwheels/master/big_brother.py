@@ -76,17 +76,16 @@ class BigBrother(NonStopTask):
         self.events.close()
 
     def replay(self) -> None:
-        """Have the kept figures published again, for a console that has attached; from any
-        thread.
-        """
+        """Have the kept figures published again for a new console; from any thread."""
         with self.ctx.socket(zmq.PUSH, reversed(big_brother), self.logger) as socket:
             socket.connect(self.config.stats_queue)
             socket.send_msg("HELLO")
             socket.close(linger=1)
 
     def ask(self) -> None:
-        """Ask the database for its figures; if it still owes us the last ones, publish what we
-        have.
+        """Ask the database for its figures.
+
+        If it still owes us the last ones, publish what we have.
         """
         if self._asked:
             self.publish()

@@ -128,11 +128,11 @@ class FileJuggler(NonStopTask):
     def do_expect(
         self, slave_id: int, file_state: FileState, publish_as: str | None = None
     ) -> None:
-        """Make ready for *file_state* from *slave_id*, to be published as *publish_as* or by its
-        own name.
+        """Make ready for *file_state* from *slave_id*.
 
-        Whatever was expected from that slave before is dropped. Raises ``Refused``: ``BADWHEEL``
-        for a name that is not a wheel's, ``TOOBIG``, or ``NOROOM`` for a full disk.
+        It will be published as *publish_as* (``None``: by its own name). Whatever was expected
+        from that slave before is dropped. Raises ``Refused``: ``BADWHEEL`` for a name that is not
+        a wheel's, ``TOOBIG``, or ``NOROOM`` for a full disk.
         """
         self._drop(slave_id)
         target = publish_as or file_state.filename
@@ -155,12 +155,12 @@ class FileJuggler(NonStopTask):
         self.pending[slave_id] = transfer
 
     def do_verify(self, slave_id: int, package: str) -> Future[Verified]:
-        """Have what *slave_id* sent checked and published as a file of *package*; either way the
-        transfer ends.
+        """Have what *slave_id* sent checked and published as a file of *package*.
 
-        Raises ``Refused``, or the result does: ``UNKNOWN`` if nothing was expected, ``BADHASH`` if
-        the file is not whole or not the one declared (it may be sent again), ``BADWHEEL`` if it is
-        not a wheel of that package (final), ``NOROOM`` if it could not be written.
+        Either way the transfer ends. Raises ``Refused``, or the result does: ``UNKNOWN`` if
+        nothing was expected, ``BADHASH`` if the file is not whole or not the one declared (it may
+        be sent again), ``BADWHEEL`` if it is not a wheel of that package (final), ``NOROOM`` if it
+        could not be written.
         """
         transfer = self._forget(slave_id)
         if transfer is None:
@@ -246,9 +246,9 @@ class FileJuggler(NonStopTask):
         raise TransferError("neither HELLO nor CHUNK on the file wire")
 
     def current_transfer(self, transfer: Incoming, msg: bytes, *args: bytes) -> None:
-        """Take a message that belongs to *transfer*: CHUNK with offset and bytes, or HELLO again,
-        which has what is missing fetched anew.
+        """Take a message that belongs to *transfer*.
 
+        It is CHUNK, with offset and bytes, or HELLO again, which has what is missing fetched anew.
         Raises ``TransferDone`` when nothing is missing (or the file cannot be written: VERIFY will
         say so), ``BadMessage`` for what is to be dropped.
         """
@@ -322,8 +322,10 @@ class FileJuggler(NonStopTask):
 
 
 class FsClient(Client):
-    """Asks FileJuggler: with :meth:`expect` and :meth:`verify`, which wait, or without waiting by
-    :meth:`request_expect`, :meth:`request_verify` and ``answers()``.
+    """Asks FileJuggler to await and to verify files; for use in one thread.
+
+    :meth:`expect` and :meth:`verify` wait; who may not wait uses :meth:`request_expect`,
+    :meth:`request_verify` and ``answers()``.
     """
 
     def __init__(self, config: MasterConfig, logger: logging.Logger) -> None:

@@ -131,10 +131,10 @@ class Site:
         self.sync([target.parent])
 
     def write(self, path: Path, data: bytes, *, sync: bool = True) -> bool:
-        """Write *data* to *path* below the site, unless it is there already; tell whether it had
-        to be written.
+        """Write *data* to *path* below the site; tell whether that was needed.
 
-        With *sync*, the new name is on the disk on return; without, see :meth:`sync`.
+        What is there already is left alone. With *sync*, the new name is on the disk on return;
+        without, see :meth:`sync`.
         """
         self._guard(path)
         if _holds(path, data):
@@ -206,9 +206,7 @@ class Site:
         return True
 
     def remove_folder(self, path: Path) -> bool:
-        """Remove the folder *path* with all that is in it, at one stroke; tell whether it was
-        there.
-        """
+        """Remove the folder *path* and all in it at one stroke; tell whether it was there."""
         self._guard(path)
         if path.is_symlink():
             return self.remove(path)

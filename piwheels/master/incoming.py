@@ -36,8 +36,9 @@ class TransferDone(TransferError):
 
 
 class Verified(TypedDict):
-    """A file in its place: its published name, the SHA-256 of its METADATA, and what that asks
-    for.
+    """A file in its place: its published name, and what was read in its METADATA.
+
+    *metadata_hash* is the SHA-256 of METADATA in hexadecimal.
     """
 
     filename: str

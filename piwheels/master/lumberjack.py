@@ -100,8 +100,9 @@ class Lumberjack(NonStopTask):
             )
 
     def flush(self) -> None:
-        """Send the database the next group of rows, unless it has one, or is being left in
-        peace.
+        """Send the database the next group of rows.
+
+        Not while it is busy with one, nor within the pause after a failure.
         """
         now = time.monotonic()
         if self._ticket is not None or now < self._next_try:

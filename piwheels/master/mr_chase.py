@@ -1,6 +1,4 @@
-"""MrChase, who does what the admin tools ask for: packages and versions come, go and are
-skipped.
-"""
+"""MrChase, who adds, removes and skips packages and versions as the admin tools ask."""
 
 from __future__ import annotations
 
@@ -180,9 +178,7 @@ class MrChase(NonStopTask):
         return "DELPKG"
 
     def do_remver(self, remove: RemoveVersion) -> str:
-        """Remove a version (DELVER) or its builds (DELVERBLD), yank (YANKVER) or skip it
-        (SKIPVER).
-        """
+        """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
         package, version = canonical(remove.package), remove.version
         release = self._project(package)["releases"].get(version)
         if release is None:

@@ -1,6 +1,4 @@
-"""Seraph, who stands before the oracles and hands each request to the one that has idled
-longest.
-"""
+"""Seraph, who hands each request to the database to the oracle that has idled longest."""
 
 from __future__ import annotations
 

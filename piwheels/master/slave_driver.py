@@ -1,9 +1,8 @@
-"""SlaveDriver: talks to the build slaves. What it says is decided in
-:mod:`piwheels.master.logic.fleet`.
+"""SlaveDriver, who talks to the build slaves.
 
-It never waits for another task. A question goes out with a ticket, the loop goes on, and the
-slave's reply is sent when the answer has come; a question without an answer is answered by its
-time-out.
+What it says is decided in :mod:`piwheels.master.logic.fleet`. It never waits for another task: a
+question goes out with a ticket, the loop goes on, and the slave's reply is sent when the answer has
+come; a question without an answer is answered by its time-out.
 """
 
 from __future__ import annotations
@@ -269,12 +268,12 @@ class SlaveDriver(PausingTask):
         self._await("db", self._db.request(method, *args), slave_id, method)
 
     def _await(self, whose: str, ticket: int, slave_id: int, what: str) -> None:
+        """Go on with the slave's intake when the answer to what it asked for has come."""
         intake = self.fleet.intakes.get(slave_id)
 
         def then(result: Any, error: Exception | None) -> None:
-            if (
-                self.fleet.intakes.get(slave_id) is intake
-            ):  # else it is for a build that was dropped
+            # Else the answer is for a build that was dropped meanwhile.
+            if self.fleet.intakes.get(slave_id) is intake:
                 self._perform(self.fleet.answered(slave_id, result, error, datetime.now(UTC)))
 
         self._pending[whose, ticket] = _Pending(then, what, time.monotonic() + self.patience)

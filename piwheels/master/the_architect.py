@@ -69,8 +69,9 @@ class TheArchitect(PauseableTask):
             each.close()
 
     def handle_news(self, queue: Listener) -> None:
-        """Refresh the queue if the database says that it has changed, now or when a second is
-        over.
+        """Refresh the queue if the database says that it has changed.
+
+        If the last time was less than a second ago, it is done a little later.
         """
         self._changed |= queue.drain()
         self.refresh_if_due()
@@ -82,8 +83,9 @@ class TheArchitect(PauseableTask):
         self.refresh_if_due()
 
     def check_news(self) -> None:
-        """Refresh the queue if that is due. Asks for news as well: a lost connection tells
-        nothing.
+        """Refresh the queue if that is due.
+
+        It asks for news as well: a connection that was lost tells nothing of itself.
         """
         self.handle_news(self.news)
 

@@ -1,5 +1,4 @@
-"""The master's configuration and its wires: every address, who binds it, who connects, what it
-speaks.
+"""The master's configuration and its wires: each address, who binds it, who connects to it.
 
 What other processes speak is in :mod:`piwheels.core.protocols`; what stays among the tasks is
 here. ``rpc`` is question and answer as in :mod:`piwheels.core.rpc`; ``push`` goes one way and is
@@ -133,8 +132,10 @@ files: Final = Protocol(
 
 
 class Wire(NamedTuple):
-    """One wire: the option that holds its address, its pattern, who binds and connects, what it
-    speaks.
+    """One wire: the option *queue* holds its address.
+
+    *protocol* is what it speaks; ``None``: see :mod:`piwheels.core.protocols`, or it is the calls
+    of ``Database`` (:mod:`piwheels.master.logic.travel`) or raw frames.
     """
 
     queue: str

@@ -1,5 +1,4 @@
-"""The slave itself: talks to the master on one wire, builds in a thread, sends files on another
-wire.
+"""The slave itself: talks to the master, builds in a thread, sends files on a wire of their own.
 
 The master may vanish at any moment: it is restarted, the network goes, this machine sleeps. Then
 the build goes on, the slave connects anew, and says in its ``HELLO`` what it is still at (protocol
@@ -43,8 +42,8 @@ __all__ = ["MasterTimeout", "PiWheelsSlave", "SlaveConfig", "duration", "main"]
 BUSY_TIMEOUT: Final = timedelta(minutes=5)
 #: How long a build is waited for before the master gets a sign of life, in seconds.
 CONT_WAIT: Final = 10.0
-#: How long an idle slave waits before it asks again, in seconds: the first time, at most, and at
-#: most if the master is on the same machine.
+#: How long an idle slave waits before it asks again, in seconds: the first time; at most; and at
+#: most where the master is on the same machine.
 SLEEP_FIRST, SLEEP_MOST, SLEEP_NEAR = 1.0, 10.0, 2.0
 #: How long a slave waits before it connects anew, in seconds: the first time, and at most.
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
@@ -57,9 +56,7 @@ Request = tuple[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class SlaveConfig(Common):
-    """Build wheels for a piwheels master: ask it for versions, build them with pip, send them
-    back.
-    """
+    """Build wheels for a master: ask it for versions, build them with pip, send them back."""
 
     master: str = option("-m", default="localhost", metavar="HOST", help="where the master runs")
     timeout: timedelta = option(
@@ -133,8 +130,9 @@ class PiWheelsSlave:
         self._stopping = True
 
     def run(self) -> int:
-        """Serve the master, and whichever comes after it, until told to end; return the exit
-        status.
+        """Serve the master, and whichever comes after it, until told to end.
+
+        Return the exit status.
         """
         self.logger.info(
             "building for %s on %s as %r",
@@ -370,8 +368,9 @@ class PiWheelsSlave:
     # The build ------------------------------------------------------------------------------
 
     def clean_up_build(self, timeout: timedelta = timedelta(seconds=60)) -> None:
-        """End the build, if there is one, and remove what it left. Raises if it does not end in
-        time.
+        """End the build, if there is one, and remove what it left.
+
+        Raises ``Unavailable`` if it does not end within *timeout*.
         """
         builder, self.builder = self.builder, None
         if builder is None:

@@ -56,9 +56,9 @@ class Builder(Thread):
     *timeout* is for the build alone. *index_url* and *extra_index_urls* are where sources come from
     (``None`` and none: what pip is configured with); *dir* is where the build's own directory is
     made (``None``: the system's directory for temporary files). *python* is the interpreter to
-    build for (``None``: the one that runs this), and *pip* the command that runs pip for it, for
-    those who asked
-    :func:`~piwheels.core.pipconfig.pip_command` before. *system* may be shared by builders.
+    build for (``None``: the one that runs this), and *pip* the command that runs pip for it, if
+    :func:`~piwheels.core.pipconfig.pip_command` was asked before. *system* may be shared by
+    builders.
 
     Call :meth:`close` at the end (or use it as a context manager): it removes everything.
     """
@@ -207,7 +207,7 @@ class Builder(Thread):
         return ending
 
     def calc_apt_dependencies(self, wheel: Wheel) -> dict[str, list[str]]:
-        """Return the Debian packages (``"apt"``) and other libraries (``""``) it needs."""
+        """Return the Debian packages (``"apt"``) and other libraries (``""``) that it needs."""
         return library_dependencies(wheel.path, self._system)
 
     def _check_request(self) -> None:

@@ -48,11 +48,11 @@ class Elf(NamedTuple):
 
 
 class System:
-    """The libraries of this machine, found where its dynamic linker looks, and their Debian
-    packages.
+    """The libraries of this machine and their Debian packages.
 
-    *root* is the root of the file system (tests have their own). May be kept and shared for the
-    life of a slave: packages that are installed meanwhile are seen.
+    They are found where the dynamic linker looks. *root* is the root of the file system (tests
+    have their own). May be kept and shared for the life of a slave: packages that are installed
+    meanwhile are seen.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -70,8 +70,7 @@ class System:
             elf = _read_elf_file(path)
             if elf is None or elf.kind != kind:
                 continue
-            # A library may be a link by ldconfig or the alternatives: then its target has the
-            # owner.
+            # It may be a link by ldconfig or by the alternatives: then its target has the owner.
             for name in (path, path.resolve()):
                 owner = owners.get(self._merged(name))
                 if owner is not None:
@@ -80,11 +79,8 @@ class System:
 
     def _merged(self, path: Path) -> str:
         # dpkg's lists may say /lib/x where the file system has /usr/lib/x, and the other way round.
-        name = (
-            "/" + str(path.relative_to(self._root))
-            if path.is_relative_to(self._root)
-            else str(path)
-        )
+        inside = path.is_relative_to(self._root)
+        name = f"/{path.relative_to(self._root)}" if inside else str(path)
         return name.removeprefix("/usr")
 
     def _folders(self) -> list[Path]:
@@ -137,10 +133,10 @@ class System:
 
 
 def library_dependencies(path: Path, system: System) -> dict[str, list[str]]:
-    """Return what the wheel at *path* needs of the system: ``{"apt": [packages], "":
-    [libraries]}``.
+    """Return what the wheel at *path* needs of the *system*: Debian packages and libraries.
 
-    ``""`` holds the libraries that no known package brings. Keys without names are left out. Raises
+    As in ``{"apt": [packages], "": [libraries]}``, where ``""`` holds the libraries that no known
+    package brings. Keys without names are left out. Raises
     :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
     """
     result: dict[str, set[str]] = {}
@@ -151,11 +147,11 @@ def library_dependencies(path: Path, system: System) -> dict[str, list[str]]:
 
 
 def needed_libraries(path: Path) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the libraries that the wheel at *path* needs and does not bring, each with its ELF
-    kind.
+    """Return the libraries that the wheel at *path* needs and does not bring.
 
-    ``libpython`` is not among them: whoever imports the wheel has it. Raises
-    :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
+    Each comes with the kind of the ELF file that needs it. ``libpython`` is not among them:
+    whoever imports the wheel has it. Raises :exc:`~piwheels.core.errors.BadWheel` if the wheel
+    cannot be read.
     """
     needed: dict[tuple[str, tuple[int, ...]], None] = {}
     with open_wheel(path) as archive:

@@ -37,11 +37,10 @@ def _port(text: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class UpConfig(Common):
-    """Run a whole farm on this machine: database, master, a build slave for each interpreter, and a
-    web server for the wheels.
+    """Run a whole farm on this machine, from the database to the web server, until stopped.
 
-    PACKAGES are NAME (its newest release with sources) or NAME==VERSION; without any, a small set
-    that shows what a farm does.
+    PACKAGE is NAME (its newest release with sources) or NAME==VERSION; without any, a small set
+    that shows what a farm does is built.
     """
 
     packages: list[str] = option(

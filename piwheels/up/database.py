@@ -26,8 +26,9 @@ PATIENCE: Final = 2.0
 
 
 class Server(NamedTuple):
-    """A database on a server: as its *superuser*, and as the *daemon*; *cluster* if it is our
-    own.
+    """A database on a server: its address as *superuser* and as *daemon*.
+
+    *cluster* is the server, if it is our own.
     """
 
     superuser: str
@@ -37,8 +38,10 @@ class Server(NamedTuple):
 
 @contextmanager
 def server(dsn: str, home: Path) -> Iterator[Server]:
-    """Give the database on the server *dsn*; ``""``: on one of our own below *home*, which ends
-    with us.
+    """Give the farm's database on the server *dsn*.
+
+    ``""`` stands for a server of our own, whose files are below *home* and which ends with us.
+    Raises :exc:`Fatal` if the server cannot be used.
     """
     if not dsn:
         with Cluster(home, user=USER if os.geteuid() == 0 else None) as cluster:

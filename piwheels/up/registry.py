@@ -42,10 +42,10 @@ UNREACHABLE: Final = "index unreachable"
 
 
 class Resolver:
-    """Finds the newest version with a source distribution for each of *names* (PEP 508, such as
-    ``six`` or ``six>=1.5``).
+    """Finds the newest version with a source distribution for each of *names*.
 
-    *python_version* (``"3.11"``) is the Python that they are for.
+    A name may have a specifier (PEP 508: ``six>=1.5``). *python_version* (``"3.11"``) is the
+    Python that they are for.
     """
 
     def __init__(self, names: Sequence[str], python_version: str) -> None:

@@ -39,8 +39,9 @@ def _listed(site: Path, package: str) -> set[str]:
 
 
 def missing(site: Path, package: str, wheel: str, pythons: Iterable[str]) -> dict[str, str]:
-    """Return what *wheel* of *package* needs on any of *pythons* (``"3.11"``), and *site* has not:
-    the names, with the versions that will do (PEP 508: ``"tzdata>=2024"``).
+    """Return what *wheel* of *package* needs and *site* has not, on any of *pythons* (``"3.11"``).
+
+    The names are keys, the values say which versions will do (PEP 508: ``"tzdata>=2024"``).
     """
     try:
         data = (site / "simple" / package / f"{wheel}.metadata").read_bytes()

@@ -83,9 +83,7 @@ class Watch:
                 self._screen.say(f"failed {what} after {seconds}", RED)
 
     def published(self) -> bool:
-        """Tell whether the index lists all that was built, and the logs of what failed are
-        there.
-        """
+        """Tell whether the site shows it all: the wheels in the index, the logs of failures."""
         files: dict[str, set[str]] = {}
         for row in self._rows:
             if row.wheel:

@@ -1,6 +1,4 @@
-"""The wires against the vectors: every message byte for byte, both ways; and against any bytes at
-all.
-"""
+"""The wires against the vectors, byte for byte and both ways, and against any bytes at all."""
 
 import json
 from datetime import UTC, datetime, timedelta

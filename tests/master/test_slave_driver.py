@@ -1,5 +1,4 @@
-"""SlaveDriver as it runs: slaves of level 0 on its ROUTER, the real database and FileJuggler
-behind.
+"""SlaveDriver as it runs: slaves of level 0 before it, real database and FileJuggler behind it.
 
 What it decides is tested in logic/test_fleet.py; here is whether it arrives.
 """

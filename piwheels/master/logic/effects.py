@@ -55,9 +55,7 @@ class Release(NamedTuple):
 
 
 class AskPublished(NamedTuple):
-    """Ask the database which files of *package* are published; the answer goes to the slave's
-    intake.
-    """
+    """Ask the database which files of *package* are published, for the slave's intake."""
 
     slave_id: int
     package: str

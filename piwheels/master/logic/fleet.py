@@ -242,9 +242,7 @@ class Fleet:
                 slave.skipped = True
 
     def tick(self, now: datetime) -> list[Effect]:
-        """Remove the slaves that have been silent for too long, and renew the leases of the
-        others.
-        """
+        """Remove the slaves that are silent for too long; renew the leases of the others."""
         effects: list[Effect] = []
         for slave in list(self.slaves.values()):
             limit = self._patience(slave)
@@ -261,9 +259,7 @@ class Fleet:
         return effects
 
     def _patience(self, slave: SlaveState) -> timedelta:
-        """Return for how long *slave* may be silent: longer while it sends a file on the other
-        wire.
-        """
+        """Return for how long *slave* may be silent: longer while it sends a file."""
         intake = self.intakes.get(slave.slave_id)
         if intake is None or intake.step is not Step.SENT:
             return slave.busy_timeout

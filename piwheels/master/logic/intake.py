@@ -2,8 +2,8 @@
 
 The order is: check what the slave says; ask which files are published; for each file have it sent,
 verified and placed; commit; have the pages written; tell the slave that it is done. An intake
-lives on when its slave goes once it needs nothing more from it. :data:`STEPS` says what it waits
-for; whatever comes at another step is late and dropped.
+lives on when its slave goes once it needs nothing more from it. Its :class:`Step` says what it
+waits for; whatever comes at another step is late and dropped.
 """
 
 from __future__ import annotations
@@ -36,12 +36,11 @@ if TYPE_CHECKING:
 MAX_TRIES = 3
 #: How often a build is logged anew while the database is away, a tick of SlaveDriver apart.
 MAX_LOG_TRIES = 60
-#: The longest log that is kept, in bytes, and the most files and names of dependencies (characters,
-#: in all): what else is told of a build must fit one frame beside it.
+#: The longest log that is kept, in bytes; the most files; and the longest that all names of
+#: dependencies may be together, in characters: all of it must fit one frame.
 MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
 #: Refusals that say nothing of the build: the disk is full, another task does not answer.
 OUR_FAULT = ("NOROOM", "UNAVAILABLE")
-
 
 _ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -59,8 +58,7 @@ class Step(StrEnum):
 
 
 def fault(build: BuildState, platform: str) -> str | None:
-    """Return what is wrong with what a slave says of a build that succeeded, as a sentence; or
-    ``None``.
+    """Return what is wrong with a build that its slave says has succeeded, or ``None``.
 
     The names and tags of its files are taken from their file names, which are what is published;
     so a build may make files of its own package, version and ABI only. *platform* is the slave's.
@@ -92,8 +90,9 @@ def fault(build: BuildState, platform: str) -> str | None:
 
 
 def fit_log(text: str) -> str:
-    """Return a build's log as it is kept: no control characters but ends of lines and tabs, at most
-    :data:`MAX_LOG` bytes, of which the last say most.
+    """Return a build's log as it is kept: with no control characters but line ends and tabs.
+
+    It has at most :data:`MAX_LOG` bytes, the last ones, which say most.
     """
     data = _UNFIT.sub("?", text).encode()
     return data[-MAX_LOG:].decode("utf-8", "ignore")
@@ -106,8 +105,10 @@ def _fits(tag: str, platform: str) -> bool:
 
 
 def _kind(platform: str) -> tuple[bool, str]:
-    """Return whether *platform* is a Linux, and its architecture. One 32-bit system may call itself
-    armv6l, armv7l or armv8l, depending on whom one asks (and i386, i686).
+    """Return whether *platform* is a Linux, and its architecture.
+
+    One 32-bit system may call itself armv6l, armv7l or armv8l, depending on whom one asks (and
+    i386 or i686).
     """
     match = _ARCHITECTURE.search(platform)
     is_linux = "linux" in platform  # manylinux, musllinux
@@ -160,9 +161,7 @@ class Intake:
     # Events ---------------------------------------------------------------------------------
 
     def begin(self) -> list[Effect]:
-        """Start: a build that failed is committed at once, one that succeeded has its files taken
-        in.
-        """
+        """Begin: commit a build that failed, or take in the files of one that succeeded."""
         self.build.output = fit_log(self.build.output)
         if self.build.status and (why := fault(self.build, self.platform)) is not None:
             self._fail(why)
@@ -178,9 +177,7 @@ class Intake:
         return [Verify(self.build.slave_id, canonical(self.build.package))]
 
     def answered(self, result: Any, error: Exception | None) -> list[Effect]:
-        """Go on with the answer to the last question: *result*, or the *error* that came
-        instead.
-        """
+        """Go on with the answer to the last question: *result*, or *error* in its place."""
         match self.step:
             case Step.PUBLISHED if error is None:
                 self.published = result

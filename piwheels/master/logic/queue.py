@@ -28,8 +28,7 @@ class Queue:
         self.jobs: dict[str, deque[Job]] = {}
         #: What is being built or taken in.
         self.active: set[Target] = set()
-        #: Builds that were handed out by an earlier master, or that we could not take in: until
-        #: when.
+        #: Until when a build waits that an earlier master handed out, or that was not taken in.
         self.leased: dict[Target, datetime] = {}
         #: Builds whose lease has expired: anybody's, unless its slave comes back first.
         self.lapsed: set[Target] = set()
@@ -50,9 +49,7 @@ class Queue:
         self.stale = False
 
     def take_leases(self, leases: Iterable[Lease], now: datetime) -> None:
-        """Learn what an earlier master has handed out: it stays so until its slave or its end
-        comes.
-        """
+        """Learn what an earlier master has handed out: it stays so until slave or end comes."""
         for lease in leases:
             target = (lease.package, lease.version, lease.abi_tag)
             if lease.expires <= now:
@@ -73,8 +70,9 @@ class Queue:
         return None
 
     def may_resume(self, target: Target) -> bool:
-        """Whether a slave that says that it builds *target* still may: it was leased, or is next,
-        and nobody else is at it.
+        """Return whether a slave that says that it builds *target* still may.
+
+        It may if that was leased or waits in the queue, and nobody else is at it.
         """
         leased = target in self.leased or target in self.lapsed
         waits = target[:2] in self.jobs.get(target[2], ())
@@ -99,9 +97,7 @@ class Queue:
             self.leased[target] = now + RETRY
 
     def put_back(self, target: Target) -> None:
-        """Have *target* come next again: it is in the database's queue, but that may be read
-        late.
-        """
+        """Have *target* come next again, before the database's queue is read anew."""
         queue = self.jobs.get(target[2])
         job = target[:2]
         if queue is not None and job not in queue and not self.is_deleted(job):
