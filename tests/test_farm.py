@@ -1,13 +1,11 @@
 """A whole farm, as processes: master, slaves, the real database, an index of files, and kill -9."""
 
 import html.parser
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -16,29 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers import add_source, alive
 from piwheels.core.supervise import descendants
 
-BACKEND = """
-import os, time, zipfile
-INFO = "demo-1.0.dist-info"
-METADATA = "Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n"
-def prepare_metadata_for_build_wheel(folder, config_settings=None):
-    os.makedirs(os.path.join(folder, INFO))
-    with open(os.path.join(folder, INFO, "METADATA"), "w") as file:
-        file.write(METADATA)
-    return INFO
-def build_wheel(folder, config_settings=None, metadata_directory=None):
-    open(GATE + ".reached", "a").write("x")
-    while not os.path.exists(GATE):
-        time.sleep(0.05)
-    filename = "demo-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(os.path.join(folder, filename), "w") as archive:
-        archive.writestr("demo.py", "")
-        archive.writestr(INFO + "/METADATA", METADATA)
-        archive.writestr(INFO + "/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
-        archive.writestr(INFO + "/RECORD", "")
-    return filename
-"""
 WHEEL = "demo-1.0-py3-none-any.whl"
 ABI = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 # A slave and a master as they are, but for the patience with one another.
@@ -64,17 +42,9 @@ class Farm:
         (root / "home").mkdir()
         folder = root / "index/demo"
         folder.mkdir(parents=True)
-        files = {
-            "pyproject.toml": "[build-system]\nrequires=[]\n"
-            'build-backend="b"\nbackend-path=["."]\n',
-            "b.py": f"GATE = {str(self.gate)!r}\n{BACKEND}",
-            "PKG-INFO": "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n",
-        }
-        with tarfile.open(folder / "demo-1.0.tar.gz", "w:gz") as archive:
-            for path, text in files.items():
-                info = tarfile.TarInfo(f"demo-1.0/{path}")
-                info.size = len(text.encode())
-                archive.addfile(info, io.BytesIO(text.encode()))
+        reach = f"open({str(self.gate)!r} + '.reached', 'a').write('x')"
+        wait = f"while not os.path.exists({str(self.gate)!r}): time.sleep(0.05)"
+        add_source(folder, before=f"{reach}\n    {wait}")
         (folder / "index.html").write_text('<a href="demo-1.0.tar.gz">demo-1.0.tar.gz</a>')
         db.add_build_abi(ABI)
         db.add_new_package("demo")
@@ -133,7 +103,7 @@ class Farm:
                 process.terminate()
                 assert process.wait(20) == 0, self.said(name)
             assert "Traceback" not in self.said(name)
-        self.until(lambda: not any(map(_alive, tree)), "orphans", 10)
+        self.until(lambda: not any(map(alive, tree)), "orphans", 10)
         assert list(self.work.iterdir()) == []
         left = [path for path in (self.root / ".site.work").rglob("*") if path.is_file()]
         assert [path for path in left if path.stat().st_size] == []
@@ -150,13 +120,6 @@ class Farm:
             with suppress(ProcessLookupError):
                 process.kill()
             process.wait()
-
-
-def _alive(pid):
-    try:
-        return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
 
 
 def _links(page):
@@ -230,7 +193,7 @@ def test_what_a_killed_slave_was_building_is_built_by_another(farm):
     one = farm.processes.pop("one")
     one.kill()
     one.wait()
-    farm.until(lambda: not any(map(_alive, tree)), "orphans", 10)
+    farm.until(lambda: not any(map(alive, tree)), "orphans", 10)
     farm.until(lambda: not list(farm.work.iterdir()), "its folder is left", 10)
     farm.gate.touch()
     farm.slave("two", "-c", SHORT_LIVED)

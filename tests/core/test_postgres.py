@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from helpers import alive, until
 from piwheels.core import postgres
 from piwheels.core.dsn import administer
 from piwheels.core.errors import DatabaseError, Fatal
@@ -60,19 +60,8 @@ def launcher(home, system_user):
     wait_for_end(process.server)
 
 
-def runs(pid):
-    """Whether the process is there, and no mere entry that its parent has not yet read."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 def wait_for_end(pid):
-    deadline = time.monotonic() + 10
-    while runs(pid):
-        assert time.monotonic() < deadline, f"server {pid} still runs"
-        time.sleep(0.01)
+    until(lambda: not alive(pid), 10)
 
 
 def fill(cluster):
@@ -88,7 +77,7 @@ def test_second_start_goes_on_where_the_first_stopped(make, home):
         fill(cluster)
         pid = cluster.pid
     assert cluster.pid is None
-    assert not runs(pid)
+    assert not alive(pid)
     with make() as cluster:
         assert rows(cluster) == [(42,)]
     assert not list(home.glob(".s.*")), "a socket was left"
@@ -138,10 +127,7 @@ def test_killed_server_comes_back_with_its_rows(make):
 
 
 def wait_until_dead(cluster):
-    deadline = time.monotonic() + 10
-    while cluster.pid is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: cluster.pid is None, 10)
 
 
 def test_reused_process_id_does_not_stop_a_start(make, home):

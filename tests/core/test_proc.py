@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from helpers import alive, until
 from piwheels.core import supervise
 from piwheels.core.proc import Ending, Supervised, build_environment, private_home
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATH = {"PATH": os.environ["PATH"]}
 
@@ -42,22 +46,6 @@ def run(tmp_path: Path, *command: str, timeout: float = 20, **more: object) -> t
         **more,  # type: ignore[arg-type]
     ) as process:
         return everything(process), process.wait()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
-    except FileNotFoundError:
-        return False
-
-
-def until(condition: object, seconds: float = 10) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():  # type: ignore[operator]
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_output_in_order_and_status(tmp_path: Path) -> None:
@@ -168,7 +156,7 @@ def test_kill_9_of_the_owner_leaves_nothing(tmp_path: Path, when: str) -> None:
         daemon, supervisor = int((work / "pid").read_text()), int(pid_file.read_text())
         assert alive(daemon) is (when == "during")
         owner.kill()
-    assert until(lambda: not alive(supervisor))
+    until(lambda: not alive(supervisor))
     assert not alive(daemon)
     assert not work.exists()
 
@@ -179,7 +167,22 @@ def test_kill_9_of_the_supervisor(tmp_path: Path) -> None:
         child = int(process.read())
         os.kill(process._process.pid, signal.SIGKILL)
         assert process.wait() == Ending("lost")
-        assert until(lambda: not alive(child))
+        until(lambda: not alive(child))
+
+
+def test_kill_9_of_the_supervisor_leaves_no_daemon(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    script = DAEMON + "time.sleep(60)"
+    command = [sys.executable, "-c", script, str(work / "pid")]
+    env = {**PATH, "TMPDIR": str(work)}
+    with Supervised(command, env=env, cwd=work, timeout=20, remove=[work]) as process:
+        assert process.read() == b"started\n"
+        daemon = int((work / "pid").read_text())
+        os.kill(process._process.pid, signal.SIGKILL)
+        assert process.wait() == Ending("lost")
+        until(lambda: not alive(daemon))
+    assert not work.exists()
 
 
 def test_deep_trees_are_removed(tmp_path: Path) -> None:

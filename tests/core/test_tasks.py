@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from helpers import until
 from piwheels.core.errors import BadMessage
 from piwheels.core.protocols import NoData, Protocol
 from piwheels.core.tasks import (
@@ -75,13 +76,6 @@ def running(task):
             task.quit()
             task.join(5)
             assert not task.is_alive()
-
-
-def until(condition, seconds=3):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("kind", [NonStopTask, PauseableTask, PausingTask])

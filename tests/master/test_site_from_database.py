@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-import time
 import uuid
 from datetime import timedelta
 
 import pytest
 
+from helpers import until
 from piwheels.core.database import Database
 from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState, FileState
@@ -54,13 +54,6 @@ def site(tmp_path, db, db_dsn):
         task.join(10)
     client.close()
     assert [task.failure for task in tasks] == [None, None]
-
-
-def until(condition, limit=10.0):
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 def test_what_a_crash_left_undone_is_done_at_the_start(site, db):

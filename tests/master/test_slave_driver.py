@@ -16,6 +16,7 @@ import zmq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from helpers import until
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.protocols import NoData
@@ -246,14 +247,6 @@ def test_what_operators_say(farm):
         until(lambda: slave.stats("IDLE") == ("DIE", NoData))
         assert slave.stats("IDLE") == ("DIE", NoData)  # a stranger now
         assert "DIE" in [event[2] for event in seen(farm)]
-
-
-def until(condition, tries=100):
-    for _ in range(tries):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail("it has not happened")
 
 
 def test_what_is_deleted_is_not_built(farm):

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import threading
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +15,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import until
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.rows import SimpleFile, SimpleProject
 from piwheels.core.rpc import Client
@@ -156,13 +156,6 @@ def wheels(site, *names):
             path = site / "simple" / name.split("-", maxsplit=1)[0] / f"{name}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"")
-
-
-def until(condition, limit=5.0):
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def listed(site):

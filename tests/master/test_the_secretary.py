@@ -14,6 +14,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import until
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.rows import RewritePendingRow
 from piwheels.core.rpc import Client, recv_request, send_error, send_result
@@ -129,13 +130,6 @@ def client(config, secretary):
     client = Client(Context(), config.web_queue, "TheSecretary", LOGGER)
     yield client
     client.close()
-
-
-def until(condition, limit=5.0):
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def test_many_requests_for_a_package_are_one_writing(secretary, client, scribe):

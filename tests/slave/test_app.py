@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ import cbor2
 import pytest
 import zmq
 
+from helpers import add_source, free_port
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import slave_driver
 from piwheels.core.supervise import descendants
@@ -25,24 +24,6 @@ from piwheels.core.transport import Context
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 
-BACKEND = """
-import os, sys, time, zipfile
-INFO = "demo-1.0.dist-info"
-def prepare_metadata_for_build_wheel(folder, config_settings=None):
-    os.makedirs(os.path.join(folder, INFO))
-    with open(os.path.join(folder, INFO, "METADATA"), "w") as file:
-        file.write("Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n")
-    return INFO
-def build_wheel(folder, config_settings=None, metadata_directory=None):
-    {act}
-    filename = "demo-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(os.path.join(folder, filename), "w") as archive:
-        archive.writestr("demo.py", "")
-        archive.writestr(INFO + "/METADATA", "Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n")
-        archive.writestr(INFO + "/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
-        archive.writestr(INFO + "/RECORD", "")
-    return filename
-"""
 NAME = "demo-1.0-py3-none-any.whl"
 
 
@@ -56,17 +37,7 @@ def source(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
 
     def make(act="pass"):
-        files = {
-            "pyproject.toml": "[build-system]\nrequires=[]\n"
-            'build-backend="b"\nbackend-path=["."]\n',
-            "b.py": BACKEND.format(act=act),
-            "PKG-INFO": "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n",
-        }
-        with tarfile.open(folder / "demo-1.0.tar.gz", "w:gz") as archive:
-            for path, text in files.items():
-                info = tarfile.TarInfo(f"demo-1.0/{path}")
-                info.size = len(text.encode())
-                archive.addfile(info, io.BytesIO(text.encode()))
+        add_source(folder, before=act)
 
     make()
     return make
@@ -76,7 +47,7 @@ class Master:
     """The master as the test plays it, on both wires; it can vanish and come back."""
 
     def __init__(self):
-        self.ports = [_free_port(), _free_port()]
+        self.ports = [free_port(), free_port()]
         self.queue = self.files = None
         self.back()
 
@@ -136,12 +107,6 @@ class Master:
         assert frames[:2] == [b"CHUNK", b"0"]
         self.files.send_multipart([peer, b"DONE"])
         return frames[2]
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -398,7 +363,7 @@ def _command(pid):
 def test_sigterm_while_waiting_for_a_master(work):
     command = [
         sys.executable, "-m", "piwheels.slave", "-d", str(work),
-        "--slave-queue", f"tcp://127.0.0.1:{_free_port()}",
+        "--slave-queue", f"tcp://127.0.0.1:{free_port()}",
     ]  # fmt: skip
     env = {**os.environ, "PIW_ALLOW_ROOT": "1"}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:

@@ -1,12 +1,10 @@
 """Whole farms, as processes, on an index of our own."""
 
-import io
 import os
 import re
 import signal
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from functools import partial
@@ -14,6 +12,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from helpers import write_sdist
 
 # Builds a wheel with nothing but the standard library. What it does depends on its files.
 BACKEND = """
@@ -39,7 +39,6 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
             file.writestr(each, text)
     return stem + "-" + tag + ".whl"
 """
-PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
 
 class Silent(SimpleHTTPRequestHandler):
@@ -49,16 +48,9 @@ class Silent(SimpleHTTPRequestHandler):
 
 def add_source(index, name, version, tag, wait="-", *, needs=""):
     about = f"{name} {version} {tag} {wait} {needs}"
-    meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    files = {"backend.py": BACKEND, "pyproject.toml": PROJECT, "about.txt": about, "PKG-INFO": meta}
     folder = index / "simple" / name
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{name}-{version}"
-    with tarfile.open(folder / f"{stem}.tar.gz", "w:gz") as archive:
-        for path, text in files.items():
-            entry = tarfile.TarInfo(f"{stem}/{path}")
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text.encode()))
+    write_sdist(folder, name, version, {"backend.py": BACKEND, "about.txt": about})
     links = (f'<a href="{path.name}">{path.name}</a>' for path in folder.glob("*.tar.gz"))
     (folder / "index.html").write_text("<!DOCTYPE html>" + "".join(links))
 

@@ -1,0 +1,72 @@
+"""What tests of several folders share: waiting, processes, sources that can be built."""
+
+import io
+import socket
+import tarfile
+import time
+from pathlib import Path
+
+# A build backend (PEP 517) that needs nothing; *before* and *after* are what a build does besides.
+BACKEND = """
+import os, sys, time, zipfile
+NAME, VERSION = {name!r}, {version!r}
+INFO = NAME + "-" + VERSION + ".dist-info"
+METADATA = "Metadata-Version: 2.1\\nName: " + NAME + "\\nVersion: " + VERSION + "\\n"
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    os.makedirs(os.path.join(folder, INFO))
+    with open(os.path.join(folder, INFO, "METADATA"), "w") as file:
+        file.write(METADATA)
+    return INFO
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    metadata, tag = METADATA + "Requires-Python: >=3.8\\nRequires-Dist: Six\\n", "py3-none-any"
+    filename = NAME + "-" + VERSION + "-" + tag + ".whl"
+    path = os.path.join(folder, filename)
+    {before}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(NAME + ".py", "")
+        archive.writestr(INFO + "/METADATA", metadata)
+        archive.writestr(INFO + "/WHEEL", "Wheel-Version: 1.0\\nTag: " + tag + "\\n")
+        archive.writestr(INFO + "/RECORD", "")
+    {after}
+    return filename
+"""
+PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+def write_sdist(folder, name, version, files):
+    """Put a source distribution into *folder*: *files* (text by name), beside what each one has."""
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    with tarfile.open(folder / f"{name}-{version}.tar.gz", "w:gz") as archive:
+        for path, text in {"pyproject.toml": PROJECT, "PKG-INFO": about, **files}.items():
+            entry = tarfile.TarInfo(f"{name}-{version}/{path}")
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+
+
+def add_source(folder, name="demo", version="1.0", *, before="pass", after="pass"):
+    """Put the source of a pure package into *folder*; its build runs *before* and *after*."""
+    backend = BACKEND.format(name=name, version=version, before=before, after=after)
+    write_sdist(folder, name, version, {"backend.py": backend})
+
+
+def until(condition, seconds=15.0):
+    """Wait until *condition* holds; fail if it does not within so many seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it has not happened"
+        time.sleep(0.01)
+
+
+def alive(pid):
+    """Whether the process is there, and no mere entry that its parent has not read yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in b"ZX"
+    except OSError:
+        return False
+
+
+def free_port():
+    """Return a port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
