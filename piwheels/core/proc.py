@@ -169,12 +169,14 @@ class Supervised:
 
     def _kill_supervisor(self) -> None:
         # The command dies with it (PR_SET_PDEATHSIG); what that had started is killed as far as it
-        # can be seen from here.
+        # can be seen from here: by its place in the tree or, once it has been orphaned, by the
+        # directories to remove, which its environment names.
         tree = {**supervise.descendants(self._process.pid), self._process.pid: 0}
         for pid in tree:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
+        supervise.kill_orphans(self._remove)
 
 
 def build_environment(home: Path, temp: Path) -> dict[str, str]:

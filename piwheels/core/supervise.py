@@ -207,6 +207,20 @@ def descendants(root: int) -> dict[int, int]:
     return result
 
 
+def kill_orphans(paths: list[str]) -> None:
+    """Kill the processes of this user whose environment names one of the directories *paths*.
+
+    For what a supervisor that was killed has left; a build that means harm can hide from it.
+    """
+    needles = [os.fsencode(path) for path in paths]
+    for name in os.listdir("/proc") if needles else ():  # noqa: PTH208
+        if name.isdigit() and int(name) != os.getpid():
+            with suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:  # noqa: PTH123
+                environment = file.read()
+                if any(needle in environment for needle in needles):
+                    _kill(int(name))
+
+
 def remove_tree(path: str) -> bool:
     """Remove the directory *path* with all that a build left in it; return whether it is gone.
 

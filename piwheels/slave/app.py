@@ -30,7 +30,7 @@ from piwheels.core.pipconfig import pip_command
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import slave_driver
 from piwheels.core.transport import Context, Poller, Socket
-from piwheels.slave.builder import Builder, clean_stale
+from piwheels.slave.builder import Builder, clean_stale, unfit
 from piwheels.slave.dependencies import System
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class PiWheelsSlave:
         self._retry = RETRY_FIRST
         self.logger.info("welcomed by the master at %s", self.slave_queue)
         if self.builder is None:
-            return "IDLE", self.get_status()
+            return self._idle()
         self.logger.info("still building %s %s", self.builder.package, self.builder.version)
         return "BUSY", self.get_status()
 
@@ -308,7 +308,7 @@ class PiWheelsSlave:
         self._wait(self._nap)
         near = self.slave_queue.startswith("ipc:")
         self._nap = min(self._nap * 2, SLEEP_NEAR if near else SLEEP_MOST)
-        return "IDLE", self.get_status()
+        return self._idle()
 
     def do_build(self, package: str, version: str) -> Request:
         """Start to build a version."""
@@ -330,7 +330,7 @@ class PiWheelsSlave:
     def do_cont(self) -> Request:
         """Wait up to ten seconds for the build to end; say that it has, or that we are busy."""
         if self.builder is None:  # told to go on with nothing: be idle
-            return "IDLE", self.get_status()
+            return self._idle()
         self._wait(CONT_WAIT)
         if self.builder.is_alive():
             return "BUSY", self.get_status()
@@ -359,11 +359,27 @@ class PiWheelsSlave:
     def do_done(self) -> Request:
         """Drop everything of the build, and be idle."""
         self.clean_up_build()
-        return "IDLE", self.get_status()
+        return self._idle()
 
     def do_die(self) -> Request:
         """End."""
         raise SystemExit(0)
+
+    def _idle(self) -> Request:
+        """Ask for work, once there is a place to build in.
+
+        A slave with a full disk would have every version fail, one after the other, by no fault of
+        theirs. It asks for nothing instead, until there is room again.
+        """
+        told = ""
+        while why := unfit(self.dir):
+            if why != told:
+                told = why
+                self.logger.error("%s; asking for no work until then", why)
+            self._wait(SLEEP_MOST)
+        if told:
+            self.logger.info("there is a place to build in again")
+        return "IDLE", self.get_status()
 
     # The build ------------------------------------------------------------------------------
 

@@ -295,6 +295,20 @@ class Builder(Thread):
             self._lock = -1
 
 
+def unfit(folder: Path) -> str:
+    """Return why nothing can be built in *folder* and what to do, as a sentence; ``""``: it can."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder):
+            disk = os.statvfs(folder)
+    except OSError as error:
+        return f"cannot build in {folder} ({error.strerror}): let this user write there"
+    free = disk.f_bavail * disk.f_frsize
+    if free < 2 * RESERVE:
+        wanted = 2 * RESERVE >> 20
+        return f"cannot build in {folder} ({free >> 20} MiB free): make room, {wanted} MiB at least"
+    return ""
+
+
 def clean_stale(folder: Path | None = None) -> int:
     """Remove what builds of slaves that are gone have left in *folder*; return how many there were.
 

@@ -171,7 +171,7 @@ class Farm:
 
     def _bound(self, log: Path) -> None:
         """Keep *log* from growing without end, although a daemon holds it open."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # it may be gone, closed to us, or its disk full
             if log.stat().st_size > LOG_LIMIT:
                 shutil.copyfile(log, log.with_name(f"{log.name}.1"))
                 os.truncate(log, 0)
