@@ -13,7 +13,16 @@ from typing import Any, Final, Literal, NamedTuple
 
 from piwheels.core.cli import Common, option
 from piwheels.core.paths import address
-from piwheels.core.protocols import Job, NoData, Protocol, monitor_stats
+from piwheels.core.protocols import (
+    Job,
+    NoData,
+    Protocol,
+    lumberjack,
+    master_control,
+    monitor_stats,
+    mr_chase,
+    slave_driver,
+)
 from piwheels.core.states import Count, Filename, FileState, Package, Tag, Version
 
 _NOTHING = type(NoData)
@@ -132,35 +141,43 @@ files: Final = Protocol(
 
 
 class Wire(NamedTuple):
-    """One wire: the option *queue* holds its address.
+    """One wire: the option *queue* holds its address; *binds* and *connects* say whose it is.
 
-    *protocol* is what it speaks; ``None``: see :mod:`piwheels.core.protocols`, or it is the calls
-    of ``Database`` (:mod:`piwheels.master.logic.travel`) or raw frames.
+    They are names of tasks, ``main``, or programs. *protocol* is as the side that binds sees it;
+    ``None``: raw frames, or the calls of ``Database`` (:mod:`piwheels.master.logic.travel`).
     """
 
     queue: str
     pattern: Literal["router", "rpc", "push", "pub"]
     binds: str
-    connects: str
+    connects: tuple[str, ...]
     protocol: Protocol | None
 
 
-#: The whole wiring: the diagram in the docs and the test that the tasks follow it come from here.
+_DB_CLIENTS: Final = (
+    "TheArchitect", "SlaveDriver", "MrChase", "BigBrother", "TheSecretary", "TheScribe",
+    "Lumberjack",
+)  # fmt: skip
+
+#: The whole wiring, which tests/master/test_wiring.py holds the tasks to.
 WIRES: Final = (
-    Wire("slave_queue", "router", "SlaveDriver", "piw-slave", None),
-    Wire("file_queue", "router", "FileJuggler", "piw-slave, piw-import", None),
-    Wire("control_queue", "push", "main", "piw-console", None),
-    Wire("status_queue", "pub", "main", "piw-console", monitor_stats),
-    Wire("import_queue", "router", "MrChase", "the admin tools", None),
-    Wire("log_queue", "push", "Lumberjack", "piw-logger", None),
-    Wire("architect_queue", "push", "TheArchitect", "SlaveDriver", architect),
-    Wire("builds_queue", "push", "SlaveDriver", "TheArchitect", builds),
-    Wire("db_queue", "rpc", "Seraph", "anyone (DbClient)", None),
-    Wire("oracle_queue", "rpc", "Seraph", "TheOracle", None),
-    Wire("delete_queue", "rpc", "SlaveDriver", "CloudGazer, MrChase", delete),
-    Wire("events_queue", "push", "main", "SlaveDriver, BigBrother", monitor_stats),
-    Wire("fs_queue", "rpc", "FileJuggler", "SlaveDriver, MrChase (FsClient)", files),
-    Wire("scribe_queue", "rpc", "TheScribe", "TheSecretary", web),
-    Wire("stats_queue", "push", "BigBrother", "anyone", big_brother),
-    Wire("web_queue", "rpc", "TheSecretary", "anyone", web),
-)
+    Wire("slave_queue", "router", "SlaveDriver", ("piw-slave",), slave_driver),
+    Wire("file_queue", "router", "FileJuggler", ("piw-slave",), None),
+    Wire("control_queue", "push", "main", ("consoles", "piw-up"), master_control),
+    Wire("status_queue", "pub", "main", ("consoles", "piw-up"), monitor_stats),
+    Wire("import_queue", "router", "MrChase", ("admin tools", "piw-up"), mr_chase),
+    Wire("log_queue", "push", "Lumberjack", ("piw-logger",), lumberjack),
+    Wire("architect_queue", "push", "TheArchitect", ("SlaveDriver",), architect),
+    Wire("builds_queue", "push", "SlaveDriver", ("TheArchitect",), builds),
+    Wire("db_queue", "rpc", "Seraph", _DB_CLIENTS, None),
+    Wire("oracle_queue", "rpc", "Seraph", ("TheOracle",), None),
+    Wire("delete_queue", "rpc", "SlaveDriver", ("MrChase",), delete),
+    Wire("events_queue", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats)),
+    Wire("fs_queue", "rpc", "FileJuggler", ("SlaveDriver",), files),
+    Wire("scribe_queue", "rpc", "TheScribe", ("TheSecretary",), web),
+    Wire(
+        "stats_queue", "push", "BigBrother",
+        ("FileJuggler", "Lumberjack", "MrChase", "TheArchitect", "main"), big_brother,
+    ),
+    Wire("web_queue", "rpc", "TheSecretary", ("BigBrother", "MrChase", "SlaveDriver"), web),
+)  # fmt: skip
