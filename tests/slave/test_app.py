@@ -236,6 +236,16 @@ def test_it_ends_at_once_in_mid_transfer(master, slave, source):
     assert not slave.thread.is_alive()
 
 
+def test_without_room_to_build_it_asks_for_nothing(master, slave, monkeypatch):
+    monkeypatch.setattr(app, "SLEEP_MOST", 0.1)
+    whys = ["no room"]
+    monkeypatch.setattr(app, "unfit", lambda _: whys[0] if whys else "")
+    master.welcome()
+    assert not master.queue.poll(0.5)
+    whys.clear()
+    master.hear("IDLE")
+
+
 def test_die_for_a_stranger_is_not_the_end(master, slave):
     master.welcome()
     master.hear("IDLE")

@@ -18,7 +18,7 @@ from piwheels.core.protocols import slave_driver
 from piwheels.core.supervise import descendants
 from piwheels.core.transport import Context, Socket
 from piwheels.slave import wheels
-from piwheels.slave.builder import Builder, Wheel, clean_stale
+from piwheels.slave.builder import RESERVE, Builder, Wheel, clean_stale, unfit
 from piwheels.slave.dependencies import System
 
 if TYPE_CHECKING:
@@ -292,3 +292,14 @@ def test_what_a_wheel_says(wheel: Wheel) -> None:
     assert len(wheel.filehash) == 64
     with pytest.raises(BadWheel):
         Wheel(wheel.path, package="other")
+
+
+def test_where_nothing_can_be_built_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert unfit(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+    assert "let this user write there" in unfit(tmp_path / "missing")
+    small = os.statvfs_result((4096, 4096, *[RESERVE // 4096] * 6, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: small)
+    assert "(64 MiB free): make room" in unfit(tmp_path)
