@@ -103,7 +103,7 @@ def detect_users(conn: Connection, test_user: str) -> None:
     """
     number = int(conn.execute(text("SHOW server_version_num")).scalar_one())
     if number < OLDEST * 10_000:
-        raise CannotInit(f"this is PostgreSQL {number // 10_000}: {OLDEST} or later is needed")
+        raise CannotInit(f"this is PostgreSQL {number // 10_000}: use {OLDEST} or later")
     encoding = conn.execute(text("SHOW server_encoding")).scalar_one()
     if encoding != "UTF8":
         raise CannotInit(f"the database is in {encoding}: make it with createdb --encoding UTF8")
@@ -117,7 +117,9 @@ def detect_users(conn: Connection, test_user: str) -> None:
             f"there is no role {test_user}: run createuser {test_user}, or give --user"
         )
     if daemon:
-        raise CannotInit(f"the role {test_user} is a superuser: piw-master must not be one")
+        raise CannotInit(
+            f"the role {test_user} is a superuser, piw-master must not be: give another --user"
+        )
 
 
 def detect_version(conn: Connection) -> str | None:
@@ -137,7 +139,9 @@ def detect_version(conn: Connection) -> str | None:
         raise CannotInit("the database holds tables that are not ours: use one that is empty")
     version = str(conn.execute(text("SELECT version FROM public.configuration")).scalar_one())
     if _number(version) not in sqlfiles.migrations():
-        raise CannotInit(f"the database has schema {version}, newer than this piwheels: upgrade it")
+        raise CannotInit(
+            f"the database has schema {version}, newer than this program: install a newer piwheels"
+        )
     return version
 
 

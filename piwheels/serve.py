@@ -218,7 +218,7 @@ class Site:
             # a link or a pipe that has come since the path was resolved is not followed
             number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
-            logger.warning("cannot read %s: %s", path, error.strerror)
+            logger.warning("cannot read %s (%s): let this user read it", path, error.strerror)
             return None
         status = os.fstat(number)
         if not stat.S_ISREG(status.st_mode):
@@ -326,7 +326,9 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise Fatal(f"{host} is not an address to listen on: {error.strerror}") from None
+        raise Fatal(
+            f"{host} is not an address to listen on ({error.strerror}): give another --host"
+        ) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

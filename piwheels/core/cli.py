@@ -357,7 +357,9 @@ def set_up_logging(prog: str, config: Common) -> None:
         try:
             handlers.append(logging.FileHandler(config.log_file, encoding="utf-8", delay=False))
         except OSError as exc:
-            raise Fatal(f"cannot write the log file {config.log_file}: {exc.strerror}") from exc
+            raise Fatal(
+                f"cannot write {config.log_file} ({exc.strerror}): choose another --log-file"
+            ) from exc
     logging.basicConfig(level=level, format=LOG_FORMAT, handlers=handlers, force=True)
     logging.captureWarnings(capture=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -74,9 +74,14 @@ def probe(path: Path | None = None) -> Interpreter:
             check=True,
         )
     except OSError as error:
-        raise Fatal(f"cannot run the interpreter {executable}: {error.strerror}") from error
+        raise Fatal(
+            f"cannot run the interpreter {executable} ({error.strerror}): name another in --python"
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise Fatal(f"the interpreter {executable} does not answer") from error
+        raise Fatal(
+            f"the interpreter {executable} does not answer within {_PROBE_SECONDS:g} s: name"
+            " another in --python"
+        ) from error
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode(errors="replace").split("\n")
         reason = next((line for line in reversed(words) if line.strip()), "no reason given")
@@ -85,7 +90,9 @@ def probe(path: Path | None = None) -> Interpreter:
         version, abi, platform = json.loads(answer.stdout)
         tags = [re.sub("[-.]", "_", tag) for tag in (version, abi, platform)]
     except (ValueError, TypeError) as error:
-        raise Fatal(f"{executable} is not a Python interpreter") from error
+        raise Fatal(f"{executable} is not a Python interpreter: name one in --python") from error
     if not all(_TAG.fullmatch(tag) for tag in tags):
-        raise Fatal(f"the interpreter {executable} has the odd tags {tags}")
+        raise Fatal(
+            f"the interpreter {executable} has the odd tags {tags}: name another in --python"
+        )
     return Interpreter(executable, *tags)

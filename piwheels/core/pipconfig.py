@@ -84,7 +84,8 @@ def default_index() -> str:
     answer = _ask([sys.executable, "-I", "-c", _DEFAULT_INDEX])
     lines = answer.stdout.split()
     if answer.returncode != 0 or len(lines) != 1:
-        raise Fatal(f"pip does not say which index it uses: {_last_line(answer.stderr)}")
+        why = _last_line(answer.stderr)
+        raise Fatal(f"pip does not say which index it uses ({why}): name one in --pypi-simple")
     return lines[0]
 
 
@@ -141,7 +142,9 @@ def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     except subprocess.TimeoutExpired as error:
         raise Unavailable("the index does not answer in time") from error
     except OSError as error:
-        raise Fatal(f"cannot run pip with {command[0]}: {error.strerror}") from error
+        raise Fatal(
+            f"cannot run pip with {command[0]} ({error.strerror}): see that it is installed there"
+        ) from error
 
 
 def _versions(answer: subprocess.CompletedProcess[str]) -> list[str]:

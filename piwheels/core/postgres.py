@@ -125,7 +125,9 @@ class Cluster:
                 try:
                     server.wait(patience)
                 except subprocess.TimeoutExpired:
-                    logger.warning("PostgreSQL still runs %s s after %s", patience, sign.name)
+                    logger.warning(
+                        "PostgreSQL still runs %g s after %s: insisting", patience, sign.name
+                    )
         if self._sockets not in {None, self.home}:
             shutil.rmtree(str(self._sockets), ignore_errors=True)
         self._sockets = None
@@ -145,7 +147,10 @@ class Cluster:
             self._give(self.home)
             self.home.chmod(0o700)
         except OSError as error:
-            raise Fatal(f"the database cannot live in {self.home}: {error.strerror}") from None
+            raise Fatal(
+                f"the database cannot live in {self.home} ({error.strerror}): let this user write"
+                " there, or use another directory"
+            ) from None
 
     def _give(self, path: Path) -> None:
         if self._owner is not None:
@@ -156,7 +161,10 @@ class Cluster:
         try:
             lock = path.open("a")
         except OSError as error:
-            raise Fatal(f"{path} cannot be written: {error.strerror}") from None
+            raise Fatal(
+                f"cannot write {path} ({error.strerror}): let this user write there, or use another"
+                " directory"
+            ) from None
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -272,7 +280,7 @@ class Cluster:
                     **self._identity(),
                 )
             except (OSError, subprocess.SubprocessError) as error:
-                raise Fatal(f"{command[0]} could not be started: {error}") from None
+                raise Fatal(f"cannot start {command[0]} ({error}): {INSTALL}") from None
 
     def _wait(self, server: subprocess.Popen[bytes], limit: float) -> None:
         psycopg2, deadline = driver(), time.monotonic() + limit
@@ -281,7 +289,9 @@ class Cluster:
                 psycopg2.connect(self.dsn(), connect_timeout=5).close()
             except psycopg2.OperationalError as error:
                 if time.monotonic() > deadline:
-                    raise Fatal(f"PostgreSQL did not answer in {limit:.0f} s: {error}") from None
+                    raise Fatal(
+                        f"PostgreSQL did not answer in {limit:.0f} s ({error}): see {self.log}"
+                    ) from None
                 time.sleep(0.02)
             else:
                 return
@@ -343,7 +353,9 @@ def _system_user(name: str | None) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        raise Fatal(f"there is no system user {name!r} to run PostgreSQL as") from None
+        raise Fatal(
+            f"there is no system user {name!r} to run PostgreSQL as: make it (useradd --system)"
+        ) from None
 
 
 def _run_time_dir() -> str | None:

@@ -103,7 +103,7 @@ class Socket:
         try:
             self._socket.connect(address)
         except zmq.ZMQError as exc:
-            raise Fatal(f"cannot connect to {address!r}: {exc}") from exc
+            raise Fatal(f"cannot connect to {address!r} ({exc}): give another address") from exc
 
     @property
     def address(self) -> str:
@@ -235,9 +235,12 @@ def _make_room(address: str) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = path.parent.stat().st_uid
     except OSError as exc:
-        raise Fatal(f"{address}: cannot make the folder {path.parent}: {exc.strerror}") from exc
+        raise Fatal(
+            f"cannot make the folder of {address} ({exc.strerror}): let this user make it, or"
+            " choose another address"
+        ) from exc
     if path.parent == runtime_dir() and owner != os.geteuid():
-        raise Fatal(f"{path.parent} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR.")
+        raise Fatal(f"{path.parent} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR")
     with socket.socket(socket.AF_UNIX) as trial:
         trial.settimeout(1)
         try:
@@ -250,12 +253,12 @@ def _make_room(address: str) -> None:
 def _why_not_bound(address: str, exc: zmq.ZMQError) -> str:
     match exc.errno:
         case zmq.EADDRINUSE:
-            return f"{address} is in use: end what uses it (another master?), or choose another."
+            return f"{address} is in use: end what uses it (another master?), or choose another"
         case zmq.EADDRNOTAVAIL:
-            return f"{address} is not an address of this machine."
+            return f"{address} is not an address of this machine: choose one that is"
         case errno.ENAMETOOLONG:
-            return f"{address} is too long for a socket: choose a shorter folder."
-    return f"cannot listen on {address!r}: {exc}"
+            return f"{address} is too long for a socket: choose a shorter folder"
+    return f"cannot listen on {address!r} ({exc}): choose another address"
 
 
 class Poller:

@@ -94,7 +94,7 @@ class BigBrother(NonStopTask):
             self.db.request("get_statistics")
             self._asked = True
         except Unavailable as exc:
-            self.logger.warning("cannot ask for the database's figures: %s", exc)
+            self.logger.warning("cannot ask for the database's figures, trying again: %s", exc)
 
     def handle_database(self, _: Socket) -> None:
         """Note the database's figures, and publish all of them."""
@@ -105,7 +105,7 @@ class BigBrother(NonStopTask):
                 self._figures |= {name: found[name] for name in _UNKNOWN if name in found}
                 self._known = True
             else:
-                self.logger.warning("the database's figures are not to be had: %s", answer.error)
+                self.logger.warning("no figures of the database, trying again: %s", answer.error)
             self.publish()
 
     def handle_stats(self, queue: Socket) -> None:
@@ -130,7 +130,7 @@ class BigBrother(NonStopTask):
         """Hear what became of the home page."""
         for answer in self.web.answers():
             if answer.error is not None:
-                self.logger.warning("the home page was not written: %s", answer.error)
+                self.logger.warning("the home page was not written, but will be: %s", answer.error)
 
     def gather(self) -> MasterStats:
         """Return the figures of now."""
@@ -154,7 +154,7 @@ class BigBrother(NonStopTask):
         try:
             self.web.request("HOME", self.gather()._asdict())
         except Unavailable as exc:
-            self.logger.warning("the home page is not written: %s", exc)
+            self.logger.warning("the home page was not written, but will be: %s", exc)
 
     def _send(self, stats: MasterStats) -> None:
         try:

@@ -314,7 +314,9 @@ class FileJuggler(NonStopTask):
         try:
             disk = os.statvfs(self.site.root)
         except OSError as exc:
-            self.logger.error("cannot look at %s: %s", self.site.root, exc.strerror)
+            self.logger.error(
+                "cannot look at %s, see to its disk: %s", self.site.root, exc.strerror
+            )
             return
         with suppress(Unavailable):  # BigBrother is behind; the next figures are as good
             sizes = (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)

@@ -53,12 +53,12 @@ class Site:
             except OSError as exc:
                 raise Fatal(
                     f"cannot write to {path} ({exc.strerror}): let this user write there, "
-                    "or choose another --output-path."
+                    "or choose another --output-path"
                 ) from exc
         if self.root.stat().st_dev != self.work.stat().st_dev:
             raise Fatal(
                 f"{self.root} and {self.work} are on different file systems: "
-                "choose an --output-path whose parent folder is on its own file system."
+                "choose an --output-path whose parent folder is on its own file system"
             )
 
     def lock(self) -> None:
@@ -73,8 +73,7 @@ class Site:
         except OSError as exc:
             os.close(handle)
             raise Fatal(
-                f"another master is writing to {self.root}: end it, or choose another "
-                "--output-path."
+                f"another master is writing to {self.root}: end it, or choose another --output-path"
             ) from exc
         self._lock = handle
         for stale in self.work.iterdir():

@@ -102,7 +102,7 @@ class TheArchitect(PauseableTask):
             queue = self.db.get_build_queue(LIMIT + self._active)
             pending = self.db.get_statistics()["builds_pending"]
         except PiWheelsError as exc:
-            self.logger.warning("cannot read the build queue, will try again soon: %s", exc)
+            self.logger.warning("cannot read the build queue, trying again soon: %s", exc)
             return
         fit = {abi: [job for job in jobs if self._fits(*job)] for abi, jobs in queue.items()}
         try:

@@ -177,7 +177,7 @@ class TheSecretary(PausingTask):
         self._log_size -= passed.size
         if passed.request is None:
             if answer.error is not None:
-                self.logger.error("%s failed: %s", passed.msg, answer.error)
+                self.logger.error("TheScribe could not do %s: %s", passed.msg, answer.error)
         elif answer.error is not None:
             send_error(self._queue, passed.request, answer.error)
         else:

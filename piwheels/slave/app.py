@@ -22,7 +22,7 @@ import zmq
 
 from piwheels.core.cli import Common, duration, option, program
 from piwheels.core.codec import NoData
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
+from piwheels.core.errors import BadMessage, Fatal, PiWheelsError, Unavailable
 from piwheels.core.info import machine, slave_stats
 from piwheels.core.interpreter import probe
 from piwheels.core.paths import address
@@ -54,6 +54,12 @@ PATIENCE: Final = 5.0
 Request = tuple[str, Any]
 
 
+def _level(text: str) -> int:
+    if text not in ("0", "1"):
+        raise ValueError(f"{text!r} is not a protocol level: write 0 or 1")
+    return int(text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlaveConfig(Common):
     """Build wheels for a master: ask it for versions, build them with pip, send them back."""
@@ -81,6 +87,7 @@ class SlaveConfig(Common):
     level: int = option(
         default=1,
         metavar="0|1",
+        parse=_level,
         help="the protocol level to speak; 0 for a master that is not ours",
     )
 
@@ -353,7 +360,9 @@ class PiWheelsSlave:
                 wheel.transfer(queue, self.slave_id or 0, self._check)
             except (Unavailable, OSError) as exc:
                 # The master finds out when it verifies, and asks again.
-                self.logger.error("could not send %s: %s", filename, exc)
+                self.logger.error(
+                    "could not send %s, the master has to ask again: %s", filename, exc
+                )
         return "SENT", NoData
 
     def do_done(self) -> Request:
@@ -407,6 +416,8 @@ def main(config: SlaveConfig) -> int:
     """Run ``piw-slave``."""
     refuse_root("piw-slave")
     slave = PiWheelsSlave(config)
+    if why := unfit(slave.dir):
+        raise Fatal(why)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, slave.stop)
     return slave.run()

@@ -196,7 +196,7 @@ class Wheel:
                 if not queue.poll(min(HELLO_SECONDS, CHECK_SECONDS)):
                     now = time.monotonic()
                     if now - heard > SILENCE_SECONDS:
-                        raise Unavailable(f"the master does not fetch {self.filename}")
+                        raise Unavailable(f"the master does not fetch {self.filename} any more")
                     if now - asked > HELLO_SECONDS:
                         _send(queue, hello, check)
                         asked = now

@@ -152,7 +152,8 @@ class Farm:
                 process.kill()
                 raise
         if process.returncode:
-            raise Fatal(said.decode(errors="replace").strip() or f"{module} failed")
+            words = said.decode(errors="replace").strip()
+            raise Fatal(words or f"{module} failed ({process.returncode}) without a word: run it")
 
     def stop(self) -> None:
         """Stop every daemon, kind by kind; kill what does not end in time."""
@@ -182,7 +183,10 @@ def _hold(path: Path, patience: float, sentence: str) -> IO[str]:
     try:
         lock = path.open("a")
     except OSError as exc:
-        raise Fatal(f"{path} cannot be written: {exc.strerror}") from None
+        raise Fatal(
+            f"cannot write {path} ({exc.strerror}): let this user write there, or name another"
+            " folder in --dir"
+        ) from None
     deadline = time.monotonic() + patience
     while True:
         try:
