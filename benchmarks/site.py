@@ -1,0 +1,150 @@
+"""Packages a second whose pages are written, and requests a second that piw-serve answers."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import selectors
+import socket
+import sys
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from support import ABI, LOG, farm, fill, free_port, program, table
+
+from piwheels.core.database import Database
+from piwheels.core.rpc import Client
+from piwheels.core.states import BuildState, FileState
+from piwheels.core.transport import Context
+from piwheels.master.seraph import Seraph
+from piwheels.master.the_oracle import TheOracle
+from piwheels.master.the_scribe import TheScribe
+from piwheels.master.wiring import MasterConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PACKAGES, VERSIONS = 300, 8
+CLIENTS, SECONDS = 8, 5.0
+ASK = (
+    b"GET /simple/load1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    b"Accept: application/vnd.pypi.simple.v1+json\r\n\r\n"
+)
+
+
+def built(package: str, version: str) -> BuildState:
+    """Return a build that has made one wheel."""
+    tags = ("cp311", ABI, "linux_x86_64")
+    name = f"{package}-{version}-{'-'.join(tags)}.whl"
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    needs = {"apt": ("libc6", "zlib1g")}
+    file = FileState(name, 10**6, digest, package, version, *tags, ">=3.9", needs)  # type: ignore[arg-type]
+    file.metadata_hash = digest
+    return BuildState(1, package, version, ABI, True, timedelta(seconds=5), LOG, {name: file})
+
+
+@contextmanager
+def scribe(config: MasterConfig) -> Iterator[Client]:
+    """Run TheScribe and those whom it asks; give who asks it."""
+    cast = [Seraph(config), TheOracle(config), TheOracle(config), TheScribe(config)]
+    client = Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("bench"))
+    for task in cast:
+        task.start()
+    try:
+        yield client
+    finally:
+        for task in reversed(cast):
+            task.quit()
+            task.join(15)
+        client.close()
+
+
+def rewrite(client: Client) -> float:
+    """Have all packages written; return how many that was a second."""
+    start = time.perf_counter()
+    waiting = {client.request("BOTH", f"load{number}") for number in range(1, PACKAGES + 1)}
+    while waiting:
+        if not client.socket.poll(30):
+            sys.exit("TheScribe does not answer")
+        for answer in client.answers():
+            if answer.error:
+                sys.exit(f"TheScribe has refused: {answer.error}")
+            waiting.discard(answer.ticket)
+    return PACKAGES / (time.perf_counter() - start)
+
+
+def requests(port: int) -> float:
+    """Ask for a page by several connections that are kept; return the answers a second."""
+    size = 0
+    with socket.create_connection(("127.0.0.1", port), 10) as first:
+        first.sendall(ASK)
+        head, _, body = first.recv(2**20).partition(b"\r\n\r\n")
+        lines = [line.split(b":") for line in head.lower().split(b"\r\n")]
+        length = next(int(value[1]) for value in lines if value[0] == b"content-length")
+        size = len(head) + 4 + length
+        if b" 200 " not in head or len(body) > length:
+            sys.exit(f"piw-serve has said {head!r}")
+    done, selector = 0, selectors.DefaultSelector()
+    missing: dict[int, int] = {}
+    for _ in range(CLIENTS):
+        connection = socket.create_connection(("127.0.0.1", port), 10)
+        selector.register(connection, selectors.EVENT_READ, connection)
+        missing[connection.fileno()] = size
+        connection.sendall(ASK)
+    start = time.perf_counter()
+    while time.perf_counter() < start + SECONDS:
+        for key, _ in selector.select(1):
+            missing[key.fd] -= len(key.data.recv(2**20))
+            if missing[key.fd] == 0:  # the same request, so the same length
+                done, missing[key.fd] = done + 1, size
+                key.data.sendall(ASK)
+    taken = time.perf_counter() - start
+    for key in list(selector.get_map().values()):
+        key.data.close()
+    return done / taken
+
+
+def serve(site: Path, home: Path) -> float:
+    """Start piw-serve and return the requests a second that it answers."""
+    port = free_port()
+    with program(home, "piwheels.serve", f"-o={site}", f"--port={port}"):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return requests(port)
+    sys.exit("piw-serve does not listen")
+
+
+def main() -> int:
+    """Write a site twice, serve it, and print what was measured."""
+    with farm() as ours:
+        with Database(ours.dsn) as db:
+            db.add_build_abi(ABI)
+            fill(ours.superuser, PACKAGES, VERSIONS)
+            jobs = db.get_build_queue(PACKAGES * VERSIONS)[ABI]
+            for start in range(0, len(jobs), 100):
+                db.log_builds([built(*job) for job in jobs[start : start + 100]])
+        config = MasterConfig(dsn=ours.dsn, output_path=ours.home / "site")
+        with scribe(config) as client:
+            client.call("HOME", {}, timeout=30)  # it has started, and has told the root
+            new, unchanged = rewrite(client), rewrite(client)
+        answered = serve(config.output_path, ours.home)
+    what = f"of {VERSIONS} versions: index, page and JSON"
+    rows = [
+        (f"packages {what}, new", f"{new:,.0f}", "packages/s"),
+        ("the same, unchanged", f"{unchanged:,.0f}", "packages/s"),
+        (f"piw-serve, a JSON page, {CLIENTS} clients", f"{answered:,.0f}", "requests/s"),
+    ]
+    table("The site", rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
