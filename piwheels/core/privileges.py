@@ -99,6 +99,11 @@ def interpreter_dirs(python: str) -> list[Path]:
             text=True,
             timeout=PROBE_LIMIT,
         ).stdout
+    except subprocess.CalledProcessError as error:
+        raise Fatal(
+            f"the interpreter {python} does not run (it ended with status {error.returncode}):"
+            " name a Python"
+        ) from None
     except (OSError, subprocess.SubprocessError) as error:
         raise Fatal(f"the interpreter {python} does not run: {error}") from None
     prefix, base, executable = map(Path, said.splitlines())

@@ -13,7 +13,7 @@ import zmq
 
 from piwheels.core.cli import program
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage
+from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.info import machine
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import master_control, monitor_stats
@@ -175,6 +175,8 @@ def main(config: MasterConfig) -> int:
     """Run ``piw-master``."""
     refuse_root("piw-master")
     for name in config.debug:
+        if name not in (names := {task.name for task in CAST}):
+            raise Fatal(f"--debug {name}: there is no such task, only {', '.join(sorted(names))}")
         logging.getLogger(name).setLevel(logging.DEBUG)
     site = Site(config.output_path, config.work_path)
     site.check_writable()

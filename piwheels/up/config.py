@@ -65,7 +65,9 @@ class UpConfig(Common):
     )
     once: bool = option(default=False, help="end as soon as everything asked for was attempted")
     host: str = option(default="127.0.0.1", metavar="ADDRESS", help="serve the site on this one")
-    port: int = option(default=8080, metavar="NUMBER", help="the port of the site; 0: any free one")
+    port: int = option(
+        default=8080, metavar="NUMBER", parse=_port, help="the port of the site; 0: any free one"
+    )
     timeout: timedelta = option(
         "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
     )

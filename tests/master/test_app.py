@@ -218,6 +218,9 @@ def test_two_masters(run_dir, db_dsn):
 
 
 def test_unknown_options_and_keys(run_dir, db_dsn):
+    status, said, _ = refused(*command(run_dir, db_dsn, "--debug=nobody"))
+    assert status == 1
+    assert "no such task" in said
     status, said, _ = refused(*command(run_dir, db_dsn, "--colour"))
     assert status == 2
     assert "--colour" in said

@@ -384,3 +384,20 @@ def test_sigterm_while_waiting_for_a_master(work):
         _, said = process.communicate(timeout=10)
         assert process.returncode == 0
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("option", "status", "sentence"),
+    [
+        (["--level", "7"], 2, "'7' is not a protocol level: write 0 or 1"),
+        (["--dir", "/nonexistent"], 1, "cannot build in /nonexistent (No such file or directory)"),
+    ],
+)
+def test_what_it_cannot_use_is_a_sentence(option, status, sentence, monkeypatch, capsys):
+    monkeypatch.setenv("PIW_ALLOW_ROOT", "1")
+    try:
+        code = app.main(option)
+    except SystemExit as exc:
+        code = exc.code
+    assert code == status
+    assert sentence in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from piwheels.core.cli import load
 from piwheels.core.database import Database
 from piwheels.core.dsn import administer, redirect
 from piwheels.core.errors import Fatal
@@ -181,3 +182,9 @@ def test_what_a_killed_farm_left_is_taken_up(db: Database):
     assert db.get_build_abis(exclude_skipped=True) == {"cp311", "cp313"}
     assert [lease.label for lease in db.get_leases()] == ["slave-2"]
     assert db.get_pending([("toy", "1")]) == [("toy", "1", "cp311")]
+
+
+def test_a_port_is_a_port():
+    with pytest.raises(SystemExit) as end:
+        load("piw-up", UpConfig, ["--port", "70000"])
+    assert end.value.code == 2
