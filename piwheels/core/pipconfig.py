@@ -89,14 +89,6 @@ def default_index() -> str:
     return lines[0]
 
 
-def newest_source_release(name: str, python_version: str | None = None) -> str:
-    """Return the newest version of the project *name* that has a source distribution.
-
-    *python_version* and what is raised are as for :func:`source_versions`.
-    """
-    return source_versions(name, python_version)[0]
-
-
 def source_versions(name: str, python_version: str | None = None) -> list[str]:
     """Return the versions of the project *name* that have a source distribution, newest first.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import importlib.util
 import logging
 import os
@@ -28,6 +27,7 @@ from urllib.parse import quote
 
 from piwheels.core.dsn import administer, driver
 from piwheels.core.errors import Fatal
+from piwheels.core.locks import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -157,27 +157,12 @@ class Cluster:
             os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
 
     def _hold(self, name: str, patience: float) -> IO[str]:
-        path, deadline = self.home / name, time.monotonic() + patience
-        try:
-            lock = path.open("a")
-        except OSError as error:
-            raise Fatal(
-                f"cannot write {path} ({error.strerror}): let this user write there, or use another"
-                " directory"
-            ) from None
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < deadline:
-                    time.sleep(0.02)
-                    continue
-                lock.close()
-                raise Fatal(
-                    f"the database in {self.home} is in use by another process: stop that one"
-                    " first, or use another directory"
-                ) from None
-            return lock
+        in_use = (
+            f"the database in {self.home} is in use by another process: stop that one first, or use"
+            " another directory"
+        )
+        unwritable = "let this user write there, or use another directory"
+        return hold(self.home / name, patience, in_use, unwritable)
 
     def _identity(self) -> dict[str, Any]:
         """What every child is started with: its user, its place, its environment."""

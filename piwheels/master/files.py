@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.errors import BadWheel, Fatal
+from piwheels.core.site import log_name
 from piwheels.core.tags import canonical, parse_filename, same_version
 
 if TYPE_CHECKING:
@@ -97,11 +98,8 @@ class Site:
         return self.root / "project" / _checked_name(package)
 
     def log_path(self, build_id: int) -> Path:
-        """Return where the log of a build is: its number in three parts of four digits."""
-        if not 0 <= build_id < 10**12:
-            raise ValueError(f"{build_id} is not the number of a build")
-        digits = f"{build_id:012d}"
-        return self.root / "logs" / digits[:4] / digits[4:8] / f"{digits[8:]}.txt.gz"
+        """Return where the log of a build is. Raises ``ValueError`` for no build's number."""
+        return self.root / log_name(build_id)
 
     def temporary(self, suffix: str = "") -> Path:
         """Make a new empty file in the working directory; the caller removes or publishes it."""

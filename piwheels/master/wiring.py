@@ -22,6 +22,7 @@ from piwheels.core.protocols import (
     monitor_stats,
     mr_chase,
     slave_driver,
+    task_control,
 )
 from piwheels.core.states import Count, Filename, FileState, Package, Tag, Version
 
@@ -79,21 +80,8 @@ class MasterConfig(Common):
         return site.with_name(f".{site.name}.work")
 
 
-#: SlaveDriver's own control socket: what an operator can ask of slaves, beside what every task
-#: hears. ``None`` for a slave's id means all of them.
-driver_control: Final = Protocol(
-    recv={
-        "PAUSE": _NOTHING,
-        "QUIT": _NOTHING,
-        "RESUME": _NOTHING,
-        "HELLO": _NOTHING,
-        "KILL": Count | None,
-        "SLEEP": Count | None,
-        "SKIP": Count | None,
-        "WAKE": Count | None,
-    },
-    send={},
-)
+#: SlaveDriver's own control socket: what an operator can ask of slaves, and what every task hears.
+driver_control: Final = Protocol({**master_control.recv, **task_control.recv}, {})
 
 #: TheArchitect to SlaveDriver: what needs building, first things first; replaces what went before.
 builds: Final = Protocol(recv={"QUEUE": dict[Tag, list[Job]]}, send={})

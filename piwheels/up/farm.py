@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shutil
 import signal
@@ -17,9 +16,10 @@ import subprocess
 import sys
 import time
 import warnings
-from typing import IO, TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from piwheels.core.errors import Fatal, PiWheelsError
+from piwheels.core.locks import hold
 from piwheels.core.postgres import dies_with_parent
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ FAREWELL, IN_VAIN = 30.0, 3.0
 #: In which order daemons are stopped, by the beginnings of their names: whoever asks goes before
 #: whoever answers.
 STOP_ORDER: Final = ("slave", "master", "serve")
+#: What to do where the farm's folder cannot be written.
+ELSEWHERE: Final = "name a folder that this user can write to in --dir"
 #: How many lines of a dead daemon's log are shown.
 LAST_LINES: Final = 12
 
@@ -76,15 +78,12 @@ class Farm:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise Fatal(
-                f"the farm cannot live in {home} ({exc.strerror}): name a folder that this user"
-                " can write to in --dir"
-            ) from None
+            raise Fatal(f"the farm cannot live in {home} ({exc.strerror}): {ELSEWHERE}") from None
         in_use = f"the farm in {home} is running already: stop that piw-up, or choose another --dir"
-        self._own = _hold(home / "piw-up.lock", 0.5, in_use)
+        self._own = hold(home / "piw-up.lock", 0.5, in_use, ELSEWHERE)
         try:
             left = f"daemons of an earlier piw-up still run in {home}: end them (ps shows them)"
-            self._shared = _hold(home / "daemons.lock", PATIENCE, left)
+            self._shared = hold(home / "daemons.lock", PATIENCE, left, ELSEWHERE)
         except BaseException:
             self._own.close()
             raise
@@ -176,28 +175,6 @@ class Farm:
             if log.stat().st_size > LOG_LIMIT:
                 shutil.copyfile(log, log.with_name(f"{log.name}.1"))
                 os.truncate(log, 0)
-
-
-def _hold(path: Path, patience: float, sentence: str) -> IO[str]:
-    """Return the lock file *path*, locked within *patience* s; :exc:`Fatal` says *sentence*."""
-    try:
-        lock = path.open("a")
-    except OSError as exc:
-        raise Fatal(
-            f"cannot write {path} ({exc.strerror}): let this user write there, or name another"
-            " folder in --dir"
-        ) from None
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(0.05)
-                continue
-            lock.close()
-            raise Fatal(sentence) from None
-        return lock
 
 
 def last_lines(log: Path, start: int = 0) -> str:

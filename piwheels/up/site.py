@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion
 
 from piwheels.core.errors import Fatal
+from piwheels.core.site import log_name
 from piwheels.core.tags import canonical
 
 if TYPE_CHECKING:
@@ -58,12 +59,6 @@ def missing(site: Path, package: str, wheel: str, pythons: Iterable[str]) -> dic
         except (InvalidRequirement, InvalidVersion, UndefinedEnvironmentName):
             continue
     return {name: spec for name, spec in sorted(wanted.items()) if not _listed(site, name)}
-
-
-def log_name(build_id: int) -> str:
-    """Return where the log of a build is, below the site (site.md)."""
-    digits = f"{build_id:012d}"
-    return f"logs/{digits[:4]}/{digits[4:8]}/{digits[8:]}.txt.gz"
 
 
 def read_log(site: Path, build_id: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from piwheels.core.site import log_name
 from piwheels.up import outcome, site
 from piwheels.up.outcome import Ask
 from piwheels.up.progress import GREEN, RED
@@ -89,7 +90,7 @@ class Watch:
             if row.wheel:
                 files.setdefault(row.package, set()).add(row.wheel)
         return all(site.lists(self._site, *item) for item in files.items()) and all(
-            (self._site / site.log_name(number)).exists() for _, number in self._failed()
+            (self._site / log_name(number)).exists() for _, number in self._failed()
         )
 
     def _failed(self) -> list[tuple[Row, int]]:
@@ -133,7 +134,7 @@ class Watch:
         for row, number in self._failed():
             reason = outcome.last_reason(site.read_log(self._site, number))
             lines.append(f"{row.package} {row.version} for {row.abi}: {reason[:300]}")
-            lines.append(f"  {url}{site.log_name(number)}")
+            lines.append(f"  {url}{log_name(number)}")
         for package, needs in self._missing():
             lines.append(f"{package} needs {', '.join(needs.values())}, which this index has not")
         if lines[-1]:

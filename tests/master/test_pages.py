@@ -246,7 +246,7 @@ def test_releases_are_shown_newest_first_with_their_state():
         ("0.1", "skipped", "bad; too old"),
     ]
     assert [build.abi for build in blocks[1].builds] == ["cp39", "cp313"]
-    assert blocks[0].builds[0].log == "0000/1234/5678.txt.gz"
+    assert blocks[0].builds[0].log == "logs/0000/1234/5678.txt.gz"
     assert blocks[0].builds[0].when == "2026-11-01 10:00 UTC"
 
 

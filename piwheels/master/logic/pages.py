@@ -15,6 +15,7 @@ from urllib.parse import quote
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from piwheels.core.site import log_name
 from piwheels.core.tags import abi_key, same_version
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class FileLine(NamedTuple):
 
 
 class BuildLine(NamedTuple):
-    """An attempt to build a release as a project's page shows it; *log* leads to its log."""
+    """An attempt to build a release as a project's page shows it; *log* is below the site."""
 
     abi: str
     status: bool
@@ -275,16 +276,11 @@ def _release_block(data: ProjectData, version: str, release: ProjectRelease) -> 
                 status=build["status"],
                 when=f"{build['built_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
                 duration=duration_text(build["duration"]),
-                log="/".join(_three_parts(build["build_id"])) + ".txt.gz",
+                log=log_name(build["build_id"]),
             )
             for build in builds
         ],
     )
-
-
-def _three_parts(build_id: int) -> tuple[str, str, str]:
-    digits = f"{build_id:012d}"
-    return digits[:4], digits[4:8], digits[8:]
 
 
 def _count(number: int) -> str:
