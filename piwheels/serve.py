@@ -25,7 +25,7 @@ import uvicorn
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
-from piwheels.core.cli import Common, option, program
+from piwheels.core.cli import Common, option, port_number, program
 from piwheels.core.errors import Fatal
 from piwheels.core.tags import canonical
 
@@ -301,12 +301,6 @@ async def _pieces(file: IO[bytes], part: range) -> AsyncIterator[bytes]:
             yield await anyio.to_thread.run_sync(file.read, length)
 
 
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise ValueError(f"{text!r} is not a port: write a number up to 65535 (0: any free one)")
-    return int(text)
-
-
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig(Common):
     """Serve the site to pip, uv and browsers, on one machine or in a trusted network."""
@@ -315,7 +309,9 @@ class ServeConfig(Common):
         "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is"
     )
     host: str = option(default="127.0.0.1", metavar="ADDRESS", help="the address to listen on")
-    port: int = option(default=8080, metavar="NUMBER", parse=_port, help="the port to listen on")
+    port: int = option(
+        default=8080, metavar="NUMBER", parse=port_number, help="the port to listen on"
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -78,6 +78,16 @@ def duration(s: str) -> timedelta:
     return total
 
 
+def port_number(s: str) -> int:
+    """Convert *s* into the number of a port, 0 to 65535; 0 stands for any that is free.
+
+    Raises ``ValueError`` for anything else.
+    """
+    if not s.isascii() or not s.isdigit() or int(s) > 65535:
+        raise ValueError(f"{s!r} is not a port: write a number up to 65535 (0: any free one)")
+    return int(s)
+
+
 def _flag(s: str) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True}
     words |= {"0": False, "false": False, "no": False, "off": False, "": False}

@@ -48,11 +48,15 @@ class MasterConfig(Common):
     debug: list[str] = option(
         default=[], metavar="TASK", help="log everything of this task (can be repeated)"
     )
-    pypi_xmlrpc: str = option(default="", metavar="URL", help="the upstream's XML-RPC interface")
+    pypi_xmlrpc: str = option(
+        default="", metavar="URL", help="the upstream's XML-RPC interface (not used yet)"
+    )
     pypi_simple: str = option(
         default="", metavar="URL", help="where slaves get sources (default: pip's own index)"
     )
-    pypi_json: str = option(default="", metavar="URL", help="the upstream's JSON interface")
+    pypi_json: str = option(
+        default="", metavar="URL", help="the upstream's JSON interface (not used yet)"
+    )
     status_queue: str = _queue("ipc://{run}/status", "publish to consoles here")
     control_queue: str = _queue("ipc://{run}/control", "take operators' commands here")
     import_queue: str = _queue("ipc://{run}/import", "take the admin tools' requests here")

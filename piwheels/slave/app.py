@@ -79,10 +79,16 @@ class SlaveConfig(Common):
         default=None, metavar="PATH", help="build for this interpreter (default: our own)"
     )
     slave_queue: str = option(
-        default="", metavar="ADDR", parse=address, help="the master's slave queue (tcp://HOST:5555)"
+        default="",
+        metavar="ADDR",
+        parse=address,
+        help="the master's slave queue (default: tcp://HOST:5555)",
     )
     file_queue: str = option(
-        default="", metavar="ADDR", parse=address, help="the master's file queue (tcp://HOST:5556)"
+        default="",
+        metavar="ADDR",
+        parse=address,
+        help="the master's file queue (default: tcp://HOST:5556)",
     )
     level: int = option(
         default=1,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from piwheels.core.cli import Common, option
+from piwheels.core.cli import Common, option, port_number
 from piwheels.core.errors import Fatal
 from piwheels.core.paths import address, runtime_dir
 from piwheels.up import outcome
@@ -27,12 +27,6 @@ FOLDER_LIMIT: Final = 90
 def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
     parse = lambda text: address(text) if text else ""  # noqa: E731
     return option(default="", metavar="ADDR", help=f"{help} (default: {default})", parse=parse)
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise ValueError(f"{text!r} is not a port: write a number up to 65535")
-    return int(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +60,10 @@ class UpConfig(Common):
     once: bool = option(default=False, help="end as soon as everything asked for was attempted")
     host: str = option(default="127.0.0.1", metavar="ADDRESS", help="serve the site on this one")
     port: int = option(
-        default=8080, metavar="NUMBER", parse=_port, help="the port of the site; 0: any free one"
+        default=8080,
+        metavar="NUMBER",
+        parse=port_number,
+        help="the port of the site; 0: any free one",
     )
     timeout: timedelta = option(
         "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
