@@ -63,7 +63,7 @@ class OtherEnd:
         self.socket = Context().socket(kind, protocol)
         self.socket.bind(address)
 
-    def take(self, timeout=5):
+    def take(self, timeout=30):
         """Return the next message, answered if it is a question; fail if none comes."""
         assert self.socket.poll(timeout), "nothing has come"
         if self.socket._socket.type == zmq.ROUTER:

@@ -66,7 +66,7 @@ class Slave:
     def send(self, *frames):
         self.socket.send_multipart([f if isinstance(f, bytes) else str(f).encode() for f in frames])
 
-    def hear(self, timeout=5):
+    def hear(self, timeout=30):
         return self.socket.recv_multipart() if self.socket.poll(timeout) else None
 
     def transfer(self, slave_id, content):
@@ -255,7 +255,7 @@ def test_the_disk_is_reported(running):
 def test_bad_questions_are_answered(running):
     for data in ([1], [-1, "some-thing"], [1, "../etc"], None):
         with pytest.raises(Refused):
-            running.fs.call("VERIFY", data, timeout=5)
+            running.fs.call("VERIFY", data, timeout=30)
 
 
 def test_a_frame_beyond_all_measure_costs_the_connection_only(running, config):

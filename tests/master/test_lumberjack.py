@@ -56,7 +56,7 @@ class Woodpile:
     def count(self):
         return sum(map(len, self.rows))
 
-    def wait_for(self, count, timeout=5):
+    def wait_for(self, count, timeout=30):
         deadline = time.monotonic() + timeout
         while self.count() < count and time.monotonic() < deadline:
             time.sleep(0.02)

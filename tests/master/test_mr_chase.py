@@ -45,7 +45,7 @@ class Helper(threading.Thread):
 
     def stop(self):
         self._over.set()
-        self.join(5)
+        self.join(30)
 
 
 @pytest.fixture
@@ -336,7 +336,7 @@ def test_a_tool_that_sends_garbage_is_told(ask, with_db):
         tool.connect(with_db.import_queue)
         for frame in (b"", b"\xff", codec.dumps("ADDPKG", ["x\n\0y"]), codec.dumps("\x1b[2J")):
             tool.send_multipart([frame])
-            assert tool.poll(5)
+            assert tool.poll(30)
             msg, why = codec.loads(tool.recv_multipart()[0])
             assert (msg, why.partition(":")[0]) == ("ERROR", "not understood")
             assert why.isprintable()

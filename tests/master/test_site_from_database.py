@@ -74,10 +74,10 @@ def test_what_a_crash_left_undone_is_done_at_the_start(site, db):
     until(lambda: b'"spam"' in (path / "simple/index.v1_json").read_bytes())
 
     db.delete_version("spam", "1.0")
-    client.call("DELVER", ["spam", "1.0"], timeout=5)
+    client.call("DELVER", ["spam", "1.0"], timeout=30)
     assert not list((path / "simple/spam").iterdir())
     db.delete_package("spam")
-    client.call("DELPKG", "spam", timeout=5)
+    client.call("DELPKG", "spam", timeout=30)
     assert not (path / "simple/spam").exists()
     assert list((path / "project").iterdir()) == []
     until(lambda: b"spam" not in (path / "simple/index.v1_json").read_bytes())

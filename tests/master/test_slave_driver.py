@@ -54,7 +54,7 @@ class Slave:
     def __exit__(self, *_):
         self.socket.close()
 
-    def say(self, msg, data=NoData, timeout=5):
+    def say(self, msg, data=NoData, timeout=30):
         self.socket.send(codec.dumps(msg, data))
         assert self.socket.poll(timeout * 1000), f"no answer to {msg}"
         return codec.loads(self.socket.recv())
@@ -254,11 +254,11 @@ def test_what_is_deleted_is_not_built(farm):
     client = Client(Context(), config.delete_queue, "SlaveDriver", farm.logger)
     with Slave(config) as slave:
         slave.hello().work()
-        client.call("DELVER", ["demo", "1.0"], 5)
+        client.call("DELVER", ["demo", "1.0"], 30)
         assert slave.stats("BUSY") == ("DONE", NoData)
         queue_up(config, ("demo", "2.0"), ("demo", "3.0"))
         time.sleep(0.1)
-        client.call("DELPKG", "demo", 5)
+        client.call("DELPKG", "demo", 30)
         assert slave.stats("IDLE") == ("SLEEP", False)
     client.close()
 

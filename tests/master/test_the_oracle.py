@@ -109,7 +109,7 @@ def test_errors_come_back_as_what_they_were(cast):
         ("__init__", [""]),
     ]:
         with pytest.raises(Refused):
-            raw.call(*message, timeout=5)
+            raw.call(*message, timeout=30)
     raw.close()
     assert client.get_version_skip("foo", "1") == "foo 1"
 
@@ -186,10 +186,10 @@ def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch, ma
         late = oracle.recv_multipart()
         oracle.send_multipart([*late[:2], codec.dumps("OK", 1)])
         ticket = client.request("get_pypi_serial")
-        assert oracle.poll(5)
+        assert oracle.poll(30)
         peer, mark, _ = oracle.recv_multipart()
         oracle.send_multipart([peer, mark, codec.dumps("OK", 2)])
-        assert client.socket.poll(5)
+        assert client.socket.poll(30)
         assert [(a.ticket, a.result) for a in client.answers()] == [(ticket, 2)]
     client.close()
 
@@ -202,7 +202,7 @@ def test_the_queue_is_bounded(monkeypatch, make_config, running):
     with running(seraph):
         tickets = [client.request("get_pypi_serial") for _ in range(8)]
         refused = []
-        while len(refused) < 3 and client.socket.poll(5):
+        while len(refused) < 3 and client.socket.poll(30):
             refused += client.answers()
     assert [answer.ticket for answer in refused] == tickets[5:]
     assert all(isinstance(answer.error, Unavailable) for answer in refused)
@@ -221,10 +221,10 @@ def test_the_oracle_that_idled_longest_is_asked_first(make_config, running):
             time.sleep(0.1)
         for oracle in (one, two, one, two):
             client.request("get_pypi_serial")
-            assert oracle.poll(5)
+            assert oracle.poll(30)
             peer, mark, _ = oracle.recv_multipart()
             oracle.send_multipart([peer, mark, codec.dumps("OK", 2)])
-            assert client.socket.poll(5)
+            assert client.socket.poll(30)
             assert [a.result for a in client.answers()] == [2]
     client.close()
 

@@ -175,7 +175,7 @@ def test_a_new_site_has_its_own_pages(scribe, shelf, site):
 
 def test_both_writes_all_pages_of_a_package(scribe, shelf, site):
     shelf.aliases["spam"] = ["Spam", "../../evil", "spam"]
-    scribe.call("BOTH", "Spam", timeout=5)
+    scribe.call("BOTH", "Spam", timeout=30)
     folder = site / "simple/spam"
     assert len(json.loads((folder / "index.v1_json").read_bytes())["files"]) == 2
     assert (folder / "index.html").read_bytes() == (folder / "index.v1_html").read_bytes()
@@ -186,7 +186,7 @@ def test_both_writes_all_pages_of_a_package(scribe, shelf, site):
 
 
 def test_project_writes_the_page_for_people_only(scribe, site):
-    scribe.call("PROJECT", "spam", timeout=5)
+    scribe.call("PROJECT", "spam", timeout=30)
     assert (site / "project/spam/index.html").exists()
     assert not (site / "simple/spam").exists()
 
@@ -194,34 +194,34 @@ def test_project_writes_the_page_for_people_only(scribe, site):
 def test_the_root_follows_the_set_of_projects(scribe, shelf, site):
     until(lambda: listed(site) == ["spam"])
     shelf.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
-    scribe.call("BOTH", "eggs", timeout=5)
+    scribe.call("BOTH", "eggs", timeout=30)
     until(lambda: listed(site) == ["eggs", "spam"])
     shelf.versions["spam"] = {}
-    scribe.call("BOTH", "spam", timeout=5)
+    scribe.call("BOTH", "spam", timeout=30)
     until(lambda: listed(site) == ["eggs"])
 
 
 def test_unchanged_pages_are_not_written(scribe, site):
-    scribe.call("BOTH", "spam", timeout=5)
+    scribe.call("BOTH", "spam", timeout=30)
     before = {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")}
-    scribe.call("BOTH", "spam", timeout=5)
+    scribe.call("BOTH", "spam", timeout=30)
     assert {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")} == before
 
 
 def test_all_of_an_unknown_package_goes(scribe, shelf, site):
-    scribe.call("BOTH", "spam", timeout=5)
+    scribe.call("BOTH", "spam", timeout=30)
     wheels(site, "spam-1.0-py3-none-any.whl")
     del shelf.versions["spam"]
-    scribe.call("BOTH", "spam", timeout=5)
+    scribe.call("BOTH", "spam", timeout=30)
     assert not (site / "simple/spam").exists()
     assert not (site / "project/spam").exists()
 
 
 def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site):
     shelf.aliases["spam"] = ["Spam"]
-    scribe.call("BOTH", "spam", timeout=5)
+    scribe.call("BOTH", "spam", timeout=30)
     wheels(site, "spam-1.0-py3-none-any.whl", "spamalot-1.0-py3-none-any.whl")
-    scribe.call("DELPKG", "spam", timeout=5)
+    scribe.call("DELPKG", "spam", timeout=30)
     assert not (site / "simple/spam").exists()
     assert list((site / "project").iterdir()) == []
     assert (site / "simple/spamalot/spamalot-1.0-py3-none-any.whl").exists()
@@ -230,12 +230,12 @@ def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_version_goes_and_the_others_stay(scribe, shelf, site, known):
-    scribe.call("BOTH", "spam", timeout=5)
+    scribe.call("BOTH", "spam", timeout=30)
     names = ["spam-1.0-py3-none-any.whl", "spam-1.0.0-cp311-cp311-linux_armv7l.whl"]
     wheels(site, *names, "spam-1.1-py3-none-any.whl")
     if not known:
         del shelf.versions["spam"]["1.0"]
-    scribe.call("DELVER", ["spam", "1.0"], timeout=5)
+    scribe.call("DELVER", ["spam", "1.0"], timeout=30)
     folder = site / "simple/spam"
     assert sorted(path.name for path in folder.iterdir() if ".whl" in path.name) == [
         "spam-1.1-py3-none-any.whl",
@@ -246,17 +246,17 @@ def test_a_version_goes_and_the_others_stay(scribe, shelf, site, known):
 
 
 def test_the_last_version_takes_the_index_along(scribe, shelf, site):
-    scribe.call("BOTH", "spam", timeout=5)
+    scribe.call("BOTH", "spam", timeout=30)
     shelf.versions["spam"] = {"1.0": shelf.versions["spam"]["1.0"]}
     wheels(site, "spam-1.0-py3-none-any.whl")
-    scribe.call("DELVER", ["spam", "1.0"], timeout=5)
+    scribe.call("DELVER", ["spam", "1.0"], timeout=30)
     assert list((site / "simple/spam").iterdir()) == []
     until(lambda: listed(site) == [])
 
 
 def test_a_log_is_written_and_the_database_hears_of_it(scribe, shelf, site):
     shelf.logs = {123456789: "built\n"}
-    scribe.call("LOG", [123456789, "built\n"], timeout=5)
+    scribe.call("LOG", [123456789, "built\n"], timeout=30)
     path = site / "logs/0001/2345/6789.txt.gz"
     assert gzip.decompress(path.read_bytes()) == b"built\n"
     until(lambda: not shelf.logs)
@@ -270,11 +270,11 @@ def test_logs_that_a_crash_left_are_written(start, shelf, site):
 
 
 def test_figures_and_search_index(scribe, site):
-    scribe.call("HOME", {"packages_built": 815}, timeout=5)
+    scribe.call("HOME", {"packages_built": 815}, timeout=30)
     until(lambda: b"815" in (site / "index.html").read_bytes())
-    scribe.call("SEARCH", {"eggs": [3, 4]}, timeout=5)
+    scribe.call("SEARCH", {"eggs": [3, 4]}, timeout=30)
     assert json.loads((site / "packages.json").read_bytes()) == [["eggs", 3, 4]]
-    scribe.call("SEARCH", timeout=5)
+    scribe.call("SEARCH", timeout=30)
     assert json.loads((site / "packages.json").read_bytes()) == [["spam", 1, 2]]
 
 
@@ -293,8 +293,8 @@ def test_figures_and_search_index(scribe, site):
 def test_a_bad_request_is_answered_and_the_task_goes_on(scribe, shelf, site, msg, data):
     shelf.versions["odd"] = {}
     with pytest.raises(Refused):
-        scribe.call(msg, data, timeout=5)
-    scribe.call("BOTH", "spam", timeout=5)
+        scribe.call(msg, data, timeout=30)
+    scribe.call("BOTH", "spam", timeout=30)
 
 
 def test_a_full_disk_is_answered(scribe, site):
@@ -302,19 +302,19 @@ def test_a_full_disk_is_answered(scribe, site):
     until((site / "404.html").exists)
     (site / "project").write_bytes(b"in the way")
     with pytest.raises(Refused):
-        scribe.call("PROJECT", "spam", timeout=5)
+        scribe.call("PROJECT", "spam", timeout=30)
     (site / "project").unlink()
-    scribe.call("PROJECT", "spam", timeout=5)
+    scribe.call("PROJECT", "spam", timeout=30)
 
 
 def test_without_a_database_it_waits_for_better_times(start, shelf, site):
     shelf.error = DatabaseError("away")
     client = start(shelf)
     with pytest.raises(DatabaseError, match="away"):
-        client.call("BOTH", "spam", timeout=5)
-    client.call("LOG", [1, "text"], timeout=5)
+        client.call("BOTH", "spam", timeout=30)
+    client.call("LOG", [1, "text"], timeout=30)
     shelf.error = None
-    client.call("BOTH", "spam", timeout=5)
+    client.call("BOTH", "spam", timeout=30)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
@@ -323,4 +323,4 @@ def test_no_bytes_end_it(scribe, config, frames):
     with Context().socket(zmq.DEALER) as raw:
         raw.connect(config.scribe_queue)
         raw.send_multipart(frames)
-        scribe.call("PROJECT", "spam", timeout=5)
+        scribe.call("PROJECT", "spam", timeout=30)

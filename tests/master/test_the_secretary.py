@@ -105,7 +105,7 @@ def scribe(config):
     scribe.start()
     yield scribe
     scribe.ending = True
-    scribe.join(5)
+    scribe.join(30)
     scribe.socket.close()
 
 
@@ -135,8 +135,8 @@ def client(config, secretary):
 def test_many_requests_for_a_package_are_one_writing(secretary, client, scribe):
     secretary.start()
     for msg in ("PROJECT", "BOTH", "PROJECT", "BOTH"):
-        client.call(msg, "Spam", timeout=5)
-    client.call("PROJECT", "eggs", timeout=5)
+        client.call(msg, "Spam", timeout=30)
+    client.call("PROJECT", "eggs", timeout=30)
     until(lambda: len(scribe.seen) == 2)
     time.sleep(0.3)
     assert scribe.seen == [("BOTH", "spam"), ("PROJECT", "eggs")]
@@ -146,9 +146,9 @@ def test_noting_never_waits_for_the_scribe(secretary, client, scribe):
     scribe.answering.clear()
     secretary.start()
     for number in range(200):
-        client.call("BOTH", f"p{number}", timeout=5)
+        client.call("BOTH", f"p{number}", timeout=30)
     until(lambda: scribe.seen)
-    client.call("LOG", [1, "text"], timeout=5)
+    client.call("LOG", [1, "text"], timeout=30)
     scribe.answering.set()
     until(lambda: len(scribe.asked("BOTH")) == 200)
     assert scribe.asked("LOG") == [[1, "text"]]
@@ -157,7 +157,7 @@ def test_noting_never_waits_for_the_scribe(secretary, client, scribe):
 def test_what_waits_is_noted_until_it_is_written(secretary, client, scribe, notes):
     scribe.answering.clear()
     secretary.start()
-    client.call("BOTH", "spam", timeout=5)
+    client.call("BOTH", "spam", timeout=30)
     until(lambda: "spam" in notes.rows)
     assert notes.rows["spam"].command == "BOTH"
     scribe.answering.set()
@@ -178,9 +178,9 @@ def test_quitting_leaves_what_waits_in_the_database(secretary, client, scribe, n
     secretary.start()
     until(lambda: secretary._loaded)
     for number in range(20):
-        client.call("PROJECT", f"p{number}", timeout=5)
+        client.call("PROJECT", f"p{number}", timeout=30)
     secretary.quit()
-    secretary.join(5)
+    secretary.join(30)
     assert len(notes.rows) == 20
 
 
@@ -190,7 +190,7 @@ def test_a_failed_page_is_tried_again(secretary, client, scribe, notes, monkeypa
     monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
     scribe.failing = 2
     secretary.start()
-    client.call("BOTH", "spam", timeout=5)
+    client.call("BOTH", "spam", timeout=30)
     until(lambda: len(scribe.seen) == 3)
     until(lambda: not len(secretary._buffer))
 
@@ -209,7 +209,7 @@ def test_a_page_that_never_works_is_left_for_the_next_start(
     assert len(scribe.seen) == rewrites.ATTEMPTS
     assert "spam" in notes.rows
     scribe.failing = 0
-    client.call("BOTH", "spam", timeout=5)
+    client.call("BOTH", "spam", timeout=30)
     until(lambda: not notes.rows)
 
 
@@ -230,8 +230,8 @@ def test_removals_are_answered_when_they_are_done(secretary, client, scribe):
 
 def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
     secretary.start()
-    client.call("BOTH", "spam", timeout=5)
-    client.call("DELPKG", "spam", timeout=5)
+    client.call("BOTH", "spam", timeout=30)
+    client.call("DELPKG", "spam", timeout=30)
     time.sleep(0.4)
     assert scribe.seen == [("DELPKG", "spam")]
 
@@ -240,14 +240,14 @@ def test_a_removal_settles_what_was_noted_before(secretary, client, notes):
     notes.rows["eggs"] = RewritePendingRow("eggs", datetime.now(UTC), "BOTH")
     secretary._loaded = True
     secretary.start()
-    client.call("DELVER", ["Eggs", "1.0"], timeout=5)
+    client.call("DELVER", ["Eggs", "1.0"], timeout=30)
     assert notes.rows == {}
 
 
 def test_the_rest_is_passed_on_at_once(secretary, client, scribe):
     secretary.start()
-    client.call("HOME", {"packages_built": 1}, timeout=5)
-    client.call("SEARCH", timeout=5)
+    client.call("HOME", {"packages_built": 1}, timeout=30)
+    client.call("SEARCH", timeout=30)
     until(lambda: len(scribe.seen) == 2)
     assert scribe.seen[0] == ("HOME", {"packages_built": 1})
 
@@ -257,11 +257,11 @@ def test_logs_under_way_are_bounded(secretary, client, scribe, monkeypatch):
     scribe.answering.clear()
     secretary.start()
     for number in range(10):
-        client.call("LOG", [number, "x" * 300], timeout=5)
+        client.call("LOG", [number, "x" * 300], timeout=30)
     scribe.answering.set()
     until(lambda: not secretary._passed)
     assert len(scribe.asked("LOG")) == 3
-    client.call("LOG", [99, "x" * 900], timeout=5)
+    client.call("LOG", [99, "x" * 900], timeout=30)
     until(lambda: len(scribe.asked("LOG")) == 4)
 
 
@@ -269,7 +269,7 @@ def test_paused_it_notes_and_passes_nothing_on(secretary, client, scribe):
     secretary.start()
     secretary.pause()
     until(lambda: secretary.paused)
-    client.call("BOTH", "spam", timeout=5)
+    client.call("BOTH", "spam", timeout=30)
     time.sleep(0.4)
     assert scribe.seen == []
     secretary.resume()
@@ -279,7 +279,7 @@ def test_paused_it_notes_and_passes_nothing_on(secretary, client, scribe):
 def test_without_a_database_pages_are_still_written(secretary, client, scribe, notes):
     notes.error = DatabaseError("away")
     secretary.start()
-    client.call("BOTH", "spam", timeout=5)
+    client.call("BOTH", "spam", timeout=30)
     until(lambda: scribe.seen == [("BOTH", "spam")])
 
 
@@ -287,7 +287,7 @@ def test_a_lost_answer_is_given_up(secretary, client, scribe, monkeypatch):
     monkeypatch.setattr(the_secretary, "_LIMIT", timedelta(0))
     scribe.answering.clear()
     secretary.start()
-    client.call("BOTH", "spam", timeout=5)
+    client.call("BOTH", "spam", timeout=30)
     until(lambda: scribe.seen)
     ticket = client.request("DELPKG", "eggs")
     until(lambda: secretary._passed)
@@ -306,4 +306,4 @@ def test_no_bytes_end_it(secretary, client, config, frames):
     with Context().socket(zmq.DEALER) as raw:
         raw.connect(config.web_queue)
         raw.send_multipart(frames)
-        client.call("PROJECT", "spam", timeout=5)
+        client.call("PROJECT", "spam", timeout=30)
