@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from piwheels.core.transport import Socket
     from piwheels.master.logic.effects import Effect
 
+    #: What is called with an answer: its result, or the error that came instead.
+    _Then = Callable[[Any, Exception | None], None]
+
 #: How many requests of slaves are taken in one go before the other sockets have their turn.
 BURST = 100
 
@@ -40,7 +43,7 @@ BURST = 100
 class _Pending(NamedTuple):
     """A question that has been asked: what its answer goes to, and until when it may come."""
 
-    then: Callable[[Any, Exception | None], None]
+    then: _Then
     what: str
     deadline: float
 
@@ -157,6 +160,9 @@ class SlaveDriver(PausingTask):
             if pending is not None:
                 pending.then(answer.result, answer.error)
 
+    def _remember(self, whose: str, ticket: int, what: str, then: _Then) -> None:
+        self._pending[whose, ticket] = _Pending(then, what, time.monotonic() + self.patience)
+
     def _tick(self) -> None:
         now = time.monotonic()
         late = [key for key, pending in self._pending.items() if pending.deadline < now]
@@ -243,10 +249,10 @@ class SlaveDriver(PausingTask):
                 case effects.LogBuild(slave_id, build):
                     self._ask_db(slave_id, "log_build", build)
                 case effects.Expect(slave_id, state, publish_as):
-                    ticket = self._fs.request("EXPECT", [slave_id, state.as_message(), publish_as])
+                    ticket = self._fs.request_expect(slave_id, state, publish_as)
                     self._await("fs", ticket, slave_id, "EXPECT")
                 case effects.Verify(slave_id, package):
-                    ticket = self._fs.request("VERIFY", [slave_id, package])
+                    ticket = self._fs.request_verify(slave_id, package)
                     self._await("fs", ticket, slave_id, "VERIFY")
                 case effects.Written(build):
                     self._written(build)
@@ -276,7 +282,7 @@ class SlaveDriver(PausingTask):
             if self.fleet.intakes.get(slave_id) is intake:
                 self._perform(self.fleet.answered(slave_id, result, error, datetime.now(UTC)))
 
-        self._pending[whose, ticket] = _Pending(then, what, time.monotonic() + self.patience)
+        self._remember(whose, ticket, what, then)
 
     def _note(self, method: str, *args: Any) -> None:
         """Ask for something of which only a failure matters."""
@@ -285,8 +291,7 @@ class SlaveDriver(PausingTask):
             if error is not None:
                 self.logger.warning("%s was not noted in the database: %s", method, error)
 
-        ticket = self._db.request(method, *args)
-        self._pending["db", ticket] = _Pending(then, method, time.monotonic() + self.patience)
+        self._remember("db", self._db.request(method, *args), method, then)
 
     def _ask_leases(self) -> None:
         def then(leases: Any, error: Exception | None) -> None:
@@ -297,5 +302,4 @@ class SlaveDriver(PausingTask):
                 self.fleet.queue.take_leases(leases, datetime.now(UTC))
                 self.register(self._slaves, self.handle_slave)
 
-        ticket = self._db.request("get_leases")
-        self._pending["db", ticket] = _Pending(then, "get_leases", time.monotonic() + self.patience)
+        self._remember("db", self._db.request("get_leases"), "get_leases", then)
