@@ -114,33 +114,13 @@ def _refuse(*_: Any) -> Any:
 
 
 #: Every tag that cbor2 would decode by itself, but for 0 (date and time as text).
-_REFUSED = dict.fromkeys(
+_REFUSED: Final = dict.fromkeys(
     (
-        1,
-        2,
-        3,
-        4,
-        5,
-        25,
-        28,
-        29,
-        30,
-        35,
-        36,
-        37,
-        52,
-        54,
-        100,
-        256,
-        258,
-        260,
-        261,
-        1004,
-        43000,
+        1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000,
         55799,
     ),
     _refuse,
-)
+)  # fmt: skip
 
 
 def is_aware(value: object) -> bool:

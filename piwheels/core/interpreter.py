@@ -15,8 +15,7 @@ _PROBE_SECONDS = 30.0
 _TAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 
 # Runs on any Python since 2.7. A debug or free-threaded build has its flag at the end of SOABI's
-# second part ("cpython-313t-x86_64-linux-gnu"); older ones have no letter that packaging would
-# not show.
+# second part ("cpython-313t-x86_64-linux-gnu").
 _SCRIPT = r"""
 import json, struct, sys, sysconfig
 impl = getattr(getattr(sys, "implementation", None), "name", "cpython")

@@ -107,14 +107,8 @@ def interpreter_dirs(python: str) -> list[Path]:
     except (OSError, subprocess.SubprocessError) as error:
         raise Fatal(f"the interpreter {python} does not run: {error}") from None
     prefix, base, executable = map(Path, said.splitlines())
-    found = (
-        prefix,
-        base,
-        base.resolve(),
-        executable.parents[1],
-        Path(python).absolute().parents[1],
-    )
-    return list(dict.fromkeys(found))
+    places = executable.parents[1], Path(python).absolute().parents[1]
+    return list(dict.fromkeys((prefix, base, base.resolve(), *places)))
 
 
 def closed_ancestor(path: Path) -> Path | None:

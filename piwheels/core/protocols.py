@@ -172,8 +172,7 @@ master_control: Final = Protocol(
     send={},
 )
 
-#: What a console sees of a slave: the replies it was sent, its greeting (ten fields) and its
-#: figures.
+#: What a console sees of a slave: its greeting (ten fields), its figures, the replies it was sent.
 CONSOLE_MESSAGES: Final[Mapping[str, Any]] = {
     "HELLO": SlaveInfo,
     "STATS": SlaveStats,

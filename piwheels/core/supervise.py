@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 #: How a command can end; a number follows ``exit`` (its status) and ``signal``, a text ``error``.
 ENDINGS = ("exit", "signal", "timeout", "stopped", "disk", "error")
 
+_ENDS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})  # told so, we end
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_SECONDS = 10.0
@@ -61,7 +62,7 @@ def main(argument: str) -> int:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGCHLD, *_ENDS):
         signal.signal(number, _nothing)
     try:
         child = _start(spec)
@@ -98,13 +99,7 @@ def _start(spec: Spec) -> int:
         _offer_to_the_oom_killer()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(1, 2)
-        for number in (
-            signal.SIGPIPE,
-            signal.SIGCHLD,
-            signal.SIGTERM,
-            signal.SIGINT,
-            signal.SIGHUP,
-        ):
+        for number in (signal.SIGPIPE, signal.SIGCHLD, *_ENDS):
             signal.signal(number, signal.SIG_DFL)
         os.chdir(spec["cwd"])
         command = spec["command"]
@@ -135,7 +130,7 @@ def _watch(child: int, wake: int, spec: Spec) -> str:
         ready = select.select([0, wake], [], [], max(0.0, wait))[0]
         if wake in ready:
             numbers = os.read(wake, 4096)
-            if set(numbers) & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
+            if not _ENDS.isdisjoint(numbers):
                 return "stopped"
         ended = _reap(child)
         if ended is not None:

@@ -93,8 +93,8 @@ builds: Final = Protocol(recv={"QUEUE": dict[Tag, list[Job]]}, send={})
 #: SlaveDriver to TheArchitect: the queue has run dry, while so many builds are under way.
 architect: Final = Protocol(recv={"MORE": Count}, send={})
 
-#: Anyone to BigBrother. STATFS: size and free bytes of the site's file system; STATBQ: builds
-#: pending.
+#: Anyone to BigBrother. STATFS: the site's file system, its size and free bytes; STATBQ: the builds
+#: that are pending, by ABI; LOGDOWNLOAD: so many more downloads; HELLO: publish what is kept.
 big_brother: Final = Protocol(
     recv={
         "STATFS": tuple[Count, Count],
@@ -109,9 +109,9 @@ big_brother: Final = Protocol(
 #: Questions to SlaveDriver of what has been deleted; the answer is OK.
 delete: Final = Protocol(recv={"DELPKG": Package, "DELVER": tuple[Package, Version]}, send={})
 
-#: Anyone to TheSecretary, TheSecretary to TheScribe. Answered when noted, or for DEL* and to
-#: TheSecretary, when written. HOME without figures keeps those shown; SEARCH without an index takes
-#: the database's.
+#: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when a request is noted
+#: (DEL*: when it is done), TheScribe when it is done. HOME without figures keeps those shown,
+#: SEARCH without an index takes the database's.
 web: Final = Protocol(
     recv={
         "PROJECT": Package,

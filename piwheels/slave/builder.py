@@ -236,14 +236,8 @@ class Builder(Thread):
         index = [] if self._index_url is None else [f"--index-url={self._index_url}"]
         return [
             *pip,
-            "wheel",
-            *(
-                "-v",
-                "--no-input",
-                "--no-color",
-                "--progress-bar=off",
-                "--disable-pip-version-check",
-            ),
+            *("wheel", "-v", "--no-input", "--no-color", "--progress-bar=off"),
+            "--disable-pip-version-check",
             # Without --use-pep517, pip <= 23.0 cannot build sources that have no pyproject.toml.
             *("--use-pep517", "--no-deps", "--no-cache-dir"),
             *index,

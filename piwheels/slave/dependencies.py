@@ -220,10 +220,8 @@ def _read_elf(data: bytes | mmap.mmap) -> Elf | None:
     if data[:4] != b"\x7fELF" or data[4] not in {1, 2} or data[5] not in {1, 2}:
         return None
     wide, order = data[4] == 2, "<" if data[5] == 1 else ">"
-    machine, flags = (
-        struct.unpack_from(order + "H", data, 18)[0],
-        struct.unpack_from(order + "I", data, 48 if wide else 36)[0],
-    )
+    machine = struct.unpack_from(order + "H", data, 18)[0]
+    flags = struct.unpack_from(order + "I", data, 48 if wide else 36)[0]
     kind = (data[4], data[5], machine, flags & 0x400 if machine == 40 else 0)
     table = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)[0]
     size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)

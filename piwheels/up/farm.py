@@ -34,8 +34,7 @@ LOG_INTERVAL: Final = 60.0
 PATIENCE: Final = 60.0
 #: Seconds that daemons have to end, each kind in turn, and when there is nothing left to save.
 FAREWELL, IN_VAIN = 30.0, 3.0
-#: In which order daemons are stopped, by the beginnings of their names: whoever asks goes before
-#: whoever answers.
+#: How the names of daemons begin, in the order of stopping: who asks goes before who answers.
 STOP_ORDER: Final = ("slave", "master", "serve")
 #: What to do where the farm's folder cannot be written.
 ELSEWHERE: Final = "name a folder that this user can write to in --dir"

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 PATH = {"PATH": os.environ["PATH"]}
 
-# A daemon by the book: it leaves session, group and parent, and closes nothing that could betray
-# it.
+# A daemon by the book: it leaves session, group and parent, and keeps its output open.
 DAEMON = """
 import os, sys, time
 if os.fork() == 0:
