@@ -131,6 +131,7 @@ def main() -> int:
             jobs = db.get_build_queue(PACKAGES * VERSIONS)[ABI]
             for start in range(0, len(jobs), 100):
                 db.log_builds([built(*job) for job in jobs[start : start + 100]])
+            db.logs_written(db.get_all_build_ids())  # or TheScribe would see to them meanwhile
         config = MasterConfig(dsn=ours.dsn, output_path=ours.home / "site")
         with scribe(config) as client:
             client.call("HOME", {}, timeout=30)  # it has started, and has told the root
