@@ -23,7 +23,7 @@ def make_config(tmp_path):
     def make(dsn="postgresql:///nowhere", **more):
         mark = uuid.uuid4().hex
         wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
-        return MasterConfig(dsn=dsn, output_path=tmp_path, **wires | more)
+        return MasterConfig(**{"dsn": dsn, "output_path": tmp_path} | wires | more)
 
     return make
 

@@ -78,16 +78,10 @@ class Slave:
 
 
 @pytest.fixture
-def config(tmp_path):
+def config(make_config, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
-    unique = uuid.uuid4().hex
-    return MasterConfig(
-        output_path=site,
-        file_queue="tcp://127.0.0.1:*",
-        fs_queue=f"inproc://fs-{unique}",
-        stats_queue=f"inproc://stats-{unique}",
-    )
+    return make_config(output_path=site, file_queue="tcp://127.0.0.1:*")
 
 
 @pytest.fixture

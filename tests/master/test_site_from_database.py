@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -17,20 +16,13 @@ from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
-from piwheels.master.wiring import MasterConfig
 
 WHEEL = "spam-1.0-cp311-cp311-linux_x86_64.whl"
 
 
 @pytest.fixture
-def site(tmp_path, db, db_dsn):
-    mark = uuid.uuid4().hex
-    config = MasterConfig(
-        output_path=tmp_path / "www",
-        dev_mode=True,
-        web_queue=f"inproc://web-{mark}",
-        scribe_queue=f"inproc://scribe-{mark}",
-    )
+def site(make_config, tmp_path, db, db_dsn):
+    config = make_config(output_path=tmp_path / "www", dev_mode=True)
     db.add_build_abi("cp311")
     db.add_new_package("spam", description="A <b>tin</b>")
     db.add_new_package_version("spam", "1.0")

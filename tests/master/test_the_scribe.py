@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import threading
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,7 +20,6 @@ from piwheels.core.rows import SimpleFile, SimpleProject
 from piwheels.core.rpc import Client
 from piwheels.core.transport import Context
 from piwheels.master.the_scribe import TheScribe
-from piwheels.master.wiring import MasterConfig
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -113,9 +111,8 @@ def shelf():
 
 
 @pytest.fixture
-def config(tmp_path):
-    queue = f"inproc://scribe-{uuid.uuid4().hex}"
-    return MasterConfig(output_path=tmp_path / "www", dev_mode=True, scribe_queue=queue)
+def config(make_config, tmp_path):
+    return make_config(output_path=tmp_path / "www", dev_mode=True)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from piwheels.core.rpc import Client, recv_request, send_error, send_result
 from piwheels.core.transport import Context
 from piwheels.master import the_secretary
 from piwheels.master.the_secretary import TheSecretary
-from piwheels.master.wiring import MasterConfig
 
 LOGGER = logging.getLogger("test")
 
@@ -89,14 +87,8 @@ class Scribe(threading.Thread):
 
 
 @pytest.fixture
-def config():
-    mark = uuid.uuid4().hex
-    return MasterConfig(
-        output_path=Path("/nonexistent"),
-        dev_mode=True,
-        web_queue=f"inproc://web-{mark}",
-        scribe_queue=f"inproc://scribe-{mark}",
-    )
+def config(make_config):
+    return make_config(output_path=Path("/nonexistent"), dev_mode=True)
 
 
 @pytest.fixture
