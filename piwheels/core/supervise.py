@@ -203,16 +203,16 @@ def descendants(root: int) -> dict[int, int]:
 
 
 def kill_orphans(paths: list[str]) -> None:
-    """Kill the processes of this user whose environment names one of the directories *paths*.
+    """Kill the processes of this user that have a variable in one of the directories *paths*.
 
     For what a supervisor that was killed has left; a build that means harm can hide from it.
     """
-    needles = [os.fsencode(path) for path in paths]
-    for name in os.listdir("/proc") if needles else ():  # noqa: PTH208
+    folders = tuple(os.fsencode(path) + b"/" for path in paths)
+    for name in os.listdir("/proc") if folders else ():  # noqa: PTH208
         if name.isdigit() and int(name) != os.getpid():
             with suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:  # noqa: PTH123
-                environment = file.read()
-                if any(needle in environment for needle in needles):
+                values = (item.partition(b"=")[2] for item in file.read().split(b"\0"))
+                if any((value + b"/").startswith(folders) for value in values):
                     _kill(int(name))
 
 
