@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
-from piwheels.core.errors import BadMessage, PiWheelsError
+from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
 from piwheels.core.protocols import NoData, Protocol, task_control
 from piwheels.core.transport import Context, Poller, Socket
 
@@ -38,6 +38,25 @@ class TaskControl(Exception):
     def __init__(self, msg: str, data: Any = NoData) -> None:
         super().__init__(msg, data)
         self.msg, self.data = msg, data
+
+
+class Refusals(Counter[str]):
+    """Counts what peers did wrong, by its kind; tells *logger* of the first of each, and the
+    10th.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def note(self, exc: BadMessage) -> None:
+        """Count *exc*, and log it if it is the first of its kind (or the 10th, 100th, ...)."""
+        what = str(exc)[:60]
+        if len(self) >= 1000:  # an enemy may make up as many kinds as it likes
+            self.clear()
+        self[what] += 1
+        if str(self[what]).strip("0") == "1":
+            self._logger.warning("refused a message (%d so far): %s", self[what], exc)
 
 
 @dataclass(slots=True)
@@ -67,7 +86,7 @@ class Task(threading.Thread):
         self.logger = logging.getLogger(type(self).name)
         self.ctx = Context()
         self.failure: BaseException | None = None
-        self.refused: Counter[str] = Counter()
+        self.refused = Refusals(self.logger)
         address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
         self._poller = Poller()
         self._handlers: dict[Any, tuple[Callable[[Any], None], int]] = {}
@@ -131,7 +150,10 @@ class Task(threading.Thread):
         """
         with self._commanding:
             if self._commands is not None:
-                self._commands.send_msg(msg, data, zmq.DONTWAIT)
+                try:
+                    self._commands.send_msg(msg, data, zmq.DONTWAIT)
+                except Unavailable:
+                    self.logger.warning("%s is too busy for commands: %s is lost", self.name, msg)
 
     # The loop -------------------------------------------------------------------------------
 
@@ -182,13 +204,7 @@ class Task(threading.Thread):
 
     def note_bad_message(self, exc: BadMessage) -> None:
         """Count what a peer did wrong; log the 1st, the 10th, the 100th, ... of its kind."""
-        what = str(exc)[:60]
-        if len(self.refused) >= 1000:  # an enemy may make up as many kinds as it likes
-            self.refused.clear()
-        self.refused[what] += 1
-        count = self.refused[what]
-        if str(count).strip("0") == "1":
-            self.logger.warning("refused a message (%d so far): %s", count, exc)
+        self.refused.note(exc)
 
     def handle_control(self, queue: Socket) -> None:
         """Take a message from the control socket: PAUSE, RESUME or QUIT.

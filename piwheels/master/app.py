@@ -18,6 +18,7 @@ from piwheels.core.info import machine
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.states import MasterInfo
+from piwheels.core.tasks import Refusals
 from piwheels.core.transport import Context, Poller, Socket
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
@@ -67,6 +68,7 @@ class PiWheelsMaster:
         self.config = config
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
+        self._refused = Refusals(self.logger)
         self._stopping = False
         # Not getfqdn(), which may wait long for a name server.
         self._info = MasterInfo(datetime.now(UTC), socket.gethostname()[:200], *machine())
@@ -144,7 +146,7 @@ class PiWheelsMaster:
         try:
             msg, slave_id = control.recv_msg()
         except BadMessage as exc:
-            self.logger.warning("refused an operator's message: %s", exc)
+            self._refused.note(exc)
             return
         driver = next(task for task in self.tasks if isinstance(task, SlaveDriver))
         match msg:
