@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -241,12 +242,14 @@ def _make_room(address: str) -> None:
         ) from exc
     if path.parent == runtime_dir() and owner != os.geteuid():
         raise Fatal(f"{path.parent} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR")
-    with socket.socket(socket.AF_UNIX) as trial:
-        trial.settimeout(1)
-        try:
-            trial.connect(str(path))
-        except OSError:  # nobody there, or no such address: binding tells
-            return
+    for _ in range(10):  # who was there may be leaving: 0MQ takes a moment to close
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.settimeout(1)
+            try:
+                trial.connect(str(path))
+            except OSError:  # nobody there, or no such address: binding tells
+                return
+        time.sleep(0.1)
     raise Fatal(_why_not_bound(address, zmq.ZMQError(zmq.EADDRINUSE)))
 
 
