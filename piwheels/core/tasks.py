@@ -89,7 +89,7 @@ class Task(threading.Thread):
         self.refused = Refusals(self.logger)
         address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
         self._poller = Poller()
-        self._handlers: dict[Any, tuple[Callable[[Any], None], int]] = {}
+        self._handlers: dict[Any, Callable[[Any], None]] = {}
         self._timers: list[_Timer] = []
         control = self.socket(zmq.PULL, control_protocol)
         control.hwm = 1000
@@ -110,7 +110,7 @@ class Task(threading.Thread):
     def register(self, queue: Any, handler: Callable[[Any], None], flags: int = zmq.POLLIN) -> None:
         """Have *handler* called with *queue* whenever it has the events *flags*."""
         self._poller.register(queue, flags)
-        self._handlers[queue] = handler, flags
+        self._handlers[queue] = handler
 
     def every(self, interval: timedelta, handler: Callable[[], None]) -> None:
         """Have *handler* called every *interval*, the first time as soon as the task runs."""
@@ -193,8 +193,7 @@ class Task(threading.Thread):
         if self._timers:
             timeout = min(timeout, max(0.0, min(t.due for t in self._timers) - time.monotonic()))
         for queue in self._poller.poll(timeout):
-            handler, _ = self._handlers[queue]
-            self._guarded(handler, queue)
+            self._guarded(self._handlers[queue], queue)
 
     def _guarded(self, handler: Callable[..., None], *args: Any) -> None:
         try:
