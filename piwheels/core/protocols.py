@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import voluptuous as vol
 
@@ -28,6 +28,7 @@ from piwheels.core.states import (
     Filename,
     FileState,
     JSONState,
+    Limit,
     Log,
     LongText,
     MasterInfo,
@@ -38,15 +39,18 @@ from piwheels.core.states import (
     SearchState,
     SlaveInfo,
     SlaveStats,
+    Tag,
     Text,
     Version,
 )
 
 __all__ = [
+    "CONSOLE_ANSWERS",
     "CONSOLE_MESSAGES",
     "FOLLOWS",
     "NoData",
     "Protocol",
+    "console",
     "lumberjack",
     "master_control",
     "monitor_stats",
@@ -123,6 +127,16 @@ class Built(NamedTuple):
     files: list[FileState]
 
 
+class SlaveOutput(NamedTuple):
+    """The newest lines of the running build's log: *text* from *offset* on (characters).
+
+    At most every two seconds, and only from slaves of level 1.
+    """
+
+    offset: Count
+    text: Annotated[str, Limit("log", 2**16)]
+
+
 slave_driver: Final = Protocol(
     recv={
         "HELLO": SlaveInfo,
@@ -131,6 +145,7 @@ slave_driver: Final = Protocol(
         "BUILT": Built,
         "SENT": _None,
         "BYE": _None,
+        "OUTPUT": SlaveOutput,  # level 1
     },
     send={
         "ACK": Ack,
@@ -150,8 +165,8 @@ FOLLOWS: Final[Mapping[str | None, frozenset[str]]] = {
     "ACK": frozenset({"IDLE", "BYE"}),
     "SLEEP": frozenset({"IDLE", "BYE"}),
     "DONE": frozenset({"IDLE", "BYE"}),
-    "BUILD": frozenset({"BUSY", "BUILT", "BYE"}),
-    "CONT": frozenset({"BUSY", "BUILT", "BYE"}),
+    "BUILD": frozenset({"BUSY", "BUILT", "OUTPUT", "BYE"}),
+    "CONT": frozenset({"BUSY", "BUILT", "OUTPUT", "BYE"}),
     "SEND": frozenset({"SENT", "BYE"}),
     "DIE": frozenset({"BYE"}),
 }
@@ -205,6 +220,133 @@ monitor_stats: Final = Protocol(
     recv={},
     send={"HELLO": MasterInfo, "STATS": MasterStats, "SLAVE": SlaveEvent},
 )
+
+# consoles <-> TheOperator (protocol level 1) ------------------------------------------------------
+#
+# A console's DEALER and the master's ROUTER, frames ``[ticket, message]``, where *ticket* is any
+# eight bytes of the console's choice. A request is answered, under its ticket, by ``OK`` with what
+# CONSOLE_ANSWERS says, or by ``REFUSED`` with a sentence. Once a console has said HELLO it also
+# hears, under the ticket of its HELLO, what happens: OUTCOME and COMMAND; and OUTPUT under the
+# ticket of its WATCH. It says HELLO again every 30 s; who is silent for 90 s is forgotten.
+
+
+class Greeting(NamedTuple):
+    """A console attaches: the protocol *level* that it speaks, and *who* operates it."""
+
+    level: Count
+    who: Text
+
+
+class Welcome(NamedTuple):
+    """The master's answer to a console: its own *level*, who it is, whether the farm is paused."""
+
+    level: Count
+    info: MasterInfo
+    paused: bool
+
+
+class Outcome(NamedTuple):
+    """How a build ended, and when.
+
+    *build_id* is the database's number: ``None`` for one that was skipped, of which nothing is
+    kept. *slave_id* is 0 and *label* empty where the slave is not known any more. *files* is how
+    many wheels it made.
+    """
+
+    build_id: Count | None
+    slave_id: Count
+    label: Text
+    package: Package
+    version: Version
+    abi: Tag
+    result: Literal["ok", "failed", "skipped"]
+    duration: timedelta
+    files: Count
+    ended: datetime
+
+
+class QueueHead(NamedTuple):
+    """What waits to be built for *abi*: how many versions, and the first of them."""
+
+    abi: Tag
+    pending: Count
+    first: list[Job]
+
+
+class LogPart(NamedTuple):
+    """A part of a finished build's log: *text* from *offset* on, of *size* in all (characters)."""
+
+    offset: Count
+    text: Log
+    size: Count
+
+
+class Output(NamedTuple):
+    """New lines of a running build's log: *text* from *offset* on (characters).
+
+    What lies between the end of an earlier part and *offset*, if anything, is lost.
+    """
+
+    slave_id: Count
+    package: Package
+    version: Version
+    offset: Count
+    text: Log
+
+
+class Told(NamedTuple):
+    """A command that an operator gave: *who*, which *verb*, to which slaves (``None``: all)."""
+
+    who: Text
+    verb: Literal["KILL", "SLEEP", "SKIP", "WAKE", "QUIT"]
+    slaves: list[Count] | None
+    when: datetime
+
+
+class Untold(NamedTuple):
+    """A slave that did not take a command, and why."""
+
+    slave_id: Count
+    why: Text
+
+
+_Targets = list[Count] | None
+
+console: Final = Protocol(
+    recv={
+        "HELLO": Greeting,
+        "SLAVES": Count,  # those with a greater number, some at a time; none: that was all
+        "FIGURES": _None,
+        "QUEUE": Count,  # so many versions of each ABI
+        "BUILDS": Count,  # so many, the newest first
+        "LOG": tuple[Count, Count],  # a build's number, an offset
+        "WATCH": Count,  # a slave: its build's output so far, and as it comes
+        "UNWATCH": Count,
+        "KILL": _Targets,
+        "SLEEP": _Targets,
+        "SKIP": _Targets,
+        "WAKE": _Targets,
+        "QUIT": _None,
+    },
+    send={"OK": Any, "REFUSED": LongText, "OUTPUT": Output, "OUTCOME": Outcome, "COMMAND": Told},
+)
+
+#: The data of the OK to each of a console's requests.
+CONSOLE_ANSWERS: Final[Mapping[str, Any]] = {
+    "HELLO": Welcome,
+    "SLAVES": list[SlaveEvent],
+    "FIGURES": list[MasterStats],
+    "QUEUE": list[QueueHead],
+    "BUILDS": list[Outcome],
+    "LOG": LogPart,
+    "WATCH": _None,
+    "UNWATCH": _None,
+    "KILL": list[Untold],
+    "SLEEP": list[Untold],
+    "SKIP": list[Untold],
+    "WAKE": list[Untold],
+    "QUIT": _None,
+}
 
 # admin tools <-> MrChase --------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The operator's console: what it knows (``model``), how it hears of it (``wire``), the screens."""

@@ -1,0 +1,102 @@
+"""What is shown as text: foreign text made fit for it, times, sizes, bars.
+
+Labels, package names, log lines: everything that came over a wire goes through :func:`clean`
+before it reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+#: Categories of characters that a terminal obeys, or that change the order of what is beside them
+#: (Unicode, table 4-4): controls, formats (among them all that override the direction of text),
+#: surrogates, private use, unassigned, line and paragraph separators.
+_OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+#: What stands for such a character.
+MARK: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+@lru_cache(maxsize=65_536)
+def clean(text: str) -> str:
+    """Return *text* with a mark for each character that a terminal would obey instead of show.
+
+    Right-to-left letters become marks as well: beside them the columns of a table would change
+    places. Combining characters stay, at most two in a row.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    result: list[str] = []
+    combining = 0
+    for char in text:
+        combining = combining + 1 if unicodedata.combining(char) else 0
+        if combining > 2:
+            continue
+        obeyed = unicodedata.category(char) in _OBEYED
+        backwards = unicodedata.bidirectional(char) in ("R", "AL", "AN")
+        result.append(MARK if obeyed or backwards else char)
+    return "".join(result)
+
+
+def span(time: timedelta) -> str:
+    """Return *time* as a clock has it: ``0:04:12``, ``31:09:55``."""
+    hours, rest = divmod(max(0, int(time.total_seconds())), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def short_span(time: timedelta) -> str:
+    """Return *time* in two units at most: ``7s``, ``3m12``, ``24m``, ``2h41``, ``12d03h``."""
+    seconds = max(0, int(time.total_seconds()))
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 600:
+        minutes, seconds = divmod(seconds, 60)
+        return f"{minutes}m{seconds:02}" if seconds else f"{minutes}m"
+    if seconds < 3600:
+        return f"{seconds // 60}m"
+    if seconds < 86_400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60:02}"
+    days, rest = divmod(seconds, 86_400)
+    return f"{days}d{rest // 3600:02}h" if days < 1000 else f"{days // 365:,}y"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes with a binary unit: ``512 B``, ``58 GiB``, ``4.21 TiB``."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    digits = 0 if unit == "B" or value >= 10 else 2
+    return f"{value:.{digits}f} {unit}"
+
+
+def number(count: float) -> str:
+    """Return *count* with separators, and shorter from a million on: ``41,020``, ``28.1M``."""
+    for unit, one in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if count >= one:
+            return f"{count / one:.1f}{unit}"
+    return f"{count:,.0f}"
+
+
+def spark(values: Sequence[float], width: int, *, ascii_only: bool = False) -> str:
+    """Return the last *width* of *values* as bars, from the least to the greatest of them."""
+    bars = "_.-=+*%#" if ascii_only else "▁▂▃▄▅▆▇█"
+    shown = list(values)[-width:]
+    if not shown:
+        return ""
+    low, high = min(shown), max(shown)
+    scale = (len(bars) - 1) / (high - low) if high > low else 0
+    return "".join(bars[round((value - low) * scale)] for value in shown)
+
+
+def bar(fraction: float, width: int, *, ascii_only: bool = False) -> str:
+    """Return a bar of *width* cells of which *fraction* (0 to 1) is filled."""
+    filled = round(min(1.0, max(0.0, fraction)) * width)
+    full, empty = ("#", ".") if ascii_only else ("█", "░")
+    return full * filled + empty * (width - filled)

@@ -1,0 +1,34 @@
+"""How states look: a glyph and a style for each word (console.md, 3.2)."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from piwheels.console.model.slave import State
+
+
+class Look(NamedTuple):
+    """A state's glyph, its ASCII stand-in, and the component class that carries its colours."""
+
+    glyph: str
+    ascii: str
+    style: str
+
+
+LOOKS: Final[dict[State, Look]] = {
+    State.IDLE: Look("·", ".", "state--idle"),
+    State.SLEEP: Look("z", "z", "state--sleep"),
+    State.BUILD: Look("▶", ">", "state--build"),
+    State.SEND: Look("↑", "^", "state--send"),
+    State.CLEAN: Look("✓", "v", "state--clean"),
+    State.PAUSE: Look("‖", "=", "state--pause"),
+    State.SILENT: Look("?", "?", "state--silent"),
+    State.EXPIRED: Look("!", "!", "state--expired"),
+    State.DEAD: Look("†", "x", "state--dead"),
+}
+
+#: Signs that are no states, each with its ASCII stand-in.
+SIGNS: Final[dict[str, str]] = {
+    "▲": "!", "●": "*", "○": "o", "◐": "o", "◔": "o", "✗": "x", "✓": "v", "⚠": "!", "‖": "=",
+    "│": "|", "»": ">", "…": "...", "→": "->", "▌": ">", "†": "x", "█": "#", "░": ".", "›": ">",
+}  # fmt: skip

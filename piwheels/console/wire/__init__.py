@@ -1,0 +1,1 @@
+"""How the console hears of a farm: the master's sockets, or a recording of them."""
