@@ -165,8 +165,6 @@ class Fleet:
         """Let a slave go on with its build, or have it given up."""
         self._note_stats(slave)
         effects: list[Effect] = [Publish(slave.slave_id, now, "STATS", slave.request[1])]
-        if slave.killed:
-            return [*effects, *self._end(slave, now)]
         if slave.job is None or slave.skipped:
             return [*effects, *self._drop_job(slave), *self._reply(slave, now, "DONE")]
         since = slave.job_since or now
@@ -178,8 +176,6 @@ class Fleet:
 
     def do_built(self, slave: SlaveState, now: datetime) -> list[Effect]:
         """Take in a build that has ended; its slave's reply comes with the end of the next step."""
-        if slave.killed:
-            return self._end(slave, now)
         if slave.job is None or slave.skipped:
             return [*self._drop_job(slave), *self._reply(slave, now, "DONE")]
         return self._take_in(slave, slave.request[1])
@@ -200,9 +196,9 @@ class Fleet:
     def do_sent(self, slave: SlaveState, now: datetime) -> list[Effect]:
         """Have the file verified that the slave has sent."""
         intake = self.intakes.get(slave.slave_id)
-        if intake is None or intake.step is not Step.SENT or slave.killed:
+        if intake is None or intake.step is not Step.SENT:
             self._end_intake(slave.slave_id)
-            return self._end(slave, now) if slave.killed else self._reply(slave, now, "DONE")
+            return self._reply(slave, now, "DONE")
         return intake.sent()
 
     def do_bye(self, slave: SlaveState, now: datetime) -> list[Effect]:
@@ -268,7 +264,10 @@ class Fleet:
     # Operators ------------------------------------------------------------------------------
 
     def kill(self, slave_id: int | None) -> None:
-        """Have a slave, or all (``None``), told to end at its next request."""
+        """Have a slave, or all (``None``), told to end once it has nothing to do.
+
+        What it builds is finished first, unless :meth:`skip` is asked for as well.
+        """
         for slave in self.by_id(slave_id):
             slave.kill()
 
@@ -282,8 +281,10 @@ class Fleet:
         self._pause(slave_id, paused=True)
 
     def wake(self, slave_id: int | None) -> None:
-        """End :meth:`sleep`."""
+        """End :meth:`sleep`, and take back a :meth:`kill` or :meth:`skip` not yet acted on."""
         self._pause(slave_id, paused=False)
+        for slave in self.by_id(slave_id):
+            slave.killed = slave.skipped = False
 
     def _pause(self, slave_id: int | None, *, paused: bool) -> None:
         if slave_id is None:

@@ -273,7 +273,7 @@ def test_no_version_is_handed_out_twice():
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
 
 
-@pytest.mark.parametrize("end", ["BYE", "silence", "kill", "in mid-transfer"])
+@pytest.mark.parametrize("end", ["BYE", "silence", "in mid-transfer"])
 def test_what_a_slave_leaves_behind_is_the_next_ones_at_once(end):
     farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
     slave_id = farm.build(b"a")
@@ -281,10 +281,7 @@ def test_what_a_slave_leaves_behind_is_the_next_ones_at_once(end):
         farm.say(b"a", "BUILT", built(file_state()))
         farm.answer(slave_id, {})
         farm.answer(slave_id)
-    if end == "kill":
-        farm.fleet.kill(slave_id)
-        farm.say(b"a", "BUSY", stats())
-    elif end == "silence":
+    if end == "silence":
         farm.now += timedelta(seconds=301)
         farm.fleet.tick(farm.now)
     else:
@@ -399,8 +396,33 @@ def test_operators():
     farm.join(b"c")
     assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "SLEEP", True)]
     farm.fleet.kill(None)
-    for address, msg in ((b"a", "BUSY"), (b"b", "IDLE"), (b"c", "IDLE")):
-        assert replies(farm.say(address, msg, stats())) == [Reply(address, "DIE")]
+    for address in (b"b", b"c"):
+        assert replies(farm.say(address, "IDLE", stats())) == [Reply(address, "DIE")]
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]  # it builds first
+    farm.fleet.skip(one)
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "DONE")]
+    assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "DIE")]
+
+
+def test_a_slave_that_is_to_end_finishes_its_build_first():
+    farm = Farm()
+    slave_id = farm.build(b"a")
+    farm.fleet.kill(slave_id)
+    farm.say(b"a", "BUILT", built(status=False))
+    assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DIE")]
+
+
+def test_waking_takes_back_what_was_not_acted_on():
+    farm = Farm()
+    slave_id = farm.build(b"a")
+    farm.fleet.kill(slave_id)
+    farm.fleet.skip(slave_id)
+    farm.fleet.sleep(slave_id)
+    farm.fleet.wake(slave_id)
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
+    farm.fleet.skip(slave_id)
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "DONE")]
+    assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "BUILD"
 
 
 def test_deleted_packages_are_given_up():
