@@ -15,22 +15,24 @@ import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
 from piwheels.core.cli import Common, duration, option, program
 from piwheels.core.codec import NoData
-from piwheels.core.errors import BadMessage, Fatal, PiWheelsError, Unavailable
+from piwheels.core.errors import Fatal, Unavailable
 from piwheels.core.info import machine, slave_stats
 from piwheels.core.interpreter import probe
 from piwheels.core.paths import address
 from piwheels.core.pipconfig import pip_command
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import slave_driver
-from piwheels.core.transport import Context, Poller, Socket
+from piwheels.core.transport import Context, Socket
 from piwheels.slave.builder import Builder, clean_stale, unfit
+from piwheels.slave.connection import Connection, MasterTimeout, Request, Stopped
 from piwheels.slave.dependencies import System
 
 if TYPE_CHECKING:
@@ -45,13 +47,6 @@ CONT_WAIT: Final = 10.0
 #: How long an idle slave waits before it asks again, in seconds: the first time; at most; and at
 #: most where the master is on the same machine.
 SLEEP_FIRST, SLEEP_MOST, SLEEP_NEAR = 1.0, 10.0, 2.0
-#: How long a slave waits before it connects anew, in seconds: the first time, and at most.
-RETRY_FIRST, RETRY_MOST = 0.2, 5.0
-#: How long the wait for the master's welcome is before the log says what it waits for, in seconds.
-PATIENCE: Final = 5.0
-
-#: A request to the master: its name and its data.
-Request = tuple[str, Any]
 
 
 def _level(text: str) -> int:
@@ -98,14 +93,6 @@ class SlaveConfig(Common):
     )
 
 
-class MasterTimeout(PiWheelsError):
-    """The master has gone, or has not answered in time: connect anew."""
-
-
-class Stopped(PiWheelsError):
-    """We have been told to end by a signal."""
-
-
 class _Log(logging.LoggerAdapter["logging.Logger"]):
     """Puts the number that the master gave us before each line."""
 
@@ -127,20 +114,17 @@ class PiWheelsSlave:
         self.label = (config.label or socket.gethostname())[:200]
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue = config.slave_queue or f"tcp://{config.master}:5555"
+        self.connection = Connection(self.slave_queue, self.logger)
         self.file_queue = config.file_queue or f"tcp://{config.master}:5556"
         self.ctx = Context()
         self.slave_id: int | None = None
         self.pypi_url: str | None = None
         self.builder: Builder | None = None
-        self._stopping = False
         self._nap = SLEEP_FIRST
-        self._retry = RETRY_FIRST
-        self._last_reply = time.monotonic()
-        self._monitor: Socket | None = None
 
     def stop(self, *_: object) -> None:
         """Have the slave end at the next opportunity; fit for a signal's handler."""
-        self._stopping = True
+        self.connection.stopping = True
 
     def run(self) -> int:
         """Serve the master, and whichever comes after it, until told to end.
@@ -161,7 +145,7 @@ class PiWheelsSlave:
                         self.main_loop(queue)
                     except MasterTimeout as exc:
                         self.logger.warning("%s; connecting anew", exc)
-                self._pause()
+                self.connection.pause()
         except SystemExit:
             self.logger.warning("the master told us to end")
         except Stopped:
@@ -178,59 +162,11 @@ class PiWheelsSlave:
         Raises ``MasterTimeout`` if the connection goes or the master does not answer within
         *master_timeout*, ``SystemExit`` if it says ``DIE``, and ``Stopped`` if we are to end.
         """
-        try:
-            with queue.monitor(zmq.EVENT_DISCONNECTED) as monitor:
-                self._monitor = monitor
-                self._converse(queue, monitor, master_timeout)
-        except (SystemExit, Stopped):
-            self._say_bye(queue)
-            raise
-        finally:
-            self._monitor = None
-
-    def _converse(self, queue: Socket, monitor: Socket, timeout: timedelta) -> NoReturn:
-        queue.connect(self.slave_queue)
-        request = self._hello()
-        welcome = True
-        while True:
-            silent = time.monotonic() - self._last_reply
-            queue.send_msg(*request)
-            msg, data = self._recv(queue, monitor, timeout, welcome=welcome)
-            # A master that does not know us says DIE as well: one that was restarted, or that
-            # took us for dead while this machine slept.
-            if msg == "DIE" and (monitor.poll(0) or silent > BUSY_TIMEOUT.total_seconds()):
-                raise MasterTimeout("the master does not know us any more")
-            welcome = False
-            request = self.handle_reply(msg, data)
-
-    def _recv(
-        self, queue: Socket, monitor: Socket, timeout: timedelta, *, welcome: bool
-    ) -> tuple[str, Any]:
-        poller = Poller()
-        poller.register(queue)
-        poller.register(monitor)
-        begin = time.monotonic()
-        told = False
-        # For a welcome we wait as long as it takes: the master may not be there yet.
-        while welcome or time.monotonic() - begin < timeout.total_seconds():
-            if self._stopping:
-                raise Stopped
-            ready = poller.poll(0.5)
-            if queue in ready:
-                try:
-                    msg, data = queue.recv_msg()
-                except BadMessage as exc:
-                    raise MasterTimeout(
-                        f"the master sent what we do not understand ({exc})"
-                    ) from exc
-                self._last_reply = time.monotonic()
-                return msg, data
-            if monitor in ready:
-                raise MasterTimeout(f"lost the master at {self.slave_queue}")
-            if welcome and not told and time.monotonic() - begin > PATIENCE:
-                told = True
-                self.logger.warning("no master at %s yet: waiting for it", self.slave_queue)
-        raise MasterTimeout(f"no answer of the master for {timeout.total_seconds():g} s")
+        ask = partial(self.connection.ask, queue, timeout=master_timeout, forgotten=BUSY_TIMEOUT)
+        with self.connection.open(queue):
+            reply = ask(self._hello(), welcome=True)
+            while True:
+                reply = ask(self.handle_reply(*reply))
 
     def _hello(self) -> Request:
         about = self.interpreter
@@ -246,40 +182,17 @@ class PiWheelsSlave:
             self.clean_up_build()
         return "HELLO", info
 
-    def _say_bye(self, queue: Socket) -> None:
-        # A REQ socket that waits for a reply cannot say anything more; then silence has to do.
-        try:
-            queue.send_msg("BYE", flags=zmq.DONTWAIT)
-            queue.close(linger=1)
-        except (zmq.ZMQError, Unavailable):
-            self.logger.debug("the master does not hear our BYE")
-
-    def _check(self) -> None:
-        """Raise ``Stopped`` if we are to end, ``MasterTimeout`` if the connection has gone."""
-        if self._stopping:
-            raise Stopped
-        if self._monitor is not None and self._monitor.poll(0):
-            raise MasterTimeout(f"lost the master at {self.slave_queue}")
-
     def _wait(self, seconds: float) -> None:
         """Wait up to *seconds*, or until the build has ended or we have to."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            self._check()
+            self.connection.check()
             if self.builder is None:
                 time.sleep(min(0.2, left))
             else:
                 self.builder.join(min(0.2, left))
                 if not self.builder.is_alive():
                     return
-
-    def _pause(self) -> None:
-        """Wait before connecting anew: longer each time, until a master has welcomed us."""
-        deadline = time.monotonic() + self._retry
-        self._retry = min(self._retry * 2, RETRY_MOST)
-        while (left := deadline - time.monotonic()) > 0:
-            self._check()
-            time.sleep(min(0.1, left))
 
     # Replies of the master ------------------------------------------------------------------
 
@@ -308,8 +221,7 @@ class PiWheelsSlave:
         """Note our number and where sources are; be idle, or go on with the build that we have."""
         self.slave_id = self.extra["id"] = new_id
         self.pypi_url = pypi_url or None
-        self._retry = RETRY_FIRST
-        self.logger.info("welcomed by the master at %s", self.slave_queue)
+        self.connection.welcomed()
         if self.builder is None:
             return self._idle()
         self.logger.info("still building %s %s", self.builder.package, self.builder.version)
@@ -363,7 +275,7 @@ class PiWheelsSlave:
             queue.hwm = 10
             queue.connect(self.file_queue)
             try:
-                wheel.transfer(queue, self.slave_id or 0, self._check)
+                wheel.transfer(queue, self.slave_id or 0, self.connection.check)
             except (Unavailable, OSError) as exc:
                 # The master finds out when it verifies, and asks again.
                 self.logger.error(

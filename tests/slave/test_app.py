@@ -250,7 +250,7 @@ def test_die_for_a_stranger_is_not_the_end(master, slave):
     master.welcome()
     master.hear("IDLE")
     # This machine slept: the master has taken us for dead, the connection still stands.
-    slave._wait = lambda _: setattr(slave, "_last_reply", time.monotonic() - 3600)
+    slave._wait = lambda _: setattr(slave.connection, "last_reply", time.monotonic() - 3600)
     master.say("SLEEP", data=False)
     master.hear("IDLE")
     master.say("DIE")
