@@ -7,19 +7,42 @@ is to be sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import itertools
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from piwheels.console.model import events
+from piwheels.console.model.commands import Batch, Command, CommandTracker, Phase, Target, Verb
 from piwheels.console.model.farm import Changes, Farm
-from piwheels.console.model.journal import Journal
+from piwheels.console.model.journal import Journal, Kind
+from piwheels.console.model.link import LinkMachine, LinkState
+from piwheels.console.model.slave import State
+from piwheels.console.text import clean, short_span
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import Outcome, Output, QueueHead, SlaveEvent, Told
+from piwheels.core.states import MasterInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Iterable, Sequence
 
-    from piwheels.console.model.commands import Batch, Command, Verb
-    from piwheels.console.model.events import Incoming, Outgoing
-    from piwheels.console.model.link import LinkState
-    from piwheels.core.protocols import Outcome, QueueHead
+    from piwheels.console.model.events import Answer, Incoming, Outgoing
+
+#: How many versions of each ABI's queue and how many builds a master of level 1 is asked for, and
+#: how often.
+_HEADS, _BUILDS = 20, 200
+_QUEUE_EVERY: Final = timedelta(seconds=10)
+#: How long an answer is waited for.
+_ANSWER_WAIT: Final = timedelta(seconds=10)
+#: How long a restart of the master is told of on the flash line.
+_BANNER: Final = timedelta(seconds=20)
+
+_KINDS: Final = {
+    Phase.ACKNOWLEDGED: Kind.ACK,
+    Phase.MOOT: Kind.ACK,
+    Phase.EXPIRED: Kind.WARN,
+    Phase.UNKNOWN: Kind.WARN,
+    Phase.REFUSED: Kind.WARN,
+}
 
 
 class Source(Protocol):
@@ -31,7 +54,7 @@ class Source(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def take(self) -> Iterator[Incoming]:
+    def take(self) -> Iterable[Incoming]:
         """Give the events that have come, oldest first; never wait."""
 
     def send(self, outgoing: Outgoing) -> None:
@@ -41,89 +64,381 @@ class Source(Protocol):
         """End, within a second or so."""
 
 
+@runtime_checkable
+class Recording(Protocol):
+    """A source that is a recording: time can be moved in it."""
+
+    begin: datetime
+    end: datetime
+    position: datetime
+    speed: float
+    playing: bool
+
+    def seek(self, at: datetime) -> None:
+        """Go to a moment: the picture that it begins with comes next."""
+
+    def play(self) -> None:
+        """Let time pass."""
+
+    def pause(self) -> None:
+        """Let it stand still."""
+
+
+class Recorder(Protocol):
+    """What notes all that comes, to be looked at later (``--record``)."""
+
+    def note(self, incoming: Incoming, farm: Farm) -> None:
+        """Note what has come; *farm* is the picture after it."""
+
+    def close(self) -> None:
+        """End the recording."""
+
+
 class Session:
     """What a console knows and does. *read_only* refuses all commands; *who* operates it.
 
-    Nothing here looks at a clock: *now* (aware, this machine's) is an argument throughout.
+    *addresses* are the sockets' (for advice; ``console`` among them: level 1 is tried). Nothing
+    here looks at a clock: *now* (aware, this machine's) is an argument of :meth:`pump` and
+    :meth:`tick`, and holds until the next.
     """
 
-    def __init__(self, source: Source, *, read_only: bool = False, who: str = "") -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        read_only: bool = False,
+        who: str = "",
+        addresses: dict[events.Wire, str] | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.source = source
         self.read_only = read_only
         self.who = who
+        self.addresses: dict[events.Wire, str] = addresses or {}
+        self.recorder = recorder
         self.farm = Farm()
         self.journal = Journal()
-        #: What the master (level 1) last told of its queue, and when; empty at level 0.
+        #: What the master (level 1) last told of its queue; empty at level 0.
         self.queue: list[QueueHead] = []
         #: What it told of the builds that ended last, newest first.
         self.recent: list[Outcome] = []
+        #: What is to be read at once, whatever is on the screen: a restart of the master.
+        self.banner = ""
+        self._banner_until: datetime | None = None
+        self._tickets = itertools.count(1)
+        self.link = LinkMachine(who, self._tickets, console="console" in self.addresses)
+        self.tracker = CommandTracker(self._tickets)
+        if isinstance(source, Recording):
+            self.link.state = LinkState.FILE
+        self._now: datetime | None = None
+        self._changes = Changes()
+        self._asked: dict[int, tuple[datetime, Callable[[Any, str], None]]] = {}
+        self._watchers: dict[int, Callable[[int, str], None]] = {}
+        self._queue_due: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The moment of the last :meth:`start`, :meth:`pump` or :meth:`tick`."""
+        assert self._now is not None, "the session has not begun"  # noqa: S101
+        return self._now
+
+    @property
+    def recording(self) -> Recording | None:
+        """The recording that is shown, if it is one."""
+        return self.source if isinstance(self.source, Recording) else None
 
     # Time and events --------------------------------------------------------------------------
 
     def start(self, now: datetime) -> None:
         """Begin to attach."""
+        self._now = now
+        self.farm.tick(now)
+        self.source.start()
 
     def pump(self, now: datetime, most: int = 2000) -> bool:
         """Fold up to *most* events that have come; return whether there may be more."""
-        raise NotImplementedError
+        self._now = now
+        taken = 0
+        for incoming in itertools.islice(self.source.take(), most):
+            taken += 1
+            self._take(incoming)
+        self._send(self.link.tick(now))
+        return taken == most
 
     def tick(self, now: datetime) -> None:
-        """Let time pass: to be called once a second, and after each pump."""
-        raise NotImplementedError
+        """Let time pass: to be called once a second."""
+        self._now = now
+        before = self.link.state
+        self._send(self.link.tick(now))
+        self.farm.tick(now)
+        self.tracker.tick(now)
+        self._follow_link(before)
+        self._note_ended()
+        self._note_entries()
+        late = [ticket for ticket, (since, _) in self._asked.items() if now - since > _ANSWER_WAIT]
+        for ticket in late:
+            self._asked.pop(ticket)[1](None, "the master does not answer")
+        if self._banner_until is not None and now > self._banner_until:
+            self.banner, self._banner_until = "", None
+        if self._queue_due is None or now >= self._queue_due:
+            self._queue_due = now + _QUEUE_EVERY
+            self.ask("QUEUE", _HEADS, self._got_queue)
 
     def take_changes(self) -> Changes:
         """Return what has changed since the last call."""
-        raise NotImplementedError
+        changes, self._changes = self._changes, Changes()
+        folded = self.farm.take_changes()
+        for name in Changes.__slots__:
+            mine, theirs = getattr(changes, name), getattr(folded, name)
+            setattr(changes, name, mine | theirs)
+        return changes
 
     def close(self) -> None:
         """Let the source end."""
+        self.source.stop()
+        if self.recorder is not None:
+            self.recorder.close()
+
+    def seek(self, at: datetime) -> None:
+        """Go to a moment of the recording that is shown."""
+        if self.recording is not None:
+            self.recording.seek(at)
+            self.farm, self.journal = Farm(), Journal()
+            self.farm.tick(at)
+            self._now = at
+            self._changes = Changes(epoch=True, journal=True, figures=True)
+
+    def _take(self, incoming: Incoming) -> None:  # noqa: PLR0912 (a branch an event)
+        now, event = incoming.at, incoming.event
+        before = self.link.state
+        self._send(self.link.handle(event, now))
+        self._follow_link(before)
+        match event:
+            case MasterInfo():
+                self._fold_info(event, now)
+            case SlaveEvent():
+                self._fold_slave(event, now, past=incoming.past or self.link.is_past(event))
+            case Outcome():
+                self._ended_by_itself(event, now)
+                self.farm.fold(event, now)
+                self.recent.insert(0, event)
+                del self.recent[_BUILDS:]
+                self._changes.answers = True
+            case Output():
+                watcher = self._watchers.get(event.slave_id)
+                if watcher is not None:
+                    watcher(event.offset, event.text)
+            case Told():
+                self._note_told(event, now)
+            case events.Sent(ticket):
+                self.tracker.sent(ticket)
+                self._changes.commands = True
+            case events.Unsent(ticket, why):
+                self.tracker.unsent(ticket, why, now)
+                self._changes.commands = True
+                if ticket in self._asked:
+                    self._asked.pop(ticket)[1](None, why)
+            case events.Answer():
+                self._answered(event, now)
+            case events.Garbled(wire, why, sample):
+                self._note_garbled(wire, why, sample, now)
+            case events.WireUp() | events.WireDown():
+                self._changes.link = True
+            case figures:
+                past = incoming.past or self.state is LinkState.REPLAYING
+                self.farm.fold(figures, now, replay=past)
+        if self.recorder is not None:
+            self.recorder.note(incoming, self.farm)
+        self._note_ended()
+        self._note_entries()
+
+    def _fold_info(self, info: MasterInfo, now: datetime) -> None:
+        old = len(self.farm.slaves)
+        restarted = self.farm.info is not None and self.farm.info.started != info.started
+        self.farm.fold(info, now)
+        if restarted:
+            self.tracker.lost(now)
+            self.tracker.forget_slaves()
+            self._watchers.clear()
+            what = f"the master was restarted at {info.started.astimezone():%H:%M:%S}"
+            detail = f"{old:,} slaves of before are cleared" if old else ""
+            self.journal.note(now, Kind.MASTER, what, detail=detail)
+            self.banner = f"{what}; {detail}".rstrip("; ")
+            self._banner_until = now + _BANNER
+            self._changes.journal = self._changes.link = True
+
+    def _fold_slave(self, event: SlaveEvent, now: datetime, *, past: bool) -> None:
+        if not past:
+            self.tracker.heard(event.slave_id, event.message, event.data, now)
+            if event.message == "DONE" and self.tracker.is_skipping(event.slave_id):
+                self.farm.skipped(event.slave_id)
+        self.farm.fold(event, now, replay=past)
+
+    def _ended_by_itself(self, outcome: Outcome, now: datetime) -> None:
+        if outcome.result != "skipped":
+            self.tracker.ended_by_itself(outcome.slave_id, now)
+
+    def _follow_link(self, before: LinkState) -> None:
+        state = self.link.state
+        if state is before:
+            return
+        now = self.now
+        self._changes.link = True
+        if state is LinkState.LOST:
+            self.tracker.lost(now)
+            for _, then in self._asked.values():
+                then(None, "the link was lost")
+            self._asked.clear()
+            self._watchers.clear()
+        words = {
+            LinkState.LIVE: ("attached", f"level {self.level}"),
+            LinkState.LOST: ("lost the master", "trying to reach it again"),
+            LinkState.QUIET: ("the master is silent", "connected, but no message for 15s"),
+            LinkState.PAUSED: ("the farm is paused", ""),
+        }
+        if state in words:
+            kind = Kind.CRITICAL if state is LinkState.LOST else Kind.LINK
+            what, detail = words[state]
+            self.journal.note(now, kind, what, detail=detail)
+            self._changes.journal = True
+        if state is LinkState.LIVE and before is LinkState.REPLAYING and self.level > 0:
+            self.ask("BUILDS", _BUILDS, self._got_builds)
+            self.ask("FIGURES", NoData, self._got_figures)
+            self._queue_due = None
+
+    # What is noted ----------------------------------------------------------------------------
+
+    def _note_entries(self) -> None:
+        for entry in self.farm.take_entries():
+            self.journal.add(entry)
+            self._changes.journal = True
+
+    def _note_ended(self) -> None:
+        for command in self.tracker.take_ended():
+            self._changes.commands = self._changes.journal = True
+            if command.slave_id is not None:
+                self._changes.slaves.add(command.slave_id)
+            took = short_span((command.ended or command.at) - command.at)
+            self.journal.note(
+                self.now,
+                _KINDS[command.phase],
+                f"{command.verb} {command.phase}",
+                slave_id=command.slave_id,
+                label=command.label or "farm",
+                detail=f"{took}: {command.note}" if command.note else took,
+            )
+            done = command.slave_id is None and command.phase is Phase.ACKNOWLEDGED
+            if done and command.verb in (Verb.PAUSE, Verb.HALT, Verb.WAKE):
+                self.link.paused = command.verb is not Verb.WAKE
+
+    def _note_told(self, told: Told, now: datetime) -> None:
+        if told.who == self.who:
+            return
+        count = "all slaves" if told.slaves is None else f"{len(told.slaves)} slaves"
+        slave_id = told.slaves[0] if told.slaves and len(told.slaves) == 1 else None
+        slave = self.farm.slaves.get(slave_id) if slave_id is not None else None
+        label = slave.label if slave is not None else count
+        what = f"{told.verb} by {clean(told.who)}"
+        self.journal.note(now, Kind.COMMAND, what, slave_id=slave_id, label=label)
+        self._changes.journal = True
+
+    def _note_garbled(self, wire: str, why: str, sample: bytes, now: datetime) -> None:
+        self._changes.link = True
+        if str(self.link.garbled).strip("0") == "1":  # the first, the tenth, the hundredth ...
+            what = f"a frame on {wire} is not of the protocol"
+            detail = f"{clean(why)}; {self.link.garbled:,} so far; begins {sample.hex(' ')}"
+            self.journal.note(now, Kind.LINK, what, detail=detail)
+            self._changes.journal = True
 
     # The link ---------------------------------------------------------------------------------
 
     @property
     def state(self) -> LinkState:
         """Where the link stands."""
-        raise NotImplementedError
+        return self.link.state
 
     @property
     def level(self) -> int:
         """The protocol level that the master speaks with us (0 until it is known to be 1)."""
-        raise NotImplementedError
+        return self.link.level
 
     @property
     def paused(self) -> bool:
         """Whether the farm as a whole is paused, as far as is known."""
-        raise NotImplementedError
+        return self.link.paused or self.state is LinkState.PAUSED
 
     def link_text(self) -> str:
         """Return the status line's words on the link: ``LIVE``, ``LOST 12:40:58 (9s)``."""
-        raise NotImplementedError
+        return self.link.text(self.now)
 
     def advice(self) -> list[str]:
         """Return what is wrong with the link and what to do about it, in lines; or nothing."""
-        raise NotImplementedError
+        return self.link.advice(self.addresses)
+
+    def reattach(self) -> None:
+        """Ask the master to tell everything again."""
+        self._send(self.link.reattach(self.now))
+        self._changes.link = True
+
+    def _send(self, messages: Iterable[Outgoing]) -> None:
+        for outgoing in messages:
+            self.source.send(outgoing)
 
     # Commands ---------------------------------------------------------------------------------
 
     def why_not(self, verb: Verb) -> str:
         """Return why *verb* cannot be given now, as a sentence; ``""`` if it can."""
-        raise NotImplementedError
+        if self.recording is not None:
+            return "this is a recording: nothing can be commanded"
+        if self.read_only:
+            return "this console only looks (--read-only)"
+        match self.state:
+            case LinkState.LIVE | LinkState.PAUSED | LinkState.QUIET:
+                return ""
+            case LinkState.MISMATCH:
+                return "the master speaks what this console does not understand"
+            case LinkState.REPLAYING | LinkState.ATTACHING:
+                return f"not yet attached to the master: {verb} again in a moment"
+        return "there is no master: nothing was sent, and nothing will be later"
 
     def order(self, verb: Verb, slaves: Sequence[int] | None) -> Batch:
         """Give a command to *slaves* (``None``: the farm, or the master itself).
 
         What cannot be sent is REFUSED at once, and never later.
         """
-        raise NotImplementedError
+        everyone = slaves is None
+        living = [one for one in self.farm.slaves.values() if one.told is not State.DEAD]
+        if slaves is not None:
+            wanted = set(slaves)
+            living = [one for one in living if one.id in wanted]
+        targets = [Target(one.id, one.label, one.job is not None) for one in living]
+        self._changes.commands = self._changes.journal = True
+        self._changes.slaves.update(target.slave_id for target in targets)
+        if why := self.why_not(verb):
+            batch = self.tracker.refuse(verb, [] if everyone else targets, self.now, why)
+            self._note_ended()
+            return batch
+        batch, messages = self.tracker.issue(
+            verb, targets, self.now, everyone=everyone, level=self.level
+        )
+        if targets or everyone:
+            one = targets[0] if len(targets) == 1 and not everyone else None
+            label = "the farm" if everyone else one.label if one else f"{len(targets)} slaves"
+            number = None if one is None else one.slave_id
+            self.journal.note(
+                self.now, Kind.COMMAND, f"{verb} by you", slave_id=number, label=label
+            )
+            self._send(messages)
+        return batch
 
     def command_of(self, slave_id: int) -> Command | None:
         """Return the newest command for a slave that the CMD column should show."""
-        raise NotImplementedError
+        return self.tracker.of(slave_id, self.now)
 
     @property
     def batches(self) -> Sequence[Batch]:
         """The batches of this session, oldest first."""
-        raise NotImplementedError
+        return self.tracker.batches
 
     # Questions (level 1) ----------------------------------------------------------------------
 
@@ -133,18 +448,60 @@ class Session:
         Return whether it was asked: a master of level 0 cannot be. See
         :data:`piwheels.core.protocols.console`: QUEUE, BUILDS, LOG.
         """
-        raise NotImplementedError
+        if self.level == 0 or not self.link.attached:
+            return False
+        ticket = next(self._tickets)
+        self._asked[ticket] = self.now, then
+        self.source.send(events.Outgoing("console", ticket, msg, data))
+        return True
 
     def watch(self, slave_id: int, then: Callable[[int, str], None]) -> bool:
         """Have *then* called with offset and text of the running build's log, as it comes."""
-        raise NotImplementedError
+        if not self.ask("WATCH", slave_id, lambda _data, _why: None):
+            return False
+        self._watchers[slave_id] = then
+        return True
 
     def unwatch(self, slave_id: int) -> None:
         """End :meth:`watch`."""
-        raise NotImplementedError
+        if self._watchers.pop(slave_id, None) is not None:
+            self.ask("UNWATCH", slave_id, lambda _data, _why: None)
+
+    def _answered(self, answer: Answer, now: datetime) -> None:
+        if answer.msg == "SLAVES" and not answer.refused:
+            for event in answer.data:
+                self.farm.fold(event, now, replay=True)
+        elif answer.msg == "HELLO" and not answer.refused:
+            self._fold_info(answer.data.info, now)
+        elif answer.ticket in self._asked:
+            self._asked.pop(answer.ticket)[1](answer.data, clean(answer.refused))
+        else:
+            self.tracker.answered(answer, now)
+            self._changes.commands = True
+
+    def _got_queue(self, heads: list[QueueHead] | None, _why: str) -> None:
+        if heads is not None:
+            self.queue = heads
+            self._changes.answers = True
+
+    def _got_builds(self, builds: list[Outcome] | None, _why: str) -> None:
+        if builds is not None:
+            self.recent = builds
+            for outcome in reversed(builds):
+                self.farm.fold(outcome, self.now, replay=True)
+            self._changes.answers = True
+
+    def _got_figures(self, figures: list[Any] | None, _why: str) -> None:
+        for stats in figures or ():
+            self.farm.fold(stats, self.now, replay=True)
 
     # Estimates --------------------------------------------------------------------------------
 
     def blast(self, slaves: Sequence[int]) -> tuple[int, timedelta]:
-        """Return how many of *slaves* build, and how much work that is in all."""
-        raise NotImplementedError
+        """Return how many of *slaves* build, and how much work that is so far, in all."""
+        building = [
+            slave
+            for slave in map(self.farm.slaves.get, slaves)
+            if slave is not None and slave.job is not None
+        ]
+        return len(building), sum(map(self.farm.elapsed, building), timedelta())

@@ -90,10 +90,14 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An event with the moment at which it came (aware, by this machine's clock)."""
+    """An event with the moment at which it came (aware, by this machine's clock).
+
+    One that is *past* is part of a picture that a recording begins with: it is nothing new.
+    """
 
     at: datetime
     event: Event
+    past: bool = False
 
 
 @dataclass(frozen=True, slots=True)

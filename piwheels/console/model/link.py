@@ -1,8 +1,39 @@
-"""The state of the link to a master: a machine without input or output (console.md, 3.4)."""
+"""The state of the link to a master: a machine without input or output (console.md, 3.4).
+
+Events go in, messages to send come out. How it attaches:
+
+====================  ==============================================================================
+to a level-1 master   the sockets are up; ``HELLO`` on the console socket, ``Welcome`` back; then
+                      pages of ``SLAVES`` until an empty one
+to any other          ``HELLO`` on the control socket; the master publishes its own ``HELLO``, then
+                      what it knows of each slave, with times that have passed
+====================  ==============================================================================
+"""
 
 from __future__ import annotations
 
+import itertools
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from piwheels.console.model.events import (
+    Answer,
+    Event,
+    Garbled,
+    Outgoing,
+    Unsent,
+    Wire,
+    WireDown,
+    WireUp,
+)
+from piwheels.console.text import short_span
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import Greeting, Outcome, Output, SlaveEvent, Told, Welcome
+from piwheels.core.states import MasterInfo, MasterStats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class LinkState(StrEnum):
@@ -17,3 +48,336 @@ class LinkState(StrEnum):
     LOST = "LOST"
     MISMATCH = "MISMATCH"
     FILE = "REPLAY"
+
+
+#: States in which a picture is there and moves.
+ATTACHED: Final = (LinkState.LIVE, LinkState.PAUSED, LinkState.QUIET, LinkState.MISMATCH)
+
+_SECOND: Final = timedelta(seconds=1)
+#: How long the console socket may come later than the others before we do without it.
+_CONSOLE_WAIT: Final = 0.5 * _SECOND
+#: How long a master of level 1 may take to welcome us before we take it for one of level 0.
+_WELCOME_WAIT: Final = 1.5 * _SECOND
+#: After how long HELLO is said again, as often as it takes.
+_AGAIN: Final = (3 * _SECOND, 10 * _SECOND, 30 * _SECOND)
+#: A replay of level 0 is over when nothing of the past has come for so long, or at last.
+_REPLAY_QUIET, _REPLAY_MOST = _SECOND, 15 * _SECOND
+#: What is older than the newest by more than this is of the past.
+_PAST: Final = 5 * _SECOND
+#: Silence that is worth a word, and how often a console of level 1 says that it is there.
+_QUIET, _KEEP_ALIVE = 15 * _SECOND, 30 * _SECOND
+#: For how long frames that were not understood force the console to look only.
+_MISMATCH: Final = 60 * _SECOND
+#: The next page of slaves is asked for again after so long.
+_PAGE_WAIT: Final = 5 * _SECOND
+
+
+class LinkMachine:
+    """The state of the link. *who* operates us; *console* tells whether level 1 may be tried."""
+
+    def __init__(self, who: str, tickets: Iterator[int] | None = None, *, console: bool) -> None:
+        self.who = who
+        self.state = LinkState.CONNECTING
+        self.since: datetime | None = None
+        self.level = 0
+        #: The master's start: with another one all slaves have other numbers.
+        self.epoch: datetime | None = None
+        self.heard: datetime | None = None
+        #: Why each socket that is down is down, as far as is known.
+        self.why: dict[Wire, str] = {}
+        self.replayed = 0
+        self.garbled = 0
+        self.garbled_what = ""
+        #: Whether the farm as a whole is paused, as far as is known.
+        self.paused = False
+        #: How often the link was lost so far.
+        self.losses = 0
+        self._console = console
+        self._tickets = tickets or itertools.count(1)
+        self._up: set[Wire] = set()
+        self._up_at: datetime | None = None
+        self._try_console = console
+        self._hellos = 0
+        self._hello_at: datetime | None = None
+        self._hello_ticket = 0
+        self._page_ticket, self._page_after = 0, 0
+        self._page_at: datetime | None = None
+        self._past_at: datetime | None = None
+        self._newest: datetime | None = None
+        self._garbled_at: datetime | None = None
+        self._figures_at: datetime | None = None
+        self._told_paused = False
+
+    # What is asked of it ----------------------------------------------------------------------
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a master that could take a command."""
+        return self.state in ATTACHED
+
+    def age(self, now: datetime) -> timedelta | None:
+        """Return how long ago the master was last heard; ``None``: never."""
+        return None if self.heard is None else now - self.heard
+
+    # Events -----------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: datetime) -> list[Outgoing]:
+        """Take *event*; return what is to be sent."""
+        if self.state is LinkState.FILE:
+            self._hear(now)
+            return []
+        match event:
+            case WireUp(wire):
+                self._up.add(wire)
+                self.why.pop(wire, None)
+                if self._connected() and self._up_at is None:
+                    self._up_at = now
+            case WireDown(wire, why):
+                return self._down(wire, why, now)
+            case Garbled(wire, why, _):
+                self.garbled += 1
+                self.garbled_what = why
+                self._garbled_at = now
+            case Answer():
+                self._hear(now)
+                return self._answered(event, now)
+            case Unsent(ticket, _) if ticket == self._page_ticket:
+                self._page_at = None
+            case MasterInfo():
+                self._hear(now)
+                self._greeted(event, now)
+            case SlaveEvent():
+                self._hear(now)
+                self._timed(event, now)
+            case MasterStats():
+                self._hear(now)
+                self._figures_at = now
+            case Told(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
+                self._hear(now)
+                self.paused = verb == "SLEEP"
+            case Outcome() | Output() | Told():
+                self._hear(now)
+        return []
+
+    def _hear(self, now: datetime) -> None:
+        self.heard = now
+
+    def _down(self, wire: Wire, why: str, now: datetime) -> list[Outgoing]:
+        self.why[wire] = why
+        if wire not in self._up:
+            return []
+        self._up.discard(wire)
+        needed = {"status", "console" if self.level > 0 else "control"}
+        if wire in needed and self.state is not LinkState.CONNECTING:
+            self._go(LinkState.LOST, now)
+            self.losses += 1
+        if not self._connected() or wire in needed:
+            self._up_at = now if self._connected() else None
+            self._begin_anew()
+        return []
+
+    def _begin_anew(self) -> None:
+        self.level, self._hellos, self._hello_at = 0, 0, None
+        self._try_console = self._console
+        self._page_ticket, self._page_at, self._page_after = 0, None, 0
+
+    def _connected(self) -> bool:
+        return "status" in self._up and not self._up.isdisjoint({"control", "console"})
+
+    def _answered(self, answer: Answer, now: datetime) -> list[Outgoing]:
+        if answer.ticket == self._hello_ticket and isinstance(answer.data, Welcome):
+            self.paused = answer.data.paused
+            if self.level == 0 or self.epoch != answer.data.info.started:
+                self.level = 1
+                self._greeted(answer.data.info, now)
+                return [self._page(0, now)]
+        elif answer.ticket == self._page_ticket and answer.msg == "SLAVES":
+            if answer.refused:
+                self._page_at = None
+                return []
+            self.replayed += len(answer.data)
+            if not answer.data:
+                self._page_ticket, self._page_at = 0, None
+                self._go(LinkState.LIVE, now)
+                return []
+            last = max(event.slave_id for event in answer.data)
+            return [self._page(max(last, self._page_after), now)]
+        return []
+
+    def _page(self, after: int, now: datetime) -> Outgoing:
+        self._page_ticket, self._page_at, self._page_after = next(self._tickets), now, after
+        return Outgoing("console", self._page_ticket, "SLAVES", after)
+
+    def _greeted(self, info: MasterInfo, now: datetime) -> None:
+        """Take the master's greeting: a replay follows, unless another console asked for it."""
+        anew = self._epoch(info)
+        if self.state in (LinkState.ATTACHING, LinkState.LOST) or anew:
+            self.replayed = 0
+            self._past_at = self._newest = None
+            self._go(LinkState.REPLAYING, now)
+
+    def _epoch(self, info: MasterInfo) -> bool:
+        before, self.epoch = self.epoch, info.started
+        return before is not None and before != info.started
+
+    def is_past(self, event: SlaveEvent) -> bool:
+        """Whether *event* tells of the past, which is nothing new."""
+        if self.state is LinkState.REPLAYING:
+            return True
+        return self._newest is not None and event.timestamp < self._newest - _PAST
+
+    def _timed(self, event: SlaveEvent, now: datetime) -> None:
+        if self.state is LinkState.REPLAYING:
+            self.replayed += 1
+        if self._newest is None or event.timestamp > self._newest:
+            self._newest = event.timestamp
+        if event.timestamp < self._newest - _PAST or event.message == "HELLO":
+            self._past_at = now
+        elif event.message in ("SLEEP", "BUILD"):
+            self._told_paused = event.data is True
+
+    # Time -------------------------------------------------------------------------------------
+
+    def tick(self, now: datetime) -> list[Outgoing]:
+        """Let time pass; return what is to be sent."""
+        self.since = self.since or now
+        match self.state:
+            case LinkState.CONNECTING | LinkState.LOST:
+                if self._up_at is not None:
+                    if self.state is LinkState.CONNECTING or self._hello_at is None:
+                        return self._attach(now)
+                    return self._hello_again(now)
+            case LinkState.ATTACHING:
+                return self._hello_again(now)
+            case LinkState.REPLAYING:
+                return self._replay_tick(now)
+            case LinkState.FILE:
+                pass
+            case _:
+                self._settle(now)
+                if self.level > 0 and now - (self._hello_at or now) >= _KEEP_ALIVE:
+                    return [self._greet(now)]
+        return []
+
+    def _attach(self, now: datetime) -> list[Outgoing]:
+        waited = now - (self._up_at or now)
+        if self._try_console and "console" not in self._up and "control" in self._up:
+            if waited < _CONSOLE_WAIT:
+                return []
+            self._try_console = False
+        if self.state is LinkState.CONNECTING:
+            self._go(LinkState.ATTACHING, now)
+        return self._hello(now)
+
+    def _hello(self, now: datetime) -> list[Outgoing]:
+        self._hellos += 1
+        self._hello_at = now
+        if self._try_console and "console" in self._up:
+            return [self._greet(now)]
+        if "control" not in self._up:
+            return []
+        return [Outgoing("control", next(self._tickets), "HELLO", NoData)]
+
+    def _greet(self, now: datetime) -> Outgoing:
+        self._hello_at, self._hello_ticket = now, next(self._tickets)
+        return Outgoing("console", self._hello_ticket, "HELLO", Greeting(1, self.who))
+
+    def _hello_again(self, now: datetime) -> list[Outgoing]:
+        waited = now - (self._hello_at or now)
+        if self._try_console and waited >= _WELCOME_WAIT and "control" in self._up:
+            self._try_console = False  # it is of level 0, or busy: its control socket will do
+            return self._hello(now)
+        if waited >= _AGAIN[min(max(self._hellos - 1, 0), len(_AGAIN) - 1)]:
+            return self._hello(now)
+        return []
+
+    def _replay_tick(self, now: datetime) -> list[Outgoing]:
+        since = self.since or now
+        if self.level > 0:
+            if self._page_at is None or now - self._page_at >= _PAGE_WAIT:
+                return [self._page(self._page_after, now)]
+            return []
+        quiet = now - max(self._past_at or since, since)
+        if quiet >= _REPLAY_QUIET or now - since >= _REPLAY_MOST:
+            self._go(LinkState.LIVE, now)
+        return []
+
+    def _settle(self, now: datetime) -> None:
+        """Be LIVE, or what is more to the point."""
+        state = LinkState.LIVE
+        if self._garbled_at is not None and now - self._garbled_at < _MISMATCH:
+            state = LinkState.MISMATCH
+        elif self.heard is not None and now - self.heard >= _QUIET:
+            state = LinkState.QUIET
+        elif self.paused or (self._told_paused and self._has_no_figures(now)):
+            state = LinkState.PAUSED
+        self._go(state, now)
+
+    def _has_no_figures(self, now: datetime) -> bool:
+        """Whether the master's figures have stopped, as those of other makes do in a pause."""
+        return self._figures_at is not None and now - self._figures_at >= _QUIET
+
+    def _go(self, state: LinkState, now: datetime) -> None:
+        if state is not self.state:
+            self.state, self.since = state, now
+
+    def reattach(self, now: datetime) -> list[Outgoing]:
+        """Ask the master to tell everything again."""
+        if not self.attached:
+            return []
+        self._begin_anew()
+        self._up_at = now
+        self._go(LinkState.ATTACHING, now)
+        return self._hello(now)
+
+    # Words ------------------------------------------------------------------------------------
+
+    def text(self, now: datetime) -> str:
+        """Return the status line's words on the link."""
+        since = self.since or now
+        age = short_span(now - since)
+        clock = f"{since.astimezone():%H:%M:%S}"
+        match self.state:
+            case LinkState.CONNECTING:
+                return f"connecting ({age})"
+            case LinkState.ATTACHING:
+                return "attaching"
+            case LinkState.REPLAYING:
+                return f"replay {self.replayed:,}"
+            case LinkState.PAUSED:
+                return f"PAUSED since {clock[:5]}"
+            case LinkState.QUIET:
+                return f"quiet {short_span(self.age(now) or timedelta())}"
+            case LinkState.LOST:
+                return f"LOST {clock} ({age})"
+            case LinkState.MISMATCH:
+                return f"protocol: {self.garbled:,} frames not understood"
+            case state:
+                return state.value
+
+    def advice(self, addresses: dict[Wire, str]) -> list[str]:
+        """Return what is wrong and what to do about it, in lines; nothing if all is well."""
+        match self.state:
+            case LinkState.CONNECTING | LinkState.LOST if not self._connected():
+                lines = ["No master answers. This console goes on trying."]
+                for wire in ("status", "control"):
+                    if wire not in self._up and wire in addresses:
+                        why = self.why.get(wire, "")
+                        lines.append(f"{wire}: {addresses[wire]}" + (f" – {why}" if why else ""))
+                lines += [
+                    "Is piw-master (or piw-up) running, as this user or on that host?",
+                    "Other addresses: --status-queue and --control-queue.",
+                ]
+                return lines
+            case LinkState.ATTACHING | LinkState.LOST if self._hellos > 1:
+                return [
+                    "There is a master, but it does not answer HELLO.",
+                    "It may be very busy, or these addresses are not its status and control queue.",
+                ]
+            case LinkState.MISMATCH:
+                return [
+                    f"{self.garbled:,} messages are not of the protocol, last: {self.garbled_what}",
+                    "Commands are refused until a minute has passed without such a message.",
+                    "Is this console as new as the master? The Events screen shows the bytes.",
+                ]
+        return []

@@ -1,0 +1,302 @@
+"""The link to a master: all of the console's sockets, in a thread of their own.
+
+The thread takes what comes into a deque, from which the session is fed at its own pace: a burst of
+50,000 messages must not stop the screen. A socket is made, used and closed by that thread alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from piwheels.console.model.events import (
+    Answer,
+    Event,
+    Garbled,
+    Incoming,
+    Outgoing,
+    Sent,
+    Unsent,
+    Wire,
+    WireDown,
+    WireUp,
+)
+from piwheels.core import codec
+from piwheels.core.codec import NoData
+from piwheels.core.errors import BadMessage, Unavailable
+from piwheels.core.protocols import (
+    CONSOLE_ANSWERS,
+    Protocol,
+    console,
+    master_control,
+    monitor_stats,
+)
+from piwheels.core.transport import Context, Poller, Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+#: How many messages may wait for the session before the sockets have to.
+MOST_WAITING: Final = 500_000
+#: How many messages are read from a socket in one go.
+BURST: Final = 1000
+#: How often a master that is not there is looked for by hand, to tell why, in seconds.
+LOOK_EVERY: Final = 3.0
+
+_KINDS: Final[dict[Wire, int]] = {"status": zmq.SUB, "control": zmq.PUSH, "console": zmq.DEALER}
+_STATUS: Final = reversed(monitor_stats)
+_CONSOLE: Final = reversed(console)
+_ANSWERS: Final = Protocol(CONSOLE_ANSWERS, {})
+#: Bytes in a ticket.
+TICKET: Final = 8
+_EVENTS: Final = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CONNECT_RETRIED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Link:
+    """A source of a session: the master at *addresses* (``status``, ``control``, ``console``).
+
+    *clock* tells the time of what comes. Raises ``Fatal`` for what is no address.
+    """
+
+    def __init__(self, addresses: dict[Wire, str], clock: Callable[[], datetime] = _now) -> None:
+        for wire, address in addresses.items():
+            _check_address(wire, address)
+        self.name = addresses["status"]
+        self._addresses = addresses
+        self._clock = clock
+        self._inbox: deque[Incoming] = deque()
+        self._outbox: deque[Outgoing] = deque()
+        self._stopping = threading.Event()
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._failure: Exception | None = None
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def take(self) -> Iterator[Incoming]:
+        """Give the events that have come, oldest first; never wait.
+
+        Raises what has ended the link's thread, which is a bug of ours.
+        """
+        while self._inbox:
+            yield self._inbox.popleft()
+        if self._failure is not None:
+            raise self._failure
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Have a message sent; Sent or Unsent follows, and perhaps an Answer."""
+        self._outbox.append(outgoing)
+        self._wake()
+
+    def stop(self) -> None:
+        """End the thread, which closes the sockets."""
+        self._stopping.set()
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # it is awake, or has ended
+            os.eventfd_write(self._waker, 1)
+
+    def _run(self) -> None:
+        try:
+            with contextlib.ExitStack() as stack:
+                sockets = _Sockets(self._addresses, self._put, stack)
+                waker = stack.enter_context(os.fdopen(self._waker, "rb", buffering=0))
+                sockets.poller.register(waker)
+                while not self._stopping.is_set():
+                    if len(self._inbox) > MOST_WAITING:
+                        time.sleep(0.1)  # the session has to catch up first
+                        continue
+                    if waker in sockets.poll(1):
+                        waker.read(8)
+                    while self._outbox:
+                        sockets.send(self._outbox.popleft())
+        except Exception as exc:  # noqa: BLE001 (it is raised where the events are taken)
+            self._failure = exc
+
+    def _put(self, event: Event) -> None:
+        self._inbox.append(Incoming(self._clock(), event))
+
+
+class _Sockets:
+    """A socket and its monitor for each address; *put* takes the events that come of them."""
+
+    def __init__(
+        self,
+        addresses: dict[Wire, str],
+        put: Callable[[Event], None],
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self.poller = Poller()
+        self._addresses = addresses
+        self._put = put
+        self._sockets: dict[Wire, Socket] = {}
+        self._monitors: dict[Wire, Socket] = {}
+        self._up: set[Wire] = set()
+        self._look_at: dict[Wire, float] = {}
+        self._asked: dict[int, str] = {}
+        context = Context()
+        for wire, address in addresses.items():
+            spoken = reversed(master_control) if wire == "control" else None
+            made = stack.enter_context(context.socket(_KINDS[wire], spoken))
+            _prepare(made, wire, address)
+            monitor = stack.enter_context(made.monitor(_EVENTS))
+            self._sockets[wire], self._monitors[wire] = made, monitor
+            self.poller.register(monitor)
+            if wire != "control":
+                self.poller.register(made)
+            made.connect(address)
+
+    def poll(self, timeout: float) -> dict[Any, int]:
+        """Wait up to *timeout* seconds, take what has come, and return what was ready."""
+        ready = self.poller.poll(timeout)
+        # First what was said, then that somebody has gone.
+        for wire, each in self._sockets.items():
+            if each in ready:
+                self._read(wire, each)
+        for wire, monitor in self._monitors.items():
+            if monitor in ready:
+                self._watch(wire, monitor)
+        return ready
+
+    def _watch(self, wire: Wire, monitor: Socket) -> None:
+        while monitor.poll(0):
+            event = parse_monitor_message(monitor.recv_multipart())["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._up.add(wire)
+                self._put(WireUp(wire))
+            elif event == zmq.EVENT_DISCONNECTED:
+                self._up.discard(wire)
+                if wire == "console":
+                    self._asked.clear()
+                self._put(WireDown(wire, "the connection has ended"))
+            elif wire not in self._up and time.monotonic() >= self._look_at.get(wire, 0.0):
+                self._put(WireDown(wire, why_unreachable(self._addresses[wire])))
+                self._look_at[wire] = time.monotonic() + LOOK_EVERY
+
+    def _read(self, wire: Wire, each: Socket) -> None:
+        for _ in range(BURST):
+            try:
+                frames = each.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                self._put(self._status(frames) if wire == "status" else self._console(frames))
+            except BadMessage as exc:
+                self._put(Garbled(wire, str(exc)[:200], b" ".join(frames[:4])[:64]))
+
+    def _status(self, frames: list[bytes]) -> Event:
+        if len(frames) != 1:
+            raise BadMessage(f"{len(frames)} frames instead of one")
+        event: Event = _STATUS.received(*codec.loads(frames[0]))
+        return event
+
+    def _console(self, frames: list[bytes]) -> Event:
+        if len(frames) != 2 or len(frames[0]) != TICKET:
+            raise BadMessage(f"{len(frames)} frames instead of a ticket and one")
+        msg, data = codec.loads(frames[1])
+        data = _CONSOLE.received(msg, data)
+        if msg not in ("OK", "REFUSED"):
+            event: Event = data
+            return event
+        ticket = int.from_bytes(frames[0], "big")
+        asked = self._asked.pop(ticket, None)
+        if asked is None:
+            raise BadMessage("an answer to what was not asked")
+        if msg == "REFUSED":
+            return Answer(ticket, asked, NoData, data or "refused")
+        return Answer(ticket, asked, _ANSWERS.received(asked, data))
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Send a message now, or never."""
+        each = self._sockets.get(outgoing.wire)
+        try:
+            if each is None:
+                raise Unavailable(f"there is no {outgoing.wire} socket")
+            if outgoing.wire == "control":
+                each.send_msg(outgoing.msg, outgoing.data, zmq.DONTWAIT)
+            else:
+                data = _CONSOLE.to_send(outgoing.msg, outgoing.data)
+                ticket = outgoing.ticket.to_bytes(TICKET, "big")
+                each.send_multipart([ticket, codec.dumps(outgoing.msg, data)], zmq.DONTWAIT)
+                self._asked[outgoing.ticket] = outgoing.msg
+        except Unavailable as exc:
+            self._put(Unsent(outgoing.ticket, str(exc)))
+        else:
+            self._put(Sent(outgoing.ticket))
+
+
+def _prepare(made: Socket, wire: Wire, address: str) -> None:
+    """Set what makes a command that nobody takes fail now, instead of being delivered later."""
+    if wire == "status":
+        made.hwm = 200_000  # a whole replay
+        made.subscribe()
+    else:
+        made.hwm = 1000
+        made.setsockopt(zmq.IMMEDIATE, 1)
+    if address.startswith("tcp:"):
+        made.setsockopt(zmq.HEARTBEAT_IVL, 2000)
+        made.setsockopt(zmq.HEARTBEAT_TIMEOUT, 8000)
+
+
+def _check_address(wire: Wire, address: str) -> None:
+    with Context().socket(_KINDS[wire]) as trial:
+        trial.connect(address)
+
+
+def why_unreachable(address: str) -> str:
+    """Return, as a sentence, why nobody can be reached at *address*; ``""`` if it seems fine.
+
+    Takes up to a second, and longer only if a name server does.
+    """
+    kind, _, rest = address.partition("://")
+    try:
+        if kind == "ipc":
+            _knock(socket.AF_UNIX, rest)
+        elif kind == "tcp":
+            host, _, port = rest.rpartition(":")
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+                pass
+    except FileNotFoundError:
+        return "there is no such socket: no master has been started there"
+    except ConnectionRefusedError:
+        return "nobody listens there (any more)"
+    except PermissionError:
+        return "this user may not use that socket: run as the master's user"
+    except TimeoutError:
+        return "no answer: is that host up, and does a firewall let us through?"
+    except socket.gaierror:
+        return "no host has that name"
+    except (OSError, ValueError) as exc:
+        return f"{exc}"
+    return ""
+
+
+def _knock(family: int, path: str) -> None:
+    with socket.socket(family) as trial:
+        trial.settimeout(1)
+        trial.connect(path)
