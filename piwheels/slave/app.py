@@ -29,7 +29,7 @@ from piwheels.core.interpreter import probe
 from piwheels.core.paths import address
 from piwheels.core.pipconfig import pip_command
 from piwheels.core.privileges import refuse_root
-from piwheels.core.protocols import slave_driver
+from piwheels.core.protocols import SlaveOutput, slave_driver
 from piwheels.core.transport import Context, Socket
 from piwheels.slave.builder import Builder, clean_stale, unfit
 from piwheels.slave.connection import Connection, MasterTimeout, Request, Stopped
@@ -44,6 +44,8 @@ __all__ = ["MasterTimeout", "PiWheelsSlave", "SlaveConfig", "duration", "main"]
 BUSY_TIMEOUT: Final = timedelta(minutes=5)
 #: How long a build is waited for before the master gets a sign of life, in seconds.
 CONT_WAIT: Final = 10.0
+#: How long at least the master is told nothing new of a build's log, in seconds.
+OUTPUT_WAIT: Final = 2.0
 #: How long an idle slave waits before it asks again, in seconds: the first time; at most; and at
 #: most where the master is on the same machine.
 SLEEP_FIRST, SLEEP_MOST, SLEEP_NEAR = 1.0, 10.0, 2.0
@@ -121,6 +123,9 @@ class PiWheelsSlave:
         self.pypi_url: str | None = None
         self.builder: Builder | None = None
         self._nap = SLEEP_FIRST
+        self._busy_due = 0.0
+        #: How many characters of the build's log the master knows.
+        self._told = 0
 
     def stop(self, *_: object) -> None:
         """Have the slave end at the next opportunity; fit for a signal's handler."""
@@ -177,7 +182,7 @@ class PiWheelsSlave:
         if self.config.level > 0:
             build = self.builder
             job = None if build is None else [build.package, build.version]
-            info.append({"level": 1, "resume": job})
+            info.append({"level": 1, "resume": job, "output": True})
         else:
             self.clean_up_build()
         return "HELLO", info
@@ -225,7 +230,8 @@ class PiWheelsSlave:
         if self.builder is None:
             return self._idle()
         self.logger.info("still building %s %s", self.builder.package, self.builder.version)
-        return "BUSY", self.get_status()
+        self._told = 0  # it may be another master
+        return self._busy()
 
     def do_sleep(self, paused: bool) -> Request:
         """Wait a little: longer each time, up to ten seconds (two where the master is near)."""
@@ -250,18 +256,39 @@ class PiWheelsSlave:
             system=self.system,
         )
         self.builder.start()
+        self._told = 0
+        self._busy_due = time.monotonic() + CONT_WAIT
         return self.do_cont()
 
     def do_cont(self) -> Request:
-        """Wait up to ten seconds for the build to end; say that it has, or that we are busy."""
+        """Wait for the build to end; say that it has, what is new in its log, or that we are busy.
+
+        Every ten seconds we are busy; in between (level 1) there may be something new.
+        """
         if self.builder is None:  # told to go on with nothing: be idle
             return self._idle()
-        self._wait(CONT_WAIT)
-        if self.builder.is_alive():
-            return "BUSY", self.get_status()
+        while self.builder.is_alive():
+            left = self._busy_due - time.monotonic()
+            if left <= 0:
+                return self._busy()
+            self._wait(min(left, OUTPUT_WAIT))
+            if left >= OUTPUT_WAIT and self.builder.is_alive() and (news := self._news()):
+                return "OUTPUT", news
         word = "built" if self.builder.status else "failed to build"
         self.logger.info("%s %s %s", word, self.builder.package, self.builder.version)
         return "BUILT", self.builder.as_message()
+
+    def _busy(self) -> Request:
+        self._busy_due = time.monotonic() + CONT_WAIT
+        return "BUSY", self.get_status()
+
+    def _news(self) -> SlaveOutput | None:
+        """Return what is new in the build's log and may be told to the master."""
+        if self.builder is None or self.config.level == 0:
+            return None
+        part = SlaveOutput(*self.builder.output_since(self._told))
+        self._told = part.offset + len(part.text)
+        return part if part.text else None
 
     def do_send(self, filename: str) -> Request:
         """Send a file of the build on the file wire."""

@@ -143,6 +143,13 @@ class Builder(Thread):
         """The build's log, so far or at last."""
         return self._log.text() if self._output is None else self._output
 
+    def output_since(self, offset: int) -> tuple[int, str]:
+        """Return the log's lines from the character *offset* on, the newest 65,536 characters.
+
+        With them goes the offset at which they begin.
+        """
+        return self._log.since(offset)
+
     def as_message(self) -> list[Any]:
         """Return the data of ``BUILT`` (protocols.md)."""
         files = [wheel.as_message() for wheel in self.wheels]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import deque
 from threading import Lock
+from typing import Final
 
 #: The longest log, in bytes of UTF-8: what fits a message (protocols.md) beside its other fields.
 MAX_LOG = 15 * 2**20
+#: How much of what is newest is kept to be shown while it is written, in characters.
+RECENT: Final = 2**16
 
 # Escape sequences that colour a terminal, and what else would disturb one.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # pip says so of each folder that the machine's configuration names, in every build.
-_NOISE = re.compile(r"^\s*WARNING: Location .* is ignored: .*\n?", re.MULTILINE)
+_NOISE = re.compile(r"^[^\S\n]*WARNING: Location .* is ignored: .*\n?", re.MULTILINE)
 
 
 class BuildLog:
@@ -30,11 +34,13 @@ class BuildLog:
         self._tail_size = 0
         self._lost = 0
         self._notes: list[str] = []
+        self._recent = _Recent()
         self._lock = Lock()
 
     def write(self, data: bytes) -> None:
         """Add what the build wrote."""
         with self._lock:
+            self._recent.write(data)
             room = self._half - len(self._head)
             self._head += data[:room] if room > 0 else b""
             rest = data[max(0, room) :]
@@ -51,6 +57,15 @@ class BuildLog:
         with self._lock:
             self._notes.append(f"piwheels: {sentence}\n")
 
+    def since(self, offset: int) -> tuple[int, str]:
+        """Return the lines that were written from *offset* on, and the offset at which they begin.
+
+        Offsets count the characters of :meth:`text` as if all of it was kept. What is given are
+        the newest characters, 65,536 at most; a line that has no end yet is not among them.
+        """
+        with self._lock:
+            return self._recent.since(offset)
+
     def __contains__(self, words: bytes) -> bool:
         """Tell whether *words* stand in what is kept."""
         with self._lock:
@@ -65,9 +80,9 @@ class BuildLog:
             head, tail = bytes(self._head), b"".join(self._tail)
             lost, notes = self._lost, "".join(self._notes)
         if lost:
-            text, end = _clean(head), _clean(tail)
+            text, end = _shown(head), _shown(tail)
         else:
-            text, end = _clean(head + tail), ""
+            text, end = _shown(head + tail), ""
         budget = self._limit - len(notes.encode())
         first, last = text.encode(), end.encode()
         if lost or len(first) > budget:
@@ -83,6 +98,44 @@ class BuildLog:
         return text + notes
 
 
-def _clean(data: bytes) -> str:
-    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+class _Recent:
+    """The newest of what was written, as it is to be shown; how much there ever was.
+
+    What is taken out of a log lies within a line, so a piece can be cleaned once its line is whole.
+    """
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._begun = ""
+        self._pieces: deque[str] = deque()
+        self._size = 0
+        self._end = 0
+
+    def write(self, data: bytes) -> None:
+        """Add what the build wrote."""
+        text = self._begun + self._decode(data)
+        # A carriage return at the end may be the first half of a line's end.
+        whole = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
+        if len(text) - whole > RECENT:  # no line that anybody reads: never mind where it is cut
+            whole = len(text)
+        self._begun = text[whole:]
+        if piece := _clean(text[:whole]):
+            self._pieces.append(piece[-RECENT:])
+            self._size += len(self._pieces[-1])
+            self._end += len(piece)
+        while self._pieces and self._size - len(self._pieces[0]) >= RECENT:
+            self._size -= len(self._pieces.popleft())
+
+    def since(self, offset: int) -> tuple[int, str]:
+        """Return what :meth:`BuildLog.since` does."""
+        new = max(0, min(self._end - offset, self._size, RECENT))
+        return self._end - new, "".join(self._pieces)[self._size - new :]
+
+
+def _clean(text: str) -> str:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _NOISE.sub("", _CONTROLS.sub("", _ESCAPES.sub("", text)))
+
+
+def _shown(data: bytes) -> str:
+    return _clean(data.decode("utf-8", "replace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import signal
 import socket
@@ -145,7 +146,7 @@ def slave(master, work, monkeypatch):
 def test_a_build_from_hello_to_die(master, slave, source):
     info = master.welcome()
     assert (info.label, info.native_abi) == ("toy", slave.interpreter.abi)
-    assert info.features == {"level": 1, "resume": None}
+    assert info.features == {"level": 1, "resume": None, "output": True}
     assert master.hear("IDLE").disk_size > 0
     master.say("SLEEP", data=False)
     master.hear("IDLE")
@@ -257,6 +258,82 @@ def test_die_for_a_stranger_is_not_the_end(master, slave):
     del slave._wait
     master.welcome()
     master.hear("IDLE")
+
+
+def test_the_log_is_told_while_it_grows(master, slave, source, monkeypatch):
+    monkeypatch.setattr(app, "CONT_WAIT", 1.0)
+    monkeypatch.setattr(app, "OUTPUT_WAIT", 0.2)
+    source("for n in range(30): print('line', n, '\u20ac', flush=True); time.sleep(0.1)")
+    master.welcome()
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    told, heard, moments = "", [], []
+    while "BUILT" not in heard:
+        data = master.hear("OUTPUT", "BUSY", "BUILT")
+        heard.append(master.heard)
+        if master.heard == "OUTPUT":
+            assert data.offset == len(told)
+            told += data.text
+            moments.append(time.monotonic())
+        master.say("DONE" if master.heard == "BUILT" else "CONT")
+    assert data.status, data.output
+    assert data.output.startswith(told)
+    assert "line 20 \u20ac\n" in told
+    assert heard.count("BUSY") >= 2
+    assert min(b - a for a, b in itertools.pairwise(moments)) > 0.15
+    master.hear("IDLE")
+
+
+@pytest.mark.parametrize("reply", ["DONE", "DIE"])
+def test_what_answers_output_is_obeyed(master, slave, source, monkeypatch, reply):
+    monkeypatch.setattr(app, "CONT_WAIT", 30.0)
+    monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
+    source("print('zzz', flush=True); time.sleep(60)")
+    master.welcome()
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    while "zzz" not in master.hear("OUTPUT").text:
+        master.say("CONT")
+    master.say(reply)
+    master.hear("IDLE" if reply == "DONE" else "BYE")
+
+
+def test_another_master_is_told_the_log_from_its_beginning(master, slave, source, monkeypatch):
+    monkeypatch.setattr(app, "CONT_WAIT", 1.0)
+    monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
+    source("print('zzz', flush=True); time.sleep(60)")
+    master.welcome()
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    while "zzz" not in master.hear("OUTPUT").text:
+        master.say("CONT")
+    master.vanish()
+    master.back()
+    master.welcome()
+    master.hear("BUSY")
+    master.say("CONT")
+    data = master.hear("OUTPUT")
+    assert data.offset == 0
+    assert "zzz" in data.text
+
+
+def test_level_0_tells_nothing_of_its_log(master, work, source, monkeypatch):
+    monkeypatch.setattr(app, "CONT_WAIT", 0.5)
+    monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
+    source("print('zzz', flush=True); time.sleep(1.5)")
+    queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
+    old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
+    thread = threading.Thread(target=old.run)
+    thread.start()
+    try:
+        assert master.welcome().features is None
+        master.hear("IDLE")
+        master.say("BUILD", ("demo", "1.0"))
+        assert "zzz" in master.built().output  # nothing but BUSY before
+        master.say("DONE")
+    finally:
+        old.stop()
+        thread.join(15)
 
 
 def test_level_0_says_ten_things_and_drops_its_build(master, work, monkeypatch):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piwheels.slave.buildlog import BuildLog
+from piwheels.slave.buildlog import RECENT, BuildLog
 
 
 def log(*blocks: bytes, limit: int = 1000) -> BuildLog:
@@ -51,3 +51,53 @@ def test_any_output_is_valid_and_within_the_limit(blocks: list[bytes], flood: by
     assert len(text.encode()) <= 1000
     assert all(char.isprintable() or char in "\n\t\xad" or ord(char) > 0xA0 for char in text)
     assert text.endswith("piwheels: end\n")
+
+
+# What is new ----------------------------------------------------------------------------------
+
+
+def follow(result: BuildLog, *blocks: bytes) -> list[tuple[int, str]]:
+    """Write *blocks*; ask after each for what is new since the last answer."""
+    parts: list[tuple[int, str]] = []
+    told = 0
+    for block in blocks:
+        result.write(block)
+        offset, text = result.since(told)
+        told = offset + len(text)
+        parts.append((offset, text))
+    return parts
+
+
+EURO = "\u20ac\n".encode()
+PIECES = st.lists(
+    st.binary(max_size=20)
+    | st.sampled_from([b"\n", b"\r", b"\r\n", b"\x1b[31", b"mred", EURO, EURO[:2], EURO[2:]])
+    | st.sampled_from([b" WARNING: Location 'x' ", b"is ignored: y"])
+)
+
+
+@given(PIECES)
+def test_what_was_told_piece_by_piece_is_the_log(blocks: list[bytes]) -> None:
+    result = BuildLog(100_000)
+    parts = follow(result, *blocks, b"\n.")
+    assert "".join(text for _, text in parts) + "." == result.text()
+    ends = [0, *(offset + len(text) for offset, text in parts)]
+    assert [offset for offset, _ in parts] == ends[:-1]
+
+
+@given(st.lists(st.integers(1, 3 * RECENT), min_size=1, max_size=4), st.integers(0, 4 * RECENT))
+def test_of_too_much_the_newest_is_told(sizes: list[int], offset: int) -> None:
+    whole = "".join(f"{size % 10}\u20ac" * (size // 2) + "\n" for size in sizes)
+    result = BuildLog(1000)  # its middle is cut out; offsets count on
+    for line in whole.splitlines(keepends=True):
+        result.write(line.encode())
+    start, text = result.since(offset)
+    assert text == whole[max(offset, len(whole) - RECENT) :]
+    assert start + len(text) == len(whole)
+
+
+def test_a_line_without_end_is_told_when_it_is_too_long() -> None:
+    result = log(b"x" * RECENT)
+    assert result.since(0) == (0, "")
+    result.write(b"y")
+    assert result.since(0) == (1, "x" * (RECENT - 1) + "y")
