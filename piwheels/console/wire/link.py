@@ -87,7 +87,8 @@ class Link:
         self._inbox: deque[Incoming] = deque()
         self._outbox: deque[Outgoing] = deque()
         self._stopping = threading.Event()
-        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker = os.fdopen(waker, "r+b", buffering=0)
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._failure: Exception | None = None
 
@@ -116,23 +117,23 @@ class Link:
         self._wake()
         if self._thread.is_alive():
             self._thread.join(5)
+        self._waker.close()
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # it is awake, or has ended
-            os.eventfd_write(self._waker, 1)
+        with contextlib.suppress(OSError, ValueError):  # it is awake, or has ended
+            os.eventfd_write(self._waker.fileno(), 1)
 
     def _run(self) -> None:
         try:
             with contextlib.ExitStack() as stack:
                 sockets = _Sockets(self._addresses, self._put, stack)
-                waker = stack.enter_context(os.fdopen(self._waker, "rb", buffering=0))
-                sockets.poller.register(waker)
+                sockets.poller.register(self._waker)
                 while not self._stopping.is_set():
                     if len(self._inbox) > MOST_WAITING:
                         time.sleep(0.1)  # the session has to catch up first
                         continue
-                    if waker in sockets.poll(1):
-                        waker.read(8)
+                    if self._waker in sockets.poll(1):
+                        self._waker.read(8)
                     while self._outbox:
                         sockets.send(self._outbox.popleft())
         except Exception as exc:  # noqa: BLE001 (it is raised where the events are taken)

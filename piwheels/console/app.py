@@ -1,0 +1,89 @@
+"""The ``piw-console`` program: which shell over which source."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from piwheels.console.config import ConsoleConfig, operator
+from piwheels.console.session import Session
+from piwheels.console.wire.link import Link
+from piwheels.console.wire.recorder import Recorder
+from piwheels.console.wire.replay import Replay
+from piwheels.core.cli import program
+from piwheels.core.errors import Fatal
+
+if TYPE_CHECKING:
+    from piwheels.console.session import Source
+
+
+def clock() -> datetime:
+    """Return the time, the one that everything is shown by."""
+    return datetime.now(UTC)
+
+
+def _check(config: ConsoleConfig) -> None:
+    if config.json and not config.once:
+        raise Fatal("--json goes with --once")
+    shells = [name for name in ("once", "plain", "web") if getattr(config, name)]
+    if len(shells) > 1:
+        raise Fatal(f"--{shells[0]} and --{shells[1]} exclude each other")
+    if config.replay is not None and config.record is not None:
+        raise Fatal("--record and --replay exclude each other")
+    if config.replay is None and "control" not in config.addresses:
+        raise Fatal("a tcp --status-queue needs a --control-queue beside it")
+
+
+def make_session(config: ConsoleConfig) -> Session:
+    """Return the session that *config* asks for. Raises ``Fatal``."""
+    if config.replay is not None:
+        recording: Source = Replay(config.replay, clock)
+        return Session(recording, read_only=True, who=operator())
+    recorder = Recorder(config.record) if config.record is not None else None
+    return Session(
+        Link(config.addresses, clock),
+        read_only=config.read_only,
+        who=operator(),
+        addresses=config.addresses,
+        recorder=recorder,
+    )
+
+
+@program("piw-console", ConsoleConfig)
+def main(config: ConsoleConfig) -> int:
+    """Run ``piw-console``."""
+    _check(config)
+    if config.web:
+        from piwheels.console import web  # noqa: PLC0415 (its libraries are an extra)
+
+        return web.run(config.web_host, config.web_port, read_only=config.read_only)
+    session = make_session(config)
+    if config.once:
+        from piwheels.console import once  # noqa: PLC0415 (the other shells are not needed)
+
+        return once.run(session, sys.stdout, json=config.json, timeout=config.timeout, clock=clock)
+    if config.plain:
+        from piwheels.console import plain  # noqa: PLC0415 (as above)
+
+        return plain.run(session, sys.stdout, clock)
+    return _screens(config, session)
+
+
+def _screens(config: ConsoleConfig, session: Session) -> int:
+    try:
+        from piwheels.console.ui.app import ConsoleApp  # noqa: PLC0415 (an extra)
+    except ImportError as exc:
+        raise Fatal(
+            f"the screens need {exc.name}: install piwheels with the extra 'console',"
+            " or use --plain or --once"
+        ) from exc
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Fatal("this is no terminal: use --plain or --once there")
+    for handler in logging.getLogger().handlers:  # a log line would tear the screen
+        if type(handler) is logging.StreamHandler:
+            logging.getLogger().removeHandler(handler)
+    app = ConsoleApp(session, ascii=config.ascii, farm_name=config.farm_name, theme=config.theme)
+    app.run()
+    return app.return_code or 0

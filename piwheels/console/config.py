@@ -1,0 +1,93 @@
+"""The options of ``piw-console``."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from piwheels.core.cli import Common, option
+from piwheels.core.paths import address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from piwheels.console.model.events import Wire
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleConfig(Common):
+    """Watch a farm and steer it: who builds what, what waits, what went wrong.
+
+    Leaving it (q) stops nothing on the farm.
+    """
+
+    status_queue: str = option(
+        default="ipc://{run}/status",
+        metavar="ADDR",
+        help="where the master publishes",
+        parse=address,
+    )
+    control_queue: str = option(
+        default="",
+        metavar="ADDR",
+        help="where the master takes commands (default: control, beside an ipc status queue)",
+        parse=address,
+    )
+    console_queue: str = option(
+        default="",
+        metavar="ADDR",
+        help="where the master answers consoles (default: console, beside an ipc status queue;"
+        " without it, what became of a command is seen, not told)",
+        parse=address,
+    )
+    read_only: bool = option(default=False, help="refuse all commands")
+    farm_name: str = option(
+        default="", metavar="TEXT", help="what to call the farm (default: its host)"
+    )
+    ascii: bool = option(default=False, help="draw with ASCII characters only")
+    theme: str = option(default="", metavar="NAME", help="the colours (F2 goes through them)")
+    plain: bool = option(default=False, help="write a line for each event, for pipes and readers")
+    once: bool = option(default=False, help="write what the farm is at, and end")
+    json: bool = option(default=False, help="with --once: as JSON")
+    timeout: timedelta = option(
+        default=timedelta(seconds=10),
+        metavar="DURATION",
+        help="with --once: how long to wait for the master",
+    )
+    record: Path | None = option(
+        default=None, metavar="FILE", help="record all that comes, for --replay"
+    )
+    replay: Path | None = option(
+        default=None, metavar="FILE", help="show a recording, with a bar to move in time"
+    )
+    web: bool = option(default=False, help="serve this console to browsers instead")
+    web_host: str = option(
+        default="127.0.0.1", metavar="ADDRESS", help="with --web: serve on this address"
+    )
+    web_port: int = option(default=8090, metavar="NUMBER", help="with --web: serve on this port")
+
+    @property
+    def addresses(self) -> dict[Wire, str]:
+        """Where each socket connects; the console's is left out if there is none to try."""
+        beside = self.status_queue.rpartition("/")[0] if self.status_queue[:3] == "ipc" else ""
+        control = self.control_queue or (f"{beside}/control" if beside else "")
+        console = self.console_queue or (f"{beside}/console" if beside else "")
+        found: dict[Wire, str] = {"status": self.status_queue}
+        if control:
+            found["control"] = control
+        if console:
+            found["console"] = console
+        return found
+
+
+def operator() -> str:
+    """Return who operates this console, for the other consoles: ``dave@ops``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"[:200]
