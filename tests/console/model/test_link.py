@@ -1,0 +1,222 @@
+"""How the console attaches to a master, and what it makes of its silence."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from piwheels.console.model.events import Answer, Garbled, Unsent, WireDown, WireUp
+from piwheels.console.model.link import LinkMachine, LinkState
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import Greeting, SlaveEvent, Told, Welcome
+from piwheels.core.states import MasterInfo, MasterStats
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+INFO = MasterInfo(NOW - timedelta(days=12), "farm1", "Debian", "12", "", "")
+LATER = INFO._replace(started=NOW)
+STATS = MasterStats(NOW, 0, {}, timedelta(), 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0)
+
+
+class Case:
+    """A machine, and a clock that stands still until it is moved."""
+
+    def __init__(self, *, console=False):
+        self.machine = LinkMachine("me@here", console=console)
+        self.now = NOW
+        self.sent = []
+
+    def on(self, *events):
+        for event in events:
+            self.sent += self.machine.handle(event, self.now)
+        return self
+
+    def wait(self, seconds):
+        """Let time pass, a quarter of a second at a time as the console does."""
+        for _ in range(int(seconds * 4)):
+            self.now += timedelta(seconds=0.25)
+            self.sent += self.machine.tick(self.now)
+        return self
+
+    def take(self):
+        sent, self.sent = self.sent, []
+        return [(message.wire, message.msg, message.data) for message in sent]
+
+    def answer(self, msg, data, refused=""):
+        ticket = next(m.ticket for m in reversed(self.sent) if m.msg == msg)
+        return self.on(Answer(ticket, msg, data, refused))
+
+    @property
+    def state(self):
+        return self.machine.state
+
+
+def slave(message="STATS", data=None, *, ago=0, slave_id=1):
+    return SlaveEvent(slave_id, NOW - timedelta(seconds=ago), message, data)
+
+
+def attached():
+    case = Case().on(WireUp("status"), WireUp("control")).wait(0.5).on(INFO).wait(1.5)
+    assert case.state is LinkState.LIVE
+    case.take()
+    return case
+
+
+def test_nothing_is_said_before_both_sockets_are_up():
+    case = Case().on(WireUp("status")).wait(5)
+    assert case.state is LinkState.CONNECTING
+    assert case.take() == []
+    case.on(WireUp("control")).wait(0.25)
+    assert case.state is LinkState.ATTACHING
+    assert case.take() == [("control", "HELLO", NoData)]
+
+
+def test_hello_is_said_again_until_it_is_answered():
+    case = Case().on(WireUp("status"), WireUp("control")).wait(60)
+    assert case.state is LinkState.ATTACHING
+    assert len(case.take()) == 4  # at 0, 3, 13 and 43 s
+    assert "does not answer" in case.machine.advice({})[0]
+    case.on(INFO)
+    assert case.state is LinkState.REPLAYING
+
+
+def test_a_replay_of_level_0_is_over_when_nothing_of_the_past_comes():
+    case = Case().on(WireUp("status"), WireUp("control")).wait(0.25).on(INFO)
+    for ago in range(100, 0, -10):
+        case.on(slave(ago=ago), slave("HELLO", ago=ago)).wait(0.25)
+        assert case.machine.is_past(slave())
+    assert case.state is LinkState.REPLAYING
+    assert case.machine.replayed == 20
+    for _ in range(6):  # what happens now does not make it longer
+        case.on(slave()).wait(0.25)
+    assert case.state is LinkState.LIVE
+    assert not case.machine.is_past(slave())
+    assert case.machine.is_past(slave(ago=60))  # asked for by another console
+
+
+def test_a_replay_without_an_end_is_ended():
+    case = Case().on(WireUp("status"), WireUp("control")).wait(0.25).on(INFO)
+    for ago in range(100, 30, -1):
+        case.on(slave(), slave(ago=ago)).wait(0.25)
+    assert case.state is LinkState.LIVE
+
+
+def test_level_1():
+    case = Case(console=True).on(WireUp("status"), WireUp("control"), WireUp("console")).wait(0.25)
+    assert case.take() == [("console", "HELLO", Greeting(1, "me@here"))]
+    case = Case(console=True).on(WireUp("status"), WireUp("control"), WireUp("console")).wait(0.25)
+    case.answer("HELLO", Welcome(1, INFO, paused=True))
+    assert case.state is LinkState.REPLAYING
+    case.answer("SLAVES", [slave("HELLO", slave_id=4), slave(slave_id=4)])
+    case.answer("SLAVES", [slave("HELLO", slave_id=9)])
+    case.answer("SLAVES", [])
+    assert [data for _, msg, data in case.take() if msg == "SLAVES"] == [0, 4, 9]
+    assert (case.state, case.machine.level) == (LinkState.LIVE, 1)
+    case.wait(1)
+    assert case.state is LinkState.PAUSED
+    case.on(Told("you", "WAKE", None, NOW)).wait(1)
+    assert case.state is LinkState.LIVE
+    case.take()
+    case.on(STATS).wait(31)
+    assert ("console", "HELLO", Greeting(1, "me@here")) in case.take()  # we are still here
+
+
+def test_a_page_that_is_lost_is_asked_for_again():
+    case = Case(console=True).on(WireUp("status"), WireUp("console")).wait(0.25)
+    case.answer("HELLO", Welcome(1, INFO, paused=False))
+    case.on(Unsent(case.sent[-1].ticket, "no")).wait(0.25)
+    case.answer("SLAVES", [slave("HELLO", slave_id=4)]).wait(6)
+    assert [data for _, msg, data in case.take() if msg == "SLAVES"] == [0, 0, 4, 4]
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_master_without_a_console_socket_is_spoken_to_as_before(up):
+    case = Case(console=True).on(WireUp("status"), WireUp("control"))
+    if up:  # somebody else's socket, who never answers
+        case.on(WireUp("console"))
+    case.wait(3)
+    assert case.take()[-1] == ("control", "HELLO", NoData)
+    case.on(INFO).wait(1.5)
+    assert (case.state, case.machine.level) == (LinkState.LIVE, 0)
+
+
+def test_a_lost_master_comes_back():
+    case = attached()
+    case.on(WireDown("status", "gone"), WireDown("control", "gone"))
+    assert case.state is LinkState.LOST
+    assert "LOST" in case.machine.text(case.now)
+    lines = case.machine.advice({"status": "ipc:///x/status"})
+    assert any("ipc:///x/status – gone" in line for line in lines)
+    case.wait(30).on(WireUp("control"), WireUp("status")).wait(0.25)
+    assert case.take() == [("control", "HELLO", NoData)]
+    assert case.state is LinkState.LOST  # until it speaks
+    case.on(LATER)
+    assert case.state is LinkState.REPLAYING
+    assert case.machine.epoch == NOW
+    assert case.wait(2).state is LinkState.LIVE
+
+
+def test_a_restart_that_nobody_noticed():
+    case = attached()
+    case.on(INFO)
+    assert case.state is LinkState.LIVE  # another console has asked
+    case.on(LATER)
+    assert case.state is LinkState.REPLAYING
+
+
+def test_silence():
+    case = attached().on(STATS).wait(14)
+    assert case.state is LinkState.LIVE
+    assert case.wait(2).state is LinkState.QUIET
+    assert case.machine.text(case.now) == "quiet 16s"
+    assert case.on(STATS).wait(0.25).state is LinkState.LIVE
+
+
+def test_a_pause_is_guessed_where_it_is_not_told():
+    case = attached().on(STATS, slave("SLEEP", data=True))
+    for _ in range(16):
+        case.on(slave()).wait(1)
+    assert case.state is LinkState.PAUSED
+    assert case.on(STATS).wait(1).state is LinkState.LIVE
+
+
+def test_what_is_not_understood_forbids_commands_for_a_minute():
+    case = attached().on(Garbled("status", "unknown message 'FOO'", b"\x82"), STATS).wait(0.25)
+    assert case.state is LinkState.MISMATCH
+    assert "FOO" in case.machine.advice({})[0]
+    for _ in range(61):
+        case.on(STATS).wait(1)
+    assert case.state is LinkState.LIVE
+
+
+def test_attaching_again():
+    case = attached()
+    case.sent += case.machine.reattach(case.now)
+    assert case.take() == [("control", "HELLO", NoData)]
+    assert case.state is LinkState.ATTACHING
+    assert case.on(INFO).wait(1.5).state is LinkState.LIVE
+
+
+EVENTS = st.sampled_from(
+    [
+        *(kind(wire) for kind in (WireUp, WireDown) for wire in ("status", "control", "console")),
+        INFO, LATER, STATS, slave(), slave(ago=90), slave("SLEEP", data=True),
+        Garbled("status", "x", b"x"), Told("x", "SLEEP", None, NOW), Unsent(2, "x"),
+        *(Answer(ticket, "HELLO", Welcome(1, INFO, paused=False)) for ticket in (1, 2, 3)),
+        *(Answer(ticket, "SLAVES", []) for ticket in (2, 3, 4)),
+        Answer(2, "SLAVES", NoData, "refused"),
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(EVENTS, st.integers(1, 40)), max_size=40), st.booleans())
+def test_whatever_happens(events, console):
+    case = Case(console=console)
+    for event in events:
+        case.wait(event) if isinstance(event, int) else case.on(event)
+        case.machine.text(case.now)
+        case.machine.advice({"status": "ipc:///x"})
+    up = [WireUp("status"), WireUp("control")]
+    case.on(WireDown("status"), WireDown("control"), WireDown("console"), *up)
+    case.wait(4).on(INFO).wait(70)
+    assert case.machine.attached  # in the end it always finds a master that speaks
