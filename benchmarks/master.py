@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WARM, SECONDS = 1.0, 4.0
 BLOB_BYTES = 50 * 10**6
-QUEUE = ("status", "control", "import", "log")
+QUEUE = ("status", "control", "console", "import", "log")
 
 Rows = list[tuple[str, str, str]]
 

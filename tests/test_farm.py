@@ -59,7 +59,7 @@ class Farm:
 
     def master(self, *program):
         wires = [f"--{name}-queue=ipc://{self.root}/{name}"
-                 for name in ("status", "control", "import", "log", "slave", "file")]  # fmt: skip
+                 for name in ("status", "control", "console", "import", "log", "slave", "file")]  # fmt: skip
         return self._start(
             "master", *(program or ("-m", "piwheels.master")), "--dev-mode", f"--dsn={self.dsn}",
             f"--output-path={self.site}", f"--pypi-simple=file://{self.root}/index", *wires,

@@ -5,6 +5,11 @@ Anything else that is raised is a bug of ours: the task ends, and the program wi
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 class PiWheelsError(Exception):
     """Base of the errors that we raise on purpose. Its text is a sentence for a person."""
@@ -41,3 +46,8 @@ class Unavailable(PiWheelsError):
 
 class Fatal(PiWheelsError):
     """The program cannot start or go on; the text says why, and what to do."""
+
+
+def one_line(error: object) -> str:
+    """Return an error's text as it may stand in an answer: one line, at most 1,000 characters."""
+    return _CONTROL.sub(" ", str(error))[:1000]

@@ -76,6 +76,24 @@ class BuildRow(NamedTuple):
     filenames: list[str]
 
 
+class EndedBuild(NamedTuple):
+    """A build that was attempted, by whom, and how many *files* it made.
+
+    *slave_id* is the number that the slave had then, *label* its name (0 and empty: not known).
+    """
+
+    build_id: int
+    slave_id: int
+    label: str
+    package: str
+    version: str
+    abi_tag: str
+    status: bool
+    duration: timedelta
+    files: int
+    built_at: datetime
+
+
 class ProjectBuild(TypedDict):
     """One attempt to build a release."""
 

@@ -6,14 +6,15 @@ import logging
 import signal
 import socket
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import zmq
 
 from piwheels.core.cli import program
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, Fatal
+from piwheels.core.errors import BadMessage, Fatal, Unavailable
 from piwheels.core.info import machine
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import master_control, monitor_stats
@@ -29,15 +30,18 @@ from piwheels.master.mr_chase import MrChase
 from piwheels.master.seraph import Seraph
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_architect import TheArchitect
+from piwheels.master.the_operator import TheOperator
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
-from piwheels.master.wiring import MasterConfig
+from piwheels.master.wiring import MasterConfig, news, orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from piwheels.core.tasks import Task
+
+T = TypeVar("T")
 
 #: The cast in the order in which it starts; it stops in the opposite one, so that whoever asks
 #: goes before whoever answers.
@@ -54,6 +58,7 @@ CAST: tuple[type[Task], ...] = (
     SlaveDriver,
     TheArchitect,
     MrChase,
+    TheOperator,
     CloudGazer,
 )
 
@@ -80,15 +85,20 @@ class PiWheelsMaster:
             ctx.socket(zmq.PULL, master_control, self.logger) as control,
             ctx.socket(zmq.PUB, monitor_stats, self.logger) as status,
             ctx.socket(zmq.PULL) as events,
+            ctx.socket(zmq.PULL, orders, self.logger) as ordered,
+            ctx.socket(zmq.PUSH, reversed(news), self.logger) as operator,
         ):
             control.bind(self.config.control_queue)
             status.hwm = 100_000
             status.bind(self.config.status_queue)
             events.hwm = 100_000
             events.bind(self.config.events_queue)
+            ordered.bind(self.config.orders_queue)
+            operator.connect(self.config.news_queue)
+            operator.send_msg("INFO", self._info)
             poller = Poller()
-            poller.register(control)
-            poller.register(events)
+            for each in (control, events, ordered):
+                poller.register(each)
             try:
                 self._start()
                 while not self._stopping and self._all_alive():
@@ -96,7 +106,9 @@ class PiWheelsMaster:
                     if events in ready:
                         _pass_on(events, status)
                     if control in ready:
-                        self._command(control, status)
+                        self._command(control, status, operator)
+                    if ordered in ready:
+                        self._obey(ordered.recv_msg()[0], None)
             finally:
                 # Whatever the consoles are to see of the end still passes.
                 self._stop(lambda: _pass_on(events, status))
@@ -142,27 +154,38 @@ class PiWheelsMaster:
 
     # Operators ------------------------------------------------------------------------------
 
-    def _command(self, control: Socket, status: Socket) -> None:
+    def _command(self, control: Socket, status: Socket, operator: Socket) -> None:
+        """Take what came over the control socket; tell the other consoles by way of *operator*."""
         try:
             msg, slave_id = control.recv_msg()
         except BadMessage as exc:
             self._refused.note(exc)
             return
-        driver = next(task for task in self.tasks if isinstance(task, SlaveDriver))
-        match msg:
-            case "QUIT":
-                self.logger.warning("an operator said QUIT")
-                self._stopping = True
-            case "HELLO":
-                status.send_msg("HELLO", self._info)
-                driver.list_slaves()
-                next(task for task in self.tasks if isinstance(task, BigBrother)).replay()
-            case "SLEEP" | "WAKE" if slave_id is None:
-                for task in self.tasks:
-                    task.pause() if msg == "SLEEP" else task.resume()
-                driver.send_control(msg, None)
-            case _:
-                driver.send_control(msg, slave_id)
+        if msg == "HELLO":
+            status.send_msg("HELLO", self._info)
+            self._task(SlaveDriver).list_slaves()
+            self._task(BigBrother).replay()
+            return
+        target = None if msg == "QUIT" else slave_id
+        slaves = None if target is None else [target]
+        with suppress(Unavailable):  # the consoles hear of the next one
+            told = "control", msg, slaves, datetime.now(UTC)
+            operator.send_msg("TOLD", told, zmq.DONTWAIT)
+        self._obey(msg, target)
+
+    def _obey(self, msg: str, slave_id: int | None) -> None:
+        """Do what an operator wants, whichever socket it came by."""
+        if msg == "QUIT":
+            self.logger.warning("an operator said QUIT")
+            self._stopping = True
+            return
+        if slave_id is None and msg in ("SLEEP", "WAKE"):
+            for task in self.tasks:
+                task.pause() if msg == "SLEEP" else task.resume()
+        self._task(SlaveDriver).send_control(msg, slave_id)
+
+    def _task(self, kind: type[T]) -> T:
+        return next(task for task in self.tasks if isinstance(task, kind))
 
 
 def _pass_on(events: Socket, status: Socket) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from piwheels.core.rpc import Client
 from piwheels.core.states import MasterStats
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import big_brother
+from piwheels.master.wiring import big_brother, news
 
 if TYPE_CHECKING:
     from piwheels.core.transport import Socket
@@ -62,6 +63,9 @@ class BigBrother(NonStopTask):
         self.register(self.web.socket, self.handle_web)
         self.events = self.socket(zmq.PUSH, monitor_stats)
         self.events.connect(config.events_queue)
+        self._news = self.socket(zmq.PUSH, reversed(news))
+        self._news.hwm = HISTORY
+        self._news.connect(config.news_queue)
         self.history: deque[MasterStats] = deque(maxlen=HISTORY)
         self._figures: dict[str, Any] = dict(_UNKNOWN)
         self._disk = info.disk_space(config.output_path)
@@ -71,9 +75,10 @@ class BigBrother(NonStopTask):
         self.every(timedelta(seconds=1 if config.dev_mode else 10), self.ask)
 
     def close(self) -> None:
-        """Close the socket that is not registered, too."""
+        """Close the sockets that are not registered, too."""
         super().close()
         self.events.close()
+        self._news.close()
 
     def replay(self) -> None:
         """Have the kept figures published again for a new console; from any thread."""
@@ -145,6 +150,8 @@ class BigBrother(NonStopTask):
         stats = self.gather()
         self.history.append(stats)
         self._send(stats)
+        with suppress(Unavailable):  # TheOperator has a hundred of them to read
+            self._news.send_msg("FIGURES", stats, zmq.DONTWAIT)
         if self._known and time.monotonic() >= self._home_due:
             self.update_home()
 

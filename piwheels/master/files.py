@@ -11,18 +11,22 @@ Several threads may have a :class:`Site` each; one *master* at a time may have t
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import os
 import re
 import shutil
+import stat
 import tempfile
+import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.errors import BadWheel, Fatal
 from piwheels.core.site import log_name
 from piwheels.core.tags import canonical, parse_filename, same_version
+from piwheels.master.logic.intake import MAX_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -158,6 +162,27 @@ class Site:
         path = self.log_path(build_id)
         self.write(path, gzip.compress(text.encode("utf-8", "replace"), mtime=0), sync=False)
         return path.parent
+
+    def read_log(self, build_id: int) -> str | None:
+        """Return the log of a build, or ``None`` if there is none (any more).
+
+        Whatever the file is by now, no more is read than a log may have. Raises ``OSError``.
+        """
+        try:
+            path = self.log_path(build_id)
+            self._guard(path)
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        with os.fdopen(handle, "rb") as file:
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode) or about.st_size > 2 * MAX_LOG:
+                raise OSError(errno.EINVAL, "not a log that we have written")
+            try:
+                data = gzip.GzipFile(fileobj=file).read(MAX_LOG)
+            except (EOFError, zlib.error) as exc:
+                raise OSError(errno.EINVAL, f"not whole ({exc})") from exc
+        return data.decode("utf-8", "replace")
 
     def link(self, path: Path, target: str) -> bool:
         """Make *path* a symbolic link to its neighbour *target*; tell whether it was not yet.

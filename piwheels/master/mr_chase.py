@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 from packaging.version import InvalidVersion, Version
 
-from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable
+from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
 from piwheels.core.protocols import mr_chase
 from piwheels.core.rpc import Client
 from piwheels.core.tags import canonical
@@ -33,8 +32,6 @@ MAX_ALIASES: Final = 100
 WINDOW: Final = 1000
 #: Why a version is not built while its builds are being removed: the next must not come too early.
 HOLD: Final = "its builds are being removed"
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class MrChase(NonStopTask):
@@ -80,15 +77,15 @@ class MrChase(NonStopTask):
         except BadMessage as exc:
             self.note_bad_message(exc)
             if exc.address:
-                queue.send_addr_msg(exc.address, "ERROR", _sentence(f"not understood: {exc}"))
+                queue.send_addr_msg(exc.address, "ERROR", one_line(f"not understood: {exc}"))
             return
         try:
             reply = "DONE", self._requests[msg](data)
         except Refused as exc:
-            reply = "ERROR", _sentence(exc)
+            reply = "ERROR", one_line(exc)
         except PiWheelsError as exc:
             self.logger.error("could not do %s: %s", msg, exc)
-            reply = "ERROR", _sentence(exc)
+            reply = "ERROR", one_line(exc)
         else:
             self.logger.info("%s %s: %s", msg, "/".join(map(str, data[:2])), reply[1])
         queue.send_addr_msg(addr, *reply)
@@ -269,8 +266,3 @@ def _not_both(one: object, other: object, what: str) -> None:
 def _unheld(reason: str) -> str:
     """Return *reason*, unless it is ours, left from a removal that was cut short."""
     return "" if reason == HOLD else reason
-
-
-def _sentence(text: object) -> str:
-    """Return *text* as it may stand in an answer: one line, not too long."""
-    return _CONTROL.sub(" ", str(text))[:1000]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import zmq
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 
 #: How many requests of slaves are taken in one go before the other sockets have their turn.
 BURST = 100
+#: How many events of a replay go to all consoles in one go, and how many are one answer to one that
+#: asks for them; in both cases the slaves have their turn in between.
+REPLAY_BURST, PAGE = 200, 2000
+#: How many messages to TheOperator may wait (each up to 64 KiB).
+NEWS = 500
 
 
 class _Pending(NamedTuple):
@@ -74,9 +80,16 @@ class SlaveDriver(PausingTask):
         deletes = self.socket(zmq.ROUTER)
         deletes.bind(config.delete_queue)
         self.register(deletes, self.handle_delete)
+        questions = self.socket(zmq.ROUTER)
+        questions.hwm = 10_000
+        questions.bind(config.fleet_queue)
+        self.register(questions, self.handle_question)
         self._events = self.socket(zmq.PUSH, monitor_stats)
         self._events.hwm = 100_000
         self._events.connect(config.events_queue)
+        self._news = self.socket(zmq.PUSH, reversed(wiring.news))
+        self._news.hwm = NEWS
+        self._news.connect(config.news_queue)
         self._architect = self.socket(zmq.PUSH, reversed(wiring.architect))
         self._architect.hwm = 2
         self._architect.connect(config.architect_queue)
@@ -86,6 +99,9 @@ class SlaveDriver(PausingTask):
         self.register(self._web.socket, lambda _: self._collect("web", self._web.answers()))
         self.register(self._db.socket, lambda _: self._collect("db", self._db.answers()))
         self.register(self._fs.socket, lambda _: self._collect("fs", self._fs.answers()))
+        #: The last slave that the replay under way has told of, if one is; whether another follows.
+        self._replayed: int | None = None
+        self._replay_again = False
         self.every(timedelta(seconds=10), self._tick)
 
     def once(self) -> None:
@@ -94,9 +110,16 @@ class SlaveDriver(PausingTask):
 
     def close(self) -> None:
         """Close all sockets."""
-        for each in (self._slaves, self._events, self._architect):
+        for each in (self._slaves, self._events, self._news, self._architect):
             each.close()
         super().close()
+
+    def poll(self, timeout: float = 1) -> None:
+        """Do one cycle; with a part of the replay, if one is under way."""
+        if self._replayed is not None:
+            self._replay(self._replayed)
+            timeout = 0
+        super().poll(timeout)
 
     # Slaves ---------------------------------------------------------------------------------
 
@@ -179,20 +202,40 @@ class SlaveDriver(PausingTask):
         try:
             super().handle_control(queue)
         except TaskControl as command:
-            match command.msg:
-                case "HELLO":
-                    self._perform(self.fleet.replay())
-                case "KILL":
-                    self.fleet.kill(command.data)
-                case "SKIP":
-                    self.fleet.skip(command.data)
-                case "SLEEP":
-                    self.fleet.sleep(command.data)
-                case "WAKE":
-                    self.fleet.wake(command.data)
-            target = "all slaves" if command.data is None else f"slave {command.data}"
-            if command.msg != "HELLO":
-                self.logger.warning("an operator said %s to %s", command.msg, target)
+            if command.msg == "HELLO":
+                # One after the other, or who repeats it would have only the first slaves told.
+                if self._replayed:
+                    self._replay_again = True
+                else:
+                    self._replayed = 0
+                return
+            one = command.data
+            self.fleet.command(command.msg, None if one is None else [one])
+            target = "all slaves" if one is None else f"slave {one}"
+            self.logger.warning("an operator said %s to %s", command.msg, target)
+
+    def handle_question(self, queue: Socket) -> None:
+        """Answer a question of TheOperator, or do a command; one in a cycle."""
+        request = rpc.recv_request(queue)
+        data = wiring.fleet.received(request.msg, request.data)
+        match request.msg:
+            case "SLAVES":
+                result: Any = self.fleet.replay(data, PAGE)
+            case "QUEUE":
+                jobs = self.fleet.queue.jobs
+                result = {abi: list(islice(queue, data)) for abi, queue in jobs.items()}
+            case verb:
+                result = self.fleet.command(verb, data)
+        rpc.send_result(queue, request, result)
+
+    def _replay(self, after: int) -> None:
+        events = self.fleet.replay(after, REPLAY_BURST)
+        self._perform(events)
+        if events:
+            self._replayed = events[-1].slave_id
+        else:
+            self._replayed = 0 if self._replay_again else None
+            self._replay_again = False
 
     def on_pause(self) -> None:
         """Hand out nothing while paused; what is being built goes on."""
@@ -233,6 +276,10 @@ class SlaveDriver(PausingTask):
                     self._slaves.send_addr_msg(address, msg, data)
                 case effects.Publish(slave_id, timestamp, msg, data):
                     self._publish(slave_id, timestamp, msg, data)
+                case effects.Spoken():
+                    self._tell("OUTPUT", effect)
+                case effects.Ended():
+                    self._tell("ENDED", effect)
                 case effects.Warn(slave_id, label, text):
                     self.logger.warning("slave %d (%s) %s", slave_id, label, text)
                 case effects.More(active):
@@ -262,6 +309,12 @@ class SlaveDriver(PausingTask):
             self._events.send_msg("SLAVE", [slave_id, timestamp, msg, data], zmq.DONTWAIT)
         except Unavailable:
             self.logger.debug("nobody takes what consoles would see")
+
+    def _tell(self, msg: str, data: Any) -> None:
+        try:
+            self._news.send_msg(msg, data, zmq.DONTWAIT)
+        except Unavailable:
+            self.logger.debug("TheOperator is too busy for %s", msg)
 
     def _written(self, build: Any) -> None:
         word = "built" if build.status else "failed to build"

@@ -16,7 +16,11 @@ from piwheels.core.paths import address
 from piwheels.core.protocols import (
     Job,
     NoData,
+    Outcome,
+    Output,
     Protocol,
+    Told,
+    console,
     lumberjack,
     master_control,
     monitor_stats,
@@ -24,7 +28,16 @@ from piwheels.core.protocols import (
     slave_driver,
     task_control,
 )
-from piwheels.core.states import Count, Filename, FileState, Package, Tag, Version
+from piwheels.core.states import (
+    Count,
+    Filename,
+    FileState,
+    MasterInfo,
+    MasterStats,
+    Package,
+    Tag,
+    Version,
+)
 
 _NOTHING = type(NoData)
 
@@ -59,6 +72,7 @@ class MasterConfig(Common):
     )
     status_queue: str = _queue("ipc://{run}/status", "publish to consoles here")
     control_queue: str = _queue("ipc://{run}/control", "take operators' commands here")
+    console_queue: str = _queue("ipc://{run}/console", "answer consoles here")
     import_queue: str = _queue("ipc://{run}/import", "take the admin tools' requests here")
     log_queue: str = _queue("ipc://{run}/log", "take access-log entries here")
     slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves here")
@@ -71,8 +85,11 @@ class MasterConfig(Common):
     db_queue: str = _queue("inproc://db", "anyone to Seraph", internal=True)
     delete_queue: str = _queue("inproc://delete", "anyone to SlaveDriver", internal=True)
     events_queue: str = _queue("inproc://events", "tasks to the status socket", internal=True)
+    fleet_queue: str = _queue("inproc://fleet", "TheOperator to SlaveDriver", internal=True)
     fs_queue: str = _queue("inproc://fs", "anyone to FileJuggler", internal=True)
+    news_queue: str = _queue("inproc://news", "tasks to TheOperator", internal=True)
     oracle_queue: str = _queue("inproc://oracle", "Seraph to TheOracle", internal=True)
+    orders_queue: str = _queue("inproc://orders", "TheOperator to the master", internal=True)
     scribe_queue: str = _queue("inproc://scribe", "TheSecretary to TheScribe", internal=True)
     stats_queue: str = _queue("inproc://stats", "anyone to BigBrother", internal=True)
     web_queue: str = _queue("inproc://web", "anyone to TheSecretary", internal=True)
@@ -108,6 +125,34 @@ big_brother: Final = Protocol(
 
 #: Questions to SlaveDriver of what has been deleted; the answer is OK.
 delete: Final = Protocol(recv={"DELPKG": Package, "DELVER": tuple[Package, Version]}, send={})
+
+#: Questions to SlaveDriver. SLAVES: what is known of those with a greater number, some at a time;
+#: QUEUE: so many versions of each ABI; a command, and who is to take it (answer: who does not).
+fleet: Final = Protocol(
+    recv={
+        "SLAVES": Count,
+        "QUEUE": Count,
+        **{verb: console.recv[verb] for verb in ("KILL", "SLEEP", "SKIP", "WAKE")},
+    },
+    send={},
+)
+
+#: What consoles may want to hear, for TheOperator. INFO: who the master is; FIGURES: the farm's of
+#: now; OUTPUT: of a running build; ENDED: a slave's build is over, and how if that is kept; TOLD: a
+#: command that came over the control socket.
+news: Final = Protocol(
+    recv={
+        "INFO": MasterInfo,
+        "FIGURES": MasterStats,
+        "OUTPUT": Output,
+        "ENDED": tuple[Count, Outcome | None],
+        "TOLD": Told,
+    },
+    send={},
+)
+
+#: TheOperator to the master itself: what a console wants of all tasks.
+orders: Final = Protocol(recv={"SLEEP": _NOTHING, "WAKE": _NOTHING, "QUIT": _NOTHING}, send={})
 
 #: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when a request is noted
 #: (DEL*: when it is done), TheScribe when it is done. HOME without figures keeps those shown,
@@ -148,7 +193,7 @@ class Wire(NamedTuple):
 
 _DB_CLIENTS: Final = (
     "TheArchitect", "SlaveDriver", "MrChase", "BigBrother", "TheSecretary", "TheScribe",
-    "Lumberjack",
+    "Lumberjack", "TheOperator",
 )  # fmt: skip
 
 #: The whole wiring, which tests/master/test_wiring.py holds the tasks to.
@@ -157,6 +202,7 @@ WIRES: Final = (
     Wire("file_queue", "router", "FileJuggler", ("piw-slave",), None),
     Wire("control_queue", "push", "main", ("consoles", "piw-up"), master_control),
     Wire("status_queue", "pub", "main", ("consoles", "piw-up"), monitor_stats),
+    Wire("console_queue", "router", "TheOperator", ("consoles",), console),
     Wire("import_queue", "router", "MrChase", ("admin tools", "piw-up"), mr_chase),
     Wire("log_queue", "push", "Lumberjack", ("piw-logger",), lumberjack),
     Wire("architect_queue", "push", "TheArchitect", ("SlaveDriver",), architect),
@@ -165,7 +211,10 @@ WIRES: Final = (
     Wire("oracle_queue", "rpc", "Seraph", ("TheOracle",), None),
     Wire("delete_queue", "rpc", "SlaveDriver", ("MrChase",), delete),
     Wire("events_queue", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats)),
+    Wire("fleet_queue", "rpc", "SlaveDriver", ("TheOperator",), fleet),
     Wire("fs_queue", "rpc", "FileJuggler", ("SlaveDriver",), files),
+    Wire("news_queue", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"), news),
+    Wire("orders_queue", "push", "main", ("TheOperator",), orders),
     Wire("scribe_queue", "rpc", "TheScribe", ("TheSecretary",), web),
     Wire(
         "stats_queue", "push", "BigBrother",

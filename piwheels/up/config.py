@@ -57,6 +57,9 @@ class UpConfig(Common):
     no_deps: bool = option(
         default=False, help="leave out what the packages need, beside themselves, to be installed"
     )
+    no_console: bool = option(
+        default=False, help="open no console, although this is a terminal"
+    )
     once: bool = option(default=False, help="end as soon as everything asked for was attempted")
     host: str = option(default="127.0.0.1", metavar="ADDRESS", help="serve the site on this one")
     port: int = option(
@@ -78,6 +81,7 @@ class UpConfig(Common):
     file_queue: str = _queue("a private socket", "take files from slaves here")
     status_queue: str = _queue("a private socket", "publish to consoles here")
     control_queue: str = _queue("a private socket", "take operators' commands here")
+    console_queue: str = _queue("a private socket", "answer consoles here")
     import_queue: str = _queue("a private socket", "take the admin tools' requests here")
 
 
@@ -111,6 +115,6 @@ def queues(config: UpConfig, home: Path) -> dict[str, str]:
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
             raise Fatal(f"{private} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR")
         private.chmod(0o700)
-    names = ("slave", "file", "status", "control", "import", "log")
+    names = ("slave", "file", "status", "control", "console", "import", "log")
     given = {name: getattr(config, f"{name}_queue", "") for name in names}
     return {name: value or f"ipc://{folder}/{name}" for name, value in given.items()}

@@ -14,7 +14,7 @@ import cbor2
 import pytest
 import zmq
 
-QUEUES = ("status", "control", "import", "log", "slave", "file")
+QUEUES = ("status", "control", "console", "import", "log", "slave", "file")
 
 
 @pytest.fixture

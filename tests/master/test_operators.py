@@ -33,11 +33,13 @@ def master():
     with (
         Context().socket(zmq.PULL, master_control) as control,
         Context().socket(zmq.PUB, monitor_stats) as status,
+        Context().socket(zmq.PUSH, reversed(wiring.news)) as news,
         Context().socket(zmq.PUSH) as operator,
     ):
+        news.connect(config.news_queue)
         control.bind(config.control_queue)
         operator.connect(config.control_queue)
-        yield master, control, status, operator
+        yield master, (control, status, news), operator
     for task in master.tasks:
         task.close()
 
@@ -51,11 +53,11 @@ def heard(task):
 @given(st.lists(st.lists(FRAMES, min_size=1, max_size=3), min_size=1, max_size=5))
 @example([[b"\x9f" * 1000]])
 def test_any_bytes_on_the_control_socket(master, messages):
-    app, control, status, operator = master
+    app, sockets, operator = master
     for message in [*messages, [codec.dumps("SKIP", 7)]]:
         operator.send_multipart(message)
-        assert control.poll(5)
-        app._command(control, status)
+        assert sockets[0].poll(5)
+        app._command(*sockets)
     told = [list(heard(task)) for task in app.tasks]
     assert told[0][-1] == ("SKIP", 7)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from piwheels.core.database.connection import REASON, Client, clean, clean_log
+from piwheels.core.database.connection import LOG, REASON, Client, clean, clean_log
 from piwheels.core.database.listener import Listener
 from piwheels.core.errors import Refused
-from piwheels.core.rows import BuildRow, Lease
+from piwheels.core.rows import BuildRow, EndedBuild, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,6 +93,18 @@ class Builds(Client):
     def get_builds(self, versions: Sequence[tuple[str, str]]) -> list[BuildRow]:
         """Return the builds of *versions*, oldest first."""
         return [BuildRow(*row) for row in self._rows("get_builds", *_columns(versions, 2))]
+
+    def get_recent_builds(self, limit: int = 100) -> list[EndedBuild]:
+        """Return up to *limit* builds that ended last, the newest first."""
+        return [EndedBuild(*row) for row in self._rows("get_recent_builds", limit)]
+
+    def get_build_log(self, build_id: int, offset: int, length: int) -> tuple[str, int] | None:
+        """Return a part of a log that is in no file yet, and the whole log's size, in characters.
+
+        ``None`` if there is no such log (any more).
+        """
+        rows = self._rows("get_build_log", build_id, min(offset, LOG), min(length, LOG))
+        return rows[0] if rows else None
 
     def get_unwritten_logs(self, limit: int = 100) -> list[tuple[int, str]]:
         """Return up to *limit* logs that are in no file yet, as (build, text), oldest first."""

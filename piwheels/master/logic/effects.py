@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from piwheels.core.protocols import Outcome
     from piwheels.core.states import BuildState, FileState
 
 #: A version of a package for an ABI: package, version, ABI tag.
@@ -31,6 +32,23 @@ class Publish(NamedTuple):
     timestamp: datetime
     msg: str
     data: Any = NoData
+
+
+class Spoken(NamedTuple):
+    """Pass on what a slave of level 1 said of its running build's log: *text* from *offset* on."""
+
+    slave_id: int
+    package: str
+    version: str
+    offset: int
+    text: str
+
+
+class Ended(NamedTuple):
+    """Tell that a slave's build is over, and how it ended (``None``: it will be built again)."""
+
+    slave_id: int
+    outcome: Outcome | None
 
 
 class Grant(NamedTuple):
@@ -106,6 +124,8 @@ class Warn(NamedTuple):
 Effect = (
     Reply
     | Publish
+    | Spoken
+    | Ended
     | Grant
     | Renew
     | Release

@@ -13,17 +13,19 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import FOLLOWS, Built
+from piwheels.core.protocols import FOLLOWS, Built, Outcome, SlaveOutput, Untold
 from piwheels.core.states import BuildState, SlaveInfo, SlaveState
 from piwheels.core.tags import canonical
 from piwheels.master.logic.effects import (
     Effect,
+    Ended,
     Grant,
     More,
     Publish,
     Release,
     Renew,
     Reply,
+    Spoken,
     Target,
     Warn,
 )
@@ -31,7 +33,7 @@ from piwheels.master.logic.intake import Intake, Step
 from piwheels.master.logic.queue import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 #: More slaves than this are turned away: their number is up to the network, our memory is not.
 MAX_SLAVES = 10_000
@@ -40,6 +42,10 @@ SILENCE = timedelta(seconds=10), timedelta(hours=24)
 BUILD = timedelta(seconds=10), timedelta(days=7)
 #: How long beyond its own time-out a build may go on before the master ends it.
 GRACE = timedelta(seconds=60)
+#: How many of the slaves' figures a replay tells in all: of each slave the newest, at least one. So
+#: 150 slaves show all that is kept of them, 500 show 30 each, and a replay of the largest farm is
+#: less than what may wait in a socket (100,000 messages).
+REPLAYED_STATS = 15_000
 #: The slowest link on which a file may come, in bytes a second.
 SLOWEST = 50_000
 
@@ -139,7 +145,7 @@ class Fleet:
         """Give a slave that has nothing to do a version to build."""
         self._note_stats(slave)
         effects: list[Effect] = [Publish(slave.slave_id, now, "STATS", slave.request[1])]
-        effects += self._drop_job(slave)
+        effects += self._drop_job(slave, now)
         slave.skipped = False
         if slave.killed:
             return [*effects, *self._end(slave, now)]
@@ -164,24 +170,36 @@ class Fleet:
     def do_busy(self, slave: SlaveState, now: datetime) -> list[Effect]:
         """Let a slave go on with its build, or have it given up."""
         self._note_stats(slave)
-        effects: list[Effect] = [Publish(slave.slave_id, now, "STATS", slave.request[1])]
+        stats = Publish(slave.slave_id, now, "STATS", slave.request[1])
+        return [stats, *self._go_on(slave, now)]
+
+    def do_output(self, slave: SlaveState, now: datetime) -> list[Effect]:
+        """Pass on the newest lines of a build's log; else as :meth:`do_busy`."""
+        said: SlaveOutput = slave.request[1]
+        effects: list[Effect] = []
+        if slave.job is not None and not slave.skipped:
+            effects.append(Spoken(slave.slave_id, *slave.job, *said))
+        return [*effects, *self._go_on(slave, now)]
+
+    def _go_on(self, slave: SlaveState, now: datetime) -> list[Effect]:
         if slave.job is None or slave.skipped:
-            return [*effects, *self._drop_job(slave), *self._reply(slave, now, "DONE")]
+            return [*self._drop_job(slave, now), *self._reply(slave, now, "DONE")]
         since = slave.job_since or now
         if now - since > slave.build_timeout + GRACE:
             # The slave should have ended the build itself. So that it is not tried for ever:
             built = Built(status=False, duration=now - since, output=_TOO_LONG, files=[])
-            return [*effects, *self._take_in(slave, built)]
-        return [*effects, *self._reply(slave, now, "CONT")]
+            return self._take_in(slave, built, now)
+        return self._reply(slave, now, "CONT")
 
     def do_built(self, slave: SlaveState, now: datetime) -> list[Effect]:
         """Take in a build that has ended; its slave's reply comes with the end of the next step."""
         if slave.job is None or slave.skipped:
-            return [*self._drop_job(slave), *self._reply(slave, now, "DONE")]
-        return self._take_in(slave, slave.request[1])
+            return [*self._drop_job(slave, now), *self._reply(slave, now, "DONE")]
+        return self._take_in(slave, slave.request[1], now)
 
-    def _take_in(self, slave: SlaveState, built: Built) -> list[Effect]:
+    def _take_in(self, slave: SlaveState, built: Built, now: datetime) -> list[Effect]:
         package, version, abi = target_of(slave)
+        since = slave.job_since or now
         slave.job = slave.job_since = None
         build = BuildState(
             slave.slave_id, package, version, abi, built.status,
@@ -190,15 +208,16 @@ class Fleet:
         )  # fmt: skip
         if len(build.files) != len(built.files):
             build.files.clear()  # two files of one name: nothing that we could publish
-        intake = self.intakes[slave.slave_id] = Intake(build, slave.native_platform, slave.label)
+        intake = self.intakes[slave.slave_id] = Intake(
+            build, slave.native_platform, slave.label, since
+        )
         return intake.begin()
 
     def do_sent(self, slave: SlaveState, now: datetime) -> list[Effect]:
         """Have the file verified that the slave has sent."""
         intake = self.intakes.get(slave.slave_id)
         if intake is None or intake.step is not Step.SENT:
-            self._end_intake(slave.slave_id)
-            return self._reply(slave, now, "DONE")
+            return [*self._end_intake(slave.slave_id), *self._reply(slave, now, "DONE")]
         return intake.sent()
 
     def do_bye(self, slave: SlaveState, now: datetime) -> list[Effect]:
@@ -219,6 +238,7 @@ class Fleet:
         if intake.step is Step.ENDED:
             del self.intakes[slave_id]
             self.queue.finish(intake.target, now, logged=intake.build.build_id is not None)
+            effects.append(Ended(slave_id, _outcome(intake, now)))
         if slave is None or slave.reply is not None:
             return effects
         slave.last_seen = now  # it waited for us: its silence was not its fault
@@ -292,19 +312,53 @@ class Fleet:
         for slave in self.by_id(slave_id):
             slave.paused = paused
 
-    def replay(self) -> Iterator[Effect]:
-        """Tell the consoles again, for each slave, its greeting, its figures and its last reply."""
-        for slave in self.slaves.values():
-            greeted = slave.first_seen
-            if greeted is None:
-                continue
-            yield Publish(slave.slave_id, greeted, "HELLO", slave.info)
-            for stats in slave.stats:
-                yield Publish(slave.slave_id, stats.timestamp, "STATS", stats)
-            if slave.job is not None and slave.job_since is not None:
-                yield Publish(slave.slave_id, slave.job_since, "BUILD", slave.job)
-            elif slave.reply is not None and slave.reply[0] in ("SLEEP", "SEND", "DONE"):
-                yield Publish(slave.slave_id, slave.replied_at or greeted, *slave.reply)
+    def command(self, verb: str, slaves: Iterable[int] | None) -> list[Untold]:
+        """Give *slaves* (``None``: all) the command *verb*; return those who did not take it."""
+        if slaves is None:
+            COMMANDS[verb](self, None)
+            return []
+        untold = []
+        for slave_id in dict.fromkeys(slaves):
+            slave = self.numbers.get(slave_id)
+            if slave is None:
+                untold.append(Untold(slave_id, "no such slave"))
+            elif verb == "SKIP" and slave.job is None:
+                untold.append(Untold(slave_id, "not building"))
+            else:
+                COMMANDS[verb](self, slave_id)
+        return untold
+
+    def replay(self, after: int, most: int) -> list[Publish]:
+        """Return what the consoles were told of the slaves that come next after number *after*.
+
+        Of as many slaves as have not more than *most* events together, but at least of one; empty
+        only if there is none. Of each it is the greeting, figures (:data:`REPLAYED_STATS`), the
+        begin of what it builds or sends, and the last reply.
+        """
+        told: list[Publish] = []
+        figures = max(1, REPLAYED_STATS // max(1, len(self.numbers)))
+        for slave_id, slave in self.numbers.items():
+            if slave_id > after:
+                of_slave = self._told_of(slave, figures)
+                if told and len(told) + len(of_slave) > most:
+                    break
+                told += of_slave
+        return told
+
+    def _told_of(self, slave: SlaveState, figures: int) -> list[Publish]:
+        number, greeted = slave.slave_id, slave.first_seen
+        assert greeted is not None  # noqa: S101 (whoever has a number has said HELLO)
+        told = [Publish(number, greeted, "HELLO", slave.info)]
+        newest = list(slave.stats)[-figures:]
+        told += [Publish(number, stats.timestamp, "STATS", stats) for stats in newest]
+        intake = self.intakes.get(number)
+        if slave.job is not None:
+            told.append(Publish(number, slave.job_since or greeted, "BUILD", slave.job))
+        elif intake is not None:
+            told.append(Publish(number, intake.since, "BUILD", intake.target[:2]))
+        if slave.reply is not None and slave.reply[0] in ("SLEEP", "SEND", "DONE"):
+            told.append(Publish(number, slave.replied_at or greeted, *slave.reply))
+        return told
 
     # What replies have in common ------------------------------------------------------------
 
@@ -323,29 +377,35 @@ class Fleet:
     def _remove(self, slave: SlaveState, now: datetime) -> list[Effect]:
         del self.slaves[slave.address], self.numbers[slave.slave_id]
         target = target_of(slave) if slave.job is not None else None
-        effects = [*self._drop_job(slave), Publish(slave.slave_id, now, "DIE")]
+        effects = [*self._drop_job(slave, now), Publish(slave.slave_id, now, "DIE")]
         intake = self.intakes.get(slave.slave_id)
         if intake is not None and intake.needs_slave:
-            self._end_intake(slave.slave_id)
             target = intake.target
-            effects.append(Release(target))
+            effects += [*self._end_intake(slave.slave_id), Release(target)]
         # The next slave may have what it was at, unless an operator did not want it built.
         if target is not None and not slave.skipped:
             self.queue.put_back(target)
         return effects
 
-    def _end_intake(self, slave_id: int) -> None:
+    def _end_intake(self, slave_id: int) -> list[Effect]:
         intake = self.intakes.pop(slave_id, None)
-        if intake is not None:
-            self.queue.give_up(intake.target)
+        if intake is None:
+            return []
+        self.queue.give_up(intake.target)
+        return [Ended(slave_id, None)]
 
-    def _drop_job(self, slave: SlaveState) -> list[Effect]:
+    def _drop_job(self, slave: SlaveState, now: datetime) -> list[Effect]:
         if slave.job is None:
             return []
         target = target_of(slave)
+        outcome = None
+        if slave.skipped:
+            took = max(now - (slave.job_since or now), timedelta(0))
+            of_slave = slave.slave_id, slave.label
+            outcome = Outcome(None, *of_slave, *target, "skipped", took, 0, now)
         slave.job = slave.job_since = None
         self.queue.give_up(target)
-        return [Release(target)]
+        return [Release(target), Ended(slave.slave_id, outcome)]
 
     def _note_stats(self, slave: SlaveState) -> None:
         slave.stats.append(slave.request[1])
@@ -360,7 +420,7 @@ class Fleet:
         assert len(jobs) == len(set(jobs)), "one version is built twice"  # noqa: S101
         taken_in = {intake.target for intake in self.intakes.values()}
         assert self.queue.active == taken_in.union(jobs)  # noqa: S101
-        assert sorted(ids) == sorted(self.numbers)  # noqa: S101
+        assert sorted(ids) == list(self.numbers), "a replay would miss some"  # noqa: S101
         for slave_id, intake in self.intakes.items():
             assert intake.step is not Step.ENDED  # noqa: S101
             assert not intake.needs_slave or slave_id in ids, "an intake waits for nobody"  # noqa: S101
@@ -373,9 +433,18 @@ class Fleet:
 HANDLERS: Mapping[str, Callable[[Fleet, SlaveState, datetime], list[Effect]]] = {
     "IDLE": Fleet.do_idle,
     "BUSY": Fleet.do_busy,
+    "OUTPUT": Fleet.do_output,
     "BUILT": Fleet.do_built,
     "SENT": Fleet.do_sent,
     "BYE": Fleet.do_bye,
+}
+
+#: What does each command of an operator.
+COMMANDS: Mapping[str, Callable[[Fleet, int | None], None]] = {
+    "KILL": Fleet.kill,
+    "SLEEP": Fleet.sleep,
+    "SKIP": Fleet.skip,
+    "WAKE": Fleet.wake,
 }
 
 _TOO_LONG = "piwheels: the build went on beyond its time-out, and its slave did not end it.\n"
@@ -385,6 +454,23 @@ def target_of(slave: SlaveState) -> Target:
     """Return what *slave* builds, which must be something."""
     assert slave.job is not None  # noqa: S101 (its callers have looked)
     return (*slave.job, slave.native_abi)
+
+
+def _outcome(intake: Intake, now: datetime) -> Outcome | None:
+    """Return how the build of an intake that has ended is kept; ``None`` if it is not."""
+    build = intake.build
+    if build.build_id is None:
+        return None
+    return Outcome(
+        build.build_id, build.slave_id, intake.label, *intake.target,
+        "ok" if build.status else "failed", build.duration, len(build.files), now,
+    )  # fmt: skip
+
+
+def level_of(slave: SlaveState) -> int:
+    """Return the protocol level that *slave* says it speaks."""
+    level = (slave.features or {}).get("level")
+    return level if type(level) is int else 0
 
 
 def resumed(slave: SlaveState) -> tuple[str, str] | None:
@@ -402,4 +488,4 @@ def allowed(slave: SlaveState) -> frozenset[str]:
     follows = FOLLOWS[slave.reply[0]]
     if slave.reply[0] == "ACK" and resumed(slave) is not None:
         follows |= FOLLOWS["BUILD"]
-    return follows
+    return follows if level_of(slave) > 0 else follows - {"OUTPUT"}

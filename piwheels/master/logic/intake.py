@@ -29,6 +29,7 @@ from piwheels.master.logic.effects import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from piwheels.core.states import BuildState, FileState
 
@@ -130,11 +131,15 @@ def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> s
 
 @dataclass(slots=True)
 class Intake:
-    """One build on its way into the farm; *platform* is that of the slave which built it."""
+    """One build on its way into the farm, begun at *since*.
+
+    *platform* and *label* are those of the slave which built it.
+    """
 
     build: BuildState
     platform: str
     label: str
+    since: datetime
     step: Step = Step.ENDED
     tries: int = 0
     #: Whether the build has to be logged anew, when some time has passed.
