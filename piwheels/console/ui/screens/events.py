@@ -1,0 +1,221 @@
+"""The Events screen: what happened on the farm, the newest on top."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from textual.binding import Binding
+
+from piwheels.console.model.journal import Entry, Kind
+from piwheels.console.ui.cycle import after
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from piwheels.console.model.farm import Changes
+    from piwheels.console.ui.widgets.lines import Cell
+
+
+class Kinds(Enum):
+    """What can be chosen to be shown, in the order in which ``e`` goes through it."""
+
+    ALL = frozenset(Kind)
+    CMD = frozenset({Kind.COMMAND, Kind.ACK})
+    BUILD = frozenset({Kind.DONE, Kind.FAIL})
+    WARN = frozenset({Kind.WARN, Kind.CRITICAL, Kind.FAIL})
+    FARM = frozenset({Kind.JOIN, Kind.LEFT, Kind.MASTER})
+    LINK = frozenset({Kind.LINK})
+
+
+class Shown(NamedTuple):
+    """An entry, and how many came before it since the journal began: what tells it apart."""
+
+    number: int
+    entry: Entry
+
+
+_TONES: Final[dict[Kind, str]] = {
+    Kind.COMMAND: "tone--accent",
+    Kind.ACK: "tone--accent",
+    Kind.DONE: "tone--good",
+    Kind.FAIL: "tone--warn",
+    Kind.WARN: "tone--warn",
+    Kind.CRITICAL: "tone--bad",
+}
+
+
+def _slave(shown: Shown) -> Cell:
+    entry = shown.entry
+    if entry.slave_id is None:
+        return "-", "tone--dim"
+    return f"#{entry.slave_id}"
+
+
+def _what(shown: Shown) -> Cell:
+    entry = shown.entry
+    return entry.what, _TONES.get(entry.kind, "") if entry.kind is Kind.CRITICAL else ""
+
+
+_COLUMNS: Final[tuple[Column[Shown], ...]] = (
+    Column("TIME", 8, lambda shown: f"{shown.entry.at.astimezone():%H:%M:%S}"),
+    Column("KIND", 4, lambda shown: (shown.entry.kind, _TONES.get(shown.entry.kind, ""))),
+    Column("SLAVE", 6, _slave),
+    Column("LABEL", 14, lambda shown: shown.entry.label, least=100),
+    Column("EVENT", 30, _what),
+    Column("DETAIL", 0, lambda shown: (shown.entry.detail, "tone--dim")),
+)
+
+
+class EventsScreen(FarmScreen):
+    """The journal; ``F`` follows the newest entry, which is always on top."""
+
+    title_in_tabs = "Events"
+    CSS_PATH = "../css/events.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "kinds", "kind", id="events.kinds"),
+        Binding("F", "follow", "follow", id="events.follow"),
+        Binding("m", "read", "mark read", id="events.read"),
+        Binding("escape", "clear", "clear", show=False, id="events.clear"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds = Kinds.ALL
+        self._text = ""
+        self._follow = True
+        #: How many entries there were when the operator marked them as read.
+        self._read = 0
+        self._list: LineList[Shown] = LineList(
+            _COLUMNS, lambda shown: shown.number, empty="nothing has happened yet", id="journal"
+        )
+        self._whole = Panel(id="entry")
+        self._foot = Panel(id="kinds")
+
+    def compose_body(self) -> ComposeResult:
+        """Give the journal, the whole of the entry at the cursor, and what is chosen."""
+        yield self._list
+        yield self._whole
+        yield self._foot
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Show new entries."""
+        if changes.journal:
+            self.show_all()
+
+    def show_all(self) -> None:
+        """Show the journal as it is chosen now."""
+        self._list.show(self._chosen(), follow=self._follow)
+        self._show_entry()
+
+    def _chosen(self) -> list[Shown]:
+        journal = self.session.journal
+        newest = journal.count - 1
+        numbered: Iterable[Shown] = (
+            Shown(newest - place, entry) for place, entry in enumerate(reversed(journal.entries))
+        )
+        kinds, text = self._kinds.value, self._text
+        if self._kinds is not Kinds.ALL:
+            numbered = (shown for shown in numbered if shown.entry.kind in kinds)
+        if text:
+            numbered = (shown for shown in numbered if _holds(shown.entry, text))
+        return list(numbered)
+
+    def _show_entry(self) -> None:
+        item = self._list.item
+        self._whole.show(_in_full(item.entry) if item else [])
+        chosen = [
+            cell
+            for kinds in Kinds
+            for cell in (
+                " ",
+                (f"[{kinds.name.lower()}]", "tone--accent")
+                if kinds is self._kinds
+                else (kinds.name.lower(), "tone--dim"),
+            )
+        ]
+        follow = f"{self.console.sign('●')} FOLLOW" if self._follow else "F follows the newest"
+        search = f"   / {self._text}" if self._text else ""
+        self._foot.show([[" kind:", *chosen, f"   {follow}{search}"]])
+
+    def view_state(self) -> str:
+        """Return how many entries are kept, and how many are new."""
+        journal = self.session.journal
+        new = journal.count - self._read
+        kept = f"{len(journal.entries):,} kept"
+        return f"{new:,} new, {kept}" if new else kept
+
+    # What it takes ----------------------------------------------------------------------------
+
+    def find(self, text: str) -> str:
+        """Show only entries that hold *text*, in any case of letters."""
+        self._text = text.casefold()
+        self.show_all()
+        return ""
+
+    def targets(self) -> list[int]:
+        """Return the slave that the entry at the cursor is about."""
+        item = self._list.item
+        slave_id = item.entry.slave_id if item else None
+        return [slave_id] if slave_id in self.session.farm.slaves else []
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return the entries that are shown."""
+        return self._list.table()
+
+    def action_kinds(self) -> None:
+        """Show other kinds of entries."""
+        self._kinds = after(self._kinds, Kinds)
+        self.show_all()
+
+    def action_follow(self) -> None:
+        """Follow the newest entry, or stay where we are."""
+        self._follow = not self._follow
+        self.show_all()
+
+    def action_read(self) -> None:
+        """Count as new only what comes from now on."""
+        self._read = self.session.journal.count
+        self.show_all()
+
+    def action_clear(self) -> None:
+        """Show everything again."""
+        self._kinds, self._text = Kinds.ALL, ""
+        self.show_all()
+
+    def on_line_list_moved(self) -> None:
+        """Stay with an entry that the operator has gone to; follow again from the top."""
+        self._follow = self._list.at_top
+        self._show_entry()
+
+    def on_line_list_opened(self, message: LineList.Opened[Shown]) -> None:
+        """Open the slave that the entry is about, if it is still there."""
+        for slave_id in self.targets():
+            self.console.open_slave(slave_id)
+            return
+        slave_id = message.item.entry.slave_id
+        gone = "This entry is about no slave" if slave_id is None else f"#{slave_id} is gone"
+        self.console.flash(gone, error=True)
+
+
+def _holds(entry: Entry, text: str) -> bool:
+    where = f"{entry.kind}\n#{entry.slave_id}\n{entry.label}\n{entry.what}\n{entry.detail}"
+    return text in where.casefold()
+
+
+def _in_full(entry: Entry) -> list[list[Cell]]:
+    """Return *entry* in lines: a long detail (a hex dump) has several."""
+    who = f"#{entry.slave_id} {entry.label}" if entry.slave_id is not None else entry.label
+    head: list[Cell] = [
+        (f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S} {entry.kind} ", "tone--dim"),
+        f"{who}  {entry.what}".strip(),
+    ]
+    return [head, *([line] for line in entry.detail.splitlines())]

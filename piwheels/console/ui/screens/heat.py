@@ -1,0 +1,161 @@
+"""The Heat screen: all slaves on one page, a cell each, so that patterns are seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+
+from piwheels.console.model.heat import Grouping, Metric, groups, scale
+from piwheels.console.model.slave import State
+from piwheels.console.text import short_span
+from piwheels.console.ui.cycle import after
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.widgets.heatmap import HeatMap
+from piwheels.console.ui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from piwheels.console.model.farm import Changes
+    from piwheels.console.model.slave import Slave
+    from piwheels.console.ui.widgets.lines import Cell
+
+
+class HeatScreen(FarmScreen):
+    """The map; ``m`` tints by another metric, ``b`` groups by something else."""
+
+    title_in_tabs = "Heat"
+    CSS_PATH = "../css/heat.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "metric", "metric", id="heat.metric"),
+        Binding("b", "group", "group by", id="heat.group"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by = Grouping.RACK
+        self._text = ""
+        self._head = Panel(id="scale")
+        self._map = HeatMap(id="map")
+        self._about = Panel(id="about")
+
+    def compose_body(self) -> ComposeResult:
+        """Give what the tints mean, the map, and the slave at the cursor."""
+        yield self._head
+        yield self._map
+        yield self._about
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Show slaves that came, went or changed."""
+        if changes.epoch or changes.new or changes.gone:
+            self.show_all()
+        elif changes.slaves:
+            self._map.repaint(self.console.now())
+            self._show_slave()
+
+    def tick(self) -> None:
+        """Show who has fallen silent, and count anew."""
+        self.show_all()
+
+    def show_all(self) -> None:
+        """Show everything as it is now."""
+        farm = self.session.farm
+        shown = [s for s in farm.slaves.values() if self._text in s.label.casefold()]
+        self._map.ascii_only = self.console.ascii
+        self._map.show(farm, groups(shown, self._by), self.console.now())
+        levels = f"   from {scale(self._map.metric)}" if scale(self._map.metric) else ""
+        text = f"   / {self._text}" if self._text else ""
+        self._head.show(
+            [
+                [
+                    (" metric ", "tone--dim"), (self._map.metric, "tone--accent"), levels,
+                    ("   group ", "tone--dim"), (self._by, "tone--accent"),
+                    f"   {len(shown):,} slaves   {self.console.sign('▲')}{farm.alerting():,}", text,
+                ]
+            ]
+        )  # fmt: skip
+        self._show_slave()
+
+    def _show_slave(self) -> None:
+        slave = self._map.slave
+        self._about.show(self._in_words(slave) if slave else [])
+
+    def _in_words(self, slave: Slave) -> list[list[Cell]]:
+        now, farm = self.console.now(), self.session.farm
+        state = slave.state_at(now)
+        glyph, look = self.console.look(state)
+        words = f"{glyph} {state} {short_span(farm.elapsed(slave))}"
+        if state in (State.SILENT, State.EXPIRED):
+            words = f"{glyph} {state} {short_span(now - slave.heard)}"
+            words += f", was {slave.told}"
+        job = "  " + " ".join(slave.job) if slave.job else ""
+        facts = ""
+        if slave.stats and (stats := slave.stats[-1]):
+            facts = f"  temp {stats.cpu_temp:.0f}°  load {stats.load_average:.2f}"
+        alerts = "".join(f" {self.console.sign('▲')}{alert}" for alert in slave.alerts)
+        ratio = f"  x{slave.ratio:.1f} of {slave.peers} peers" if slave.ratio else ""
+        name = f" {self.console.sign('›')} #{slave.id} {slave.label}  "
+        return [
+            [name, (words, look), job, (f"  {slave.abi}", "tone--dim"), facts, ratio,
+             (alerts, "tone--warn")]
+        ]  # fmt: skip
+
+    def view_state(self) -> str:
+        """Return the metric and the groups."""
+        return f"{self._map.metric} by {self._by}"
+
+    # What it takes ----------------------------------------------------------------------------
+
+    def find(self, text: str) -> str:
+        """Show only slaves with *text* in their labels."""
+        self._text = text.strip().casefold()
+        self.show_all()
+        return ""
+
+    def group_by(self, name: str) -> str:
+        """Put slaves together by *name*; return what is wrong with it, or ``""``."""
+        if name not in set(Grouping):
+            return f"cannot group by {name!r}: {', '.join(Grouping)}"
+        self._by = Grouping(name)
+        self.show_all()
+        return ""
+
+    def targets(self) -> list[int]:
+        """Return the slave at the cursor."""
+        slave = self._map.slave
+        return [slave.id] if slave else []
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return a row for each slave: its group, and what it is at."""
+        now, farm = self.console.now(), self.session.farm
+        table = [
+            [group.name, str(slave.id), slave.label, slave.state_at(now)]
+            for group in groups(farm.slaves.values(), self._by)
+            for slave in group.slaves
+        ]
+        return (self._by, "id", "label", "state"), table
+
+    def action_metric(self) -> None:
+        """Tint by the next metric."""
+        self._map.metric = after(self._map.metric, Metric)
+        self.show_all()
+
+    def action_group(self) -> None:
+        """Group by something else."""
+        self._by = after(self._by, Grouping)
+        self.show_all()
+
+    def on_heat_map_moved(self) -> None:
+        """Tell of the slave that the operator has gone to."""
+        self._show_slave()
+
+    def on_heat_map_opened(self) -> None:
+        """Open the slave at the cursor."""
+        for slave_id in self.targets():
+            self.console.open_slave(slave_id)

@@ -1,0 +1,302 @@
+"""The Master screen: the farm's own figures over time, and what concerns the whole farm."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+from textual.binding import Binding
+from textual.containers import Horizontal, VerticalScroll
+
+from piwheels.console.model.commands import Verb
+from piwheels.console.model.slave import State
+from piwheels.console.text import bar, clean, number, short_span, size, spark
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.panel import Panel
+from piwheels.console.ui.widgets.plot import Plot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from piwheels.console.model.farm import Changes
+    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.core.states import MasterStats
+
+
+class Figure(NamedTuple):
+    """A figure of the farm: its value, how a value is written, and where it is too much."""
+
+    name: str
+    value: Callable[[MasterStats], float]
+    text: Callable[[float], str]
+    of: Callable[[MasterStats], int] = lambda stats: 0
+    limit: float = float("inf")
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f}%"
+
+
+def _used(what: str) -> tuple[Callable[[MasterStats], float], Callable[[MasterStats], int]]:
+    def whole(stats: MasterStats) -> int:
+        return int(getattr(stats, f"{what}_size"))
+
+    def used(stats: MasterStats) -> float:
+        return (
+            100 * (1 - getattr(stats, f"{what}_free") / (whole(stats) or 1)) if whole(stats) else 0
+        )
+
+    return used, whole
+
+
+_MEM, _SWAP, _DISK = _used("mem"), _used("swap"), _used("disk")
+FIGURES: Final[tuple[Figure, ...]] = (
+    Figure("builds/h", lambda stats: sum(stats.builds_last_hour.values()), number),
+    Figure("queue", lambda stats: sum(stats.builds_pending.values()), number),
+    Figure("download/h", lambda stats: stats.downloads_last_hour, number),
+    Figure("load", lambda stats: stats.load_average, "{:.2f}".format),
+    Figure("temp", lambda stats: stats.cpu_temp, "{:.0f}°C".format, limit=78),
+    Figure("mem used", _MEM[0], _percent, _MEM[1], 90),
+    Figure("swap used", _SWAP[0], _percent, _SWAP[1], 50),
+    Figure("disk used", _DISK[0], _percent, _DISK[1], 90),
+)
+
+
+class Control(NamedTuple):
+    """What can be done to the whole farm: a key, a verb, what it does."""
+
+    key: str
+    verb: Verb
+    name: str
+    what: str
+
+
+CONTROLS: Final[tuple[Control, ...]] = (
+    Control("P", Verb.PAUSE, "pause the farm", "no new builds anywhere; running builds finish"),
+    Control("W", Verb.WAKE, "wake the farm", "clears pause, kill and skip marks on every slave"),
+    Control("H", Verb.HALT, "halt the farm", "pause and skip: cancels {builds:,} running builds"),
+    Control("X", Verb.STOP, "stop all slaves", "each of {slaves:,} ends after its build"),
+    Control("Q", Verb.QUIT, "stop the master", "slaves keep running and reconnect later"),
+)
+_REATTACH: Final = "ask the master to tell everything anew ({slaves:,} slaves, to every console)"
+
+
+class Figures(LineList[Figure]):
+    """The list of figures: ``g`` draws the one at the cursor, pages move the whole screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("g", "screen.zoom", "graph", id="master.zoom"),
+        Binding("enter", "screen.zoom", "graph", show=False),
+    ]
+
+    def action_page(self, by: int) -> None:
+        """Scroll the screen."""
+        around = self.screen.query_one(VerticalScroll)
+        around.scroll_relative(y=by * (around.size.height - 2), animate=False)
+
+
+class MasterScreen(FarmScreen):
+    """Who the master is, its totals, its figures' graphs, and the controls of the farm."""
+
+    title_in_tabs = "Master"
+    CSS_PATH = "../css/master.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(
+                control.key,
+                f"farm('{control.verb}')",
+                control.name.replace("the ", ""),
+                id=f"master.{control.verb}",
+            )
+            for control in CONTROLS
+        ),
+        Binding("R", "reattach", "re-attach", id="master.reattach"),
+        Binding("escape", "unzoom", "back", show=False, id="master.unzoom"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._host = Panel("Master", id="host")
+        self._totals = Panel("Totals", id="totals")
+        self._figures = Figures(
+            (
+                Column("", 10, lambda figure: figure.name),
+                Column("", 0, self._curve),
+                Column("", 24, self._value),
+            ),
+            lambda figure: figure.name,
+            id="figures",
+        )
+        self._figures.border_title = "Last 16 min"
+        self._plot = Plot(id="plot")
+        self._abis = Panel("Builds last hour per ABI", id="per-abi")
+        self._controls = Panel("Controls", id="controls")
+
+    def compose_body(self) -> ComposeResult:
+        """Give panels that scroll together, and the graph that takes their place."""
+        with VerticalScroll(id="panels", can_focus=False):
+            yield Horizontal(self._host, self._totals, id="who")
+            yield self._figures
+            yield self._plot
+            yield self._abis
+            yield self._controls
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Show new figures, and what the link allows."""
+        if changes.figures or changes.link or changes.epoch:
+            self.show_all()
+
+    def tick(self) -> None:
+        """Show how long it has been up, and what would be lost."""
+        self._show_host()
+        self._show_controls()
+
+    def show_all(self) -> None:
+        """Show everything as it is now."""
+        self._show_host()
+        figures = self.session.farm.figures
+        self._figures.show(FIGURES)
+        last = figures[-1] if figures else None
+        self._totals.show(_totals(last) if last else [[("no figures yet", "tone--dim")]])
+        self._abis.show(self._per_abi(last) if last else [])
+        self._show_controls()
+        self._show_plot()
+
+    def _show_host(self) -> None:
+        info = self.session.farm.info
+        if info is None:
+            self._host.show([[("the master has not said who it is", "tone--dim")]])
+            return
+        up = short_span(self.session.farm.master_time(self.console.now()) - info.started)
+        board = " ".join(clean(text) for text in (info.board_revision, info.board_serial) if text)
+        paused = "paused" if self.session.paused else str(self.session.state).lower()
+        facts = {
+            "host": clean(info.label),
+            "os": clean(f"{info.os_name} {info.os_version}"),
+            "board": board or "-",
+            "started": f"{info.started.astimezone():%Y-%m-%d %H:%M} ({up})",
+            "protocol": f"level {self.session.level}",
+            "state": paused,
+        }
+        self._host.show(_facts(facts, 9))
+
+    def _values(self, figure: Figure) -> list[float]:
+        return [figure.value(stats) for stats in self.session.farm.figures]
+
+    def _curve(self, figure: Figure) -> Cell:
+        room = max(1, self._figures.size.width - 38)
+        text = spark(self._values(figure), room, ascii_only=self.console.ascii)
+        return text, "tone--accent"
+
+    def _value(self, figure: Figure) -> Cell:
+        figures = self.session.farm.figures
+        if not figures:
+            return ""
+        value, whole = figure.value(figures[-1]), figure.of(figures[-1])
+        text = f"{figure.text(value):>8}" + (f" of {size(whole)}" if whole else "")
+        return (f"{text} {self.console.sign('▲')}", "tone--warn") if value > figure.limit else text
+
+    def _show_plot(self) -> None:
+        figure = self._figures.item
+        if figure is None or not self.has_class("-zoom"):
+            return
+        times = [stats.timestamp for stats in self.session.farm.figures]
+        self._plot.ascii_only = self.console.ascii
+        self._plot.show(figure.name, self._values(figure), times, figure.text)
+
+    def _per_abi(self, stats: MasterStats) -> list[list[Cell]]:
+        most = max(stats.builds_last_hour.values(), default=0) or 1
+        room = max(10, min(60, self._abis.size.width - 22))
+        ascii_only = self.console.ascii
+        return [
+            [
+                f"{abi:8.8} ",
+                (bar(count / most, room, ascii_only=ascii_only), "tone--accent"),
+                f" {count:6,}",
+            ]
+            for abi, count in sorted(stats.builds_last_hour.items())
+        ] or [[("no build in the last hour", "tone--dim")]]
+
+    def _show_controls(self) -> None:
+        counts = self.session.farm.counts()
+        fills = {"builds": counts[State.BUILD], "slaves": counts.total() - counts[State.DEAD]}
+        lines: list[list[Cell]] = []
+        for control in CONTROLS:
+            why = self.session.why_not(control.verb)
+            what = why or control.what.format(**fills)
+            tone = "tone--dim" if why else "tone--accent"
+            name = f"{control.name:16}"
+            dim = "tone--dim" if why else ""
+            lines.append([(f" {control.key}  ", tone), (name, dim), (what, "tone--dim")])
+        what = _REATTACH.format(**fills)
+        lines.append([(" R  ", "tone--accent"), f"{'re-attach':16}", (what, "tone--dim")])
+        self._controls.show(lines)
+        disabled = self.session.why_not(Verb.PAUSE)
+        self._controls.border_title = f"Controls ({'disabled' if disabled else 'each asks first'})"
+
+    def view_state(self) -> str:
+        """Return which graph is drawn."""
+        figure = self._figures.item
+        return f"graph: {figure.name}" if figure and self.has_class("-zoom") else ""
+
+    # What it takes ----------------------------------------------------------------------------
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return the figures over time."""
+        names = ["time", *(figure.name for figure in FIGURES)]
+        values = [
+            [stats.timestamp.isoformat(), *(str(figure.value(stats)) for figure in FIGURES)]
+            for stats in self.session.farm.figures
+        ]
+        return names, values
+
+    def action_farm(self, verb: str) -> None:
+        """Have a command given to the whole farm, or to the master."""
+        self.console.give(Verb(verb), None)
+
+    def action_reattach(self) -> None:
+        """Have the master tell everything anew."""
+        self.session.reattach()
+        self.console.flash("asked the master to tell everything anew")
+
+    def action_zoom(self) -> None:
+        """Draw the figure at the cursor as a graph, or no longer."""
+        self.toggle_class("-zoom")
+        self._figures.focus()
+        self._show_plot()
+
+    def action_unzoom(self) -> None:
+        """Show all panels."""
+        self.remove_class("-zoom")
+
+    def on_line_list_moved(self) -> None:
+        """Draw the figure that the operator has gone to."""
+        self._show_plot()
+
+
+def _facts(facts: dict[str, Any], width: int) -> list[list[Cell]]:
+    return [[(f"{name:{width}}", "tone--dim"), f"{value}"] for name, value in facts.items()]
+
+
+def _totals(stats: MasterStats) -> list[list[Cell]]:
+    days = stats.builds_time // timedelta(days=1)
+    downloads = f"{number(stats.downloads_last_hour)} / {number(stats.downloads_last_month)}"
+    return _facts(
+        {
+            "packages built": number(stats.packages_built),
+            "files": number(stats.files_count),
+            "builds size": size(stats.builds_size),
+            "builds time": f"{days // 365}y {days % 365}d"
+            if days
+            else short_span(stats.builds_time),
+            "new last hour": number(stats.new_last_hour),
+            "downloads 1h/30d": downloads,
+        },
+        17,
+    )

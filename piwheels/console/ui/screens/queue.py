@@ -1,0 +1,273 @@
+"""The Queue screen: what waits for each ABI, when it will be done, what takes long."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual import on
+from textual.binding import Binding
+from textual.containers import Horizontal
+
+from piwheels.console.model.slave import PastBuild
+from piwheels.console.text import clean, number, short_span, span, spark
+from piwheels.console.ui.cycle import after
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.panel import Panel
+from piwheels.console.ui.widgets.ratiobar import ratio_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from piwheels.console.model.eta import AbiQueue
+    from piwheels.console.model.farm import Changes
+    from piwheels.console.model.slave import Slave
+    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.core.protocols import Job, Outcome
+
+#: The forecast's horizon.
+_DAY: Final = timedelta(hours=24)
+_NEVER: Final = timedelta.max
+
+#: What ``o`` sorts by.
+_ORDERS: Final[dict[str, Callable[[AbiQueue], object]]] = {
+    "abi": lambda queue: queue.abi,
+    "pending": lambda queue: -queue.pending,
+    "eta": lambda queue: -(queue.eta or _NEVER) if queue.pending else timedelta(),
+}
+_TONES: Final = {"ok": "tone--good", "failed": "tone--warn", "skipped": "tone--dim"}
+
+
+class QueueScreen(FarmScreen):
+    """The queue of each ABI; below, the forecast, the longest builds, and the newest."""
+
+    title_in_tabs = "Queue"
+    CSS_PATH = "../css/queue.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "order", "sort", id="queue.order")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order = "abi"
+        self._text = ""
+        self._abis: LineList[AbiQueue] = LineList(
+            (
+                Column("ABI", 8, lambda queue: queue.abi),
+                Column("PENDING", 9, _pending, right=True),
+                Column("SLAVES", 6, lambda queue: f"{queue.slaves:,}", right=True),
+                Column("BUSY", 5, lambda queue: f"{queue.busy:,}", right=True),
+                Column("IDLE", 5, lambda queue: f"{queue.idle:,}", right=True),
+                Column("/H", 6, lambda queue: f"{queue.per_hour:,.0f}", right=True),
+                Column("ETA", 7, _eta, right=True),
+                Column("PENDING 16m", 30, self._history, least=118),
+                Column("NOTE", 0, self._note),
+            ),
+            lambda queue: queue.abi,
+            empty="the master has not told of any queue yet",
+            id="abis",
+        )
+        self._total = Panel(id="total")
+        self._forecast = Panel("Forecast", id="forecast")
+        self._longest: LineList[Slave] = LineList(
+            (
+                Column("PACKAGE", 0, lambda slave: " ".join(slave.job or ("",))),
+                Column("ABI", 6, lambda slave: slave.abi, least=46),
+                Column("SLAVE", 6, lambda slave: f"#{slave.id}"),
+                Column("TIME", 8, self._elapsed, right=True),
+                Column("PEERS", 6, _ratio, right=True),
+            ),
+            lambda slave: slave.id,
+            empty="nothing is being built",
+            id="longest",
+        )
+        self._heads: LineList[Job] = LineList(
+            (Column("PACKAGE", 0, lambda job: clean(" ".join(job))),),
+            tuple,
+            empty="nothing waits",
+            id="heads",
+        )
+        self._recent: LineList[PastBuild] = LineList(
+            (
+                Column("ENDED", 8, lambda build: f"{build.ended.astimezone():%H:%M:%S}", least=38),
+                Column("PACKAGE", 0, lambda build: f"{build.package} {build.version}"),
+                Column("ABI", 6, lambda build: build.abi, least=46),
+                Column("RESULT", 7, lambda b: (b.result or "?", _TONES.get(b.result, ""))),
+                Column("TIME", 6, _took, right=True),
+            ),
+            lambda build: (build.slave_id, build.package, build.version, build.ended),
+            empty="no build has ended yet",
+            id="recent",
+        )
+        self._longest.border_title = "Longest running builds"
+        self._recent.border_title = "Newest builds"
+
+    def compose_body(self) -> ComposeResult:
+        """Give the table of ABIs, the forecast, and three lists below."""
+        yield self._abis
+        yield self._total
+        yield self._forecast
+        yield Horizontal(self._longest, self._heads, self._recent, id="lists")
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Show new figures, and answers of the master."""
+        if changes.figures or changes.answers or changes.epoch:
+            self.show_all()
+
+    def tick(self) -> None:
+        """Show how long builds take, which ended, and what that makes of the estimates."""
+        self.show_all()
+
+    def show_all(self) -> None:
+        """Show the queue as it is now."""
+        farm, session = self.session.farm, self.session
+        queues = [queue for queue in farm.queues(self.console.now()) if self._text in queue.abi]
+        self._abis.show(sorted(queues, key=_ORDERS[self._order]))  # type: ignore[arg-type]
+        self._longest.show(farm.longest(50))
+        recent = [_past(outcome) for outcome in session.recent] or list(reversed(farm.builds))
+        self._recent.show(recent[:200])
+        self._show_heads()
+        width = max(20, self._total.size.width)
+        self._total.show(self._totals(queues, width))
+        self._forecast.show(_forecast(queues, width - 4, ascii_only=self.console.ascii))
+
+    def _show_heads(self) -> None:
+        chosen = self._abis.item
+        heads = {head.abi: head for head in self.session.queue}
+        self.set_class(bool(heads), "-level1")
+        if chosen:
+            head = heads.get(chosen.abi)
+            self._heads.border_title = f"Next for {chosen.abi}"
+            self._heads.show(head.first if head else [])
+
+    def _history(self, queue: AbiQueue) -> Cell:
+        return spark(queue.history, 30, ascii_only=self.console.ascii), "tone--accent"
+
+    def _note(self, queue: AbiQueue) -> Cell:
+        return (f"{self.console.sign('▲')} {queue.note}", "tone--warn") if queue.note else ""
+
+    def _elapsed(self, slave: Slave) -> str:
+        return span(self.session.farm.elapsed(slave))
+
+    def _totals(self, queues: Sequence[AbiQueue], width: int) -> list[list[Cell]]:
+        if not queues:
+            return []
+        pending = number(sum(queue.pending for queue in queues))
+        capped = "+" if any(queue.capped for queue in queues) else ""
+        counts = [sum(getattr(q, name) for q in queues) for name in ("slaves", "busy", "idle")]
+        head = (
+            f" {'total':8} {pending + capped:>9} {counts[0]:6,} {counts[1]:5,} {counts[2]:5,} "
+            f"{self.session.farm.rate(self.console.now()):6,.0f} "
+        )
+        shares = [(queue.abi, float(queue.pending)) for queue in queues]
+        bar = ratio_bar(shares, max(0, width - len(head) - 9), ascii_only=self.console.ascii)
+        return [[head, ("  share ", "tone--dim"), (bar, "tone--accent")] if bar else [head]]
+
+    def view_state(self) -> str:
+        """Return what the table is sorted by, and filtered for."""
+        text = f"   / {self._text}" if self._text else ""
+        return f"sort: {self._order}{text}"
+
+    # What it takes ----------------------------------------------------------------------------
+
+    def find(self, text: str) -> str:
+        """Show only ABIs that have *text* in their names."""
+        self._text = text.strip().casefold()
+        self.show_all()
+        return ""
+
+    def targets(self) -> list[int]:
+        """Return the slaves of the ABI at the cursor, or the slave of the build at it."""
+        slaves = self.session.farm.slaves.values()
+        if self._longest.has_focus:
+            chosen = self._longest.item
+            return [slave.id for slave in slaves if slave is chosen]
+        queue = self._abis.item
+        return [slave.id for slave in slaves if queue and slave.abi == queue.abi]
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return the list that has the focus, or the table of ABIs."""
+        lists = (self._longest, self._heads, self._recent)
+        return next((found.table() for found in lists if found.has_focus), self._abis.table())
+
+    def action_order(self) -> None:
+        """Sort the ABIs by something else."""
+        self._order = after(self._order, _ORDERS)
+        self.show_all()
+
+    @on(LineList.Moved, "#abis")
+    def moved(self) -> None:
+        """Show the next packages of the ABI at the cursor."""
+        self._show_heads()
+
+    @on(LineList.Opened, "#abis")
+    def open_abi(self, message: LineList.Opened[AbiQueue]) -> None:
+        """Show the slaves of the ABI."""
+        self.console.open_fleet(f"abi={message.item.abi}")
+
+    @on(LineList.Opened, "#longest")
+    def open_slave(self, message: LineList.Opened[Slave]) -> None:
+        """Show the slave that builds it."""
+        self.console.open_slave(message.item.id)
+
+    @on(LineList.Opened, "#recent")
+    def open_log(self, message: LineList.Opened[PastBuild]) -> None:
+        """Show the build's log."""
+        self.console.open_log(message.item.slave_id, message.item)
+
+
+def _pending(queue: AbiQueue) -> str:
+    return number(queue.pending) + ("+" if queue.capped else "")
+
+
+def _eta(queue: AbiQueue) -> Cell:
+    if not queue.pending:
+        return "-", "tone--dim"
+    if queue.eta is None:
+        return "never", "tone--warn"
+    return (">" if queue.capped else "") + short_span(queue.eta)
+
+
+def _ratio(slave: Slave) -> Cell:
+    if slave.ratio is None:
+        return "-", "tone--dim"
+    return f"x{slave.ratio:.1f}", "tone--warn" if slave.ratio >= 2 else ""
+
+
+def _took(build: PastBuild) -> str:
+    return "-" if build.duration is None else short_span(build.duration)
+
+
+def _past(outcome: Outcome) -> PastBuild:
+    return PastBuild(
+        outcome.package, outcome.version, outcome.abi, outcome.result, outcome.duration,
+        outcome.files, outcome.ended, outcome.slave_id, clean(outcome.label), outcome.build_id,
+    )  # fmt: skip
+
+
+def _forecast(
+    queues: Sequence[AbiQueue], width: int, *, ascii_only: bool = False
+) -> list[list[Cell]]:
+    """Return a bar for each ABI as long as it will take, up to a day, over an axis of hours."""
+    full, beyond = ("=", ">") if ascii_only else ("█", "▶")
+    room = max(10, width - 18)
+    lines: list[list[Cell]] = [
+        [("drain forecast: pending / builds per hour over 15 min, linear", "tone--dim")]
+    ]
+    for queue in queues:
+        if not queue.pending:
+            continue
+        share = 2.0 if queue.eta is None else queue.eta / _DAY
+        bar = full * max(1, round(min(1.0, share) * room))
+        late = beyond if share > 1 or queue.capped else " "
+        eta = _eta(queue)
+        words = eta if isinstance(eta, str) else eta[0]
+        tone = "tone--warn" if queue.eta is None else "tone--accent"
+        lines.append([f"{queue.abi:8.8}", (bar, tone), (late, tone), f" {words}"])
+    middle = "+12h".center(room - 7)
+    lines.append([(f"{'':8}now{middle}+24h", "tone--dim")])
+    return lines

@@ -1,0 +1,204 @@
+"""Time travel: the bar that moves a recording, above the footer of every screen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from rich.segment import Segment
+from textual.binding import Binding
+from textual.strip import Strip
+from textual.widget import Widget
+
+from piwheels.console.model.compare import compare, picture
+from piwheels.console.text import clean
+from piwheels.console.ui.cycle import after
+from piwheels.console.ui.widgets.lines import TONES, TONES_CSS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from textual import events
+    from textual.binding import BindingType
+    from textual.geometry import Size
+
+    from piwheels.console.model.compare import Picture
+    from piwheels.console.session import Recording, Session
+    from piwheels.console.ui.app import ConsoleApp
+
+#: How many seconds of the recording pass in one of ours.
+SPEEDS: Final = (1.0, 4.0, 16.0, 60.0)
+#: The room beside the scrubber, and the least that the scrubber has.
+_BESIDE: Final = 34
+_LEAST: Final = 10
+
+
+class TimeBar(Widget, can_focus=True):
+    """A scrubber; ``c`` keeps a moment, and at another says what is different.
+
+    It has no height unless the session shows a recording.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*TONES}
+    SCOPED_CSS = False
+    DEFAULT_CSS = (
+        TONES_CSS
+        + """
+    TimeBar { height: auto; display: none; background: $panel; }
+    TimeBar.-recording { display: block; }
+    TimeBar:focus { background: $primary-background; }
+    """
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "play", "play/pause", id="time.play"),
+        Binding("left", "jump(-10)", "10 s back", show=False, id="time.back"),
+        Binding("right", "jump(10)", "10 s on", show=False, id="time.on"),
+        Binding("shift+left", "jump(-60)", "1 min back", show=False, id="time.far-back"),
+        Binding("shift+right", "jump(60)", "1 min on", show=False, id="time.far-on"),
+        Binding("comma", "step(-1)", "event back", show=False, id="time.event-back"),
+        Binding("full_stop", "step(1)", "event on", show=False, id="time.event-on"),
+        Binding("x", "speed", "speed", id="time.speed"),
+        Binding("home", "go(0)", "begin", show=False, id="time.begin"),
+        Binding("end", "go(1)", "end", show=False, id="time.end"),
+        Binding("c", "compare", "compare", id="time.compare"),
+        Binding("escape", "leave", "back", id="time.leave"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="time-bar")
+        self._kept: Picture | None = None
+        self._found: list[str] = []
+        self._drawn: object = None
+
+    @property
+    def session(self) -> Session:
+        """The session whose time it moves."""
+        console: ConsoleApp = self.app  # type: ignore[assignment]
+        return console.session
+
+    def on_mount(self) -> None:
+        """Be there if there is a recording, and move on with it."""
+        self.set_class(self.session.recording is not None, "-recording")
+        if self.session.recording is not None:
+            self.set_interval(0.25, self._follow)
+
+    def _follow(self) -> None:
+        recording = self.session.recording
+        assert recording is not None  # noqa: S101
+        drawn = (recording.position, recording.playing, recording.speed)
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self.refresh()
+
+    # How it looks -----------------------------------------------------------------------------
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return the height: the scrubber, and what was found different above it."""
+        return 1 + len(self._found)
+
+    def render_line(self, y: int) -> Strip:
+        """Paint what was found different, and below it the scrubber."""
+        base, width = self.rich_style, self.size.width
+        if y < len(self._found):
+            return Strip([Segment(f" {clean(self._found[y])}", base)]).crop_extend(0, width, base)
+        recording = self.session.recording
+        if recording is None:
+            return Strip.blank(width, base)
+        accent = base + self.get_component_rich_style("tone--accent", partial=True)
+        dim = base + self.get_component_rich_style("tone--dim", partial=True)
+        console: ConsoleApp = self.app  # type: ignore[assignment]
+        plain = console.ascii
+        mark = (">" if plain else "▶") if recording.playing else console.sign("‖")
+        line = scrubber(recording, max(_LEAST, width - _BESIDE), ascii_only=plain)
+        kept = f"  c: {_clock(self._kept.at)} –" if self._kept else "  c compare"
+        text = f" {_clock(recording.position)} {'x' if plain else '×'}{recording.speed:g}"
+        segments = [Segment(f" {mark} ", base), Segment(line, accent), Segment(text, base)]
+        segments.append(Segment(kept.replace("–", "-") if plain else kept, dim))
+        return Strip(segments).crop_extend(0, width, base)
+
+    # What it takes ----------------------------------------------------------------------------
+
+    def _seek(self, recording: Recording, at: datetime) -> None:
+        self.session.seek(max(recording.begin, min(at, recording.end)))
+        self.refresh()
+
+    def action_play(self) -> None:
+        """Let time pass, or stand still; at the end, begin again."""
+        if (recording := self.session.recording) is None:
+            return
+        if recording.playing:
+            recording.pause()
+        else:
+            if recording.position >= recording.end:
+                self._seek(recording, recording.begin)
+            recording.play()
+        self.refresh()
+
+    def action_jump(self, seconds: int) -> None:
+        """Move by *seconds*."""
+        if (recording := self.session.recording) is not None:
+            self._seek(recording, recording.position + timedelta(seconds=seconds))
+
+    def action_step(self, by: int) -> None:
+        """Stand still, and move to the next second in either direction."""
+        if (recording := self.session.recording) is not None:
+            recording.pause()
+            self._seek(recording, recording.position + timedelta(seconds=by))
+
+    def action_speed(self) -> None:
+        """Let time pass faster; after the fastest comes the slowest."""
+        if (recording := self.session.recording) is not None:
+            known = recording.speed in SPEEDS
+            recording.speed = after(recording.speed, SPEEDS) if known else SPEEDS[0]
+            self.refresh()
+
+    def action_go(self, share: int) -> None:
+        """Move to the begin (0) or the end (1)."""
+        if (recording := self.session.recording) is not None:
+            self._seek(recording, recording.end if share else recording.begin)
+
+    def action_compare(self) -> None:
+        """Keep this moment; or say what is different between the one that was kept and this."""
+        if (recording := self.session.recording) is None:
+            return
+        here = picture(self.session.farm, recording.position)
+        if self._kept is None:
+            self._kept, self._found = here, []
+        else:
+            first, last = sorted((self._kept.at, here.at))
+            head = f"between {_clock(first)} and {_clock(last)}:"
+            self._found = [head, *(f"  {line}" for line in compare(self._kept, here))]
+            self._kept = None
+        self.refresh(layout=True)
+
+    def action_leave(self) -> None:
+        """Take away what was found, or give the keys back to the screen."""
+        if self._found or self._kept:
+            self._found, self._kept = [], None
+            self.refresh(layout=True)
+        else:
+            self.screen.focus_next()
+
+    def on_click(self, event: events.Click) -> None:
+        """Move to the moment that was clicked."""
+        recording = self.session.recording
+        offset = event.get_content_offset(self)
+        if recording is None or offset is None or offset.y < len(self._found):
+            return
+        room = max(_LEAST, self.size.width - _BESIDE) - 1
+        share = max(0.0, min(1.0, (offset.x - 3) / room))
+        self._seek(recording, recording.begin + (recording.end - recording.begin) * share)
+
+
+def scrubber(recording: Recording, width: int, *, ascii_only: bool = False) -> str:
+    """Return the recording as a line of *width* cells, with a dot where it stands."""
+    left, line, dot, right = "|-O|" if ascii_only else "├─●┤"
+    whole = recording.end - recording.begin
+    share = (recording.position - recording.begin) / whole if whole else 0
+    inside = width - 2
+    place = round(max(0.0, min(1.0, share)) * (inside - 1))
+    return left + line * place + dot + line * (inside - 1 - place) + right
+
+
+def _clock(at: datetime) -> str:
+    return f"{at.astimezone():%H:%M:%S}"

@@ -1,0 +1,280 @@
+"""The heat map: a cell for each slave, in groups; what is not in view is not painted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from rich.segment import Segment
+from textual.binding import Binding
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from piwheels.console.model.heat import HOTTEST, WRONG, Metric, clusters, count_states, level
+from piwheels.console.model.slave import State
+from piwheels.console.ui.format import fit
+from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from rich.style import Style
+    from textual import events
+    from textual.binding import BindingType
+
+    from piwheels.console.model.farm import Farm
+    from piwheels.console.model.heat import Group
+    from piwheels.console.model.slave import Slave
+
+#: A level's glyph, its ASCII stand-in and its component class; unknown levels have none.
+_LEVELS: Final = tuple(
+    (glyph, plain, f"heat--{number}")
+    for number, (glyph, plain) in enumerate(zip("▁▂▄▆█", ".:+*#", strict=True))
+)
+assert len(_LEVELS) == HOTTEST + 1  # noqa: S101
+#: The room for all sums beside the cells, and for the number of slaves alone.
+_SUMS: Final = 26
+_COUNT: Final = 6
+
+
+class Line(NamedTuple):
+    """A line of the map: cells from *start* to *end* of the group *group*."""
+
+    group: int
+    start: int
+    end: int
+
+
+def lay_out(groups: Sequence[Group], room: int) -> list[Line]:
+    """Return the lines of a map that has *room* for so many cells side by side."""
+    return [
+        Line(number, start, min(start + room, len(group.slaves)))
+        for number, group in enumerate(groups)
+        for start in range(0, len(group.slaves), max(1, room))
+    ]
+
+
+class HeatMap(ScrollView, can_focus=True):
+    """Shows groups of slaves; the cursor is on a slave, and stays on it."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "heat--cursor", *(name for _, _, name in _LEVELS), *TONES, *STATES,
+    }  # fmt: skip
+    SCOPED_CSS = False
+    DEFAULT_CSS = (
+        TONES_CSS
+        + """
+    HeatMap { overflow-x: hidden; scrollbar-size-vertical: 1; }
+    .heat--0 { color: $primary-darken-2; }
+    .heat--1 { color: $success; }
+    .heat--2 { color: $warning-darken-1; }
+    .heat--3 { color: $warning; }
+    .heat--4 { color: $error; text-style: bold; }
+    .heat--cursor { text-style: reverse bold; }
+    """
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(-1)", "Left", show=False),
+        Binding("right,l", "move(1)", "Right", show=False),
+        Binding("up,k", "line(-1)", "Up", show=False),
+        Binding("down,j", "line(1)", "Down", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
+        Binding("home,g", "end(0)", "First", show=False),
+        Binding("end,G", "end(-1)", "Last", show=False),
+        Binding("enter", "open", "open", id="heat.open"),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another slave."""
+
+    class Opened(Message):
+        """Enter was pressed on a slave."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.metric = Metric.STATE
+        self.ascii_only = False
+        self._farm: Farm
+        self._now: datetime
+        self._groups: Sequence[Group] = ()
+        self._counts: list[Counter[State]] = []
+        self._clusters: list[bool] = []
+        self._lines: list[Line] = []
+        self._room = self._name_width = 1
+        self._sums = _SUMS
+        #: The slave at the cursor, and where it is: its line and its place in that.
+        self._cursor: int | None = None
+        self._at = (0, 0)
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def show(self, farm: Farm, groups: Sequence[Group], now: datetime) -> None:
+        """Show *groups* of the slaves of *farm* as they are at *now*."""
+        self._farm, self._groups = farm, groups
+        self._counts = [count_states(group.slaves, now) for group in groups]
+        self._clusters = clusters(self._counts)
+        self.repaint(now)
+        self._arrange()
+
+    def repaint(self, now: datetime) -> None:
+        """Paint the same slaves as they are at *now*."""
+        self._now = now
+        self.refresh()
+
+    def on_resize(self) -> None:
+        """Lay the cells out anew."""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        width, height = self.size
+        if not self._groups or not width:
+            self._lines = []
+            return
+        names = max(len(group.name) for group in self._groups)
+        self._name_width = min(names, max(6, width // 5))
+        for self._sums in (_SUMS, _COUNT):
+            self._room = max(1, width - self._name_width - self._sums - 2)
+            self._lines = lay_out(self._groups, self._room)
+            if len(self._lines) <= height:
+                break
+        self.virtual_size = Size(width, len(self._lines))
+        self._find_cursor()
+
+    def _find_cursor(self) -> None:
+        for number, line in enumerate(self._lines):
+            cells = self._groups[line.group].slaves[line.start : line.end]
+            for place, slave in enumerate(cells):
+                if slave.id == self._cursor:
+                    self._at = (number, place)
+                    return
+        self._go(*self._at)
+
+    @property
+    def slave(self) -> Slave | None:
+        """The slave at the cursor."""
+        line, place = self._at
+        if line >= len(self._lines):
+            return None
+        cells = self._lines[line]
+        slaves = self._groups[cells.group].slaves
+        return slaves[cells.start + place] if cells.start + place < len(slaves) else None
+
+    # How it is painted ------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """Paint the line in view at *y*: the group's name, its cells, its sums."""
+        base, number = self.rich_style, self.scroll_offset.y + y
+        if number >= len(self._lines):
+            text = " no slaves yet" if number == 0 else ""
+            return Strip([Segment(text, base)]).crop_extend(0, self.size.width, base)
+        line = self._lines[number]
+        group = self._groups[line.group]
+        first = line.start == 0
+        segments = [Segment(" " + fit(group.name if first else "", self._name_width) + " ", base)]
+        for place, slave in enumerate(group.slaves[line.start : line.end]):
+            glyph, name = self._look(slave)
+            style = base + self._style(name)
+            if (number, place) == self._at and self.has_focus:
+                style += self._style("heat--cursor")
+            segments.append(Segment(glyph, style))
+        if first:
+            segments.append(Segment(" " * (self._room - line.end + line.start), base))
+            segments += self._sums_of(line.group, base)
+        return Strip(segments).crop_extend(0, self.size.width, base)
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(name, partial=True)
+
+    def _look(self, slave: Slave) -> tuple[str, str]:
+        state = slave.state_at(self._now)
+        if self.metric is Metric.STATE or state in WRONG:
+            look = LOOKS[state]
+            return (look.ascii if self.ascii_only else look.glyph), look.style
+        heat = level(slave, self.metric, self._farm.elapsed(slave))
+        if heat is None:
+            return ("." if self.ascii_only else "·"), "tone--dim"
+        glyph, plain, name = _LEVELS[heat]
+        return (plain if self.ascii_only else glyph), name
+
+    def _sums_of(self, number: int, base: Style) -> list[Segment]:
+        """Return how many there are, a cluster's sign, and how many of each state."""
+        counts = self._counts[number]
+        result = [Segment(f"{counts.total():5,} ", base)]
+        if self._clusters[number]:
+            sign = "! " if self.ascii_only else "▲ "
+            result.append(Segment(sign, base + self._style("tone--bad")))
+        for state in (*WRONG, *(state for state in State if state not in WRONG)):
+            if counts[state] and self._sums > _COUNT:
+                look = LOOKS[state]
+                glyph = look.ascii if self.ascii_only else look.glyph
+                result.append(Segment(f"{counts[state]}{glyph}", base + self._style(look.style)))
+                result.append(Segment(" ", base))
+        return result
+
+    # How it is moved over ---------------------------------------------------------------------
+
+    def _go(self, line: int, place: int) -> None:
+        if not self._lines:
+            self._at, self._cursor = (0, 0), None
+            return
+        line = max(0, min(line, len(self._lines) - 1))
+        cells = self._lines[line]
+        self._at = (line, max(0, min(place, cells.end - cells.start - 1)))
+        slave = self.slave
+        self._cursor = slave.id if slave else None
+        top, height = self.scroll_offset.y, max(1, self.size.height)
+        if line < top or line >= top + height:
+            self.scroll_to(y=line if line < top else line - height + 1, animate=False)
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor by a cell; from the end of a line to the next."""
+        line, place = self._at
+        if not self._lines:
+            return
+        cells = self._lines[line]
+        if place + by < 0 and line:
+            self._go(line - 1, self._room)
+        elif place + by >= cells.end - cells.start and line + 1 < len(self._lines):
+            self._go(line + 1, 0)
+        else:
+            self._go(line, place + by)
+
+    def action_line(self, by: int) -> None:
+        """Move the cursor by a line."""
+        self._go(self._at[0] + by, self._at[1])
+
+    def action_page(self, by: int) -> None:
+        """Move the cursor by a page."""
+        self._go(self._at[0] + by * max(1, self.size.height - 1), self._at[1])
+
+    def action_end(self, line: int) -> None:
+        """Move the cursor to the first slave (0) or the last (-1)."""
+        self._go(line % max(1, len(self._lines)), 0 if line == 0 else self._room)
+
+    def action_open(self) -> None:
+        """Tell the screen to open the slave at the cursor."""
+        if self.slave is not None:
+            self.post_message(self.Opened())
+
+    def on_click(self, event: events.Click) -> None:
+        """Move the cursor to the cell that was clicked; a second click opens it."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        line, place = self.scroll_offset.y + offset.y, offset.x - self._name_width - 2
+        if line >= len(self._lines) or place < 0:
+            return
+        cells = self._lines[line]
+        if place >= cells.end - cells.start:
+            return
+        again = (line, place) == self._at and event.chain > 1
+        self._go(line, place)
+        if again:
+            self.action_open()

@@ -1,0 +1,264 @@
+"""A table of lines with a cursor, painted line by line: journal, queue, builds, figures.
+
+It shows any number of items (only those in view are painted), knows its cursor by an item's key
+and not by its place, and keeps what is looked at in place while items come in above it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar
+
+from rich.segment import Segment
+from textual.binding import Binding
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from piwheels.console.ui.format import fit
+from piwheels.console.ui.glyphs import LOOKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from rich.style import Style
+    from textual import events
+    from textual.binding import BindingType
+
+T = TypeVar("T")
+#: The component classes that a cell may be painted with: tones, and the states of slaves.
+TONES: Final = frozenset(
+    {"tone--dim", "tone--head", "tone--good", "tone--warn", "tone--bad", "tone--accent"}
+)
+TONES_CSS: Final = """
+.tone--dim { color: $text-muted; }
+.tone--head { color: $text-muted; text-style: bold; }
+.tone--good { color: $text-success; }
+.tone--warn { color: $text-warning; }
+.tone--bad { color: $text-error; text-style: reverse; }
+.tone--accent { color: $text-accent; }
+"""
+STATES: Final = frozenset(look.style for look in LOOKS.values())
+#: A text, or a text and the component class that it is painted with.
+Cell = str | tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """A column: what it shows of an item, and how wide (0: all that the others leave).
+
+    It is left out where the table is narrower than *least*.
+    """
+
+    name: str
+    width: int
+    show: Callable[[T], Cell]
+    right: bool = False
+    least: int = 0
+
+
+class LineList(ScrollView, Generic[T], can_focus=True):
+    """Shows items in columns; *key* tells items apart. Columns that are too many are left out."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", *TONES, *STATES}
+    SCOPED_CSS = False
+    DEFAULT_CSS = (
+        TONES_CSS
+        + """
+    LineList {
+        overflow-x: hidden;
+        scrollbar-size-vertical: 1;
+    }
+    LineList:focus > .lines--cursor { background: $panel; text-style: bold; }
+    """
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
+        Binding("home,g", "top", "Top", show=False),
+        Binding("end,G", "bottom", "Bottom", show=False),
+        Binding("enter", "open", "Open", show=False),
+    ]
+
+    class Opened(Message):
+        """Enter was pressed on, or a second click made on, the item at the cursor."""
+
+        def __init__(self, source: LineList[T], item: T) -> None:
+            super().__init__()
+            self.source, self.item = source, item
+
+        @property
+        def control(self) -> LineList[T]:
+            """The list that sends it."""
+            return self.source
+
+    class Moved(Message):
+        """The cursor was moved by the operator."""
+
+        def __init__(self, source: LineList[T]) -> None:
+            super().__init__()
+            self.source = source
+
+        @property
+        def control(self) -> LineList[T]:
+            """The list that sends it."""
+            return self.source
+
+    def __init__(
+        self,
+        columns: Sequence[Column[T]],
+        key: Callable[[T], Hashable],
+        *,
+        empty: str = "",
+        id: str | None = None,  # noqa: A002 (Textual's name)
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._columns = columns
+        #: How many lines the names of the columns take: none if none has a name.
+        self._head = int(any(column.name for column in columns))
+        self._key = key
+        self._empty = empty
+        self._items: Sequence[T] = ()
+        self._cursor: Hashable | None = None
+        self._index = 0
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def show(self, items: Sequence[T], *, follow: bool = False) -> None:
+        """Show *items*; the cursor stays on its item, or at the top if it is to *follow*."""
+        before, self._items = self._index, items
+        found = None if follow else self._place(self._cursor)
+        self._index = max(0, min(before, len(items) - 1)) if found is None else found
+        if follow:
+            self._index = 0
+        self._cursor = self._key(items[self._index]) if items else None
+        size = Size(self.size.width, max(1, len(items)) + self._head)
+        if size != self.virtual_size:
+            self.virtual_size = size
+        if follow:
+            self.scroll_to(y=0, animate=False)
+        elif found is not None and found != before:
+            self.scroll_to(y=self.scroll_y + found - before, animate=False)
+        self.refresh()
+
+    def _place(self, key: Hashable | None) -> int | None:
+        here = self._index
+        if here < len(self._items) and self._key(self._items[here]) == key:
+            return here
+        found = (place for place, item in enumerate(self._items) if self._key(item) == key)
+        return next(found, None)
+
+    @property
+    def item(self) -> T | None:
+        """The item at the cursor."""
+        return self._items[self._index] if self._index < len(self._items) else None
+
+    @property
+    def at_top(self) -> bool:
+        """Whether the cursor is on the first item."""
+        return self._index == 0
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return all columns' names, and all items as rows of text."""
+        rows = [[_text(column.show(item)) for column in self._columns] for item in self._items]
+        return [column.name for column in self._columns], rows
+
+    # How it is painted ------------------------------------------------------------------------
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(name, partial=True)
+
+    def render_line(self, y: int) -> Strip:
+        """Paint the header, or the item in view at line *y*."""
+        base, width = self.rich_style, self.size.width
+        columns = self._fitting(width)
+        if y < self._head:
+            header = base + self._style("tone--head")
+            cells: list[Cell] = [column.name for column in columns]
+            return self._paint(columns, cells, header, " ", width)
+        index = self.scroll_offset.y + y - self._head
+        if index >= len(self._items):
+            text = self._empty if index == 0 else ""
+            return Strip([Segment(fit(" " + text, width), base + self._style("tone--dim"))])
+        item = self._items[index]
+        mark = " "
+        if index == self._index and self.has_focus:
+            mark = self.app.sign("▌") if hasattr(self.app, "sign") else "▌"
+            base += self._style("lines--cursor")
+        return self._paint(columns, [column.show(item) for column in columns], base, mark, width)
+
+    def _fitting(self, width: int) -> list[Column[T]]:
+        return [column for column in self._columns if column.least <= width]
+
+    def _paint(
+        self, columns: list[Column[T]], cells: list[Cell], base: Style, mark: str, width: int
+    ) -> Strip:
+        rest = width - 1 - sum(column.width + 1 for column in columns if column.width)
+        segments = [Segment(mark, base)]
+        for column, cell in zip(columns, cells, strict=True):
+            text, name = (cell, "") if isinstance(cell, str) else cell
+            style = base + self._style(name) if name else base
+            room = column.width or max(0, rest - 1)
+            segments += (
+                Segment(fit(text, room, "right" if column.right else "left"), style),
+                Segment(" ", base),
+            )
+        return Strip(segments).crop_extend(0, width, base)
+
+    # How it is moved over ---------------------------------------------------------------------
+
+    def _move_to(self, index: int) -> None:
+        if not self._items:
+            return
+        self._index = max(0, min(index, len(self._items) - 1))
+        self._cursor = self._key(self._items[self._index])
+        rows = max(1, self.size.height - self._head)
+        top = self.scroll_offset.y
+        if self._index < top:
+            self.scroll_to(y=self._index, animate=False)
+        elif self._index >= top + rows:
+            self.scroll_to(y=self._index - rows + 1, animate=False)
+        self.refresh()
+        self.post_message(self.Moved(self))
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor *by* so many lines."""
+        self._move_to(self._index + by)
+
+    def action_page(self, by: int) -> None:
+        """Move the cursor *by* so many pages."""
+        self._move_to(self._index + by * max(1, self.size.height - 2))
+
+    def action_top(self) -> None:
+        """Move the cursor to the first item."""
+        self._move_to(0)
+
+    def action_bottom(self) -> None:
+        """Move the cursor to the last item."""
+        self._move_to(len(self._items) - 1)
+
+    def action_open(self) -> None:
+        """Tell the screen to open the item at the cursor."""
+        if (item := self.item) is not None:
+            self.post_message(self.Opened(self, item))
+
+    def on_click(self, event: events.Click) -> None:
+        """Move the cursor to the line that was clicked; a second click opens it."""
+        offset = event.get_content_offset(self)
+        if offset is None or offset.y < self._head:
+            return
+        index = self.scroll_offset.y + offset.y - self._head
+        if index >= len(self._items):
+            return
+        again = index == self._index and event.chain > 1
+        self._move_to(index)
+        if again:
+            self.action_open()
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell[0]

@@ -1,0 +1,52 @@
+"""A few painted lines in a frame: facts, totals, controls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
+
+from piwheels.console.text import clean
+from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.geometry import Size
+
+    from piwheels.console.ui.widgets.lines import Cell
+
+
+class Panel(Widget):
+    """Shows lines, each of some cells (a text, or a text and its component class)."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*TONES, *STATES}
+    SCOPED_CSS = False
+    DEFAULT_CSS = TONES_CSS + "Panel { height: auto; }"
+
+    def __init__(self, title: str = "", *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.border_title = title
+        self._lines: Sequence[Sequence[Cell]] = ()
+
+    def show(self, lines: Sequence[Sequence[Cell]]) -> None:
+        """Show *lines* instead of what was there."""
+        taller = len(lines) != len(self._lines)
+        self._lines = lines
+        self.refresh(layout=taller)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return how many lines there are."""
+        return len(self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        """Paint the line *y*."""
+        base = self.rich_style
+        segments = []
+        for cell in self._lines[y] if y < len(self._lines) else ():
+            text, name = (cell, "") if isinstance(cell, str) else cell
+            style = base + self.get_component_rich_style(name, partial=True) if name else base
+            segments.append(Segment(clean(text), style))
+        return Strip(segments).crop_extend(0, self.size.width, base)
