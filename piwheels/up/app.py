@@ -24,7 +24,7 @@ from piwheels.core.privileges import become, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.tags import abi_key
 from piwheels.core.transport import Context, Socket
-from piwheels.up import database, outcome, site
+from piwheels.up import console, database, outcome, site
 from piwheels.up.config import UpConfig, labels, queues, to_connect
 from piwheels.up.farm import IN_VAIN, Farm, Stopped, child_environment, last_lines
 from piwheels.up.progress import RED, Screen, Slaves, span
@@ -61,6 +61,7 @@ class Up:
         self.versions = list(dict.fromkeys(each.dotted for each in interpreters))
         self.abis = sorted({each.abi for each in interpreters}, key=abi_key)
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
+        self.console = console.Console()
         self.slaves = Slaves()
         asks = outcome.asked(config.packages or FIRST)
         self.watch = Watch(asks, self.abis, self.versions, self.site, self.screen)
@@ -101,8 +102,12 @@ class Up:
             where = to_connect(self.queues["import"])
             registrar = stack.enter_context(Registrar(where, self._check))
             registrar.greet()
+            stack.callback(self._end_console)
+            self._open_console()
             self._say_hello()
             self._work(db, status, registrar)
+            while self.console.has_terminal:
+                self._tick(status)
             self.screen.show([])
             trusted = self.host if site.needs_trust(self.host) else ""
             sys.stdout.write(self.watch.report(self.url, trusted))
@@ -113,9 +118,9 @@ class Up:
                 )
                 return 0 if self.watch.good else 1
             self.screen.say(f"the site is at {self.url} until this is stopped (Ctrl+C)")
+            self.screen.say(f"to watch and steer the farm: {console.attach_line(self.queues)}")
             while True:
-                self._check()
-                self._listen(status, TICK)
+                self._tick(status)
 
     def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
         """Return the database, ready for work, and the environment that tells daemons of it."""
@@ -150,8 +155,13 @@ class Up:
             self.farm.start(label, "piwheels.slave", [*args, *common], env)
         self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
 
+    def _tick(self, status: Socket) -> None:
+        self._check()
+        self._listen(status, TICK)
+
     def _check(self) -> None:
         self.farm.check()
+        self._look_at_console()
         if self._cluster is not None and self._cluster.pid is None:
             log = self._cluster.log
             self.farm.patience = IN_VAIN  # the master would try for long to save what it has
@@ -161,6 +171,34 @@ class Up:
         self.screen.show([])
         self.screen.say("stopping")
         self.farm.stop()
+
+    # The console ----------------------------------------------------------------------------
+
+    def _open_console(self) -> None:
+        """Open the console, if there is somebody to see it; what we say goes to a file then."""
+        config = self.config
+        if config.no_console or config.once or config.quiet or not console.possible():
+            return
+        if not console.installed():
+            self.screen.say("no console: install piwheels with the extra 'console' to have one")
+            return
+        options = ["-c", str(config.config)] if config.config is not None else []
+        self.screen.divert(self.farm.logs / "up.log")
+        self.console.open(self.queues, options, child_environment(config, os.environ, ""))
+
+    def _look_at_console(self) -> None:
+        how = self.console.ended()
+        if how is None:
+            return
+        self.screen.come_back()
+        if how:
+            self.screen.say(f"the console has ended ({how})", RED)
+        again = console.attach_line(self.queues)
+        self.screen.say(f"the farm goes on; Ctrl+C stops it; {again} attaches again")
+
+    def _end_console(self) -> None:
+        self.console.close()
+        self.screen.come_back()
 
     def _say_hello(self) -> None:
         """Have the master tell again of slaves that came before we listened."""

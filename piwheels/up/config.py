@@ -57,9 +57,7 @@ class UpConfig(Common):
     no_deps: bool = option(
         default=False, help="leave out what the packages need, beside themselves, to be installed"
     )
-    no_console: bool = option(
-        default=False, help="open no console, although this is a terminal"
-    )
+    no_console: bool = option(default=False, help="open no console, although this is a terminal")
     once: bool = option(default=False, help="end as soon as everything asked for was attempted")
     host: str = option(default="127.0.0.1", metavar="ADDRESS", help="serve the site on this one")
     port: int = option(

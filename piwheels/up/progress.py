@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -11,10 +12,13 @@ from typing import IO, TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from piwheels.core.protocols import SlaveEvent
 
 GREEN, RED, DIM, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
+#: How many lines are said again after the terminal was somebody else's.
+AGAIN: Final = 40
 #: The place of the label in what a slave says of itself.
 _LABEL: Final = 5
 
@@ -89,21 +93,25 @@ class Screen:
         terminal = stream.isatty() and environ.get("TERM", "dumb") != "dumb"
         self.live = terminal and not quiet
         self.colour = terminal and not environ.get("NO_COLOR")
-        self._stream = stream
+        self._stream = self._terminal = stream
+        self._looks = (self.live, self.colour)
+        self._log: Path | None = None
         self._quiet = quiet
         self._wanted: list[str] = []
         self._drawn = 0
 
     def write(self, text: str) -> int:
         """Write *text*, whole lines, above what is rewritten."""
-        self._erase()
-        self._stream.write(text)
-        self._draw()
+        with contextlib.suppress(OSError):  # a full disk, a terminal that is gone: tell nobody
+            self._erase()
+            self._stream.write(text)
+            self._draw()
         return len(text)
 
     def flush(self) -> None:
         """Have everything seen."""
-        self._stream.flush()
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
     def say(self, text: str, colour: str = "") -> None:
         """Say a line that stays: with the time where nobody watches."""
@@ -123,6 +131,25 @@ class Screen:
             self._erase()
             self._wanted = list(lines)
             self._draw()
+
+    def divert(self, log: Path) -> None:
+        """Write to the file *log* from now on: somebody else has the terminal."""
+        self.show([])
+        self._stream, self.live, self.colour = log.open("w", buffering=1), False, False
+        self._log = log
+
+    def come_back(self) -> None:
+        """Write to the terminal again: first the end of what was said meanwhile."""
+        if self._log is None:
+            return
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self._stream, (self.live, self.colour) = self._terminal, self._looks
+        said = self._log.read_text(errors="replace").splitlines(keepends=True)
+        if len(said) > AGAIN:
+            self.say(f"(all that was said meanwhile is in {self._log})")
+        self.write("".join(said[-AGAIN:]))
+        self._log = None
 
     def _erase(self) -> None:
         if self._drawn:

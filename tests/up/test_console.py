@@ -1,0 +1,147 @@
+"""The console in piw-up's terminal: how it is opened, and what is left of it afterwards."""
+
+import io
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+from piwheels.up.console import attach_line, possible
+from piwheels.up.progress import Screen
+
+IPC = {"status": "ipc:///r/status", "control": "ipc:///r/control", "console": "ipc:///r/console"}
+# Takes the terminal, as a console does, and gives nothing back.
+STAND_IN = r"""
+import os, sys, tty
+tty.setraw(0)
+sys.stdout.write("\x1b[?1049h" + "|".join(sys.argv[1:]) + "|ready")
+sys.stdout.flush()
+key = sys.stdin.read(1)
+os.kill(os.getpid(), 9) if key == "9" else sys.exit(3)
+"""
+# What piw-up does with it.
+OWNER = """
+import os, sys, termios, time
+from piwheels.up import console
+console.MODULE = "stand_in"
+assert console.possible() and console.installed()
+before = termios.tcgetattr(0)
+ours = console.Console()
+ours.open({"status": "tcp://*:1", "control": "ipc://b", "console": "ipc://c"}, ["-x"], os.environ)
+assert ours.ended() is None and ours.has_terminal
+if sys.argv[1:]:
+    while ours.has_terminal and termios.tcgetattr(0) == before:
+        time.sleep(0.01)
+    ours.close()
+    how = "closed"
+else:
+    while (how := ours.ended()) is None:
+        time.sleep(0.01)
+assert termios.tcgetattr(0) == before and not ours.has_terminal
+print("it ended:", how)
+"""
+
+
+class Terminal:
+    """A terminal of its own that *command* runs in."""
+
+    def __init__(self, command, env):
+        self.ours, theirs = pty.openpty()
+        self.said = ""
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        self.process = subprocess.Popen(["setsid", "-c", *command], env=env, **streams)
+        os.close(theirs)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.ours)
+
+    def until(self, words, limit=30.0):
+        deadline = time.monotonic() + limit
+        while words not in self.said:
+            assert time.monotonic() < deadline, self.said
+            if select.select([self.ours], [], [], 0.1)[0]:
+                try:
+                    self.said += os.read(self.ours, 65536).decode(errors="replace")
+                except OSError:  # nobody has it any more
+                    assert words in self.said, self.said
+                    return
+
+    def type(self, keys):
+        os.write(self.ours, keys.encode())
+
+
+@pytest.mark.parametrize(
+    ("key", "ending", "put_right"),
+    [("q", "it ended: 3", False), ("9", "it ended: -9", True), ("", "it ended: closed", True)],
+)
+def test_the_terminal_is_as_before_however_it_ends(tmp_path, key, ending, put_right):
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "TERM": "xterm"}
+    args = [] if key else ["close"]
+    with Terminal([sys.executable, "-c", OWNER, *args], env) as terminal:
+        if key:
+            terminal.until("ready")
+            expected = "--status-queue=tcp://127.0.0.1:1|--control-queue=ipc://b|"
+            assert f"{expected}--console-queue=ipc://c|-x|" in terminal.said
+            terminal.type(key)
+        terminal.until(ending)
+        assert ("\x1b[?1049l" in terminal.said) == put_right
+        assert terminal.process.wait(10) == 0
+
+
+def test_without_a_terminal_there_is_none():
+    assert not possible()
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({}, "piw-console --status-queue ipc:///r/status"),
+        (
+            {"status": "ipc:///my farm/status"},
+            "piw-console --status-queue 'ipc:///my farm/status'"
+            " --control-queue ipc:///r/control --console-queue ipc:///r/console",
+        ),
+        (
+            {"status": "tcp://*:1", "control": "tcp://[::]:2"},
+            "piw-console --status-queue tcp://127.0.0.1:1 --control-queue 'tcp://[::1]:2'"
+            " --console-queue ipc:///r/console",
+        ),
+    ],
+)
+def test_one_line_attaches_again(given, line):
+    assert attach_line(IPC | given) == line
+
+
+def test_what_is_said_behind_the_console_is_said_again(tmp_path):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    screen = Screen(stream, {"TERM": "xterm"})
+    screen.show(["one"])
+    screen.divert(tmp_path / "up.log")
+    before = stream.getvalue()
+    screen.show(["never seen"])
+    for number in range(100):
+        screen.say(f"line {number}", "\x1b[31m")
+    assert stream.getvalue() == before
+    log = (tmp_path / "up.log").read_text()
+    assert log.count("line") == 100
+    assert "\x1b" not in log
+    screen.come_back()
+    again = stream.getvalue().removeprefix(before)
+    assert "line 99\n" in again
+    assert "line 1\n" not in again
+    assert str(tmp_path / "up.log") in again
+    screen.say("live")
+    assert stream.getvalue().endswith("\nlive\n")
+    screen.come_back()
+    assert stream.getvalue().endswith("\nlive\n")
