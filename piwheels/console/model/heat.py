@@ -98,13 +98,13 @@ def groups(slaves: Iterable[Slave], by: Grouping) -> list[Group]:
     for slave in slaves:
         found.setdefault(group_of(slave, by), []).append(slave)
     return [
-        Group(name, sorted(found[name], key=lambda slave: (_natural(slave.label), slave.id)))
-        for name in sorted(found, key=_natural)
+        Group(name, sorted(found[name], key=lambda slave: (natural(slave.label), slave.id)))
+        for name in sorted(found, key=natural)
     ]
 
 
 @lru_cache(maxsize=16_384)
-def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """Return a key that has ``rack2`` before ``rack10``."""
     parts = re.split(r"(\d{1,18})", name.casefold())
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)

@@ -58,17 +58,12 @@ def _slave(shown: Shown) -> Cell:
     return f"#{entry.slave_id}"
 
 
-def _what(shown: Shown) -> Cell:
-    entry = shown.entry
-    return entry.what, _TONES.get(entry.kind, "") if entry.kind is Kind.CRITICAL else ""
-
-
 _COLUMNS: Final[tuple[Column[Shown], ...]] = (
     Column("TIME", 8, lambda shown: f"{shown.entry.at.astimezone():%H:%M:%S}"),
     Column("KIND", 4, lambda shown: (shown.entry.kind, _TONES.get(shown.entry.kind, ""))),
     Column("SLAVE", 6, _slave),
     Column("LABEL", 14, lambda shown: shown.entry.label, least=100),
-    Column("EVENT", 30, _what),
+    Column("EVENT", 30, lambda shown: shown.entry.what),
     Column("DETAIL", 0, lambda shown: (shown.entry.detail, "tone--dim")),
 )
 

@@ -95,16 +95,16 @@ class HeatScreen(FarmScreen):
             words = f"{glyph} {state} {short_span(now - slave.heard)}"
             words += f", was {slave.told}"
         job = "  " + " ".join(slave.job) if slave.job else ""
-        facts = ""
+        facts = slave.abi
         if slave.stats and (stats := slave.stats[-1]):
-            facts = f"  temp {stats.cpu_temp:.0f}°  load {stats.load_average:.2f}"
+            facts += f"  temp {stats.cpu_temp:.0f}°  load {stats.load_average:.2f}"
         alerts = "".join(f" {self.console.sign('▲')}{alert}" for alert in slave.alerts)
         ratio = f"  x{slave.ratio:.1f} of {slave.peers} peers" if slave.ratio else ""
         name = f" {self.console.sign('›')} #{slave.id} {slave.label}  "
         return [
-            [name, (words, look), job, (f"  {slave.abi}", "tone--dim"), facts, ratio,
-             (alerts, "tone--warn")]
-        ]  # fmt: skip
+            [name, (words, look), job],
+            [(f"   {facts}{ratio} ", "tone--dim"), (alerts, "tone--warn")],
+        ]
 
     def view_state(self) -> str:
         """Return the metric and the groups."""

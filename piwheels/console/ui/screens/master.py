@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 
 from piwheels.console.model.commands import Verb
+from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, number, short_span, size, spark
 from piwheels.console.ui.screens.base import FarmScreen
@@ -125,13 +126,12 @@ class MasterScreen(FarmScreen):
         self._figures = Figures(
             (
                 Column("", 10, lambda figure: figure.name),
-                Column("", 0, self._curve),
                 Column("", 24, self._value),
+                Column("", 0, self._curve),
             ),
             lambda figure: figure.name,
             id="figures",
         )
-        self._figures.border_title = "Last 16 min"
         self._plot = Plot(id="plot")
         self._abis = Panel("Builds last hour per ABI", id="per-abi")
         self._controls = Panel("Controls", id="controls")
@@ -162,6 +162,8 @@ class MasterScreen(FarmScreen):
         self._show_host()
         figures = self.session.farm.figures
         self._figures.show(FIGURES)
+        past = figures[-1].timestamp - figures[0].timestamp if figures else timedelta()
+        self._figures.border_title = f"Last {short_span(past)}" if past else "Figures"
         last = figures[-1] if figures else None
         self._totals.show(_totals(last) if last else [[("no figures yet", "tone--dim")]])
         self._abis.show(self._per_abi(last) if last else [])
@@ -190,9 +192,9 @@ class MasterScreen(FarmScreen):
         return [figure.value(stats) for stats in self.session.farm.figures]
 
     def _curve(self, figure: Figure) -> Cell:
-        room = max(1, self._figures.size.width - 38)
+        room = max(1, self._figures.size.width - 39)
         text = spark(self._values(figure), room, ascii_only=self.console.ascii)
-        return text, "tone--accent"
+        return text, "tone--bar"
 
     def _value(self, figure: Figure) -> Cell:
         figures = self.session.farm.figures
@@ -217,10 +219,12 @@ class MasterScreen(FarmScreen):
         return [
             [
                 f"{abi:8.8} ",
-                (bar(count / most, room, ascii_only=ascii_only), "tone--accent"),
+                (bar(count / most, room, ascii_only=ascii_only), "tone--bar"),
                 f" {count:6,}",
             ]
-            for abi, count in sorted(stats.builds_last_hour.items())
+            for abi, count in sorted(
+                stats.builds_last_hour.items(), key=lambda pair: natural(pair[0])
+            )
         ] or [[("no build in the last hour", "tone--dim")]]
 
     def _show_controls(self) -> None:

@@ -9,6 +9,7 @@ from textual import on
 from textual.binding import Binding
 from textual.containers import Horizontal
 
+from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import PastBuild
 from piwheels.console.text import clean, number, short_span, span, spark
 from piwheels.console.ui.cycle import after
@@ -35,7 +36,7 @@ _NEVER: Final = timedelta.max
 
 #: What ``o`` sorts by.
 _ORDERS: Final[dict[str, Callable[[AbiQueue], object]]] = {
-    "abi": lambda queue: queue.abi,
+    "abi": lambda queue: natural(queue.abi),
     "pending": lambda queue: -queue.pending,
     "eta": lambda queue: -(queue.eta or _NEVER) if queue.pending else timedelta(),
 }
@@ -55,12 +56,12 @@ class QueueScreen(FarmScreen):
         self._text = ""
         self._abis: LineList[AbiQueue] = LineList(
             (
-                Column("ABI", 8, lambda queue: queue.abi),
-                Column("PENDING", 9, _pending, right=True),
+                Column("ABI", 7, lambda queue: queue.abi),
+                Column("PENDING", 8, _pending, right=True),
                 Column("SLAVES", 6, lambda queue: f"{queue.slaves:,}", right=True),
-                Column("BUSY", 5, lambda queue: f"{queue.busy:,}", right=True),
-                Column("IDLE", 5, lambda queue: f"{queue.idle:,}", right=True),
-                Column("/H", 6, lambda queue: f"{queue.per_hour:,.0f}", right=True),
+                Column("BUSY", 4, lambda queue: f"{queue.busy:,}", right=True),
+                Column("IDLE", 4, lambda queue: f"{queue.idle:,}", right=True),
+                Column("/H", 5, lambda queue: f"{queue.per_hour:,.0f}", right=True),
                 Column("ETA", 7, _eta, right=True),
                 Column("PENDING 16m", 30, self._history, least=118),
                 Column("NOTE", 0, self._note),
@@ -145,7 +146,7 @@ class QueueScreen(FarmScreen):
             self._heads.show(head.first if head else [])
 
     def _history(self, queue: AbiQueue) -> Cell:
-        return spark(queue.history, 30, ascii_only=self.console.ascii), "tone--accent"
+        return spark(queue.history, 30, ascii_only=self.console.ascii), "tone--bar"
 
     def _note(self, queue: AbiQueue) -> Cell:
         return (f"{self.console.sign('▲')} {queue.note}", "tone--warn") if queue.note else ""
@@ -160,12 +161,12 @@ class QueueScreen(FarmScreen):
         capped = "+" if any(queue.capped for queue in queues) else ""
         counts = [sum(getattr(q, name) for q in queues) for name in ("slaves", "busy", "idle")]
         head = (
-            f" {'total':8} {pending + capped:>9} {counts[0]:6,} {counts[1]:5,} {counts[2]:5,} "
-            f"{self.session.farm.rate(self.console.now()):6,.0f} "
+            f" {'total':7} {pending + capped:>8} {counts[0]:6,} {counts[1]:4,} {counts[2]:4,} "
+            f"{self.session.farm.rate(self.console.now()):5,.0f} "
         )
         shares = [(queue.abi, float(queue.pending)) for queue in queues]
         bar = ratio_bar(shares, max(0, width - len(head) - 9), ascii_only=self.console.ascii)
-        return [[head, ("  share ", "tone--dim"), (bar, "tone--accent")] if bar else [head]]
+        return [[head, ("  share ", "tone--dim"), (bar, "tone--bar")] if bar else [head]]
 
     def view_state(self) -> str:
         """Return what the table is sorted by, and filtered for."""
@@ -266,7 +267,7 @@ def _forecast(
         late = beyond if share > 1 or queue.capped else " "
         eta = _eta(queue)
         words = eta if isinstance(eta, str) else eta[0]
-        tone = "tone--warn" if queue.eta is None else "tone--accent"
+        tone = "tone--warn" if queue.eta is None else "tone--bar"
         lines.append([f"{queue.abi:8.8}", (bar, tone), (late, tone), f" {words}"])
     middle = "+12h".center(room - 7)
     lines.append([(f"{'':8}now{middle}+24h", "tone--dim")])

@@ -39,6 +39,13 @@ assert len(_LEVELS) == HOTTEST + 1  # noqa: S101
 #: The room for all sums beside the cells, and for the number of slaves alone.
 _SUMS: Final = 26
 _COUNT: Final = 6
+#: The states in the order of their sums: as many as there is room for are shown.
+_ORDER: Final = (
+    *WRONG,
+    State.BUILD,
+    State.PAUSE,
+    *(state for state in State if state not in (*WRONG, State.BUILD, State.PAUSE)),
+)
 
 
 class Line(NamedTuple):
@@ -136,12 +143,15 @@ class HeatMap(ScrollView, can_focus=True):
             self._lines = []
             return
         names = max(len(group.name) for group in self._groups)
+        longest = max(len(group.slaves) for group in self._groups)
         self._name_width = min(names, max(6, width // 5))
-        for self._sums in (_SUMS, _COUNT):
-            self._room = max(1, width - self._name_width - self._sums - 2)
+        beside = width - self._name_width - 2
+        for sums in (_SUMS, _COUNT):
+            self._room = max(1, min(longest, beside - sums))
             self._lines = lay_out(self._groups, self._room)
             if len(self._lines) <= height:
                 break
+        self._sums = beside - self._room
         self.virtual_size = Size(width, len(self._lines))
         self._find_cursor()
 
@@ -204,15 +214,19 @@ class HeatMap(ScrollView, can_focus=True):
     def _sums_of(self, number: int, base: Style) -> list[Segment]:
         """Return how many there are, a cluster's sign, and how many of each state."""
         counts = self._counts[number]
-        result = [Segment(f"{counts.total():5,} ", base)]
+        parts = [(f"{counts.total():5,}", "")]
         if self._clusters[number]:
-            sign = "! " if self.ascii_only else "▲ "
-            result.append(Segment(sign, base + self._style("tone--bad")))
-        for state in (*WRONG, *(state for state in State if state not in WRONG)):
-            if counts[state] and self._sums > _COUNT:
+            parts.append(("!" if self.ascii_only else "▲", "tone--bad"))
+        for state in _ORDER:
+            if counts[state]:
                 look = LOOKS[state]
                 glyph = look.ascii if self.ascii_only else look.glyph
-                result.append(Segment(f"{counts[state]}{glyph}", base + self._style(look.style)))
+                parts.append((f"{counts[state]}{glyph}", look.style))
+        result, room = [], self._sums
+        for text, name in parts:
+            room -= len(text) + 1
+            if room >= 0:
+                result.append(Segment(text, base + self._style(name) if name else base))
                 result.append(Segment(" ", base))
         return result
 

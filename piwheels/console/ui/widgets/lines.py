@@ -29,11 +29,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: The component classes that a cell may be painted with: tones, and the states of slaves.
 TONES: Final = frozenset(
-    {"tone--dim", "tone--head", "tone--good", "tone--warn", "tone--bad", "tone--accent"}
+    {
+        "tone--dim",
+        "tone--head",
+        "tone--bar",
+        "tone--accent",
+        "tone--good",
+        "tone--warn",
+        "tone--bad",
+    }
 )
 TONES_CSS: Final = """
-.tone--dim { color: $text-muted; }
-.tone--head { color: $text-muted; text-style: bold; }
+.tone--dim { text-style: dim; }
+.tone--head { text-style: bold dim; }
+.tone--bar { color: $primary; }
 .tone--good { color: $text-success; }
 .tone--warn { color: $text-warning; }
 .tone--bad { color: $text-error; text-style: reverse; }
@@ -69,6 +78,7 @@ class LineList(ScrollView, Generic[T], can_focus=True):
     LineList {
         overflow-x: hidden;
         scrollbar-size-vertical: 1;
+        border-title-color: $foreground;
     }
     LineList:focus > .lines--cursor { background: $panel; text-style: bold; }
     """

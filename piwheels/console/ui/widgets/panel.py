@@ -24,7 +24,7 @@ class Panel(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*TONES, *STATES}
     SCOPED_CSS = False
-    DEFAULT_CSS = TONES_CSS + "Panel { height: auto; }"
+    DEFAULT_CSS = TONES_CSS + "Panel { height: auto; border-title-color: $foreground; }"
 
     def __init__(self, title: str = "", *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)

@@ -87,7 +87,7 @@ class Plot(Widget):
         """Paint a line: values at the left, the curve, times below."""
         base = self.rich_style
         dim = base + self.get_component_rich_style("tone--dim", partial=True)
-        width, height = self.size.width - self._LEFT - 2, self.size.height - 2
+        width, height = self.size.width - self._LEFT - 1, self.size.height - 2
         if not self._values or width < 10 or height < 2:
             text = " no figures yet" if y == 0 else ""
             return Strip([Segment(text, dim)]).crop_extend(0, self.size.width, base)
@@ -98,10 +98,10 @@ class Plot(Widget):
         label = self._text(marks[y]) if y in marks else ""
         if not self._curve:
             self._curve = curve(self._values, width, height, ascii_only=self.ascii_only)
-        accent = base + self.get_component_rich_style("tone--accent", partial=True)
+        bar = base + self.get_component_rich_style("tone--bar", partial=True)
         tick = ("|" if self.ascii_only else "┤") if label else ("|" if self.ascii_only else "│")
         left = Segment(f"{label:>{self._LEFT}.{self._LEFT}}{tick}", dim)
-        return Strip([left, Segment(self._curve[y], accent)]).crop_extend(0, self.size.width, base)
+        return Strip([left, Segment(self._curve[y], bar)]).crop_extend(0, self.size.width, base)
 
     def _axis(self, y: int, width: int, dim: Style) -> Strip:
         if y == 0:
