@@ -1,0 +1,186 @@
+"""The filter language: what it lets pass, and what it says of what it does not understand."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from piwheels.console.model.commands import Command, Verb
+from piwheels.console.model.query import FIELDS, QueryError, Row, fuzzy, parse
+from piwheels.console.model.slave import Alert, Slave, State
+from piwheels.core.states import SlaveInfo, SlaveStats
+
+NOW = datetime(2026, 11, 24, 12, 40, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def make_row(number=1, label="pi4-rack1-01", state=State.BUILD, elapsed=2 * HOUR, **more):
+    info = SlaveInfo(3 * HOUR, HOUR / 4, "311", "cp311", "linux_aarch64", label, "Debian",
+                     "12 (bookworm)", "c03115", "10000000abcd1234")  # fmt: skip
+    command = more.pop("command", None)
+    slave = Slave(number, info, label, joined=NOW, since=NOW, heard=NOW, **more)
+    return Row(slave, state, elapsed, command)
+
+
+@pytest.fixture
+def builder():
+    """A slave that builds, with a high load and a full disk, told to skip."""
+    row = make_row(
+        job=("tensorflow-io", "0.37"),
+        ratio=6.2,
+        eta=timedelta(minutes=4),
+        alerts=(Alert("disk", "93%", NOW),),
+        command=Command(1, Verb.SKIP, 1, "pi4-rack1-01", NOW),
+    )
+    row.slave.stats.append(SlaveStats(NOW, 100, 7, 100, 40, 0, 0, 7.91, 79.4))
+    return row
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rack1",
+        "RACK1-01",
+        "tensor 0.37",
+        "tio",
+        "pr01",
+        '"pi4-rack1"',
+        '"tensorflow-io 0.37"',
+        "abi=cp311",
+        "abi=cp39,cp311",
+        "ABI=CP311",
+        "abi!=cp39",
+        "label~rack1",
+        "os~bookworm",
+        'os="Debian 12 (bookworm)"',
+        "platform=linux_aarch64",
+        "serial~abcd",
+        "task~flow",
+        "id=1",
+        "id=1,2",
+        "state=build",
+        "state=send,build",
+        "state!=sleep",
+        "load>4",
+        "load>=7.91",
+        "disk>85",
+        "disk>85%",
+        "disk=93",
+        "mem<61",
+        "temp>78",
+        "temp=79",
+        "slow>3",
+        "slow>x3",
+        "time>1h",
+        "time>1h30",
+        "time<2h00m01s",
+        "time=2h",
+        "time>90m",
+        "eta<5m",
+        "alert",
+        "alert~disk",
+        "cmd",
+        "cmd=skip",
+        "!label~rack2",
+        "!rack2",
+        "!!rack1",
+        "!swap>0",
+        '!"pi 4"',
+        "state=build abi=cp311 load>4 !label~rack2 alert",
+    ],
+)
+def test_lets_pass(builder, text):
+    assert parse(text).matches(builder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rack2",
+        "rack1 rack2",
+        "abi=cp39",
+        "!abi=cp311",
+        "abi!=cp39,cp311",
+        "abi=cp31",
+        "state=sleep,send",
+        "state!=build",
+        "load<4",
+        "disk!=93",
+        "swap>0",
+        "swap<100",
+        "time<1h30",
+        "skew>0",
+        "!alert",
+        "!cmd",
+        "cmd=wake",
+    ],
+)
+def test_holds_back(builder, text):
+    assert not parse(text).matches(builder)
+
+
+def test_what_is_unknown_is_neither_more_nor_less():
+    bare = make_row()
+    for text in ("load>0", "load<=0", "temp<1", "disk!=5", "slow>0", "eta<1h", "alert", "cmd"):
+        assert not parse(text).matches(bare), text
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "why"),
+    [
+        ("abi=cp311 speed>3", 11, "there is no speed"),
+        ("state=bild", 7, "there is no state bild"),
+        ("!state=build,x", 8, "there is no state x"),
+        ("state>build", 6, "go with"),
+        ("load>much", 6, "no number"),
+        ("load>1,2", 6, "one number"),
+        ("time>soon", 6, "no time"),
+        ("time>,", 6, "no time"),
+        ("rack1 load~4", 11, "numbers go with"),
+        ("label>5", 6, "texts go with"),
+        ("abi=", 5, "what is abi to be"),
+        ("rack1 !", 7, "nothing follows"),
+        ('rack1 label="pi', 13, "no other"),
+    ],
+)
+def test_says_what_is_wrong_and_where(text, column, why):
+    with pytest.raises(QueryError) as caught:
+        parse(text)
+    assert caught.value.column == column
+    assert why in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "found"),
+    [
+        ("r1", "pi4-rack1-01", True),
+        ("pr101", "pi4-rack1-01", True),
+        ("rack1", "pi4-rack2-01", False),  # who marks all that is shown must not be surprised
+        ("rack1", "pi4-rack12-01", True),
+        ("r2", "pi4-rack12-01", False),
+        ("np", "numpy", False),
+        ("", "", True),
+        ("x", "", False),
+    ],
+)
+def test_words_are_found_by_their_parts(word, text, found):
+    assert fuzzy(word, text) is found
+
+
+_SYNTAX = st.lists(
+    st.sampled_from([*FIELDS, *'!"=<>~ ,.%x-1', "1h", "build", "<=", "!=", "é", "\n", "\u202e"])
+).map("".join)
+
+
+@given(st.one_of(st.text(), _SYNTAX))
+def test_nothing_but_its_own_error_is_raised(text):
+    row = make_row()
+    row.slave.stats.append(SlaveStats(NOW, 2**62, 1, 1, 2, 0, 0, float("nan"), float("inf")))
+    try:
+        query = parse(text)
+    except QueryError as error:
+        assert 1 <= error.column <= len(text) + 1
+    else:
+        assert query.matches(row) in (True, False)
