@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
@@ -126,7 +127,7 @@ class EventsScreen(FarmScreen):
 
     def _show_entry(self) -> None:
         item = self._list.item
-        self._whole.show(_in_full(item.entry) if item else [])
+        self._whole.show(_in_full(item.entry, self._whole.size.width or 80) if item else [])
         chosen = [
             cell
             for kinds in Kinds
@@ -191,13 +192,14 @@ class EventsScreen(FarmScreen):
         self._follow = self._list.at_top
         self._show_entry()
 
-    def on_line_list_opened(self, message: LineList.Opened[Shown]) -> None:
+    def on_line_list_opened(self) -> None:
         """Open the slave that the entry is about, if it is still there."""
         for slave_id in self.targets():
             self.console.open_slave(slave_id)
             return
-        slave_id = message.item.entry.slave_id
-        gone = "This entry is about no slave" if slave_id is None else f"#{slave_id} is gone"
+        item = self._list.item
+        about = item.entry.slave_id if item else None
+        gone = "this entry is about no slave" if about is None else f"#{about} is gone"
         self.console.flash(gone, error=True)
 
 
@@ -206,11 +208,13 @@ def _holds(entry: Entry, text: str) -> bool:
     return text in where.casefold()
 
 
-def _in_full(entry: Entry) -> list[list[Cell]]:
-    """Return *entry* in lines: a long detail (a hex dump) has several."""
+def _in_full(entry: Entry, width: int) -> list[list[Cell]]:
+    """Return *entry* in lines: a long detail (a hex dump) has several of *width* cells."""
     who = f"#{entry.slave_id} {entry.label}" if entry.slave_id is not None else entry.label
     head: list[Cell] = [
         (f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S} {entry.kind} ", "tone--dim"),
         f"{who}  {entry.what}".strip(),
     ]
-    return [head, *([line] for line in entry.detail.splitlines())]
+    lines = [part for line in entry.detail.splitlines() for part in textwrap.wrap(line, width)]
+    rest: list[list[Cell]] = [[line] for line in lines]
+    return [head, *rest]

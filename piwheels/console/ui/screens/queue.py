@@ -206,19 +206,22 @@ class QueueScreen(FarmScreen):
         self._show_heads()
 
     @on(LineList.Opened, "#abis")
-    def open_abi(self, message: LineList.Opened[AbiQueue]) -> None:
+    def open_abi(self) -> None:
         """Show the slaves of the ABI."""
-        self.console.open_fleet(f"abi={message.item.abi}")
+        if (queue := self._abis.item) is not None:
+            self.console.open_fleet(f"abi={queue.abi}")
 
     @on(LineList.Opened, "#longest")
-    def open_slave(self, message: LineList.Opened[Slave]) -> None:
+    def open_slave(self) -> None:
         """Show the slave that builds it."""
-        self.console.open_slave(message.item.id)
+        if (slave := self._longest.item) is not None:
+            self.console.open_slave(slave.id)
 
     @on(LineList.Opened, "#recent")
-    def open_log(self, message: LineList.Opened[PastBuild]) -> None:
+    def open_log(self) -> None:
         """Show the build's log."""
-        self.console.open_log(message.item.slave_id, message.item)
+        if (build := self._recent.item) is not None:
+            self.console.open_log(build.slave_id, build)
 
 
 def _pending(queue: AbiQueue) -> str:

@@ -7,7 +7,7 @@ and not by its place, and keeps what is looked at in place while items come in a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from rich.segment import Segment
 from textual.binding import Binding
@@ -93,29 +93,20 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         Binding("enter", "open", "Open", show=False),
     ]
 
-    class Opened(Message):
-        """Enter was pressed on, or a second click made on, the item at the cursor."""
-
-        def __init__(self, source: LineList[T], item: T) -> None:
-            super().__init__()
-            self.source, self.item = source, item
-
-        @property
-        def control(self) -> LineList[T]:
-            """The list that sends it."""
-            return self.source
-
     class Moved(Message):
         """The cursor was moved by the operator."""
 
-        def __init__(self, source: LineList[T]) -> None:
+        def __init__(self, source: LineList[Any]) -> None:
             super().__init__()
             self.source = source
 
         @property
-        def control(self) -> LineList[T]:
+        def control(self) -> LineList[Any]:
             """The list that sends it."""
             return self.source
+
+    class Opened(Moved):
+        """Enter was pressed on, or a second click made on, the item at the cursor."""
 
     def __init__(
         self,
@@ -253,8 +244,8 @@ class LineList(ScrollView, Generic[T], can_focus=True):
 
     def action_open(self) -> None:
         """Tell the screen to open the item at the cursor."""
-        if (item := self.item) is not None:
-            self.post_message(self.Opened(self, item))
+        if self.item is not None:
+            self.post_message(self.Opened(self))
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the line that was clicked; a second click opens it."""

@@ -1,0 +1,170 @@
+"""What is drawn from numbers: curves, shares, the scrubber; and lists of any length."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.app import App
+
+from piwheels.console.ui.cycle import after
+from piwheels.console.ui.screens.timetravel import scrubber
+from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.plot import curve
+from piwheels.console.ui.widgets.ratiobar import ratio_bar
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def test_after_the_last_comes_the_first():
+    assert [after(each, "abc") for each in "abc"] == ["b", "c", "a"]
+
+
+def test_a_curve_in_stars_rises_from_the_least_to_the_greatest():
+    assert curve([0, 1, 2, 3], 4, 4, ascii_only=True) == ["   *", "  **", " ** ", "**  "]
+
+
+def test_a_curve_in_braille_has_two_columns_and_four_rows_of_dots_a_cell():
+    assert curve([0, 0, 3, 3], 2, 1) == ["⣀⡏"]
+    assert curve([5, 5], 3, 2) == ["   ", "⣀⣀⣀"]
+
+
+numbers = st.floats(-1e9, 1e9)
+
+
+@given(st.lists(numbers, max_size=120), st.integers(0, 40), st.integers(0, 12), st.booleans())
+def test_any_curve_fits_its_place(values, width, height, ascii_only):
+    lines = curve(values, width, height, ascii_only=ascii_only)
+    assert [len(line) for line in lines] == [width] * height
+    drawn = values and width and height
+    assert bool("".join(lines).strip()) == bool(drawn)
+
+
+def test_shares():
+    shares = [("cp39", 1.0), ("cp311", 6.0), ("cp313", 3.0)]
+    assert ratio_bar(shares, 31) == "┣━━┃━━━━━━cp311━━━━━━┃━cp313━━┫"
+    assert ratio_bar(shares, 31, ascii_only=True) == "|--|------cp311------|-cp313--|"
+    assert ratio_bar([("cp39", 0.0)], 31) == ""
+    assert ratio_bar([], 31) == ""
+
+
+names = st.text("abc1", max_size=9)
+
+
+@given(st.lists(st.tuples(names, st.floats(0, 1e6)), max_size=9), st.integers(0, 60))
+def test_any_shares_fit_their_place(shares, width):
+    line = ratio_bar(shares, width)
+    assert len(line) in (0, width)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "line"),
+    [(0, "├●──────┤"), (30, "├───●───┤"), (60, "├──────●┤"), (90, "├──────●┤")],
+)
+def test_the_scrubber_stands_where_the_recording_does(minutes, line):
+    times = {"begin": NOW, "end": NOW + timedelta(hours=1)}
+    recording = SimpleNamespace(**times, position=NOW + timedelta(minutes=minutes))
+    assert scrubber(recording, 9) == line
+
+
+def test_a_recording_of_a_moment_has_a_scrubber():
+    assert scrubber(SimpleNamespace(begin=NOW, end=NOW, position=NOW), 9) == "├●──────┤"
+
+
+# Lists --------------------------------------------------------------------------------------------
+
+
+class Lists(App):
+    def __init__(self):
+        super().__init__()
+        columns = [Column("N", 5, str, right=True), Column("NAME", 0, "name {}".format)]
+        self.list = LineList([*columns, Column("MORE", 4, str, least=99)], lambda n: n, empty="-")
+
+    def compose(self):
+        yield self.list
+
+
+def lines_of(app):
+    size = app.list.size
+    return [app.list.render_line(y).text.rstrip() for y in range(size.height)]
+
+
+def run(story, size=(30, 8)):
+    async def play():
+        app = Lists()
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await story(app, pilot)
+
+    asyncio.run(play())
+
+
+def test_only_what_is_in_view_is_painted():
+    async def story(app, pilot):
+        app.list.show(range(1_000_000))
+        assert lines_of(app)[:3] == ["     N NAME", "▌    0 name 0", "     1 name 1"]
+        await pilot.press("end")
+        assert lines_of(app)[-1].endswith("name 999999")
+        assert app.list.item == 999_999
+
+    run(story)
+
+
+def test_the_cursor_stays_on_its_item_while_others_come_in_above():
+    async def story(app, pilot):
+        app.list.show(range(100, 0, -1))
+        await pilot.press(*["down"] * 20)
+        before = lines_of(app)
+        assert app.list.item == 80
+        app.list.show(range(150, 0, -1))
+        await pilot.pause()
+        assert app.list.item == 80
+        assert lines_of(app) == before, "what is looked at stays in place"
+        app.list.show(range(150, 0, -1), follow=True)
+        await pilot.pause()
+        assert app.list.item == 150
+
+    run(story)
+
+
+def test_a_cursor_whose_item_is_gone_stays_near():
+    async def story(app, pilot):
+        app.list.show(range(10))
+        await pilot.press(*["down"] * 9)
+        app.list.show(range(5))
+        assert app.list.item == 4
+        app.list.show([])
+        assert app.list.item is None
+        await pilot.press("down", "up", "end", "home", "pagedown", "enter")
+        assert lines_of(app)[1] == " -"
+
+    run(story)
+
+
+def test_a_click_moves_the_cursor():
+    async def story(app, pilot):
+        app.list.show(range(10))
+        await pilot.pause()
+        await pilot.click(LineList, offset=(3, 4))
+        assert app.list.item == 3
+        await pilot.click(LineList, offset=(3, 0))
+        assert app.list.item == 3, "the names of the columns are no item"
+
+    run(story)
+
+
+def test_columns_that_have_no_room_are_left_out():
+    async def wide(app, pilot):
+        app.list.show([7])
+        assert "MORE" in lines_of(app)[0]
+        assert app.list.table() == (["N", "NAME", "MORE"], [["7", "name 7", "7"]])
+
+    async def narrow(app, pilot):
+        app.list.show([7])
+        assert "MORE" not in lines_of(app)[0]
+        assert app.list.table()[1] == [["7", "name 7", "7"]]
+
+    run(wide, (120, 8))
+    run(narrow)
