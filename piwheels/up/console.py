@@ -29,6 +29,8 @@ MODULE: Final = "piwheels.console"
 WIRES: Final = ("status", "control", "console")
 #: Seconds that a console has to end, before it is killed.
 FAREWELL: Final = 3.0
+# The one signal on which what draws on a terminal puts it right before it ends.
+_LEAVE: Final = signal.SIGINT
 # Off: mouse, focus, paste and size reports, the keyboard's protocol, the alternate screen; on: the
 # cursor (XTerm Control Sequences; the kitty keyboard protocol).
 _SANE: Final = (
@@ -86,7 +88,7 @@ class Console:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE, *wires, *options],
                 env=dict(env),
-                preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 (two system calls)
+                preexec_fn=dies_with_parent(_LEAVE),  # noqa: PLW1509 (two system calls)
             )
 
     def ended(self) -> int | None:
@@ -101,7 +103,7 @@ class Console:
         """End it, if it still has the terminal."""
         if self._process is None:
             return
-        self._process.terminate()
+        self._process.send_signal(_LEAVE)
         try:
             self._process.wait(FAREWELL)
         except subprocess.TimeoutExpired:
