@@ -1,0 +1,183 @@
+"""A build's log as lines to be shown: split, folded, freed of escapes, graded."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from piwheels.console.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import timedelta
+
+#: A longer line is shown as several.
+LONGEST: Final = 100_000
+#: How much of a line is looked at to grade it: what is wrong is said at its beginning.
+_GRADED = 1000
+
+#: What colours a terminal's text or moves its cursor (ECMA-48): control sequences, control strings
+#: that are ended, other escape sequences. Each alternative is linear in the length of the line.
+_ESCAPES: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"
+    r"|\x1b[ -/]*[0-OQ-WYZ`-~]"
+)
+_ERROR: Final = re.compile(
+    r"(?i:\b(?:error|fatal error|fatal)\s*[:\[])"  # gcc, clang, rustc, pip, git
+    r"|(?:Error|Exception|Exit):"  # Python's exceptions
+    r"|^(?i:traceback \(most recent call last)"
+    r"|\bCMake Error\b|^FAILED: |^ninja: build stopped|^\w{0,8}make(?:\[\d+\])?: \*\*\* "
+    r"|\bundefined (?:reference|symbol)\b|\bcannot find -l"
+    r"|\bNo space left on device\b|\bSegmentation fault\b|\bCannot allocate memory\b"
+)
+_WARNING: Final = re.compile(r"(?i:\bwarning\s*[:\[])|Warning:|\bCMake (?:Deprecation )?Warning\b")
+#: What the above find has one of these in it: most lines have none, and are not searched.
+_SUSPECT: Final = (
+    "error", "warning", "fatal", "traceback", "exception", "exit:", "failed: ", "stopped", "***",
+    "undefined", "cannot find -l", "no space left", "segmentation fault", "cannot allocate",
+)  # fmt: skip
+#: The cached one would keep what no screen shows any more.
+_clean = clean.__wrapped__
+
+
+class Grade(Enum):
+    """What kind of line it is."""
+
+    PLAIN = 0
+    WARNING = 1
+    ERROR = 2
+    GAP = 3  # stands for what was not sent
+
+
+class Line(NamedTuple):
+    """A line, fit to be shown. *folds* is how many earlier states of a progress line it hides.
+
+    *start* is the offset in the log, in characters, at which it begins.
+    """
+
+    text: str
+    grade: Grade = Grade.PLAIN
+    folds: int = 0
+    start: int = 0
+
+
+def read_line(raw: str, start: int = 0) -> Line:
+    r"""Return the line that *raw* is shown as: of states that ``\r`` parts, only the last."""
+    if "\x1b" in raw or "\x9b" in raw:
+        raw = _ESCAPES.sub("", raw)
+    folds = 0
+    if "\r" in raw:
+        states = [state for state in raw.split("\r") if state.strip()]
+        raw, folds = (states[-1], len(states) - 1) if states else ("", 0)
+    if "\t" in raw:
+        raw = raw.expandtabs()
+    text = raw if raw.isascii() and raw.isprintable() else _clean(raw)
+    return Line(text, _grade(text[:_GRADED]), folds, start)
+
+
+def _grade(text: str) -> Grade:
+    lower = text.lower()
+    if not any(word in lower for word in _SUSPECT):
+        return Grade.PLAIN
+    if _ERROR.search(text):
+        return Grade.ERROR
+    return Grade.WARNING if _WARNING.search(text) else Grade.PLAIN
+
+
+class LogText:
+    """The lines of a log that comes in parts. However it is cut into parts, the lines are the same.
+
+    The last of them may be open: it is shown as it is so far.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        #: How many lines there are of each grade.
+        self.counts: dict[Grade, int] = dict.fromkeys(Grade, 0)
+        #: The offset of what is to come next, in characters.
+        self.end = 0
+        #: How many characters were not sent.
+        self.missing = 0
+        self._open = ""
+        self._arrivals: list[tuple[int, timedelta]] = []
+
+    def add(self, offset: int, text: str, at: timedelta | None = None) -> int:
+        """Add the part at *offset*, which came *at* that time of the build.
+
+        What is there already is not added again. Return the number of the first line that is new
+        or different.
+        """
+        text = text[max(0, self.end - offset) :]
+        if not text:
+            return len(self.lines)
+        first = len(self.lines) - bool(self._open)
+        if self._open:
+            self._drop_last()
+        if offset > self.end:
+            self._leave_gap(offset)
+        begin = self.end - len(self._open)
+        self.end += len(text)
+        if at is not None:
+            self._arrivals.append((self.end, at))
+        *whole, self._open = (self._open + text).split("\n")
+        for raw in whole:
+            for piece in range(0, len(raw) or 1, LONGEST):
+                self._append(read_line(raw[piece : piece + LONGEST], begin + piece))
+            begin += len(raw) + 1
+        while len(self._open) > LONGEST:
+            self._append(read_line(self._open[:LONGEST], begin))
+            self._open, begin = self._open[LONGEST:], begin + LONGEST
+        if self._open:
+            self._append(read_line(self._open, begin))
+        return first
+
+    def _leave_gap(self, offset: int) -> None:
+        if self._open:
+            self._append(read_line(self._open, self.end - len(self._open)))
+            self._open = ""
+        lost = offset - self.end
+        what = f"… {lost:,} characters were not sent"
+        self._append(Line(what, Grade.GAP, start=self.end))
+        self.missing += lost
+        self.end = offset
+
+    def _append(self, line: Line) -> None:
+        self.lines.append(line)
+        self.counts[line.grade] += 1
+
+    def _drop_last(self) -> None:
+        self.counts[self.lines.pop().grade] -= 1
+
+    def time_of(self, line: Line) -> timedelta | None:
+        """Return by when *line* had begun to be written, in the time of the build; if known."""
+        place = bisect_right(self._arrivals, line.start, key=lambda arrival: arrival[0])
+        return self._arrivals[place][1] if place < len(self._arrivals) else None
+
+    def take_times(self, other: LogText) -> None:
+        """Take the times at which *other*, the same log, came."""
+        self._arrivals = other._arrivals
+
+
+def hits(lines: Sequence[Line], needle: str, first: int = 0) -> Iterator[int]:
+    """Yield the numbers of the lines from *first* on that have *needle* in them.
+
+    Upper and lower case are the same, unless *needle* has upper case.
+    """
+    as_it_is = needle != needle.lower()
+    for number in range(first, len(lines)):
+        text = lines[number].text
+        if needle in (text if as_it_is else text.lower()):
+            yield number
+
+
+def places(text: str, needle: str) -> Iterator[int]:
+    """Yield where in *text* a search for *needle* finds it."""
+    if needle == needle.lower():
+        text = text.lower()
+    place = text.find(needle) if needle else -1
+    while place >= 0:
+        yield place
+        place = text.find(needle, place + len(needle))
