@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding
 
 from piwheels.console.model.heat import Grouping, Metric, groups, scale
+from piwheels.console.model.query import Query, QueryError, Row, parse
 from piwheels.console.model.slave import State
 from piwheels.console.text import short_span
 from piwheels.console.ui.cycle import after
@@ -38,7 +39,7 @@ class HeatScreen(FarmScreen):
     def __init__(self) -> None:
         super().__init__()
         self._by = Grouping.RACK
-        self._text = ""
+        self._query = Query()
         self._head = Panel(id="scale")
         self._map = HeatMap(id="map")
         self._about = Panel(id="about")
@@ -66,11 +67,11 @@ class HeatScreen(FarmScreen):
     def show_all(self) -> None:
         """Show everything as it is now."""
         farm = self.session.farm
-        shown = [s for s in farm.slaves.values() if self._text in s.label.casefold()]
+        shown = self._shown()
         self._map.ascii_only = self.console.ascii
         self._map.show(farm, groups(shown, self._by), self.console.now())
         levels = f"   from {scale(self._map.metric)}" if scale(self._map.metric) else ""
-        text = f"   / {self._text}" if self._text else ""
+        text = f"   / {self._query.text}" if self._query.text else ""
         self._head.show(
             [
                 [
@@ -81,6 +82,22 @@ class HeatScreen(FarmScreen):
             ]
         )  # fmt: skip
         self._show_slave()
+
+    def _shown(self) -> list[Slave]:
+        session, now = self.session, self.console.now()
+        slaves = list(session.farm.slaves.values())
+        if not self._query.tests:
+            return slaves
+        rows = (
+            Row(
+                slave,
+                slave.state_at(now),
+                session.farm.elapsed(slave),
+                session.command_of(slave.id),
+            )
+            for slave in slaves
+        )
+        return [row.slave for row in rows if self._query.matches(row)]
 
     def _show_slave(self) -> None:
         slave = self._map.slave
@@ -113,8 +130,11 @@ class HeatScreen(FarmScreen):
     # What it takes ----------------------------------------------------------------------------
 
     def find(self, text: str) -> str:
-        """Show only slaves with *text* in their labels."""
-        self._text = text.strip().casefold()
+        """Show only slaves that the filter *text* lets pass; return what is wrong with it."""
+        try:
+            self._query = parse(text)
+        except QueryError as error:
+            return str(error)
         self.show_all()
         return ""
 
@@ -133,10 +153,10 @@ class HeatScreen(FarmScreen):
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Return a row for each slave: its group, and what it is at."""
-        now, farm = self.console.now(), self.session.farm
+        now = self.console.now()
         table = [
             [group.name, str(slave.id), slave.label, slave.state_at(now)]
-            for group in groups(farm.slaves.values(), self._by)
+            for group in groups(self._shown(), self._by)
             for slave in group.slaves
         ]
         return (self._by, "id", "label", "state"), table
