@@ -1,0 +1,258 @@
+"""The Fleet screen: a row a slave, and what there is to know of the one at the cursor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual.binding import Binding
+from textual.content import Content
+
+from piwheels.console.model.farm import Changes
+from piwheels.console.model.heat import Grouping
+from piwheels.console.model.link import LinkState
+from piwheels.console.model.order import SORTS, View
+from piwheels.console.model.query import Query, QueryError, parse
+from piwheels.console.ui.cycle import after
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.widgets.fleet_columns import columns
+from piwheels.console.ui.widgets.fleet_table import FleetTable
+from piwheels.console.ui.widgets.panel import Panel
+from piwheels.console.ui.widgets.peek import peek
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual import events
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+
+#: From this size on there is room for the panel about the slave at the cursor.
+_PEEK_WIDTH, _PEEK_HEIGHT = 120, 40
+#: States of the link in which the picture is not yet whole: the cursor stays at its place.
+_FILLING: Final = (LinkState.CONNECTING, LinkState.ATTACHING, LinkState.REPLAYING)
+
+
+class FleetScreen(FarmScreen):
+    """The slaves: to be looked through, filtered, marked and commanded."""
+
+    title_in_tabs = "Fleet"
+    CSS_PATH = "../css/fleet.tcss"
+    AUTO_FOCUS = "FleetTable"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "sort", "sort", id="fleet.sort"),
+        Binding("O", "reverse", "Reverse the order", show=False, id="fleet.reverse"),
+        Binding("f", "freeze", "freeze", id="fleet.freeze"),
+        Binding("z", "errors", "Alerts only", show=False, id="fleet.errors"),
+        Binding("n", "hit(1)", "Next hit", show=False, id="fleet.next-hit"),
+        Binding("N", "hit(-1)", "Hit before", show=False, id="fleet.previous-hit"),
+        Binding("l", "log", "log", id="fleet.log"),
+        Binding("escape", "back", "Clear filter, then marks", show=False, id="fleet.back"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._query = Query()
+        self._errors = False
+        self._view: View | None = None
+        self._peek = Panel(id="peek")
+
+    def compose_body(self) -> ComposeResult:
+        """Give the table and the panel."""
+        yield FleetTable(self.view, self.console.now)
+        yield self._peek
+
+    @property
+    def view(self) -> View:
+        """The rows, and their order."""
+        if self._view is None:
+            self._view = View(self.session.command_of)
+        return self._view
+
+    @property
+    def table(self) -> FleetTable:
+        """The table."""
+        return self.query_one(FleetTable)
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Show what has changed, in its place; show another order when it is time for it."""
+        table, farm = self.table, self.session.farm
+        if changes.epoch:
+            table.set_marks(set())
+        if self.view.update(farm, changes, self.console.now()):
+            table.show_rows(follow=self.session.state not in _FILLING)
+        else:
+            table.refresh_rows(changes.slaves | changes.gone)
+        self._show_peek()
+
+    def tick(self) -> None:
+        """Show that a second has passed."""
+        self.table.refresh_times()
+
+    def show_all(self) -> None:
+        """Show everything anew."""
+        self.view.update(self.session.farm, Changes(), self.console.now())
+        self.table.show_rows()
+        self.table.refresh_all()
+        self._show_peek()
+
+    def _show_peek(self) -> None:
+        self._peek.display = self._has_room
+        cursor = self.table.cursor
+        if not self._peek.display:
+            return
+        if not isinstance(cursor, int):
+            self._peek.border_title = ""
+            self._peek.show([])
+            return
+        console, row = self.console, self.view.row(cursor)
+        self._peek.border_title = Content(f"#{row.slave.id} {row.slave.label}")
+        self._peek.show(peek(row, console.now(), console.sign, ascii_only=console.ascii))
+
+    @property
+    def _has_room(self) -> bool:
+        return self.size.width >= _PEEK_WIDTH and self.size.height >= _PEEK_HEIGHT
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Show the panel where there is room for it."""
+        self._show_peek()
+
+    def view_state(self) -> str:
+        """Return the sort, the filter, how many are marked, and whether the order stands."""
+        sign, marks = self.console.sign, self.table.marks
+        words = [f"sort: {self.view.sort}{sign('↑' if self.view.reverse else '↓')}"]
+        if self._query.text:
+            words.append(f"/{self._query.text} ({len(self.view.shown):,})")
+        if self._errors:
+            words.append("alerts only")
+        if self.view.group is not None:
+            words.append(f"by {self.view.group}")
+        if marks:
+            hidden = len(marks.difference(self.view.shown))
+            words.append(f"{len(marks):,} marked" + (f" ({hidden:,} hidden)" if hidden else ""))
+        words.append("FROZEN" if self.view.frozen else "order live")
+        return "   ".join(words)
+
+    # What it takes ----------------------------------------------------------------------------
+
+    def targets(self) -> list[int]:
+        """Return the slaves that are marked and still there, or those of the row at the cursor."""
+        slaves = self.session.farm.slaves
+        cursor = self.table.cursor
+        chosen = sorted(self.table.marks) or (self.view.members(cursor) if cursor else [])
+        return [slave_id for slave_id in chosen if slave_id in slaves]
+
+    def find(self, text: str) -> str:
+        """Show only what *text* asks for (``query.py``); a leading ``&`` only shows where it is."""
+        try:
+            if text.startswith("&"):
+                self.table.highlight = parse(text[1:])
+                self.table.refresh_all()
+            else:
+                self._query = parse(text)
+                self._filter()
+        except QueryError as error:
+            return str(error)
+        return ""
+
+    def group(self, by: str) -> str:
+        """Show groups by ``abi``, ``rack``, ``os``, or (``""``) slaves; return what is wrong."""
+        known = [each.value for each in Grouping]
+        if by and by not in known:
+            return f"there is no group by {by}; there are: {', '.join(known)}"
+        self.view.group = Grouping(by) if by else None
+        self.view.open.clear()
+        self._arrange()
+        return ""
+
+    def _filter(self) -> None:
+        extra = parse("alert") if self._errors else Query()
+        self.view.query = Query(self._query.text, (*self._query.tests, *extra.tests))
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.view.arrange(self.console.now())
+        self.table.show_rows()
+        self._show_peek()
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return what is shown, with all columns."""
+        every = columns(1000, 5, self.console.sign, ascii_only=self.console.ascii)
+        shown = [
+            [cell if isinstance(cell := column.show(row), str) else cell[0] for column in every]
+            for row in map(self.view.row, self.view.shown)
+        ]
+        return [column.name for column in every], shown
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self._sort(after(self.view.sort, SORTS))
+
+    def _sort(self, name: str) -> None:
+        self.view.reverse = not self.view.reverse if name == self.view.sort else False
+        self.view.sort = name
+        self._arrange()
+
+    def action_reverse(self) -> None:
+        """Sort the other way."""
+        self._sort(self.view.sort)
+
+    def action_freeze(self) -> None:
+        """Let order and values stand, or go on."""
+        if self.view.frozen:
+            self.view.thaw(self.console.now())
+            self.table.show_rows()
+        else:
+            self.view.freeze()
+
+    def action_errors(self) -> None:
+        """Show only slaves with alerts, or all again."""
+        self._errors = not self._errors
+        self._filter()
+
+    def action_hit(self, by: int) -> None:
+        """Go to the next row that the highlight is on, or the one before."""
+        keys, cursor = self.view.keys, self.table.cursor
+        if not keys or not self.table.highlight.tests:
+            return
+        start = keys.index(cursor) if cursor in keys else 0
+        for step in range(1, len(keys) + 1):
+            key = keys[(start + by * step) % len(keys)]
+            if isinstance(key, int) and self.table.highlight.matches(self.view.row(key)):
+                self.table.move_to(key)
+                return
+
+    def action_log(self) -> None:
+        """Open the log of what the slave at the cursor builds."""
+        if isinstance(self.table.cursor, int):
+            self.console.open_log(self.table.cursor)
+
+    def action_back(self) -> None:
+        """Take back, one at a time: the highlight, the filter, the groups, the marks."""
+        if self.table.highlight.tests:
+            self.find("&")
+        elif self._query.tests or self._errors:
+            self._query, self._errors = Query(), False
+            self._filter()
+        elif self.view.group is not None:
+            self.group("")
+        else:
+            self.table.action_unmark()
+
+    def on_fleet_table_moved(self) -> None:
+        """Tell of the slave at the cursor."""
+        self._show_peek()
+
+    def on_fleet_table_sort_wanted(self, message: FleetTable.SortWanted) -> None:
+        """Sort by the column clicked."""
+        self._sort(message.name)
+
+    def on_fleet_table_opened(self, message: FleetTable.Opened) -> None:
+        """Open a slave; unfold a group, or fold it."""
+        if isinstance(message.key, int):
+            self.console.open_slave(message.key)
+        else:
+            self.view.open ^= {message.key}
+            self._arrange()

@@ -1,0 +1,159 @@
+"""The columns of the fleet table: what each shows of a row, and which fit a width."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from piwheels.console.model.query import Row, load, task, temp, used
+from piwheels.console.model.slave import State
+from piwheels.console.text import clean, short_span, span, spark
+from piwheels.console.ui.widgets.lines import Cell, Column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from piwheels.console.model.commands import Command
+
+    Sign = Callable[[str], str]
+
+#: How wide is what stands before the first column: cursor, mark, glyph, and the gaps.
+LEAD: Final = 5
+#: The width from which on a row is a row of the table, and not only ``glyph STATE id label time``.
+TINY: Final = 60
+_TINY: Final = ("STATE", "ID", "LABEL", "TIME")
+_TEN_HOURS: Final = timedelta(hours=10)
+_TREND: Final = 16
+#: What may be given up where the table is narrower than 80 cells: how much, and by which column.
+_GIVEN_UP: Final = (("TASK", 9), ("LABEL", 5), ("TASK", 8))
+
+
+def columns(width: int, widest_id: int, sign: Sign, *, ascii_only: bool) -> list[Column[Row]]:
+    """Return the columns for a table *width* cells wide: what fits, then all others.
+
+    *widest_id* is how many digits the longest id has. The others are there for who scrolls.
+    """
+    every = [
+        replace(column, width=max(column.width, widest_id)) if column.name == "ID" else column
+        for column in _every(sign, ascii_only=ascii_only)
+    ]
+    kept = [column for column in every if _fits(column, width)]
+    others = [column for column in every if column not in kept]
+    rest = width - LEAD - sum(column.width + 1 for column in kept) + 1
+    if width < TINY:
+        return [*_widened(kept, {"LABEL": rest}), *others]
+    if rest >= 0:
+        task_more, label_more = min(20, rest // 4), min(12, rest // 6)
+        more = {"TASK": task_more, "LABEL": label_more, "ALERT": rest - task_more - label_more}
+        return [*_widened(kept, more), *others]
+    for name, most in _GIVEN_UP:
+        given = min(most, -rest)
+        kept, rest = _widened(kept, {name: -given}), rest + given
+    return [*kept, *others]
+
+
+def _fits(column: Column[Row], width: int) -> bool:
+    return column.name in _TINY if width < TINY else column.least <= width
+
+
+def _widened(kept: list[Column[Row]], more: dict[str, int]) -> list[Column[Row]]:
+    return [replace(column, width=column.width + more.get(column.name, 0)) for column in kept]
+
+
+def _every(sign: Sign, *, ascii_only: bool) -> list[Column[Row]]:
+    def alert(row: Row) -> Cell:
+        if not row.slave.alerts:
+            return ""
+        worst = max(row.slave.alerts, key=lambda alert: alert.weight)
+        more = f" +{len(row.slave.alerts) - 1}" if len(row.slave.alerts) > 1 else ""
+        return f"{sign('▲')}{worst}{more}", "tone--bad" if worst.weight > 2 else "tone--warn"
+
+    def trend(row: Row) -> Cell:
+        loads = [stats.load_average for stats in row.slave.stats]
+        return spark(loads, _TREND, ascii_only=ascii_only), "tone--dim"
+
+    degree = sign("°")
+    return [
+        Column("STATE", 5, lambda row: row.state),
+        Column("CMD", 6, lambda row: _command(row.command, sign)),
+        Column("ID", 3, lambda row: str(row.slave.id), right=True),
+        Column("LABEL", 13, lambda row: row.slave.label),
+        Column("ABI", 5, lambda row: row.slave.abi, least=74),
+        Column("TASK", 21, doing),
+        Column("TIME", 7, _time, right=True),
+        Column("ETA", 5, _eta, right=True, least=86),
+        Column("SLOW", 6, _slow, right=True, least=150),
+        Column("LOAD", 5, lambda row: _figure(row, "load", load(row), ".2f"),
+               right=True, least=102),
+        Column("TREND", _TREND, trend, least=170),
+        Column("TEMP", 4, lambda row: _figure(row, "temp", temp(row), ".0f", degree),
+               right=True, least=97),
+        Column("MEM", 4, lambda row: _figure(row, "mem", used(row, "mem"), ".0f", "%"),
+               right=True, least=107),
+        Column("SWAP", 4, lambda row: _figure(row, "swap", used(row, "swap"), ".0f", "%"),
+               right=True, least=140),
+        Column("DISK", 4, lambda row: _figure(row, "disk", used(row, "disk"), ".0f", "%"),
+               right=True, least=91),
+        Column("SKEW", 6, _skew, right=True, least=160),
+        Column("ALERT", 8, alert),
+    ]  # fmt: skip
+
+
+def command_word(command: Command | None, sign: Sign) -> str:
+    """Return ``skip?`` for a command under way, ``✗skip`` for one that came to no good."""
+    if command is None:
+        return ""
+    return f"{command.verb}?" if command.phase.pending else f"{sign('✗')}{command.verb}"
+
+
+def _command(command: Command | None, sign: Sign) -> Cell:
+    pending = command is not None and command.phase.pending
+    return command_word(command, sign), "tone--warn" if pending else "tone--bad"
+
+
+def doing(row: Row) -> str:
+    """Return what the slave is at, in words fit to be shown: the TASK column."""
+    slave, job = row.slave, clean(task(row))
+    match slave.told:
+        case State.SLEEP:
+            return "waiting for jobs"
+        case State.SEND if slave.files:
+            return f"{job} ({slave.files})"
+        case State.CLEAN if slave.outcome is not None:
+            past = slave.outcome
+            return clean(f"{past.package} {past.version} {past.result}".rstrip())
+        case State.DEAD:
+            return f"bye ({job})" if job else "bye"
+    return job
+
+
+def _time(row: Row) -> str:
+    long = row.elapsed >= _TEN_HOURS
+    return short_span(row.elapsed) if long else span(row.elapsed)
+
+
+def _eta(row: Row) -> str:
+    return "" if row.slave.eta is None else f"~{short_span(row.slave.eta)}"
+
+
+def _slow(row: Row) -> Cell:
+    ratio = row.slave.ratio
+    return "" if ratio is None else (f"x{ratio:.1f}", "tone--warn" if ratio >= 3 else "")
+
+
+def _figure(row: Row, reason: str, value: float | None, spec: str, unit: str = "") -> Cell:
+    text = "" if value is None else f"{value:{spec}}{unit}"
+    alerts = row.slave.alerts
+    warns = bool(alerts) and any(alert.reason == reason for alert in alerts)
+    return (text, "tone--warn") if warns else text
+
+
+def _skew(row: Row) -> str:
+    skew = row.slave.skew
+    if skew is None:
+        return ""
+    seconds = skew.total_seconds()
+    if abs(seconds) < 100:
+        return f"{seconds:+.1f}s"
+    return ("-" if seconds < 0 else "+") + short_span(abs(skew))

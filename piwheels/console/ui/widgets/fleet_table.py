@@ -1,0 +1,425 @@
+"""The fleet table: a row a slave, painted line by line (console.md, 4.4).
+
+Only what is in view is painted, and of that only what has changed: a row's strip is kept until
+something that it shows is different, and a passing second repaints the TIME column alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+from rich.segment import Segment
+from textual.binding import Binding
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from piwheels.console.model.order import SORTS, Group, Key, View
+from piwheels.console.model.query import Query, Row
+from piwheels.console.text import clean
+from piwheels.console.ui.format import fit
+from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.widgets.fleet_columns import LEAD, columns
+from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.style import Style
+    from textual import events
+    from textual.binding import BindingType
+
+    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.widgets.lines import Column
+
+#: How many cells a key scrolls sideways.
+_SIDEWAYS: Final = 8
+#: How long a state's word is.
+_WORD: Final = max(map(len, LOOKS))
+
+
+class _Painted(NamedTuple):
+    """A row's strip, and all that it depends on."""
+
+    stamp: tuple[Any, ...]
+    strip: Strip
+
+
+class FleetTable(ScrollView, can_focus=True):
+    """Shows the rows of a :class:`View`. *cursor* and *marks* are keys, never places."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "fleet--cursor",
+        "fleet--marked",
+        "fleet--hit",
+        "fleet--gone",
+        "fleet--group",
+        *TONES,
+        *STATES,
+    }
+    SCOPED_CSS = False
+    ALLOW_SELECT = False
+    DEFAULT_CSS = (
+        TONES_CSS
+        + """
+    FleetTable { height: 1fr; overflow-y: scroll; scrollbar-size: 0 1; }
+    FleetTable > .fleet--marked { text-style: bold; }
+    FleetTable > .fleet--hit { text-style: underline; }
+    FleetTable > .fleet--gone { text-style: dim strike; }
+    FleetTable > .fleet--group { text-style: bold; }
+    FleetTable > .fleet--cursor { background: $surface; }
+    FleetTable:focus > .fleet--cursor { background: $panel; text-style: bold; }
+    """
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False, id="fleet.up"),
+        Binding("down,j", "move(1)", "Down", show=False, id="fleet.down"),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, id="fleet.page-up"),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, id="fleet.page-down"),
+        Binding("home,g", "top", "Top", show=False, id="fleet.top"),
+        Binding("end,G", "bottom", "Bottom", show=False, id="fleet.bottom"),
+        Binding("left", "sideways(-1)", "Scroll left", show=False, id="fleet.left"),
+        Binding("right", "sideways(1)", "Scroll right", show=False, id="fleet.right"),
+        Binding("space", "mark", "mark", id="fleet.mark"),
+        Binding("V,ctrl+@", "mark_range", "range", id="fleet.mark-range"),
+        Binding("asterisk", "mark_all", "all", id="fleet.mark-all"),
+        Binding("u", "unmark", "Clear marks", show=False, id="fleet.unmark"),
+        Binding("enter", "open", "open", id="fleet.open"),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+    class Marked(Message):
+        """The marks are others."""
+
+    class Opened(Message):
+        """The row at the cursor is to be opened."""
+
+        def __init__(self, key: Key) -> None:
+            super().__init__()
+            self.key = key
+
+    class SortWanted(Message):
+        """The header of a column was clicked."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self, view: View, now: Callable[[], Any]) -> None:
+        super().__init__()
+        self.view = view
+        self._now = now
+        self.marks: set[int] = set()
+        self.highlight = Query()
+        self._last_mark: Key | None = None
+        self._cursor: Key | None = None
+        self._places: dict[Key, int] = {}
+        self._painted: dict[Key, _Painted] = {}
+        self._columns: list[Column[Row]] = []
+        self._shape: tuple[int, int] = (0, 0)
+
+    @property
+    def console_app(self) -> ConsoleApp:
+        """The application: its signs."""
+        return self.app  # type: ignore[return-value]
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def show_rows(self, *, follow: bool = True) -> None:
+        """Show the view's rows, which are others or in another order; the cursor stays on its.
+
+        Without *follow* it stays at its place.
+        """
+        place = self._places.get(self._cursor, 0) if self._cursor is not None else 0
+        keys = self.view.keys
+        self._places = {key: at for at, key in enumerate(keys)}
+        if not follow or self._cursor not in self._places:
+            self._cursor = keys[min(place, len(keys) - 1)] if keys else None
+        self._painted = {key: one for key, one in self._painted.items() if key in self._places}
+        self._fit()
+        self._into_view()
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def refresh_rows(self, slaves: Iterable[int]) -> None:
+        """Paint those of *slaves* anew that are in view."""
+        top, rows = self.scroll_offset.y, self.size.height - 1
+        for slave_id in slaves:
+            place = self._places.get(slave_id)
+            if place is not None and top <= place < top + rows:
+                self.refresh_line(place + 1)
+
+    def refresh_times(self) -> None:
+        """Paint the TIME column anew."""
+        x = LEAD - self.scroll_offset.x
+        for column in self._columns:
+            if column.name == "TIME" and not self.view.frozen:
+                self.refresh(Region(x, 1, column.width, self.size.height - 1))
+            x += column.width + 1
+
+    def refresh_all(self) -> None:
+        """Paint everything anew."""
+        self._painted.clear()
+        self.refresh()
+
+    def on_resize(self) -> None:
+        """Choose the columns that fit."""
+        self._fit()
+        self._into_view()
+
+    def notify_style_update(self) -> None:
+        """Forget what was painted in other colours."""
+        self._painted.clear()
+        super().notify_style_update()
+
+    def _fit(self) -> None:
+        longest = max((key for key in self._places if isinstance(key, int)), default=0)
+        shape = self.scrollable_content_region.width, len(str(longest))
+        if shape != self._shape and shape[0]:
+            self._shape = shape
+            app = self.console_app
+            self._columns = columns(*shape, app.sign, ascii_only=app.ascii)
+            self._painted.clear()
+        width = LEAD - 1 + sum(column.width + 1 for column in self._columns)
+        size = Size(max(width, shape[0]), len(self._places) + 1)
+        if size != self.virtual_size:
+            self.virtual_size = size
+
+    # How it is painted ------------------------------------------------------------------------
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(name, partial=True)
+
+    def render_line(self, y: int) -> Strip:
+        """Paint the header, or the row in view at line *y*."""
+        x, width, base = self.scroll_offset.x, self.size.width, self.rich_style
+        place = self.scroll_offset.y + y - 1
+        if y == 0:
+            strip = self._header(base)
+        elif place < len(self.view.keys):
+            strip = self._line(self.view.keys[place])
+        else:
+            return Strip.blank(width, base)
+        return strip.crop_extend(x, x + width, base)
+
+    def _header(self, base: Style) -> Strip:
+        arrow = self.console_app.sign("↑" if self.view.reverse else "↓")
+        texts = [" " * LEAD]
+        for column in self._columns:
+            sorts = column.name.lower() == self.view.sort
+            # The name gives way to the arrow only where there is no room for both.
+            name = column.name[: column.width - 1] + arrow if sorts else column.name
+            texts += (fit(name, column.width, "right" if column.right else "left"), " ")
+        return Strip([Segment("".join(texts), base + self._style("tone--head"))])
+
+    def _line(self, key: Key) -> Strip:
+        at_cursor = key == self._cursor
+        if isinstance(key, int):
+            row = self.view.row(key)
+            hit = bool(self.highlight.tests) and self.highlight.matches(row)
+            command = row.command and (row.command.verb, row.command.phase)
+            second = int(row.elapsed.total_seconds())
+            stamp: tuple[Any, ...] = (
+                row.slave.version, second, row.state, row.gone, command,
+                at_cursor and (1 + self.has_focus), key in self.marks, hit,
+            )  # fmt: skip
+        else:
+            group = self.view.groups[key]
+            marked = self.marks.issuperset(group.members)
+            stamp = group, key in self.view.open, at_cursor and (1 + self.has_focus), marked
+        known = self._painted.get(key)
+        if known is not None and known.stamp == stamp:
+            return known.strip
+        base = self.rich_style
+        if at_cursor:
+            base += self._style("fleet--cursor")
+        if isinstance(key, int):
+            strip = self._slave_strip(row, base, hit=hit, at_cursor=at_cursor)
+        else:
+            strip = self._group_strip(group, base, marked=marked, at_cursor=at_cursor)
+        self._painted[key] = _Painted(stamp, strip)
+        return strip
+
+    def _lead(self, *, at_cursor: bool, marked: bool) -> str:
+        sign = self.console_app.sign
+        return (sign("▌") if at_cursor else " ") + ("* " if marked else "  ")
+
+    def _slave_strip(self, row: Row, base: Style, *, hit: bool, at_cursor: bool) -> Strip:
+        marked = row.slave.id in self.marks
+        if marked:
+            base += self._style("fleet--marked")
+        if hit:
+            base += self._style("fleet--hit")
+        if row.gone:
+            base += self._style("fleet--gone")
+        glyph, state_class = self.console_app.look(row.state)
+        state = base + self._style(state_class)
+        # Cells of the same style are one segment: that is what painting costs.
+        segments: list[Segment] = []
+        plain = self._lead(at_cursor=at_cursor, marked=marked)
+        for column in self._columns:
+            cell = column.show(row)
+            text, tone = (cell, "") if isinstance(cell, str) else cell
+            text = fit(text, column.width, "right" if column.right else "left")
+            if column.name == "STATE":
+                segments += (Segment(plain, base), Segment(f"{glyph} {text}", state))
+                plain = " "
+            elif tone and not text.isspace():
+                segments += (Segment(plain, base), Segment(text, base + self._style(tone)))
+                plain = " "
+            else:
+                plain += text + " "
+        segments.append(Segment(plain, base))
+        return Strip(segments)
+
+    def _group_strip(self, group: Group, base: Style, *, marked: bool, at_cursor: bool) -> Strip:
+        sign = self.console_app.sign
+        bold = base + self._style("fleet--group")
+        glyph, state_class = self.console_app.look(group.worst)
+        fold = "-" if group.name in self.view.open else "+"
+        word = fit(group.worst, _WORD)
+        segments = [
+            Segment(self._lead(at_cursor=at_cursor, marked=marked), base),
+            Segment(f"{glyph} {word}", base + self._style(state_class)),
+            Segment(f" {fold} {fit(clean(group.name), 20)} {len(group.members):5,} ", bold),
+        ]
+        for state, count in group.counts:
+            glyph, state_class = self.console_app.look(state)
+            segments.append(Segment(f" {glyph}{count:,}", base + self._style(state_class)))
+        if group.alerts:
+            text = f"  {sign('▲')}{group.alerts:,}"
+            segments.append(Segment(text, base + self._style("tone--warn")))
+        return Strip(segments).extend_cell_length(self.virtual_size.width, base)
+
+    # The cursor -------------------------------------------------------------------------------
+
+    @property
+    def cursor(self) -> Key | None:
+        """The key of the row at the cursor."""
+        return self._cursor
+
+    def move_to(self, key: Key | None) -> None:
+        """Put the cursor on a row, by its key."""
+        if key not in self._places:
+            return
+        self.view.moved(self._now())
+        before, self._cursor = self._cursor, key
+        for each in (before, key):
+            if each in self._places:
+                self.refresh_line(self._places[each] + 1)
+        self._into_view()
+        self.post_message(self.Moved())
+
+    def _into_view(self) -> None:
+        place = self._places.get(self._cursor, 0) if self._cursor is not None else 0
+        top, rows = self.scroll_offset.y, max(1, self.scrollable_content_region.height - 1)
+        if place < top:
+            self.scroll_to(y=place, animate=False)
+        elif place >= top + rows:
+            self.scroll_to(y=place - rows + 1, animate=False)
+
+    def _move_to_place(self, place: int) -> None:
+        keys = self.view.keys
+        if keys:
+            self.move_to(keys[max(0, min(place, len(keys) - 1))])
+
+    @property
+    def _place(self) -> int:
+        return self._places.get(self._cursor, 0) if self._cursor is not None else 0
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor *by* so many rows."""
+        self._move_to_place(self._place + by)
+
+    def action_page(self, by: int) -> None:
+        """Move the cursor *by* so many pages."""
+        self._move_to_place(self._place + by * max(1, self.size.height - 2))
+
+    def action_top(self) -> None:
+        """Move the cursor to the first row."""
+        self._move_to_place(0)
+
+    def action_bottom(self) -> None:
+        """Move the cursor to the last row."""
+        self._move_to_place(len(self.view.keys) - 1)
+
+    def action_sideways(self, by: int) -> None:
+        """Scroll the columns."""
+        self.scroll_to(x=self.scroll_offset.x + by * _SIDEWAYS, animate=False)
+
+    def action_open(self) -> None:
+        """Tell the screen to open the row at the cursor."""
+        if self._cursor is not None:
+            self.post_message(self.Opened(self._cursor))
+
+    # Marks ------------------------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark the row at the cursor, or take its mark away; go on to the next."""
+        if self._cursor is not None:
+            self._toggle(self._cursor)
+            self.action_move(1)
+
+    def _toggle(self, key: Key) -> None:
+        members = self.view.members(key)
+        gone = self.marks.issuperset(members)
+        self.set_marks(self.marks.difference(members) if gone else self.marks.union(members))
+        self._last_mark = None if gone else key
+
+    def action_mark_range(self) -> None:
+        """Mark all rows from the last one marked to the cursor."""
+        if self._cursor is None:
+            return
+        here = self._place
+        there = self._places.get(self._last_mark, here) if self._last_mark is not None else here
+        keys = self.view.keys[min(here, there) : max(here, there) + 1]
+        self.set_marks(self.marks.union(*map(self.view.members, keys)))
+        self._last_mark = self._cursor
+
+    def action_mark_all(self) -> None:
+        """Mark all rows that are shown."""
+        self.set_marks(self.marks.union(self.view.shown))
+
+    def action_unmark(self) -> None:
+        """Take all marks away."""
+        self._last_mark = None
+        self.set_marks(set())
+
+    def set_marks(self, marks: set[int]) -> None:
+        """Let *marks* be what is marked."""
+        if marks != self.marks:
+            self.marks = marks
+            self.view.moved(self._now())
+            self.refresh()
+            self.post_message(self.Marked())
+
+    # The mouse --------------------------------------------------------------------------------
+
+    def on_click(self, event: events.Click) -> None:
+        """Sort by the header clicked; go to the row clicked, mark it (at its left), open it."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        x, place = offset.x + self.scroll_offset.x, self.scroll_offset.y + offset.y - 1
+        if offset.y == 0:
+            self._click_header(x)
+        elif place < len(self.view.keys):
+            key = self.view.keys[place]
+            again = key == self._cursor and event.chain > 1
+            self.move_to(key)
+            if x < LEAD - 2:
+                self._toggle(key)
+            elif again:
+                self.action_open()
+
+    def _click_header(self, x: int) -> None:
+        end = LEAD
+        for column in self._columns:
+            end += column.width + 1
+            if x < end:
+                if column.name.lower() in SORTS:
+                    self.post_message(self.SortWanted(column.name.lower()))
+                return

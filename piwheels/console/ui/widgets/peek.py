@@ -1,0 +1,127 @@
+"""What the fleet screen tells of the slave at the cursor, in six lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from piwheels.console.model.query import Row, load, task, temp, used
+from piwheels.console.text import bar, clean, short_span, size, spark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from piwheels.console.model.slave import PastBuild, Slave
+    from piwheels.console.ui.widgets.lines import Cell
+
+    Sign = Callable[[str], str]
+
+_BAR, _SPARK = 14, 20
+
+
+def peek(row: Row, now: datetime, sign: Sign, *, ascii_only: bool) -> list[list[Cell]]:
+    """Return the lines about *row* at *now* (this machine's clock)."""
+    dot = f" {sign('·')} "
+    return [
+        [(dot.join(filter(None, _platform(row))), "tone--dim")],
+        _now(row, sign, ascii_only=ascii_only),
+        _trends(row, sign("°"), ascii_only=ascii_only),
+        _fillings(row, now, ascii_only=ascii_only),
+        [("last 5  ", "tone--dim"), dot.join(map(past, list(row.slave.builds)[:-6:-1])) or "none"],
+        _command(row, now, sign),
+    ]
+
+
+def _platform(row: Row) -> list[str]:
+    info, slave = row.slave.info, row.slave
+    skew = slave.skew
+    return [
+        slave.abi,
+        f"py{clean(info.native_py_version)}",
+        clean(info.native_platform),
+        clean(f"{info.os_name} {info.os_version}"),
+        clean(info.board_revision),
+        clean(f"serial {info.board_serial}") if info.board_serial else "",
+        "" if skew is None else f"clock {skew.total_seconds():+.1f}s",
+    ]
+
+
+def _now(row: Row, sign: Sign, *, ascii_only: bool) -> list[Cell]:
+    slave = row.slave
+    if slave.job is None:
+        return [f"{row.state.lower()} for {short_span(row.elapsed)}", *_alerts(slave, sign)]
+    limit = slave.info.build_timeout
+    filled = bar(row.elapsed / limit if limit else 0, _BAR, ascii_only=ascii_only)
+    cells: list[Cell] = [
+        f"{row.state.lower()} {clean(task(row))}  {short_span(row.elapsed)} of "
+        f"{short_span(limit)}  {filled}"
+    ]
+    if slave.median is not None:
+        cells.append(f"  peers: median {short_span(slave.median)} (n={slave.peers})")
+    if slave.ratio is not None:
+        cells.append(f" {sign('→')} x{slave.ratio:.1f}")
+    if slave.eta is not None:
+        cells.append(f"  ETA ~{short_span(slave.eta)}")
+    return [*cells, *_alerts(slave, sign)]
+
+
+def _alerts(slave: Slave, sign: Sign) -> list[Cell]:
+    return [
+        (f"  {sign('▲')}{alert}", "tone--bad" if alert.weight > 2 else "tone--warn")
+        for alert in slave.alerts
+    ]
+
+
+def _trends(row: Row, degree: str, *, ascii_only: bool) -> list[Cell]:
+    stats = row.slave.stats
+    loaded, warm, taken = load(row), temp(row), used(row, "mem")
+    if loaded is None:
+        return [("no figures yet", "tone--dim")]
+
+    def line(values: list[float]) -> str:
+        return spark(values, _SPARK, ascii_only=ascii_only)
+
+    cells: list[Cell] = [("load ", "tone--dim"), line([one.load_average for one in stats])]
+    cells.append(f" {loaded:.2f}   ")
+    if warm is not None:
+        cells += [("temp ", "tone--dim"), line([one.cpu_temp for one in stats])]
+        cells.append(f" {warm:.0f}{degree}C   ")
+    if taken is not None:
+        cells += [("mem ", "tone--dim"), line([one.mem_size - one.mem_free for one in stats])]
+        cells.append(f" {taken:.0f}% of {size(stats[-1].mem_size)}")
+    return cells
+
+
+def _fillings(row: Row, now: datetime, *, ascii_only: bool) -> list[Cell]:
+    cells: list[Cell] = []
+    for what in ("disk", "swap"):
+        taken = used(row, what)
+        if taken is not None:
+            full = size(getattr(row.slave.stats[-1], f"{what}_size"))
+            filled = bar(taken / 100, _BAR, ascii_only=ascii_only)
+            cells += [(f"{what} ", "tone--dim"), f"{filled} {taken:.0f}% of {full}   "]
+    heard = f"last message {short_span(now - row.slave.heard)} ago"
+    what = clean(row.slave.heard_what)
+    return [*cells, (f"{heard} ({what})" if what else heard, "tone--dim")]
+
+
+def past(build: PastBuild) -> str:
+    """Return a build that has ended in a few words: ``lxml 6.0.1 ok 3m``."""
+    took = short_span(build.duration) if build.duration is not None else ""
+    result = "FAIL" if build.result == "failed" else build.result
+    return " ".join(filter(None, (clean(build.package), clean(build.version), result, took)))
+
+
+def _command(row: Row, now: datetime, sign: Sign) -> list[Cell]:
+    command = row.command
+    if command is None:
+        return [("cmd     ", "tone--dim"), "none"]
+    since = f"{command.verb} {command.phase} {command.at.astimezone():%H:%M:%S}"
+    note = f": {command.note}" if command.note else ""
+    if not command.phase.pending:
+        return [("cmd     ", "tone--dim"), (f"{since}{note}", "tone--bad")]
+    patience = (
+        f" (gives up waiting at {short_span(command.limit - command.at)})" if command.limit else ""
+    )
+    waits = f"{sign('…')} {short_span(now - command.at)}{note}{patience}"
+    return [("cmd     ", "tone--dim"), (f"{since} {waits}", "tone--warn")]
