@@ -88,13 +88,9 @@ class HeatScreen(FarmScreen):
         slaves = list(session.farm.slaves.values())
         if not self._query.tests:
             return slaves
+        farm, command_of = session.farm, session.command_of
         rows = (
-            Row(
-                slave,
-                slave.state_at(now),
-                session.farm.elapsed(slave),
-                session.command_of(slave.id),
-            )
+            Row(slave, slave.state_at(now), farm.elapsed(slave), command_of(slave.id))
             for slave in slaves
         )
         return [row.slave for row in rows if self._query.matches(row)]
