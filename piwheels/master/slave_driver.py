@@ -222,8 +222,8 @@ class SlaveDriver(PausingTask):
             case "SLAVES":
                 result: Any = self.fleet.replay(data, PAGE)
             case "QUEUE":
-                jobs = self.fleet.queue.jobs
-                result = {abi: list(islice(queue, data)) for abi, queue in jobs.items()}
+                queues = self.fleet.queue.jobs.items()
+                result = {abi: (len(jobs), list(islice(jobs, data))) for abi, jobs in queues}
             case verb:
                 result = self.fleet.command(verb, data)
         rpc.send_result(queue, request, result)

@@ -72,7 +72,7 @@ class TheOperator(PausingTask):
         #: Logs to be read from the site, one in a cycle; and the last one, since it is asked for in
         #: parts.
         self._logs: deque[tuple[Asker, int, int]] = deque()
-        self._read: tuple[int, str] = 0, ""
+        self._read: tuple[int | None, str] = None, ""
         wire = self.socket(zmq.ROUTER)
         wire.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST)
         wire.setsockopt(zmq.RCVHWM, MAX_UNREAD)
@@ -204,11 +204,12 @@ class TheOperator(PausingTask):
         else:
             self._answer(asker, result)
 
-    def _heads(self, queues: dict[str, list[Any]]) -> list[QueueHead]:
+    def _heads(self, queues: dict[str, tuple[int, list[Any]]]) -> list[QueueHead]:
         pending = self.figures[-1].builds_pending if self.figures else {}
+        heads: dict[str, Any] = dict.fromkeys(pending, (0, ())) | queues
         return [
-            QueueHead(abi, pending.get(abi, len(queues.get(abi, ()))), queues.get(abi, []))
-            for abi in queues | dict.fromkeys(pending)
+            QueueHead(abi, pending.get(abi, waiting), first)
+            for abi, (waiting, first) in heads.items()
         ]
 
     # Logs -----------------------------------------------------------------------------------

@@ -127,7 +127,13 @@ def test_a_build_is_all_there_afterwards(farm):
     assert farm.get_leases() == []
     assert farm.get_pending([("foo", "1.0")]) == []
     assert farm.get_unwritten_logs() == [(number, "it went well\n")]
+    assert farm.get_build_log(number, 3, 4) == ("went", 13)
+    assert farm.get_build_log(number, 2**62, 2**62) == ("", 13)
     farm.logs_written([number])
+    assert farm.get_build_log(number, 0, 100) is None
+    (ended,) = farm.get_recent_builds(5)
+    assert ended[:8] == (number, 7, "kitchen", "foo", "1.0", "cp39", True, timedelta(minutes=2))
+    assert ended.files == 1
     assert farm.get_unwritten_logs() == []
     (row,) = farm.load_rewrites_pending()
     assert (row.package, row.command) == ("foo", "BOTH")

@@ -8,11 +8,17 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cbor2
 import pytest
 import zmq
+
+from helpers import until
+from peers import Console
+from piwheels.core import codec
+from piwheels.core.protocols import NoData
 
 QUEUES = ("status", "control", "console", "import", "log", "slave", "file")
 
@@ -251,3 +257,29 @@ def test_ctrl_c_ends_it_in_order_at_once(run_dir, db_dsn):
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
         assert time.monotonic() - begin < 5
+
+
+def test_a_console_pauses_and_ends_the_master(run_dir, db_dsn):
+    """What a console says has the same effects as what comes by the control socket."""
+    with (
+        master(run_dir, db_dsn) as process,
+        Console(f"ipc://{run_dir}/console", "an operator").hello() as console,
+        peer(zmq.PUSH, run_dir, "control") as control,
+        peer(zmq.REQ, run_dir, "slave") as slave,
+    ):
+        assert watch(run_dir, "HELLO")["HELLO"][0] == console.welcome.info.started
+        assert not console.welcome.paused
+        greet(slave)
+        assert console.ask("SLEEP", None) == []
+        until(lambda: console.hello().welcome.paused)
+        slave.send(codec.dumps("IDLE", [datetime.now(UTC), 1, 1, 1, 1, 1, 1, 0.5, 40.0]))
+        assert slave.poll(5000)
+        assert codec.loads(slave.recv()) == ("SLEEP", True)
+        control.send(codec.dumps("WAKE", None))
+        until(lambda: not console.hello().welcome.paused)
+        assert [console.hear("COMMAND")[1][:2] for _ in range(2)] == [
+            ("an operator", "SLEEP"), ("control", "WAKE"),
+        ]  # fmt: skip
+        assert console.ask("QUIT") is NoData
+        assert process.wait(20) == 0
+    assert "an operator said QUIT" in process.said.read_text()

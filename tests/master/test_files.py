@@ -200,3 +200,41 @@ def test_another_file_system_is_a_sentence(tmp_path):
             Site(tmp_path / "www", work).lock()
     finally:
         work.rmdir()
+
+
+def test_a_log_is_read_as_it_was_written(site):
+    assert site.read_log(7) is None
+    assert site.read_log(-1) is None
+    site.write_log(7, "one\r\ntwo \u20ac\n")
+    assert site.read_log(7) == "one\r\ntwo \u20ac\n"
+
+
+@pytest.mark.parametrize("what", ["link", "folder", "fifo", "text", "cut", "huge"])
+def test_what_is_no_log_of_ours_is_not_read(site, what):
+    path = site.write_log(7, "log" * 1000) / site.log_path(7).name
+    data = path.read_bytes()
+    path.unlink()
+    match what:
+        case "link":
+            path.symlink_to(__file__)
+        case "folder":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case "text":
+            path.write_text("no gzip")
+        case "cut":
+            path.write_bytes(data[:-12])
+        case "huge":
+            path.touch()
+            os.truncate(path, 2**31)
+    with pytest.raises(OSError, match=r"."):
+        site.read_log(7)
+
+
+def test_no_log_is_read_beyond_the_site(site, tmp_path):
+    outside = tmp_path / "outside/0000/0000"
+    outside.mkdir(parents=True)
+    (outside / "0007.txt.gz").write_bytes(gzip.compress(b"secret"))
+    (site.root / "logs").symlink_to(tmp_path / "outside")
+    assert site.read_log(7) is None

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from helpers import until
+from peers import Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.protocols import NoData
@@ -37,67 +38,6 @@ def wheel():
         archive.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("demo-1.0.dist-info/RECORD", "")
     return "demo-1.0-py3-none-any.whl", buffer.getvalue()
-
-
-class Slave:
-    """An old slave: a REQ socket and bare frames."""
-
-    def __init__(self, config, label="board", abi="cp311", resume=None):
-        self.config, self.label, self.abi, self.resume = config, label, abi, resume
-        self.socket = zmq.Context.instance().socket(zmq.REQ)
-        self.socket.linger = 0
-        self.socket.connect(config.slave_queue)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def say(self, msg, data=NoData, timeout=30):
-        self.socket.send(codec.dumps(msg, data))
-        assert self.socket.poll(timeout * 1000), f"no answer to {msg}"
-        return codec.loads(self.socket.recv())
-
-    def hello(self):
-        waits = timedelta(seconds=3600), timedelta(seconds=300)
-        info = [*waits, self.abi[2:], self.abi, "linux_x86_64", self.label, "Debian", "12", "", ""]
-        if self.resume:
-            info.append({"level": 1, "resume": self.resume})
-        msg, (self.id, url) = self.say("HELLO", info)
-        assert (msg, url) == ("ACK", "https://index.example/simple")
-        return self
-
-    def stats(self, msg):
-        return self.say(msg, [datetime.now(UTC), 9, 8, 7, 6, 5, 4, 0.5, 40.0])
-
-    def work(self):
-        """Ask until there is a build."""
-        for _ in range(100):
-            msg, data = self.stats("IDLE")
-            if msg == "BUILD":
-                return data
-            assert msg == "SLEEP"
-            time.sleep(0.02)
-        pytest.fail("there is nothing to build")
-
-    def built(self, *files, status=True, log="log\n", duration=timedelta(seconds=2)):
-        return self.say("BUILT", [status, duration, log, list(files)])
-
-    def send(self, content):
-        with zmq.Context.instance().socket(zmq.DEALER) as files:
-            files.linger = 0
-            files.connect(self.config.file_queue)
-            files.send_multipart([b"HELLO", b"%d" % self.id])
-            while True:
-                assert files.poll(5000)
-                match files.recv_multipart():
-                    case [b"DONE"]:
-                        return
-                    case [b"FETCH", offset, length]:
-                        start = int(offset)
-                        data = content[start : start + int(length)]
-                        files.send_multipart([b"CHUNK", offset, data])
 
 
 def state_of(name, content):
@@ -121,13 +61,6 @@ def farm(with_db, db, running, other_end):
         driver.web, driver.events, driver.config_used = web, events, config
         queue_up(config, ("demo", "1.0"))
         yield driver
-
-
-def queue_up(config, *jobs, abi="cp311"):
-    with Context().socket(zmq.PUSH, reversed(wiring.builds)) as push:
-        push.connect(config.builds_queue)
-        push.send_msg("QUEUE", {abi: [list(job) for job in jobs]})
-        push.close(linger=1)
 
 
 def seen(driver, seconds=0.3):
@@ -247,6 +180,21 @@ def test_what_operators_say(farm):
         until(lambda: slave.stats("IDLE") == ("DIE", NoData))
         assert slave.stats("IDLE") == ("DIE", NoData)  # a stranger now
         assert "DIE" in [event[2] for event in seen(farm)]
+
+
+def test_a_replay_reaches_the_last_slave_though_consoles_ask_again_and_again(farm, monkeypatch):
+    monkeypatch.setattr("piwheels.master.slave_driver.REPLAY_BURST", 2)
+    boards = [Slave(farm.config_used, f"board {number}").hello() for number in range(9)]
+    seen(farm)
+    for _ in range(20):
+        farm.list_slaves()
+        time.sleep(0.001)
+    told = [event[0] for event in seen(farm) if event[2] == "HELLO"]
+    assert told[:9] == [board.id for board in boards]
+    assert told[-9:] == [board.id for board in boards]
+    assert 9 <= len(told) <= 9 * 20
+    for board in boards:
+        board.socket.close()
 
 
 def test_what_is_deleted_is_not_built(farm):

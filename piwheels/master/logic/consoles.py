@@ -120,13 +120,16 @@ class Consoles:
         self.attached: dict[bytes, Console] = {}
 
     def greet(self, asker: Asker, who: str, now: float) -> None:
-        """Attach a console, or hear of it again: from now on it is told under the new ticket."""
+        """Attach a console, or hear of it again: from now on it is told under the new ticket.
+
+        Where too many are attached, who was silent for longest (most likely gone) makes room.
+        """
         console = self.attached.get(asker.peer)
         if console is not None:
             console.who, console.ticket, console.heard = who, asker.ticket, now
             return
         if len(self.attached) >= MAX_CONSOLES:
-            raise Refused("FULL", f"there are {MAX_CONSOLES} consoles already: close one")
+            self.forget(min(self.attached, key=lambda peer: self.attached[peer].heard))
         self.attached[asker.peer] = Console(who, asker.ticket, now)
 
     def heard(self, asker: Asker, now: float) -> Console:

@@ -9,16 +9,19 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadWheel, DatabaseError, Refused
-from piwheels.core.protocols import slave_driver
+from piwheels.core.protocols import Outcome, SlaveOutput, slave_driver
 from piwheels.core.rows import Lease
+from piwheels.core.states import SlaveState
 from piwheels.master.logic import effects
 from piwheels.master.logic.effects import (
+    Ended,
     Grant,
     LogBuild,
     Publish,
     Release,
     Renew,
     Reply,
+    Spoken,
     Warn,
     Written,
 )
@@ -37,6 +40,8 @@ def hello(label="board", abi="cp311", resume=None, **timeouts):
     ]  # fmt: skip
     if resume is not None:
         info.append({"level": 1, "resume": list(resume)})
+    elif "level" in timeouts:
+        info.append({"level": timeouts["level"]})
     return slave_driver.received("HELLO", info)
 
 
@@ -450,6 +455,122 @@ def test_leases_are_renewed_while_slaves_live():
     assert renew == Renew([("foo", "1.0", "cp311")], farm.now + timedelta(seconds=300))
 
 
+def test_a_replay_tells_of_what_is_being_sent():
+    farm = Farm()
+    slave_id = farm.build()
+    began = farm.now
+    farm.now += timedelta(seconds=60)
+    farm.say(b"a", "BUILT", built(file_state()))
+    for _ in range(2):  # before the first reply to it, and after
+        told = farm.fleet.replay(0, 1000)
+        assert (told[2].timestamp, told[2].msg, told[2].data) == (began, "BUILD", ("foo", "1.0"))
+        farm.answer(slave_id, {})
+        farm.answer(slave_id)
+    assert [event.msg for event in told[3:]] == ["SEND"]
+
+
+def test_a_replay_comes_in_parts_of_whole_slaves():
+    farm = Farm({})
+    for number in range(7):
+        farm.join(b"%d" % number)
+        for _ in range(number):
+            farm.say(b"%d" % number, "IDLE", stats())
+    farm.say(b"3", "BYE")
+    parts, after = [], 0
+    while part := farm.fleet.replay(after, 5):
+        parts.append(part)
+        after = part[-1].slave_id
+    assert [sorted({event.slave_id for event in part}) for part in parts] == [
+        [1, 2],
+        [3],
+        [5],
+        [6],
+        [7],
+    ]
+    assert len(parts[-1]) == 1 + 6 + 1
+
+
+@pytest.mark.parametrize(("slaves", "figures"), [(1, 100), (150, 100), (500, 30), (10_000, 1)])
+def test_a_replay_is_less_than_what_may_wait_in_a_socket(slaves, figures):
+    farm = Farm({})
+    for number in range(slaves):
+        slave = SlaveState(b"%d" % number, *hello(), slave_id=number + 1, first_seen=START)
+        slave.stats.extend([stats()] * 100)
+        slave.reply, slave.replied_at = ("SLEEP", False), START
+        farm.fleet.slaves[slave.address] = farm.fleet.numbers[number + 1] = slave
+    told = farm.fleet.replay(0, 10**6)
+    assert len(told) == slaves * (figures + 2) < 100_000
+
+
+def test_the_outcome_of_a_build_is_told_once_it_is_known():
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2"), ("baz", "3")]})
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    for result in ({}, None):
+        farm.answer(slave_id, result)
+    farm.say(b"a", "SENT")
+    assert not of(Ended, farm.answer(slave_id, PLACED))
+    farm.say(b"a", "BYE")
+    took = timedelta(seconds=5)
+    ok = Outcome(7, slave_id, "board", "foo", "1.0", "cp311", "ok", took, 1, farm.now)
+    assert of(Ended, farm.answer(slave_id, 7)) == [Ended(slave_id, ok)]
+
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(status=False))
+    failed = Outcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.now)
+    assert of(Ended, farm.answer(slave_id, 8)) == [Ended(slave_id, failed)]
+
+    farm.say(b"a", "IDLE", stats())
+    farm.now += took
+    farm.fleet.skip(slave_id)
+    skipped = Outcome(None, slave_id, "board", "baz", "3", "cp311", "skipped", took, 0, farm.now)
+    assert of(Ended, farm.say(b"a", "BUSY", stats())) == [Ended(slave_id, skipped)]
+
+
+def test_a_build_that_is_not_kept_ends_without_an_outcome():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    slave_id = farm.build()
+    assert of(Ended, farm.say(b"a", "BYE")) == [Ended(slave_id, None)]
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(status=False))
+    assert of(Ended, farm.answer(slave_id, error=Refused("NOVER"))) == [Ended(slave_id, None)]
+
+
+def test_what_a_build_says_is_passed_on_and_is_a_sign_of_life():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    slave_id = farm.build(level=1, busy=10)
+    for seconds in range(0, 60, 9):
+        farm.now = START + timedelta(seconds=seconds)
+        made = farm.say(b"a", "OUTPUT", SlaveOutput(seconds, "text"))
+        assert made == [Spoken(slave_id, "foo", "1.0", seconds, "text"), Reply(b"a", "CONT")]
+        farm.fleet.tick(farm.now)
+    farm.fleet.skip(slave_id)
+    made = farm.say(b"a", "OUTPUT", SlaveOutput(60, "text"))
+    assert (replies(made), of(Spoken, made)) == ([Reply(b"a", "DONE")], [])
+
+
+@pytest.mark.parametrize("level", [0, True, "1", None, -1])
+def test_who_does_not_speak_level_1_may_say_no_output(level):
+    farm = Farm()
+    farm.build(level=level)
+    made = farm.say(b"a", "OUTPUT", SlaveOutput(0, "text"))
+    assert replies(made) == [Reply(b"a", "DIE")]
+
+
+def test_commands_tell_who_did_not_take_them():
+    farm = Farm()
+    one, two = farm.build(b"a"), farm.join(b"b")
+    assert farm.fleet.command("SKIP", [one, two, 9, 9]) == [
+        (two, "not building"),
+        (9, "no such slave"),
+    ]
+    assert farm.fleet.command("KILL", [one, two, 9]) == [(9, "no such slave")]
+    assert farm.fleet.command("SLEEP", None) == []
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "DONE")]
+    assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "DIE")]
+    assert farm.fleet.paused
+
+
 def test_replay_tells_when_a_build_began():
     farm = Farm()
     farm.build()
@@ -526,6 +647,8 @@ class Anything(RuleBasedStateMachine):
         payload = {"BUILT": built(*files, status=data.draw(st.booleans()))}.get(msg, NoData)
         if msg in ("IDLE", "BUSY"):
             payload = stats(self.now)
+        if msg == "OUTPUT":
+            payload = SlaveOutput(data.draw(st.integers(0, 9)), "text")
         self.take(self.fleet.request(address, msg, payload, self.now))
 
     @rule(data=st.data())
@@ -579,7 +702,19 @@ class Anything(RuleBasedStateMachine):
 
     @rule()
     def look(self):
-        self.fleet.replay(0, 1000)
+        parts, after = [], 0
+        while part := self.fleet.replay(after, 3):
+            parts += part
+            after = part[-1].slave_id
+        assert parts == self.fleet.replay(0, 1000)
+
+    @rule(
+        verb=st.sampled_from(["KILL", "SKIP", "SLEEP", "WAKE"]),
+        ids=st.none() | st.lists(st.integers(0, 9), max_size=4),
+    )
+    def command(self, verb, ids):
+        untold = {one.slave_id for one in self.fleet.command(verb, ids)}
+        assert untold.issuperset(set(ids or ()) - set(self.fleet.numbers))
 
     @invariant()
     def holds(self):

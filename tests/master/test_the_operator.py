@@ -1,0 +1,365 @@
+"""TheOperator as consoles meet it: real SlaveDriver and database behind it, enemies beside."""
+
+import gzip
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import zmq
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from helpers import until
+from peers import Console, Slave, queue_up
+from piwheels.core import codec
+from piwheels.core.protocols import NoData, console
+from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.transport import Context
+from piwheels.master import the_operator, wiring
+from piwheels.master.logic.consoles import MAX_CONSOLES, MAX_WATCHED
+from piwheels.master.slave_driver import SlaveDriver
+from piwheels.master.the_operator import TheOperator
+
+START = datetime(2026, 11, 24, tzinfo=UTC)
+INFO = MasterInfo(START, "farm.example", "Debian", "12", "", "")
+FIGURES = MasterStats(
+    START,
+    1,
+    {},
+    timedelta(),
+    0,
+    {"cp311": 7, "cp39": 2},
+    0,
+    0,
+    0,
+    0,
+    0,
+    9,
+    8,
+    7,
+    6,
+    5,
+    4,
+    0.5,
+    40.0,
+)
+
+
+@pytest.fixture
+def farm(with_db, db, running, other_end):
+    """A running TheOperator and SlaveDriver with demo 1.0 to build, and the other ends of both."""
+    config = with_db
+    object.__setattr__(config, "pypi_simple", "https://index.example/simple")
+    db.add_build_abi("cp311")
+    db.add_new_package("demo")
+    for number in range(1, 4):
+        db.add_new_package_version("demo", f"{number}.0", START + timedelta(days=number))
+    web = other_end(zmq.ROUTER, config.web_queue)
+    main = other_end(zmq.PULL, config.orders_queue, wiring.orders)
+    events = other_end(zmq.PULL, config.events_queue)
+    driver, operator = SlaveDriver(config), TheOperator(config)
+    with Context().socket(zmq.PUSH, reversed(wiring.news)) as news, running(driver, operator):
+        news.connect(config.news_queue)
+        news.send_msg("INFO", INFO)
+        operator.web, operator.main, operator.events, operator.news = web, main, events, news
+        operator.driver = driver
+        queue_up(config, *(("demo", f"{number}.0") for number in range(1, 4)))
+        until(lambda: driver.fleet.queue.jobs)
+        yield operator
+
+
+@pytest.fixture
+def me(farm):
+    with Console(farm.config.console_queue) as one:
+        yield one.hello()
+
+
+@pytest.fixture
+def you(farm):
+    with Console(farm.config.console_queue, "you") as one:
+        yield one.hello()
+
+
+@pytest.fixture
+def slave(farm):
+    with Slave(farm.config, output=True) as one:
+        yield one.hello()
+
+
+def test_a_welcome_says_who_the_master_is_and_whether_it_is_paused(farm, me):
+    assert me.welcome == (1, INFO, False)
+    farm.pause()
+    until(lambda: farm.paused)
+    assert me.hello().welcome.paused
+
+
+def test_no_console_is_answered_that_has_not_said_hello(farm):
+    with Console(farm.config.console_queue) as stranger:
+        kind, why = stranger.ask("FIGURES")
+        assert (kind, "HELLO" in why) == ("REFUSED", True)
+
+
+def test_the_slaves_come_in_pages_to_who_asks(farm, me, you, monkeypatch):
+    monkeypatch.setattr("piwheels.master.slave_driver.PAGE", 3)
+    boards = [Slave(farm.config, f"board {number}").hello() for number in range(5)]
+    for board in boards:
+        board.stats("IDLE")
+    seen, after, pages = [], 0, 0
+    while page := me.ask("SLAVES", after):
+        seen, after, pages = seen + page, page[-1].slave_id, pages + 1
+    assert pages == 5
+    assert [event.data.label for event in seen if event.message == "HELLO"] == [
+        board.label for board in boards
+    ]
+    assert [event.message for event in seen[:3]] == ["HELLO", "STATS", "BUILD"]
+    assert seen[-1][1:] == (seen[-1].timestamp, "SLEEP", False)
+    assert you.is_told_nothing()
+    for board in boards:
+        board.socket.close()
+
+
+def test_figures_and_the_queue(farm, me):
+    assert me.ask("FIGURES") == []
+    assert me.ask("QUEUE", 1) == [("cp311", 3, [("demo", "1.0")])]
+    for number in range(120):
+        farm.news.send_msg("FIGURES", FIGURES._replace(packages_built=number))
+    until(lambda: farm.figures and farm.figures[-1].packages_built == 119)
+    figures = me.ask("FIGURES")
+    assert [one.packages_built for one in figures] == list(range(20, 120))
+    assert me.ask("QUEUE", 2) == [
+        ("cp311", 7, [("demo", "1.0"), ("demo", "2.0")]), ("cp39", 2, []),
+    ]  # fmt: skip
+    assert [len(head.first) for head in me.ask("QUEUE", 2**62)] == [3, 0]
+
+
+def test_builds_that_end_are_told_of_and_listed(farm, db, me, slave):
+    slave.work()
+    until(db.get_leases)  # which keeps the slave's label
+    slave.built(status=False)
+    ticket, ended = me.hear("OUTCOME")
+    assert ticket == 1  # that of its HELLO
+    assert ended[1:7] == (slave.id, "board", "demo", "1.0", "cp311", "failed")
+    assert me.ask("BUILDS", 10) == [ended._replace(ended=me.ask("BUILDS", 1)[0].ended)]
+    slave.work()
+    assert me.ask("SKIP", [slave.id]) == []
+    assert slave.stats("BUSY")[0] == "DONE"
+    _, ended = me.hear("OUTCOME")
+    assert (ended.build_id, ended.version, ended.result) == (None, "2.0", "skipped")
+    assert len(me.ask("BUILDS", 2**60)) == 1
+
+
+def test_a_log_comes_from_the_database_and_then_from_the_site(farm, db, me, slave, monkeypatch):
+    monkeypatch.setattr(the_operator, "LOG_PART", 10)
+    log = "0123456789" * 2 + "\u20ac end\n"
+    slave.work()
+    slave.built(status=False, log=log)
+    build_id = me.hear("OUTCOME")[1].build_id
+
+    def read():
+        text, size = "", 1
+        while len(text) < size:
+            offset, part, size = me.ask("LOG", [build_id, len(text)])
+            assert offset == len(text)
+            assert 0 < len(part) <= 10
+            text += part
+        return text
+
+    assert read() == log
+    farm.site.sync([farm.site.write_log(build_id, log)])
+    db.logs_written([build_id])
+    assert read() == log
+    assert me.ask("LOG", [build_id, 1000]) == (1000, "", len(log))
+    assert me.ask("LOG", [2**62, 2**62])[0] == "REFUSED"
+    farm.site.log_path(build_id + 1).symlink_to("/etc/passwd")
+    kind, why = me.ask("LOG", [build_id + 1, 0])
+    assert (kind, "cannot be read" in why) == ("REFUSED", True)
+
+
+def test_what_a_build_says_goes_to_who_watches(farm, me, you, slave):
+    assert slave.work() == ["demo", "1.0"]
+    assert slave.say("OUTPUT", [0, "one\n"]) == ("CONT", NoData)
+    until(lambda: farm.tails.of(slave.id))
+    watch = me.send("WATCH", slave.id)
+    assert me.answer(watch, "WATCH") is NoData
+    assert me.hear("OUTPUT") == (watch, (slave.id, "demo", "1.0", 0, "one\n"))
+    slave.say("OUTPUT", [4, "two\n"])
+    assert me.hear("OUTPUT") == (watch, (slave.id, "demo", "1.0", 4, "two\n"))
+    again = me.send("WATCH", slave.id)
+    assert me.hear("OUTPUT") == (again, (slave.id, "demo", "1.0", 0, "one\ntwo\n"))
+    assert me.ask("UNWATCH", slave.id) is NoData
+    slave.say("OUTPUT", [8, "three\n"])
+    until(lambda: farm.tails.of(slave.id).offset + len(farm.tails.of(slave.id).text) == 14)
+    assert you.is_told_nothing()
+    assert not [one for one in me.told if one[1] == "OUTPUT"]
+    slave.built(status=False)
+    until(lambda: farm.tails.of(slave.id) is None)
+
+
+def test_a_slave_of_level_0_has_nothing_to_say(farm):
+    with Slave(farm.config) as old:
+        old.hello().work()
+        assert old.say("OUTPUT", [0, "text"]) == ("DIE", NoData)
+
+
+def test_the_tail_goes_however_a_build_ends(farm, me, slave):
+    slave.work()
+    slave.say("OUTPUT", [0, "text"])
+    until(lambda: farm.tails.of(slave.id))
+    assert me.ask("KILL", [slave.id]) == []
+    assert slave.say("OUTPUT", [4, "more"]) == ("CONT", NoData)  # the build goes on
+    slave.socket.send(codec.dumps("BYE"))
+    until(lambda: farm.tails.of(slave.id) is None)
+    assert not any(kind == "OUTCOME" for _, kind, _ in me.told)
+
+
+def test_commands_are_answered_and_told_to_all(farm, me, you, slave):
+    assert me.ask("SLEEP", [slave.id, 99]) == [(99, "no such slave")]
+    told = you.hear("COMMAND")[1]
+    assert told[:3] == ("me", "SLEEP", [slave.id, 99])
+    assert me.hear("COMMAND")[1] == told
+    assert slave.stats("IDLE") == ("SLEEP", True)
+    assert me.ask("SKIP", [slave.id]) == [(slave.id, "not building")]
+    assert me.ask("WAKE", [slave.id]) == []
+    slave.work()
+    assert me.ask("SKIP", None) == []
+    assert slave.stats("BUSY") == ("DONE", NoData)
+    assert me.ask("KILL", None) == []
+    assert slave.stats("IDLE") == ("DIE", NoData)
+    assert me.ask("KILL", [slave.id]) == [(slave.id, "no such slave")]
+    assert [you.hear("COMMAND")[1].verb for _ in range(5)] == [
+        "SKIP",
+        "WAKE",
+        "SKIP",
+        "KILL",
+        "KILL",
+    ]
+
+
+def test_what_concerns_all_tasks_is_the_masters(farm, me):
+    for verb, answer in (("SLEEP", []), ("SLEEP", []), ("WAKE", [])):
+        assert me.ask(verb, None) == answer
+        assert farm.main.take() == (verb, NoData)
+    assert me.ask("QUIT") is NoData
+    assert farm.main.take() == ("QUIT", NoData)
+    assert [me.hear("COMMAND")[1].verb for _ in range(4)] == ["SLEEP", "SLEEP", "WAKE", "QUIT"]
+
+
+def test_commands_of_the_control_socket_are_told_too(farm, me):
+    farm.news.send_msg("TOLD", ["control", "KILL", [3], START])
+    assert me.hear("COMMAND") == (1, ("control", "KILL", [3], START))
+
+
+# Enemies ------------------------------------------------------------------------------------------
+
+
+def test_who_asks_without_end_is_refused_and_no_other_notices(farm, me, you):
+    watches = [me.ask("WATCH", number) for number in range(MAX_WATCHED + 3)]
+    assert [one is NoData for one in watches[MAX_WATCHED - 1 :]] == [True, False, False, False]
+    tickets = [me.send("LOG", [number, 0]) for number in range(500)]
+    begin = time.monotonic()
+    assert you.ask("SLAVES", 0) == []
+    assert time.monotonic() - begin < 5
+    answers = {ticket: why for ticket, _, why in (me.recv() for _ in tickets)}
+    assert set(answers) == set(tickets)
+    whys = set(answers.values())
+    assert "there is no log of build 0" in whys
+    assert any("await" in why for why in whys)
+
+
+def test_who_never_reads_is_forgotten(farm, you, slave):
+    with Console(farm.config.console_queue) as deaf:
+        deaf.socket.rcvhwm = 1
+        deaf.hello()
+        slave.work()
+        deaf.ask("WATCH", slave.id)
+        offset = 0
+        while len(farm.consoles.attached) > 1:
+            assert offset < 2**30
+            assert slave.say("OUTPUT", [offset, "x" * 2**16])[0] == "CONT"
+            offset += 2**16
+        assert you.ask("SLAVES", 0)
+        until(lambda: farm.refused["a console does not read what it is sent"] == 1)
+
+
+def test_there_is_always_room_for_another_console(farm):
+    many = [Console(farm.config.console_queue).hello() for _ in range(MAX_CONSOLES)]
+    with Console(farm.config.console_queue).hello() as late:
+        assert late.ask("FIGURES") == []
+        assert many[0].ask("FIGURES")[0] == "REFUSED"
+        assert many[0].hello().ask("FIGURES") == []
+        for one in many:
+            one.socket.close()
+
+        def all_gone():  # who has is noticed when there is something to tell
+            farm.news.send_msg("TOLD", ["control", "SKIP", None, START])
+            return len(farm.consoles.attached) == 1
+
+        until(all_gone)
+
+
+VERBS = [*console.recv, "FOO", ""]
+VALUES = (
+    st.none() | st.integers() | st.text(max_size=5) | st.just(NoData)
+    | st.lists(st.integers() | st.text(max_size=3), max_size=3)
+)  # fmt: skip
+FRAMES = (
+    st.binary(max_size=80)
+    | st.binary(min_size=8, max_size=8)
+    | st.tuples(st.sampled_from([verb for verb in VERBS if verb != "QUIT"]), VALUES).map(
+        lambda pair: codec.dumps(*pair)
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def lonely():
+    """A TheOperator with nobody behind it."""
+    mark = uuid.uuid4().hex
+    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in wiring.WIRES}
+    operator = TheOperator(wiring.MasterConfig(**wires))
+    operator.start()
+    with Context().socket(zmq.PUSH, reversed(wiring.news)) as news:
+        news.connect(operator.config.news_queue)
+        news.send_msg("INFO", INFO)
+        yield operator
+    operator.quit()
+    operator.join(10)
+    assert operator.failure is None
+    assert not operator.is_alive()
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(FRAMES, min_size=1, max_size=3), min_size=1, max_size=6), st.booleans())
+@example([[b""]], False)
+@example([[b"x" * 2**24]], True)
+@example([[codec.dumps("KILL", list(range(10_001)))]], True)
+@example([[b"\x9f" * 1000]], True)
+def test_whatever_comes_a_good_console_gets_its_welcome(lonely, messages, by_the_book):
+    with (
+        Console(lonely.config.console_queue) as enemy,
+        Console(lonely.config.console_queue) as good,
+    ):
+        if by_the_book:
+            enemy.hello()
+        for number, frames in enumerate(messages):
+            ticket = [number.to_bytes(8, "big")] if by_the_book else []
+            enemy.socket.send_multipart([*ticket, *frames])
+        assert good.hello().welcome.info == INFO
+        assert good.ask("FIGURES") == []
+    assert lonely.is_alive()
+    lonely.consoles.validate()
+
+
+def test_a_bomb_in_the_place_of_a_log_is_read_to_no_end(farm, me):
+    path = farm.site.log_path(5)
+    path.parent.mkdir(parents=True)
+    with gzip.open(path, "wb") as file:
+        for _ in range(200):
+            file.write(bytes(2**20))
+    _, text, size = me.ask("LOG", [5, 0])
+    assert (len(text), size) == (2**19, 15 * 2**20)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert me.ask("LOG", [5, 0])[0] == 0  # kept from the last time
+    farm._read = None, ""
+    assert "cannot be read" in me.ask("LOG", [5, 0])[1]

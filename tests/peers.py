@@ -1,0 +1,139 @@
+"""Who speaks to the master: build slaves and consoles, as its tests need them."""
+
+import itertools
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import zmq
+
+from piwheels.core import codec
+from piwheels.core.checks import check_of
+from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console
+from piwheels.core.transport import Context
+from piwheels.master import wiring
+
+
+class Slave:
+    """An old slave: a REQ socket and bare frames; *features* make it one of level 1."""
+
+    def __init__(self, config, label="board", abi="cp311", **features):
+        self.config, self.label, self.abi, self.features = config, label, abi, features
+        self.socket = zmq.Context.instance().socket(zmq.REQ)
+        self.socket.linger = 0
+        self.socket.connect(config.slave_queue)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def say(self, msg, data=NoData, timeout=30):
+        self.socket.send(codec.dumps(msg, data))
+        assert self.socket.poll(timeout * 1000), f"no answer to {msg}"
+        return codec.loads(self.socket.recv())
+
+    def hello(self):
+        waits = timedelta(seconds=3600), timedelta(seconds=300)
+        info = [*waits, self.abi[2:], self.abi, "linux_x86_64", self.label, "Debian", "12", "", ""]
+        if self.features:
+            info.append({"level": 1, **self.features})
+        msg, (self.id, url) = self.say("HELLO", info)
+        assert (msg, url) == ("ACK", "https://index.example/simple")
+        return self
+
+    def stats(self, msg):
+        return self.say(msg, [datetime.now(UTC), 9, 8, 7, 6, 5, 4, 0.5, 40.0])
+
+    def work(self):
+        """Ask until there is a build."""
+        for _ in range(100):
+            msg, data = self.stats("IDLE")
+            if msg == "BUILD":
+                return data
+            assert msg == "SLEEP"
+            time.sleep(0.02)
+        pytest.fail("there is nothing to build")
+
+    def built(self, *files, status=True, log="log\n", duration=timedelta(seconds=2)):
+        return self.say("BUILT", [status, duration, log, list(files)])
+
+    def send(self, content):
+        with zmq.Context.instance().socket(zmq.DEALER) as files:
+            files.linger = 0
+            files.connect(self.config.file_queue)
+            files.send_multipart([b"HELLO", b"%d" % self.id])
+            while True:
+                assert files.poll(5000)
+                match files.recv_multipart():
+                    case [b"DONE"]:
+                        return
+                    case [b"FETCH", offset, length]:
+                        start = int(offset)
+                        data = content[start : start + int(length)]
+                        files.send_multipart([b"CHUNK", offset, data])
+
+
+def queue_up(config, *jobs, abi="cp311"):
+    with Context().socket(zmq.PUSH, reversed(wiring.builds)) as push:
+        push.connect(config.builds_queue)
+        push.send_msg("QUEUE", {abi: [list(job) for job in jobs]})
+        push.close(linger=1)
+
+
+class Console:
+    """A console: it asks, and keeps what it is told beside; all is checked as consoles do."""
+
+    def __init__(self, address, who="me"):
+        self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.connect(address)
+        self.who = who
+        self.told = []
+        self._tickets = itertools.count(1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, msg, data=NoData):
+        ticket = next(self._tickets)
+        self.socket.send_multipart([ticket.to_bytes(8, "big"), codec.dumps(msg, data)])
+        return ticket
+
+    def recv(self, seconds=30):
+        assert self.socket.poll(seconds * 1000), "nothing has come"
+        ticket, frame = self.socket.recv_multipart()
+        msg, data = codec.loads(frame)
+        return int.from_bytes(ticket, "big"), msg, reversed(console).received(msg, data)
+
+    def answer(self, ticket, msg):
+        """Return the answer under *ticket*, or why there is none (as ``(msg, why)``)."""
+        while True:
+            got, kind, data = self.recv()
+            if kind == "REFUSED" and got == ticket:
+                return kind, data
+            if kind == "OK" and got == ticket:
+                return check_of(CONSOLE_ANSWERS[msg])(data)
+            self.told.append((got, kind, data))
+
+    def ask(self, msg, data=NoData):
+        return self.answer(self.send(msg, data), msg)
+
+    def hello(self):
+        self.welcome = self.ask("HELLO", [1, self.who])
+        return self
+
+    def hear(self, kind):
+        """Wait for the next thing of this *kind* that is told unasked; return ticket and data."""
+        while not (found := [one for one in self.told if one[1] == kind]):
+            self.told.append(self.recv())
+        self.told.remove(found[0])
+        return found[0][0], found[0][2]
+
+    def is_told_nothing(self):
+        self.ask("FIGURES")
+        return not self.told
