@@ -1,0 +1,143 @@
+"""The simulator's program: a :class:`World` behind sockets like a master's."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path  # noqa: TC003 (cli reads the annotations)
+from typing import TYPE_CHECKING, Final
+
+from piwheels.console.simulate.server import Server
+from piwheels.console.simulate.world import World
+from piwheels.core.cli import Common, option, program
+from piwheels.core.errors import Fatal
+from piwheels.core.paths import address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+#: How long a master that is restarted is away, in seconds.
+AWAY: Final = 3.0
+#: How long a turn of the loop may wait, in seconds.
+TURN: Final = 0.05
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.01 <= value <= 1000:
+        raise ValueError(f"{text} is not a number from 0.01 to 1000")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 10_000:
+        raise ValueError(f"{text} is not a number of slaves up to 10,000")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateConfig(Common):
+    """A demonstration: a farm that is not there, to be watched and steered with piw-console.
+
+    SIGHUP restarts its master; Ctrl-C ends it.
+    """
+
+    slaves: int = option(default=50, metavar="NUMBER", help="how many slaves", parse=_count)
+    seed: int = option(default=1, metavar="NUMBER", help="with the same one life is the same")
+    speed: float = option(
+        default=1.0, metavar="FACTOR", help="how much faster than life", parse=_positive
+    )
+    history: timedelta = option(
+        default=timedelta(minutes=30), metavar="DURATION", help="how long ago it all began"
+    )
+    level: int = option(default=1, metavar="0|1", help="the protocol level to speak")
+    restart_every: timedelta | None = option(
+        default=None, metavar="DURATION", help="restart the master so often"
+    )
+    hostile: bool = option(default=False, help="labels, clocks, logs and frames that should not be")
+    dir: Path | None = option(
+        default=None, metavar="DIR", help="put the sockets there (default: where piw-console looks)"
+    )
+    status_queue: str = option(
+        default="ipc://{run}/status", metavar="ADDR", help="where to publish", parse=address
+    )
+    control_queue: str = option(
+        default="ipc://{run}/control", metavar="ADDR", help="where to take commands", parse=address
+    )
+    console_queue: str = option(
+        default="ipc://{run}/console", metavar="ADDR", help="where to answer consoles",
+        parse=address,
+    )  # fmt: skip
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where to listen, by the name of the socket."""
+        names = ("status", "control", "console")[: 2 + self.level]
+        if self.dir is not None:
+            return {name: f"ipc://{self.dir.absolute()}/{name}" for name in names}
+        return {name: getattr(self, f"{name}_queue") for name in names}
+
+
+def attach_line(addresses: dict[str, str]) -> str:
+    """Return the command that attaches a console."""
+    options = [f"--{name}-queue {shlex.quote(each)}" for name, each in addresses.items()]
+    return f"piw-console {' '.join(options)}"
+
+
+@program("piw-simulate", SimulateConfig)
+def main(config: SimulateConfig) -> int:
+    """Run the simulated farm until it is told to end."""
+    if config.level not in (0, 1):
+        raise Fatal("--level is 0 or 1")
+    now = datetime.now(UTC)
+    world = World(
+        config.slaves, config.seed, now - config.history, pace=config.speed, hostile=config.hostile
+    )
+    world.live_until(now)
+    sys.stdout.write(f"attach with: {attach_line(config.addresses)}\n")
+    sys.stdout.flush()
+    with _signals() as asked:
+        while _one_life(world, config, asked):
+            logging.getLogger("simulate").info("the master is restarted")
+            time.sleep(AWAY)
+            world.restart(datetime.now(UTC))
+    return 0
+
+
+def _one_life(world: World, config: SimulateConfig, asked: set[int]) -> bool:
+    """Be a master until it ends; return whether another follows."""
+    every = config.restart_every
+    until = None if every is None else time.monotonic() + every.total_seconds()
+    asked.clear()
+    with contextlib.closing(Server(world, config.addresses)) as server:
+        while not server.ended:
+            server.turn(datetime.now(UTC), TURN)
+            if signal.SIGTERM in asked:
+                return False
+            if signal.SIGHUP in asked or (until is not None and time.monotonic() >= until):
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[set[int]]:
+    """Give the set of the signals that have come."""
+    asked: set[int] = set()
+
+    def note(number: int, _: FrameType | None) -> None:
+        asked.add(number)
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,129 @@
+"""The simulated boards: where they stand, what ails them, and how they feel at a moment.
+
+How a board feels is a function of time alone, so that its figures of the past need not be kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import ceil, floor, sin
+from typing import TYPE_CHECKING, Final
+
+from piwheels.console.simulate.catalogue import ABIS, MODELS, RACK
+from piwheels.core.states import SlaveInfo, SlaveStats
+
+if TYPE_CHECKING:
+    from random import Random
+
+_GIB: Final = 2**30
+#: What can be wrong with a board, and how often it is.
+AILMENTS: Final = {"": 920, "slow": 30, "failing": 15, "flapping": 10, "full": 15, "mute": 10}
+#: Labels that a terminal, a table or a template may stumble over.
+_HOSTILE: Final = (
+    "[red]rack[/red]-{}", "[@click=app.quit]rack-{}[/]", "\u202emoc.live-{}", "שלום-{}",
+    "日本語のとても長いラベル-{}", "e\u0301\u0301\u0301\u0301\u0301-{}", "{{{{7*7}}}}-{}",
+    "../../etc/passwd-{}", "'; DROP TABLE slaves; --{}", "👩‍👩‍👧‍👦-{}", "a" * 190 + "{}", " {}",
+    "<script>alert({})</script>", "%s%n-{}", "\u200b\u200b-{}", "\ue000\U000e0041-{}",
+)  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Board:
+    """A build board. *speed* multiplies how long its builds take; *phase* makes it unlike others.
+
+    *period* is how often it gives figures, in seconds; *skew* how far its clock is ahead.
+    """
+
+    info: SlaveInfo
+    ailment: str
+    speed: float
+    phase: float
+    period: float
+    memory: int
+    disk: int
+    heat: float
+    skew: timedelta
+
+    def next_figures(self, after: datetime) -> datetime:
+        """Return when it gives figures next."""
+        count = floor((after.timestamp() - self.phase) / self.period) + 1
+        # A moment is rounded to a microsecond, so that the one of before might be found again.
+        return max(self._moment(count), after + timedelta(milliseconds=1))
+
+    def figures_before(self, now: datetime, since: datetime, most: int) -> list[datetime]:
+        """Return when it has given its last figures, oldest first, at most so many."""
+        last = floor((now.timestamp() - self.phase) / self.period)
+        first = max(last - most + 1, ceil((since.timestamp() - self.phase) / self.period))
+        return [self._moment(count) for count in range(first, last + 1)]
+
+    def _moment(self, count: int) -> datetime:
+        return datetime.fromtimestamp(self.phase + count * self.period, UTC)
+
+    def figures(self, at: datetime, since: datetime | None, memory: float) -> SlaveStats:
+        """Return its figures; *since* when it builds (or not) and how much *memory* that needs."""
+        time = at.timestamp()
+        noise = (sin(time / 37 + self.phase) + sin(time / 11 + 3 * self.phase)) / 2
+        effort = 0.0
+        if since is not None and at > since:
+            effort = min(1.0, 0.2 + (at - since).total_seconds() / 200)
+        used = min(0.97, 0.12 + memory * effort * (0.8 + 0.2 * noise))
+        swap = max(0.0, used - 0.8) * 2
+        full = 0.95 if self.ailment == "full" else 0.25 + 0.3 * (self.phase % 1)
+        disk = min(0.995, full + 0.08 * effort + 0.03 * sin(time / 4000 + self.phase))
+        temp = 41 + self.heat + 20 * effort + 3 * noise
+        return SlaveStats(
+            at + self.skew,
+            self.disk, int(self.disk * (1 - disk)),
+            self.memory, int(self.memory * (1 - used)),
+            _GIB, int(_GIB * (1 - min(0.9, swap))),
+            round(max(0.0, 0.05 + 4 * effort + 0.6 * noise * (effort > 0)), 2),
+            round(min(85.0, temp), 1),
+        )  # fmt: skip
+
+
+def make_boards(count: int, random: Random, pace: float, *, hostile: bool) -> list[Board]:
+    """Return *count* boards in racks, one rack in eight of which is too warm.
+
+    What takes time takes *pace* times less of it.
+    """
+    abis = random.choices(ABIS, [abi.share for abi in ABIS], k=count)
+    made = []
+    hot = random.randrange(8)
+    for index in range(count):
+        rack, slot = divmod(index, RACK)
+        model, revision, memory, speed = MODELS[(rack * 7 + slot // 10) % len(MODELS)]
+        ailment = random.choices(list(AILMENTS), list(AILMENTS.values()))[0]
+        if index < 12 and count >= 12:  # every one of them is to be seen on a small farm as well
+            ailment = ["", "", "slow", "", "failing", "", "", "full", "", "flapping", "", "mute"][
+                index
+            ]
+        label = f"{model}-rack{rack + 1}-{slot + 1:02}"
+        if hostile:
+            label = _HOSTILE[index % len(_HOSTILE)].format(index)
+        tag = abis[index].tag
+        info = SlaveInfo(
+            timedelta(hours=3) / pace, max(timedelta(minutes=5) / pace, timedelta(seconds=10)),
+            tag[2:], tag, "linux_armv7l" if model == "pi3" else "linux_aarch64",
+            label, "Debian", random.choice(("12", "12", "13")),
+            revision, f"{random.getrandbits(64):016x}",
+        )  # fmt: skip
+        made.append(
+            Board(
+                info, ailment,
+                speed * (random.uniform(3, 8) if ailment == "slow" else random.uniform(0.9, 1.1)),
+                random.uniform(0, 1000), random.uniform(5, 10) / pace, memory * _GIB,
+                random.choice((32, 64, 128)) * _GIB,
+                random.uniform(0, 6) + (15 if rack % 8 == hot else 0),
+                _skew(random, hostile=hostile),
+            )
+        )  # fmt: skip
+    return made
+
+
+def _skew(random: Random, *, hostile: bool) -> timedelta:
+    if hostile:
+        return timedelta(days=random.uniform(-4000, 4000))
+    if random.random() < 0.01:
+        return timedelta(minutes=random.uniform(-20, 20))
+    return timedelta(seconds=random.gauss(0, 0.2))
