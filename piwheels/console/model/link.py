@@ -128,10 +128,7 @@ class LinkMachine:
             return []
         match event:
             case WireUp(wire):
-                self._up.add(wire)
-                self.why.pop(wire, None)
-                if self._connected() and self._up_at is None:
-                    self._up_at = now
+                return self._came(wire, now)
             case WireDown(wire, why):
                 return self._down(wire, why, now)
             case Garbled(wire, why, _):
@@ -162,6 +159,17 @@ class LinkMachine:
     def _hear(self, now: datetime) -> None:
         self.heard = now
 
+    def _came(self, wire: Wire, now: datetime) -> list[Outgoing]:
+        self._up.add(wire)
+        self.why.pop(wire, None)
+        if self._connected() and self._up_at is None:
+            self._up_at = now
+        if wire == "console" and self._hellos and self.level == 0:
+            # A master that begins: its socket for us has come after the others.
+            self._try_console = self._console
+            return [self._greet(now)]
+        return []
+
     def _down(self, wire: Wire, why: str, now: datetime) -> list[Outgoing]:
         self.why[wire] = why
         if wire not in self._up:
@@ -190,6 +198,7 @@ class LinkMachine:
             if self.level == 0 or self.epoch != answer.data.info.started:
                 self.level = 1
                 self._greeted(answer.data.info, now)
+                self._go(LinkState.REPLAYING, now)
                 return [self._page(0, now)]
         elif answer.ticket == self._page_ticket and answer.msg == "SLAVES":
             if answer.refused:

@@ -140,6 +140,18 @@ def test_a_master_without_a_console_socket_is_spoken_to_as_before(up):
     assert (case.state, case.machine.level) == (LinkState.LIVE, 0)
 
 
+@pytest.mark.parametrize("after", [0, 0.75, 5])
+def test_a_console_socket_that_comes_late_is_used(after):
+    case = Case(console=True).on(WireUp("status"), WireUp("control")).wait(1)
+    assert case.take() == [("control", "HELLO", NoData)]
+    case.on(INFO).wait(after).on(WireUp("console"))
+    case.answer("HELLO", Welcome(1, INFO, paused=False))
+    assert case.machine.level == 1
+    assert case.state is LinkState.REPLAYING
+    case.answer("SLAVES", [])
+    assert case.state is LinkState.LIVE
+
+
 def test_a_lost_master_comes_back():
     case = attached()
     case.on(WireDown("status", "gone"), WireDown("control", "gone"))
