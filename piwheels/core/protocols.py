@@ -225,9 +225,12 @@ monitor_stats: Final = Protocol(
 #
 # A console's DEALER and the master's ROUTER, frames ``[ticket, message]``, where *ticket* is any
 # eight bytes of the console's choice. A request is answered, under its ticket, by ``OK`` with what
-# CONSOLE_ANSWERS says, or by ``REFUSED`` with a sentence. Once a console has said HELLO it also
-# hears, under the ticket of its HELLO, what happens: OUTCOME and COMMAND; and OUTPUT under the
-# ticket of its WATCH. It says HELLO again every 30 s; who is silent for 90 s is forgotten.
+# CONSOLE_ANSWERS says, or by ``REFUSED`` with a sentence. Answers come in any order. Once a console
+# has said HELLO it also hears, under the ticket of its last HELLO, what happens: OUTCOME, and
+# COMMAND (of all consoles, itself included, and of the control socket, whose *who* is ``control``);
+# and OUTPUT under the ticket of its WATCH. It says HELLO again every 30 s; who is silent for 90 s,
+# or leaves 1,000 messages unread, is forgotten; all but its HELLO is REFUSED then. At most 16
+# questions of a console may wait for an answer; a request has at most 1 MiB.
 
 
 class Greeting(NamedTuple):
@@ -315,12 +318,14 @@ _Targets = list[Count] | None
 console: Final = Protocol(
     recv={
         "HELLO": Greeting,
-        "SLAVES": Count,  # those with a greater number, some at a time; none: that was all
+        "SLAVES": Count,  # those with a greater number, some at a time; none: that was all. Of
+        # each the HELLO, the newest STATS, BUILD (with its true start) if it builds or sends, and
+        # the last reply; of whole slaves only, about 2,000 events in an answer
         "FIGURES": _None,
-        "QUEUE": Count,  # so many versions of each ABI
-        "BUILDS": Count,  # so many, the newest first
-        "LOG": tuple[Count, Count],  # a build's number, an offset
-        "WATCH": Count,  # a slave: its build's output so far, and as it comes
+        "QUEUE": Count,  # so many versions of each ABI, at most 1,000
+        "BUILDS": Count,  # so many, at most 500, the newest first
+        "LOG": tuple[Count, Count],  # a build's number, an offset: at most 2**19 characters from it
+        "WATCH": Count,  # a slave (at most 100): the end of its build's output, and as it comes
         "UNWATCH": Count,
         "KILL": _Targets,
         "SLEEP": _Targets,

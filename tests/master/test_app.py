@@ -112,6 +112,8 @@ def still_works(run_dir):
             assert ask(tool, ["ADDPKG", ["demo", "", "", False, []]])[0] in ("DONE", "ERROR")
         found = watch(run_dir, "HELLO", "STATS", "SLAVE")
         assert found["SLAVE"][2] == "HELLO"
+        with Console(f"ipc://{run_dir}/console").hello() as console:
+            assert console.ask("SLAVES", 0)
         slave.send(cbor2.dumps("BYE"))
 
 
@@ -150,7 +152,7 @@ def test_any_bytes_on_any_socket_do_no_harm(run_dir, db_dsn):
 
     with master(run_dir, db_dsn) as process:
         kinds = {"control": zmq.PUSH, "log": zmq.PUSH, "import": zmq.DEALER, "slave": zmq.DEALER,
-                 "file": zmq.DEALER, "status": zmq.SUB}  # fmt: skip
+                 "file": zmq.DEALER, "status": zmq.SUB, "console": zmq.DEALER}  # fmt: skip
         for name, kind in kinds.items():
             with peer(kind, run_dir, name) as socket:
                 if kind == zmq.SUB:
@@ -159,8 +161,10 @@ def test_any_bytes_on_any_socket_do_no_harm(run_dir, db_dsn):
                 for number in range(300):
                     frames = [frame() for _ in range(dice.randrange(1, 4))]
                     if kind == zmq.DEALER and number % 2:
-                        frames = [b"", frame()]
+                        frames = [dice.randbytes(8) if name == "console" else b"", frame()]
                     socket.send_multipart(frames)
+                if name == "console":
+                    socket.send_multipart([bytes(8), bytes(2**24)])
             with suppress(OSError):  # what is no 0MQ at all
                 import socket as plain  # noqa: PLC0415 (only here)
 

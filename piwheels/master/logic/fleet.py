@@ -13,9 +13,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import FOLLOWS, Built, Outcome, SlaveOutput, Untold
+from piwheels.core.protocols import Built, SlaveOutput, Untold
 from piwheels.core.states import BuildState, SlaveInfo, SlaveState
-from piwheels.core.tags import canonical
 from piwheels.master.logic.effects import (
     Effect,
     Ended,
@@ -31,6 +30,8 @@ from piwheels.master.logic.effects import (
 )
 from piwheels.master.logic.intake import Intake, Step
 from piwheels.master.logic.queue import Queue
+from piwheels.master.logic.slaves import allowed, resumed, target_of
+from piwheels.master.logic.telling import figures_each, outcome_of, skipped, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,10 +43,6 @@ SILENCE = timedelta(seconds=10), timedelta(hours=24)
 BUILD = timedelta(seconds=10), timedelta(days=7)
 #: How long beyond its own time-out a build may go on before the master ends it.
 GRACE = timedelta(seconds=60)
-#: How many of the slaves' figures a replay tells in all: of each slave the newest, at least one. So
-#: 150 slaves show all that is kept of them, 500 show 30 each, and a replay of the largest farm is
-#: less than what may wait in a socket (100,000 messages).
-REPLAYED_STATS = 15_000
 #: The slowest link on which a file may come, in bytes a second.
 SLOWEST = 50_000
 
@@ -238,7 +235,7 @@ class Fleet:
         if intake.step is Step.ENDED:
             del self.intakes[slave_id]
             self.queue.finish(intake.target, now, logged=intake.build.build_id is not None)
-            effects.append(Ended(slave_id, _outcome(intake, now)))
+            effects.append(Ended(slave_id, outcome_of(intake, now)))
         if slave is None or slave.reply is not None:
             return effects
         slave.last_seen = now  # it waited for us: its silence was not its fault
@@ -332,32 +329,17 @@ class Fleet:
         """Return what the consoles were told of the slaves that come next after number *after*.
 
         Of as many slaves as have not more than *most* events together, but at least of one; empty
-        only if there is none. Of each it is the greeting, figures (:data:`REPLAYED_STATS`), the
+        only if there is none. Of each it is the greeting, figures (:func:`figures_each`), the
         begin of what it builds or sends, and the last reply.
         """
         told: list[Publish] = []
-        figures = max(1, REPLAYED_STATS // max(1, len(self.numbers)))
+        figures = figures_each(len(self.numbers))
         for slave_id, slave in self.numbers.items():
             if slave_id > after:
-                of_slave = self._told_of(slave, figures)
+                of_slave = told_of(slave, self.intakes.get(slave_id), figures)
                 if told and len(told) + len(of_slave) > most:
                     break
                 told += of_slave
-        return told
-
-    def _told_of(self, slave: SlaveState, figures: int) -> list[Publish]:
-        number, greeted = slave.slave_id, slave.first_seen
-        assert greeted is not None  # noqa: S101 (whoever has a number has said HELLO)
-        told = [Publish(number, greeted, "HELLO", slave.info)]
-        newest = list(slave.stats)[-figures:]
-        told += [Publish(number, stats.timestamp, "STATS", stats) for stats in newest]
-        intake = self.intakes.get(number)
-        if slave.job is not None:
-            told.append(Publish(number, slave.job_since or greeted, "BUILD", slave.job))
-        elif intake is not None:
-            told.append(Publish(number, intake.since, "BUILD", intake.target[:2]))
-        if slave.reply is not None and slave.reply[0] in ("SLEEP", "SEND", "DONE"):
-            told.append(Publish(number, slave.replied_at or greeted, *slave.reply))
         return told
 
     # What replies have in common ------------------------------------------------------------
@@ -398,11 +380,7 @@ class Fleet:
         if slave.job is None:
             return []
         target = target_of(slave)
-        outcome = None
-        if slave.skipped:
-            took = max(now - (slave.job_since or now), timedelta(0))
-            of_slave = slave.slave_id, slave.label
-            outcome = Outcome(None, *of_slave, *target, "skipped", took, 0, now)
+        outcome = skipped(slave, now) if slave.skipped else None
         slave.job = slave.job_since = None
         self.queue.give_up(target)
         return [Release(target), Ended(slave.slave_id, outcome)]
@@ -448,44 +426,3 @@ COMMANDS: Mapping[str, Callable[[Fleet, int | None], None]] = {
 }
 
 _TOO_LONG = "piwheels: the build went on beyond its time-out, and its slave did not end it.\n"
-
-
-def target_of(slave: SlaveState) -> Target:
-    """Return what *slave* builds, which must be something."""
-    assert slave.job is not None  # noqa: S101 (its callers have looked)
-    return (*slave.job, slave.native_abi)
-
-
-def _outcome(intake: Intake, now: datetime) -> Outcome | None:
-    """Return how the build of an intake that has ended is kept; ``None`` if it is not."""
-    build = intake.build
-    if build.build_id is None:
-        return None
-    return Outcome(
-        build.build_id, build.slave_id, intake.label, *intake.target,
-        "ok" if build.status else "failed", build.duration, len(build.files), now,
-    )  # fmt: skip
-
-
-def level_of(slave: SlaveState) -> int:
-    """Return the protocol level that *slave* says it speaks."""
-    level = (slave.features or {}).get("level")
-    return level if type(level) is int else 0
-
-
-def resumed(slave: SlaveState) -> tuple[str, str] | None:
-    """Return the build that a slave of level 1 says it is still at, if it says so properly."""
-    match (slave.features or {}).get("resume"):
-        case [str() as package, str() as version] if len(package) <= 200 and len(version) <= 200:
-            return canonical(package), version
-    return None
-
-
-def allowed(slave: SlaveState) -> frozenset[str]:
-    """Return the requests that *slave* may make now (:data:`~piwheels.core.protocols.FOLLOWS`)."""
-    if slave.reply is None:
-        return frozenset({"BYE"})  # who waits for an answer has nothing to ask
-    follows = FOLLOWS[slave.reply[0]]
-    if slave.reply[0] == "ACK" and resumed(slave) is not None:
-        follows |= FOLLOWS["BUILD"]
-    return follows if level_of(slave) > 0 else follows - {"OUTPUT"}

@@ -25,8 +25,9 @@ from piwheels.master.logic.effects import (
     Warn,
     Written,
 )
-from piwheels.master.logic.fleet import Fleet, allowed
+from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
+from piwheels.master.logic.slaves import allowed
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HASH = "a" * 64
