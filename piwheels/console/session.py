@@ -269,9 +269,9 @@ class Session:
 
     def _fold_slave(self, event: SlaveEvent, now: datetime, *, past: bool) -> None:
         if not past:
-            self.tracker.heard(event.slave_id, event.message, event.data, now)
             if event.message == "DONE" and self.tracker.is_skipping(event.slave_id):
                 self.farm.skipped(event.slave_id)
+            self.tracker.heard(event.slave_id, event.message, event.data, now)
         self.farm.fold(event, now, replay=past)
 
     def _ended_by_itself(self, outcome: Outcome, now: datetime) -> None:
