@@ -102,10 +102,11 @@ class LogText:
         #: How many characters were not sent.
         self.missing = 0
         self._open = ""
-        self._arrivals: list[tuple[int, timedelta]] = []
+        #: Up to which offset each part went, and the time of the build at which it came.
+        self._arrivals: list[tuple[int, timedelta | None]] = []
 
     def add(self, offset: int, text: str, at: timedelta | None = None) -> int:
-        """Add the part at *offset*, which came *at* that time of the build.
+        """Add the part at *offset*, which was written by the time *at* of the build.
 
         What is there already is not added again. Return the number of the first line that is new
         or different.
@@ -120,8 +121,7 @@ class LogText:
             self._leave_gap(offset)
         begin = self.end - len(self._open)
         self.end += len(text)
-        if at is not None:
-            self._arrivals.append((self.end, at))
+        self._arrivals.append((self.end, at))
         *whole, self._open = (self._open + text).split("\n")
         for raw in whole:
             for piece in range(0, len(raw) or 1, LONGEST):
@@ -150,6 +150,11 @@ class LogText:
 
     def _drop_last(self) -> None:
         self.counts[self.lines.pop().grade] -= 1
+
+    @property
+    def has_times(self) -> bool:
+        """Whether it is known of any line when it came."""
+        return any(at is not None for _, at in self._arrivals)
 
     def time_of(self, line: Line) -> timedelta | None:
         """Return by when *line* had begun to be written, in the time of the build; if known."""

@@ -1,0 +1,256 @@
+"""The log of a build: of the one that a slave is at, as it comes, or of one that has ended."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual.binding import Binding
+
+from piwheels.console.model.logtext import Grade
+from piwheels.console.text import clean, short_span, size, span
+from piwheels.console.ui.logfeed import LogFeed, Source
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.screens.slave import RESULTS, neighbour
+from piwheels.console.ui.widgets.log_view import LogView
+from piwheels.console.ui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from piwheels.console.model.farm import Changes
+    from piwheels.console.model.slave import PastBuild
+    from piwheels.console.ui.widgets.lines import Cell
+
+_NO_NAME: Final = "log"
+
+
+class LogScreen(FarmScreen):
+    """A build's log; without *build* that of the slave's running build, else of its last one."""
+
+    CSS_PATH = "../css/log.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back", id="log.back"),
+        Binding("left_square_bracket", "slave(-1)", "previous slave", show=False, id="log.before"),
+        Binding("right_square_bracket", "slave(1)", "next slave", show=False, id="log.after"),
+        Binding("l", "newest", "newest log", show=False, id="log.newest"),
+        Binding("y", "yank", "yank line", id="log.yank"),
+        Binding("ctrl+s", "save", "save", id="log.save"),
+    ]
+
+    def __init__(self, slave_id: int, build: PastBuild | None = None) -> None:
+        super().__init__()
+        self.slave_id = slave_id
+        self._build = build
+        self._feed: LogFeed | None = None
+        self._head = Panel(id="head")
+        self._view = LogView(id="log")
+        self._nothing = Panel("No log", id="nothing")
+        self._foot = Panel(id="foot")
+
+    def compose_body(self) -> ComposeResult:
+        """Give what it is, the lines or why there are none, and what is in them."""
+        yield self._head
+        yield self._view
+        yield self._nothing
+        yield self._foot
+
+    def on_mount(self) -> None:
+        """Begin to read."""
+        self._view.folds = self.console.sign("↻")
+        self._open()
+        self._view.focus()
+
+    def on_unmount(self) -> None:
+        """Stop reading."""
+        if self._feed is not None:
+            self._feed.close()
+
+    @property
+    def feed(self) -> LogFeed:
+        """Where the log comes from."""
+        assert self._feed is not None, "the screen is not shown yet"  # noqa: S101
+        return self._feed
+
+    def _open(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+        self._feed = None
+        feed = LogFeed(self.session, self.slave_id, self._build, self._grown)
+        self._feed = feed
+        self._view.follows = feed.source is Source.LIVE
+        self._view.show(feed.log)
+        feed.update()
+        self._show_around()
+
+    def _grown(self, first: int | None) -> None:
+        if self._feed is None:
+            return
+        if first is None:
+            self._view.show(self.feed.log)
+        else:
+            self._view.grown(first)
+        self._show_around()
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Show whether the build has ended, and how."""
+        if changes.slaves or changes.link or changes.answers or changes.epoch:
+            self.show_all()
+
+    def tick(self) -> None:
+        """Show how long the build has taken by now."""
+        self.show_all()
+
+    def show_all(self) -> None:
+        """Show everything as it is now."""
+        if self._feed is not None:
+            self._feed.update()
+            self._show_around()
+
+    def on_log_view_changed(self) -> None:
+        """Show where the cursor is, and what is searched for."""
+        self._show_around()
+
+    def _show_around(self) -> None:
+        empty = not self.feed.log.lines
+        if empty != self.has_class("-nothing"):
+            self.set_class(empty, "-nothing")
+        if empty:
+            self._nothing.show(self._reason())
+        width = self.size.width - 2
+        self._head.show([_apart(self._about(), self._how(), width)])
+        self._foot.show([_apart(self._counts(), self._source(), width)])
+
+    def _about(self) -> list[Cell]:
+        feed, console = self.feed, self.console
+        head = f" #{self.slave_id} {' '.join(map(clean, feed.name))}".rstrip()
+        cells: list[Cell] = [(head, "tone--accent"), "  "]
+        if feed.source is Source.LIVE:
+            time = "" if feed.elapsed is None else f" {span(feed.elapsed)}"
+            cells.append((f"{console.sign('▶')} running{time}", "state--build"))
+        elif feed.build is not None:
+            cells.append(self._outcome(feed.build))
+        elif feed.job is not None:
+            cells.append(("ended; how is not known yet", "tone--warn"))
+        if count := len(feed.log.lines):
+            cells.append(f"   {count:,} lines {size(feed.log.end)}")
+        return cells
+
+    def _outcome(self, build: PastBuild) -> Cell:
+        sign, word, tone = RESULTS[build.result]
+        took = f" {short_span(build.duration)}" if build.duration is not None else ""
+        files = f" {build.files} files" if build.files else ""
+        when = f"{build.ended.astimezone():%H:%M:%S}"
+        return f"{self.console.sign(sign)} {word}{took}{files}, ended {when}", tone
+
+    def _how(self) -> list[Cell]:
+        view = self._view
+        cells: list[Cell] = []
+        if view.follows:
+            cells.append((f"{self.console.sign('●')} FOLLOW  ", "tone--accent"))
+        cells.append((f"wrap {'on' if view.wraps else 'off'}", "tone--dim"))
+        if view.needle:
+            cells.append(f"  / {view.needle}  {len(view.found):,} hits")
+        return cells
+
+    def _counts(self) -> list[Cell]:
+        counts, sign, view = self.feed.log.counts, self.console.sign, self._view
+        warnings, errors = counts[Grade.WARNING], counts[Grade.ERROR]
+        return [
+            (f" {sign('⚠')} {warnings:,} warnings", "tone--warn" if warnings else "tone--dim"),
+            (f"  {sign('✗')} {errors:,} errors", "tone--warn" if errors else "tone--dim"),
+            (f"  line {view.cursor + 1:,}", "tone--dim"),
+            (f"  hidden {view.hidden:,}" if view.hidden else "", "tone--warn"),
+        ]
+
+    def _source(self) -> list[Cell]:
+        feed = self.feed
+        if feed.next_job is not None:
+            package, version = feed.next_job
+            return [(f"now builds {package} {version}: l shows it", "tone--accent")]
+        if feed.why and feed.log.lines:
+            return [(feed.why, "tone--warn")]
+        of = f" {size(feed.log.end)} of {size(feed.size)}" if feed.source is Source.LOADING else ""
+        gap = f", {feed.log.missing:,} characters missing" if feed.log.missing else ""
+        return [(f"source: {feed.source.value}{of}{gap}", "tone--dim")]
+
+    def _reason(self) -> list[list[Cell]]:
+        feed = self.feed
+        lines: list[list[Cell]] = [[(feed.why or "the log is being fetched", "tone--warn")], []]
+        slave = self.session.farm.slaves.get(self.slave_id)
+        package, version, abi = feed.name
+        facts = {
+            "slave": f"#{self.slave_id} {slave.label}" if slave is not None else "",
+            "build": f"{package} {version} {abi}".strip(),
+            "since": f"{slave.job_since.astimezone():%H:%M:%S}"
+            if slave is not None and slave.job_since is not None and feed.source is Source.LIVE
+            else "",
+            "runs": span(feed.elapsed)
+            if feed.elapsed is not None and feed.source is Source.LIVE
+            else "",
+        }
+        return lines + [[(f"{name:8}", "tone--dim"), text] for name, text in facts.items() if text]
+
+    def crumbs(self) -> str:
+        """Return where we are: ``Fleet › #3 › log grpcio 1.75.1``."""
+        name = " ".join(self.feed.name[:2]) if self._feed is not None else ""
+        return f"Fleet › #{self.slave_id} › log {clean(name)}".rstrip()
+
+    # What it takes ----------------------------------------------------------------------------
+
+    def targets(self) -> list[int]:
+        """Return the slave whose build it is, if it still is at it."""
+        return [self.slave_id] if self.feed.source is Source.LIVE else []
+
+    def find(self, text: str) -> str:
+        """Search for *text*."""
+        self._view.search(text)
+        return "no line has it" if text and not self._view.found else ""
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return the lines."""
+        return ("line",), [(line.text,) for line in self.feed.log.lines]
+
+    def action_back(self) -> None:
+        """End the search, or go back."""
+        if self._view.needle:
+            self._view.search("")
+        else:
+            self.dismiss()
+
+    def action_slave(self, step: int) -> None:
+        """Show the log of the next slave, or of the one before."""
+        self._show_slave(neighbour(self, self.slave_id, step))
+
+    def action_newest(self) -> None:
+        """Show what the slave builds now, or what it built last."""
+        self._show_slave(self.slave_id)
+
+    def _show_slave(self, slave_id: int) -> None:
+        self.slave_id, self._build = slave_id, None
+        self._open()
+
+    def action_yank(self) -> None:
+        """Copy the line at the cursor."""
+        if (line := self._view.line) is not None:
+            self.app.copy_to_clipboard(line.text)
+            self.console.flash(f"line {self._view.cursor + 1:,} is copied")
+
+    def action_save(self) -> None:
+        """Save the log as it is shown: without escapes, progress lines folded."""
+        text = "".join(f"{line.text}\n" for line in self.feed.log.lines)
+        name = re.sub(r"[^\w.+-]", "_", "-".join(filter(None, self.feed.name)) or _NO_NAME)
+        self.app.deliver_text(io.StringIO(text), save_filename=f"{name}.log")
+        self.console.flash(f"{name}.log: {len(self.feed.log.lines):,} lines are saved")
+
+
+def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:
+    """Return a line of *width* with cells at its left and at its right."""
+    used = sum(len(cell if isinstance(cell, str) else cell[0]) for cell in [*left, *right])
+    return [*left, " " * max(2, width - used), *right]

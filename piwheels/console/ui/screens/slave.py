@@ -1,0 +1,347 @@
+"""One slave: who it is, what it is at, its figures over time, what it did, what it built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+from textual import on
+from textual.binding import Binding
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+
+from piwheels.console.model.slave import State
+from piwheels.console.text import bar, clean, short_span, size, span
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.panel import Panel
+from piwheels.console.ui.widgets.spark import Curve, Sparks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from piwheels.console.model.farm import Changes
+    from piwheels.console.model.slave import Moment, PastBuild, Slave
+    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.core.states import SlaveStats
+
+#: A build's result: a sign, a word, a tone.
+RESULTS: Final[dict[str, tuple[str, str, str]]] = {
+    "ok": ("✓", "ok", "tone--good"),
+    "failed": ("✗", "FAILED", "tone--bad"),
+    "skipped": ("·", "skipped", "tone--warn"),
+    "": ("·", "ended", "tone--dim"),
+}
+_WORDS: Final = {
+    "FAIL": "tone--warn",
+    "DIE": "tone--bad",
+    "CMD": "tone--accent",
+    "BUILD": "tone--good",
+}
+#: How wide the bar of a build's time is.
+_BAR: Final = 12
+
+
+class Figure(NamedTuple):
+    """A figure of a slave: its value, how it is written, from where on it is too much.
+
+    *whole* names what it is a share of; then a slave without (no swap) has none.
+    """
+
+    name: str
+    value: Callable[[SlaveStats], float]
+    text: str
+    limit: float
+    whole: str = ""
+
+
+def _share(what: str) -> Callable[[SlaveStats], float]:
+    def share(stats: SlaveStats) -> float:
+        full = getattr(stats, f"{what}_size")
+        return 100 * (1 - getattr(stats, f"{what}_free") / full) if full else 0.0
+
+    return share
+
+
+FIGURES: Final[tuple[Figure, ...]] = (
+    Figure("load", lambda stats: stats.load_average, "{:.2f}", 4),
+    Figure("temp", lambda stats: stats.cpu_temp, "{:.0f}°C", 78),
+    *(
+        Figure(what, _share(what), "{:.0f}%", limit, what)
+        for what, limit in (("mem", 90), ("swap", 50), ("disk", 90))
+    ),
+)
+
+
+def curves(stats: Sequence[SlaveStats], sign: Callable[[str], str]) -> list[Curve]:
+    """Return what is shown of a slave's figures over time."""
+    return [_curve(figure, stats, sign) for figure in FIGURES] if stats else []
+
+
+def _curve(figure: Figure, stats: Sequence[SlaveStats], sign: Callable[[str], str]) -> Curve:
+    last = stats[-1]
+    value = figure.value(last)
+    text = figure.text.format(value).replace("°", sign("°"))
+    if figure.whole:
+        full = getattr(last, f"{figure.whole}_size")
+        text = f"{text:>4} of {size(full)}" if full else "none"
+    elif figure.name == "temp" and not value:
+        text = "unknown"
+    alert = f"{sign('▲')}>{figure.limit:g}" if value > figure.limit else ""
+    return Curve(figure.name, [figure.value(one) for one in stats], text, alert)
+
+
+def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
+    """Return the slave after (before) *slave_id* in the order of the fleet; round at its ends."""
+    views = [getattr(each, "view", None) for each in screen.app.screen_stack]
+    keys = next((view.keys for view in views if view is not None), screen.session.farm.slaves)
+    order = [key for key in keys if isinstance(key, int)] or [slave_id]
+    if slave_id not in order:
+        return order[0]
+    return order[(order.index(slave_id) + step) % len(order)]
+
+
+class SlaveScreen(FarmScreen):
+    """A slave, as long as it is looked at: one that dies or is forgotten stays, greyed."""
+
+    CSS_PATH = "../css/slave.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "back", id="slave.back"),
+        Binding("left_square_bracket", "slave(-1)", "previous", id="slave.before"),
+        Binding("right_square_bracket", "slave(1)", "next slave", id="slave.after"),
+        Binding("l", "log", "log", id="slave.log"),
+    ]
+
+    def __init__(self, slave_id: int) -> None:
+        super().__init__()
+        self.slave_id = slave_id
+        self._slave: Slave | None = None
+        #: When the master began that gave the slave its number.
+        self._epoch: datetime | None = None
+        self._who = Panel("Slave", id="slave")
+        self._now = Panel("Now", id="now")
+        self._sparks = Sparks("Resources", id="resources")
+        self._timeline: LineList[Moment] = LineList(
+            (
+                Column("", 8, lambda moment: f"{moment.at.astimezone():%H:%M:%S}"),
+                Column("", 5, lambda moment: (moment.word, _WORDS.get(moment.word, "tone--dim"))),
+                Column("", 0, lambda moment: moment.what),
+            ),
+            lambda moment: moment,
+            empty="nothing has happened since the console attached",
+            id="timeline",
+        )
+        self._timeline.border_title = "Timeline"
+        self._builds: LineList[PastBuild] = LineList(
+            (
+                Column("package", 0, lambda build: f"{build.package} {build.version}"),
+                Column("result", 7, lambda build: RESULTS[build.result][1:]),
+                Column("time", 6, _took, right=True),
+                Column("files", 5, lambda build: str(build.files), right=True),
+                Column("ended", 8, lambda build: f"{build.ended.astimezone():%H:%M:%S}", least=56),
+            ),
+            lambda build: (build.package, build.version, build.ended),
+            empty="none since the console attached",
+            id="builds",
+        )
+        self._builds.border_title = "Builds here"
+
+    def compose_body(self) -> ComposeResult:
+        """Give panels that scroll together where there is little room."""
+        with VerticalScroll(id="panels", can_focus=False):
+            yield Horizontal(self._who, self._now, id="who")
+            yield self._sparks
+            yield Horizontal(self._timeline, self._builds, id="lists")
+
+    def on_mount(self) -> None:
+        """Look at the slave."""
+        self._sparks.ascii_only = self.console.ascii
+        self._builds.focus(scroll_visible=False)
+
+    # Which slave ------------------------------------------------------------------------------
+
+    @property
+    def _forgotten(self) -> bool:
+        """Whether the slave is one of a master that has been restarted since."""
+        info = self.session.farm.info
+        return info is not None and self._epoch not in (None, info.started)
+
+    def _find(self) -> Slave | None:
+        farm = self.session.farm
+        if self._epoch is None and farm.info is not None:
+            self._epoch = farm.info.started
+        if not self._forgotten:
+            left = (slave for slave in reversed(farm.left) if slave.id == self.slave_id)
+            self._slave = farm.slaves.get(self.slave_id) or self._slave or next(left, None)
+        return self._slave
+
+    def _state(self, slave: Slave) -> State:
+        return State.DEAD if self._forgotten else slave.state_at(self.console.now())
+
+    # What it shows ----------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Show what has changed of the slave."""
+        if changes.epoch or changes.commands or self.slave_id in changes.slaves | changes.gone:
+            self.show_all()
+
+    def tick(self) -> None:
+        """Show that time has passed."""
+        slave = self._find()
+        if slave is not None:
+            self._now.show(self._at_now(slave))
+            self._who.show(self._facts(slave))
+
+    def show_all(self) -> None:
+        """Show everything as it is now."""
+        slave = self._find()
+        if slave is None:
+            self._who.show([[(f"there is no slave #{self.slave_id}", "tone--dim")]])
+            return
+        self.tick()
+        self.set_class(self._state(slave) is State.DEAD, "-gone")
+        self._who.border_title = Content(f"Slave #{slave.id} {slave.label}")
+        self._sparks.border_title = _title(slave.stats)
+        self._sparks.show(curves(slave.stats, self.console.sign))
+        self._timeline.show(list(reversed(slave.timeline)), follow=self._timeline.at_top)
+        self._builds.show(list(reversed(slave.builds)))
+
+    def on_resize(self) -> None:
+        """Say as much of the slave as there is room for."""
+        self.tick()
+
+    def _facts(self, slave: Slave) -> list[list[Cell]]:
+        info, now = slave.info, self.session.farm.master_time(self.console.now())
+        skew = slave.skew
+        facts: dict[str, Any] = {
+            "label": f"{slave.label}  id #{slave.id}",
+            "abi": f"{slave.abi}  py{info.native_py_version}",
+            "plat": info.native_platform,
+            "os": f"{info.os_name} {info.os_version}",
+            "board": info.board_revision,
+            "serial": info.board_serial,
+            "joined": f"{short_span(now - slave.joined)} ago",
+            "clock": "not known" if skew is None else f"{skew.total_seconds():+.1f}s skew",
+            "limits": f"build {short_span(info.build_timeout)}  "
+            f"busy {short_span(info.busy_timeout)}",
+        }
+        if self.size.width < 100 or self.size.height < 30:
+            dot = f" {self.console.sign('·')} "
+            texts = [
+                *(
+                    dot.join(str(facts[name]) for name in names if facts[name])
+                    for names in (("abi", "plat", "os"), ("board", "serial"))
+                ),
+                dot.join(f"{name} {facts[name]}" for name in ("joined", "clock", "limits")),
+            ]
+            return [[text] for text in texts if text]
+        return [[(f"{name:8}", "tone--dim"), f"{text}"] for name, text in facts.items()]
+
+    def _at_now(self, slave: Slave) -> list[list[Cell]]:
+        console, now = self.console, self.console.now()
+        state = self._state(slave)
+        glyph, style = console.look(state)
+        lines: list[list[Cell]] = [
+            [(f"{glyph} {state}", style), f"  {clean(' '.join(slave.job or ()))}"]
+        ]
+        if self._forgotten:
+            why = "the master was restarted: this slave is not known any more (esc: back)"
+            return [*lines, [(why, "tone--bad")]]
+        if state is State.DEAD:
+            return [*lines, *self._end(slave)]
+        lines.append(self._time(slave))
+        if slave.job is not None:
+            lines += self._against_peers(slave)
+        heard = short_span(now - slave.heard)
+        lines.append([(f"last message {heard} ago ({clean(slave.heard_what)})", "tone--dim")])
+        lines += self._command(now)
+        lines += [
+            [(f"{console.sign('▲')}{clean(str(alert))}", "tone--warn")] for alert in slave.alerts
+        ]
+        return lines
+
+    def _end(self, slave: Slave) -> list[list[Cell]]:
+        last = slave.timeline[-1] if slave.timeline else None
+        how = f": {clean(f'{last.word} {last.what}').rstrip()}" if last is not None else ""
+        since = f"{slave.since.astimezone():%H:%M:%S}"
+        return [
+            [(f"it left at {since}{how}", "tone--warn")],
+            [("what is shown is what was known last (esc: back)", "tone--dim")],
+            *self._command(self.console.now()),
+        ]
+
+    def _time(self, slave: Slave) -> list[Cell]:
+        elapsed, limit = self.session.farm.elapsed(slave), slave.info.build_timeout
+        if slave.job is None:
+            return [f"for {span(elapsed)}"]
+        filled = bar(elapsed / limit if limit else 0, _BAR, ascii_only=self.console.ascii)
+        files = f"  file {slave.files}: {clean(slave.file)}" if slave.file else ""
+        return [f"{span(elapsed)} of {short_span(limit)}  ", (filled, "tone--accent"), files]
+
+    def _against_peers(self, slave: Slave) -> list[list[Cell]]:
+        if slave.median is None:
+            return [[("no peers to compare it with yet", "tone--dim")]]
+        ratio = f"  x{slave.ratio:.1f}" if slave.ratio is not None else ""
+        lines: list[list[Cell]] = [
+            [f"peers median {short_span(slave.median)} (n={slave.peers}){ratio}"]
+        ]
+        if slave.eta is not None:
+            of = f"(from {slave.peers} {slave.abi} peers)"
+            lines.append([f"ETA ~{short_span(slave.eta)}  ", (of, "tone--dim")])
+        return lines
+
+    def _command(self, now: datetime) -> list[list[Cell]]:
+        command = self.session.command_of(self.slave_id)
+        if command is None:
+            return []
+        what = f"cmd  {command.verb} {command.phase} {command.at.astimezone():%H:%M:%S}"
+        if command.phase.pending:
+            what += f" {self.console.sign('…')} {short_span(now - command.at)}"
+        note = f": {command.note}" if command.note else ""
+        return [[(what, "tone--accent" if command.phase.pending else "tone--warn"), note]]
+
+    def crumbs(self) -> str:
+        """Return where we are: ``Fleet › #3 pi4-rack1-03``."""
+        return f"Fleet › #{self.slave_id} {self._slave.label if self._slave else ''}".rstrip()
+
+    # What it takes ----------------------------------------------------------------------------
+
+    def targets(self) -> list[int]:
+        """Return the slave, if there still is one."""
+        slave = self._find()
+        living = slave is not None and self._state(slave) is not State.DEAD
+        return [self.slave_id] if living else []
+
+    def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return what was built."""
+        return self._builds.table()
+
+    def action_slave(self, step: int) -> None:
+        """Look at the next slave, or at the one before."""
+        self.slave_id = neighbour(self, self.slave_id, step)
+        self._slave = self._epoch = None
+        self.show_all()
+
+    def action_log(self) -> None:
+        """Open the log of what it builds."""
+        self.console.open_log(self.slave_id)
+
+    @on(LineList.Opened, "#builds")
+    def open_build(self) -> None:
+        """Open the log of the build at the cursor."""
+        if (build := self._builds.item) is not None:
+            self.console.open_log(self.slave_id, build)
+
+
+def _title(stats: Sequence[SlaveStats]) -> str:
+    if not stats:
+        return "Resources: no figures yet"
+    time = short_span(stats[-1].timestamp - stats[0].timestamp)
+    return f"Resources, last {time} ({len(stats)} samples)"
+
+
+def _took(build: PastBuild) -> str:
+    return short_span(build.duration) if build.duration is not None else ""
