@@ -229,7 +229,7 @@ monitor_stats: Final = Protocol(
 # has said HELLO it also hears, under the ticket of its last HELLO, what happens: OUTCOME, and
 # COMMAND (of all consoles, itself included, and of the control socket, whose *who* is ``control``);
 # and OUTPUT under the ticket of its WATCH. It says HELLO again every 30 s; who is silent for 90 s,
-# or leaves 1,000 messages unread, is forgotten; all but its HELLO is REFUSED then. At most 16
+# or leaves 300 messages unread, is forgotten; all but its HELLO is REFUSED then. At most 16
 # questions of a console may wait for an answer; a request has at most 1 MiB.
 
 

@@ -42,8 +42,6 @@ BURST = 100
 #: How many events of a replay go to all consoles in one go, and how many are one answer to one that
 #: asks for them; in both cases the slaves have their turn in between.
 REPLAY_BURST, PAGE = 200, 2000
-#: How many messages to TheOperator may wait (each up to 64 KiB).
-NEWS = 500
 
 
 class _Pending(NamedTuple):
@@ -88,7 +86,7 @@ class SlaveDriver(PausingTask):
         self._events.hwm = 100_000
         self._events.connect(config.events_queue)
         self._news = self.socket(zmq.PUSH, reversed(wiring.news))
-        self._news.hwm = NEWS
+        self._news.hwm = wiring.NEWS_LIMIT
         self._news.connect(config.news_queue)
         self._architect = self.socket(zmq.PUSH, reversed(wiring.architect))
         self._architect.hwm = 2

@@ -26,7 +26,7 @@ from piwheels.master.big_brother import HISTORY
 from piwheels.master.files import Site
 from piwheels.master.logic.consoles import Asker, Consoles, Tails
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import news, orders
+from piwheels.master.wiring import NEWS_LIMIT, news, orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,9 +46,7 @@ LEVEL: Final = 1
 BURST: Final = 100
 #: The longest request that is read, in bytes; how many of a console's may wait, and how many
 #: messages to it. Who leaves more unread is forgotten.
-MAX_REQUEST, MAX_UNREAD, MAX_UNSENT = 2**20, 100, 1000
-#: How much news may wait (each up to 64 KiB).
-NEWS: Final = 500
+MAX_REQUEST, MAX_UNREAD, MAX_UNSENT = 2**20, 100, 300
 #: The most versions of an ABI, and builds, that one answer has; characters of a log.
 MAX_QUEUE, MAX_BUILDS, LOG_PART = 1000, 500, 2**19
 
@@ -81,7 +79,7 @@ class TheOperator(PausingTask):
         wire.bind(config.console_queue)  # heard once we know who the master is
         self._wire = wire
         heard = self.socket(zmq.PULL, news)
-        heard.hwm = NEWS
+        heard.hwm = NEWS_LIMIT
         heard.bind(config.news_queue)
         self.register(heard, self.handle_news)
         self._fleet = Client(self.ctx, config.fleet_queue, "SlaveDriver", self.logger)
@@ -229,7 +227,7 @@ class TheOperator(PausingTask):
                 text = self.site.read_log(build_id)
             except OSError as exc:
                 self.logger.error("cannot read the log of build %d: %s", build_id, exc)
-                self._end(asker, Refused("LOG", f"the log cannot be read: {exc.strerror}"))
+                self._end(asker, Refused("LOG", f"the log cannot be read: {exc.strerror or exc}"))
                 return
             if text is None:
                 self._end(asker, Refused("LOG", f"there is no log of build {build_id}"))

@@ -151,6 +151,9 @@ news: Final = Protocol(
     send={},
 )
 
+#: How much of it may wait (each up to 64 KiB).
+NEWS_LIMIT: Final = 500
+
 #: TheOperator to the master itself: what a console wants of all tasks.
 orders: Final = Protocol(recv={"SLEEP": _NOTHING, "WAKE": _NOTHING, "QUIT": _NOTHING}, send={})
 
