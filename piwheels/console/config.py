@@ -7,14 +7,13 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING
 
 from piwheels.core.cli import Common, option
 from piwheels.core.paths import address
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from piwheels.console.model.events import Wire
 
 

@@ -20,7 +20,7 @@ from piwheels.console.model.slave import State
 from piwheels.console.text import clean, short_span
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import Outcome, Output, QueueHead, SlaveEvent, Told
-from piwheels.core.states import MasterInfo
+from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -86,6 +86,9 @@ class Recording(Protocol):
 
 class Recorder(Protocol):
     """What notes all that comes, to be looked at later (``--record``)."""
+
+    #: Why it does so no more, as a sentence; ``""`` while it does.
+    failure: str
 
     def note(self, incoming: Incoming, farm: Farm) -> None:
         """Note what has come; *farm* is the picture after it."""
@@ -180,6 +183,12 @@ class Session:
             self._asked.pop(ticket)[1](None, "the master does not answer")
         if self._banner_until is not None and now > self._banner_until:
             self.banner, self._banner_until = "", None
+        if self.recorder is not None and self.recorder.failure:
+            what = "the recording has ended"
+            self.journal.note(now, Kind.CRITICAL, what, detail=self.recorder.failure)
+            self._changes.journal = True
+            self.recorder.close()
+            self.recorder = None
         if self._queue_due is None or now >= self._queue_due:
             self._queue_due = now + _QUEUE_EVERY
             self.ask("QUEUE", _HEADS, self._got_queue)
@@ -213,14 +222,15 @@ class Session:
         before = self.link.state
         self._send(self.link.handle(event, now))
         self._follow_link(before)
+        past = incoming.past or self._is_past(event)
         match event:
             case MasterInfo():
                 self._fold_info(event, now)
             case SlaveEvent():
-                self._fold_slave(event, now, past=incoming.past or self.link.is_past(event))
+                self._fold_slave(event, now, past=past)
             case Outcome():
                 self._ended_by_itself(event, now)
-                self.farm.fold(event, now)
+                self.farm.fold(event, now, replay=past)
                 self.recent.insert(0, event)
                 del self.recent[_BUILDS:]
                 self._changes.answers = True
@@ -245,12 +255,16 @@ class Session:
             case events.WireUp() | events.WireDown():
                 self._changes.link = True
             case figures:
-                past = incoming.past or self.state is LinkState.REPLAYING
                 self.farm.fold(figures, now, replay=past)
         if self.recorder is not None:
-            self.recorder.note(incoming, self.farm)
+            self.recorder.note(events.Incoming(now, event, past), self.farm)
         self._note_ended()
         self._note_entries()
+
+    def _is_past(self, event: events.Event) -> bool:
+        if isinstance(event, SlaveEvent):
+            return self.link.is_past(event)
+        return isinstance(event, MasterStats) and self.state is LinkState.REPLAYING
 
     def _fold_info(self, info: MasterInfo, now: datetime) -> None:
         old = len(self.farm.slaves)
@@ -473,6 +487,8 @@ class Session:
                 self.farm.fold(event, now, replay=True)
         elif answer.msg == "HELLO" and not answer.refused:
             self._fold_info(answer.data.info, now)
+        elif answer.msg == "QUEUE" and self.recording is not None:
+            self._got_queue(answer.data, "")
         elif answer.ticket in self._asked:
             self._asked.pop(answer.ticket)[1](answer.data, clean(answer.refused))
         else:

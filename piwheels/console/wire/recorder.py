@@ -1,0 +1,230 @@
+"""Recordings of what a console was told, for :mod:`piwheels.console.wire.replay`.
+
+A recording is a line (:data:`MAGIC`) and blocks: a header (:data:`HEADER`), then compressed
+records of when, whether that was past already, and a message as the wires have it
+(:mod:`piwheels.core.codec`): nothing in it can be executed. A block of *events* is written every
+few seconds, so that a crash loses no more; every few minutes a *keyframe* follows, which holds the
+whole picture, so that a moment is found without everything before it.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import struct
+import threading
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from piwheels.console.model.events import Answer
+from piwheels.core import codec
+from piwheels.core.errors import Fatal
+from piwheels.core.protocols import Outcome, Protocol, QueueHead, SlaveEvent, Told
+from piwheels.core.states import MasterInfo, MasterStats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from piwheels.console.model.events import Event, Incoming
+    from piwheels.console.model.farm import Farm
+
+    #: When it came (microseconds since 1970), whether it tells of the past, what it is.
+    Record = tuple[int, bool, str, Any]
+
+MAGIC: Final = b"piw-console recording 1\n"
+#: A block's mark, kind, first and last moment (microseconds since 1970), size, and CRC-32.
+HEADER: Final = struct.Struct(">4scqqII")
+MARK, EVENTS, KEYFRAME = b"PIWB", b"E", b"K"
+#: A record's moment, whether it is past, and how long its message is.
+RECORD: Final = struct.Struct(">q?I")
+#: The most that a block may hold, in bytes, before and after it is compressed.
+MAX_BLOCK: Final = 64 * 2**20
+#: The most that a recording may have, in bytes: some weeks of a large farm.
+MAX_SIZE: Final = 4 * 2**30
+
+#: How often what has come is written, and how often the whole picture is, or after so many events.
+FLUSH_EVERY: Final = timedelta(seconds=5)
+KEYFRAME_EVERY: Final = timedelta(minutes=5)
+KEYFRAME_AFTER, KEYFRAME_PAUSE = 10_000, timedelta(seconds=30)
+#: How many events a block has at most, and how many slaves' figures a keyframe.
+BLOCK_EVENTS, KEYFRAME_FIGURES = 2000, 10_000
+#: How many blocks may wait to be written.
+_MOST_WAITING: Final = 200
+
+#: What is recorded.
+RECORDED: Final = Protocol(
+    {
+        "HELLO": MasterInfo,
+        "STATS": MasterStats,
+        "SLAVE": SlaveEvent,
+        "OUTCOME": Outcome,
+        "COMMAND": Told,
+        "QUEUE": list[QueueHead],
+    },
+    {},
+)
+_NAMES: Final[dict[type, str]] = {
+    MasterInfo: "HELLO",
+    MasterStats: "STATS",
+    SlaveEvent: "SLAVE",
+    Outcome: "OUTCOME",
+    Told: "COMMAND",
+}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def micros(at: datetime) -> int:
+    """Return *at* in microseconds since 1970."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+class Recorder:
+    """Records into the new file *path*, which only its owner may read. Raises ``Fatal``.
+
+    What it is given is written by a thread of its own. *failure* is a sentence once that could not
+    be done: the recording has ended then, and nothing else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.failure = ""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._file = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+        except FileExistsError as exc:
+            raise Fatal(f"{path} exists already: choose another name for the recording") from exc
+        except OSError as exc:
+            raise Fatal(f"cannot record into {path}: {exc.strerror}") from exc
+        self._path = path
+        self._records: list[Record] = []
+        self._heads: list[QueueHead] | None = None
+        self._flushed: datetime | None = None
+        self._pictured: datetime | None = None
+        self._since_picture = 0
+        self._size = 0
+        self._blocks: queue.Queue[tuple[bytes, list[Record]] | None] = queue.Queue(_MOST_WAITING)
+        self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
+        self._thread.start()
+
+    def note(self, incoming: Incoming, farm: Farm) -> None:
+        """Note what has come; *farm* is the picture after it."""
+        if self.failure:
+            return
+        at = incoming.at
+        for event, past in _told_by(incoming.event):
+            self._records.append((micros(at), past or incoming.past, _NAMES[type(event)], event))
+            self._since_picture += 1
+        if isinstance(incoming.event, Answer) and incoming.event.msg == "QUEUE":
+            self._heads = incoming.event.data
+            self._records.append((micros(at), True, "QUEUE", self._heads))
+        self._flushed = self._flushed or at
+        self._pictured = self._pictured or at
+        if at - self._flushed >= FLUSH_EVERY or len(self._records) >= BLOCK_EVENTS:
+            self._flush(at)
+        since = at - self._pictured
+        enough = self._since_picture >= KEYFRAME_AFTER and since >= KEYFRAME_PAUSE
+        if since >= KEYFRAME_EVERY or enough:
+            self._flush(at)
+            if picture := self._picture(at, farm):
+                self._put(KEYFRAME, picture)
+            self._pictured, self._since_picture = at, 0
+
+    def close(self) -> None:
+        """Write what is still to be written, and end."""
+        if self._records:
+            self._put(EVENTS, self._records)
+            self._records = []
+        self._blocks.put(None)
+        self._thread.join(10)
+
+    def _flush(self, at: datetime) -> None:
+        if self._records:
+            self._put(EVENTS, self._records)
+        self._records, self._flushed = [], at
+
+    def _picture(self, at: datetime, farm: Farm) -> list[Record]:
+        moment = micros(at)
+        most = max(1, KEYFRAME_FIGURES // max(1, len(farm.slaves)))
+        events = [*_newest_figures(farm.as_events(), most)]
+        picture: list[Record] = [(moment, True, _NAMES[type(event)], event) for event in events]
+        if self._heads is not None:
+            picture.append((moment, True, "QUEUE", self._heads))
+        return picture
+
+    def _put(self, kind: bytes, records: list[Record]) -> None:
+        try:
+            self._blocks.put_nowait((kind, records))
+        except queue.Full:
+            self.failure = f"the disk of {self._path} is too slow for it"
+
+    # In the thread ----------------------------------------------------------------------------
+
+    def _write_all(self) -> None:
+        with self._file:
+            try:
+                self._write(MAGIC)
+                while (block := self._blocks.get()) is not None:
+                    self._write(pack(*block))
+            except OSError as exc:
+                self.failure = f"cannot write {self._path}: {exc.strerror}"
+            except ValueError as exc:
+                self.failure = str(exc)
+            while self.failure and self._blocks.get() is not None:
+                pass  # whoever still puts something there must not have to wait
+
+    def _write(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MAX_SIZE:
+            raise ValueError(f"{self._path} is full: a recording has {MAX_SIZE >> 30} GiB at most")
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+
+def pack(kind: bytes, records: list[Record]) -> bytes:
+    """Return a block. Raises ``ValueError`` if that would be too large."""
+    parts = []
+    for at, past, name, data in records:
+        frame = codec.dumps(name, data)
+        parts += [RECORD.pack(at, past, len(frame)), frame]
+    raw = b"".join(parts)
+    if len(raw) > MAX_BLOCK:
+        raise ValueError(f"a block of {len(raw):,} bytes is too large for a recording")
+    body = zlib.compress(raw, 6)
+    first, last = records[0][0], records[-1][0]
+    return HEADER.pack(MARK, kind, first, last, len(body), zlib.crc32(body)) + body
+
+
+def _told_by(event: Event) -> Iterator[tuple[Any, bool]]:
+    """Give the messages to record *event* by, and whether each tells of the past."""
+    match event:
+        case Answer() if event.refused:
+            return
+        case Answer(msg="HELLO", data=welcome):
+            yield welcome.info, True
+        case Answer(msg="SLAVES" | "FIGURES", data=told):
+            for one in told:
+                yield one, True
+        case Answer(msg="BUILDS", data=builds):
+            for one in reversed(builds):
+                yield one, True
+        case MasterInfo() | MasterStats() | SlaveEvent() | Outcome() | Told():
+            yield event, False
+
+
+def _newest_figures(events: Iterable[Event], most: int) -> Iterator[Event]:
+    """Give *events*, but of each slave's figures only the newest."""
+    newest: list[SlaveEvent] = []
+    for event in events:
+        if isinstance(event, SlaveEvent) and event.message == "STATS":
+            if newest and newest[0].slave_id != event.slave_id:
+                yield from newest[-most:]
+                newest = []
+            newest.append(event)
+            continue
+        yield from newest[-most:]
+        newest = []
+        yield event
+    yield from newest[-most:]
