@@ -77,8 +77,6 @@ class LogFeed:
                 self.source = Source.LIVE
             else:
                 self.build = slave.outcome or (slave.builds[-1] if slave.builds else None)
-        if self.job is None:
-            self._load()
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -86,6 +84,13 @@ class LogFeed:
         if self.build is not None:
             return self.build.package, self.build.version, self.build.abi
         return (*(self.job or ("", "")), self._abi)
+
+    def start(self) -> None:
+        """Begin to read."""
+        if self.job is None:
+            self._load()
+        else:
+            self.update()
 
     def update(self) -> None:
         """Look whether the build has ended, and how; whether the link allows to go on."""
@@ -97,9 +102,9 @@ class LogFeed:
             return
         if state is LinkState.LOST:
             self._watching = False
-        slave = self._slave()
         if self.source is Source.LIVE:
-            if slave is not None and slave.job == self.job and slave.job_since == self._since:
+            slave = self._builder()
+            if slave is not None:
                 self.elapsed = farm.elapsed(slave)
                 self._watch()
             else:
@@ -110,6 +115,12 @@ class LogFeed:
 
     def _slave(self) -> Slave | None:
         return self._session.farm.slaves.get(self.slave_id)
+
+    def _builder(self) -> Slave | None:
+        """Return the slave if it still is at the build that we look at."""
+        slave = self._slave()
+        same = slave is not None and (slave.job, slave.job_since) == (self.job, self._since)
+        return slave if same else None
 
     @property
     def next_job(self) -> tuple[str, str] | None:
@@ -140,7 +151,7 @@ class LogFeed:
         self._watching = False
 
     def _heard(self, offset: int, text: str) -> None:
-        if self._closed or self.source is not Source.LIVE:
+        if self._closed or self.source is not Source.LIVE or self._builder() is None:
             return
         # The first part is what was written before we asked: nobody knows when.
         at = self.elapsed if self._heard_once else None

@@ -84,7 +84,7 @@ class LogScreen(FarmScreen):
         self._feed = feed
         self._view.follows = feed.source is Source.LIVE
         self._view.show(feed.log)
-        feed.update()
+        feed.start()
         self._show_around()
 
     def _grown(self, first: int | None) -> None:
