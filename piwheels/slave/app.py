@@ -9,6 +9,7 @@ told to by a signal, and leaves nothing behind.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import tempfile
@@ -123,7 +124,7 @@ class PiWheelsSlave:
         self.pypi_url: str | None = None
         self.builder: Builder | None = None
         self._nap = SLEEP_FIRST
-        self._busy_due = 0.0
+        self._busy_due = self._output_due = math.inf
         #: How many characters of the build's log the master knows.
         self._told = 0
 
@@ -230,7 +231,7 @@ class PiWheelsSlave:
         if self.builder is None:
             return self._idle()
         self.logger.info("still building %s %s", self.builder.package, self.builder.version)
-        self._told = 0  # it may be another master
+        self._tell_log_anew()  # it may be another master
         return self._busy()
 
     def do_sleep(self, paused: bool) -> Request:
@@ -256,7 +257,7 @@ class PiWheelsSlave:
             system=self.system,
         )
         self.builder.start()
-        self._told = 0
+        self._tell_log_anew()
         self._busy_due = time.monotonic() + CONT_WAIT
         return self.do_cont()
 
@@ -268,12 +269,16 @@ class PiWheelsSlave:
         if self.builder is None:  # told to go on with nothing: be idle
             return self._idle()
         while self.builder.is_alive():
-            left = self._busy_due - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= self._busy_due:
                 return self._busy()
-            self._wait(min(left, OUTPUT_WAIT))
-            if left >= OUTPUT_WAIT and self.builder.is_alive() and (news := self._news()):
-                return "OUTPUT", news
+            if now >= self._output_due:
+                self._output_due = now + OUTPUT_WAIT
+                news = SlaveOutput(*self.builder.output_since(self._told))
+                self._told = news.offset + len(news.text)
+                if news.text:
+                    return "OUTPUT", news
+            self._wait(min(self._busy_due, self._output_due) - now)
         word = "built" if self.builder.status else "failed to build"
         self.logger.info("%s %s %s", word, self.builder.package, self.builder.version)
         return "BUILT", self.builder.as_message()
@@ -282,13 +287,9 @@ class PiWheelsSlave:
         self._busy_due = time.monotonic() + CONT_WAIT
         return "BUSY", self.get_status()
 
-    def _news(self) -> SlaveOutput | None:
-        """Return what is new in the build's log and may be told to the master."""
-        if self.builder is None or self.config.level == 0:
-            return None
-        part = SlaveOutput(*self.builder.output_since(self._told))
-        self._told = part.offset + len(part.text)
-        return part if part.text else None
+    def _tell_log_anew(self) -> None:
+        self._told = 0
+        self._output_due = time.monotonic() + OUTPUT_WAIT if self.config.level > 0 else math.inf
 
     def do_send(self, filename: str) -> Request:
         """Send a file of the build on the file wire."""
