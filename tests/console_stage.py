@@ -131,18 +131,7 @@ class Stage:
         self.tell(slave_id, "DONE")
         if self.master.level:
             took = how.get("took", timedelta(minutes=31, seconds=55))
-            self.master.say(
-                Outcome(
-                    build_id,
-                    slave_id,
-                    "pi4-rack1-03",
-                    package,
-                    version,
-                    "cp313",
-                    result,
-                    took,
-                    how.get("files", 0),
-                    self.now,
-                )  # fmt: skip
-            )
+            ended = result, took, how.get("files", 0), self.now
+            label = "pi4-rack1-03"
+            self.master.say(Outcome(build_id, slave_id, label, package, version, "cp313", *ended))
         self.pump()

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from console_stage import Stage, master_info
 
+from console_stage import Stage, master_info
 from piwheels.console.model import events
 from piwheels.console.ui.logfeed import LogFeed, Source
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import Binding
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import PastBuild
     from piwheels.console.ui.widgets.lines import Cell
 
-_NO_NAME: Final = "log"
+#: From how many columns on what is shown of the log fits beside what it is.
+_WIDE: Final = 100
 
 
 class LogScreen(FarmScreen):
@@ -123,9 +125,13 @@ class LogScreen(FarmScreen):
             self.set_class(empty, "-nothing")
         if empty:
             self._nothing.show(self._reason())
-        width = self.size.width - 2
-        self._head.show([_apart(self._about(), self._how(), width)])
-        self._foot.show([_apart(self._counts(), self._source(), width)])
+        width = self.size.width - 1
+        if self.size.width >= _WIDE:
+            self._head.show([_apart(self._about(), self._how(), width)])
+            self._foot.show([_apart(self._counts(), self._source(), width)])
+        else:
+            self._head.show([self._about()])
+            self._foot.show([_apart(self._counts(), self._how(), width), self._source()])
 
     def _about(self) -> list[Cell]:
         feed, console = self.feed, self.console
@@ -139,13 +145,13 @@ class LogScreen(FarmScreen):
         elif feed.job is not None:
             cells.append(("ended; how is not known yet", "tone--warn"))
         if count := len(feed.log.lines):
-            cells.append(f"   {count:,} lines {size(feed.log.end)}")
+            cells.append(f"   {_count(count, 'line')} {size(feed.log.end)}")
         return cells
 
     def _outcome(self, build: PastBuild) -> Cell:
         sign, word, tone = RESULTS[build.result]
         took = f" {short_span(build.duration)}" if build.duration is not None else ""
-        files = f" {build.files} files" if build.files else ""
+        files = f" {_count(build.files, 'file')}" if build.files else ""
         when = f"{build.ended.astimezone():%H:%M:%S}"
         return f"{self.console.sign(sign)} {word}{took}{files}, ended {when}", tone
 
@@ -154,17 +160,21 @@ class LogScreen(FarmScreen):
         cells: list[Cell] = []
         if view.follows:
             cells.append((f"{self.console.sign('●')} FOLLOW  ", "tone--accent"))
-        cells.append((f"wrap {'on' if view.wraps else 'off'}", "tone--dim"))
+        if view.wraps:
+            cells.append("WRAP  ")
         if view.needle:
-            cells.append(f"  / {view.needle}  {len(view.found):,} hits")
+            cells.append(f"/ {view.needle}  {_count(len(view.found), 'hit')}")
         return cells
 
     def _counts(self) -> list[Cell]:
         counts, sign, view = self.feed.log.counts, self.console.sign, self._view
         warnings, errors = counts[Grade.WARNING], counts[Grade.ERROR]
         return [
-            (f" {sign('⚠')} {warnings:,} warnings", "tone--warn" if warnings else "tone--dim"),
-            (f"  {sign('✗')} {errors:,} errors", "tone--warn" if errors else "tone--dim"),
+            (
+                f" {sign('⚠')} {_count(warnings, 'warning')}",
+                "tone--warn" if warnings else "tone--dim",
+            ),
+            (f"  {sign('✗')} {_count(errors, 'error')}", "tone--warn" if errors else "tone--dim"),
             (f"  line {view.cursor + 1:,}", "tone--dim"),
             (f"  hidden {view.hidden:,}" if view.hidden else "", "tone--warn"),
         ]
@@ -173,16 +183,17 @@ class LogScreen(FarmScreen):
         feed = self.feed
         if feed.next_job is not None:
             package, version = feed.next_job
-            return [(f"now builds {package} {version}: l shows it", "tone--accent")]
+            return [(f" now builds {package} {version}: l shows it", "tone--accent")]
         if feed.why and feed.log.lines:
-            return [(feed.why, "tone--warn")]
+            return [(f" {feed.why}", "tone--warn")]
         of = f" {size(feed.log.end)} of {size(feed.size)}" if feed.source is Source.LOADING else ""
         gap = f", {feed.log.missing:,} characters missing" if feed.log.missing else ""
-        return [(f"source: {feed.source.value}{of}{gap}", "tone--dim")]
+        return [(f" source: {feed.source.value}{of}{gap}", "tone--dim")]
 
     def _reason(self) -> list[list[Cell]]:
         feed = self.feed
-        lines: list[list[Cell]] = [[(feed.why or "the log is being fetched", "tone--warn")], []]
+        why = textwrap.wrap(feed.why or "the log is being fetched", max(20, self.size.width - 8))
+        lines: list[list[Cell]] = [*([(line, "tone--warn")] for line in why), []]
         slave = self.session.farm.slaves.get(self.slave_id)
         package, version, abi = feed.name
         facts = {
@@ -245,9 +256,13 @@ class LogScreen(FarmScreen):
     def action_save(self) -> None:
         """Save the log as it is shown: without escapes, progress lines folded."""
         text = "".join(f"{line.text}\n" for line in self.feed.log.lines)
-        name = re.sub(r"[^\w.+-]", "_", "-".join(filter(None, self.feed.name)) or _NO_NAME)
+        name = re.sub(r"[^\w.+-]", "_", "-".join(filter(None, self.feed.name)) or "build")
         self.app.deliver_text(io.StringIO(text), save_filename=f"{name}.log")
         self.console.flash(f"{name}.log: {len(self.feed.log.lines):,} lines are saved")
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:

@@ -84,12 +84,12 @@ def curves(stats: Sequence[SlaveStats], sign: Callable[[str], str]) -> list[Curv
 def _curve(figure: Figure, stats: Sequence[SlaveStats], sign: Callable[[str], str]) -> Curve:
     last = stats[-1]
     value = figure.value(last)
-    text = figure.text.format(value).replace("°", sign("°"))
+    text = figure.text.format(value).replace("°", sign("°")).rjust(5)
     if figure.whole:
         full = getattr(last, f"{figure.whole}_size")
-        text = f"{text:>4} of {size(full)}" if full else "none"
+        text = f"{text} of {size(full)}" if full else " none"
     elif figure.name == "temp" and not value:
-        text = "unknown"
+        text = " unknown"
     alert = f"{sign('▲')}>{figure.limit:g}" if value > figure.limit else ""
     return Curve(figure.name, [figure.value(one) for one in stats], text, alert)
 
@@ -108,6 +108,7 @@ class SlaveScreen(FarmScreen):
     """A slave, as long as it is looked at: one that dies or is forgotten stays, greyed."""
 
     CSS_PATH = "../css/slave.tcss"
+    AUTO_FOCUS = ""  # it would scroll to what it focuses
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "back", id="slave.back"),
         Binding("left_square_bracket", "slave(-1)", "previous", id="slave.before"),

@@ -60,9 +60,9 @@ class Sparks(Widget):
         curve = self._curves[y]
         names = max(len(curve.name) for curve in self._curves) + 2
         values = max(len(curve.text) for curve in self._curves) + 2
-        alerts = max(len(curve.alert) for curve in self._curves) + 1
+        alerts = max(len(curve.alert) for curve in self._curves)
         most = max(len(curve.values) for curve in self._curves)
-        room = max(1, min(most, width - names - values - alerts))
+        room = max(1, min(most, width - names - values - alerts - 1))
         line = spark(curve.values, room, ascii_only=self.ascii_only)
 
         def toned(text: str, name: str) -> Segment:
@@ -72,7 +72,7 @@ class Sparks(Widget):
             [
                 toned(curve.name.ljust(names), "tone--dim"),
                 toned(line.ljust(room), "tone--warn" if curve.alert else "tone--accent"),
-                Segment(curve.text.rjust(values) + " ", base),
+                Segment(" " + curve.text.ljust(values), base),
                 toned(curve.alert, "tone--warn"),
             ]
         ).crop_extend(0, width, base)
