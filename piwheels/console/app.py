@@ -16,7 +16,7 @@ from piwheels.core.cli import program
 from piwheels.core.errors import Fatal
 
 if TYPE_CHECKING:
-    from piwheels.console.session import Source
+    from piwheels.console.source import Source
 
 
 def clock() -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.model import events
 from piwheels.console.model.commands import Batch, Command, CommandTracker, Phase, Target, Verb
@@ -17,6 +17,8 @@ from piwheels.console.model.farm import Changes, Farm
 from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.model.link import LinkMachine, LinkState
 from piwheels.console.model.slave import State
+from piwheels.console.questions import Questions
+from piwheels.console.source import Recording
 from piwheels.console.text import clean, short_span
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import Outcome, Output, QueueHead, SlaveEvent, Told
@@ -26,13 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from piwheels.console.model.events import Answer, Incoming, Outgoing
+    from piwheels.console.source import Recorder, Source
 
 #: How many versions of each ABI's queue and how many builds a master of level 1 is asked for, and
 #: how often.
 _HEADS, _BUILDS = 20, 200
 _QUEUE_EVERY: Final = timedelta(seconds=10)
-#: How long an answer is waited for.
-_ANSWER_WAIT: Final = timedelta(seconds=10)
 #: How long a restart of the master is told of on the flash line.
 _BANNER: Final = timedelta(seconds=20)
 
@@ -43,58 +44,6 @@ _KINDS: Final = {
     Phase.UNKNOWN: Kind.WARN,
     Phase.REFUSED: Kind.WARN,
 }
-
-
-class Source(Protocol):
-    """Where a session's events come from, and where its messages go."""
-
-    #: What it is, for the status line: ``ipc://...``, or a file's name.
-    name: str
-
-    def start(self) -> None:
-        """Begin."""
-
-    def take(self) -> Iterable[Incoming]:
-        """Give the events that have come, oldest first; never wait."""
-
-    def send(self, outgoing: Outgoing) -> None:
-        """Have a message sent; Sent or Unsent follows, and perhaps an Answer."""
-
-    def stop(self) -> None:
-        """End, within a second or so."""
-
-
-@runtime_checkable
-class Recording(Protocol):
-    """A source that is a recording: time can be moved in it."""
-
-    begin: datetime
-    end: datetime
-    position: datetime
-    speed: float
-    playing: bool
-
-    def seek(self, at: datetime) -> None:
-        """Go to a moment: the picture that it begins with comes next."""
-
-    def play(self) -> None:
-        """Let time pass."""
-
-    def pause(self) -> None:
-        """Let it stand still."""
-
-
-class Recorder(Protocol):
-    """What notes all that comes, to be looked at later (``--record``)."""
-
-    #: Why it does so no more, as a sentence; ``""`` while it does.
-    failure: str
-
-    def note(self, incoming: Incoming, farm: Farm) -> None:
-        """Note what has come; *farm* is the picture after it."""
-
-    def close(self) -> None:
-        """End the recording."""
 
 
 class Session:
@@ -135,8 +84,7 @@ class Session:
             self.link.state = LinkState.FILE
         self._now: datetime | None = None
         self._changes = Changes()
-        self._asked: dict[int, tuple[datetime, Callable[[Any, str], None]]] = {}
-        self._watchers: dict[int, Callable[[int, str], None]] = {}
+        self._questions = Questions(self._tickets)
         self._queue_due: datetime | None = None
 
     @property
@@ -178,9 +126,7 @@ class Session:
         self._follow_link(before)
         self._note_ended()
         self._note_entries()
-        late = [ticket for ticket, (since, _) in self._asked.items() if now - since > _ANSWER_WAIT]
-        for ticket in late:
-            self._asked.pop(ticket)[1](None, "the master does not answer")
+        self._questions.tick(now)
         if self._banner_until is not None and now > self._banner_until:
             self.banner, self._banner_until = "", None
         if self.recorder is not None and self.recorder.failure:
@@ -217,7 +163,7 @@ class Session:
             self._now = at
             self._changes = Changes(epoch=True, journal=True, figures=True)
 
-    def _take(self, incoming: Incoming) -> None:  # noqa: PLR0912 (a branch an event)
+    def _take(self, incoming: Incoming) -> None:
         now, event = incoming.at, incoming.event
         before = self.link.state
         self._send(self.link.handle(event, now))
@@ -235,9 +181,7 @@ class Session:
                 del self.recent[_BUILDS:]
                 self._changes.answers = True
             case Output():
-                watcher = self._watchers.get(event.slave_id)
-                if watcher is not None:
-                    watcher(event.offset, event.text)
+                self._questions.heard(event)
             case Told():
                 self._note_told(event, now)
             case events.Sent(ticket):
@@ -246,8 +190,7 @@ class Session:
             case events.Unsent(ticket, why):
                 self.tracker.unsent(ticket, why, now)
                 self._changes.commands = True
-                if ticket in self._asked:
-                    self._asked.pop(ticket)[1](None, why)
+                self._questions.answer(ticket, None, why)
             case events.Answer():
                 self._answered(event, now)
             case events.Garbled(wire, why, sample):
@@ -273,7 +216,7 @@ class Session:
         if restarted:
             self.tracker.lost(now)
             self.tracker.forget_slaves()
-            self._watchers.clear()
+            self._questions.lose("the master was restarted")
             what = f"the master was restarted at {info.started.astimezone():%H:%M:%S}"
             detail = f"{old:,} slaves of before are cleared" if old else ""
             self.journal.note(now, Kind.MASTER, what, detail=detail)
@@ -300,10 +243,7 @@ class Session:
         self._changes.link = True
         if state is LinkState.LOST:
             self.tracker.lost(now)
-            for _, then in self._asked.values():
-                then(None, "the link was lost")
-            self._asked.clear()
-            self._watchers.clear()
+            self._questions.lose("the link was lost")
         words = {
             LinkState.LIVE: ("attached", f"level {self.level}"),
             LinkState.LOST: ("lost the master", "trying to reach it again"),
@@ -464,21 +404,19 @@ class Session:
         """
         if self.level == 0 or not self.link.attached:
             return False
-        ticket = next(self._tickets)
-        self._asked[ticket] = self.now, then
-        self.source.send(events.Outgoing("console", ticket, msg, data))
+        self.source.send(self._questions.ask(msg, data, then, self.now))
         return True
 
     def watch(self, slave_id: int, then: Callable[[int, str], None]) -> bool:
         """Have *then* called with offset and text of the running build's log, as it comes."""
         if not self.ask("WATCH", slave_id, lambda _data, _why: None):
             return False
-        self._watchers[slave_id] = then
+        self._questions.watch(slave_id, then)
         return True
 
     def unwatch(self, slave_id: int) -> None:
         """End :meth:`watch`."""
-        if self._watchers.pop(slave_id, None) is not None:
+        if self._questions.unwatch(slave_id):
             self.ask("UNWATCH", slave_id, lambda _data, _why: None)
 
     def _answered(self, answer: Answer, now: datetime) -> None:
@@ -489,9 +427,7 @@ class Session:
             self._fold_info(answer.data.info, now)
         elif answer.msg == "QUEUE" and self.recording is not None:
             self._got_queue(answer.data, "")
-        elif answer.ticket in self._asked:
-            self._asked.pop(answer.ticket)[1](answer.data, clean(answer.refused))
-        else:
+        elif not self._questions.answer(answer.ticket, answer.data, clean(answer.refused)):
             self.tracker.answered(answer, now)
             self._changes.commands = True
 

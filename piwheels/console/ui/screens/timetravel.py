@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from textual.geometry import Size
 
     from piwheels.console.model.compare import Picture
-    from piwheels.console.session import Recording, Session
+    from piwheels.console.session import Session
+    from piwheels.console.source import Recording
     from piwheels.console.ui.app import ConsoleApp
 
 #: How many seconds of the recording pass in one of ours.
