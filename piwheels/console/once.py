@@ -1,0 +1,199 @@
+"""``piw-console --once``: what the farm is at now, as a table, or as JSON for other programs.
+
+The JSON has these keys, to which others may be added. Times are in ISO 8601, durations in seconds,
+sizes in bytes; what is not known is null.
+
+- ``format``: 1; ``at``: this machine's time
+- ``link``: ``state`` (LIVE, PAUSED, QUIET, MISMATCH, REPLAY), ``level`` (of the protocol),
+  ``source``
+- ``master``: ``started``, ``label``, ``os_name``, ``os_version``, ``board_revision``,
+  ``board_serial``, ``paused``
+- ``figures``: the master's, as its STATS message has them (``packages_built``, ``disk_free`` ...)
+- ``counts``: how many slaves are in each state; ``alerts``: how many of them have one
+- ``slaves``: of each ``id``, ``label``, ``abi``, ``state`` (IDLE, SLEEP, BUILD, SEND, CLEAN, PAUSE,
+  SILNT, EXPIR, DEAD), ``since``, ``elapsed``, ``package``, ``version``, ``files``, ``joined``,
+  ``os_name``, ``os_version``, ``board_revision``, ``board_serial``, ``alerts`` (``reason``,
+  ``value``, ``since``, ``weight``), ``ratio`` (of its build's time to that of its peers), ``eta``,
+  ``stats`` (as its STATS message has them)
+- ``queues`` (level 1): of each ``abi``, ``pending``, and the ``first`` of them
+  (``package``, ``version``)
+- ``builds`` (level 1): those that ended last: ``build_id``, ``slave_id``, ``label``, ``package``,
+  ``version``, ``abi``, ``result`` (ok, failed, skipped), ``duration``, ``files``, ``ended``
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from piwheels.console.model.link import ATTACHED, LinkState
+from piwheels.console.model.slave import State
+from piwheels.console.text import clean, number, span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
+
+    from piwheels.console.model.slave import Slave
+    from piwheels.console.session import Session
+
+#: How often what has come is looked at, and how long a master that is attached may take to answer
+#: questions, in seconds.
+TURN: Final = 0.05
+ANSWERS: Final = timedelta(seconds=2)
+#: The widths of the table's columns.
+_WIDTHS: Final = (6, 20, 7, 6, 30, 9)
+
+
+def run(
+    session: Session,
+    out: TextIO,
+    *,
+    json: bool,
+    timeout: timedelta,
+    clock: Callable[[], datetime],
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Write what the farm is at to *out*; return 0, or 1 if no master has told within *timeout*."""
+    session.start(clock())
+    try:
+        if not _attach(session, timeout, clock, sleep):
+            lines = session.advice() or [f"no answer within {timeout.total_seconds():g} s"]
+            sys.stderr.write("".join(f"piw-console: {line}\n" for line in lines))
+            return 1
+        if json:
+            json_module.dump(picture(session), out, indent=1, allow_nan=False)
+            out.write("\n")
+        else:
+            out.writelines(f"{line.rstrip()}\n" for line in table(session))
+        out.flush()
+    finally:
+        session.close()
+    return 0
+
+
+def _attach(
+    session: Session,
+    timeout: timedelta,
+    clock: Callable[[], datetime],
+    sleep: Callable[[float], None],
+) -> bool:
+    """Wait for the farm's picture; return whether it has come."""
+    recording = session.recording
+    if recording is not None:
+        session.seek(recording.end)
+        while session.pump(recording.end):
+            pass
+        session.tick(recording.end)
+        return True
+    begin, attached = clock(), None
+    while (now := clock()) - begin < timeout:
+        while session.pump(now):
+            pass
+        session.tick(now)
+        if session.state in ATTACHED:
+            attached = attached or now
+            answered = session.queue and session.farm.figures
+            if answered or session.level == 0 or now - attached >= ANSWERS:
+                return True
+        sleep(TURN)
+    return attached is not None
+
+
+# JSON -----------------------------------------------------------------------------------------
+
+
+def picture(session: Session) -> dict[str, Any]:
+    """Return what the module's own text tells, as plain values."""
+    farm, info = session.farm, session.farm.info
+    paused = {"paused": session.paused}
+    state = "REPLAY" if session.state is LinkState.FILE else session.state.value
+    return {
+        "format": 1,
+        "at": _plain(session.now),
+        "link": {"state": state, "level": session.level, "source": session.source.name},
+        "master": None if info is None else _plain(info) | paused,
+        "figures": _plain(farm.figures[-1]) if farm.figures else None,
+        "counts": {state.value: count for state, count in sorted(farm.counts().items())},
+        "alerts": farm.alerting(),
+        "slaves": [_slave(session, slave) for slave in _in_order(session)],
+        "queues": _plain(session.queue),
+        "builds": _plain(session.recent),
+    }
+
+
+def _slave(session: Session, slave: Slave) -> dict[str, Any]:
+    package, version = slave.job or (None, None)
+    info = _plain(slave.info)
+    kept = ("os_name", "os_version", "board_revision", "board_serial")
+    return {
+        "id": slave.id,
+        "label": slave.info.label,
+        "abi": slave.abi,
+        "state": slave.state_at(session.now).value,
+        "since": _plain(slave.since),
+        "elapsed": _plain(session.farm.elapsed(slave)),
+        "package": package,
+        "version": version,
+        "files": slave.files,
+        "joined": _plain(slave.joined),
+        **{key: info[key] for key in kept},
+        "alerts": _plain(list(slave.alerts)),
+        "ratio": slave.ratio,
+        "eta": _plain(slave.eta),
+        "stats": _plain(slave.stats[-1]) if slave.stats else None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case tuple() if hasattr(value, "_asdict"):
+            return {key: _plain(each) for key, each in value._asdict().items()}
+        case Mapping():
+            return {key: _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case float() if value - value != 0:  # neither JSON nor a figure
+            return None
+    return value
+
+
+# The table ------------------------------------------------------------------------------------
+
+
+def table(session: Session) -> Iterator[str]:
+    """Give the lines that people read."""
+    farm = session.farm
+    label = clean(farm.info.label) if farm.info else session.source.name
+    counts = farm.counts()
+    states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
+    yield f"{label}: {session.link_text()}; {', '.join(states) or 'no slaves'}"
+    if farm.figures:
+        pending = farm.figures[-1].builds_pending
+        each = ", ".join(f"{clean(abi)} {number(count)}" for abi, count in pending.items())
+        yield f"queue: {number(sum(pending.values()))} ({each or 'nothing waits'})"
+    yield _row("ID", "LABEL", "ABI", "STATE", "TASK", "TIME", "ALERTS")
+    for slave in _in_order(session):
+        task = " ".join(slave.job or ())
+        alerts = ", ".join(map(str, slave.alerts))
+        state = slave.state_at(session.now).value
+        time = span(farm.elapsed(slave))
+        yield _row(str(slave.id), slave.label, slave.abi, state, clean(task), time, alerts)
+
+
+def _row(*cells: str) -> str:
+    *narrow, last = cells
+    padded = [cell.ljust(width) for cell, width in zip(narrow, _WIDTHS, strict=True)]
+    return " ".join([*padded, last])
+
+
+def _in_order(session: Session) -> list[Slave]:
+    return sorted(session.farm.slaves.values(), key=lambda slave: slave.id)

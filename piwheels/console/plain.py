@@ -1,0 +1,90 @@
+"""``piw-console --plain``: a sentence for each event, for pipes, logs and screen readers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from piwheels.console.model.link import LinkState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from typing import TextIO
+
+    from piwheels.console.model.journal import Entry
+    from piwheels.console.session import Session
+
+#: How often what has come is looked at, in seconds.
+TURN: Final = 0.25
+#: How much faster than it was a recording is told.
+HURRY: Final = 1000.0
+#: What is said of the link where the journal has nothing to say of it.
+_LINKS: Final = {
+    LinkState.CONNECTING: "connecting to",
+    LinkState.ATTACHING: "asking the master at",
+    LinkState.REPLAYING: "hearing what has been so far from",
+    LinkState.MISMATCH: "not all is understood of what comes from",
+    LinkState.FILE: "telling the recording",
+}
+
+
+def run(
+    session: Session,
+    out: TextIO,
+    clock: Callable[[], datetime],
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Write what happens to *out*, a line at a time, for ever; a recording up to its end.
+
+    Raises ``BrokenPipeError`` when nobody reads it any more.
+    """
+    session.start(clock())
+    if session.recording is not None:
+        session.recording.speed = HURRY
+    try:
+        for line in _lines(session, clock, sleep):
+            out.write(f"{line}\n")
+            out.flush()
+    finally:
+        session.close()
+    return 0
+
+
+def _lines(
+    session: Session, clock: Callable[[], datetime], sleep: Callable[[float], None]
+) -> Iterator[str]:
+    told, state, advice = 0, None, [""]
+    while True:
+        recording = session.recording
+        while session.pump(now := clock() if recording is None else recording.position):
+            pass
+        session.tick(now)
+        if session.state is not state:
+            state = session.state
+            if state in _LINKS:
+                yield f"{_when(now)} LINK: {_LINKS[state]} {session.source.name}"
+        fresh, told = session.journal.count - told, session.journal.count
+        for entry in list(session.journal.entries)[-fresh:] if fresh else ():
+            yield sentence(entry)
+        # Once it is clear that nobody answers, and once more when the reason is another.
+        if len(session.advice()) > 1 and session.advice() != advice:
+            advice = session.advice()
+            yield from (f"{_when(now)} LINK: {line}" for line in advice)
+        if recording is not None and not recording.playing:
+            return
+        sleep(TURN)
+
+
+def sentence(entry: Entry) -> str:
+    """Return an entry of the journal as a line: ``2026-11-24 12:41:07 LEFT: pi4-01 (#3), bye``."""
+    slave = entry.label
+    if entry.slave_id is not None:
+        slave = f"{slave} (#{entry.slave_id})".lstrip()
+    words = [f"{_when(entry.at)} {entry.kind}: {slave}".rstrip(": ")]
+    what = f"{entry.what} ({entry.detail})" if entry.detail else entry.what
+    return f"{words[0]}{', ' if slave else ': '}{what}"
+
+
+def _when(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
