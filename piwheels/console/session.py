@@ -113,17 +113,15 @@ class Session:
         for incoming in itertools.islice(self.source.take(), most):
             taken += 1
             self._take(incoming)
-        self._send(self.link.tick(now))
+        self._tick_link(now)
         return taken == most
 
     def tick(self, now: datetime) -> None:
         """Let time pass: to be called once a second."""
         self._now = now
-        before = self.link.state
-        self._send(self.link.tick(now))
+        self._tick_link(now)
         self.farm.tick(now)
         self.tracker.tick(now)
-        self._follow_link(before)
         self._note_ended()
         self._note_entries()
         self._questions.tick(now)
@@ -234,6 +232,11 @@ class Session:
     def _ended_by_itself(self, outcome: Outcome, now: datetime) -> None:
         if outcome.result != "skipped":
             self.tracker.ended_by_itself(outcome.slave_id, now)
+
+    def _tick_link(self, now: datetime) -> None:
+        before = self.link.state
+        self._send(self.link.tick(now))
+        self._follow_link(before)
 
     def _follow_link(self, before: LinkState) -> None:
         state = self.link.state

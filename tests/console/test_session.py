@@ -1,0 +1,311 @@
+"""A session over a source that a test scripts: what is folded, sent, refused and noted."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from piwheels.console.model.commands import Phase, Verb
+from piwheels.console.model.events import (
+    Answer,
+    Garbled,
+    Incoming,
+    Sent,
+    Unsent,
+    WireDown,
+    WireUp,
+)
+from piwheels.console.model.journal import Kind
+from piwheels.console.model.link import LinkState
+from piwheels.console.model.slave import State
+from piwheels.console.session import Session
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import (
+    Job,
+    LogPart,
+    Outcome,
+    Output,
+    QueueHead,
+    SlaveEvent,
+    Told,
+    Untold,
+    Welcome,
+)
+from piwheels.core.states import MasterInfo, SlaveInfo
+
+START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+INFO = MasterInfo(START - timedelta(days=12), "farm1", "Debian", "12", "", "")
+HOUR = timedelta(hours=1)
+
+
+def slave_info(label="one", abi="cp311"):
+    return SlaveInfo(3 * HOUR, HOUR / 4, "311", abi, "linux_aarch64", label, "Debian", "12", "", "")
+
+
+class Script:
+    """A source that gives what a test puts into it, and keeps what is sent."""
+
+    name = "ipc:///x/status"
+
+    def __init__(self):
+        self.now = START
+        self.coming = []
+        self.sent = []
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def take(self):
+        while self.coming:
+            yield self.coming.pop(0)
+
+    def send(self, outgoing):
+        self.sent.append(outgoing)
+        self.coming.append(Incoming(self.now, Sent(outgoing.ticket)))
+
+
+class Case:
+    def __init__(self, *, level=0, **how):
+        self.script = Script()
+        wires = ["status", "control"] + ["console"] * level
+        addresses = {wire: f"ipc:///x/{wire}" for wire in wires}
+        self.session = Session(self.script, who="me@here", addresses=addresses, **how)
+        self.session.start(START)
+        self.level = level
+
+    def say(self, *events):
+        """Have *events* come now."""
+        for event in events:
+            self.script.coming.append(Incoming(self.script.now, event))
+        while self.session.pump(self.script.now):
+            pass
+        return self
+
+    def tell(self, slave_id, message, data=NoData):
+        return self.say(SlaveEvent(slave_id, self.script.now, message, data))
+
+    def wait(self, seconds):
+        for _ in range(int(seconds * 4)):
+            self.script.now += timedelta(seconds=0.25)
+            self.session.pump(self.script.now)
+            self.session.tick(self.script.now)
+        return self
+
+    def attach(self, *slaves, info=INFO):
+        wires = ("status", "control", "console")[: 2 + self.level]
+        self.say(*map(WireUp, wires)).wait(0.25)
+        known = [SlaveEvent(n, info.started, "HELLO", slave_info(n)) for n in slaves]
+        known = [event._replace(slave_id=n) for n, event in enumerate(known, 1)]
+        if self.level:
+            self.answer("HELLO", Welcome(1, info, paused=False))
+            self.answer("SLAVES", known).answer("SLAVES", [])
+        else:
+            self.say(info, *known).wait(1.5)
+        assert self.session.state is LinkState.LIVE
+        self.script.sent.clear()
+        return self
+
+    def answer(self, msg, data=NoData, refused=""):
+        ticket = next(m.ticket for m in reversed(self.script.sent) if m.msg == msg)
+        return self.say(Answer(ticket, msg, data, refused))
+
+    @property
+    def sent(self):
+        return [(message.wire, message.msg, message.data) for message in self.script.sent]
+
+    @property
+    def noted(self):
+        return [(entry.kind, entry.what) for entry in self.session.journal.entries]
+
+
+@pytest.fixture(params=[0, 1])
+def case(request):
+    return Case(level=request.param)
+
+
+def test_attaching_shows_who_is_there(case):
+    case.attach("one", "two")
+    slaves = case.session.farm.slaves
+    assert {slave.label for slave in slaves.values()} == {"one", "two"}
+    assert case.session.level == case.level
+    assert (Kind.LINK, "attached") in case.noted
+    assert not [kind for kind, _ in case.noted if kind is Kind.JOIN]  # they were there before
+
+
+def test_a_command_is_seen_done(case):
+    case.attach("one", "two")
+    batch = case.session.order(Verb.PAUSE, [2])
+    wire = "console" if case.level else "control"
+    assert case.sent == [(wire, "SLEEP", [2] if case.level else 2)]
+    case.tell(1, "SLEEP", data=True)
+    assert case.session.command_of(2) is batch.commands[0]
+    case.tell(2, "SLEEP", data=True)
+    assert batch.commands[0].phase is Phase.ACKNOWLEDGED
+    assert case.session.command_of(2) is None
+    assert (Kind.COMMAND, "pause by you") in case.noted
+    assert (Kind.ACK, "pause acknowledged") in case.noted
+
+
+def test_nothing_is_sent_to_slaves_that_are_not_there(case):
+    case.attach("one")
+    case.tell(1, "DIE")
+    case.session.order(Verb.SKIP, [1, 77])
+    assert case.sent in ([], [("console", "SKIP", [])])
+
+
+@pytest.mark.parametrize(
+    ("happening", "why"),
+    [
+        (WireDown("status", "gone"), "there is no master"),
+        (Garbled("status", "what?", b"\xff"), "does not understand"),
+        (INFO._replace(started=START), "not yet attached"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_now_and_not_delivered_later(case, happening, why):
+    case.attach("one")
+    case.say(happening).wait(0.25)
+    case.script.sent.clear()
+    case.session.farm.fold(SlaveEvent(1, START, "HELLO", slave_info()), START)
+    assert why in case.session.why_not(Verb.KILL)
+    batch = case.session.order(Verb.KILL, [1])
+    assert {command.phase for command in batch.commands} == {Phase.REFUSED}
+    assert not [sent for sent in case.sent if sent[1] in ("KILL", "SKIP")]
+
+
+def test_a_session_that_only_looks():
+    case = Case(read_only=True).attach("one")
+    for verb in Verb:
+        assert "only looks" in case.session.why_not(verb)
+        assert case.session.order(verb, None).pending == 0
+    assert case.sent == []
+
+
+def test_what_the_socket_did_not_take(case):
+    case.attach("one")
+    batch = case.session.order(Verb.PAUSE, [1])
+    case.say(Unsent(case.script.sent[-1].ticket, "nobody takes what is sent"))
+    assert batch.commands[0].phase is Phase.REFUSED
+
+
+def test_a_lost_link_leaves_commands_unknown_and_the_picture_as_it_was(case):
+    case.attach("one")
+    batch = case.session.order(Verb.PAUSE, [1])
+    case.wait(0.25).say(WireDown("control"), WireDown("console"), WireDown("status"))
+    assert batch.commands[0].phase is Phase.UNKNOWN
+    assert list(case.session.farm.slaves) == [1]
+    assert case.session.state is LinkState.LOST
+    assert (Kind.CRITICAL, "lost the master") in case.noted
+
+
+def test_a_restarted_master_has_other_slaves(case):
+    case.attach("one", "two")
+    downs = [WireDown(wire) for wire in ("status", "control", "console")]
+    case.say(*downs).wait(3).attach("three", info=INFO._replace(started=START))
+    assert [slave.label for slave in case.session.farm.slaves.values()] == ["three"]
+    assert "2 slaves" in case.session.banner
+    assert case.wait(30).session.banner == ""
+
+
+def test_a_farm_is_paused_and_woken(case):
+    case.attach("one")
+    batch = case.session.order(Verb.PAUSE, None)
+    if case.level:
+        case.answer("SLEEP", [])
+    case.tell(1, "SLEEP", data=True).wait(1)
+    assert batch.commands[0].phase is Phase.ACKNOWLEDGED
+    assert case.session.paused
+    case.session.order(Verb.WAKE, None)
+    if case.level:
+        case.answer("WAKE", [])
+    case.tell(1, "SLEEP", data=False).wait(1)
+    assert not case.session.paused
+
+
+def test_a_skipped_build_is_no_failure(case):
+    case.attach("one")
+    case.tell(1, "BUILD", Job("six", "1.0"))
+    case.session.order(Verb.SKIP, [1])
+    case.tell(1, "DONE")
+    assert case.session.farm.slaves[1].outcome.result == "skipped"
+    case.tell(1, "BUILD", Job("six", "1.1")).tell(1, "DONE")
+    assert case.session.farm.slaves[1].outcome.result == "failed"
+
+
+def test_what_a_master_of_level_1_tells():
+    case = Case(level=1).attach("one")
+    case.tell(1, "BUILD", Job("six", "1.0"))
+    case.wait(1)
+    case.answer("QUEUE", [QueueHead("cp311", 2, [Job("a", "1"), Job("b", "2")])])
+    assert case.session.queue[0].pending == 2
+    ended = Outcome(7, 1, "one", "six", "1.0", "cp311", "failed", HOUR, 0, case.script.now)
+    case.say(ended).tell(1, "DONE")
+    assert case.session.farm.slaves[1].outcome.build_id == 7
+    assert case.session.recent[0] is ended
+    case.say(Told("you@there", "SLEEP", [1], START), Told("me@here", "SLEEP", [1], START))
+    assert [what for kind, what in case.noted if kind is Kind.COMMAND] == ["SLEEP by you@there"]
+
+
+def test_questions():
+    case = Case(level=1).attach("one")
+    heard = []
+    assert case.session.ask("LOG", [7, 0], lambda data, why: heard.append((data, why)))
+    case.answer("LOG", LogPart(0, "text", 4))
+    assert case.session.ask("LOG", [8, 0], lambda data, why: heard.append((data, why)))
+    case.answer("LOG", refused="no such build")
+    assert case.session.ask("LOG", [9, 0], lambda data, why: heard.append((data, why)))
+    case.wait(11)
+    assert heard == [
+        (LogPart(0, "text", 4), ""),
+        (None, "no such build"),
+        (None, "the master does not answer"),
+    ]
+    assert not Case().attach("one").session.ask("LOG", [7, 0], lambda *_: None)
+
+
+def test_a_running_build_is_watched():
+    case = Case(level=1).attach("one")
+    heard = []
+    assert case.session.watch(1, lambda offset, text: heard.append((offset, text)))
+    case.say(Output(1, "six", "1.0", 5, "text"), Output(2, "six", "1.0", 5, "another's"))
+    case.session.unwatch(1)
+    case.say(Output(1, "six", "1.0", 9, "too late"))
+    assert heard == [(5, "text")]
+    assert [msg for _, msg, _ in case.sent if "WATCH" in msg] == ["WATCH", "UNWATCH"]
+
+
+def test_refusals_of_the_master():
+    case = Case(level=1).attach("one", "two")
+    batch = case.session.order(Verb.SKIP, [1, 2])
+    case.answer("SKIP", [Untold(1, "not building")])
+    assert [command.phase for command in batch.commands] == [Phase.REFUSED, Phase.SENT]
+    assert case.session.command_of(1).note == "not building"
+
+
+def test_garbage_is_counted_and_shown_once(case):
+    case.attach("one")
+    for _ in range(25):
+        case.say(Garbled("status", "unknown message 'FOO'", b"\x82\x63FOO\x01"))
+    entries = [entry for entry in case.session.journal.entries if "protocol" in entry.what]
+    assert len(entries) == 2  # the first, and the tenth
+    assert "82 63 46 4f 4f 01" in entries[0].detail
+
+
+def test_hostile_labels_are_fit_to_be_shown(case):
+    case.attach("\u202eevil\u0000\x1b[31m[red]", "\u05d0\u05d1")
+    for slave in case.session.farm.slaves.values():
+        assert slave.label.isprintable()
+        assert "\x1b" not in slave.label
+    case.say(Told("\x1b]0;x\x07", "KILL", None, START))
+    assert all(entry.what.isprintable() for entry in case.session.journal.entries)
+
+
+def test_the_state_of_a_slave(case):
+    case.attach("one")
+    case.tell(1, "BUILD", Job("six", "1.0"))
+    assert case.session.farm.counts() == {State.BUILD: 1}
+    case.wait(31)
+    assert case.session.farm.counts() == {State.SILENT: 1}
+    case.wait(900)
+    assert case.session.farm.counts() == {State.EXPIRED: 1}
