@@ -21,6 +21,7 @@ from piwheels.console.ui.widgets.peek import peek
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from textual import events
     from textual.app import ComposeResult
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _PEEK_WIDTH, _PEEK_HEIGHT = 120, 40
 #: States of the link in which the picture is not yet whole: the cursor stays at its place.
 _FILLING: Final = (LinkState.CONNECTING, LinkState.ATTACHING, LinkState.REPLAYING)
+#: States in which what is shown may no longer be so.
+_STALE: Final = (LinkState.QUIET, LinkState.LOST)
 
 
 class FleetScreen(FarmScreen):
@@ -54,6 +57,7 @@ class FleetScreen(FarmScreen):
         super().__init__()
         self._query = Query()
         self._errors = False
+        self._started: datetime | None = None
         self._view: View | None = None
         self._peek = Panel(id="peek")
 
@@ -78,25 +82,39 @@ class FleetScreen(FarmScreen):
 
     def apply(self, changes: Changes) -> None:
         """Show what has changed, in its place; show another order when it is time for it."""
-        table, farm = self.table, self.session.farm
-        if changes.epoch:
+        table = self.table
+        if self._begun_anew():
+            changes.epoch = True
             table.set_marks(set())
-        if self.view.update(farm, changes, self.console.now()):
+        if self.view.update(self.session.farm, changes, self.console.now()):
+            table.empty = self._why_empty()
             table.show_rows(follow=self.session.state not in _FILLING)
         else:
             table.refresh_rows(changes.slaves | changes.gone)
         self._show_peek()
 
+    def _begun_anew(self) -> bool:
+        """Whether this is another master than before, also if it came while we were not shown."""
+        info = self.session.farm.info
+        before, self._started = self._started, info.started if info is not None else None
+        return before != self._started
+
+    def _why_empty(self) -> str:
+        if self.session.farm.slaves:
+            return "no slave is like that: esc clears the filter"
+        return "no slave has joined yet" if self.session.state is LinkState.LIVE else ""
+
     def tick(self) -> None:
         """Show that a second has passed."""
+        self.table.set_class(self.session.state in _STALE, "-stale")
         self.table.refresh_times()
 
     def show_all(self) -> None:
         """Show everything anew."""
-        self.view.update(self.session.farm, Changes(), self.console.now())
+        self.apply(Changes(new=set(self.session.farm.slaves)))
         self.table.show_rows()
         self.table.refresh_all()
-        self._show_peek()
+        self.tick()
 
     def _show_peek(self) -> None:
         self._peek.display = self._has_room
@@ -174,6 +192,7 @@ class FleetScreen(FarmScreen):
 
     def _arrange(self) -> None:
         self.view.arrange(self.console.now())
+        self.table.empty = self._why_empty()
         self.table.show_rows()
         self._show_peek()
 

@@ -114,6 +114,8 @@ class FleetTable(ScrollView, can_focus=True):
         self._now = now
         self.marks: set[int] = set()
         self.highlight = Query()
+        #: What stands where there are no rows.
+        self.empty = ""
         self._last_mark: Key | None = None
         self._cursor: Key | None = None
         self._places: dict[Key, int] = {}
@@ -131,25 +133,25 @@ class FleetTable(ScrollView, can_focus=True):
     def show_rows(self, *, follow: bool = True) -> None:
         """Show the view's rows, which are others or in another order; the cursor stays on its.
 
-        Without *follow* it stays at its place.
+        Without *follow* it stays at its place. Who has scrolled away from it is left alone.
         """
-        place = self._places.get(self._cursor, 0) if self._cursor is not None else 0
-        keys = self.view.keys
+        place, keys = self._place, self.view.keys
+        near = self._in_view(place)
         self._places = {key: at for at, key in enumerate(keys)}
         if not follow or self._cursor not in self._places:
             self._cursor = keys[min(place, len(keys) - 1)] if keys else None
         self._painted = {key: one for key, one in self._painted.items() if key in self._places}
         self._fit()
-        self._into_view()
+        if near:
+            self._into_view()
         self.refresh()
         self.post_message(self.Moved())
 
     def refresh_rows(self, slaves: Iterable[int]) -> None:
         """Paint those of *slaves* anew that are in view."""
-        top, rows = self.scroll_offset.y, self.size.height - 1
         for slave_id in slaves:
             place = self._places.get(slave_id)
-            if place is not None and top <= place < top + rows:
+            if place is not None and self._in_view(place):
                 self.refresh_line(place + 1)
 
     def refresh_times(self) -> None:
@@ -202,7 +204,9 @@ class FleetTable(ScrollView, can_focus=True):
         elif place < len(self.view.keys):
             strip = self._line(self.view.keys[place])
         else:
-            return Strip.blank(width, base)
+            text = self.empty if y == 1 else ""
+            dim = base + self._style("tone--dim")
+            return Strip([Segment(fit(" " * LEAD + text, width), dim)])
         return strip.crop_extend(x, x + width, base)
 
     def _header(self, base: Style) -> Strip:
@@ -313,22 +317,24 @@ class FleetTable(ScrollView, can_focus=True):
         self._into_view()
         self.post_message(self.Moved())
 
+    @property
+    def _place(self) -> int:
+        return self._places.get(self._cursor, 0) if self._cursor is not None else 0
+
+    def _in_view(self, place: int) -> bool:
+        return 0 <= place - self.scroll_offset.y < self.size.height - 1
+
     def _into_view(self) -> None:
-        place = self._places.get(self._cursor, 0) if self._cursor is not None else 0
-        top, rows = self.scroll_offset.y, max(1, self.scrollable_content_region.height - 1)
-        if place < top:
+        place, rows = self._place, max(1, self.size.height - 1)
+        if place < self.scroll_offset.y:
             self.scroll_to(y=place, animate=False)
-        elif place >= top + rows:
+        elif place >= self.scroll_offset.y + rows:
             self.scroll_to(y=place - rows + 1, animate=False)
 
     def _move_to_place(self, place: int) -> None:
         keys = self.view.keys
         if keys:
             self.move_to(keys[max(0, min(place, len(keys) - 1))])
-
-    @property
-    def _place(self) -> int:
-        return self._places.get(self._cursor, 0) if self._cursor is not None else 0
 
     def action_move(self, by: int) -> None:
         """Move the cursor *by* so many rows."""
@@ -397,6 +403,14 @@ class FleetTable(ScrollView, can_focus=True):
             self.post_message(self.Marked())
 
     # The mouse --------------------------------------------------------------------------------
+
+    def on_mouse_scroll_down(self) -> None:
+        """Let the order stand for who looks around."""
+        self.view.moved(self._now())
+
+    def on_mouse_scroll_up(self) -> None:
+        """Let the order stand for who looks around."""
+        self.view.moved(self._now())
 
     def on_click(self, event: events.Click) -> None:
         """Sort by the header clicked; go to the row clicked, mark it (at its left), open it."""
