@@ -11,6 +11,7 @@ from textual.binding import Binding
 
 from piwheels.console.model.logtext import Grade
 from piwheels.console.text import clean, short_span, size, span
+from piwheels.console.ui.format import count
 from piwheels.console.ui.logfeed import LogFeed, Source
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.screens.slave import RESULTS, neighbour
@@ -144,14 +145,14 @@ class LogScreen(FarmScreen):
             cells.append(self._outcome(feed.build))
         elif feed.job is not None:
             cells.append(("ended; how is not known yet", "tone--warn"))
-        if count := len(feed.log.lines):
-            cells.append(f"   {_count(count, 'line')} {size(feed.log.end)}")
+        if lines := len(feed.log.lines):
+            cells.append(f"   {count(lines, 'line')} {size(feed.log.end)}")
         return cells
 
     def _outcome(self, build: PastBuild) -> Cell:
         sign, word, tone = RESULTS[build.result]
         took = f" {short_span(build.duration)}" if build.duration is not None else ""
-        files = f" {_count(build.files, 'file')}" if build.files else ""
+        files = f" {count(build.files, 'file')}" if build.files else ""
         when = f"{build.ended.astimezone():%H:%M:%S}"
         return f"{self.console.sign(sign)} {word}{took}{files}, ended {when}", tone
 
@@ -163,7 +164,7 @@ class LogScreen(FarmScreen):
         if view.wraps:
             cells.append("WRAP  ")
         if view.needle:
-            cells.append(f"/ {view.needle}  {_count(len(view.found), 'hit')}")
+            cells.append(f"/ {view.needle}  {count(len(view.found), 'hit')}")
         return cells
 
     def _counts(self) -> list[Cell]:
@@ -171,10 +172,10 @@ class LogScreen(FarmScreen):
         warnings, errors = counts[Grade.WARNING], counts[Grade.ERROR]
         return [
             (
-                f" {sign('⚠')} {_count(warnings, 'warning')}",
+                f" {sign('⚠')} {count(warnings, 'warning')}",
                 "tone--warn" if warnings else "tone--dim",
             ),
-            (f"  {sign('✗')} {_count(errors, 'error')}", "tone--warn" if errors else "tone--dim"),
+            (f"  {sign('✗')} {count(errors, 'error')}", "tone--warn" if errors else "tone--dim"),
             (f"  line {view.cursor + 1:,}", "tone--dim"),
             (f"  hidden {view.hidden:,}" if view.hidden else "", "tone--warn"),
         ]
@@ -259,10 +260,6 @@ class LogScreen(FarmScreen):
         name = re.sub(r"[^\w.+-]", "_", "-".join(filter(None, self.feed.name)) or "build")
         self.app.deliver_text(io.StringIO(text), save_filename=f"{name}.log")
         self.console.flash(f"{name}.log: {len(self.feed.log.lines):,} lines are saved")
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:

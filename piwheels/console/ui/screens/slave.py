@@ -280,7 +280,7 @@ class SlaveScreen(FarmScreen):
             return [f"for {span(elapsed)}"]
         filled = bar(elapsed / limit if limit else 0, _BAR, ascii_only=self.console.ascii)
         files = f"  file {slave.files}: {clean(slave.file)}" if slave.file else ""
-        return [f"{span(elapsed)} of {short_span(limit)}  ", (filled, "tone--accent"), files]
+        return [f"{span(elapsed)} of {short_span(limit)}  ", (filled, "tone--bar"), files]
 
     def _against_peers(self, slave: Slave) -> list[list[Cell]]:
         if slave.median is None:

@@ -70,10 +70,10 @@ class LogView(ScrollView, can_focus=True):
     LogView {
         overflow-y: scroll;
         scrollbar-size: 0 1;
-        & > .log--gutter { color: $text-muted; }
+        & > .log--gutter { text-style: dim; }
         & > .log--warning { color: $text-warning; }
         & > .log--error { color: $text-error; text-style: bold; }
-        & > .log--gap { color: $text-muted; text-style: italic; }
+        & > .log--gap { text-style: dim italic; }
         & > .log--hit { text-style: reverse; }
         & > .log--cursor { background: $panel; }
     }

@@ -34,7 +34,7 @@ class Sparks(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(TONES)
     SCOPED_CSS = False
-    DEFAULT_CSS = TONES_CSS + "Sparks { height: auto; }"
+    DEFAULT_CSS = TONES_CSS + "Sparks { height: auto; border-title-color: $foreground; }"
 
     def __init__(self, title: str = "", *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -71,7 +71,7 @@ class Sparks(Widget):
         return Strip(
             [
                 toned(curve.name.ljust(names), "tone--dim"),
-                toned(line.ljust(room), "tone--warn" if curve.alert else "tone--accent"),
+                toned(line.ljust(room), "tone--warn" if curve.alert else "tone--bar"),
                 Segment(" " + curve.text.ljust(values), base),
                 toned(curve.alert, "tone--warn"),
             ]
