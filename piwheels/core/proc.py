@@ -7,6 +7,7 @@ kills all that the command started when it ends, at its time-out, when it is sto
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -21,12 +22,13 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from piwheels.core import supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
 #: How many seconds longer than the command's time-out its supervisor may live.
 GRACE = 30.0
 _CLOSE_SECONDS = 60.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 # What a build may know of the slave's environment. No PIW_*, no tokens, no agents' sockets.
 _KEEP = (
@@ -202,6 +204,18 @@ def build_environment(home: Path, temp: Path) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def dies_with_parent(sign: int) -> Callable[[], None]:
+    """Return what a child calls before its exec to be sent *sign* when the starting thread ends."""
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(sign))
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+    return prepare
 
 
 def private_home(home: Path) -> None:
