@@ -65,26 +65,28 @@ async def _watched(seconds: float) -> Cost:
     return Cost(100 * (time.process_time() - used) / (last - begin), 1000 * longest)
 
 
-def headless(slaves: int, rate: float, size: tuple[int, int], seconds: float = SECONDS) -> Cost:
+def headless(
+    slaves: int, rate: float, size: tuple[int, int], warm: float = WARM, seconds: float = SECONDS
+) -> Cost:
     """Measure the fleet screen without a terminal."""
 
     async def run() -> Cost:
         app = ConsoleApp(Session(Flood(slaves, rate)))
         async with app.run_test(size=size) as pilot:
             await _shown(app, pilot, slaves)
+            await asyncio.sleep(warm)
             return await _watched(seconds)
 
     return asyncio.run(run())
 
 
 async def _shown(app: ConsoleApp, pilot: Pilot[None], slaves: int) -> None:
-    """Wait until all slaves are there and it is still."""
+    """Wait until all slaves are there."""
     begin = time.monotonic()
     while len(app.session.farm.slaves) < slaves:
         if time.monotonic() - begin > ATTACHED:
             sys.exit("the console has not attached")
         await pilot.pause(0.1)
-    await asyncio.sleep(WARM)
 
 
 def on_pty(slaves: int, size: tuple[int, int]) -> tuple[float, float]:
@@ -143,7 +145,7 @@ def main() -> int:
     """Measure the cases, and print them."""
     looking = idle()
     if sys.argv[1:] == ["guard"]:
-        cost = headless(500, 50, (120, 40), 4.0)
+        cost = headless(500, 50, (120, 40), warm=1.0, seconds=3.0)
         sys.stdout.write(f"{cost.cpu - looking:.1f} {cost.stall:.0f}\n")
         return 0
     rows = []

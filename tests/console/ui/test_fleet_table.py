@@ -56,7 +56,7 @@ class Stage(App):
         super().__init__()
         self.farm, self.ascii, self.commands, self.time = farm, plain, {}, NOW
         self.view = View(self.commands.get)
-        self.table = FleetTable(self.view, lambda: self.time)
+        self.table = FleetTable(self.view, self)
         self.sorts = []
 
     def compose(self):
@@ -65,6 +65,9 @@ class Stage(App):
     def on_mount(self):
         self.show(epoch=True)
         self.table.focus()
+
+    def now(self):
+        return self.time
 
     def sign(self, sign):
         return SIGNS.get(sign, sign) if self.ascii else sign

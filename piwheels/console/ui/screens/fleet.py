@@ -47,6 +47,7 @@ class FleetScreen(FarmScreen):
         Binding("O", "reverse", "Reverse the order", show=False, id="fleet.reverse"),
         Binding("f", "freeze", "freeze", id="fleet.freeze"),
         Binding("z", "errors", "Alerts only", show=False, id="fleet.errors"),
+        Binding("ampersand", "highlight", "Show where it is", show=False, id="fleet.highlight"),
         Binding("n", "hit(1)", "Next hit", show=False, id="fleet.next-hit"),
         Binding("N", "hit(-1)", "Hit before", show=False, id="fleet.previous-hit"),
         Binding("l", "log", "log", id="fleet.log"),
@@ -56,14 +57,14 @@ class FleetScreen(FarmScreen):
     def __init__(self) -> None:
         super().__init__()
         self._query = Query()
-        self._errors = False
+        self._errors = self._highlights = False
         self._started: datetime | None = None
         self._view: View | None = None
         self._peek = Panel(id="peek")
 
     def compose_body(self) -> ComposeResult:
         """Give the table and the panel."""
-        yield FleetTable(self.view, self.console.now)
+        yield FleetTable(self.view, self.console)
         yield self._peek
 
     @property
@@ -133,7 +134,7 @@ class FleetScreen(FarmScreen):
     def _has_room(self) -> bool:
         return self.size.width >= _PEEK_WIDTH and self.size.height >= _PEEK_HEIGHT
 
-    def on_resize(self, _event: events.Resize) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Show the panel where there is room for it."""
         self._show_peek()
 
@@ -165,15 +166,23 @@ class FleetScreen(FarmScreen):
     def find(self, text: str) -> str:
         """Show only what *text* asks for (``query.py``); a leading ``&`` only shows where it is."""
         try:
-            if text.startswith("&"):
-                self.table.highlight = parse(text[1:])
-                self.table.refresh_all()
-            else:
-                self._query = parse(text)
-                self._filter()
+            query = parse(text.removeprefix("&"))
         except QueryError as error:
             return str(error)
+        # Who leaves the prompt of the highlight takes that back, and not the filter.
+        self._highlights = text.startswith("&") or (self._highlights and not text)
+        if self._highlights:
+            self.table.highlight = query
+            self.table.refresh_all()
+        else:
+            self._query = query
+            self._filter()
         return ""
+
+    def action_highlight(self) -> None:
+        """Let be typed what is only shown where it is."""
+        self._highlights = True
+        self.action_find("&")
 
     def group(self, by: str) -> str:
         """Show groups by ``abi``, ``rack``, ``os``, or (``""``) slaves; return what is wrong."""
@@ -252,6 +261,7 @@ class FleetScreen(FarmScreen):
         """Take back, one at a time: the highlight, the filter, the groups, the marks."""
         if self.table.highlight.tests:
             self.find("&")
+            self._highlights = False
         elif self._query.tests or self._errors:
             self._query, self._errors = Query(), False
             self._filter()

@@ -15,12 +15,11 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from piwheels.console.model.order import SORTS, Group, Key, View
-from piwheels.console.model.query import Query, Row
-from piwheels.console.text import clean
+from piwheels.console.model.order import SORTS, Key, View
+from piwheels.console.model.query import Query
 from piwheels.console.ui.format import fit
-from piwheels.console.ui.glyphs import LOOKS
 from piwheels.console.ui.widgets.fleet_columns import LEAD, columns
+from piwheels.console.ui.widgets.fleet_paint import Painter, Place
 from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
 
 if TYPE_CHECKING:
@@ -31,12 +30,9 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from piwheels.console.ui.app import ConsoleApp
-    from piwheels.console.ui.widgets.lines import Column
 
 #: How many cells a key scrolls sideways.
 _SIDEWAYS: Final = 8
-#: How long a state's word is.
-_WORD: Final = max(map(len, LOOKS))
 
 
 class _Painted(NamedTuple):
@@ -108,10 +104,10 @@ class FleetTable(ScrollView, can_focus=True):
             super().__init__()
             self.name = name
 
-    def __init__(self, view: View, now: Callable[[], Any]) -> None:
+    def __init__(self, view: View, console: ConsoleApp) -> None:
         super().__init__()
         self.view = view
-        self._now = now
+        self._host = console
         self.marks: set[int] = set()
         self.highlight = Query()
         #: What stands where there are no rows.
@@ -120,13 +116,8 @@ class FleetTable(ScrollView, can_focus=True):
         self._cursor: Key | None = None
         self._places: dict[Key, int] = {}
         self._painted: dict[Key, _Painted] = {}
-        self._columns: list[Column[Row]] = []
+        self._painter = Painter(console, self._style)
         self._shape: tuple[int, int] = (0, 0)
-
-    @property
-    def console_app(self) -> ConsoleApp:
-        """The application: its signs."""
-        return self.app  # type: ignore[return-value]
 
     # What it shows ----------------------------------------------------------------------------
 
@@ -157,7 +148,7 @@ class FleetTable(ScrollView, can_focus=True):
     def refresh_times(self) -> None:
         """Paint the TIME column anew."""
         x = LEAD - self.scroll_offset.x
-        for column in self._columns:
+        for column in self._painter.columns:
             if column.name == "TIME" and not self.view.frozen:
                 self.refresh(Region(x, 1, column.width, self.size.height - 1))
             x += column.width + 1
@@ -182,10 +173,10 @@ class FleetTable(ScrollView, can_focus=True):
         shape = self.scrollable_content_region.width, len(str(longest))
         if shape != self._shape and shape[0]:
             self._shape = shape
-            app = self.console_app
-            self._columns = columns(*shape, app.sign, ascii_only=app.ascii)
+            console = self._host
+            self._painter.columns = columns(*shape, console.sign, ascii_only=console.ascii)
             self._painted.clear()
-        width = LEAD - 1 + sum(column.width + 1 for column in self._columns)
+        width = LEAD - 1 + sum(column.width + 1 for column in self._painter.columns)
         size = Size(max(width, shape[0]), len(self._places) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
@@ -200,7 +191,7 @@ class FleetTable(ScrollView, can_focus=True):
         x, width, base = self.scroll_offset.x, self.size.width, self.rich_style
         place = self.scroll_offset.y + y - 1
         if y == 0:
-            strip = self._header(base)
+            strip = self._painter.header(base, self.view.sort, reverse=self.view.reverse)
         elif place < len(self.view.keys):
             strip = self._line(self.view.keys[place])
         else:
@@ -209,94 +200,30 @@ class FleetTable(ScrollView, can_focus=True):
             return Strip([Segment(fit(" " * LEAD + text, width), dim)])
         return strip.crop_extend(x, x + width, base)
 
-    def _header(self, base: Style) -> Strip:
-        arrow = self.console_app.sign("↑" if self.view.reverse else "↓")
-        texts = [" " * LEAD]
-        for column in self._columns:
-            sorts = column.name.lower() == self.view.sort
-            # The name gives way to the arrow only where there is no room for both.
-            name = column.name[: column.width - 1] + arrow if sorts else column.name
-            texts += (fit(name, column.width, "right" if column.right else "left"), " ")
-        return Strip([Segment("".join(texts), base + self._style("tone--head"))])
-
     def _line(self, key: Key) -> Strip:
-        at_cursor = key == self._cursor
+        cursor = key == self._cursor
+        focus = cursor and self.has_focus
         if isinstance(key, int):
             row = self.view.row(key)
             hit = bool(self.highlight.tests) and self.highlight.matches(row)
-            command = row.command and (row.command.verb, row.command.phase)
+            place = Place(cursor, key in self.marks, hit)
             second = int(row.elapsed.total_seconds())
-            stamp: tuple[Any, ...] = (
-                row.slave.version, second, row.state, row.gone, command,
-                at_cursor and (1 + self.has_focus), key in self.marks, hit,
-            )  # fmt: skip
-        else:
-            group = self.view.groups[key]
-            marked = self.marks.issuperset(group.members)
-            stamp = group, key in self.view.open, at_cursor and (1 + self.has_focus), marked
+            command = row.command and (row.command.verb, row.command.phase)
+            stamp = row.slave.version, second, row.state, row.gone, command, place, focus
+            return self._kept(key, stamp, lambda base: self._painter.slave(row, base, place))
+        group, unfolded = self.view.groups[key], key in self.view.open
+        place = Place(cursor, self.marks.issuperset(group.members))
+        return self._kept(
+            key,
+            (group, unfolded, place, focus),
+            lambda base: self._painter.group(group, base, place, unfolded=unfolded),
+        )
+
+    def _kept(self, key: Key, stamp: tuple[Any, ...], paint: Callable[[Style], Strip]) -> Strip:
         known = self._painted.get(key)
-        if known is not None and known.stamp == stamp:
-            return known.strip
-        base = self.rich_style
-        if at_cursor:
-            base += self._style("fleet--cursor")
-        if isinstance(key, int):
-            strip = self._slave_strip(row, base, hit=hit, at_cursor=at_cursor)
-        else:
-            strip = self._group_strip(group, base, marked=marked, at_cursor=at_cursor)
-        self._painted[key] = _Painted(stamp, strip)
-        return strip
-
-    def _lead(self, *, at_cursor: bool, marked: bool) -> str:
-        sign = self.console_app.sign
-        return (sign("▌") if at_cursor else " ") + ("* " if marked else "  ")
-
-    def _slave_strip(self, row: Row, base: Style, *, hit: bool, at_cursor: bool) -> Strip:
-        marked = row.slave.id in self.marks
-        if marked:
-            base += self._style("fleet--marked")
-        if hit:
-            base += self._style("fleet--hit")
-        if row.gone:
-            base += self._style("fleet--gone")
-        glyph, state_class = self.console_app.look(row.state)
-        state = base + self._style(state_class)
-        # Cells of the same style are one segment: that is what painting costs.
-        segments: list[Segment] = []
-        plain = self._lead(at_cursor=at_cursor, marked=marked)
-        for column in self._columns:
-            cell = column.show(row)
-            text, tone = (cell, "") if isinstance(cell, str) else cell
-            text = fit(text, column.width, "right" if column.right else "left")
-            if column.name == "STATE":
-                segments += (Segment(plain, base), Segment(f"{glyph} {text}", state))
-                plain = " "
-            elif tone and not text.isspace():
-                segments += (Segment(plain, base), Segment(text, base + self._style(tone)))
-                plain = " "
-            else:
-                plain += text + " "
-        segments.append(Segment(plain, base))
-        return Strip(segments)
-
-    def _group_strip(self, group: Group, base: Style, *, marked: bool, at_cursor: bool) -> Strip:
-        sign = self.console_app.sign
-        bold = base + self._style("fleet--group")
-        glyph, state_class = self.console_app.look(group.worst)
-        fold = "-" if group.name in self.view.open else "+"
-        word = fit(group.worst, _WORD)
-        segments = [
-            Segment(self._lead(at_cursor=at_cursor, marked=marked), base),
-            Segment(f"{glyph} {word}", base + self._style(state_class)),
-            Segment(f" {fold} {fit(clean(group.name), 20)} {len(group.members):5,} ", bold),
-        ]
-        for state, count in group.counts:
-            glyph, state_class = self.console_app.look(state)
-            segments.append(Segment(f" {glyph}{count:,}", base + self._style(state_class)))
-        if group.alerts:
-            text = f"  {sign('▲')}{group.alerts:,}"
-            segments.append(Segment(text, base + self._style("tone--warn")))
-        return Strip(segments).extend_cell_length(self.virtual_size.width, base)
+        if known is None or known.stamp != stamp:
+            known = self._painted[key] = _Painted(stamp, paint(self.rich_style))
+        return known.strip
 
     # The cursor -------------------------------------------------------------------------------
 
@@ -309,7 +236,7 @@ class FleetTable(ScrollView, can_focus=True):
         """Put the cursor on a row, by its key."""
         if key not in self._places:
             return
-        self.view.moved(self._now())
+        self.view.moved(self._host.now())
         before, self._cursor = self._cursor, key
         for each in (before, key):
             if each in self._places:
@@ -398,7 +325,7 @@ class FleetTable(ScrollView, can_focus=True):
         """Let *marks* be what is marked."""
         if marks != self.marks:
             self.marks = marks
-            self.view.moved(self._now())
+            self.view.moved(self._host.now())
             self.refresh()
             self.post_message(self.Marked())
 
@@ -406,11 +333,11 @@ class FleetTable(ScrollView, can_focus=True):
 
     def on_mouse_scroll_down(self) -> None:
         """Let the order stand for who looks around."""
-        self.view.moved(self._now())
+        self.view.moved(self._host.now())
 
     def on_mouse_scroll_up(self) -> None:
         """Let the order stand for who looks around."""
-        self.view.moved(self._now())
+        self.view.moved(self._host.now())
 
     def on_click(self, event: events.Click) -> None:
         """Sort by the header clicked; go to the row clicked, mark it (at its left), open it."""
@@ -431,7 +358,7 @@ class FleetTable(ScrollView, can_focus=True):
 
     def _click_header(self, x: int) -> None:
         end = LEAD
-        for column in self._columns:
+        for column in self._painter.columns:
             end += column.width + 1
             if x < end:
                 if column.name.lower() in SORTS:

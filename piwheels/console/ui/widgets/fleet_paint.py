@@ -1,0 +1,105 @@
+"""How a row of the fleet table is painted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rich.segment import Segment
+from textual.strip import Strip
+
+from piwheels.console.text import clean
+from piwheels.console.ui.format import fit
+from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.widgets.fleet_columns import LEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.style import Style
+
+    from piwheels.console.model.order import Group
+    from piwheels.console.model.query import Row
+    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.widgets.lines import Column
+
+#: How long a state's word is.
+_WORD: Final = max(map(len, LOOKS))
+
+
+class Place(NamedTuple):
+    """What is special about a row: the cursor is there, it is marked, a search has found it."""
+
+    cursor: bool = False
+    marked: bool = False
+    hit: bool = False
+
+
+class Painter:
+    """Paints rows in *columns*; *style_of* gives what a component class looks like."""
+
+    def __init__(self, console: ConsoleApp, style_of: Callable[[str], Style]) -> None:
+        self.columns: Sequence[Column[Row]] = ()
+        self._console = console
+        self._style = style_of
+
+    def header(self, base: Style, sort: str, *, reverse: bool) -> Strip:
+        """Paint the names of the columns, with an arrow at the one that is sorted by."""
+        arrow = self._console.sign("↑" if reverse else "↓")
+        texts = [" " * LEAD]
+        for column in self.columns:
+            sorts = column.name.lower() == sort
+            # The name gives way to the arrow only where there is no room for both.
+            name = column.name[: column.width - 1] + arrow if sorts else column.name
+            texts += (fit(name, column.width, "right" if column.right else "left"), " ")
+        return Strip([Segment("".join(texts), base + self._style("tone--head"))])
+
+    def slave(self, row: Row, base: Style, place: Place) -> Strip:
+        """Paint the row of a slave."""
+        style = self._with(base, place)
+        if row.gone:
+            style += self._style("fleet--gone")
+        glyph, state_class = self._console.look(row.state)
+        # Cells of the same style are one segment: that is what painting costs.
+        segments: list[Segment] = []
+        plain = self._lead(place)
+        for column in self.columns:
+            cell = column.show(row)
+            text, tone = (cell, "") if isinstance(cell, str) else cell
+            text = fit(text, column.width, "right" if column.right else "left")
+            if column.name == "STATE":
+                text, tone = f"{glyph} {text}", state_class
+            if tone and not text.isspace():
+                segments += (Segment(plain, style), Segment(text, style + self._style(tone)))
+                plain = " "
+            else:
+                plain += text + " "
+        segments.append(Segment(plain, style))
+        return Strip(segments)
+
+    def group(self, group: Group, base: Style, place: Place, *, unfolded: bool) -> Strip:
+        """Paint the row of a group."""
+        style = self._with(base, place)
+        glyph, state_class = self._console.look(group.worst)
+        name = f" {'-' if unfolded else '+'} {fit(clean(group.name), 20)} {len(group.members):5,} "
+        segments = [
+            Segment(self._lead(place), style),
+            Segment(f"{glyph} {fit(group.worst, _WORD)}", style + self._style(state_class)),
+            Segment(name, style + self._style("fleet--group")),
+        ]
+        for state, count in group.counts:
+            glyph, state_class = self._console.look(state)
+            segments.append(Segment(f" {glyph}{count:,}", style + self._style(state_class)))
+        if group.alerts:
+            text = f"  {self._console.sign('▲')}{group.alerts:,}"
+            segments.append(Segment(text, style + self._style("tone--warn")))
+        return Strip(segments)
+
+    def _with(self, base: Style, place: Place) -> Style:
+        for name, there in place._asdict().items():
+            if there:
+                base += self._style(f"fleet--{name}")
+        return base
+
+    def _lead(self, place: Place) -> str:
+        cursor = self._console.sign("▌") if place.cursor else " "
+        return cursor + ("* " if place.marked else "  ")
