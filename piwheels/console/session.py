@@ -330,7 +330,7 @@ class Session:
 
     def advice(self) -> list[str]:
         """Return what is wrong with the link and what to do about it, in lines; or nothing."""
-        return self.link.advice(self.addresses)
+        return self.link.advice(self.addresses, self.now)
 
     def reattach(self) -> None:
         """Ask the master to tell everything again."""

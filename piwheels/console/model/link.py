@@ -68,6 +68,8 @@ _PAST: Final = 5 * _SECOND
 _QUIET, _KEEP_ALIVE = 15 * _SECOND, 30 * _SECOND
 #: For how long frames that were not understood force the console to look only.
 _MISMATCH: Final = 60 * _SECOND
+#: A connection that takes no longer than this needs no words.
+_PROMPT: Final = 2 * _SECOND
 #: The next page of slaves is asked for again after so long.
 _PAGE_WAIT: Final = 5 * _SECOND
 
@@ -364,10 +366,11 @@ class LinkMachine:
             case state:
                 return state.value
 
-    def advice(self, addresses: dict[Wire, str]) -> list[str]:
+    def advice(self, addresses: dict[Wire, str], now: datetime) -> list[str]:
         """Return what is wrong and what to do about it, in lines; nothing if all is well."""
+        told = bool(self.why) or now - (self.since or now) >= _PROMPT
         match self.state:
-            case LinkState.CONNECTING | LinkState.LOST if not self._connected():
+            case LinkState.CONNECTING | LinkState.LOST if told and not self._connected():
                 lines = ["No master answers. This console goes on trying."]
                 for wire in ("status", "control"):
                     if wire not in self._up and wire in addresses:

@@ -75,7 +75,7 @@ def test_hello_is_said_again_until_it_is_answered():
     case = Case().on(WireUp("status"), WireUp("control")).wait(60)
     assert case.state is LinkState.ATTACHING
     assert len(case.take()) == 4  # at 0, 3, 13 and 43 s
-    assert "does not answer" in case.machine.advice({})[0]
+    assert "does not answer" in case.machine.advice({}, case.now)[0]
     case.on(INFO)
     assert case.state is LinkState.REPLAYING
 
@@ -157,7 +157,7 @@ def test_a_lost_master_comes_back():
     case.on(WireDown("status", "gone"), WireDown("control", "gone"))
     assert case.state is LinkState.LOST
     assert "LOST" in case.machine.text(case.now)
-    lines = case.machine.advice({"status": "ipc:///x/status"})
+    lines = case.machine.advice({"status": "ipc:///x/status"}, case.now)
     assert any("ipc:///x/status – gone" in line for line in lines)
     case.wait(30).on(WireUp("control"), WireUp("status")).wait(0.25)
     assert case.take() == [("control", "HELLO", NoData)]
@@ -195,7 +195,7 @@ def test_a_pause_is_guessed_where_it_is_not_told():
 def test_what_is_not_understood_forbids_commands_for_a_minute():
     case = attached().on(Garbled("status", "unknown message 'FOO'", b"\x82"), STATS).wait(0.25)
     assert case.state is LinkState.MISMATCH
-    assert "FOO" in case.machine.advice({})[0]
+    assert "FOO" in case.machine.advice({}, case.now)[0]
     for _ in range(61):
         case.on(STATS).wait(1)
     assert case.state is LinkState.LIVE
@@ -227,7 +227,7 @@ def test_whatever_happens(events, console):
     for event in events:
         case.wait(event) if isinstance(event, int) else case.on(event)
         case.machine.text(case.now)
-        case.machine.advice({"status": "ipc:///x"})
+        case.machine.advice({"status": "ipc:///x"}, case.now)
     up = [WireUp("status"), WireUp("control")]
     case.on(WireDown("status"), WireDown("control"), WireDown("console"), *up)
     case.wait(4).on(INFO).wait(70)
