@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ def main(config: ConsoleConfig) -> int:
     if config.web:
         from piwheels.console import web  # noqa: PLC0415 (its libraries are an extra)
 
-        return web.run(config.web_host, config.web_port, read_only=config.read_only)
+        return web.run(config)
     session = make_session(config)
     if config.once:
         from piwheels.console import once  # noqa: PLC0415 (the other shells are not needed)
@@ -79,7 +80,8 @@ def _screens(config: ConsoleConfig, session: Session) -> int:
             f"the screens need {exc.name}: install piwheels with the extra 'console',"
             " or use --plain or --once"
         ) from exc
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    served = "TEXTUAL_DRIVER" in os.environ  # by --web
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Fatal("this is no terminal: use --plain or --once there")
     for handler in logging.getLogger().handlers:  # a log line would tear the screen
         if type(handler) is logging.StreamHandler:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING
 
-from piwheels.core.cli import Common, option
+from piwheels.core.cli import Common, option, port_number
 from piwheels.core.paths import address
 
 if TYPE_CHECKING:
@@ -67,7 +67,14 @@ class ConsoleConfig(Common):
     web_host: str = option(
         default="127.0.0.1", metavar="ADDRESS", help="with --web: serve on this address"
     )
-    web_port: int = option(default=8090, metavar="NUMBER", help="with --web: serve on this port")
+    web_port: int = option(
+        default=8090, metavar="NUMBER", help="with --web: serve on this port", parse=port_number
+    )
+    web_control: bool = option(
+        default=False,
+        help="with --web: let browsers steer the farm, not only watch it: whoever reaches the"
+        " address can then",
+    )
 
     @property
     def addresses(self) -> dict[Wire, str]:
