@@ -30,15 +30,14 @@ if TYPE_CHECKING:
     from piwheels.console.ui.widgets.lines import Cell
     from piwheels.core.protocols import Job, Outcome
 
-#: The forecast's horizon.
-_DAY: Final = timedelta(hours=24)
-_NEVER: Final = timedelta.max
+#: The forecast's horizon, in hours.
+_DAY: Final = 24
 
 #: What ``o`` sorts by.
 _ORDERS: Final[dict[str, Callable[[AbiQueue], object]]] = {
     "abi": lambda queue: natural(queue.abi),
     "pending": lambda queue: -queue.pending,
-    "eta": lambda queue: -(queue.eta or _NEVER) if queue.pending else timedelta(),
+    "eta": lambda queue: -_hours(queue),
 }
 _TONES: Final = {"ok": "tone--good", "failed": "tone--warn", "skipped": "tone--dim"}
 
@@ -224,6 +223,13 @@ class QueueScreen(FarmScreen):
             self.console.open_log(build.slave_id, build)
 
 
+def _hours(queue: AbiQueue) -> float:
+    """Return how long it takes: for ever if nobody builds it."""
+    if not queue.pending:
+        return 0
+    return float("inf") if queue.eta is None else queue.eta / timedelta(hours=1)
+
+
 def _pending(queue: AbiQueue) -> str:
     return number(queue.pending) + ("+" if queue.capped else "")
 
@@ -265,7 +271,7 @@ def _forecast(
     for queue in queues:
         if not queue.pending:
             continue
-        share = 2.0 if queue.eta is None else queue.eta / _DAY
+        share = _hours(queue) / _DAY
         bar = full * max(1, round(min(1.0, share) * room))
         late = beyond if share > 1 or queue.capped else " "
         eta = _eta(queue)

@@ -36,9 +36,9 @@ _LEVELS: Final = tuple(
     for number, (glyph, plain) in enumerate(zip("▁▂▄▆█", ".:+*#", strict=True))
 )
 assert len(_LEVELS) == HOTTEST + 1  # noqa: S101
-#: The room for all sums beside the cells, and for the number of slaves alone.
-_SUMS: Final = 26
-_COUNT: Final = 6
+#: The room for sums beside the cells: for all, for some, for the number of slaves alone. The most
+#: is taken that leaves each group on a line, or else all lines in view.
+_SUMS: Final = (26, 14, 6)
 #: The states in the order of their sums: as many as there is room for are shown.
 _ORDER: Final = (
     *WRONG,
@@ -113,7 +113,7 @@ class HeatMap(ScrollView, can_focus=True):
         self._clusters: list[bool] = []
         self._lines: list[Line] = []
         self._room = self._name_width = 1
-        self._sums = _SUMS
+        self._sums = 0
         #: The slave at the cursor, and where it is: its line and its place in that.
         self._cursor: int | None = None
         self._at = (0, 0)
@@ -146,11 +146,11 @@ class HeatMap(ScrollView, can_focus=True):
         longest = max(len(group.slaves) for group in self._groups)
         self._name_width = min(names, max(6, width // 5))
         beside = width - self._name_width - 2
-        for sums in (_SUMS, _COUNT):
-            self._room = max(1, min(longest, beside - sums))
-            self._lines = lay_out(self._groups, self._room)
-            if len(self._lines) <= height:
-                break
+        whole = (sums for sums in _SUMS if longest <= beside - sums)
+        cut = (sums for sums in _SUMS if len(lay_out(self._groups, beside - sums)) <= height)
+        sums = next(whole, None) or next(cut, _SUMS[-1])
+        self._room = max(1, min(longest, beside - sums))
+        self._lines = lay_out(self._groups, self._room)
         self._sums = beside - self._room
         self.virtual_size = Size(width, len(self._lines))
         self._find_cursor()

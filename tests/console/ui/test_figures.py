@@ -1,0 +1,558 @@
+"""The screens of queue, events, master and heat, and the bar of time travel."""
+
+import asyncio
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+from console_stage import NOW, Stage, slave_info, slave_stats
+
+from piwheels.console.model.commands import Verb
+from piwheels.console.model.journal import Kind
+from piwheels.console.ui.app import ConsoleApp
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.screens.timetravel import TimeBar
+from piwheels.core.protocols import Job, Outcome, QueueHead, SlaveEvent
+from piwheels.core.states import MasterStats
+
+SIZES = [(80, 24), (120, 40), (200, 50)]
+KEYS = {"queue": "2", "events": "3", "master": "4", "heat": "5"}
+HOSTILE = [
+    "[red]x[/red]-1",
+    "a\x1b[2Jb-2",
+    "\u202eabc-3",
+    "宽宽宽-4",
+    "é\u0301\u0301\u0301\u0301-5",
+]
+
+
+@pytest.fixture(autouse=True)
+def _times_are_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+
+
+class AbiQueue(NamedTuple):
+    """A queue as the model estimates it."""
+
+    abi: str
+    pending: int
+    capped: bool = False
+    slaves: int = 0
+    busy: int = 0
+    idle: int = 0
+    per_hour: float = 0.0
+    eta: timedelta | None = None
+    history: tuple[int, ...] = ()
+    note: str = ""
+
+
+QUEUES = [
+    AbiQueue("cp311", 1000, True, 96, 78, 6, 322, timedelta(hours=3, minutes=6), (1, 2, 3, 4),
+             "capped at 1000: a lower bound"),
+    AbiQueue("cp39", 112, False, 40, 11, 20, 96, timedelta(minutes=70), (4, 3, 2, 1)),
+    AbiQueue("cp38", 14, note="NO SLAVE for this ABI", history=(14, 14)),
+    AbiQueue("cp314", 0, False, 12, 0, 12, 6, timedelta(), (1, 0)),
+]  # fmt: skip
+
+
+def figures(number, pending=700):
+    gib = 2**30
+    return MasterStats(
+        NOW - timedelta(seconds=10 * (100 - number)), 611_203 + number,
+        {"cp39": 96 + number % 7, "cp311": 322}, timedelta(days=41 * 365 + 203), 4 * 2**40,
+        {"cp311": pending - number}, 34, 2_940_112, 41_020, 28_100_000, 10**9, 3600 * gib,
+        1368 * gib - number * 2**26, 8 * gib, 3 * gib, 2 * gib, 2 * gib, 2 + number % 10 / 10,
+        58.0 + number % 5,
+    )  # fmt: skip
+
+
+def make_stage(slaves=12, *, labels=None, **how):
+    """Return an attached session with *slaves* in racks of five, some of them silent."""
+    stage = Stage(**how)
+    labels = labels or [f"rack{n // 50 + 1}-{n % 50:02}" for n in range(slaves)]
+    say = stage.master.say
+    for number, label in enumerate(labels, 1):
+        abi = ("cp311", "cp39", "cp313")[number % 3]
+        say(SlaveEvent(number, stage.now, "HELLO", slave_info(label, abi)))
+        say(SlaveEvent(number, stage.now, "STATS", slave_stats(stage.now, temp=40 + number % 50)))
+        if number % 4:
+            say(SlaveEvent(number, stage.now, "BUILD", Job("numpy", f"2.3.{number}")))
+        else:
+            say(SlaveEvent(number, stage.now, "SLEEP", number % 8 == 0))
+    for number in range(100):
+        say(figures(number))
+    stage.pump()
+    stage.session.journal.entries.clear()
+    stage.session.journal.count = 0
+    return stage
+
+
+class Told(list):
+    """What the screens asked the application for."""
+
+
+def play(stage, mode, story, size=(120, 40), **how):
+    """Run the console in *mode*; *story* gets the application, its pilot, and what was asked."""
+
+    async def run():
+        app = ConsoleApp(stage.session, clock=stage.clock, **how)
+        told = Told()
+        for name in ("give", "open_slave", "open_log", "open_fleet"):
+            setattr(app, name, lambda *args, name=name: told.append((name, *args)))
+        async with app.run_test(size=size) as pilot:
+            await pilot.press(KEYS[mode])
+            await settled(app, pilot)
+            await story(app, pilot, told)
+
+    asyncio.run(run())
+
+
+async def settled(app, pilot):
+    """Wait until a screen of ours is there, and shows what it knows."""
+    while not (isinstance(app.screen, FarmScreen) and app.screen.size):
+        await pilot.pause()
+    app.screen.show_all()
+    await pilot.pause()
+
+
+def body(app, first, last):
+    """Return the lines of the screen from the widget *first* to *last*."""
+    top = app.screen.query_one(first).region.y
+    bottom = app.screen.query_one(last).region.bottom
+    strips = app.screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in strips[top:bottom])
+
+
+def look(stage, mode, first, last, *keys, size=(120, 40), **how):
+    """Return how a screen looks after *keys*."""
+    seen = []
+
+    async def story(app, pilot, _told):
+        await pilot.press(*keys)
+        await settled(app, pilot)
+        seen.append(body(app, first, last))
+
+    play(stage, mode, story, size, **how)
+    return seen[0]
+
+
+# Queue --------------------------------------------------------------------------------------------
+
+
+def queue_stage():
+    stage = make_stage()
+    stage.session.farm.queues = lambda now: QUEUES
+    stage.session.farm.rate = lambda now: 612.4
+    stage.session.queue = [
+        QueueHead("cp311", 1000, [Job("scipy", "1.16.2"), Job("h5py", "3.14.0")])
+    ]
+    stage.session.recent = [
+        Outcome(7, 2, "rack1-01", "lxml", "6.0.2", "cp39", result, timedelta(minutes=3), 3, NOW)
+        for result in ("ok", "failed", "skipped")
+    ]
+    return stage
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_queue(size, snapshot):
+    assert look(queue_stage(), "queue", "#abis", "#lists", size=size) == snapshot
+
+
+def test_the_queue_in_ascii_is_ascii():
+    text = look(queue_stage(), "queue", "#abis", "#total", ascii=True)
+    assert text.isascii(), text
+
+
+def test_an_empty_farm_has_an_empty_queue():
+    stage = make_stage(0)
+    stage.session.farm.queues = lambda now: []
+    text = look(stage, "queue", "#abis", "#lists", "down", "enter", "o")
+    assert "has not told of any queue" in text
+    assert "nothing is being built" in text
+
+
+def test_the_queue_leads_to_slaves_and_logs():
+    async def story(app, pilot, told):
+        await pilot.press("down", "down", "enter")
+        assert app.screen.targets() == [3, 6, 9, 12]
+        await pilot.press("tab", "down", "enter")
+        await settled(app, pilot)
+        slave_id = told[-1][1]
+        assert app.screen.targets() == [slave_id]
+        await pilot.press("tab", "tab", "enter")
+        await settled(app, pilot)
+        assert [name for name, *_ in told] == ["open_fleet", "open_slave", "open_log"]
+        assert told[0] == ("open_fleet", "abi=cp311")
+        assert (told[2][1], told[2][2].build_id, told[2][2].result) == (2, 7, "ok")
+
+    play(queue_stage(), "queue", story)
+
+
+def test_the_queue_is_sorted_by_what_is_chosen():
+    async def story(app, pilot, _told):
+        found = []
+        for _ in range(4):
+            found.append([row[0] for row in app.screen.rows()[1]])
+            await pilot.press("o")
+        assert found == [
+            ["cp38", "cp39", "cp311", "cp314"],
+            ["cp311", "cp39", "cp38", "cp314"],
+            ["cp38", "cp311", "cp39", "cp314"],
+            ["cp38", "cp39", "cp311", "cp314"],
+        ]
+        assert app.screen.find("CP31") == ""
+        assert [row[0] for row in app.screen.rows()[1]] == ["cp311", "cp314"]
+
+    play(queue_stage(), "queue", story)
+
+
+# Events -------------------------------------------------------------------------------------------
+
+
+def events_stage(count=40):
+    stage = make_stage()
+    rows = [
+        (Kind.COMMAND, 3, "skip sent", "pending 1s"),
+        (Kind.DONE, 5, "lxml 6.0.2 cp313 ok", "3m12, 3 files"),
+        (Kind.FAIL, 6, "pyarrow 21.0.0 cp311", "41m, no files"),
+        (Kind.CRITICAL, 77, "expired", "no message for 15m while building lxml 6.0.2"),
+        (Kind.LINK, None, "a frame on status is not of the protocol", "begins " + "00 ff " * 60),
+    ]
+    for number in range(count):
+        kind, slave_id, what, detail = rows[number % 5]
+        stage.session.journal.note(
+            NOW + timedelta(seconds=number), kind, what, slave_id=slave_id, label="rack1-02",
+            detail=detail,
+        )  # fmt: skip
+    return stage
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_events(size, snapshot):
+    assert look(events_stage(), "events", "#journal", "#kinds", size=size) == snapshot
+
+
+def test_events_are_chosen_by_kind_and_by_text():
+    async def story(app, pilot, _told):
+        def kinds():
+            return {row[1] for row in app.screen.rows()[1]}
+
+        assert len(app.screen.rows()[1]) == 40
+        found = []
+        for _ in range(5):
+            await pilot.press("e")
+            found.append(kinds())
+        assert found == [{"CMD"}, {"DONE", "FAIL"}, {"FAIL", "CRIT"}, set(), {"LINK"}]
+        await pilot.press("escape")
+        assert len(app.screen.rows()[1]) == 40
+        assert app.screen.find("PYARROW") == ""
+        assert kinds() == {"FAIL"}
+        app.screen.find("[red")
+        assert kinds() == set()
+
+    play(events_stage(), "events", story)
+
+
+def test_the_newest_event_is_followed_until_another_is_looked_at():
+    stage = events_stage()
+
+    def note(what):
+        stage.session.journal.note(stage.now, Kind.WARN, what)
+
+    async def story(app, pilot, _told):
+        note("first")
+        await settled(app, pilot)
+        assert "first" in body(app, "#entry", "#entry")
+        await pilot.press("down", "down")
+        before = body(app, "#entry", "#entry")
+        note("second")
+        await settled(app, pilot)
+        assert body(app, "#entry", "#entry") == before
+        await pilot.press("F")
+        assert "second" in body(app, "#entry", "#entry")
+        assert app.screen.view_state().startswith("42 new")
+        await pilot.press("m")
+        assert app.screen.view_state() == "42 kept"
+
+    play(stage, "events", story)
+
+
+def test_events_lead_to_slaves_that_are_there():
+    async def story(app, pilot, told):
+        await pilot.press("enter", "down", "enter")
+        assert told == [], "the newest is about none, the next about one that is gone"
+        assert app.screen.targets() == []
+        await pilot.press("down", "enter")
+        await settled(app, pilot)
+        assert told == [("open_slave", 6)]
+        assert app.screen.targets() == [6]
+
+    play(events_stage(), "events", story)
+
+
+def test_five_thousand_events():
+    async def story(app, pilot, _told):
+        assert len(app.screen.rows()[1]) == 5000
+        await pilot.press("end")
+        await settled(app, pilot)
+        assert "skip sent" in body(app, "#entry", "#entry")
+
+    play(events_stage(5010), "events", story)
+
+
+# Master -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_master(size, snapshot):
+    assert look(make_stage(), "master", "#panels", "#panels", size=size) == snapshot
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_figure_as_a_graph(size, snapshot):
+    text = look(make_stage(), "master", "#panels", "#panels", "down", "g", size=size)
+    assert text == snapshot
+
+
+def test_graphs_go_as_they_came():
+    async def story(app, pilot, _told):
+        before = body(app, "#panels", "#panels")
+        for key in ("escape", "g"):
+            await pilot.press("g")
+            await settled(app, pilot)
+            assert body(app, "#panels", "#panels") != before
+            await pilot.press(key)
+            await settled(app, pilot)
+            assert body(app, "#panels", "#panels") == before
+
+    play(make_stage(), "master", story)
+
+
+def test_the_keys_of_the_farm():
+    async def story(app, pilot, told):
+        await pilot.press("P", "W", "H", "X", "Q")
+        verbs = [Verb.PAUSE, Verb.WAKE, Verb.HALT, Verb.STOP, Verb.QUIT]
+        assert told == [("give", verb, None) for verb in verbs]
+        stage.master.asked.clear()
+        await pilot.press("R")
+        assert ("HELLO", None) in [(msg, None) for msg, _ in stage.master.asked]
+
+    stage = make_stage()
+    play(stage, "master", story)
+
+
+def test_a_console_that_only_looks_says_so():
+    text = look(make_stage(read_only=True), "master", "#controls", "#controls")
+    assert "Controls (disabled)" in text
+    assert text.count("only looks") == 5
+
+
+def test_a_master_that_has_told_nothing():
+    stage = Stage()
+    text = look(stage, "master", "#panels", "#panels", "g", "down", "g")
+    assert "no figures yet" in text
+
+
+# Heat ---------------------------------------------------------------------------------------------
+
+
+def heat_stage(slaves=500, **how):
+    stage = make_stage(slaves, **how)
+    for number, slave in stage.session.farm.slaves.items():
+        if 100 < number <= 150 and number % 6 == 0:
+            slave.heard -= timedelta(minutes=6)
+    return stage
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_map(size, snapshot):
+    assert look(heat_stage(), "heat", "#scale", "#about", size=size) == snapshot
+
+
+def test_five_hundred_slaves_are_on_one_page():
+    text = look(heat_stage(), "heat", "#map", "#map", size=(80, 24))
+    cells = [line[8:58] for line in text.splitlines() if line.startswith(" rack")]
+    assert [len(line) for line in cells] == [50] * 10
+    assert "".join(cells).count("?") == 9
+    assert [line.split()[0] for line in text.splitlines() if "▲" in line] == ["rack3"]
+
+
+@pytest.mark.parametrize("keys", [["m"], ["m", "m"], ["b"], ["b", "b"]])
+def test_metrics_and_groups(keys, snapshot):
+    assert look(heat_stage(60), "heat", "#scale", "#about", *keys, size=(80, 24)) == snapshot
+
+
+def test_the_map_in_ascii_is_ascii():
+    text = look(heat_stage(60), "heat", "#map", "#map", "m", ascii=True)
+    assert text.isascii(), text
+
+
+def test_the_cursor_goes_over_the_cells():
+    async def story(app, pilot, told):
+        found = []
+        for key in ("right", "down", "left", "left", "up", "end", "right", "home"):
+            await pilot.press(key)
+            found += app.screen.targets()
+        assert found == [2, 52, 51, 50, 50, 120, 120, 1]
+        await pilot.press("down", "enter")
+        await settled(app, pilot)
+        assert told == [("open_slave", 51)]
+
+    play(heat_stage(120), "heat", story)
+
+
+def test_the_cursor_stays_on_its_slave():
+    async def story(app, pilot, _told):
+        await pilot.press("down", "down", "right", "b", "m")
+        assert app.screen.targets() == [102]
+        await pilot.resize_terminal(80, 24)
+        await settled(app, pilot)
+        assert app.screen.targets() == [102]
+        assert app.screen.find("label~rack1-") == ""
+        assert len(app.screen.rows()[1]) == 50
+        assert "column" in app.screen.find("nonsense>")
+        assert len(app.screen.rows()[1]) == 50
+
+    play(heat_stage(120), "heat", story)
+
+
+def test_thousands_scroll():
+    async def story(app, pilot, _told):
+        await pilot.press("end")
+        await settled(app, pilot)
+        assert app.screen.targets() == [5000]
+        assert "rack100" in body(app, "#map", "#map")
+        assert "rack1 " not in body(app, "#map", "#map")
+
+    play(heat_stage(5000), "heat", story, (80, 24))
+
+
+def test_a_map_of_nothing():
+    text = look(make_stage(0), "heat", "#map", "#about", "right", "down", "enter", "m", "b")
+    assert "no slaves yet" in text
+
+
+# All of them --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", KEYS)
+def test_names_are_never_obeyed(mode):
+    stage = make_stage(labels=HOSTILE)
+    stage.session.journal.note(NOW, Kind.WARN, "[b]x", label="[red]x", slave_id=1)
+
+    async def story(app, pilot, _told):
+        for key in ("down", "down", "up"):
+            await pilot.press(key)
+            await settled(app, pilot)
+            for strip in app.screen._compositor.render_strips():
+                assert strip.cell_length == 60
+                assert "\x1b" not in strip.text
+                assert "\u202e" not in strip.text
+
+    play(stage, mode, story, (60, 20))
+
+
+@pytest.mark.parametrize("size", [(20, 6), (40, 10), (300, 80)])
+@pytest.mark.parametrize("mode", KEYS)
+def test_any_size_will_do(mode, size):
+    async def story(app, pilot, _told):
+        await pilot.press("down", "g", "m", "e", "tab")
+        await settled(app, pilot)
+        assert {strip.cell_length for strip in app.screen._compositor.render_strips()} == {size[0]}
+
+    play(events_stage(), mode, story, size)
+
+
+# Time travel --------------------------------------------------------------------------------------
+
+
+class Recorded:
+    """A recording of an hour, of whose slaves two fall silent in its midst."""
+
+    name = "farm.piwrec"
+
+    def __init__(self):
+        self.begin, self.end = NOW - timedelta(hours=1), NOW
+        self.position, self.speed, self.playing = NOW - timedelta(minutes=30), 1.0, False
+        self.sought = []
+
+    def start(self):
+        pass
+
+    def take(self):
+        return iter(())
+
+    def send(self, outgoing):
+        raise AssertionError(outgoing)
+
+    def stop(self):
+        pass
+
+    def seek(self, at):
+        self.sought.append((at - self.begin) / timedelta(minutes=1))
+        self.position = at
+
+    def play(self):
+        self.playing = True
+
+    def pause(self):
+        self.playing = False
+
+
+def recorded_stage():
+    stage = make_stage()
+    stage.session.source = Recorded()
+    return stage
+
+
+def test_the_bar_is_there_only_with_a_recording():
+    async def story(app, pilot, _told):
+        assert app.screen.query_one(TimeBar).display is False
+
+    play(make_stage(), "queue", story)
+    text = look(recorded_stage(), "heat", "TimeBar", "TimeBar", size=(60, 24))
+    assert text.startswith(" ‖ ├")
+    assert "12:11:07 ×1" in text
+
+
+def test_the_keys_of_the_bar():
+    stage = recorded_stage()
+    recording = stage.session.source
+
+    async def story(app, pilot, _told):
+        app.screen.query_one(TimeBar).focus()
+        await pilot.press("left", "shift+right", "home", "left", "end", "right")
+        assert recording.sought == pytest.approx([29.8333, 30.8333, 0, 0, 60, 60], abs=1e-3)
+        await pilot.press("space")
+        assert recording.playing
+        assert recording.position == recording.begin, "at the end it begins again"
+        await pilot.press("x", "x")
+        assert recording.speed == 16
+        await pilot.press("full_stop")
+        assert not recording.playing
+
+    play(stage, "heat", story)
+
+
+def test_two_moments_are_compared():
+    stage = recorded_stage()
+    recording = stage.session.source
+
+    async def story(app, pilot, _told):
+        app.screen.query_one(TimeBar).focus()
+        await pilot.press("c")
+        recording.position += timedelta(minutes=2)
+        for number in (1, 2):
+            stage.session.farm.slaves[number].heard = NOW - timedelta(minutes=29)
+        for number, slave in stage.session.farm.slaves.items():
+            slave.heard = NOW - timedelta(minutes=29 if number in (1, 2) else 28)
+        await pilot.press("c")
+        await settled(app, pilot)
+        text = body(app, "TimeBar", "TimeBar")
+        assert "between 12:11:07 and 12:13:07" in text
+        assert "2 went silent: rack1-00, rack1-01" in text
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert "went silent" not in body(app, "TimeBar", "TimeBar")
+
+    play(stage, "heat", story)
