@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
 
 
@@ -27,9 +28,22 @@ LOOKS: Final[dict[State, Look]] = {
     State.DEAD: Look("†", "x", "state--dead"),
 }
 
+#: The link's glyph (its stand-in is of SIGNS) and the class that carries its colours.
+LINKS: Final[dict[LinkState, tuple[str, str]]] = {
+    LinkState.CONNECTING: ("○", "tone--warn"),
+    LinkState.ATTACHING: ("◐", "tone--accent"),
+    LinkState.REPLAYING: ("◐", "tone--accent"),
+    LinkState.LIVE: ("●", "tone--good"),
+    LinkState.PAUSED: ("‖", "tone--warn"),
+    LinkState.QUIET: ("◔", "tone--warn"),
+    LinkState.LOST: ("✗", ""),
+    LinkState.MISMATCH: ("⚠", "tone--bad"),
+    LinkState.FILE: ("▶", ""),
+}
+
 #: Signs that are no states, each with its ASCII stand-in.
 SIGNS: Final[dict[str, str]] = {
     "▲": "!", "●": "*", "○": "o", "◐": "o", "◔": "o", "✗": "x", "✓": "v", "⚠": "!", "‖": "=",
-    "│": "|", "»": ">", "…": "...", "→": "->", "▌": ">", "†": "x", "█": "#", "░": ".", "›": ">", "·": ".",
-    "↑": "^", "↓": "v", "°": "",
+    "│": "|", "»": ">", "…": "...", "→": "->", "▌": ">", "†": "x", "█": "#", "░": ".", "›": ">",
+    "▶": ">", "↑": "^", "↓": "v", "·": ".", "×": "x", "–": "-", "↻": "@", "°": "",
 }  # fmt: skip

@@ -1,0 +1,540 @@
+"""The application of screens: it lets events and time in, and commands out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from textual import events
+from textual.app import App
+from textual.binding import Binding
+
+from piwheels.console.model.commands import Phase, Verb
+from piwheels.console.model.link import LinkState
+from piwheels.console.text import clean, short_span
+from piwheels.console.ui.cycle import after
+from piwheels.console.ui.export import save_table
+from piwheels.console.ui.format import count
+from piwheels.console.ui.glyphs import LOOKS, SIGNS
+from piwheels.console.ui.palette import ConsoleCommands, entries, find_entry
+from piwheels.console.ui.prefs import RATES, Prefs
+from piwheels.console.ui.screens.base import Dialog, FarmScreen
+from piwheels.console.ui.screens.confirm import ConfirmScreen, plan
+from piwheels.console.ui.screens.events import EventsScreen
+from piwheels.console.ui.screens.fleet import FleetScreen
+from piwheels.console.ui.screens.heat import HeatScreen
+from piwheels.console.ui.screens.help import HelpScreen, help_lines
+from piwheels.console.ui.screens.log import LogScreen
+from piwheels.console.ui.screens.master import MasterScreen
+from piwheels.console.ui.screens.menu import CommandsScreen, MenuScreen
+from piwheels.console.ui.screens.queue import QueueScreen
+from piwheels.console.ui.screens.slave import SlaveScreen
+from piwheels.console.ui.theme import THEMES, suitable
+from piwheels.console.ui.verbs import DEEDS, Aim, aim, danger, reasons
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from textual.binding import BindingType
+    from textual.timer import Timer
+
+    from piwheels.console.model.slave import PastBuild, State
+    from piwheels.console.session import Session
+
+#: How long events are folded at a stretch, before keys and painting have their turn.
+_STRETCH: Final = 0.015
+#: So many events are folded between two looks at the clock.
+_HANDFUL: Final = 200
+#: How long a key is not taken after a command was confirmed: it was meant for the dialog.
+_DEAF: Final = 0.3
+#: How long a stop can be taken back with one key; how long a message stays.
+_UNDO: Final = timedelta(seconds=10)
+_MESSAGE: Final = timedelta(seconds=8)
+#: Within which time leaving has to be asked for again, while commands are under way.
+_AGAIN: Final = timedelta(seconds=8)
+#: Changes a second that are shown while the terminal has not the focus.
+_BLURRED: Final = 1.0
+
+_SCREENS: Final[dict[str, type[FarmScreen]]] = {
+    "fleet": FleetScreen,
+    "queue": QueueScreen,
+    "events": EventsScreen,
+    "master": MasterScreen,
+    "heat": HeatScreen,
+}
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+class ConsoleApp(App[None], inherit_bindings=False):
+    """The console's screens over *session*. *clock* is the only one that they know."""
+
+    TITLE = "piw-console"
+    CSS_PATH = "css/app.tcss"
+    MODES: ClassVar[dict[str, Any]] = dict(_SCREENS)
+    DEFAULT_MODE = "fleet"
+    COMMANDS = {ConsoleCommands}  # noqa: RUF012 (as Textual has it)
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("colon", "command", "cmd", id="frame.command"),
+        Binding("question_mark,f1", "help", "help", id="frame.help"),
+        *(
+            Binding(str(at), f"mode('{mode}')", screen.title_in_tabs, show=False, id=f"tab.{mode}")
+            for at, (mode, screen) in enumerate(_SCREENS.items(), 1)
+        ),
+        Binding("ctrl+p", "command_palette", "Palette", show=False, id="frame.palette"),
+        Binding("f2", "theme", "Other colours", show=False, id="frame.theme"),
+        Binding("f5", "reattach", "Have the master tell everything anew", show=False,
+                id="frame.reattach"),
+        Binding("plus", "rate(1)", "Show changes more often", show=False, id="frame.faster"),
+        Binding("minus", "rate(-1)", "Show changes less often", show=False, id="frame.slower"),
+        Binding("q,f10,ctrl+c", "ask_quit", "Leave; nothing on the farm is stopped", show=False,
+                id="frame.quit"),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        prefs: Prefs | None = None,
+        ascii: bool = False,  # noqa: A002 (as the option is called)
+        farm_name: str = "",
+        theme: str = "",
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self.prefs = prefs or Prefs()
+        self.ascii = ascii
+        self.now = clock
+        self._farm_name = clean(farm_name)
+        self._wanted_theme = theme
+        #: What was last to be told, and whether it is of something that went wrong.
+        self._message: tuple[str, bool, datetime] | None = None
+        self._undo: tuple[datetime, list[int] | None] | None = None
+        self._leaving: datetime | None = None
+        self._timer: Timer | None = None
+        self._deaf_until = 0.0
+        self._state = session.state
+
+    # Beginning and end ------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Begin to attach."""
+        self._use_theme()
+        self.set_keymap(self.prefs.keymap)
+        if self.prefs.problem:
+            self.flash(self.prefs.problem, error=True)
+        self.session.start(self.now())
+        self._beat(self.prefs.rate)
+        self.set_interval(1.0, self._tick)
+
+    def _use_theme(self) -> None:
+        for name in (self._wanted_theme, self.prefs.theme):
+            if name in self.available_themes:
+                self.theme = name
+                return
+            if name:
+                self.flash(f"there are no colours {name}", error=True)
+        self.theme = suitable(self.console.color_system)
+
+    def on_unmount(self) -> None:
+        """Let the link go."""
+        self.session.close()
+
+    def ask_quit(self) -> None:
+        """Leave; while it is not known what became of a command, only at the second time."""
+        now = self.now()
+        waiting = self.session.tracker.pending
+        if not waiting or (self._leaving is not None and now - self._leaving < _AGAIN):
+            self.exit()
+            return
+        self._leaving = now
+        self.flash(f"{count(waiting, 'command')} not yet seen done (in force all the same): again?")
+
+    def action_ask_quit(self) -> None:
+        """Leave, or ask."""
+        self.ask_quit()
+
+    # Time and events --------------------------------------------------------------------------
+
+    def _beat(self, rate: float) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_interval(1 / rate, self.pump)
+
+    def on_app_blur(self) -> None:
+        """Show changes less often while nobody looks."""
+        self._beat(min(_BLURRED, self.prefs.rate))
+
+    def on_app_focus(self) -> None:
+        """Show changes as often as usual."""
+        self._beat(self.prefs.rate)
+
+    def pump(self) -> None:
+        """Take what has come, for as long as nobody notices, and show it."""
+        until = monotonic() + _STRETCH
+        more = True
+        while more and monotonic() < until:
+            more = self.session.pump(self.now(), _HANDFUL)
+        if more:
+            self.call_later(self.pump)
+        self._show()
+
+    def _show(self) -> None:
+        self._mind_link()
+        screen = self.farm_screen
+        if screen is None or not screen.is_mounted:
+            return
+        if changes := self.session.take_changes():
+            screen.apply(changes)
+        screen.show_frame(counted=False)
+        if isinstance(self.screen, Dialog):
+            self.screen.follow()
+
+    def _tick(self) -> None:
+        waiting = self.session.tracker.pending
+        self.session.tick(self.now())
+        if waiting:
+            self._tell_expired()
+        screen = self.farm_screen
+        if screen is not None and screen.is_mounted:
+            screen.tick()
+            screen.show_frame()
+
+    @property
+    def farm_screen(self) -> FarmScreen | None:
+        """The screen that is shown, below all dialogs."""
+        above = (each for each in reversed(self.screen_stack) if isinstance(each, FarmScreen))
+        return next(above, None)
+
+    def _mind_link(self) -> None:
+        before, self._state = self._state, self.session.state
+        if self._state is LinkState.LOST and before is not LinkState.LOST:
+            self._toast("The master is lost. Commands are refused until it is back.", "error")
+
+    def _tell_expired(self) -> None:
+        now = self.session.now
+        expired = [
+            one
+            for batch in self.session.batches
+            for one in batch.commands
+            if one.phase is Phase.EXPIRED and one.ended == now
+        ]
+        if expired:
+            what = f"{expired[0].verb} of {count(len(expired), 'slave')}: {expired[0].note}"
+            self._toast(what, "warning")
+
+    def _toast(self, text: str, severity: Any) -> None:
+        self.notify(clean(text), severity=severity, markup=False)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take an event, but for keys that were typed into a dialog which is just gone."""
+        if isinstance(event, events.Key) and monotonic() < self._deaf_until:
+            return
+        await super().on_event(event)
+
+    # What screens ask for ---------------------------------------------------------------------
+
+    def sign(self, sign: str) -> str:
+        """Return *sign*, or what stands for it in ASCII."""
+        return SIGNS.get(sign, sign) if self.ascii else sign
+
+    def in_ascii(self, text: str) -> str:
+        """Return *text* with all its signs as :meth:`sign` has them."""
+        return "".join(map(self.sign, text))
+
+    def look(self, state: State) -> tuple[str, str]:
+        """Return a state's glyph and component class."""
+        look = LOOKS[state]
+        return (look.ascii if self.ascii else look.glyph), look.style
+
+    def key_name(self, key: str) -> str:
+        """Return how a key is called on the screen."""
+        name = self.get_key_display(Binding(key, ""))
+        names = {"escape": "esc", "enter": "enter" if self.ascii else "⏎", "space": "spc"}
+        return name if name.isascii() and name not in names else names.get(name, key)
+
+    def farm_name(self, *, short: bool = False) -> str:
+        """Return what the farm is called: as was asked for, else by its host."""
+        info = self.session.farm.info
+        name = self._farm_name or (clean(info.label) if info is not None else "")
+        name = name or clean(self.session.source.name)
+        return name.partition(".")[0][:20] if short else name[:60]
+
+    def shown_time(self) -> datetime:
+        """Return the moment that is shown: the present, or a recording's."""
+        recording = self.session.recording
+        return self.now() if recording is None else recording.position
+
+    def tabs(self) -> list[tuple[str, str]]:
+        """Return the modes with the names of their screens."""
+        return [(mode, screen.title_in_tabs) for mode, screen in _SCREENS.items()]
+
+    def targets(self) -> list[int]:
+        """Return the slaves that a verb is for now."""
+        return [] if self.farm_screen is None else self.farm_screen.targets()
+
+    def flash(self, text: str, error: bool = False) -> None:
+        """Tell something on the line below the body."""
+        self._message = (clean(text), error, self.now())
+        if self.farm_screen is not None and self.farm_screen.is_mounted:
+            self.farm_screen.show_frame(counted=False)
+
+    @property
+    def message(self) -> tuple[str, bool]:
+        """What is to be told, and whether something went wrong."""
+        if self._message is not None and self.now() - self._message[2] < _MESSAGE:
+            return self._message[:2]
+        return "", False
+
+    # Commands ---------------------------------------------------------------------------------
+
+    def give(self, verb: Verb, slaves: Sequence[int] | None) -> None:
+        """Give a command to *slaves* (``None``: the farm), after what has to be asked."""
+        if why := self.session.why_not(verb):
+            self.flash(why, error=True)
+            return
+        if verb is Verb.WAKE and self._undoing():
+            assert self._undo is not None  # noqa: S101 (there is something to undo)
+            self._order(verb, self._undo[1])
+            return
+        to = aim(self.session, verb, slaves)
+        if to.ids is not None and not to.ids:
+            why = reasons(self.session, to.others)
+            text = f"there is nothing to {DEEDS[verb].name}"
+            self.flash(f"{text}: {why}" if why else f"{text}: no slave is chosen", error=True)
+            return
+        level = danger(verb, to.ids)
+        if level < self.prefs.confirm_from:
+            self._order(verb, to.ids)
+            return
+        asked = plan(self.session, verb, to, level=level, farm_name=self.farm_name())
+        self.push_screen(ConfirmScreen(asked), lambda answer: self._answered(verb, answer))
+
+    def _answered(self, verb: Verb, to: Aim | None) -> None:
+        if to is not None:
+            self._deaf_until = monotonic() + _DEAF
+            self._order(verb, to.ids)
+
+    def _order(self, verb: Verb, ids: list[int] | None) -> None:
+        self._message = self._undo = None
+        builds, _ = self.session.blast(list(self.session.farm.slaves) if ids is None else ids)
+        self.session.order(verb, ids)
+        if builds and DEEDS[verb].undone and not self.session.why_not(verb):
+            self._undo = self.now() + _UNDO, ids
+        self._show()
+
+    def _undoing(self) -> bool:
+        return self._undo is not None and self.now() < self._undo[0]
+
+    def undo_text(self) -> str:
+        """Return how the last stop can be taken back, as long as it can be with one key."""
+        if self._undo is None or not self._undoing():
+            return ""
+        left = short_span(self._undo[0] - self.now())
+        return f"w within {left} cancels it (also un-pauses)"
+
+    def open_menu(self, targets: Sequence[int]) -> None:
+        """Offer all verbs for *targets*."""
+
+        def give(verb: Verb | None) -> None:
+            if verb is not None:
+                self.give(verb, targets)
+
+        self.push_screen(MenuScreen(self.session, targets), give)
+
+    def show_commands(self) -> None:
+        """Show all commands, and what became of them."""
+        self.push_screen(CommandsScreen(self.session))
+
+    def action_commands(self) -> None:
+        """Show all commands."""
+        self.show_commands()
+
+    def reattach(self) -> None:
+        """Have the master tell everything anew."""
+        self.session.reattach()
+        self.flash("asked the master to tell everything anew")
+
+    def action_reattach(self) -> None:
+        """Have the master tell everything anew."""
+        self.reattach()
+
+    # Places -----------------------------------------------------------------------------------
+
+    def go(self, mode: str) -> None:
+        """Show one of the main screens; from a screen above it, go back to it."""
+        self.switch_mode(mode)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def action_mode(self, mode: str) -> None:
+        """Show one of the main screens."""
+        self.go(mode)
+
+    def open_fleet(self, filter_text: str) -> None:
+        """Show the slaves that a filter lets through."""
+        self.go("fleet")
+        wrong = self.fleet.look_for(filter_text)
+        if wrong:
+            self.flash(wrong, error=True)
+
+    def action_fleet(self, filter_text: str) -> None:
+        """Show the slaves that a filter lets through."""
+        self.open_fleet(filter_text)
+
+    @property
+    def fleet(self) -> FleetScreen:
+        """The fleet's screen, which is there from the beginning."""
+        (screen,) = (each for each in self._screen_stacks["fleet"] if type(each) is FleetScreen)
+        return screen
+
+    def open_slave(self, slave_id: int) -> None:
+        """Show all about a slave."""
+        self.push_screen(SlaveScreen(slave_id))
+
+    def find_slave(self, text: str) -> None:
+        """Show the slave of a number or a label, or those whose labels are like it."""
+        wanted = text.removeprefix("#")
+        for slave in self.session.farm.slaves.values():
+            if wanted in (str(slave.id), slave.label):
+                self.open_slave(slave.id)
+                return
+        self.open_fleet(text)
+
+    def open_log(self, slave_id: int, build: PastBuild | None = None) -> None:
+        """Show the log of a build, or of the one that a slave is at."""
+        self.push_screen(LogScreen(slave_id, build))
+
+    def group(self, by: str) -> None:
+        """Show a row for each group of slaves."""
+        self.go("fleet")
+        if wrong := self.fleet.group(by):
+            self.flash(wrong, error=True)
+
+    def show_help(self) -> None:
+        """Show what the keys do here."""
+        self.push_screen(HelpScreen(help_lines(self, self.screen.active_bindings.values())))
+
+    def action_help(self) -> None:
+        """Show what the keys do here."""
+        self.show_help()
+
+    # What is typed ----------------------------------------------------------------------------
+
+    def action_command(self) -> None:
+        """Let a command be typed."""
+        if self.farm_screen is not None:
+            offers = [each.name + (" " if each.takes else "") for each in entries(self)]
+            self.farm_screen.ask_command(offers)
+
+    def run_command(self, text: str) -> None:
+        """Do what was typed."""
+        if not text.strip():
+            return
+        entry, rest = find_entry(entries(self), text)
+        if entry is None:
+            self.flash(rest, error=True)
+        else:
+            entry.run(rest)
+
+    # Choices ----------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        if wrong := self.prefs.save():
+            self.flash(wrong, error=True)
+
+    def choose_theme(self, name: str) -> None:
+        """Show other colours, from now on."""
+        self.theme = self.prefs.theme = name
+        self.flash(f"colours: {name}")
+        self._keep()
+
+    def action_theme(self) -> None:
+        """Show the next colours."""
+        known = self.theme in THEMES
+        self.choose_theme(after(self.theme, THEMES) if known else THEMES[0])
+
+    def set_rate(self, text: str) -> None:
+        """Show so many changes a second, from now on."""
+        try:
+            rate = float(text)
+        except ValueError:
+            rate = 0
+        if not RATES[0] <= rate <= RATES[-1]:
+            self.flash(f"a rate is a number from {RATES[0]:g} to {RATES[-1]:g}", error=True)
+            return
+        self.prefs.rate = rate
+        self._beat(rate)
+        self.flash(f"{rate:g} changes a second are shown")
+        self._keep()
+
+    def action_rate(self, by: int) -> None:
+        """Show changes more or less often."""
+        near = min(range(len(RATES)), key=lambda at: abs(RATES[at] - self.prefs.rate))
+        self.set_rate(str(RATES[max(0, min(near + by, len(RATES) - 1))]))
+
+    def set_confirm(self, text: str) -> None:
+        """Ask before commands from a level of danger on: 1 (all but the harmless), or 2."""
+        if text not in ("1", "2"):
+            self.flash("confirm 1: ask before what touches one build; 2: only before more", True)
+            return
+        self.prefs.confirm_from = int(text)
+        self.flash(f"it is asked from level {text} on")
+        self._keep()
+
+    def keep_filter(self, name: str) -> None:
+        """Keep the fleet's filter under a name."""
+        text = self.fleet.found
+        if not name or not text:
+            self.flash("filter the fleet first, then :keep NAME", error=True)
+            return
+        self.prefs.filters[name] = text
+        self.flash(f":@{name} is {text}")
+        self._keep()
+
+    def forget_filter(self, name: str) -> None:
+        """Keep a filter no longer."""
+        if self.prefs.filters.pop(name.removeprefix("@"), None) is None:
+            self.flash(f"there is no filter {name}", error=True)
+            return
+        self.flash(f"{name} is forgotten")
+        self._keep()
+
+    # What is taken out ------------------------------------------------------------------------
+
+    def save_rows(self, screen: FarmScreen, name: str = "") -> None:
+        """Save what *screen* shows into the working folder, and say where."""
+        names, rows = screen.rows()
+        if not names:
+            self.flash("there is no table to save here", error=True)
+            return
+        path = Path(name or f"piw-{screen.title_in_tabs.lower() or 'table'}-{self._stamp()}.csv")
+        self._saved(path, lambda: save_table(path, names, rows), count(len(rows), "row"))
+
+    def _saved(self, path: Path, write: Callable[[], object], what: str) -> None:
+        try:
+            write()
+        except OSError as exc:
+            self.flash(f"not saved: {exc}", error=True)
+        else:
+            self.flash(f"saved {what}: {path.absolute()}")
+
+    def _stamp(self) -> str:
+        return f"{self.now().astimezone():%Y%m%d-%H%M%S}"
+
+    def save(self, name: str) -> None:
+        """Save what is shown as a table."""
+        if self.farm_screen is not None:
+            self.save_rows(self.farm_screen, name)
+
+    def screenshot(self, name: str) -> None:
+        """Save a picture of the screen."""
+        path = Path(name or f"piw-console-{self._stamp()}.svg")
+        self._saved(path, lambda: path.write_text(self.export_screenshot()), "the screen")

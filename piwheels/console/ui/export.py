@@ -1,0 +1,53 @@
+"""What is taken out of the console: rows as files, slaves as JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from piwheels.console.model.slave import Slave
+
+
+def as_json(slave: Slave) -> str:
+    """Return what is known of a slave as one line of JSON: times ISO 8601, spans in seconds."""
+    known = {each.name: getattr(slave, each.name) for each in dataclasses.fields(slave)}
+    known["info"] = slave.info._asdict()
+    known["stats"] = slave.stats[-1]._asdict() if slave.stats else None
+    known["outcome"] = slave.outcome._asdict() if slave.outcome else None
+    known["alerts"] = [str(alert) for alert in slave.alerts]
+    for name in ("builds", "timeline", "version"):
+        del known[name]
+    return json.dumps(known, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case bytes():
+            return value.hex()
+    return str(value)
+
+
+def save_table(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table to *path*, which must not exist: CSV, or JSONL if it is called so.
+
+    Raises ``OSError``.
+    """
+    text = io.StringIO(newline="")
+    if path.suffix == ".jsonl":
+        text.writelines(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows)
+    else:
+        csv.writer(text, lineterminator="\n").writerows([names, *rows])
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text.getvalue())

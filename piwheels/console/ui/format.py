@@ -1,0 +1,35 @@
+"""Text in cells of the terminal: a double-width character takes two of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from rich.cells import cell_len, set_cell_size
+
+from piwheels.console.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
+    """Return *text* made fit to be shown (``clean``), cut or filled to *width* cells."""
+    width = max(0, width)
+    shown = clean(text)
+    length = len(shown) if shown.isascii() else cell_len(shown)
+    if length > width:
+        return shown[:width] if shown.isascii() else set_cell_size(shown, width)
+    blank = " " * (width - length)
+    return blank + shown if align == "right" else shown + blank
+
+
+def several(names: Sequence[str], most: int) -> str:
+    """Return the first *most* of *names*, and how many more there are: ``a, b, +12 more``."""
+    more = len(names) - most
+    shown = [clean(name) for name in names[:most]]
+    return ", ".join([*shown, f"+{more:,} more"] if more > 0 else shown)
+
+
+def count(number: int, thing: str) -> str:
+    """Return ``1 slave``, ``1,200 slaves``."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")

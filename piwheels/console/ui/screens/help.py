@@ -1,0 +1,126 @@
+"""Help: the keys that do something here, then all others; what the signs mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.widgets import Input
+
+from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.screens.base import Dialog
+from piwheels.console.ui.verbs import DEEDS, OF_SLAVES
+from piwheels.console.ui.widgets.lines import Column, LineList
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from textual.app import ComposeResult
+    from textual.binding import ActiveBinding, BindingType
+
+    from piwheels.console.ui.app import ConsoleApp
+
+_STATES: Final = {
+    "IDLE": "greeted the master, nothing else yet",
+    "SLEEP": "there is no job for it",
+    "BUILD": "builds",
+    "SEND": "sends the files of a build",
+    "CLEAN": "cleans up after a build",
+    "PAUSE": "told to build nothing",
+    "SILNT": "no message for longer than usual",
+    "EXPIR": "no message for so long that the master gives it up",
+    "DEAD": "has left; its row goes soon",
+}
+_NOTES: Final = (
+    ("skip?", "a command on its way: not yet seen done"),
+    ("✗skip", "a command that was refused, or of which there was no sign"),
+    ("/", "cp311 state=build,send load>4 disk>85 time>1h slow>3 alert !label~rack1"),
+    ("esc", "leaves a prompt, a dialog, a screen; nothing on the farm is ever stopped by it"),
+)
+
+
+class Line(NamedTuple):
+    """A line of help: where it holds, a key or sign, what it does or means."""
+
+    where: str
+    key: str
+    what: str
+
+
+class HelpScreen(Dialog[None]):
+    """All keys, to be searched by typing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f1,ctrl+c", "dismiss(None)", "back", show=False, id="help.leave"),
+        Binding("down", "scroll(1)", show=False, priority=True),
+        Binding("up", "scroll(-1)", show=False, priority=True),
+        Binding("pagedown", "page(1)", show=False, priority=True),
+        Binding("pageup", "page(-1)", show=False, priority=True),
+    ]
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        super().__init__()
+        self._lines = lines
+        self._search = Input(placeholder="search", compact=True, id="search")
+        self._search.cursor_blink = False
+        self._list: LineList[Line] = LineList(
+            (
+                Column("WHERE", 8, lambda line: (line.where, "tone--dim")),
+                Column("KEY", 9, lambda line: (line.key, "tone--accent")),
+                Column("", 0, lambda line: line.what),
+            ),
+            lambda line: line,
+            empty="nothing of that name",
+            id="keys",
+        )
+
+    def compose(self) -> ComposeResult:
+        """Give the search, and what it finds."""
+        with Vertical(id="help") as box:
+            box.border_title = "Help (esc: back)"
+            yield self._search
+            yield self._list
+
+    def on_mount(self) -> None:
+        """Show all."""
+        self._list.show(self._lines)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Show what is looked for."""
+        words = event.value.casefold().split()
+        found = [
+            line for line in self._lines if all(word in " ".join(line).casefold() for word in words)
+        ]
+        self._list.show(found, follow=True)
+
+    def action_scroll(self, by: int) -> None:
+        """Move in the list."""
+        self._list.action_move(by)
+
+    def action_page(self, by: int) -> None:
+        """Move in the list by pages."""
+        self._list.action_page(by)
+
+
+def help_lines(console: ConsoleApp, active: Iterable[ActiveBinding]) -> list[Line]:
+    """Return the lines: *active* bindings as they hold now, verbs, signs."""
+    does = {f"verb.{verb}": DEEDS[verb].does for verb in OF_SLAVES}
+    lines: dict[tuple[str, str], list[str]] = {}
+    for each in active:
+        binding = each.binding
+        if binding.description:
+            what = f"{binding.description}: {does[binding.id]}" if binding.id in does else ""
+            place = (_where(each), what or binding.tooltip or binding.description)
+            lines.setdefault(place, []).append(console.key_name(binding.key))
+    result = [Line(where, " ".join(keys), what) for (where, what), keys in lines.items()]
+    for state, look in LOOKS.items():
+        glyph = look.ascii if console.ascii else look.glyph
+        result.append(Line("state", f"{glyph} {state}", _STATES[state]))
+    result += [Line("sign", console.in_ascii(key), what) for key, what in _NOTES]
+    return result
+
+
+def _where(each: ActiveBinding) -> str:
+    name = type(each.node).__name__
+    return {"ConsoleApp": "anywhere"}.get(name, name.removesuffix("Screen").lower())

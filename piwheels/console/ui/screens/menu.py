@@ -1,0 +1,136 @@
+"""The action menu: what can be done to the targets, and the list of what was done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from piwheels.console.model.commands import Command, Verb
+from piwheels.console.text import clean, short_span
+from piwheels.console.ui.format import count
+from piwheels.console.ui.screens.base import Dialog
+from piwheels.console.ui.verbs import DEEDS, OF_SLAVES, aim, reasons
+from piwheels.console.ui.widgets.lines import Column, LineList
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from piwheels.console.session import Session
+    from piwheels.console.ui.widgets.lines import Cell
+
+
+class MenuScreen(Dialog[Verb | None]):
+    """Offers the verbs for *targets*, each with what it does, or why it cannot be done."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,a,f9,ctrl+c", "leave", "back", show=False, id="menu.leave"),
+        Binding("j", "cursor(1)", show=False),
+        Binding("k", "cursor(-1)", show=False),
+        *(
+            Binding(DEEDS[verb].key, f"choose('{verb}')", DEEDS[verb].name, show=False)
+            for verb in OF_SLAVES
+        ),
+    ]
+
+    def __init__(self, session: Session, targets: Sequence[int]) -> None:
+        super().__init__()
+        self._session, self._targets = session, targets
+
+    def compose(self) -> ComposeResult:
+        """Give the list."""
+        menu = OptionList(*map(self._option, OF_SLAVES), id="menu", markup=False, compact=True)
+        slaves, targets = self._session.farm.slaves, self._targets
+        known = [slaves[one].label for one in targets if one in slaves]
+        name = f"#{targets[0]} {known[0]}" if len(known) == 1 else count(len(known), "slave")
+        menu.border_title = Content(name)
+        yield menu
+
+    def _option(self, verb: Verb) -> Option:
+        deed, to = DEEDS[verb], aim(self._session, verb, self._targets)
+        why = self._session.why_not(verb)
+        if not why and not to.ids:
+            why = reasons(self._session, to.others) or "no slave is chosen"
+        number = f"{len(to.ids or ()):>6,}"
+        text = f" {deed.key}  {deed.name:6}{number}  {clean(why) if why else deed.does}"
+        return Option(Content(text), id=verb.value, disabled=bool(why))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Take what was chosen."""
+        self.dismiss(Verb(event.option_id or ""))
+
+    def action_choose(self, verb: str) -> None:
+        """Take the verb of a key."""
+        if not self.query_one(OptionList).get_option(verb).disabled:
+            self.dismiss(Verb(verb))
+
+    def action_cursor(self, by: int) -> None:
+        """Move the cursor."""
+        menu = self.query_one(OptionList)
+        if by > 0:
+            menu.action_cursor_down()
+        else:
+            menu.action_cursor_up()
+
+    def action_leave(self) -> None:
+        """Choose nothing."""
+        self.dismiss(None)
+
+
+class CommandsScreen(Dialog[None]):
+    """All commands of this session and what became of them, the newest first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,ctrl+c", "dismiss(None)", "back", show=False, id="commands.leave"),
+    ]
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._list: LineList[Command] = LineList(
+            (
+                Column("TIME", 8, lambda one: f"{one.at.astimezone():%H:%M:%S}"),
+                Column("VERB", 5, lambda one: one.verb),
+                Column("SLAVE", 6, lambda one: "" if one.slave_id is None else f"#{one.slave_id}"),
+                Column("LABEL", 14, lambda one: one.label or "(the farm)", least=76),
+                Column("STANDS", 12, _phase),
+                Column("TOOK", 5, lambda one: _took(one, session.now), right=True),
+                Column("", 0, lambda one: one.note),
+            ),
+            id,
+            empty="nothing was commanded yet",
+            id="commands",
+        )
+        self._list.border_title = "Commands"
+
+    def compose(self) -> ComposeResult:
+        """Give the list."""
+        yield self._list
+
+    def on_mount(self) -> None:
+        """Show the list."""
+        self.follow()
+        self._list.focus()
+
+    def follow(self) -> None:
+        """Show where they stand now."""
+        newest = reversed(self._session.batches)
+        self._list.show([one for batch in newest for one in batch.commands])
+
+
+def _phase(one: Command) -> Cell:
+    if one.phase.pending:
+        return one.phase, "tone--accent"
+    good = one.phase in ("acknowledged", "moot")
+    return one.phase, "tone--good" if good else "tone--bad"
+
+
+def _took(one: Command, now: datetime) -> str:
+    return short_span((one.ended or now) - one.at)

@@ -1,0 +1,194 @@
+"""The line below the body: what became of the last command; and where one is typed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Static
+
+from piwheels.console.model.commands import Phase
+from piwheels.console.text import short_span
+from piwheels.console.ui.widgets.status import FrameLine, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from textual.app import ComposeResult
+    from textual.binding import BindingType
+
+    from piwheels.console.model.commands import Batch
+
+#: For how long the end of a command is told here.
+_TOLD: Final = timedelta(seconds=60)
+#: The phases that a command can end in, the worst first: its sign and tone.
+_ENDS: Final[dict[Phase, tuple[str, str]]] = {
+    Phase.REFUSED: ("✗", "tone--bad"),
+    Phase.EXPIRED: ("✗", "tone--bad"),
+    Phase.UNKNOWN: ("?", "tone--warn"),
+    Phase.MOOT: ("·", "tone--dim"),
+    Phase.ACKNOWLEDGED: ("✓", "tone--good"),
+}
+
+
+def describe(batch: Batch, now: datetime, sign: Callable[[str], str]) -> Part:
+    """Return where a batch of commands stands: ``» skip 12/17 acknowledged, 5 waiting``."""
+    commands = batch.commands
+    if len(commands) == 1:
+        one = commands[0]
+        who = f"{batch.verb} {'farm' if one.slave_id is None else f'#{one.slave_id}'}"
+        if one.phase.pending:
+            waits = f", {one.note}" if one.note else ""
+            took = short_span(now - one.at)
+            return Part(f"{sign('»')} {who} {one.phase}{sign('…')} {took}{waits}", "tone--accent")
+        mark, tone = _ENDS[one.phase]
+        took = short_span((one.ended or now) - one.at)
+        note = f": {one.note}" if one.note else ""
+        return Part(f"{sign(mark)} {who} {one.phase} ({took}){note}", tone)
+    counts = {phase: sum(one.phase is phase for one in commands) for phase in _ENDS}
+    ends = ", ".join(f"{count:,} {phase}" for phase, count in counts.items() if count)
+    done = counts.pop(Phase.ACKNOWLEDGED)
+    if batch.pending:
+        text = f"{done:,}/{len(commands):,} acknowledged, {batch.pending:,} waiting"
+        bad = ", ".join(f"{count:,} {phase}" for phase, count in counts.items() if count)
+        text += f", {bad}" if bad else ""
+        return Part(f"{sign('»')} {batch.verb} {text}", "tone--accent")
+    worst = next((phase for phase, count in counts.items() if count), Phase.ACKNOWLEDGED)
+    mark, tone = _ENDS[worst]
+    return Part(f"{sign(mark)} {batch.verb} {ends}", tone)
+
+
+def told(batches: Sequence[Batch], now: datetime) -> list[Batch]:
+    """Return the batches that are worth a word, the newest first, two at most."""
+    recent = [
+        batch
+        for batch in list(batches)[-2:]
+        if batch.commands
+        and (batch.pending or now - max(one.ended or now for one in batch.commands) < _TOLD)
+    ]
+    return recent[::-1]
+
+
+class Told(FrameLine, can_focus=True):
+    """What is to be told: enter or a click opens the list of all commands."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "app.commands", "all commands", id="flash.commands"),
+    ]
+
+    def left(self) -> Iterator[Part]:
+        """Give a message, else how commands stand, else nothing."""
+        console, session = self.console, self.session
+        now = console.now()
+        if session.banner:
+            yield Part(f"{console.sign('⚠')} {session.banner}", "tone--warn", 1)
+        message, error = console.message
+        if message:
+            yield Part(message, "tone--bad" if error else "")
+            return
+        if undo := console.undo_text():
+            yield Part(undo, "tone--warn")
+        for rank, batch in enumerate(told(session.batches, now)):
+            yield describe(batch, now, console.sign)._replace(rank=rank, action="app.commands")
+
+
+class Prompt(Input):
+    """Takes a filter, or a command."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+c", "leave", "cancel", show=False),
+        Binding("tab", "complete", "complete", show=False),
+    ]
+
+    class Left(Message):
+        """It was left without an answer."""
+
+    def action_leave(self) -> None:
+        """Leave it."""
+        self.post_message(self.Left())
+
+    def action_complete(self) -> None:
+        """Take what is suggested."""
+        self.action_cursor_right()
+
+
+class FlashLine(Horizontal):
+    """Tells what became of commands; is a prompt while something is typed."""
+
+    class Typed(Message):
+        """What stands in the prompt; *done*: enter was pressed."""
+
+        def __init__(self, kind: str, text: str, *, done: bool) -> None:
+            super().__init__()
+            self.kind, self.text, self.done = kind, text, done
+
+    class Left(Message):
+        """The prompt was left."""
+
+        def __init__(self, kind: str) -> None:
+            super().__init__()
+            self.kind = kind
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = Told()
+        self._kind = ""
+        self._sign = Static("", id="prompt-kind", markup=False)
+        self._prompt = Prompt(compact=True, select_on_focus=False, id="prompt")
+        self._prompt.cursor_blink = False
+        self._wrong = Static("", id="prompt-wrong", markup=False)
+
+    def compose(self) -> ComposeResult:
+        """Give the line and the prompt, of which one is seen."""
+        yield self._told
+        yield self._sign
+        yield self._prompt
+        yield self._wrong
+
+    @property
+    def asks(self) -> bool:
+        """Whether the prompt is there."""
+        return self.has_class("-asks")
+
+    def update(self) -> None:
+        """Show what is so now."""
+        self._told.update()
+
+    def ask(self, kind: str, text: str, offers: Sequence[str] = ()) -> None:
+        """Let something be typed, ``/`` or ``:``, beginning with *text*."""
+        self._kind = kind
+        self._sign.update(f" {kind}")
+        self._wrong.update("")
+        self._prompt.suggester = SuggestFromList(offers) if offers else None
+        with self._prompt.prevent(Input.Changed):
+            self._prompt.value = text
+        self._prompt.cursor_position = len(text)
+        self.add_class("-asks")
+        self._prompt.focus()
+
+    def wrong(self, what: str) -> None:
+        """Tell what is wrong with what is typed."""
+        self._wrong.update(f"{what} " if what else "")
+
+    def close(self) -> None:
+        """Take the prompt away."""
+        self.remove_class("-asks")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Pass on what stands there."""
+        event.stop()
+        self.post_message(self.Typed(self._kind, event.value, done=False))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Pass on what was typed."""
+        event.stop()
+        self.post_message(self.Typed(self._kind, event.value, done=True))
+
+    def on_prompt_left(self) -> None:
+        """Pass on that nothing is wanted."""
+        self.post_message(self.Left(self._kind))

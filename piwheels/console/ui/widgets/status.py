@@ -1,0 +1,279 @@
+"""The lines around a screen's body: the link, the farm's figures, the tabs, the keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from piwheels.console.model.link import LinkState
+from piwheels.console.model.slave import State
+from piwheels.console.text import clean, number, short_span
+from piwheels.console.ui.glyphs import LINKS, LOOKS
+from piwheels.console.ui.verbs import OF_SLAVES, possible
+from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime, timedelta
+
+    from piwheels.console.session import Session
+    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.screens.base import FarmScreen
+
+#: From this width on there is room for words, and for more of them.
+WIDE: Final = 100
+
+
+class Part(NamedTuple):
+    """A piece of a line: a text, its component class, what a click on it does; a key before it.
+
+    Where there is no room for all, those with the highest *rank* are left out; 0 stays.
+    """
+
+    text: str
+    style: str = ""
+    rank: int = 0
+    action: str = ""
+    key: str = ""
+
+    @property
+    def cells(self) -> int:
+        """How wide it is, with what is left free after it."""
+        return cell_len(self.key) + cell_len(self.text) + _APART
+
+
+_APART: Final = 2
+
+
+def arrange(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Part]:
+    """Return the parts that have room in *width* cells, *right* ones at the end, with blanks."""
+    shown = [(part, at >= len(left)) for at, part in enumerate((*left, *right)) if part.text]
+    while shown and sum(part.cells for part, _ in shown) > width:
+        last = max(range(len(shown)), key=lambda at: (shown[at][0].rank, at))
+        if shown[last][0].rank == 0:
+            break
+        del shown[last]
+    gap = max(0, width - sum(part.cells for part, _ in shown))
+    line = [Part(" ")]
+    for part, is_right in shown:
+        if is_right and gap:
+            line.append(Part(" " * gap))
+            gap = 0
+        line += (part, Part(" " * _APART))
+    return line
+
+
+class FrameLine(Widget):
+    """A line of parts; it is painted anew only if they have become others."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"frame--key", "frame--name", *TONES, *STATES}
+    SCOPED_CSS = False
+    DEFAULT_CSS = TONES_CSS + "FrameLine { height: 1; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[Part] = []
+
+    @property
+    def console(self) -> ConsoleApp:
+        """The application."""
+        app: ConsoleApp = self.app  # type: ignore[assignment]
+        return app
+
+    @property
+    def session(self) -> Session:
+        """The session that it tells of."""
+        return self.console.session
+
+    @property
+    def farm_screen(self) -> FarmScreen:
+        """The screen that it is a part of."""
+        screen: FarmScreen = self.screen  # type: ignore[assignment]
+        return screen
+
+    def left(self) -> Iterable[Part]:
+        """Give the parts from the left on."""
+        return ()
+
+    def right(self) -> Iterable[Part]:
+        """Give the parts at the right end."""
+        return ()
+
+    def update(self) -> None:
+        """Show what is so now."""
+        parts = arrange(tuple(self.left()), tuple(self.right()), self.size.width)
+        if parts != self._parts:
+            self._parts = parts
+            self.refresh()
+
+    def on_resize(self) -> None:
+        """Use the room there is."""
+        self.update()
+
+    def render_line(self, y: int) -> Strip:
+        """Paint the parts."""
+        base, width = self.rich_style, self.size.width
+        accent = self.get_component_rich_style("frame--key", partial=True)
+        segments = []
+        for part in self._parts:
+            style = base
+            if part.style:
+                style += self.get_component_rich_style(part.style, partial=True)
+            if part.action:
+                style += Style.from_meta({"@click": part.action})
+            if part.key:
+                segments.append(Segment(part.key, style + accent))
+            segments.append(Segment(clean(part.text), style))
+        return Strip(segments).crop_extend(0, width, base)
+
+
+class StatusLine(FrameLine):
+    """Which farm, how the link stands, what may be done: it never scrolls away."""
+
+    def update(self) -> None:
+        """Show it, on a bar that cannot be overlooked where the picture is not the present."""
+        session = self.session
+        self.set_class(session.state is LinkState.LOST, "-lost")
+        self.set_class(session.recording is not None, "-recording")
+        super().update()
+
+    def left(self) -> Iterator[Part]:
+        """Give the farm, the link, and whether commands are taken."""
+        console, session = self.console, self.session
+        wide = self.size.width >= WIDE
+        yield Part("piw-console" if wide else "piw", "tone--dim", rank=8)
+        yield Part(console.farm_name(short=not wide), "frame--name", rank=2)
+        glyph, style = LINKS[session.state]
+        yield Part(f"{console.sign(glyph)} {session.link_text()}", style)
+        if session.recording is None:
+            yield self._rights(wide)
+        info = session.farm.info
+        if info is None:
+            return
+        up = short_span(session.farm.master_time(console.now()) - info.started)
+        yield Part(f"master up {up}" if wide else f"up {up}", rank=4)
+        if wide:
+            yield Part(clean(f"{info.os_name} {info.os_version}"), "tone--dim", rank=7)
+            yield Part(f"proto {session.level}", "tone--dim", rank=6)
+
+    def _rights(self, wide: bool) -> Part:
+        if self.session.read_only:
+            return Part("READ-ONLY", "tone--bad")
+        return Part("read-write" if wide else "rw", "tone--dim", rank=5)
+
+    def right(self) -> Iterator[Part]:
+        """Give how old the newest message is, and the time."""
+        console = self.console
+        age = self.session.link.age(console.now())
+        if age is not None and self.session.recording is None:
+            yield Part(f"heard {short_span(age)} ago", "tone--dim", rank=3)
+        yield Part(f"{console.shown_time().astimezone():%H:%M:%S}", rank=1)
+
+
+class KpiLine(FrameLine):
+    """How many slaves are in which state (a click filters for them), the rate, the queue."""
+
+    def left(self) -> Iterator[Part]:
+        """Give the counts, then the figures."""
+        console, farm = self.console, self.session.farm
+        wide = self.size.width >= WIDE
+        counts = farm.counts()
+        total = counts.total() - counts[State.DEAD]
+        yield Part(f"{total:,} slave{'' if total == 1 else 's'}", action="app.fleet('')")
+        for state in LOOKS:
+            if counts[state]:
+                glyph, style = console.look(state)
+                word = f" {state.lower()}" if wide else ""
+                click = f"app.fleet('state={state.lower()}')"
+                yield Part(f"{glyph}{counts[state]:,}{word}", style, _RANKS[state], click)
+        if alerts := farm.alerting():
+            word = " alerts" if wide else ""
+            click = "app.fleet('alert')"
+            yield Part(f"{console.sign('▲')}{alerts:,}{word}", "tone--warn", 1, click)
+        yield from self._figures(console.now())
+
+    def _figures(self, now: datetime) -> Iterator[Part]:
+        farm, sign = self.session.farm, self.console.sign
+        if not farm.figures:
+            return
+        last = farm.figures[-1]
+        yield Part(f"{sign('│')} {number(sum(last.builds_last_hour.values()))}/h", rank=4)
+        queues = farm.queues(now)
+        pending = number(sum(queue.pending for queue in queues))
+        more = "+" if any(queue.capped for queue in queues) else ""
+        yield Part(f"{sign('│')} queue {pending}{more}", rank=3, action="app.mode('queue')")
+        waiting = [queue.eta for queue in queues if queue.pending]
+        if waiting:
+            yield Part(_drained(waiting, more), rank=5)
+        if self.size.width >= WIDE and last.disk_size:
+            free = 100 * last.disk_free // last.disk_size
+            yield Part(f"disk {free}% free", "tone--warn" if free < _LOW_DISK else "", rank=9)
+
+
+#: Which counts give way first where there is no room for all.
+_RANKS: Final = {
+    State.IDLE: 8, State.CLEAN: 8, State.SLEEP: 7, State.SEND: 6, State.BUILD: 1,
+    State.PAUSE: 2, State.SILENT: 2, State.EXPIRED: 1, State.DEAD: 6,
+}  # fmt: skip
+#: Percent of the master's disk: less that is free is worth a colour.
+_LOW_DISK: Final = 10
+
+
+def _drained(waiting: Sequence[timedelta | None], more: str) -> str:
+    """Return when the last of the queues that something waits in will be empty."""
+    known = [eta for eta in waiting if eta is not None]
+    if not known:
+        return "ETA never"
+    least = ">" if more or len(known) < len(waiting) else ""
+    return f"ETA {least}{short_span(max(known))}"
+
+
+class TabLine(FrameLine):
+    """The screens, and on the right where we are and what is special about the view."""
+
+    def left(self) -> Iterator[Part]:
+        """Give the tabs."""
+        console = self.console
+        for at, (mode, title) in enumerate(console.tabs(), 1):
+            if mode == console.current_mode:
+                yield Part(f"[{at} {title}]", "frame--name", action=f"app.mode('{mode}')")
+            else:
+                yield Part(f"{at} {title}", "tone--dim", 3, f"app.mode('{mode}')")
+
+    def right(self) -> Iterator[Part]:
+        """Give the view, and the way to a screen above the others."""
+        screen = self.farm_screen
+        yield Part(clean(screen.view_state()), "tone--dim", rank=2)
+        if len(self.app.screen_stack) > 1:
+            yield Part(clean(screen.crumbs()), rank=1)
+
+
+class KeyLine(FrameLine):
+    """The keys that do something now: those of what has the focus first."""
+
+    def left(self) -> Iterator[Part]:
+        """Give the keys."""
+        impossible = self._impossible()
+        parts = [
+            self._key(active.binding.key, active.binding.description, 1 + group)
+            for group, active in self.farm_screen.shown_bindings()
+            if active.binding.id not in impossible
+        ]
+        return iter(parts)
+
+    def _impossible(self) -> set[str]:
+        session, targets = self.session, self.farm_screen.targets()
+        return {
+            f"verb.{verb}"
+            for verb in OF_SLAVES
+            if session.why_not(verb) or not possible(session, verb, targets)
+        }
+
+    def _key(self, key: str, description: str, rank: int) -> Part:
+        name = self.console.key_name(key)
+        return Part(f" {description}", "", rank, f"app.simulate_key('{key}')", name)
