@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from piwheels.core.errors import Fatal, PiWheelsError
 from piwheels.core.locks import hold
-from piwheels.core.postgres import dies_with_parent
+from piwheels.core.proc import dies_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
