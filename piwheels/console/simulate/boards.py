@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import ceil, floor, sin
+from math import floor, sin
 from typing import TYPE_CHECKING, Final
 
 from piwheels.console.simulate.catalogue import ABIS, MODELS, RACK
@@ -47,15 +47,19 @@ class Board:
 
     def next_figures(self, after: datetime) -> datetime:
         """Return when it gives figures next."""
-        count = floor((after.timestamp() - self.phase) / self.period) + 1
-        # A moment is rounded to a microsecond, so that the one of before might be found again.
-        return max(self._moment(count), after + timedelta(milliseconds=1))
+        return self._moment(self._count(after) + 1)
 
     def figures_before(self, now: datetime, since: datetime, most: int) -> list[datetime]:
         """Return when it has given its last figures, oldest first, at most so many."""
-        last = floor((now.timestamp() - self.phase) / self.period)
-        first = max(last - most + 1, ceil((since.timestamp() - self.phase) / self.period))
-        return [self._moment(count) for count in range(first, last + 1)]
+        last = self._count(now)
+        first = max(last - most, self._count(since))
+        return [self._moment(count) for count in range(first + 1, last + 1)]
+
+    def _count(self, at: datetime) -> int:
+        """Return how often it has given figures by *at*."""
+        count = floor((at.timestamp() - self.phase) / self.period)
+        # A moment is rounded to microseconds: it may have come already.
+        return count + 1 if self._moment(count + 1) <= at else count
 
     def _moment(self, count: int) -> datetime:
         return datetime.fromtimestamp(self.phase + count * self.period, UTC)

@@ -38,7 +38,7 @@ PAGE, REPLAY_BURST, LOG_PART = 2000, 2000, 2**19
 #: After how many seconds of silence a console is forgotten, and how many requests a turn takes.
 SILENCE, BURST = 90, 200
 
-_NAMES: Final[dict[type, str]] = {
+NAMES: Final[dict[type, str]] = {
     MasterInfo: "HELLO",
     MasterStats: "STATS",
     SlaveEvent: "SLAVE",
@@ -109,7 +109,7 @@ class Server:
     # What is told ---------------------------------------------------------------------------
 
     def _tell(self, event: Event) -> None:
-        name = _NAMES[type(event)]
+        name = NAMES[type(event)]
         if isinstance(event, (MasterInfo, MasterStats, SlaveEvent)):
             self._status.send_msg(name, event)
             return

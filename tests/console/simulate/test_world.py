@@ -1,0 +1,261 @@
+"""The simulated farm: whatever happens and is commanded, a master could have told it."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piwheels.console.simulate.buildlog import build_log
+from piwheels.console.simulate.hostile import frames
+from piwheels.console.simulate.server import NAMES
+from piwheels.console.simulate.world import FIGURES, REPLAYED, World
+from piwheels.core import codec
+from piwheels.core.codec import NoData
+from piwheels.core.errors import BadMessage
+from piwheels.core.protocols import Outcome, Output, SlaveEvent, Told, console, monitor_stats
+from piwheels.core.states import MasterInfo, MasterStats
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def check(events):
+    """Send *events* over a wire and back: they must be of the protocol, and stay what they are."""
+    for event in events:
+        name = NAMES[type(event)]
+        of_status = isinstance(event, (MasterInfo, MasterStats, SlaveEvent))
+        wire = reversed(monitor_stats if of_status else console)
+        assert wire.received(*codec.loads(codec.dumps(name, event))) == event
+
+
+def live(world, seconds, turns=20, now=NOW):
+    events = []
+    for turn in range(1, turns + 1):
+        events += world.step(now + timedelta(seconds=seconds * turn / turns))
+    return events, now + timedelta(seconds=seconds)
+
+
+def told_to(events, number):
+    told = [each for each in events if isinstance(each, SlaveEvent) and each.slave_id == number]
+    return [(each.message, each.data) for each in told]
+
+
+commands = st.lists(
+    st.tuples(
+        st.sampled_from(("KILL", "SLEEP", "SKIP", "WAKE")),
+        st.none() | st.lists(st.integers(0, 20), max_size=5),
+        st.floats(0, 400),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), commands=commands, hostile=st.booleans())
+def test_any_life_is_one_of_the_protocol(seed, commands, hostile):
+    world = World(12, seed, NOW, pace=4, hostile=hostile)
+    now, after = NOW, None
+    for verb, slaves, seconds in commands:
+        events, now = live(world, seconds, now=now)
+        check(events)
+        untold = world.command(verb, slaves, "dave", now)
+        assert {one.slave_id for one in untold} <= set(slaves or ())
+        after = world.replay(0, 10_000, now)
+        check(after)
+        assert {event.slave_id for event in after} == set(world.slaves)
+    moments = [
+        event.timestamp for event in live(world, 60, now=now)[0] if type(event) is SlaveEvent
+    ]
+    assert moments == sorted(moments)
+
+
+def test_the_same_seed_is_the_same_life():
+    lives = [live(World(30, 7, NOW), 600)[0] for _ in range(2)]
+    assert lives[0] == lives[1] != live(World(30, 8, NOW), 600)[0]
+
+
+def test_a_farm_lives():
+    events, _ = live(World(200, 1, NOW, pace=4), 900)
+    results = Counter(each.result for each in events if isinstance(each, Outcome))
+    assert results["ok"] > results["failed"] > 5
+    messages = Counter(each.message for each in events if isinstance(each, SlaveEvent))
+    assert messages["HELLO"] > 200, "nobody has come again"
+    assert messages["DIE"] > 0
+    assert messages["STATS"] > messages["BUILD"] > messages["SEND"] > 0
+    # each slave says something every 5 to 10 s, four times as fast here
+    assert 200 * 900 * 4 / 11 < messages["STATS"] + messages["SLEEP"] < 200 * 900 * 4 / 4
+
+
+def test_the_past_is_as_alive():
+    world = World(50, 1, NOW - timedelta(hours=1))
+    world.live_until(NOW)
+    assert len(world.builds) > 100
+    assert world.figures[-1].timestamp > NOW - timedelta(seconds=11)
+    assert sum(world.figures[-1].builds_last_hour.values()) > 100
+    events, _ = live(world, 30)
+    alive = {each.slave_id for each in events if isinstance(each, SlaveEvent)}
+    assert len(alive) > 40, "who builds has to give figures"
+
+
+def a_slave(world, **how):
+    """Return a slave that builds, or does not, and is well."""
+    return next(
+        slave
+        for slave in world.slaves.values()
+        if (slave.work is not None and not slave.sends) == how["builds"]
+        and slave.vanishes is None
+        and not slave.sends
+    )
+
+
+@pytest.fixture
+def world():
+    made = World(60, 3, NOW - timedelta(minutes=20))
+    made.live_until(NOW)
+    return made
+
+
+def test_skip_ends_a_build(world):
+    slave = a_slave(world, builds=True)
+    work = slave.work
+    assert world.command("SKIP", [slave.number], "dave", NOW) == []
+    events, _ = live(world, 12)
+    outcome = next(
+        each for each in events if isinstance(each, Outcome) and each.result == "skipped"
+    )
+    assert (outcome.build_id, outcome.package, outcome.files) == (None, work.job.package, 0)
+    assert ("DONE", NoData) in told_to(events, slave.number)
+    assert Told("dave", "SKIP", [slave.number], NOW) in events
+
+
+def test_skip_is_for_who_builds(world):
+    world.command("SLEEP", None, "dave", NOW)
+    _, now = live(world, 7200)
+    idle = a_slave(world, builds=False)
+    untold = world.command("SKIP", [idle.number, 9999], "dave", now)
+    assert [(one.slave_id, one.why) for one in untold] == [
+        (idle.number, "not building"),
+        (9999, "no such slave"),
+    ]
+    assert world.command("SKIP", None, "dave", now) == []
+
+
+def test_kill_waits_for_the_end_of_the_build(world):
+    slave = a_slave(world, builds=True)
+    left = (slave.work.until - NOW).total_seconds()
+    world.command("KILL", [slave.number], "dave", NOW)
+    events, now = live(world, left - 1)
+    assert "DIE" not in dict(told_to(events, slave.number))
+    events, _ = live(world, 60, now=now)
+    assert told_to(events, slave.number)[-1] == ("DIE", NoData)
+    assert slave.number not in world.slaves
+
+
+def test_wake_takes_everything_back(world):
+    slave = a_slave(world, builds=True)
+    for verb in ("KILL", "SLEEP", "SKIP", "WAKE"):
+        world.command(verb, [slave.number], "dave", NOW)
+    left = (slave.work.until - NOW).total_seconds()
+    events, _ = live(world, left + 100)
+    told = [message for message, _ in told_to(events, slave.number) if message != "STATS"]
+    assert "DIE" not in told
+    assert ("SLEEP", True) not in told_to(events, slave.number)
+
+
+def test_a_pause_of_one_is_not_one_of_all(world):
+    slave = a_slave(world, builds=False)
+    world.command("SLEEP", [slave.number], "dave", NOW)
+    events, now = live(world, 15)
+    assert ("SLEEP", True) in told_to(events, slave.number)
+    assert not world.paused
+    world.command("SLEEP", None, "dave", now)
+    events, now = live(world, 600, now=now)
+    assert world.paused
+    begun = [each for each in events if isinstance(each, SlaveEvent) and each.message == "BUILD"]
+    assert not begun
+
+
+def test_a_restart_is_a_new_beginning(world):
+    before = world.info
+    world.restart(NOW)
+    assert world.info.started == NOW != before.started
+    assert not world.slaves
+    live(world, 60)
+    assert sorted(world.slaves)[0] == 1
+    assert len(world.slaves) >= 55
+
+
+def test_a_replay_is_what_was_told(world):
+    events, now = live(world, 60)
+    again = {
+        (each.slave_id, each.data)
+        for each in world.replay(0, 10**6, now)
+        if each.message == "STATS"
+    }
+    told = {
+        (each.slave_id, each.data)
+        for each in events
+        if isinstance(each, SlaveEvent)
+        and each.message == "STATS"
+        and (slave := world.slaves.get(each.slave_id)) is not None
+        and slave.work is not None
+        and slave.work.since < NOW
+        and not slave.sends
+    }
+    assert len(told) > 100
+    same = sum(one in again for one in told)
+    assert same > len(told) * 0.95
+
+
+def test_replays_of_many_are_short():
+    world = World(1000, 1, NOW)
+    _, now = live(world, 300, turns=2)
+    events = world.replay(0, 10**6, now)
+    figures = Counter(each.slave_id for each in events if each.message == "STATS")
+    assert max(figures.values()) <= REPLAYED // len(world.slaves) + 1 < FIGURES
+    page = world.replay(100, 50, now)
+    assert page[0].slave_id == 101
+    assert len(page) <= 50
+    assert world.replay(10**6, 50, now) == []
+
+
+def test_a_build_says_what_it_does(world):
+    slave = a_slave(world, builds=True)
+    first = world.watch(slave.number, NOW)
+    work = slave.work
+    left = (work.until - NOW).total_seconds()
+    events, _ = live(world, left + 5, turns=200)
+    parts = [
+        each for each in events if isinstance(each, Output) and each.package == work.job.package
+    ]
+    check(parts)
+    text = first.text
+    for part in parts:
+        assert part.offset == len(text)
+        text += part.text
+    ended = next(each for each in events if isinstance(each, Outcome) and each[1] == slave.number)
+    assert world.log(ended.build_id) == text
+    assert world.watch(9999, NOW) is None
+
+
+def test_a_log_is_the_same_whenever_it_is_asked_for():
+    log = build_log(17, "numpy", "2.3.4", ok=False, hostile=False)
+    assert log == build_log(17, "numpy", "2.3.4", ok=False, hostile=False)
+    assert log.said(-1) == 0
+    assert log.said(0.5) < log.said(1) == len(log.text)
+    assert "Failed building wheel for numpy" in log.text
+    assert log.text.isascii() or "━" in log.text
+
+
+def test_hostile_frames_are_none_of_the_protocol():
+    wire = reversed(monitor_stats)
+    refused = 0
+    source = frames(Random(1))  # noqa: S311
+    for _ in range(500):
+        try:
+            wire.received(*codec.loads(next(source)))
+        except BadMessage:
+            refused += 1
+    assert refused == 500
