@@ -124,13 +124,16 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     # Beginning and end ------------------------------------------------------------------------
 
+    def on_load(self) -> None:
+        """Begin to attach, before there is a screen that could ask for something."""
+        self.session.start(self.now())
+
     def on_mount(self) -> None:
-        """Begin to attach."""
+        """Let time pass."""
         self._use_theme()
         self.set_keymap(self.prefs.keymap)
         if self.prefs.problem:
             self.flash(self.prefs.problem, error=True)
-        self.session.start(self.now())
         self._beat(self.prefs.rate)
         self.set_interval(1.0, self._tick)
 

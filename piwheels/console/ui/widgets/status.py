@@ -260,7 +260,7 @@ class KeyLine(FrameLine):
         """Give the keys."""
         impossible = self._impossible()
         parts = [
-            self._key(active.binding.key, active.binding.description, 1 + group)
+            self._key(active.binding.key, active.binding.description, 3 - group)
             for group, active in self.farm_screen.shown_bindings()
             if active.binding.id not in impossible
         ]
