@@ -108,6 +108,7 @@ class FleetScreen(FarmScreen):
     def tick(self) -> None:
         """Show that a second has passed."""
         self.table.set_class(self.session.state in _STALE, "-stale")
+        self.apply(Changes())
         self.table.refresh_times()
 
     def show_all(self) -> None:
@@ -115,7 +116,7 @@ class FleetScreen(FarmScreen):
         self.apply(Changes(new=set(self.session.farm.slaves)))
         self.table.show_rows()
         self.table.refresh_all()
-        self.tick()
+        self.table.set_class(self.session.state in _STALE, "-stale")
 
     def _show_peek(self) -> None:
         self._peek.display = self._has_room
