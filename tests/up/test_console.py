@@ -145,3 +145,27 @@ def test_what_is_said_behind_the_console_is_said_again(tmp_path):
     assert stream.getvalue().endswith("\nlive\n")
     screen.come_back()
     assert stream.getvalue().endswith("\nlive\n")
+
+
+def test_the_farm_goes_on_when_its_console_is_left(short_dir):
+    keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_"))}
+    home = short_dir / "terminal"
+    env = {**keep, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "HOME": str(short_dir)}
+    env |= {"TERM": "xterm-256color", "XDG_CONFIG_HOME": str(short_dir)}
+    if root := os.environ.get("PIW_ALLOW_ROOT"):
+        env["PIW_ALLOW_ROOT"] = root
+    up = [sys.executable, "-P", "-m", "piwheels.up", f"--dir={home}", "--port=0", "toy==1.0"]
+    with Terminal(up, env) as terminal:
+        terminal.until("\x1b[?1049h")  # the alternate screen
+        terminal.until("LIVE")
+        terminal.type("q")
+        terminal.until("attaches again")
+        screens, _, lines = terminal.said.rpartition("\x1b[?1049l")
+        assert "registered toy 1.0" not in screens
+        assert "registered toy 1.0" in lines
+        assert f"piw-console --status-queue ipc://{home}/run/status " in lines
+        terminal.until("until this is stopped (Ctrl+C)")
+        assert terminal.process.poll() is None
+        terminal.type("\x03")
+        terminal.until("stopping")
+        assert terminal.process.wait(30) == 0
