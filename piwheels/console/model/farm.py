@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from piwheels.console.model import causes, eta, health, keyframe, news
+from piwheels.console.model.clock import MasterClock
+from piwheels.console.model.joins import Joins
 from piwheels.console.model.journal import Entry, Kind
+from piwheels.console.model.peers import Peers
 from piwheels.console.model.slave import Moment, PastBuild, Slave, State
-from piwheels.console.text import clean, short_span
+from piwheels.console.model.told import settle, tell
+from piwheels.console.text import clean
 from piwheels.core.protocols import Outcome, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats, SlaveStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Collection, Iterator
 
+    from piwheels.console.model.eta import AbiQueue
     from piwheels.console.model.events import Event
 
 #: How long the row of a slave that has left stays.
 STAYS: Final = timedelta(seconds=30)
+#: Once the master has said nothing for so long, time stands still: of what we do not hear we do
+#: not know that it is silent.
+_DEAF: Final = timedelta(seconds=15)
+#: A clock that is put back by more than this makes a slave's newer figures worthless.
+_PUT_BACK: Final = timedelta(minutes=1)
+#: Each slave is looked at once in so many ticks, whether it has changed or not; at least so many.
+_ROUND, _FEW = 5, 100
+#: How many builds the causes of failures are sought in.
+_LATELY: Final = 200
 _ZERO: Final = timedelta()
+_Figures = TypeVar("_Figures", MasterStats, SlaveStats)
 
 
 @dataclass(slots=True)
@@ -55,152 +73,351 @@ class Farm:
         self.info: MasterInfo | None = None
         self.figures: deque[MasterStats] = deque(maxlen=100)
         self.slaves: dict[int, Slave] = {}
+        #: Slaves that have left, the newest last.
         self.left: deque[Slave] = deque(maxlen=500)
+        #: Builds that have ended, of all slaves, the newest last.
         self.builds: deque[PastBuild] = deque(maxlen=2000)
+        #: The last moment that the farm was told of, by this machine's clock; or a little later.
         self.now: datetime = None  # type: ignore[assignment]
+        #: How many messages were of slaves that we know nothing of.
         self.strays = 0
-        self._offset = _ZERO
-        self._offset_known = False
+        self._heard: datetime | None = None
+        self._clock = MasterClock()
+        self._peers = Peers()
         self._changes = Changes()
         self._entries: list[Entry] = []
+        #: Slaves whose builds somebody wants to be skipped.
         self._skipped: set[int] = set()
+        #: When the dead died, by this machine's clock.
         self._died: dict[int, datetime] = {}
+        #: Slaves to be looked at, and whether nothing is to be told of what is found.
+        self._due: dict[int, bool] = {}
+        self._round: deque[int] = deque()
+        #: When a slave last gave a sign of life before we listened, by the master's clock.
+        self._signs: dict[int, datetime] = {}
+        #: Builds that have ended since the last tick, by slave, and when they did: how may follow.
+        self._ended: dict[int, tuple[datetime, PastBuild]] = {}
+        self._joins = Joins()
+        #: Since when we know of all builds that end, by the master's clock.
+        self._since: datetime | None = None
+        #: Packages that fail everywhere, as has been told.
+        self._hopeless: set[str] = set()
+        self._disk_step = 0
+
+    # What happened ----------------------------------------------------------------------------
 
     def fold(self, event: Event, now: datetime, *, replay: bool = False) -> None:
-        self.now = now
+        """Take *event*; in a *replay* nothing is new: no alerts, no journal entries follow."""
+        self.now = self._heard = now
         match event:
+            case SlaveEvent():
+                self._clock.note(now, event.timestamp, past=replay)
+                self._slave_event(event, replay)
+            case Outcome():
+                self._outcome(event, replay)
+            case MasterStats():
+                self._clock.note(now, event.timestamp, past=replay)
+                self._figures(event, replay)
             case MasterInfo():
                 self._info(event)
-            case MasterStats():
-                if not self.figures or event.timestamp > self.figures[-1].timestamp:
-                    self.figures.append(event)
-                    self._changes.figures = True
-            case SlaveEvent():
-                self._slave(event, now, replay)
-            case Outcome():
-                self._outcome(event)
 
     def _info(self, info: MasterInfo) -> None:
         if self.info is not None and self.info.started != info.started:
-            self.slaves.clear(); self._died.clear(); self.figures.clear()
+            for of_slaves in (self.slaves, self._died, self._due, self._signs, self._ended):
+                of_slaves.clear()
+            for others in (self.left, self._round, self._skipped):
+                others.clear()
+            self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
+            self._clock, self._joins, self._since = MasterClock(), Joins(), None
             self._changes = Changes(epoch=True, figures=True)
         self.info = info
 
-    def _slave(self, event: SlaveEvent, now: datetime, replay: bool) -> None:
-        if not replay:
-            self._offset, self._offset_known = now - event.timestamp, True
-        elif not self._offset_known and now - event.timestamp < self._offset or self._offset == _ZERO:
-            pass
-        slave = self.slaves.get(event.slave_id)
-        if event.message == "HELLO":
-            if slave is None or slave.told is State.DEAD:
-                slave = Slave(event.slave_id, event.data, clean(event.data.label), event.timestamp, since=event.timestamp)
-                self.slaves[slave.id] = slave
-                self._changes.new.add(slave.id)
-                if not replay:
-                    self._note(Kind.JOIN, f"{slave.label} {slave.abi}", slave)
-            slave.heard, slave.heard_what = now, "HELLO"
-            self._changes.slaves.add(slave.id)
-            return
-        if slave is None:
+    def _figures(self, stats: MasterStats, replay: bool) -> None:
+        _insert(self.figures, stats, put_back=not replay)
+        self._changes.figures = True
+        step = health.disk_step(self.figures[-1])
+        if step > self._disk_step and not replay:
+            self._entries.append(
+                Entry(self.now, Kind.MASTER, None, "", f"the master's disk is {step}% full")
+            )
+        self._disk_step = step
+
+    def _slave_event(self, event: SlaveEvent, replay: bool) -> None:
+        slave_id, at, message, data = event
+        slave = self.slaves.get(slave_id)
+        if message == "HELLO":
+            slave = self._hello(slave, event, replay)
+        elif slave is None:
             self.strays += 1
             return
-        slave.heard, slave.heard_what = now, event.message
+        elif message == "STATS":
+            _insert(slave.stats, data, put_back=not replay)
+            if data.timestamp != at:  # in a master's replay they are the same
+                slave.skew = data.timestamp - at
+            elif slave.skew is not None:
+                at -= slave.skew
+        else:
+            self._told(slave, event, replay)
+        if replay:
+            self._signs[slave_id] = max(at, self._signs.get(slave_id, at))
+        else:
+            slave.heard, slave.heard_what = self.now, message
+            self._since = self._since or at
+        self._touch(slave, quiet=replay)
+
+    def _touch(self, slave: Slave, *, quiet: bool) -> None:
+        self._due[slave.id] = quiet or self._due.get(slave.id, False)
         slave.version += 1
         self._changes.slaves.add(slave.id)
-        at, data = event.timestamp, event.data
-        match event.message:
-            case "STATS":
-                if not slave.stats or data.timestamp > slave.stats[-1].timestamp:
-                    slave.stats.append(data)
-                return
-            case "BUILD":
-                if slave.told is State.BUILD and slave.job == data:
-                    return
-                slave.job, slave.job_since, slave.files = (data[0], data[1]), at, 0
-                state = State.BUILD
-            case "SLEEP":
-                state = State.PAUSE if data else State.SLEEP
-                slave.job = None
-            case "SEND":
-                if slave.file != data or slave.told is not State.SEND:
-                    slave.files += 1
-                slave.file = data
-                state = State.SEND
-            case "DONE":
-                state = State.CLEAN
-                if slave.job is not None:
-                    result = "ok" if slave.told is State.SEND else "skipped" if slave.id in self._skipped else "failed"
-                    self._skipped.discard(slave.id)
-                    took = at - (slave.job_since or at)
-                    past = PastBuild(clean(slave.job[0]), clean(slave.job[1]), slave.abi, result, took, slave.files, at, slave.id, slave.label)
-                    slave.outcome = past
-                    slave.builds.append(past); self.builds.append(past)
-                    if not replay:
-                        self._note(Kind.FAIL if result == "failed" else Kind.DONE, f"{past.package} {past.version} {past.abi} {result}", slave, short_span(took))
-                slave.job, slave.file = None, ""
-            case "DIE":
-                state = State.DEAD
-                self._died[slave.id] = now
-                if not replay:
-                    self._note(Kind.LEFT, "bye", slave)
-            case _:
-                return
-        if slave.told is not state:
-            slave.told, slave.since = state, at
 
-    def _outcome(self, outcome: Outcome) -> None:
-        slave = self.slaves.get(outcome.slave_id)
-        if slave is not None and slave.outcome is not None and slave.outcome.package == outcome.package:
-            slave.outcome = slave.outcome._replace(result=outcome.result, build_id=outcome.build_id)
-            slave.builds[-1] = slave.outcome
-            self._changes.slaves.add(slave.id)
+    def _hello(self, slave: Slave | None, event: SlaveEvent, replay: bool) -> Slave:
+        """Return the slave that says who it is: a new one, unless that was known."""
+        slave_id, at, _, info = event
+        label = clean(info.label)
+        if slave is not None and slave.joined == at and slave.label == label:
+            slave.info = info
+            return slave
+        slave = Slave(slave_id, info, label, joined=at, told_at=at, since=at, heard=self.now)
+        slave.joins = self._joins.add(label, info.board_serial, at)
+        slave.timeline.append(Moment(at, "JOIN", slave.abi))
+        self.slaves[slave_id] = slave
+        self._died.pop(slave_id, None)
+        self._changes.new.add(slave_id)
+        if not replay:
+            self._entries.append(news.joined(slave, self.now))
+        return slave
 
-    def _note(self, kind: Kind, what: str, slave: Slave, detail: str = "") -> None:
-        self._entries.append(Entry(self.now, kind, slave.id, slave.label, what, detail))
+    def _told(self, slave: Slave, event: SlaveEvent, replay: bool) -> None:
+        slave_id, at, message, data = event
+        skipped = slave_id in self._skipped
+        ended = tell(slave, message, data, at, past=replay, skipped=skipped)
+        if message in ("DONE", "BUILD"):
+            self._skipped.discard(slave_id)
+        if ended is not None:
+            self._add_build(ended, replay)
+        if slave.told is State.DEAD and slave_id not in self._died:
+            self._died[slave_id] = self.now
+            if not replay:
+                self._entries.append(news.left(slave, self.now, builds=ended is not None))
+
+    # Builds -----------------------------------------------------------------------------------
 
     def skipped(self, slave_id: int) -> None:
+        """Note that the build of a slave, if it has one, is to be skipped."""
         self._skipped.add(slave_id)
 
+    def _outcome(self, outcome: Outcome, replay: bool) -> None:
+        """Take how a build ended from a master that says so, be it before or after its DONE."""
+        build = PastBuild.of(outcome)
+        slave = self.slaves.get(outcome.slave_id)
+        if slave is not None and slave.label == build.label:
+            settle(slave.builds, build)
+            slave.outcome = slave.builds[-1]
+            self._touch(slave, quiet=replay)
+        if replay and (self._since is None or build.ended < self._since):
+            self._since = build.ended
+        self._add_build(build, replay)
+
+    def _add_build(self, build: PastBuild, replay: bool) -> None:
+        before = settle(self.builds, build)
+        known = "" if before is None else before.result
+        if build.result == "ok" != known and build.duration is not None:
+            self._peers.add(build.abi, build.package, build.duration)
+        waits = self._ended.get(build.slave_id)
+        if waits is not None and waits[1] is before:
+            self._ended[build.slave_id] = waits[0], build
+        elif not replay and build.result not in ("", known):
+            if waits is not None:
+                self._entries.append(news.ended(waits[1], waits[0]))
+            self._ended[build.slave_id] = self.now, build
+
+    def _tell_builds(self) -> None:
+        """Tell of builds that have ended: what the master says of them should have come by now."""
+        entries = [news.ended(build, at) for at, build in self._ended.values()]
+        self._ended.clear()
+        self._entries += entries
+        if any(entry.kind is Kind.FAIL for entry in entries):
+            found = causes.packages(self._lately())
+            for package in found.keys() - self._hopeless:
+                self._entries.append(Entry(self.now, Kind.WARN, None, "", found[package]))
+            self._hopeless = set(found)
+
+    def _lately(self) -> Iterator[PastBuild]:
+        return itertools.islice(reversed(self.builds), _LATELY)
+
+    # Time -------------------------------------------------------------------------------------
+
     def tick(self, now: datetime) -> None:
-        self.now = now
-        for slave_id, at in list(self._died.items()):
-            if now - at > STAYS:
-                del self._died[slave_id]
-                slave = self.slaves.pop(slave_id, None)
-                if slave is not None:
-                    self.left.append(slave)
-                    self._changes.gone.add(slave_id)
+        """Let time pass: silence, alerts, peers; rows of the dead go after 30 s."""
+        self.now = now if self._heard is None else min(now, self._heard + _DEAF)
+        self._tell_builds()
+        for slave_id in [one for one, died in self._died.items() if self.now - died > STAYS]:
+            del self._died[slave_id]
+            self.left.append(self.slaves.pop(slave_id))
+            self._changes.gone.add(slave_id)
+        if self._clock.sure and self._signs:
+            self._read_signs()
+        due, self._due = self._due, {}
+        for slave_id, quiet in due.items():
+            self._look_at(slave_id, quiet=quiet)
+        if not self._round:
+            self._round.extend(self.slaves)
+        for _ in range(min(len(self._round), max(_FEW, len(self.slaves) // _ROUND))):
+            self._look_at(self._round.popleft(), quiet=False)
+
+    def _read_signs(self) -> None:
+        """Find when slaves were last heard of whom we have only been told.
+
+        Who was silent for longer than the master allows would be gone: its clock is slow.
+        """
+        for slave_id, stamped in self._signs.items():
+            slave = self.slaves.get(slave_id)
+            if slave is None:
+                continue
+            heard = self._clock.here(stamped, self.now)
+            if slave.heard_what:
+                slave.heard = max(heard, slave.heard)
+            elif slave.skew is not None or self.now - heard < slave.info.busy_timeout:
+                slave.heard = heard
+        self._signs.clear()
+
+    def _look_at(self, slave_id: int, *, quiet: bool) -> None:
+        """Compare a slave with its peers and its limits; tell of new alerts unless *quiet*."""
+        slave = self.slaves.get(slave_id)
+        if slave is None:
+            return
+        alerts, ratio, rest = slave.alerts, slave.ratio, slave.eta
+        elapsed = self._compare(slave)
+        if slave.joins > 2:
+            now = self.master_time(self.now)
+            slave.joins = self._joins.lately(slave.label, slave.info.board_serial, now)
+        slave.alerts = health.judge(slave, self.now)
+        if alerts == slave.alerts and ratio == slave.ratio and rest == slave.eta:
+            return
+        slave.version += 1
+        self._changes.slaves.add(slave_id)
+        if not quiet:
+            self._entries += news.alerts(slave, alerts, elapsed, self.now)
+
+    def _compare(self, slave: Slave) -> timedelta:
+        """Compare the slave's build with its peers; return how long it takes so far."""
+        if slave.job is None:
+            if slave.peers:
+                slave.peers, slave.median, slave.ratio, slave.eta = 0, None, None, None
+            return _ZERO
+        elapsed = self.work(slave)
+        found = self._peers.compare(slave.abi, clean(slave.job[0]), elapsed)
+        slave.peers, slave.median, slave.ratio, slave.slow_from, slave.eta = found
+        if slave.told is State.SEND:
+            slave.eta = None
+        return elapsed
+
+    # What is to be seen -----------------------------------------------------------------------
 
     def take_changes(self) -> Changes:
+        """Return what has changed since the last call."""
         changes, self._changes = self._changes, Changes()
         return changes
 
     def take_entries(self) -> list[Entry]:
+        """Return what is to be noted in the journal since the last call."""
         entries, self._entries = self._entries, []
         return entries
 
     def master_time(self, now: datetime) -> datetime:
-        return now - self._offset
+        """Return the time of the master's clock at *now*, estimated from what has come live."""
+        return now - self._clock.ahead
 
     def elapsed(self, slave: Slave) -> timedelta:
-        since = slave.job_since if slave.job is not None and slave.job_since else slave.since
-        return max(_ZERO, self.master_time(self.now) - since)
+        """Return how long *slave* has been at what it is at (never negative): the TIME column."""
+        if slave.told is State.BUILD:
+            return self.work(slave)
+        return max(_ZERO, self.master_time(self.now) - slave.since)
+
+    def work(self, slave: Slave) -> timedelta:
+        """Return how long *slave* has worked on its build: what is lost if that is given up."""
+        if slave.job is None or slave.job_since is None:
+            return _ZERO
+        return max(_ZERO, self.master_time(self.now) - slave.job_since)
 
     def counts(self) -> Counter[State]:
-        return Counter(slave.state_at(self.now) for slave in self.slaves.values())
+        """Return how many slaves are in each state now."""
+        now = self.now
+        return Counter(slave.state_at(now) for slave in self.slaves.values())
 
     def alerting(self) -> int:
+        """Return how many slaves have an alert now."""
         return sum(bool(slave.alerts) for slave in self.slaves.values())
 
     def rate(self, now: datetime) -> float:
-        return 0.0
+        """Return how many builds end in an hour, as things go."""
+        return sum(self._rates(now).values())
 
-    def queues(self, now: datetime) -> list[Any]:
-        return []
+    def _rates(self, now: datetime) -> dict[str, float]:
+        figures = self.figures[-1] if self.figures else None
+        return eta.rates(reversed(self.builds), figures, self.master_time(now), self._since)
+
+    def queues(self, now: datetime, without: Collection[int] = ()) -> list[AbiQueue]:
+        """Return the queue of each ABI, as it would go on if *without* were paused."""
+        hourly = self._rates(now)
+        return eta.queues(self.slaves.values(), self.figures, hourly, self.now, without)
 
     def longest(self, n: int) -> list[Slave]:
-        return sorted((s for s in self.slaves.values() if s.job), key=self.elapsed, reverse=True)[:n]
+        """Return the *n* slaves that have been at their builds for longest."""
+        building = (one for one in self.slaves.values() if one.job is not None)
+        return heapq.nlargest(n, building, key=self.work)
 
-    def as_events(self) -> list[Any]:
-        return []
+    def causes(self) -> list[str]:
+        """Return what the failures of late are due to, in sentences."""
+        return causes.causes(self._lately(), self.slaves.values())
+
+    def as_events(self) -> list[Event]:
+        """Return events that make a farm of the same looks, if they are folded as a replay."""
+        events: list[Event] = [] if self.info is None else [self.info]
+        events += self.figures
+        for slave in self.slaves.values():
+            events += keyframe.of_slave(slave, self.master_time(slave.heard))
+        return [*events, *keyframe.of_builds(self.builds)]
+
+    def validate(self) -> None:
+        """Raise ``AssertionError`` unless all that must hold between events does."""
+        for key, slave in self.slaves.items():
+            assert key == slave.id  # noqa: S101
+            assert (slave.job is None) == (slave.job_since is None)  # noqa: S101
+            assert slave.told is not State.BUILD or slave.job is not None  # noqa: S101
+            assert (slave.told is State.DEAD) == (key in self._died)  # noqa: S101
+            assert slave.label == clean(slave.label)  # noqa: S101
+            assert _in_order([build.ended for build in slave.builds])  # noqa: S101
+            assert _in_order([stats.timestamp for stats in slave.stats])  # noqa: S101
+        assert self._died.keys() <= self.slaves.keys()  # noqa: S101
+        assert _in_order([build.ended for build in self.builds])  # noqa: S101
+        assert _in_order([stats.timestamp for stats in self.figures])  # noqa: S101
+
+
+def _in_order(times: list[datetime]) -> bool:
+    return all(one <= other for one, other in itertools.pairwise(times))
+
+
+def _insert(kept: deque[_Figures], new: _Figures, *, put_back: bool) -> None:
+    """Put *new* figures among those that are *kept* in the order of time, unless it is there.
+
+    With *put_back*, what is much newer goes: the clock that stamps them was put back.
+    """
+    if kept and new.timestamp <= kept[-1].timestamp:
+        if put_back and kept[-1].timestamp - new.timestamp > _PUT_BACK:
+            while kept and kept[-1].timestamp > new.timestamp:
+                kept.pop()
+        place = len(kept)
+        while place and kept[place - 1].timestamp > new.timestamp:
+            place -= 1
+        if place and kept[place - 1].timestamp == new.timestamp:
+            return
+        if place < len(kept):
+            if len(kept) == kept.maxlen:
+                if place == 0:
+                    return
+                kept.popleft()
+                place -= 1
+            kept.insert(place, new)
+            return
+    kept.append(new)

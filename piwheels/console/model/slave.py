@@ -6,10 +6,18 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from piwheels.console.text import clean
 
 if TYPE_CHECKING:
+    from piwheels.core.protocols import Outcome
     from piwheels.core.states import SlaveInfo, SlaveStats
+
+#: How long a slave that reports every few seconds may say nothing, and for how long nobody wonders.
+QUIET: Final = timedelta(seconds=30)
+_BRIEF: Final = timedelta(seconds=1)
 
 
 class State(StrEnum):
@@ -56,6 +64,27 @@ class PastBuild(NamedTuple):
     label: str
     build_id: int | None = None
 
+    @classmethod
+    def of(cls, outcome: Outcome) -> Self:
+        """Return what a master of level 1 tells of a build, fit to be shown."""
+        texts = clean(outcome.package), clean(outcome.version), outcome.abi, outcome.result
+        rest = outcome.files, outcome.ended, outcome.slave_id, clean(outcome.label)
+        return cls(*texts, outcome.duration, *rest, outcome.build_id)
+
+    def is_same(self, other: PastBuild) -> bool:
+        """Whether *other* is the same build, told in another way, perhaps of an unknown result."""
+        if self.build_id is not None and other.build_id is not None:
+            return self.build_id == other.build_id
+        if self[:3] != other[:3] or self.slave_id != other.slave_id:
+            return False
+        apart = self.ended - other.ended
+        return abs(apart) <= _SAME or (self.result == "" and apart > _NONE)
+
+
+#: Two reports of one build's end are not further apart.
+_SAME: Final = timedelta(minutes=1)
+_NONE: Final = timedelta()
+
 
 class Moment(NamedTuple):
     """A line of a slave's timeline: when (master's clock), a word, what."""
@@ -74,8 +103,10 @@ class Slave:
     #: As *info* has it, but fit to be shown (:func:`piwheels.console.text.clean`).
     label: str
     joined: datetime
-    #: What it was last told: one of the states but SILENT and EXPIRED (see :meth:`state_at`).
+    #: What it was last told: one of the states but SILENT and EXPIRED (see :meth:`state_at`), and
+    #: when it was told so last.
     told: State = State.IDLE
+    told_at: datetime = None  # type: ignore[assignment]  # set with joined
     since: datetime = None  # type: ignore[assignment]  # set with joined
     #: When a message about it last came, by this machine's clock, and which.
     heard: datetime = None  # type: ignore[assignment]
@@ -97,6 +128,10 @@ class Slave:
     peers: int = 0
     median: timedelta | None = None
     eta: timedelta | None = None
+    #: The multiple from which on it is slow beyond what its peers' builds differ by.
+    slow_from: float = inf
+    #: How often a slave of its name and board has joined within the last minutes.
+    joins: int = 1
     #: Raised by whatever changes how the slave is shown, but for the passing of time.
     version: int = 0
 
@@ -107,11 +142,22 @@ class Slave:
 
     def state_at(self, now: datetime) -> State:
         """Return the state at *now* (this machine's clock): silence is told by its absence."""
-        if self.told is State.DEAD:
-            return State.DEAD
         silence = now - self.heard
+        if silence <= _BRIEF or self.told is State.DEAD:
+            return self.told
         limit = self.info.busy_timeout
         if silence > limit:
             return State.EXPIRED
-        quiet = limit / 2 if self.told in (State.SEND, State.CLEAN) else timedelta(seconds=30)
-        return State.SILENT if silence > min(quiet, limit) else self.told
+        quiet = limit / 2 if self.told in (State.SEND, State.CLEAN) else min(QUIET, limit / 2)
+        return State.SILENT if silence > quiet else self.told
+
+    @property
+    def failures(self) -> int:
+        """How many of its last builds have failed in a row; what was skipped does not count."""
+        count = 0
+        for build in reversed(self.builds):
+            if build.result == "failed":
+                count += 1
+            elif build.result == "ok":
+                break
+        return count

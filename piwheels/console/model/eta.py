@@ -1,0 +1,152 @@
+"""What waits for each ABI, and when it will be done, if all goes on as it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from piwheels.console.model.slave import State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from piwheels.console.model.slave import PastBuild, Slave
+    from piwheels.core.states import MasterStats
+
+#: What builds an hour are counted over, and the least time of watching that a count is worth.
+WINDOW: Final = timedelta(minutes=15)
+_ENOUGH: Final = timedelta(minutes=5)
+_HOUR: Final = timedelta(hours=1)
+#: More hours than anybody waits.
+_AGES: Final = 1e6
+#: Masters of other makes look no further into a queue: there may be more.
+CAP: Final = 1000
+_BUSY: Final = (State.BUILD, State.SEND, State.CLEAN)
+_IDLE: Final = (State.IDLE, State.SLEEP)
+_WRONG: Final = (State.SILENT, State.EXPIRED)
+
+
+class AbiQueue(NamedTuple):
+    """The queue of an ABI, and who works on it.
+
+    *capped* tells that *pending* is a lower bound, and *eta* with it; *eta* is ``None`` if it will
+    never be done. *failing* slaves are silent, expired, or fail build after build; they are among
+    the busy or idle as well. *history* is of *pending*, the newest last.
+    """
+
+    abi: str
+    pending: int
+    capped: bool
+    slaves: int
+    busy: int
+    idle: int
+    failing: int
+    per_hour: float
+    eta: timedelta | None
+    history: tuple[int, ...]
+    note: str
+
+
+def rates(
+    builds: Iterable[PastBuild], figures: MasterStats | None, now: datetime, since: datetime | None
+) -> dict[str, float]:
+    """Return the builds an hour of each ABI at *now*: those that ended within 15 minutes.
+
+    *builds* come newest first, and all are known from *since* on (times by the master's clock).
+    Where that is too short a time, what the master says of the last hour has to do.
+    """
+    watched = min(now - since, WINDOW) if since is not None else timedelta()
+    if watched < _ENOUGH and figures is not None:
+        return dict(figures.builds_last_hour)
+    ended: Counter[str] = Counter()
+    for build in builds:
+        if now - build.ended > watched:
+            break
+        ended[build.abi] += build.result in ("ok", "failed")
+    hours = max(watched, timedelta(minutes=1)) / _HOUR
+    return {abi: count / hours for abi, count in ended.items()}
+
+
+class _Crew:
+    """The slaves of an ABI, counted."""
+
+    __slots__ = ("busy", "failing", "idle", "paused", "slaves")
+
+    def __init__(self) -> None:
+        self.slaves = self.busy = self.idle = self.failing = self.paused = 0
+
+
+def _crews(slaves: Iterable[Slave], now: datetime, without: Collection[int]) -> dict[str, _Crew]:
+    crews: dict[str, _Crew] = {}
+    for slave in slaves:
+        state = slave.state_at(now)
+        if state is State.DEAD:
+            continue
+        crew = crews.setdefault(slave.abi, _Crew())
+        crew.slaves += 1
+        told = slave.told
+        crew.busy += told in _BUSY
+        crew.idle += told in _IDLE
+        crew.failing += state in _WRONG or slave.failures >= 3
+        crew.paused += slave.id in without and told in _BUSY
+    return crews
+
+
+def queues(
+    slaves: Iterable[Slave],
+    figures: Sequence[MasterStats],
+    hourly: Mapping[str, float],
+    now: datetime,
+    without: Collection[int] = (),
+) -> list[AbiQueue]:
+    """Return the queue of each ABI at *now* (this machine's clock), if *without* were paused.
+
+    *hourly* are the builds an hour; who pauses takes an equal share of them away.
+    """
+    crews = _crews(slaves, now, without)
+    pending = figures[-1].builds_pending if figures else {}
+    found = []
+    for abi in sorted(pending.keys() | crews.keys()):
+        crew = crews.get(abi) or _Crew()
+        left = 1 - crew.paused / crew.busy if crew.busy else 1.0
+        rate = hourly.get(abi, 0) * left if crew.slaves else 0.0
+        waiting = pending.get(abi, 0)
+        able = crew.slaves - crew.failing
+        eta = min(waiting / rate, _AGES) * _HOUR if rate > 0 and able > 0 else None
+        found.append(
+            AbiQueue(
+                abi, waiting, waiting == CAP, crew.slaves, crew.busy, crew.idle, crew.failing, rate,
+                eta, tuple(one.builds_pending.get(abi, 0) for one in figures), _note(crew, waiting),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _note(crew: _Crew, pending: int) -> str:
+    if pending and not crew.slaves:
+        return "NO SLAVE for this ABI"
+    if pending and crew.failing * 3 >= crew.slaves:
+        return f"STARVED: {crew.failing:,} of {crew.slaves:,} silent/failing"
+    return f"capped at {CAP:,}: a lower bound" if pending == CAP else ""
+
+
+def total(queues_: Sequence[AbiQueue]) -> AbiQueue:
+    """Return all queues as one: it is done when the last of them is."""
+    waiting = [queue.eta for queue in queues_ if queue.pending]
+    never = any(eta is None for eta in waiting)
+    eta = None if never else max((one for one in waiting if one), default=timedelta())
+    return AbiQueue(
+        "total",
+        sum(queue.pending for queue in queues_),
+        any(queue.capped for queue in queues_),
+        sum(queue.slaves for queue in queues_),
+        sum(queue.busy for queue in queues_),
+        sum(queue.idle for queue in queues_),
+        sum(queue.failing for queue in queues_),
+        sum(queue.per_hour for queue in queues_),
+        eta,
+        tuple(map(sum, zip(*(queue.history for queue in queues_), strict=True))),
+        "",
+    )

@@ -1,0 +1,60 @@
+"""A farm as the events that lead to it: what a recording begins with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from piwheels.console.model.slave import State
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import Job, Outcome, SlaveEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from piwheels.console.model.events import Event
+    from piwheels.console.model.slave import PastBuild, Slave
+
+_ZERO: Final = timedelta()
+_SLEEPS: Final = {State.SLEEP: False, State.PAUSE: True}
+
+
+def of_slave(slave: Slave, heard: datetime) -> Iterator[SlaveEvent]:
+    """Tell of a slave that was *heard* last then, by the master's clock, in the order of time."""
+    yield SlaveEvent(slave.id, slave.joined, "HELLO", slave.info)
+    for stats in slave.stats:
+        yield SlaveEvent(slave.id, stats.timestamp - (slave.skew or _ZERO), "STATS", stats)
+    if slave.job is not None:
+        yield SlaveEvent(slave.id, slave.job_since or slave.since, "BUILD", Job(*slave.job))
+    reply = _reply(slave)
+    if reply is not None:
+        yield SlaveEvent(slave.id, slave.since, *reply)
+        latest = max(slave.told_at, heard)
+        if slave.told in _SLEEPS and latest > slave.since:
+            yield SlaveEvent(slave.id, latest, *reply)
+
+
+def _reply(slave: Slave) -> tuple[str, Any] | None:
+    """Return what the slave was told last, if that says more than its build."""
+    match slave.told:
+        case State.SLEEP | State.PAUSE:
+            return "SLEEP", _SLEEPS[slave.told]
+        case State.SEND:
+            return "SEND", slave.file
+        case State.CLEAN:
+            return "DONE", NoData
+        case State.DEAD:
+            return "DIE", NoData
+    return None
+
+
+def of_builds(builds: Iterable[PastBuild]) -> Iterator[Event]:
+    """Tell of builds whose results are known."""
+    for one in builds:
+        match one.result:
+            case "ok" | "failed" | "skipped" as result if one.duration is not None:
+                yield Outcome(
+                    one.build_id, one.slave_id, one.label, one.package, one.version, one.abi,
+                    result, one.duration, one.files, one.ended,
+                )  # fmt: skip
