@@ -1,5 +1,6 @@
 """A session with a master that does as it is told, without sockets: for tests of screens."""
 
+import asyncio
 from collections import deque
 from datetime import UTC, datetime, timedelta
 
@@ -128,6 +129,8 @@ class Stage:
 
     def end(self, result="ok", build_id=77, slave_id=3, package="grpcio", version="1.75.1", **how):
         """Let a build end: what the master tells all, and what it tells consoles of level 1."""
+        if result == "ok":
+            self.tell(slave_id, "SEND", f"{package}-{version}-py3-none-any.whl")
         self.tell(slave_id, "DONE")
         if self.master.level:
             took = how.get("took", timedelta(minutes=31, seconds=55))
@@ -135,3 +138,23 @@ class Stage:
             label = "pi4-rack1-03"
             self.master.say(Outcome(build_id, slave_id, label, package, version, "cp313", *ended))
         self.pump()
+
+
+# How screens are looked at --------------------------------------------------------------------
+
+
+async def until(pilot, happens, what=""):
+    """Wait until *happens* is true of what the pilot plays with; at most 30 s."""
+    for _ in range(600):
+        await pilot.pause()
+        if happens():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(what or "it never happened")
+
+
+def lines_of(app, name):
+    """Return what the screen shows where the widget *name* is, row by row."""
+    region = app.screen.query_one(name).region
+    strips = app.screen._compositor.render_strips()[region.y : region.bottom]
+    return [strip.crop(region.x, region.right).text.rstrip() for strip in strips]

@@ -153,6 +153,20 @@ def test_a_search_goes_round_and_can_hide_all_else():
     assert (count, rows, none_hidden) == (4, 8, 0)
 
 
+def test_a_hit_that_is_aside_is_scrolled_to():
+    async def script(host, pilot):
+        host.view.search("needle")
+        await pilot.pause()
+        aside = shown(host)[0]
+        await pilot.press("n")
+        await pilot.pause()
+        return aside, shown(host)[1]
+
+    aside, back = drive(script, "x" * 500 + "needle" + "y" * 500 + "\na needle\n", (60, 3))
+    assert "needle" in aside
+    assert back == "     2 a needle"
+
+
 def test_errors_are_gone_to():
     async def script(host, pilot):
         cursors = []

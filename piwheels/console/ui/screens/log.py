@@ -194,7 +194,7 @@ class LogScreen(FarmScreen):
     def _reason(self) -> list[list[Cell]]:
         feed = self.feed
         why = textwrap.wrap(feed.why or "the log is being fetched", max(20, self.size.width - 8))
-        lines: list[list[Cell]] = [*([(line, "tone--warn")] for line in why), []]
+        lines: list[list[Cell]] = [[(line, "tone--warn")] for line in why]
         slave = self.session.farm.slaves.get(self.slave_id)
         package, version, abi = feed.name
         facts = {
@@ -207,6 +207,7 @@ class LogScreen(FarmScreen):
             if feed.elapsed is not None and feed.source is Source.LIVE
             else "",
         }
+        lines.append([])
         return lines + [[(f"{name:8}", "tone--dim"), text] for name, text in facts.items() if text]
 
     def crumbs(self) -> str:

@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 
+from piwheels.console.model.health import used
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, short_span, size, span
 from piwheels.console.ui.screens.base import FarmScreen
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from textual import events
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
@@ -46,43 +48,35 @@ _BAR: Final = 12
 
 
 class Figure(NamedTuple):
-    """A figure of a slave: its value, how it is written, from where on it is too much.
+    """A figure of a slave: its name (also of its alert), its value, how that is written.
 
-    *whole* names what it is a share of; then a slave without (no swap) has none.
+    *whole* names what it is a share of; a slave without (no swap) has none.
     """
 
     name: str
     value: Callable[[SlaveStats], float]
     text: str
-    limit: float
     whole: str = ""
 
 
 def _share(what: str) -> Callable[[SlaveStats], float]:
-    def share(stats: SlaveStats) -> float:
-        full = getattr(stats, f"{what}_size")
-        return 100 * (1 - getattr(stats, f"{what}_free") / full) if full else 0.0
-
-    return share
+    return lambda stats: used(stats, what) or 0.0
 
 
 FIGURES: Final[tuple[Figure, ...]] = (
-    Figure("load", lambda stats: stats.load_average, "{:.2f}", 4),
-    Figure("temp", lambda stats: stats.cpu_temp, "{:.0f}°C", 78),
-    *(
-        Figure(what, _share(what), "{:.0f}%", limit, what)
-        for what, limit in (("mem", 90), ("swap", 50), ("disk", 90))
-    ),
+    Figure("load", lambda stats: stats.load_average, "{:.2f}"),
+    Figure("temp", lambda stats: stats.cpu_temp, "{:.0f}°C"),
+    *(Figure(what, _share(what), "{:.0f}%", what) for what in ("mem", "swap", "disk")),
 )
 
 
-def curves(stats: Sequence[SlaveStats], sign: Callable[[str], str]) -> list[Curve]:
+def curves(slave: Slave, sign: Callable[[str], str]) -> list[Curve]:
     """Return what is shown of a slave's figures over time."""
-    return [_curve(figure, stats, sign) for figure in FIGURES] if stats else []
+    return [_curve(figure, slave, sign) for figure in FIGURES] if slave.stats else []
 
 
-def _curve(figure: Figure, stats: Sequence[SlaveStats], sign: Callable[[str], str]) -> Curve:
-    last = stats[-1]
+def _curve(figure: Figure, slave: Slave, sign: Callable[[str], str]) -> Curve:
+    last = slave.stats[-1]
     value = figure.value(last)
     text = figure.text.format(value).replace("°", sign("°")).rjust(5)
     if figure.whole:
@@ -90,8 +84,9 @@ def _curve(figure: Figure, stats: Sequence[SlaveStats], sign: Callable[[str], st
         text = f"{text} of {size(full)}" if full else " none"
     elif figure.name == "temp" and not value:
         text = " unknown"
-    alert = f"{sign('▲')}>{figure.limit:g}" if value > figure.limit else ""
-    return Curve(figure.name, [figure.value(one) for one in stats], text, alert)
+    alerts = [alert.since for alert in slave.alerts if alert.reason == figure.name]
+    alert = f"{sign('▲')} since {min(alerts).astimezone():%H:%M}" if alerts else ""
+    return Curve(figure.name, [figure.value(one) for one in slave.stats], text, alert)
 
 
 def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
@@ -206,11 +201,11 @@ class SlaveScreen(FarmScreen):
         self.set_class(self._state(slave) is State.DEAD, "-gone")
         self._who.border_title = Content(f"Slave #{slave.id} {slave.label}")
         self._sparks.border_title = _title(slave.stats)
-        self._sparks.show(curves(slave.stats, self.console.sign))
+        self._sparks.show(curves(slave, self.console.sign))
         self._timeline.show(list(reversed(slave.timeline)), follow=self._timeline.at_top)
         self._builds.show(list(reversed(slave.builds)))
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Say as much of the slave as there is room for."""
         self.tick()
 

@@ -193,7 +193,17 @@ class LogView(ScrollView, can_focus=True):
         place = bisect_left(self.found, self.cursor)
         if self.found:
             self.go_to(self.found[place % len(self.found)])
+            self._show_hit()
         self.post_message(self.Changed())
+
+    def _show_hit(self) -> None:
+        """Scroll to the side as far as the first hit in the cursor's line wants it."""
+        text = self._text(self.log_text.lines[self.cursor])
+        place = next(places(text, self.needle), 0)
+        left, right = _cells(text[:place]), _cells(text[: place + len(self.needle)])
+        if not self.wraps and not self.scroll_x <= left <= right <= self.scroll_x + self._room:
+            x = 0 if right <= self._room else left - self._room // 2
+            self.scroll_to(x=x, animate=False, immediate=True)
 
     @property
     def hidden(self) -> int:
@@ -337,7 +347,9 @@ class LogView(ScrollView, can_focus=True):
 
     def action_hit(self, step: int) -> None:
         """Go to the next line, or the one before, that has what is searched for."""
-        if not self._go_along(self.found, step):
+        if self._go_along(self.found, step):
+            self._show_hit()
+        else:
             self.app.bell()
 
     def action_error(self, step: int) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Curve(NamedTuple):
     """A figure over time: its name, its values (the newest last), the newest one in words.
 
-    *alert* is what is wrong with it, e.g. ``▲>4``.
+    *alert* is what is wrong with it, e.g. ``▲ since 12:40``.
     """
 
     name: str

@@ -1,0 +1,253 @@
+"""The screen of one slave."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from console_stage import NOW, Stage, lines_of, master_info, slave_stats, until
+from piwheels.console.model.commands import Verb
+from piwheels.console.model.slave import Alert, Moment
+from piwheels.console.text import MARK
+from piwheels.console.ui.app import ConsoleApp
+from piwheels.console.ui.screens.log import LogScreen
+from piwheels.console.ui.screens.slave import SlaveScreen, curves
+from piwheels.console.ui.widgets.lines import LineList
+from piwheels.core.states import SlaveInfo
+
+SIZES = [(80, 24), (120, 40), (200, 50), (60, 15), (40, 10)]
+
+
+@pytest.fixture(autouse=True)
+def _times_are_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+
+
+def make_stage(level=1):
+    """Return a session with slave 3, which builds, and has built."""
+    stage = Stage(level)
+    stage.join()
+    for number in range(100):
+        at = stage.now - timedelta(seconds=10 * (100 - number))
+        figures = slave_stats(at, 2 + number % 7 / 2, 50 + number % 30, 0.2 + number % 10 / 100)
+        stage.tell(3, "STATS", figures)
+    for package, result in (("numpy", "ok"), ("pyarrow", "failed"), ("lxml", "ok")):
+        stage.build(3, package, "6.0.2")
+        stage.wait(192)
+        stage.end(result, package=package, version="6.0.2", build_id=len(package), files=3)
+    stage.build()
+    stage.wait(20)
+    stage.tell(3, "STATS", slave_stats(stage.now, 5.5, 81, 0.95))
+    slave = stage.session.farm.slaves[3]
+    slave.median, slave.peers, slave.ratio = timedelta(minutes=24), 9, 1.3
+    slave.eta = timedelta(minutes=9)
+    return stage
+
+
+def play(stage, story, size=(120, 40), slave_id=3, **how):
+    """Run the console with a slave open; *story* gets the application and its pilot."""
+
+    async def run():
+        app = ConsoleApp(stage.session, clock=stage.clock, **how)
+        async with app.run_test(size=size) as pilot:
+            app.open_slave(slave_id)
+            await until(pilot, lambda: isinstance(app.screen, SlaveScreen))
+            await renew(app, pilot)
+            return await story(app, pilot)
+
+    return asyncio.run(run())
+
+
+async def renew(app, pilot):
+    await pilot.pause()
+    app.screen.show_all()
+    await pilot.pause()
+    await pilot.pause()
+
+
+async def picture(app, pilot):
+    return "\n".join(lines_of(app, "#body"))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_slave_at_every_size(snapshot, size):
+    assert play(make_stage(), picture, size) == snapshot
+
+
+def test_a_slave_in_ascii_is_ascii():
+    text = play(make_stage(), picture, ascii=True)
+    assert "BUILD  grpcio" in text
+    frame = str.maketrans("", "", "╭─╮│╰╯▁▂▃▄▅▆▇")  # of the panels and the scroll bars
+    assert text.translate(frame).isascii(), text
+
+
+def test_a_small_terminal_scrolls_to_what_has_no_room():
+    async def story(app, pilot):
+        before = lines_of(app, "#body")
+        await pilot.press("tab", "tab")
+        await until(pilot, lambda: app.screen.query_one("#panels").scroll_y > 0)
+        await pilot.pause()
+        return before, lines_of(app, "#body")
+
+    before, after = play(make_stage(), story, (80, 24))
+    assert not any("pyarrow" in line for line in before)
+    assert any("pyarrow" in line for line in after)
+
+
+def test_a_build_leads_to_its_log():
+    async def story(app, pilot):
+        app.screen.query_one("#builds").focus()
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, LogScreen))
+        return app.screen.crumbs()
+
+    stage = make_stage()
+    stage.master.logs[7] = "one\n"
+    assert play(stage, story) == "Fleet › #3 › log pyarrow 6.0.2"
+
+
+def test_the_running_build_leads_to_its_log():
+    async def story(app, pilot):
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(app.screen, LogScreen))
+        name = app.screen.crumbs()
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, SlaveScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, SlaveScreen))
+        return name
+
+    assert play(make_stage(), story) == "Fleet › #3 › log grpcio 1.75.1"
+
+
+def test_the_next_slave_and_the_one_before_go_round():
+    stage = make_stage()
+    for number in (4, 5):
+        stage.join(number, label=f"other-{number}")
+
+    async def story(app, pilot):
+        seen = []
+        for key in ("right_square_bracket",) * 3 + ("left_square_bracket",) * 2:
+            await pilot.press(key)
+            seen.append((app.screen.targets(), app.screen.crumbs()))
+        return seen
+
+    seen = play(stage, story)
+    ids = [targets[0] for targets, _ in seen]
+    assert set(ids) == {3, 4, 5}
+    assert len(set(ids[:3])) == 3
+    assert ids[3:] == [ids[1], ids[0]]
+    assert all(str(targets[0]) in crumbs for targets, crumbs in seen)
+
+
+def test_a_slave_that_dies_stays_and_says_so():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        stage.tell(3, "DIE")
+        await renew(app, pilot)
+        at_once = lines_of(app, "#body")
+        for _ in range(40):
+            stage.wait()
+        await renew(app, pilot)
+        return at_once, lines_of(app, "#body"), app.screen.targets(), app.screen.has_class("-gone")
+
+    at_once, later, targets, greyed = play(stage, story)
+    for lines in (at_once, later):
+        text = "\n".join(lines)
+        assert "DEAD" in text
+        assert "it left at" in text
+        assert "pyarrow" in text
+    assert targets == []
+    assert greyed
+
+
+def test_after_a_restart_of_the_master_another_slave_does_not_take_its_place():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        stage.master.say(master_info(started=stage.now))
+        stage.pump()
+        stage.join(3, label="somebody else")
+        await renew(app, pilot)
+        return "\n".join(lines_of(app, "#body")), app.screen.targets()
+
+    text, targets = play(stage, story)
+    assert "the master was restarted" in text
+    assert "pi4-rack1-03" in text
+    assert "somebody else" not in text
+    assert targets == []
+
+
+def test_a_command_under_way_is_told_of():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        stage.session.order(Verb.SKIP, [3])
+        stage.wait(2)
+        await renew(app, pilot)
+        return "\n".join(lines_of(app, "#now"))
+
+    assert "cmd  skip sent" in play(stage, story)
+
+
+def test_what_is_hostile_is_shown_as_it_is():
+    stage = make_stage()
+    label = "[red]x\u202e\u05d0[/]"
+    info = SlaveInfo(
+        *(timedelta(hours=1),) * 2, "[b]3", "cp313", "\u05d0", label, "[/]", "[", "", ""
+    )
+    stage.tell(8, "HELLO", info)
+    stage.build(8, "[blink]pkg", "1\u202e0")
+    stage.session.farm.slaves[8].timeline.append(Moment(NOW, "[red]", "\x1b[2J[/red]"))
+
+    async def story(app, pilot):
+        return "\n".join(lines_of(app, "#body"))
+
+    text = play(stage, story, slave_id=8)
+    assert f"[red]x{MARK}{MARK}[/]" in text
+    assert "[blink]pkg" in text
+    assert not set(text) & set("\x1b\u202e\u05d0")
+
+
+def test_a_slave_that_is_not_there_says_so():
+    async def story(app, pilot):
+        return "\n".join(lines_of(app, "#body"))
+
+    assert "there is no slave #99" in play(make_stage(), story, slave_id=99)
+
+
+def test_curves_have_a_unit_and_say_since_when_they_are_too_high():
+    slave = make_stage().session.farm.slaves[3]
+
+    def shown():
+        return {curve.name: (curve.text.strip(), curve.alert) for curve in curves(slave, str)}
+
+    slave.stats.append(slave_stats(NOW, 5.5, 0, 0.95))
+    slave.alerts = (Alert("disk", "95%", NOW),)
+    assert shown() == {
+        "load": ("5.50", ""),
+        "temp": ("unknown", ""),
+        "mem": ("25% of 4.00 GiB", ""),
+        "swap": ("0% of 1.00 GiB", ""),
+        "disk": ("95% of 58 GiB", "▲ since 12:41"),
+    }
+    slave.stats.append(slave.stats[-1]._replace(swap_size=0, swap_free=0))
+    assert shown()["swap"] == ("none", "")
+    slave.stats.clear()
+    assert shown() == {}
+
+
+def test_the_lists_are_kept_where_they_are_looked_at():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        builds = app.screen.query_one("#builds", LineList)
+        builds.focus()
+        await pilot.press("down")
+        before = builds.item.package
+        stage.end()
+        await renew(app, pilot)
+        return before, builds.item.package, len(app.screen.rows()[1])
+
+    assert play(stage, story) == ("pyarrow", "pyarrow", 4)
