@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from console_stage import NOW, Stage, slave_info, slave_stats
 
+from console_stage import NOW, Stage, slave_info, slave_stats
 from piwheels.console.model.commands import Verb
-from piwheels.console.model.journal import Kind
+from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.screens.timetravel import TimeBar
@@ -82,8 +82,7 @@ def make_stage(slaves=12, *, labels=None, **how):
     for number in range(100):
         say(figures(number))
     stage.pump()
-    stage.session.journal.entries.clear()
-    stage.session.journal.count = 0
+    stage.session.journal = Journal()
     return stage
 
 

@@ -127,7 +127,7 @@ class EventsScreen(FarmScreen):
 
     def _show_entry(self) -> None:
         item = self._list.item
-        self._whole.show(_in_full(item.entry, self._whole.size.width or 80) if item else [])
+        self._whole.show(_in_full(item.entry, max(20, self.size.width - 2)) if item else [])
         chosen = [
             cell
             for kinds in Kinds

@@ -12,7 +12,9 @@ from piwheels.console.model.commands import Verb
 from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, number, short_span, size, spark
+from piwheels.console.ui.format import count
 from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.verbs import DEEDS, title
 from piwheels.console.ui.widgets.lines import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.plot import Plot
@@ -67,23 +69,14 @@ FIGURES: Final[tuple[Figure, ...]] = (
 )
 
 
-class Control(NamedTuple):
-    """What can be done to the whole farm: a key, a verb, what it does."""
-
-    key: str
-    verb: Verb
-    name: str
-    what: str
-
-
-CONTROLS: Final[tuple[Control, ...]] = (
-    Control("P", Verb.PAUSE, "pause the farm", "no new builds anywhere; running builds finish"),
-    Control("W", Verb.WAKE, "wake the farm", "clears pause, kill and skip marks on every slave"),
-    Control("H", Verb.HALT, "halt the farm", "pause and skip: cancels {builds:,} running builds"),
-    Control("X", Verb.STOP, "stop all slaves", "each of {slaves:,} ends after its build"),
-    Control("Q", Verb.QUIT, "stop the master", "slaves keep running and reconnect later"),
-)
-_REATTACH: Final = "ask the master to tell everything anew ({slaves:,} slaves, to every console)"
+#: What can be done to the whole farm, by key.
+CONTROLS: Final[dict[str, Verb]] = {
+    "P": Verb.PAUSE,
+    "W": Verb.WAKE,
+    "H": Verb.HALT,
+    "X": Verb.STOP,
+    "Q": Verb.QUIT,
+}
 
 
 class Figures(LineList[Figure]):
@@ -107,13 +100,8 @@ class MasterScreen(FarmScreen):
     CSS_PATH = "../css/master.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(
-                control.key,
-                f"farm('{control.verb}')",
-                control.name.replace("the ", ""),
-                id=f"master.{control.verb}",
-            )
-            for control in CONTROLS
+            Binding(key, f"farm('{verb}')", title(verb, None).lower(), id=f"master.{verb}")
+            for key, verb in CONTROLS.items()
         ),
         Binding("R", "reattach", "re-attach", id="master.reattach"),
         Binding("escape", "unzoom", "back", show=False, id="master.unzoom"),
@@ -219,27 +207,29 @@ class MasterScreen(FarmScreen):
         return [
             [
                 f"{abi:8.8} ",
-                (bar(count / most, room, ascii_only=ascii_only), "tone--bar"),
-                f" {count:6,}",
+                (bar(built / most, room, ascii_only=ascii_only), "tone--bar"),
+                f" {built:6,}",
             ]
-            for abi, count in sorted(
+            for abi, built in sorted(
                 stats.builds_last_hour.items(), key=lambda pair: natural(pair[0])
             )
         ] or [[("no build in the last hour", "tone--dim")]]
 
     def _show_controls(self) -> None:
         counts = self.session.farm.counts()
-        fills = {"builds": counts[State.BUILD], "slaves": counts.total() - counts[State.DEAD]}
+        stakes = {
+            Verb.HALT: f" ({count(counts[State.BUILD], 'build')})",
+            Verb.STOP: f" ({count(counts.total() - counts[State.DEAD], 'slave')})",
+        }
         lines: list[list[Cell]] = []
-        for control in CONTROLS:
-            why = self.session.why_not(control.verb)
-            what = why or control.what.format(**fills)
+        for key, verb in CONTROLS.items():
+            why = self.session.why_not(verb)
             tone = "tone--dim" if why else "tone--accent"
-            name = f"{control.name:16}"
-            dim = "tone--dim" if why else ""
-            lines.append([(f" {control.key}  ", tone), (name, dim), (what, "tone--dim")])
-        what = _REATTACH.format(**fills)
-        lines.append([(" R  ", "tone--accent"), f"{'re-attach':16}", (what, "tone--dim")])
+            name = f"{title(verb, None):16}", "tone--dim" if why else ""
+            what = why or DEEDS[verb].farm + stakes.get(verb, "")
+            lines.append([(f" {key}  ", tone), name, (what, "tone--dim")])
+        what = "ask the master to tell everything anew, to every console"
+        lines.append([(" R  ", "tone--accent"), f"{'Re-attach':16}", (what, "tone--dim")])
         self._controls.show(lines)
         disabled = self.session.why_not(Verb.PAUSE)
         self._controls.border_title = f"Controls ({'disabled' if disabled else 'each asks first'})"
@@ -266,8 +256,7 @@ class MasterScreen(FarmScreen):
 
     def action_reattach(self) -> None:
         """Have the master tell everything anew."""
-        self.session.reattach()
-        self.console.flash("asked the master to tell everything anew")
+        self.console.reattach()
 
     def action_zoom(self) -> None:
         """Draw the figure at the cursor as a graph, or no longer."""
