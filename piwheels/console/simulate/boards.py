@@ -67,13 +67,16 @@ class Board:
     def figures(self, at: datetime, since: datetime | None, memory: float) -> SlaveStats:
         """Return its figures; *since* when it builds (or not) and how much *memory* that needs."""
         time = at.timestamp()
-        noise = (sin(time / 37 + self.phase) + sin(time / 11 + 3 * self.phase)) / 2
+        noise, unrest, drift = (
+            (sin(time / slow + self.phase) + sin(time / quick + 3 * self.phase)) / 2
+            for slow, quick in ((37, 11), (23, 5), (171, 61))
+        )
         effort = 0.0
         if since is not None and at > since:
             effort = min(1.0, 0.2 + (at - since).total_seconds() / 200)
-        used = min(0.97, 0.12 + memory * effort * (0.8 + 0.2 * noise))
+        used = min(0.97, 0.12 + memory * effort * (0.8 + 0.2 * drift))
         swap = max(0.0, used - 0.8) * 2
-        full = 0.95 if self.ailment == "full" else 0.25 + 0.3 * (self.phase % 1)
+        full = 0.88 if self.ailment == "full" else 0.25 + 0.3 * (self.phase % 1)
         disk = min(0.995, full + 0.08 * effort + 0.03 * sin(time / 4000 + self.phase))
         temp = 41 + self.heat + 20 * effort + 3 * noise
         return SlaveStats(
@@ -81,7 +84,7 @@ class Board:
             self.disk, int(self.disk * (1 - disk)),
             self.memory, int(self.memory * (1 - used)),
             _GIB, int(_GIB * (1 - min(0.9, swap))),
-            round(max(0.0, 0.05 + 4 * effort + 0.6 * noise * (effort > 0)), 2),
+            round(max(0.0, 0.05 + 4 * effort + 0.6 * unrest * (effort > 0)), 2),
             round(min(85.0, temp), 1),
         )  # fmt: skip
 

@@ -356,9 +356,15 @@ class World:
 
     def _fall_silent(self, slave: Slave, now: datetime) -> None:
         slave.vanishes = None
-        self._plan_at(now + slave.board.info.busy_timeout, self._expire, slave)
-        if slave.board.ailment == "flapping":  # its connection breaks, and it comes anew
-            self._at(now, self.random.uniform(2, 30), self._join, slave.board)
+        if slave.board.ailment != "flapping":
+            self._plan_at(now + slave.board.info.busy_timeout, self._expire, slave)
+            return
+        # Its connection breaks, and it comes anew; now and then it has time to say so.
+        self._at(now, self.random.uniform(2, 30), self._join, slave.board)
+        if self.random.random() < 0.7:
+            self._leave(slave, now, None)
+        else:
+            self._plan_at(now + slave.board.info.busy_timeout, self._expire, slave)
 
     def _expire(self, slave: Slave, now: datetime) -> None:
         if self.slaves.get(slave.number) is slave:

@@ -14,6 +14,7 @@ import queue
 import struct
 import threading
 import zlib
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ from piwheels.core.protocols import Outcome, Protocol, QueueHead, SlaveEvent, To
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from piwheels.console.model.events import Event, Incoming
@@ -47,9 +48,9 @@ MAX_SIZE: Final = 4 * 2**30
 #: How often what has come is written, and how often the whole picture is, or after so many events.
 FLUSH_EVERY: Final = timedelta(seconds=5)
 KEYFRAME_EVERY: Final = timedelta(minutes=5)
-KEYFRAME_AFTER, KEYFRAME_PAUSE = 10_000, timedelta(seconds=30)
+KEYFRAME_AFTER, KEYFRAME_PAUSE = 6_000, timedelta(seconds=30)
 #: How many events a block has at most, and how many slaves' figures a keyframe.
-BLOCK_EVENTS, KEYFRAME_FIGURES = 2000, 10_000
+BLOCK_EVENTS, KEYFRAME_FIGURES = 2000, 5_000
 #: How many blocks may wait to be written.
 _MOST_WAITING: Final = 200
 
@@ -147,7 +148,7 @@ class Recorder:
     def _picture(self, at: datetime, farm: Farm) -> list[Record]:
         moment = micros(at)
         most = max(1, KEYFRAME_FIGURES // max(1, len(farm.slaves)))
-        events = [*_newest_figures(farm.as_events(), most)]
+        events = _newest_figures(farm.as_events(), most)
         picture: list[Record] = [(moment, True, _NAMES[type(event)], event) for event in events]
         if self._heads is not None:
             picture.append((moment, True, "QUEUE", self._heads))
@@ -214,17 +215,14 @@ def _told_by(event: Event) -> Iterator[tuple[Any, bool]]:
             yield event, False
 
 
-def _newest_figures(events: Iterable[Event], most: int) -> Iterator[Event]:
-    """Give *events*, but of each slave's figures only the newest."""
-    newest: list[SlaveEvent] = []
-    for event in events:
+def _newest_figures(events: Sequence[Event], most: int) -> list[Event]:
+    """Return *events*, but of each slave's figures only the newest."""
+    count: Counter[int] = Counter()
+    kept: list[Event] = []
+    for event in reversed(events):
         if isinstance(event, SlaveEvent) and event.message == "STATS":
-            if newest and newest[0].slave_id != event.slave_id:
-                yield from newest[-most:]
-                newest = []
-            newest.append(event)
-            continue
-        yield from newest[-most:]
-        newest = []
-        yield event
-    yield from newest[-most:]
+            count[event.slave_id] += 1
+            if count[event.slave_id] > most:
+                continue
+        kept.append(event)
+    return kept[::-1]
