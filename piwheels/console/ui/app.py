@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from textual import events
 from textual.app import App
 from textual.binding import Binding
+from textual.screen import ModalScreen
+from textual.widgets import Input
 
 from piwheels.console.model.commands import Phase, Verb
 from piwheels.console.model.link import LinkState
@@ -81,7 +83,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
     COMMANDS = {ConsoleCommands}  # noqa: RUF012 (as Textual has it)
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("colon", "command", "cmd", id="frame.command"),
+        # With priority, so that what is typed fast after it is not taken for keys.
+        Binding("colon", "command", "cmd", priority=True, id="frame.command"),
         Binding("question_mark,f1", "help", "help", id="frame.help"),
         *(
             Binding(str(at), f"mode('{mode}')", screen.title_in_tabs, show=False, id=f"tab.{mode}")
@@ -259,9 +262,10 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def key_name(self, key: str) -> str:
         """Return how a key is called on the screen."""
+        if key == "space" and not self.ascii:
+            return "␣"
         name = self.get_key_display(Binding(key, ""))
-        names = {"escape": "esc", "enter": "enter" if self.ascii else "⏎", "space": "spc"}
-        return name if name.isascii() and name not in names else names.get(name, key)
+        return key if self.ascii and not name.isascii() else name
 
     def farm_name(self, *, short: bool = False) -> str:
         """Return what the farm is called: as was asked for, else by its host."""
@@ -430,6 +434,11 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.show_help()
 
     # What is typed ----------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let a colon be typed into a prompt, and into a dialog."""
+        typing = isinstance(self.focused, Input) or isinstance(self.screen, ModalScreen)
+        return not (action == "command" and typing)
 
     def action_command(self) -> None:
         """Let a command be typed."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
 
 from piwheels.console.text import clean
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
@@ -21,13 +18,6 @@ def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
         return shown[:width] if shown.isascii() else set_cell_size(shown, width)
     blank = " " * (width - length)
     return blank + shown if align == "right" else shown + blank
-
-
-def several(names: Sequence[str], most: int) -> str:
-    """Return the first *most* of *names*, and how many more there are: ``a, b, +12 more``."""
-    more = len(names) - most
-    shown = [clean(name) for name in names[:most]]
-    return ", ".join([*shown, f"+{more:,} more"] if more > 0 else shown)
 
 
 def count(number: int, thing: str) -> str:

@@ -34,20 +34,20 @@ class Deed(NamedTuple):
 
 DEEDS: Final[dict[Verb, Deed]] = {
     Verb.PAUSE: Deed(
-        "p", "pause", "builds nothing new; what it builds is finished",
+        "p", "pause", "builds nothing new; what is being built is finished",
         "no new builds anywhere; running builds finish",
     ),
     Verb.WAKE: Deed(
-        "w", "wake", "goes on; a stop or kill that has not yet happened is taken back",
+        "w", "wake", "goes on; a stop not yet done is taken back",
         "goes on; pause, kill and skip marks are cleared on every slave",
     ),
-    Verb.SKIP: Deed("s", "skip", "cancels its build; the version is not tried again", loses=True),
+    Verb.SKIP: Deed("s", "skip", "cancels the build, and keeps nothing of it", loses=True),
     Verb.STOP: Deed(
-        "x", "stop", "ends once it has nothing to do: after its build",
+        "x", "stop", "ends once there is nothing to do: after the build",
         "each slave ends after its build", undone=True,
     ),
     Verb.KILL: Deed(
-        "K", "kill", "cancels its build, and ends", "every build is cancelled, every slave ends",
+        "K", "kill", "cancels the build, and ends", "every build is cancelled, every slave ends",
         loses=True, undone=True,
     ),
     Verb.HALT: Deed(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 from textual.binding import Binding
 from textual.containers import Container
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from piwheels.console.model.commands import Verb
 from piwheels.console.text import clean
@@ -64,7 +64,8 @@ class FarmScreen(Screen[None]):
             for verb in OF_SLAVES
         ),
         Binding("a,f9", "menu", "menu", id="frame.menu"),
-        Binding("slash,f3", "find", "filter", id="frame.find"),
+        # With priority, so that what is typed fast after it is not taken for keys.
+        Binding("slash,f3", "find", "filter", priority=True, id="frame.find"),
         Binding("y", "yank", "Copy the label", show=False, id="frame.yank"),
         Binding(
             "Y", "yank_row", "Copy all that is known, as JSON", show=False, id="frame.yank-row"
@@ -131,6 +132,10 @@ class FarmScreen(Screen[None]):
             if binding.show and active.enabled:
                 shown.setdefault(binding.action, Key(_group(binding.id or ""), active))
         yield from sorted(shown.values(), key=lambda key: key.group)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let a slash be typed into a prompt."""
+        return not (action == "find" and isinstance(self.focused, Input))
 
     # What a screen says -----------------------------------------------------------------------
 
@@ -260,6 +265,8 @@ class FarmScreen(Screen[None]):
 
 class Dialog(ModalScreen[T]):
     """A dialog above a screen that goes on."""
+
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012
 
     def follow(self) -> None:
         """Show what has changed meanwhile."""

@@ -11,7 +11,6 @@ from textual.widgets import Button, Input, Static
 
 from piwheels.console.model.commands import Verb
 from piwheels.console.text import clean
-from piwheels.console.ui.format import several
 from piwheels.console.ui.screens.base import Dialog
 from piwheels.console.ui.verbs import DEEDS, Aim, aim, lost, reasons, title
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from piwheels.console.session import Session
     from piwheels.console.ui.app import ConsoleApp
 
-#: So many labels are named.
+#: So many labels are named where there is room.
 _NAMED: Final = 5
 
 
@@ -123,9 +122,12 @@ class ConfirmScreen(Dialog[Aim | None]):
         lines = [f"{deed.farm if ids is None else deed.does}.".capitalize()]
         if to.ids is not None:
             slaves = session.farm.slaves
-            named = [f"#{one} {slaves[one].label}" for one in to.ids[: _NAMED + 1]]
-            named += [""] * (len(to.ids) - len(named))
-            lines += ["", several(named, _NAMED) if named else "No slave is left to do it to."]
+            most = 1 if self.has_class("-short") else _NAMED
+            lines += ["", *(f"#{one} {clean(slaves[one].label)}" for one in to.ids[:most])]
+            if (more := len(to.ids) - most) > 0:
+                lines.append(f"+{more:,} more")
+            elif not to.ids:
+                lines.append("No slave is left to do it to.")
         if (why := lost(session, verb, to.ids)) or others:
             lines += ["", *filter(None, (why, reasons(session, others)))]
         if to.others:

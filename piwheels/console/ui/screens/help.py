@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.scroll_view import ScrollView
 from textual.widgets import Input
 
 from piwheels.console.ui.glyphs import LOOKS
@@ -122,5 +123,7 @@ def help_lines(console: ConsoleApp, active: Iterable[ActiveBinding]) -> list[Lin
 
 
 def _where(each: ActiveBinding) -> str:
-    name = type(each.node).__name__
-    return {"ConsoleApp": "anywhere"}.get(name, name.removesuffix("Screen").lower())
+    group = (each.binding.id or "").partition(".")[0]
+    if group in ("", "verb", "frame", "tab"):
+        return "list" if isinstance(each.node, ScrollView) else "all"
+    return group

@@ -101,7 +101,9 @@ class Prompt(Input):
     """Takes a filter, or a command."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,ctrl+c", "leave", "cancel", show=False),
+        Binding("enter", "submit", "take it"),
+        Binding("escape", "leave", "cancel"),
+        Binding("ctrl+c", "leave", "cancel", show=False),
         Binding("tab", "complete", "complete", show=False),
     ]
 
@@ -149,11 +151,12 @@ class FlashLine(Horizontal):
         yield self._sign
         yield self._prompt
         yield self._wrong
+        self.close()
 
     @property
     def asks(self) -> bool:
         """Whether the prompt is there."""
-        return self.has_class("-asks")
+        return self._prompt.display
 
     def update(self) -> None:
         """Show what is so now."""
@@ -168,8 +171,8 @@ class FlashLine(Horizontal):
         with self._prompt.prevent(Input.Changed):
             self._prompt.value = text
         self._prompt.cursor_position = len(text)
-        self.add_class("-asks")
-        self._prompt.focus()
+        self._switch(asks=True)
+        self.screen.set_focus(self._prompt)  # at once: what is typed next belongs here
 
     def wrong(self, what: str) -> None:
         """Tell what is wrong with what is typed."""
@@ -177,7 +180,12 @@ class FlashLine(Horizontal):
 
     def close(self) -> None:
         """Take the prompt away."""
-        self.remove_class("-asks")
+        self._switch(asks=False)
+
+    def _switch(self, *, asks: bool) -> None:
+        self._told.display = not asks
+        for each in (self._sign, self._prompt, self._wrong):
+            each.display = asks
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what stands there."""

@@ -249,7 +249,7 @@ class TabLine(FrameLine):
         """Give the view, and the way to a screen above the others."""
         screen = self.farm_screen
         yield Part(clean(screen.view_state()), "tone--dim", rank=2)
-        if len(self.app.screen_stack) > 1:
+        if not screen.title_in_tabs:
             yield Part(clean(screen.crumbs()), rank=1)
 
 
