@@ -302,10 +302,22 @@ def test_hostile_labels_are_fit_to_be_shown(case):
 
 
 def test_the_state_of_a_slave(case):
-    case.attach("one")
+    """A slave falls silent; when the master does, nothing is known of anybody."""
+    case.attach("one", "two")
     case.tell(1, "BUILD", Job("six", "1.0"))
-    assert case.session.farm.counts() == {State.BUILD: 1}
-    case.wait(31)
-    assert case.session.farm.counts() == {State.SILENT: 1}
-    case.wait(900)
-    assert case.session.farm.counts() == {State.EXPIRED: 1}
+    for _ in range(4):
+        case.wait(8).tell(2, "SLEEP", data=False)
+    counts = case.session.farm.counts()
+    assert counts == {State.SILENT: 1, State.SLEEP: 1}
+    assert case.wait(3600).session.farm.counts() == counts
+    for _ in range(120):
+        case.wait(8).tell(2, "SLEEP", data=False)
+    assert case.session.farm.counts() == {State.EXPIRED: 1, State.SLEEP: 1}
+
+
+def test_what_is_refused_for_the_whole_farm_is_noted():
+    case = Case()
+    for verb in Verb:
+        (command,) = case.session.order(verb, None).commands
+        assert command.phase is Phase.REFUSED
+    assert len(case.noted) == len(Verb)

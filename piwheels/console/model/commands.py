@@ -6,6 +6,7 @@ level 1 says at once whom it could not tell; what became of the command is seen 
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -58,7 +59,6 @@ class Command:
     level 1 has said that it will do it.
     """
 
-    batch: int
     verb: Verb
     slave_id: int | None
     label: str
@@ -139,7 +139,7 @@ class CommandTracker:
         self._pending: dict[int | None, list[Command]] = {}
         self._newest: dict[int, Command] = {}
         self._of_ticket: dict[int, list[Command]] = {}
-        self._numbers = 0
+        self._numbers = itertools.count(1)
         self._ended: list[Command] = []
 
     # What goes out ----------------------------------------------------------------------------
@@ -152,7 +152,6 @@ class CommandTracker:
         With *everyone* it is one for the whole farm. Then a STOP or KILL is noted for each of
         *targets*, since each of them is seen to end; all other verbs are noted once.
         """
-        self._numbers += 1
         if everyone and verb not in (Verb.STOP, Verb.KILL):
             targets = ()
             commands = [self._begin(verb, None, "", now)]
@@ -161,13 +160,17 @@ class CommandTracker:
         for command, target in zip(commands, targets, strict=False):
             if target.builds and verb in _AFTER_BUILD:
                 command.limit, command.note = None, "after its build"
-        batch = Batch(self._numbers, verb, now, commands)
-        self.batches.append(batch)
+        batch = self._batch(verb, commands, now)
         return batch, list(self._messages(batch, everyone=everyone, level=level))
+
+    def _batch(self, verb: Verb, commands: list[Command], now: datetime) -> Batch:
+        batch = Batch(next(self._numbers), verb, now, commands)
+        self.batches.append(batch)
+        return batch
 
     def _begin(self, verb: Verb, slave_id: int | None, label: str, now: datetime) -> Command:
         limit = now + _patience(verb, slave_id)
-        command = Command(self._numbers, verb, slave_id, label, now, limit=limit)
+        command = Command(verb, slave_id, label, now, limit=limit)
         self._pending.setdefault(slave_id, []).append(command)
         if slave_id is not None:
             self._newest[slave_id] = command
@@ -192,11 +195,11 @@ class CommandTracker:
         return Outgoing("console" if level > 0 else "control", ticket, msg, data)
 
     def refuse(self, verb: Verb, targets: Sequence[Target], now: datetime, why: str) -> Batch:
-        """Note a command that is not sent at all, and *why*."""
-        batch, _ = self.issue(verb, targets, now, everyone=not targets, level=0)
-        for command in batch.commands:
-            self._end(command, Phase.REFUSED, now, why)
-        self._settle()
+        """Note a command that is not sent at all, and *why*; no *targets* stand for the farm."""
+        whom: list[tuple[int | None, str]] = [(one.slave_id, one.label) for one in targets]
+        whom = whom or [(None, "")]
+        batch = self._batch(verb, [self._begin(verb, *one, now) for one in whom], now)
+        self._end_all(batch.commands, Phase.REFUSED, now, why)
         return batch
 
     # What comes back --------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def test_a_command_is_seen_in_a_frozen_row(sight):
     sight.add(1)
     sight.look(2)
     sight.view.freeze()
-    sight.commands[1] = Command(1, Verb.SKIP, 1, "", NOW)
+    sight.commands[1] = Command(Verb.SKIP, 1, "", NOW)
     assert sight.view.row(1).command is sight.commands[1]
 
 

@@ -31,7 +31,7 @@ def builder():
         ratio=6.2,
         eta=timedelta(minutes=4),
         alerts=(Alert("disk", "93%", NOW),),
-        command=Command(1, Verb.SKIP, 1, "pi4-rack1-01", NOW),
+        command=Command(Verb.SKIP, 1, "pi4-rack1-01", NOW),
     )
     row.slave.stats.append(SlaveStats(NOW, 100, 7, 100, 40, 0, 0, 7.91, 79.4))
     return row

@@ -176,8 +176,8 @@ def test_at_any_width_nothing_important_is_lost(digits):
 
 def test_commands_are_shown_with_what_became_of_them():
     async def scene(stage, pilot):
-        stage.commands[1] = Command(1, Verb.SKIP, 1, "", NOW, Phase.SENT)
-        stage.commands[2] = Command(1, Verb.PAUSE, 1, "", NOW, Phase.EXPIRED)
+        stage.commands[1] = Command(Verb.SKIP, 1, "", NOW, Phase.SENT)
+        stage.commands[2] = Command(Verb.PAUSE, 1, "", NOW, Phase.EXPIRED)
         text = "\n".join(stage.lines())
         assert "BUILD skip?    1" in text
         assert "SEND  ✗pause   2" in text
