@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import Binding
@@ -145,7 +145,7 @@ class LogScreen(FarmScreen):
             cells.append(self._outcome(feed.build))
         elif feed.job is not None:
             cells.append(("ended; how is not known yet", "tone--warn"))
-        if lines := len(feed.log.lines):
+        if (lines := len(feed.log.lines)) and self.size.width >= _WIDE:
             cells.append(f"   {count(lines, 'line')} {size(feed.log.end)}")
         return cells
 
@@ -176,7 +176,7 @@ class LogScreen(FarmScreen):
                 "tone--warn" if warnings else "tone--dim",
             ),
             (f"  {sign('✗')} {count(errors, 'error')}", "tone--warn" if errors else "tone--dim"),
-            (f"  line {view.cursor + 1:,}", "tone--dim"),
+            (f"  line {view.cursor + 1:,} of {len(self.feed.log.lines):,}", "tone--dim"),
             (f"  hidden {view.hidden:,}" if view.hidden else "", "tone--warn"),
         ]
 
@@ -256,11 +256,17 @@ class LogScreen(FarmScreen):
             self.console.flash(f"line {self._view.cursor + 1:,} is copied")
 
     def action_save(self) -> None:
-        """Save the log as it is shown: without escapes, progress lines folded."""
-        text = "".join(f"{line.text}\n" for line in self.feed.log.lines)
+        """Save the log into the working folder as it is shown: no escapes, progress folded."""
+        lines = self.feed.log.lines
         name = re.sub(r"[^\w.+-]", "_", "-".join(filter(None, self.feed.name)) or "build")
-        self.app.deliver_text(io.StringIO(text), save_filename=f"{name}.log")
-        self.console.flash(f"{name}.log: {len(self.feed.log.lines):,} lines are saved")
+        path = Path(f"{name}-{self.console.now().astimezone():%Y%m%d-%H%M%S}.log")
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.writelines(f"{line.text}\n" for line in lines)
+        except OSError as exc:
+            self.console.flash(f"not saved: {exc}", error=True)
+        else:
+            self.console.flash(f"saved {count(len(lines), 'line')}: {path.absolute()}")
 
 
 def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:

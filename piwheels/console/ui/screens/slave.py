@@ -9,10 +9,10 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 
-from piwheels.console.model.health import used
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, short_span, size, span
 from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.screens.fleet import FleetScreen
 from piwheels.console.ui.widgets.lines import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.spark import Curve, Sparks
@@ -60,7 +60,11 @@ class Figure(NamedTuple):
 
 
 def _share(what: str) -> Callable[[SlaveStats], float]:
-    return lambda stats: used(stats, what) or 0.0
+    def share(stats: SlaveStats) -> float:
+        full = getattr(stats, f"{what}_size")
+        return 100 * (1 - getattr(stats, f"{what}_free") / full) if full else 0.0
+
+    return share
 
 
 FIGURES: Final[tuple[Figure, ...]] = (
@@ -91,8 +95,8 @@ def _curve(figure: Figure, slave: Slave, sign: Callable[[str], str]) -> Curve:
 
 def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
     """Return the slave after (before) *slave_id* in the order of the fleet; round at its ends."""
-    views = [getattr(each, "view", None) for each in screen.app.screen_stack]
-    keys = next((view.keys for view in views if view is not None), screen.session.farm.slaves)
+    fleets = [each for each in screen.app.screen_stack if isinstance(each, FleetScreen)]
+    keys = fleets[0].view.keys if fleets else screen.session.farm.slaves
     order = [key for key in keys if isinstance(key, int)] or [slave_id]
     if slave_id not in order:
         return order[0]
