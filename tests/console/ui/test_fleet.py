@@ -333,7 +333,7 @@ def test_the_look_at_a_slave(snapshot):
         lines = ["".join(part.text for part in panel.render_line(y)).rstrip() for y in range(6)]
         assert "\n".join([panel.border_title, *lines]) == snapshot
 
-    play(story)
+    play(story, labels=["rack1-01", "pi4-rack1-03"])
 
 
 @pytest.mark.parametrize(("size", "there"), [((120, 40), True), ((119, 40), False),
