@@ -19,7 +19,7 @@ from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from rich.style import Style
@@ -48,21 +48,35 @@ _ORDER: Final = (
 )
 
 
-class Line(NamedTuple):
-    """A line of the map: cells from *start* to *end* of the group *group*."""
+class Run(NamedTuple):
+    """Cells from *start* to *end* of the group *group*, side by side from the column *x* on."""
 
     group: int
     start: int
     end: int
+    x: int
+
+    def place(self, x: int) -> int:
+        """Return the place of the cell that is at, or nearest to, the column *x*."""
+        return max(0, min(x - self.x, self.end - self.start - 1))
 
 
-def lay_out(groups: Sequence[Group], room: int) -> list[Line]:
-    """Return the lines of a map that has *room* for so many cells side by side."""
+def lay_out(groups: Sequence[Group], room: int, first: int) -> list[list[Run]]:
+    """Return the lines of a map with a group on each: *room* cells, from the column *first* on."""
     return [
-        Line(number, start, min(start + room, len(group.slaves)))
+        [Run(number, start, min(start + room, len(group.slaves)), first)]
         for number, group in enumerate(groups)
         for start in range(0, len(group.slaves), max(1, room))
     ]
+
+
+def side_by_side(groups: Sequence[Group], width: int, blocks: int, first: int) -> list[list[Run]]:
+    """Return the lines of a map with *blocks* whole groups on each, *width* columns apart."""
+    runs = [
+        Run(number, 0, len(group.slaves), first + number % blocks * width)
+        for number, group in enumerate(groups)
+    ]
+    return [runs[start : start + blocks] for start in range(0, len(runs), blocks)]
 
 
 class HeatMap(ScrollView, can_focus=True):
@@ -111,10 +125,10 @@ class HeatMap(ScrollView, can_focus=True):
         self._groups: Sequence[Group] = ()
         self._counts: list[Counter[State]] = []
         self._clusters: list[bool] = []
-        self._lines: list[Line] = []
+        self._lines: list[list[Run]] = []
         self._room = self._name_width = 1
         self._sums = 0
-        #: The slave at the cursor, and where it is: its line and its place in that.
+        #: The slave at the cursor, and where it is: its column and line.
         self._cursor: int | None = None
         self._at = (0, 0)
 
@@ -145,34 +159,41 @@ class HeatMap(ScrollView, can_focus=True):
         names = max(len(group.name) for group in self._groups)
         longest = max(len(group.slaves) for group in self._groups)
         self._name_width = min(names, max(6, width // 5))
-        beside = width - self._name_width - 2
+        first = self._name_width + 2
+        beside = width - first
         whole = (sums for sums in _SUMS if longest <= beside - sums)
-        cut = (sums for sums in _SUMS if len(lay_out(self._groups, beside - sums)) <= height)
+        cut = (sums for sums in _SUMS if len(lay_out(self._groups, beside - sums, 0)) <= height)
         sums = next(whole, None) or next(cut, _SUMS[-1])
         self._room = max(1, min(longest, beside - sums))
-        self._lines = lay_out(self._groups, self._room)
         self._sums = beside - self._room
+        self._lines = lay_out(self._groups, self._room, first)
+        block = first + longest + _SUMS[-1]
+        if len(self._lines) > height and width // block > 1:
+            self._sums, self._room = _SUMS[-1], longest
+            self._lines = side_by_side(self._groups, block, width // block, first)
         self.virtual_size = Size(width, len(self._lines))
         self._find_cursor()
 
     def _find_cursor(self) -> None:
-        for number, line in enumerate(self._lines):
-            cells = self._groups[line.group].slaves[line.start : line.end]
-            for place, slave in enumerate(cells):
-                if slave.id == self._cursor:
-                    self._at = (number, place)
-                    return
+        for y, line in enumerate(self._lines):
+            for run in line:
+                cells = self._groups[run.group].slaves[run.start : run.end]
+                for place, slave in enumerate(cells):
+                    if slave.id == self._cursor:
+                        self._at = (run.x + place, y)
+                        return
         self._go(*self._at)
 
     @property
     def slave(self) -> Slave | None:
         """The slave at the cursor."""
-        line, place = self._at
-        if line >= len(self._lines):
-            return None
-        cells = self._lines[line]
-        slaves = self._groups[cells.group].slaves
-        return slaves[cells.start + place] if cells.start + place < len(slaves) else None
+        return self._slave_at(*self._at)
+
+    def _slave_at(self, x: int, y: int) -> Slave | None:
+        for run in self._lines[y] if y < len(self._lines) else ():
+            if 0 <= x - run.x < run.end - run.start:
+                return self._groups[run.group].slaves[run.start + x - run.x]
+        return None
 
     # How it is painted ------------------------------------------------------------------------
 
@@ -182,20 +203,23 @@ class HeatMap(ScrollView, can_focus=True):
         if number >= len(self._lines):
             text = " no slaves yet" if number == 0 else ""
             return Strip([Segment(text, base)]).crop_extend(0, self.size.width, base)
-        line = self._lines[number]
-        group = self._groups[line.group]
-        first = line.start == 0
-        segments = [Segment(" " + fit(group.name if first else "", self._name_width) + " ", base)]
-        for place, slave in enumerate(group.slaves[line.start : line.end]):
+        segments: list[Segment] = []
+        for run in self._lines[number]:
+            segments += self._paint_run(run, number, base)
+        return Strip(segments).crop_extend(0, self.size.width, base)
+
+    def _paint_run(self, run: Run, y: int, base: Style) -> Iterator[Segment]:
+        group, first = self._groups[run.group], run.start == 0
+        yield Segment(" " + fit(group.name if first else "", self._name_width) + " ", base)
+        for x, slave in enumerate(group.slaves[run.start : run.end], run.x):
             glyph, name = self._look(slave)
             style = base + self._style(name)
-            if (number, place) == self._at and self.has_focus:
+            if (x, y) == self._at and self.has_focus:
                 style += self._style("heat--cursor")
-            segments.append(Segment(glyph, style))
+            yield Segment(glyph, style)
         if first:
-            segments.append(Segment(" " * (self._room - line.end + line.start), base))
-            segments += self._sums_of(line.group, base)
-        return Strip(segments).crop_extend(0, self.size.width, base)
+            yield Segment(" " * (self._room - run.end + run.start), base)
+            yield from self._sums_of(run.group, base)
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
@@ -211,10 +235,10 @@ class HeatMap(ScrollView, can_focus=True):
         glyph, plain, name = _LEVELS[heat]
         return (plain if self.ascii_only else glyph), name
 
-    def _sums_of(self, number: int, base: Style) -> list[Segment]:
-        """Return how many there are, a cluster's sign, and how many of each state."""
+    def _sums_of(self, number: int, base: Style) -> Iterator[Segment]:
+        """Give how many there are, a cluster's sign, and how many of each state."""
         counts = self._counts[number]
-        parts = [(f"{counts.total():5,}", "")]
+        parts = [(f"{counts.total():3,}", "")]
         if self._clusters[number]:
             parts.append(("!" if self.ascii_only else "▲", "tone--bad"))
         for state in _ORDER:
@@ -222,55 +246,55 @@ class HeatMap(ScrollView, can_focus=True):
                 look = LOOKS[state]
                 glyph = look.ascii if self.ascii_only else look.glyph
                 parts.append((f"{counts[state]}{glyph}", look.style))
-        result, room = [], self._sums
+        room = self._sums
         for text, name in parts:
+            if len(text) >= room:
+                break
             room -= len(text) + 1
-            if room >= 0:
-                result.append(Segment(text, base + self._style(name) if name else base))
-                result.append(Segment(" ", base))
-        return result
+            yield Segment(text, base + self._style(name) if name else base)
+            yield Segment(" ", base)
+        yield Segment(" " * room, base)
 
     # How it is moved over ---------------------------------------------------------------------
 
-    def _go(self, line: int, place: int) -> None:
+    def _go(self, x: int, y: int) -> None:
+        """Put the cursor on the cell that is nearest to a column and line."""
         if not self._lines:
             self._at, self._cursor = (0, 0), None
             return
-        line = max(0, min(line, len(self._lines) - 1))
-        cells = self._lines[line]
-        self._at = (line, max(0, min(place, cells.end - cells.start - 1)))
+        y = max(0, min(y, len(self._lines) - 1))
+        run = min(self._lines[y], key=lambda run: abs(run.x + run.place(x) - x))
+        self._at = (run.x + run.place(x), y)
         slave = self.slave
         self._cursor = slave.id if slave else None
         top, height = self.scroll_offset.y, max(1, self.size.height)
-        if line < top or line >= top + height:
-            self.scroll_to(y=line if line < top else line - height + 1, animate=False)
+        if y < top or y >= top + height:
+            self.scroll_to(y=y if y < top else y - height + 1, animate=False)
         self.refresh()
         self.post_message(self.Moved())
 
     def action_move(self, by: int) -> None:
         """Move the cursor by a cell; from the end of a line to the next."""
-        line, place = self._at
-        if not self._lines:
-            return
-        cells = self._lines[line]
-        if place + by < 0 and line:
-            self._go(line - 1, self._room)
-        elif place + by >= cells.end - cells.start and line + 1 < len(self._lines):
-            self._go(line + 1, 0)
-        else:
-            self._go(line, place + by)
+        cells = [
+            (run.x + place, y)
+            for y in range(max(0, self._at[1] - 1), min(self._at[1] + 2, len(self._lines)))
+            for run in self._lines[y]
+            for place in range(run.end - run.start)
+        ]
+        if self._at in cells:
+            self._go(*cells[max(0, min(cells.index(self._at) + by, len(cells) - 1))])
 
     def action_line(self, by: int) -> None:
         """Move the cursor by a line."""
-        self._go(self._at[0] + by, self._at[1])
+        self._go(self._at[0], self._at[1] + by)
 
     def action_page(self, by: int) -> None:
         """Move the cursor by a page."""
-        self._go(self._at[0] + by * max(1, self.size.height - 1), self._at[1])
+        self._go(self._at[0], self._at[1] + by * max(1, self.size.height - 1))
 
     def action_end(self, line: int) -> None:
         """Move the cursor to the first slave (0) or the last (-1)."""
-        self._go(line % max(1, len(self._lines)), 0 if line == 0 else self._room)
+        self._go(0 if line == 0 else self.size.width, line % max(1, len(self._lines)))
 
     def action_open(self) -> None:
         """Tell the screen to open the slave at the cursor."""
@@ -282,13 +306,10 @@ class HeatMap(ScrollView, can_focus=True):
         offset = event.get_content_offset(self)
         if offset is None:
             return
-        line, place = self.scroll_offset.y + offset.y, offset.x - self._name_width - 2
-        if line >= len(self._lines) or place < 0:
+        x, y = offset.x, self.scroll_offset.y + offset.y
+        if self._slave_at(x, y) is None:
             return
-        cells = self._lines[line]
-        if place >= cells.end - cells.start:
-            return
-        again = (line, place) == self._at and event.chain > 1
-        self._go(line, place)
+        again = (x, y) == self._at and event.chain > 1
+        self._go(x, y)
         if again:
             self.action_open()
