@@ -325,6 +325,11 @@ def up(args: Sequence[str]) -> int:
     replace(sys.executable, "-m", "piwheels.up", *args)
 
 
+def console(args: Sequence[str]) -> int:
+    """Watch and steer the farm that is running (the arguments are piw-console's)."""
+    replace(sys.executable, "-m", "piwheels.console", *args)
+
+
 def test(args: Sequence[str]) -> int:
     """Run the tests (the arguments are pytest's)."""
     replace(*tests(args))
@@ -385,6 +390,7 @@ def dead_links(page: Path) -> list[str]:
 # name: (what it needs to be set up, what does it)
 COMMANDS = {
     "up": ("up", up),
+    "console": ("up", console),
     "test": ("test", test),
     "check": ("check", check),
     "bench": ("test", bench),
@@ -394,8 +400,8 @@ COMMANDS = {
 
 def usage() -> str:
     """Return the table that ./go help prints."""
-    rows = [f"  ./go {name:6} {act.__doc__}" for name, (_, act) in COMMANDS.items()]
-    return "\n".join(["Usage: ./go COMMAND [ARGUMENT...]", "", *rows, "  ./go help   This."])
+    rows = [f"  ./go {name:7} {act.__doc__}" for name, (_, act) in COMMANDS.items()]
+    return "\n".join(["Usage: ./go COMMAND [ARGUMENT...]", "", *rows, "  ./go help    This."])
 
 
 def main(argv: Sequence[str]) -> int:
