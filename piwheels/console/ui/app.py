@@ -16,6 +16,7 @@ from textual.widgets import Input
 from piwheels.console.model.commands import Phase, Verb
 from piwheels.console.model.link import LinkState
 from piwheels.console.text import clean, short_span
+from piwheels.console.ui.ascii import AsciiFilter
 from piwheels.console.ui.cycle import after
 from piwheels.console.ui.export import save_table
 from piwheels.console.ui.format import count
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from textual.binding import BindingType
+    from textual.filter import LineFilter
     from textual.timer import Timer
 
     from piwheels.console.model.slave import PastBuild, State
@@ -115,6 +117,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.prefs = prefs or Prefs()
         self.ascii = ascii
         self.now = clock
+        self._ascii_filter = AsciiFilter()
         self._farm_name = clean(farm_name)
         self._wanted_theme = theme
         #: What was last to be told, and whether it is of something that went wrong.
@@ -166,6 +169,11 @@ class ConsoleApp(App[None], inherit_bindings=False):
     def action_ask_quit(self) -> None:
         """Leave, or ask."""
         self.ask_quit()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Let nothing but ASCII through if that was asked for."""
+        filters = super().get_line_filters()
+        return [*filters, self._ascii_filter] if self.ascii else filters
 
     # Time and events --------------------------------------------------------------------------
 

@@ -159,7 +159,8 @@ class StatusLine(FrameLine):
         yield Part(f"master up {up}" if wide else f"up {up}", rank=4)
         if wide:
             yield Part(clean(f"{info.os_name} {info.os_version}"), "tone--dim", rank=7)
-            yield Part(f"proto {session.level}", "tone--dim", rank=6)
+            if session.link.attached:
+                yield Part(f"proto {session.level}", "tone--dim", rank=6)
 
     def _rights(self, wide: bool) -> Part:
         if self.session.read_only:
