@@ -62,7 +62,8 @@ def run(
     session.start(clock())
     try:
         if not _attach(session, timeout, clock, sleep):
-            lines = session.advice() or [f"no answer within {timeout.total_seconds():g} s"]
+            lines = [f"no master has answered within {timeout.total_seconds():g} s"]
+            lines += session.advice()[1:]  # the first says that we go on trying
             sys.stderr.write("".join(f"piw-console: {line}\n" for line in lines))
             return 1
         if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model.link import LinkState
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: How often what has come is looked at, in seconds.
 TURN: Final = 0.25
+#: How long an entry is kept back, since another may take its place: a flood is told as one.
+SETTLED: Final = timedelta(seconds=5)
 #: How much faster than it was a recording is told.
 HURRY: Final = 1000.0
 #: What is said of the link where the journal has nothing to say of it.
@@ -60,20 +63,23 @@ def _lines(
         while session.pump(now := clock() if recording is None else recording.position):
             pass
         session.tick(now)
+        over = recording is not None and not recording.playing
         if session.state is not state:
             state = session.state
             if state in _LINKS:
                 yield f"{_when(now)} LINK: {_LINKS[state]} {session.source.name}"
-        fresh, told = session.journal.count - told, session.journal.count
-        for entry in list(session.journal.entries)[-fresh:] if fresh else ():
+        for number, entry in session.journal.since(told):
+            if now - entry.at < SETTLED and not over:
+                break
+            told = number + 1
             yield sentence(entry)
         # Once it is clear that nobody answers, and once more when the reason is another.
         if len(session.advice()) > 1 and session.advice() != advice:
             advice = session.advice()
             yield from (f"{_when(now)} LINK: {line}" for line in advice)
-        if recording is not None and not recording.playing:
+        if over:
             return
-        sleep(TURN)
+        sleep(TURN if recording is None else TURN / 50)
 
 
 def sentence(entry: Entry) -> str:

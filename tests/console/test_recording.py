@@ -1,0 +1,382 @@
+"""What was recorded is what is played again: whole, cut off, damaged, or made by somebody else."""
+
+import stat
+import zlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piwheels.console.model.commands import Verb
+from piwheels.console.model.events import Answer, Garbled, Incoming, Outgoing, Unsent
+from piwheels.console.model.farm import Farm
+from piwheels.console.session import Session
+from piwheels.console.simulate.world import World
+from piwheels.console.wire import recorder as recorder_module
+from piwheels.console.wire.recorder import (
+    EVENTS,
+    HEADER,
+    KEYFRAME,
+    MAGIC,
+    MARK,
+    RECORD,
+    Recorder,
+    micros,
+    pack,
+)
+from piwheels.console.wire.replay import Replay
+from piwheels.core.errors import Fatal
+from piwheels.core.protocols import Job, Output, QueueHead, SlaveEvent, Welcome
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+class Clock:
+    def __init__(self):
+        self.now = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def __call__(self):
+        return self.now
+
+
+def told(count=10, minutes=5, seed=1):
+    """Return what a console hears of a simulated farm, from its attaching on."""
+    world = World(count, seed, NOW - timedelta(minutes=10))
+    world.live_until(NOW)
+    heard = [
+        Incoming(NOW, world.info),
+        *(Incoming(NOW, one, True) for one in world.replay(0, 10**6, NOW)),
+    ]
+    for second in range(1, minutes * 60 + 1):
+        now = NOW + second * SECOND
+        heard += [Incoming(now, event) for event in world.step(now)]
+    return heard
+
+
+def record(path, heard):
+    """Record *heard*, and return the farm as it was at the end, and after each event."""
+    recorder, farm = Recorder(path), Farm()
+    farm.tick(NOW)
+    for incoming in heard:
+        farm.fold(incoming.event, incoming.at, replay=incoming.past)
+        recorder.note(incoming, farm)
+    recorder.close()
+    assert recorder.failure == ""
+    farm.tick(heard[-1].at)
+    return farm
+
+
+def looks(farm):
+    """Return what a farm shows of its slaves, but for what a keyframe leaves out."""
+    return {
+        slave.id: (
+            *(slave.told, slave.since, slave.job, slave.job_since, slave.info),
+            *list(slave.stats)[-1:],
+        )
+        for slave in farm.slaves.values()
+    }
+
+
+@pytest.fixture(scope="module")
+def heard():
+    return told()
+
+
+@pytest.fixture(scope="module")
+def recording(heard, tmp_path_factory):
+    path = tmp_path_factory.mktemp("recording") / "farm.piwrec"
+    return path, record(path, heard)
+
+
+def test_all_that_was_told_is_told_again(recording, heard):
+    path, _ = recording
+    clock = Clock()
+    replay = Replay(path, clock)
+    assert (replay.begin, replay.end) == (heard[0].at, heard[-1].at)
+    replay.start()
+    assert {each.at for each in replay.take()} == {NOW}
+    clock.now += timedelta(hours=1)
+    rest = list(replay.take())
+    wanted = [each for each in heard if each.at > NOW]
+    assert rest == [each for each in wanted if not isinstance(each.event, Output)]
+    assert not replay.playing, "it goes on after its end"
+    replay.stop()
+
+
+def test_the_farm_is_the_same(recording):
+    path, farm = recording
+    clock = Clock()
+    session = Session(Replay(path, clock))
+    session.start(NOW)
+    clock.now += timedelta(hours=1)
+    while session.pump(session.recording.position):
+        pass
+    assert looks(session.farm) == looks(farm)
+    assert [entry.what for entry in session.journal.entries], "nothing was worth a word"
+    batch = session.order(Verb.PAUSE, [1])
+    assert [command.phase for command in batch.commands] == ["refused"]
+    session.close()
+
+
+@pytest.mark.parametrize("second", [0, 1, 61, 100, 299, 300])
+def test_a_moment_is_as_it_was(tmp_path, monkeypatch, heard, second):
+    monkeypatch.setattr(recorder_module, "KEYFRAME_EVERY", timedelta(seconds=40))
+    path, at = tmp_path / "farm", NOW + second * SECOND
+    record(path, heard)
+    session = Session(Replay(path, Clock()))
+    session.start(NOW)
+    for moment in (NOW + 250 * SECOND, at):  # there and back again
+        session.seek(moment)
+        session.recording.pause()
+        while session.pump(moment):
+            pass
+        session.tick(moment)
+    farm = Farm()
+    farm.tick(NOW)
+    for incoming in heard:
+        if incoming.at <= at:
+            farm.fold(incoming.event, incoming.at, replay=incoming.past)
+    farm.tick(at)
+    assert looks(session.farm) == looks(farm)
+    session.close()
+
+
+def test_a_moment_is_found_from_the_keyframe_before_it(tmp_path, monkeypatch, heard):
+    monkeypatch.setattr(recorder_module, "KEYFRAME_EVERY", timedelta(seconds=40))
+    record(tmp_path / "farm", heard)
+    replay = Replay(tmp_path / "farm", Clock())
+    replay.seek(NOW + 290 * SECOND)
+    events = list(replay.take())
+    first = next(each for each in events if not each.past)
+    assert NOW + 240 * SECOND < first.at < NOW + 290 * SECOND
+    assert all(each.past for each in events[: events.index(first)])
+    replay.stop()
+
+
+def test_time_passes_as_it_is_told_to(recording):
+    clock = Clock()
+    replay = Replay(recording[0], clock)
+    assert replay.position == NOW
+    clock.now += 10 * SECOND
+    assert replay.position == NOW, "it has not begun"
+    replay.start()
+    clock.now += 10 * SECOND
+    assert replay.position == NOW + 10 * SECOND
+    replay.speed = 4
+    clock.now += 10 * SECOND
+    assert replay.position == NOW + 50 * SECOND
+    replay.pause()
+    clock.now += 10 * SECOND
+    assert replay.position == NOW + 50 * SECOND
+    replay.seek(NOW - timedelta(days=1))
+    assert replay.position == NOW
+    replay.play()
+    clock.now += timedelta(days=1)
+    assert replay.position == replay.end
+    replay.seek(NOW + timedelta(days=1))
+    assert replay.position == replay.end
+    replay.stop()
+
+
+def test_nothing_can_be_sent_into_the_past(recording):
+    replay = Replay(recording[0], Clock())
+    replay.send(Outgoing("console", 7, "KILL", None))
+    assert next(replay.take()).event == Unsent(7, "this is a recording: nothing can be sent")
+    replay.stop()
+
+
+def test_answers_are_told_as_what_they_say(tmp_path):
+    world = World(3, 1, NOW)
+    events = world.step(NOW + 60 * SECOND)
+    slaves = [each for each in events if isinstance(each, SlaveEvent)]
+    heads = [QueueHead("cp311", 3, [Job("numpy", "2.3.4")])]
+    heard = [
+        Incoming(NOW, Answer(1, "HELLO", Welcome(1, world.info, False))),
+        Incoming(NOW, Answer(2, "SLAVES", slaves)),
+        Incoming(NOW, Answer(3, "FIGURES", list(world.figures))),
+        Incoming(NOW, Answer(4, "QUEUE", heads)),
+        Incoming(NOW, Answer(5, "BUILDS", None, "no database")),
+        Incoming(NOW, Answer(6, "WATCH", None)),
+    ]
+    record(tmp_path / "farm", heard)
+    session = Session(Replay(tmp_path / "farm", Clock()))
+    session.start(NOW)
+    session.pump(NOW)
+    assert session.farm.info == world.info
+    assert len(session.farm.slaves) == 3
+    assert list(session.farm.figures) == list(world.figures)
+    assert session.queue == heads
+    assert not session.journal.entries, "what was past already was told as news"
+    session.close()
+
+
+# The file -------------------------------------------------------------------------------------
+
+
+def test_a_recording_is_its_owners(recording):
+    assert stat.S_IMODE(recording[0].stat().st_mode) == 0o600
+
+
+def test_no_file_is_written_over(recording):
+    before = recording[0].read_bytes()
+    with pytest.raises(Fatal, match="exists already"):
+        Recorder(recording[0])
+    assert recording[0].read_bytes() == before
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(Fatal, match="cannot record into"):
+        Recorder(tmp_path / "nowhere" / "farm")
+    with pytest.raises(Fatal, match="cannot read the recording"):
+        Replay(tmp_path / "nowhere" / "farm", Clock())
+
+
+def test_a_full_disk_ends_the_recording_alone(monkeypatch, heard, tmp_path):
+    monkeypatch.setattr(recorder_module, "MAX_SIZE", 45_000)
+    recorder, farm = Recorder(tmp_path / "farm"), Farm()
+    farm.tick(NOW)
+    for incoming in heard:
+        recorder.note(incoming, farm)
+    recorder.close()
+    assert "is full" in recorder.failure
+    replay = Replay(tmp_path / "farm", Clock())
+    assert replay.begin == NOW
+    replay.stop()
+
+
+def test_a_device_that_is_full(heard):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full here")
+    recorder = Recorder.__new__(Recorder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder_module.os, "O_EXCL", 0)
+        patch.setattr(recorder_module.os, "O_CREAT", 0)
+        recorder.__init__(full)
+    farm = Farm()
+    farm.tick(NOW)
+    for incoming in heard:
+        recorder.note(incoming, farm)
+    recorder.close()
+    assert "No space left" in recorder.failure
+
+
+def whole_blocks(data):
+    """Return where each block of a recording ends."""
+    ends, offset = [], len(MAGIC)
+    while offset < len(data):
+        offset += HEADER.size + HEADER.unpack_from(data, offset)[4]
+        ends.append(offset)
+    return ends
+
+
+def test_cut_anywhere_it_plays_up_to_its_last_whole_block(tmp_path):
+    event = SlaveEvent(1, NOW, "SLEEP", True)
+    blocks = [pack(EVENTS, [(micros(NOW + n * SECOND), False, "SLAVE", event)]) for n in range(4)]
+    data = MAGIC + b"".join(blocks)
+    ends = whole_blocks(data)
+    path = tmp_path / "cut"
+    for size in range(len(data) + 1):
+        path.write_bytes(data[:size])
+        whole = sum(end <= size for end in ends)
+        if whole == 0:
+            with pytest.raises(Fatal, match=r"not a recording|holds nothing"):
+                Replay(path, Clock())
+            continue
+        replay = Replay(path, Clock())
+        replay.seek(replay.end)
+        assert [each.event for each in replay.take()] == [event] * whole
+        replay.stop()
+
+
+@settings(max_examples=300, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+def test_damaged_anywhere_it_is_refused_or_says_so(recording, tmp_path_factory, place, byte):
+    data = bytearray(recording[0].read_bytes()[:30_000])
+    place = int(place * len(data))
+    if data[place] == byte:
+        return
+    data[place] = byte
+    path = tmp_path_factory.mktemp("damaged") / "farm"
+    path.write_bytes(data)
+    try:
+        replay = Replay(path, Clock())
+    except Fatal:
+        return
+    replay.seek(replay.end)
+    events = list(replay.take())
+    assert events
+    assert all(replay.begin <= each.at <= replay.end for each in events)
+    replay.stop()
+
+
+def raw_block(raw, *, at=NOW, kind=EVENTS, crc=None):
+    body = zlib.compress(raw)
+    moment = micros(at)
+    crc = zlib.crc32(body) if crc is None else crc
+    return HEADER.pack(MARK, kind, moment, moment, len(body), crc) + body
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"\0" * 5, "incomplete"),
+        (RECORD.pack(0, False, 100) + b"x", "incomplete"),
+        (RECORD.pack(0, False, 2**32 - 1), "incomplete"),
+        (RECORD.pack(0, False, 4) + b"\xff\xff\xff\xff", "not CBOR"),
+        (RECORD.pack(0, False, 4) + b"\x63FOO", "unknown message"),
+        (RECORD.pack(0, False, 6) + b"\x65HELLO", "bad HELLO"),
+        (b"\0" * (2**26 + 1), "too much"),
+    ],
+)
+def test_what_no_recorder_has_written(tmp_path, raw, why):
+    path = tmp_path / "farm"
+    path.write_bytes(MAGIC + raw_block(raw))
+    replay = Replay(path, Clock())
+    (incoming,) = replay.take()
+    assert isinstance(incoming.event, Garbled)
+    assert why in incoming.event.why
+    replay.stop()
+
+
+def test_a_wrong_checksum(tmp_path):
+    path = tmp_path / "farm"
+    path.write_bytes(MAGIC + raw_block(b"", crc=1))
+    replay = Replay(path, Clock())
+    (incoming,) = replay.take()
+    assert "checksum" in incoming.event.why
+    replay.stop()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x7fELF",
+        MAGIC,
+        MAGIC + b"\0" * HEADER.size,
+        MAGIC + HEADER.pack(MARK, b"X", 0, 0, 0, 0),
+        MAGIC + HEADER.pack(MARK, EVENTS, -(2**63), 0, 0, 0),
+        MAGIC + HEADER.pack(MARK, EVENTS, 0, 2**63 - 1, 0, 0),
+        MAGIC + HEADER.pack(MARK, KEYFRAME, 0, 0, 2**32 - 1, 0),
+    ],
+)
+def test_what_is_no_recording_is_refused_with_a_sentence(tmp_path, data):
+    path = tmp_path / "farm"
+    path.write_bytes(data)
+    with pytest.raises(Fatal, match=r"not a recording|holds nothing|damaged at byte"):
+        Replay(path, Clock())
+
+
+def test_a_clock_that_was_put_back(tmp_path):
+    event = SlaveEvent(1, NOW, "SLEEP", True)
+    moments = [NOW, NOW - timedelta(hours=1), NOW + SECOND]
+    blocks = [pack(EVENTS, [(micros(at), False, "SLAVE", event)]) for at in moments]
+    (tmp_path / "farm").write_bytes(MAGIC + b"".join(blocks))
+    replay = Replay(tmp_path / "farm", Clock())
+    replay.seek(replay.end)
+    assert [each.at for each in replay.take()] == [NOW, NOW, NOW + SECOND]
+    replay.stop()
