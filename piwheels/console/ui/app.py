@@ -116,7 +116,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.session = session
         self.prefs = prefs or Prefs()
         self.ascii = ascii
-        self.now = clock
+        self._clock = clock
         self._ascii_filter = AsciiFilter()
         self._farm_name = clean(farm_name)
         self._wanted_theme = theme
@@ -282,10 +282,10 @@ class ConsoleApp(App[None], inherit_bindings=False):
         name = name or clean(self.session.source.name)
         return name.partition(".")[0][:20] if short else name[:60]
 
-    def shown_time(self) -> datetime:
+    def now(self) -> datetime:
         """Return the moment that is shown: the present, or a recording's."""
         recording = self.session.recording
-        return self.now() if recording is None else recording.position
+        return self._clock() if recording is None else recording.position
 
     def tabs(self) -> list[tuple[str, str]]:
         """Return the modes with the names of their screens."""
@@ -297,14 +297,14 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def flash(self, text: str, error: bool = False) -> None:
         """Tell something on the line below the body."""
-        self._message = (clean(text), error, self.now())
+        self._message = (clean(text), error, self._clock())
         if self.farm_screen is not None and self.farm_screen.is_mounted:
             self.farm_screen.show_frame(counted=False)
 
     @property
     def message(self) -> tuple[str, bool]:
         """What is to be told, and whether something went wrong."""
-        if self._message is not None and self.now() - self._message[2] < _MESSAGE:
+        if self._message is not None and self._clock() - self._message[2] < _MESSAGE:
             return self._message[:2]
         return "", False
 
@@ -547,7 +547,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self.flash(f"saved {what}: {path.absolute()}")
 
     def _stamp(self) -> str:
-        return f"{self.now().astimezone():%Y%m%d-%H%M%S}"
+        return f"{self._clock().astimezone():%Y%m%d-%H%M%S}"
 
     def save(self, name: str) -> None:
         """Save what is shown as a table."""
