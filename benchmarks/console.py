@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import os
 import pty
 import select
@@ -81,6 +82,7 @@ def headless(
             await asyncio.sleep(warm)
             return await _watched(seconds)
 
+    gc.collect()  # what was measured before is not to be swept up now
     return asyncio.run(run())
 
 

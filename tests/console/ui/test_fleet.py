@@ -298,6 +298,8 @@ def test_groups():
         assert show.keys == ["rack1", "rack2", "rack3"]
         await show.press("g")
         assert sorted(show.screen.targets()) == [1, 2, 3, 4, 5]
+        about = show.screen.query_one(Panel).render_line(0).text
+        assert about.strip() == "5 slaves: 4 build, 1 sleep"
         await show.press("enter")
         assert show.keys[0] == "rack1"
         assert sorted(show.keys[1:6]) == [1, 2, 3, 4, 5]

@@ -12,12 +12,13 @@ from piwheels.console.model.heat import Grouping
 from piwheels.console.model.link import LinkState
 from piwheels.console.model.order import SORTS, View
 from piwheels.console.model.query import Query, QueryError, parse
+from piwheels.console.text import clean
 from piwheels.console.ui.cycle import after
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.fleet_columns import columns
 from piwheels.console.ui.widgets.fleet_table import FleetTable
 from piwheels.console.ui.widgets.panel import Panel
-from piwheels.console.ui.widgets.peek import peek
+from piwheels.console.ui.widgets.peek import peek, peek_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,8 +125,9 @@ class FleetScreen(FarmScreen):
         if not self._peek.display:
             return
         if not isinstance(cursor, int):
-            self._peek.border_title = ""
-            self._peek.show([])
+            group = self.view.groups.get(cursor or "")
+            self._peek.border_title = Content(clean(group.name) if group else "")
+            self._peek.show(peek_group(group) if group else [])
             return
         console, row = self.console, self.view.row(cursor)
         self._peek.border_title = Content(f"#{row.slave.id} {row.slave.label}")

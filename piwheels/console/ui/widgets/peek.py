@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from piwheels.console.model.query import Row, load, task, temp, used
 from piwheels.console.text import bar, clean, short_span, size, spark
+from piwheels.console.ui.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from piwheels.console.model.order import Group
     from piwheels.console.model.slave import PastBuild, Slave
     from piwheels.console.ui.widgets.lines import Cell
 
@@ -29,6 +31,18 @@ def peek(row: Row, now: datetime, sign: Sign, *, ascii_only: bool) -> list[list[
         _fillings(row, now, ascii_only=ascii_only),
         [("last 5  ", "tone--dim"), dot.join(map(past, list(row.slave.builds)[:-6:-1])) or "none"],
         _command(row, now, sign),
+    ]
+
+
+def peek_group(group: Group) -> list[list[Cell]]:
+    """Return the lines about a group of slaves."""
+    states = ", ".join(f"{number:,} {state.lower()}" for state, number in group.counts)
+    alerts = f"{count(group.alerts, 'slave')} with alerts" if group.alerts else "no alerts"
+    tone = "tone--warn" if group.alerts else "tone--dim"
+    return [
+        [f"{count(len(group.members), 'slave')}: {states}"],
+        [(alerts, tone)],
+        [("enter shows or hides them; commands are for all of them", "tone--dim")],
     ]
 
 
