@@ -13,6 +13,7 @@ import zmq
 
 from piwheels.console.model.commands import Phase, Verb
 from piwheels.console.model.link import LinkState
+from piwheels.console.model.slave import State
 from piwheels.console.session import Session
 from piwheels.console.simulate.app import attach_line, main
 from piwheels.console.simulate.server import Server
@@ -70,14 +71,14 @@ def make_farm(short_dir):
 
 @pytest.fixture
 def attach():
-    """Return a maker of sessions with a farm, live when they are given."""
+    """Return a maker of sessions with a farm, attached when they are given."""
     made = []
 
     def make(farm):
         session = Session(Link(farm.addresses), who="dave@ops", addresses=farm.addresses)
         made.append(session)
         session.start(now())
-        wait(session, lambda: session.state is LinkState.LIVE)
+        wait(session, lambda: session.link.attached)
         return session
 
     yield make
@@ -110,7 +111,12 @@ def test_a_console_sees_the_farm(make_farm, attach, level):
 def test_commands_are_seen_done(make_farm, attach, level):
     farm = make_farm(level=level)
     session = attach(farm)
-    builders = [slave.id for slave in session.farm.slaves.values() if slave.job is not None]
+    well = {board.info.label for board in farm.world.boards if not board.ailment}
+    builders = [
+        slave.id
+        for slave in session.farm.slaves.values()
+        if slave.told is State.BUILD and slave.label in well
+    ]
     batch = session.order(Verb.KILL, builders[-2:])
     wait(session, lambda: not batch.pending)
     phases = {command.phase for command in batch.commands}
