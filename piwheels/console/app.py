@@ -75,6 +75,7 @@ def main(config: ConsoleConfig) -> int:
 def _screens(config: ConsoleConfig, session: Session) -> int:
     try:
         from piwheels.console.ui.app import ConsoleApp  # noqa: PLC0415 (an extra)
+        from piwheels.console.ui.prefs import Prefs, prefs_path  # noqa: PLC0415 (as above)
     except ImportError as exc:
         raise Fatal(
             f"the screens need {exc.name}: install piwheels with the extra 'console',"
@@ -86,6 +87,13 @@ def _screens(config: ConsoleConfig, session: Session) -> int:
     for handler in logging.getLogger().handlers:  # a log line would tear the screen
         if type(handler) is logging.StreamHandler:
             logging.getLogger().removeHandler(handler)
-    app = ConsoleApp(session, ascii=config.ascii, farm_name=config.farm_name, theme=config.theme)
+    app = ConsoleApp(
+        session,
+        prefs=Prefs.load(prefs_path()),
+        ascii=config.ascii,
+        farm_name=config.farm_name,
+        theme=config.theme,
+        clock=clock,
+    )
     app.run()
     return app.return_code or 0
