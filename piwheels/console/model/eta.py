@@ -133,10 +133,10 @@ def _note(crew: _Crew, pending: int) -> str:
 
 
 def total(queues_: Sequence[AbiQueue]) -> AbiQueue:
-    """Return all queues as one: it is done when the last of them is."""
+    """Return all queues as one: it is done when the last is that will ever be."""
     waiting = [queue.eta for queue in queues_ if queue.pending]
-    never = any(eta is None for eta in waiting)
-    eta = None if never else max((one for one in waiting if one), default=timedelta())
+    ends = [one for one in waiting if one is not None]
+    eta = max(ends) if ends else None if waiting else timedelta()
     return AbiQueue(
         "total",
         sum(queue.pending for queue in queues_),

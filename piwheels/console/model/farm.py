@@ -15,7 +15,7 @@ from piwheels.console.model.joins import Joins
 from piwheels.console.model.journal import Entry, Kind
 from piwheels.console.model.peers import Peers
 from piwheels.console.model.slave import Moment, PastBuild, Slave, State
-from piwheels.console.model.told import settle, tell
+from piwheels.console.model.told import insert, settle, tell
 from piwheels.console.text import clean
 from piwheels.core.protocols import Outcome, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats, SlaveStats
@@ -194,7 +194,8 @@ class Farm:
         if message in ("DONE", "BUILD"):
             self._skipped.discard(slave_id)
         if ended is not None:
-            self._add_build(ended, replay)
+            insert(self.builds, ended)
+            self._add_build(ended, None, replay)
         if slave.told is State.DEAD and slave_id not in self._died:
             self._died[slave_id] = self.now
             if not replay:
@@ -216,15 +217,15 @@ class Farm:
             self._touch(slave, quiet=replay)
         if replay and (self._since is None or build.ended < self._since):
             self._since = build.ended
-        self._add_build(build, replay)
+        self._add_build(build, settle(self.builds, build), replay)
 
-    def _add_build(self, build: PastBuild, replay: bool) -> None:
-        before = settle(self.builds, build)
+    def _add_build(self, build: PastBuild, before: PastBuild | None, replay: bool) -> None:
+        """Learn from a build; of the same one less was known *before*, if anything."""
         known = "" if before is None else before.result
         if build.result == "ok" != known and build.duration is not None:
             self._peers.add(build.abi, build.package, build.duration)
         waits = self._ended.get(build.slave_id)
-        if waits is not None and waits[1] is before:
+        if waits is not None and waits[1] == before:
             self._ended[build.slave_id] = waits[0], build
         elif not replay and build.result not in ("", known):
             if waits is not None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from piwheels.console.model.slave import Alert, State
 from piwheels.console.text import clean, short_span, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from piwheels.console.model.slave import Slave
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Rule(NamedTuple):
     """An alert from *limit* on, of *weight*; from *worse* on it is of *heavy*.
 
-    Once there it stays until the value is below *release*, so that it does not come and go.
+    Once there it stays until the value is below *release*, so that it does not come and go. The
+    *value* is of a slave's newest figures, or of the slave; ``None`` if it is not known.
     """
 
     reason: str
@@ -33,35 +34,26 @@ class Rule(NamedTuple):
     worse: float
     weight: int
     heavy: int
-    value: Callable[[Slave], float | None]
+    value: Callable[[Any], float | None]
     text: Callable[[float], str]
 
     def weigh(self, value: float, before: Alert | None) -> int:
         """Return the weight of *value*, 0 for none; *before* is the alert that is there."""
         if value >= self.worse:
             return self.heavy
-        if before is None:
-            return self.weight if value >= self.limit else 0
-        return self.weight if value >= self.release else 0
+        return self.weight if value >= (self.limit if before is None else self.release) else 0
 
 
-def used(stats: SlaveStats | MasterStats, what: str) -> float | None:
-    """Return how much of *what* (disk, mem, swap) is in use, in percent, if that is known."""
-    full: int = getattr(stats, f"{what}_size")
-    free: int = getattr(stats, f"{what}_free")
-    return 100 * (1 - free / full) if full else None
+def _disk(stats: SlaveStats | MasterStats) -> float | None:
+    return 100 * (1 - stats.disk_free / stats.disk_size) if stats.disk_size else None
 
 
-def _used(what: str) -> Callable[[Slave], float | None]:
-    return lambda slave: used(slave.stats[-1], what) if slave.stats else None
+def _mem(stats: SlaveStats) -> float | None:
+    return 100 * (1 - stats.mem_free / stats.mem_size) if stats.mem_size else None
 
 
-def _load(slave: Slave) -> float | None:
-    return slave.stats[-1].load_average if slave.stats else None
-
-
-def _temp(slave: Slave) -> float | None:
-    return slave.stats[-1].cpu_temp if slave.stats else None
+def _swap(stats: SlaveStats) -> float | None:
+    return 100 * (1 - stats.swap_free / stats.swap_size) if stats.swap_size else None
 
 
 def _skew(slave: Slave) -> float | None:
@@ -77,22 +69,25 @@ def _percent(value: float) -> str:
     return f"{value:.0f}%"
 
 
-def _seconds(value: float) -> str:
-    return short_span(timedelta(seconds=min(value, 1e12)))
+def _span(value: float) -> str:
+    return short_span(timedelta(seconds=value))
 
 
-_RULES: Final = (
-    Rule("disk", 82, 85, 95, 1, 3, _used("disk"), _percent),
-    Rule("mem", 87, 92, 98, 1, 2, _used("mem"), _percent),
-    Rule("swap", 45, 60, 90, 1, 2, _used("swap"), _percent),
-    Rule("load", 6, 8, 16, 1, 2, _load, "{:.1f}".format),
-    Rule("temp", 75, 78, 85, 1, 2, _temp, "{:.0f}C".format),
-    Rule("clock", 20, 30, 3600, 1, 1, _skew, _seconds),
-    Rule("slow", 0, 0, 8, 1, 2, _slow, "x{:.1f}".format),
-    Rule("flapping", 3, 3, inf, 2, 2, lambda slave: slave.joins, "x{:.0f}".format),
-    Rule("failing", 3, 3, 6, 2, 2, lambda slave: slave.failures, "x{:.0f}".format),
+_times = "x{:.1f}".format
+_count = "x{:.0f}".format
+_OF_FIGURES: Final = (
+    Rule("disk", 82, 85, 95, 1, 3, _disk, _percent),
+    Rule("mem", 87, 92, 98, 1, 2, _mem, _percent),
+    Rule("swap", 45, 60, 90, 1, 2, _swap, _percent),
+    Rule("load", 6, 8, 16, 1, 2, lambda stats: stats.load_average, "{:.1f}".format),
+    Rule("temp", 75, 78, 85, 1, 2, lambda stats: stats.cpu_temp, "{:.0f}C".format),
 )
-
+_OF_SLAVES: Final = (
+    Rule("clock", 20, 30, 3600, 1, 2, _skew, _span),
+    Rule("slow", 0, 0, 8, 1, 2, _slow, _times),
+    Rule("flapping", 3, 3, inf, 2, 2, lambda slave: slave.joins, _count),
+    Rule("failing", 3, 3, inf, 2, 2, lambda slave: slave.failures, _count),
+)
 #: How coarsely silence is told.
 _STEP: Final = timedelta(seconds=30)
 
@@ -109,16 +104,23 @@ def judge(slave: Slave, now: datetime) -> tuple[Alert, ...]:
         silence = (now - slave.heard) // _STEP * _STEP
         since = before[reason].since if reason in before else now
         found.append(Alert(reason, short_span(silence), since, weight))
-    for rule in _RULES:
-        value = rule.value(slave)
+    if slave.stats:
+        found += _broken(_OF_FIGURES, slave.stats[-1], before, now)
+    found += _broken(_OF_SLAVES, slave, before, now)
+    found.sort(key=lambda alert: -alert.weight)
+    return tuple(found)
+
+
+def _broken(
+    rules: Iterable[Rule], subject: SlaveStats | Slave, before: Mapping[str, Alert], now: datetime
+) -> Iterator[Alert]:
+    for rule in rules:
+        value = rule.value(subject)
         if value is None or value < rule.release:
             continue
         old = before.get(rule.reason)
         if weight := rule.weigh(value, old):
-            since = now if old is None else old.since
-            found.append(Alert(rule.reason, rule.text(value), since, weight))
-    found.sort(key=lambda alert: -alert.weight)
-    return tuple(found)
+            yield Alert(rule.reason, rule.text(value), now if old is None else old.since, weight)
 
 
 def explain(slave: Slave, alert: Alert, elapsed: timedelta) -> str:
@@ -139,11 +141,11 @@ def explain(slave: Slave, alert: Alert, elapsed: timedelta) -> str:
     return ""
 
 
-#: How full the master's disk is, in percent, before it is told of; and again with each step.
-_MASTER_DISK, _MASTER_STEP = 85, 1
+#: How full the master's disk is, in percent, before it is told of.
+_MASTER_DISK: Final = 85
 
 
 def disk_step(stats: MasterStats) -> int:
-    """Return a number that grows as the master's disk fills up, 0 while there is room."""
-    full = used(stats, "disk")
-    return 0 if full is None or full < _MASTER_DISK else int(full // _MASTER_STEP)
+    """Return how full the master's disk is, in whole percent; 0 while there is room."""
+    full = _disk(stats)
+    return 0 if full is None or full < _MASTER_DISK else int(full)

@@ -56,7 +56,7 @@ def jsonl(entry: Entry) -> str:
 
 
 class _Flood(NamedTuple):
-    """Entries of one sort since *begun*: whose, the numbers of those that stand, how many in all."""
+    """Entries of one sort since *begun*: whose, the numbers of those that stand, how many."""
 
     begun: datetime
     labels: tuple[str, ...]

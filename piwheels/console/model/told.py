@@ -108,10 +108,10 @@ def _close(slave: Slave, at: datetime, result: str, took: timedelta | None) -> P
     if job is None or since is None:
         return None
     package, version, told = clean(job[0]), clean(job[1]), slave.outcome
-    if told is not None and told[:2] == (package, version) and told.ended >= since:
+    if told is not None and told[:2] == (package, version) and told.ended > since:
         return None
     ended = PastBuild(package, version, slave.abi, result, took, files, at, slave.id, slave.label)
-    settle(slave.builds, ended)
+    insert(slave.builds, ended)
     slave.outcome = ended
     return ended
 
@@ -125,26 +125,27 @@ def in_words(build: PastBuild) -> str:
 
 
 def settle(builds: deque[PastBuild], build: PastBuild) -> PastBuild | None:
-    """Put *build* among *builds*, which stay in the order of their ends.
+    """Put what the master says of a *build* among *builds*.
 
     Return the one that it takes the place of: the same, of which less was known.
     """
-    same = _same(builds, build)
-    if same is not None:
-        builds.remove(same)
+    same = None
+    for one in reversed(builds):
+        if one.is_same(build):
+            same = one
+            builds.remove(one)
+            break
+        if build.ended - one.ended > _LONG_AGO:
+            break
+    insert(builds, build)
+    return same
+
+
+def insert(builds: deque[PastBuild], build: PastBuild) -> None:
+    """Put *build* among *builds*, which stay in the order of their ends."""
     if len(builds) == builds.maxlen:
         builds.popleft()
     place = len(builds)
     while place and builds[place - 1].ended > build.ended:
         place -= 1
     builds.insert(place, build)
-    return same
-
-
-def _same(builds: deque[PastBuild], build: PastBuild) -> PastBuild | None:
-    for one in reversed(builds):
-        if one.is_same(build):
-            return one
-        if build.ended - one.ended > _LONG_AGO:
-            break
-    return None

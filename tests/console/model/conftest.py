@@ -1,0 +1,96 @@
+"""A farm and the master that tells of it, driven by hand."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from piwheels.console.model.farm import Farm
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import Job, Outcome, SlaveEvent
+from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+
+
+class Teller:
+    """Tells *farm* what happens to slaves; *ahead* is how far our clock is ahead of the master's.
+
+    With *past* it tells of the past. What it has told is in *told*.
+    """
+
+    def __init__(self, farm=None, ahead=timedelta()):
+        self.farm, self.ahead, self.now, self.past = farm or Farm(), ahead, NOW, False
+        self.told = []
+        self.tell(MasterInfo(self.there - MINUTE, "farm.example", "Debian", "12", "d04170", "1"))
+
+    @property
+    def there(self):
+        return self.now - self.ahead
+
+    def tell(self, event):
+        self.told.append(event)
+        self.farm.fold(event, self.now, replay=self.past)
+
+    def say(self, number, message, data=NoData, *, at=None):
+        self.tell(SlaveEvent(number, at or self.there, message, data))
+
+    def wait(self, time):
+        """Let time pass, a second at a tick; the master goes on telling."""
+        end = self.now + time
+        while self.now < end:
+            self.now = min(end, self.now + SECOND)
+            self.farm.fold(self.figures(), self.now)
+            self.farm.tick(self.now)
+        return self.farm
+
+    def hello(self, number, *, label=None, abi="cp311", serial="", at=None):
+        label = f"rack-{number}" if label is None else label
+        limits = timedelta(hours=3), 15 * MINUTE
+        info = SlaveInfo(*limits, "311", abi, "linux_armv7l", label, "D", "12", "c03115", serial)
+        self.say(number, "HELLO", info, at=at)
+        return self.farm.slaves[number]
+
+    def stats(self, number, *, at=None, skew=timedelta(), **figures):
+        known = dict.fromkeys(SlaveStats._fields, 0) | {"load_average": 0.0, "cpu_temp": 0.0}
+        at = at or self.there
+        self.say(number, "STATS", SlaveStats(**known | figures | {"timestamp": at + skew}), at=at)
+
+    def build(self, number, package="numpy", version="1.0", *, at=None):
+        self.say(number, "BUILD", Job(package, version), at=at)
+
+    def finish(self, number, package="numpy", took=MINUTE, *, ok=True, files=1):
+        """Build something from its beginning to its end."""
+        self.build(number, package)
+        self.wait(took)
+        for count in range(files if ok else 0):
+            self.say(number, "SEND", f"{package}-1.0-{count}.whl")
+        self.say(number, "DONE")
+        self.wait(SECOND)
+
+    def outcome(self, number, result, package="numpy", *, build_id=1, ended=None, took=MINUTE):
+        slave = self.farm.slaves.get(number)
+        label = slave.info.label if slave else ""
+        about = build_id, number, label, package, "1.0", "cp311", result
+        self.tell(Outcome(*about, took, 1 if result == "ok" else 0, ended or self.there))
+
+    def figures(self, **figures):
+        known = dict.fromkeys(MasterStats._fields, 0)
+        known |= {"builds_last_hour": {}, "builds_pending": {}, "builds_time": timedelta()}
+        return MasterStats(**known | {"timestamp": self.there} | figures)
+
+    def entries(self):
+        """Return what is to be noted by now, without times."""
+        self.farm.tick(self.now)
+        return [(entry.kind, entry.slave_id, entry.what) for entry in self.farm.take_entries()]
+
+
+@pytest.fixture
+def teller():
+    return Teller()
+
+
+@pytest.fixture
+def make_teller():
+    return Teller
