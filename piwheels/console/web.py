@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 MOST_PAGES: Final = 16
 #: How long a console may take to end when its page is closed, asked and then told, in seconds.
 ASKED, TOLD = 3.0, 2.0
+#: What textual-serve raises if a page does not say what its own script would.
+_NONSENSE: Final = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
 #: The sizes that a page's terminal may have.
 _SIZES: Final = range(10, 1001)
 #: Options that a page's console does not inherit: it is one, and it logs nowhere.
@@ -155,8 +157,8 @@ class _Pages(Server):
         self._open.add(page)
         try:
             await console.start(_size(request, "width", 80), _size(request, "height", 24))
-            with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
-                await self._process_messages(page, console)  # what it says is up to it
+            with contextlib.suppress(*_NONSENSE):
+                await self._process_messages(page, console)
         finally:
             self._open.discard(page)
             await asyncio.shield(console.stop())
