@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from piwheels.console.model import events
 from piwheels.console.model.link import LinkState
 from piwheels.console.session import Session
+from piwheels.console.ui.app import ConsoleApp
 from piwheels.core.protocols import LogPart, Outcome, Output, SlaveEvent, Welcome
 from piwheels.core.states import MasterInfo, SlaveInfo, SlaveStats
 
@@ -151,6 +152,30 @@ async def until(pilot, happens, what=""):
             return
         await asyncio.sleep(0.05)
     raise AssertionError(what or "it never happened")
+
+
+async def renew(app, pilot):
+    """Have the screen show all that has come."""
+    await pilot.pause()
+    app.session.pump(app.now())
+    app.screen.show_all()
+    await pilot.pause()
+    await pilot.pause()
+
+
+def play(stage, begin, story, size=(120, 40), **how):
+    """Run the console; *begin* opens a screen, *story* gets the application and its pilot."""
+
+    async def run():
+        app = ConsoleApp(stage.session, clock=stage.clock, **how)
+        async with app.run_test(size=size) as pilot:
+            first = app.screen
+            begin(app)
+            await until(pilot, lambda: app.screen is not first)
+            await renew(app, pilot)
+            return await story(app, pilot)
+
+    return asyncio.run(run())
 
 
 def lines_of(app, name):

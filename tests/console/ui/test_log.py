@@ -1,12 +1,10 @@
 """The screen of a build's log."""
 
-import asyncio
-
 import pytest
 
-from console_stage import Stage, lines_of, until
+from console_stage import Stage, lines_of, renew, until
+from console_stage import play as run
 from piwheels.console.text import MARK
-from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.logfeed import Source
 from piwheels.console.ui.screens.log import LogScreen
 from piwheels.console.ui.widgets.log_view import LogView
@@ -37,25 +35,8 @@ def make_stage(level=1):
 
 
 def play(stage, story, size=(120, 40), build=None, **how):
-    """Run the console with the log of slave 3 open; *story* gets the application and its pilot."""
-
-    async def run():
-        app = ConsoleApp(stage.session, clock=stage.clock, **how)
-        async with app.run_test(size=size) as pilot:
-            app.open_log(3, build)
-            await until(pilot, lambda: isinstance(app.screen, LogScreen))
-            await renew(app, pilot)
-            return await story(app, pilot)
-
-    return asyncio.run(run())
-
-
-async def renew(app, pilot):
-    await pilot.pause()
-    app.session.pump(app.now())
-    app.screen.show_all()
-    await pilot.pause()
-    await pilot.pause()
+    """Run the console with the log of slave 3 open."""
+    return run(stage, lambda app: app.open_log(3, build), story, size, **how)
 
 
 def body(app):
@@ -127,10 +108,10 @@ def test_a_stored_log_begins_at_its_beginning():
         return top, body(app)
 
     top, end = play(stage, story, build=build)
-    assert "     1 Collecting" in top
+    assert "▌    1 Collecting" in top
     assert "7,000 lines" in top
     assert "stored log" in top
-    assert "  7000 x.cc:1:2: error" in end
+    assert "▌ 7000 x.cc:1:2: error" in end
 
 
 def test_a_search_is_typed_and_ended():

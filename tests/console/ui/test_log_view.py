@@ -46,7 +46,7 @@ def drive(script, text="", size=(60, 10)):
 def shown(host):
     """Return the rows in view as text."""
     view = host.view
-    return [view.render_line(y).text.rstrip() for y in range(view.size.height)]
+    return [view.render_line(y).text.rstrip().replace("▌", " ") for y in range(view.size.height)]
 
 
 def numbered(count):
@@ -58,6 +58,14 @@ def test_lines_have_numbers():
         return shown(host)
 
     assert drive(script, "one\ntwo\n", (40, 3)) == ["     1 one", "     2 two", ""]
+
+
+def test_the_cursor_is_seen_without_colours():
+    async def script(host, pilot):
+        await pilot.press("j")
+        return [host.view.render_line(y).text.rstrip() for y in range(2)]
+
+    assert drive(script, "one\ntwo\n", (40, 3)) == ["     1 one", "▌    2 two"]
 
 
 def test_it_follows_the_end_until_somebody_reads():

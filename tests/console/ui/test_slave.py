@@ -1,15 +1,14 @@
 """The screen of one slave."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
 
-from console_stage import NOW, Stage, lines_of, master_info, slave_stats, until
+from console_stage import NOW, Stage, lines_of, master_info, renew, slave_stats, until
+from console_stage import play as run
 from piwheels.console.model.commands import Verb
 from piwheels.console.model.slave import Alert, Moment
 from piwheels.console.text import MARK
-from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.log import LogScreen
 from piwheels.console.ui.screens.slave import SlaveScreen, curves
 from piwheels.console.ui.widgets.lines import LineList
@@ -24,8 +23,15 @@ def _times_are_utc(monkeypatch):
 
 
 def make_stage(level=1):
-    """Return a session with slave 3, which builds, and has built."""
+    """Return a session with slave 3, which builds, and has built; of the others one has left."""
     stage = Stage(level)
+    stage.join(9, label="peer")
+    for _ in range(6):
+        stage.build(9)
+        stage.wait(1440)
+        stage.end(slave_id=9, took=timedelta(minutes=24))
+    stage.tell(9, "DIE")
+    stage.wait(40)
     stage.join()
     for number in range(100):
         at = stage.now - timedelta(seconds=10 * (100 - number))
@@ -34,35 +40,23 @@ def make_stage(level=1):
     for package, result in (("numpy", "ok"), ("pyarrow", "failed"), ("lxml", "ok")):
         stage.build(3, package, "6.0.2")
         stage.wait(192)
-        stage.end(result, package=package, version="6.0.2", build_id=len(package), files=3)
+        stage.end(
+            result,
+            package=package,
+            version="6.0.2",
+            build_id=len(package),
+            files=3,
+            took=timedelta(seconds=192),
+        )
     stage.build()
     stage.wait(20)
     stage.tell(3, "STATS", slave_stats(stage.now, 5.5, 81, 0.95))
-    slave = stage.session.farm.slaves[3]
-    slave.median, slave.peers, slave.ratio = timedelta(minutes=24), 9, 1.3
-    slave.eta = timedelta(minutes=9)
     return stage
 
 
 def play(stage, story, size=(120, 40), slave_id=3, **how):
-    """Run the console with a slave open; *story* gets the application and its pilot."""
-
-    async def run():
-        app = ConsoleApp(stage.session, clock=stage.clock, **how)
-        async with app.run_test(size=size) as pilot:
-            app.open_slave(slave_id)
-            await until(pilot, lambda: isinstance(app.screen, SlaveScreen))
-            await renew(app, pilot)
-            return await story(app, pilot)
-
-    return asyncio.run(run())
-
-
-async def renew(app, pilot):
-    await pilot.pause()
-    app.screen.show_all()
-    await pilot.pause()
-    await pilot.pause()
+    """Run the console with a slave open."""
+    return run(stage, lambda app: app.open_slave(slave_id), story, size, **how)
 
 
 async def picture(app, pilot):

@@ -64,7 +64,7 @@ class LogScreen(FarmScreen):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self._view.folds = self.console.sign("↻")
+        self._view.folds, self._view.mark = map(self.console.sign, ("↻", "▌"))
         self._open()
         self._view.focus()
 
@@ -154,7 +154,7 @@ class LogScreen(FarmScreen):
         took = f" {short_span(build.duration)}" if build.duration is not None else ""
         files = f" {count(build.files, 'file')}" if build.files else ""
         when = f"{build.ended.astimezone():%H:%M:%S}"
-        return f"{self.console.sign(sign)} {word}{took}{files}, ended {when}", tone
+        return f"{self.console.sign(sign)} {word}{took}{files} at {when}", tone
 
     def _how(self) -> list[Cell]:
         view = self._view

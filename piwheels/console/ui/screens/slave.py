@@ -264,11 +264,10 @@ class SlaveScreen(FarmScreen):
         return lines
 
     def _end(self, slave: Slave) -> list[list[Cell]]:
-        last = slave.timeline[-1] if slave.timeline else None
-        how = f": {clean(f'{last.word} {last.what}').rstrip()}" if last is not None else ""
+        words = [clean(f"{moment.word} {moment.what}") for moment in list(slave.timeline)[-2:]]
         since = f"{slave.since.astimezone():%H:%M:%S}"
         return [
-            [(f"it left at {since}{how}", "tone--warn")],
+            [(f"it left at {since}", "tone--warn"), f"  {', '.join(words)}"],
             [("what is shown is what was known last (esc: back)", "tone--dim")],
             *self._command(self.console.now()),
         ]

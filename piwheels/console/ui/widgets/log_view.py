@@ -75,7 +75,7 @@ class LogView(ScrollView, can_focus=True):
         & > .log--error { color: $text-error; text-style: bold; }
         & > .log--gap { text-style: dim italic; }
         & > .log--hit { text-style: reverse; }
-        & > .log--cursor { background: $panel; }
+        & > .log--cursor { background: $panel; text-style: bold; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -115,6 +115,8 @@ class LogView(ScrollView, can_focus=True):
         self.cursor = 0
         #: What stands before the number of states that a line hides.
         self.folds = "↻"
+        #: What stands before the line at the cursor.
+        self.mark = "▌"
         self._errors: list[int] = []
         self._widest = 0
         #: The numbers of the lines that are shown, and the rows on which each begins, and the end.
@@ -264,7 +266,8 @@ class LogView(ScrollView, can_focus=True):
             return " " * self._gutter
         at = self.log_text.time_of(line) if self._has_times else None
         time = "" if at is None else f"[{span(at)}] "
-        return f" {number + 1:>{self._digits}} {time}".ljust(self._gutter)
+        mark = self.mark if number == self.cursor and self.has_focus else " "
+        return f"{mark}{number + 1:>{self._digits}} {time}".ljust(self._gutter)
 
     def _painted(self, text: str, line: Line, style: Style) -> Iterable[Segment]:
         hit = style + self._style("log--hit")
