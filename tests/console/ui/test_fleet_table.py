@@ -29,10 +29,7 @@ class StillFarm(Farm):
 
     def __init__(self):
         super().__init__()
-        self.now = NOW
-
-    def elapsed(self, slave):
-        return self.now - slave.since
+        self.tick(NOW)
 
     def add(self, number, label=None, told=State.IDLE, *, minutes=1.0, abi="cp311", **more):
         label = label or f"pi4-rack{1 + number // 8}-{number % 8:02}"
@@ -41,6 +38,7 @@ class StillFarm(Farm):
         since = NOW - minutes * MINUTE
         heard = more.pop("heard", NOW)
         slave = Slave(number, info, clean(label), joined=since, since=since, heard=heard, told=told)
+        slave.job_since = since
         for name, value in more.items():
             setattr(slave, name, value)
         self.slaves[number] = slave
@@ -244,7 +242,7 @@ def test_the_cursor_follows_its_row():
     async def scene(stage, pilot):
         await pilot.press("j", "j")
         assert stage.table.cursor == 3
-        farm.slaves[3].since = NOW + MINUTE
+        farm.slaves[3].since = NOW
         stage.show(seconds=4)
         await pilot.pause()
         assert stage.view.keys[-1] == stage.table.cursor == 3
