@@ -99,9 +99,13 @@ def find_master() -> str:
 
 
 def operator() -> str:
-    """Return who operates this console, for the other consoles: ``dave@ops``."""
+    """Return who operates this console, for the other consoles: ``dave@ops pts/3``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"[:200]
+    try:
+        where = os.ttyname(0).removeprefix("/dev/")
+    except OSError:
+        where = f"process {os.getpid()}"
+    return f"{user}@{socket.gethostname()} {where}"[:200]
