@@ -226,10 +226,8 @@ def test_a_build_says_what_it_does(world):
     first = world.watch(slave.number, NOW)
     work = slave.work
     left = (work.until - NOW).total_seconds()
-    events, _ = live(world, left + 5, turns=200)
-    parts = [
-        each for each in events if isinstance(each, Output) and each.package == work.job.package
-    ]
+    events, _ = live(world, left + 20, turns=200)
+    parts = [each for each in events if isinstance(each, Output) and each[1:3] == work.job]
     check(parts)
     text = first.text
     for part in parts:
