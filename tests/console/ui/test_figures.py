@@ -10,7 +10,7 @@ from console_stage import NOW, Stage, slave_info, slave_stats
 from piwheels.console.model.commands import Verb
 from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.ui.app import ConsoleApp
-from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.screens.base import Dialog, FarmScreen
 from piwheels.console.ui.screens.timetravel import TimeBar
 from piwheels.core.protocols import Job, Outcome, QueueHead, SlaveEvent
 from piwheels.core.states import MasterStats
@@ -114,6 +114,14 @@ async def settled(app, pilot):
     await pilot.pause()
 
 
+async def until(pilot, happened):
+    """Wait until something has happened, or will not: for some rounds of the application."""
+    for _ in range(20):
+        if happened():
+            break
+        await pilot.pause()
+
+
 def body(app, first, last):
     """Return the lines of the screen from the widget *first* to *last*."""
     top = app.screen.query_one(first).region.y
@@ -122,17 +130,20 @@ def body(app, first, last):
     return "\n".join(strip.text.rstrip() for strip in strips[top:bottom])
 
 
-def look(stage, mode, first, last, *keys, size=(120, 40), **how):
-    """Return how a screen looks after *keys*."""
+def look(stage, mode, first, last, *keys, size=(120, 40), sizes=(), **how):
+    """Return how a screen looks after *keys*; with *sizes*, then at each of these."""
     seen = []
 
     async def story(app, pilot, _told):
         await pilot.press(*keys)
         await settled(app, pilot)
-        seen.append(body(app, first, last))
+        for each in sizes or [size]:
+            await pilot.resize_terminal(*each)
+            await settled(app, pilot)
+            seen.append(body(app, first, last))
 
     play(stage, mode, story, size, **how)
-    return seen[0]
+    return "\n\n".join(seen)
 
 
 # Queue --------------------------------------------------------------------------------------------
@@ -152,9 +163,8 @@ def queue_stage():
     return stage
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_the_queue(size, snapshot):
-    assert look(queue_stage(), "queue", "#abis", "#lists", size=size) == snapshot
+def test_the_queue(snapshot):
+    assert look(queue_stage(), "queue", "#abis", "#lists", sizes=SIZES) == snapshot
 
 
 def test_the_queue_in_ascii_is_ascii():
@@ -226,9 +236,8 @@ def events_stage(count=40):
     return stage
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_the_events(size, snapshot):
-    assert look(events_stage(), "events", "#journal", "#kinds", size=size) == snapshot
+def test_the_events(snapshot):
+    assert look(events_stage(), "events", "#journal", "#kinds", sizes=SIZES) == snapshot
 
 
 def test_events_are_chosen_by_kind_and_by_text():
@@ -302,14 +311,12 @@ def test_five_thousand_events():
 # Master -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_the_master(size, snapshot):
-    assert look(make_stage(), "master", "#panels", "#panels", size=size) == snapshot
+def test_the_master(snapshot):
+    assert look(make_stage(), "master", "#panels", "#panels", sizes=SIZES) == snapshot
 
 
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_a_figure_as_a_graph(size, snapshot):
-    text = look(make_stage(), "master", "#panels", "#panels", "down", "g", size=size)
+def test_a_figure_as_a_graph(snapshot):
+    text = look(make_stage(), "master", "#panels", "#panels", "down", "g", sizes=SIZES)
     assert text == snapshot
 
 
@@ -363,9 +370,8 @@ def heat_stage(slaves=500, **how):
     return stage
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_the_map(size, snapshot):
-    assert look(heat_stage(), "heat", "#scale", "#about", size=size) == snapshot
+def test_the_map(snapshot):
+    assert look(heat_stage(), "heat", "#scale", "#about", sizes=SIZES) == snapshot
 
 
 def test_five_hundred_slaves_are_on_one_page():
@@ -501,8 +507,10 @@ def commanded(stage, mode, *keys):
         del app.give
         stage.master.asked.clear()
         for key in keys:
+            if key in ("y", "n", "type the word"):
+                await until(pilot, lambda: isinstance(app.screen, Dialog))
             await pilot.press(*(app.screen.asked.word if key == "type the word" else [key]))
-            await pilot.pause()
+        await until(pilot, lambda: not isinstance(app.screen, Dialog))
 
     play(stage, mode, story)
     return [(msg, data) for msg, data in stage.master.asked if msg in verbs]

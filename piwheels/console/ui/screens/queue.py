@@ -91,9 +91,9 @@ class QueueScreen(FarmScreen):
         )
         self._recent: LineList[PastBuild] = LineList(
             (
-                Column("ENDED", 8, lambda build: f"{build.ended.astimezone():%H:%M:%S}", least=38),
+                Column("ENDED", 8, lambda build: f"{build.ended.astimezone():%H:%M:%S}", least=46),
                 Column("PACKAGE", 0, lambda build: f"{build.package} {build.version}"),
-                Column("ABI", 6, lambda build: build.abi, least=46),
+                Column("ABI", 6, lambda build: build.abi, least=54),
                 Column("RESULT", 7, lambda b: (b.result or "?", _TONES.get(b.result, ""))),
                 Column("TIME", 6, _took, right=True),
             ),

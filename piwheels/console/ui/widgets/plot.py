@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.style import Style
+    from textual.geometry import Size
 
 #: The bits of a braille pattern's dots (U+2800 on): two columns of four, from the top.
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -64,7 +65,9 @@ class Plot(Widget):
         self._values: Sequence[float] = ()
         self._times: Sequence[datetime] = ()
         self._text: Callable[[float], str] = str
+        #: The curve's lines, and the size that they were drawn for.
         self._curve: list[str] = []
+        self._drawn_for: Size | None = None
 
     def show(
         self,
@@ -76,12 +79,8 @@ class Plot(Widget):
         """Show *values* at *times*; *text* says a value."""
         self.border_title = title
         self._values, self._times, self._text = values, times, text
-        self._curve = []
+        self._drawn_for = None
         self.refresh()
-
-    def on_resize(self) -> None:
-        """Draw anew."""
-        self._curve = []
 
     def render_line(self, y: int) -> Strip:
         """Paint a line: values at the left, the curve, times below."""
@@ -96,7 +95,8 @@ class Plot(Widget):
         low, high = min(self._values), max(self._values)
         marks = {0: high, height // 2: (low + high) / 2, height - 1: low}
         label = self._text(marks[y]) if y in marks else ""
-        if not self._curve:
+        if self.size != self._drawn_for:
+            self._drawn_for = self.size
             self._curve = curve(self._values, width, height, ascii_only=self.ascii_only)
         bar = base + self.get_component_rich_style("tone--bar", partial=True)
         tick = ("|" if self.ascii_only else "┤") if label else ("|" if self.ascii_only else "│")
