@@ -69,8 +69,9 @@ def run(config: ConsoleConfig) -> int:
     logger.info("serving the console at %s; whoever reaches it can %s the farm", url, what)
     if not _is_loopback(config.web_host):
         logger.warning("this is not only for this machine, and nobody is asked who they are")
-    for noisy in ("aiohttp.access", "textual-serve"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # It says that a console failed to start where a page has left before that.
+    logging.getLogger("textual-serve").setLevel(logging.CRITICAL)
     try:
         web.run_app(
             served.make_app(), host=config.web_host, port=config.web_port, print=None,

@@ -1,8 +1,7 @@
 """The simulated farm: time passes and commands come, out comes what consoles would be told.
 
-No input or output, no clock: *now* is an argument. What a master does with a command is as ours
-does it (``docs``, *The console*): KILL bites at the slave's next request for work, SKIP is for who
-builds, WAKE takes everything back.
+No input or output, no clock: *now* is an argument. Commands act as at our master: KILL bites at the
+slave's next request for work, SKIP is for who builds, WAKE takes everything back.
 """
 
 from __future__ import annotations
