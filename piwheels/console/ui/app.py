@@ -208,7 +208,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         if changes := self.session.take_changes():
             screen.apply(changes)
         screen.show_frame(counted=False)
-        if isinstance(self.screen, Dialog):
+        if isinstance(self.screen, Dialog) and self.screen.is_mounted:
             self.screen.follow()
 
     def _tick(self) -> None:

@@ -16,6 +16,7 @@ from piwheels.console.ui.verbs import DEEDS, Aim, aim, lost, reasons, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
@@ -37,6 +38,8 @@ class Plan(NamedTuple):
     ids: list[int] | None
     others: dict[int, str]
     jobs: dict[int, tuple[str, str] | None]
+    #: The master's start: with another one the numbers are of other slaves.
+    epoch: datetime | None
     word: str = ""
 
 
@@ -46,7 +49,8 @@ def plan(session: Session, verb: Verb, to: Aim, *, level: int, farm_name: str) -
     jobs = {one: slaves[one].job for one in to.ids or ()}
     number = len(aim(session, verb, slaves).ids or ()) if to.ids is None else len(to.ids)
     word = farm_name if verb is Verb.QUIT or not number else str(number)
-    return Plan(verb, to.ids, to.others, jobs, word if level == 3 else "")
+    epoch = session.link.epoch
+    return Plan(verb, to.ids, to.others, jobs, epoch, word if level == 3 else "")
 
 
 def still(session: Session, asked: Plan) -> Aim:
@@ -77,7 +81,6 @@ class ConfirmScreen(Dialog[Aim | None]):
     def __init__(self, asked: Plan) -> None:
         super().__init__()
         self.asked = asked
-        self._epoch: object = None
         self._text = Static(id="question", markup=False)
 
     @property
@@ -100,7 +103,6 @@ class ConfirmScreen(Dialog[Aim | None]):
 
     def on_mount(self) -> None:
         """Begin to ask."""
-        self._epoch = self.session.link.epoch
         self.query_one("#dialog").border_title = title(self.asked.verb, self.asked.ids)
         if self.asked.word:
             self.query_one("#yes", Button).disabled = True
@@ -109,14 +111,14 @@ class ConfirmScreen(Dialog[Aim | None]):
 
     def follow(self) -> None:
         """Show what the question is by now; with another master there is none."""
-        if self.session.link.epoch != self._epoch:
+        if self.session.link.epoch != self.asked.epoch:
             self.app.bell()
             self.dismiss(None)
             return
         self._text.update("\n".join(self._lines()))
 
     def _lines(self) -> Sequence[str]:
-        verb, ids, others, _, word = self.asked
+        verb, ids, others, _, _, word = self.asked
         session = self.session
         deed, to = DEEDS[verb], still(session, self.asked)
         lines = [f"{deed.farm if ids is None else deed.does}.".capitalize()]

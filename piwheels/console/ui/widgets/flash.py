@@ -86,10 +86,10 @@ class Told(FrameLine, can_focus=True):
         console, session = self.console, self.session
         now = console.now()
         if session.banner:
-            yield Part(f"{console.sign('⚠')} {session.banner}", "tone--warn", 1)
+            yield Part(f"{console.sign('⚠')} {session.banner}", "tone--warn")
         message, error = console.message
         if message:
-            yield Part(message, "tone--bad" if error else "")
+            yield Part(message, "tone--bad" if error else "", 1)
             return
         if undo := console.undo_text():
             yield Part(undo, "tone--warn")

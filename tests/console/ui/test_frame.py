@@ -1,0 +1,823 @@
+"""The frame of all screens: verbs and what they ask before, the lines around the body, the keys."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+from textual.events import AppBlur, AppFocus
+
+from console_stage import BEGAN, Stage, master_info, until
+from piwheels.console.model import events
+from piwheels.console.model.commands import Verb
+from piwheels.console.model.link import LinkState
+from piwheels.console.ui.app import ConsoleApp
+from piwheels.console.ui.prefs import Prefs
+from piwheels.console.ui.screens.base import FarmScreen
+from piwheels.console.ui.screens.confirm import ConfirmScreen
+from piwheels.console.ui.screens.help import HelpScreen
+from piwheels.console.ui.screens.menu import CommandsScreen, MenuScreen
+from piwheels.console.ui.widgets.status import Part, arrange
+from piwheels.core.codec import NoData
+
+VERBS = {"KILL", "SLEEP", "SKIP", "WAKE", "QUIT"}
+SIZES = [(50, 12), (80, 24), (120, 40), (200, 50)]
+
+
+@pytest.fixture(autouse=True)
+def _times_are_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+
+
+def make_stage(builds=8, idle=4, **how):
+    """Return an attached session: slaves 1 to *builds* build, the others wait for jobs."""
+    stage = Stage(**how)
+    for number in range(1, builds + idle + 1):
+        stage.join(number, label=f"rack1-{number:02}")
+        if number <= builds:
+            stage.build(number)
+        else:
+            stage.tell(number, "SLEEP", False)
+    stage.wait(9)
+    return stage
+
+
+def play(stage, story, size=(80, 24), **how):
+    """Run the console; *story* gets the application and its pilot."""
+
+    async def run():
+        app = ConsoleApp(stage.session, clock=stage.clock, **{"theme": "nord"} | how)
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: isinstance(app.screen, FarmScreen) and app.screen.size)
+            pump(app)
+            await pilot.pause()
+            return await story(app, pilot)
+
+    return asyncio.run(run())
+
+
+def pump(app):
+    app.pump()
+    app._tick()
+
+
+def sent(stage):
+    """Return the verbs that were sent so far, with whom they are for."""
+    return [(msg, data) for msg, data in stage.master.asked if msg in VERBS]
+
+
+def asks(app):
+    return isinstance(app.screen, ConfirmScreen)
+
+
+def screen_of(app):
+    """Return all that is on the terminal."""
+    strips = app.screen._compositor.render_strips(app.size)
+    return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+async def mark(app, pilot, *slaves):
+    app.farm_screen.table.set_marks(set(slaves))
+    await pilot.pause()
+
+
+# What verbs ask, and what they send ---------------------------------------------------------------
+
+
+SIX = [1, 2, 3, 4, 5, 6]
+#: A key, for whom, what is typed into the dialog (if there is one), and what is sent then.
+CASES = [
+    ("p", [9], "", [("SLEEP", [9])]),
+    ("w", [9], "", [("WAKE", [9])]),
+    ("s", [1], "y", [("SKIP", [1])]),
+    ("s", [1], "n", []),
+    ("s", [1], "enter", []),  # Cancel has the focus
+    ("s", [1], "tab enter", [("SKIP", [1])]),
+    ("x", [1], "y", [("KILL", [1])]),
+    ("p", [1, 2], "y", [("SLEEP", [1, 2])]),
+    ("p", [1, 2], "escape", []),
+    ("s", [1, 2, 9], "y", [("SKIP", [1, 2])]),
+    ("K", [1], "y", [("SKIP", [1]), ("KILL", [1])]),
+    ("K", SIX, "y escape", []),
+    ("K", SIX, "enter escape", []),
+    ("K", SIX, "5 enter escape", []),
+    ("K", SIX, "6 enter", [("SKIP", SIX), ("KILL", SIX)]),
+]
+
+
+def test_what_is_asked_before_what_is_sent():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        for key, slaves, typed, expected in CASES:
+            stage.master.asked.clear()
+            app._deaf_until = 0
+            await mark(app, pilot, *slaves)
+            await pilot.press(key)
+            if typed:
+                await until(pilot, lambda: asks(app))
+                assert sent(stage) == []
+                await pilot.press(*typed.split())
+            await until(pilot, lambda: not asks(app))
+            assert sent(stage) == expected, (key, slaves, typed)
+
+    play(stage, story)
+
+
+def test_a_skip_of_who_builds_nothing_asks_and_sends_nothing():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 9)
+        await pilot.press("s")
+        assert not asks(app)
+        assert sent(stage) == []
+        assert "#9 rack1-09 builds nothing" in screen_of(app)
+
+    play(stage, story)
+
+
+FOR_ALL = {
+    Verb.PAUSE: ("12", [("SLEEP", None)]),
+    Verb.HALT: ("12", [("SLEEP", None), ("SKIP", None)]),
+    Verb.STOP: ("12", [("KILL", None)]),
+    Verb.QUIT: ("farm1.farm.example", [("QUIT", NoData)]),
+}
+
+
+def test_what_is_for_all_has_to_be_typed():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        for verb, (word, expected) in FOR_ALL.items():
+            stage.master.asked.clear()
+            app._deaf_until = 0
+            app.give(verb, None)
+            await until(pilot, lambda: asks(app))
+            await pilot.press("y", "enter")
+            assert sent(stage) == []
+            await pilot.press("backspace", *("full_stop" if char == "." else char for char in word))
+            await pilot.press("enter")
+            await until(pilot, lambda: not asks(app))
+            assert sent(stage) == expected
+
+    play(stage, story)
+
+
+def lose(stage):
+    stage.master.say(events.WireDown("status", "gone"))
+    stage.master.say(events.WireDown("console", "gone"))
+    stage.pump()
+    assert stage.session.state is LinkState.LOST
+
+
+def test_nothing_is_sent_and_nothing_kept_without_a_master():
+    stage = make_stage()
+    lose(stage)
+
+    async def story(app, pilot):
+        stage.master.inbox.clear()  # it stays away
+        await mark(app, pilot, 1, 2)
+        for key in "pwsxK":
+            app._message = None
+            await pilot.press(key)
+            assert not asks(app)
+            assert sent(stage) == []
+            await until(pilot, lambda: "there is no master" in screen_of(app))
+
+    play(stage, story)
+
+
+def test_who_may_only_look_sends_nothing():
+    stage = make_stage(read_only=True)
+
+    async def story(app, pilot):
+        assert "READ-ONLY" in screen_of(app)
+        await mark(app, pilot, 1, 2)
+        for key in "pwsxK":
+            app._message = None
+            await pilot.press(key)
+            assert not asks(app)
+            assert sent(stage) == []
+            await until(pilot, lambda: "--read-only" in screen_of(app))
+
+    play(stage, story)
+
+
+def test_a_link_lost_under_a_dialog_sends_nothing():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1)
+        await pilot.press("s")
+        await until(pilot, lambda: asks(app))
+        lose(stage)
+        stage.master.inbox.clear()
+        pump(app)
+        await pilot.pause()
+        assert "It cannot be done now" in screen_of(app)
+        await pilot.press("y")
+        await until(pilot, lambda: not asks(app))
+        assert sent(stage) == []
+
+    play(stage, story)
+
+
+def test_a_skip_is_for_the_builds_that_were_asked_about():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1, 2, 3)
+        await pilot.press("s")
+        await until(pilot, lambda: asks(app))
+        stage.tell(3, "DONE")
+        stage.tell(2, "DONE")
+        stage.build(2, "numpy", "2.3.4")
+        pump(app)
+        await pilot.pause()
+        shown = screen_of(app)
+        assert "Dropped meanwhile" in shown
+        assert (
+            "rack1-02" not in app.screen.query_one("#question").render().plain.split("Dropped")[0]
+        )
+        await pilot.press("y")
+        await until(pilot, lambda: not asks(app))
+        assert sent(stage) == [("SKIP", [1])]
+
+    play(stage, story)
+
+
+def test_if_none_is_left_nothing_is_sent():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1)
+        await pilot.press("s")
+        await until(pilot, lambda: asks(app))
+        stage.tell(1, "DONE")
+        await pilot.press("y")
+        await until(pilot, lambda: not asks(app))
+        assert sent(stage) == []
+
+    play(stage, story)
+
+
+def test_another_master_ends_the_question():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1)
+        await pilot.press("K")
+        await until(pilot, lambda: asks(app))
+        stage.master.say(master_info(BEGAN + timedelta(days=1)))
+        await until(pilot, lambda: not asks(app))
+        await pilot.press("y")
+        assert sent(stage) == []
+        pump(app)
+        await pilot.pause()
+        assert "restarted" in screen_of(app)
+
+    play(stage, story)
+
+
+def test_keys_typed_after_an_answer_are_not_taken_for_commands(monkeypatch):
+    stage = make_stage()
+    times = [0.0]
+    monkeypatch.setattr("piwheels.console.ui.app.monotonic", lambda: times[0])
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1)
+        await pilot.press("s")
+        await until(pilot, lambda: asks(app))
+        await pilot.press("y")
+        await until(pilot, lambda: not asks(app))
+        await pilot.press("p", "p")
+        assert sent(stage) == [("SKIP", [1])]
+        times[0] = 0.3
+        await pilot.press("p")
+        assert sent(stage) == [("SKIP", [1]), ("SLEEP", [1])]
+
+    play(stage, story)
+
+
+def test_a_stop_is_taken_back_with_one_key_for_a_while():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1, 2)
+        await pilot.press("x")
+        await until(pilot, lambda: asks(app))
+        await pilot.press("y")
+        await until(pilot, lambda: not asks(app))
+        app._deaf_until = 0
+        stage.now += timedelta(seconds=9)
+        pump(app)
+        await pilot.pause()
+        assert "w within 1s cancels it" in screen_of(app)
+        await mark(app, pilot, 9)
+        await pilot.press("w")
+        assert sent(stage) == [("KILL", [1, 2]), ("WAKE", [1, 2])]
+        await pilot.press("w")
+        assert sent(stage)[2:] == [("WAKE", [9])], "it is taken back once"
+
+    play(stage, story)
+
+
+def test_a_stop_is_not_taken_back_later():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1)
+        await pilot.press("x")
+        await until(pilot, lambda: asks(app))
+        await pilot.press("y")
+        await until(pilot, lambda: not asks(app))
+        app._deaf_until = 0
+        stage.now += timedelta(seconds=11)
+        await mark(app, pilot, 9)
+        await pilot.press("w")
+        assert sent(stage) == [("KILL", [1]), ("WAKE", [9])]
+
+    play(stage, story)
+
+
+def test_what_touches_one_build_can_be_done_without_a_question():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1)
+        await pilot.press("s")
+        assert sent(stage) == [("SKIP", [1])]
+        await mark(app, pilot, 1, 2)
+        await pilot.press("x")
+        await until(pilot, lambda: asks(app))
+
+    play(stage, story, prefs=Prefs(confirm_from=2))
+
+
+# Dialogs ------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "[red]x[/]",
+    "a\x1b[2Jb",
+    "\u202eabc",
+    "宽宽宽",
+    "e\u0301\u0301\u0301\u0301",
+    "[@click=app.exit]q[/]",
+]
+
+
+def hostile_stage():
+    stage = Stage()
+    for number, label in enumerate(HOSTILE, 1):
+        stage.join(number, label=label)
+        stage.build(number, "[b]pkg[/b]", "1.0\x1b[31m")
+    stage.wait(9)
+    return stage
+
+
+@pytest.mark.parametrize("keys", ["x", "K", "a"])
+def test_foreign_labels_in_dialogs(snapshot, keys):
+    async def story(app, pilot):
+        await mark(app, pilot, *range(1, 6 if keys == "x" else 7))
+        await pilot.press(*keys)
+        await until(pilot, lambda: not isinstance(app.screen, FarmScreen))
+        await pilot.pause()
+        lines = screen_of(app).split("\n")
+        left = min(line.index("╭") for line in lines if "╭" in line)
+        inside = [line[left:] for line in lines if line[left : left + 1] in ("╭", "│", "╰")]
+        return "\n".join(inside)
+
+    shown = play(hostile_stage(), story)
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert shown == snapshot
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_dialog_fits_and_shows_its_answers(size):
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, *range(1, 9))
+        app.give(Verb.KILL, list(range(1, 9)))
+        await until(pilot, lambda: asks(app))
+        await pilot.pause()
+        shown = screen_of(app)
+        assert "Cancel (n)" in shown
+        assert "Type 8 to confirm" in shown
+
+    play(stage, story, size)
+
+
+def test_the_menu_says_why_not():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 9)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, MenuScreen))
+        await pilot.pause()
+        assert "#9 rack1-09 builds nothing" in screen_of(app)
+        await pilot.press("s")
+        assert isinstance(app.screen, MenuScreen), "it cannot be chosen"
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, FarmScreen))
+        assert sent(stage) == [("SLEEP", [9])]
+
+    play(stage, story)
+
+
+def test_all_commands_are_listed_with_what_became_of_them():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        app.prefs.confirm_from = 2
+        app.give(Verb.SKIP, [1])
+        app.give(Verb.PAUSE, [9])
+        stage.tell(1, "DONE")
+        app.show_commands()
+        await until(pilot, lambda: isinstance(app.screen, CommandsScreen))
+        pump(app)
+        await pilot.pause()
+        shown = screen_of(app)
+        assert "skip  #1" in shown
+        assert "acknowledged" in shown
+        assert shown.index("pause") < shown.index("skip  #1")
+
+    play(stage, story)
+
+
+def test_help_is_searched_by_typing(snapshot):
+    async def story(app, pilot):
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await pilot.press(*"build")
+        await pilot.pause()
+        return screen_of(app)
+
+    shown = play(make_stage(), story)
+    assert "K" in shown
+    assert shown == snapshot
+
+
+# The lines around the body ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_frame_at_every_size(snapshot, size):
+    async def story(app, pilot):
+        lines = screen_of(app).split("\n")
+        return "\n".join([*lines[:3], "...", *lines[-2:]])
+
+    assert play(make_stage(), story, size) == snapshot
+
+
+@pytest.mark.parametrize("state", ["lost", "read-only", "connecting"])
+def test_what_is_not_usual_is_said(snapshot, state):
+    stage = make_stage(read_only=state == "read-only")
+    if state == "lost":
+        lose(stage)
+    if state == "connecting":
+        stage = Stage()
+        stage.session.__init__(stage.master, addresses=stage.session.addresses)
+
+    async def story(app, pilot):
+        stage.master.inbox.clear()
+        stage.now += timedelta(seconds=9)
+        pump(app)
+        await pilot.pause()
+        return screen_of(app)
+
+    stage.master.start = lambda: None
+    assert play(stage, story) == snapshot
+
+
+def test_counts_filter_the_fleet():
+    async def story(app, pilot):
+        line = screen_of(app).split("\n")[1]
+        await pilot.press("3")
+        await pilot.pause()
+        await pilot.click(offset=(line.index("z4"), 1))
+        await until(pilot, lambda: app.current_mode == "fleet")
+        assert "/state=sleep (4)" in app.farm_screen.view_state()
+
+    play(make_stage(), story)
+
+
+@pytest.mark.parametrize("width", range(0, 90, 7))
+def test_what_has_no_room_is_left_out(width):
+    left = [Part("one"), Part("two", rank=2), Part("three", rank=1)]
+    right = [Part("four", rank=3), Part("five", rank=1)]
+    line = "".join(part.key + part.text for part in arrange(left, right, width))
+    assert "one" in line
+    if width >= 30:
+        assert line.rstrip().endswith("five")
+        assert len(line.rstrip()) < width
+    if width < 20:
+        assert "four" not in line
+
+
+@pytest.mark.parametrize("size", SIZES[1:], ids=str)
+def test_every_screen_shows_its_keys_in_one_line(size):
+    async def story(app, pilot):
+        for key in "12345":
+            await pilot.press(key)
+            pump(app)
+            await until(pilot, lambda: "? help" in screen_of(app).split("\n")[-1])
+
+    play(make_stage(), story, size)
+
+
+def test_there_is_nothing_but_ascii_if_that_is_asked_for():
+    async def story(app, pilot):
+        app.give(Verb.STOP, [1, 2])
+        await until(pilot, lambda: asks(app))
+        await pilot.pause()
+        return screen_of(app)
+
+    shown = play(hostile_stage(), story, (120, 40), ascii=True)
+    assert shown.isascii()
+
+
+# What is typed ------------------------------------------------------------------------------------
+
+
+async def type_in(pilot, text):
+    await pilot.press(*("space" if char == " " else char for char in text))
+
+
+def test_what_is_typed_at_once_after_a_slash_is_a_filter_and_no_key():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await pilot.press(*"/sxKpaw")
+        await pilot.pause()
+        assert sent(stage) == []
+        assert isinstance(app.screen, FarmScreen)
+        assert app.farm_screen.found == "sxKpaw"
+        await pilot.press("escape")
+        assert app.farm_screen.found == ""
+
+    play(stage, story)
+
+
+WRONG = {
+    "nonsense": "there is no command nonsense",
+    "m": "m could be master, master-stop",
+    "rate 99": "a rate is a number from 0.5 to 10",
+    "theme s": "could be",
+    "group moon": "there is no group by moon",
+    "forget x": "there is no filter x",
+}
+
+
+def test_what_is_wrong_with_a_command_is_said():
+    async def story(app, pilot):
+        for typed, shown in WRONG.items():
+            await pilot.press("colon")
+            await type_in(pilot, typed)
+            await pilot.press("enter")
+            await until(pilot, lambda shown=shown: shown in screen_of(app), typed)
+
+    play(make_stage(), story, (120, 40))
+
+
+def test_commands_go_to_places_and_can_be_cut_short():
+    async def story(app, pilot):
+        for typed, mode in [("queue", "queue"), ("ev", "events"), ("fleet state=sleep", "fleet")]:
+            await pilot.press("colon")
+            await type_in(pilot, typed)
+            await pilot.press("enter")
+            await until(pilot, lambda mode=mode: app.current_mode == mode)
+        assert "(4)" in app.farm_screen.view_state()
+        await pilot.press("colon", *"qui", "enter")
+        await until(pilot, lambda: not app.is_running)
+
+    play(make_stage(), story)
+
+
+def test_a_verb_that_is_typed_is_for_the_same_slaves_as_its_key():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 9)
+        await pilot.press("colon", *"pause", "enter")
+        await until(pilot, lambda: sent(stage) == [("SLEEP", [9])])
+        await pilot.press("colon", *"farm-pause", "enter")
+        await until(pilot, lambda: asks(app))
+
+    play(stage, story)
+
+
+def test_the_palette_has_the_same_commands():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await pilot.press("ctrl+p")
+        await type_in(pilot, "fleet state=sleep")
+        await until(pilot, lambda: "all slaves, or those" in screen_of(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "(4)" in app.farm_screen.view_state())
+
+    play(stage, story)
+
+
+# Leaving, and what is kept ------------------------------------------------------------------------
+
+
+def test_leaving_sends_nothing():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running)
+        assert app.return_code == 0
+
+    play(stage, story)
+    assert sent(stage) == []
+
+
+def test_leaving_is_asked_about_while_a_command_is_under_way():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        app.give(Verb.PAUSE, [1])
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert app.is_running
+        assert "1 command not yet seen done" in screen_of(app)
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running)
+
+    play(stage, story)
+
+
+def test_choices_are_kept(tmp_path):
+    path = tmp_path / "piwheels" / "console.json"
+
+    async def story(app, pilot):
+        await pilot.press("f2", "plus")
+        await pilot.press("slash", *"abi=cp313", "enter")
+        await pilot.press("colon")
+        await type_in(pilot, "keep new")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.prefs.filters)
+
+    play(make_stage(), story, prefs=Prefs.load(path), theme="textual-dark")
+    kept = Prefs.load(path)
+    assert (kept.theme, kept.rate, kept.filters) == ("textual-light", 10, {"new": "abi=cp313"})
+    assert [each.name for each in path.parent.iterdir()] == ["console.json"]
+
+    async def again(app, pilot):
+        assert app.theme == "textual-light"
+        await pilot.press("colon", "@", *"new", "enter")
+        await until(pilot, lambda: "abi=cp313" in app.farm_screen.view_state())
+
+    play(make_stage(), again, prefs=kept, theme="")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "\xff",
+        '{"rate": "x"}',
+        '{"rate": 1e9}',
+        '{"confirm_from": 0}',
+        '{"keymap": {"a": 1}}',
+        '{"filters": []}',
+        "[" * 100_000,
+    ],
+)
+def test_a_file_of_choices_that_is_broken_is_left_alone(tmp_path, text):
+    path = tmp_path / "console.json"
+    path.write_text(text, encoding="latin-1")
+    prefs = Prefs.load(path)
+    assert "is not read, nor written" in prefs.problem
+    assert prefs.save() == ""
+    assert path.read_text(encoding="latin-1") == text
+
+
+def test_that_choices_are_not_kept_is_told(tmp_path):
+    (tmp_path / "console.json").write_text("{")
+
+    async def story(app, pilot):
+        assert "is not read, nor written" in app.message[0]
+        app.prefs = Prefs(path=tmp_path / "console.json" / "no-folder")
+        await pilot.press("f2")
+        await until(pilot, lambda: "nothing is kept" in app.message[0])
+
+    play(make_stage(), story, prefs=Prefs.load(tmp_path / "console.json"))
+
+
+def test_keys_can_be_others():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 9)
+        await pilot.press("p")
+        assert sent(stage) == []
+        await pilot.press("f7")
+        assert sent(stage) == [("SLEEP", [9])]
+
+    play(stage, story, prefs=Prefs(keymap={"verb.pause": "f7"}))
+
+
+def test_every_key_has_a_name_to_change_it_by():
+    named = [binding.id for binding in (*FarmScreen.BINDINGS, *ConsoleApp.BINDINGS)]
+    assert all(named)
+    assert len(set(named)) == len(named)
+
+
+# What is taken out --------------------------------------------------------------------------------
+
+
+def test_what_is_shown_is_saved_and_nothing_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def story(app, pilot):
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: list(tmp_path.glob("*.csv")))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "not saved" in app.message[0])
+        app.save("fleet.jsonl")
+        assert "saved 12 rows" in app.message[0]
+
+    play(make_stage(), story)
+    (path,) = tmp_path.glob("*.csv")
+    names, *rows = path.read_text().splitlines()
+    assert "LABEL" in names
+    assert len(rows) == 12
+    first = json.loads((tmp_path / "fleet.jsonl").read_text().splitlines()[0])
+    assert first["LABEL"].startswith("rack1-")
+
+
+def test_labels_and_rows_are_copied():
+    async def story(app, pilot):
+        await mark(app, pilot, 1, 9)
+        await pilot.press("y")
+        await until(pilot, lambda: app.clipboard == "rack1-01\nrack1-09")
+        await mark(app, pilot, 1)
+        await pilot.press("Y")
+        await until(pilot, lambda: app.clipboard.startswith("{"))
+        row = json.loads(app.clipboard)
+        assert (row["id"], row["label"], row["job"]) == (1, "rack1-01", ["grpcio", "1.75.1"])
+
+    play(make_stage(), story)
+
+
+# What wants attention -----------------------------------------------------------------------------
+
+
+def test_only_a_lost_link_and_what_came_to_nothing_are_told_loudly():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        stage.master.start()
+        assert not list(app._notifications)
+        app.give(Verb.WAKE, [9])
+        stage.wait()
+        pump(app)
+        assert not list(app._notifications)
+        stage.now += timedelta(seconds=60)
+        pump(app)
+        loud = app._notifications
+        await until(pilot, lambda: [each.severity for each in loud] == ["warning"])
+        lose(stage)
+        pump(app)
+        await until(pilot, lambda: [each.severity for each in loud] == ["warning", "error"])
+
+    play(stage, story)
+
+
+def test_one_of_our_mistakes_is_shown_and_ends_it_with_an_error():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        def mistake(*_args):
+            raise ZeroDivisionError
+
+        app.farm_screen.apply = mistake
+        stage.tell(1, "DONE")
+        await until(pilot, lambda: not app.is_running)
+
+    with pytest.raises(ZeroDivisionError):
+        play(stage, story)
+
+
+def test_nobody_looks_and_nothing_is_lost():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        app.post_message(AppBlur())
+        await pilot.pause()
+        stage.tell(1, "DONE")
+        await until(pilot, lambda: "CLEAN" in screen_of(app))
+        app.post_message(AppFocus())
+        await pilot.pause()
+        stage.tell(2, "DONE")
+        await until(pilot, lambda: screen_of(app).count("CLEAN") == 2)
+
+    play(stage, story)
