@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import os
 import shlex
 import signal
 import sys
@@ -105,8 +105,7 @@ def main(config: SimulateConfig) -> int:
     sys.stdout.write(f"attach with: {attach_line(config.addresses)}\n")
     sys.stdout.flush()
     with _signals() as asked:
-        while _one_life(world, config, asked):
-            logging.getLogger("simulate").info("the master is restarted")
+        while _one_life(world, config, asked) and _announce():
             time.sleep(AWAY)
             world.restart(datetime.now(UTC))
     return 0
@@ -125,6 +124,18 @@ def _one_life(world: World, config: SimulateConfig, asked: set[int]) -> bool:
             if signal.SIGHUP in asked or (until is not None and time.monotonic() >= until):
                 return True
     return False
+
+
+def _announce() -> bool:
+    """Say that the master is restarted; return whether our terminal is still there for that.
+
+    It is a hangup as well that ends a session, and then nobody would end us.
+    """
+    try:
+        os.write(sys.stdout.fileno(), b"the master is restarted\n")
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
