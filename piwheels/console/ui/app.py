@@ -79,7 +79,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
     """The console's screens over *session*. *clock* is the only one that they know."""
 
     TITLE = "piw-console"
-    CSS_PATH = "css/app.tcss"
+    # All of it at once: a screen's own would be read, and all be styled anew, when it first shows.
+    CSS_PATH: ClassVar[Any] = sorted(Path(__file__).with_name("css").glob("*.tcss"))
     MODES: ClassVar[dict[str, Any]] = dict(_SCREENS)
     DEFAULT_MODE = "fleet"
     COMMANDS = {ConsoleCommands}  # noqa: RUF012 (as Textual has it)
@@ -350,7 +351,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def undo_text(self) -> str:
         """Return how the last stop can be taken back, as long as it can be with one key."""
-        if self._undo is None or not self._undoing():
+        if self._undo is None or not self._undoing() or self.session.why_not(Verb.WAKE):
             return ""
         left = short_span(self._undo[0] - self.now())
         return f"w within {left} cancels it (also un-pauses)"

@@ -73,7 +73,6 @@ class EventsScreen(FarmScreen):
     """The journal; ``F`` follows the newest entry, which is always on top."""
 
     title_in_tabs = "Events"
-    CSS_PATH = "../css/events.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "kinds", "kind", id="events.kinds"),
         Binding("F", "follow", "follow", id="events.follow"),

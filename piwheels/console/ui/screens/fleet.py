@@ -41,7 +41,6 @@ class FleetScreen(FarmScreen):
     """The slaves: to be looked through, filtered, marked and commanded."""
 
     title_in_tabs = "Fleet"
-    CSS_PATH = "../css/fleet.tcss"
     AUTO_FOCUS = "FleetTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "sort", "sort", id="fleet.sort"),

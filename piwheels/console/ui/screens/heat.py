@@ -30,7 +30,6 @@ class HeatScreen(FarmScreen):
     """The map; ``m`` tints by another metric, ``b`` groups by something else."""
 
     title_in_tabs = "Heat"
-    CSS_PATH = "../css/heat.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "metric", "metric", id="heat.metric"),
         Binding("b", "group", "group by", id="heat.group"),

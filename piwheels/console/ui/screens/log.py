@@ -35,7 +35,6 @@ _WIDE: Final = 100
 class LogScreen(FarmScreen):
     """A build's log; without *build* that of the slave's running build, else of its last one."""
 
-    CSS_PATH = "../css/log.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", id="log.back"),
         Binding("left_square_bracket", "slave(-1)", "previous slave", show=False, id="log.before"),

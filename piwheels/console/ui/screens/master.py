@@ -97,7 +97,6 @@ class MasterScreen(FarmScreen):
     """Who the master is, its totals, its figures' graphs, and the controls of the farm."""
 
     title_in_tabs = "Master"
-    CSS_PATH = "../css/master.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(key, f"farm('{verb}')", title(verb, None).lower(), id=f"master.{verb}")

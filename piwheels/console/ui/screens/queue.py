@@ -46,7 +46,6 @@ class QueueScreen(FarmScreen):
     """The queue of each ABI; below, the forecast, the longest builds, and the newest."""
 
     title_in_tabs = "Queue"
-    CSS_PATH = "../css/queue.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "order", "sort", id="queue.order")]
 
     def __init__(self) -> None:

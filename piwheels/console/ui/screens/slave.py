@@ -106,7 +106,6 @@ def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
 class SlaveScreen(FarmScreen):
     """A slave, as long as it is looked at: one that dies or is forgotten stays, greyed."""
 
-    CSS_PATH = "../css/slave.tcss"
     AUTO_FOCUS = ""  # it would scroll to what it focuses
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "back", id="slave.back"),
