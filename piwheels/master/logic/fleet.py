@@ -135,6 +135,7 @@ class Fleet:
             self.queue.leased[target] = now
         if self.queue.may_resume(target):
             self._give(slave, job, now)
+            effects.append(Publish(slave.slave_id, now, "BUILD", job))
             effects.append(Grant(target, slave.label, now + slave.busy_timeout))
         return effects
 

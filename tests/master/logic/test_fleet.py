@@ -357,7 +357,9 @@ def test_a_slave_that_lost_its_master_goes_on_with_its_build(seconds):
     farm = Farm({"cp311": []})
     until = farm.now + timedelta(seconds=seconds)  # a lapsed lease does, too
     farm.fleet.queue.take_leases([Lease("foo", "1.0", "cp311", "board", START, until)], farm.now)
-    slave_id = farm.join(resume=("foo", "1.0"))
+    made = farm.say(b"a", "HELLO", hello(resume=("foo", "1.0")))
+    slave_id = replies(made)[0].data[0]
+    assert Publish(slave_id, farm.now, "BUILD", ("foo", "1.0")) in made  # for the consoles
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     assert of(LogBuild, farm.say(b"a", "BUILT", built(status=False)))[0].slave_id == slave_id
 
