@@ -80,7 +80,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     TITLE = "piw-console"
     # All of it at once: a screen's own would be read, and all be styled anew, when it first shows.
-    CSS_PATH: ClassVar[Any] = sorted(Path(__file__).with_name("css").glob("*.tcss"))
+    CSS_PATH: ClassVar[Any] = [f"css/{name}.tcss" for name in ("app", "slave", "log", *_SCREENS)]
     MODES: ClassVar[dict[str, Any]] = dict(_SCREENS)
     DEFAULT_MODE = "fleet"
     COMMANDS = {ConsoleCommands}  # noqa: RUF012 (as Textual has it)

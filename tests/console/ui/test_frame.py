@@ -385,8 +385,7 @@ def test_foreign_labels_in_dialogs(snapshot, keys):
         await pilot.pause()
         lines = screen_of(app).split("\n")
         left = min(line.index("╭") for line in lines if "╭" in line)
-        inside = [line[left:] for line in lines if line[left : left + 1] in ("╭", "│", "╰")]
-        return "\n".join(inside)
+        return "\n".join(line[left:] for line in lines if line[left : left + 1] in ("╭", "│", "╰"))
 
     shown = play(hostile_stage(), story)
     assert "\x1b" not in shown

@@ -95,7 +95,7 @@ class ConfirmScreen(Dialog[Aim | None]):
         with Vertical(id="dialog"):
             yield self._text
             if asked.word:
-                yield Input(id="word", compact=True, placeholder=clean(asked.word))
+                yield Input(id="word", compact=True)
             with Horizontal(id="answers"):
                 yield Button("Cancel (n)", id="no", compact=True)
                 label = title(asked.verb, asked.ids)

@@ -51,16 +51,15 @@ class MenuScreen(Dialog[Verb | None]):
         known = [slaves[one].label for one in targets if one in slaves]
         name = f"#{targets[0]} {known[0]}" if len(known) == 1 else count(len(known), "slave")
         menu.border_title = Content(name)
+        menu.border_subtitle = Content(self._session.why_not(Verb.PAUSE))
         yield menu
 
     def _option(self, verb: Verb) -> Option:
         deed, to = DEEDS[verb], aim(self._session, verb, self._targets)
-        why = self._session.why_not(verb)
-        if not why and not to.ids:
-            why = reasons(self._session, to.others) or "no slave is chosen"
-        number = f"{len(to.ids or ()):>6,}"
-        text = f" {deed.key}  {deed.name:6}{number}  {clean(why) if why else deed.does}"
-        return Option(Content(text), id=verb.value, disabled=bool(why))
+        text = deed.does if to.ids else reasons(self._session, to.others) or "no slave is chosen"
+        line = f" {deed.key}  {deed.name:6}{len(to.ids or ()):>6,}  {clean(text)}"
+        impossible = not to.ids or bool(self._session.why_not(verb))
+        return Option(Content(line), id=verb.value, disabled=impossible)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Take what was chosen."""

@@ -135,18 +135,22 @@ class FrameLine(Widget):
 class StatusLine(FrameLine):
     """Which farm, how the link stands, what may be done: it never scrolls away."""
 
+    _dim = "tone--dim"
+
     def update(self) -> None:
         """Show it, on a bar that cannot be overlooked where the picture is not the present."""
         session = self.session
-        self.set_class(session.state is LinkState.LOST, "-lost")
-        self.set_class(session.recording is not None, "-recording")
+        is_lost, is_past = session.state is LinkState.LOST, session.recording is not None
+        self.set_class(is_lost, "-lost")
+        self.set_class(is_past, "-recording")
+        self._dim = "" if is_lost or is_past else "tone--dim"
         super().update()
 
     def left(self) -> Iterator[Part]:
         """Give the farm, the link, and whether commands are taken."""
         console, session = self.console, self.session
         wide = self.size.width >= WIDE
-        yield Part("piw-console" if wide else "piw", "tone--dim", rank=8)
+        yield Part("piw-console" if wide else "piw", self._dim, rank=8)
         yield Part(console.farm_name(short=not wide), "frame--name", rank=2)
         glyph, style = LINKS[session.state]
         yield Part(f"{console.sign(glyph)} {session.link_text()}", style)
@@ -158,21 +162,21 @@ class StatusLine(FrameLine):
         up = short_span(session.farm.master_time(console.now()) - info.started)
         yield Part(f"master up {up}" if wide else f"up {up}", rank=4)
         if wide:
-            yield Part(clean(f"{info.os_name} {info.os_version}"), "tone--dim", rank=7)
+            yield Part(clean(f"{info.os_name} {info.os_version}"), self._dim, rank=7)
             if session.link.attached:
-                yield Part(f"proto {session.level}", "tone--dim", rank=6)
+                yield Part(f"proto {session.level}", self._dim, rank=6)
 
     def _rights(self, wide: bool) -> Part:
         if self.session.read_only:
             return Part("READ-ONLY", "tone--bad")
-        return Part("read-write" if wide else "rw", "tone--dim", rank=5)
+        return Part("read-write" if wide else "rw", self._dim, rank=5)
 
     def right(self) -> Iterator[Part]:
         """Give how old the newest message is, and the time."""
         console = self.console
         age = self.session.link.age(console.now())
         if age is not None and self.session.recording is None:
-            yield Part(f"heard {short_span(age)} ago", "tone--dim", rank=3)
+            yield Part(f"heard {short_span(age)} ago", self._dim, rank=3)
         yield Part(f"{console.now().astimezone():%H:%M:%S}", rank=1)
 
 
