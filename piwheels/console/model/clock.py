@@ -8,7 +8,7 @@ from typing import Final
 #: Of the delays of so long (and of as long before) the shortest counts.
 _WINDOW: Final = timedelta(minutes=1)
 #: No clock is taken to be further off: all dates that result from it can be written.
-_FAR: Final = timedelta(days=500_000)
+_FAR: Final = timedelta(days=300_000)
 
 
 class MasterClock:
@@ -47,4 +47,13 @@ class MasterClock:
 
     def here(self, stamped: datetime, latest: datetime) -> datetime:
         """Return when it was *stamped*, by this machine's clock, but not after *latest*."""
-        return latest if latest - stamped <= self.ahead else stamped + self.ahead
+        age = latest - stamped - self.ahead
+        return latest if age <= timedelta() else latest - min(age, _FAR)
+
+
+def without(moment: datetime, skew: timedelta) -> datetime:
+    """Return what a clock that is *skew* ahead should have said at *moment*, if that is a date."""
+    try:
+        return moment - skew
+    except OverflowError:
+        return moment

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from piwheels.console.model import causes, eta, health, keyframe, news
-from piwheels.console.model.clock import MasterClock
+from piwheels.console.model.clock import MasterClock, without
 from piwheels.console.model.joins import Joins
 from piwheels.console.model.journal import Entry, Kind
 from piwheels.console.model.peers import Peers
@@ -155,7 +155,7 @@ class Farm:
             if data.timestamp != at:  # in a master's replay they are the same
                 slave.skew = data.timestamp - at
             elif slave.skew is not None:
-                at -= slave.skew
+                at = without(at, slave.skew)
         else:
             self._told(slave, event, replay)
         if replay:
@@ -196,7 +196,9 @@ class Farm:
         if ended is not None:
             insert(self.builds, ended)
             self._add_build(ended, None, replay)
-        if slave.told is State.DEAD and slave_id not in self._died:
+        if slave.told is not State.DEAD:
+            self._died.pop(slave_id, None)
+        elif slave_id not in self._died:
             self._died[slave_id] = self.now
             if not replay:
                 self._entries.append(news.left(slave, self.now, builds=ended is not None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from piwheels.console.model.clock import without
 from piwheels.console.model.slave import State
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import Job, Outcome, SlaveEvent
@@ -24,7 +25,8 @@ def of_slave(slave: Slave, heard: datetime) -> Iterator[SlaveEvent]:
     """Tell of a slave that was *heard* last then, by the master's clock, in the order of time."""
     yield SlaveEvent(slave.id, slave.joined, "HELLO", slave.info)
     for stats in slave.stats:
-        yield SlaveEvent(slave.id, stats.timestamp - (slave.skew or _ZERO), "STATS", stats)
+        at = without(stats.timestamp, slave.skew or _ZERO)
+        yield SlaveEvent(slave.id, at, "STATS", stats)
     if slave.job is not None:
         yield SlaveEvent(slave.id, slave.job_since or slave.since, "BUILD", Job(*slave.job))
     reply = _reply(slave)

@@ -84,6 +84,10 @@ def test_builds_that_ended_before_we_came(teller):
     assert [build.package for build in slave.builds] == ["numpy", "lxml"]
     assert [build.package for build in teller.farm.builds] == ["numpy", "lxml", "scipy"]
     assert teller.entries() == []
+    builds = list(teller.farm.builds)
+    for event in list(teller.told):  # asked again, after the link was lost
+        teller.tell(event)
+    assert list(teller.farm.builds) == builds
     teller.past = False
     teller.say(1, "DONE")
     assert [build.result for build in slave.builds] == ["failed", "ok", "failed"]

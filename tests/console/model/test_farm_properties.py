@@ -1,0 +1,118 @@
+"""The farm, told anything in any order: it never raises, and stays in order."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piwheels.console.model.farm import Farm
+from piwheels.console.model.slave import State
+from piwheels.console.text import clean
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import Job, Outcome, SlaveEvent
+from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ALL_TIMES = st.datetimes(timezones=st.just(UTC))
+TIMES = st.integers(-300, 300).map(lambda seconds: NOW + timedelta(seconds=seconds)) | ALL_TIMES
+SPANS = st.timedeltas() | st.integers(0, 900).map(lambda seconds: timedelta(seconds=seconds))
+COUNTS = st.integers(0, 2**63 - 1)
+FLOATS = st.floats() | st.integers(0, 90).map(float)
+IDS = st.integers(1, 4)
+TEXTS = st.sampled_from(["numpy", "lxml", "\x1b[2J", "\u202e[red]", ""]) | st.text(max_size=8)
+ABIS = st.sampled_from(["cp39", "cp311"])
+
+STATS = st.builds(SlaveStats, TIMES, *[COUNTS] * 6, FLOATS, FLOATS)
+INFOS = st.builds(SlaveInfo, SPANS, SPANS, *[ABIS] * 2, *[TEXTS] * 6, st.none())
+JOBS = st.builds(Job, TEXTS, st.sampled_from(["1", "2"]))
+PENDING = st.dictionaries(ABIS, COUNTS)
+DATA = {
+    "HELLO": INFOS, "STATS": STATS, "BUILD": JOBS, "SLEEP": st.booleans(), "SEND": TEXTS,
+    "DONE": st.just(NoData), "DIE": st.just(NoData),
+}  # fmt: skip
+SLAVE_EVENTS = st.sampled_from(list(DATA)).flatmap(
+    lambda message: st.builds(SlaveEvent, IDS, TIMES, st.just(message), DATA[message])
+)
+OUTCOMES = st.builds(
+    Outcome, st.none() | st.integers(1, 9), st.integers(0, 4), TEXTS, TEXTS,
+    st.sampled_from(["1", "2"]), ABIS, st.sampled_from(["ok", "failed", "skipped"]), SPANS,
+    COUNTS, TIMES,
+)  # fmt: skip
+FIGURES = st.builds(
+    MasterStats, TIMES, COUNTS, PENDING, SPANS, COUNTS, PENDING, *[COUNTS] * 11, FLOATS, FLOATS
+)
+MASTERS = st.builds(MasterInfo, st.sampled_from([NOW, NOW - timedelta(days=1)]), *[TEXTS] * 5)
+EVENTS = SLAVE_EVENTS | SLAVE_EVENTS | SLAVE_EVENTS | OUTCOMES | FIGURES | MASTERS
+#: An event or (None) a second that passes; how long after the one before, and of the past or not.
+STEPS = st.lists(st.tuples(EVENTS | st.none(), st.integers(-1, 400), st.booleans()), max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS)
+def test_nothing_that_a_master_tells_can_upset_the_farm(steps):
+    farm, now = Farm(), NOW
+    farm.tick(now)
+    for event, seconds, past in steps:
+        now += timedelta(seconds=seconds)
+        if event is None:
+            farm.tick(now)
+        else:
+            farm.fold(event, now, replay=past)
+        farm.validate()
+    farm.tick(now)
+    farm.validate()
+    assert farm.counts().total() == len(farm.slaves)
+    assert all(farm.elapsed(slave) >= timedelta() for slave in farm.slaves.values())
+    assert all(entry.what == clean(entry.what) for entry in farm.take_entries())
+    assert all(queue.pending >= 0 for queue in farm.queues(now, without=[1, 2]))
+    farm.longest(2)
+    farm.causes()
+    other = Farm()
+    for event in farm.as_events():
+        other.fold(event, now, replay=True)
+    assert other.slaves.keys() == farm.slaves.keys()
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS)
+def test_a_replay_changes_nothing(steps):
+    """Whatever the farm has become: told all that once more it stays as it is."""
+    farm, now = Farm(), NOW
+    for event, seconds, past in steps:
+        now += timedelta(seconds=abs(seconds) + 1)
+        if isinstance(event, SlaveEvent):
+            event = event._replace(timestamp=now)  # noqa: PLW2901 (the master's clock goes on)
+        elif isinstance(event, Outcome):
+            event = event._replace(ended=now)  # noqa: PLW2901
+        if event is not None:
+            farm.fold(event, now, replay=past)
+
+    def looks():
+        return {
+            slave.id: (
+                slave.told, slave.since, slave.job, slave.job_since, slave.files, slave.joined,
+                [one.timestamp for one in slave.stats], list(slave.timeline),
+            )
+            for slave in farm.slaves.values()
+        }  # fmt: skip
+
+    before = looks()
+    for event in farm.as_events():
+        farm.fold(event, now, replay=True)
+    assert looks() == before
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS)
+def test_who_has_left_stays_only_for_a_while(steps):
+    farm, now = Farm(), NOW
+    for event, _, past in steps:
+        if event is not None:
+            farm.fold(event, now, replay=past)
+    stay = {slave.id for slave in farm.slaves.values() if slave.told is not State.DEAD}
+    figures = MasterStats(now, 0, {}, timedelta(), 0, {}, *[0] * 13)
+    for seconds in (0, 14, 28, 42):
+        now = NOW + timedelta(seconds=seconds)
+        farm.fold(figures, now)
+        farm.tick(now)
+    assert farm.slaves.keys() == stay
