@@ -7,18 +7,19 @@ import itertools
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model import causes, eta, health, keyframe, news
 from piwheels.console.model.clock import MasterClock, without
 from piwheels.console.model.joins import Joins
 from piwheels.console.model.journal import Entry, Kind
+from piwheels.console.model.ordered import in_order, insert, keep, settle
 from piwheels.console.model.peers import Peers
 from piwheels.console.model.slave import Moment, PastBuild, Slave, State
-from piwheels.console.model.told import insert, settle, tell
+from piwheels.console.model.told import tell
 from piwheels.console.text import clean
 from piwheels.core.protocols import Outcome, SlaveEvent
-from piwheels.core.states import MasterInfo, MasterStats, SlaveStats
+from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -31,14 +32,11 @@ STAYS: Final = timedelta(seconds=30)
 #: Once the master has said nothing for so long, time stands still: of what we do not hear we do
 #: not know that it is silent.
 _DEAF: Final = timedelta(seconds=15)
-#: A clock that is put back by more than this makes a slave's newer figures worthless.
-_PUT_BACK: Final = timedelta(minutes=1)
 #: Each slave is looked at once in so many ticks, whether it has changed or not; at least so many.
 _ROUND, _FEW = 5, 100
 #: How many builds the causes of failures are sought in.
 _LATELY: Final = 200
 _ZERO: Final = timedelta()
-_Figures = TypeVar("_Figures", MasterStats, SlaveStats)
 
 
 @dataclass(slots=True)
@@ -133,7 +131,7 @@ class Farm:
         self.info = info
 
     def _figures(self, stats: MasterStats, replay: bool) -> None:
-        _insert(self.figures, stats, put_back=not replay)
+        keep(self.figures, stats, put_back=not replay)
         self._changes.figures = True
         step = health.disk_step(self.figures[-1])
         if step > self._disk_step and not replay:
@@ -151,7 +149,7 @@ class Farm:
             self.strays += 1
             return
         elif message == "STATS":
-            _insert(slave.stats, data, put_back=not replay)
+            keep(slave.stats, data, put_back=not replay)
             if data.timestamp != at:  # in a master's replay they are the same
                 slave.skew = data.timestamp - at
             elif slave.skew is not None:
@@ -390,37 +388,8 @@ class Farm:
             assert slave.told is not State.BUILD or slave.job is not None  # noqa: S101
             assert (slave.told is State.DEAD) == (key in self._died)  # noqa: S101
             assert slave.label == clean(slave.label)  # noqa: S101
-            assert _in_order([build.ended for build in slave.builds])  # noqa: S101
-            assert _in_order([stats.timestamp for stats in slave.stats])  # noqa: S101
+            assert in_order([build.ended for build in slave.builds])  # noqa: S101
+            assert in_order([stats.timestamp for stats in slave.stats])  # noqa: S101
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
-        assert _in_order([build.ended for build in self.builds])  # noqa: S101
-        assert _in_order([stats.timestamp for stats in self.figures])  # noqa: S101
-
-
-def _in_order(times: list[datetime]) -> bool:
-    return all(one <= other for one, other in itertools.pairwise(times))
-
-
-def _insert(kept: deque[_Figures], new: _Figures, *, put_back: bool) -> None:
-    """Put *new* figures among those that are *kept* in the order of time, unless it is there.
-
-    With *put_back*, what is much newer goes: the clock that stamps them was put back.
-    """
-    if kept and new.timestamp <= kept[-1].timestamp:
-        if put_back and kept[-1].timestamp - new.timestamp > _PUT_BACK:
-            while kept and kept[-1].timestamp > new.timestamp:
-                kept.pop()
-        place = len(kept)
-        while place and kept[place - 1].timestamp > new.timestamp:
-            place -= 1
-        if place and kept[place - 1].timestamp == new.timestamp:
-            return
-        if place < len(kept):
-            if len(kept) == kept.maxlen:
-                if place == 0:
-                    return
-                kept.popleft()
-                place -= 1
-            kept.insert(place, new)
-            return
-    kept.append(new)
+        assert in_order([build.ended for build in self.builds])  # noqa: S101
+        assert in_order([stats.timestamp for stats in self.figures])  # noqa: S101

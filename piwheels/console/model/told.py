@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from piwheels.console.model.ordered import insert
 from piwheels.console.model.slave import Moment, PastBuild, State
 from piwheels.console.text import clean, short_span
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from piwheels.console.model.slave import Slave
-
-#: Who ended longer before a build is not that build.
-_LONG_AGO: Final = timedelta(minutes=2)
 
 
 def tell(
@@ -122,30 +118,3 @@ def in_words(build: PastBuild) -> str:
     took = "" if build.duration is None else short_span(build.duration)
     head = f"{build.package} {build.version} {build.result or 'ended'}"
     return ", ".join(filter(None, (head, files, took)))
-
-
-def settle(builds: deque[PastBuild], build: PastBuild) -> PastBuild | None:
-    """Put what the master says of a *build* among *builds*.
-
-    Return the one that it takes the place of: the same, of which less was known.
-    """
-    same = None
-    for one in reversed(builds):
-        if one.is_same(build):
-            same = one
-            builds.remove(one)
-            break
-        if build.ended - one.ended > _LONG_AGO:
-            break
-    insert(builds, build)
-    return same
-
-
-def insert(builds: deque[PastBuild], build: PastBuild) -> None:
-    """Put *build* among *builds*, which stay in the order of their ends."""
-    if len(builds) == builds.maxlen:
-        builds.popleft()
-    place = len(builds)
-    while place and builds[place - 1].ended > build.ended:
-        place -= 1
-    builds.insert(place, build)
