@@ -1,0 +1,64 @@
+"""A simulated farm as the source of a session, without sockets: for pictures of the screens."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from piwheels.console.model.events import Answer, Incoming, Sent, WireUp
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import LogPart, Welcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from piwheels.console.model.events import Outgoing
+    from piwheels.console.simulate.world import World
+
+
+class SimulatedFarm:
+    """A master of level 1 over *world*, which answers at once. Time is what *now* was set to."""
+
+    def __init__(self, world: World, now: datetime) -> None:
+        self.name = world.info.label
+        self.now = now
+        self._world = world
+        self._coming: deque[Any] = deque()
+
+    def start(self) -> None:
+        """Be there at once."""
+        self._coming += [WireUp("status"), WireUp("control"), WireUp("console")]
+
+    def stop(self) -> None:
+        """Nothing is open."""
+
+    def take(self) -> Iterator[Incoming]:
+        """Give what has happened up to now."""
+        self._coming.extend(self._world.step(self.now))
+        while self._coming:
+            yield Incoming(self.now, self._coming.popleft())
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Answer what a console asks; nothing that it commands happens."""
+        data = self._answer(outgoing.msg, outgoing.data)
+        self._coming += [Sent(outgoing.ticket), Answer(outgoing.ticket, outgoing.msg, data)]
+
+    def _answer(self, msg: str, data: Any) -> Any:
+        match msg:
+            case "HELLO":
+                return Welcome(1, self._world.info, paused=False)
+            case "SLAVES":
+                return self._world.replay(data, 2000, self.now)
+            case "FIGURES":
+                return list(self._world.figures)
+            case "QUEUE":
+                return self._world.heads(data)
+            case "BUILDS":
+                return list(reversed(self._world.builds))[:data]
+            case "LOG":
+                text = self._world.log(data[0]) or ""
+                return LogPart(data[1], text[data[1] :], len(text))
+            case "WATCH" | "UNWATCH" | "QUIT":
+                return NoData
+        return []
