@@ -116,13 +116,21 @@ class FarmScreen(Screen[None]):
     def show_frame(self, *, counted: bool = True) -> None:
         """Show what is around the body; *counted*: also what has to be counted for it."""
         advice = self.session.advice()
+        empty = self.session.farm.info is None
         self.set_class(bool(advice), "-advice")
-        self.set_class(self.session.farm.info is None, "-empty")
+        self.set_class(empty, "-empty")
+        if self.focused is None and not (advice and empty):
+            self._focus_body()
         if advice:
             self.query_one("#advice", Static).update("\n".join(map(clean, advice)))
         for line in self.query(FrameLine):
             if counted or not isinstance(line, KpiLine):
                 line.update()
+
+    def _focus_body(self) -> None:
+        """Give the body its focus again, which it loses while it is hidden."""
+        widgets = self.query_one("#body").query("*")
+        self.set_focus(next((each for each in widgets if each.focusable), None))
 
     def shown_bindings(self) -> Iterator[Key]:
         """Give the keys for the footer: what has the focus, the screen, the verbs, the frame."""

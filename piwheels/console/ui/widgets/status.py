@@ -96,6 +96,11 @@ class FrameLine(Widget):
         screen: FarmScreen = self.screen  # type: ignore[assignment]
         return screen
 
+    @property
+    def room(self) -> int:
+        """How wide it is: all there is, until it has its place."""
+        return self.size.width or self.app.size.width
+
     def left(self) -> Iterable[Part]:
         """Give the parts from the left on."""
         return ()
@@ -106,7 +111,7 @@ class FrameLine(Widget):
 
     def update(self) -> None:
         """Show what is so now."""
-        parts = arrange(tuple(self.left()), tuple(self.right()), self.size.width)
+        parts = arrange(tuple(self.left()), tuple(self.right()), self.room)
         if parts != self._parts:
             self._parts = parts
             self.refresh()
@@ -149,7 +154,7 @@ class StatusLine(FrameLine):
     def left(self) -> Iterator[Part]:
         """Give the farm, the link, and whether commands are taken."""
         console, session = self.console, self.session
-        wide = self.size.width >= WIDE
+        wide = self.room >= WIDE
         yield Part("piw-console" if wide else "piw", self._dim, rank=8)
         yield Part(console.farm_name(short=not wide), "frame--name", rank=2)
         glyph, style = LINKS[session.state]
@@ -186,7 +191,7 @@ class KpiLine(FrameLine):
     def left(self) -> Iterator[Part]:
         """Give the counts, then the figures."""
         console, farm = self.console, self.session.farm
-        wide = self.size.width >= WIDE
+        wide = self.room >= WIDE
         counts = farm.counts()
         total = counts.total() - counts[State.DEAD]
         yield Part(f"{total:,} slave{'' if total == 1 else 's'}", action="app.fleet('')")
@@ -215,7 +220,7 @@ class KpiLine(FrameLine):
         waiting = [queue.eta for queue in queues if queue.pending]
         if waiting:
             yield Part(_drained(waiting, more), rank=5)
-        if self.size.width >= WIDE and last.disk_size:
+        if self.room >= WIDE and last.disk_size:
             free = 100 * last.disk_free // last.disk_size
             yield Part(f"disk {free}% free", "tone--warn" if free < _LOW_DISK else "", rank=9)
 
