@@ -12,9 +12,11 @@ from typing import Final, NamedTuple
 #: Fewer builds than this say nothing of what is usual, and so many of each package are kept, of so
 #: many packages for each ABI.
 ENOUGH, KEPT, KEYS = 5, 50, 8192
-#: A build is slow if it takes this many times as long as is usual, and that is beyond what its
-#: peers differ by: three standard deviations of the logarithm, estimated by the median deviation.
+#: A build is slow if it takes this many times as long as is usual, if that is beyond what its peers
+#: differ by (three standard deviations of the logarithm, estimated by the median deviation), and if
+#: so many seconds are lost by it.
 SLOW: Final = 3.0
+_WORTH: Final = 60.0
 _DEVIATIONS: Final = 3 * 1.4826
 #: How many peers must have taken longer than a build for a guess of when it ends.
 _ENOUGH_LONGER: Final = 3
@@ -59,7 +61,7 @@ class _Durations:
         if not self._median:
             self._median = median(self.lengths)
             apart = median(abs(log(length / self._median)) for length in self.lengths)
-            self._limit = max(SLOW, exp(_DEVIATIONS * apart))
+            self._limit = max(SLOW, exp(_DEVIATIONS * apart), 1 + _WORTH / self._median)
         return self._median, self._limit
 
     def rest(self, seconds: float) -> timedelta | None:

@@ -202,6 +202,15 @@ def test_silence_and_death(teller):
     assert list(teller.farm.left) == [slave]
 
 
+def test_silence_of_an_impatient_slave(teller):
+    slave = teller.hello(1)
+    slave.info = slave.info._replace(busy_timeout=10 * SECOND)
+    teller.wait(7 * SECOND)
+    assert [str(alert) for alert in slave.alerts] == ["no msg 7s"]
+    teller.wait(5 * SECOND)
+    assert [str(alert) for alert in slave.alerts] == ["expired 12s"]
+
+
 def test_a_slave_that_leaves_in_order(teller):
     teller.hello(1)
     teller.say(1, "DIE")

@@ -47,6 +47,7 @@ def test_the_rest_is_that_of_builds_that_took_longer():
 def test_what_differs_anyway_is_not_slow():
     assert known(*[10] * 9).compare("cp311", "numpy", MINUTE).slow_from == 3
     assert known(1, 3, 10, 30, 100).compare("cp311", "numpy", MINUTE).slow_from > 50
+    assert known(*[0.1] * 9).compare("cp311", "numpy", MINUTE).slow_from == 11  # a minute is lost
 
 
 @given(st.lists(st.integers(-5, 2**40), max_size=200))
