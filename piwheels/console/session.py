@@ -12,7 +12,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.model import events
-from piwheels.console.model.commands import Batch, Command, CommandTracker, Phase, Target, Verb
+from piwheels.console.model.commands import (
+    MESSAGES,
+    Batch,
+    Command,
+    CommandTracker,
+    Phase,
+    Target,
+    Verb,
+)
 from piwheels.console.model.farm import Changes, Farm
 from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.model.link import LinkMachine, LinkState
@@ -43,6 +51,10 @@ _KINDS: Final = {
     Phase.EXPIRED: Kind.WARN,
     Phase.UNKNOWN: Kind.WARN,
     Phase.REFUSED: Kind.WARN,
+}
+#: What the wire's verbs are called here.
+_VERBS: Final = {
+    msg: verb for verb, messages in MESSAGES.items() if len(messages) == 1 for msg in messages
 }
 
 
@@ -295,7 +307,10 @@ class Session:
         slave_id = told.slaves[0] if told.slaves and len(told.slaves) == 1 else None
         slave = self.farm.slaves.get(slave_id) if slave_id is not None else None
         label = slave.label if slave is not None else count
-        what = f"{told.verb} by {clean(told.who)}"
+        who = clean(told.who)
+        if told.verb == "WAKE":
+            self.tracker.taken_back(told.slaves, now, now, f"taken back by {who}")
+        what = f"{_VERBS[told.verb]} by {who}"
         self.journal.note(now, Kind.COMMAND, what, slave_id=slave_id, label=label)
         self._changes.journal = True
 

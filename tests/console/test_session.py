@@ -244,7 +244,20 @@ def test_what_a_master_of_level_1_tells():
     assert case.session.farm.slaves[1].outcome.build_id == 7
     assert case.session.recent[0] is ended
     case.say(Told("you@there", "SLEEP", [1], START), Told("me@here", "SLEEP", [1], START))
-    assert [what for kind, what in case.noted if kind is Kind.COMMAND] == ["SLEEP by you@there"]
+    assert [what for kind, what in case.noted if kind is Kind.COMMAND] == ["pause by you@there"]
+
+
+def test_what_another_operator_wakes_needs_not_be_waited_for():
+    case = Case(level=1).attach("one", "two")
+    case.tell(1, "BUILD", Job("six", "1.0")).tell(2, "BUILD", Job("six", "2.0"))
+    pauses = case.session.order(Verb.PAUSE, [1, 2]).commands
+    case.answer("SLEEP", []).wait(1)
+    case.say(Told("you@there", "WAKE", [1], case.script.now)).wait(1)
+    assert [(one.phase, one.note) for one in pauses] == [
+        (Phase.MOOT, "taken back by you@there"),
+        (Phase.SENT, "after its build"),
+    ]
+    assert case.session.command_of(1) is None
 
 
 def test_questions():

@@ -116,6 +116,8 @@ _PATIENCE_OF: Final = {Verb.KILL: timedelta(seconds=40), Verb.QUIT: timedelta(se
 _FARM_PATIENCE: Final = timedelta(seconds=30)
 #: Verbs that wait for the end of what a slave builds.
 _AFTER_BUILD: Final = (Verb.PAUSE, Verb.WAKE, Verb.STOP)
+#: Verbs that a WAKE takes back as long as they have not been acted on.
+_UNDONE: Final = (Verb.PAUSE, Verb.SKIP, Verb.STOP, Verb.KILL, Verb.HALT)
 #: For how long the end of a command is shown in its slave's row, if it was not a good one.
 SHOWN: Final = timedelta(seconds=60)
 
@@ -269,6 +271,17 @@ class CommandTracker:
                 self._end(command, Phase.MOOT, now, "the build had ended by itself")
         self._settle()
 
+    def taken_back(
+        self, slaves: Iterable[int] | None, before: datetime, now: datetime, note: str
+    ) -> None:
+        """Note that a WAKE of *slaves* (``None``: all) has undone what was given *before*."""
+        chosen = None if slaves is None else set(slaves)
+        for command in self._all():
+            meant = chosen is None or command.slave_id in chosen
+            if meant and command.verb in _UNDONE and command.at < before:
+                self._end(command, Phase.MOOT, now, note)
+        self._settle()
+
     def is_skipping(self, slave_id: int) -> bool:
         """Whether a skip or kill is under way for a slave."""
         verbs = (Verb.SKIP, Verb.KILL)
@@ -332,6 +345,9 @@ class CommandTracker:
         if command.phase.pending:
             command.end(phase, now, note)
             self._ended.append(command)
+            if command.verb is Verb.WAKE and phase is Phase.ACKNOWLEDGED:
+                whom = None if command.slave_id is None else [command.slave_id]
+                self.taken_back(whom, command.at, now, "taken back by a wake")
 
     def _settle(self) -> None:
         """Drop what has ended from what is under way."""

@@ -49,6 +49,24 @@ def test_what_a_verb_sends(verb, sent):
     assert said(messages) == [("control", msg, None) for msg in sent]
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_wake_takes_back_what_has_not_happened_yet(whole):
+    tracker, batch, _ = give(Verb.STOP, BUSY, level=1)
+    later = NOW + SECOND
+    wake, messages = tracker.issue(Verb.WAKE, [BUSY], later, everyone=whole, level=1)
+    after, _ = tracker.issue(Verb.STOP, [BUSY], later + SECOND, everyone=False, level=1)
+    tracker.answered(Answer(messages[0].ticket, "WAKE", [], ""), later + SECOND)
+    assert wake.commands[0].phase is Phase.ACKNOWLEDGED
+    assert (batch.commands[0].phase, batch.commands[0].note) == (
+        Phase.MOOT,
+        "taken back by a wake",
+    )
+    assert after.commands[0].phase.pending
+    tracker.heard(2, "DONE", NoData, later + 9 * SECOND)
+    tracker.tick(later + 60 * SECOND)
+    assert batch.commands[0].phase is Phase.MOOT
+
+
 def test_what_is_for_the_farm_alone():
     assert said(give(Verb.HALT, everyone=True)[2]) == [
         ("control", "SLEEP", None),
