@@ -197,6 +197,24 @@ def test_the_queue_leads_to_slaves_and_logs():
     play(queue_stage(), "queue", story)
 
 
+def test_the_newest_builds_are_seen_until_somebody_looks_closer():
+    stage = queue_stage()
+    recent = stage.session.recent
+    recent[:] = [recent[0]._replace(build_id=number) for number in range(60, 0, -1)]
+    newer = recent[0]._replace(build_id=61, package="newest")
+
+    async def story(app, pilot, _told):
+        recent.insert(0, newer)
+        await settled(app, pilot)
+        assert "newest" in body(app, "#lists", "#lists")
+        await pilot.press("tab", "tab", "tab")
+        recent.insert(0, newer._replace(build_id=62, package="unseen"))
+        await settled(app, pilot)
+        assert "unseen" not in body(app, "#lists", "#lists")
+
+    play(stage, "queue", story)
+
+
 def test_the_queue_is_sorted_by_what_is_chosen():
     async def story(app, pilot, _told):
         found = []

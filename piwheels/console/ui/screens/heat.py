@@ -109,7 +109,8 @@ class HeatScreen(FarmScreen):
         job = "  " + " ".join(slave.job) if slave.job else ""
         facts = slave.abi
         if slave.stats and (stats := slave.stats[-1]):
-            facts += f"  temp {stats.cpu_temp:.0f}°  load {stats.load_average:.2f}"
+            facts += f"  temp {stats.cpu_temp:.0f}°" if stats.cpu_temp else ""
+            facts += f"  load {stats.load_average:.2f}"
         alerts = "".join(f" {self.console.sign('▲')}{alert}" for alert in slave.alerts)
         ratio = f"  x{slave.ratio:.1f} of {slave.peers} peers" if slave.ratio else ""
         name = f" {self.console.sign('›')} #{slave.id} {slave.label}  "

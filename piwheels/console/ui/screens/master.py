@@ -44,6 +44,10 @@ def _percent(value: float) -> str:
     return f"{value:.0f}%"
 
 
+def _temperature(value: float) -> str:
+    return f"{value:.0f}°C" if value else "-"
+
+
 def _used(what: str) -> tuple[Callable[[MasterStats], float], Callable[[MasterStats], int]]:
     def whole(stats: MasterStats) -> int:
         return int(getattr(stats, f"{what}_size"))
@@ -62,7 +66,7 @@ FIGURES: Final[tuple[Figure, ...]] = (
     Figure("queue", lambda stats: sum(stats.builds_pending.values()), number),
     Figure("download/h", lambda stats: stats.downloads_last_hour, number),
     Figure("load", lambda stats: stats.load_average, "{:.2f}".format),
-    Figure("temp", lambda stats: stats.cpu_temp, "{:.0f}°C".format, limit=78),
+    Figure("temp", lambda stats: stats.cpu_temp, _temperature, limit=78),
     Figure("mem used", _MEM[0], _percent, _MEM[1], 90),
     Figure("swap used", _SWAP[0], _percent, _SWAP[1], 50),
     Figure("disk used", _DISK[0], _percent, _DISK[1], 90),

@@ -128,7 +128,9 @@ class QueueScreen(FarmScreen):
         self._abis.show(sorted(queues, key=_ORDERS[self._order]))  # type: ignore[arg-type]
         self._longest.show(farm.longest(50))
         recent = [_past(outcome) for outcome in session.recent] or list(reversed(farm.builds))
-        self._recent.show(recent[:200])
+        # Who does not look closer always sees the newest.
+        newest = self._recent.at_top and not self._recent.has_focus
+        self._recent.show(recent[:200], follow=newest)
         self._show_heads()
         width = max(20, self._total.size.width)
         self._total.show(self._totals(queues, width))

@@ -202,7 +202,7 @@ class KpiLine(FrameLine):
                 click = f"app.fleet('state={state.lower()}')"
                 yield Part(f"{glyph}{counts[state]:,}{word}", style, _RANKS[state], click)
         if alerts := farm.alerting():
-            word = " alerts" if wide else ""
+            word = (" alert" if alerts == 1 else " alerts") if wide else ""
             click = "app.fleet('alert')"
             yield Part(f"{console.sign('▲')}{alerts:,}{word}", "tone--warn", 1, click)
         yield from self._figures(console.now())
