@@ -277,6 +277,14 @@ def test_questions():
     assert not Case().attach("one").session.ask("LOG", [7, 0], lambda *_: None)
 
 
+def test_an_answer_that_comes_too_late_is_nothing():
+    case = Case(level=1).attach("one")
+    case.wait(1)
+    late = next(message.ticket for message in case.script.sent if message.msg == "QUEUE")
+    case.wait(30).say(Answer(late, "QUEUE", [QueueHead("cp311", 2, [Job("a", "1")])]))
+    assert case.session.queue == []
+
+
 def test_a_running_build_is_watched():
     case = Case(level=1).attach("one")
     heard = []

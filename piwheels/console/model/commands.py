@@ -218,7 +218,9 @@ class CommandTracker:
 
     def answered(self, answer: Answer, now: datetime) -> None:
         """Note what a master of level 1 says of a command."""
-        commands = self._of_ticket.pop(answer.ticket, ())
+        commands = self._of_ticket.pop(answer.ticket, None)
+        if commands is None:  # it is of something else, and too late
+            return
         if answer.refused:
             self._end_all(commands, Phase.REFUSED, now, clean(answer.refused))
             return
