@@ -16,13 +16,13 @@ from textual.widgets import Input
 from piwheels.console.model.commands import Phase, Verb
 from piwheels.console.model.link import LinkState
 from piwheels.console.text import clean, short_span
+from piwheels.console.ui import choices
 from piwheels.console.ui.ascii import AsciiFilter
-from piwheels.console.ui.cycle import after
 from piwheels.console.ui.export import save_table
 from piwheels.console.ui.format import count
 from piwheels.console.ui.glyphs import LOOKS, SIGNS
 from piwheels.console.ui.palette import ConsoleCommands, entries, find_entry
-from piwheels.console.ui.prefs import RATES, Prefs
+from piwheels.console.ui.prefs import Prefs
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
 from piwheels.console.ui.screens.confirm import ConfirmScreen, plan
 from piwheels.console.ui.screens.events import EventsScreen
@@ -34,7 +34,7 @@ from piwheels.console.ui.screens.master import MasterScreen
 from piwheels.console.ui.screens.menu import CommandsScreen, MenuScreen
 from piwheels.console.ui.screens.queue import QueueScreen
 from piwheels.console.ui.screens.slave import SlaveScreen
-from piwheels.console.ui.theme import THEMES, suitable
+from piwheels.console.ui.theme import next_theme, suitable
 from piwheels.console.ui.verbs import DEEDS, Aim, aim, danger, reasons
 
 if TYPE_CHECKING:
@@ -49,8 +49,12 @@ if TYPE_CHECKING:
 
 #: How long events are folded at a stretch, before keys and painting have their turn.
 _STRETCH: Final = 0.015
+#: How long they have it, in seconds.
+_BREATH: Final = 0.005
 #: So many events are folded between two looks at the clock.
 _HANDFUL: Final = 200
+#: The seconds between two looks at what comes while the master tells everything in pages.
+_ATTACHING: Final = 0.03
 #: How long a key is not taken after a command was confirmed: it was meant for the dialog.
 _DEAF: Final = 0.3
 #: How long a stop can be taken back with one key; how long a message stays.
@@ -126,6 +130,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._undo: tuple[datetime, list[int] | None] | None = None
         self._leaving: datetime | None = None
         self._timer: Timer | None = None
+        self._rest: Timer | None = None
         self._deaf_until = 0.0
         self._state = session.state
 
@@ -141,8 +146,9 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.set_keymap(self.prefs.keymap)
         if self.prefs.problem:
             self.flash(self.prefs.problem, error=True)
-        self._beat(self.prefs.rate)
+        self.beat(self.prefs.rate)
         self.set_interval(1.0, self._tick)
+        self._hurry = self.set_interval(_ATTACHING, self._read_pages, pause=True)
 
     def _use_theme(self) -> None:
         for name in (self._wanted_theme, self.prefs.theme):
@@ -178,28 +184,43 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     # Time and events --------------------------------------------------------------------------
 
-    def _beat(self, rate: float) -> None:
+    def beat(self, rate: float) -> None:
+        """Show *rate* changes a second."""
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_interval(1 / rate, self.pump)
 
     def on_app_blur(self) -> None:
         """Show changes less often while nobody looks."""
-        self._beat(min(_BLURRED, self.prefs.rate))
+        self.beat(min(_BLURRED, self.prefs.rate))
 
     def on_app_focus(self) -> None:
         """Show changes as often as usual."""
-        self._beat(self.prefs.rate)
+        self.beat(self.prefs.rate)
 
     def pump(self) -> None:
         """Take what has come, for as long as nobody notices, and show it."""
+        self._fold()
+        self._show()
+
+    def _fold(self) -> None:
+        """Take what has come for a stretch, and go on after a breath if there is more.
+
+        It is a timer that goes on, and one alone: whoever calls himself later in one's own queue
+        never lets the event loop go, and nothing else has its turn until all is folded.
+        """
         until = monotonic() + _STRETCH
         more = True
         while more and monotonic() < until:
             more = self.session.pump(self.now(), _HANDFUL)
-        if more:
-            self.call_later(self.pump)
-        self._show()
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(_BREATH, self._fold) if more else None
+
+    def _read_pages(self) -> None:
+        """Ask for the next page as soon as one is there, and show them at the usual pace."""
+        self.session.pump(self.now(), _HANDFUL * 10)
+        self._mind_link()
 
     def _show(self) -> None:
         self._mind_link()
@@ -230,6 +251,10 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def _mind_link(self) -> None:
         before, self._state = self._state, self.session.state
+        if self._state in (LinkState.ATTACHING, LinkState.REPLAYING):
+            self._hurry.resume()
+        else:
+            self._hurry.pause()
         if self._state is LinkState.LOST and before is not LinkState.LOST:
             self._toast("The master is lost. Commands are refused until it is back.", "error")
 
@@ -415,24 +440,9 @@ class ConsoleApp(App[None], inherit_bindings=False):
         """Show all about a slave."""
         self.push_screen(SlaveScreen(slave_id))
 
-    def find_slave(self, text: str) -> None:
-        """Show the slave of a number or a label, or those whose labels are like it."""
-        wanted = text.removeprefix("#")
-        for slave in self.session.farm.slaves.values():
-            if wanted in (str(slave.id), slave.label):
-                self.open_slave(slave.id)
-                return
-        self.open_fleet(text)
-
     def open_log(self, slave_id: int, build: PastBuild | None = None) -> None:
         """Show the log of a build, or of the one that a slave is at."""
         self.push_screen(LogScreen(slave_id, build))
-
-    def group(self, by: str) -> None:
-        """Show a row for each group of slaves."""
-        self.go("fleet")
-        if wrong := self.fleet.group(by):
-            self.flash(wrong, error=True)
 
     def show_help(self) -> None:
         """Show what the keys do here."""
@@ -465,70 +475,15 @@ class ConsoleApp(App[None], inherit_bindings=False):
         else:
             entry.run(rest)
 
-    # Choices ----------------------------------------------------------------------------------
-
-    def _keep(self) -> None:
-        if wrong := self.prefs.save():
-            self.flash(wrong, error=True)
-
-    def choose_theme(self, name: str) -> None:
-        """Show other colours, from now on."""
-        self.theme = self.prefs.theme = name
-        self.flash(f"colours: {name}")
-        self._keep()
+    # Choices, and what is taken out -----------------------------------------------------------
 
     def action_theme(self) -> None:
         """Show the next colours."""
-        known = self.theme in THEMES
-        self.choose_theme(after(self.theme, THEMES) if known else THEMES[0])
-
-    def set_rate(self, text: str) -> None:
-        """Show so many changes a second, from now on."""
-        try:
-            rate = float(text)
-        except ValueError:
-            rate = 0
-        if not RATES[0] <= rate <= RATES[-1]:
-            self.flash(f"a rate is a number from {RATES[0]:g} to {RATES[-1]:g}", error=True)
-            return
-        self.prefs.rate = rate
-        self._beat(rate)
-        self.flash(f"{rate:g} changes a second are shown")
-        self._keep()
+        choices.choose_theme(self, next_theme(self.theme))
 
     def action_rate(self, by: int) -> None:
         """Show changes more or less often."""
-        near = min(range(len(RATES)), key=lambda at: abs(RATES[at] - self.prefs.rate))
-        self.set_rate(str(RATES[max(0, min(near + by, len(RATES) - 1))]))
-
-    def set_confirm(self, text: str) -> None:
-        """Ask before commands from a level of danger on: 1 (all but the harmless), or 2."""
-        if text not in ("1", "2"):
-            self.flash("confirm 1: ask before what touches one build; 2: only before more", True)
-            return
-        self.prefs.confirm_from = int(text)
-        self.flash(f"it is asked from level {text} on")
-        self._keep()
-
-    def keep_filter(self, name: str) -> None:
-        """Keep the fleet's filter under a name."""
-        text = self.fleet.found
-        if not name or not text:
-            self.flash("filter the fleet first, then :keep NAME", error=True)
-            return
-        self.prefs.filters[name] = text
-        self.flash(f":@{name} is {text}")
-        self._keep()
-
-    def forget_filter(self, name: str) -> None:
-        """Keep a filter no longer."""
-        if self.prefs.filters.pop(name.removeprefix("@"), None) is None:
-            self.flash(f"there is no filter {name}", error=True)
-            return
-        self.flash(f"{name} is forgotten")
-        self._keep()
-
-    # What is taken out ------------------------------------------------------------------------
+        choices.step_rate(self, by)
 
     def save_rows(self, screen: FarmScreen, name: str = "") -> None:
         """Save what *screen* shows into the working folder, and say where."""
