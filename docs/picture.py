@@ -35,7 +35,7 @@ async def draw(path: Path) -> None:
     farm = SimulatedFarm(world, begin)
     wires = ("status", "control", "console")
     session = Session(farm, who="you", addresses=dict.fromkeys(wires, "ipc://farm"))
-    app = ConsoleApp(session, prefs=Prefs(), clock=lambda: farm.now)
+    app = ConsoleApp(session, prefs=Prefs(theme="textual-dark"), clock=lambda: farm.now)
     async with app.run_test(size=SIZE) as pilot:
         end = time.monotonic() + 60
         while farm.now < NOW or session.state is not LinkState.LIVE:

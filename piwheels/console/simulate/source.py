@@ -59,6 +59,10 @@ class SimulatedFarm:
             case "LOG":
                 text = self._world.log(data[0]) or ""
                 return LogPart(data[1], text[data[1] :], len(text))
-            case "WATCH" | "UNWATCH" | "QUIT":
+            case "WATCH":
+                if (said := self._world.watch(data, self.now)) is not None:
+                    self._coming.append(said)
+                return NoData
+            case "UNWATCH" | "QUIT":
                 return NoData
         return []
