@@ -473,7 +473,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         if entry is None:
             self.flash(rest, error=True)
         else:
-            entry.run(rest)
+            entry.run(self, rest)
 
     # Choices, and what is taken out -----------------------------------------------------------
 

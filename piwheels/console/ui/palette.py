@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from textual.command import DiscoveryHit, Hit, Provider
 from textual.content import Content
 
 from piwheels.console.model.commands import Verb
+from piwheels.console.ui import choices
 from piwheels.console.ui.verbs import DEEDS, OF_SLAVES
 
 if TYPE_CHECKING:
@@ -24,83 +25,82 @@ class Entry(NamedTuple):
 
     name: str
     help: str
-    run: Callable[[str], object]
+    run: Callable[[ConsoleApp, str], object]
     takes: str = ""
 
 
 def entries(console: ConsoleApp) -> list[Entry]:
     """Return all that can be typed now."""
     return [
-        *_places(console),
-        *_verbs(console),
-        *_others(console),
-        *(
-            Entry(f"@{name}", "a filter that was kept", partial(_filter, console, text))
-            for name, text in console.prefs.filters.items()
-        ),
-        *(
-            Entry(f"theme {name}", "these colours", partial(_theme, console, name))
-            for name in sorted(console.available_themes)
-        ),
-    ]
+        *_PLACES,
+        *(Entry(mode, f"the {title} screen", _go(mode)) for mode, title in console.tabs()[1:]),
+        *(Entry(verb.value, DEEDS[verb].does, _give(verb)) for verb in OF_SLAVES),
+        *(Entry(_of_all(verb), deed.farm, _give_all(verb))
+          for verb, deed in DEEDS.items() if deed.farm),
+        *_OTHERS,
+        *(Entry(f"@{name}", "a filter that was kept", _filter(text))
+          for name, text in console.prefs.filters.items()),
+        *(Entry(f"theme {name}", "these colours", _theme(name))
+          for name in sorted(console.available_themes)),
+    ]  # fmt: skip
 
 
-def _filter(console: ConsoleApp, text: str, _rest: str) -> None:
+def _go(mode: str) -> Callable[[ConsoleApp, str], object]:
+    return lambda console, _: console.go(mode)
+
+
+def _give(verb: Verb) -> Callable[[ConsoleApp, str], object]:
+    return lambda console, _: console.give(verb, console.targets())
+
+
+def _give_all(verb: Verb) -> Callable[[ConsoleApp, str], object]:
+    return lambda console, _: console.give(verb, None)
+
+
+def _of_all(verb: Verb) -> str:
+    return "master-stop" if verb is Verb.QUIT else f"farm-{verb}"
+
+
+def _filter(text: str) -> Callable[[ConsoleApp, str], object]:
+    return lambda console, _: console.open_fleet(text)
+
+
+def _theme(name: str) -> Callable[[ConsoleApp, str], object]:
+    return lambda console, _: choices.choose_theme(console, name)
+
+
+def _slave(console: ConsoleApp, text: str) -> None:
+    wanted = text.removeprefix("#")
+    for slave in console.session.farm.slaves.values():
+        if wanted in (str(slave.id), slave.label):
+            console.open_slave(slave.id)
+            return
     console.open_fleet(text)
 
 
-def _go(console: ConsoleApp, mode: str, _rest: str) -> None:
-    console.go(mode)
+def _group(console: ConsoleApp, by: str) -> None:
+    console.go("fleet")
+    if wrong := console.fleet.group(by):
+        console.flash(wrong, error=True)
 
 
-def _theme(console: ConsoleApp, name: str, _rest: str) -> None:
-    console.choose_theme(name)
-
-
-def _places(console: ConsoleApp) -> list[Entry]:
-    return [
-        Entry("fleet", "all slaves, or those of a filter", console.open_fleet, "FILTER"),
-        *(
-            Entry(mode, f"the {title} screen", partial(_go, console, mode))
-            for mode, title in console.tabs()[1:]
-        ),
-        Entry("slave", "a slave by its number or label", console.find_slave, "ID"),
-        Entry("group", "rows a group: abi, rack, os; without: slaves", console.group, "BY"),
-        Entry(
-            "commands", "all commands, and what became of them", lambda _: console.show_commands()
-        ),
-        Entry("help", "all keys and signs", lambda _: console.show_help()),
-    ]
-
-
-def _verbs(console: ConsoleApp) -> list[Entry]:
-    def give(verb: Verb, _rest: str) -> None:
-        console.give(verb, console.targets())
-
-    def give_all(verb: Verb, _rest: str) -> None:
-        console.give(verb, None)
-
-    one = [Entry(verb.value, DEEDS[verb].does, partial(give, verb)) for verb in OF_SLAVES]
-    farm = [
-        Entry(f"farm-{verb}" if verb is not Verb.QUIT else "master-stop", deed.farm,
-              partial(give_all, verb))
-        for verb, deed in DEEDS.items()
-        if deed.farm
-    ]  # fmt: skip
-    return one + farm
-
-
-def _others(console: ConsoleApp) -> list[Entry]:
-    return [
-        Entry("save", "what is shown, as CSV or .jsonl", console.save, "FILE"),
-        Entry("keep", "the fleet's filter, as @NAME", console.keep_filter, "NAME"),
-        Entry("forget", "a filter that was kept", console.forget_filter, "NAME"),
-        Entry("rate", "so many changes a second: 0.5 to 10", console.set_rate, "HZ"),
-        Entry("confirm", "ask from this level of danger on: 1 or 2", console.set_confirm, "LEVEL"),
-        Entry("reattach", "have the master tell everything anew", lambda _: console.reattach()),
-        Entry("screenshot", "the screen as an SVG picture", console.screenshot, "FILE"),
-        Entry("quit", "leave; nothing on the farm is stopped", lambda _: console.ask_quit()),
-    ]
+_PLACES: Final = (
+    Entry("fleet", "all slaves, or those of a filter", lambda it, text: it.open_fleet(text), "WHAT"),
+    Entry("slave", "a slave by its number or label", _slave, "ID"),
+    Entry("group", "rows a group: abi, rack, os; without: slaves", _group, "BY"),
+    Entry("commands", "all commands, and what became of them", lambda it, _: it.show_commands()),
+    Entry("help", "all keys and signs", lambda it, _: it.show_help()),
+)  # fmt: skip
+_OTHERS: Final = (
+    Entry("save", "what is shown, as CSV or .jsonl", lambda it, name: it.save(name), "FILE"),
+    Entry("keep", "the fleet's filter, as @NAME", choices.keep_filter, "NAME"),
+    Entry("forget", "a filter that was kept", choices.forget_filter, "NAME"),
+    Entry("rate", "so many changes a second: 0.5 to 10", choices.set_rate, "HZ"),
+    Entry("confirm", "ask from this level of danger on: 1 or 2", choices.set_confirm, "LEVEL"),
+    Entry("reattach", "have the master tell everything anew", lambda it, _: it.reattach()),
+    Entry("screenshot", "the screen as an SVG picture", lambda it, to: it.screenshot(to), "FILE"),
+    Entry("quit", "leave; nothing on the farm is stopped", lambda it, _: it.ask_quit()),
+)  # fmt: skip
 
 
 def find_entry(known: list[Entry], typed: str) -> tuple[Entry | None, str]:
@@ -128,22 +128,28 @@ class ConsoleCommands(Provider):
     """The registry, for the palette."""
 
     @property
-    def _entries(self) -> list[Entry]:
+    def _console(self) -> ConsoleApp:
         console: ConsoleApp = self.app  # type: ignore[assignment]
-        return entries(console)
+        return console
+
+    @property
+    def _entries(self) -> list[Entry]:
+        return entries(self._console)
 
     async def discover(self) -> Hits:
         """Give all."""
         for each in self._entries:
-            yield DiscoveryHit(Content(each.name), partial(each.run, ""), each.name, each.help)
+            yield DiscoveryHit(
+                Content(each.name), partial(each.run, self._console, ""), each.name, each.help
+            )
 
     async def search(self, query: str) -> Hits:
         """Give what matches; with an argument, what takes one."""
         matcher = self.matcher(query)
         for each in self._entries:
             if each.takes and query.startswith(f"{each.name} "):
-                run = partial(each.run, query[len(each.name) :].strip())
+                run = partial(each.run, self._console, query[len(each.name) :].strip())
                 yield Hit(1.0, Content(query), run, query, each.help)
             elif (score := matcher.match(each.name)) > 0:
-                run = partial(each.run, "")
+                run = partial(each.run, self._console, "")
                 yield Hit(score, matcher.highlight(each.name), run, each.name, each.help)
