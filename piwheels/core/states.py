@@ -321,6 +321,8 @@ class SlaveState:
     #: The last request's name and data, and the last reply (``None``: the slave waits for one).
     request: tuple[str, Any] = ("", None)
     reply: tuple[str, Any] | None = None
+    #: What it was replied last, and since when it is always the same.
+    replied: tuple[str, Any] | None = None
     replied_at: datetime | None = None
     #: What the slave builds: package, version, and since when.
     job: tuple[str, str] | None = None

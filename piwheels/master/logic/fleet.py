@@ -348,7 +348,9 @@ class Fleet:
     def _reply(
         self, slave: SlaveState, now: datetime, msg: str, data: Any = NoData
     ) -> list[Effect]:
-        slave.reply, slave.replied_at = (msg, data), now
+        slave.reply = (msg, data)
+        if slave.replied != slave.reply:
+            slave.replied, slave.replied_at = slave.reply, now
         effects: list[Effect] = [Reply(slave.address, msg, data)]
         if msg not in ("ACK", "CONT"):
             effects.append(Publish(slave.slave_id, now, msg, data))

@@ -574,6 +574,20 @@ def test_commands_tell_who_did_not_take_them():
     assert farm.fleet.paused
 
 
+def test_replay_tells_since_when_a_slave_sleeps():
+    farm = Farm({"cp311": []})
+    farm.join(b"a")
+    farm.say(b"a", "IDLE", stats())
+    began = farm.now
+    for _ in range(3):
+        farm.now += timedelta(seconds=10)
+        farm.say(b"a", "IDLE", stats())
+    assert farm.fleet.replay(0, 1000)[-1][1:] == (began, "SLEEP", False)
+    farm.fleet.sleep(None)
+    farm.say(b"a", "IDLE", stats())
+    assert farm.fleet.replay(0, 1000)[-1][1:] == (farm.now, "SLEEP", True)
+
+
 def test_replay_tells_when_a_build_began():
     farm = Farm()
     farm.build()
