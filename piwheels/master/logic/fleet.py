@@ -385,7 +385,10 @@ class Fleet:
         target = target_of(slave)
         outcome = skipped(slave, now) if slave.skipped else None
         slave.job = slave.job_since = None
-        self.queue.give_up(target)
+        if slave.skipped and not slave.killed:
+            self.queue.put_off(target, now)  # else whoever skips what hangs would get it again
+        else:
+            self.queue.give_up(target)
         return [Release(target), Ended(slave.slave_id, outcome)]
 
     def _note_stats(self, slave: SlaveState) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: A version of a package.
 Job = tuple[str, str]
 
-#: After what time a build that could not be taken in is tried again.
+#: After what time a build that could not be taken in, or was skipped, is tried again.
 RETRY = timedelta(minutes=5)
 #: How long a queue may be under way from the database to us.
 LATE = timedelta(seconds=5)
@@ -28,7 +28,8 @@ class Queue:
         self.jobs: dict[str, deque[Job]] = {}
         #: What is being built or taken in.
         self.active: set[Target] = set()
-        #: Until when a build waits that an earlier master handed out, or that was not taken in.
+        #: Until when a build waits that an earlier master handed out, that was not taken in, or that
+        #: was skipped.
         self.leased: dict[Target, datetime] = {}
         #: Builds whose lease has expired: anybody's, unless its slave comes back first.
         self.lapsed: set[Target] = set()
@@ -88,6 +89,11 @@ class Queue:
         """Note that *target* is not being built any more, nor taken in."""
         self.active.discard(target)
         self.stale = True
+
+    def put_off(self, target: Target, now: datetime) -> None:
+        """Note that *target* is not being built any more, and is not to be for a while."""
+        self.give_up(target)
+        self.leased[target] = now + RETRY
 
     def finish(self, target: Target, now: datetime, *, logged: bool) -> None:
         """Note that *target* is done; or, if it could not be *logged*, that it waits a while."""

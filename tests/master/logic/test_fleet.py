@@ -27,6 +27,7 @@ from piwheels.master.logic.effects import (
 )
 from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
+from piwheels.master.logic.queue import RETRY
 from piwheels.master.logic.slaves import allowed
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -418,6 +419,21 @@ def test_a_slave_that_is_to_end_finishes_its_build_first():
     farm.fleet.kill(slave_id)
     farm.say(b"a", "BUILT", built(status=False))
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DIE")]
+
+
+def test_what_is_skipped_waits_a_while():
+    jobs = {"cp311": [("hangs", "1"), ("next", "1")]}
+    farm = Farm(jobs)
+    slave_id = farm.build(b"a")
+    farm.fleet.skip(slave_id)
+    farm.say(b"a", "BUSY", stats())
+    farm.fleet.queue.replace(jobs)  # the database has it in its first place again
+    assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "BUILD", ("next", "1"))]
+    farm.join(b"b")
+    assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
+    farm.now += RETRY
+    farm.fleet.queue.replace(jobs)
+    assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "BUILD", ("hangs", "1"))]
 
 
 def test_waking_takes_back_what_was_not_acted_on():
