@@ -85,7 +85,7 @@ def _group(console: ConsoleApp, by: str) -> None:
 
 
 _PLACES: Final = (
-    Entry("fleet", "all slaves, or those of a filter", lambda it, text: it.open_fleet(text), "WHAT"),
+    Entry("fleet", "all slaves, or those of a filter", lambda it, to: it.open_fleet(to), "WHAT"),
     Entry("slave", "a slave by its number or label", _slave, "ID"),
     Entry("group", "rows a group: abi, rack, os; without: slaves", _group, "BY"),
     Entry("commands", "all commands, and what became of them", lambda it, _: it.show_commands()),
