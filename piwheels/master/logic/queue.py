@@ -28,7 +28,7 @@ class Queue:
         self.jobs: dict[str, deque[Job]] = {}
         #: What is being built or taken in.
         self.active: set[Target] = set()
-        #: Until when a build waits that an earlier master handed out, that was not taken in, or that
+        #: Until when a build waits that an earlier master handed out, that was not taken in, or
         #: was skipped.
         self.leased: dict[Target, datetime] = {}
         #: Builds whose lease has expired: anybody's, unless its slave comes back first.
