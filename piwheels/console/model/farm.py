@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 #: How long the row of a slave that has left stays.
 STAYS: Final = timedelta(seconds=30)
+#: How many slaves are known at a time, and how many of them may be dead: whoever makes them come
+#: and go without end shall not fill our memory.
+MOST, _MOST_DEAD = 50_000, 5000
 #: Once the master has said nothing for so long, time stands still: of what we do not hear we do
 #: not know that it is silent.
 _DEAF: Final = timedelta(seconds=15)
@@ -144,6 +147,9 @@ class Farm:
         slave_id, at, message, data = event
         slave = self.slaves.get(slave_id)
         if message == "HELLO":
+            if slave is None and len(self.slaves) >= MOST:
+                self.strays += 1
+                return
             slave = self._hello(slave, event, replay)
         elif slave is None:
             self.strays += 1
@@ -252,7 +258,9 @@ class Farm:
         """Let time pass: silence, alerts, peers; rows of the dead go after 30 s."""
         self.now = now if self._heard is None else min(now, self._heard + _DEAF)
         self._tell_builds()
-        for slave_id in [one for one, died in self._died.items() if self.now - died > STAYS]:
+        over = len(self._died) - _MOST_DEAD
+        dead = enumerate(self._died.items())
+        for slave_id in [one for at, (one, died) in dead if at < over or self.now - died > STAYS]:
             del self._died[slave_id]
             self.left.append(self.slaves.pop(slave_id))
             self._changes.gone.add(slave_id)

@@ -70,6 +70,8 @@ _QUIET, _KEEP_ALIVE = 15 * _SECOND, 30 * _SECOND
 _MISMATCH: Final = 60 * _SECOND
 #: A connection that takes no longer than this needs no words.
 _PROMPT: Final = 2 * _SECOND
+#: A replay of more messages than this has no end: it is looked at as it is.
+_MOST_REPLAYED: Final = 1_000_000
 #: The next page of slaves is asked for again after so long.
 _PAGE_WAIT: Final = 5 * _SECOND
 
@@ -207,12 +209,12 @@ class LinkMachine:
                 self._page_at = None
                 return []
             self.replayed += len(answer.data)
-            if not answer.data:
+            last = max((event.slave_id for event in answer.data), default=0)
+            if last <= self._page_after or self.replayed > _MOST_REPLAYED:
                 self._page_ticket, self._page_at = 0, None
                 self._go(LinkState.LIVE, now)
                 return []
-            last = max(event.slave_id for event in answer.data)
-            return [self._page(max(last, self._page_after), now)]
+            return [self._page(last, now)]
         return []
 
     def _page(self, after: int, now: datetime) -> Outgoing:
@@ -235,14 +237,14 @@ class LinkMachine:
         """Whether *event* tells of the past, which is nothing new."""
         if self.state is LinkState.REPLAYING:
             return True
-        return self._newest is not None and event.timestamp < self._newest - _PAST
+        return self._newest is not None and self._newest - event.timestamp > _PAST
 
     def _timed(self, event: SlaveEvent, now: datetime) -> None:
         if self.state is LinkState.REPLAYING:
             self.replayed += 1
         if self._newest is None or event.timestamp > self._newest:
             self._newest = event.timestamp
-        if event.timestamp < self._newest - _PAST or event.message == "HELLO":
+        if self._newest - event.timestamp > _PAST or event.message == "HELLO":
             self._past_at = now
         elif event.message in ("SLEEP", "BUILD"):
             self._told_paused = event.data is True

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 #: How many messages may wait for the session before the sockets have to.
-MOST_WAITING: Final = 500_000
+MOST_WAITING: Final = 100_000
 #: How many messages are read from a socket in one go.
 BURST: Final = 1000
 #: How often a master that is not there is looked for by hand, to tell why, in seconds.

@@ -366,3 +366,17 @@ def test_ten_thousand_slaves(make_teller):
     assert teller.farm.alerting() == 10_000
     assert len(teller.farm.longest(5)) == 5
     teller.farm.validate()
+
+
+def test_who_comes_and_goes_without_end_does_not_fill_the_memory(teller, monkeypatch):
+    monkeypatch.setattr("piwheels.console.model.farm.MOST", 50)
+    monkeypatch.setattr("piwheels.console.model.farm._MOST_DEAD", 5)
+    farm, info = teller.farm, teller.hello(1).info
+    for number in range(2, 61):
+        teller.say(number, "HELLO", info)
+    assert list(farm.slaves) == list(range(1, 51))
+    assert farm.strays == 10
+    for number in range(1, 51):
+        teller.say(number, "DIE")
+    teller.wait(SECOND)
+    assert list(farm.slaves) == list(range(46, 51))  # those that left first have gone first

@@ -232,3 +232,19 @@ def test_whatever_happens(events, console):
     case.on(WireDown("status"), WireDown("control"), WireDown("console"), *up)
     case.wait(4).on(INFO).wait(70)
     assert case.machine.attached  # in the end it always finds a master that speaks
+
+
+def test_pages_that_bring_nothing_new_end_the_replay():
+    case = Case(console=True).on(WireUp("status"), WireUp("control"), WireUp("console")).wait(0.5)
+    case.answer("HELLO", Welcome(1, INFO, False))
+    case.answer("SLAVES", [slave("HELLO", slave_id=4)])
+    case.answer("SLAVES", [slave("HELLO", slave_id=4)])
+    assert case.state is LinkState.LIVE
+    assert [data for _, msg, data in case.take() if msg == "SLAVES"] == [0, 4]
+
+
+def test_the_first_of_all_moments_is_one_like_others():
+    case = attached()
+    first = SlaveEvent(1, datetime.min.replace(tzinfo=UTC), "STATS", None)
+    assert not case.on(first).machine.is_past(first)
+    assert case.on(slave()).machine.is_past(first)

@@ -129,7 +129,7 @@ class FarmScreen(Screen[None]):
 
     def _focus_body(self) -> None:
         """Give the body its focus again, which it loses while it is hidden."""
-        widgets = self.query_one("#body").query("*")
+        widgets = self.query("#body *")  # none, if it is just being made or taken down
         self.set_focus(next((each for each in widgets if each.focusable), None))
 
     def shown_bindings(self) -> Iterator[Key]:

@@ -1,0 +1,175 @@
+"""The whole console, played with at random over a simulated farm: it neither fails nor lies."""
+
+import asyncio
+from collections import deque
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from console_stage import NOW, ScriptedMaster, Stage, slave_info, until
+from piwheels.console.model import events
+from piwheels.console.model.commands import Verb
+from piwheels.console.session import Session
+from piwheels.console.simulate.world import World
+from piwheels.console.ui.app import ConsoleApp
+from piwheels.console.ui.screens.help import HelpScreen
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import SlaveEvent, Welcome
+
+VERBS = {"SLEEP": Verb.PAUSE, "WAKE": Verb.WAKE, "SKIP": Verb.SKIP, "KILL": Verb.STOP}
+SIZES = [(1, 1), (4, 3), (20, 5), (59, 14), (80, 24), (120, 40), (400, 120)]
+USUAL = ["up", "down", "pagedown", "end", "enter", "escape", "tab", "space", "y", *"12345"]
+LEAVES = {"q", "f10", "ctrl+c", "ctrl+z", "ctrl+q"}
+
+
+class SimulatedMaster(ScriptedMaster):
+    """A master of a simulated farm that can be lost, and that notes what it should not be sent."""
+
+    def __init__(self, world, level):
+        super().__init__(level)
+        self.world, self.info = world, world.info
+        self.session = None
+        self.lost = False
+        self.not_allowed = []
+
+    def send(self, outgoing):
+        if outgoing.msg in VERBS and self.session.why_not(VERBS[outgoing.msg]):
+            self.not_allowed.append((outgoing, self.session.state))
+        if self.lost:
+            self.say(events.Unsent(outgoing.ticket, "there is nobody"))
+            return
+        super().send(outgoing)
+        if outgoing.wire == "control" and outgoing.msg == "HELLO":
+            for event in self.world.replay(0, 10_000, self.now):
+                self.say(event)
+
+    def _answer(self, msg, data):
+        world = self.world
+        match msg:
+            case "HELLO":
+                return Welcome(1, self.info, world.paused), ""
+            case "SLAVES":
+                return world.replay(data, 500, self.now), ""
+            case "QUEUE":
+                return world.heads(data), ""
+            case "BUILDS":
+                return list(reversed(world.builds))[:data], ""
+            case "WATCH":
+                if (said := world.watch(data, self.now)) is not None:
+                    self.say(said)
+                return NoData, ""
+            case "SLEEP" | "WAKE" | "SKIP" | "KILL":
+                return world.command(msg, data, "somebody", self.now), ""
+        return super()._answer(msg, data)
+
+    def turn(self, wires):
+        """Be lost, or be there again."""
+        self.lost = not self.lost
+        for wire in wires:
+            self.say(events.WireDown(wire, "gone") if self.lost else events.WireUp(wire))
+
+
+def keys_of(app):
+    """Return all keys that do something now, but for those that leave."""
+    of = (app, *app.screen.walk_children(with_self=True))
+    return sorted({key for each in of for key in each._bindings.key_to_bindings} - LEAVES)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_no_keys_at_no_size_upset_it_or_send_what_is_not_allowed(level, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # tables are saved there
+    random = Random(level)  # noqa: S311 (no secrets)
+    world = World(20, 1, NOW - timedelta(minutes=5), hostile=True, pace=20)
+    world.live_until(NOW)
+    master = SimulatedMaster(world, level)
+    wires = ("status", "control", "console")[: 2 + level]
+    session = Session(master, who="you", addresses={wire: f"ipc://{wire}" for wire in wires})
+    master.session = session
+    app = ConsoleApp(session, clock=lambda: master.now)
+
+    def wait(seconds):
+        master.now += timedelta(seconds=seconds)
+        for event in world.step(master.now):
+            if not master.lost:
+                master.say(event)
+        app.pump()
+        app._tick()
+
+    async def play():
+        async with app.run_test(size=(100, 30)) as pilot:
+            for _ in range(50):
+                chance = random.random()
+                if chance < 0.08:
+                    await pilot.resize_terminal(*random.choice(SIZES))
+                elif chance < 0.12:
+                    master.turn(wires)
+                elif chance < 0.3:
+                    wait(random.choice((0.2, 1, 5, 20)))
+                else:
+                    app._deaf_until = 0.0
+                    await pilot.press(random.choice(USUAL if chance < 0.5 else keys_of(app)))
+            wait(1)
+            await pilot.pause()
+            assert app.is_running
+
+    asyncio.run(play())
+    assert master.not_allowed == []
+
+
+class Flood(deque):
+    """An inbox that is never empty: slaves come and go without end."""
+
+    def __init__(self, master):
+        super().__init__()
+        self._master = master
+        self.taken = 0
+
+    def popleft(self):
+        self.taken += 1
+        number, leaves = divmod(self.taken, 2)
+        what = ("DIE", NoData) if leaves else ("HELLO", slave_info())
+        event = SlaveEvent(1 + number, self._master.now, *what)
+        return events.Incoming(self._master.now, event)
+
+    def __bool__(self):
+        return True
+
+
+def test_keys_have_their_turn_while_more_comes_than_can_be_folded():
+    stage = Stage()
+
+    async def play():
+        app = ConsoleApp(stage.session, clock=stage.clock)
+        async with app.run_test(size=(80, 24)) as pilot:
+            stage.master.inbox = Flood(stage.master)
+            app.pump()
+            app.simulate_key("question_mark")
+            for _ in range(3000):
+                if isinstance(app.screen, HelpScreen):
+                    break
+                await asyncio.sleep(0.01)
+            stage.master.inbox = deque()
+            await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+@pytest.mark.parametrize("key", ["a", "K", "?", "ctrl+p", "enter"])
+def test_what_is_open_outlives_a_terminal_without_room(key):
+    stage = Stage()
+    stage.join(3)
+    stage.build(3)
+
+    async def play():
+        app = ConsoleApp(stage.session, clock=stage.clock)
+        async with app.run_test(size=(80, 24)) as pilot:
+            app.pump()
+            await pilot.pause()
+            await pilot.press(key)
+            for size in ((1, 1), (3, 8), (80, 24)):
+                await pilot.resize_terminal(*size)
+                await pilot.pause()
+            assert app.is_running
+
+    asyncio.run(play())
