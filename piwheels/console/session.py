@@ -474,4 +474,4 @@ class Session:
             for slave in map(self.farm.slaves.get, slaves)
             if slave is not None and slave.job is not None
         ]
-        return len(building), sum(map(self.farm.elapsed, building), timedelta())
+        return len(building), sum(map(self.farm.work, building), timedelta())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.console.model.commands import Verb
+from piwheels.console.model.eta import total
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, short_span
 from piwheels.console.ui.format import count
@@ -129,6 +130,19 @@ def lost(session: Session, verb: Verb, ids: Sequence[int] | None) -> str:
         who = "It builds" if builds == 1 else f"{builds:,} of them build"
         return f"{who}: that is finished first."
     return ""
+
+
+def queue_without(session: Session, verb: Verb, ids: Sequence[int] | None) -> str:
+    """Return how much longer the queue would last without these slaves; nothing if no longer."""
+    if not ids or verb not in (Verb.PAUSE, Verb.STOP, Verb.KILL):
+        return ""
+    farm = session.farm
+    now = total(farm.queues(farm.now)).eta
+    then = total(farm.queues(farm.now, without=ids)).eta
+    if not now or now == then:
+        return ""
+    lasts = "never end" if then is None else f"last {short_span(then)}"
+    return f"The queue would {lasts} instead of {short_span(now)}."
 
 
 def reasons(session: Session, others: dict[int, str]) -> str:

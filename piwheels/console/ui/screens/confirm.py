@@ -12,7 +12,7 @@ from textual.widgets import Button, Input, Static
 from piwheels.console.model.commands import Verb
 from piwheels.console.text import clean
 from piwheels.console.ui.screens.base import Dialog
-from piwheels.console.ui.verbs import DEEDS, Aim, aim, lost, reasons, title
+from piwheels.console.ui.verbs import DEEDS, Aim, aim, lost, queue_without, reasons, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +132,8 @@ class ConfirmScreen(Dialog[Aim | None]):
                 lines.append("No slave is left to do it to.")
         if (why := lost(session, verb, to.ids)) or others:
             lines += ["", *filter(None, (why, reasons(session, others)))]
+        if longer := queue_without(session, verb, to.ids):
+            lines += ["", longer]
         if to.others:
             lines += [f"Dropped meanwhile: {reasons(session, to.others)}."]
         if refused := session.why_not(verb):

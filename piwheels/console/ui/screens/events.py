@@ -112,10 +112,8 @@ class EventsScreen(FarmScreen):
         self._show_entry()
 
     def _chosen(self) -> list[Shown]:
-        journal = self.session.journal
-        newest = journal.count - 1
         numbered: Iterable[Shown] = (
-            Shown(newest - place, entry) for place, entry in enumerate(reversed(journal.entries))
+            Shown(*each) for each in reversed(self.session.journal.since(0))
         )
         kinds, text = self._kinds.value, self._text
         if self._kinds is not Kinds.ALL:

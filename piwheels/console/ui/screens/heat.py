@@ -56,7 +56,7 @@ class HeatScreen(FarmScreen):
         if changes.epoch or changes.new or changes.gone:
             self.show_all()
         elif changes.slaves:
-            self._map.repaint(self.console.now())
+            self._map.repaint(self.session.farm.now)
             self._show_slave()
 
     def tick(self) -> None:
@@ -68,7 +68,7 @@ class HeatScreen(FarmScreen):
         farm = self.session.farm
         shown = self._shown()
         self._map.ascii_only = self.console.ascii
-        self._map.show(farm, groups(shown, self._by), self.console.now())
+        self._map.show(farm, groups(shown, self._by), farm.now)
         levels = f"   from {scale(self._map.metric)}" if scale(self._map.metric) else ""
         text = f"   / {self._query.text}" if self._query.text else ""
         self._head.show(
@@ -83,7 +83,7 @@ class HeatScreen(FarmScreen):
         self._show_slave()
 
     def _shown(self) -> list[Slave]:
-        session, now = self.session, self.console.now()
+        session, now = self.session, self.session.farm.now
         slaves = list(session.farm.slaves.values())
         if not self._query.tests:
             return slaves
@@ -99,7 +99,8 @@ class HeatScreen(FarmScreen):
         self._about.show(self._in_words(slave) if slave else [])
 
     def _in_words(self, slave: Slave) -> list[list[Cell]]:
-        now, farm = self.console.now(), self.session.farm
+        farm = self.session.farm
+        now = farm.now
         state = slave.state_at(now)
         glyph, look = self.console.look(state)
         words = f"{glyph} {state} {short_span(farm.elapsed(slave))}"
@@ -149,7 +150,7 @@ class HeatScreen(FarmScreen):
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Return a row for each slave: its group, and what it is at."""
-        now = self.console.now()
+        now = self.session.farm.now
         table = [
             [group.name, str(slave.id), slave.label, slave.state_at(now)]
             for group in groups(self._shown(), self._by)

@@ -41,6 +41,9 @@ _ORDERS: Final[dict[str, Callable[[AbiQueue], object]]] = {
 }
 _TONES: Final = {"ok": "tone--good", "failed": "tone--warn", "skipped": "tone--dim"}
 
+#: How many causes of failures are told.
+_CAUSES: Final = 3
+
 
 class QueueScreen(FarmScreen):
     """The queue of each ABI; below, the forecast, the longest builds, and the newest."""
@@ -70,6 +73,7 @@ class QueueScreen(FarmScreen):
         )
         self._total = Panel(id="total")
         self._forecast = Panel("Forecast", id="forecast")
+        self._causes = Panel("What fails", id="causes")
         self._longest: LineList[Slave] = LineList(
             (
                 Column("PACKAGE", 0, lambda slave: " ".join(slave.job or ("",))),
@@ -108,6 +112,7 @@ class QueueScreen(FarmScreen):
         yield self._abis
         yield self._total
         yield self._forecast
+        yield self._causes
         yield Horizontal(self._longest, self._heads, self._recent, id="lists")
 
     # What it shows ----------------------------------------------------------------------------
@@ -135,6 +140,9 @@ class QueueScreen(FarmScreen):
         width = max(20, self._total.size.width)
         self._total.show(self._totals(queues, width))
         self._forecast.show(_forecast(queues, width - 4, ascii_only=self.console.ascii))
+        causes = farm.causes()[:_CAUSES]
+        self._causes.display = bool(causes) and not self.has_class("-short")
+        self._causes.show([[(cause, "tone--warn")] for cause in causes])
 
     def _show_heads(self) -> None:
         chosen = self._abis.item

@@ -178,7 +178,7 @@ class SlaveScreen(FarmScreen):
         return self._slave
 
     def _state(self, slave: Slave) -> State:
-        return State.DEAD if self._forgotten else slave.state_at(self.console.now())
+        return State.DEAD if self._forgotten else slave.state_at(self.session.farm.now)
 
     # What it shows ----------------------------------------------------------------------------
 
