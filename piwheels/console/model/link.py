@@ -64,6 +64,8 @@ _AGAIN: Final = (3 * _SECOND, 10 * _SECOND, 30 * _SECOND)
 _REPLAY_QUIET, _REPLAY_MOST = _SECOND, 15 * _SECOND
 #: What is older than the newest by more than this is of the past.
 _PAST: Final = 5 * _SECOND
+#: If only what seems to be of the past has come for so long, the master's clock was set back.
+_SET_BACK: Final = 30 * _SECOND
 #: Silence that is worth a word, and how often a console of level 1 says that it is there.
 _QUIET, _KEEP_ALIVE = 15 * _SECOND, 30 * _SECOND
 #: For how long frames that were not understood force the console to look only.
@@ -108,6 +110,7 @@ class LinkMachine:
         self._page_at: datetime | None = None
         self._past_at: datetime | None = None
         self._newest: datetime | None = None
+        self._newest_at: datetime | None = None
         self._garbled_at: datetime | None = None
         self._figures_at: datetime | None = None
         self._told_paused = False
@@ -242,8 +245,11 @@ class LinkMachine:
     def _timed(self, event: SlaveEvent, now: datetime) -> None:
         if self.state is LinkState.REPLAYING:
             self.replayed += 1
-        if self._newest is None or event.timestamp > self._newest:
+        waited = now - (self._newest_at or now)
+        if self._newest is None or event.timestamp > self._newest or waited > _SET_BACK:
             self._newest = event.timestamp
+        if self._newest - event.timestamp <= _PAST:
+            self._newest_at = now
         if self._newest - event.timestamp > _PAST or event.message == "HELLO":
             self._past_at = now
         elif event.message in ("SLEEP", "BUILD"):

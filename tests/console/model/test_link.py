@@ -201,6 +201,14 @@ def test_what_is_not_understood_forbids_commands_for_a_minute():
     assert case.state is LinkState.LIVE
 
 
+def test_a_clock_that_is_set_back():
+    case = attached().on(slave())
+    for _ in range(31):
+        assert case.machine.is_past(slave(ago=3600))
+        case.on(slave(ago=3600)).wait(1)
+    assert not case.on(slave(ago=3600)).machine.is_past(slave(ago=3600))
+
+
 def test_attaching_again():
     case = attached()
     case.sent += case.machine.reattach(case.now)
