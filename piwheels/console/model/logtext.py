@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: A longer line is shown as several.
 LONGEST: Final = 100_000
+#: How many lines are kept: of more the older half goes, so that no build can fill our memory.
+KEPT: Final = 400_000
 #: How much of a line is looked at to grade it: what is wrong is said at its beginning.
 _GRADED = 1000
 
@@ -102,6 +104,8 @@ class LogText:
         #: How many characters were not sent.
         self.missing = 0
         self._open = ""
+        #: How many lines are not kept.
+        self._forgotten = 0
         #: Up to which offset each part went, and the time of the build at which it came.
         self._arrivals: list[tuple[int, timedelta | None]] = []
 
@@ -115,6 +119,7 @@ class LogText:
         if not text:
             return len(self.lines)
         first = len(self.lines) - bool(self._open)
+        forgotten = self._forgotten
         if self._open:
             self._drop_last()
         if offset > self.end:
@@ -132,7 +137,7 @@ class LogText:
             self._open, begin = self._open[LONGEST:], begin + LONGEST
         if self._open:
             self._append(read_line(self._open, begin))
-        return first
+        return first if self._forgotten == forgotten else 0
 
     def _leave_gap(self, offset: int) -> None:
         if self._open:
@@ -147,6 +152,18 @@ class LogText:
     def _append(self, line: Line) -> None:
         self.lines.append(line)
         self.counts[line.grade] += 1
+        if len(self.lines) > KEPT:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let the older half of the lines go, and say so in their place."""
+        half = len(self.lines) // 2
+        for line in self.lines[:half]:
+            self.counts[line.grade] -= 1
+        self._forgotten += half - bool(self._forgotten)
+        what = f"… the first {self._forgotten:,} lines are not kept"
+        self.lines[:half] = [Line(what, Grade.GAP, start=self.lines[half].start)]
+        self.counts[Grade.GAP] += 1
 
     def _drop_last(self) -> None:
         self.counts[self.lines.pop().grade] -= 1

@@ -208,3 +208,17 @@ def test_no_line_takes_long(piece):
     began = perf_counter()
     log_of(piece * (90_000 // len(piece)))
     assert perf_counter() - began < 2
+
+
+def test_of_an_endless_log_the_newest_lines_are_kept(monkeypatch):
+    monkeypatch.setattr("piwheels.console.model.logtext.KEPT", 10)
+    log, whole = LogText(), "".join(f"error: line {number}\n" for number in range(1, 101))
+    changed = [log.add(at, whole[at : at + 30]) for at in range(0, len(whole), 30)]
+    assert 0 in changed[1:]  # the lines before have other numbers now
+    lost = int(log.lines[0].text.split()[3])
+    assert [line.text for line in log.lines[1:]] == [
+        f"error: line {number}" for number in range(lost + 1, 101)
+    ]
+    assert 5 <= len(log.lines) <= 10
+    assert sum(log.counts.values()) == len(log.lines)
+    assert log.counts[Grade.GAP] == 1
