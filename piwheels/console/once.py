@@ -26,10 +26,10 @@ from __future__ import annotations
 import json as json_module
 import sys
 import time
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from piwheels.console.data import plain
 from piwheels.console.model.link import ATTACHED, LinkState
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, number, span
@@ -115,56 +115,39 @@ def picture(session: Session) -> dict[str, Any]:
     state = "REPLAY" if session.state is LinkState.FILE else session.state.value
     return {
         "format": 1,
-        "at": _plain(session.now),
+        "at": plain(session.now),
         "link": {"state": state, "level": session.level, "source": session.source.name},
-        "master": None if info is None else _plain(info) | paused,
-        "figures": _plain(farm.figures[-1]) if farm.figures else None,
+        "master": None if info is None else plain(info) | paused,
+        "figures": plain(farm.figures[-1]) if farm.figures else None,
         "counts": {state.value: count for state, count in sorted(farm.counts().items())},
         "alerts": farm.alerting(),
         "slaves": [_slave(session, slave) for slave in _in_order(session)],
-        "queues": _plain(session.queue),
-        "builds": _plain(session.recent),
+        "queues": plain(session.queue),
+        "builds": plain(session.recent),
     }
 
 
 def _slave(session: Session, slave: Slave) -> dict[str, Any]:
     package, version = slave.job or (None, None)
-    info = _plain(slave.info)
+    info = plain(slave.info)
     kept = ("os_name", "os_version", "board_revision", "board_serial")
     return {
         "id": slave.id,
         "label": slave.info.label,
         "abi": slave.abi,
         "state": slave.state_at(session.now).value,
-        "since": _plain(slave.since),
-        "elapsed": _plain(session.farm.elapsed(slave)),
+        "since": plain(slave.since),
+        "elapsed": plain(session.farm.elapsed(slave)),
         "package": package,
         "version": version,
         "files": slave.files,
-        "joined": _plain(slave.joined),
+        "joined": plain(slave.joined),
         **{key: info[key] for key in kept},
-        "alerts": _plain(list(slave.alerts)),
+        "alerts": plain(list(slave.alerts)),
         "ratio": slave.ratio,
-        "eta": _plain(slave.eta),
-        "stats": _plain(slave.stats[-1]) if slave.stats else None,
+        "eta": plain(slave.eta),
+        "stats": plain(slave.stats[-1]) if slave.stats else None,
     }
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case tuple() if hasattr(value, "_asdict"):
-            return {key: _plain(each) for key, each in value._asdict().items()}
-        case Mapping():
-            return {key: _plain(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case float() if value - value != 0:  # neither JSON nor a figure
-            return None
-    return value
 
 
 # The table ------------------------------------------------------------------------------------

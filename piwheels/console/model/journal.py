@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -48,11 +47,6 @@ class Entry(NamedTuple):
     what: str
     detail: str = ""
     count: int = 1  # type: ignore[assignment]  # nobody counts in a tuple
-
-
-def jsonl(entry: Entry) -> str:
-    """Return *entry* as a line of JSON, without the newline."""
-    return json.dumps({**entry._asdict(), "at": entry.at.isoformat()}, ensure_ascii=False)
 
 
 class _Flood(NamedTuple):

@@ -6,8 +6,9 @@ import csv
 import dataclasses
 import io
 import json
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from piwheels.console.data import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,24 +20,11 @@ if TYPE_CHECKING:
 def as_json(slave: Slave) -> str:
     """Return what is known of a slave as one line of JSON: times ISO 8601, spans in seconds."""
     known = {each.name: getattr(slave, each.name) for each in dataclasses.fields(slave)}
-    known["info"] = slave.info._asdict()
-    known["stats"] = slave.stats[-1]._asdict() if slave.stats else None
-    known["outcome"] = slave.outcome._asdict() if slave.outcome else None
+    known["stats"] = slave.stats[-1] if slave.stats else None
     known["alerts"] = [str(alert) for alert in slave.alerts]
     for name in ("builds", "timeline", "version"):
         del known[name]
-    return json.dumps(known, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case bytes():
-            return value.hex()
-    return str(value)
+    return json.dumps(plain(known))
 
 
 def save_table(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,9 +1,8 @@
 """What is noted: floods become one line, and readers lose nothing."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
-from piwheels.console.model.journal import Journal, Kind, jsonl
+from piwheels.console.model.journal import Journal, Kind
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -82,14 +81,3 @@ def test_five_thousand_are_kept():
     assert (len(notes.entries), notes.count) == (5000, 6000)
     assert [number for number, _ in notes.since(5998)] == [5998, 5999]
     assert notes.since(0)[0][0] == 1000
-
-
-def test_a_line_of_json():
-    notes = Notes()
-    notes.flood("wänd\n")
-    line = jsonl(notes.entries[0])
-    assert "\n" not in line
-    assert json.loads(line) == {
-        "at": "2026-11-24T12:00:00+00:00", "kind": "JOIN", "slave_id": 0, "label": "wänd\n",
-        "what": "joined for cp311", "detail": "c03115", "count": 1,
-    }  # fmt: skip
