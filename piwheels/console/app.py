@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 import os
+import signal
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,6 +21,7 @@ from piwheels.core.errors import Fatal
 
 if TYPE_CHECKING:
     from piwheels.console.source import Source
+    from piwheels.console.ui.app import ConsoleApp
 
 
 def clock() -> datetime:
@@ -95,5 +99,13 @@ def _screens(config: ConsoleConfig, session: Session) -> int:
         theme=config.theme,
         clock=clock,
     )
-    app.run()
+    asyncio.run(_until_told(app))
     return app.return_code or 0
+
+
+async def _until_told(app: ConsoleApp) -> None:
+    """Run *app* until it ends or a signal says so: then, too, the terminal is put right first."""
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        leave = functools.partial(app.exit, return_code=128 + sign)
+        asyncio.get_running_loop().add_signal_handler(sign, leave)
+    await app.run_async()

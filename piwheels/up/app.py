@@ -160,7 +160,13 @@ class Up:
         self._listen(status, TICK)
 
     def _check(self) -> None:
-        self.farm.check()
+        try:
+            for name in self.farm.check():
+                self.screen.say(f"an operator has stopped {name}; the farm goes on without it")
+        except Stopped as end:
+            if not self.farm.stopping:
+                self.screen.say(str(end))
+            raise
         self._look_at_console()
         if self._cluster is not None and self._cluster.pid is None:
             log = self._cluster.log

@@ -29,8 +29,8 @@ MODULE: Final = "piwheels.console"
 WIRES: Final = ("status", "control", "console")
 #: Seconds that a console has to end, before it is killed.
 FAREWELL: Final = 3.0
-# The one signal on which what draws on a terminal puts it right before it ends.
-_LEAVE: Final = signal.SIGINT
+# On which it puts the terminal right before it ends.
+_LEAVE: Final = signal.SIGTERM
 # Off: mouse, focus, paste and size reports, the keyboard's protocol, the alternate screen; on: the
 # cursor (XTerm Control Sequences; the kitty keyboard protocol).
 _SANE: Final = (

@@ -123,13 +123,22 @@ class Farm:
             )
         self.daemons.append(Daemon(name, process, log, start))
 
-    def check(self) -> None:
-        """Raise :exc:`Stopped` if we are to end, :exc:`Fatal` if a daemon has."""
+    def check(self) -> list[str]:
+        """Return the names of the slaves that have ended as an operator told them to.
+
+        Raises :exc:`Stopped` if we are to end, :exc:`Fatal` if a daemon has ended otherwise.
+        """
         if self.stopping:
             raise Stopped("told to end")
-        for daemon in self.daemons:
+        left = []
+        for daemon in list(self.daemons):
             status = daemon.process.poll()
-            if status is not None:
+            if status == 0 and daemon.name == "master":
+                raise Stopped("an operator has stopped the master")
+            if status == 0 and daemon.name.startswith("slave"):
+                self.daemons.remove(daemon)
+                left.append(daemon.name)
+            elif status is not None:
                 how = f"was killed by signal {-status}" if status < 0 else f"ended ({status})"
                 words = last_lines(daemon.log, daemon.start)
                 raise Fatal(f"{daemon.program} {how}; the end of {daemon.log}:\n{words}")
@@ -137,6 +146,9 @@ class Farm:
             self._looked = time.monotonic()
             for daemon in self.daemons:
                 self._bound(daemon.log)
+        if left and not any(daemon.name.startswith("slave") for daemon in self.daemons):
+            raise Stopped("an operator has stopped the last slave")
+        return left
 
     def run(self, module: str, env: Mapping[str, str], limit: float = 300.0) -> None:
         """Run a program of ours to its end; raise :exc:`Fatal` with its own words if it fails."""

@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -96,6 +97,16 @@ def test_the_terminal_is_as_before_however_it_ends(tmp_path, key, ending, put_ri
         terminal.until(ending)
         assert ("\x1b[?1049l" in terminal.said) == put_right
         assert terminal.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
+def test_a_console_that_is_told_to_end_puts_the_terminal_right_first(short_dir, sign):
+    command = [sys.executable, "-m", "piwheels.console", f"--status-queue=ipc://{short_dir}/none"]
+    with Terminal(command, {**os.environ, "TERM": "xterm"}) as terminal:
+        terminal.until("No master answers")
+        terminal.process.send_signal(sign)
+        terminal.until("\x1b[?1049l")
+        assert terminal.process.wait(10) == 128 + sign
 
 
 def test_without_a_terminal_there_is_none():

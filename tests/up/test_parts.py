@@ -18,7 +18,7 @@ from piwheels.core.errors import Fatal
 from piwheels.core.interpreter import Interpreter
 from piwheels.up import database, site
 from piwheels.up.config import UpConfig, labels, queues, to_connect
-from piwheels.up.farm import Farm, child_environment
+from piwheels.up.farm import Farm, Stopped, child_environment
 
 
 def sleeper(tmp_path, monkeypatch, text):
@@ -44,6 +44,25 @@ def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
         farm.start("slave-x", "sleeper", [], os.environ)
         farm.daemons[0].process.wait(20)
         with pytest.raises(Fatal, match=r"piw-slave-x ended \(1\)(.|\n)*the last word"):
+            farm.check()
+
+
+def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
+    text = "import sys, time; time.sleep(60 * ('stay' in sys.argv))"
+    with sleeper(tmp_path, monkeypatch, text) as farm:
+        farm.start("slave-one", "sleeper", [], os.environ)
+        farm.start("slave-two", "sleeper", ["stay"], os.environ)
+        farm.daemons[0].process.wait(20)
+        assert farm.check() == ["slave-one"]
+        assert farm.check() == []
+        farm.start("master", "sleeper", [], os.environ)
+        farm.daemons[-1].process.wait(20)
+        with pytest.raises(Stopped, match="the master"):
+            farm.check()
+    with sleeper(tmp_path, monkeypatch, text) as farm:
+        farm.start("slave-one", "sleeper", [], os.environ)
+        farm.daemons[0].process.wait(20)
+        with pytest.raises(Stopped, match="the last slave"):
             farm.check()
 
 
