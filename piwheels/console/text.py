@@ -91,8 +91,9 @@ def spark(values: Sequence[float], width: int, *, ascii_only: bool = False) -> s
     if not shown:
         return ""
     low, high = min(shown), max(shown)
-    scale = (len(bars) - 1) / (high - low) if high > low else 0
-    return "".join(bars[round((value - low) * scale)] for value in shown)
+    reach = high / 2 - low / 2  # by halves: what is between can be more than a float holds
+    parts = ((value / 2 - low / 2) / reach if reach else 0.0 for value in shown)
+    return "".join(bars[round(part * (len(bars) - 1))] for part in parts)
 
 
 def bar(fraction: float, width: int, *, ascii_only: bool = False) -> str:

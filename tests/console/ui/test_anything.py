@@ -12,6 +12,7 @@ from piwheels.console.model import events
 from piwheels.console.model.commands import Verb
 from piwheels.console.session import Session
 from piwheels.console.simulate.world import World
+from piwheels.console.text import spark
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.help import HelpScreen
 from piwheels.core.codec import NoData
@@ -173,3 +174,17 @@ def test_what_is_open_outlives_a_terminal_without_room(key):
             assert app.is_running
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 2.0, 3.0], "▁▅█"),
+        ([2.0, 2.0], "▁▁"),
+        ([-1.7e308, 0.0, 1.7e308], "▁▅█"),
+        ([0.0, 5e-324], "▁▁"),
+        ([0.0, 1e-320], "▁█"),
+    ],
+)
+def test_bars_reach_as_far_as_numbers_do(values, expected):
+    assert spark(values, 10) == expected
