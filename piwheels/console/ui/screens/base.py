@@ -130,7 +130,8 @@ class FarmScreen(Screen[None]):
     def _focus_body(self) -> None:
         """Give the body its focus again, which it loses while it is hidden."""
         widgets = self.query("#body *")  # none, if it is just being made or taken down
-        self.set_focus(next((each for each in widgets if each.focusable), None))
+        first = next((each for each in widgets if each.focusable), None)
+        self.set_focus(first, scroll_visible=False)
 
     def shown_bindings(self) -> Iterator[Key]:
         """Give the keys for the footer: what has the focus, the screen, the verbs, the frame."""
