@@ -94,10 +94,17 @@ class Console:
     def ended(self) -> int | None:
         """Return the exit status once it has ended; the terminal is ours again then."""
         if self._process is None or (status := self._process.poll()) is None:
+            self._suspend()
             return None
         self._process = None
         self._restore(killed=status < 0)
         return status
+
+    def _suspend(self) -> None:
+        """Stop with it (Ctrl+Z), so that the shell has the terminal; its ``fg`` wakes us both."""
+        stopped = os.WSTOPPED | os.WNOHANG
+        if self._process is not None and os.waitid(os.P_PID, self._process.pid, stopped):
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def close(self) -> None:
         """End it, if it still has the terminal."""

@@ -109,6 +109,18 @@ def test_a_console_that_is_told_to_end_puts_the_terminal_right_first(short_dir, 
         assert terminal.process.wait(10) == 128 + sign
 
 
+def test_a_console_that_was_suspended_draws_everything_anew(short_dir):
+    command = [sys.executable, "-m", "piwheels.console", f"--status-queue=ipc://{short_dir}/none"]
+    with Terminal(command, {**os.environ, "TERM": "xterm"}) as terminal:
+        terminal.until("No master answers")
+        terminal.type("\x1a")
+        terminal.until("\x1b[?1049l")
+        os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
+        terminal.said = ""
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.until("No master answers")
+
+
 def test_without_a_terminal_there_is_none():
     assert not possible()
 

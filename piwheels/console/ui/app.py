@@ -104,6 +104,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
                 id="frame.reattach"),
         Binding("plus", "rate(1)", "Show changes more often", show=False, id="frame.faster"),
         Binding("minus", "rate(-1)", "Show changes less often", show=False, id="frame.slower"),
+        Binding("ctrl+z", "suspend_process", "Suspend the console; fg goes on", show=False,
+                id="frame.suspend"),
         Binding("q,f10,ctrl+c", "ask_quit", "Leave; nothing on the farm is stopped", show=False,
                 id="frame.quit"),
     ]  # fmt: skip
@@ -147,6 +149,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.set_keymap(self.prefs.keymap)
         if self.prefs.problem:
             self.flash(self.prefs.problem, error=True)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         self.beat(self.prefs.rate)
         self.set_interval(1.0, self._tick)
         self._hurry = self.set_interval(_ATTACHING, self._read_pages, pause=True)
