@@ -221,7 +221,10 @@ class SlaveDriver(PausingTask):
                 result: Any = self.fleet.replay(data, PAGE)
             case "QUEUE":
                 queues = self.fleet.queue.jobs.items()
-                result = {abi: (len(jobs), list(islice(jobs, data))) for abi, jobs in queues}
+                result = {
+                    abi: (len(jobs), list(islice(self.fleet.queue.waiting(abi), data)))
+                    for abi, jobs in queues
+                }
             case verb:
                 result = self.fleet.command(verb, data)
         rpc.send_result(queue, request, result)

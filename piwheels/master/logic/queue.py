@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from piwheels.core.rows import Lease
     from piwheels.master.logic.effects import Target
@@ -69,6 +69,10 @@ class Queue:
             if free and target not in self.active:
                 return job
         return None
+
+    def waiting(self, abi: str) -> Iterator[Job]:
+        """Give the versions for *abi* that nobody builds, in order."""
+        return (job for job in self.jobs.get(abi, ()) if (*job, abi) not in self.active)
 
     def may_resume(self, target: Target) -> bool:
         """Return whether a slave that says that it builds *target* still may.

@@ -421,6 +421,15 @@ def test_a_slave_that_is_to_end_finishes_its_build_first():
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DIE")]
 
 
+def test_what_is_being_built_waits_no_more():
+    jobs = {"cp311": [("foo", "1"), ("bar", "1")]}
+    farm = Farm(jobs)
+    farm.build(b"a")
+    farm.fleet.queue.replace(jobs)  # read before it was handed out
+    assert list(farm.fleet.queue.waiting("cp311")) == [("bar", "1")]
+    assert list(farm.fleet.queue.waiting("cp312")) == []
+
+
 def test_what_is_skipped_waits_a_while():
     jobs = {"cp311": [("hangs", "1"), ("next", "1")]}
     farm = Farm(jobs)
