@@ -14,18 +14,18 @@ from textual.binding import Binding
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from piwheels.console.model.commands import Batch, Phase, Verb
+from piwheels.console.model.commands import Phase, Verb
 from piwheels.console.model.link import LinkState
-from piwheels.console.text import clean, short_span
+from piwheels.console.text import clean
 from piwheels.console.ui import choices
 from piwheels.console.ui.ascii import AsciiFilter
 from piwheels.console.ui.export import save_table
 from piwheels.console.ui.format import count
 from piwheels.console.ui.glyphs import LOOKS, SIGNS
-from piwheels.console.ui.palette import ConsoleCommands, entries, find_entry
+from piwheels.console.ui.orders import Orders
+from piwheels.console.ui.palette import ConsoleCommands, Palette, entries, find_entry
 from piwheels.console.ui.prefs import Prefs
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
-from piwheels.console.ui.screens.confirm import ConfirmScreen, plan
 from piwheels.console.ui.screens.events import EventsScreen
 from piwheels.console.ui.screens.fleet import FleetScreen
 from piwheels.console.ui.screens.heat import HeatScreen
@@ -36,7 +36,6 @@ from piwheels.console.ui.screens.menu import CommandsScreen, MenuScreen
 from piwheels.console.ui.screens.queue import QueueScreen
 from piwheels.console.ui.screens.slave import SlaveScreen
 from piwheels.console.ui.theme import next_theme, suitable
-from piwheels.console.ui.verbs import DEEDS, Aim, aim, danger, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,10 +55,7 @@ _BREATH: Final = 0.005
 _HANDFUL: Final = 20
 #: The seconds between two looks at what comes while the master tells everything in pages.
 _ATTACHING: Final = 0.03
-#: How long a key is not taken after a command was confirmed: it was meant for the dialog.
-_DEAF: Final = 0.3
-#: How long a stop can be taken back with one key; how long a message stays.
-_UNDO: Final = timedelta(seconds=10)
+#: How long a message stays.
 _MESSAGE: Final = timedelta(seconds=8)
 #: Within which time leaving has to be asked for again, while commands are under way.
 _AGAIN: Final = timedelta(seconds=8)
@@ -130,11 +126,10 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._wanted_theme = theme
         #: What was last to be told, and whether it is of something that went wrong.
         self._message: tuple[str, bool, datetime] | None = None
-        self._undo: tuple[datetime, list[int] | None, Batch] | None = None
         self._leaving: datetime | None = None
         self._timer: Timer | None = None
         self._rest: Timer | None = None
-        self._deaf_until = 0.0
+        self.orders = Orders(self)
         self._state = session.state
 
     # Beginning and end ------------------------------------------------------------------------
@@ -284,7 +279,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """Take an event, but for keys that were typed into a dialog which is just gone."""
-        if isinstance(event, events.Key) and monotonic() < self._deaf_until:
+        if isinstance(event, events.Key) and self.orders.deaf:
             return
         await super().on_event(event)
 
@@ -347,48 +342,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def give(self, verb: Verb, slaves: Sequence[int] | None) -> None:
         """Give a command to *slaves* (``None``: the farm), after what has to be asked."""
-        if why := self.session.why_not(verb):
-            self.flash(why, error=True)
-            return
-        if verb is Verb.WAKE and self._undoing():
-            assert self._undo is not None  # noqa: S101 (there is something to undo)
-            self._order(verb, self._undo[1])
-            return
-        to = aim(self.session, verb, slaves)
-        if to.ids is not None and not to.ids:
-            why = reasons(self.session, to.others)
-            text = f"there is nothing to {DEEDS[verb].name}"
-            self.flash(f"{text}: {why}" if why else f"{text}: no slave is chosen", error=True)
-            return
-        level = danger(verb, to.ids)
-        if level < self.prefs.confirm_from:
-            self._order(verb, to.ids)
-            return
-        asked = plan(self.session, verb, to, level=level, farm_name=self.farm_name())
-        self.push_screen(ConfirmScreen(asked), lambda answer: self._answered(verb, answer))
-
-    def _answered(self, verb: Verb, to: Aim | None) -> None:
-        if to is not None:
-            self._deaf_until = monotonic() + _DEAF
-            self._order(verb, to.ids)
-
-    def _order(self, verb: Verb, ids: list[int] | None) -> None:
-        self._message = self._undo = None
-        builds, _ = self.session.blast(list(self.session.farm.slaves) if ids is None else ids)
-        batch = self.session.order(verb, ids)
-        if builds and DEEDS[verb].undone and not self.session.why_not(verb):
-            self._undo = self.now() + _UNDO, ids, batch
-        self._show()
-
-    def _undoing(self) -> bool:
-        return self._undo is not None and self.now() < self._undo[0] and self._undo[2].pending > 0
-
-    def undo_text(self) -> str:
-        """Return how the last stop can be taken back, as long as it can be with one key."""
-        if self._undo is None or not self._undoing() or self.session.why_not(Verb.WAKE):
-            return ""
-        left = short_span(self._undo[0] - self.now())
-        return f"w within {left} cancels it (also un-pauses)"
+        self.orders.give(verb, slaves)
 
     def open_menu(self, targets: Sequence[int]) -> None:
         """Offer all verbs for *targets*."""
@@ -398,6 +352,11 @@ class ConsoleApp(App[None], inherit_bindings=False):
                 self.give(verb, targets)
 
         self.push_screen(MenuScreen(self.session, targets), give)
+
+    def show_order(self) -> None:
+        """Show that a command was given, in place of what was told before."""
+        self._message = None
+        self._show()
 
     def show_commands(self) -> None:
         """Show all commands, and what became of them."""
@@ -467,6 +426,11 @@ class ConsoleApp(App[None], inherit_bindings=False):
         """Let a colon be typed into a prompt, and into a dialog."""
         typing = isinstance(self.focused, Input) or isinstance(self.screen, ModalScreen)
         return not (action == "command" and typing)
+
+    def action_command_palette(self) -> None:
+        """Let a command be chosen."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_command(self) -> None:
         """Let a command be typed."""

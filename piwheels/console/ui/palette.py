@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from textual.command import DiscoveryHit, Hit, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Provider
 from textual.content import Content
 
 from piwheels.console.model.commands import Verb
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from textual.command import Hits
 
     from piwheels.console.ui.app import ConsoleApp
+
+
+class Palette(CommandPalette):
+    """The palette, for which a page is no page while its list is drawn anew."""
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(KeyError):  # Textual's list does not know its lines then
+            super()._action_command_list(action)
 
 
 class Entry(NamedTuple):

@@ -113,7 +113,7 @@ def test_what_is_asked_before_what_is_sent():
     async def story(app, pilot):
         for key, slaves, typed, expected in CASES:
             stage.master.asked.clear()
-            app._deaf_until = 0
+            app.orders._deaf_until = 0
             await mark(app, pilot, *slaves)
             await pilot.press(key)
             if typed:
@@ -153,7 +153,7 @@ def test_what_is_for_all_has_to_be_typed():
     async def story(app, pilot):
         for verb, (word, expected) in FOR_ALL.items():
             stage.master.asked.clear()
-            app._deaf_until = 0
+            app.orders._deaf_until = 0
             app.give(verb, None)
             await until(pilot, lambda: asks(app))
             await pilot.press("y", "enter")
@@ -281,10 +281,37 @@ def test_another_master_ends_the_question():
     play(stage, story)
 
 
+def test_it_is_said_that_marks_are_hidden():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await mark(app, pilot, 1, 2)
+        app.open_fleet("id=1")
+        await pilot.press("K")
+        await until(pilot, lambda: asks(app))
+        assert any("1 of them are not shown" in line for line in app.screen._lines())
+
+    play(stage, story)
+
+
+def test_a_page_of_the_palette_where_there_is_no_room():
+    stage = make_stage()
+
+    async def story(app, pilot):
+        await pilot.press("ctrl+p")
+        for size in ((1, 1), (20, 5), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await pilot.press("pagedown", "pagedown", "pageup")
+        await pilot.press("p", "pagedown", "escape")
+        await until(pilot, lambda: app.screen is app.farm_screen)
+
+    play(stage, story)
+
+
 def test_keys_typed_after_an_answer_are_not_taken_for_commands(monkeypatch):
     stage = make_stage()
     times = [0.0]
-    monkeypatch.setattr("piwheels.console.ui.app.monotonic", lambda: times[0])
+    monkeypatch.setattr("piwheels.console.ui.orders.monotonic", lambda: times[0])
 
     async def story(app, pilot):
         await mark(app, pilot, 1)
@@ -310,7 +337,7 @@ def test_a_stop_is_taken_back_with_one_key_for_a_while():
         await until(pilot, lambda: asks(app))
         await pilot.press("y")
         await until(pilot, lambda: not asks(app))
-        app._deaf_until = 0
+        app.orders._deaf_until = 0
         stage.now += timedelta(seconds=9)
         pump(app)
         await pilot.pause()
@@ -333,7 +360,7 @@ def test_a_stop_is_not_taken_back_later():
         await until(pilot, lambda: asks(app))
         await pilot.press("y")
         await until(pilot, lambda: not asks(app))
-        app._deaf_until = 0
+        app.orders._deaf_until = 0
         stage.now += timedelta(seconds=11)
         await mark(app, pilot, 9)
         await pilot.press("w")

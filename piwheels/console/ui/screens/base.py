@@ -165,6 +165,10 @@ class FarmScreen(Screen[None]):
         """Return the slaves that a verb is for now: the marked ones, or the one at the cursor."""
         return []
 
+    def hidden(self, slaves: Sequence[int]) -> int:
+        """Return how many of *slaves*, which were chosen here, are not to be seen here."""
+        return 0
+
     def crumbs(self) -> str:
         """Return where we are: ``Fleet › #3 pi4-rack1-03``."""
         return self.title_in_tabs

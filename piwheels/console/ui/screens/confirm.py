@@ -41,16 +41,20 @@ class Plan(NamedTuple):
     #: The master's start: with another one the numbers are of other slaves.
     epoch: datetime | None
     word: str = ""
+    #: How many of the slaves are not to be seen on the screen.
+    hidden: int = 0
 
 
-def plan(session: Session, verb: Verb, to: Aim, *, level: int, farm_name: str) -> Plan:
+def plan(
+    session: Session, verb: Verb, to: Aim, *, level: int, farm_name: str, hidden: int = 0
+) -> Plan:
     """Return what is to be asked: at level 3 for the number of slaves, or the farm's name."""
     slaves = session.farm.slaves
     jobs = {one: slaves[one].job for one in to.ids or ()}
     number = len(aim(session, verb, slaves).ids or ()) if to.ids is None else len(to.ids)
     word = farm_name if verb is Verb.QUIT or not number else str(number)
     epoch = session.link.epoch
-    return Plan(verb, to.ids, to.others, jobs, epoch, word if level == 3 else "")
+    return Plan(verb, to.ids, to.others, jobs, epoch, word if level == 3 else "", hidden)
 
 
 def still(session: Session, asked: Plan) -> Aim:
@@ -118,7 +122,7 @@ class ConfirmScreen(Dialog[Aim | None]):
         self._text.update("\n".join(self._lines()))
 
     def _lines(self) -> Sequence[str]:
-        verb, ids, others, _, _, word = self.asked
+        verb, ids, others, _, _, word, hidden = self.asked
         session = self.session
         deed, to = DEEDS[verb], still(session, self.asked)
         lines = [f"{deed.farm if ids is None else deed.does}.".capitalize()]
@@ -130,6 +134,8 @@ class ConfirmScreen(Dialog[Aim | None]):
                 lines.append(f"+{more:,} more")
             elif not to.ids:
                 lines.append("No slave is left to do it to.")
+            if hidden:
+                lines += ["", f"{hidden:,} of them are not shown: the filter hides them."]
         if (why := lost(session, verb, to.ids)) or others:
             lines += ["", *filter(None, (why, reasons(session, others)))]
         if longer := queue_without(session, verb, to.ids):

@@ -158,6 +158,10 @@ class FleetScreen(FarmScreen):
 
     # What it takes ----------------------------------------------------------------------------
 
+    def hidden(self, slaves: Sequence[int]) -> int:
+        """Return how many of *slaves* the filter hides."""
+        return len(set(slaves).difference(self.view.shown))
+
     def targets(self) -> list[int]:
         """Return the slaves that are marked and still there, or those of the row at the cursor."""
         slaves = self.session.farm.slaves
