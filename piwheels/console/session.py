@@ -52,10 +52,19 @@ _KINDS: Final = {
     Phase.UNKNOWN: Kind.WARN,
     Phase.REFUSED: Kind.WARN,
 }
+#: What is noted when all is well again, if it was not the link that was lost.
+_BACK: Final = {
+    LinkState.PAUSED: ("the farm goes on", ""),
+    LinkState.QUIET: ("the master is heard again", ""),
+}
 #: What the wire's verbs are called here.
 _VERBS: Final = {
     msg: verb for verb, messages in MESSAGES.items() if len(messages) == 1 for msg in messages
 }
+
+
+def _whole(verb: Verb) -> str:
+    return "the master" if verb is Verb.QUIT else "the farm"
 
 
 class Session:
@@ -260,7 +269,7 @@ class Session:
             self.tracker.lost(now)
             self._questions.lose("the link was lost")
         words = {
-            LinkState.LIVE: ("attached", f"level {self.level}"),
+            LinkState.LIVE: _BACK.get(before, ("attached", f"level {self.level}")),
             LinkState.LOST: ("lost the master", "trying to reach it again"),
             LinkState.QUIET: ("the master is silent", "connected, but no message for 15s"),
             LinkState.PAUSED: ("the farm is paused", ""),
@@ -293,7 +302,7 @@ class Session:
                 _KINDS[command.phase],
                 f"{command.verb} {command.phase}",
                 slave_id=command.slave_id,
-                label=command.label or "farm",
+                label=command.label or _whole(command.verb),
                 detail=f"{took}: {command.note}" if command.note else took,
             )
             done = command.slave_id is None and command.phase is Phase.ACKNOWLEDGED
@@ -395,7 +404,7 @@ class Session:
         )
         if targets or everyone:
             one = targets[0] if len(targets) == 1 and not everyone else None
-            label = "the farm" if everyone else one.label if one else f"{len(targets)} slaves"
+            label = _whole(verb) if everyone else one.label if one else f"{len(targets)} slaves"
             number = None if one is None else one.slave_id
             self.journal.note(
                 self.now, Kind.COMMAND, f"{verb} by you", slave_id=number, label=label

@@ -221,6 +221,8 @@ def test_a_farm_is_paused_and_woken(case):
         case.answer("WAKE", [])
     case.tell(1, "SLEEP", data=False).wait(1)
     assert not case.session.paused
+    links = [what for kind, what in case.noted if kind is Kind.LINK]
+    assert links == ["attached", "the farm is paused", "the farm goes on"]
 
 
 def test_a_skipped_build_is_no_failure(case):
