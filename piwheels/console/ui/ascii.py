@@ -21,6 +21,7 @@ _DRAWN: Final = {
     **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛┣┫", "+"),
     **dict.fromkeys("▂▃▄▅▆▇█▀", "#"),
     **dict.fromkeys("░▒▓", "."),
+    "…": "~",
 }
 
 
@@ -32,7 +33,7 @@ def stand_in(char: str) -> str:
     width = cell_len(char)
     if "\u2800" <= char <= "\u28ff":  # braille patterns, which curves are made of
         return " " if char == "\u2800" else "*"
-    known = SIGNS.get(char) or _DRAWN.get(char) or "?"
+    known = _DRAWN.get(char) or SIGNS.get(char) or "?"
     return known if len(known) == width else "?" * width
 
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from rich.cells import cell_len, set_cell_size
 
 from piwheels.console.text import clean
 
 
+#: What stands for what is cut off, and up to which width nothing does.
+_CUT: Final = "…"
+_TINY: Final = 4
+
+
 def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
-    """Return *text* made fit to be shown (``clean``), cut or filled to *width* cells."""
+    """Return *text* made fit to be shown (``clean``), cut or filled to *width* cells.
+
+    What is cut ends with an ellipsis, where there is room for it and something more.
+    """
     width = max(0, width)
     shown = clean(text)
     length = len(shown) if shown.isascii() else cell_len(shown)
     if length > width:
-        return shown[:width] if shown.isascii() else set_cell_size(shown, width)
+        kept, end = (width - 1, _CUT) if width > _TINY else (width, "")
+        return (shown[:kept] if shown.isascii() else set_cell_size(shown, kept)) + end
     blank = " " * (width - length)
     return blank + shown if align == "right" else shown + blank
 
