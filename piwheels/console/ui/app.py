@@ -88,21 +88,23 @@ class ConsoleApp(App[None], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority, so that what is typed fast after it is not taken for keys.
-        Binding("colon", "command", "cmd", priority=True, id="frame.command"),
-        Binding("question_mark,f1", "help", "help", id="frame.help"),
+        Binding("colon", "command", "cmd", priority=True, id="frame.command",
+                tooltip="type a command by its name"),
+        Binding("question_mark,f1", "help", "help", id="frame.help", tooltip="all keys and signs"),
         *(
-            Binding(str(at), f"mode('{mode}')", screen.title_in_tabs, show=False, id=f"tab.{mode}")
+            Binding(str(at), f"mode('{mode}')", f"the {screen.title_in_tabs} screen", show=False,
+                    id=f"tab.{mode}")
             for at, (mode, screen) in enumerate(_SCREENS.items(), 1)
         ),
-        Binding("ctrl+p", "command_palette", "Palette", show=False, id="frame.palette"),
-        Binding("f2", "theme", "Other colours", show=False, id="frame.theme"),
-        Binding("f5", "reattach", "Have the master tell everything anew", show=False,
+        Binding("ctrl+p", "command_palette", "choose a command", show=False, id="frame.palette"),
+        Binding("f2", "theme", "other colours", show=False, id="frame.theme"),
+        Binding("f5", "reattach", "have the master tell everything anew", show=False,
                 id="frame.reattach"),
-        Binding("plus", "rate(1)", "Show changes more often", show=False, id="frame.faster"),
-        Binding("minus", "rate(-1)", "Show changes less often", show=False, id="frame.slower"),
-        Binding("ctrl+z", "suspend_process", "Suspend the console; fg goes on", show=False,
+        Binding("plus", "rate(1)", "show changes more often", show=False, id="frame.faster"),
+        Binding("minus", "rate(-1)", "show changes less often", show=False, id="frame.slower"),
+        Binding("ctrl+z", "suspend_process", "suspend the console; fg goes on", show=False,
                 id="frame.suspend"),
-        Binding("q,f10,ctrl+c", "ask_quit", "Leave; nothing on the farm is stopped", show=False,
+        Binding("q,f10,ctrl+c", "ask_quit", "leave; nothing on the farm is stopped", show=False,
                 id="frame.quit"),
     ]  # fmt: skip
 

@@ -63,15 +63,24 @@ class FarmScreen(Screen[None]):
             Binding(DEEDS[verb].key, f"give('{verb}')", DEEDS[verb].name, id=f"verb.{verb}")
             for verb in OF_SLAVES
         ),
-        Binding("a,f9", "menu", "menu", id="frame.menu"),
-        # With priority, so that what is typed fast after it is not taken for keys.
-        Binding("slash,f3", "find", "filter", priority=True, id="frame.find"),
-        Binding("y", "yank", "Copy the label", show=False, id="frame.yank"),
         Binding(
-            "Y", "yank_row", "Copy all that is known, as JSON", show=False, id="frame.yank-row"
+            "a,f9", "menu", "menu", id="frame.menu", tooltip="what can be done to the chosen slaves"
         ),
-        Binding("ctrl+s", "save", "Save what is shown", show=False, id="frame.save"),
-        Binding("t", "time", "Move in time", show=False, id="frame.time"),
+        # With priority, so that what is typed fast after it is not taken for keys.
+        Binding(
+            "slash,f3",
+            "find",
+            "filter",
+            priority=True,
+            id="frame.find",
+            tooltip="filter, or look for something",
+        ),
+        Binding("y", "yank", "copy the label", show=False, id="frame.yank"),
+        Binding(
+            "Y", "yank_row", "copy all that is known, as JSON", show=False, id="frame.yank-row"
+        ),
+        Binding("ctrl+s", "save", "save what is shown", show=False, id="frame.save"),
+        Binding("t", "time", "move in time (recordings)", show=False, id="frame.time"),
     ]
 
     def __init__(self) -> None:

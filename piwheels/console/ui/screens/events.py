@@ -74,10 +74,10 @@ class EventsScreen(FarmScreen):
 
     title_in_tabs = "Events"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "kinds", "kind", id="events.kinds"),
-        Binding("F", "follow", "follow", id="events.follow"),
-        Binding("m", "read", "mark read", id="events.read"),
-        Binding("escape", "clear", "clear", show=False, id="events.clear"),
+        Binding("e", "kinds", "kind", id="events.kinds", tooltip="other kinds of entries"),
+        Binding("F", "follow", "follow", id="events.follow", tooltip="follow the newest, or stay"),
+        Binding("m", "read", "mark read", id="events.read", tooltip="mark all as read"),
+        Binding("escape", "clear", "all kinds again, and no search", show=False, id="events.clear"),
     ]
 
     def __init__(self) -> None:

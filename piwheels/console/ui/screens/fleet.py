@@ -43,15 +43,29 @@ class FleetScreen(FarmScreen):
     title_in_tabs = "Fleet"
     AUTO_FOCUS = "FleetTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "sort", "sort", id="fleet.sort"),
-        Binding("O", "reverse", "Reverse the order", show=False, id="fleet.reverse"),
-        Binding("f", "freeze", "freeze", id="fleet.freeze"),
-        Binding("z", "errors", "Alerts only", show=False, id="fleet.errors"),
-        Binding("ampersand", "highlight", "Show where it is", show=False, id="fleet.highlight"),
-        Binding("n", "hit(1)", "Next hit", show=False, id="fleet.next-hit"),
-        Binding("N", "hit(-1)", "Hit before", show=False, id="fleet.previous-hit"),
-        Binding("l", "log", "log", id="fleet.log"),
-        Binding("escape", "back", "Clear filter, then marks", show=False, id="fleet.back"),
+        Binding("o", "sort", "sort", id="fleet.sort", tooltip="sort by the next column"),
+        Binding("O", "reverse", "reverse the order", show=False, id="fleet.reverse"),
+        Binding(
+            "f",
+            "freeze",
+            "freeze",
+            id="fleet.freeze",
+            tooltip="let order and values stand, or go on",
+        ),
+        Binding("z", "errors", "only slaves with alerts, or all", show=False, id="fleet.errors"),
+        Binding(
+            "ampersand", "highlight", "show where something is", show=False, id="fleet.highlight"
+        ),
+        Binding("n", "hit(1)", "the next of those", show=False, id="fleet.next-hit"),
+        Binding("N", "hit(-1)", "the one before", show=False, id="fleet.previous-hit"),
+        Binding("l", "log", "log", id="fleet.log", tooltip="the log of what it builds"),
+        Binding(
+            "escape",
+            "back",
+            "take back the filter, the groups, then the marks",
+            show=False,
+            id="fleet.back",
+        ),
     ]
 
     def __init__(self) -> None:

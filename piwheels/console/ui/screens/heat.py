@@ -31,8 +31,8 @@ class HeatScreen(FarmScreen):
 
     title_in_tabs = "Heat"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "metric", "metric", id="heat.metric"),
-        Binding("b", "group", "group by", id="heat.group"),
+        Binding("m", "metric", "metric", id="heat.metric", tooltip="state, temp, load, age, slow"),
+        Binding("b", "group", "group by", id="heat.group", tooltip="group by rack, abi, os"),
     ]
 
     def __init__(self) -> None:

@@ -33,11 +33,21 @@ _STATES: Final = {
     "EXPIR": "no message for so long that the master gives it up",
     "DEAD": "has left; its row goes soon",
 }
+#: What Textual has named in its own way, or (``""``) does nothing here.
+_OTHERS: Final = {
+    "app.focus_next": "to the next list",
+    "app.focus_previous": "to the list before",
+    "screen.copy_text": "copy what the mouse has selected; else leave",
+    "scroll_left": "",
+    "scroll_right": "",
+    "page_left": "",
+    "page_right": "",
+}
 _NOTES: Final = (
     ("skip?", "a command on its way: not yet seen done"),
     ("✗skip", "a command that was refused, or of which there was no sign"),
-    ("/", "cp311 state=build,send load>4 disk>85 time>1h slow>3 alert !label~rack1"),
-    ("esc", "leaves a prompt, a dialog, a screen; nothing on the farm is ever stopped by it"),
+    ("/", "numpy abi=cp311 state=build,send load>4 disk>85 time>1h slow>3 alert !label~rack1"),
+    ("esc", "leaves a prompt, a dialog, a screen; stops nothing on the farm"),
 )
 
 
@@ -110,9 +120,10 @@ def help_lines(console: ConsoleApp, active: Iterable[ActiveBinding]) -> list[Lin
     lines: dict[tuple[str, str], list[str]] = {}
     for each in active:
         binding = each.binding
-        if binding.description:
-            what = f"{binding.description}: {does[binding.id]}" if binding.id in does else ""
-            place = (_where(each), what or binding.tooltip or binding.description)
+        name = _OTHERS.get(binding.action, binding.description)
+        if name:
+            what = f"{name}: {does[binding.id]}" if binding.id in does else ""
+            place = (_where(each), what or binding.tooltip or name)
             lines.setdefault(place, []).append(console.key_name(binding.key))
     result = [Line(where, " ".join(keys), what) for (where, what), keys in lines.items()]
     for state, look in LOOKS.items():

@@ -36,12 +36,14 @@ class LogScreen(FarmScreen):
     """A build's log; without *build* that of the slave's running build, else of its last one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "back", id="log.back"),
-        Binding("left_square_bracket", "slave(-1)", "previous slave", show=False, id="log.before"),
-        Binding("right_square_bracket", "slave(1)", "next slave", show=False, id="log.after"),
-        Binding("l", "newest", "newest log", show=False, id="log.newest"),
-        Binding("y", "yank", "yank line", id="log.yank"),
-        Binding("ctrl+s", "save", "save", id="log.save"),
+        Binding("escape", "back", "back", id="log.back", tooltip="end the search, or go back"),
+        Binding(
+            "left_square_bracket", "slave(-1)", "the slave before", show=False, id="log.before"
+        ),
+        Binding("right_square_bracket", "slave(1)", "the next slave", show=False, id="log.after"),
+        Binding("l", "newest", "the newest log of this slave", show=False, id="log.newest"),
+        Binding("y", "yank", "yank line", id="log.yank", tooltip="copy the line"),
+        Binding("ctrl+s", "save", "save", id="log.save", tooltip="save the log"),
     ]
 
     def __init__(self, slave_id: int, build: PastBuild | None = None) -> None:

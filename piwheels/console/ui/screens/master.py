@@ -87,8 +87,14 @@ class Figures(LineList[Figure]):
     """The list of figures: ``g`` draws the one at the cursor, pages move the whole screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("g", "screen.zoom", "graph", id="master.zoom"),
-        Binding("enter", "screen.zoom", "graph", show=False),
+        Binding(
+            "g",
+            "screen.zoom",
+            "graph",
+            id="master.zoom",
+            tooltip="draw the figure at the cursor as a graph",
+        ),
+        Binding("enter", "screen.zoom", "draw the figure at the cursor as a graph", show=False),
     ]
 
     def action_page(self, by: int) -> None:
@@ -103,11 +109,23 @@ class MasterScreen(FarmScreen):
     title_in_tabs = "Master"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(key, f"farm('{verb}')", title(verb, None).lower(), id=f"master.{verb}")
+            Binding(
+                key,
+                f"farm('{verb}')",
+                title(verb, None).lower(),
+                id=f"master.{verb}",
+                tooltip=f"{title(verb, None).lower()}: {DEEDS[verb].farm}",
+            )
             for key, verb in CONTROLS.items()
         ),
-        Binding("R", "reattach", "re-attach", id="master.reattach"),
-        Binding("escape", "unzoom", "back", show=False, id="master.unzoom"),
+        Binding(
+            "R",
+            "reattach",
+            "re-attach",
+            id="master.reattach",
+            tooltip="have the master tell everything anew",
+        ),
+        Binding("escape", "unzoom", "no graph", show=False, id="master.unzoom"),
     ]
 
     def __init__(self) -> None:

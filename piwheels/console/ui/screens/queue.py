@@ -49,7 +49,9 @@ class QueueScreen(FarmScreen):
     """The queue of each ABI; below, the forecast, the longest builds, and the newest."""
 
     title_in_tabs = "Queue"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "order", "sort", id="queue.order")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "order", "sort", id="queue.order", tooltip="sort by the next column")
+    ]
 
     def __init__(self) -> None:
         super().__init__()

@@ -109,9 +109,21 @@ class SlaveScreen(FarmScreen):
     AUTO_FOCUS = ""  # it would scroll to what it focuses
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "back", id="slave.back"),
-        Binding("left_square_bracket", "slave(-1)", "previous", id="slave.before"),
-        Binding("right_square_bracket", "slave(1)", "next slave", id="slave.after"),
-        Binding("l", "log", "log", id="slave.log"),
+        Binding(
+            "left_square_bracket",
+            "slave(-1)",
+            "previous",
+            id="slave.before",
+            tooltip="the slave before",
+        ),
+        Binding(
+            "right_square_bracket",
+            "slave(1)",
+            "next slave",
+            id="slave.after",
+            tooltip="the next slave",
+        ),
+        Binding("l", "log", "log", id="slave.log", tooltip="the log of what it builds"),
     ]
 
     def __init__(self, slave_id: int) -> None:

@@ -51,18 +51,26 @@ class TimeBar(Widget, can_focus=True):
     """
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "play", "play/pause", id="time.play"),
+        Binding(
+            "space", "play", "play/pause", id="time.play", tooltip="let time pass, or stand still"
+        ),
         Binding("left", "jump(-10)", "10 s back", show=False, id="time.back"),
         Binding("right", "jump(10)", "10 s on", show=False, id="time.on"),
         Binding("shift+left", "jump(-60)", "1 min back", show=False, id="time.far-back"),
         Binding("shift+right", "jump(60)", "1 min on", show=False, id="time.far-on"),
-        Binding("comma", "step(-1)", "event back", show=False, id="time.event-back"),
-        Binding("full_stop", "step(1)", "event on", show=False, id="time.event-on"),
-        Binding("x", "speed", "speed", id="time.speed"),
-        Binding("home", "go(0)", "begin", show=False, id="time.begin"),
-        Binding("end", "go(1)", "end", show=False, id="time.end"),
-        Binding("c", "compare", "compare", id="time.compare"),
-        Binding("escape", "leave", "back", id="time.leave"),
+        Binding("comma", "step(-1)", "1 s back, and stand still", show=False, id="time.event-back"),
+        Binding("full_stop", "step(1)", "1 s on, and stand still", show=False, id="time.event-on"),
+        Binding("x", "speed", "speed", id="time.speed", tooltip="1, 4, 16, 60 times as fast"),
+        Binding("home", "go(0)", "to the begin", show=False, id="time.begin"),
+        Binding("end", "go(1)", "to the end", show=False, id="time.end"),
+        Binding(
+            "c",
+            "compare",
+            "compare",
+            id="time.compare",
+            tooltip="keep this moment; at another, what is different",
+        ),
+        Binding("escape", "leave", "back", id="time.leave", tooltip="give the keys back"),
     ]
 
     def __init__(self) -> None:

@@ -69,19 +69,29 @@ class FleetTable(ScrollView, can_focus=True):
     """
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, id="fleet.up"),
-        Binding("down,j", "move(1)", "Down", show=False, id="fleet.down"),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, id="fleet.page-up"),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, id="fleet.page-down"),
-        Binding("home,g", "top", "Top", show=False, id="fleet.top"),
-        Binding("end,G", "bottom", "Bottom", show=False, id="fleet.bottom"),
-        Binding("left", "sideways(-1)", "Scroll left", show=False, id="fleet.left"),
-        Binding("right", "sideways(1)", "Scroll right", show=False, id="fleet.right"),
-        Binding("space", "mark", "mark", id="fleet.mark"),
-        Binding("V,ctrl+@", "mark_range", "range", id="fleet.mark-range"),
-        Binding("asterisk", "mark_all", "all", id="fleet.mark-all"),
-        Binding("u", "unmark", "Clear marks", show=False, id="fleet.unmark"),
-        Binding("enter", "open", "open", id="fleet.open"),
+        Binding("up,k", "move(-1)", "up", show=False, id="fleet.up"),
+        Binding("down,j", "move(1)", "down", show=False, id="fleet.down"),
+        Binding("pageup,ctrl+u", "page(-1)", "page up", show=False, id="fleet.page-up"),
+        Binding("pagedown,ctrl+d", "page(1)", "page down", show=False, id="fleet.page-down"),
+        Binding("home,g", "top", "top", show=False, id="fleet.top"),
+        Binding("end,G", "bottom", "bottom", show=False, id="fleet.bottom"),
+        Binding("left", "sideways(-1)", "scroll left", show=False, id="fleet.left"),
+        Binding("right", "sideways(1)", "scroll right", show=False, id="fleet.right"),
+        Binding("space", "mark", "mark", id="fleet.mark", tooltip="mark, or take the mark away"),
+        Binding(
+            "V,ctrl+@",
+            "mark_range",
+            "range",
+            id="fleet.mark-range",
+            tooltip="mark from the last mark to here",
+        ),
+        Binding(
+            "asterisk", "mark_all", "all", id="fleet.mark-all", tooltip="mark all that are shown"
+        ),
+        Binding("u", "unmark", "clear marks", show=False, id="fleet.unmark"),
+        Binding(
+            "enter", "open", "open", id="fleet.open", tooltip="open the slave, or unfold the group"
+        ),
     ]
 
     class Moved(Message):

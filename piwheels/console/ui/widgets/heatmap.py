@@ -99,15 +99,15 @@ class HeatMap(ScrollView, can_focus=True):
     """
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "move(-1)", "Left", show=False),
-        Binding("right,l", "move(1)", "Right", show=False),
-        Binding("up,k", "line(-1)", "Up", show=False),
-        Binding("down,j", "line(1)", "Down", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
-        Binding("home,g", "end(0)", "First", show=False),
-        Binding("end,G", "end(-1)", "Last", show=False),
-        Binding("enter", "open", "open", id="heat.open"),
+        Binding("left,h", "move(-1)", "left", show=False),
+        Binding("right,l", "move(1)", "right", show=False),
+        Binding("up,k", "line(-1)", "up", show=False),
+        Binding("down,j", "line(1)", "down", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", "page down", show=False),
+        Binding("home,g", "end(0)", "first", show=False),
+        Binding("end,G", "end(-1)", "last", show=False),
+        Binding("enter", "open", "open", id="heat.open", tooltip="open the slave"),
     ]
 
     class Moved(Message):

@@ -79,22 +79,28 @@ class LogView(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
-        Binding("left,h", "side(-1)", "Left", show=False),
-        Binding("right", "side(1)", "Right", show=False),
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", "page down", show=False),
+        Binding("left,h", "side(-1)", "scroll left", show=False),
+        Binding("right", "side(1)", "scroll right", show=False),
         Binding("home,g", "top", "top", show=False, id="log.top"),
-        Binding("end,G", "bottom", "end", show=False, id="log.end"),
-        Binding("F", "follow", "follow", id="log.follow"),
-        Binding("n", "hit(1)", "next", id="log.next"),
-        Binding("N", "hit(-1)", "previous", show=False, id="log.previous"),
-        Binding("e", "error(1)", "next error", id="log.error"),
-        Binding("E", "error(-1)", "previous error", show=False, id="log.error-before"),
-        Binding("ampersand", "narrow", "only hits", id="log.narrow"),
-        Binding("w", "wrap", "wrap", id="log.wrap"),
-        Binding("t", "times", "time", id="log.times"),
+        Binding("end,G", "bottom", "bottom", show=False, id="log.end"),
+        Binding("F", "follow", "follow", id="log.follow", tooltip="follow the end, or stay"),
+        Binding("n", "hit(1)", "next", id="log.next", tooltip="the next hit"),
+        Binding("N", "hit(-1)", "the hit before", show=False, id="log.previous"),
+        Binding("e", "error(1)", "next error", id="log.error", tooltip="the next error"),
+        Binding("E", "error(-1)", "the error before", show=False, id="log.error-before"),
+        Binding(
+            "ampersand",
+            "narrow",
+            "only hits",
+            id="log.narrow",
+            tooltip="only lines with hits, or all",
+        ),
+        Binding("w", "wrap", "wrap", id="log.wrap", tooltip="wrap long lines, or cut them"),
+        Binding("t", "times", "time", id="log.times", tooltip="when each line came, or not"),
     ]
 
     class Changed(Message):
