@@ -30,17 +30,19 @@ TURN: Final = 0.05
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0.01 <= value <= 1000:
-        raise ValueError(f"{text} is not a number from 0.01 to 1000")
-    return value
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if 0.01 <= value <= 1000:
+            return value
+    raise ValueError(f"{text!r} is not a number from 0.01 to 1000")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 10_000:
-        raise ValueError(f"{text} is not a number of slaves up to 10,000")
-    return value
+    with contextlib.suppress(ValueError):
+        value = int(text)
+        if 0 <= value <= 10_000:
+            return value
+    raise ValueError(f"{text!r} is not a number of slaves up to 10,000")
 
 
 @dataclass(frozen=True, kw_only=True)
