@@ -88,6 +88,13 @@ def port_number(s: str) -> int:
     return int(s)
 
 
+def _whole_number(s: str) -> int:
+    try:
+        return int(s)
+    except ValueError:
+        raise ValueError(f"{s!r} is not a whole number") from None
+
+
 def _flag(s: str) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True}
     words |= {"0": False, "false": False, "no": False, "off": False, "": False}
@@ -106,7 +113,7 @@ def _path(s: str) -> Path:
 #: How the text of an environment variable, a flag or a TOML string becomes a value of a type.
 _PARSERS: Final[dict[Any, Callable[[str], Any]]] = {
     str: str,
-    int: int,
+    int: _whole_number,
     bool: _flag,
     Path: _path,
     timedelta: duration,
