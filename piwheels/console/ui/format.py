@@ -8,7 +8,6 @@ from rich.cells import cell_len, set_cell_size
 
 from piwheels.console.text import clean
 
-
 #: What stands for what is cut off, and up to which width nothing does.
 _CUT: Final = "…"
 _TINY: Final = 4
