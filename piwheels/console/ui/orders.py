@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model.commands import Batch, Verb
+from piwheels.console.model.link import LinkState
 from piwheels.console.text import short_span
 from piwheels.console.ui.screens.confirm import ConfirmScreen, plan
 from piwheels.console.ui.verbs import DEEDS, Aim, aim, danger, reasons
@@ -75,6 +76,8 @@ class Orders:
         if builds and DEEDS[verb].undone and not session.why_not(verb):
             self._undo = self._console.now() + _UNDO, ids, batch
         self._console.show_order()
+        if session.state is LinkState.QUIET:
+            self._console.flash("sent, but the master is silent: it may act on it much later")
 
     def _undoing(self) -> bool:
         if self._undo is None:

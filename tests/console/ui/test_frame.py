@@ -281,6 +281,20 @@ def test_another_master_ends_the_question():
     play(stage, story)
 
 
+def test_a_command_to_a_silent_master_comes_with_a_warning():
+    stage = make_stage(level=0)
+
+    async def story(app, pilot):
+        stage.wait(20)
+        assert stage.session.state is LinkState.QUIET
+        await mark(app, pilot, 1)
+        await pilot.press("p")
+        assert "silent" in app.message[0]
+        assert sent(stage) == [("SLEEP", 1)]
+
+    play(stage, story)
+
+
 def test_it_is_said_that_marks_are_hidden():
     stage = make_stage()
 
