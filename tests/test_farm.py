@@ -58,8 +58,8 @@ class Farm:
         return self.processes[name]
 
     def master(self, *program):
-        wires = [f"--{name}-queue=ipc://{self.root}/{name}"
-                 for name in ("status", "control", "console", "import", "log", "slave", "file")]  # fmt: skip
+        names = ("status", "control", "console", "import", "log", "slave", "file")
+        wires = [f"--{name}-queue=ipc://{self.root}/{name}" for name in names]
         return self._start(
             "master", *(program or ("-m", "piwheels.master")), "--dev-mode", f"--dsn={self.dsn}",
             f"--output-path={self.site}", f"--pypi-simple=file://{self.root}/index", *wires,

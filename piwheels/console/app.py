@@ -86,7 +86,8 @@ def _screens(config: ConsoleConfig, session: Session) -> int:
             " or use --plain or --once"
         ) from exc
     served = "TEXTUAL_DRIVER" in os.environ  # by --web
-    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # it is on the last that it is drawn
+    if not served and not all(stream.isatty() for stream in streams):
         raise Fatal("this is no terminal: use --plain or --once there")
     for handler in logging.getLogger().handlers:  # a log line would tear the screen
         if type(handler) is logging.StreamHandler:

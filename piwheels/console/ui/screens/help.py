@@ -121,7 +121,7 @@ def help_lines(console: ConsoleApp, active: Iterable[ActiveBinding]) -> list[Lin
     for each in active:
         binding = each.binding
         name = _OTHERS.get(binding.action, binding.description)
-        if name:
+        if name and not binding.key.startswith("super+"):  # no terminal sends it
             what = f"{name}: {does[binding.id]}" if binding.id in does else ""
             place = (_where(each), what or binding.tooltip or name)
             lines.setdefault(place, []).append(console.key_name(binding.key))
