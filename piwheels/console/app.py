@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
 import signal
 import sys
+import termios
+import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from piwheels.console.config import ConsoleConfig, operator
 from piwheels.console.session import Session
@@ -22,6 +25,12 @@ from piwheels.core.errors import Fatal
 if TYPE_CHECKING:
     from piwheels.console.source import Source
     from piwheels.console.ui.app import ConsoleApp
+
+
+#: The status of who ends because its terminal has gone (128 and the signal's number).
+_HUNG_UP: Final = 128 + signal.SIGHUP
+#: Textual's thread that writes to the terminal.
+_WRITER: Final = "textual-output"
 
 
 def clock() -> datetime:
@@ -105,8 +114,31 @@ def _screens(config: ConsoleConfig, session: Session) -> int:
 
 
 async def _until_told(app: ConsoleApp) -> None:
-    """Run *app* until it ends or a signal says so: then, too, the terminal is put right first."""
-    for sign in (signal.SIGTERM, signal.SIGHUP):
-        leave = functools.partial(app.exit, return_code=128 + sign)
-        asyncio.get_running_loop().add_signal_handler(sign, leave)
+    """Run *app* until it ends or a signal says so: then, too, the terminal is put right first.
+
+    Without a terminal it ends at once: Textual would wait for ever for what it writes to be taken.
+    """
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, functools.partial(app.exit, return_code=143))
+
+    def hung_up(*_: object) -> None:
+        try:
+            termios.tcgetattr(sys.stdin.fileno())
+        except (termios.error, OSError, ValueError):
+            _end_at_once(app)
+        loop.call_soon_threadsafe(functools.partial(app.exit, return_code=_HUNG_UP))
+
+    def fallen(args: threading.ExceptHookArgs) -> None:
+        if isinstance(args.exc_value, OSError) and args.thread and args.thread.name == _WRITER:
+            _end_at_once(app)
+        threading.__excepthook__(args)
+
+    signal.signal(signal.SIGHUP, hung_up)  # not by the loop, which may be the one that waits
+    threading.excepthook = fallen
     await app.run_async()
+
+
+def _end_at_once(app: ConsoleApp) -> NoReturn:
+    with contextlib.suppress(Exception):  # nobody is there to be told
+        app.session.close()
+    os._exit(_HUNG_UP)
