@@ -25,6 +25,7 @@ def test_a_real_session():
         session.tick(replay.position)
         session.farm.validate()
         seen.update(slave.told for slave in session.farm.slaves.values())
+    session.close()
     assert seen >= {State.BUILD, State.SEND, State.SLEEP}
     assert [(one.package, one.result, one.files) for one in session.farm.builds] == [
         ("six", "ok", 1),
