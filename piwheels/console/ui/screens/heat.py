@@ -135,14 +135,6 @@ class HeatScreen(FarmScreen):
         self.show_all()
         return ""
 
-    def group_by(self, name: str) -> str:
-        """Put slaves together by *name*; return what is wrong with it, or ``""``."""
-        if name not in set(Grouping):
-            return f"cannot group by {name!r}: {', '.join(Grouping)}"
-        self._by = Grouping(name)
-        self.show_all()
-        return ""
-
     def targets(self) -> list[int]:
         """Return the slave at the cursor."""
         slave = self._map.slave
