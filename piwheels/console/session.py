@@ -29,6 +29,7 @@ from piwheels.console.questions import Questions
 from piwheels.console.source import Recording
 from piwheels.console.text import clean, short_span
 from piwheels.core.codec import NoData
+from piwheels.core.errors import worth_telling
 from piwheels.core.protocols import Outcome, Output, QueueHead, SlaveEvent, Told
 from piwheels.core.states import MasterInfo, MasterStats
 
@@ -325,7 +326,7 @@ class Session:
 
     def _note_garbled(self, wire: str, why: str, sample: bytes, now: datetime) -> None:
         self._changes.link = True
-        if str(self.link.garbled).strip("0") == "1":  # the first, the tenth, the hundredth ...
+        if worth_telling(self.link.garbled):
             what = f"a frame on {wire} is not of the protocol"
             detail = f"{clean(why)}; {self.link.garbled:,} so far; begins {sample.hex(' ')}"
             self.journal.note(now, Kind.LINK, what, detail=detail)

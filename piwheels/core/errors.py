@@ -48,6 +48,11 @@ class Fatal(PiWheelsError):
     """The program cannot start or go on; the text says why, and what to do."""
 
 
+def worth_telling(count: int) -> bool:
+    """Return whether what has happened *count* times is to be told again: the 1st, 10th, 100th."""
+    return str(count).strip("0") == "1"
+
+
 def one_line(error: object) -> str:
     """Return an error's text as it may stand in an answer: one line, at most 1,000 characters."""
     return _CONTROL.sub(" ", str(error))[:1000]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
+from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, worth_telling
 from piwheels.core.protocols import NoData, Protocol, task_control
 from piwheels.core.transport import Context, Poller, Socket
 
@@ -55,7 +55,7 @@ class Refusals(Counter[str]):
         if len(self) >= 1000:  # an enemy may make up as many kinds as it likes
             self.clear()
         self[what] += 1
-        if str(self[what]).strip("0") == "1":
+        if worth_telling(self[what]):
             self._logger.warning("refused a message (%d so far): %s", self[what], exc)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
+from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, worth_telling
 from piwheels.core.protocols import lumberjack
 from piwheels.core.states import DownloadState
 from piwheels.core.tasks import NonStopTask
@@ -94,7 +94,7 @@ class Lumberjack(NonStopTask):
             self._rows.append(row)
             return
         self._lost += 1
-        if str(self._lost).strip("0") == "1":
+        if worth_telling(self._lost):
             self.logger.error(
                 "the database does not keep up: %d rows of the access log lost so far", self._lost
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import zmq
 
 from piwheels.core import codec
-from piwheels.core.errors import BadMessage, Unavailable
+from piwheels.core.errors import BadMessage, Unavailable, worth_telling
 from piwheels.core.rpc import Request, send_error
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.wiring import DB_LIMIT
@@ -129,7 +129,7 @@ class Seraph(NonStopTask):
     def _refuse(self, requests: Iterable[_Waiting], why: str) -> None:
         for request in requests:
             self._given_up += 1
-            if str(self._given_up).strip("0") == "1":
+            if worth_telling(self._given_up):
                 self.logger.error("gave up %d requests so far: %s", self._given_up, why)
             send_error(
                 self.front, Request(request.peer, request.ticket, "", None), Unavailable(why)
