@@ -14,9 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from piwheels.console.model.link import LinkState
-from piwheels.console.session import Session
-from piwheels.console.simulate.source import SimulatedFarm
-from piwheels.console.simulate.world import World
+from piwheels.console.simulate.source import simulated_session
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.prefs import Prefs
 
@@ -30,11 +28,7 @@ KEYS = ["j"] * 9 + ["space", "j", "j", "space", "j", "p", "y"]
 async def draw(path: Path) -> None:
     """Run the console without a terminal, and save what it shows."""
     begin = NOW - timedelta(seconds=40)
-    world = World(SLAVES, SEED, begin - timedelta(hours=3))
-    world.live_until(begin)
-    farm = SimulatedFarm(world, begin)
-    wires = ("status", "control", "console")
-    session = Session(farm, who="you", addresses=dict.fromkeys(wires, "ipc://farm"))
+    farm, session = simulated_session(SLAVES, SEED, begin)
     app = ConsoleApp(session, prefs=Prefs(theme="textual-dark"), clock=lambda: farm.now)
     async with app.run_test(size=SIZE) as pilot:
         end = time.monotonic() + 60

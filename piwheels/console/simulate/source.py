@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.model.events import Answer, Incoming, Sent, WireUp
+from piwheels.console.session import Session
+from piwheels.console.simulate.world import World
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import LogPart, Welcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
-    from piwheels.console.model.events import Outgoing
-    from piwheels.console.simulate.world import World
+    from piwheels.console.model.events import Outgoing, Wire
+
+
+#: For how long a farm has been there when it is first looked at.
+_HISTORY: Final = timedelta(hours=3)
+
+
+def simulated_session(slaves: int, seed: int, now: datetime) -> tuple[SimulatedFarm, Session]:
+    """Return a session that may attach, at *now*, to a farm that has been there for a while."""
+    world = World(slaves, seed, now - _HISTORY)
+    world.live_until(now)
+    farm = SimulatedFarm(world, now)
+    addresses: dict[Wire, str] = {"status": farm.name, "control": farm.name, "console": farm.name}
+    return farm, Session(farm, who="you", addresses=addresses)
 
 
 class SimulatedFarm:

@@ -14,9 +14,7 @@ from syrupy.extensions.image import SVGImageSnapshotExtension
 
 from console_stage import until
 from piwheels.console.model.link import LinkState
-from piwheels.console.session import Session
-from piwheels.console.simulate.source import SimulatedFarm
-from piwheels.console.simulate.world import World
+from piwheels.console.simulate.source import simulated_session
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.prefs import Prefs
 
@@ -38,22 +36,11 @@ PLACES = {
 WITHOUT_COLOUR = ("fleet", "heat")
 
 
-async def attached(size):
-    """Return a console of *size* with a small farm, and a clock that stands still."""
-    begin = NOW - timedelta(seconds=40)
-    world = World(14, 7, begin - timedelta(hours=3))
-    world.live_until(begin)
-    farm = SimulatedFarm(world, begin)
-    wires = ("status", "control", "console")
-    session = Session(farm, who="you", addresses={wire: f"ipc://{wire}" for wire in wires})
-    app = ConsoleApp(session, prefs=Prefs(theme="textual-dark"), clock=lambda: farm.now)
-    return farm, app, app.run_test(size=size)
-
-
 async def draw(size):
     """Go from place to place; yield the name and the picture of each."""
-    farm, app, running = await attached(size)
-    async with running as pilot:
+    farm, session = simulated_session(14, 7, NOW - timedelta(seconds=40))
+    app = ConsoleApp(session, prefs=Prefs(theme="textual-dark"), clock=lambda: farm.now)
+    async with app.run_test(size=size) as pilot:
         for timer in list(app._timers):  # time passes when we say so
             timer.pause()
         while farm.now < NOW or app.session.state is not LinkState.LIVE:
