@@ -330,6 +330,14 @@ def console(args: Sequence[str]) -> int:
     replace(sys.executable, "-m", "piwheels.console", *args)
 
 
+def run(args: Sequence[str]) -> int:
+    """Run one of the programs (piw-add, piw-logger, ...), as the user that ./go up runs as."""
+    programs = sorted(path.name for path in Path(sys.executable).parent.glob("piw-*"))
+    if not args or args[0] not in programs:
+        raise Stop(f"say which program: {', '.join(programs)}")
+    replace(str(Path(sys.executable).with_name(args[0])), *args[1:])
+
+
 def test(args: Sequence[str]) -> int:
     """Run the tests (the arguments are pytest's)."""
     replace(*tests(args))
@@ -391,6 +399,7 @@ def dead_links(page: Path) -> list[str]:
 COMMANDS = {
     "up": ("up", up),
     "console": ("up", console),
+    "run": ("up", run),
     "test": ("test", test),
     "check": ("check", check),
     "bench": ("test", bench),

@@ -21,6 +21,7 @@ from piwheels.core.cli import Common, option, program
 from piwheels.core.database.connection import make_engine, sentence
 from piwheels.core.errors import Fatal
 from piwheels.core.postgres import DAEMON, OLDEST
+from piwheels.core.terminal import confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,9 @@ def main(config: InitdbConfig) -> int:
             _lock(conn)
             detect_users(conn, config.user)
             version = detect_version(conn)
-            if not (config.yes or _confirmed(version)):
+            what = "make the tables" if version is None else f"upgrade from schema {version}"
+            backup = f"{what} (if the database matters, has it been backed up?)"
+            if not confirmed(backup, yes=config.yes):
                 raise CannotInit("nothing was changed")
             _run(conn, get_script(version), config.user)
     except DBAPIError as exc:
@@ -192,16 +195,6 @@ def _lock(conn: Connection) -> None:
     """Wait (not for long) for another piw-initdb to end, and set how long we wait for tables."""
     conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
     conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
-
-
-def _confirmed(version: str | None) -> bool:
-    """Ask the person at the terminal; nobody there means no."""
-    what = "make the tables" if version is None else f"upgrade from schema {version}"
-    if not sys.stdin.isatty():
-        raise CannotInit(f"would {what}, but there is nobody to ask: give --yes")
-    sys.stderr.write(f"About to {what}. Has the database been backed up, if it matters? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _run(conn: Connection, script: str, user: str) -> None:

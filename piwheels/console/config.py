@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING
 
 from piwheels.core.cli import Common, option, port_number
-from piwheels.core.paths import address, data_dir, runtime_dir
+from piwheels.core.paths import address, master_socket
 
 if TYPE_CHECKING:
     from piwheels.console.model.events import Wire
@@ -79,7 +79,7 @@ class ConsoleConfig(Common):
     @property
     def addresses(self) -> dict[Wire, str]:
         """Where each socket connects; the console's is left out if there is none to try."""
-        status = self.status_queue or find_master()
+        status = self.status_queue or master_socket("status")
         beside = status.rpartition("/")[0] if status.startswith("ipc:") else ""
         control = self.control_queue or (f"{beside}/control" if beside else "")
         console = self.console_queue or (f"{beside}/console" if beside else "")
@@ -89,13 +89,6 @@ class ConsoleConfig(Common):
         if console:
             found["console"] = console
         return found
-
-
-def find_master() -> str:
-    """Return where this user's master publishes: a piw-master, or else that of a piw-up."""
-    folders = runtime_dir(), data_dir() / "run"
-    found = [path for folder in folders if (path := folder / "status").is_socket()]
-    return f"ipc://{(found or [folders[0] / 'status'])[0]}"
 
 
 def operator() -> str:

@@ -45,6 +45,8 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T", bound="Common")
+#: Command lines for a program's help, each with what it does.
+Examples = typing.Sequence[tuple[str, str]]
 
 #: Every program of the house: the tables that a configuration file may have.
 PROGRAMS: Final = (
@@ -242,8 +244,11 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=30, width=80)
 
 
-def parser(prog: str, cls: type[Any]) -> argparse.ArgumentParser:
-    """Return the command-line parser of the program *prog*: its options are the fields of *cls*."""
+def parser(prog: str, cls: type[Any], examples: Examples = ()) -> argparse.ArgumentParser:
+    """Return the command-line parser of the program *prog*: its options are the fields of *cls*.
+
+    *examples* are shown in its help.
+    """
     description = " ".join((cls.__doc__ or "").split())
     made = argparse.ArgumentParser(
         prog=prog,
@@ -302,6 +307,7 @@ def load(
     cls: type[T],
     args: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
+    examples: Examples = (),
 ) -> T:
     """Return the configuration of the program *prog* from all its sources.
 
@@ -309,7 +315,7 @@ def load(
     command line is wrong; raises ``Fatal`` with every other mistake at once.
     """
     environ = os.environ if environ is None else environ
-    given = vars(parser(prog, cls).parse_args(args))
+    given = vars(parser(prog, cls, examples).parse_args(args))
     options = {opt.name: opt for opt in _options(cls)}
     defaults = {name: opt.default for name, opt in options.items()}
     values = {name: it for name, it in defaults.items() if it is not dataclasses.MISSING}
@@ -383,14 +389,16 @@ def set_up_logging(prog: str, config: Common) -> None:
     logging.getLogger(prog).debug("version %s", __version__)
 
 
-def program(prog: str, cls: type[T]) -> Callable[[Callable[[T], int]], Callable[..., int]]:
+def program(
+    prog: str, cls: type[T], examples: Examples = ()
+) -> Callable[[Callable[[T], int]], Callable[..., int]]:
     """Make a program's ``main(args=None) -> int`` of a function that takes its configuration."""
 
     def decorate(function: Callable[[T], int]) -> Callable[..., int]:
         @functools.wraps(function, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
         def main(args: Sequence[str] | None = None) -> int:
             try:
-                config = load(prog, cls, args)
+                config = load(prog, cls, args, examples=examples)
                 set_up_logging(prog, config)
                 return function(config)
             except PiWheelsError as exc:

@@ -24,6 +24,13 @@ def data_dir() -> Path:
     return Path(base, "piwheels") if base else Path.home() / ".local/share/piwheels"
 
 
+def master_socket(name: str) -> str:
+    """Return where this user's master has its socket *name*: a piw-master, or else a piw-up."""
+    folders = runtime_dir(), data_dir() / "run"
+    found = [path for folder in folders if (path := folder / name).is_socket()]
+    return f"ipc://{(found or [folders[0] / name])[0]}"
+
+
 def address(text: str) -> str:
     """Return a socket's address with ``{run}`` replaced by :func:`runtime_dir`.
 

@@ -407,6 +407,8 @@ mr_chase: Final = Protocol(
         | tuple[Literal["PROJECT", "BOTH"], Package | None],
         "IMPORT": BuildState,
         "SENT": _None,
+        "WATCH": Package,  # ours: have CloudGazer follow this project, from its newest release on
+        "UNWATCH": Package,
     },
     send={"SEND": Filename, "DONE": LongText, "ERROR": LongText},
 )

@@ -14,16 +14,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import zmq
 from packaging.requirements import Requirement
 
-from piwheels.core.errors import PiWheelsError, Refused, Unavailable
+from piwheels.core.admin import Admin
+from piwheels.core.errors import PiWheelsError, Refused
 from piwheels.core.pipconfig import source_versions
 from piwheels.core.proc import Supervised
-from piwheels.core.protocols import mr_chase
-from piwheels.core.transport import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 4
 #: Seconds that all the questions together may take, per name and at least.
 PER_NAME, AT_LEAST = 60.0, 300.0
-#: Seconds that the master may take for one answer.
-ANSWER: Final = 30.0
 #: What is said of a name that cannot be built, by the code of the refusal.
 PROBLEMS: Final = {"NOPKG": "not found", "NOVER": "no source distribution"}
 UNREACHABLE: Final = "index unreachable"
@@ -106,27 +102,16 @@ def _answer(line: bytes) -> tuple[str, str, str, str] | None:
     return name, version, problem, detail
 
 
-class Registrar:
-    """Talks to the master on its import queue at *address*.
-
-    *meanwhile* is called while an answer is waited for, and may raise to end the wait.
-    """
+class Registrar(Admin):
+    """Has the master build what is asked for."""
 
     def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
-        self._meanwhile = meanwhile
-        self._socket = Context().socket(zmq.REQ, reversed(mr_chase))
-        self._socket.connect(address)
+        super().__init__(address, meanwhile)
         self._newest = datetime.now(UTC)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
 
     def greet(self) -> None:
         """Wait until the master answers (and have it write the first page anew)."""
-        self._call("REBUILD", ["HOME"])
+        self.ask("REBUILD", ["HOME"])
 
     def register(self, ask: Ask) -> None:
         """Have the master build *ask*; note in it if it will not."""
@@ -134,21 +119,10 @@ class Registrar:
         self._newest += timedelta(milliseconds=1)
         version = [*ask.key, "", False, self._newest, False, False, []]
         try:
-            self._call("ADDPKG", [ask.package, "", "", False, []])
-            self._call("ADDVER", version)
+            self.ask("ADDPKG", [ask.package, "", "", False, []])
+            self.ask("ADDVER", version)
         except Refused as exc:
             ask.problem, ask.detail = "refused", str(exc)
-
-    def _call(self, msg: str, data: Any) -> str:
-        self._socket.send_msg(msg, data)
-        for _ in range(int(ANSWER * 5)):
-            if self._socket.poll(0.2):
-                reply, text = self._socket.recv_msg()
-                if reply == "ERROR":
-                    raise Refused(msg, str(text))
-                return str(text)
-            self._meanwhile()
-        raise Unavailable(f"the master did not answer {msg} within {ANSWER:g} s")
 
 
 def main(python_version: str, names: Sequence[str]) -> None:
