@@ -204,7 +204,7 @@ def _pass_on(events: Socket, status: Socket) -> None:
             "piw-master --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
             "listen for slaves on all addresses, which only your boards should reach",
         ),
-        ("piw-master --debug SlaveDriver", "log all that slaves say and are told"),
+        ("piw-master --debug slave_driver", "log all that slaves say and are told"),
     ],
 )
 def main(config: MasterConfig) -> int:
