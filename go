@@ -380,7 +380,7 @@ def bench(args: Sequence[str]) -> int:
 def docs(args: Sequence[str]) -> int:
     """Refresh what is generated in the documents, and make pages of them (docs/_build)."""
     folder, built = ROOT / "docs", ROOT / "docs" / "_build"
-    sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-a", "-q"]
+    sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-E", "-a", "-q"]
     wrong = [] if call(sys.executable, folder / "generate.py") else ["docs/generate.py failed"]
     if not call(*sphinx, *args, "-c", folder, ROOT, built):
         wrong.append("Sphinx is not content, see above")

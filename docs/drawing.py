@@ -135,23 +135,23 @@ def states(
             x = left[number]
             picture.path(f"M{x - 34:.1f} {middle:.1f}H{x:.1f}", "line dash")
     for number, gap in enumerate(gaps):
-        if label := ahead.get((number, number + 1)):
+        if (number, number + 1) in ahead:
             x = left[number] + wide[number]
             picture.path(f"M{x:.1f} {middle:.1f}h{gap:.1f}")
-            picture.text(x + gap / 2, middle - 8, label)
+            picture.text(x + gap / 2, middle - 8, ahead[number, number + 1])
     for edge in loops:
         x = left[edge.begin] + wide[edge.begin] / 2
         picture.path(f"M{x - 18:.1f} {top:.1f}c-14 -40 50 -40 36 0")
         picture.text(x, top - 36, edge.label)
     for level, edge in enumerate(below):
-        begin = left[edge.begin] + wide[edge.begin] / 2 + (0 if level else -14)
-        end = left[edge.end] + wide[edge.end] / 2 + 14 * (1 - 2 * level)
+        from_x = left[edge.begin] + wide[edge.begin] / 2 + (0 if level else -14)
+        to_x = left[edge.end] + wide[edge.end] / 2 + 14 * (1 - 2 * level)
         bottom, depth = top + high, 34.0 * (level + 1)
         picture.path(
-            f"M{begin:.1f} {bottom:.1f}v{depth - 8:.1f}q0 8 -8 8H{end + 8:.1f}q-8 0 -8 -8"
+            f"M{from_x:.1f} {bottom:.1f}v{depth - 8:.1f}q0 8 -8 8H{to_x + 8:.1f}q-8 0 -8 -8"
             f"V{bottom:.1f}"
         )
-        picture.text((begin + end) / 2, bottom + depth - 6, edge.label)
+        picture.text((from_x + to_x) / 2, bottom + depth - 6, edge.label)
     y = top + high + 34 * len(below) + 34
     for note in notes:
         picture.text(PAD, y, note, "start", "note")

@@ -42,6 +42,8 @@ SCRIPTS: Final[dict[str, str]] = tomllib.loads((DOCS.parent / "pyproject.toml").
 ]["scripts"]
 MEANINGS: Final = tomllib.loads((DOCS / "meanings.toml").read_text())
 DECISIONS: Final = DOCS / "decisions"
+#: What a slave that has not been told anything is at.
+BEGIN: Final = "begin"
 NOTHING: Final = type(protocols.NoData)
 
 
@@ -290,7 +292,7 @@ def follows_block(_: str) -> Iterator[str]:
         ("after", "a slave may say"),
         (
             (
-                " or ".join(map(code, replies)) if replies[0] else "nothing yet",
+                "nothing yet" if replies == [BEGIN] else " or ".join(map(code, replies)),
                 ", ".join(map(code, requests)),
             )
             for replies, requests in slave_states()
@@ -298,11 +300,11 @@ def follows_block(_: str) -> Iterator[str]:
     )
 
 
-def slave_states() -> list[tuple[list[str | None], list[str]]]:
+def slave_states() -> list[tuple[list[str], list[str]]]:
     """Return what a slave may be at: the replies that lead there, the requests that may follow."""
-    found: defaultdict[frozenset[str], list[str | None]] = defaultdict(list)
+    found: defaultdict[frozenset[str], list[str]] = defaultdict(list)
     for reply, requests in protocols.FOLLOWS.items():
-        found[requests].append(reply)
+        found[requests].append(reply or BEGIN)
     order = list(protocols.slave_driver.recv)
     return [(replies, sorted(requests, key=order.index)) for requests, replies in found.items()]
 
@@ -331,7 +333,7 @@ NO_MESSAGES: Final = {
 
 def slave_diagram() -> str:
     """Draw what a slave may be at, and what leads from one to the other."""
-    boxes = [[reply or "begin" for reply in replies] for replies, _ in slave_states()]
+    boxes = [replies for replies, _ in slave_states()]
     answers = {msg: set(replies) for msg, replies in MEANINGS["slave_driver"]["answers"].items()}
     requests = [set(follow) for _, follow in slave_states()]
     always = set.intersection(*requests[1:])
@@ -345,9 +347,8 @@ def slave_diagram() -> str:
                         found[begin, end].append((msg, reply))
     edges = []
     for (begin, end), pairs in found.items():
-        replies = dict.fromkeys(reply for _, reply in pairs)
-        says = ", ".join(dict.fromkeys(msg for msg, _ in pairs))
-        edges.append(drawing.Edge(begin, end, f"{says} → {', '.join(replies)}"))
+        says, hears = (", ".join(dict.fromkeys(words)) for words in zip(*pairs, strict=True))
+        edges.append(drawing.Edge(begin, end, f"{says} → {hears}"))
     notes = [
         "A box: what the master has replied. An arrow: what the slave then says → the reply.",
         f"{', '.join(sorted(never))} may be the reply to anything. {', '.join(sorted(always))} may"
