@@ -2,7 +2,7 @@
 
 import ast
 import contextlib
-import importlib.util
+import importlib
 import io
 import os
 import re
@@ -23,16 +23,14 @@ SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scrip
 NOT_SAID = {"piwheels/console/wire/link.py", "piwheels/core/rpc.py"}
 
 
-@pytest.fixture(scope="module")
-def generate():
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    before = sys.path[:]
-    sys.modules["docs_generate"] = module
-    spec.loader.exec_module(module)
-    yield module
-    sys.path[:] = before
-    del sys.modules["docs_generate"]
+@pytest.fixture
+def generate(monkeypatch):
+    """The generator, with what stands beside it."""
+    monkeypatch.syspath_prepend(DOCS)
+    before = set(sys.modules)
+    yield importlib.import_module("generate")
+    for name in {"generate", "wires", "markup", "drawing"} - before:
+        sys.modules.pop(name, None)
 
 
 def test_what_is_generated_is_current(generate, capsys):
@@ -45,15 +43,15 @@ def test_generation_tells_what_it_cannot_do(generate, monkeypatch):
     assert "old" not in generate.filled(page)
     with pytest.raises(generate.Stale, match="no block 'nonsense'"):
         generate.filled("<!-- nonsense -->\n<!-- end -->\n")
-    monkeypatch.delitem(generate.MEANINGS["lumberjack"]["recv"], "LOGPAGE")
+    monkeypatch.delitem(generate.wires.MEANINGS["lumberjack"]["recv"], "LOGPAGE")
     with pytest.raises(generate.Stale, match="LOGPAGE"):
         generate.filled(page)
 
 
 def test_a_build_that_the_tables_do_not_allow_is_not_drawn(generate, monkeypatch):
-    monkeypatch.setitem(generate.protocols.FOLLOWS, "SEND", frozenset({"BYE"}))
+    monkeypatch.setitem(generate.wires.protocols.FOLLOWS, "SEND", frozenset({"BYE"}))
     with pytest.raises(generate.Stale, match="SENT after SEND"):
-        generate.build_diagram()
+        generate.wires.build_diagram()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -81,6 +81,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         sentence = message.removeprefix("argument ")
+        sentence = sentence.replace("ignored explicit argument", "takes no value, but was given")
         self.exit(2, f"{self.prog}: {sentence} (see {self.prog} --help)\n")
 
     def read(self, args: Sequence[str] | None) -> dict[str, Any]:

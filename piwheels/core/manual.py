@@ -1,4 +1,4 @@
-"""What a program's ``--help`` says, in the manner of a manual page: plain text of 80 columns. Pure.
+"""What a program's ``--help`` says, in the manner of a manual page: plain text of 80 columns.
 
 Everything in it comes from the declaration of the options (:mod:`piwheels.core.options`): what the
 program does from the docstring of the dataclass, the rest from its fields.

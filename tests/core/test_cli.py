@@ -104,6 +104,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, text):
         (["--hiddem", "x"], "no option --hiddem"),
         (["--port", "x"], "--port: 'x' is not a whole number"),
         (["-d"], "-d/--dsn: expected one argument"),
+        (["--dev-mode=3"], "--dev-mode: takes no value, but was given '3'"),
         (["-t", "soon"], "-t/--timeout: 'soon' is not a duration: write 90, 90s, 15m, 3h or 1h30m"),
     ],
 )
