@@ -126,19 +126,26 @@ class WordConfig(Common):
 
     toy: str = option(positional=True, metavar="TOY", help="which")
     part: str = option(default="", positional=True, metavar="PART", help="which part of it")
+    more: list[str] = option(default=[], positional=True, metavar="MORE", help="what more")
 
 
 def test_a_word_that_must_and_one_that_may_be_given(capsys):
-    def words(*args: str) -> tuple[str, str]:
+    def words(*args: str) -> tuple[str, str, list[str]]:
         config = cli.load("piw-add", WordConfig, args, {"HOME": "/nonexistent"})
-        return config.toy, config.part
+        return config.toy, config.part, config.more
 
-    assert words("duck") == ("duck", "")
-    assert words("duck", "-v", "bill") == ("duck", "bill")
-    for args, sentence in {(): "required: TOY", ("a", "b", "c"): "too many arguments: 'c'"}.items():
-        with pytest.raises(SystemExit):
-            words(*args)
-        assert sentence in capsys.readouterr().err
+    assert words("duck") == ("duck", "", [])
+    assert words("duck", "-v", "bill") == ("duck", "bill", [])
+    assert words("duck", "bill", "a", "-v", "b") == ("duck", "bill", ["a", "b"])
+    with pytest.raises(SystemExit):
+        words("-v")
+    assert "are required: TOY (see" in capsys.readouterr().err
+
+
+def test_a_word_too_many(capsys):
+    with pytest.raises(SystemExit):
+        cli.load("piw-initdb", Common, ["-v", "x"], {})
+    assert "piw-initdb: too many arguments: 'x' (see" in capsys.readouterr().err
 
 
 def test_an_error_is_one_sentence_and_status_1(capsys):
