@@ -40,6 +40,8 @@ SCRIPTS: Final[dict[str, str]] = PROJECT["scripts"]
 
 def program(name: str) -> Program[Any]:
     """Return the program *name*."""
+    if name not in SCRIPTS:
+        raise Stale(f"there is no program {name!r}")
     module, _, attribute = SCRIPTS[name].partition(":")
     found: Program[Any] = getattr(importlib.import_module(module), attribute)
     return found
@@ -142,21 +144,23 @@ BLOCKS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "messages": wires.messages_block, "states": wires.states_block, "limits": wires.limits_block,
     "follows": wires.follows_block, "wires": wires.wires_block, "decisions": decisions_block,
 }  # fmt: skip
-MARKER: Final = re.compile(
-    r"^(<!-- (?P<kind>[a-z]+)(?:: (?P<what>[\w.-]+))? -->\n).*?^(?P<end><!-- end -->)$", re.M | re.S
-)
+MARKER: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<what>[\w.-]+))? -->$", re.M)
+END: Final = "<!-- end -->"
 
 
 def filled(page: str) -> str:
     """Return *page* with all its blocks made anew."""
-
-    def block(match: re.Match[str]) -> str:
-        if match["kind"] not in BLOCKS:
-            raise Stale(f"there is no block {match['kind']!r}, only {', '.join(BLOCKS)}")
-        lines = "\n".join(BLOCKS[match["kind"]](match["what"] or "")).rstrip()
-        return f"{match[1]}\n{lines}\n\n{match['end']}"
-
-    return MARKER.sub(block, page)
+    parts, done = [], 0
+    markers = list(MARKER.finditer(page))
+    if [marker[0] == END for marker in markers] != [False, True] * (len(markers) // 2):
+        raise Stale(f"a marker and {END} do not come in turns")
+    for marker, end in zip(markers[::2], markers[1::2], strict=True):
+        if marker["kind"] not in BLOCKS:
+            raise Stale(f"there is no block {marker['kind']!r}, only {', '.join(BLOCKS)}")
+        block = "\n".join(BLOCKS[marker["kind"]](marker["what"] or "")).rstrip()
+        parts.append(f"{page[done : marker.end()]}\n\n{block}\n\n")
+        done = end.start()
+    return "".join([*parts, page[done:]])
 
 
 class Made(NamedTuple):
@@ -170,9 +174,13 @@ class Made(NamedTuple):
 def everything() -> Iterator[Made]:
     """Give all files that have something generated."""
     for path in sorted(DOCS.rglob("*.md")):
+        if "_build" in path.parts:
+            continue
         text = path.read_text("utf-8")
-        if "_build" not in path.parts and MARKER.search(text):
+        try:
             yield Made(path, text, filled(text))
+        except Stale as error:
+            raise Stale(f"{path.name}: {error}") from None
     for name, draw in wires.DIAGRAMS.items():
         path = DOCS / "diagrams" / name
         yield Made(path, path.read_text("utf-8") if path.exists() else "", draw())

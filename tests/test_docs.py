@@ -41,8 +41,15 @@ def test_generation_tells_what_it_cannot_do(generate, monkeypatch):
     page = "<!-- messages: lumberjack.recv -->\nold\n<!-- end -->\n"
     assert "LOGPAGE" in generate.filled(page)
     assert "old" not in generate.filled(page)
-    with pytest.raises(generate.Stale, match="no block 'nonsense'"):
-        generate.filled("<!-- nonsense -->\n<!-- end -->\n")
+    for wrong, why in {
+        "<!-- nonsense -->\n<!-- end -->\n": "no block 'nonsense'",
+        "<!-- options: piw-nope -->\n<!-- end -->\n": "no program 'piw-nope'",
+        "<!-- file -->\n": "in turns",
+        "<!-- file -->\n<!-- limits -->\n<!-- end -->\n": "in turns",
+        "<!-- end -->\n": "in turns",
+    }.items():
+        with pytest.raises(generate.Stale, match=why):
+            generate.filled(wrong)
     monkeypatch.delitem(generate.wires.MEANINGS["lumberjack"]["recv"], "LOGPAGE")
     with pytest.raises(generate.Stale, match="LOGPAGE"):
         generate.filled(page)

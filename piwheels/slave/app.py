@@ -363,7 +363,7 @@ class PiWheelsSlave:
     examples=[
         ("piw-slave --master farm.example", "build for the farm on that machine"),
         (
-            "piw-slave -m farm.example --python /opt/python3.13/bin/python3 --label rack1-13",
+            "piw-slave -m farm.example --python /opt/python3.13/bin/python3",
             "build for another interpreter than the one that runs it",
         ),
         ("piw-slave -m farm.example --dir /mnt/ssd --timeout 6h", "with more room and more time"),
