@@ -96,21 +96,22 @@ def raw(opt: Option) -> Any:
 
 
 def file_block(_: str) -> Iterator[str]:
-    """Give a configuration file with every key, each with its default."""
+    """Give a configuration file with every key, each with its default if that can be written."""
     yield "```toml"
     for name, each in programs().items():
         yield f"[{name.removeprefix('piw-')}]"
         for opt in shown(each.config):
-            yield f"# {opt.flag.removeprefix('--')} = {in_toml(raw(opt))}"
+            yield f"# {opt.flag.removeprefix('--')} = {in_toml(opt)}".rstrip()
         yield ""
     yield "```"
 
 
-def in_toml(value: Any) -> str:
-    """Return *value* as it stands in a file."""
+def in_toml(opt: Option) -> str:
+    """Return an option's default as it may stand in a file; empty if that is to say nothing."""
+    value = "" if opt.required else raw(opt)
     if isinstance(value, (bool, int, float, list)):
         return json.dumps(value)
-    return json.dumps("" if value is None else written(value), ensure_ascii=False)
+    return json.dumps(written(value)) if value else ""
 
 
 def variables_block(_: str) -> Iterator[str]:

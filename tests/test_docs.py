@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import importlib
 import io
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from helpers import until
+from piwheels.core.cli import load
+from piwheels.core.options import options
 from piwheels.core.paths import master_socket
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +62,20 @@ def test_a_build_that_the_tables_do_not_allow_is_not_drawn(generate, monkeypatch
     monkeypatch.setitem(generate.wires.protocols.FOLLOWS, "SEND", frozenset({"BYE"}))
     with pytest.raises(generate.Stale, match="SENT after SEND"):
         generate.wires.build_diagram()
+
+
+def test_the_file_with_every_key_is_accepted(generate, tmp_path):
+    page = (DOCS / "configuration.md").read_text()
+    block = page.partition("<!-- file -->\n\n```toml\n")[2].partition("```")[0]
+    file = tmp_path / "piwheels.toml"
+    file.write_text(re.sub(r"^# (?=.* = .)", "", block, flags=re.M))
+    assert file.read_text().count(" = ") > 30
+    for name, program in generate.programs().items():
+        words = [opt.name for opt in options(program.config) if opt.required]
+        env = {"HOME": "/nonexistent"}
+        config = load(name, program.config, ["-c", str(file), *words], env)
+        default = load(name, program.config, words, env)
+        assert dataclasses.replace(config, config=None) == default
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
