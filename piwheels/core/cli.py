@@ -112,9 +112,8 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
         meta = opt.meta
         extra: dict[str, Any] = {"help": argparse.SUPPRESS if meta["secret"] else None}
         if meta["positional"]:
-            extra |= {"nargs": "*" if opt.many else "?", "default": argparse.SUPPRESS}
-            if opt.required:
-                extra |= {"nargs": None, "default": None}
+            nargs = "*" if opt.many else None if opt.required else "?"
+            extra |= {"nargs": nargs, "default": None}
             made.add_argument(opt.name, type=_argument(opt), metavar=opt.metavar, **extra)
         elif opt.kind is bool:
             made.add_argument(*meta["flags"], opt.flag, dest=opt.name, action="store_true", **extra)
@@ -177,7 +176,8 @@ def load(
                 errors.append(f"{opt.variable}: {exc}")
     if errors:
         raise Fatal("; ".join(errors))
-    return cls(**values | given)
+    # A word that was not given must not hide what a file says.
+    return cls(**values | {name: value for name, value in given.items() if value not in ([], None)})
 
 
 def _read_toml(

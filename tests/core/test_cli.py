@@ -125,7 +125,9 @@ class WordConfig(Common):
     """Look at a toy, and maybe at one of its parts."""
 
     toy: str = option(positional=True, metavar="TOY", help="which")
-    part: str = option(default="", positional=True, metavar="PART", help="which part of it")
+    part: str = option(
+        default="", positional=True, metavar="PART", help="which part of it", parse=str.upper
+    )
     more: list[str] = option(default=[], positional=True, metavar="MORE", help="what more")
 
 
@@ -135,8 +137,8 @@ def test_a_word_that_must_and_one_that_may_be_given(capsys):
         return config.toy, config.part, config.more
 
     assert words("duck") == ("duck", "", [])
-    assert words("duck", "-v", "bill") == ("duck", "bill", [])
-    assert words("duck", "bill", "a", "-v", "b") == ("duck", "bill", ["a", "b"])
+    assert words("duck", "-v", "bill") == ("duck", "BILL", [])
+    assert words("duck", "bill", "a", "-v", "b") == ("duck", "BILL", ["a", "b"])
     with pytest.raises(SystemExit):
         words("-v")
     assert "are required: TOY (see" in capsys.readouterr().err
