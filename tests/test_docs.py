@@ -147,7 +147,7 @@ def test_every_error_is_in_its_chapter(name):
         for call, _, node in calls(path)
         if call in {"Fatal", "CannotInit", "Unavailable"} and (part := fixed_part(node)) not in text
     ]
-    assert missing == []
+    assert not missing, "\n".join(missing)
 
 
 def test_every_alarm_in_the_log_is_explained():
@@ -162,7 +162,7 @@ def test_every_alarm_in_the_log_is_explained():
         or call == "Warn"
         if (part := fixed_part(node)) not in text
     ]
-    assert missing == []
+    assert not missing, "\n".join(missing)
 
 
 # The examples of docs/library.md -------------------------------------------------------------
