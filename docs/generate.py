@@ -58,6 +58,11 @@ def shown(cls: type[Any], *, common: bool = False) -> list[Option]:
     return [opt for opt in options(cls) if opt.common is common and not opt.meta["secret"]]
 
 
+def free(cls: type[Any]) -> list[Option]:
+    """Return those that can stand elsewhere than on the command line."""
+    return [opt for opt in shown(cls) if not opt.required]
+
+
 def options_block(name: str) -> Iterator[str]:
     """Give the table of a program's options."""
     common = name == "common"
@@ -69,7 +74,7 @@ def options_block(name: str) -> Iterator[str]:
                 code(opt.metavar if opt.meta["positional"] else flags(opt).strip()),
                 default,
                 text,
-                "" if opt.meta["positional"] else code(opt.variable),
+                "" if opt.required else code(opt.variable),
             )
             for opt in shown(cls, common=common)
             for text, default in [said(opt)]
@@ -85,14 +90,14 @@ def said(opt: Option) -> tuple[str, str]:
     text: str = opt.meta["help"]
     if match := re.fullmatch(r"(.*) \(default: ([^()]*)\)", text):
         return match[1], match[2]
-    value = opt.default if opt.required else raw(opt)
-    return text, "" if opt.required or opt.kind is bool or not value else code(written(value))
+    value = raw(opt)
+    return text, "" if opt.kind is bool or not value else code(written(value))
 
 
 def raw(opt: Option) -> Any:
-    """Return an option's default as it is declared, ``{run}`` and all."""
-    default = opt.field.default
-    return default if isinstance(default, str) else opt.default
+    """Return an option's default as it is declared, ``{run}`` and all; None if it has to be given."""
+    default = None if opt.required else opt.field.default
+    return default if opt.required or isinstance(default, str) else opt.default
 
 
 def file_block(_: str) -> Iterator[str]:
@@ -100,7 +105,7 @@ def file_block(_: str) -> Iterator[str]:
     yield "```toml"
     for name, each in programs().items():
         yield f"[{name.removeprefix('piw-')}]"
-        for opt in shown(each.config):
+        for opt in free(each.config):
             yield f"# {opt.flag.removeprefix('--')} = {in_toml(opt)}".rstrip()
         yield ""
     yield "```"
@@ -108,7 +113,7 @@ def file_block(_: str) -> Iterator[str]:
 
 def in_toml(opt: Option) -> str:
     """Return an option's default as it may stand in a file; empty if that is to say nothing."""
-    value = "" if opt.required else raw(opt)
+    value = raw(opt)
     if isinstance(value, (bool, int, float, list)):
         return json.dumps(value)
     return json.dumps(written(value)) if value else ""
@@ -118,9 +123,8 @@ def variables_block(_: str) -> Iterator[str]:
     """Give the environment variables that set options, with the programs that have them."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, each in programs().items():
-        for opt in shown(each.config):
-            if not opt.meta["positional"]:
-                found[opt.variable].append(f"[{name}](programs/{name}.md)")
+        for opt in free(each.config):
+            found[opt.variable].append(f"[{name}](programs/{name}.md)")
     rows = [(code(variable), ", ".join(names)) for variable, names in sorted(found.items())]
     rows += [(code(opt.variable), "all") for opt in shown(Common, common=True)]
     yield from table(("variable", "programs"), rows)
