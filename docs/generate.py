@@ -95,9 +95,11 @@ def said(opt: Option) -> tuple[str, str]:
 
 
 def raw(opt: Option) -> Any:
-    """Return an option's default as it is declared, ``{run}`` and all; None if it has to be given."""
-    default = None if opt.required else opt.field.default
-    return default if opt.required or isinstance(default, str) else opt.default
+    """Return an option's default as it is declared, ``{run}`` and all; None if there is none."""
+    if opt.required:
+        return None
+    default = opt.field.default
+    return default if isinstance(default, str) else opt.default
 
 
 def file_block(_: str) -> Iterator[str]:
