@@ -179,7 +179,7 @@ def master(db_dsn, tmp_path, monkeypatch):
     command += [*places, f"--file-queue=ipc://{tmp_path}/file", "--dev-mode"]
     process = subprocess.Popen(command, env=env)
     try:
-        until(lambda: Path(master_socket("import").removeprefix("ipc://")).is_socket())
+        until(lambda: Path(master_socket("import").removeprefix("ipc://")).is_socket(), 60)
         yield process
     finally:
         process.terminate()
