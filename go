@@ -32,7 +32,8 @@ ROOT = Path(__file__).resolve().parent
 OLDEST, NEWEST = 11, 19  # the Pythons 3.x that are looked for
 READY = "--ready"  # what the second stage is called with: set up, and no longer root
 UNFINISHED: dict[str, object] = {"unfinished": True}
-GROUPS = {"up": (), "test": ("test",), "check": ("test", "check")}  # what each set-up adds to .[up]
+#: What each set-up adds to .[up].
+GROUPS = {"up": (), "test": ("test",), "check": ("test", "check"), "docs": ("docs",)}
 
 # pip's settings, and what uv calls them (it reads none of pip's)
 UV_NAMES = {
@@ -377,13 +378,35 @@ def bench(args: Sequence[str]) -> int:
 
 
 def docs(args: Sequence[str]) -> int:
-    """Check that every relative link in the documents leads somewhere."""
-    pages = [Path(arg) for arg in args] or [
-        page for page in ROOT.rglob("*.md") if not any(p[:1] == "." for p in page.parts[1:])
-    ]
-    broken = [f"{page}: {target}" for page in pages for target in dead_links(page)]
-    print("\n".join([*broken, f"{len(pages)} documents, {len(broken)} dead links"]))
-    return 1 if broken else 0
+    """Refresh what is generated in the documents, and make pages of them (docs/_build)."""
+    folder, built = ROOT / "docs", ROOT / "docs" / "_build"
+    sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-E", "-a", "-q"]
+    wrong = [] if call(sys.executable, folder / "generate.py") else ["docs/generate.py failed"]
+    if not call(*sphinx, *args, "-c", folder, ROOT, built):
+        wrong.append("Sphinx is not content, see above")
+    wrong += [*links(), *foreign(built)]
+    print(
+        "\n".join(
+            [*wrong, f"{built}/docs/index.html" if not wrong else f"{len(wrong)} things wrong"]
+        )
+    )
+    return 1 if wrong else 0
+
+
+def links() -> list[str]:
+    """Return the links in our documents that lead nowhere, each with its document."""
+    folders = (folder.rglob("*.md") for folder in ROOT.iterdir() if folder.name[:1] not in "._")
+    pages = [page for found in (ROOT.glob("*.md"), *folders) for page in found]
+    return [f"{page}: {target}" for page in pages for target in dead_links(page)]
+
+
+def foreign(built: Path) -> list[str]:
+    """Return the pages that would have a browser ask another host."""
+    asks = re.compile(
+        r"<(?:script|img|iframe)\b[^>]* src=\W?(?:\w+:)?//|<link\b[^>]* href=\W?(?:\w+:)?//"
+    )
+    pages = built.rglob("*.html")
+    return [f"{page} asks another host" for page in pages if asks.search(page.read_text("utf-8"))]
 
 
 def dead_links(page: Path) -> list[str]:
@@ -403,7 +426,7 @@ COMMANDS = {
     "test": ("test", test),
     "check": ("check", check),
     "bench": ("test", bench),
-    "docs": (None, docs),
+    "docs": ("docs", docs),
 }
 
 
@@ -431,7 +454,8 @@ def main(argv: Sequence[str]) -> int:
     use_newer_python(argv)
     python = set_up(level)
     command = [python, str(ROOT / "go"), READY, name, *args]
-    if name != "up":  # which changes user itself: its options say what that user has to read
+    # up changes user itself, its options say what that user has to read; docs writes in here.
+    if name not in ("up", "docs"):
         command = [python, "-m", "piwheels.core.privileges", *command]
     replace(*command)
 

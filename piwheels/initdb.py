@@ -52,7 +52,11 @@ class CannotInit(Fatal, RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class InitdbConfig(Common):
-    """Make the database that piw-master needs, or upgrade it."""
+    """Make the database that piw-master needs, or upgrade it.
+
+    The database and the role of piw-master must exist (createdb, createuser). All is done in one
+    transaction: either all of it has happened, or nothing.
+    """
 
     dsn: str = option(
         "-d", default="postgresql:///piwheels", metavar="URL", help="the database, as a superuser"
@@ -63,7 +67,14 @@ class InitdbConfig(Common):
     yes: bool = option("-y", default=False, help="do not ask before changing anything")
 
 
-@program("piw-initdb", InitdbConfig)
+@program(
+    "piw-initdb",
+    InitdbConfig,
+    examples=[
+        ("piw-initdb --dsn postgresql:///piwheels", "make the tables, or upgrade them"),
+        ("piw-initdb --user farm --yes", "with another role for piw-master, and no question"),
+    ],
+)
 def main(config: InitdbConfig) -> int:
     """Make the database, or upgrade it; return the exit status."""
     conn = get_connection(config.dsn)

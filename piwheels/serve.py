@@ -338,7 +338,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-@program("piw-serve", ServeConfig)
+@program(
+    "piw-serve",
+    ServeConfig,
+    examples=[
+        ("piw-serve --output-path /srv/piwheels", "the site, for this machine"),
+        ("piw-serve --host 0.0.0.0 --port 80", "the site, for everybody who reaches us"),
+    ],
+)
 def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
     if not config.output_path.is_dir():

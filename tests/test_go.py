@@ -114,9 +114,24 @@ def test_dead_links(go, tmp_path):
     assert go.dead_links(page) == ["gone.md", "also/gone.md"]
 
 
-def test_documents_of_this_project_have_no_dead_links(go, capsys, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    assert go.docs([]) == 0, capsys.readouterr().out
+def test_documents_of_this_project_have_no_dead_links(go):
+    assert go.links() == []
+
+
+def test_pages_that_ask_another_host_are_named(go, tmp_path):
+    for number, text in enumerate(
+        (
+            '<a href="https://x.example/">a link asks nobody</a><img alt="" src="here.svg">',
+            '<link rel="stylesheet" type="text/css" href="_static/a.css">',
+            '<script defer src="https://x.example/a.js"></script>',
+            '<img src="//x.example/a.png">',
+            "<link rel=preload href=http://x.example/font>",
+        )
+    ):
+        (tmp_path / f"{number}.html").write_text(text)
+    assert sorted(go.foreign(tmp_path)) == [
+        f"{tmp_path}/{n}.html asks another host" for n in (2, 3, 4)
+    ]
 
 
 def test_ci_runs_the_readmes_test_command_alone():

@@ -65,7 +65,17 @@ def make_session(config: ConsoleConfig) -> Session:
     )
 
 
-@program("piw-console", ConsoleConfig)
+@program(
+    "piw-console",
+    ConsoleConfig,
+    examples=[
+        ("piw-console", "the farm of this user, or its piw-up"),
+        ("piw-console --status-queue ipc:///srv/farm/run/status", "another one, on this machine"),
+        ("piw-console --once --json", "what the farm is at, for a script"),
+        ("piw-console --plain --record monday.rec", "a line for each event, and all of it kept"),
+        ("piw-console --replay monday.rec", "what was kept"),
+    ],
+)
 def main(config: ConsoleConfig) -> int:
     """Run ``piw-console``."""
     _check(config)

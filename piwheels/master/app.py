@@ -195,7 +195,18 @@ def _pass_on(events: Socket, status: Socket) -> None:
         status.send_multipart(events.recv_multipart())
 
 
-@program("piw-master", MasterConfig)
+@program(
+    "piw-master",
+    MasterConfig,
+    examples=[
+        ("piw-master --output-path /srv/piwheels", "a farm whose slaves are on this machine"),
+        (
+            "piw-master --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
+            "listen for slaves on all addresses, which only your boards should reach",
+        ),
+        ("piw-master --debug slave_driver", "log all that slaves say and are told"),
+    ],
+)
 def main(config: MasterConfig) -> int:
     """Run ``piw-master``."""
     refuse_root("piw-master")

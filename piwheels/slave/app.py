@@ -357,7 +357,18 @@ class PiWheelsSlave:
         return slave_stats(self.dir, datetime.now(UTC))
 
 
-@program("piw-slave", SlaveConfig)
+@program(
+    "piw-slave",
+    SlaveConfig,
+    examples=[
+        ("piw-slave --master farm.example", "build for the farm on that machine"),
+        (
+            "piw-slave -m farm.example --python /opt/python3.13/bin/python3",
+            "build for another interpreter than the one that runs it",
+        ),
+        ("piw-slave -m farm.example --dir /mnt/ssd --timeout 6h", "with more room and more time"),
+    ],
+)
 def main(config: SlaveConfig) -> int:
     """Run ``piw-slave``."""
     refuse_root("piw-slave")

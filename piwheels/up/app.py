@@ -301,7 +301,20 @@ def _executable(path: Path) -> Path:
     return Path(found).absolute()
 
 
-@program("piw-up", UpConfig)
+@program(
+    "piw-up",
+    UpConfig,
+    examples=[
+        ("piw-up", "build a small set that shows what a farm does"),
+        ("piw-up markupsafe==3.0.2 pyyaml", "build these, and what they need"),
+        ("piw-up --once --no-deps six", "build it, print a table, end: status 0 if it was built"),
+        (
+            "piw-up --python /usr/bin/python3.11 --python /opt/python3.13/bin/python3 wrapt",
+            "build for two interpreters, with a slave each",
+        ),
+        ("piw-up --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'", "let boards join"),
+    ],
+)
 def main(config: UpConfig) -> int:
     """Run ``piw-up``."""
     pythons = [_executable(path) for path in config.python] or [Path(sys.executable)]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+_PROG: Final = "python -m piwheels.console.simulate"
 #: How long a master that is restarted is away, in seconds.
 AWAY: Final = 3.0
 #: How long a turn of the loop may wait, in seconds.
@@ -47,7 +48,7 @@ def _count(text: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateConfig(Common):
-    """A demonstration: a farm that is not there, to be watched and steered with piw-console.
+    """Simulate a farm that is not there, to be watched and steered with piw-console.
 
     SIGHUP restarts its master; Ctrl-C ends it.
     """
@@ -94,7 +95,15 @@ def attach_line(addresses: dict[str, str]) -> str:
     return f"piw-console {' '.join(options)}"
 
 
-@program("piw-simulate", SimulateConfig)
+@program(
+    _PROG,
+    SimulateConfig,
+    examples=[
+        (_PROG, "50 slaves, where piw-console looks"),
+        (f"{_PROG} --slaves 500 --speed 10 --history 2h", "a large farm, in a hurry"),
+        (f"{_PROG} --dir /tmp/farm --restart-every 5m", "a master that does not last, elsewhere"),
+    ],
+)
 def main(config: SimulateConfig) -> int:
     """Run the simulated farm until it is told to end."""
     if config.level not in (0, 1):

@@ -1,0 +1,212 @@
+"""Make what the documents take from the code: tables between markers, and the diagrams.
+
+``docs/generate.py`` writes them, ``docs/generate.py --check`` says what is not current. A marker is
+``<!-- options: piw-slave -->`` or the like, what is generated follows it, and ``<!-- end -->``
+ends it; :data:`BLOCKS` is what there is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+import sys
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import wires
+from markup import Stale, code, table
+
+from piwheels.core.manual import flags, written
+from piwheels.core.options import Common, options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from piwheels.core.cli import Program
+    from piwheels.core.options import Option
+
+DOCS: Final = Path(__file__).resolve().parent
+DECISIONS: Final = DOCS / "decisions"
+PROJECT: Final = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+SCRIPTS: Final[dict[str, str]] = PROJECT["scripts"]
+
+
+# -- options
+
+
+def program(name: str) -> Program[Any]:
+    """Return the program *name*."""
+    if name not in SCRIPTS:
+        raise Stale(f"there is no program {name!r}")
+    module, _, attribute = SCRIPTS[name].partition(":")
+    found: Program[Any] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def programs() -> dict[str, Program[Any]]:
+    """Return all programs that are there."""
+    there = (name for name in SCRIPTS if importlib.util.find_spec(SCRIPTS[name].split(":")[0]))
+    return {name: program(name) for name in sorted(there)}
+
+
+def shown(cls: type[Any], *, common: bool = False) -> list[Option]:
+    """Return the options that a user of the configuration *cls* has."""
+    return [opt for opt in options(cls) if opt.common is common and not opt.meta["secret"]]
+
+
+def free(cls: type[Any]) -> list[Option]:
+    """Return those that can stand elsewhere than on the command line."""
+    return [opt for opt in shown(cls) if not opt.required]
+
+
+def options_block(name: str) -> Iterator[str]:
+    """Give the table of a program's options."""
+    common = name == "common"
+    cls = Common if common else program(name).config
+    yield from table(
+        ("option", "default", "what it does", "environment"),
+        (
+            (
+                code(opt.metavar if opt.meta["positional"] else flags(opt).strip()),
+                default,
+                text,
+                "" if opt.required else code(opt.variable),
+            )
+            for opt in shown(cls, common=common)
+            for text, default in [said(opt)]
+        ),
+    )
+    if not common:
+        yield ""
+        yield "Besides, it has the [options of every program](index.md#options-of-every-program)."
+
+
+def said(opt: Option) -> tuple[str, str]:
+    """Return what an option does, and its default."""
+    text: str = opt.meta["help"]
+    if match := re.fullmatch(r"(.*) \(default: ([^()]*)\)", text):
+        return match[1], match[2]
+    value = raw(opt)
+    return text, "" if opt.kind is bool or not value else code(written(value))
+
+
+def raw(opt: Option) -> Any:
+    """Return an option's default as it is declared, ``{run}`` and all; None if there is none."""
+    if opt.required:
+        return None
+    default = opt.field.default
+    return default if isinstance(default, str) else opt.default
+
+
+def file_block(_: str) -> Iterator[str]:
+    """Give a configuration file with every key, each with its default if that can be written."""
+    yield "```toml"
+    for name, each in programs().items():
+        yield f"[{name.removeprefix('piw-')}]"
+        for opt in free(each.config):
+            yield f"# {opt.flag.removeprefix('--')} = {in_toml(opt)}".rstrip()
+        yield ""
+    yield "```"
+
+
+def in_toml(opt: Option) -> str:
+    """Return an option's default as it may stand in a file; empty if that is to say nothing."""
+    value = raw(opt)
+    if isinstance(value, (bool, int, float, list)):
+        return json.dumps(value)
+    return json.dumps(written(value)) if value else ""
+
+
+def variables_block(_: str) -> Iterator[str]:
+    """Give the environment variables that set options, with the programs that have them."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name, each in programs().items():
+        for opt in free(each.config):
+            found[opt.variable].append(f"[{name}](programs/{name}.md)")
+    rows = [(code(variable), ", ".join(names)) for variable, names in sorted(found.items())]
+    rows += [(code(opt.variable), "all") for opt in shown(Common, common=True)]
+    yield from table(("variable", "programs"), rows)
+
+
+def decisions_block(_: str) -> Iterator[str]:
+    """Give the table of the decisions, from their titles."""
+    titles = {path: path.read_text("utf-8").split("\n")[0] for path in DECISIONS.glob("0*.md")}
+    yield from table(
+        ("", "decision"),
+        (
+            (path.name[:4], f"[{title.partition('. ')[2]}]({path.name})")
+            for path, title in sorted(titles.items())
+        ),
+    )
+
+
+# -- pages
+
+BLOCKS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
+    "options": options_block, "file": file_block, "variables": variables_block,
+    "messages": wires.messages_block, "states": wires.states_block, "limits": wires.limits_block,
+    "follows": wires.follows_block, "wires": wires.wires_block, "decisions": decisions_block,
+}  # fmt: skip
+MARKER: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<what>[\w.-]+))? -->$", re.M)
+END: Final = "<!-- end -->"
+
+
+def filled(page: str) -> str:
+    """Return *page* with all its blocks made anew."""
+    parts, done = [], 0
+    markers = list(MARKER.finditer(page))
+    if [marker[0] == END for marker in markers] != [False, True] * (len(markers) // 2):
+        raise Stale(f"a marker and {END} do not come in turns")
+    for marker, end in zip(markers[::2], markers[1::2], strict=True):
+        if marker["kind"] not in BLOCKS:
+            raise Stale(f"there is no block {marker['kind']!r}, only {', '.join(BLOCKS)}")
+        block = "\n".join(BLOCKS[marker["kind"]](marker["what"] or "")).rstrip()
+        parts.append(f"{page[done : marker.end()]}\n\n{block}\n\n")
+        done = end.start()
+    return "".join([*parts, page[done:]])
+
+
+class Made(NamedTuple):
+    """A file: what is in it, and what should be."""
+
+    path: Path
+    is_now: str
+    should_be: str
+
+
+def everything() -> Iterator[Made]:
+    """Give all files that have something generated."""
+    for path in sorted(DOCS.rglob("*.md")):
+        if "_build" in path.parts:
+            continue
+        text = path.read_text("utf-8")
+        try:
+            yield Made(path, text, filled(text))
+        except Stale as error:
+            raise Stale(f"{path.name}: {error}") from None
+    for name, draw in wires.DIAGRAMS.items():
+        path = DOCS / "diagrams" / name
+        yield Made(path, path.read_text("utf-8") if path.exists() else "", draw())
+
+
+def main(args: list[str]) -> int:
+    """Write what is not current; with ``--check``, only say what that is."""
+    stale = [made for made in everything() if made.is_now != made.should_be]
+    for made in stale:
+        if args != ["--check"]:
+            made.path.write_text(made.should_be, "utf-8")
+        sys.stdout.write(
+            f"{'stale' if args else 'written'}: {made.path.relative_to(DOCS.parent)}\n"
+        )
+    return 1 if stale and args else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Stale as error:
+        sys.exit(f"docs/generate.py: {error}")

@@ -1,0 +1,292 @@
+"""What the documents take from the wires: messages, states and limits; and the diagrams."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tomllib
+import types
+import typing
+from collections import defaultdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import drawing
+from markup import Stale, code, table
+
+from piwheels.core import checks, protocols, states
+from piwheels.master.wiring import WIRES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MEANINGS: Final = tomllib.loads(Path(__file__).with_name("meanings.toml").read_text("utf-8"))
+#: What a slave that has not been told anything is at.
+BEGIN: Final = "begin"
+NOTHING: Final = type(protocols.NoData)
+
+# -- tables
+
+
+def messages_block(where: str) -> Iterator[str]:
+    """Give the table of one direction of a wire (``slave_driver.recv``)."""
+    wire, _, side = where.partition(".")
+    tables = getattr(protocols, wire)
+    messages = getattr(tables, side)
+    meanings = MEANINGS.get(wire, {}).get(side, {})
+    if wrong := sorted(messages.keys() ^ meanings.keys()):
+        raise Stale(f"docs/meanings.toml: [{where}] and the protocol differ in {', '.join(wrong)}")
+    answers = {"slave_driver.recv": slave_answers, "console.recv": console_answers}.get(where)
+    yield from table(
+        ("message", "data", *(["answers"] if answers else []), "what it says"),
+        (
+            (code(msg), named(kind), *([answers(msg)] if answers else []), meanings[msg])
+            for msg, kind in messages.items()
+        ),
+    )
+
+
+def slave_answers(msg: str) -> str:
+    """Return what may be replied to a slave."""
+    return ", ".join(map(code, MEANINGS["slave_driver"]["answers"][msg])) or "nothing"
+
+
+def console_answers(msg: str) -> str:
+    """Return the data of the ``OK`` to a console."""
+    return named(protocols.CONSOLE_ANSWERS[msg])
+
+
+def named(kind: Any) -> str:
+    """Return the words for a type, with links to the states."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if kind in PLAIN:
+        return PLAIN[kind]
+    if alias := ALIASES.get(kind):
+        return alias
+    if hasattr(kind, "__metadata__"):
+        return f"{limit(kind)}"
+    if is_state(kind):
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    if origin is typing.Literal:
+        return " or ".join(code(json.dumps(arg)) for arg in args)
+    if origin in (typing.Union, types.UnionType):
+        words = [named(arg) for arg in args]
+        return (", or " if any(" of " in word for word in words) else " or ").join(words)
+    if origin is tuple:
+        return f"({', '.join(map(named, args))})"
+    if len(args) == 1:
+        return f"list of {named(args[0])}"
+    if is_state(args[1]):  # as checks has it
+        return f"list of {named(args[1])}"
+    return f"map of {named(args[0])} to {named(args[1])}"
+
+
+PLAIN: Final[dict[Any, str]] = {
+    NOTHING: "none", type(None): "null", bool: "true or false", int: "integer", float: "number",
+    str: "text", timedelta: "duration", datetime: "moment", Any: "anything",
+}  # fmt: skip
+#: The words for the types of :mod:`piwheels.core.states` that have a limit.
+ALIASES: Final = {
+    kind: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    for name, kind in vars(states).items()
+    if hasattr(kind, "__metadata__")
+}
+
+
+def is_state(kind: Any) -> bool:
+    """Whether *kind* is a NamedTuple or a dataclass that travels."""
+    return inspect.isclass(kind) and (hasattr(kind, "_fields") or hasattr(kind, "as_message"))
+
+
+def fields(kind: Any) -> dict[str, Any]:
+    """Return what travels of a state: names and types, in order."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    declared = getattr(kind, "__dataclass_fields__", {})
+    return {
+        name: hint
+        for name, hint in hints.items()
+        if name not in declared or declared[name].metadata.get("wire", True)
+    }
+
+
+def states_block(_: str) -> Iterator[str]:
+    """Give every state that crosses a wire: what it is, and its fields in their order."""
+    found: dict[str, Any] = {}
+
+    def visit(kind: Any) -> None:
+        if is_state(kind) and kind.__name__ not in found:
+            found[kind.__name__] = kind
+            for inner in fields(kind).values():
+                visit(inner)
+        for arg in typing.get_args(kind):
+            visit(arg)
+
+    for wire in MEANINGS:
+        for side in getattr(protocols, wire):
+            for kind in side.values():
+                visit(kind)
+    for kind in protocols.CONSOLE_ANSWERS.values():
+        visit(kind)
+    for name, kind in sorted(found.items()):
+        optional = getattr(kind, "_field_defaults", {})
+        parts = (
+            f"{code(field)} {named(hint)}{' (may be left out)' if field in optional else ''}"
+            for field, hint in fields(kind).items()
+        )
+        yield from (f"### {name}", "", docstring(kind), "", f"[{', '.join(parts)}]", "")
+
+
+def docstring(kind: Any) -> str:
+    """Return what the docstring says, as Markdown."""
+    text = " ".join(inspect.cleandoc(kind.__doc__).replace("\n\n", "\n").split())
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
+
+
+def limits_block(_: str) -> Iterator[str]:
+    """Give the words that stand for text and numbers with a limit."""
+    yield from table(
+        ("word", "what it may be"), sorted((name, limit(kind)) for kind, name in ALIASES.items())
+    )
+
+
+def limit(kind: Any) -> str:
+    """Return what a type with a limit allows."""
+    rule, size = kind.__metadata__[0]
+    if rule == "count":
+        return f"an integer from 0 to {size:,}"
+    pattern = checks._PATTERNS.get(rule)  # noqa: SLF001 (nobody else has use for them)
+    of = {"text": ", no control characters", "log": ""}.get(rule, "")
+    of = f" that match {code(pattern.pattern)}" if pattern else of
+    return f"at most {size:,} characters{of}"
+
+
+def follows_block(_: str) -> Iterator[str]:
+    """Give which requests may follow which reply."""
+    yield from table(
+        ("after", "a slave may say"),
+        (
+            (
+                "nothing yet" if replies == [BEGIN] else " or ".join(map(code, replies)),
+                ", ".join(map(code, requests)),
+            )
+            for replies, requests in slave_states()
+        ),
+    )
+
+
+def slave_states() -> list[tuple[list[str], list[str]]]:
+    """Return what a slave may be at: the replies that lead there, the requests that may follow."""
+    found: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+    for reply, requests in protocols.FOLLOWS.items():
+        found[requests].append(reply or BEGIN)
+    order = list(protocols.slave_driver.recv)
+    return [(replies, sorted(requests, key=order.index)) for requests, replies in found.items()]
+
+
+def wires_block(_: str) -> Iterator[str]:
+    """Give the table of the master's wires."""
+    how = {"router": "asks", "rpc": "asks", "push": "tells", "pub": "publishes"}
+    rows = []
+    for wire in WIRES:
+        sides = wire.protocol or protocols.Protocol({}, {})
+        words = ", ".join(map(code, [*sides.recv, *sides.send])) or NO_MESSAGES[wire.queue]
+        rows.append(
+            (code(wire.queue), how[wire.pattern], wire.binds, ", ".join(wire.connects), words)
+        )
+    yield from table(("option", "how", "binds", "connects", "messages"), rows)
+
+
+NO_MESSAGES: Final = {
+    "file_queue": "raw frames, see [protocols](protocols.md#the-file-wire)",
+    "db_queue": "the methods of `Database`",
+    "oracle_queue": "the methods of `Database`",
+}
+
+# -- diagrams
+
+
+def slave_diagram() -> str:
+    """Draw what a slave may be at, and what leads from one to the other."""
+    boxes = [replies for replies, _ in slave_states()]
+    answers = {msg: set(replies) for msg, replies in MEANINGS["slave_driver"]["answers"].items()}
+    requests = [set(follow) for _, follow in slave_states()]
+    always = set.intersection(*requests[1:])
+    never = set.intersection(*(answers[msg] for msg in answers if msg not in always))
+    found: defaultdict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
+    for begin, follow in enumerate(requests):
+        for msg in (msg for msg in answers if msg in follow - always):
+            for end, replies in enumerate(boxes):
+                for reply in replies:
+                    if reply in answers[msg] - never:
+                        found[begin, end].append((msg, reply))
+    edges = []
+    for (begin, end), pairs in found.items():
+        says, hears = (", ".join(dict.fromkeys(words)) for words in zip(*pairs, strict=True))
+        edges.append(drawing.Edge(begin, end, f"{says} → {hears}"))
+    notes = [
+        "A box: what the master has replied. An arrow: what the slave then says → the reply.",
+        f"{', '.join(sorted(never))} may be the reply to anything. {', '.join(sorted(always))} may"
+        " come at any time; nothing is sent back.",
+    ]
+    return drawing.states("What a slave may say when", boxes, edges, notes)
+
+
+def build_diagram() -> str:
+    """Draw a build's way through the wires to a slave; refuse one that the tables do not allow."""
+    slave, driver, juggler = "piw-slave", "SlaveDriver", "FileJuggler"
+    steps = [
+        drawing.Step(slave, driver, "HELLO"),
+        drawing.Step(driver, slave, "ACK 7"),
+        drawing.Step(slave, driver, "IDLE"),
+        drawing.Step(driver, slave, "BUILD wrapt 2.0.1"),
+        drawing.Step(slave, driver, "BUSY"),
+        drawing.Step(driver, slave, "CONT"),
+        drawing.Step(driver, "", "... every 10 s, until it has ended"),
+        drawing.Step(slave, driver, "BUILT"),
+        drawing.Step(driver, slave, "SEND wrapt-2.0.1-cp311-..."),
+        drawing.Step(slave, juggler, "HELLO 7"),
+        drawing.Step(juggler, slave, "FETCH 0 262144"),
+        drawing.Step(slave, juggler, "CHUNK 0 ..."),
+        drawing.Step(driver, "", "... until all of it is there"),
+        drawing.Step(juggler, slave, "DONE"),
+        drawing.Step(slave, driver, "SENT"),
+        drawing.Step(driver, "", "... verified, in place, committed"),
+        drawing.Step(driver, slave, "DONE"),
+        drawing.Step(slave, driver, "IDLE"),
+    ]
+    reply: str | None = None
+    for begin, end, text in steps:
+        msg = text.split()[0]
+        if (begin, end) == (slave, driver) and msg not in protocols.FOLLOWS[reply]:
+            raise Stale(f"docs/generate.py draws {msg} after {reply}, which FOLLOWS does not allow")
+        if (begin, end) == (driver, slave):
+            reply = msg
+    return drawing.sequence("A build on the wires", [slave, driver, juggler], steps)
+
+
+def wiring_diagram() -> str:
+    """Draw who binds and who connects which wire."""
+    names = dict.fromkeys(name for wire in WIRES for name in (*wire.connects, wire.binds))
+    inside = [name for name in names if name == "main" or name[:1].isupper()]
+    groups = {
+        "other processes": [name for name in names if name not in inside],
+        "tasks of piw-master": sorted(inside, key=lambda name: name != "main"),
+    }
+    rows = [
+        drawing.Row(
+            f"{wire.queue.removesuffix('_queue')} ({wire.pattern})", wire.binds, wire.connects
+        )
+        for wire in WIRES
+    ]
+    notes = [
+        "A square binds the wire, a circle connects to it. router, rpc: who connects asks, and is",
+        "answered; push: who connects tells; pub: who binds tells all who connect.",
+    ]
+    return drawing.board("The wires of the master", groups, rows, notes)
+
+
+DIAGRAMS: Final = {
+    "slave.svg": slave_diagram, "build.svg": build_diagram, "wiring.svg": wiring_diagram,
+}  # fmt: skip
