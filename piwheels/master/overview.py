@@ -1,0 +1,194 @@
+"""The pages that tell of all projects: the index's root, the first page, the search, ..."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from piwheels.master.logic import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from piwheels.core.database import Database
+    from piwheels.master.files import Site
+    from piwheels.master.rendering import Renderer
+
+#: How many projects the pages for people name; of the others, the search knows.
+POPULAR: Final = 100
+#: How long the downloads that the search shows are good for, in seconds.
+FIGURES_AGE: Final = 3600.0
+#: A page is written again after so many times what it took, so that most of the time is others'.
+_SHARE: Final = 30
+#: How many builds are looked at for those that the first page names.
+_RECENT: Final = 60
+
+
+@dataclass(slots=True, eq=False)
+class _Chore:
+    """Some pages that are written together, when they are *stale* and it is time."""
+
+    write: Callable[[Database], None]
+    stale: bool = True
+    due: float = 0.0
+    earliest: float = 0.0
+
+
+class Overview:
+    """Knows which projects there are, and writes what tells of all of them.
+
+    Each group of pages is written when it has changed, at most once in *pause* seconds; at a size
+    at which that takes seconds, less often, but for what is removed. One call of :meth:`work`
+    writes one group, so that other requests have their turn.
+
+    *stats* are the farm's figures. The names and downloads are kept in memory: 600,000 take 100 MB.
+    """
+
+    def __init__(self, site: Site, renderer: Renderer, site_url: str, pause: float) -> None:
+        self._site = site
+        self._renderer = renderer
+        self._url = site_url
+        self._pause = pause
+        self.stats: Mapping[str, Any] = {}
+        #: What the root lists, and the downloads of each project that has a page that may be
+        #: found; ``None`` until :meth:`work` has asked.
+        self._listed: set[str] | None = None
+        self._shown: dict[str, tuple[int, int]] | None = None
+        self._popular: list[str] = []
+        self._figures_due = 0.0
+        self._root = _Chore(self._write_root)
+        self._search = _Chore(self._write_search)
+        self._home = _Chore(self._write_home)
+        self._sitemap = _Chore(self._write_sitemap)
+        self._chores = (self._root, self._search, self._home, self._sitemap)
+
+    # What has changed ---------------------------------------------------------------------------
+
+    def note_listed(self, package: str, *, listed: bool) -> None:
+        """Note whether the root of the index lists *package*."""
+        if self._listed is None or listed == (package in self._listed):
+            return
+        (self._listed.add if listed else self._listed.discard)(package)
+        self._touch(self._root, urgent=not listed)
+
+    def note_shown(self, package: str, *, shown: bool) -> None:
+        """Note whether *package* has a page that people may find."""
+        if self._shown is None or shown == (package in self._shown):
+            return
+        if shown:
+            self._shown[package] = (0, 0)
+        else:
+            del self._shown[package]
+        for chore in (self._search, self._home, self._sitemap):
+            self._touch(chore, urgent=not shown)
+
+    def note_news(self, stats: Mapping[str, Any] | None = None) -> None:
+        """Note that something was built, or what the farm's figures (*stats*) are now."""
+        if stats is not None:
+            self.stats = stats
+        self._touch(self._home)
+
+    def _touch(self, chore: _Chore, *, urgent: bool = False) -> None:
+        chore.stale = True
+        if urgent:
+            chore.due = chore.earliest
+
+    # Writing ------------------------------------------------------------------------------------
+
+    def work(self, db: Database) -> None:
+        """Write one group of pages that is due, if there is one. What fails is tried again."""
+        now = time.monotonic()
+        if self._shown is not None and now >= self._figures_due:
+            self._touch(self._search)
+        chore = next((each for each in self._chores if each.stale and each.due <= now), None)
+        if chore is None:
+            return
+        chore.due = chore.earliest = now + 5
+        self._load(db)
+        chore.stale = False
+        try:
+            chore.write(db)
+        except BaseException:
+            chore.stale = True
+            raise
+        ended = time.monotonic()
+        chore.earliest = ended + self._pause
+        chore.due = ended + max(self._pause, _SHARE * (ended - now))
+
+    def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
+        """Write the search at once, with the downloads of *index* or what the database knows."""
+        self._load(db)
+        self._take_figures(db.get_search_index() if index is None else index)
+        self._write_search(db)
+
+    def _load(self, db: Database) -> None:
+        """Ask for what is not known yet."""
+        self.stats = self.stats or db.get_statistics()
+        if self._listed is None:
+            self._listed = set(db.get_simple_index())
+        if self._shown is None:
+            hidden = set(db.get_quarantined())
+            self._shown = {name: (0, 0) for name in self._site.pages() if name not in hidden}
+
+    def _take_figures(self, index: Mapping[str, tuple[int, int]]) -> None:
+        self._figures_due = time.monotonic() + FIGURES_AGE
+        shown = self._shown or {}
+        same: dict[tuple[int, int], tuple[int, int]] = {}  # most of them are (0, 0)
+        for name in shown:
+            recent, ever = index.get(name, (0, 0))
+            pair = (recent, ever)
+            shown[name] = same.setdefault(pair, pair)
+
+    def _write_root(self, _: Database) -> None:
+        folder, names = self._site.root / "simple", sorted(self._listed or ())
+        self._site.write_all(
+            {
+                folder / "index.v1_json": catalog.root_json(names),
+                folder / "index.html": self._renderer.simple_root(names),
+            }
+        )
+        self._site.link(folder / "index.v1_html", "index.html")
+
+    def _write_search(self, db: Database) -> None:
+        if time.monotonic() >= self._figures_due:
+            self._take_figures(db.get_search_index())
+        shown = self._shown or {}
+        names = catalog.ranked(shown)
+        popular = names[:POPULAR]
+        if popular != self._popular:
+            self._popular = popular
+            self._touch(self._home)
+        data = catalog.search_json(names, shown)
+        rows = list(catalog.found(popular, shown))
+        root = self._site.root
+        self._site.write_all(
+            {
+                root / "packages.json": data,
+                # The same bytes give the same file: no time stands in it.
+                root / "packages.json.gz": gzip.compress(data, 6, mtime=0),
+                root / "packages.html": self._renderer.packages(rows, len(shown)),
+            }
+        )
+
+    def _write_home(self, db: Database) -> None:
+        shown, root = self._shown or {}, self._site.root
+        popular = [name for name in self._popular if name in shown]
+        builds = db.get_recent_builds(_RECENT)
+        self._site.write_all(
+            {
+                root / "index.html": self._renderer.home(self.stats, popular, builds, shown),
+                root / "stats.html": self._renderer.stats(
+                    self.stats, db.get_activity(), list(catalog.found(popular[:20], shown))
+                ),
+            }
+        )
+
+    def _write_sitemap(self, _: Database) -> None:
+        files = catalog.sitemap(self._url, self._shown or ()) if self._url else {}
+        root = self._site.root
+        self._site.write_all({root / name: data for name, data in files.items()})
+        for path in root.glob("sitemap*.xml"):
+            if path.name not in files:
+                self._site.remove(path)
