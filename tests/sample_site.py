@@ -38,7 +38,7 @@ def wheel(package, version):
     files = {
         f"{package.replace('-', '_')}.py": b"",
         f"{stem}.dist-info/METADATA": metadata,
-        f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nTag: py3-none-any\n",
     }
     record = "".join(f"{name},,\n" for name in [*files, f"{stem}.dist-info/RECORD"])
     content = io.BytesIO()
