@@ -183,7 +183,7 @@ class Site:
         return self._missing(method)
 
     def _file(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
-        """Open a file; the packed one beside it (``packages.json.gz``), where both sides have it."""
+        """Open a file: the packed one beside it (``packages.json.gz``) for who can unpack it."""
         if Path(names[-1]).suffix != ".json":
             return self._open(names, headers)
         said = {"Content-Type": TYPES[".json"], "Vary": "Accept-Encoding"}

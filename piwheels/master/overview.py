@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 POPULAR: Final = 100
 #: How long the downloads that the search shows are good for, in seconds.
 FIGURES_AGE: Final = 3600.0
-#: A page is written again after so many times what it took, so that most of the time is others'.
-_SHARE: Final = 30
+#: What takes longer than so many seconds is written less often, so that most time is others'.
+_SLOW: Final = 2.0
 #: How many builds are looked at for those that the first page names.
 _RECENT: Final = 60
 
@@ -115,7 +115,7 @@ class Overview:
             raise
         ended = time.monotonic()
         chore.earliest = ended + self._pause
-        chore.due = ended + max(self._pause, _SHARE * (ended - now))
+        chore.due = ended + self._pause * max(1, (ended - now) / _SLOW)
 
     def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
         """Write the search at once, with the downloads of *index* or what the database knows."""

@@ -5,6 +5,7 @@ Chameleon escapes whatever is put in; no template marks anything as markup.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +28,13 @@ _OPEN = 3
 
 
 class Renderer:
-    """Makes pages; the templates are read (and compiled) the first time that each is used.
+    """Makes pages; each template is read (and compiled) the first time that it is used.
 
     *site_url* is the address of the site, with a slash at the end; without it, pages let the
     reader's browser say what it is.
     """
 
     def __init__(self, site_url: str = "") -> None:
-        self._loader = PageTemplateLoader(str(_folder("templates")), default_extension=".pt")
         self._url = site_url
 
     # The simple index ---------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Renderer:
     def _page(self, template: str, title: str, *, root: str = "", **values: Any) -> bytes:
         return self._render(
             template,
-            macros=self._loader["layout"].macros,
+            macros=_templates()["layout"].macros,
             title=title,
             root=root,
             page=template,
@@ -132,8 +132,13 @@ class Renderer:
         )
 
     def _render(self, template: str, **values: Any) -> bytes:
-        text = self._loader[template](api_version=pages.API_VERSION, **values)
+        text = _templates()[template](api_version=pages.API_VERSION, **values)
         return str(text).encode("utf-8", "replace")
+
+
+@cache
+def _templates() -> PageTemplateLoader:
+    return PageTemplateLoader(str(_folder("templates")), default_extension=".pt")
 
 
 def static_files() -> dict[str, bytes]:
