@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import uuid
 import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.the_scribe import TheScribe
+from piwheels.master.wiring import WIRES, MasterConfig
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 #: What enemies write.
@@ -130,8 +132,11 @@ def scribe(config, dsn):
     assert task.failure is None
 
 
-def write(config, dsn):
-    """Make a site at ``config.output_path`` from the database *dsn*."""
+def write(dsn, path, site_url=""):
+    """Make a site at *path* from the database *dsn*."""
+    mark = uuid.uuid4().hex
+    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
+    config = MasterConfig(dsn=dsn, output_path=path, dev_mode=True, site_url=site_url, **wires)
     with Database(dsn) as db:
         names = fill(db, config.output_path)
         logs = config.output_path / "logs"
