@@ -360,7 +360,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-@program("piw-serve", ServeConfig)
+@program(
+    "piw-serve",
+    ServeConfig,
+    examples=[
+        ("piw-serve -o /srv/piwheels", "on this machine: http://127.0.0.1:8080/"),
+        ("piw-serve -o /srv/piwheels --host 0.0.0.0 --port 80", "for a whole network"),
+    ],
+)
 def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
     if not config.output_path.is_dir():

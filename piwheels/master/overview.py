@@ -142,7 +142,7 @@ class Overview:
             shown[name] = same.setdefault(pair, pair)
 
     def _write_root(self, _: Database) -> None:
-        folder, names = self._site.root / "simple", sorted(self._listed or ())
+        folder, names = self._site.root / "simple", list(catalog.by_name(self._listed or ()))
         self._site.write_all(
             {
                 folder / "index.v1_json": catalog.root_json(names),
