@@ -91,6 +91,8 @@ class Renderer:
             older=releases[views.FULL :],
             opened=_OPEN,
             best=best,
+            # What has been yanked is installed only by who names it
+            wanted=f"{data['name']}=={best.version}" if best and best.yanked else data["name"],
             apt=" ".join(sorted({name for file in best.files for name in file.apt.split()}))
             if best
             else "",

@@ -29,8 +29,9 @@ def test_the_address_of_a_site(text, address):
     "text",
     [
         "wheels.example", "ftp://wheels.example/", "https://", "https:///x", "https://a.example/?q=1",
-        "https://a.example/#x", "https://user@a.example/", 'https://a.example/"><script>', "https://a b/",
-        "https://a.example//x", "https://a.example/\n", "javascript:alert(1)",
+        "https://a.example/#x", "https://user@a.example/", "https://a b/",
+        'https://a.example/"><script>', "https://a.example//x", "https://a.example/\n",
+        "javascript:alert(1)",
     ],
 )  # fmt: skip
 def test_what_is_no_address_of_a_site(text):

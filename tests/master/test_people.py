@@ -203,6 +203,8 @@ def test_what_is_installed_is_the_newest_that_is_not_yanked():
     assert views.install_version(blocks).version == "1"
     assert views.install_version(blocks[:2]).version == "2"
     assert views.install_version(blocks[:1]) is None
+    assert b"/simple/ holygrail==2<" in project(data(v3=newest, v2=yanked))
+    assert b"/simple/ holygrail<" in project(data(v2=yanked, v1=old))
 
 
 @pytest.mark.parametrize(
