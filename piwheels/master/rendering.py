@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: How many projects and releases the first page names.
 NAMES, RELEASES = 48, 12
 #: How many releases of a project are unfolded.
-_OPEN = 3
+_OPEN = 2
 
 
 class Renderer:
