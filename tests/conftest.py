@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from helpers import installed
 from piwheels.core.dsn import administer, database_of, redirect
 from piwheels.core.postgres import DAEMON, Cluster
 
@@ -32,7 +33,7 @@ CARELESS = {
 
 # What these tests need is not on every machine; CI has all of it
 NEEDED = {"chromium": "test_browser.py", "nginx": "test_servers.py", "apache2": "test_servers.py"}
-ABSENT = [name for name in NEEDED if not shutil.which(name, path=f"{os.defpath}:/usr/sbin:/sbin")]
+ABSENT = [name for name in NEEDED if not installed(name)]
 collect_ignore = [NEEDED[name] for name in ABSENT if name == "chromium"]
 
 

@@ -13,9 +13,8 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 import sample_site
-from helpers import free_port, until
+from helpers import free_port, installed, until
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
     "--disable-component-update", "--disable-sync",
@@ -81,7 +80,7 @@ def address(module_dsn, short_dir):
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=installed("chromium"), args=ARGUMENTS)
         yield browser
         browser.close()
 

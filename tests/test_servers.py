@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from helpers import free_port, until
+from helpers import free_port, installed, until
 from site_requests import (
     BIG,
     GUARDS,
@@ -31,8 +31,7 @@ from site_requests import (
 )
 
 DEPLOY = Path(__file__).parents[1] / "docs/deploy"
-PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-PROGRAMS = {"nginx": shutil.which("nginx", path=PATH), "apache": shutil.which("apache2", path=PATH)}
+PROGRAMS = {"nginx": installed("nginx"), "apache": installed("apache2")}
 MODULES = (
     "mpm_event", "authz_core", "allowmethods", "deflate", "dir", "env", "filter", "headers", "mime",
     "rewrite", "setenvif",

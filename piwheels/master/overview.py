@@ -22,6 +22,8 @@ POPULAR: Final = 100
 FIGURES_AGE: Final = 3600.0
 #: What takes longer than so many seconds is written less often, so that most time is others'.
 _SLOW: Final = 2.0
+#: After how many seconds what has failed is tried again.
+_AGAIN: Final = 5.0
 #: How many builds are looked at for those that the first page names.
 _RECENT: Final = 60
 
@@ -105,13 +107,14 @@ class Overview:
         chore = next((each for each in self._chores if each.stale and each.due <= now), None)
         if chore is None:
             return
-        chore.due = chore.earliest = now + 5
-        self._load(db)
-        chore.stale = False
         try:
+            self._load(db)
+            chore.stale = False  # what changes from now on is not in it
             chore.write(db)
-        except BaseException:
+        except Exception:
             chore.stale = True
+            for each in self._chores:  # whatever it was, the others would meet it too
+                each.due = max(each.due, now + _AGAIN)
             raise
         ended = time.monotonic()
         chore.earliest = ended + self._pause

@@ -444,8 +444,10 @@ def test_without_a_database_it_waits_for_better_times(start, shelf, site):
     with pytest.raises(DatabaseError, match="away"):
         client.call("BOTH", "spam", timeout=30)
     client.call("LOG", [1, "text"], timeout=30)
+    assert listed(site) is None
     shelf.error = None
     client.call("BOTH", "spam", timeout=30)
+    until(lambda: listed(site) == ["spam"] and (site / "index.html").exists())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
