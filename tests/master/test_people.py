@@ -213,6 +213,7 @@ def test_what_is_installed_is_the_newest_that_is_not_yanked():
         ("", ""),
         ("one\ntwo\n\n", "one\ntwo"),
         ("  a\n    b\n  [end of output]\n\n  note: pip\n", "a\n  b"),
+        ("Getting it\nno\nerror: some-thing-failed\npiwheels: the build failed: x", "no"),
         ("\x1b[31mred\x1b[0m\tx\0y", "red x y"),
         ("\n".join(f"line {number}" for number in range(99)), "\n".join(
             f"line {number}" for number in range(91, 99))),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
 from piwheels.core.errors import BadWheel
+from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
 from piwheels.core.tags import abi_key, parse_filename
 from piwheels.master.logic.pages import specifier, to_json, version_key
@@ -34,8 +35,9 @@ FULL: Final = 100
 EXPLAINED: Final = 5
 #: How many logs are read for that.
 MAX_LOGS: Final = 12
-#: How much of a log the reason of a failure may take: lines, characters a line.
+#: How much of a log the reason of a failure may take: lines, characters a line. Of how much.
 _LINES, _WIDTH = 8, 200
+_TAIL: Final = 100_000
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
@@ -143,14 +145,10 @@ def unexplained(data: ProjectData) -> list[int]:
 
 
 def reason(log: str) -> str:
-    """Return the lines of the *log* of a failed build that are most likely to say why it failed.
-
-    They are the last that the build itself wrote; what pip adds tells nobody anything.
-    """
-    said, mark, _ = log.rpartition("[end of output]")
-    lines = [_shown(line) for line in (said if mark else log)[-20_000:].splitlines()]
-    kept = [line for line in lines if line.strip()][-_LINES:]
-    return textwrap.dedent("\n".join(kept)).strip("\n")
+    """Return the lines of the *log* of a failed build that are most likely to say why it failed."""
+    plain = _ESCAPES.sub("", log[-_TAIL:])
+    lines = [_shown(line) for line in last_lines(plain, _LINES)]
+    return textwrap.dedent("\n".join(lines)).strip("\n")
 
 
 def builds_json(data: ProjectData) -> bytes:
@@ -233,7 +231,7 @@ def _build_line(build: ProjectBuild, logs: Mapping[int, str]) -> BuildLine:
 
 
 def _shown(line: str) -> str:
-    line = "".join(c if c.isprintable() else " " for c in _ESCAPES.sub("", line).rstrip())
+    line = "".join(char if char.isprintable() else " " for char in line[: 2 * _WIDTH]).rstrip()
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
 
 
