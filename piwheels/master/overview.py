@@ -45,7 +45,7 @@ class Overview:
     at which that takes seconds, less often, but for what is removed. One call of :meth:`work`
     writes one group, so that other requests have their turn.
 
-    *stats* are the farm's figures. The names and downloads are kept in memory: 600,000 take 100 MB.
+    The names and downloads are kept in memory: 600,000 take 100 MB.
     """
 
     def __init__(self, site: Site, renderer: Renderer, site_url: str, pause: float) -> None:
@@ -53,7 +53,9 @@ class Overview:
         self._renderer = renderer
         self._url = site_url
         self._pause = pause
-        self.stats: Mapping[str, Any] = {}
+        #: The farm's figures, and whether the database knows newer ones.
+        self._stats: Mapping[str, Any] = {}
+        self._stats_old = True
         #: What the root lists, and the downloads of each project that has a page that may be
         #: found; ``None`` until :meth:`work` has asked.
         self._listed: set[str] | None = None
@@ -88,8 +90,8 @@ class Overview:
 
     def note_news(self, stats: Mapping[str, Any] | None = None) -> None:
         """Note that something was built, or what the farm's figures (*stats*) are now."""
-        if stats is not None:
-            self.stats = stats
+        self._stats = stats or self._stats
+        self._stats_old = stats is None
         self._touch(self._home)
 
     def _touch(self, chore: _Chore, *, urgent: bool = False) -> None:
@@ -128,7 +130,6 @@ class Overview:
 
     def _load(self, db: Database) -> None:
         """Ask for what is not known yet."""
-        self.stats = self.stats or db.get_statistics()
         if self._listed is None:
             self._listed = set(db.get_simple_index())
         if self._shown is None:
@@ -178,12 +179,15 @@ class Overview:
     def _write_home(self, db: Database) -> None:
         shown, root = self._shown or {}, self._site.root
         popular = [name for name in self._popular if name in shown]
+        if self._stats_old:
+            self._stats = {**self._stats, **db.get_statistics()}
+            self._stats_old = False
         builds = db.get_recent_builds(_RECENT)
         self._site.write_all(
             {
-                root / "index.html": self._renderer.home(self.stats, popular, builds, shown),
+                root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
                 root / "stats.html": self._renderer.stats(
-                    self.stats, db.get_activity(), list(catalog.found(popular[:20], shown))
+                    self._stats, db.get_activity(), list(catalog.found(popular[:20], shown))
                 ),
             }
         )

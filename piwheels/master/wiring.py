@@ -163,8 +163,8 @@ NEWS_LIMIT: Final = 500
 orders: Final = Protocol(recv={"SLEEP": _NOTHING, "WAKE": _NOTHING, "QUIT": _NOTHING}, send={})
 
 #: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when a request is noted
-#: (DEL*: when it is done), TheScribe when it is done. HOME without figures keeps those shown,
-#: SEARCH without an index takes the database's.
+#: (DEL*: when it is done), TheScribe when it is done. HOME without figures and SEARCH without an
+#: index take the database's.
 web: Final = Protocol(
     recv={
         "PROJECT": Package,
