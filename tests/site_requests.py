@@ -101,6 +101,7 @@ MOVED_FAR = [
     ("/simple/Holy_Grail", "/simple/holy-grail/"),
     ("/simple/Holy._-Grail/", "/simple/holy-grail/"),
     ("/simple/a.b_c--d/", "/simple/a-b-c-d/"),
+    (f"/simple/{'a.' * 120}b", f"/simple/{'a-' * 120}b/"),
     (f"/simple/Holy_Grail/{WHEEL}", f"/simple/holy-grail/{WHEEL}"),
 ]
 #: What is not there, or nobody's business.
@@ -109,6 +110,7 @@ MISSING = [
     "/%2ehidden", "/simple//evil.example/", "/project/", "/project/unknown/", "/logs/", "/404",
     "/logs/0000/0000/0002.txt.gz", f"/simple/holy-grail/x-{WHEEL}", "//secret.txt",
     "//evil.example/", "/index.html/", "/simple/holy-grail/index.html/x", "/simple/%c3%bc/",
+    f"/simple/{'a' * 300}/", f"/simple/{'a.' * 300}!/", f"/project/{'a' * 300}/",
 ]  # fmt: skip
 #: What a file is said to be.
 TYPES = [

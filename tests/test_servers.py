@@ -104,6 +104,7 @@ def served(name, home, site):
     finally:
         process.terminate()
         process.wait(10)
+    assert "[warn]" not in (home / "out").read_text()
 
 
 @pytest.fixture(scope="module")
