@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.master.logic import catalog
+from piwheels.master.logic.rhythm import Rhythm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from piwheels.core.database import Database
     from piwheels.master.files import Site
@@ -20,22 +20,8 @@ if TYPE_CHECKING:
 POPULAR: Final = 100
 #: How long the downloads that the search shows are good for, in seconds.
 FIGURES_AGE: Final = 3600.0
-#: What takes longer than so many seconds is written less often, so that most time is others'.
-_SLOW: Final = 2.0
-#: After how many seconds what has failed is tried again.
-_AGAIN: Final = 5.0
 #: How many builds are looked at for those that the first page names.
 _RECENT: Final = 60
-
-
-@dataclass(slots=True, eq=False)
-class _Chore:
-    """Some pages that are written together, when they are *stale* and it is time."""
-
-    write: Callable[[Database], None]
-    stale: bool = True
-    due: float = 0.0
-    earliest: float = 0.0
 
 
 class Overview:
@@ -52,7 +38,6 @@ class Overview:
         self._site = site
         self._renderer = renderer
         self._url = site_url
-        self._pause = pause
         #: The farm's figures, and whether the database knows newer ones.
         self._stats: Mapping[str, Any] = {}
         self._stats_old = True
@@ -62,11 +47,13 @@ class Overview:
         self._shown: dict[str, tuple[int, int]] | None = None
         self._popular: list[str] = []
         self._figures_due = 0.0
-        self._root = _Chore(self._write_root)
-        self._search = _Chore(self._write_search)
-        self._home = _Chore(self._write_home)
-        self._sitemap = _Chore(self._write_sitemap)
-        self._chores = (self._root, self._search, self._home, self._sitemap)
+        self._root, self._search, self._home, self._sitemap = (Rhythm(pause) for _ in range(4))
+        self._writers = (
+            (self._root, self._write_root),
+            (self._search, self._write_search),
+            (self._home, self._write_home),
+            (self._sitemap, self._write_sitemap),
+        )
 
     # What has changed ---------------------------------------------------------------------------
 
@@ -75,7 +62,7 @@ class Overview:
         if self._listed is None or listed == (package in self._listed):
             return
         (self._listed.add if listed else self._listed.discard)(package)
-        self._touch(self._root, urgent=not listed)
+        self._root.touch(urgent=not listed)
 
     def note_shown(self, package: str, *, shown: bool) -> None:
         """Note whether *package* has a page that people may find."""
@@ -85,19 +72,14 @@ class Overview:
             self._shown[package] = (0, 0)
         else:
             del self._shown[package]
-        for chore in (self._search, self._home, self._sitemap):
-            self._touch(chore, urgent=not shown)
+        for rhythm in (self._search, self._home, self._sitemap):
+            rhythm.touch(urgent=not shown)
 
     def note_news(self, stats: Mapping[str, Any] | None = None) -> None:
         """Note that something was built, or what the farm's figures (*stats*) are now."""
         self._stats = stats or self._stats
         self._stats_old = stats is None
-        self._touch(self._home)
-
-    def _touch(self, chore: _Chore, *, urgent: bool = False) -> None:
-        chore.stale = True
-        if urgent:
-            chore.due = chore.earliest
+        self._home.touch()
 
     # Writing ------------------------------------------------------------------------------------
 
@@ -105,22 +87,21 @@ class Overview:
         """Write one group of pages that is due, if there is one. What fails is tried again."""
         now = time.monotonic()
         if self._shown is not None and now >= self._figures_due:
-            self._touch(self._search)
-        chore = next((each for each in self._chores if each.stale and each.due <= now), None)
-        if chore is None:
+            self._search.touch()
+        due = next((each for each in self._writers if each[0].is_due(now)), None)
+        if due is None:
             return
+        rhythm, write = due
         try:
             self._load(db)
-            chore.stale = False  # what changes from now on is not in it
-            chore.write(db)
+            rhythm.begin()
+            write(db)
         except Exception:
-            chore.stale = True
-            for each in self._chores:  # whatever it was, the others would meet it too
-                each.due = max(each.due, now + _AGAIN)
+            rhythm.failed(now)
+            for other, _ in self._writers:
+                other.wait(now)  # what was in the way of one is in the way of all
             raise
-        ended = time.monotonic()
-        chore.earliest = ended + self._pause
-        chore.due = ended + self._pause * max(1, (ended - now) / _SLOW)
+        rhythm.done(now, time.monotonic())
 
     def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
         """Write the search at once, with the downloads of *index* or what the database knows."""
@@ -163,7 +144,7 @@ class Overview:
         popular = names[:POPULAR]
         if popular != self._popular:
             self._popular = popular
-            self._touch(self._home)
+            self._home.touch()
         data = catalog.search_json(names, shown)
         rows = list(catalog.found(popular, shown))
         root = self._site.root
