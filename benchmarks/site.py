@@ -1,12 +1,15 @@
-"""Packages a second whose pages are written, and requests a second that piw-serve answers."""
+"""How fast packages' pages are written, and what tells of all packages; piw-serve's answers."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import logging
+import random
 import selectors
 import socket
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,16 +21,19 @@ from piwheels.core.database import Database
 from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
+from piwheels.master.logic import catalog
+from piwheels.master.rendering import Renderer
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.wiring import MasterConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PACKAGES, VERSIONS = 300, 8
+PROJECTS = 600_000
 CLIENTS, SECONDS = 8, 5.0
 ASK = (
     b"GET /simple/load1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -74,6 +80,52 @@ def rewrite(client: Client) -> float:
                 sys.exit(f"TheScribe has refused: {answer.error}")
             waiting.discard(answer.ticket)
     return PACKAGES / (time.perf_counter() - start)
+
+
+@contextmanager
+def _waiting() -> Iterator[list[float]]:
+    """Measure how long another thread has to wait for its turn meanwhile, at most, in seconds."""
+    longest, done = [0.0], threading.Event()
+
+    def beat() -> None:
+        last = time.perf_counter()
+        while not done.wait(0.001):
+            now = time.perf_counter()
+            longest[0], last = max(longest[0], now - last), now
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield longest
+    finally:
+        done.set()
+        thread.join()
+
+
+def overview() -> list[tuple[str, str, str]]:
+    """Make what tells of as many projects as the largest index has; return rows of the table."""
+    random.seed(1)
+    words = ("auto", "async", "data", "fast", "flow", "kit", "lib", "net", "py", "test", "web", "x")
+    names = {f"{'-'.join(random.sample(words, 3))}-{number}" for number in range(PROJECTS)}
+    downloads = {name: (len(name) // 20, len(name) // 18) for name in names}
+    renderer = Renderer()
+    renderer.simple_root(["compiled"])
+    jobs: dict[str, Callable[[], bytes]] = {
+        "the root, JSON": lambda: catalog.root_json(names),
+        "the root, HTML": lambda: renderer.simple_root(catalog.by_name(names)),
+        "packages.json": lambda: catalog.search_json(catalog.ranked(downloads), downloads),
+        "a sitemap": lambda: b"".join(catalog.sitemap("https://index.example/", names).values()),
+    }
+    rows = []
+    for what, job in jobs.items():
+        start = time.perf_counter()
+        with _waiting() as longest:
+            data = job()
+        taken = time.perf_counter() - start
+        size = f"{len(data) / 1e6:.0f} MB, packed {len(gzip.compress(data)) / 1e6:.0f}"
+        figures = f"{taken:.1f} s, others wait {longest[0] * 1000:.0f} ms"
+        rows.append((f"{what} of {PROJECTS:,} projects ({size})", figures, ""))
+    return rows
 
 
 def requests(port: int) -> float:
@@ -143,7 +195,7 @@ def main() -> int:
         ("the same, unchanged", f"{unchanged:,.0f}", "packages/s"),
         (f"piw-serve, a JSON page, {CLIENTS} clients", f"{answered:,.0f}", "requests/s"),
     ]
-    table("The site", rows)
+    table("The site", [*rows, *overview()])
     return 0
 
 

@@ -65,6 +65,12 @@ TYPES: Final = {
 FOR_EVER: Final = "max-age=31536000, immutable"
 A_MINUTE: Final = "max-age=60, must-revalidate"
 AT_ONCE: Final = 256 * 1024  # bytes: a body up to this is read whole, a larger one in such pieces
+#: Whatever a page might be made to say: it runs our scripts only, and asks nobody else.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+GUARDS: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": POLICY}
 PROJECT_NAME: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -168,13 +174,24 @@ class Site:
         names = names[:-1] if folder else names
         if not all(_is_plain(name) for name in names):
             return self._missing(method)
-        page = self._page(names, headers) if folder else self._open(names, headers)
+        page = self._page(names, headers) if folder else self._file(names, headers)
         if page is not None:
             return _respond(method, page, headers)
         if (place := self._moved(names, folder=folder)) not in {"", path}:
             moved = {"Location": quote(place), "Cache-Control": A_MINUTE}
             return Response(status_code=301, headers=moved)
         return self._missing(method)
+
+    def _file(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
+        """Open a file: the packed one beside it (``packages.json.gz``) for who can unpack it."""
+        if Path(names[-1]).suffix != ".json":
+            return self._open(names, headers)
+        said = {"Content-Type": TYPES[".json"], "Vary": "Accept-Encoding"}
+        packed = None
+        if _takes_gzip(headers):
+            encoded = {**said, "Content-Encoding": "gzip"}
+            packed = self._open([*names[:-1], f"{names[-1]}.gz"], headers, encoded)
+        return packed or self._open(names, headers, said)
 
     def _page(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
         """Open the index of a folder: in the form that suits, where the simple index has two."""
@@ -238,7 +255,7 @@ class Site:
             with page.file as file:
                 content = file.read(AT_ONCE)
         said = {"Content-Type": TYPES[".html"] if page else TYPES[".txt"]}
-        said |= {"Cache-Control": "no-cache", "Vary": "Accept", "Content-Length": f"{len(content)}"}
+        said |= {"Cache-Control": "no-cache", "Content-Length": f"{len(content)}", **GUARDS}
         return Response(content if method == "GET" else b"", status_code=404, headers=said)
 
 
@@ -255,9 +272,14 @@ def _describe(names: list[str], headers: Mapping[str, str]) -> dict[str, str]:
         said["Cache-Control"] = FOR_EVER
     if names[-1].endswith(".txt.gz"):  # a log: the browser unpacks it
         said["Vary"] = "Accept-Encoding"
-        if re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", headers.get("accept-encoding", "")):
+        if _takes_gzip(headers):
             said |= {"Content-Type": TYPES[".txt"], "Content-Encoding": "gzip"}
     return said
+
+
+def _takes_gzip(headers: Mapping[str, str]) -> bool:
+    field = headers.get("accept-encoding", "").lower()
+    return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", field) is not None
 
 
 def _respond(method: str, page: Page, headers: Mapping[str, str]) -> Response:
@@ -266,7 +288,7 @@ def _respond(method: str, page: Page, headers: Mapping[str, str]) -> Response:
         "ETag": page.tag,
         "Last-Modified": formatdate(int(page.modified), usegmt=True),
         "Accept-Ranges": "bytes",
-        "X-Content-Type-Options": "nosniff",
+        **GUARDS,
     }
     if unchanged(headers, page.tag, page.modified):
         page.file.close()
@@ -342,8 +364,8 @@ def listen(host: str, port: int) -> socket.socket:
     "piw-serve",
     ServeConfig,
     examples=[
-        ("piw-serve --output-path /srv/piwheels", "the site, for this machine"),
-        ("piw-serve --host 0.0.0.0 --port 80", "the site, for everybody who reaches us"),
+        ("piw-serve -o /srv/piwheels", "on this machine: http://127.0.0.1:8080/"),
+        ("piw-serve -o /srv/piwheels --host 0.0.0.0 --port 80", "for a whole network"),
     ],
 )
 def main(config: ServeConfig) -> int:

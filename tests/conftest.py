@@ -7,11 +7,13 @@ import logging
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from helpers import installed
 from piwheels.core.dsn import administer, database_of, redirect
 from piwheels.core.postgres import DAEMON, Cluster
 
@@ -27,6 +29,16 @@ CARELESS = {
     "max_wal_size": "256MB",
     "timezone": "UTC",
 }
+
+
+# What these tests need is not on every machine; CI has all of it
+NEEDED = {"chromium": "test_browser.py", "nginx": "test_servers.py", "apache2": "test_servers.py"}
+ABSENT = [name for name in NEEDED if not installed(name)]
+collect_ignore = [NEEDED[name] for name in ABSENT if name == "chromium"]
+
+
+def pytest_report_header():
+    return [f"{NEEDED[name]}: not with {name}, which is not installed" for name in ABSENT]
 
 
 @pytest.fixture(autouse=True)
@@ -87,19 +99,32 @@ def _copy_numbers():
     return itertools.count(1)
 
 
-@pytest.fixture
-def superuser_dsn(server_dsn, template_db, _copy_numbers):
-    """A superuser's address of a fresh copy of the schema, dropped after the test."""
-    name, template = f"piw_test_{os.getpid()}_{next(_copy_numbers)}", database_of(template_db)
+@contextmanager
+def _copy(server_dsn, template_db, number):
+    name, template = f"piw_test_{os.getpid()}_{number}", database_of(template_db)
     administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
     yield redirect(server_dsn, name)
     administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
 
 
 @pytest.fixture
+def superuser_dsn(server_dsn, template_db, _copy_numbers):
+    """A superuser's address of a fresh copy of the schema, dropped after the test."""
+    with _copy(server_dsn, template_db, next(_copy_numbers)) as dsn:
+        yield dsn
+
+
+@pytest.fixture
 def db_dsn(superuser_dsn):
     """The daemon role's address of this test's copy of the schema."""
     return redirect(superuser_dsn, database_of(superuser_dsn), DAEMON)
+
+
+@pytest.fixture(scope="module")
+def module_dsn(server_dsn, template_db, _copy_numbers):
+    """The daemon role's address of a copy of the schema for the tests of a whole module."""
+    with _copy(server_dsn, template_db, next(_copy_numbers)) as dsn:
+        yield redirect(dsn, database_of(dsn), DAEMON)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """What tests of several folders share: waiting, processes, sources that can be built."""
 
 import io
+import os
+import shutil
 import socket
 import tarfile
 import time
@@ -63,6 +65,11 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in b"ZX"
     except OSError:
         return False
+
+
+def installed(program):
+    """Return the path of *program*, also where only daemons are; None if it is not there."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/sbin")
 
 
 def free_port():

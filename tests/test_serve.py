@@ -1,4 +1,3 @@
-import os
 import socket
 import subprocess
 import sys
@@ -12,47 +11,26 @@ from hypothesis import strategies as st
 
 from piwheels import serve
 from piwheels.serve import HTML, JSON, Site, byte_range, negotiate, quality
-
-PIP = f"{JSON}, {HTML}; q=0.2, text/html; q=0.01"
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
-WHEEL = "holygrail-1.0-py3-none-any.whl"
-BIG = bytes(range(256)) * 4096  # 1 MiB
+from site_requests import (
+    BIG,
+    MISSING,
+    MOVED,
+    MOVED_FAR,
+    NEGOTIATION,
+    PIP,
+    RANGES,
+    WHEEL,
+    plant,
+    plant_traps,
+)
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """A site with a neighbour that must never be read."""
     base = tmp_path_factory.mktemp("serve")
-    site = base / "site"
-    files = {
-        "simple/index.html": "<root>",
-        "simple/index.v1_json": '{"root": 1}',
-        "simple/holy-grail/index.html": "<project>",
-        "simple/holy-grail/index.v1_json": '{"project": 1}',
-        f"simple/holy-grail/{WHEEL}.metadata": "Name: holygrail",
-        "simple/old/index.html": "<old>",
-        "simple/.work/index.html": "hidden",
-        "project/holy-grail/index.html": "<page>",
-        "project/holy-grail/json/index.json": "{}",
-        "logs/0000/0000/0001.txt.gz": "packed",
-        "index.html": "<home>",
-        "404.html": "<gone>",
-        ".hidden": "hidden",
-        "space and ü.txt": "text",
-    }
-    for name, text in files.items():
-        (site / name).parent.mkdir(parents=True, exist_ok=True)
-        (site / name).write_text(text)
-    (site / "simple/holy-grail" / WHEEL).write_bytes(BIG)
-    (base / "secret.txt").write_text("secret")
-    (base / "site-two").mkdir()
-    (base / "site-two" / "index.html").write_text("secret")
-    (site / "project/Holy_Grail").symlink_to("holy-grail")
-    (site / "project/out").symlink_to("../../site-two")
-    (site / "project/work").symlink_to("../simple/.work")
-    (site / "project/loop").symlink_to("loop")
-    (site / "out.txt").symlink_to(base / "secret.txt")
-    os.mkfifo(site / "pipe.txt")
+    site = plant(base)
+    plant_traps(base, site)
     return site
 
 
@@ -76,24 +54,12 @@ def ask(tree):
 @pytest.mark.parametrize(
     ("accept", "kind", "body"),
     [
-        (PIP, JSON, '{"project": 1}'),
-        (JSON, JSON, '{"project": 1}'),
-        ("application/vnd.pypi.simple.latest+json", JSON, '{"project": 1}'),
-        ("APPLICATION/VND.PYPI.SIMPLE.V1+JSON", JSON, '{"project": 1}'),
+        *NEGOTIATION,
+        # What only piw-serve weighs: nginx and Apache give JSON to whoever can read it
         ("application/*", JSON, '{"project": 1}'),
-        (HTML, HTML, "<project>"),
         (f"{JSON};q=0.1, {HTML};q=0.2", HTML, "<project>"),
-        (f"{JSON};q=0, */*", "text/html", "<project>"),
-        (f"{JSON};q=0.0,{HTML}", HTML, "<project>"),
-        (BROWSER, "text/html", "<project>"),
-        ("*/*", "text/html", "<project>"),
-        (f"*/*;q=0.9, {JSON}", JSON, '{"project": 1}'),
         (f"{JSON};q=0.5, */*;q=0.9", "text/html", "<project>"),
-        ("image/png", "text/html", "<project>"),
-        ("", "text/html", "<project>"),
-        (None, "text/html", "<project>"),
         (f"{JSON};q=2, text/html;q=x", "text/html", "<project>"),
-        (";;,,=q;q=1", "text/html", "<project>"),
     ],
 )
 def test_negotiation(ask, accept, kind, body):
@@ -129,18 +95,7 @@ def test_any_accept_is_answered(accept):
     assert ("text/html; charset=utf-8", "index.html") in negotiate(accept)
 
 
-@pytest.mark.parametrize(
-    ("path", "place"),
-    [
-        ("/simple", "/simple/"),
-        ("/simple/holy-grail", "/simple/holy-grail/"),
-        ("/simple/Holy_Grail", "/simple/holy-grail/"),
-        ("/simple/Holy._-Grail/", "/simple/holy-grail/"),
-        ("/simple/unknown", "/simple/unknown/"),
-        (f"/simple/Holy_Grail/{WHEEL}", f"/simple/holy-grail/{WHEEL}"),
-        ("/project/holy-grail", "/project/holy-grail/"),
-    ],
-)
+@pytest.mark.parametrize(("path", "place"), [*MOVED, *MOVED_FAR])
 def test_moved(ask, path, place):
     answer = ask(path)
     assert answer.status_code == 301
@@ -150,12 +105,12 @@ def test_moved(ask, path, place):
 @pytest.mark.parametrize(
     "path",
     [
-        "/simple/unknown/", "/simple/.work/", "/simple/.work", "/.hidden", "/project/out/",
-        "/project/out", "/project/work/", "/project/loop", "/project/loop/", "/out.txt",
-        "/pipe.txt", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/%2e%2e%2fsite/",
-        "/simple/../../secret.txt", "//secret.txt", "//evil.example/", "/simple//evil.example",
+        *MISSING,
+        "/simple/.work", "/project/out/", "/project/out", "/project/work/", "/project/loop",
+        "/project/loop/", "/out.txt", "/pipe.txt", "/../secret.txt", "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt", "/%2e%2e%2fsite/", "/simple/../../secret.txt", "/simple//evil.example",
         "/simple/%00", "/simple/holy-grail/%0d%0aX: y", "/simple/..%5c..", "/" + "a" * 5000,
-        "/project/", "/logs", "/404", "/index.html/", "/simple/holy-grail/index.html/x",
+        "/logs",
     ],
 )  # fmt: skip
 def test_what_is_not_there_or_not_ours_is_missing(ask, path):
@@ -214,18 +169,7 @@ def test_other_methods_are_not_allowed(ask):
     assert answer.headers["allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize(
-    ("asked", "first", "last"),
-    [
-        ("bytes=0-0", 0, 0),
-        ("bytes=10-19", 10, 19),
-        ("bytes=1048000-", 1048000, 1048575),
-        ("bytes=-100", 1048476, 1048575),
-        ("bytes=-9999999", 0, 1048575),
-        ("bytes=5-99999999", 5, 1048575),
-        ("bytes=300-700000", 300, 700000),
-    ],
-)
+@pytest.mark.parametrize(("asked", "first", "last"), [*RANGES, ("bytes=-9999999", 0, 1048575)])
 def test_ranges(ask, asked, first, last):
     answer = ask(f"/simple/holy-grail/{WHEEL}", range=asked)
     assert answer.status_code == 206

@@ -94,6 +94,16 @@ class EndedBuild(NamedTuple):
     built_at: datetime
 
 
+class Activity(NamedTuple):
+    """What the page of figures shows of late: *builds* of seven days by ABI (succeeded, failed).
+
+    *downloads* are those of each of the last 30 days, by its date in ISO 8601.
+    """
+
+    builds: dict[str, tuple[int, int]]
+    downloads: dict[str, int]
+
+
 class ProjectBuild(TypedDict):
     """One attempt to build a release."""
 
@@ -129,9 +139,13 @@ class ProjectRelease(TypedDict):
 
 
 class ProjectData(TypedDict):
-    """Everything that a project's page shows; *releases* newest first."""
+    """Everything that a project's page shows; *status* is a word of PEP 792.
+
+    *releases* are the newest first.
+    """
 
     name: str
     description: str
+    status: str
     skip: str
     releases: dict[str, ProjectRelease]

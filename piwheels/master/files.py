@@ -29,7 +29,7 @@ from piwheels.core.tags import canonical, parse_filename, same_version
 from piwheels.master.logic.intake import MAX_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 _CANONICAL: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -44,6 +44,8 @@ class Site:
         self.root = output_path.absolute().resolve()
         self.work = work_path.absolute().resolve()
         self._lock: int | None = None
+        #: The links to pages by what they lead to, once the folder has been read.
+        self._aliases: dict[str, set[str]] | None = None
 
     # At the start -----------------------------------------------------------------------------
 
@@ -154,6 +156,14 @@ class Site:
             self.sync([path.parent])
         return True
 
+    def write_all(self, files: Mapping[Path, bytes]) -> bool:
+        """Write *files* in this order and see them safe; tell whether any has changed."""
+        changed = {
+            path.parent for path, data in files.items() if self.write(path, data, sync=False)
+        }
+        self.sync(changed)
+        return bool(changed)
+
     def write_log(self, build_id: int, text: str) -> Path:
         """Write a build's log, compressed; return the folder that :meth:`sync` has yet to see to.
 
@@ -208,7 +218,11 @@ class Site:
         if not _ALIAS.fullmatch(alias) or len(alias) > _MAX_NAME:
             raise ValueError(f"{alias[:_MAX_NAME]!r} is not the name of a project")
         page = self.page_dir(package)
-        return alias != page.name and self.link(page.with_name(alias), page.name)
+        if alias == page.name:
+            return False
+        made = self.link(page.with_name(alias), page.name)
+        self._links.setdefault(page.name, set()).add(alias)
+        return made
 
     def sync(self, folders: Iterable[Path]) -> None:
         """See to it that the names in *folders* are on the disk."""
@@ -249,16 +263,30 @@ class Site:
             if (found := _version_of(path.name)) is not None and same_version(found, version)
         )
 
+    # The pages for people ---------------------------------------------------------------------
+
+    def pages(self) -> list[str]:
+        """Return the projects that have a page (600,000 take a second)."""
+        return [
+            entry.name
+            for entry in _scan(self.root / "project")
+            if entry.is_dir(follow_symlinks=False) and _CANONICAL.fullmatch(entry.name)
+        ]
+
     def aliases_of(self, package: str) -> list[Path]:
-        """Return the links that lead to the page of *package*."""
+        """Return the links that lead to the page of *package*, as far as this object knows."""
         name = _checked_name(package)
-        with suppress(FileNotFoundError), os.scandir(self.root / "project") as entries:
-            return sorted(
-                self.root / "project" / entry.name
-                for entry in entries
-                if entry.is_symlink() and os.readlink(entry) == name  # noqa: PTH115 (text)
-            )
-        return []
+        return sorted(self.root / "project" / alias for alias in self._links.get(name, ()))
+
+    @property
+    def _links(self) -> dict[str, set[str]]:
+        if self._aliases is None:
+            self._aliases = {}
+            for entry in _scan(self.root / "project"):
+                if entry.is_symlink():
+                    target = os.readlink(entry)  # noqa: PTH115 (text, not a path)
+                    self._aliases.setdefault(target, set()).add(entry.name)
+        return self._aliases
 
     # Within -----------------------------------------------------------------------------------
 
@@ -295,6 +323,11 @@ def _version_of(name: str) -> str | None:
 def _entries(folder: Path) -> Iterator[Path]:
     with suppress(FileNotFoundError):
         yield from folder.iterdir()
+
+
+def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        yield from entries
 
 
 def _holds(path: Path, data: bytes) -> bool:

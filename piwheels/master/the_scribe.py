@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import zmq
 
@@ -14,7 +15,8 @@ from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.tags import canonical
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.files import Site
-from piwheels.master.logic import pages
+from piwheels.master.logic import catalog, pages, views
+from piwheels.master.overview import Overview
 from piwheels.master.rendering import Renderer, static_files
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import web
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.database import Database
-    from piwheels.core.rows import SimpleProject
+    from piwheels.core.rows import ProjectData, SimpleProject
     from piwheels.core.rpc import Request
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
@@ -41,8 +43,8 @@ _LEFT_LOGS: Final = 50
 class TheScribe(PauseableTask):
     """Writes what TheSecretary asks for, and answers when it is on the disk.
 
-    A package's pages are written in the order of site.md: JSON, HTML, the page for people; the root
-    of the index only when the set of projects has changed, and at most once a minute. The logs of
+    A package's pages are written in this order: JSON, HTML, the page for people. What tells of all
+    projects is written when it has changed, at most once a minute (:class:`Overview`). The logs of
     builds are written as they come; what a crash kept from it is found in the database.
     """
 
@@ -52,29 +54,26 @@ class TheScribe(PauseableTask):
         super().__init__(config)
         self.db: Database | None = None
         self.site = Site(config.output_path, config.work_path)
-        self._renderer = Renderer()
-        #: The projects that the root lists, once the database has told us; whether it shows them.
-        self._projects: set[str] | None = None
-        self._root_stale = True
-        self._root_due = 0.0
-        self._stats: dict[str, Any] = {}
+        self._renderer = Renderer(config.site_url)
+        pause = 0.2 if config.dev_mode else 60.0
+        self._overview = Overview(self.site, self._renderer, config.site_url, pause)
         #: Logs that are written, and the folders that have to be synced before the database hears.
         self._logs: dict[int, Path] = {}
         self._sweep_due = 0.0
-        self._root_pause = 0.2 if config.dev_mode else 60.0
         work = self.socket(zmq.ROUTER)
         work.hwm = 100_000
         work.bind(config.scribe_queue)
         self.register(work, self.handle_request)
         beat = timedelta(seconds=0.1 if config.dev_mode else 0.5)
-        self.every(beat, self.see_to_root)
+        self.every(beat, self.see_to_overview)
         self.every(beat, self.see_to_logs)
 
     def once(self) -> None:
         """Connect to the database, and write what is the same always."""
         if self.db is None:
             self.db = DbClient(self.config, self.logger)
-        for name, data in {**static_files(), "404.html": self._renderer.not_found()}.items():
+        robots = {"robots.txt": catalog.robots(self.config.site_url)}
+        for name, data in {**static_files(), **self._renderer.fixed(), **robots}.items():
             self.site.write(self.site.root / name, data)
 
     def close(self) -> None:
@@ -95,10 +94,9 @@ class TheScribe(PauseableTask):
             self.note_bad_message(exc)
             send_error(queue, request, exc)
         except _FAILURES as exc:
-            expected = isinstance(exc, (PiWheelsError, OSError))
             self.logger.error(
                 "could not do %s %.120r: %s", request.msg, request.data, exc,
-                exc_info=None if expected else exc,
+                exc_info=_unexpected(exc),
             )  # fmt: skip
             send_error(queue, request, exc)
         else:
@@ -112,15 +110,13 @@ class TheScribe(PauseableTask):
             case "BOTH":
                 self.write_index(canonical(data))
                 self.write_page(canonical(data))
-                self.see_to_root()
+                self._overview.note_news()
             case "LOG":
                 self.write_log(*data)
             case "HOME":
-                self._stats = self._stats if data is NoData else data
-                self._root_stale = True
-                self.see_to_root()
+                self._overview.note_news(None if data is NoData else data)
             case "SEARCH":
-                self.write_search({} if data is NoData else data)
+                self._overview.write_search(self._db, None if data is NoData else data)
             case "DELPKG":
                 self.delete_package(canonical(data))
             case "DELVER":
@@ -143,11 +139,11 @@ class TheScribe(PauseableTask):
             self._remove_index(package)
         else:
             self._write_index(project)
-        self._list(package, listed=project is not None and bool(project.files))
+        self._list(package, project)
 
     def _write_index(self, project: SimpleProject) -> None:
         folder = self.site.project_dir(project.package)
-        changed = self._write_all(
+        changed = self.site.write_all(
             {
                 folder / "index.v1_json": pages.project_json(project),
                 folder / "index.html": self._renderer.simple_project(project),
@@ -164,30 +160,39 @@ class TheScribe(PauseableTask):
     def write_page(self, package: str) -> None:
         """Write the page of *package* for people and its JSON, or remove them if it is unknown."""
         folder = self.site.page_dir(package)
-        data = self._db.get_project_data(package)
-        if data is None:
+        found = self._db.get_project_data(package)
+        if found is None:
             self._remove_page(package)
             return
-        self._write_all(
+        data = views.offered(found)
+        self.site.write_all(
             {
-                folder / "json" / "index.json": pages.builds_json(data),
-                folder / "index.html": self._renderer.project(data),
+                folder / "json" / "index.json": views.builds_json(data),
+                folder / "index.html": self._renderer.project(data, self._failures(data)),
             }
         )
+        self._overview.note_shown(package, shown=data["status"] != "quarantined")
         for alias in self._db.get_package_aliases(package):
             try:
                 self.site.link_alias(package, alias)
             except (ValueError, OSError) as exc:
                 self.logger.warning("%s: cannot make the alias %.200r: %s", package, alias, exc)
 
+    def _failures(self, data: ProjectData) -> dict[int, str]:
+        """Return the logs of the builds whose failure the page is to explain."""
+        logs = {}
+        for build_id in views.unexplained(data):
+            with suppress(OSError):  # one that cannot be read explains nothing
+                logs[build_id] = self.site.read_log(build_id) or ""
+        return logs
+
     def delete_package(self, package: str) -> None:
         """Remove all of *package* from the site: the index first, the files last."""
-        self._list(package, listed=False)
+        self._overview.note_listed(package, listed=False)
         self._remove_index(package)
         self._remove_page(package)
         if self.site.remove_folder(self.site.project_dir(package)):
             self.logger.info("removed all files of %s", package)
-        self.see_to_root()
 
     def delete_version(self, package: str, version: str) -> None:
         """Remove one version of *package*: first from the pages, then its files."""
@@ -200,69 +205,37 @@ class TheScribe(PauseableTask):
             self._remove_index(package)
         else:
             self._write_index(project)
-        self._list(package, listed=project is not None and bool(project.files))
+        self._list(package, project)
         self.write_page(package)
         for file in files:
             self.site.remove(file)
         self.logger.info("removed %d files of %s %s", len(files), package, version)
-        self.see_to_root()
 
     def _remove_index(self, package: str) -> None:
         for name in reversed(_INDEX):
             self.site.remove(self.site.project_dir(package) / name)
 
     def _remove_page(self, package: str) -> None:
+        self._overview.note_shown(package, shown=False)
         for alias in self.site.aliases_of(package):
             self.site.remove(alias)
         self.site.remove_folder(self.site.page_dir(package))
 
-    def _list(self, package: str, *, listed: bool) -> None:
-        if self._projects is None or listed == (package in self._projects):
-            return
-        self._root_stale = True
-        (self._projects.add if listed else self._projects.discard)(package)
+    def _list(self, package: str, project: SimpleProject | None) -> None:
+        listed = project is not None and bool(pages.listed_files(project))
+        self._overview.note_listed(package, listed=listed)
 
     # The site's own pages -----------------------------------------------------------------------
 
-    def see_to_root(self) -> None:
-        """Write the root of the index and the first page, if they have changed and it is time."""
-        if not self._root_stale or time.monotonic() < self._root_due:
-            return
-        self._root_due = time.monotonic() + self._root_pause
+    def see_to_overview(self) -> None:
+        """Write what tells of all projects, as far as it has changed and it is time."""
         try:
-            if self._projects is None:
-                self._stats = self._stats or self._db.get_statistics()
-                self._projects = set(self._db.get_simple_index())
-            self._write_root(self._projects)
-        except (PiWheelsError, OSError) as exc:
-            self.logger.error("could not write the root of the index, trying again: %s", exc)
-            self._root_due = time.monotonic() + 5
-        else:
-            self._root_stale = False
-
-    def _write_root(self, projects: set[str]) -> None:
-        folder = self.site.root / "simple"
-        self._write_all(
-            {
-                folder / "index.v1_json": pages.root_json(projects),
-                folder / "index.html": self._renderer.simple_root(projects),
-                self.site.root / "index.html": self._renderer.home(self._stats, projects),
-            }
-        )
-        self.site.link(folder / "index.v1_html", "index.html")
-
-    def _write_all(self, files: dict[Path, bytes]) -> bool:
-        """Write *files* in this order and see them safe; tell whether any has changed."""
-        changed = {
-            path.parent for path, data in files.items() if self.site.write(path, data, sync=False)
-        }
-        self.site.sync(changed)
-        return bool(changed)
-
-    def write_search(self, index: dict[str, tuple[int, int]]) -> None:
-        """Write the list of packages with their downloads; empty: as the database has them."""
-        data = pages.search_json(index or self._db.get_search_index())
-        self.site.write(self.site.root / "packages.json", data)
+            self._overview.work(self._db)
+        except _FAILURES as exc:
+            self.logger.error(
+                "could not write the pages of all projects, trying again: %s", exc,
+                exc_info=_unexpected(exc),
+            )  # fmt: skip
 
     # Logs ---------------------------------------------------------------------------------------
 
@@ -311,3 +284,7 @@ class TheScribe(PauseableTask):
         if self.db is None:
             raise Unavailable("the task has not started")
         return self.db
+
+
+def _unexpected(exc: Exception) -> Exception | None:
+    return None if isinstance(exc, (PiWheelsError, OSError)) else exc

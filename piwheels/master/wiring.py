@@ -28,6 +28,7 @@ from piwheels.core.protocols import (
     slave_driver,
     task_control,
 )
+from piwheels.core.site import site_address
 from piwheels.core.states import (
     Count,
     Filename,
@@ -57,6 +58,10 @@ class MasterConfig(Common):
     output_path: Path = option(
         "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is written"
     )
+    site_url: str = option(
+        default="", metavar="URL", parse=site_address,
+        help="the site's address, for its sitemap and what its pages tell to type",
+    )  # fmt: skip
     dev_mode: bool = option(default=False, help="write pages at once instead of within a minute")
     debug: list[str] = option(
         default=[], metavar="TASK", help="log everything of this task (can be repeated)"
@@ -158,8 +163,8 @@ NEWS_LIMIT: Final = 500
 orders: Final = Protocol(recv={"SLEEP": _NOTHING, "WAKE": _NOTHING, "QUIT": _NOTHING}, send={})
 
 #: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when a request is noted
-#: (DEL*: when it is done), TheScribe when it is done. HOME without figures keeps those shown,
-#: SEARCH without an index takes the database's.
+#: (DEL*: when it is done), TheScribe when it is done. HOME without figures and SEARCH without an
+#: index take the database's.
 web: Final = Protocol(
     recv={
         "PROJECT": Package,

@@ -157,29 +157,6 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(parts).rstrip()
 
 
-# What pip and we ourselves say around the reason that a build gives.
-_AROUND = re.compile(
-    "|".join(
-        (
-            r"piwheels: the build failed|ERROR: (Failed (building wheel|to build)|Could not build)",
-            r"Failed to build|error: [a-z]+(-[a-z]+)+$|\[end of output\]|\[\d+ lines of output\]",
-            r"(note|hint): |full command: |cwd: |exit code: |WARNING: |\[?notice",
-            r"(Building|Preparing|Getting|Installing|Collecting|Created|Removed|Cleaning) ",
-            r"[\u00d7\u2502\u2570\u2500]",  # the lines that pip draws
-            r"[-*!^~(){}\[\]|]+$",
-        )
-    )
-)
-
-
-def last_reason(log: str) -> str:
-    """Return the last line of a failed build's *log* that says something of its own."""
-    lines = [line.strip() for line in log[-100_000:].splitlines()]
-    lines = [line for line in lines if line]
-    own = (line for line in reversed(lines) if not _AROUND.match(line))
-    return next(own, lines[-1] if lines else "the log is empty")
-
-
 def installable(asks: Iterable[Ask], rows: Collection[Row]) -> list[str]:
     """Return how those of *asks* were spelled that have a wheel."""
     good = {(row.package, row.version) for row in rows if row.good}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
 from piwheels.up import outcome, site
 from piwheels.up.outcome import Ask
@@ -132,7 +133,7 @@ class Watch:
         lines += [f"{a.package}: needed by {a.needed_by}" for a in self.asks if a.needed_by]
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.asks if a.problem]
         for row, number in self._failed():
-            reason = outcome.last_reason(site.read_log(self._site, number))
+            reason = last_reason(site.read_log(self._site, number))
             lines.append(f"{row.package} {row.version} for {row.abi}: {reason[:300]}")
             lines.append(f"  {url}{log_name(number)}")
         for package, needs in self._missing():

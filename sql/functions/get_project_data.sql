@@ -4,6 +4,7 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
     SELECT json_build_object(
         'name', p.package,
         'description', p.description,
+        'status', p.status,
         'skip', p.skip,
         'releases', (
             SELECT coalesce(json_agg(json_build_array(v.version, json_build_object(

@@ -182,6 +182,36 @@ def test_project_data(farm):
     assert farm.get_project_data("nosuch") is None
 
 
+def test_quarantine(farm):
+    farm.log_build(build(wheel()))
+    assert farm.get_project_data("foo")["status"] == "active"
+    assert farm.get_quarantined() == []
+    farm.set_package_status("foo", "quarantined")
+    assert farm.get_project_data("foo")["status"] == "quarantined"
+    assert farm.get_quarantined() == ["foo"]
+    assert farm.get_simple_index() == []
+    farm.set_package_status("foo", "archived")
+    assert farm.get_simple_index() == ["foo"]
+
+
+def test_activity(farm, superuser_dsn):
+    farm.log_build(build(wheel()))
+    farm.log_build(build(status=False, version="2.0"))
+    run(superuser_dsn, "UPDATE builds SET built_at = now() - interval '8 days' WHERE NOT status")
+    for days in (0, 0, 29, 31):
+        farm.log_download(download(when=NOW - timedelta(days=days)))
+    builds, downloads = farm.get_activity()
+    assert builds == {"cp39": (1, 0)}
+    assert len(downloads) == 30
+    dates = [f"{NOW - timedelta(days=days):%Y-%m-%d}" for days in (0, 29)]
+    assert {day: number for day, number in downloads.items() if number} == {
+        dates[0]: 2,
+        dates[1]: 1,
+    }
+    farm.log_build(build(status=False, version="2.0"))
+    assert farm.get_activity().builds == {"cp39": (1, 1)}
+
+
 def test_what_the_system_has_is_no_dependency(farm, superuser_dsn):
     run(superuser_dsn, "INSERT INTO preinstalled_apt_packages VALUES ('cp39', 'libfoo1')")
     farm.log_build(build(wheel()))

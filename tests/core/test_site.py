@@ -1,6 +1,6 @@
 import pytest
 
-from piwheels.core.site import log_name
+from piwheels.core.site import log_name, site_address
 
 
 def test_where_a_log_is():
@@ -9,3 +9,31 @@ def test_where_a_log_is():
     for number in (-1, 10**12):
         with pytest.raises(ValueError, match="not the number of a build"):
             log_name(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", ""),
+        ("https://wheels.example", "https://wheels.example/"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/"),
+        ("https://wheels.example/a/b", "https://wheels.example/a/b/"),
+        ("http://[::1]:8080", "http://[::1]:8080/"),
+    ],
+)
+def test_the_address_of_a_site(text, address):
+    assert site_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "wheels.example", "ftp://wheels.example/", "https://", "https:///x", "https://a.example/?q=1",
+        "https://a.example/#x", "https://user@a.example/", "https://a b/",
+        'https://a.example/"><script>', "https://a.example//x", "https://a.example/\n",
+        "javascript:alert(1)",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_of_a_site(text):
+    with pytest.raises(ValueError, match="is not the address of a site"):
+        site_address(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import logging
@@ -16,12 +17,17 @@ from hypothesis import strategies as st
 
 from helpers import until
 from piwheels.core.errors import DatabaseError, Refused
-from piwheels.core.rows import SimpleFile, SimpleProject
+from piwheels.core.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.core.rpc import Client
 from piwheels.core.transport import Context
 from piwheels.master.the_scribe import TheScribe
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+BUILD = {
+    "build_id": 7, "abi_tag": "cp311", "status": False, "built_at": NOW, "duration": timedelta(1),
+}  # fmt: skip
 
 
 class Shelf:
@@ -31,6 +37,8 @@ class Shelf:
         self.versions = {}  # package -> {version: {file: hash}}
         self.aliases = {}
         self.logs = {}
+        self.quarantined = set()
+        self.failed = False
         self.error = None
         self.lock = threading.Lock()
 
@@ -47,7 +55,22 @@ class Shelf:
 
     def get_simple_index(self):
         self._check()
-        return sorted(name for name, found in self.versions.items() if any(found.values()))
+        return sorted(
+            name for name, found in self.versions.items()
+            if any(found.values()) and name not in self.quarantined
+        )  # fmt: skip
+
+    def get_quarantined(self):
+        return sorted(self.quarantined)
+
+    def get_recent_builds(self, limit=100):
+        return [
+            EndedBuild(1, 1, "", name, "1.0", "cp311", True, timedelta(1), 1, NOW)
+            for name in self.versions
+        ]
+
+    def get_activity(self):
+        return Activity({"cp311": (3, 1)}, {"2026-11-01": 5})
 
     def get_simple_project(self, package):
         self._check()
@@ -58,7 +81,9 @@ class Shelf:
             for version, names in self.versions[package].items()
             for name in names
         ]
-        return SimpleProject(package, "active", "", list(self.versions[package]), files)
+        return SimpleProject(
+            package, self._status(package), "", list(self.versions[package]), files
+        )
 
     def get_project_data(self, package):
         self._check()
@@ -68,7 +93,8 @@ class Shelf:
             return {"name": "odd"}
         releases = {
             version: {
-                "released": NOW, "yanked": False, "yank_reason": "", "skip": "", "builds": [],
+                "released": NOW, "yanked": False, "yank_reason": "", "skip": "",
+                "builds": [BUILD] if self.failed else [],
                 "files": {
                     name: {
                         "hash": "ab" * 32, "size": 1, "abi_builder": "cp311", "file_abi": "none",
@@ -80,7 +106,11 @@ class Shelf:
             }
             for version, names in self.versions[package].items()
         }  # fmt: skip
-        return {"name": package, "description": "", "skip": "", "releases": releases}
+        about = {"name": package, "description": "", "skip": "", "status": self._status(package)}
+        return {**about, "releases": releases}
+
+    def _status(self, package):
+        return "quarantined" if package in self.quarantined else "active"
 
     def get_package_aliases(self, package):
         return self.aliases.get(package, [])
@@ -120,7 +150,7 @@ def start(config):
     """Starts the task on a shelf; gives the asking side."""
     started = []
 
-    def start(shelf):
+    def start(shelf, config=config):
         task = TheScribe(config)
         task.db = shelf
         client = Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("test"))
@@ -165,6 +195,7 @@ def listed(site):
 def test_a_new_site_has_its_own_pages(scribe, shelf, site):
     until(lambda: listed(site) == ["spam"])
     until((site / "simple/index.v1_html").exists)
+    until((site / "stats.html").exists)
     assert b"4,711" in (site / "index.html").read_bytes()
     assert (site / "404.html").exists()
     assert (site / "style.css").exists()
@@ -266,13 +297,116 @@ def test_logs_that_a_crash_left_are_written(start, shelf, site):
     assert len(list((site / "logs").rglob("*.txt.gz"))) == 120
 
 
-def test_figures_and_search_index(scribe, site):
+def holds(path, text):
+    return path.exists() and text in path.read_bytes()
+
+
+def found(site):
+    return json.loads((site / "packages.json").read_bytes())
+
+
+def test_figures_and_search_index(scribe, shelf, site):
     scribe.call("HOME", {"packages_built": 815}, timeout=30)
-    until(lambda: b"815" in (site / "index.html").read_bytes())
-    scribe.call("SEARCH", {"eggs": [3, 4]}, timeout=30)
-    assert json.loads((site / "packages.json").read_bytes()) == [["eggs", 3, 4]]
+    until(lambda: holds(site / "index.html", b"815") and holds(site / "stats.html", b"815"))
+    shelf.versions["eggs"] = {"1.0": []}
+    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call("PROJECT", "eggs", timeout=30)
+    scribe.call("SEARCH", {"eggs": [3, 4], "no-page": [9, 9]}, timeout=30)
+    assert found(site) == [["eggs", 3, 4], ["spam", 0, 0]]
+    assert (
+        gzip.decompress((site / "packages.json.gz").read_bytes())
+        == (site / "packages.json").read_bytes()
+    )
     scribe.call("SEARCH", timeout=30)
-    assert json.loads((site / "packages.json").read_bytes()) == [["spam", 1, 2]]
+    assert found(site) == [["spam", 1, 2], ["eggs", 0, 0]]
+
+
+def names_of(site):
+    """Return the projects that each page of all projects names."""
+    pages = {
+        name: (site / name).read_text()
+        for name in ("index.html", "packages.html", "packages.json", "stats.html", "sitemap1.xml")
+        if (site / name).exists()
+    }
+    return {
+        name: {each for each in ("spam", "eggs") if each in text} for name, text in pages.items()
+    }
+
+
+@pytest.mark.parametrize("how", ["deleted", "quarantined"])
+def test_what_goes_is_forgotten_everywhere(start, shelf, site, config, how):
+    config = dataclasses.replace(config, site_url="https://wheels.example/pi/")
+    shelf.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
+    client = start(shelf, config)
+    for name in ("spam", "eggs"):
+        client.call("BOTH", name, timeout=30)
+    until(lambda: len(names_of(site)) == 5)
+    until(lambda: all(names == {"spam", "eggs"} for names in names_of(site).values()))
+    assert listed(site) == ["eggs", "spam"]
+    if how == "deleted":
+        del shelf.versions["eggs"]
+        client.call("DELPKG", "eggs", timeout=30)
+    else:
+        shelf.quarantined.add("eggs")
+        client.call("BOTH", "eggs", timeout=30)
+        assert b"In quarantine" in (site / "project/eggs/index.html").read_bytes()
+        index = json.loads((site / "simple/eggs/index.v1_json").read_bytes())
+        assert (index["files"], index["project-status"]) == ([], {"status": "quarantined"})
+    until(lambda: listed(site) == ["spam"])
+    until(lambda: all(names == {"spam"} for names in names_of(site).values()))
+
+
+def test_a_start_finds_the_pages_that_are_there(start, shelf, site):
+    for name in ("spam", "eggs", "shady", "odd name"):
+        (site / "project" / name).mkdir(parents=True)
+    (site / "project/Spam").symlink_to("spam")
+    shelf.quarantined.add("shady")
+    start(shelf)
+    until((site / "packages.json").exists)
+    assert found(site) == [["spam", 1, 2], ["eggs", 0, 0]]
+
+
+def test_a_sitemap_names_pages_that_are_there_and_goes_with_the_address(start, shelf, config, site):
+    client = start(shelf, dataclasses.replace(config, site_url="https://wheels.example/pi/"))
+    client.call("PROJECT", "spam", timeout=30)
+    until((site / "sitemap.xml").exists)
+    until(lambda: b"spam" in (site / "sitemap1.xml").read_bytes())
+    assert b"https://wheels.example/pi/project/spam/" in (site / "sitemap1.xml").read_bytes()
+    assert b"https://wheels.example/pi/sitemap1.xml" in (site / "sitemap.xml").read_bytes()
+    assert b"\nSitemap: https://wheels.example/pi/sitemap.xml" in (site / "robots.txt").read_bytes()
+    assert b'href="/pi/simple/"' in (site / "404.html").read_bytes()
+    assert (
+        b"--index-url <var>https://wheels.example/pi</var>/simple/"
+        in (site / "index.html").read_bytes()
+    )
+    start(shelf, dataclasses.replace(config, scribe_queue=f"{config.scribe_queue}-2"))
+    until(lambda: not list(site.glob("sitemap*.xml")))
+    assert b"Sitemap" not in (site / "robots.txt").read_bytes()
+
+
+def test_a_failure_is_explained_by_the_end_of_its_log(scribe, shelf, site):
+    shelf.failed = True
+    scribe.call(
+        "LOG", [7, "cc\n\x1b[31mfatal: <no> tin\x1b[0m\n[end of output]\nnote: pip"], timeout=30
+    )
+    scribe.call("PROJECT", "spam", timeout=30)
+    page = (site / "project/spam/index.html").read_text()
+    assert "fatal: &lt;no&gt; tin" in page
+    assert "note: pip" not in page
+
+
+def test_overview_is_not_written_when_nothing_has_changed(scribe, site):
+    names = ("index.html", "packages.html", "packages.json", "packages.json.gz", "stats.html")
+    scribe.call("BOTH", "spam", timeout=30)
+    until(lambda: all((site / name).exists() for name in names))
+    until(lambda: b"spam" in (site / "index.html").read_bytes())
+    scribe.call("SEARCH", timeout=30)
+    until(lambda: b"<td>1</td>" in (site / "stats.html").read_bytes())
+    before = [(site / name).stat().st_ino for name in names]
+    scribe.call("SEARCH", timeout=30)
+    scribe.call("HOME", timeout=30)
+    scribe.call("BOTH", "spam", timeout=30)
+    assert [(site / name).stat().st_ino for name in names] == before
 
 
 @pytest.mark.parametrize(
@@ -310,8 +444,10 @@ def test_without_a_database_it_waits_for_better_times(start, shelf, site):
     with pytest.raises(DatabaseError, match="away"):
         client.call("BOTH", "spam", timeout=30)
     client.call("LOG", [1, "text"], timeout=30)
+    assert listed(site) is None
     shelf.error = None
     client.call("BOTH", "spam", timeout=30)
+    until(lambda: listed(site) == ["spam"] and (site / "index.html").exists())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

@@ -8,7 +8,6 @@ from piwheels.up.outcome import (
     asked,
     install_line,
     installable,
-    last_reason,
     parse,
     rows_of,
     table,
@@ -96,26 +95,3 @@ def test_only_what_has_a_wheel_is_installed():
     assert install_line("http://h/simple/", ["Toy", "b==1"], "h") == (
         "pip install --index-url http://h/simple/ --trusted-host h Toy b==1"
     )
-
-
-def test_the_reason_is_the_builds_own_last_word():
-    log = """
-  Running command Getting requirements to build wheel
-  This backport is for Python 2.7 only.
-  error: subprocess-exited-with-error
-
-  \u00d7 Getting requirements to build wheel did not run successfully.
-  \u2502 exit code: 1
-  \u2570\u2500> No available output.
-
-  note: This error originates from a subprocess, and is likely not a problem with pip.
-  full command: /bin/python
-ERROR: Failed to build 'functools32' when getting requirements to build wheel
-piwheels: the build failed: pip ended with status 1
-"""
-    assert last_reason(log) == "This backport is for Python 2.7 only."
-    assert last_reason("x\npiwheels: the build was stopped after 0:05:00: that is its time-out\n")[
-        :10
-    ] == ("piwheels: ")
-    assert last_reason("") == "the log is empty"
-    assert last_reason("Failed to build x\n") == "Failed to build x"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from piwheels.core.database.connection import Client, clean
-from piwheels.core.rows import RewritePendingRow, SimpleFile, SimpleProject
+from piwheels.core.rows import Activity, RewritePendingRow, SimpleFile, SimpleProject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +20,12 @@ class Pages(Client):
     # What a page holds ----------------------------------------------------------------------------
 
     def get_simple_index(self) -> list[str]:
-        """Return the names of all packages that have files, in order."""
+        """Return the names of all packages that have files and may show them, in order."""
         return self._column("get_simple_index")
+
+    def get_quarantined(self) -> list[str]:
+        """Return the packages that the upstream has put into quarantine, in order."""
+        return self._column("get_quarantined")
 
     def get_simple_project(self, package: str) -> SimpleProject | None:
         """Return *package* as the simple index shows it, or ``None`` if it is unknown."""
@@ -90,6 +94,12 @@ class Pages(Client):
         """Return the figures of the database, by the names of ``MasterStats``; cheap always."""
         found: dict[str, Any] = self._value("get_statistics")
         return {**found, "builds_time": timedelta(seconds=found["builds_time"])}
+
+    def get_activity(self) -> Activity:
+        """Return the builds of the last seven days by ABI, and the downloads of each of 30."""
+        found = self._value("get_activity")
+        builds = {abi: (succeeded, failed) for abi, (succeeded, failed) in found["builds"].items()}
+        return Activity(builds, found["downloads"])
 
     def get_initial_statistics(self) -> dict[str, Any]:
         """Return the same as :meth:`get_statistics`: here no figure is expensive."""

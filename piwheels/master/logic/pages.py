@@ -1,7 +1,7 @@
-"""What stands on the site's pages, from what the database knows. Pure: equal state, equal bytes.
+"""What stands on the simple index's pages. Pure: equal state, equal bytes.
 
-The simple index is that of PEP 503, 592, 691, 700, 714 and 792 in API version 1.4; its JSON is made
-here, its HTML (frozen by PEP 833) by a template from :func:`file_rows`. Names and texts come from
+The index is that of PEP 503, 592, 691, 700, 714 and 792 in API version 1.4; its JSON is made here,
+its HTML (frozen by PEP 833) by a template from :func:`file_rows`. Names and texts come from
 enemies: nothing here is markup yet, whoever makes markup of it escapes it.
 """
 
@@ -15,21 +15,15 @@ from urllib.parse import quote
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from piwheels.core.site import log_name
-from piwheels.core.tags import abi_key, same_version
+from piwheels.core.tags import same_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from piwheels.core.rows import ProjectData, ProjectRelease, SimpleFile, SimpleProject
+    from piwheels.core.rows import SimpleFile, SimpleProject
 
 #: The version of the simple API that the pages speak.
 API_VERSION: Final = "1.4"
 #: The words of PEP 792; of a quarantined project, no file is listed.
 _STATUSES: Final = frozenset({"active", "archived", "quarantined", "deprecated"})
-
-
-# The simple index ---------------------------------------------------------------------------------
 
 
 class FileRow(NamedTuple):
@@ -42,17 +36,12 @@ class FileRow(NamedTuple):
     yanked: str | None
 
 
-def root_json(packages: Iterable[str]) -> bytes:
-    """Return the JSON of the list of all projects (PEP 691)."""
-    return _json({"meta": _META, "projects": [{"name": name} for name in sorted(packages)]})
-
-
 def project_json(project: SimpleProject) -> bytes:
     """Return the JSON of one project's page in the simple index (PEP 691)."""
     files = listed_files(project)
     known = {*project.versions, *(file.version for file in files)}
     versions = sorted(known, key=version_key)
-    return _json(
+    return to_json(
         {
             "meta": _META,
             "name": project.package,
@@ -146,162 +135,14 @@ def status_of(project: SimpleProject) -> str:
     return project.status if project.status in _STATUSES else "active"
 
 
-# The pages for people -----------------------------------------------------------------------------
-
-
-class FileLine(NamedTuple):
-    """A file as a project's page shows it."""
-
-    filename: str
-    href: str
-    size: str
-    requires_python: str
-    apt: str
-
-
-class BuildLine(NamedTuple):
-    """An attempt to build a release as a project's page shows it; *log* is below the site."""
-
-    abi: str
-    status: bool
-    when: str
-    duration: str
-    log: str
-
-
-class ReleaseBlock(NamedTuple):
-    """A release as a project's page shows it; *state* is one of: built, failed, waiting, skipped.
-
-    *note* is why it is skipped or yanked (``""``: it is not, or nobody said).
-    """
-
-    version: str
-    released: str
-    state: str
-    yanked: bool
-    note: str
-    files: list[FileLine]
-    builds: list[BuildLine]
-
-
-def release_blocks(data: ProjectData) -> list[ReleaseBlock]:
-    """Return the releases of a project, newest first, with their files and builds."""
-    return [_release_block(data, *item) for item in _releases(data)]
-
-
-def builds_json(data: ProjectData) -> bytes:
-    """Return the JSON of a project's page: what the page shows, for programs.
-
-    Times are RFC 3339 in UTC, durations seconds, sizes bytes.
-    """
-    return _json({**data, "releases": dict(_releases(data))})
-
-
-def search_json(index: Mapping[str, tuple[int, int]]) -> bytes:
-    """Return the JSON of all packages with their downloads, last month's and all, by name."""
-    return _json([[name, *index[name]] for name in sorted(index)])
-
-
-def home_facts(stats: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the figures of the home page, worded, as far as *stats* has them."""
-    return [
-        (word, show(stats[name]))
-        for name, kind, word, show in _FACTS
-        if type(stats.get(name)) is kind
-    ]
-
-
-def size_text(size: int) -> str:
-    """Return a *size* in bytes as people write it: ``1.3 MB``."""
-    if size < 1000:
-        return f"{size} bytes"
-    value = float(size)
-    for unit in ("kB", "MB", "GB", "TB"):
-        value /= 1000
-        if value < 999.5 or unit == "TB":
-            break
-    return f"{value:.{1 if value < 9.95 else 0}f} {unit}"
-
-
-def duration_text(duration: timedelta) -> str:
-    """Return a *duration* as people write it: ``2 h 5 min``."""
-    seconds = max(0, round(duration.total_seconds()))
-    minutes, second = divmod(seconds, 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{days:,} d {hour} h"
-    if hours:
-        return f"{hour} h {minute} min"
-    return f"{minute} min {second} s" if minutes else f"{second} s"
-
-
-def _releases(data: ProjectData) -> list[tuple[str, ProjectRelease]]:
-    return sorted(data["releases"].items(), key=lambda item: version_key(item[0]), reverse=True)
-
-
-def _release_block(data: ProjectData, version: str, release: ProjectRelease) -> ReleaseBlock:
-    builds = sorted(
-        release["builds"], key=lambda build: (abi_key(build["abi_tag"]), build["build_id"])
-    )
-    skip = release["skip"] or data["skip"]
-    if release["files"]:
-        state = "built"
-    elif skip:
-        state = "skipped"
-    elif any(not build["status"] for build in builds):
-        state = "failed"
-    else:
-        state = "waiting"
-    notes = [release["yank_reason"] if release["yanked"] else "", skip]
-    return ReleaseBlock(
-        version=version,
-        released=f"{release['released'].astimezone(UTC):%Y-%m-%d}",
-        state=state,
-        yanked=release["yanked"],
-        note="; ".join(filter(None, notes)),
-        files=[
-            FileLine(
-                filename=name,
-                href=quote(name),
-                size=size_text(file["size"]),
-                requires_python=specifier(file["requires_python"]) or "",
-                apt=" ".join(sorted(file["apt_dependencies"])),
-            )
-            for name, file in sorted(release["files"].items())
-        ],
-        builds=[
-            BuildLine(
-                abi=build["abi_tag"],
-                status=build["status"],
-                when=f"{build['built_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
-                duration=duration_text(build["duration"]),
-                log=log_name(build["build_id"]),
-            )
-            for build in builds
-        ],
-    )
-
-
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
 # Within -------------------------------------------------------------------------------------------
 
 _META: Final = {"api-version": API_VERSION}
 _NO_VERSION: Final = Version("0")
-#: The home page's figures: their names in MasterStats, their types, the words, how they are shown.
-_FACTS: Final = (
-    ("packages_built", int, "packages", _count),
-    ("files_count", int, "wheels", _count),
-    ("builds_size", int, "of wheels", size_text),
-    ("builds_time", timedelta, "spent building", duration_text),
-    ("downloads_last_month", int, "downloads in 30 days", _count),
-)
 
 
-def _json(value: object) -> bytes:
+def to_json(value: object) -> bytes:
+    """Return *value* as JSON: times as RFC 3339 in UTC, durations as seconds."""
     # ASCII: no reader can misread it, and no character is dangerous in a script or a page.
     return json.dumps(value, separators=(",", ":"), default=_plain).encode() + b"\n"
 

@@ -1,0 +1,101 @@
+"""What is said of all projects together: the index's root, the search, the sitemap. Pure.
+
+There may be 600,000 of them, so text is put together line by line: that lets other threads have
+their turn, where one call of a library would keep them waiting. A name here is canonical (PEP 503),
+as everything is that has a page.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from piwheels.master.logic.pages import API_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+#: The most addresses that a sitemap may hold, by its standard.
+SITEMAP_SIZE: Final = 50_000
+#: The site's own pages that a search engine may want, below its address.
+OWN_PAGES: Final = ("", "packages.html", "faq.html", "json.html", "stats.html")
+_XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
+_SCHEMA: Final = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
+
+
+class Found(NamedTuple):
+    """A project in a list: how often it was downloaded in the last 30 days, and ever."""
+
+    name: str
+    recent: int
+    ever: int
+
+
+def root_json(packages: Iterable[str]) -> bytes:
+    """Return the JSON of the list of all projects (PEP 691), by name."""
+    names = ",".join(f'{{"name":"{name}"}}' for name in by_name(packages))
+    return f'{{"meta":{{"api-version":"{API_VERSION}"}},"projects":[{names}]}}\n'.encode()
+
+
+def by_name(names: Iterable[str]) -> Iterator[str]:
+    """Give *names* in order; sorted letter by letter, since a sort lets no other thread in."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name[:1], []).append(name)
+    for letter in sorted(groups):
+        yield from sorted(groups[letter])
+
+
+def ranked(downloads: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Return the names, those first that are downloaded most."""
+    names = list(by_name(downloads))
+    used = [name for name in names if any(downloads[name])]
+    used.sort(key=lambda name: downloads[name], reverse=True)  # what is equal stays in order
+    return used + [name for name in names if not any(downloads[name])]
+
+
+def search_json(names: Iterable[str], downloads: Mapping[str, tuple[int, int]]) -> bytes:
+    """Return the JSON that is searched: ``[name, recent, ever]`` for each of *names*, in order.
+
+    Each stands on a line of its own: ``search.js`` looks into the text, and parses only what it
+    shows.
+    """
+    rows = ",\n".join(
+        f'["{name}",{recent},{ever}]' for name, recent, ever in found(names, downloads)
+    )
+    return f"[{rows}]\n".encode()
+
+
+def found(names: Iterable[str], downloads: Mapping[str, tuple[int, int]]) -> Iterable[Found]:
+    """Give *names* with their downloads."""
+    return (Found(name, *downloads[name]) for name in names)
+
+
+def sitemap(address: str, packages: Iterable[str]) -> dict[str, bytes]:
+    """Return the sitemap of the site at *address*: its files by name, the index of them last.
+
+    It names no times: when a page was changed last is known to nobody.
+    """
+    pages = (*OWN_PAGES, *(f"project/{name}/" for name in by_name(packages)))
+    files: dict[str, bytes] = {}
+    for start in range(0, len(pages), SITEMAP_SIZE):
+        part = islice(pages, start, start + SITEMAP_SIZE)
+        rows = "".join(f"<url><loc>{_xml(address + page)}</loc></url>\n" for page in part)
+        name = f"sitemap{len(files) + 1}.xml"
+        files[name] = f"{_XML}<urlset {_SCHEMA}>\n{rows}</urlset>\n".encode()
+    rows = "".join(f"<sitemap><loc>{_xml(address + name)}</loc></sitemap>\n" for name in files)
+    return {
+        **files,
+        "sitemap.xml": f"{_XML}<sitemapindex {_SCHEMA}>\n{rows}</sitemapindex>\n".encode(),
+    }
+
+
+def robots(address: str) -> bytes:
+    """Return what robots are asked: to leave alone what only installers need."""
+    lines = ["User-agent: *", "Disallow: /simple/", "Disallow: /logs/", "Allow: /"]
+    lines += ["", f"Sitemap: {address}sitemap.xml"] if address else []
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _xml(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

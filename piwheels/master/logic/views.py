@@ -1,0 +1,359 @@
+"""What stands on the pages for people. Pure: equal state, equal bytes.
+
+Texts come from enemies: nothing here is markup yet, and the templates escape all of it.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from datetime import UTC, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from urllib.parse import quote
+
+from piwheels.core.errors import BadWheel
+from piwheels.core.reasons import last_lines
+from piwheels.core.site import log_name
+from piwheels.core.tags import abi_key, parse_filename
+from piwheels.master.logic.pages import specifier, to_json, version_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from piwheels.core.rows import (
+        EndedBuild,
+        ProjectBuild,
+        ProjectData,
+        ProjectFile,
+        ProjectRelease,
+    )
+
+#: How many releases a project's page shows with files and builds; of older ones only their state.
+FULL: Final = 100
+#: Of how many releases the page says why a build has failed.
+EXPLAINED: Final = 5
+#: How many logs are read for that.
+MAX_LOGS: Final = 12
+#: How much of a log the reason of a failure may take: lines, characters a line. Of how much.
+_LINES, _WIDTH = 8, 200
+_TAIL: Final = 100_000
+_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
+
+
+class FileLine(NamedTuple):
+    """A file as a project's page shows it; *tags* are words for its Python, ABI and platform."""
+
+    filename: str
+    href: str
+    size: str
+    requires_python: str
+    apt: str
+    tags: list[str]
+
+
+class BuildLine(NamedTuple):
+    """An attempt to build a release as a project's page shows it.
+
+    *log* is below the site; *why* is how the log of a failed one ends (``""``: it is not told).
+    """
+
+    abi: str
+    status: bool
+    when: str
+    duration: str
+    log: str
+    why: str
+
+
+class ReleaseBlock(NamedTuple):
+    """A release as a project's page shows it; *state* is one of: built, failed, waiting, skipped.
+
+    *yank_reason* and *skip* are ``""`` if it is not yanked or skipped, or if nobody said why.
+    *marks* are the ABIs that it was tried for, each with whether the last try succeeded.
+    """
+
+    version: str
+    released: str
+    state: str
+    yanked: bool
+    yank_reason: str
+    skip: str
+    files: list[FileLine]
+    builds: list[BuildLine]
+    marks: list[tuple[str, bool]]
+
+
+class Recent(NamedTuple):
+    """A build that has succeeded lately, as the first page shows it."""
+
+    package: str
+    version: str
+    abis: str
+    when: str
+    moment: str
+
+
+class AbiLine(NamedTuple):
+    """What was built for an ABI lately; *share* of the builds have succeeded, in percent."""
+
+    abi: str
+    succeeded: int
+    failed: int
+    share: str
+    waiting: int
+
+
+class Day(NamedTuple):
+    """A bar of the downloads' chart: *height* is 0 to 100."""
+
+    day: str
+    downloads: int
+    height: float
+
+
+# A project ----------------------------------------------------------------------------------------
+
+
+def offered(data: ProjectData) -> ProjectData:
+    """Return *data* without the files if the project is in quarantine: none is offered then."""
+    if data["status"] != "quarantined":
+        return data
+    bare = {version: {**release, "files": {}} for version, release in data["releases"].items()}
+    return {**data, "releases": cast("dict[str, ProjectRelease]", bare)}
+
+
+def release_blocks(data: ProjectData, logs: Mapping[int, str]) -> list[ReleaseBlock]:
+    """Return the releases of a project, newest first, with their files and builds.
+
+    *logs* are those of :func:`unexplained`.
+    """
+    return [_release_block(data, *item, logs) for item in _releases(data)]
+
+
+def unexplained(data: ProjectData) -> list[int]:
+    """Return the builds whose failure the page explains: the last for each ABI of new releases."""
+    newest = [release for _, release in _releases(data)[:EXPLAINED]]
+    failed = [
+        build["build_id"]
+        for release in newest
+        for build in _last_builds(release).values()
+        if not build["status"]
+    ]
+    return failed[:MAX_LOGS]
+
+
+def reason(log: str) -> str:
+    """Return the lines of the *log* of a failed build that are most likely to say why it failed."""
+    plain = _ESCAPES.sub("", log[-_TAIL:])
+    lines = [_shown(line) for line in last_lines(plain, _LINES)]
+    return textwrap.dedent("\n".join(lines)).strip("\n")
+
+
+def builds_json(data: ProjectData) -> bytes:
+    """Return the JSON of a project's page: what the page shows, for programs.
+
+    Times are RFC 3339 in UTC, durations seconds, sizes bytes; ``json.html`` documents each key.
+    """
+    return to_json({**data, "releases": dict(_releases(data))})
+
+
+def install_version(releases: Iterable[ReleaseBlock]) -> ReleaseBlock | None:
+    """Return the newest release that can be installed: not yanked, if there is one."""
+    offered = [release for release in releases if release.files]
+    return next((release for release in offered if not release.yanked), None) or next(
+        iter(offered), None
+    )
+
+
+def _releases(data: ProjectData) -> list[tuple[str, ProjectRelease]]:
+    return sorted(data["releases"].items(), key=lambda item: version_key(item[0]), reverse=True)
+
+
+def _last_builds(release: ProjectRelease) -> dict[str, ProjectBuild]:
+    return {build["abi_tag"]: build for build in _builds(release)}
+
+
+def _builds(release: ProjectRelease) -> list[ProjectBuild]:
+    def order(build: ProjectBuild) -> tuple[Any, ...]:
+        return abi_key(build["abi_tag"]), build["build_id"]
+
+    return sorted(release["builds"], key=order)
+
+
+def _release_block(
+    data: ProjectData, version: str, release: ProjectRelease, logs: Mapping[int, str]
+) -> ReleaseBlock:
+    builds = _builds(release)
+    skip = release["skip"] or data["skip"]
+    if release["files"]:
+        state = "built"
+    elif skip:
+        state = "skipped"
+    elif any(not build["status"] for build in builds):
+        state = "failed"
+    else:
+        state = "waiting"
+    return ReleaseBlock(
+        version=version,
+        released=f"{release['released'].astimezone(UTC):%Y-%m-%d}",
+        state=state,
+        yanked=release["yanked"],
+        yank_reason=release["yank_reason"].strip() if release["yanked"] else "",
+        skip=skip,
+        files=[_file_line(name, file) for name, file in sorted(release["files"].items())],
+        builds=[_build_line(build, logs) for build in builds],
+        marks=[(abi, build["status"]) for abi, build in _last_builds(release).items()],
+    )
+
+
+def _file_line(name: str, file: ProjectFile) -> FileLine:
+    return FileLine(
+        filename=name,
+        href=quote(name),
+        size=size_text(file["size"]),
+        requires_python=specifier(file["requires_python"]) or "",
+        apt=" ".join(sorted(file["apt_dependencies"])),
+        tags=tag_words(name),
+    )
+
+
+def _build_line(build: ProjectBuild, logs: Mapping[int, str]) -> BuildLine:
+    return BuildLine(
+        abi=build["abi_tag"],
+        status=build["status"],
+        when=f"{build['built_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        duration=duration_text(build["duration"]),
+        log=log_name(build["build_id"]),
+        why=reason(logs.get(build["build_id"], "")),
+    )
+
+
+def _shown(line: str) -> str:
+    line = "".join(char if char.isprintable() else " " for char in line[: 2 * _WIDTH]).rstrip()
+    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
+
+
+def tag_words(filename: str) -> list[str]:
+    """Return what a wheel's name says of where it runs, for people; nothing for any other name."""
+    try:
+        name = parse_filename(filename)
+    except BadWheel:
+        return []
+    pythons = [_python_word(tag) for tag in name.py.split(".")]
+    words = [f"Python {', '.join(dict.fromkeys(pythons))}"]
+    if name.abi not in {"none", name.py}:
+        words.append(name.abi.replace(".", ", "))
+    words.append("any machine" if name.platform == "any" else name.platform.replace(".", ", "))
+    return words
+
+
+def _python_word(tag: str) -> str:
+    match = _PYTHON.fullmatch(tag)
+    return tag if match is None else ".".join(part for part in match.groups() if part)
+
+
+# The first page, the figures ----------------------------------------------------------------------
+
+
+def home_facts(stats: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the figures of the home page, worded, as far as *stats* has them."""
+    return _facts(stats, _HOME)
+
+
+def farm_facts(stats: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return all figures of the farm, worded, as far as *stats* has them."""
+    return _facts(stats, (*_HOME, *_MORE))
+
+
+def recent_builds(builds: Iterable[EndedBuild], known: Mapping[str, object]) -> list[Recent]:
+    """Return the last successful *builds* of *known* packages: each release once, newest first."""
+    good = [build for build in builds if build.status and build.files and build.package in known]
+    made = []
+    for (package, version), some in groupby(good, key=lambda build: (build.package, build.version)):
+        group = list(some)
+        moment = group[0].built_at.astimezone(UTC)
+        abis = ", ".join(sorted({build.abi_tag for build in group}, key=abi_key))
+        when, exact = f"{moment:%d %b %H:%M}", f"{moment:%Y-%m-%dT%H:%MZ}"
+        made.append(Recent(package, version, abis, when, exact))
+    return made
+
+
+def abi_lines(built: Mapping[str, tuple[int, int]], waiting: Mapping[str, int]) -> list[AbiLine]:
+    """Return a line for each ABI: what was *built* (succeeded, failed), and how much waits."""
+    made = []
+    for abi in sorted({*built, *waiting}, key=abi_key):
+        good, bad = built.get(abi, (0, 0))
+        share = f"{100 * good / (good + bad):.0f} %" if good + bad else ""
+        made.append(AbiLine(abi, good, bad, share, waiting.get(abi, 0)))
+    return made
+
+
+def days(downloads: Mapping[str, int]) -> list[Day]:
+    """Return the bars of the downloads' chart, for days by their ISO dates, oldest first."""
+    highest = max(downloads.values(), default=0)
+    return [
+        Day(day, number, round(100 * number / highest, 1) if highest else 0)
+        for day, number in sorted(downloads.items())
+    ]
+
+
+def size_text(size: int) -> str:
+    """Return a *size* in bytes as people write it: ``1.3 MB``."""
+    if size < 1000:
+        return f"{size} bytes"
+    value = float(size)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.5 or unit == "TB":
+            break
+    return f"{value:.{1 if value < 9.95 else 0}f} {unit}"
+
+
+def duration_text(duration: timedelta) -> str:
+    """Return a *duration* as people write it: ``2 h 5 min``."""
+    seconds = max(0, round(duration.total_seconds()))
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days:,} d {hour} h"
+    if hours:
+        return f"{hour} h {minute} min"
+    return f"{minute} min {second} s" if minutes else f"{second} s"
+
+
+def count_text(number: int) -> str:
+    """Return a *number* as people write it: ``1,234``."""
+    return f"{number:,}"
+
+
+def _total(numbers: Mapping[str, int]) -> str:
+    return count_text(sum(numbers.values()))
+
+
+def _facts(stats: Mapping[str, Any], table: Iterable[Any]) -> list[tuple[str, str]]:
+    return [
+        (word, show(stats[name]))
+        for name, kind, word, show in table
+        if type(stats.get(name)) is kind
+    ]
+
+
+#: The farm's figures: their names in MasterStats, their types, the words, how they are shown.
+_HOME: Final = (
+    ("packages_built", int, "packages", count_text),
+    ("files_count", int, "wheels", count_text),
+    ("builds_size", int, "of wheels", size_text),
+    ("builds_time", timedelta, "spent building", duration_text),
+    ("downloads_last_month", int, "downloads in 30 days", count_text),
+)
+_MORE: Final = (
+    ("downloads_all", int, "downloads ever", count_text),
+    ("downloads_last_hour", int, "downloads in an hour", count_text),
+    ("new_last_hour", int, "new releases in an hour", count_text),
+    ("builds_last_hour", dict, "builds in an hour", _total),
+    ("builds_pending", dict, "releases wait", _total),
+    ("disk_free", int, "free on the disk", size_text),
+)

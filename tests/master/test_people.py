@@ -1,0 +1,376 @@
+"""What the pages for people say, and the lists of all projects; whatever enemies have written."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from piwheels.core.rows import Activity, EndedBuild, SimpleFile, SimpleProject
+from piwheels.master.logic import catalog, views
+from piwheels.master.rendering import NAMES, Renderer, static_files
+
+NOW = datetime(2026, 11, 1, 11, 0, tzinfo=timezone(timedelta(hours=1)))
+RENDERER = Renderer()
+EVIL = "\"'><script>alert('${1/0}')</script>&amp;\u202e\n${structure: x}<?python 1/0 ?>"
+
+
+def release(files=(), builds=(), **changes):
+    values = {"released": NOW, "yanked": False, "yank_reason": "", "skip": ""}
+    made = {
+        name: {
+            "hash": "ab" * 32,
+            "size": 1_337_000,
+            "abi_builder": "cp311",
+            "file_abi": "cp311",
+            "platform": "linux_armv7l",
+            "requires_python": ">=3.9",
+            "apt_dependencies": ["libb", "liba"],
+            "build_id": 12345678,
+        }
+        for name in files
+    }
+    attempts = [
+        {
+            "build_id": 12345678,
+            "abi_tag": abi,
+            "status": status,
+            "built_at": NOW,
+            "duration": timedelta(seconds=125),
+        }
+        for abi, status in builds
+    ]
+    return {**values, "files": made, "builds": attempts, **changes}
+
+
+def data(skip="", description="A search", status="active", **releases):
+    named = {name.strip("v").replace("_", "."): each for name, each in releases.items()}
+    about = {"name": "holygrail", "description": description, "status": status, "skip": skip}
+    return {**about, "releases": named}
+
+
+def built(package, version="1.0", abi="cp311", *, status=True, files=1, when=NOW):
+    return EndedBuild(1, 1, "", package, version, abi, status, timedelta(1), files, when)
+
+
+def test_releases_are_shown_newest_first_with_their_state():
+    blocks = views.release_blocks(
+        data(
+            v1_9=release(builds=[("cp313", False), ("cp39", True)]),
+            v1_10=release(["holygrail-1.10-py3-none-any.whl"], [("cp311", True)]),
+            v0_1=release(skip="too old", yanked=True, yank_reason="bad"),
+            v0_2=release(),
+        ),
+        {},
+    )
+    shown = [(block.version, block.state, block.yank_reason, block.skip) for block in blocks]
+    assert shown == [
+        ("1.10", "built", "", ""),
+        ("1.9", "failed", "", ""),
+        ("0.2", "waiting", "", ""),
+        ("0.1", "skipped", "bad", "too old"),
+    ]
+    assert blocks[1].marks == [("cp39", True), ("cp313", False)]
+    assert [build.abi for build in blocks[1].builds] == ["cp39", "cp313"]
+    assert blocks[0].builds[0].log == "logs/0000/1234/5678.txt.gz"
+    assert blocks[0].builds[0].when == "2026-11-01 10:00 UTC"
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser does: its tags, and where it leads."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.leads = [], []
+        self.feed(page.decode())
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.leads += [value for name, value in attrs if name in {"href", "src", "action"}]
+
+    def handle_pi(self, data):
+        self.tags.append("?")
+
+
+def project(about, **logs):
+    return RENDERER.project(about, {int(number.strip("b")): log for number, log in logs.items()})
+
+
+def test_the_page_of_a_project_leads_to_its_files_and_logs():
+    page = project(data(v1_0=release(["holygrail-1.0+x-py3-none-any.whl"], [("x", True)])))
+    leads = Reader(page).leads
+    assert "../../simple/holygrail/holygrail-1.0%2Bx-py3-none-any.whl" in leads
+    assert "../../logs/0000/1234/5678.txt.gz" in leads
+    assert "../../style.css" in leads
+    assert b"sudo apt install liba libb" in page
+    assert b"1.3 MB" in page
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        project(
+            data(EVIL, EVIL, v1=release([EVIL], [(EVIL, False)], yanked=True, yank_reason=EVIL))
+            | {"name": EVIL},
+            b12345678=EVIL,
+        ),
+        project(
+            data(v1=release([], [(EVIL, False)], skip=EVIL)) | {"status": EVIL}, b12345678=EVIL
+        ),
+        RENDERER.simple_project(
+            SimpleProject(
+                EVIL,
+                EVIL,
+                "",
+                [],
+                [SimpleFile(EVIL, 1, EVIL, EVIL, True, EVIL, EVIL, NOW, EVIL, EVIL, [EVIL])],
+            )
+        ),
+        RENDERER.simple_root([EVIL]),
+        RENDERER.home(
+            {"packages_built": 1, "files_count": EVIL}, [EVIL], [built(EVIL, EVIL, EVIL)], {EVIL: 1}
+        ),
+        RENDERER.packages([catalog.Found(EVIL, 1, 2)], 1),
+        RENDERER.stats({}, Activity({EVIL: (1, 2)}, {EVIL: 3}), [catalog.Found(EVIL, 1, 2)]),
+    ],
+    ids=["project", "other project", "simple project", "simple root", "home", "search", "stats"],
+)
+def test_what_enemies_write_is_text(page):
+    scripts = re.findall(rb"<script[^>]*>", page)
+    assert all(re.fullmatch(rb'<script src="[./]*\w+\.js" defer(="")?>', each) for each in scripts)
+    assert not set(Reader(page).tags) & {"?", "structure"}
+    assert b"<script>" not in page
+    assert b"${1/0}" in page.replace(b"%24%7B1/0%7D", b"${1/0}")
+
+
+def test_the_home_page_shows_what_is_known():
+    stats = {"packages_built": 1234, "builds_time": timedelta(hours=30)}
+    builds = [
+        built("spam", "2.0", "cp313"), built("spam", "2.0", "cp311"), built("eggs", status=False),
+        built("ham", files=0), built("gone"),
+    ]  # fmt: skip
+    page = RENDERER.home(stats, ["spam"], builds, dict.fromkeys(["spam", "eggs", "ham"]))
+    assert b"1,234" in page
+    assert b"1 d 6 h" in page
+    assert Reader(page).leads.count("project/spam/") == 2
+    assert b"for cp311, cp313" in page
+    assert not any(name in page for name in (b"eggs", b"ham", b"gone"))
+    assert b"Nothing has been built yet" in RENDERER.home({}, [], [], {})
+    names = [f"p{number}" for number in range(NAMES + 9)]
+    many = RENDERER.home({}, names, [], dict.fromkeys(names))
+    assert sum(lead.startswith("project/") for lead in Reader(many).leads) == NAMES
+    assert b"Downloaded most" in many
+
+
+def test_the_figures_are_by_abi_and_day():
+    lines = views.abi_lines({"cp313": (3, 1), "cp39": (0, 0)}, {"cp310": 5})
+    assert [(line.abi, line.share, line.waiting) for line in lines] == [
+        ("cp39", "", 0), ("cp310", "", 5), ("cp313", "75 %", 0),
+    ]  # fmt: skip
+    assert views.days({"2026-11-02": 5, "2026-11-01": 10}) == [
+        ("2026-11-01", 10, 100.0), ("2026-11-02", 5, 50.0),
+    ]  # fmt: skip
+    assert views.days({"2026-11-01": 0})[0].height == 0
+
+
+def test_of_very_many_releases_only_the_newest_are_shown_in_full():
+    many = {f"v1_{number}": release([f"a-1.{number}-py3-none-any.whl"]) for number in range(105)}
+    page = project(data(**many))
+    assert b"5 older releases" in page
+    assert b"a-1.104-py3-none-any.whl" in page
+    assert b"a-1.4-py3-none-any.whl" not in page
+
+
+def test_a_project_in_quarantine_offers_nothing():
+    whole = data(status="quarantined", v1=release(["a-1-py3-none-any.whl"]))
+    page = project(views.offered(whole))
+    assert b"In quarantine" in page
+    assert b".whl" not in page
+    assert b"pip install" not in page
+    assert views.offered(data(v1=release(["a"])))["releases"]["1"]["files"]
+
+
+def test_what_is_installed_is_the_newest_that_is_not_yanked():
+    yanked, old, newest = release(["b"], yanked=True), release(["a"]), release()
+    blocks = views.release_blocks(data(v3=newest, v2=yanked, v1=old), {})
+    assert views.install_version(blocks).version == "1"
+    assert views.install_version(blocks[:2]).version == "2"
+    assert views.install_version(blocks[:1]) is None
+    assert b"/simple/ holygrail==2<" in project(data(v3=newest, v2=yanked))
+    assert b"/simple/ holygrail<" in project(data(v2=yanked, v1=old))
+
+
+@pytest.mark.parametrize(
+    ("log", "why"),
+    [
+        ("", ""),
+        ("one\ntwo\n\n", "one\ntwo"),
+        ("  a\n    b\n  [end of output]\n\n  note: pip\n", "a\n  b"),
+        ("Getting it\nno\nerror: some-thing-failed\npiwheels: the build failed: x", "no"),
+        ("\x1b[31mred\x1b[0m\tx\0y", "red x y"),
+        ("\n".join(f"line {number}" for number in range(99)), "\n".join(
+            f"line {number}" for number in range(91, 99))),
+        ("x" * 999, "x" * 199 + "…"),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_failure_is_what_the_build_said_last(log, why):
+    assert views.reason(log) == why
+
+
+@given(st.text())
+def test_any_log_has_a_reason_that_can_be_shown(log):
+    why = views.reason(log)
+    assert len(why) < 2000
+    assert all(char.isprintable() or char == "\n" for char in why)
+
+
+def test_only_the_last_failure_for_an_abi_of_a_new_release_is_explained():
+    builds = [("cp311", False), ("cp313", True)]
+    many = {f"v1_{number}": release(builds=builds) for number in range(9)}
+    assert len(views.unexplained(data(**many))) == views.EXPLAINED
+    healed = release()
+    healed["builds"] = [
+        {"build_id": number, "abi_tag": "cp311", "status": number == 2} for number in (2, 1)
+    ]
+    assert views.unexplained(data(v1=healed)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a-1-cp313-cp313-linux_armv7l.whl", ["Python 3.13", "linux_armv7l"]),
+        ("a-1-cp39-abi3-linux_x86_64.whl", ["Python 3.9", "abi3", "linux_x86_64"]),
+        ("a-1-py2.py3-none-any.whl", ["Python 2, 3", "any machine"]),
+        ("a-1-pp310-pypy310_pp73-any.whl", ["Python pp310", "pypy310_pp73", "any machine"]),
+        ("nonsense", []),
+    ],
+)
+def test_tags_are_words(name, words):
+    assert views.tag_words(name) == words
+
+
+def test_the_address_of_the_site_is_told_if_it_is_known():
+    known = Renderer("https://wheels.example/pi/")
+    about = data(v1=release(["a-1-py3-none-any.whl"]))
+    page = known.project(about, {}).decode()
+    assert "--index-url <var>https://wheels.example/pi</var>/simple/ holygrail" in page
+    assert '<link rel="canonical" href="https://wheels.example/pi/project/holygrail/">' in page
+    assert "ADDRESS" not in page
+    assert "data-address" in RENDERER.project(about, {}).decode()
+    leads = Reader(known.fixed()["404.html"]).leads
+    assert all(lead.startswith(("/pi/", "#")) for lead in leads)
+
+
+def test_the_page_for_what_is_not_there_works_at_any_depth():
+    leads = Reader(RENDERER.fixed()["404.html"]).leads
+    assert all(lead.startswith(("/", "#")) for lead in leads)
+    for name in ("style.css", "site.js", "search.js", "favicon.svg"):
+        assert name in static_files()
+
+
+def test_every_key_of_the_json_is_documented():
+    made = json.loads(views.builds_json(data(v1=release(["a.whl"], [("cp311", True)]))))
+    page = RENDERER.fixed()["json.html"].decode()
+    terms = set(re.findall(r"\w+", " ".join(re.findall(r"<dt>(.*?)</dt>", page))))
+    [one] = made["releases"].values()
+    keys = {*made, *one, *one["builds"][0], *one["files"]["a.whl"]}
+    assert keys <= terms
+    example = re.search(r"<pre><code>(\{.*?)</code>", page, re.DOTALL)[1]
+    shown = json.loads(example.replace("&gt;", ">"))
+    [release_shown] = shown["releases"].values()
+    assert list(shown) == list(made)
+    assert release_shown.keys() == one.keys()
+    assert release_shown["files"].popitem()[1].keys() == one["files"]["a.whl"].keys()
+
+
+def test_the_json_of_a_project_is_plain():
+    made = json.loads(views.builds_json(data(v1_0=release(["a.whl"], [("cp311", True)]))))
+    build = made["releases"]["1.0"]["builds"][0]
+    assert (build["built_at"], build["duration"]) == ("2026-11-01T10:00:00.000000Z", 125.0)
+    assert made["releases"]["1.0"]["files"]["a.whl"]["size"] == 1_337_000
+
+
+# All projects -------------------------------------------------------------------------------------
+
+
+def test_the_root_lists_the_projects_by_name():
+    expected = {"meta": {"api-version": "1.4"}, "projects": [{"name": "a"}, {"name": "b"}]}
+    assert json.loads(catalog.root_json(["b", "a"])) == expected
+    assert json.loads(catalog.root_json([]))["projects"] == []
+    page = RENDERER.simple_root(["a", "b"]).decode()
+    assert page.index('<a href="a/">a</a>') < page.index('<a href="b/">b</a>')
+    assert '<meta name="pypi:repository-version" content="1.4">' in page
+
+
+def test_the_search_has_first_what_is_downloaded_most_each_on_a_line():
+    downloads = {"b": (1, 2), "a": (1, 2), "c": (3, 4), "d": (0, 9), "e": (0, 0)}
+    made = catalog.search_json(catalog.ranked(downloads), downloads)
+    assert json.loads(made) == [["c", 3, 4], ["a", 1, 2], ["b", 1, 2], ["d", 0, 9], ["e", 0, 0]]
+    assert len(made.splitlines()) == 5
+    assert json.loads(catalog.search_json([], {})) == []
+
+
+@given(st.permutations(["a", "b", "c", "d", "e", "f"]))
+def test_equal_state_is_equal_bytes(names):
+    downloads = {name: (ord(name) % 2, ord(name) % 3) for name in names}
+    usual = {name: downloads[name] for name in sorted(names)}
+    assert catalog.ranked(downloads) == catalog.ranked(usual)
+    assert catalog.root_json(names) == catalog.root_json(sorted(names))
+    assert catalog.sitemap("https://x/", names) == catalog.sitemap("https://x/", sorted(names))
+
+
+def test_a_sitemap_has_parts(monkeypatch):
+    monkeypatch.setattr(catalog, "SITEMAP_SIZE", 4)
+    files = catalog.sitemap("https://x.example/a&b/", ["spam", "eggs"])
+    assert list(files) == ["sitemap1.xml", "sitemap2.xml", "sitemap.xml"]
+    trees = {name: ET.fromstring(text) for name, text in files.items()}  # noqa: S314 (our own)
+    places = {
+        name: [each.text for each in tree.iter() if each.tag.endswith("}loc")]
+        for name, tree in trees.items()
+    }
+    assert places["sitemap.xml"] == [
+        "https://x.example/a&b/sitemap1.xml", "https://x.example/a&b/sitemap2.xml",
+    ]  # fmt: skip
+    pages = places["sitemap1.xml"] + places["sitemap2.xml"]
+    assert pages[0] == "https://x.example/a&b/"
+    assert pages[-2:] == [
+        "https://x.example/a&b/project/eggs/",
+        "https://x.example/a&b/project/spam/",
+    ]
+    assert len(places["sitemap1.xml"]) == 4
+
+
+# Words --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1337, "1.3 kB"),
+        (999_949, "1.0 MB"),
+        (10**16, "10000 TB"),
+    ],
+)
+def test_sizes(size, text):
+    assert views.size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (7500, "2 h 5 min"), (90000, "1 d 1 h")],
+)
+def test_durations(seconds, text):
+    assert views.duration_text(timedelta(seconds=seconds)) == text
+
+
+def test_moments_are_in_utc():
+    assert NOW.astimezone(UTC).hour == 10

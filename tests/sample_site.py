@@ -1,0 +1,154 @@
+"""A site with a bit of everything, made by TheScribe from a real database."""
+
+import hashlib
+import io
+import logging
+import uuid
+import zipfile
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from helpers import until
+from piwheels.core.database import Database
+from piwheels.core.rpc import Client
+from piwheels.core.states import BuildState, DownloadState, FileState
+from piwheels.core.transport import Context
+from piwheels.master.the_scribe import TheScribe
+from piwheels.master.wiring import WIRES, MasterConfig
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+#: What enemies write.
+EVIL = "\"'><script>document.title='evil'</script><img src=/x onerror=alert(1)>&amp;\u202e${1/0}"
+LOG = """\
+  Building wheel for holygrail (pyproject.toml): started
+      swallow/unladen.c:1:10: fatal error: coconut.h: No such file or directory
+          1 | #include <coconut.h>
+            |          ^~~~~~~~~~~
+      compilation terminated.
+      error: command '/usr/bin/gcc' failed with exit code 1
+      [end of output]
+
+  note: This error originates from a subprocess, and is likely not a problem with pip.
+  ERROR: Failed building wheel for holygrail
+"""
+
+
+def wheel(package, version):
+    """Return the name and the bytes of a wheel that pip and uv install, and its metadata."""
+    stem = f"{package.replace('-', '_')}-{version}"
+    metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n".encode()
+    files = {
+        f"{package.replace('-', '_')}.py": b"",
+        f"{stem}.dist-info/METADATA": metadata,
+        f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in [*files, f"{stem}.dist-info/RECORD"])
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in {**files, f"{stem}.dist-info/RECORD": record.encode()}.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return f"{stem}-py3-none-any.whl", content.getvalue(), metadata
+
+
+def build(db, package, version, abi="cp311", *, output="built it\n", status=True, needs=()):
+    """Note a build in the database; return the bytes of its wheel and the metadata by file name."""
+    files, contents = {}, {}
+    if status:
+        name, content, metadata = wheel(package, version)
+        name = name.replace("py3-none-any", f"{abi}-{abi}-linux_armv7l") if needs else name
+        digest = hashlib.sha256(content).hexdigest()
+        tags = (abi, abi, "linux_armv7l") if needs else ("py3", "none", "any")
+        parts = (package.replace("-", "_"), version, *tags)
+        state = FileState(name, len(content), digest, *parts, ">=3.9", {"apt": list(needs)})
+        state.metadata_hash = hashlib.sha256(metadata).hexdigest()
+        files, contents = {name: state}, {name: content, f"{name}.metadata": metadata}
+    took = timedelta(minutes=61, seconds=5)
+    db.log_build(BuildState(1, package, version, abi, status, took, output, files))
+    return contents
+
+
+def fill(db, site):
+    """Put packages into the database, and their wheels into *site*; return the packages' names."""
+    for abi in ("cp311", "cp313", "cp313t"):
+        db.add_build_abi(abi)
+    names = {
+        "holygrail": "What knights search for",
+        "shrubbery": "One that looks nice, and is not too expensive",
+        "zope-interface": "Interfaces for Python",
+        "evil": EVIL,
+        "spanish-inquisition": "Nobody expects it",
+        "parrot": "It is resting",
+        "newt": "",
+    }
+    for name, description in names.items():
+        db.add_new_package(name, description=description)
+    for number in range(12):
+        db.add_new_package_version("holygrail", f"1.{number}", NOW - timedelta(days=90 - number))
+    contents = {"holygrail": build(db, "holygrail", "1.10", needs=["libgrail1", "libknight2"])}
+    contents["holygrail"] |= build(db, "holygrail", "1.9", "cp313", needs=["libgrail1"])
+    build(db, "holygrail", "1.10", "cp313", output=LOG, status=False)
+    build(db, "holygrail", "1.11", output=LOG, status=False)
+    db.yank_version("holygrail", "1.9", "Brought the wrong cup")
+    db.skip_package_version("holygrail", "1.0", "too old")
+    for name in ("shrubbery", "zope-interface", "spanish-inquisition", "evil"):
+        db.add_new_package_version(name, "1.0", NOW - timedelta(days=2))
+        contents[name] = build(db, name, "1.0")
+    db.add_package_name("zope-interface", "Zope.Interface")
+    db.set_package_status("spanish-inquisition", "quarantined")
+    db.set_package_status("parrot", "archived")
+    db.skip_package("parrot", "It has ceased to be")
+    db.add_new_package_version("newt", "0.1")
+    db.add_new_package_version("evil", "2.0")
+    db.skip_package_version("evil", "2.0", EVIL)
+    db.yank_version("evil", "1.0", EVIL)
+    db.add_new_package_version("evil", "3.0")
+    build(db, "evil", "3.0", output=EVIL, status=False)
+    fields = dict.fromkeys(DownloadState._fields[3:])
+    for name, count in (("holygrail", 1234), ("shrubbery", 7)):
+        [file] = [name for name in contents[name] if name.endswith(".whl")][:1]
+        entry = DownloadState(file, "192.0.2.1", NOW - timedelta(days=1), **fields)
+        db.log_many([entry] * count)
+    for package, files in contents.items():
+        for name, data in files.items():
+            path = site / "simple" / package / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return sorted(names)
+
+
+@contextmanager
+def scribe(config, dsn):
+    """Run TheScribe on the database *dsn*; give the asking side."""
+    task = TheScribe(config)
+    task.db = Database(dsn)
+    client = Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("test"))
+    task.start()
+    try:
+        yield client
+    finally:
+        task.quit()
+        task.join(10)
+        client.close()
+    assert task.failure is None
+
+
+def write(dsn, path, site_url=""):
+    """Make a site at *path* from the database *dsn*."""
+    mark = uuid.uuid4().hex
+    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
+    config = MasterConfig(dsn=dsn, output_path=path, dev_mode=True, site_url=site_url, **wires)
+    with Database(dsn) as db:
+        names = fill(db, config.output_path)
+        logs = config.output_path / "logs"
+        with scribe(config, dsn) as client:
+            until(lambda: not db.get_unwritten_logs() and logs.is_dir())
+            for name in names:
+                client.call("BOTH", name, timeout=30)
+            client.call("SEARCH", timeout=30)
+            client.call("HOME", {**db.get_statistics(), "disk_free": 12 * 10**9}, timeout=30)
+            home = config.output_path / "index.html"
+            until(lambda: home.exists() and b"holygrail" in home.read_bytes())
+            until(lambda: b"holygrail" in (home.with_name("stats.html")).read_bytes())
+            until(lambda: b"12 GB" in (home.with_name("stats.html")).read_bytes())
+            if config.site_url:
+                until((home.with_name("sitemap.xml")).exists)

@@ -1,0 +1,141 @@
+"""What a server of the site is asked, and what it has to say: all three are held to the same."""
+
+from __future__ import annotations
+
+import gzip
+import os
+
+from piwheels.serve import HTML, JSON, POLICY
+
+PIP = f"{JSON}, {HTML}; q=0.2, text/html; q=0.01"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
+WHEEL = "holygrail-1.0-py3-none-any.whl"
+BIG = bytes(range(256)) * 4096  # 1 MiB
+LOG = "built it: gr\u00fc\u00df\n" * 200
+NAMES = "[" + ",".join(f'["name-{number}",0,0]' for number in range(500)) + "]"
+
+
+def plant(base):
+    """Make a site in *base*, with a neighbour that must never be read; return its path."""
+    site = base / "site"
+    files = {
+        "simple/index.html": "<root>",
+        "simple/index.v1_json": '{"root": 1}',
+        "simple/holy-grail/index.html": "<project>",
+        "simple/holy-grail/index.v1_json": '{"project": 1}',
+        f"simple/holy-grail/{WHEEL}.metadata": "Name: holygrail",
+        "simple/old/index.html": "<old>",
+        "simple/bare/other-1.0-py3-none-any.whl": "wheel",
+        "simple/.work/index.html": "hidden",
+        "project/holy-grail/index.html": "<page>",
+        "project/holy-grail/json/index.json": "{}",
+        "index.html": "<home>",
+        "404.html": "<gone>",
+        "packages.json": NAMES,
+        "style.css": "a {}",
+        "search.js": "1",
+        "favicon.svg": "<svg/>",
+        "favicon.ico": "icon",
+        "sitemap.xml": "<x/>",
+        "robots.txt": "User-agent: *",
+        ".hidden": "hidden",
+        "space and ü.txt": "text",
+    }
+    for name, text in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+    (site / "simple/holy-grail" / WHEEL).write_bytes(BIG)
+    (site / "packages.json.gz").write_bytes(gzip.compress(NAMES.encode()))
+    (site / "logs/0000/0000").mkdir(parents=True)
+    (site / "logs/0000/0000/0001.txt.gz").write_bytes(gzip.compress(LOG.encode()))
+    for folder in ("simple", "simple/holy-grail", "simple/old"):
+        (site / folder / "index.v1_html").symlink_to("index.html")
+    (base / "secret.txt").write_text("secret")
+    (base / "site-two").mkdir()
+    (base / "site-two" / "index.html").write_text("secret")
+    (site / "project/Holy_Grail").symlink_to("holy-grail")
+    for path in site.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))  # Apache's tags of new files are weak ones
+    return site
+
+
+def plant_traps(base, site):
+    """Put into *site* what TheScribe never would: links that lead out, in circles, and a pipe."""
+    (site / "project/out").symlink_to("../../site-two")
+    (site / "project/work").symlink_to("../simple/.work")
+    (site / "project/loop").symlink_to("loop")
+    (site / "out.txt").symlink_to(base / "secret.txt")
+    os.mkfifo(site / "pipe.txt")
+
+
+#: What Accept says, the type that comes, the body.
+NEGOTIATION = [
+    (PIP, JSON, '{"project": 1}'),
+    (JSON, JSON, '{"project": 1}'),
+    ("application/vnd.pypi.simple.latest+json", JSON, '{"project": 1}'),
+    ("APPLICATION/VND.PYPI.SIMPLE.V1+JSON", JSON, '{"project": 1}'),
+    (HTML, HTML, "<project>"),
+    ("application/vnd.pypi.simple.latest+html", HTML, "<project>"),
+    (f"{JSON};q=0, */*", "text/html", "<project>"),
+    (f"{JSON};q=0.0,{HTML}", HTML, "<project>"),
+    (f"*/*;q=0.9, {JSON}", JSON, '{"project": 1}'),
+    (BROWSER, "text/html", "<project>"),
+    ("*/*", "text/html", "<project>"),
+    ("image/png", "text/html", "<project>"),
+    ("", "text/html", "<project>"),
+    (None, "text/html", "<project>"),
+    (";;,,=q;q=1", "text/html", "<project>"),
+]
+#: What is asked for, and where it is.
+MOVED = [
+    ("/simple", "/simple/"),
+    ("/simple/holy-grail", "/simple/holy-grail/"),
+    ("/simple/holy.grail", "/simple/holy-grail/"),
+    ("/simple/holy._-grail/", "/simple/holy-grail/"),
+    ("/simple/holy--grail/", "/simple/holy-grail/"),
+    ("/simple/unknown", "/simple/unknown/"),
+    ("/project/holy-grail", "/project/holy-grail/"),
+]
+#: The same, where it takes more than patterns to say it: nginx cannot.
+MOVED_FAR = [
+    ("/simple/Holy_Grail", "/simple/holy-grail/"),
+    ("/simple/Holy._-Grail/", "/simple/holy-grail/"),
+    ("/simple/a.b_c--d/", "/simple/a-b-c-d/"),
+    (f"/simple/{'a.' * 120}b", f"/simple/{'a-' * 120}b/"),
+    (f"/simple/Holy_Grail/{WHEEL}", f"/simple/holy-grail/{WHEEL}"),
+]
+#: What is not there, or nobody's business.
+MISSING = [
+    "/simple/unknown/", "/simple/bare/", "/simple/.work/", "/.hidden", "/simple/.work/index.html",
+    "/%2ehidden", "/simple//evil.example/", "/project/", "/project/unknown/", "/logs/", "/404",
+    "/logs/0000/0000/0002.txt.gz", f"/simple/holy-grail/x-{WHEEL}", "//secret.txt",
+    "//evil.example/", "/index.html/", "/simple/holy-grail/index.html/x", "/simple/%c3%bc/",
+    f"/simple/{'a' * 300}/", f"/simple/{'a.' * 300}!/", f"/project/{'a' * 300}/",
+]  # fmt: skip
+#: What a file is said to be.
+TYPES = [
+    ("/", "text/html; charset=utf-8"),
+    ("/packages.json", "application/json"),
+    ("/style.css", "text/css; charset=utf-8"),
+    ("/search.js", "text/javascript; charset=utf-8"),
+    ("/favicon.svg", "image/svg+xml"),
+    ("/favicon.ico", "image/x-icon"),
+    ("/sitemap.xml", "application/xml"),
+    ("/robots.txt", "text/plain; charset=utf-8"),
+    ("/project/holy-grail/", "text/html; charset=utf-8"),
+    ("/project/Holy_Grail/", "text/html; charset=utf-8"),
+    ("/project/holy-grail/json/", "application/json"),
+    (f"/simple/holy-grail/{WHEEL}", "application/octet-stream"),
+    (f"/simple/holy-grail/{WHEEL}.metadata", "text/plain; charset=utf-8"),
+]
+#: What Range says, the first byte that comes, the last one.
+RANGES = [
+    ("bytes=0-0", 0, 0),
+    ("bytes=10-19", 10, 19),
+    ("bytes=1048000-", 1048000, 1048575),
+    ("bytes=-100", 1048476, 1048575),
+    ("bytes=5-99999999", 5, 1048575),
+    ("bytes=300-700000", 300, 700000),
+]
+#: What every page says besides.
+GUARDS = {"x-content-type-options": "nosniff", "content-security-policy": POLICY}

@@ -1,0 +1,245 @@
+"""The site in a real browser: made by TheScribe from a real database, served by piw-serve."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from urllib.parse import urldefrag, urljoin
+
+import httpx
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+import sample_site
+from helpers import free_port, installed, until
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+PAGES = (
+    "", "packages.html", "packages.html?q=grail", "faq.html", "json.html", "stats.html", "404.html",
+    "project/holygrail/", "project/evil/", "project/newt/", "project/parrot/",
+    "project/spanish-inquisition/", "project/Zope.Interface/",
+)  # fmt: skip
+# The contrast of each text with what is behind it, as WCAG counts it; gives what is too faint.
+FAINT = """() => {
+  const light = (c) => {
+    const [r, g, b] = c.map((v) => v / 255).map(
+      (v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+  const behind = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const c = parts(getComputedStyle(each).backgroundColor);
+      if (c.length === 3 || c[3] > 0) return c.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const writes = (element) => element.checkVisibility()
+    && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  return [...document.querySelectorAll("body *")].filter(writes).map((element) => {
+    const a = light(parts(getComputedStyle(element).color).slice(0, 3));
+    const b = light(behind(element));
+    return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), element.outerHTML.slice(0, 90)];
+  }).filter(([contrast]) => contrast < 4.5);
+}"""
+UNLABELLED = """() => [...document.querySelectorAll("a, button, input, summary, img")]
+  .filter((each) => each.checkVisibility() && !each.hasAttribute("alt")
+    && !(each.getAttribute("aria-label") || each.textContent).trim())
+  .map((each) => each.outerHTML)"""
+
+
+@pytest.fixture(scope="module")
+def address(module_dsn, short_dir):
+    """Where the site is served."""
+    path = short_dir / "browsed" / "www"
+    path.mkdir(parents=True)
+    sample_site.write(module_dsn, path)
+    port = free_port()
+    command = [sys.executable, "-m", "piwheels.serve", "-o", str(path), "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}/"
+
+        def listens():
+            try:
+                return httpx.get(url, trust_env=False).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(listens)
+        yield url
+        process.terminate()
+    shutil.rmtree(path.parent)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=installed("chromium"), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Return a maker of pages, which say nothing on the console and ask nobody else."""
+    said, contexts = [], []
+
+    def open_page(path="", **more):
+        context = browser.new_context(**{"viewport": DESKTOP, "reduced_motion": "reduce", **more})
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(address) or said.append(f"asks {request.url}"),
+        )
+        page.goto(urljoin(address, path))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_every_page_fits_and_can_be_read(open_page, address, size, scheme):
+    page = open_page(viewport=size, color_scheme=scheme)
+    grounds = set()
+    for path in PAGES:
+        page.goto(urljoin(address, path))
+        page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
+        assert page.evaluate(FAINT) == [], path
+        assert page.evaluate(UNLABELLED) == [], path
+        assert page.locator("main h1").count() == 1, path
+        assert page.locator("header, main, footer, nav[aria-label]").count() == 5, path
+        assert page.title().endswith(" - piwheels"), path
+        grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert grounds == {"rgb(253, 250, 248)" if scheme == "light" else "rgb(23, 18, 22)"}
+
+
+def test_every_link_leads_somewhere(open_page, address):
+    page = open_page()
+    seen, todo = {}, [urljoin(address, path) for path in PAGES]
+    with httpx.Client(trust_env=False) as client:
+        while todo:
+            url = todo.pop()
+            if url in seen:
+                continue
+            answer = client.get(url, follow_redirects=True)
+            seen[url] = answer.status_code
+            if not answer.headers["content-type"].startswith("text/html") or "/simple/" in url:
+                continue
+            page.goto(url)
+            links = page.eval_on_selector_all(
+                "[href], [src]", "all => all.map(e => e.href || e.src)"
+            )
+            anchors = {link.partition("#")[2] for link in links if link.startswith(f"{url}#")}
+            assert all(page.locator(f"[id='{anchor}']").count() == 1 for anchor in anchors)
+            todo += [urldefrag(link).url for link in links]
+    assert {url: code for url, code in seen.items() if code != 200} == {}
+    assert len(seen) > 40
+
+
+def test_what_enemies_wrote_is_shown_and_does_nothing(open_page):
+    page = open_page("project/evil/")
+    assert page.title() == "evil - piwheels"
+    expect(page.locator(".lead")).to_contain_text("<script>document.title='evil'</script>")
+    assert page.locator("main img").count() == 0
+
+
+def test_search_while_typing(open_page, address):
+    page = open_page("packages.html")
+    found = page.locator("#results a")
+    expect(page.locator("#q")).to_be_focused()
+    expect(page.locator("#popular")).to_be_visible()
+    page.keyboard.type("R")
+    expect(page.locator("#status")).to_have_text("4 projects.")
+    # Those that are downloaded most come first; what is in quarantine does not come
+    assert found.all_inner_texts() == ["holygrail", "shrubbery", "parrot", "zope-interface"]
+    expect(page.locator("#popular")).to_be_hidden()
+    page.keyboard.type("u")
+    expect(page.locator("#status")).to_have_text("One project.")
+    assert page.url == urljoin(address, "packages.html?q=Ru")
+    page.keyboard.press("ArrowDown")
+    expect(found.first).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#q")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/project/shrubbery/")
+    page.go_back()
+    expect(page.locator("#q")).to_have_value("Ru")
+    expect(found).to_have_text(["shrubbery"])
+
+
+def test_search_finds_any_spelling_and_says_when_there_is_nothing(open_page, address):
+    page = open_page("packages.html?q=Zope_Interface")
+    expect(page.locator("#results a")).to_have_text(["zope-interface"])
+    for nothing in ("spanish", "1234", "<img src=x onerror=alert(1)>", "no such thing"):
+        page.locator("#q").fill(nothing)
+        expect(page.locator("#status")).to_contain_text("No project here is called")
+        expect(page.locator("#results a")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(page.locator("#popular")).to_be_visible()
+    expect(page.locator("#q")).to_have_value("")
+    assert page.url == urljoin(address, "packages.html")
+    page.locator("#q").evaluate("field => field.blur()")
+    page.keyboard.press("/")
+    expect(page.locator("#q")).to_be_focused()
+
+
+def test_search_begins_on_the_first_page(open_page):
+    page = open_page(viewport=PHONE)
+    page.locator("#q").fill("grail")
+    page.get_by_role("button", name="Search").click()
+    page.wait_for_url("**/packages.html?q=grail")
+    expect(page.locator("#results a")).to_have_text(["holygrail"])
+    page.locator("#results a").click()
+    expect(page.locator("h1")).to_have_text("holygrail")
+
+
+def test_a_list_that_cannot_be_fetched_is_said_and_tried_again(browser, address):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route("**/packages.json", lambda route: route.fulfill(status=500))
+        page.goto(urljoin(address, "packages.html?q=grail"))
+        expect(page.locator("#status")).to_contain_text("cannot be fetched")
+        page.unroute("**/packages.json")
+        page.locator("#q").press_sequentially("s")
+        expect(page.locator("#status")).to_contain_text("No project here")
+
+
+def test_install_lines_tell_the_address_of_the_site_and_can_be_copied(open_page, address):
+    page = open_page("project/holygrail/", permissions=["clipboard-read", "clipboard-write"])
+    line = f"pip install --index-url {address}simple/ holygrail"
+    expect(page.locator("pre.copied code").first).to_have_text(line)
+    expect(page.get_by_text("without the slash at its end")).to_be_hidden()
+    page.get_by_role("button", name=re.compile("^Copy: pip install")).click()
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == line
+
+
+def test_without_javascript_all_can_be_read(open_page):
+    page = open_page("project/holygrail/", java_script_enabled=False)
+    expect(page.locator("pre.copied code").first).to_have_text(
+        "pip install --index-url ADDRESS/simple/ holygrail"
+    )
+    expect(page.get_by_text("without the slash at its end")).to_be_visible()
+    expect(page.get_by_text("coconut.h: No such file").first).to_be_visible()
+    page.get_by_role("link", name="Search", exact=True).click()
+    expect(page.get_by_text("Searching needs JavaScript")).to_be_visible()
+    expect(page.locator("#popular a")).to_have_count(6)
+    expect(page.locator("#q")).to_be_hidden()
+    page.get_by_role("link", name="the list of all projects", exact=True).click()
+    expect(page.locator("a").first).to_have_text("evil")
