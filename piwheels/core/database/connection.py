@@ -139,16 +139,17 @@ class Client:
         rows = self._rows(name, *args, again=again, limit=limit)
         return rows[0][0] if rows else None
 
-    def _all(self, calls: Iterable[tuple[str, object]]) -> None:
-        """Call several SQL functions (with one argument each) in one transaction, once."""
+    def _all(self, calls: Iterable[tuple[str, object]]) -> list[Any]:
+        """Call several SQL functions (with one argument each) in one transaction, once.
+
+        Return the value that each gives.
+        """
         todo = list(calls)
 
-        def work(conn: Connection) -> None:
-            for name, argument in todo:
-                conn.exec_driver_sql(_call(name, 1), (argument,))
+        def work(conn: Connection) -> list[Any]:
+            return [conn.exec_driver_sql(_call(name, 1), (arg,)).scalar() for name, arg in todo]
 
-        if todo:
-            self._try(work, again=False)
+        return self._try(work, again=False) if todo else []
 
     def _column(self, name: str, *args: object) -> list[Any]:
         """Call the SQL function *name*; return the first column of its rows."""
