@@ -180,7 +180,9 @@ def test_what_does_not_fit_is_clipped_and_made_clean(db, cursor):
 
 def test_figures_are_forgotten_when_they_are_old(db, cursor):
     cursor.execute("INSERT INTO downloads_recent VALUES ('foo', now()::date - 31, 1)")
-    cursor.execute("INSERT INTO counters VALUES ('downloads_day', (now()::date - 31)::text, 1),"
-                   " ('downloads_minute', (now() - interval '2 hours')::timestamp::text, 1)")  # fmt: skip
+    cursor.execute(
+        "INSERT INTO counters VALUES ('downloads_day', (now()::date - 31)::text, 1),"
+        " ('downloads_minute', (now() - interval '2 hours')::timestamp::text, 1)"
+    )
     db.get_statistics()
     assert kept(cursor) == set()
