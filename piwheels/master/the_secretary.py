@@ -61,8 +61,9 @@ class TheSecretary(PausingTask):
 
     ``PROJECT`` and ``BOTH`` are answered when the database has noted them (so a crash loses nothing
     that was answered), wait a minute for others of the same package, and are then passed on, a few
-    at a time. All others are passed on at once; ``DELPKG`` and ``DELVER`` are answered when
-    TheScribe has done them, ``LOG``, ``HOME`` and ``SEARCH`` without waiting.
+    at a time; so is ``NOTED``, which the database knows of already. All others are passed on at
+    once; ``DELPKG`` and ``DELVER`` are answered when TheScribe has done them, ``LOG``, ``HOME`` and
+    ``SEARCH`` without waiting.
 
     The database gets what has come while it noted what came before, in one transaction. Where it
     cannot note it, whoever asked is told so, and the pages are written if the master lives. While
@@ -128,6 +129,9 @@ class TheSecretary(PausingTask):
                 else:
                     self._unsaved.append((rewrite, request))
                     self.save()
+            case "NOTED":
+                self._buffer.add(canonical(data[1]), data[0], _now(), saved=True)
+                send_result(queue, request)
             case "LOG":
                 # A log that is not passed on now is still in the database: TheScribe looks there.
                 if self._log_size + len(data[1]) <= _MAX_LOGS:

@@ -319,6 +319,16 @@ def test_an_answer_means_that_the_database_knows(secretary, client, scribe, note
     assert len(notes.saves) <= 4  # in groups
 
 
+def test_what_is_noted_already_is_not_noted_again(secretary, client, scribe, notes):
+    secretary.start()
+    client.call("NOTED", ["PROJECT", "Spam"], timeout=30)
+    client.call("NOTED", ["BOTH", "spam"], timeout=30)
+    until(lambda: scribe.seen == [("BOTH", "spam")])
+    assert notes.saves == []
+    with pytest.raises(Refused):
+        client.call("NOTED", ["HOME", "spam"], timeout=30)
+
+
 def test_a_note_that_comes_late_is_removed_all_the_same(secretary, client, scribe, notes):
     notes.ready.clear()
     secretary.start()

@@ -66,9 +66,9 @@ class Rewrites:
     def __contains__(self, package: str) -> bool:
         return package in self._waiting or package in self._out
 
-    def add(self, package: str, command: str, now: datetime) -> Rewrite:
+    def add(self, package: str, command: str, now: datetime, *, saved: bool = False) -> Rewrite:
         """Note that the pages of *package* are to be written; return what stands for that."""
-        return self._put(Rewrite(package, command, now, due=now + self._delay))
+        return self._put(Rewrite(package, command, now, due=now + self._delay, saved=saved))
 
     def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> None:
         """Take over what the database has noted: it has waited long enough."""
