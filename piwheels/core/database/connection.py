@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from piwheels.core import sqlfiles
 from piwheels.core.dsn import driver
 from piwheels.core.errors import DatabaseError, Fatal
+from piwheels.core.text import clean as clean  # noqa: PLC0414 (for all the calls)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,16 +30,10 @@ logger = logging.getLogger("database")
 NAME, REASON, LOG = 200, 8192, 15 * 2**20
 STATEMENT_TIMEOUT, CONNECT_TIMEOUT = 60, 10  # seconds
 
-# What would break a line or a terminal, and what UTF-8 cannot say; a log keeps its lines.
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What would break a terminal, and what UTF-8 cannot say (as core.text has it); lines stay.
 _UNFIT_IN_LOG = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 # Deadlock and serialisation failure: the server has undone everything, so again is always safe.
 _UNDONE = frozenset({"40001", "40P01"})
-
-
-def clean(value: str, size: int = NAME) -> str:
-    """Return *value* clipped to *size* characters, and U+FFFD for each control character."""
-    return _UNFIT.sub("\ufffd", value[:size])
 
 
 def clean_log(value: str) -> str:
