@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 
-import psycopg2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,14 +30,6 @@ KEPT = (
     "SELECT counter, '', key, sum(value) FROM counters WHERE counter LIKE 'downloads%'"
     " GROUP BY counter, key HAVING sum(value) <> 0",
 )
-
-
-@pytest.fixture
-def cursor(superuser_dsn):
-    connection = psycopg2.connect(superuser_dsn)
-    connection.autocommit = True
-    yield connection.cursor()
-    connection.close()
 
 
 def filename(package, version):
