@@ -136,11 +136,12 @@ class Run:
                 self._progress.step(len(piece), source.name)
         for line in lines.end():
             self._take(line)
-        for _ in range(lines.too_long):
-            self._refuse(f"longer than {MAX_LINE:,} bytes")
         return source.complete
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes | None) -> None:
+        if line is None:
+            self._refuse(f"longer than {MAX_LINE:,} bytes")
+            return
         if not line or line.isspace():
             return
         try:
@@ -232,13 +233,14 @@ class Sender:
         if drop:
             # What waits for a master that is not connected has not left.
             self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._watching = ExitStack()
+        self._connected = self._watching.enter_context(self._socket.monitor(zmq.EVENT_CONNECTED))
         try:
             self._socket.connect(where)
         except Fatal:
+            self._watching.close()
             self._ctx.destroy(0)
             raise
-        self._watching = ExitStack()
-        self._connected = self._watching.enter_context(self._socket.monitor(zmq.EVENT_CONNECTED))
         if drop:
             self._socket.poll(_FIND, zmq.POLLOUT)
 
@@ -278,11 +280,11 @@ class Sender:
         while self._connected.poll(0):
             connection = int.from_bytes(self._connected.recv_multipart()[0][2:6], sys.byteorder)
         calm = 0
-        while connection is not None and calm < 3:  # there may be more that has not been written
+        while connection is not None and calm < 5:  # there may be more that has not been written
             if time.monotonic() > end:
                 return False
             calm = 0 if _unread(connection) else calm + 1
-            time.sleep(0.01)
+            time.sleep(0.02)
         return True
 
     def _wait(self) -> bool:

@@ -116,29 +116,26 @@ FORMATS: Final[dict[str, Callable[[bytes], Hit]]] = {
 
 
 class Lines:
-    """Makes lines of pieces of a file; of one that is too long, nothing is kept.
-
-    *too_long* counts those.
-    """
+    """Makes lines of pieces of a file; of one that is too long, nothing is kept but that it was."""
 
     def __init__(self) -> None:
-        self.too_long = 0
         self._rest = b""
         self._skipping = False
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """Return the lines that *piece* completes."""
+    def feed(self, piece: bytes) -> list[bytes | None]:
+        """Return the lines that *piece* completes, and ``None`` for each that is too long."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        if lines and self._skipping:  # the end of it
-            del lines[0]
+        found = [line if len(line) <= MAX_LINE else None for line in lines]
+        if found and self._skipping:  # the end of one that was told of
+            del found[0]
             self._skipping = False
-        if self._skipping or len(self._rest) > MAX_LINE:
-            self.too_long += not self._skipping
-            self._skipping = True
+        if self._skipping:
             self._rest = b""
-        fit = [line for line in lines if len(line) <= MAX_LINE]
-        self.too_long += len(lines) - len(fit)
-        return fit
+        elif len(self._rest) > MAX_LINE:
+            self._rest = b""
+            self._skipping = True
+            found.append(None)
+        return found
 
     def end(self) -> list[bytes]:
         """Return the last line, if the file does not end with the end of one."""

@@ -274,7 +274,8 @@ class TheSecretary(PausingTask):
     def _not_saved(self, taken: Iterable[tuple[Rewrite, Request | None]], error: Exception) -> None:
         # All that wait, wait for the same: they hear of it now.
         waiting = [*taken, *self._unsaved]
-        self._unsaved = deque((rewrite, None) for rewrite, _ in waiting)
+        rewrites = {id(rewrite): rewrite for rewrite, _ in waiting}
+        self._unsaved = deque((rewrite, None) for rewrite in rewrites.values())
         self.logger.error("could not note %d rewrites, trying again: %s", len(waiting), error)
         why = Unavailable(f"{error}; the pages will be written, unless the master ends first")
         for _, request in waiting:
