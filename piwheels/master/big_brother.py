@@ -45,8 +45,10 @@ class BigBrother(NonStopTask):
     """Puts the figures of the database, of the site's disk and of this machine together.
 
     They are published every ten seconds (in ``dev_mode`` every second), kept for consoles that
-    attach later, and go to the home page now and then. It never waits for the database: while that
-    is silent, the figures are those it told last.
+    attach later, and go to the home page every ten minutes (in ``dev_mode`` every half). So often,
+    too, the list of packages is written, if its downloads or packages may be others than last time:
+    that asks the database for much. It never waits for the database: while that is silent, the
+    figures are those it told last.
     """
 
     name = "big_brother"
@@ -72,6 +74,8 @@ class BigBrother(NonStopTask):
         self._asked = self._known = False
         self._home_pause = 30 if config.dev_mode else 600
         self._home_due = time.monotonic() + self._home_pause / 10
+        #: What the list of packages was made from last.
+        self._listed: Any = None
         self.every(timedelta(seconds=1 if config.dev_mode else 10), self.ask)
 
     def close(self) -> None:
@@ -132,10 +136,11 @@ class BigBrother(NonStopTask):
                 self.update_home()
 
     def handle_web(self, _: Socket) -> None:
-        """Hear what became of the home page."""
+        """Hear what became of the home page and the list of packages."""
         for answer in self.web.answers():
             if answer.error is not None:
-                self.logger.warning("the home page was not written, but will be: %s", answer.error)
+                self._listed = None
+                self.logger.warning("a page was not written, but will be: %s", answer.error)
 
     def gather(self) -> MasterStats:
         """Return the figures of now."""
@@ -146,7 +151,7 @@ class BigBrother(NonStopTask):
         )
 
     def publish(self) -> None:
-        """Publish the figures of now, and keep them; have the home page written if that is due."""
+        """Publish the figures of now, and keep them; have pages written if they are due."""
         stats = self.gather()
         self.history.append(stats)
         self._send(stats)
@@ -154,6 +159,7 @@ class BigBrother(NonStopTask):
             self._news.send_msg("FIGURES", stats, zmq.DONTWAIT)
         if self._known and time.monotonic() >= self._home_due:
             self.update_home()
+            self.update_search()
 
     def update_home(self) -> None:
         """Have the home page written with the figures of now."""
@@ -162,6 +168,22 @@ class BigBrother(NonStopTask):
             self.web.request("HOME", self.gather()._asdict())
         except Unavailable as exc:
             self.logger.warning("the home page was not written, but will be: %s", exc)
+
+    def update_search(self) -> None:
+        """Have the list of packages written, if what it shows may have changed.
+
+        A package comes with versions to build, and its downloads leave the last month as days pass.
+        """
+        shown = ("downloads_all", "packages_built", "builds_pending", "files_count")
+        made_from = datetime.now(UTC).date(), *(self._figures[name] for name in shown)
+        if made_from == self._listed:
+            return
+        try:
+            self.web.request("SEARCH")
+        except Unavailable as exc:
+            self.logger.warning("the list of packages was not written, but will be: %s", exc)
+        else:
+            self._listed = made_from
 
     def _send(self, stats: MasterStats) -> None:
         try:

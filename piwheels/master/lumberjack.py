@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, worth_telling
+from piwheels.core.errors import BadMessage, Unavailable, worth_telling
 from piwheels.core.protocols import lumberjack
 from piwheels.core.states import DownloadState
 from piwheels.core.tasks import NonStopTask
@@ -38,7 +38,8 @@ class Lumberjack(NonStopTask):
     """Collects rows of the access log, and hands them to the database in groups.
 
     One group is under way at a time; each is of one kind, and so is noted wholly or not at all. It
-    is kept until the database has confirmed it.
+    is kept until the database has confirmed it. Where that confirmation is lost, the group is noted
+    again: a row may be there twice.
     """
 
     name = "lumberjack"
@@ -50,6 +51,7 @@ class Lumberjack(NonStopTask):
         logs.setsockopt(zmq.MAXMSGSIZE, MAX_ROW)
         logs.bind(config.log_queue)
         self.register(logs, self.handle_log)
+        self._logs = logs
         self.db = DbClient(config, self.logger)
         self.register(self.db.socket, self.handle_answer)
         self.stats = self.socket(zmq.PUSH, reversed(big_brother))
@@ -63,15 +65,16 @@ class Lumberjack(NonStopTask):
         self._pause = 1.0
 
     def close(self) -> None:
-        """Have what is left noted, then close everything."""
-        rows = [*itertools.chain(*self._groups), *self._rows]
-        if rows:
-            last = DbClient(self.config, self.logger, LAST)
-            try:
-                last.log_many(rows)
-            except PiWheelsError as exc:
-                self.logger.error("%d rows of the access log are lost: %s", len(rows), exc)
-            last.close()
+        """Take the rows that have come, have all of them noted, then close everything."""
+        while len(self._rows) < MAX_WAITING and self._logs.poll(0):
+            self._receive()
+        end = time.monotonic() + LAST
+        self._next_try = 0.0
+        self.flush()
+        while self._ticket is not None and self.db.socket.poll(end - time.monotonic()):
+            self.handle_answer(self.db.socket)
+        if rows := len(self._rows) + sum(map(len, self._groups)):
+            self.logger.error("the master ends: %d rows of the access log are lost", rows)
         self.stats.close()
         super().close()
 
@@ -80,14 +83,17 @@ class Lumberjack(NonStopTask):
         for _ in range(BATCH):
             if not queue.poll(0):
                 break
-            try:
-                _, row = queue.recv_msg()
-            except BadMessage as exc:
-                self.note_bad_message(exc)
-            else:
-                self._take(row)
+            self._receive()
         if len(self._rows) >= BATCH:
             self.flush()
+
+    def _receive(self) -> None:
+        try:
+            _, row = self._logs.recv_msg()
+        except BadMessage as exc:
+            self.note_bad_message(exc)
+        else:
+            self._take(row)
 
     def _take(self, row: Any) -> None:
         if len(self._rows) < MAX_WAITING:
@@ -112,11 +118,16 @@ class Lumberjack(NonStopTask):
             rows = sorted((self._rows.popleft() for _ in range(size)), key=_kind)
             self._groups.extend(list(group) for _, group in itertools.groupby(rows, _kind))
             self._first_try = now
-        if self._groups:
+        while self._groups and self._ticket is None:
             try:
                 self._ticket = self.db.request("log_many", self._groups[0])
             except Unavailable as exc:
                 self._again(exc)
+                return
+            except ValueError:  # more than a message may hold
+                group = self._groups.popleft()
+                half = len(group) // 2
+                self._groups.extendleft((group[half:], group[:half]))
 
     def handle_answer(self, _: Socket) -> None:
         """Forget the rows that were noted; keep, for a while, those that were not."""
@@ -125,17 +136,17 @@ class Lumberjack(NonStopTask):
                 continue
             self._ticket = None
             if answer.error is None:
-                self._noted()
+                self._noted(answer.result)
             else:
                 self._again(answer.error)
             self.flush()
 
-    def _noted(self) -> None:
-        group = self._groups.popleft()
+    def _noted(self, downloads: int) -> None:
+        self._groups.popleft()
         self._first_try, self._pause = time.monotonic(), 1.0
-        if isinstance(group[0], DownloadState):
+        if downloads:
             try:
-                self.stats.send_msg("LOGDOWNLOAD", len(group), zmq.DONTWAIT)
+                self.stats.send_msg("LOGDOWNLOAD", downloads, zmq.DONTWAIT)
             except Unavailable:
                 self.logger.debug("nobody counts the downloads just now")
 

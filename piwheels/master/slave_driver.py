@@ -322,7 +322,8 @@ class SlaveDriver(PausingTask):
         what = f"{build.package} {build.version}"
         self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.abi_tag)
         self._web.request("LOG", [build.build_id, build.output])
-        self._web.request("BOTH" if build.files else "PROJECT", build.package)
+        # That was noted in the transaction that logged the build.
+        self._web.request("NOTED", ["BOTH" if build.files else "PROJECT", build.package])
 
     def _ask_db(self, slave_id: int, method: str, *args: Any) -> None:
         self._await("db", self._db.request(method, *args), slave_id, method)

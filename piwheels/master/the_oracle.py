@@ -38,8 +38,10 @@ else:
 
 T = TypeVar("T")
 
-#: What is about a connection of one's own, and so is not asked of TheOracle.
-LOCAL: Final = frozenset({"close", "hurry", "listen"})
+#: What is made of the answers to several questions, each of which fits a message.
+IN_PARTS: Final = ("get_search_index", "load_rewrites_pending")
+#: What is not asked of TheOracle: that, and what is about a connection of one's own.
+LOCAL: Final = frozenset({"close", "hurry", "listen", *IN_PARTS})
 
 
 @functools.cache
@@ -141,6 +143,8 @@ def _forwarded(cls: type[T]) -> type[T]:
 
     for name in methods():
         setattr(cls, name, forward(getattr(Database, name)))
+    for name in IN_PARTS:
+        setattr(cls, name, getattr(Database, name))
     return cls
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import zmq
 
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
+from piwheels.core.errors import BadMessage, Unavailable
 from piwheels.core.rpc import Client, Request, recv_request, send_error, send_result
 from piwheels.core.tags import canonical
 from piwheels.core.tasks import PausingTask
@@ -17,7 +19,9 @@ from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import web
 
 if TYPE_CHECKING:
-    from piwheels.core.database import Database
+    from collections.abc import Iterable
+
+    from piwheels.core.rows import RewritePendingRow
     from piwheels.core.rpc import Answer
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 _MAX_LOGS: Final = 64 * 2**20
 #: How long TheScribe may take for what was passed on, before it is taken to be lost.
 _LIMIT: Final = timedelta(minutes=5)
+#: How many rewrites the database notes at a time.
+_GROUP: Final = 5_000
+#: Seconds that the last of it may take when the master stops.
+_LAST: Final = 5.0
 
 
 class _Passed(NamedTuple):
@@ -38,28 +46,47 @@ class _Passed(NamedTuple):
     since: datetime
 
 
+class _Saving(NamedTuple):
+    """What the database is noting: *rows*; *then* are notes that are to be removed afterwards."""
+
+    ticket: int
+    taken: list[tuple[Rewrite, Request | None]]
+    rows: list[RewritePendingRow]
+    packages: set[str]
+    then: list[tuple[str, datetime]]
+
+
 class TheSecretary(PausingTask):
     """Buffers requests for TheScribe, so that each page is written once for many changes.
 
-    ``PROJECT`` and ``BOTH`` are answered as soon as they are noted, wait a minute for others of the
-    same package, and are then passed on, a few at a time. All others are passed on at once;
-    ``DELPKG`` and ``DELVER`` are answered when TheScribe has done them, ``LOG``, ``HOME`` and
+    ``PROJECT`` and ``BOTH`` are answered when the database has noted them (so a crash loses nothing
+    that was answered), wait a minute for others of the same package, and are then passed on, a few
+    at a time; so is ``NOTED``, which the database knows of already. All others are passed on at
+    once; ``DELPKG`` and ``DELVER`` are answered when TheScribe has done them, ``LOG``, ``HOME`` and
     ``SEARCH`` without waiting.
 
-    What waits is also noted in the database within a second, so that a crash loses nothing. While
-    the task is paused, it notes and passes nothing on. It never waits for TheScribe.
+    The database gets what has come while it noted what came before, in one transaction. Where it
+    cannot note it, whoever asked is told so, and the pages are written if the master lives. While
+    the task is paused, it notes and passes nothing on. It waits neither for TheScribe nor for the
+    database.
     """
 
     name = "the_secretary"
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        self.db: Database | None = None
         self._buffer = Rewrites(timedelta(seconds=0.2 if config.dev_mode else 60))
         self._writing: dict[int, Rewrite] = {}
         self._passed: dict[int, _Passed] = {}
         self._log_size = 0
-        self._loaded = False
+        #: What the database does not know yet, and who is to be told when it does.
+        self._unsaved: deque[tuple[Rewrite, Request | None]] = deque()
+        self._saving: _Saving | None = None
+        #: Which packages' notes are being removed, by ticket.
+        self._removing: dict[int, str] = {}
+        #: How far the pages that an earlier run has left are loaded (``None``: all of them).
+        self._loaded: str | None = ""
+        self._loading: int | None = None
         queue = self.socket(zmq.ROUTER)
         queue.hwm = 100_000
         queue.bind(config.web_queue)
@@ -67,22 +94,22 @@ class TheSecretary(PausingTask):
         self._queue = queue
         self._scribe = Client(self.ctx, config.scribe_queue, "TheScribe", self.logger)
         self.register(self._scribe.socket, self.handle_answers)
+        self._db = DbClient(config, self.logger)
+        self.register(self._db.socket, self.handle_database)
         self.every(timedelta(seconds=5), self.load)
         self.every(timedelta(seconds=0.05 if config.dev_mode else 0.5), self.pass_on)
         self.every(timedelta(seconds=1), self.save)
         self.every(timedelta(seconds=30), self.give_up)
 
-    def once(self) -> None:
-        """Connect to the database."""
-        if self.db is None:
-            self.db = DbClient(self.config, self.logger)
-
     def close(self) -> None:
-        """Leave what still waits in the database, and close the connection to it."""
+        """Leave what still waits in the database, then close everything."""
+        end = time.monotonic() + _LAST
+        self.save()
+        while (self._saving or self._removing) and self._db.socket.poll(end - time.monotonic()):
+            self.handle_database(self._db.socket)
+        if self._saving or self._unsaved:
+            self.logger.error("the master ends: some pages that are to be written are not noted")
         super().close()
-        if self.db is not None:
-            self.save()
-            self.db.close()
 
     # What comes in ------------------------------------------------------------------------------
 
@@ -96,7 +123,14 @@ class TheSecretary(PausingTask):
             raise
         match request.msg:
             case "PROJECT" | "BOTH":
-                self._buffer.add(canonical(data), request.msg, _now())
+                rewrite = self._buffer.add(canonical(data), request.msg, _now())
+                if rewrite.saved:
+                    send_result(queue, request)
+                else:
+                    self._unsaved.append((rewrite, request))
+                    self.save()
+            case "NOTED":
+                self._buffer.add(canonical(data[1]), data[0], _now(), saved=True)
                 send_result(queue, request)
             case "LOG":
                 # A log that is not passed on now is still in the database: TheScribe looks there.
@@ -154,17 +188,7 @@ class TheSecretary(PausingTask):
     def _written(self, rewrite: Rewrite) -> None:
         self._buffer.done(rewrite)
         if rewrite.handed_at is not None:
-            self._note(rewrite.package, rewrite.handed_at)
-
-    def _note(self, package: str, known: datetime) -> None:
-        """Note that the pages of *package* show what was *known* by then."""
-        if package in self._buffer:
-            return  # it waits again: the note of that is still needed
-        try:
-            self._db.rewrite_done(package, known)
-        except PiWheelsError as exc:
-            # The pages are there; at the next start they are written once more.
-            self.logger.error("could not note that %s is written: %s", package, exc)
+            self._remove_note(rewrite.package, rewrite.handed_at)
 
     def _failed(self, rewrite: Rewrite, error: Exception) -> None:
         again = self._buffer.failed(rewrite, _now())
@@ -182,7 +206,7 @@ class TheSecretary(PausingTask):
             send_error(self._queue, passed.request, answer.error)
         else:
             package = passed.data if passed.msg == "DELPKG" else passed.data[0]
-            self._note(canonical(package), passed.since)
+            self._remove_note(canonical(package), passed.since)
             send_result(self._queue, passed.request, answer.result)
 
     def give_up(self) -> None:
@@ -200,37 +224,89 @@ class TheSecretary(PausingTask):
     # What the database keeps --------------------------------------------------------------------
 
     def load(self) -> None:
-        """Take over what an earlier run has left in the database, once."""
-        if self._loaded:
+        """Take over what an earlier run has left in the database, part by part, once."""
+        if self._loaded is not None and self._loading is None:
+            try:
+                self._loading = self._db.request("load_rewrites_part", self._loaded)
+            except Unavailable as exc:
+                self.logger.error("could not load what waits to be written, trying again: %s", exc)
+
+    def save(self) -> None:
+        """Have the database note what it does not know yet, unless it is at that already."""
+        if self._saving is not None or not self._unsaved:
+            return
+        size = min(len(self._unsaved), _GROUP)
+        taken = [self._unsaved.popleft() for _ in range(size)]
+        rows = [rewrite.row for rewrite, _ in taken if rewrite.package in self._buffer]
+        try:
+            ticket = self._db.request("save_rewrites_pending", rows)
+        except Unavailable as exc:
+            self._not_saved(taken, exc)
+        else:
+            self._saving = _Saving(ticket, taken, rows, {row.package for row in rows}, [])
+
+    def handle_database(self, _: Socket) -> None:
+        """Hear what the database has noted, or what it had noted before."""
+        for answer in self._db.answers():
+            if self._saving is not None and answer.ticket == self._saving.ticket:
+                self._saved(self._saving, answer)
+            elif answer.ticket == self._loading:
+                self._take_over(answer)
+            elif (package := self._removing.pop(answer.ticket, None)) and answer.error is not None:
+                # The pages are there; at the next start they are written once more.
+                self.logger.error("could not note that %s is written: %s", package, answer.error)
+
+    def _saved(self, saving: _Saving, answer: Answer) -> None:
+        self._saving = None
+        if answer.error is not None:
+            self._not_saved(saving.taken, answer.error)
+        else:
+            noted = {(row.package, row.command) for row in saving.rows}
+            for rewrite, request in saving.taken:
+                # More may be wanted by now: that is to be saved yet.
+                rewrite.saved = rewrite.saved or (rewrite.package, rewrite.command) in noted
+                if request is not None:
+                    send_result(self._queue, request)
+            self.save()
+        for package, known in saving.then:
+            self._remove_note(package, known)
+
+    def _not_saved(self, taken: Iterable[tuple[Rewrite, Request | None]], error: Exception) -> None:
+        # All that wait, wait for the same: they hear of it now.
+        waiting = [*taken, *self._unsaved]
+        rewrites = {id(rewrite): rewrite for rewrite, _ in waiting}
+        self._unsaved = deque((rewrite, None) for rewrite in rewrites.values())
+        self.logger.error("could not note %d rewrites, trying again: %s", len(waiting), error)
+        why = Unavailable(f"{error}; the pages will be written, unless the master ends first")
+        for _, request in waiting:
+            if request is not None:
+                send_error(self._queue, request, why)
+
+    def _remove_note(self, package: str, known: datetime) -> None:
+        """Note that the pages of *package* show what was *known* by then."""
+        if package in self._buffer:
+            return  # it waits again: the note of that is still needed
+        if self._saving is not None and package in self._saving.packages:
+            self._saving.then.append((package, known))  # first it must be there
             return
         try:
-            rows = self._db.load_rewrites_pending()
-        except PiWheelsError as exc:
-            self.logger.error("could not load what waits to be written, trying again: %s", exc)
+            self._removing[self._db.request("rewrite_done", package, known)] = package
+        except Unavailable as exc:
+            self.logger.error("could not note that %s is written: %s", package, exc)
+
+    def _take_over(self, answer: Answer) -> None:
+        self._loading = None
+        if answer.error is not None:
+            self.logger.error(
+                "could not load what waits to be written, trying again: %s", answer.error
+            )
             return
-        self._loaded = True
+        rows: list[RewritePendingRow] = answer.result
         self._buffer.load(rows, _now())
         if rows:
             self.logger.info("%d packages wait to be written since the last run", len(rows))
-
-    def save(self) -> None:
-        """Note in the database what waits and is not noted there yet."""
-        unsaved = self._buffer.unsaved()
-        if not unsaved:
-            return
-        try:
-            self._db.save_rewrites_pending([rewrite.row for rewrite in unsaved])
-        except PiWheelsError as exc:
-            self.logger.error("could not note %d rewrites, trying again: %s", len(unsaved), exc)
-            return
-        for rewrite in unsaved:
-            rewrite.saved = True
-
-    @property
-    def _db(self) -> Database:
-        if self.db is None:
-            raise Unavailable("the task has not started")
-        return self.db
+        self._loaded = rows[-1].package if rows else None
+        self.load()
 
 
 def _now() -> datetime:

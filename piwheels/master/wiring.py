@@ -162,13 +162,15 @@ NEWS_LIMIT: Final = 500
 #: TheOperator to the master itself: what a console wants of all tasks.
 orders: Final = Protocol(recv={"SLEEP": _NOTHING, "WAKE": _NOTHING, "QUIT": _NOTHING}, send={})
 
-#: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when a request is noted
-#: (DEL*: when it is done), TheScribe when it is done. HOME without figures and SEARCH without an
-#: index take the database's.
+#: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when the database has
+#: noted a request (DEL*: when it is done), TheScribe when it is done. NOTED is PROJECT or BOTH from
+#: one who has noted it there already, and never goes to TheScribe. HOME without figures and SEARCH
+#: without an index take the database's.
 web: Final = Protocol(
     recv={
         "PROJECT": Package,
         "BOTH": Package,
+        "NOTED": tuple[Literal["PROJECT", "BOTH"], Package],
         "LOG": tuple[Count, str],
         "HOME": dict[Tag, Any] | _NOTHING,
         "SEARCH": dict[Package, tuple[Count, Count]] | _NOTHING,

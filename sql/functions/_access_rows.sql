@@ -1,9 +1,7 @@
--- Entries as rows of downloads; what was asked for stands under the name given.
-CREATE FUNCTION piwheels._access_rows(entries jsonb, the_name text) RETURNS SETOF downloads
-LANGUAGE sql STABLE ROWS 100 AS $$
-    SELECT e ->> the_name, e ->> 'host', (e ->> 'timestamp')::timestamptz, e ->> 'arch',
-        e ->> 'distro_name', e ->> 'distro_version', e ->> 'os_name', e ->> 'os_version',
-        e ->> 'py_name', e ->> 'py_version', e ->> 'installer_name', e ->> 'installer_version',
-        e ->> 'setuptools_version'
+-- Entries (arrays, in the order of the columns) as rows of downloads.
+CREATE FUNCTION piwheels._access_rows(entries jsonb) RETURNS SETOF downloads
+LANGUAGE sql STABLE ROWS 1000 AS $$
+    SELECT e ->> 0, e ->> 1, (e ->> 2)::timestamptz, e ->> 3, e ->> 4, e ->> 5, e ->> 6, e ->> 7,
+        e ->> 8, e ->> 9, e ->> 10, e ->> 11, e ->> 12
     FROM jsonb_array_elements(entries) AS e;
 $$;

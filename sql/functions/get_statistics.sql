@@ -1,9 +1,11 @@
--- The figures of the farm, by the names of MasterStats (core/states.py); times in seconds. Kept sums, and rows of the
--- last hour: cheap at any size.
+-- The figures of the farm, by the names of MasterStats (core/states.py); times in seconds. Kept sums, and the builds and
+-- versions of the last hour: cheap at any size. Downloads are those of files that we have, by whole minutes and days.
 CREATE FUNCTION piwheels.get_statistics() RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
     widest CONSTANT numeric := 9223372036854775807;
+    utc CONSTANT timestamp := now() AT TIME ZONE 'UTC';
 BEGIN
+    PERFORM _forget_downloads();
     PERFORM _fold_counters();
     RETURN json_build_object(
         'packages_built', _counted('packages_built'),
@@ -27,13 +29,12 @@ BEGIN
         ),
         'files_count', _counted('files_count'),
         'downloads_last_hour', (
-            SELECT count(*) FROM downloads
-            WHERE accessed_at > now() - interval '1 hour' AND accessed_at <= now()
+            SELECT coalesce(sum(value), 0) FROM counters WHERE counter = 'downloads_minute'
+            AND key > (utc - interval '1 hour')::text AND key <= utc::text
         ),
         'downloads_last_month', (
             SELECT coalesce(sum(value), 0) FROM counters WHERE counter = 'downloads_day'
-            AND key > ((now() AT TIME ZONE 'UTC')::date - 30)::text
-            AND key <= (now() AT TIME ZONE 'UTC')::date::text
+            AND key > (utc::date - 30)::text AND key <= utc::date::text
         ),
         'downloads_all', least(_counted('downloads'), widest)
     );

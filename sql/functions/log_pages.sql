@@ -1,3 +1,3 @@
 CREATE FUNCTION piwheels.log_pages(entries jsonb) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO web_page_hits SELECT * FROM _hit_rows(entries, 'page');
+    INSERT INTO web_page_hits SELECT * FROM _hit_rows(entries);
 $$;

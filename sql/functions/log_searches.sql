@@ -1,3 +1,3 @@
 CREATE FUNCTION piwheels.log_searches(entries jsonb) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO searches SELECT * FROM _access_rows(entries, 'package');
+    INSERT INTO searches SELECT * FROM _access_rows(entries);
 $$;

@@ -61,14 +61,6 @@ def differences(cursor):
     return wrong + cursor.fetchall()
 
 
-@pytest.fixture
-def cursor(superuser_dsn):
-    connection = psycopg2.connect(superuser_dsn)
-    connection.autocommit = True
-    yield connection.cursor()
-    connection.close()
-
-
 package = st.sampled_from(PACKAGES)
 version = st.sampled_from(VERSIONS)
 abi = st.sampled_from(ABIS)

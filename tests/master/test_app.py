@@ -287,3 +287,20 @@ def test_a_console_pauses_and_ends_the_master(run_dir, db_dsn):
         assert console.ask("QUIT") is NoData
         assert process.wait(20) == 0
     assert "an operator said QUIT" in process.said.read_text()
+
+
+def test_pages_that_were_asked_for_outlive_a_kill(run_dir, db_dsn, db):
+    packages = [f"package-{number}" for number in range(150)]
+    for package in packages:
+        db.add_new_package(package)
+    patient = [arg for arg in command(run_dir, db_dsn) if arg != "--dev-mode"]
+    with subprocess.Popen(patient, env=ENV, stderr=subprocess.DEVNULL) as process:
+        try:
+            with peer(zmq.REQ, run_dir, "import") as tool:
+                assert ask(tool, ["REBUILD", ["BOTH", None]], 30) == ["DONE", "REBUILD"]
+        finally:
+            process.kill()
+    pages = [run_dir / "site/project" / package / "index.html" for package in packages]
+    assert not any(page.exists() for page in pages)
+    with master(run_dir, db_dsn):
+        until(lambda: all(page.exists() for page in pages) and not db.load_rewrites_pending(), 30)

@@ -1,15 +1,26 @@
 """BigBrother publishes what it was told, keeps it, and goes on without the database."""
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import zmq
 
+from piwheels.core.dsn import administer
 from piwheels.core.protocols import monitor_stats
+from piwheels.core.states import DownloadState
 from piwheels.core.transport import Context
+from piwheels.master import big_brother as big_brother_module
 from piwheels.master.big_brother import HISTORY, BigBrother
 from piwheels.master.wiring import big_brother
+
+
+class Tomorrow(datetime):
+    """The clock, a day ahead."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(days=1)
 
 
 @pytest.fixture
@@ -35,6 +46,13 @@ def figures(consoles):
     return stats
 
 
+def answered(watcher):
+    """Have the database's figures asked for, and their answer taken."""
+    watcher.ask()
+    assert watcher.db.socket.poll(10)
+    watcher.handle_database(watcher.db.socket)
+
+
 def test_the_databases_figures_are_published(with_db, db, consoles, running, build_of):
     ends = consoles(with_db)
     db.add_build_abi("cp311")
@@ -49,6 +67,83 @@ def test_the_databases_figures_are_published(with_db, db, consoles, running, bui
     assert stats.builds_time == timedelta(seconds=1)
     assert stats.disk_size > stats.disk_free > 0
     assert stats.mem_size > stats.mem_free > 0
+
+
+def test_each_figure_is_what_there_is(with_db, db, superuser_dsn, consoles, build_of):
+    """Every figure of the database's, one by one, against the rows that were put there."""
+    ends = consoles(with_db)
+    for tag, skip in (("cp39", ""), ("cp311", ""), ("cp310", "not now")):
+        db.add_build_abi(tag, skip)
+    now = datetime.now(UTC)
+    for package, version, age in (
+        ("foo", "1.0", timedelta(days=400)), ("foo", "2.0", timedelta(minutes=59)),
+        ("bar", "1.0", timedelta(minutes=61)), ("bar", "2.0", -timedelta(minutes=5)),
+        ("baz", "1.0", timedelta(seconds=1)),
+    ):  # fmt: skip
+        db.add_new_package(package)
+        db.add_new_package_version(package, version, now - age)
+    for build in (build_of("foo", "1.0", "none"), build_of("bar", "1.0", "none")):
+        db.log_build(build)
+    failed = build_of("foo", "2.0")
+    failed.abi_tag = "cp39"
+    db.log_build(failed)
+    old = "UPDATE builds SET built_at = now() - interval '61 minutes' WHERE package = 'bar'"
+    administer(superuser_dsn, old)
+    wheel = "foo-1.0-py3-none-any.whl"
+    for age in (0, 58, 62, 29 * 1440, 31 * 1440):
+        when = now - timedelta(minutes=age)
+        db.log_download(DownloadState(wheel, "::1", when, *[None] * 10))
+        db.log_download(DownloadState("unknown.whl", "::1", when, *[None] * 10))
+    db.log_download(DownloadState(wheel + ".metadata", "::1", now, *[None] * 10))
+    watcher = BigBrother(with_db)
+    try:
+        answered(watcher)
+        stats = figures(ends)
+    finally:
+        watcher.close()
+    assert stats.packages_built == 2
+    assert stats.builds_last_hour == {"cp39": 1, "cp311": 1}
+    assert stats.builds_time == timedelta(seconds=3)
+    assert stats.builds_size == 18
+    assert stats.builds_pending == {"cp39": 2, "cp311": 1}
+    assert stats.new_last_hour == 2
+    assert stats.files_count == 2
+    assert stats.downloads_last_hour == 2
+    assert stats.downloads_last_month == 4
+    assert stats.downloads_all == 5
+    assert abs(stats.timestamp - datetime.now(UTC)) < timedelta(seconds=30)
+    assert stats.swap_size >= stats.swap_free >= 0
+    assert stats.load_average >= 0
+
+
+def test_the_list_of_packages_is_written_when_it_may_have_changed(
+    with_db, db, consoles, other_end, monkeypatch
+):
+    consoles(with_db)
+    web = other_end(zmq.ROUTER, with_db.web_queue)
+    watcher = BigBrother(with_db)
+
+    def due():
+        """Have what is due published once; return what TheSecretary was asked for."""
+        watcher._home_due = 0.0
+        answered(watcher)
+        asked = []
+        while web.socket.poll(0.1):
+            asked.append(web.take()[0])
+        return asked
+
+    try:
+        assert due() == ["HOME", "SEARCH"]
+        assert due() == ["HOME"]
+        db.add_build_abi("cp311")
+        db.add_new_package("foo")
+        db.add_new_package_version("foo", "1.0")
+        assert due() == ["HOME", "SEARCH"]
+        monkeypatch.setattr(big_brother_module, "datetime", Tomorrow)
+        assert due() == ["HOME", "SEARCH"]
+        assert due() == ["HOME"]
+    finally:
+        watcher.close()
 
 
 def test_what_other_tasks_tell_is_published(make_config, consoles, tell, running, other_end):

@@ -9,7 +9,10 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import until
 from piwheels.core import codec
+from piwheels.core.database import Database
+from piwheels.core.dsn import administer
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import lumberjack as protocol
 from piwheels.core.states import (
@@ -52,6 +55,7 @@ class Woodpile:
         if self.away:
             raise DatabaseError("it is away")
         self.rows.append(list(entries))
+        return sum(isinstance(row, DownloadState) for row in entries)
 
     def count(self):
         return sum(map(len, self.rows))
@@ -136,13 +140,36 @@ def test_the_last_rows_are_noted_when_the_master_stops(make_config, monkeypatch,
     monkeypatch.setattr(the_oracle, "Database", Woodpile)
     monkeypatch.setattr(lumberjack, "WAIT", 100)
     config = make_config()
+    last = ROWS["LOGPAGE"]._replace(page="last")
     with running(Seraph(config), TheOracle(config)):
-        with running(Lumberjack(config)), Context().socket(zmq.PUSH) as socket:
+        jack = Lumberjack(config)
+        with Context().socket(zmq.PUSH) as socket:
             socket.connect(config.log_queue)
-            time.sleep(0.2)
-            send(socket, "LOGPAGE", ROWS["LOGPAGE"])
-            time.sleep(0.2)
-        assert Woodpile.rows == [[ROWS["LOGPAGE"]]]
+            jack.quit()  # it comes first: all rows are left for the end
+            for row in [ROWS["LOGPAGE"]] * 2500 + [last]:
+                send(socket, "LOGPAGE", row)
+            with running(jack):
+                pass
+        assert sum(map(len, Woodpile.rows)) == 2501
+        assert Woodpile.rows[-1][-1] == last
+
+
+def test_what_cannot_be_noted_at_the_end_is_told(make_config, running, caplog, monkeypatch):
+    monkeypatch.setattr(lumberjack, "LAST", 0.2)
+    config = make_config()  # nobody answers for the database
+    with running(Lumberjack(config)), Context().socket(zmq.PUSH) as socket:
+        socket.connect(config.log_queue)
+        send(socket, "LOGPAGE", ROWS["LOGPAGE"])
+    assert "1 rows of the access log are lost" in caplog.text
+
+
+def test_rows_that_are_too_much_for_one_message_go_in_several(pile):
+    socket, db, _ = pile
+    widest = ROWS["LOGPAGE"]._replace(user_agent="\U0001f40d" * 8192)
+    for _ in range(1200):
+        send(socket, "LOGPAGE", widest)
+    assert db.wait_for(1200) == 1200
+    assert max(map(len, db.rows)) <= 512
 
 
 frames = st.lists(st.binary(max_size=30), min_size=1, max_size=4)
@@ -175,12 +202,31 @@ def test_any_bytes_are_survived(pile, hostile):
         time.sleep(0.01)
 
 
-def test_the_real_database_keeps_them(with_db, running, db):
+def test_the_real_database_keeps_them(with_db, running, superuser_dsn, build_of, other_end):
+    with Database(with_db.dsn) as db:
+        db.add_build_abi("cp311")
+        db.add_new_package("a")
+        db.add_new_package_version("a", "1.0")
+        db.log_build(build_of("a", file_abi="none"))
+    stats = other_end(zmq.PULL, with_db.stats_queue, big_brother)
+    wheel = ROWS["LOGDOWNLOAD"]._replace(filename="a-1.0-py3-none-any.whl")
     with running(Lumberjack(with_db)), Context().socket(zmq.PUSH) as socket:
         socket.connect(with_db.log_queue)
-        for msg, row in ROWS.items():
-            send(socket, msg, row._replace(timestamp=datetime.now(UTC)))
-        deadline = time.monotonic() + 10
-        while db.get_statistics()["downloads_last_hour"] == 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        for msg, row in [*ROWS.items(), ("LOGDOWNLOAD", wheel), ("LOGDOWNLOAD", wheel)]:
+            for year in (1, 2026, 9999):
+                send(socket, msg, row._replace(timestamp=row.timestamp.replace(year=year)))
+        metadata = wheel._replace(filename=wheel.filename + ".metadata")
+        send(socket, "LOGDOWNLOAD", metadata)
+        count = (
+            "SELECT (SELECT count(*) FROM downloads), (SELECT count(*) FROM metadata_downloads),"
+            " (SELECT count(*) FROM searches), (SELECT count(*) FROM project_page_hits),"
+            " (SELECT count(*) FROM project_json_downloads), (SELECT count(*) FROM web_page_hits)"
+        )
+        until(lambda: administer(superuser_dsn, count) == [(9, 1, 3, 3, 3, 3)])
+        told = 0
+        while told < 6:  # of a file that we have
+            told += stats.take()[1]
+        assert stats.is_silent()
+        assert told == 6
+    with Database(with_db.dsn) as db:
+        assert db.get_search_index() == {"a": (0, 6)}

@@ -88,21 +88,17 @@ def test_what_the_database_noted_is_due_at_once_oldest_first():
     buffer = Rewrites(DELAY)
     rows = [RewritePendingRow("b", at(-5), "BOTH"), RewritePendingRow("a", at(-9), "PROJECT")]
     buffer.load(rows, at(0))
-    assert buffer.unsaved() == []
     assert handed(buffer, at(0)) == [("a", "PROJECT"), ("b", "BOTH")]
 
 
-def test_the_database_hears_of_what_it_does_not_know():
+def test_what_stands_for_a_request_says_whether_the_database_knows():
     buffer = Rewrites(DELAY)
     buffer.load([RewritePendingRow("spam", at(-5), "PROJECT")], at(0))
-    buffer.add("spam", "PROJECT", at(1))
-    assert buffer.unsaved() == []
-    buffer.add("spam", "BOTH", at(2))
-    buffer.add("eggs", "PROJECT", at(3))
-    assert [rewrite.row for rewrite in buffer.unsaved()] == [
-        RewritePendingRow("spam", at(-5), "BOTH"),
-        RewritePendingRow("eggs", at(3), "PROJECT"),
-    ]
+    assert buffer.add("spam", "PROJECT", at(1)).saved
+    more, other = buffer.add("spam", "BOTH", at(2)), buffer.add("eggs", "PROJECT", at(3))
+    assert (more.saved, other.saved) == (False, False)
+    assert more.row == RewritePendingRow("spam", at(-5), "BOTH")
+    assert other.row == RewritePendingRow("eggs", at(3), "PROJECT")
 
 
 def test_what_never_ends_is_overdue():

@@ -10,10 +10,11 @@ from datetime import timedelta
 import pytest
 
 from helpers import until
-from piwheels.core.database import Database
 from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
+from piwheels.master.seraph import Seraph
+from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 
@@ -22,7 +23,7 @@ WHEEL = "spam-1.0-cp311-cp311-linux_x86_64.whl"
 
 @pytest.fixture
 def site(make_config, tmp_path, db, db_dsn):
-    config = make_config(output_path=tmp_path / "www", dev_mode=True)
+    config = make_config(db_dsn, output_path=tmp_path / "www", dev_mode=True)
     db.add_build_abi("cp311")
     db.add_new_package("spam", description="A <b>tin</b>")
     db.add_new_package_version("spam", "1.0")
@@ -35,17 +36,16 @@ def site(make_config, tmp_path, db, db_dsn):
     build_id = db.log_build(
         BuildState(1, "spam", "1.0", "cp311", True, duration, "built it", {WHEEL: state})
     )
-    tasks = [TheScribe(config), TheSecretary(config)]
+    tasks = [Seraph(config), TheOracle(config), TheScribe(config), TheSecretary(config)]
     client = Client(Context(), config.web_queue, "TheSecretary", logging.getLogger("test"))
     for task in tasks:
-        task.db = Database(db_dsn)
         task.start()
     yield config.output_path, client, build_id
     for task in reversed(tasks):
         task.quit()
         task.join(10)
     client.close()
-    assert [task.failure for task in tasks] == [None, None]
+    assert [task.failure for task in tasks] == [None] * len(tasks)
 
 
 def test_what_a_crash_left_undone_is_done_at_the_start(site, db):

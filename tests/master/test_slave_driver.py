@@ -92,7 +92,7 @@ def test_a_build_from_hello_to_done(farm, db, tmp_path):
         assert (folder / name).read_bytes() == content
         assert (folder / f"{name}.metadata").read_bytes() == METADATA
         assert farm.web.take() == ("LOG", [1, "log\n"])
-        assert farm.web.take() == ("BOTH", "demo")
+        assert farm.web.take() == ("NOTED", ["BOTH", "demo"])
         assert slave.stats("IDLE")[0] == "SLEEP"
         slave.socket.send(codec.dumps("BYE"))
         messages = [event[2] for event in seen(farm)]

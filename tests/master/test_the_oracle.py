@@ -53,8 +53,8 @@ class Pretender:
     def get_all_packages(self):
         return {"x" * (codec.MAX_FRAME + 1)}
 
-    def load_rewrites_pending(self):
-        return [RewritePendingRow("a", NOW, "BOTH")]
+    def load_rewrites_part(self, after, limit):
+        return [] if after else [RewritePendingRow("a", NOW, "BOTH")]
 
     def log_build(self, build):
         return self.log_builds([build])[0]

@@ -14,38 +14,48 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import until
-from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.errors import DatabaseError, Refused, Unavailable
 from piwheels.core.rows import RewritePendingRow
 from piwheels.core.rpc import Client, recv_request, send_error, send_result
 from piwheels.core.transport import Context
-from piwheels.master import the_secretary
+from piwheels.master import the_oracle, the_secretary
+from piwheels.master.logic.rewrites import Rewrites
+from piwheels.master.seraph import Seraph
+from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_secretary import TheSecretary
 
 LOGGER = logging.getLogger("test")
 
 
 class Notes:
-    """Stands in for the database: keeps the rewrites that wait."""
+    """Stands in for Database: keeps the rewrites that wait; is slow, or away, as it is told to."""
 
-    def __init__(self):
+    def __init__(self, dsn):
         self.rows = {}
+        self.saves = []
         self.error = None
+        self.ready = threading.Event()
+        self.ready.set()
 
     def close(self):
         pass
 
     def _check(self):
+        assert self.ready.wait(30)
         if self.error is not None:
             raise self.error
 
-    def load_rewrites_pending(self):
+    def load_rewrites_part(self, after, limit):
         self._check()
-        return list(self.rows.values())
+        return [self.rows[name] for name in sorted(self.rows) if name > after][:2]
 
     def save_rewrites_pending(self, queue):
         self._check()
+        self.saves.append(len(queue))
         for row in queue:
-            self.rows.setdefault(row.package, row)
+            known = self.rows.setdefault(row.package, row)
+            if row.command == "BOTH":
+                self.rows[row.package] = known._replace(command="BOTH")
 
     def rewrite_done(self, package, added_before):
         self._check()
@@ -102,14 +112,16 @@ def scribe(config):
 
 
 @pytest.fixture
-def notes():
-    return Notes()
+def notes(config, monkeypatch, running):
+    monkeypatch.setattr(the_oracle, "Database", Notes)
+    oracle = TheOracle(config)
+    with running(Seraph(config), oracle):
+        yield oracle.db
 
 
 @pytest.fixture
 def secretary(config, notes, scribe):
     task = TheSecretary(config)
-    task.db = notes
     yield task
     if task.is_alive():
         task.quit()
@@ -168,7 +180,6 @@ def test_what_an_earlier_run_left_is_written_first(secretary, scribe, notes):
 def test_quitting_leaves_what_waits_in_the_database(secretary, client, scribe, notes):
     scribe.answering.clear()
     secretary.start()
-    until(lambda: secretary._loaded)
     for number in range(20):
         client.call("PROJECT", f"p{number}", timeout=30)
     secretary.quit()
@@ -188,17 +199,16 @@ def test_a_failed_page_is_tried_again(secretary, client, scribe, notes, monkeypa
 
 
 def test_a_page_that_never_works_is_left_for_the_next_start(
-    secretary, client, scribe, monkeypatch, caplog
+    secretary, client, scribe, notes, monkeypatch
 ):
     from piwheels.master.logic import rewrites  # noqa: PLC0415
 
     monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
-    notes, added = secretary.db, datetime.now(UTC) - timedelta(hours=1)
+    added = datetime.now(UTC) - timedelta(hours=1)
     notes.rows["spam"] = RewritePendingRow("spam", added, "BOTH")
     scribe.failing = 100
     secretary.start()
-    until(lambda: "given up until the next start" in caplog.text)
-    assert len(scribe.seen) == rewrites.ATTEMPTS
+    until(lambda: len(scribe.seen) == rewrites.ATTEMPTS and not len(secretary._buffer))
     assert "spam" in notes.rows
     scribe.failing = 0
     client.call("BOTH", "spam", timeout=30)
@@ -230,10 +240,10 @@ def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
 
 def test_a_removal_settles_what_was_noted_before(secretary, client, notes):
     notes.rows["eggs"] = RewritePendingRow("eggs", datetime.now(UTC), "BOTH")
-    secretary._loaded = True
+    secretary._loaded = None
     secretary.start()
     client.call("DELVER", ["Eggs", "1.0"], timeout=30)
-    assert notes.rows == {}
+    until(lambda: notes.rows == {})
 
 
 def test_the_rest_is_passed_on_at_once(secretary, client, scribe):
@@ -271,8 +281,63 @@ def test_paused_it_notes_and_passes_nothing_on(secretary, client, scribe):
 def test_without_a_database_pages_are_still_written(secretary, client, scribe, notes):
     notes.error = DatabaseError("away")
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
+    with pytest.raises(Unavailable, match="away; the pages will be written, unless"):
+        client.call("BOTH", "spam", timeout=30)
     until(lambda: scribe.seen == [("BOTH", "spam")])
+
+
+def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes):
+    secretary._buffer = Rewrites(timedelta(hours=1))
+    notes.error = DatabaseError("away")
+    secretary.start()
+    for name in ("spam", "eggs"):
+        with pytest.raises(Unavailable, match="away"):
+            client.call("BOTH", name, timeout=30)
+    notes.error = None
+    until(lambda: set(notes.rows) == {"spam", "eggs"})
+
+
+def test_an_answer_means_that_the_database_knows(secretary, client, scribe, notes):
+    secretary._buffer = Rewrites(timedelta(hours=1))
+    secretary.start()
+    client.call("PROJECT", "spam", timeout=30)
+    assert notes.rows["spam"].command == "PROJECT"
+    notes.ready.clear()
+    client.call("PROJECT", "Spam", timeout=30)  # that it knows already
+    tickets = [client.request("BOTH", f"p{number}") for number in range(50)]
+    tickets += [client.request("BOTH", "spam"), client.request("PROJECT", "spam")]
+    scribe.answering.clear()
+    client.request("HOME", {"packages_built": 1})  # is taken: the task does not wait
+    until(lambda: scribe.seen)
+    answered = list(client.answers())
+    assert not {answer.ticket for answer in answered} & set(tickets)
+    notes.ready.set()
+    until(lambda: answered.extend(client.answers()) or len(answered) == len(tickets) + 1)
+    assert {answer.ticket for answer in answered} > set(tickets)
+    assert notes.rows["spam"].command == "BOTH"
+    assert set(notes.rows) == {"spam", *(f"p{number}" for number in range(50))}
+    assert len(notes.saves) <= 4  # in groups
+
+
+def test_what_is_noted_already_is_not_noted_again(secretary, client, scribe, notes):
+    secretary.start()
+    client.call("NOTED", ["PROJECT", "Spam"], timeout=30)
+    client.call("NOTED", ["BOTH", "spam"], timeout=30)
+    until(lambda: scribe.seen == [("BOTH", "spam")])
+    assert notes.saves == []
+    with pytest.raises(Refused):
+        client.call("NOTED", ["HOME", "spam"], timeout=30)
+
+
+def test_a_note_that_comes_late_is_removed_all_the_same(secretary, client, scribe, notes):
+    notes.ready.clear()
+    secretary.start()
+    ticket = client.request("BOTH", "spam")
+    until(lambda: scribe.seen == [("BOTH", "spam")])  # sooner than it was noted
+    until(lambda: not len(secretary._buffer))
+    notes.ready.set()
+    until(lambda: [answer.ticket for answer in client.answers()] == [ticket])
+    until(lambda: notes.saves and not notes.rows)
 
 
 def test_a_lost_answer_is_given_up(secretary, client, scribe, monkeypatch):

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from piwheels.core import sqlfiles
 from piwheels.core.dsn import driver
 from piwheels.core.errors import DatabaseError, Fatal
+from piwheels.core.text import clean as clean  # noqa: PLC0414 (for all the calls)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,16 +30,10 @@ logger = logging.getLogger("database")
 NAME, REASON, LOG = 200, 8192, 15 * 2**20
 STATEMENT_TIMEOUT, CONNECT_TIMEOUT = 60, 10  # seconds
 
-# What would break a line or a terminal, and what UTF-8 cannot say; a log keeps its lines.
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What would break a terminal, and what UTF-8 cannot say (as core.text has it); lines stay.
 _UNFIT_IN_LOG = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 # Deadlock and serialisation failure: the server has undone everything, so again is always safe.
 _UNDONE = frozenset({"40001", "40P01"})
-
-
-def clean(value: str, size: int = NAME) -> str:
-    """Return *value* clipped to *size* characters, and U+FFFD for each control character."""
-    return _UNFIT.sub("\ufffd", value[:size])
 
 
 def clean_log(value: str) -> str:
@@ -139,16 +134,17 @@ class Client:
         rows = self._rows(name, *args, again=again, limit=limit)
         return rows[0][0] if rows else None
 
-    def _all(self, calls: Iterable[tuple[str, object]]) -> None:
-        """Call several SQL functions (with one argument each) in one transaction, once."""
+    def _all(self, calls: Iterable[tuple[str, object]]) -> list[Any]:
+        """Call several SQL functions (with one argument each) in one transaction, once.
+
+        Return the value that each gives.
+        """
         todo = list(calls)
 
-        def work(conn: Connection) -> None:
-            for name, argument in todo:
-                conn.exec_driver_sql(_call(name, 1), (argument,))
+        def work(conn: Connection) -> list[Any]:
+            return [conn.exec_driver_sql(_call(name, 1), (arg,)).scalar() for name, arg in todo]
 
-        if todo:
-            self._try(work, again=False)
+        return self._try(work, again=False) if todo else []
 
     def _column(self, name: str, *args: object) -> list[Any]:
         """Call the SQL function *name*; return the first column of its rows."""

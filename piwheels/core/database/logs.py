@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from piwheels.core.database.connection import REASON, Client, clean
+from piwheels.core.database.connection import NAME, REASON, Client, clean
 from piwheels.core.states import (
     DownloadState,
     JSONState,
@@ -32,15 +33,20 @@ _FUNCTIONS: dict[type[LogState], str] = {
 class Logs(Client):
     """The access log. No text that a client sends can make a row fail: it is made to fit."""
 
-    def log_many(self, entries: Iterable[LogState]) -> None:
-        """Note many *entries* of any kind, all or none; one of ``*.metadata`` counts as such."""
+    def log_many(self, entries: Iterable[LogState]) -> int:
+        """Note many *entries* of any kind, all or none; one of ``*.metadata`` counts as such.
+
+        Return how many of them are downloads of files that we have.
+        """
         groups: dict[str, list[LogState]] = {}
         for entry in entries:
             name = _FUNCTIONS[type(entry)]
             if isinstance(entry, DownloadState) and entry.filename.endswith(".metadata"):
                 name = "log_metadata_downloads"
             groups.setdefault(name, []).append(entry)
-        self._all((name, _as_json(group)) for name, group in groups.items())
+        values = self._all((name, _as_json(group)) for name, group in groups.items())
+        counted: int = dict(zip(groups, values, strict=True)).get("log_downloads", 0)
+        return counted
 
     def log_download(self, download: DownloadState) -> None:
         """Note a download of a file."""
@@ -71,13 +77,21 @@ def _as_json(entries: Iterable[LogState]) -> str:
     return json.dumps([_fit(entry) for entry in entries])
 
 
-def _fit(entry: LogState) -> dict[str, str | None]:
-    """Return *entry* as the database takes it; a user agent may be long, all else is a name."""
-    return {
-        key: (
-            clean(value, REASON if key == "user_agent" else 255 if key == "filename" else 200)
-            if isinstance(value, str)
-            else value and value.isoformat()
-        )
-        for key, value in entry._asdict().items()
-    }
+def _fit(entry: LogState) -> list[str | None]:
+    """Return *entry* as the database takes it, clipped to its columns."""
+    first, host, when, *rest = entry
+    # Of one who looks at a page the user agent is kept as it is, and may be long.
+    width = NAME if isinstance(entry, (DownloadState, SearchState)) else REASON
+    return [
+        clean(first, 255),
+        clean(host),
+        _utc(when).isoformat(),
+        *(value and clean(value, width) for value in rest),
+    ]
+
+
+def _utc(when: datetime) -> datetime:
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:  # the first or the last day of all
+        return when.replace(tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from piwheels.core.database.connection import Client, clean
 from piwheels.core.rows import Activity, RewritePendingRow, SimpleFile, SimpleProject
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from piwheels.core.rows import ProjectData
+
+#: Rows in one part of what is too long for a message.
+PART: Final = 25_000
 
 
 class Pages(Client):
@@ -55,8 +58,19 @@ class Pages(Client):
         return cast("ProjectData", found)
 
     def get_search_index(self) -> dict[str, tuple[int, int]]:
-        """Return for each package how often it was downloaded: in the last 30 days, and ever."""
-        return {package: (recent, ever) for package, recent, ever in self._rows("get_search_index")}
+        """Return for each package how often it was downloaded: in the last 30 days, and ever.
+
+        The packages come by name, and in parts: all that there are do not fit a message.
+        """
+        found: dict[str, tuple[int, int]] = {}
+        while part := self.get_search_part(next(reversed(found), "")):
+            found |= part
+        return found
+
+    def get_search_part(self, after: str, limit: int = PART) -> dict[str, tuple[int, int]]:
+        """Return what :meth:`get_search_index` does, of the *limit* packages *after* one."""
+        rows = self._rows("get_search_part", clean(after), limit)
+        return {package: (recent, ever) for package, recent, ever in rows}
 
     # Which pages wait -----------------------------------------------------------------------------
 
@@ -75,8 +89,16 @@ class Pages(Client):
         self._value("rewrite_done", clean(package), added_before)
 
     def load_rewrites_pending(self) -> list[RewritePendingRow]:
-        """Return the pages that wait to be written, oldest first."""
-        return [RewritePendingRow(*row) for row in self._rows("load_rewrites_pending")]
+        """Return the pages that wait to be written, oldest first; in parts, as above."""
+        found: list[RewritePendingRow] = []
+        while part := self.load_rewrites_part(found[-1].package if found else ""):
+            found += part
+        return sorted(found, key=lambda row: (row.added_at, row.package))
+
+    def load_rewrites_part(self, after: str, limit: int = PART) -> list[RewritePendingRow]:
+        """Return the pages of *limit* packages *after* one, by name, that wait to be written."""
+        rows = self._rows("load_rewrites_part", clean(after), limit)
+        return [RewritePendingRow(*row) for row in rows]
 
     def save_rewrites_pending(self, queue: Iterable[RewritePendingRow]) -> None:
         """Note the pages that wait to be written, besides those noted already."""

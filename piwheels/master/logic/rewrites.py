@@ -22,7 +22,7 @@ class Rewrite:
     """The pages of *package* wait to be written since *added_at*, but not before *due*.
 
     *command* is ``PROJECT`` (the page for people) or ``BOTH`` (the simple index too). *handed_at*
-    is when they were last handed out; *saved* says whether the database knows.
+    is when they were last handed out; *saved* says whether the database knows of all that.
     """
 
     package: str
@@ -66,9 +66,9 @@ class Rewrites:
     def __contains__(self, package: str) -> bool:
         return package in self._waiting or package in self._out
 
-    def add(self, package: str, command: str, now: datetime) -> None:
-        """Note that the pages of *package* are to be written."""
-        self._put(Rewrite(package, command, now, due=now + self._delay))
+    def add(self, package: str, command: str, now: datetime, *, saved: bool = False) -> Rewrite:
+        """Note that the pages of *package* are to be written; return what stands for that."""
+        return self._put(Rewrite(package, command, now, due=now + self._delay, saved=saved))
 
     def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> None:
         """Take over what the database has noted: it has waited long enough."""
@@ -118,12 +118,8 @@ class Rewrites:
         """Forget what waits for *package*: it has been removed."""
         self._waiting.pop(package, None)
 
-    def unsaved(self) -> list[Rewrite]:
-        """Return what the database does not know yet."""
-        found = (*self._out.values(), *self._waiting.values())
-        return [rewrite for rewrite in found if not rewrite.saved]
-
-    def _put(self, rewrite: Rewrite) -> None:
+    def _put(self, rewrite: Rewrite) -> Rewrite:
         waiting = self._waiting.setdefault(rewrite.package, rewrite)
         if waiting is not rewrite:
             waiting.merge(rewrite)
+        return waiting

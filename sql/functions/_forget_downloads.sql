@@ -1,0 +1,6 @@
+-- Drop what is kept of downloads only for 30 days, or an hour, and is older.
+CREATE FUNCTION piwheels._forget_downloads() RETURNS void LANGUAGE sql AS $$
+    DELETE FROM downloads_recent WHERE day <= (now() AT TIME ZONE 'UTC')::date - 30;
+    DELETE FROM counters WHERE counter = 'downloads_day' AND key <= ((now() AT TIME ZONE 'UTC')::date - 30)::text;
+    DELETE FROM counters WHERE counter = 'downloads_minute' AND key <= (now() AT TIME ZONE 'UTC' - interval '1 hour')::text;
+$$;
