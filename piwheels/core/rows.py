@@ -135,3 +135,54 @@ class ProjectData(TypedDict):
     description: str
     skip: str
     releases: dict[str, ProjectRelease]
+
+
+class UpstreamPackage(NamedTuple):
+    """What the upstream index has said of a project.
+
+    *known*: it is there, so it is to be here. *name* is how it is spelled there (``""``: just so),
+    *seen* then. *status* is a word of PEP 792 (``None``: as before). *deleted*: it is gone.
+    """
+
+    package: str
+    known: bool = True
+    name: str = ""
+    seen: datetime | None = None
+    status: str | None = None
+    deleted: bool = False
+
+
+class UpstreamVersion(NamedTuple):
+    """What the upstream index has said of a version.
+
+    *released*: it is there since then, so it is to be here (``None``: only what is here is
+    changed). *added* and *removed* are source distributions. *yanked* and *quarantined* are as
+    before where they are ``None``. *deleted*: it is gone.
+    """
+
+    package: str
+    version: str
+    released: datetime | None = None
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    yanked: bool | None = None
+    yank_reason: str = ""
+    quarantined: bool | None = None
+    deleted: bool = False
+
+
+class WatchedRow(NamedTuple):
+    """A project that is watched, and what is known of it.
+
+    *found*: upstream has (or had) it. *floor* is the version that we began with (``""``: not yet),
+    *since* when it was uploaded there, if that is known. *serial*, *etag* and *modified* are of the
+    newest document of it that was taken in.
+    """
+
+    package: str
+    found: bool = False
+    floor: str = ""
+    since: datetime | None = None
+    serial: int = 0
+    etag: str = ""
+    modified: str = ""
