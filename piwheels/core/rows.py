@@ -174,15 +174,15 @@ class UpstreamVersion(NamedTuple):
 class WatchedRow(NamedTuple):
     """A project that is watched, and what is known of it.
 
-    *found*: upstream has (or had) it. *floor* is the version that we began with (``""``: not yet),
-    *since* when it was uploaded there, if that is known. *serial*, *etag* and *modified* are of the
-    newest document of it that was taken in.
+    *found*: upstream has (or had) it. *newest* is the newest version with sources that was seen
+    there (``""``: none yet), *latest* when the latest of them was uploaded, if that is told.
+    *serial*, *etag* and *modified* are of the newest page of it that was taken in.
     """
 
     package: str
     found: bool = False
-    floor: str = ""
-    since: datetime | None = None
+    newest: str = ""
+    latest: datetime | None = None
     serial: int = 0
     etag: str = ""
     modified: str = ""

@@ -42,9 +42,9 @@ class TheSecretary(PausingTask):
     """Buffers requests for TheScribe, so that each page is written once for many changes.
 
     ``PROJECT`` and ``BOTH`` are answered as soon as they are noted, wait a minute for others of the
-    same package, and are then passed on, a few at a time. All others are passed on at once;
-    ``DELPKG`` and ``DELVER`` are answered when TheScribe has done them, ``LOG``, ``HOME`` and
-    ``SEARCH`` without waiting.
+    same package, and are then passed on, a few at a time; ``URGENT`` is a ``BOTH`` that does not
+    wait. All others are passed on at once; ``DELPKG`` and ``DELVER`` are answered when TheScribe
+    has done them, ``LOG``, ``HOME`` and ``SEARCH`` without waiting.
 
     What waits is also noted in the database within a second, so that a crash loses nothing. While
     the task is paused, it notes and passes nothing on. It never waits for TheScribe.
@@ -97,6 +97,9 @@ class TheSecretary(PausingTask):
         match request.msg:
             case "PROJECT" | "BOTH":
                 self._buffer.add(canonical(data), request.msg, _now())
+                send_result(queue, request)
+            case "URGENT":
+                self._buffer.add(canonical(data), "BOTH", _now(), urgent=True)
                 send_result(queue, request)
             case "LOG":
                 # A log that is not passed on now is still in the database: TheScribe looks there.

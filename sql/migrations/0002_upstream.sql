@@ -19,9 +19,9 @@ CREATE TABLE watched (
     asked        BOOLEAN NOT NULL DEFAULT false,  -- by an operator or piw-up
     listed       BOOLEAN NOT NULL DEFAULT false,  -- in the file of names
     found        BOOLEAN NOT NULL DEFAULT false,  -- upstream has (or had) it
-    -- Where we began: that release, first uploaded then; what came after it is ours, too.
-    floor        VARCHAR(200) NOT NULL DEFAULT '',
-    since        TIMESTAMPTZ,
+    -- The newest version with sources that we have seen there, and when the latest was uploaded.
+    newest       VARCHAR(200) NOT NULL DEFAULT '',
+    latest       TIMESTAMPTZ,
     -- What upstream said of the newest document that we have taken in: its serial, and its validators.
     serial       BIGINT NOT NULL DEFAULT 0,
     etag         VARCHAR(8192) NOT NULL DEFAULT '',

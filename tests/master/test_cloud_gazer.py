@@ -6,9 +6,9 @@ import time
 from piwheels.master.cloud_gazer import CloudGazer
 
 
-def test_it_says_what_it_does_and_hears_pause_and_quit(make_config, running, caplog):
+def test_it_says_what_it_does_and_hears_pause_and_quit(with_db, running, caplog):
     caplog.set_level(logging.INFO)
-    gazer = CloudGazer(make_config())
+    gazer = CloudGazer(with_db)
     with running(gazer):
         gazer.pause()
         gazer.resume()
