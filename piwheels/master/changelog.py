@@ -14,7 +14,7 @@ from piwheels.master.pypi import UpstreamFault
 if TYPE_CHECKING:
     from piwheels.master.beside import Outcome
     from piwheels.master.cloud_gazer import CloudGazer
-    from piwheels.master.logic.changelog import Batch
+    from piwheels.master.logic.changelog import Batch, Event
     from piwheels.master.pypi import Upstream
 
 #: How many events are stored in one transaction; between two of them, the task listens.
@@ -50,6 +50,9 @@ class Changelog:
         self._asking = self._started = self._more = False
         self._due = 0.0
         self._back: list[int] = []
+        #: The last serial that was seen, and its events.
+        self._top = 0
+        self._tail: set[Event] = set()
 
     def __str__(self) -> str:
         return f"{self._count:,} events, up to serial {self._serial or 0}"
@@ -129,15 +132,22 @@ class Changelog:
                 self._back.clear()
 
     def _take(self, batch: Batch) -> None:
-        self._more = batch.top > (self._serial or 0)
-        if batch.odd:
+        """Take events that have come; or know by their absence that all have."""
+        events = [event for event in batch.events if event not in self._tail]
+        self._more = batch.top > self._top or bool(events)
+        if batch.odd and batch.top > self._top:
             self._logger.warning(
                 "%d entries of the changelog up to serial %d make no sense: passed over",
                 batch.odd, batch.top,
             )  # fmt: skip
-        if self._more:
-            self._batch, self._done, self._due = batch, 0, 0.0
-            self._gazer.beside.wake()
+        if not self._more:
+            self._gazer.take_in([], [], batch.top)
+            self._serial = batch.top
+            return
+        self._tail = {event for event in batch.events if event.serial == batch.top}
+        self._top = batch.top
+        self._batch, self._done, self._due = batch._replace(events=events), 0, 0.0
+        self._gazer.beside.wake()
 
     def _slice(self, batch: Batch) -> bool:
         """Store the next events of *batch*."""
@@ -147,7 +157,8 @@ class Changelog:
             return False  # what it is about is being removed: that has to be over first
         changes = changelog.fold(left[:number])
         over = number == len(left)
-        serial = batch.top if over else changelog.serial_after(left, number)
+        # There may be more events of the last serial: it is noted when the next answer has none.
+        serial = batch.top - 1 if over else changelog.serial_after(left, number)
         self._gazer.take_in(changes.packages, changes.versions, serial)
         for event in changes.unknown:
             self._logger.debug("nothing to us: %s", event)

@@ -25,7 +25,7 @@ from xmlrpc.client import Error, Fault, Unmarshaller, dumps
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from piwheels import __version__
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
@@ -103,7 +103,7 @@ class Upstream:
         self.simple = self._known(access.url).rstrip("/") + "/"
         beside = self.simple.removesuffix("simple/") + "pypi"
         self.xmlrpc = self._known(xmlrpc or beside)
-        self._using: dict[int, HTTPConnection] = {}
+        self._using: dict[int, socket] = {}
         self._access = access
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._opening = threading.Lock()
@@ -176,7 +176,7 @@ class Upstream:
             with self._in_time():
                 return self._follow(method, url, about | headers, body)
         except (HTTPError, OSError, ValueError) as exc:
-            raise UpstreamFault(f"{type(exc).__name__}: {getattr(exc, 'reason', exc)}") from exc
+            raise UpstreamFault(_reason(exc)) from exc
 
     def _follow(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Reply:
         for _ in range(_MAX_REDIRECTS + 1):
@@ -304,25 +304,24 @@ _MEANING: Final = {
 }
 
 
-def _noting(kind: type[HTTPConnection], using: dict[int, HTTPConnection]) -> type[HTTPConnection]:
-    """Return *kind* of connection, which notes in *using* which thread is at it."""
+def _noting(kind: type[HTTPConnection], using: dict[int, socket]) -> type[HTTPConnection]:
+    """Return *kind* of connection, which notes in *using* what socket a thread waits for.
+
+    To connect has its own limit, and so has the handshake of TLS.
+    """
 
     class Noting(kind):  # type: ignore[valid-type,misc]
-        def connect(self) -> None:
-            using[threading.get_ident()] = self
-            super().connect()
-
         def getresponse(self) -> urllib3.HTTPResponse:
-            using[threading.get_ident()] = self
+            using[threading.get_ident()] = self.sock
             return super().getresponse()  # type: ignore[no-any-return]
 
     return Noting
 
 
-def _cut(connection: HTTPConnection) -> None:
-    """Have whoever reads from *connection*, or writes to it, do so in vain; from any thread."""
-    with suppress(OSError, AttributeError):  # closed already, or not open yet
-        socket.shutdown(connection.sock, SHUT_RDWR)
+def _cut(connection: socket) -> None:
+    """Have whoever reads from *connection* see its end; from any thread."""
+    with suppress(OSError):  # closed already
+        socket.shutdown(connection, SHUT_RDWR)  # not that of TLS, which would be polite
 
 
 def _redirected(method: str, status: int, url: str, target: str | None) -> str:
@@ -337,6 +336,17 @@ def _redirected(method: str, status: int, url: str, target: str | None) -> str:
     return new
 
 
+def _reason(exc: BaseException) -> str:
+    """Return what went wrong at the bottom of *exc*: urllib3 wraps errors in errors."""
+    inner = getattr(exc, "reason", None) or (exc.args[-1] if exc.args else None)
+    if isinstance(inner, BaseException):
+        return _reason(inner)
+    if isinstance(exc, NewConnectionError) and exc.__cause__ is not None:
+        return _reason(exc.__cause__)
+    text = str(exc.strerror if isinstance(exc, OSError) and exc.strerror else exc)
+    return f"{text} ({type(exc).__name__})" if text else type(exc).__name__
+
+
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
@@ -345,7 +355,10 @@ def _origin(url: str) -> str:
 
 def _shown(url: str) -> str:
     """Return *url* without name and password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "the address"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
@@ -399,6 +412,7 @@ def _unmarshal(body: bytes) -> Any:
     parser.CharacterDataHandler = target.data
     parser.StartDoctypeDeclHandler = refuse
     parser.buffer_text = True
+    target.xml("", None)  # that is: expat gives text
     try:
         parser.Parse(body, True)
         (value,) = target.close()

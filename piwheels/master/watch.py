@@ -72,7 +72,7 @@ class Watch:
         if now < self._hold:
             return False
         if now >= self._root_due and len(self._polls):
-            self._root_due = now + max(self._interval / 10, self._sync_every)
+            self._root_due = now + max(self._interval / 10, self._gazer.back_off)
             self._gazer.beside.submit(self._upstream.root_serial, self._rooted)
         removed = {deletion.package for deletion in self._gazer.removals}
         # An index in trouble is asked one thing at a time, until it answers.

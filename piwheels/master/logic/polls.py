@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -73,10 +74,14 @@ class Polls:
         for row in rows:
             poll = before.get(row.package)
             if poll is None:
-                share = zlib.crc32(row.package.encode()) / 2**32  # its place in the interval
-                due = now + share * self._interval if row.found else now
+                due = self._place(row.package, now) if row.found else now
                 poll = Poll(row, due, Trouble(self._interval / 2))
             self._all[row.package] = poll
+
+    def _place(self, package: str, after: float) -> float:
+        """Return the next time of *package*, which has its own place in every interval."""
+        place = zlib.crc32(package.encode()) / 2**32 * self._interval
+        return place + math.ceil((after - place) / self._interval) * self._interval
 
     def due(self, now: float, most: int) -> list[Poll]:
         """Take what is to be asked for now, at most *most*: what is overdue longest first."""
@@ -92,11 +97,10 @@ class Polls:
         return found
 
     def done(self, poll: Poll, now: float) -> None:
-        """Note that *poll* is answered: next in an interval, at its place in that."""
-        del self._out[poll.row.package]
-        poll.due = max(poll.due + self._interval, now + self._interval / 2)
+        """Note that *poll* is answered: it is due again at its place in the next interval."""
+        self.later(poll, self._place(poll.row.package, now + self._interval / 2))
 
     def later(self, poll: Poll, due: float) -> None:
-        """Note that *poll* is not answered: it is *due* again then."""
+        """Note that *poll* is not out any more, and is *due* again then."""
         del self._out[poll.row.package]
         poll.due = due
