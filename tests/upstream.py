@@ -293,7 +293,7 @@ OF_PAGES = {
     "another project": page(name="other"),
     "a project without a name": page(name=[1]),
     "a status that is text": page(**{"project-status": "active"}),
-    "an unknown status": page(**{"project-status": {"status": "odd"}}),
+    "a status that is a number": page(**{"project-status": {"status": 5}}),
     "gone for a moment": says(b"", "404 Not Found"),
     "empty for a moment": page(files=[]),
     "odd files for a moment": page(files=[1, None, {}, {"filename": 5}, {"filename": "x" * 999}]),

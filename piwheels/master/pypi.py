@@ -78,7 +78,7 @@ class Reply(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A project's page as it is upstream, with its validators; *size* is in bytes.
+    """A project's page as it is upstream, with its validators.
 
     *project* is ``None`` where it is as it was; *found* says whether there is one at all.
     """
@@ -87,7 +87,6 @@ class Page(NamedTuple):
     project: Project | None
     etag: str
     modified: str
-    size: int
 
 
 class Upstream:
@@ -131,7 +130,7 @@ class Upstream:
         if reply.status != 200:
             if reply.status == 304 and not (row.etag or row.modified):
                 raise UpstreamFault("it answers 304 to a question without a condition", wide=False)
-            return Page(reply.status != 404, None, row.etag, row.modified, 0)
+            return Page(reply.status != 404, None, row.etag, row.modified)
         kind = reply.headers.get("Content-Type", "nothing").partition(";")[0].strip().lower()
         if kind not in _JSON_TYPES:
             raise UpstreamFault(
@@ -140,18 +139,17 @@ class Upstream:
                 wide=False,
             )
         etag, modified = (reply.headers.get(name, "") for name in ("ETag", "Last-Modified"))
-        size = len(reply.body)
         serial = releases.serial_of(reply.headers.get("X-PyPI-Last-Serial"))
         if serial and serial == row.serial:
-            return Page(True, None, etag, modified, size)
+            return Page(True, None, etag, modified)
         try:
             project = releases.parse(json.loads(reply.body), row.package)
         except (ValueError, RecursionError) as exc:
             raise UpstreamFault(f"its page cannot be read: {exc}", wide=False) from None
         project = project._replace(serial=project.serial or serial)
         if project.serial and project.serial == row.serial:
-            return Page(True, None, etag, modified, size)
-        return Page(True, project, etag, modified, size)
+            return Page(True, None, etag, modified)
+        return Page(True, project, etag, modified)
 
     def root_serial(self) -> int:
         """Return the serial of the whole index, 0 if it tells none; its list is never read."""
@@ -176,7 +174,7 @@ class Upstream:
             with self._in_time():
                 return self._follow(method, url, about | headers, body)
         except (HTTPError, OSError, ValueError) as exc:
-            raise UpstreamFault(_reason(exc)) from exc
+            raise UpstreamFault(self._reason(exc)) from exc
 
     def _follow(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Reply:
         for _ in range(_MAX_REDIRECTS + 1):
@@ -217,6 +215,18 @@ class Upstream:
             parts.append(part)
         self.received += size
         return Reply(200, b"".join(parts), headers)
+
+    def _reason(self, exc: BaseException) -> str:
+        """Return what went wrong at the bottom of *exc*: urllib3 wraps errors in errors."""
+        inner = getattr(exc, "reason", None) or (exc.args[-1] if exc.args else None)
+        if isinstance(inner, BaseException):
+            return self._reason(inner)
+        if isinstance(exc, NewConnectionError) and exc.__cause__ is not None:
+            return self._reason(exc.__cause__)
+        if isinstance(exc, (TimeoutError, urllib3.exceptions.TimeoutError)):
+            return f"nothing came for {self._silence:g} s"
+        text = str(exc.strerror if isinstance(exc, OSError) and exc.strerror else exc)
+        return f"{text} ({type(exc).__name__})" if text else type(exc).__name__
 
     @contextmanager
     def _in_time(self) -> Iterator[None]:
@@ -334,17 +344,6 @@ def _redirected(method: str, status: int, url: str, target: str | None) -> str:
     if method == "POST" and status == 303:
         raise UpstreamFault("it sends our question away (303)")
     return new
-
-
-def _reason(exc: BaseException) -> str:
-    """Return what went wrong at the bottom of *exc*: urllib3 wraps errors in errors."""
-    inner = getattr(exc, "reason", None) or (exc.args[-1] if exc.args else None)
-    if isinstance(inner, BaseException):
-        return _reason(inner)
-    if isinstance(exc, NewConnectionError) and exc.__cause__ is not None:
-        return _reason(exc.__cause__)
-    text = str(exc.strerror if isinstance(exc, OSError) and exc.strerror else exc)
-    return f"{text} ({type(exc).__name__})" if text else type(exc).__name__
 
 
 def _origin(url: str) -> str:

@@ -217,7 +217,7 @@ class Watch:
         self._gazer.take_in([verdict.package], [*verdict.versions, *deleted])
         if verdict.gone - gone:  # to be looked at again: no condition, no serial to compare with
             self._logger.info(
-                "%s: %s not there any more: removed if it stays so",
+                "%s: %.300s not there any more: removed if it stays so",
                 package, ", ".join(sorted(verdict.gone - gone)),
             )  # fmt: skip
             return verdict.row._replace(serial=0, etag="", modified=""), verdict.new
