@@ -45,8 +45,8 @@ class Ask:
 
     @property
     def watched(self) -> bool:
-        """Whether newer releases are to be built, too: it was not asked for by its version."""
-        return not self.problem and "==" not in self.spec
+        """Whether newer releases are to be built, too: it was asked for by its name alone."""
+        return not self.problem and canonical(self.spec) == self.package
 
 
 class Row(NamedTuple):

@@ -1,5 +1,7 @@
 """Who is asked for when: in turn, spread, few at once; and failures that are told now and then."""
 
+from itertools import pairwise
+
 import pytest
 
 from piwheels.core.rows import WatchedRow
