@@ -41,15 +41,18 @@ class Beside:
         self._todo: SimpleQueue[tuple[Callable[[Any], None], Callable[[], Any]] | None]
         self._todo = SimpleQueue()
         self._done: SimpleQueue[tuple[Callable[[Any], None], Outcome[Any]]] = SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
-            for number in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._count, self._name = count, name
 
     def submit(self, work: Callable[[], R], then: Callable[[Outcome[R]], None]) -> None:
         """Have *work* done by a helper; its outcome is for *then*, which :meth:`run` calls."""
+        if not self._threads:
+            self._threads = [
+                threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
+                for number in range(self._count)
+            ]
+            for thread in self._threads:
+                thread.start()
         self._todo.put((then, work))
 
     def wake(self) -> None:

@@ -21,7 +21,9 @@ from piwheels.master.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from piwheels.core.pipconfig import IndexAccess
     from piwheels.core.rows import UpstreamPackage, UpstreamVersion
+    from piwheels.master.beside import Outcome
     from piwheels.master.wiring import MasterConfig
 
 #: Seconds that another task may take for one answer: less than the master gives us to end.
@@ -47,6 +49,8 @@ class CloudGazer(PauseableTask):
     name = "cloud_gazer"
     #: What a question to the index may take.
     limits: ClassVar[Limits] = Limits()
+    #: How often it looks what is due, in seconds; what comes is taken at once.
+    beat: ClassVar[float] = 1.0
     #: How many seconds after a failure the next try is, at first.
     back_off: ClassVar[float] = 10.0
     #: For how many seconds something must be missing upstream until it is taken to be gone.
@@ -66,21 +70,24 @@ class CloudGazer(PauseableTask):
         self._source: Changelog | Watch | None = None
         self._trouble = Trouble(self.back_off, longest=60)
         self._rest = 0.0
-        self.every(timedelta(seconds=0.1 if config.dev_mode else 1), self.work)
+        self.every(timedelta(seconds=self.beat), self.work)
         self.every(REPORT, self.report)
 
     def once(self) -> None:
-        """Find out where the index is, and how it is reached."""
-        config = self.config
-        if config.source == "none":
+        """Have pip asked where the index is, and how it is reached."""
+        if self.config.source == "none":
             self.logger.info("the upstream index is not followed: only what is added gets built")
-            return
+        else:
+            self.beside.submit(index_access, self._follow)
+
+    def _follow(self, outcome: Outcome[IndexAccess]) -> None:
+        config = self.config
         try:
-            access = index_access()
+            access = outcome.get()
             if config.pypi_simple:
                 access = access._replace(url=config.pypi_simple)
             self.upstream = Upstream(access, config.pypi_xmlrpc, self.limits)
-        except Fatal as exc:
+        except (Fatal, Unavailable) as exc:
             # The farm can do without: a task that ends would take it all down.
             self.logger.error("the upstream index is not followed: %s", exc)
             return

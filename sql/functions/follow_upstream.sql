@@ -124,6 +124,8 @@ BEGIN
                 SELECT unnest(shown), 'PROJECT', false
                 UNION ALL SELECT unnest(listed), 'BOTH', false
                 UNION ALL SELECT unnest(urgent || more), 'BOTH', true
+                -- Noted before: perhaps by us, and nobody has heard of it since our answer was lost.
+                UNION ALL SELECT r.package, r.command, false FROM rewrites_pending r WHERE r.package = ANY (names)
             ) AS s (package, command, hurry)
             GROUP BY s.package
         ), noted AS (

@@ -11,8 +11,12 @@ from piwheels.core.states import BuildState, FileState
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def follow(db, *versions, serial=None, **package):
-    return dict(db.follow_upstream([UpstreamPackage("foo", **package)], versions, serial))
+def follow(db, *versions, serial=None, written=True, **package):
+    """Have the database follow; return how pages are to be written, and say that they are."""
+    found = dict(db.follow_upstream([UpstreamPackage("foo", **package)], versions, serial))
+    if written:
+        db.rewrite_done("foo", datetime.now(UTC))
+    return found
 
 
 def version(number="1.0", **more):
@@ -127,13 +131,21 @@ def test_what_is_gone_is_marked_until_it_is_removed(db, queue):
     follow(db, version(released=NOW, added=["s"]), version("2.0", released=NOW, added=["s"]))
     assert follow(db, version(deleted=True)) == {"foo": "BOTH"}
     assert (db.get_deletions(), queue()) == ([("foo", "1.0")], ["2.0"])
-    assert follow(db, known=False, deleted=True) == {"foo": "URGENT"}
+    assert follow(db, known=False, deleted=True, written=False) == {"foo": "URGENT"}
     assert (db.get_deletions(), queue()) == ([("foo", None)], [])
     assert db.load_rewrites_pending()[0].command == "BOTH"
     db.delete_package("foo")
+    db.rewrite_done("foo", datetime.now(UTC))
     assert db.get_deletions() == []
     assert follow(db, version(deleted=True), known=False) == {}
     assert db.get_all_packages() == set()
+
+
+def test_pages_that_wait_are_told_again(db):
+    wheels = version(released=NOW)
+    assert follow(db, wheels, written=False) == {"foo": "PROJECT"}
+    assert follow(db, wheels) == {"foo": "PROJECT"}  # as if the first answer had been lost
+    assert follow(db, wheels) == {}
 
 
 def test_a_project_keeps_the_spelling_of_its_name(db):
