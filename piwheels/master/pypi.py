@@ -308,6 +308,7 @@ class Upstream:
 _MEANING: Final = {
     401: "it asks for a name and password (401): put them into the address, or into ~/.netrc",
     403: "it refuses us (403): see whether the credentials in the address are right",
+    405: "it takes no such question (405): see whether --pypi-xmlrpc is an XML-RPC interface",
     407: "the proxy asks for a name and password (407): put them into pip's proxy setting",
     406: "it has no JSON (406): an index without the JSON API (PEP 691) cannot be followed",
     429: "it says that we ask too much (429)",

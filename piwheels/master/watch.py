@@ -229,7 +229,7 @@ class Watch:
         _, tell = poll.trouble.failed()
         if tell:
             self._logger.warning(
-                "%s: there is no such project upstream%s (%d times in a row)",
+                "%s: there is no such project upstream%s (look %d)",
                 package, " any more: removed if it stays so" if poll.row.found else "",
                 poll.trouble.count,
             )  # fmt: skip
