@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.version import InvalidVersion, Version
-
 from piwheels.core.errors import Fatal, Refused, Unavailable
+from piwheels.core.tags import is_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,15 +167,7 @@ def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def _versions(answer: subprocess.CompletedProcess[str]) -> list[str]:
     match = _VERSIONS.search(answer.stdout) if answer.returncode == 0 else None
-    return [text.strip() for text in match[1].split(",") if _is_version(text)] if match else []
-
-
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True
+    return [text.strip() for text in match[1].split(",") if is_version(text)] if match else []
 
 
 def _last_line(text: str) -> str:

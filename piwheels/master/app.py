@@ -195,7 +195,15 @@ def _pass_on(events: Socket, status: Socket) -> None:
         status.send_multipart(events.recv_multipart())
 
 
-@program("piw-master", MasterConfig)
+@program(
+    "piw-master",
+    MasterConfig,
+    examples=[
+        ("piw-master -o /srv/www", "build what piw-add adds"),
+        ("piw-master --source watch --watch-file names", "... and what these projects release"),
+        ("piw-master --source changelog", "... and all that the index releases from now on"),
+    ],
+)
 def main(config: MasterConfig) -> int:
     """Run ``piw-master``."""
     refuse_root("piw-master")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from datetime import timedelta
 
 import pytest
@@ -162,6 +163,24 @@ def test_what_is_removed_and_comes_back_is_new(make, toy, db, *, built, running,
         until(lambda: versions(db) == {"3.0": "binary only"})
         until(lambda: not listed(tmp_path))
     assert db.get_deletions() == []
+
+
+def test_a_pause_is_heard_between_two_slices(make, toy, db, *, running, caplog):
+    caplog.set_level(logging.INFO)
+    toy.most = 2000
+    for number in range(20_000):
+        toy.happen(f"p{number % 5000}", f"{number}.0", "new release")
+    gazer = make("changelog", pypi_serial=0)
+    with running(gazer):
+        until(lambda: db.get_pypi_serial() > 0)
+        gazer.pause()
+        until(lambda: "paused" in caplog.text)
+        reached = db.get_pypi_serial()
+        assert reached < 20_100
+        time.sleep(0.2)
+        assert db.get_pypi_serial() == reached
+        gazer.resume()
+        until(lambda: db.get_pypi_serial() == 20_100)
 
 
 @pytest.mark.parametrize("kind", ["project", "release"])

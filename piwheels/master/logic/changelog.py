@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import voluptuous as vol
-from packaging.version import InvalidVersion, Version
 
 from piwheels.core.checks import check_of
 from piwheels.core.errors import BadMessage
 from piwheels.core.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.states import Package
 from piwheels.core.states import Version as VersionText
-from piwheels.core.tags import canonical
+from piwheels.core.tags import canonical, is_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
@@ -183,7 +182,7 @@ def _changed(versions: Mapping[Deletion, UpstreamVersion], event: Event) -> Upst
     if removes := _REMOVES.fullmatch(event.action):
         return _with_source(before, removes[1], there=False)
     makes = _MAKES.fullmatch(event.action)
-    if makes is None or not _is_version(event.version):
+    if makes is None or not is_version(event.version):
         return None
     after = before._replace(released=before.released or event.when)
     return _with_source(after, makes[2], there=True) if makes[1] == "source" else after
@@ -193,11 +192,3 @@ def _with_source(version: UpstreamVersion, name: str, *, there: bool) -> Upstrea
     added, removed = {*version.added} - {name}, {*version.removed} - {name}
     (added if there else removed).add(name)
     return version._replace(added=tuple(sorted(added)), removed=tuple(sorted(removed)))
-
-
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from piwheels.core.errors import BadMessage
 from piwheels.core.rows import UpstreamPackage, UpstreamVersion
-from piwheels.core.tags import canonical
+from piwheels.core.tags import canonical, is_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,11 +143,7 @@ def wheel_version(filename: str) -> str | None:
 
 
 def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return bool(_VERSION.fullmatch(text))
+    return is_version(text) and bool(_VERSION.fullmatch(text))
 
 
 def _time(value: Any) -> datetime | None:
