@@ -31,7 +31,7 @@ class Beside:
     """*count* helper threads that do what is submitted, in turn; *name* is theirs.
 
     They never keep the process from ending: work that hangs is left behind. The task registers
-    :attr:`socket`, and takes :meth:`outcomes` when it has something.
+    :attr:`socket`, and calls :meth:`run` when it has something.
     """
 
     def __init__(self, count: int, name: str) -> None:

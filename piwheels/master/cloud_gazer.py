@@ -122,7 +122,7 @@ class CloudGazer(PauseableTask):
             self._rest = now + wait
             if tell:
                 self.logger.error(
-                    "%s; going on in %.3g s (%d so far)", exc, wait, self._trouble.count
+                    "%s; going on in %.3g s (failure %d in a row)", exc, wait, self._trouble.count
                 )
             return
         if over := self._trouble.well():

@@ -25,7 +25,7 @@ from xmlrpc.client import Error, Fault, Unmarshaller, dumps
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError
 
 from piwheels import __version__
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
@@ -138,7 +138,7 @@ class Upstream:
                 " (PEP 691) cannot be followed, since its pages tell neither times nor status",
                 wide=False,
             )
-        etag, modified = (reply.headers.get(name, "") for name in ("ETag", "Last-Modified"))
+        etag, modified = (_validator(reply.headers.get(n)) for n in ("ETag", "Last-Modified"))
         serial = releases.serial_of(reply.headers.get("X-PyPI-Last-Serial"))
         if serial and serial == row.serial:
             return Page(True, None, etag, modified)
@@ -266,6 +266,8 @@ class Upstream:
 
     def _open(self, proxy: str, cert_reqs: str | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": 8, "cert_reqs": cert_reqs}
+        if cert_reqs:  # the operator has told pip to trust this host as it is
+            urllib3.disable_warnings(InsecureRequestWarning)
         if self._access.client_cert:
             options["cert_file"] = self._access.client_cert
         if self._access.cert and cert_reqs is None:
@@ -375,6 +377,12 @@ def _from_netrc(host: str) -> str:
         if found:
             return str(urllib3.make_headers(basic_auth=f"{found[0]}:{found[2]}")["authorization"])
     return ""
+
+
+def _validator(value: str | None) -> str:
+    """Return a validator, if it can be sent back."""
+    fit = value and len(value) <= 200 and value.isascii() and value.isprintable()
+    return value if value and fit else ""
 
 
 def _seconds(text: str) -> float | None:

@@ -124,6 +124,16 @@ def test_conditions_are_sent_where_there_are_validators(toy, ask):
     assert toy.asked[1].headers["accept"].startswith(upstream.JSON)
 
 
+@pytest.mark.parametrize("tag", ['"\xff"', '"' + "x" * 300, "a\tb"])
+def test_a_validator_that_cannot_be_sent_back_is_none(toy, ask, tag):
+    def odd(t, connection, _):
+        head, _, body = upstream.answer(t.document("demo"), ETag="TAG").partition(b"TAG")
+        connection.sendall(head + tag.encode("latin-1") + body)
+
+    toy.faults.append(odd)
+    assert ask(toy.url + "simple/").page(DEMO).etag == ""
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -163,6 +173,7 @@ def test_a_question_that_hangs_is_cut_when_we_end(toy, ask):
         client.page(DEMO)
 
 
-def test_a_certificate_that_nobody_signed_is_refused(ask, toy):
-    with pytest.raises(UpstreamFault):
-        ask(toy.url.replace("http:", "https:") + "simple/").page(DEMO)
+def test_an_index_that_does_not_speak_tls_is_left(ask, toy):
+    client = ask(toy.url.replace("http:", "https:") + "simple/", limits=Limits(0.2, 1))
+    with pytest.raises(UpstreamFault, match=r"nothing came for 0\.2 s"):
+        client.page(DEMO)

@@ -151,9 +151,10 @@ def _time(value: Any) -> datetime | None:
         return None
     try:
         when = datetime.fromisoformat(value)
-        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return when if 1990 <= when.year < 3000 else None
 
 
 def judge(
