@@ -6,15 +6,15 @@ nothing of that is read here, and no index is named here.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING, NamedTuple
 
 from piwheels.core.errors import Fatal, Refused, Unavailable
+from piwheels.core.tags import is_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +34,29 @@ _UNFETCHED = re.compile(
 
 # The parser of a command that takes an index has all sources of configuration applied, and pip's
 # own default below them.
-_DEFAULT_INDEX = """
+_ACCESS = """
+import json
 from pip._internal.commands import create_command
-print(create_command("download").parse_args(["x"])[0].index_url)
+options = create_command("download").parse_args(["x"])[0]
+names = "index_url", "cert", "client_cert", "proxy", "trusted_hosts", "timeout"
+print(json.dumps([getattr(options, name) for name in names]))
 """
+
+
+class IndexAccess(NamedTuple):
+    """Where pip's index is, and how pip reaches it.
+
+    *cert* and *client_cert* are paths, *proxy* an address (``None``: as the environment says),
+    *trusted_hosts* are those whose certificates are not checked (HOST or HOST:PORT), *timeout* is
+    in seconds.
+    """
+
+    url: str
+    cert: str | None = None
+    client_cert: str | None = None
+    proxy: str | None = None
+    trusted_hosts: Sequence[str] = ()
+    timeout: float = INDEX_SECONDS
 
 
 def pip_command(path: Path | None = None) -> list[str]:
@@ -81,12 +100,19 @@ def default_index() -> str:
 
     Raises :exc:`~piwheels.core.errors.Fatal` if pip does not say.
     """
-    answer = _ask([sys.executable, "-I", "-c", _DEFAULT_INDEX])
-    lines = answer.stdout.split()
-    if answer.returncode != 0 or len(lines) != 1:
+    return index_access().url
+
+
+def index_access() -> IndexAccess:
+    """Return how pip would reach its index here; raise as :func:`default_index`."""
+    answer = _ask([sys.executable, "-I", "-c", _ACCESS])
+    try:
+        return IndexAccess(*json.loads(answer.stdout))
+    except (ValueError, TypeError):
         why = _last_line(answer.stderr)
-        raise Fatal(f"pip does not say which index it uses ({why}): name one in --pypi-simple")
-    return lines[0]
+        raise Fatal(
+            f"pip does not say which index it uses ({why}): name one in --pypi-simple"
+        ) from None
 
 
 def source_versions(name: str, python_version: str | None = None) -> list[str]:
@@ -141,15 +167,7 @@ def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def _versions(answer: subprocess.CompletedProcess[str]) -> list[str]:
     match = _VERSIONS.search(answer.stdout) if answer.returncode == 0 else None
-    return [text.strip() for text in match[1].split(",") if _is_version(text)] if match else []
-
-
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True
+    return [text.strip() for text in match[1].split(",") if is_version(text)] if match else []
 
 
 def _last_line(text: str) -> str:

@@ -149,3 +149,54 @@ class ProjectData(TypedDict):
     status: str
     skip: str
     releases: dict[str, ProjectRelease]
+
+
+class UpstreamPackage(NamedTuple):
+    """What the upstream index has said of a project.
+
+    *known*: it is there, so it is to be here. *name* is how it is spelled there (``""``: just so),
+    *seen* then. *status* is a word of PEP 792 (``None``: as before). *deleted*: it is gone.
+    """
+
+    package: str
+    known: bool = True
+    name: str = ""
+    seen: datetime | None = None
+    status: str | None = None
+    deleted: bool = False
+
+
+class UpstreamVersion(NamedTuple):
+    """What the upstream index has said of a version.
+
+    *released*: it is there since then, so it is to be here (``None``: only what is here is
+    changed). *added* and *removed* are source distributions. *yanked* and *quarantined* are as
+    before where they are ``None``. *deleted*: it is gone.
+    """
+
+    package: str
+    version: str
+    released: datetime | None = None
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    yanked: bool | None = None
+    yank_reason: str = ""
+    quarantined: bool | None = None
+    deleted: bool = False
+
+
+class WatchedRow(NamedTuple):
+    """A project that is watched, and what is known of it.
+
+    *found*: upstream has (or had) it. *newest* is the newest version with sources that was seen
+    there (``""``: none yet), *latest* when the latest of them was uploaded, if that is told.
+    *serial*, *etag* and *modified* are of the newest page of it that was taken in.
+    """
+
+    package: str
+    found: bool = False
+    newest: str = ""
+    latest: datetime | None = None
+    serial: int = 0
+    etag: str = ""
+    modified: str = ""

@@ -51,6 +51,15 @@ def canonical(name: str) -> str:
     return canonicalize_name(name)
 
 
+def is_version(text: str) -> bool:
+    """Tell whether *text* is a version (PEP 440)."""
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
+
+
 def same_version(left: str, right: str) -> bool:
     """Tell whether two spellings mean the same version (PEP 440; else, the same text)."""
     try:

@@ -199,11 +199,13 @@ def _pass_on(events: Socket, status: Socket) -> None:
     "piw-master",
     MasterConfig,
     examples=[
-        ("piw-master --output-path /srv/piwheels", "a farm whose slaves are on this machine"),
+        ("piw-master -o /srv/piwheels", "build what piw-add adds, with slaves on this machine"),
         (
             "piw-master --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
             "listen for slaves on all addresses, which only your boards should reach",
         ),
+        ("piw-master --source watch --watch-file names", "follow what these projects release"),
+        ("piw-master --source changelog", "follow all that the index releases from now on"),
         ("piw-master --debug slave_driver", "log all that slaves say and are told"),
     ],
 )

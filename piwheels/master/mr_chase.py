@@ -62,6 +62,8 @@ class MrChase(NonStopTask):
             "REBUILD": self.do_rebuild,
             "IMPORT": self.do_import,
             "SENT": self.do_sent,
+            "WATCH": self.do_watch,
+            "UNWATCH": self.do_unwatch,
         }
 
     def close(self) -> None:
@@ -87,7 +89,8 @@ class MrChase(NonStopTask):
             self.logger.error("could not do %s: %s", msg, exc)
             reply = "ERROR", one_line(exc)
         else:
-            self.logger.info("%s %s: %s", msg, "/".join(map(str, data[:2])), reply[1])
+            about = [data] if isinstance(data, str) else data[:2]
+            self.logger.info("%s %s: %s", msg, "/".join(map(str, about)), reply[1])
         queue.send_addr_msg(addr, *reply)
 
     # What comes -----------------------------------------------------------------------------
@@ -256,6 +259,19 @@ class MrChase(NonStopTask):
     def do_sent(self, _: Any) -> str:
         """Refuse: no file was asked for."""
         raise Refused("SENT", "no file was asked for")
+
+    # Upstream -------------------------------------------------------------------------------
+
+    def do_watch(self, name: str) -> str:
+        """Have CloudGazer follow the project *name*: WATCH."""
+        self.db.watch_package(canonical(name))
+        return "WATCH"
+
+    def do_unwatch(self, name: str) -> str:
+        """Have CloudGazer follow the project *name* no more: UNWATCH, NOPKG if nobody had asked."""
+        if not self.db.unwatch_package(canonical(name)):
+            raise Refused("NOPKG")
+        return "UNWATCH"
 
 
 def _not_both(one: object, other: object, what: str) -> None:

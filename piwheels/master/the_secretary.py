@@ -61,9 +61,9 @@ class TheSecretary(PausingTask):
 
     ``PROJECT`` and ``BOTH`` are answered when the database has noted them (so a crash loses nothing
     that was answered), wait a minute for others of the same package, and are then passed on, a few
-    at a time; so is ``NOTED``, which the database knows of already. All others are passed on at
-    once; ``DELPKG`` and ``DELVER`` are answered when TheScribe has done them, ``LOG``, ``HOME`` and
-    ``SEARCH`` without waiting.
+    at a time; so is ``NOTED``, which the database knows of already (``URGENT``: without the wait).
+    All others are passed on at once; ``DELPKG`` and ``DELVER`` are answered when TheScribe has done
+    them, ``LOG``, ``HOME`` and ``SEARCH`` without waiting.
 
     The database gets what has come while it noted what came before, in one transaction. Where it
     cannot note it, whoever asked is told so, and the pages are written if the master lives. While
@@ -130,7 +130,9 @@ class TheSecretary(PausingTask):
                     self._unsaved.append((rewrite, request))
                     self.save()
             case "NOTED":
-                self._buffer.add(canonical(data[1]), data[0], _now(), saved=True)
+                urgent = data[0] == "URGENT"
+                command = "BOTH" if urgent else data[0]
+                self._buffer.add(canonical(data[1]), command, _now(), saved=True, urgent=urgent)
                 send_result(queue, request)
             case "LOG":
                 # A log that is not passed on now is still in the database: TheScribe looks there.

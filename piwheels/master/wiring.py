@@ -8,10 +8,11 @@ never answered.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from piwheels.core.cli import Common, option
+from piwheels.core.cli import Common, duration, option
 from piwheels.core.paths import address
 from piwheels.core.protocols import (
     Job,
@@ -50,6 +51,25 @@ def _queue(default: str, help: str, *, internal: bool = False) -> Any:  # noqa: 
     return option(default=default, metavar="ADDR", help=help, parse=address, secret=internal)
 
 
+def _source(text: str) -> str:
+    if text not in ("changelog", "watch", "none"):
+        raise ValueError(f"{text!r} is none of changelog, watch and none")
+    return text
+
+
+def _serial(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ValueError(f"{text!r} is no serial, which is a whole number")
+    return int(text)
+
+
+def _interval(text: str) -> timedelta:
+    found = duration(text)
+    if found < timedelta(seconds=1):
+        raise ValueError(f"{text!r} is less than a second")
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class MasterConfig(Common):
     """Run the farm's master: hand versions to build slaves, take their wheels, write the site."""
@@ -66,14 +86,40 @@ class MasterConfig(Common):
     debug: list[str] = option(
         default=[], metavar="TASK", help="log everything of this task (can be repeated)"
     )
-    pypi_xmlrpc: str = option(
-        default="", metavar="URL", help="the upstream's XML-RPC interface (not used yet)"
+    source: str = option(
+        default="none",
+        metavar="changelog|watch|none",
+        parse=_source,
+        help="how the upstream index is followed: all of it, by its changelog; the projects that"
+        " are watched; not at all",
     )
     pypi_simple: str = option(
-        default="", metavar="URL", help="where slaves get sources (default: pip's own index)"
+        default="",
+        metavar="URL",
+        help="the upstream index, where slaves get sources, too (default: pip's own index)",
     )
-    pypi_json: str = option(
-        default="", metavar="URL", help="the upstream's JSON interface (not used yet)"
+    pypi_xmlrpc: str = option(
+        default="",
+        metavar="URL",
+        help="its XML-RPC interface, for --source changelog (default: pypi, beside the index)",
+    )
+    pypi_serial: int | None = option(
+        default=None,
+        metavar="NUMBER",
+        parse=_serial,
+        help="where nothing was followed yet, begin after this serial of the changelog (default:"
+        " its newest; 0: take in all that it has)",
+    )
+    watch_file: Path | None = option(
+        default=None,
+        metavar="FILE",
+        help="the projects to watch, a name a line, besides those that piw-add --watch names",
+    )
+    poll_every: timedelta | None = option(
+        default=None,
+        metavar="DURATION",
+        parse=_interval,
+        help="how often upstream is asked (default: 10s for the changelog, 5m for each project)",
     )
     status_queue: str = _queue("ipc://{run}/status", "publish to consoles here")
     control_queue: str = _queue("ipc://{run}/control", "take operators' commands here")
@@ -164,13 +210,13 @@ orders: Final = Protocol(recv={"SLEEP": _NOTHING, "WAKE": _NOTHING, "QUIT": _NOT
 
 #: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when the database has
 #: noted a request (DEL*: when it is done), TheScribe when it is done. NOTED is PROJECT or BOTH from
-#: one who has noted it there already, and never goes to TheScribe. HOME without figures and SEARCH
-#: without an index take the database's.
+#: one who has noted it there already (URGENT: BOTH, without delay), and never goes to TheScribe.
+#: HOME without figures and SEARCH without an index take the database's.
 web: Final = Protocol(
     recv={
         "PROJECT": Package,
         "BOTH": Package,
-        "NOTED": tuple[Literal["PROJECT", "BOTH"], Package],
+        "NOTED": tuple[Literal["PROJECT", "BOTH", "URGENT"], Package],
         "LOG": tuple[Count, str],
         "HOME": dict[Tag, Any] | _NOTHING,
         "SEARCH": dict[Package, tuple[Count, Count]] | _NOTHING,
@@ -203,7 +249,7 @@ class Wire(NamedTuple):
 
 _DB_CLIENTS: Final = (
     "TheArchitect", "SlaveDriver", "MrChase", "BigBrother", "TheSecretary", "TheScribe",
-    "Lumberjack", "TheOperator",
+    "Lumberjack", "TheOperator", "CloudGazer",
 )  # fmt: skip
 
 #: The whole wiring, which tests/master/test_wiring.py holds the tasks to.
@@ -219,7 +265,7 @@ WIRES: Final = (
     Wire("builds_queue", "push", "SlaveDriver", ("TheArchitect",), builds),
     Wire("db_queue", "rpc", "Seraph", _DB_CLIENTS, None),
     Wire("oracle_queue", "rpc", "Seraph", ("TheOracle",), None),
-    Wire("delete_queue", "rpc", "SlaveDriver", ("MrChase",), delete),
+    Wire("delete_queue", "rpc", "SlaveDriver", ("CloudGazer", "MrChase"), delete),
     Wire("events_queue", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats)),
     Wire("fleet_queue", "rpc", "SlaveDriver", ("TheOperator",), fleet),
     Wire("fs_queue", "rpc", "FileJuggler", ("SlaveDriver",), files),
@@ -230,5 +276,8 @@ WIRES: Final = (
         "stats_queue", "push", "BigBrother",
         ("FileJuggler", "Lumberjack", "MrChase", "TheArchitect", "main"), big_brother,
     ),
-    Wire("web_queue", "rpc", "TheSecretary", ("BigBrother", "MrChase", "SlaveDriver"), web),
+    Wire(
+        "web_queue", "rpc", "TheSecretary",
+        ("BigBrother", "CloudGazer", "MrChase", "SlaveDriver"), web,
+    ),
 )  # fmt: skip

@@ -117,6 +117,9 @@ class Up:
                     f"the site is in {self.site}; without --once, this goes on to serve it"
                 )
                 return 0 if self.watch.good else 1
+            if watched := [ask.package for ask in self.watch.asks if ask.watched]:
+                names = ", ".join(watched)
+                self.screen.say(f"watching {names}: what they release from now on is built, too")
             self.screen.say(f"the site is at {self.url} until this is stopped (Ctrl+C)")
             self.screen.say(f"to watch and steer the farm: {console.attach_line(self.queues)}")
             while True:
@@ -143,7 +146,9 @@ class Up:
         common += ["-c", str(config.config)] if config.config is not None else []
         wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
         place = f"--output-path={self.site}"
-        self.farm.start("master", "piwheels.master", [place, "--dev-mode", *wires, *common], env)
+        source = f"--source={'none' if config.once else 'watch'}"
+        args = [place, "--dev-mode", source, *wires, *common]
+        self.farm.start("master", "piwheels.master", args, env)
         http = [f"--host={config.host}", f"--port={self.port}"]
         # What comes now has no business with the database.
         env = {name: value for name, value in env.items() if name != "PIW_DSN"}

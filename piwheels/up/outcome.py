@@ -43,6 +43,11 @@ class Ask:
         """The version as the database knows it."""
         return self.package, self.version
 
+    @property
+    def watched(self) -> bool:
+        """Whether newer releases are to be built, too: it was asked for by its name alone."""
+        return not self.problem and canonical(self.spec) == self.package
+
 
 class Row(NamedTuple):
     """A line of the table: what came of a version for one ABI."""

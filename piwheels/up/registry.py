@@ -121,6 +121,8 @@ class Registrar(Admin):
         try:
             self.ask("ADDPKG", [ask.package, "", "", False, []])
             self.ask("ADDVER", version)
+            if ask.watched:
+                self.ask("WATCH", ask.package)
         except Refused as exc:
             ask.problem, ask.detail = "refused", str(exc)
 

@@ -1,9 +1,10 @@
--- A package is skipped, or not any more: its versions are considered anew.
+-- A package is skipped or quarantined, or not any more: its versions are considered anew.
 CREATE FUNCTION piwheels._packages_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM _queue_refresh(array_agg(v.package), array_agg(v.version))
         FROM was JOIN now_is USING (package) JOIN versions v USING (package)
-        WHERE (was.skip = '') <> (now_is.skip = '');
+        WHERE (was.skip = '' AND was.status <> 'quarantined')
+            <> (now_is.skip = '' AND now_is.status <> 'quarantined');
     RETURN NULL;
 END
 $$;

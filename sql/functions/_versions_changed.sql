@@ -1,4 +1,5 @@
--- Versions came, changed or went: they are considered anew. All that changes but skip and release is ignored.
+-- Versions came, changed or went: they are considered anew. All that changes but skip, quarantine
+-- and release is ignored.
 CREATE FUNCTION piwheels._versions_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -8,13 +9,13 @@ BEGIN
     ELSE
         PERFORM _queue_refresh(array_agg(k.package), array_agg(k.version)) FROM (
             SELECT package, version FROM (
-                SELECT package, version, skip = '' AS wanted, released FROM was
-                EXCEPT ALL SELECT package, version, skip = '', released FROM now_is
+                SELECT package, version, skip = '' AND NOT quarantined AS wanted, released FROM was
+                EXCEPT ALL SELECT package, version, skip = '' AND NOT quarantined, released FROM now_is
             ) AS before_it
             UNION
             SELECT package, version FROM (
-                SELECT package, version, skip = '' AS wanted, released FROM now_is
-                EXCEPT ALL SELECT package, version, skip = '', released FROM was
+                SELECT package, version, skip = '' AND NOT quarantined AS wanted, released FROM now_is
+                EXCEPT ALL SELECT package, version, skip = '' AND NOT quarantined, released FROM was
             ) AS after_it
         ) AS k;
     END IF;

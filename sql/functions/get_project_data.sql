@@ -1,5 +1,5 @@
 -- All that a project's page shows (ProjectData of core/states.py); releases as pairs, since they have an order. What
--- is marked as deleted is not there.
+-- is marked as deleted is not there; what is quarantined shows no files.
 CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'name', p.package,
@@ -35,6 +35,7 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                     ) ORDER BY f.filename), '{}')
                     FROM builds b JOIN files f USING (build_id)
                     WHERE b.package = v.package AND b.version = v.version
+                    AND NOT v.quarantined AND p.status <> 'quarantined'
                 )
             )) ORDER BY v.released DESC, v.version DESC), '[]')
             FROM versions v WHERE v.package = p.package AND v.skip <> 'deleted'

@@ -1,4 +1,5 @@
--- A project as the simple index shows it (SimpleProject of core/states.py); what is marked as deleted is not there.
+-- A project as the simple index shows it (SimpleProject of core/states.py); what is marked as deleted is not there,
+-- nor are the files of a version that is quarantined.
 CREATE FUNCTION piwheels.get_simple_project(the_package text) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'package', p.package,
@@ -23,7 +24,7 @@ CREATE FUNCTION piwheels.get_simple_project(the_package text) RETURNS json LANGU
                 'apt_dependencies', _apt_dependencies(f.filename, b.abi_tag)
             ) ORDER BY f.filename), '[]')
             FROM versions v JOIN builds b USING (package, version) JOIN files f USING (build_id)
-            WHERE v.package = p.package AND v.skip <> 'deleted'
+            WHERE v.package = p.package AND v.skip <> 'deleted' AND NOT v.quarantined
         )
     )
     FROM packages p WHERE p.package = the_package AND p.skip <> 'deleted';

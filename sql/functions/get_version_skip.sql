@@ -1,7 +1,12 @@
 -- Why a version is not built (its own reason goes before its package's), '' if it is, null if there is none such.
 CREATE FUNCTION piwheels.get_version_skip(the_package text, the_version text) RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN v.skip <> '' THEN v.skip ELSE p.skip END
+    SELECT CASE
+        WHEN v.skip <> '' THEN v.skip
+        WHEN p.skip <> '' THEN p.skip
+        WHEN v.quarantined OR p.status = 'quarantined' THEN 'quarantined'
+        ELSE ''
+    END
     FROM versions v JOIN packages p USING (package)
     WHERE v.package = the_package AND v.version = the_version;
 $$;

@@ -1,5 +1,6 @@
 -- What needs building, by the rule itself (core/tags.py, serves): the first ABI of each version, among those
--- that are built for, that no build was attempted for and no file serves. build_queue is this, kept.
+-- that are built for, that no build was attempted for and no file serves. What is skipped or quarantined is not built.
+-- build_queue is this, kept.
 CREATE VIEW piwheels.builds_pending AS
 SELECT v.package, v.version, wanted.abi_tag, v.released
 FROM public.versions v
@@ -31,4 +32,4 @@ CROSS JOIN LATERAL (
     ORDER BY a.position, a.abi_tag
     LIMIT 1
 ) AS wanted
-WHERE v.skip = '' AND p.skip = '';
+WHERE v.skip = '' AND p.skip = '' AND NOT v.quarantined AND p.status <> 'quarantined';

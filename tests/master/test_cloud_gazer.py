@@ -1,17 +1,372 @@
-"""CloudGazer follows nothing, says so once, and hears what every task hears."""
+"""CloudGazer takes in what upstream says, whatever else it says, and clears away what is gone."""
 
+import json
 import logging
 import time
+from datetime import timedelta
 
+import pytest
+
+import upstream
+from helpers import until
+from piwheels.core.pipconfig import IndexAccess
+from piwheels.core.states import BuildState, FileState
+from piwheels.master import cloud_gazer
 from piwheels.master.cloud_gazer import CloudGazer
+from piwheels.master.pypi import Limits
+from piwheels.master.slave_driver import SlaveDriver
+from piwheels.master.the_scribe import TheScribe
+from piwheels.master.the_secretary import TheSecretary
+from piwheels.master.wiring import MasterConfig
 
 
-def test_it_says_what_it_does_and_hears_pause_and_quit(make_config, running, caplog):
+@pytest.fixture
+def toy():
+    with upstream.Toy() as made:
+        yield made
+
+
+@pytest.fixture
+def make(toy, with_db, running, monkeypatch, tmp_path):
+    """Return a maker of gazers that follow the toy, in a hurry, beside those whom they need."""
+    monkeypatch.setattr(cloud_gazer, "index_access", lambda: IndexAccess(toy.url + "simple/"))
+    monkeypatch.setattr(CloudGazer, "back_off", 0.01)
+    monkeypatch.setattr(CloudGazer, "beat", 0.05)
+    monkeypatch.setattr(CloudGazer, "confirm", 0.2)
+    monkeypatch.setattr(CloudGazer, "limits", Limits(0.2, 0.4, 1_000_000))
+    config = {wire: getattr(with_db, wire) for wire in vars(with_db) if wire.endswith("_queue")}
+    config |= {"dsn": with_db.dsn, "output_path": tmp_path / "www", "dev_mode": True}
+    config |= {"poll_every": timedelta(seconds=0.05), "pypi_simple": toy.url + "simple/"}
+
+    def gazer(source, **more):
+        return CloudGazer(MasterConfig(**{**config, "source": source, **more}))
+
+    others = MasterConfig(**config)
+    with running(TheScribe(others), TheSecretary(others), SlaveDriver(others)):
+        yield gazer
+
+
+@pytest.fixture
+def built(db):
+    """A file of foo 1.0 is published, once upstream has said that there is one."""
+    db.add_build_abi("cp311")
+
+    def build(number):
+        tags = "foo", number, "py3", "none", "any"
+        file = FileState(f"foo-{number}-py3-none-any.whl", 9, number[0] * 64, *tags, None, {})
+        ended = True, timedelta(seconds=1), "log"
+        db.log_build(BuildState(1, "foo", number, "cp311", *ended, {file.filename: file}))
+        db.add_rewrite("foo", "BOTH")
+
+    return build
+
+
+def versions(db, package="foo"):
+    data = db.get_project_data(package)
+    return {} if data is None else {name: each["skip"] for name, each in data["releases"].items()}
+
+
+def listed(folder, package="foo"):
+    try:
+        page = json.loads((folder / "www/simple" / package / "index.v1_json").read_text())
+    except FileNotFoundError:
+        return None
+    return [file["filename"] for file in page["files"]]
+
+
+def test_it_follows_nothing_unless_told_to(with_db, running, caplog):
     caplog.set_level(logging.INFO)
-    gazer = CloudGazer(make_config())
+    gazer = CloudGazer(with_db)
     with running(gazer):
         gazer.pause()
         gazer.resume()
-        time.sleep(0.2)
-        assert gazer.is_alive()
+        until(lambda: "resumed" in caplog.text)
     assert caplog.text.count("not followed") == 1
+
+
+@pytest.mark.parametrize("url", ["file:///srv/simple", "index.example", "http://[", "ftp://h/"])
+def test_an_index_that_cannot_be_followed_is_named(url, make, running, caplog):
+    with running(make("watch", pypi_simple=url)):
+        until(lambda: "is not followed" in caplog.text)
+    assert "--pypi-simple" in caplog.text
+
+
+# The changelog ------------------------------------------------------------------------------------
+
+
+def test_the_changelog_survives_all_faults(make, toy, db, running):
+    toy.happen("foo", None, "create")
+    gazer = make("changelog")
+    with running(gazer):
+        until(lambda: db.get_pypi_serial() == 101)
+        faults = upstream.OF_HTTP | upstream.OF_CHANGELOGS
+        for number, (name, fault) in enumerate(faults.items(), 1):
+            toy.faults.append(fault)
+            toy.happen("foo", f"{number}.0", f"add source file foo-{number}.0.tar.gz")
+            until(lambda: not toy.faults and db.get_pypi_serial() == toy.events[-1][4])
+            assert gazer.is_alive(), name
+            assert len(versions(db)) == number, name
+        assert set(versions(db).values()) == {""}
+
+
+def test_a_fresh_database_begins_with_the_newest_event(make, toy, db, running):
+    for number in range(3):
+        toy.happen("foo", f"{number}.0", "new release")
+    with running(make("changelog")):
+        until(lambda: db.get_pypi_serial() == 103)
+        toy.happen("foo", "4.0", "new release")
+        until(lambda: versions(db) == {"4.0": "binary only"})
+
+
+def test_all_of_history_is_taken_in_if_the_operator_says_so(make, toy, db, running):
+    toy.most = 700
+    for number in range(2500):
+        toy.happen(
+            f"p{number % 40}", f"{number}.0", f"add source file x-{number}.tar.gz", gap=number % 3
+        )
+    toy.happen("late", "1.0", "no such action")
+    with running(make("changelog", pypi_serial=0)):
+        until(lambda: db.get_pypi_serial() == toy.events[-1][4])
+    assert sum(len(versions(db, f"p{number}")) for number in range(40)) == 2500
+
+
+def test_a_serial_that_goes_back_is_followed(make, toy, db, running):
+    toy.happen("foo", "1.0", "new release", gap=1000)
+    with running(make("changelog", pypi_serial=0)):
+        until(lambda: db.get_pypi_serial() == 1100)
+        toy.events.clear()
+        toy.happen("bar", "1.0", "new release")
+        until(lambda: db.get_pypi_serial() == 101)
+        toy.happen("bar", "2.0", "new release")
+        until(lambda: versions(db, "bar") == {"2.0": "binary only"})
+    assert versions(db) == {"1.0": "binary only"}
+
+
+def test_what_is_removed_and_comes_back_is_new(make, toy, db, *, built, running, tmp_path):
+    toy.happen("Foo", None, "create")
+    toy.happen("foo", "1.0", "add source file foo-1.0.tar.gz")
+    toy.happen("foo", "2.0", "add source file foo-2.0.tar.gz")
+    with running(make("changelog", pypi_serial=0)):
+        until(lambda: versions(db) == {"1.0": "", "2.0": ""})
+        built("1.0")
+        built("2.0")
+        toy.happen("foo", "1.0", "yank release")
+        until(lambda: len(listed(tmp_path) or ()) == 2)
+        toy.happen("foo", "2.0", "remove release")
+        toy.happen("foo", "2.0", "add source file foo-2.0.zip")
+        until(lambda: listed(tmp_path) == ["foo-1.0-py3-none-any.whl"])
+        until(lambda: versions(db) == {"1.0": "", "2.0": ""})
+        assert db.get_version_files("foo", "2.0") == set()
+        toy.happen("foo", None, "remove project")
+        toy.happen("foo", None, "create")
+        toy.happen("foo", "3.0", "add py3 file foo-3.0-py3-none-any.whl")
+        until(lambda: versions(db) == {"3.0": "binary only"})
+        until(lambda: not listed(tmp_path))
+    assert db.get_deletions() == []
+
+
+def test_a_pause_is_heard_between_two_slices(make, toy, db, *, running, caplog):
+    caplog.set_level(logging.INFO)
+    toy.most = 2000
+    for number in range(20_000):
+        toy.happen(f"p{number % 5000}", f"{number}.0", "new release")
+    gazer = make("changelog", pypi_serial=0)
+    with running(gazer):
+        until(lambda: db.get_pypi_serial() > 0)
+        gazer.pause()
+        until(lambda: "paused" in caplog.text)
+        reached = db.get_pypi_serial()
+        assert reached < 20_100
+        time.sleep(0.2)
+        assert db.get_pypi_serial() == reached
+        gazer.resume()
+        until(lambda: db.get_pypi_serial() == 20_100)
+
+
+@pytest.mark.parametrize("kind", ["project", "release"])
+def test_what_is_in_quarantine_leaves_the_index_until_it_is_cleared(
+    kind, make, toy, db, *, built, running, tmp_path
+):
+    toy.happen("foo", "1.0", "add source file foo-1.0.tar.gz")
+    toy.happen("foo", "2.0", "add source file foo-2.0.tar.gz")
+    which = None if kind == "project" else "1.0"
+    with running(make("changelog", pypi_serial=0)):
+        until(lambda: len(versions(db)) == 2)
+        built("1.0")
+        toy.happen("foo", "2.0", "yank release")
+        until(lambda: listed(tmp_path))
+        toy.happen("foo", which, f"{kind} quarantined")
+        until(lambda: not listed(tmp_path))
+        assert db.get_build_queue()["cp311"] == ([] if kind == "project" else [("foo", "2.0")])
+        toy.happen("foo", which, f"{kind} quarantine cleared")
+        until(lambda: listed(tmp_path))
+    assert db.get_build_queue()["cp311"] == [("foo", "2.0")]
+
+
+def test_what_a_crash_left_is_cleared_away_at_the_start(make, toy, db, running):
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0", skip="deleted")
+    db.add_new_package_version("foo", "2.0")
+    db.add_new_package("bar", skip="deleted")
+    with running(make("none")):
+        until(lambda: db.get_deletions() == [])
+    assert db.get_all_packages() == {"foo"}
+    assert versions(db) == {"2.0": ""}
+
+
+def test_it_ends_while_a_question_hangs(make, toy, running, monkeypatch):
+    monkeypatch.setattr(CloudGazer, "limits", Limits(60, 60))
+    toy.faults.append(upstream.hang)
+    with running(make("changelog")):
+        until(lambda: toy.asked)
+
+
+# Watched projects ---------------------------------------------------------------------------------
+
+
+def test_watching_survives_all_faults(make, toy, db, running):
+    db.watch_package("demo")
+    toy.release("demo", "0.1")
+    gazer = make("watch")
+    with running(gazer):
+        until(lambda: versions(db, "demo") == {"0.1": ""})
+        faults = upstream.OF_HTTP | upstream.OF_PAGES
+        for number, (name, fault) in enumerate(faults.items(), 1):
+            toy.faults.append(fault)
+            toy.release("demo", f"{number}.0")
+            until(lambda: not toy.faults and f"{number}.0" in versions(db, "demo"))  # noqa: B023
+            assert gazer.is_alive(), name
+        assert len(versions(db, "demo")) == len(faults) + 1
+        assert set(versions(db, "demo").values()) == {""}
+
+
+def test_a_project_is_followed_from_its_newest_release_on(make, toy, db, running):
+    db.add_build_abi("cp311")
+    for version in ("0.9", "1.0", "2.0a1", "0.8"):
+        toy.release("demo", version, when=1_000_000_000)
+    toy.release("demo", "3.0", kinds=["whl"])
+    db.watch_package("demo")
+    with running(make("watch")):
+        until(lambda: db.get_build_queue()["cp311"] == [("demo", "1.0")])
+        toy.release("demo", "0.9.1")
+        toy.release("demo", "3.0", kinds=["zip"])
+        until(lambda: set(versions(db, "demo")) == {"1.0", "0.9.1", "3.0"})
+        db.delete_version("demo", "1.0")  # as an operator would
+        toy.release("demo", "4.0")
+        until(lambda: set(versions(db, "demo")) == {"0.9.1", "3.0", "4.0"})
+
+
+def test_yanks_and_status_come_and_go(make, toy, db, running):
+    toy.release("demo", "1.0")
+    db.watch_package("demo")
+    project = lambda: db.get_simple_project("demo")  # noqa: E731
+    release = lambda: db.get_project_data("demo")["releases"]["1.0"]  # noqa: E731
+    with running(make("watch")):
+        until(project)
+        toy.projects["demo"]["files"][0]["yanked"] = "it is bad"
+        until(lambda: release()["yanked"])
+        assert release()["yank_reason"] == "it is bad"
+        toy.projects["demo"]["files"][0]["yanked"] = False
+        until(lambda: not release()["yanked"])
+        for status in ("archived", "deprecated"):
+            toy.projects["demo"]["status"] = status
+            until(lambda: project().status == status)  # noqa: B023
+        files = toy.projects["demo"]["files"]
+        toy.projects["demo"] = {"status": "quarantined", "files": []}
+        until(lambda: db.get_version_skip("demo", "1.0") == "quarantined")
+        asked = len(toy.asked)
+        until(lambda: len(toy.asked) > asked + 10)  # an empty page is no news then
+        toy.projects["demo"] = {"status": "active", "files": files}
+        until(lambda: db.get_version_skip("demo", "1.0") == "")
+
+
+def test_what_is_gone_for_good_is_removed(make, toy, db, running):
+    for name in ("a", "b", "demo"):
+        toy.release(name, "1.0", when=1_000_000_000)
+        db.watch_package(name)
+    db.add_new_package("demo")
+    db.add_new_package_version("demo", "0.1")  # an operator's own
+    with running(make("watch")):
+        until(lambda: db.get_all_packages() == {"a", "b", "demo"})
+        toy.release("demo", "2.0")
+        until(lambda: len(versions(db, "demo")) == 3)
+        toy.drop("demo", "1.0")
+        until(lambda: set(versions(db, "demo")) == {"0.1", "2.0"})
+        gone = toy.projects.pop("demo")
+        until(lambda: db.get_all_packages() == {"a", "b"})
+        toy.projects["demo"] = gone
+        until(lambda: versions(db, "demo") == {"2.0": ""})
+
+
+def test_an_index_that_has_nothing_any_more_removes_nothing(make, toy, db, running, caplog):
+    for name in ("a", "b", "c"):
+        toy.release(name, "1.0")
+        db.watch_package(name)
+    with running(make("watch")):
+        until(lambda: len(db.get_all_packages()) == 3)
+        toy.projects.clear()
+        until(lambda: "nothing is removed while it is so many" in caplog.text)
+    assert len(db.get_all_packages()) == 3
+
+
+@pytest.mark.parametrize("how", ["etags", "serials"])
+def test_a_page_that_has_not_changed_is_not_read_again(how, make, toy, db, running):
+    setattr(toy, how, 7)
+    toy.release("demo", "1.0")
+    db.watch_package("demo")
+    with running(make("watch")):
+        until(lambda: versions(db, "demo"))
+        until(lambda: db.get_watched()[0].etag or db.get_watched()[0].serial)
+        db.delete_version("demo", "1.0")
+        toy.release("demo", "2.0", when=1_000_000_000)
+        setattr(toy, how, 8)
+        until(lambda: len(toy.asked) > 20)
+    known = db.get_watched()[0]
+    assert known.etag if how == "etags" else known.serial == 8
+    assert versions(db, "demo") == {}
+
+
+def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(make, toy, db, running):
+    toy.root_serial = 5
+    toy.release("demo", "1.0")
+    db.watch_package("demo")
+    projects = lambda: [r.path for r in toy.asked if r.path == "/simple/demo/"]  # noqa: E731
+    with running(make("watch")):
+        until(lambda: versions(db, "demo"))
+        until(lambda: sum(r.method == "HEAD" for r in toy.asked) > 2)
+        seen = len(projects())
+        toy.release("demo", "2.0")
+        asked = len(toy.asked)
+        until(lambda: len(toy.asked) > asked + 1)
+        assert len(projects()) <= seen + 1
+        toy.root_serial = 6
+        until(lambda: "2.0" in versions(db, "demo"))
+
+
+def test_a_file_of_names_is_watched_and_read_again(make, toy, db, *, running, tmp_path, caplog):
+    names = tmp_path / "names"
+    for name in ("a", "b", "c"):
+        toy.release(name, "1.0")
+    names.write_bytes(b"# ours\nA\n  b  # too\n\nno name!\n\xff\n")
+    with running(make("watch", watch_file=names)):
+        until(lambda: db.get_all_packages() == {"a", "b"})
+        names.write_text("c\n")
+        until(lambda: db.get_all_packages() == {"a", "b", "c"})
+        until(lambda: [row.package for row in db.get_watched()] == ["c"])
+        names.unlink()
+        until(lambda: "what was watched still is" in caplog.text)
+    assert [row.package for row in db.get_watched()] == ["c"]
+    assert "line 5: 'no name!' is not the name of a project" in caplog.text
+
+
+def test_an_index_in_trouble_is_told_once_and_asked_less(make, toy, db, running, caplog):
+    caplog.set_level(logging.INFO)
+    for number in range(20):
+        toy.release(f"p{number}", "1.0")
+        db.watch_package(f"p{number}")
+    toy.faults += [upstream.says(b"", "500 Oops")] * 6
+    with running(make("watch")):
+        until(lambda: len(db.get_all_packages()) == 20)
+    told = [record.message for record in caplog.records if "500" in record.message]
+    assert len(told) <= 4
+    assert "the index answers again" in caplog.text

@@ -74,7 +74,8 @@ def ask(with_db, secretary, driver, running):
         socket.connect(with_db.import_queue)
 
         def question(msg, *data):
-            socket.send_msg(msg, list(data) if data else NoData)
+            fields = data[0] if msg.endswith("WATCH") else list(data)
+            socket.send_msg(msg, fields if data else NoData)
             assert socket.poll(10), "no answer"
             return socket.recv_msg()
 
@@ -299,6 +300,18 @@ def test_pages_are_rebuilt(ask, with_db, db, secretary, other_end):
 def test_imports_are_refused_with_a_sentence(ask, build_of):
     assert refused(ask("IMPORT", *build_of("foo").as_message()), "later version")
     assert refused(ask("SENT"), "no file")
+
+
+# WATCH, UNWATCH -------------------------------------------------------------------------------
+
+
+def test_a_project_is_watched_until_it_is_not(ask, db):
+    assert ask("UNWATCH", "Foo.Bar") == ("ERROR", "NOPKG")
+    watch = ask("WATCH", "Foo.Bar")
+    assert watch == ("DONE", "WATCH")
+    assert [row.package for row in db.get_watched()] == ["foo-bar"]
+    assert ask("UNWATCH", "foo_bar") == ("DONE", "UNWATCH")
+    assert db.get_watched() == []
 
 
 # Whatever comes -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class Scribe(threading.Thread):
         self.answering.set()
         self.failing = 0
         self.ending = False
+        self.address = address
         self.socket = Context().socket(zmq.ROUTER)
         self.socket.bind(address)
 
@@ -364,3 +366,16 @@ def test_no_bytes_end_it(secretary, client, config, frames):
         raw.connect(config.web_queue)
         raw.send_multipart(frames)
         client.call("PROJECT", "spam", timeout=30)
+
+
+def test_what_is_urgent_waits_for_nothing(make_config, notes, scribe):
+    secretary = TheSecretary(make_config(scribe_queue=scribe.address))  # a minute, in earnest
+    secretary.db = notes
+    secretary.start()
+    with closing(Client(Context(), secretary.config.web_queue, "TheSecretary", LOGGER)) as client:
+        for msg, name in (("BOTH", "spam"), ("BOTH", "eggs"), ("URGENT", "Spam")):
+            client.call(msg, name, timeout=30)
+        until(lambda: scribe.seen == [("BOTH", "spam")])
+    secretary.quit()
+    secretary.join(10)
+    assert secretary.failure is None

@@ -1,5 +1,6 @@
 """Whole farms, as processes, on an index of our own."""
 
+import json
 import os
 import re
 import signal
@@ -10,10 +11,11 @@ import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
-from helpers import write_sdist
+from helpers import until, write_sdist
 
 # Builds a wheel with nothing but the standard library. What it does depends on its files.
 BACKEND = """
@@ -42,6 +44,14 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 
 
 class Silent(SimpleHTTPRequestHandler):
+    extensions_map = MappingProxyType(
+        {".json": "application/vnd.pypi.simple.v1+json", ".html": "text/html"}
+    )
+
+    def translate_path(self, path):
+        json_too = path.endswith("/") and "json" in self.headers.get("Accept", "")
+        return super().translate_path(f"{path}index.json" if json_too else path)
+
     def log_message(self, *_):
         pass
 
@@ -51,8 +61,12 @@ def add_source(index, name, version, tag, wait="-", *, needs=""):
     folder = index / "simple" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_sdist(folder, name, version, {"backend.py": BACKEND, "about.txt": about})
-    links = (f'<a href="{path.name}">{path.name}</a>' for path in folder.glob("*.tar.gz"))
+    names = [path.name for path in folder.glob("*.tar.gz")]
+    links = (f'<a href="{name}">{name}</a>' for name in names)
     (folder / "index.html").write_text("<!DOCTYPE html>" + "".join(links))
+    files = [{"filename": name, "url": name, "hashes": {}} for name in names]
+    page = {"meta": {"api-version": "1.0"}, "name": name, "files": files}
+    (folder / "index.json").write_text(json.dumps(page))
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +94,11 @@ def place(short_dir):
 class Up:
     """A piw-up that runs in *home*; what it says is in files beside it."""
 
-    def __init__(self, place, home, *args):
+    def __init__(self, place, home, *args, **more):
         folder, index = place
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "UV_"))}
         env = {**keep, "PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "*"}
-        env |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        env |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), **more}
         if root := os.environ.get("PIW_ALLOW_ROOT"):
             env["PIW_ALLOW_ROOT"] = root
         self.home = home
@@ -137,6 +151,22 @@ class Up:
             time.sleep(0.05)
         assert not list((self.home / "build").iterdir())
         assert [p.name for p in (self.home / ".www.work").iterdir()] == ["lock"]
+
+
+def test_a_new_release_is_built_without_being_asked_for(place):
+    index, home = place[0] / "index", place[0] / "watching"
+    add_source(index, "bell", "1.0", "py3-none-any")
+    add_source(index, "fork", "1.0", "py3-none-any")
+    site = home / "www/simple"
+    with Up(place, home, "bell", "fork==1.0", PIW_POLL_EVERY="1s") as up:
+        up.until(r"watching bell: what they release from now on is built, too$")
+        add_source(index, "fork", "1.1", "py3-none-any")
+        add_source(index, "bell", "1.1", "py3-none-any")
+        until(lambda: "bell-1.1-py3-none-any.whl" in (site / "bell/index.html").read_text(), 40)
+        assert "fork-1.1" not in (site / "fork/index.html").read_text()
+        up.process.send_signal(signal.SIGINT)
+        assert up.end() == 0
+    assert "bell 1.1 is new upstream" in (home / "log/master.log").read_text()
 
 
 def test_from_nothing_to_an_installed_wheel(place, tmp_path):

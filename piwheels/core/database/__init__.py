@@ -12,11 +12,12 @@ from piwheels.core.database.listener import Listener
 from piwheels.core.database.logs import Logs
 from piwheels.core.database.packages import Packages
 from piwheels.core.database.pages import Pages
+from piwheels.core.database.upstream import Upstream
 
 __all__ = ["Database", "Listener"]
 
 
-class Database(Packages, Builds, Pages, Logs):
+class Database(Packages, Builds, Pages, Logs, Upstream):
     """A PostgreSQL database with our schema, reached as the daemon's role.
 
     *dsn* is an address such as ``postgresql://piwheels@host/piwheels``; *patience* is for how many

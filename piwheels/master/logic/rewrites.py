@@ -44,6 +44,7 @@ class Rewrite:
             # What the database has noted is less than what is wanted now.
             self.command, self.saved = "BOTH", other.saved
         self.added_at = min(self.added_at, other.added_at)
+        self.due = min(self.due, other.due)
 
 
 class Rewrites:
@@ -66,9 +67,18 @@ class Rewrites:
     def __contains__(self, package: str) -> bool:
         return package in self._waiting or package in self._out
 
-    def add(self, package: str, command: str, now: datetime, *, saved: bool = False) -> Rewrite:
-        """Note that the pages of *package* are to be written; return what stands for that."""
-        return self._put(Rewrite(package, command, now, due=now + self._delay, saved=saved))
+    def add(
+        self, package: str, command: str, now: datetime, *, saved: bool = False, urgent: bool = False
+    ) -> Rewrite:
+        """Note that the pages of *package* are to be written; return what stands for that.
+
+        *urgent*: without delay, and before all that waits.
+        """
+        due = now if urgent else now + self._delay
+        rewrite = self._put(Rewrite(package, command, now, due=due, saved=saved))
+        if urgent:
+            self._waiting = {package: rewrite, **self._waiting}
+        return rewrite
 
     def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> None:
         """Take over what the database has noted: it has waited long enough."""

@@ -1,0 +1,139 @@
+-- Take in what upstream says (UpstreamPackage and UpstreamVersion of core/rows.py, as objects) in one transaction:
+-- the_serial too (null: it stays), so that it is never noted before what it stands for. Returns the packages whose
+-- pages are to be written, and how (they are noted as pending already).
+--
+-- A reason to skip that an operator gave is never touched; nor is an operator's yank taken back. What is gone upstream
+-- is only marked ('deleted'): the site comes first, then delete_package and delete_version.
+CREATE FUNCTION piwheels.follow_upstream(
+    the_packages jsonb, the_versions jsonb, binary_only text, the_serial bigint
+) RETURNS TABLE (which text, how text)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    names text[] := ARRAY(
+        SELECT k.package FROM jsonb_to_recordset(the_packages) AS k (package text) ORDER BY k.package
+    );
+    shown text[];   -- the page for people changes
+    listed text[];  -- the index changes, too
+    urgent text[];  -- and must not wait
+    more text[];
+BEGIN
+    PERFORM _queue_lock(false);
+    INSERT INTO packages (package)
+        SELECT k.package FROM jsonb_to_recordset(the_packages) AS k (package text, known boolean)
+        WHERE k.known ORDER BY k.package
+        ON CONFLICT DO NOTHING;
+    PERFORM FROM packages p WHERE p.package = ANY (names) ORDER BY p.package FOR NO KEY UPDATE;
+    INSERT INTO package_names AS n (name, package, seen)
+        SELECT k.name, p.package, k.seen
+        FROM jsonb_to_recordset(the_packages) AS k (package text, name text, seen timestamptz)
+        JOIN packages p ON p.package = k.package
+        WHERE k.name <> '' ORDER BY k.name
+        ON CONFLICT (name) DO UPDATE
+        SET package = EXCLUDED.package, seen = greatest(n.seen, EXCLUDED.seen);
+
+    WITH made AS (
+        INSERT INTO versions AS v (
+            package, version, released, skip, sources, yanked, yank_reason, yanked_upstream, quarantined
+        )
+            SELECT k.package, k.version, k.released, CASE k.added WHEN '{}' THEN binary_only ELSE '' END,
+                k.added, coalesce(k.yanked, false), CASE WHEN k.yanked THEN k.yank_reason ELSE '' END,
+                coalesce(k.yanked, false), coalesce(k.quarantined, false)
+            FROM jsonb_to_recordset(the_versions) AS k (
+                package text, version text, released timestamptz, added text[], yanked boolean,
+                yank_reason text, quarantined boolean
+            )
+            JOIN packages p ON p.package = k.package
+            WHERE k.released IS NOT NULL ORDER BY k.package, k.version
+            ON CONFLICT DO NOTHING
+            RETURNING v.package
+    )
+    SELECT array_agg(package) INTO shown FROM made;
+
+    PERFORM _lock_versions(array_agg(k.package), array_agg(k.version))
+        FROM jsonb_to_recordset(the_versions) AS k (package text, version text);
+    WITH wanted AS (
+        SELECT v.package, v.version, s.sources,
+            CASE
+                WHEN k.deleted THEN 'deleted'
+                WHEN v.skip = binary_only AND s.sources <> '{}' THEN ''
+                WHEN v.skip = '' AND v.sources <> '{}' AND s.sources = '{}' THEN binary_only
+                ELSE v.skip
+            END AS skip,
+            coalesce(k.quarantined, v.quarantined) AS quarantined,
+            CASE
+                WHEN k.yanked THEN v.yanked OR NOT v.yanked_upstream
+                ELSE v.yanked AND (k.yanked IS NULL OR NOT v.yanked_upstream)
+            END AS yanked,
+            CASE
+                WHEN k.yanked AND v.yanked = v.yanked_upstream THEN coalesce(nullif(k.yank_reason, ''), v.yank_reason)
+                WHEN NOT k.yanked AND v.yanked_upstream THEN ''
+                ELSE v.yank_reason
+            END AS yank_reason,
+            CASE
+                WHEN k.yanked THEN v.yanked_upstream OR NOT v.yanked
+                ELSE v.yanked_upstream AND k.yanked IS NULL
+            END AS yanked_upstream
+        FROM jsonb_to_recordset(the_versions) AS k (
+            package text, version text, added text[], removed text[], yanked boolean, yank_reason text,
+            quarantined boolean, deleted boolean
+        )
+        JOIN versions v ON v.package = k.package AND v.version = k.version
+        CROSS JOIN LATERAL (
+            SELECT ARRAY(
+                SELECT f.name FROM (
+                    (SELECT unnest(v.sources) UNION SELECT unnest(k.added)) EXCEPT SELECT unnest(k.removed)
+                ) AS f (name) ORDER BY f.name COLLATE "C"
+            )::varchar[] AS sources
+        ) AS s
+    ), changed AS (
+        UPDATE versions v
+            SET sources = w.sources, skip = w.skip, quarantined = w.quarantined, yanked = w.yanked,
+                yank_reason = w.yank_reason, yanked_upstream = w.yanked_upstream
+            FROM wanted w JOIN versions was USING (package, version)
+            WHERE v.package = w.package AND v.version = w.version
+            AND (v.sources, v.skip, v.quarantined, v.yanked, v.yank_reason, v.yanked_upstream)
+                IS DISTINCT FROM
+                (w.sources, w.skip, w.quarantined, w.yanked, w.yank_reason, w.yanked_upstream)
+            RETURNING v.package, v.skip = 'deleted' OR (v.yanked, v.yank_reason) <> (was.yanked, was.yank_reason) AS lists,
+                v.quarantined <> was.quarantined AS hides
+    )
+    SELECT shown || array_agg(package), array_agg(package) FILTER (WHERE lists),
+        array_agg(package) FILTER (WHERE hides)
+        INTO shown, listed, urgent FROM changed;
+
+    WITH changed AS (
+        UPDATE packages p
+            SET status = coalesce(k.status, p.status), skip = CASE WHEN k.deleted THEN 'deleted' ELSE p.skip END
+            FROM jsonb_to_recordset(the_packages) AS k (package text, status text, deleted boolean)
+            WHERE p.package = k.package AND (k.status <> p.status OR k.deleted AND p.skip <> 'deleted')
+            RETURNING p.package
+    )
+    SELECT array_agg(package) INTO more FROM changed;
+
+    IF the_serial IS NOT NULL THEN
+        UPDATE configuration SET pypi_serial = the_serial;
+    END IF;
+    RETURN QUERY
+        WITH asked AS (
+            SELECT s.package, min(s.command) AS command, bool_or(s.hurry) AS hurry FROM (
+                SELECT unnest(shown), 'PROJECT', false
+                UNION ALL SELECT unnest(listed), 'BOTH', false
+                UNION ALL SELECT unnest(urgent || more), 'BOTH', true
+                -- Noted before: perhaps by us, and nobody has heard of it since our answer was lost.
+                UNION ALL SELECT r.package, r.command, false FROM rewrites_pending r WHERE r.package = ANY (names)
+            ) AS s (package, command, hurry)
+            GROUP BY s.package
+        ), noted AS (
+            INSERT INTO rewrites_pending AS r (package, added_at, asked_at, command)
+                SELECT a.package, clock_timestamp(), clock_timestamp(), a.command FROM asked a ORDER BY a.package
+                ON CONFLICT (package) DO UPDATE
+                SET asked_at = EXCLUDED.asked_at, command = least(r.command, EXCLUDED.command)
+        )
+        SELECT a.package, CASE WHEN a.hurry THEN 'URGENT' ELSE a.command END FROM asked a;
+END
+$$;

@@ -1,0 +1,9 @@
+-- Note what is known of a watched project now (WatchedRow of core/rows.py); one that is watched no more stays away.
+CREATE FUNCTION piwheels.watch_polled(
+    the_package text, is_found boolean, the_newest text, the_latest timestamptz, the_serial bigint, the_etag text,
+    the_date text
+) RETURNS void LANGUAGE sql AS $$
+    UPDATE watched SET found = is_found, newest = the_newest, latest = the_latest, serial = the_serial, etag = the_etag,
+        modified = the_date
+    WHERE package = the_package;
+$$;

@@ -1,0 +1,193 @@
+"""What the changelog's events come to is the same, however they are cut into slices."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piwheels.core.database.upstream import BINARY_ONLY
+from piwheels.core.errors import BadMessage
+from piwheels.core.rows import UpstreamPackage, UpstreamVersion
+from piwheels.master.logic.changelog import Deletion, fold, parse, serial_after, slice_of
+
+WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+TIME = int(WHEN.timestamp())
+
+
+def events(*happened, since=0):
+    """Events of (name, version, action), whose serials are 1, 2, ..."""
+    entries = [
+        [name, version, TIME, action, number]
+        for number, (name, version, action) in enumerate(happened, 1)
+    ]
+    return parse(entries, since).events
+
+
+def version_of(*actions):
+    changes = fold(events(*[("foo", "1.0", action) for action in actions]))
+    return changes.versions[0]
+
+
+def test_entries_are_put_in_order_and_what_is_known_is_left_out():
+    entries = [
+        ["b", None, 5, "create", 9],
+        ["A.b", "1", 4, "new release", 7],
+        ["c", None, 0, "create", 3],
+    ]
+    batch = parse(entries, 3)
+    assert [(e.package, e.spelled, e.serial) for e in batch.events] == [
+        ("a-b", "A.b", 7),
+        ("b", "b", 9),
+    ]
+    assert batch[1:] == (9, 0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        [5, None, TIME, "create", 8],
+        ["../etc", None, TIME, "create", 8],
+        ["a" * 999, None, TIME, "create", 8],
+        ["foo", 1.5, TIME, "new release", 8],
+        ["foo", "1 0", TIME, "new release", 8],
+        ["foo", None, "now", "create", 8],
+        ["foo", None, -1, "create", 8],
+        ["foo", None, 2**80, "create", 8],
+        ["foo", None, True, "create", 8],
+        ["foo", None, TIME, None, 8],
+    ],
+)
+def test_an_odd_entry_is_passed_over_and_its_serial_is_not(entry):
+    assert parse([entry, ["foo", None, TIME, "create", 7]], 0) == (events_of_seven(), 8, 1)
+
+
+def events_of_seven():
+    return parse([["foo", None, TIME, "create", 7]], 0).events
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, {}, "x", [5], [[]], [["foo", None, 5, "create", "8"]], [["foo", None, 5, "create", -1]]],
+)
+def test_an_answer_without_serials_is_refused(answer):
+    with pytest.raises(BadMessage, match="changelog"):
+        parse(answer, 0)
+
+
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [
+        (["new release"], {"released": WHEN}),
+        (["add py3 file x.whl"], {"released": WHEN}),
+        (["add source file a b.zip"], {"released": WHEN, "added": ("a b.zip",)}),
+        (["add source file x", "remove file x"], {"released": WHEN, "removed": ("x",)}),
+        (["remove file x", "add source file x"], {"released": WHEN, "added": ("x",)}),
+        (["remove file x"], {"removed": ("x",)}),
+        (["yank release"], {"yanked": True}),
+        (["yank release", "unyank release"], {"yanked": False}),
+        (["release quarantined"], {"quarantined": True}),
+        (["release quarantine cleared"], {"quarantined": False}),
+        (["new release", "remove release"], {"deleted": True}),
+    ],
+)
+def test_what_happens_to_a_version(actions, expected):
+    assert version_of(*actions) == UpstreamVersion("foo", "1.0", **expected)
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ("create", {"known": True}),
+        ("remove project", {"known": False, "deleted": True}),
+        ("project quarantined", {"known": False, "status": "quarantined"}),
+        ("project quarantine cleared", {"known": False, "status": "active"}),
+    ],
+)
+def test_what_happens_to_a_project(action, expected):
+    changes = fold(events(("Foo", None, action)))
+    assert changes.packages == [UpstreamPackage("foo", name="Foo", seen=WHEN, **expected)]
+
+
+@pytest.mark.parametrize(
+    ("version", "action"),
+    [("1.0", "frobnicate"), (None, "new release"), ("dog", "new release"), (None, "change owner")],
+)
+def test_what_is_not_understood_changes_nothing(version, action):
+    changes = fold(events(("foo", version, action)))
+    assert (changes.packages, changes.versions, len(changes.unknown)) == ([], [], 1)
+
+
+def test_a_version_of_a_removed_project_is_no_more_spoken_of():
+    changes = fold(events(("foo", "1.0", "new release"), ("foo", None, "remove project")))
+    assert changes[:2] == ([UpstreamPackage("foo", known=False, deleted=True)], [])
+
+
+def test_a_slice_ends_before_what_comes_back():
+    happened = events(
+        ("foo", None, "create"),
+        ("foo", "1.0", "remove release"),
+        ("foo", "2.0", "new release"),
+        ("foo", "1.0", "new release"),
+        ("bar", None, "remove project"),
+        ("bar", "3.0", "new release"),
+    )
+    assert slice_of(happened, 100, set()) == 3
+    assert slice_of(happened[3:], 100, {Deletion("foo", "1.0")}) == 0
+    assert slice_of(happened[3:], 100, {Deletion("foo", "2.0")}) == 2
+    assert slice_of(happened[3:], 100, {Deletion("foo", None)}) == 0
+    assert slice_of(happened, 2, set()) == 2
+
+
+def test_a_serial_is_only_passed_when_all_of_its_events_are():
+    happened = parse([["foo", None, TIME, "create", serial] for serial in (3, 5, 5, 8)], 0).events
+    assert [serial_after(happened, number) for number in (1, 2, 3, 4)] == [3, 4, 5, 8]
+
+
+actions = st.sampled_from(
+    [
+        "create", "remove project", "project quarantined", "project quarantine cleared",
+        "new release", "add source file a.zip", "add source file b.zip", "add py3 file c.whl",
+        "remove file a.zip", "remove file b.zip", "remove file c.whl", "remove release",
+        "yank release", "unyank release", "release quarantined", "release quarantine cleared",
+    ]
+)  # fmt: skip
+happenings = st.lists(
+    st.tuples(st.sampled_from(["foo", "bar"]), st.sampled_from(["1.0", "2.0"]), actions),
+    max_size=20,
+)
+
+
+def follow(db, happened, most):
+    """Do what CloudGazer does, *most* events a slice."""
+    for package in ("foo", "bar"):
+        db.delete_package(package)
+    left = events(*happened)
+    while left:
+        number = slice_of(left, most, set())
+        changes = fold(left[:number])
+        db.follow_upstream(changes.packages, changes.versions, serial_after(left, number))
+        for package, version in db.get_deletions():
+            if version is None:
+                db.delete_package(package)
+            else:
+                db.delete_version(package, version)
+        left = left[number:]
+    return [state(db, package) for package in ("foo", "bar")]
+
+
+def state(db, package):
+    """All that is known of a package: reasons, yanks, sources."""
+    project = db.get_project_data(package)
+    releases = project["releases"] if project else {}
+    whys = {each: (why["skip"], why["yanked"]) for each, why in releases.items()}
+    really = [db.get_version_skip(package, each) for each in whys]
+    return bool(project), whys, really, db.get_upstream_sources(package)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(happened=happenings, most=st.integers(2, 6))
+def test_slices_of_any_size_come_to_the_same(happened, most, db):
+    assert follow(db, happened, most) == follow(db, happened, 1)
+    skips = {why for _, whys, *_ in follow(db, happened, 100) for why, _ in whys.values()}
+    assert skips <= {"", BINARY_ONLY}

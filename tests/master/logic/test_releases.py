@@ -1,0 +1,204 @@
+"""What a project's page says, and what it means for a project that is watched."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from piwheels.core.errors import BadMessage
+from piwheels.core.rows import UpstreamVersion, WatchedRow
+from piwheels.master.logic.releases import judge, parse, serial_of, source_version, wheel_version
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def file(name, days=0, *, yanked=False, time=True):
+    made = {"filename": name, "yanked": yanked}
+    when = (NOW + timedelta(days)).isoformat().replace("+00:00", "Z")
+    return made | ({"upload-time": when} if time else {})
+
+
+def page(*files, **more):
+    made = {"meta": {"api-version": "1.1"}, "name": "Foo", "files": list(files)}
+    return parse(made | more, "foo")
+
+
+def new(row, *files, known=()):
+    """The versions that are new, and what is known of the project then."""
+    verdict = judge(row, {version: [] for version in known}, page(*files), NOW)
+    return verdict.new, verdict.row
+
+
+def sources(*versions, days=0, **more):
+    return [file(f"foo-{version}.tar.gz", days, **more) for version in versions]
+
+
+@pytest.mark.parametrize(
+    ("filename", "version"),
+    [
+        ("foo-1.0.tar.gz", "1.0"),
+        ("Foo-1.0.zip", "1.0"),
+        ("foo-1.0-1.tar.gz", "1.0-1"),
+        ("foo-1.0.dev1+local.tar.bz2", "1.0.dev1+local"),
+        ("foo-1.0.tgz", "1.0"),
+        ("foo-1.0.egg", None),
+        ("foo-1.0.exe", None),
+        ("foo-dog.tar.gz", None),
+        ("foo-bar-1.0.tar.gz", None),
+        ("bar-1.0.tar.gz", None),
+        ("foo.tar.gz", None),
+        ("foo-.tar.gz", None),
+        (f"foo-1.{'0' * 300}.tar.gz", None),
+        ("foo- 1.0.tar.gz", None),
+    ],
+)
+def test_the_version_is_in_a_sources_name(filename, version):
+    assert source_version(filename, "foo") == version
+
+
+def test_names_with_dashes_in_any_spelling():
+    for name in (
+        "zope.interface-5.0.tar.gz",
+        "zope-interface-5.0.zip",
+        "zope_interface-5.0.tar.gz",
+    ):
+        assert source_version(name, "zope-interface") == "5.0"
+    assert wheel_version("zope_interface-5.0-1-cp39-cp39-linux_x86_64.whl") == "5.0"
+    assert wheel_version("foo-5.0.whl") is None
+    assert wheel_version("foo-x-py3-none-any.whl") is None
+
+
+def test_a_page_is_read():
+    project = page(
+        file("foo-1.0.tar.gz", 2),
+        file("foo-1.0.zip", 1),
+        file("foo-1.0-py3-none-any.whl", yanked=True),
+        file("foo-2.0-py3-none-any.whl", yanked="because"),
+        5,
+        **{"project-status": {"status": "archived"}},
+        meta={"api-version": "1.4", "_last-serial": 77},
+    )
+    one, two = project.releases[Version("1.0")], project.releases[Version("2")]
+    assert (project.status, project.serial) == ("archived", 77)
+    assert (one.sources, one.uploaded) == (["foo-1.0.tar.gz", "foo-1.0.zip"], NOW + timedelta(1))
+    assert (one.yanked, two.yanked, two.reason, two.sources) == (False, True, "because", [])
+
+
+@pytest.mark.parametrize("status", [{}, {"project-status": {"status": "of a later PEP"}}])
+def test_a_status_that_is_not_told_is_active(status):
+    assert page(**status).status == "active"
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda parts: (
+        st.lists(parts, max_size=4) | st.dictionaries(st.text(max_size=5), parts, max_size=4)
+    ),
+    max_leaves=10,
+)
+files = (
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("filename", "yanked", "upload-time"), anything)
+    )
+    | anything
+)
+documents = st.fixed_dictionaries(
+    {"meta": st.just({"api-version": "1.0"}) | anything, "files": st.lists(files) | anything},
+    optional={"name": st.just("foo") | anything, "project-status": anything},
+)
+
+
+@given(documents | anything)
+def test_any_json_is_a_page_or_is_refused(document):
+    try:
+        project = parse(document, "foo")
+    except BadMessage:
+        return
+    judge(WatchedRow("foo"), {"1.0": []}, project, NOW)
+
+
+@pytest.mark.parametrize(
+    ("value", "serial"),
+    [
+        (5, 5),
+        ("5", 5),
+        (None, 0),
+        (True, 0),
+        (-1, 0),
+        ("-1", 0),
+        ("x", 0),
+        (2**70, 0),
+        ("9" * 30, 0),
+        (1.5, 0),
+    ],
+)
+def test_a_serial_is_a_number(value, serial):
+    assert serial_of(value) == serial
+
+
+@pytest.mark.parametrize(
+    ("files", "begins"),
+    [
+        (sources("1.0", "1.10", "1.9"), "1.10"),
+        (sources("1.0", "2.0rc1"), "1.0"),
+        (sources("2.0rc1", "2.0b1", "2.0.dev9"), "2.0rc1"),
+        ([*sources("1.0"), file("foo-3.0-py3-none-any.whl")], "1.0"),
+        ([*sources("1.0"), *sources("2.0", yanked=True)], "1.0"),
+    ],
+)
+def test_a_project_begins_with_its_newest_release(files, begins):
+    found, row = new(WatchedRow("foo"), *files)
+    assert found == [begins]
+    assert row.found
+    assert new(row, *files) == ([], row)
+
+
+def test_a_project_without_sources_has_not_begun():
+    found, row = new(WatchedRow("foo"), file("foo-1.0-py3-none-any.whl"))
+    assert (found, row.newest) == ([], "")
+    assert new(row, *sources("1.0", "2.0"))[0] == ["2.0"]
+
+
+def test_what_is_uploaded_later_is_new_whatever_its_version():
+    begun = sources("1.0", "2.0")
+    _, row = new(WatchedRow("foo"), *begun)
+    later = [*begun, *sources("1.1", "3.0a1", days=1)]
+    found, row = new(row, *later, known=["2.0"])
+    assert found == ["1.1", "3.0a1"]
+    assert new(row, *later, known=["2.0"])[0] == []  # an operator has removed them
+
+
+def test_without_times_what_is_greater_is_new():
+    begun = sources("1.0", "2.0", time=False)
+    _, row = new(WatchedRow("foo"), *begun)
+    assert new(row, *begun, *sources("1.1", "2.1", time=False), known=["2.0"])[0] == ["2.1"]
+
+
+def test_changes_of_what_is_here():
+    known = {"1.0": ["foo-1.0.zip"], "2.0": [], "dog": ["x"]}
+    project = page(file("foo-1.0.0.tar.gz", yanked="bad"), file("foo-2.0-py3-none-any.whl"))
+    verdict = judge(WatchedRow("foo", True, "2.0"), known, project, NOW)
+    assert verdict.versions == [
+        UpstreamVersion(
+            "foo",
+            "1.0",
+            added=("foo-1.0.0.tar.gz",),
+            removed=("foo-1.0.zip",),
+            yanked=True,
+            yank_reason="bad",
+        ),
+        UpstreamVersion("foo", "2.0", yanked=False),
+    ]
+    assert (verdict.gone, verdict.new) == (set(), [])
+
+
+def test_what_upstream_had_and_has_not_is_gone_but_not_in_quarantine():
+    known = {"1.0": ["foo-1.0.zip"], "2.0": []}
+    empty = json.loads('{"status": "quarantined", "reason": "looking at it"}')
+    row = WatchedRow("foo", True, "2.0")
+    assert judge(row, known, page(), NOW).gone == {"1.0"}
+    verdict = judge(row, known, page(**{"project-status": empty}), NOW)
+    assert (verdict.gone, verdict.package.status) == (set(), "quarantined")
