@@ -1,9 +1,10 @@
-"""MrChase, who adds, removes and skips packages and versions as the admin tools ask."""
+"""MrChase, who adds, removes, skips and imports packages and versions as the admin tools ask."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import zmq
 from packaging.version import InvalidVersion, Version
@@ -11,8 +12,10 @@ from packaging.version import InvalidVersion, Version
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
 from piwheels.core.protocols import mr_chase
 from piwheels.core.rpc import Client
-from piwheels.core.tags import canonical
+from piwheels.core.tags import canonical, same_version
 from piwheels.core.tasks import NonStopTask
+from piwheels.master.importing import ImportDesk
+from piwheels.master.logic.imports import check
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import big_brother
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
     from piwheels.core.rows import ProjectData
+    from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
 
@@ -39,16 +43,21 @@ class MrChase(NonStopTask):
 
     Names are taken in any spelling and kept in the canonical one (PEP 503), the spelling given as
     another name of the package; versions are kept as they are spelled, and must be such (PEP 440).
-    Requests are dealt with one after the other; the tools wait for it.
+    Requests are dealt with one after the other; the tools wait for it. An import, which takes
+    several, does not stop the others (:mod:`piwheels.master.importing`).
     """
 
     name = "mr_chase"
+    #: How often it is looked whether imports go on.
+    look: ClassVar[timedelta] = timedelta(seconds=5)
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
         requests = self.socket(zmq.ROUTER, mr_chase)
         requests.bind(config.import_queue)
         self.register(requests, self.handle_import)
+        self.desk = ImportDesk(config, self, requests.send_addr_msg)
+        self.every(self.look, self.desk.tick)
         self.db = DbClient(config, self.logger)
         self.web = Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
         self.driver = Client(self.ctx, config.delete_queue, "SlaveDriver", self.logger)
@@ -60,8 +69,6 @@ class MrChase(NonStopTask):
             "REMPKG": self.do_rempkg,
             "REMVER": self.do_remver,
             "REBUILD": self.do_rebuild,
-            "IMPORT": self.do_import,
-            "SENT": self.do_sent,
         }
 
     def close(self) -> None:
@@ -80,6 +87,13 @@ class MrChase(NonStopTask):
                 queue.send_addr_msg(exc.address, "ERROR", one_line(f"not understood: {exc}"))
             return
         try:
+            if msg == "SENT":
+                self.desk.sent(addr)
+                return  # the reply follows, when the file has been verified
+            self.desk.leave(addr)  # a tool that is at something else has given its import up
+            if msg == "IMPORT":
+                self.do_import(addr, data)
+                return  # the reply follows, when the file is expected
             reply = "DONE", self._requests[msg](data)
         except Refused as exc:
             reply = "ERROR", one_line(exc)
@@ -249,13 +263,30 @@ class MrChase(NonStopTask):
 
     # Files ----------------------------------------------------------------------------------
 
-    def do_import(self, _: Any) -> str:
-        """Refuse: files are not imported yet."""
-        raise Refused("IMPORT", "importing files comes with a later version of the master")
+    def do_import(self, addr: bytes, build: BuildState) -> None:
+        """Begin to take a build in from a tool, if the farm can have it: SEND will follow.
 
-    def do_sent(self, _: Any) -> str:
-        """Refuse: no file was asked for."""
-        raise Refused("SENT", "no file was asked for")
+        Neither a skip nor a yank forbids it (docs/decisions/0028), only a deletion that is marked
+        or under way.
+        """
+        package = canonical(build.package)
+        data = self.db.get_project_data(package)
+        if data is None:
+            raise Refused("SKIPPKG" if self.db.test_package(package) else "NOPKG")
+        if data["skip"] == HOLD:
+            raise Refused("SKIPPKG")
+        releases = data["releases"]
+        if (version := build.version) not in releases:
+            # A wheel's name spells its version in the normal way, the index as it likes.
+            same = (each for each in releases if same_version(each, version))
+            build.version = next(same, version)
+        if build.version not in releases:
+            deleted = self.db.test_package_version(package, version)
+            raise Refused("SKIPVER" if deleted else "NOVER")
+        if releases[build.version]["skip"] == HOLD:
+            raise Refused("SKIPVER")
+        check(build, list(self.db.get_build_queue(1)), self.db.get_build_abis())
+        self.desk.begin(addr, build)
 
 
 def _not_both(one: object, other: object, what: str) -> None:

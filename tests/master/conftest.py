@@ -1,5 +1,6 @@
 """What the tests of the master's tasks share: wires of their own, tasks that run, other ends."""
 
+import threading
 import uuid
 from contextlib import contextmanager
 from datetime import timedelta
@@ -8,12 +9,12 @@ from hashlib import sha256
 import pytest
 import zmq
 
-from piwheels.core.rpc import recv_request, send_result
+from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
-from piwheels.master.wiring import WIRES, MasterConfig
+from piwheels.master.wiring import WIRES, MasterConfig, delete, web
 
 
 @pytest.fixture
@@ -104,3 +105,47 @@ def build_of():
         return BuildState(1, package, version, "cp311", *ended, files)
 
     return make
+
+
+class Helper(threading.Thread):
+    """Stands in for TheSecretary or SlaveDriver: answers, and notes what was asked."""
+
+    def __init__(self, address, checks):
+        super().__init__(daemon=True)
+        self.asked, self.error = [], None
+        self._over = threading.Event()
+        self._checks = checks
+        self._socket = Context().socket(zmq.ROUTER)
+        self._socket.hwm = 10_000
+        self._socket.bind(address)
+
+    def run(self):
+        while not self._over.is_set():
+            if self._socket.poll(0.05):
+                request = recv_request(self._socket)
+                self.asked.append((request.msg, self._checks.received(request.msg, request.data)))
+                if self.error:
+                    send_error(self._socket, request, self.error)
+                else:
+                    send_result(self._socket, request)
+        self._socket.close()
+
+    def stop(self):
+        self._over.set()
+        self.join(30)
+
+
+@pytest.fixture
+def secretary(with_db):
+    helper = Helper(with_db.web_queue, web)
+    helper.start()
+    yield helper
+    helper.stop()
+
+
+@pytest.fixture
+def driver(with_db):
+    helper = Helper(with_db.delete_queue, delete)
+    helper.start()
+    yield helper
+    helper.stop()

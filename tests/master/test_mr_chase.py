@@ -1,6 +1,5 @@
 """MrChase does what the admin tools ask for, tells why not, and survives whatever else comes."""
 
-import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -12,56 +11,11 @@ from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
-from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.transport import Context
 from piwheels.master.mr_chase import HOLD, MrChase
-from piwheels.master.wiring import big_brother, delete, web
+from piwheels.master.wiring import big_brother
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-class Helper(threading.Thread):
-    """Stands in for TheSecretary or SlaveDriver: answers, and notes what was asked."""
-
-    def __init__(self, address, checks):
-        super().__init__(daemon=True)
-        self.asked, self.error = [], None
-        self._over = threading.Event()
-        self._checks = checks
-        self._socket = Context().socket(zmq.ROUTER)
-        self._socket.hwm = 10_000
-        self._socket.bind(address)
-
-    def run(self):
-        while not self._over.is_set():
-            if self._socket.poll(0.05):
-                request = recv_request(self._socket)
-                self.asked.append((request.msg, self._checks.received(request.msg, request.data)))
-                if self.error:
-                    send_error(self._socket, request, self.error)
-                else:
-                    send_result(self._socket, request)
-        self._socket.close()
-
-    def stop(self):
-        self._over.set()
-        self.join(30)
-
-
-@pytest.fixture
-def secretary(with_db):
-    helper = Helper(with_db.web_queue, web)
-    helper.start()
-    yield helper
-    helper.stop()
-
-
-@pytest.fixture
-def driver(with_db):
-    helper = Helper(with_db.delete_queue, delete)
-    helper.start()
-    yield helper
-    helper.stop()
 
 
 @pytest.fixture
@@ -275,7 +229,7 @@ def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
     assert db.get_version_skip("foo", "1.0") == ""
 
 
-# REBUILD, IMPORT ------------------------------------------------------------------------------
+# REBUILD --------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("add")
@@ -294,11 +248,6 @@ def test_pages_are_rebuilt(ask, with_db, db, secretary, other_end):
     secretary.asked.clear()
     assert ask("REBUILD", "BOTH", None) == ("DONE", "REBUILD")
     assert secretary.asked == [("BOTH", name) for name in sorted(db.get_all_packages())]
-
-
-def test_imports_are_refused_with_a_sentence(ask, build_of):
-    assert refused(ask("IMPORT", *build_of("foo").as_message()), "later version")
-    assert refused(ask("SENT"), "no file")
 
 
 # Whatever comes -------------------------------------------------------------------------------
