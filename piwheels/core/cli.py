@@ -263,7 +263,9 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> argparse.Argum
         meta = opt.meta
         extra: dict[str, Any] = {"help": argparse.SUPPRESS if meta["secret"] else _help_of(opt)}
         if meta["positional"]:
-            extra |= {"nargs": "*" if opt.many else None, "metavar": meta["metavar"]}
+            may_lack = opt.field.default is not dataclasses.MISSING
+            nargs = "*" if opt.many else "?" if may_lack else None
+            extra |= {"nargs": nargs, "metavar": meta["metavar"], "default": None}
             made.add_argument(opt.name, type=_argument(opt), **extra)
         elif opt.kind is bool:
             made.add_argument(*meta["flags"], opt.flag, dest=opt.name, action="store_true", **extra)
@@ -336,8 +338,8 @@ def load(
                 errors.append(f"PIW_{name.upper()}: {exc}")
     if errors:
         raise Fatal("; ".join(errors))
-    # A positional list that was not given must not hide what a file says.
-    return cls(**values | {name: value for name, value in given.items() if value != []})
+    # A positional one that was not given must not hide what a file says.
+    return cls(**values | {key: value for key, value in given.items() if value not in ([], None)})
 
 
 def _read_toml(
