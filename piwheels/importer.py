@@ -156,7 +156,9 @@ def main(config: ImportConfig) -> int:
 
 def print_state(state: BuildState) -> None:
     """Write a description of *state*, for people, to standard output."""
-    lines = [f"{state.package} {state.version}, built for {state.abi_tag} in {state.duration}:"]
+    abi = {"none": "any ABI", "abi3": "the stable ABI"}.get(state.abi_tag, state.abi_tag)
+    took = f" in {state.duration}" if state.duration else ""
+    lines = [f"{state.package} {state.version}, built for {abi}{took}:"]
     for each in state.files.values():
         lines.append(f"  {each.filename} ({size(each.filesize)})")
         lines.append(f"    SHA-256  {each.filehash}")

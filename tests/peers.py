@@ -1,6 +1,7 @@
 """Who speaks to the master: build slaves and consoles, as its tests need them."""
 
 import itertools
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ import zmq
 
 from piwheels.core import codec
 from piwheels.core.checks import check_of
-from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console
+from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console, mr_chase
 from piwheels.core.transport import Context
 from piwheels.master import wiring
 
@@ -137,3 +138,36 @@ class Console:
     def is_told_nothing(self):
         self.ask("FIGURES")
         return not self.told
+
+
+class Chase(threading.Thread):
+    """Stands in for MrChase: notes what tools ask, and answers as it is told to.
+
+    *answers* has a reply for each message, or a list of replies to be given in turn.
+    """
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address, self.asked, self.answers = address, [], {}
+        self._over = threading.Event()
+        self._socket = Context().socket(zmq.ROUTER, mr_chase)
+        self._socket.bind(address)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self.join(30)
+
+    def run(self):
+        while not self._over.is_set():
+            if self._socket.poll(0.05):
+                address, msg, data = self._socket.recv_addr_msg()
+                self.asked.append((msg, data))
+                reply = self.answers[msg]
+                reply = reply.pop(0) if isinstance(reply, list) else reply
+                if reply is not None:
+                    self._socket.send_addr_msg(address, *reply)
+        self._socket.close()

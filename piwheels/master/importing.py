@@ -69,7 +69,7 @@ class ImportDesk:
                 case effects.Reply(address, msg, data):
                     self._tell(address, msg, data)
                 case effects.Warn(_, _, text):
-                    self._logger.warning("import of %s", text)
+                    self._logger.warning("import: %s", text)
                 case effects.AskPublished(number, package):
                     self._ask("db", self._db.request("get_package_files", package), number)
                 case effects.LogBuild(number, build):

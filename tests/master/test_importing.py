@@ -8,6 +8,7 @@ import pytest
 import zmq
 
 from helpers import until, wheel_bytes
+from piwheels import importer
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.states import BuildState, FileState
@@ -359,3 +360,59 @@ def test_a_name_that_a_build_is_about_to_have_is_not_given_twice(tool, farm, db)
     assert (farm.output_path / "simple/foo" / PURE).read_bytes() == theirs
     assert db.get_package_files("foo").keys() == {"foo-1.0-1-py3-none-any.whl"}
     slave.close()
+
+
+@pytest.fixture
+def run(farm, tmp_path, capsys):
+    """Run piw-import on files (contents by name); return its exit status and what it has said."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+
+    def run_it(files, *args):
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        queues = [f"--import-queue={farm.import_queue}", f"--file-queue={farm.file_queue}"]
+        status = importer.main(["--yes", *queues, *args, *(str(folder / name) for name in files)])
+        captured = capsys.readouterr()
+        return status, captured.out.splitlines()[-1], captured.err
+
+    run_it.folder = folder
+    return run_it
+
+
+def test_the_program_imports_what_it_can_of_many_files(run, farm, db):
+    files = {}
+    for number in range(12):
+        db.add_new_package(f"p{number}")
+        db.add_new_package_version(f"p{number}", "1.0")
+        files[f"p{number}-1.0-py3-none-any.whl"] = wheel_bytes(f"p{number}", blob=b"x" * 10**5)
+    files[NATIVE] = wheel_bytes()
+    files[PURE] = wheel_bytes(blob=b"?")
+    files["nobodys-1.0-py3-none-any.whl"] = wheel_bytes("nobodys")
+    files["foo-9.0-py3-none-any.whl"] = wheel_bytes(version="9.0")
+    files["p1-1.0-cp311-cp311-any.whl"] = wheel_bytes("p2")
+    status, last, err = run(files, "--jobs=4", "--delete")
+    assert status == 1
+    assert last == "imported 14 files, 3 refused"
+    for words in ("piw-add nobodys adds it", "foo has no version 9.0 here", "which is not p1 1.0"):
+        assert words in err
+    assert len(db.get_all_build_ids()) == 13, "both files of foo are one build"
+    assert {path.name for path in farm.output_path.glob("simple/*/*.whl")} == {*files} - {
+        "nobodys-1.0-py3-none-any.whl", "foo-9.0-py3-none-any.whl", "p1-1.0-cp311-cp311-any.whl",
+    }  # fmt: skip
+    assert len(list(run.folder.iterdir())) == 3, "what was imported has gone"
+    assert list(farm.work_path.glob("*.part")) == []
+
+
+def test_the_program_may_be_told_what_the_files_are_of(run, farm, db):
+    db.add_new_package_version("foo", "1.0.post1")
+    content = wheel_bytes(version="1.0.post1")
+    wrong = run({"foo-1.0.post1-py3-none-any.whl": content}, "--package-version=1.0")
+    assert wrong[:2] == (1, "imported 0 files, 1 refused")
+    assert run({"foo-1.0.post1-py3-none-any.whl": content}, "--abi=cp399")[0] == 1
+    assert nothing_left(farm, db)
+    more = ["--abi=cp312", "--package=FOO", "--package-version=1.0.post1", "--duration=1h"]
+    assert run({"foo-1.0.post1-py3-none-any.whl": content}, *more)[:2] == (0, "imported 1 file")
+    [build] = db.get_builds([("foo", "1.0.post1")])
+    assert build.abi_tag == "cp312"
+    assert db.get_recent_builds(1)[0].duration == timedelta(hours=1)
