@@ -1,7 +1,7 @@
 """Imports: several at once, sent again if need be, and nothing is left of one that fails."""
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
@@ -121,6 +121,7 @@ def test_a_build_is_imported_with_all_its_files(tool, farm, db, secretary):
         NATIVE: wheel_bytes(blob=b"x" * 700_000),
         NATIVE.replace("cp311-cp311", "cp37-abi3"): wheel_bytes(requires=["six"]),
     }
+    db.grant_lease("foo", "1.0", "cp311", "a slave", datetime.now(UTC) + timedelta(hours=1))
     assert tool.ask("IMPORT", state_of(files, OURS, package="Foo")) == ("SEND", NATIVE)
     tool.send(OURS, files[NATIVE])
     msg, name = tool.ask("SENT")
@@ -135,7 +136,9 @@ def test_a_build_is_imported_with_all_its_files(tool, farm, db, secretary):
     release = db.get_project_data("foo")["releases"]["1.0"]
     assert release["files"].keys() == files.keys()
     assert release["files"][NATIVE]["apt_dependencies"] == ["libc6"]
-    assert db.get_recent_builds(1)[0].slave_id == 0
+    ended = db.get_recent_builds(1)[0]
+    assert (ended.slave_id, ended.label) == (0, "import")
+    assert [lease.label for lease in db.get_leases()] == ["a slave"], "it goes on building"
     assert db.get_build_log(build.build_id, 0, 99) == ("a log\n", 6)
     until(lambda: len(secretary.asked) == 2)
     assert secretary.asked == [("LOG", (build.build_id, "a log\n")), ("BOTH", "foo")]
