@@ -17,10 +17,12 @@ import zmq
 from packaging.version import Version
 
 from piwheels.core.admin import (
+    FILE_QUEUE,
     LONG_ANSWER,
     REACHED,
     REFUSALS,
     Admin,
+    file_address,
     package_name,
     queue_option,
     version_text,
@@ -30,7 +32,7 @@ from piwheels.core.artifact import Wheel
 from piwheels.core.cli import Common, option, program
 from piwheels.core.dependencies import System, library_dependencies
 from piwheels.core.errors import BadMessage, BadWheel, Fatal, PiWheelsError, Refused, Unavailable
-from piwheels.core.paths import address, master_socket
+from piwheels.core.paths import address
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.terminal import Progress, confirmed, say, size
 from piwheels.core.transport import Context
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("import")
 
-#: Where the master takes files from other machines, and here if it has no private socket for it.
-FILES: Final = "tcp://127.0.0.1:5556"
 #: The numbers that imports choose from (docs/decisions/0027): no two are ever the same.
 FIRST_NUMBER: Final = 2**32
 NUMBERS: Final = 2**62
@@ -97,7 +97,7 @@ class ImportConfig(Common):
     import_queue: str = queue_option()
     file_queue: str = option(
         default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
-        help=f"send files here (default: the socket 'file' beside the other, or {FILES})",
+        help=f"send files here (default: the socket 'file' beside the other, or {FILE_QUEUE})",
     )  # fmt: skip
 
 
@@ -141,11 +141,11 @@ def main(config: ImportConfig) -> int:
             for build in builds:
                 print_state(build.state)
         total = sum(wheel.filesize for wheel in wheels)
-        what = f"import {_files(len(wheels))} ({size(total)}) as {len(builds)} build(s)"
-        if not confirmed(what, yes=config.yes):
+        files, some = _count(len(wheels), "file"), _count(len(builds), "build")
+        if not confirmed(f"import {files} ({size(total)}) as {some}", yes=config.yes):
             raise Fatal("nothing was imported")
         _Run(config, report, total).run(builds)
-    text = f"imported {_files(report.imported)}"
+    text = f"imported {_count(report.imported, 'file')}"
     if report.refused:
         text += f", {len(report.refused)} refused"
     if report.untried:
@@ -188,7 +188,8 @@ def do_import(
         while reply == "SEND":
             do_send(
                 packages, filename,
-                file_queue=file_queue(config), slave_id=state.slave_id, check=check, sent=sent,
+                file_queue=config.file_queue or file_address(config.import_queue),
+                slave_id=state.slave_id, check=check, sent=sent,
             )  # fmt: skip
             reply, filename = master.ask("SENT", limit=LONG_ANSWER)
 
@@ -197,7 +198,7 @@ def do_send(
     packages: Iterable[Wheel],
     filename: str,
     *,
-    file_queue: str = FILES,
+    file_queue: str = FILE_QUEUE,
     slave_id: int = 0,
     check: Callable[[], None] = lambda: None,
     sent: Callable[[int], None] = lambda _: None,
@@ -218,15 +219,6 @@ def do_send(
                 f"nobody takes files at {file_queue}: say where piw-master does with --file-queue"
             )
         wheel.transfer(queue, slave_id, check, sent)
-
-
-def file_queue(config: Any) -> str:
-    """Return where the master takes files: what *config* says, or what is beside its socket."""
-    if config.file_queue:
-        return str(config.file_queue)
-    socket = Path((config.import_queue or master_socket("import")).removeprefix("ipc://"))
-    beside = socket.with_name("file")
-    return f"ipc://{beside}" if beside.is_socket() else FILES
 
 
 def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Wheel]]]:
@@ -251,8 +243,8 @@ def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Whee
     return builds
 
 
-def _files(count: int) -> str:
-    return f"{count:,} file" + ("" if count == 1 else "s")
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _output_of(config: ImportConfig) -> str:
@@ -370,7 +362,7 @@ class _Run:
         with self._lock:
             report = self.report
             ready = report.imported + len(report.refused)
-            self._progress.step(count, f"{_files(ready)} done")
+            self._progress.step(count, _count(ready, "file"))
 
     def _note(
         self,

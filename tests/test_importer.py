@@ -14,7 +14,7 @@ from piwheels.core.codec import NoData
 from piwheels.core.errors import Refused, Unavailable
 from piwheels.core.states import BuildState
 from piwheels.core.transport import Context
-from piwheels.importer import do_import, do_send, file_queue, grouped, print_state
+from piwheels.importer import do_import, do_send, grouped, print_state
 
 
 @pytest.fixture
@@ -125,15 +125,6 @@ def test_files_are_sent_under_the_states_own_number(wheels, chase, tmp_path, num
         do_import(config_of(), [wheel], state)
     assert (files.number, files.content) == (number, wheel.path.read_bytes())
     assert chase.asked == [("IMPORT", state), ("SENT", NoData)]
-
-
-def test_where_files_go(chase, tmp_path):
-    assert file_queue(config_of()) == importer.FILES
-    with Context().socket(zmq.ROUTER) as beside:
-        beside.bind(f"ipc://{tmp_path}/piwheels/file")
-        assert file_queue(config_of()) == f"ipc://{tmp_path}/piwheels/file"
-        assert file_queue(config_of(file_queue="tcp://board:1")) == "tcp://board:1"
-        assert file_queue(config_of(import_queue="tcp://board:2")) == importer.FILES
 
 
 def test_what_cannot_be_sent(wheels, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import voluptuous as vol
@@ -32,6 +33,8 @@ ANSWER: Final = 60.0
 LONG_ANSWER: Final = 900.0
 #: Seconds within which a master that runs is reached.
 REACHED: Final = 5.0
+#: Where the master takes files unless there is a socket ``file`` beside that for requests.
+FILE_QUEUE: Final = "tcp://127.0.0.1:5556"
 #: What the code words of a refusal mean for a package, or a version.
 REFUSALS: Final = {
     "NOPKG": "the package {package} is not known here: piw-add {package} adds it",
@@ -52,6 +55,13 @@ def queue_option() -> Any:
         parse=lambda text: address(text) if text else "",
         help="ask the master here (default: this user's piw-master, or piw-up)",
     )
+
+
+def file_address(import_queue: str) -> str:
+    """Return where the master takes files that is asked at *import_queue* (``""``: this user's)."""
+    socket = Path((import_queue or master_socket("import")).removeprefix("ipc://"))
+    beside = socket.with_name("file")
+    return f"ipc://{beside}" if beside.is_socket() else FILE_QUEUE
 
 
 def yes_option() -> Any:

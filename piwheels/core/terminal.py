@@ -88,8 +88,8 @@ class Progress:
         if self._live:
             bar = "#" * round(share * _WIDTH)
             line = f"[{bar:<{_WIDTH}}] {text}  {doing}"
-            # A line that is too long would stay when the next one is drawn.
-            self._stream.write(f"\r\x1b[K{line:.{shutil.get_terminal_size().columns - 1}}")
+            # A line that is too long, if only by a "^C", would stay when the next one is drawn.
+            self._stream.write(f"\r\x1b[K{line:.{shutil.get_terminal_size().columns - 3}}")
         else:
             self._stream.write(f"{text}\n")
         self._stream.flush()

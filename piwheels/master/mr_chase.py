@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import zmq
@@ -20,7 +22,7 @@ from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import big_brother
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
     from piwheels.core.rows import ProjectData
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 DRIVER_TIMEOUT, WEB_TIMEOUT = 10.0, 60.0
 #: How many other names one message may give a package.
 MAX_ALIASES: Final = 100
-#: How many requests to rebuild pages are under way at once, when all are to be.
+#: How many requests to rebuild pages are made in one go, when all are to be; how many tools may
+#: want that at a time.
 WINDOW: Final = 1000
+MAX_REWRITING: Final = 4
 #: Why a version is not built while its builds are being removed: the next must not come too early.
 HOLD: Final = "its builds are being removed"
 
@@ -56,6 +60,9 @@ class MrChase(NonStopTask):
         requests = self.socket(zmq.ROUTER, mr_chase)
         requests.bind(config.import_queue)
         self.register(requests, self.handle_import)
+        self._tools = requests
+        #: Who wants the pages of all packages written, which pages, and the packages that are left.
+        self._rewriting: deque[tuple[bytes, str, Iterator[str]]] = deque()
         self.desk = ImportDesk(config, self, requests.send_addr_msg)
         self.every(self.look, self.desk.tick)
         self.db = DbClient(config, self.logger)
@@ -94,6 +101,9 @@ class MrChase(NonStopTask):
             if msg == "IMPORT":
                 self.do_import(addr, data)
                 return  # the reply follows, when the file is expected
+            if msg == "REBUILD" and data[1:] == (None,):
+                self._begin_rewriting(addr, data[0])
+                return  # the reply follows, when all of it is noted
             reply = "DONE", self._requests[msg](data)
         except Refused as exc:
             reply = "ERROR", one_line(exc)
@@ -231,8 +241,6 @@ class MrChase(NonStopTask):
                 self.stats.send_msg("HOME", flags=zmq.DONTWAIT)
             case ("SEARCH",):
                 self.web.call("SEARCH", timeout=WEB_TIMEOUT)
-            case (str() as part, None):
-                self._rewrite_all(part, self.db.get_all_packages())
             case (str() as part, str() as package):
                 if not self.db.test_package(canonical(package)):
                     raise Refused("NOPKG")
@@ -243,17 +251,37 @@ class MrChase(NonStopTask):
         self.db.add_rewrite(package, part)  # TheSecretary takes her time; a crash may come first
         self.web.call(part, package, WEB_TIMEOUT)
 
-    def _rewrite_all(self, part: str, packages: Iterable[str]) -> None:
-        waiting: set[int] = set()
-        for package in sorted(packages):
-            waiting.add(self.web.request(part, package))
-            self._noted(waiting, WINDOW)
-        self._noted(waiting, 0)
+    def _begin_rewriting(self, addr: bytes, part: str) -> None:
+        if len(self._rewriting) >= MAX_REWRITING:
+            raise Refused("REBUILD", "the pages of all packages are being asked for: wait for that")
+        self._rewriting.append((addr, part, iter(sorted(self.db.get_all_packages()))))
 
-    def _noted(self, waiting: set[int], most: int) -> None:
-        """Wait until at most *most* requests are not noted yet."""
+    def poll(self, timeout: float = 1) -> None:
+        """Do one cycle; with a part of the pages of all packages, if somebody wants those."""
+        if self._rewriting:
+            self._rewrite_some()
+            timeout = 0
+        super().poll(timeout)
+
+    def _rewrite_some(self) -> None:
+        addr, part, packages = self._rewriting[0]
+        some = list(islice(packages, WINDOW))
+        try:
+            self._noted({self.web.request(part, package) for package in some})
+        except PiWheelsError as exc:
+            self.logger.error("could not do REBUILD: %s", exc)
+            reply = "ERROR", one_line(exc)
+        else:
+            if len(some) == WINDOW:
+                return
+            reply = "DONE", "REBUILD"
+        self._rewriting.popleft()
+        self._tools.send_addr_msg(addr, *reply)
+
+    def _noted(self, waiting: set[int]) -> None:
+        """Wait until all these requests are noted."""
         deadline = time.monotonic() + WEB_TIMEOUT
-        while len(waiting) > most:
+        while waiting:
             if not self.web.socket.poll(max(0.0, deadline - time.monotonic())):
                 raise Unavailable("TheSecretary takes no more requests: the site is not written?")
             for answer in self.web.answers():

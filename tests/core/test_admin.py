@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from peers import Chase
-from piwheels.core.admin import Admin, explaining
+from piwheels.core.admin import FILE_QUEUE, Admin, explaining, file_address
 from piwheels.core.errors import Fatal, Refused, Unavailable
 from piwheels.core.transport import Context
 
@@ -90,3 +90,12 @@ def test_whoever_else_listens_is_no_master(tmp_path):
         with pytest.raises(Unavailable, match="is no master"):
             admin.ask("SENT", limit=20)
         thread.join()
+
+
+def test_files_go_to_the_socket_beside(chase, tmp_path):
+    assert file_address("") == FILE_QUEUE
+    with Context().socket(zmq.ROUTER) as beside:
+        beside.bind(f"ipc://{tmp_path}/piwheels/file")
+        assert file_address("") == f"ipc://{tmp_path}/piwheels/file"
+        assert file_address(chase.address) == f"ipc://{tmp_path}/piwheels/file"
+        assert file_address("tcp://board:2") == FILE_QUEUE

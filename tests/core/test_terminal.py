@@ -23,13 +23,13 @@ class Terminal(io.StringIO):
 
 def test_a_bar_fits_the_terminal(monkeypatch):
     monkeypatch.setattr(terminal, "_DRAW", 0)
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", "63")
     stream = Terminal()
     with Progress(10**8, "bytes", stream=stream) as progress:
         progress.step(5 * 10**7, "a name that is longer than any terminal is wide" * 3)
     drawn, gone = stream.getvalue().split("\r\x1b[K")[1:]
     assert drawn.startswith("[###############               ]  50%  50.0 MB of 100.0 MB")
-    assert len(drawn) == 59
+    assert len(drawn) == 60
     assert gone == ""
 
 
