@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (ImportConfig is read when the program runs)
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import zmq

@@ -12,6 +12,7 @@ from piwheels.core.codec import NoData
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.transport import Context
+from piwheels.master import mr_chase
 from piwheels.master.mr_chase import HOLD, MrChase
 from piwheels.master.wiring import big_brother
 
@@ -233,7 +234,8 @@ def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
 
 
 @pytest.mark.usefixtures("add")
-def test_pages_are_rebuilt(ask, with_db, db, secretary, other_end):
+def test_pages_are_rebuilt(ask, with_db, db, *, secretary, other_end, monkeypatch):
+    monkeypatch.setattr(mr_chase, "WINDOW", 10)
     stats = other_end(zmq.PULL, with_db.stats_queue, big_brother)
     for number in range(30):
         db.add_new_package(f"p{number:02}")
@@ -248,6 +250,15 @@ def test_pages_are_rebuilt(ask, with_db, db, secretary, other_end):
     secretary.asked.clear()
     assert ask("REBUILD", "BOTH", None) == ("DONE", "REBUILD")
     assert secretary.asked == [("BOTH", name) for name in sorted(db.get_all_packages())]
+
+
+@pytest.mark.usefixtures("add")
+def test_a_site_that_cannot_be_written_is_told_of(ask, secretary):
+    secretary.error = DatabaseError("the disk is full")
+    assert refused(ask("REBUILD", "PROJECT", None), "the disk is full")
+    assert refused(ask("REBUILD", "PROJECT", "foo"), "the disk is full")
+    secretary.error = None
+    assert ask("REBUILD", "PROJECT", None) == ("DONE", "REBUILD")
 
 
 # Whatever comes -------------------------------------------------------------------------------
