@@ -10,8 +10,9 @@ from piwheels.core.admin import (
     Admin,
     explaining,
     package_name,
+    package_option,
     queue_option,
-    version_text,
+    version_option,
     yes_option,
 )
 from piwheels.core.cli import Common, option, parser, program
@@ -38,13 +39,8 @@ class AddConfig(Common):
     Of one that is known already, change what is given.
     """
 
-    package: str = option(
-        metavar="PACKAGE", positional=True, parse=package_name, help="the name of the package"
-    )
-    version: str = option(
-        default="", metavar="VERSION", positional=True, parse=version_text,
-        help="the version; without one, the package itself is added",
-    )  # fmt: skip
+    package: str = package_option()
+    version: str = version_option("the version; without one, the package itself is added")
     skip: str = option(default="", metavar="REASON", help="do not build it, for this reason")
     unskip: bool = option(default=False, help="build it after all")
     alias: list[str] = option(

@@ -10,7 +10,7 @@ from piwheels.core.admin import (
     LONG_ANSWER,
     Admin,
     explaining,
-    package_name,
+    package_option,
     queue_option,
     yes_option,
 )
@@ -51,10 +51,9 @@ class RebuildConfig(Common):
         help="home, search (the search index), project (project pages and their JSON), or index"
         " (those, and the pages that pip reads)",
     )  # fmt: skip
-    package: str = option(
-        default="", metavar="PACKAGE", positional=True, parse=package_name,
-        help="whose pages; without one, those of all packages",
-    )  # fmt: skip
+    package: str = package_option(
+        default="", help="whose pages; without one, those of all packages"
+    )
     yes: bool = yes_option()
     import_queue: str = queue_option()
 

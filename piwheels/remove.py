@@ -9,9 +9,9 @@ from piwheels.core.admin import (
     LONG_ANSWER,
     Admin,
     explaining,
-    package_name,
+    package_option,
     queue_option,
-    version_text,
+    version_option,
     yes_option,
 )
 from piwheels.core.cli import Common, option, parser, program
@@ -26,13 +26,8 @@ class RemoveConfig(Common):
     With --builds, --skip, --yank or --unwatch only that is done, and the rest is kept.
     """
 
-    package: str = option(
-        metavar="PACKAGE", positional=True, parse=package_name, help="the name of the package"
-    )
-    version: str = option(
-        default="", metavar="VERSION", positional=True, parse=version_text,
-        help="the version; without one, it is about the whole package",
-    )  # fmt: skip
+    package: str = package_option()
+    version: str = version_option("the version; without one, it is about the whole package")
     builds: bool = option(default=False, help="remove only builds and files; it is built again")
     skip: str = option(default="", metavar="REASON", help="do not build it (again): why not")
     yank: bool = option(default=False, help="only mark the version as yanked")

@@ -113,6 +113,18 @@ def chase(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def tool(chase, capsys):
+    """Run an admin tool's *main*; return its exit status, and the lines that it has written."""
+
+    def run(main, *args):
+        status = main([*args])
+        captured = capsys.readouterr()
+        return status, (captured.out + captured.err).splitlines()
+
+    return run
+
+
+@pytest.fixture
 def db(db_dsn):
     """A Database, as the daemon's role, on this test's copy of the schema."""
     from piwheels.core.database import Database  # noqa: PLC0415 (as above)

@@ -3,6 +3,7 @@
 import io
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -13,15 +14,8 @@ LATER = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def said(chase, capsys):
-    """Run the program; return its exit status, and the lines that it has written."""
-
-    def run(*args):
-        status = add.main([*args])
-        captured = capsys.readouterr()
-        return status, (captured.out + captured.err).splitlines()
-
-    return run
+def said(tool):
+    return partial(tool, add.main)
 
 
 def test_a_package_is_added(chase, said):

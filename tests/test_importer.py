@@ -1,19 +1,17 @@
 """piw-import against a stand-in for the master; tests/master/test_importing.py has a real one."""
 
-import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import zmq
 
 from helpers import until, wheel_bytes
+from peers import StandIn
 from piwheels import importer
 from piwheels.core.artifact import Wheel
 from piwheels.core.codec import NoData
 from piwheels.core.errors import Refused, Unavailable
 from piwheels.core.states import BuildState
-from piwheels.core.transport import Context
 from piwheels.importer import do_import, do_send, grouped, print_state
 
 
@@ -37,37 +35,22 @@ def config_of(**options):
     return importer.ImportConfig(**options)
 
 
-class Files(threading.Thread):
+class Files(StandIn):
     """Stands in for FileJuggler: takes one file, and notes who sent it."""
 
     def __init__(self, address, size):
-        super().__init__(daemon=True)
+        super().__init__(address)
         self.size, self.number, self.content = size, None, b""
-        self._over = threading.Event()
-        self._socket = Context().socket(zmq.ROUTER)
-        self._socket.bind(address)
 
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self.join(30)
-
-    def run(self):
-        while not self._over.is_set():
-            if not self._socket.poll(0.05):
-                continue
-            address, *frames = self._socket.recv_multipart()
-            match frames:
-                case [b"HELLO", number]:
-                    self.number = int(number)
-                    self._socket.send_multipart([address, b"FETCH", b"0", b"%d" % self.size])
-                case [b"CHUNK", b"0", data]:
-                    self.content = data
-                    self._socket.send_multipart([address, b"DONE"])
-        self._socket.close()
+    def answer(self, socket):
+        address, *frames = socket.recv_multipart()
+        match frames:
+            case [b"HELLO", number]:
+                self.number = int(number)
+                socket.send_multipart([address, b"FETCH", b"0", b"%d" % self.size])
+            case [b"CHUNK", b"0", data]:
+                self.content = data
+                socket.send_multipart([address, b"DONE"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from functools import partial
 
 import pytest
 
@@ -9,16 +10,9 @@ from piwheels import rebuild
 
 
 @pytest.fixture
-def said(chase, capsys):
-    """Run the program; return its exit status, and the lines that it has written."""
+def said(chase, tool):
     chase.answers = {"REBUILD": ("DONE", "REBUILD")}
-
-    def run(*args):
-        status = rebuild.main([*args])
-        captured = capsys.readouterr()
-        return status, (captured.out + captured.err).splitlines()
-
-    return run
+    return partial(tool, rebuild.main)
 
 
 @pytest.mark.parametrize(

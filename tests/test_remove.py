@@ -2,6 +2,7 @@
 
 import io
 import sys
+from functools import partial
 
 import pytest
 
@@ -9,15 +10,8 @@ from piwheels import remove
 
 
 @pytest.fixture
-def said(chase, capsys):
-    """Run the program; return its exit status, and the lines that it has written."""
-
-    def run(*args):
-        status = remove.main([*args])
-        captured = capsys.readouterr()
-        return status, (captured.out + captured.err).splitlines()
-
-    return run
+def said(tool):
+    return partial(tool, remove.main)
 
 
 @pytest.mark.parametrize(

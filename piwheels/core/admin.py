@@ -47,6 +47,17 @@ REFUSALS: Final = {
 }
 
 
+def package_option(**more: Any) -> Any:
+    """Declare the argument that names a package (*more*: as ``option`` has it)."""
+    more.setdefault("help", "the name of the package")
+    return option(metavar="PACKAGE", positional=True, parse=package_name, **more)
+
+
+def version_option(help: str) -> Any:  # noqa: A002 (as option has it)
+    """Declare the argument that is a version, and may be left out."""
+    return option(default="", metavar="VERSION", positional=True, parse=version_text, help=help)
+
+
 def queue_option() -> Any:
     """Declare the option that says where the master is to be asked (``""``: :func:`find`)."""
     return option(

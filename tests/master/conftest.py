@@ -1,6 +1,5 @@
 """What the tests of the master's tasks share: wires of their own, tasks that run, other ends."""
 
-import threading
 import uuid
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,6 +8,7 @@ from hashlib import sha256
 import pytest
 import zmq
 
+from peers import StandIn
 from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
@@ -107,45 +107,29 @@ def build_of():
     return make
 
 
-class Helper(threading.Thread):
+class Helper(StandIn):
     """Stands in for TheSecretary or SlaveDriver: answers, and notes what was asked."""
 
     def __init__(self, address, checks):
-        super().__init__(daemon=True)
-        self.asked, self.error = [], None
-        self._over = threading.Event()
-        self._checks = checks
-        self._socket = Context().socket(zmq.ROUTER)
-        self._socket.hwm = 10_000
-        self._socket.bind(address)
+        super().__init__(address)
+        self.asked, self.error, self._checks = [], None, checks
 
-    def run(self):
-        while not self._over.is_set():
-            if self._socket.poll(0.05):
-                request = recv_request(self._socket)
-                self.asked.append((request.msg, self._checks.received(request.msg, request.data)))
-                if self.error:
-                    send_error(self._socket, request, self.error)
-                else:
-                    send_result(self._socket, request)
-        self._socket.close()
-
-    def stop(self):
-        self._over.set()
-        self.join(30)
+    def answer(self, socket):
+        request = recv_request(socket)
+        self.asked.append((request.msg, self._checks.received(request.msg, request.data)))
+        if self.error:
+            send_error(socket, request, self.error)
+        else:
+            send_result(socket, request)
 
 
 @pytest.fixture
 def secretary(with_db):
-    helper = Helper(with_db.web_queue, web)
-    helper.start()
-    yield helper
-    helper.stop()
+    with Helper(with_db.web_queue, web) as helper:
+        yield helper
 
 
 @pytest.fixture
 def driver(with_db):
-    helper = Helper(with_db.delete_queue, delete)
-    helper.start()
-    yield helper
-    helper.stop()
+    with Helper(with_db.delete_queue, delete) as helper:
+        yield helper

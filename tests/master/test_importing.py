@@ -8,6 +8,7 @@ import pytest
 import zmq
 
 from helpers import until, wheel_bytes
+from peers import send_file
 from piwheels import importer
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import mr_chase as protocol
@@ -42,19 +43,7 @@ class Tool:
         return not self.socket.poll(0.2)
 
     def send(self, number, content):
-        """Send a file; return when the master has all of it."""
-        with Context().socket(zmq.DEALER) as wire:
-            wire.connect(self.config.file_queue)
-            wire.send_multipart([b"HELLO", b"%d" % number])
-            while True:
-                assert wire.poll(20), "nothing is fetched"
-                match wire.recv_multipart():
-                    case [b"DONE"]:
-                        return
-                    case [b"FETCH", offset, length]:
-                        start = int(offset)
-                        data = content[start : start + int(length)]
-                        wire.send_multipart([b"CHUNK", offset, data])
+        send_file(self.config, number, content)
 
 
 @pytest.fixture
@@ -291,7 +280,7 @@ def test_what_cannot_be_imported(tool, farm, db):
 
     assert refusal(package="bar") == "NOPKG"
     assert refusal(version="3.0") == "NOVER"
-    assert "not for cp399 (its ABIs: cp311, cp312)" in refusal(abi="cp399")
+    assert "does not build for cp399 (it builds for: cp311, cp312)" in refusal(abi="cp399")
     assert "only a build that has succeeded" in refusal(status=False)
     assert "made no wheel" in refusal(files=())
     db.add_new_package_version("foo", "2.0", skip="deleted")
@@ -347,7 +336,7 @@ def test_files_that_no_abi_can_use_are_refused(tool, farm, db):
     ):
         msg, why = tool.ask("IMPORT", state_of({name: wheel_bytes()}, OURS, abi))
         assert msg == "ERROR"
-        assert "no ABI that can use these files (its ABIs: cp311, cp312)" in why
+        assert "no ABI of this farm can use all these files (it builds for: cp311, cp312)" in why
 
 
 def test_a_name_that_a_build_is_about_to_have_is_not_given_twice(tool, farm, db):

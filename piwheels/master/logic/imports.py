@@ -57,9 +57,12 @@ def check(build: BuildState, active: Sequence[str], known: Collection[str]) -> N
         fit = (abi for abi in active if all(_usable(name, abi) for name in build.files))
         build.abi_tag = next(fit, build.abi_tag)
     if build.abi_tag not in known:
-        what = "no ABI that can use these files" if usual else f"not for {build.abi_tag}"
-        farm = ", ".join(active) or "none yet"
-        raise Refused("NOABI", f"this farm builds for {what} (its ABIs: {farm})")
+        why = (
+            "no ABI of this farm can use all these files"
+            if usual
+            else f"this farm does not build for {build.abi_tag}"
+        )
+        raise Refused("NOABI", f"{why} (it builds for: {', '.join(active) or 'none yet'})")
     build.package = canonical(build.package)
     build.output = fit_log(build.output)
     build.duration = min(max(build.duration, timedelta(0)), LONGEST)
