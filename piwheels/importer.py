@@ -22,6 +22,7 @@ from piwheels.core.admin import (
     REACHED,
     REFUSALS,
     Admin,
+    abi_tag,
     file_address,
     package_name,
     queue_option,
@@ -31,7 +32,15 @@ from piwheels.core.admin import (
 from piwheels.core.artifact import Wheel
 from piwheels.core.cli import Common, option, program
 from piwheels.core.dependencies import System, library_dependencies
-from piwheels.core.errors import BadMessage, BadWheel, Fatal, PiWheelsError, Refused, Unavailable
+from piwheels.core.errors import (
+    BadMessage,
+    BadWheel,
+    Fatal,
+    PiWheelsError,
+    Refused,
+    Unavailable,
+    one_line,
+)
 from piwheels.core.paths import address
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.terminal import Progress, confirmed, say, size
@@ -47,6 +56,8 @@ FIRST_NUMBER: Final = 2**32
 NUMBERS: Final = 2**62
 #: The log of a build about which nothing is known.
 OUTPUT: Final = "piwheels: this was not built here, but imported with piw-import.\n"
+#: The most that is sent of a log, in bytes: its end.
+MAX_OUTPUT: Final = 5 * 2**20
 #: Builds that are described one by one before it is asked whether to go on.
 DESCRIBED: Final = 10
 #: Seconds that the master may take to answer once we are to end.
@@ -79,7 +90,7 @@ class ImportConfig(Common):
         help="the version that all files are of (default: what their names say)",
     )  # fmt: skip
     abi: str = option(
-        default="", metavar="TAG",
+        default="", metavar="TAG", parse=abi_tag,
         help="the ABI that they count as built for (default: what their names say; for those that"
         " need none, the first of the farm's that can use them)",
     )  # fmt: skip
@@ -110,11 +121,11 @@ class Build(NamedTuple):
 
 @dataclass(slots=True)
 class _Report:
-    """What became of the files: how many were imported; why each of the others was not."""
+    """What became of the files: imported, refused for a reason, or given up."""
 
-    imported: int = 0
+    imported: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    untried: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
 
 
 @program(
@@ -145,13 +156,13 @@ def main(config: ImportConfig) -> int:
         if not confirmed(f"import {files} ({size(total)}) as {some}", yes=config.yes):
             raise Fatal("nothing was imported")
         _Run(config, report, total).run(builds)
-    text = f"imported {_count(report.imported, 'file')}"
+    text = f"imported {_count(len(report.imported), 'file')}"
     if report.refused:
         text += f", {len(report.refused)} refused"
-    if report.untried:
-        text += f", {len(report.untried)} not tried"
+    if report.given_up:
+        text += f", {len(report.given_up)} given up"
     say(text, quiet=config.quiet)
-    return 1 if report.refused or report.untried else 0
+    return 1 if report.refused or report.given_up else 0
 
 
 def print_state(state: BuildState) -> None:
@@ -251,7 +262,7 @@ def _output_of(config: ImportConfig) -> str:
     if config.output is None:
         return OUTPUT
     try:
-        return config.output.read_text(errors="replace")[-(5 * 2**20) :]
+        return config.output.read_bytes()[-MAX_OUTPUT:].decode(errors="replace")
     except OSError as exc:
         raise Fatal(f"cannot read the log {config.output}: {exc.strerror}") from exc
 
@@ -280,7 +291,8 @@ def _wheel(path: Path, config: ImportConfig, system: System, seen: set[str]) -> 
     seen.add(wheel.filename)
     wheel.libraries = library_dependencies(path, system)
     try:
-        logger.debug("%s has the SHA-256 %s", path, wheel.filehash)
+        # Both are read now, so that an error is this file's.
+        logger.debug("%s: %d bytes, SHA-256 %s", path, wheel.filesize, wheel.filehash)
     except OSError as exc:
         raise BadWheel(f"cannot be read: {exc.strerror}") from exc
     return wheel
@@ -300,7 +312,7 @@ def _build_of(group: tuple[str, list[Wheel]], config: ImportConfig, output: str)
 
 
 def _tell_refused(name: str, why: str) -> None:
-    sys.stderr.write(f"piw-import: {name} was not imported: {why}\n")
+    sys.stderr.write(f"piw-import: {one_line(name)} was not imported: {one_line(why)}\n")
 
 
 class _Run:
@@ -335,14 +347,14 @@ class _Run:
                 raise Stopped
             do_import(self.config, build.wheels, build.state, self._check, self._sent)
         except Stopped:
-            self._note(untried=names)
+            self.report.given_up += names
         except Unavailable as exc:
             self._stop(str(exc), 0.0)
-            self._note(untried=names)
+            self.report.given_up += names
         except (Refused, BadMessage, OSError) as exc:
-            self._note(refused=names, why=_why(exc, build))
+            self._refuse(names, _why(exc, build))
         else:
-            self._note(imported=names)
+            self.report.imported += names
             if self.config.delete:
                 self._delete(build.wheels)
 
@@ -361,22 +373,14 @@ class _Run:
     def _sent(self, count: int) -> None:
         with self._lock:
             report = self.report
-            ready = report.imported + len(report.refused)
+            ready = len(report.imported) + len(report.refused)
             self._progress.step(count, _count(ready, "file"))
 
-    def _note(
-        self,
-        imported: Sequence[str] = (),
-        refused: Sequence[str] = (),
-        untried: Sequence[str] = (),
-        why: str = "",
-    ) -> None:
+    def _refuse(self, names: Sequence[str], why: str) -> None:
         with self._lock:
-            self.report.imported += len(imported)
-            self.report.untried += untried
-            for name in refused:
+            self._progress.clear()
+            for name in names:
                 self.report.refused[name] = why
-                self._progress.clear()
                 _tell_refused(name, why)
 
     def _delete(self, wheels: Iterable[Wheel]) -> None:

@@ -120,7 +120,7 @@ def test_what_cannot_be_sent(wheels, tmp_path, monkeypatch):
 
 
 def test_files_that_are_no_wheels_are_refused_before_anybody_is_asked(tmp_path, chase, capsys):
-    (tmp_path / "a.whl").write_bytes(b"no")
+    (tmp_path / "a\x1b[2J.whl").write_bytes(b"no")
     (tmp_path / "foo-1.0-py3-none-any.whl").write_bytes(wheel_bytes("bar"))
     (tmp_path / "foo-2.0-py3-none-any.whl").mkdir()
     paths = [str(path) for path in sorted(tmp_path.glob("*.whl"))]
@@ -130,6 +130,7 @@ def test_files_that_are_no_wheels_are_refused_before_anybody_is_asked(tmp_path, 
     lines = captured.err.splitlines()
     assert [words in line for words, line in zip(why, lines, strict=True)] == [True] * 4
     assert captured.out == "imported 0 files, 4 refused\n"
+    assert "\x1b" not in captured.err
     assert chase.asked == []
 
 
@@ -153,7 +154,7 @@ def test_a_master_that_is_not_there_ends_it_at_once(wheels, tmp_path, monkeypatc
     assert importer.main([*paths, "-y", "-j1", "--import-queue", f"ipc://{tmp_path}/no"]) == 1
     captured = capsys.readouterr()
     assert "start piw-master" in captured.err
-    assert captured.out.endswith("imported 0 files, 2 not tried\n")
+    assert captured.out.endswith("imported 0 files, 2 given up\n")
 
 
 def test_what_is_said_of_a_build(wheels, chase, tmp_path):
@@ -184,7 +185,7 @@ def test_what_is_under_way_is_given_up_in_the_end(wheels, chase, monkeypatch, ca
     assert importer.main([*paths, "-y", "-j1"]) == 1
     captured = capsys.readouterr()
     assert "interrupted" in captured.err
-    assert captured.out.endswith("imported 0 files, 2 not tried\n")
+    assert captured.out.endswith("imported 0 files, 2 given up\n")
     assert len(chase.asked) == 1
 
 
@@ -195,7 +196,7 @@ def test_what_is_missing(chase, args, capsys):
     assert capsys.readouterr().err.startswith("piw-import: ")
 
 
-@pytest.mark.parametrize("args", [["-j", "0"], ["-j", "x"], ["--package", "a b"]])
+@pytest.mark.parametrize("args", [["-j", "0"], ["-j", "x"], ["--package", "a b"], ["--abi", "a b"]])
 def test_wrong_usage(args):
     with pytest.raises(SystemExit) as caught:
         importer.main(["x.whl", *args])

@@ -21,7 +21,7 @@ from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
 from piwheels.core.paths import address, master_socket
 from piwheels.core.protocols import mr_chase
-from piwheels.core.states import Package
+from piwheels.core.states import Package, Tag
 from piwheels.core.states import Version as VersionText
 from piwheels.core.transport import Context
 
@@ -45,6 +45,33 @@ REFUSALS: Final = {
     " {package} {version} --unskip brings it back",
     "YANKVER": "{package} {version} is yanked: piw-add {package} {version} --unyank changes that",
 }
+
+
+def _fit(kind: Any, what: str) -> Callable[[str], str]:
+    """Return a parser that takes the text which the wires take, too, as a *kind*."""
+
+    def parse(text: str) -> str:
+        try:
+            return str(check_of(kind)(text))
+        except vol.Invalid:
+            raise ValueError(f"{text!r} is not {what}") from None
+
+    return parse
+
+
+#: Parsers of options: they return the text, or raise ``ValueError``.
+package_name: Final = _fit(Package, "the name of a package")
+abi_tag: Final = _fit(Tag, "the tag of an ABI, as cp311 is")
+_version_fit: Final = _fit(VersionText, "a version (PEP 440)")
+
+
+def version_text(text: str) -> str:
+    """Return *text* if it is a version. Raises ``ValueError``."""
+    try:
+        Version(text)
+    except InvalidVersion:
+        raise ValueError(f"{text!r} is not a version (PEP 440)") from None
+    return _version_fit(text)
 
 
 def package_option(**more: Any) -> Any:
@@ -80,23 +107,6 @@ def yes_option() -> Any:
     return option("-y", default=False, help="do not ask before changing anything")
 
 
-def package_name(text: str) -> str:
-    """Return *text* if it can be the name of a package. Raises ``ValueError``."""
-    try:
-        return str(check_of(Package)(text))
-    except vol.Invalid:
-        raise ValueError(f"{text!r} is not the name of a package") from None
-
-
-def version_text(text: str) -> str:
-    """Return *text* if it is a version (PEP 440). Raises ``ValueError``."""
-    try:
-        Version(text)
-        return str(check_of(VersionText)(text))
-    except (InvalidVersion, vol.Invalid):
-        raise ValueError(f"{text!r} is not a version (PEP 440)") from None
-
-
 @contextmanager
 def explaining(package: str, version: str = "") -> Iterator[None]:
     """Raise what the master refuses by a code word as ``Fatal``, with what it means and advice."""
@@ -112,19 +122,19 @@ class Admin:
     """Asks the master at *address* (``""``: this user's), one question at a time.
 
     *meanwhile* is called several times a second while an answer is waited for, and may raise to
-    end the wait. *patience* is for how many seconds a master may be absent. Use it as a context
-    manager, or close it.
+    end the wait. *patience* is for how many seconds a master may be absent (:data:`REACHED`). Use
+    it as a context manager, or close it.
     """
 
     def __init__(
         self,
         address: str = "",
         meanwhile: Callable[[], None] = lambda: None,
-        patience: float = REACHED,
+        patience: float | None = None,
     ) -> None:
         self._address = address or master_socket("import")
         self._meanwhile = meanwhile
-        self._patience = patience
+        self._patience = REACHED if patience is None else patience
         self._stack = ExitStack()
         self._socket = self._stack.enter_context(Context().socket(zmq.REQ, reversed(mr_chase)))
         # Then it takes a message only when somebody is there to hear it.

@@ -276,7 +276,8 @@ class FileJuggler(NonStopTask):
         """
         match msg, args:
             case b"HELLO", (slave_id,):
-                transfer = self.pending.get(number(slave_id))
+                # Old importers say 0, or whichever number they made up (docs/decisions/0027).
+                transfer = self.pending.get(number(slave_id)) or self.pending.get(0)
                 if transfer is None:
                     raise TransferError("HELLO from a slave of which no file is expected")
                 return transfer

@@ -133,17 +133,17 @@ def test_a_build_is_imported_with_all_its_files(tool, farm, db, secretary):
     assert secretary.asked == [("LOG", (build.build_id, "a log\n")), ("BOTH", "foo")]
 
 
-@pytest.mark.parametrize("number", [0, 7])
-def test_old_tools_take_turns_under_number_0(tool, other, farm, db, number):
+@pytest.mark.parametrize(("number", "hello"), [(0, 0), (7, 0), (7, 7)])
+def test_old_tools_take_turns_under_number_0(tool, other, farm, *, number, hello):
     second = NATIVE.replace("311", "312")
     content = wheel_bytes()
     assert tool.ask("IMPORT", state_of({NATIVE: content}, number)) == ("SEND", NATIVE)
     other.socket.send_msg("IMPORT", state_of({second: content}, number, "cp312"))
     assert other.is_told_nothing()
-    tool.send(0, content)
+    tool.send(hello, content)
     assert tool.ask("SENT") == ("DONE", "IMPORT")
     assert other.answer() == ("SEND", second)
-    other.send(0, content)
+    other.send(hello, content)
     assert other.ask("SENT") == ("DONE", "IMPORT")
     assert site(farm) == published(NATIVE, second)
 
