@@ -51,9 +51,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("import")
 
-#: The numbers that imports choose from (docs/decisions/0027): no two are ever the same.
+#: The first of the numbers that imports choose from (docs/decisions/0027), at random.
 FIRST_NUMBER: Final = 2**32
-NUMBERS: Final = 2**62
 #: The log of a build about which nothing is known.
 OUTPUT: Final = "piwheels: this was not built here, but imported with piw-import.\n"
 #: The most that is sent of a log, in bytes: its end.
@@ -200,7 +199,7 @@ def do_import(
             do_send(
                 packages, filename,
                 file_queue=config.file_queue or file_address(config.import_queue),
-                slave_id=state.slave_id, check=check, sent=sent,
+                slave_id=state.slave_id, check=master.check, sent=sent,
             )  # fmt: skip
             reply, filename = master.ask("SENT", limit=LONG_ANSWER)
 
@@ -302,7 +301,7 @@ def _build_of(group: tuple[str, list[Wheel]], config: ImportConfig, output: str)
     abi, wheels = group
     files = [FileState.from_message(wheel.as_message()) for wheel in wheels]
     state = BuildState(
-        FIRST_NUMBER + secrets.randbelow(NUMBERS),
+        FIRST_NUMBER + secrets.randbits(62),
         config.package or wheels[0].package_canon,
         config.package_version or wheels[0].package_version_tag,
         abi, True, config.duration or timedelta(0), output,

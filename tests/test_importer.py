@@ -110,6 +110,25 @@ def test_files_are_sent_under_the_states_own_number(wheels, chase, tmp_path, num
     assert chase.asked == [("IMPORT", state), ("SENT", NoData)]
 
 
+def test_a_master_that_goes_away_in_a_transfer_is_noticed(wheels, chase, tmp_path):
+    [wheel] = wheels("foo-1.0-py3-none-any")
+    chase.answers = {"IMPORT": ("SEND", wheel.filename)}
+    with Deaf(f"ipc://{tmp_path}/piwheels/file") as files:
+        files.then = chase.stop
+        with pytest.raises(Unavailable, match="lost the master"):
+            do_import(config_of(), [wheel], state_of([wheel]))
+
+
+class Deaf(StandIn):
+    """Stands in for a FileJuggler that fetches nothing; it does something else *then*."""
+
+    then = None
+
+    def answer(self, socket):
+        socket.recv_multipart()
+        self.then()
+
+
 def test_what_cannot_be_sent(wheels, tmp_path, monkeypatch):
     monkeypatch.setattr(importer, "REACHED", 0.1)
     [wheel] = wheels("foo-1.0-py3-none-any")

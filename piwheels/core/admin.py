@@ -183,12 +183,22 @@ class Admin:
         """Tell whether *event* happens within *limit* seconds. Raises if the master goes away."""
         deadline = time.monotonic() + limit
         while not self._socket.poll(min(0.2, max(0.0, deadline - time.monotonic())), event):
-            if event == zmq.POLLIN and self._lost.poll(0):
-                raise Unavailable(
-                    f"lost the master at {self._address}: whether the last request was done is not"
-                    " known; ask again when it is back"
-                )
             if time.monotonic() > deadline:
                 return False
-            self._meanwhile()
+            if event == zmq.POLLIN:
+                self.check()
+            else:
+                self._meanwhile()
         return True
+
+    def check(self) -> None:
+        """Raise :exc:`~piwheels.core.errors.Unavailable` if the master has gone since it was asked.
+
+        For other waits while it is asked; does what is to be done in each wait as well.
+        """
+        self._meanwhile()
+        if self._lost.poll(0):
+            raise Unavailable(
+                f"lost the master at {self._address}: whether the last request was done is not"
+                " known; ask again when it is back"
+            )
