@@ -86,7 +86,7 @@ def version_option(help: str) -> Any:  # noqa: A002 (as option has it)
 
 
 def queue_option() -> Any:
-    """Declare the option that says where the master is to be asked (``""``: :func:`find`)."""
+    """Declare the option that says where the master is to be asked (``""``: see ``Admin``)."""
     return option(
         default="",
         metavar="ADDR",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
-    from piwheels.core.rows import ProjectData
+    from piwheels.core.rows import ProjectData, ProjectRelease
     from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
@@ -176,34 +176,43 @@ class MrChase(NonStopTask):
     def do_rempkg(self, remove: RemovePackage) -> str:
         """Remove a package (DELPKG), or only its builds (DELPKGBLD), or skip it (SKIPPKG)."""
         package = canonical(remove.package)
+        if not (remove.builds or remove.skip):
+            self._delete_package(package)
+            return "DELPKG"
         data = self._project(package)
-        if remove.builds:
-            self.db.skip_package(package, HOLD)
-            self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
-            self.db.add_rewrite(package, "BOTH")
-            for version in data["releases"]:
-                self.db.delete_build(package, version)
-            self.web.call("DELPKG", package, WEB_TIMEOUT)
-            self.db.skip_package(package, remove.skip or _unheld(data["skip"]))
-            self._rewrite(package)
-            return "DELPKGBLD"
-        if remove.skip:
+        if not remove.builds:
             self.db.skip_package(package, remove.skip)
             self._rewrite(package)
             return "SKIPPKG"
+        self.db.skip_package(package, HOLD)
+        self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
+        self.db.add_rewrite(package, "BOTH")
+        for version in data["releases"]:
+            self.db.delete_build(package, version)
+        self.web.call("DELPKG", package, WEB_TIMEOUT)
+        self.db.skip_package(package, remove.skip or _unheld(data["skip"]))
+        self._rewrite(package)
+        return "DELPKGBLD"
+
+    def _delete_package(self, package: str) -> None:
+        if not self.db.test_package(package):
+            raise Refused("NOPKG")
         self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
         # Should we end half-way, the next master finds by this that the pages have to go.
         self.db.add_rewrite(package, "BOTH")
         self.db.delete_package(package)
         self.web.call("DELPKG", package, WEB_TIMEOUT)
-        return "DELPKG"
 
     def do_remver(self, remove: RemoveVersion) -> str:
         """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
         package, version = canonical(remove.package), remove.version
-        release = self._project(package)["releases"].get(version)
-        if release is None:
-            raise Refused("NOVER")
+        if not (remove.builds or remove.skip or remove.yank):
+            if not self.db.test_package_version(package, version):
+                raise Refused("NOVER" if self.db.test_package(package) else "NOPKG")
+            self._delete_version(package, version, self.db.delete_version)
+            self._rewrite(package)
+            return "DELVER"
+        release = self._release(self._project(package), version)
         if remove.yank:
             self.db.yank_version(package, version)
         if remove.builds:
@@ -213,12 +222,8 @@ class MrChase(NonStopTask):
             self.db.skip_package_version(package, version, skip)
         elif remove.skip:
             self.db.skip_package_version(package, version, remove.skip)
-        elif not remove.yank:
-            self._delete_version(package, version, self.db.delete_version)
         self._rewrite(package)
-        if remove.builds:
-            return "DELVERBLD"
-        return "YANKVER" if remove.yank else "SKIPVER" if remove.skip else "DELVER"
+        return "DELVERBLD" if remove.builds else "YANKVER" if remove.yank else "SKIPVER"
 
     def _delete_version(self, package: str, version: str, delete: Any) -> None:
         self.driver.call("DELVER", [package, version], DRIVER_TIMEOUT)
@@ -227,10 +232,17 @@ class MrChase(NonStopTask):
         self.web.call("DELVER", [package, version], WEB_TIMEOUT)
 
     def _project(self, package: str) -> ProjectData:
+        """Return what is known of *package*. What is marked as deleted has to be brought back."""
         data = self.db.get_project_data(package)
         if data is None:
-            raise Refused("NOPKG")
+            raise Refused("SKIPPKG" if self.db.test_package(package) else "NOPKG")
         return data
+
+    def _release(self, data: ProjectData, version: str) -> ProjectRelease:
+        if version not in data["releases"]:
+            deleted = self.db.test_package_version(data["name"], version)
+            raise Refused("SKIPVER" if deleted else "NOVER")
+        return data["releases"][version]
 
     # Pages ----------------------------------------------------------------------------------
 
@@ -297,21 +309,14 @@ class MrChase(NonStopTask):
         Neither a skip nor a yank forbids it (docs/decisions/0028), only a deletion that is marked
         or under way.
         """
-        package = canonical(build.package)
-        data = self.db.get_project_data(package)
-        if data is None:
-            raise Refused("SKIPPKG" if self.db.test_package(package) else "NOPKG")
+        data = self._project(canonical(build.package))
         if data["skip"] == HOLD:
             raise Refused("SKIPPKG")
-        releases = data["releases"]
-        if (version := build.version) not in releases:
+        if build.version not in data["releases"]:
             # A wheel's name spells its version in the normal way, the index as it likes.
-            same = (each for each in releases if same_version(each, version))
-            build.version = next(same, version)
-        if build.version not in releases:
-            deleted = self.db.test_package_version(package, version)
-            raise Refused("SKIPVER" if deleted else "NOVER")
-        if releases[build.version]["skip"] == HOLD:
+            same = (each for each in data["releases"] if same_version(each, build.version))
+            build.version = next(same, build.version)
+        if self._release(data, build.version)["skip"] == HOLD:
             raise Refused("SKIPVER")
         check(build, list(self.db.get_build_queue(1)), self.db.get_build_abis())
         self.desk.begin(addr, build)

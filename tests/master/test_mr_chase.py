@@ -221,6 +221,24 @@ def test_a_version_is_kept_but_not_all_of_it(ask, db, build_of, *, builds, skip,
 
 
 @pytest.mark.usefixtures("add")
+def test_what_is_marked_as_deleted_can_be_removed_and_brought_back(ask, db):
+    db.skip_package_version("foo", "1.0", "deleted")
+    assert ask("REMVER", "foo", "1.0", True, "", False) == ("ERROR", "SKIPVER")
+    assert ask("REMVER", "foo", "1.0", False, "", True) == ("ERROR", "SKIPVER")
+    assert ask("REMVER", "foo", "2.0", False, "", True) == ("ERROR", "NOVER")
+    assert addver(ask, unskip=True) == ("DONE", "UPDVER")
+    assert db.get_project_data("foo")["releases"]["1.0"]["skip"] == ""
+    db.skip_package_version("foo", "1.0", "deleted")
+    assert ask("REMVER", "foo", "1.0", False, "", False) == ("DONE", "DELVER")
+    assert not db.test_package_version("foo", "1.0")
+    db.skip_package("foo", "deleted")
+    assert ask("REMPKG", "foo", False, "because") == ("ERROR", "SKIPPKG")
+    assert ask("REMVER", "foo", "1.0", True, "", False) == ("ERROR", "SKIPPKG")
+    assert ask("REMPKG", "foo", False, "") == ("DONE", "DELPKG")
+    assert not db.test_package("foo")
+
+
+@pytest.mark.usefixtures("add")
 def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
     secretary.error = DatabaseError("the disk is full")
     assert refused(ask("REMVER", "foo", "1.0", True, "", False), "the disk is full")
