@@ -128,6 +128,28 @@ def module_dsn(server_dsn, template_db, _copy_numbers):
 
 
 @pytest.fixture
+def chase(tmp_path, monkeypatch):
+    """A stand-in for MrChase, whom the admin tools find without being told where."""
+    from peers import Chase  # noqa: PLC0415 (as above)
+
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with Chase(f"ipc://{tmp_path}/piwheels/import") as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def tool(chase, capsys):
+    """Run an admin tool's *main*; return its exit status, and the lines that it has written."""
+
+    def run(main, *args):
+        status = main([*args])
+        captured = capsys.readouterr()
+        return status, (captured.out + captured.err).splitlines()
+
+    return run
+
+
+@pytest.fixture
 def db(db_dsn):
     """A Database, as the daemon's role, on this test's copy of the schema."""
     from piwheels.core.database import Database  # noqa: PLC0415 (as above)

@@ -6,6 +6,7 @@ import shutil
 import socket
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 # A build backend (PEP 517) that needs nothing; *before* and *after* are what a build does besides.
@@ -77,3 +78,19 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def wheel_bytes(name="foo", version="1.0", *, blob=b"", requires=(), files=()):
+    """Return the content of a wheel of *name* and *version*, which holds *blob* and *files*."""
+    info = f"{name}-{version}.dist-info"
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {each}" for each in requires]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(f"{name}.py", blob)
+        for path, data in files:
+            archive.writestr(path, data)
+        archive.writestr(f"{info}/METADATA", "\n".join(lines) + "\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return buffer.getvalue()

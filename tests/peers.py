@@ -1,6 +1,7 @@
 """Who speaks to the master: build slaves and consoles, as its tests need them."""
 
 import itertools
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ import zmq
 
 from piwheels.core import codec
 from piwheels.core.checks import check_of
-from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console
+from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console, mr_chase
 from piwheels.core.transport import Context
 from piwheels.master import wiring
 
@@ -60,19 +61,24 @@ class Slave:
         return self.say("BUILT", [status, duration, log, list(files)])
 
     def send(self, content):
-        with zmq.Context.instance().socket(zmq.DEALER) as files:
-            files.linger = 0
-            files.connect(self.config.file_queue)
-            files.send_multipart([b"HELLO", b"%d" % self.id])
-            while True:
-                assert files.poll(5000)
-                match files.recv_multipart():
-                    case [b"DONE"]:
-                        return
-                    case [b"FETCH", offset, length]:
-                        start = int(offset)
-                        data = content[start : start + int(length)]
-                        files.send_multipart([b"CHUNK", offset, data])
+        send_file(self.config, self.id, content)
+
+
+def send_file(config, number, content):
+    """Send a file, as an old slave or importer with this number; return when all of it is there."""
+    with zmq.Context.instance().socket(zmq.DEALER) as files:
+        files.linger = 0
+        files.connect(config.file_queue)
+        files.send_multipart([b"HELLO", b"%d" % number])
+        while True:
+            assert files.poll(20_000), "nothing is fetched"
+            match files.recv_multipart():
+                case [b"DONE"]:
+                    return
+                case [b"FETCH", offset, length]:
+                    start = int(offset)
+                    data = content[start : start + int(length)]
+                    files.send_multipart([b"CHUNK", offset, data])
 
 
 def queue_up(config, *jobs, abi="cp311"):
@@ -137,3 +143,54 @@ class Console:
     def is_told_nothing(self):
         self.ask("FIGURES")
         return not self.told
+
+
+class StandIn(threading.Thread):
+    """Answers what comes to a ROUTER at *address*; what it does is for its subclasses to say."""
+
+    def __init__(self, address, protocol=None):
+        super().__init__(daemon=True)
+        self.address = address
+        self._over = threading.Event()
+        self._socket = Context().socket(zmq.ROUTER, protocol)
+        self._socket.hwm = 10_000
+        self._socket.bind(address)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self._over.set()
+        self.join(30)
+
+    def run(self):
+        while not self._over.is_set():
+            if self._socket.poll(0.05):
+                self.answer(self._socket)
+        self._socket.close()
+
+    def answer(self, socket):
+        raise NotImplementedError
+
+
+class Chase(StandIn):
+    """Stands in for MrChase: notes what tools ask, and answers as it is told to.
+
+    *answers* has a reply for each message, or a list of replies to be given in turn.
+    """
+
+    def __init__(self, address):
+        super().__init__(address, mr_chase)
+        self.asked, self.answers = [], {}
+
+    def answer(self, socket):
+        address, msg, data = socket.recv_addr_msg()
+        self.asked.append((msg, data))
+        reply = self.answers[msg]
+        reply = reply.pop(0) if isinstance(reply, list) else reply
+        if reply is not None:
+            socket.send_addr_msg(address, *reply)

@@ -9,19 +9,11 @@ from pathlib import Path
 import pytest
 
 NAMES = json.loads((Path(__file__).parent / "data" / "names.json").read_text())["names"]
-#: Programs of a later issue ("The whole cast").
-LATER = {"piwheels.importer", "piwheels.add", "piwheels.remove"}
-
-
-def test_what_comes_later_has_not_come():
-    for name in LATER:
-        with pytest.raises(ModuleNotFoundError):
-            importlib.import_module(name)
 
 
 @pytest.mark.parametrize(
     "entry",
-    [entry for entry in NAMES if entry["module"] not in LATER],
+    NAMES,
     ids=lambda entry: f"{entry['module']}.{entry['name']}",
 )
 def test_documented_name(entry):

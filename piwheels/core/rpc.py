@@ -24,7 +24,7 @@ from piwheels.core.errors import BadMessage, DatabaseError, Refused, Unavailable
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from piwheels.core.transport import Context, Socket
 
@@ -90,6 +90,48 @@ class Client:
 def _error(code: str, text: str) -> Exception:
     kind = _CODES.get(code)
     return kind(text) if kind is not None else Refused(code, text)
+
+
+class _Question(NamedTuple):
+    then: Callable[[Any, Exception | None], None]
+    what: str
+    deadline: float
+
+
+class Questions:
+    """The questions of a task that may not wait: what each answer goes to, if it comes in time.
+
+    *patience* is for how many seconds an answer is waited for.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self._open: dict[tuple[str, int], _Question] = {}
+
+    def remember(
+        self, whose: str, ticket: int, what: str, then: Callable[[Any, Exception | None], None]
+    ) -> None:
+        """Have *then* called with the answer to *ticket* of the client that we call *whose*.
+
+        It gets the result, or the error that came instead; :exc:`Unavailable` if nothing comes.
+        *what* was asked, for that error's sentence.
+        """
+        self._open[whose, ticket] = _Question(then, what, time.monotonic() + self.patience)
+
+    def collect(self, whose: str, answers: Iterable[Answer]) -> None:
+        """Take *answers* of the client *whose*; those that nobody waits for are dropped."""
+        for answer in answers:
+            question = self._open.pop((whose, answer.ticket), None)
+            if question is not None:
+                question.then(answer.result, answer.error)
+
+    def expire(self) -> None:
+        """Answer the questions to which no answer has come in time."""
+        now = time.monotonic()
+        for key in [key for key, question in self._open.items() if question.deadline < now]:
+            question = self._open.pop(key)
+            why = f"{question.what}: no answer within {self.patience:g} s"
+            question.then(None, Unavailable(why))
 
 
 class Request(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Final, Self
@@ -30,8 +31,24 @@ def confirmed(what: str, *, yes: bool) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
+def say(text: str, *, quiet: bool) -> None:
+    """Write a line about what was done to standard output; with *quiet*, do not."""
+    if not quiet:
+        sys.stdout.write(f"{text}\n")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it: ``999 B``, ``1.2 MB``."""
+    number, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 999.5:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+
+
 class Progress:
-    """How far some work has come, on standard error: *total* steps of *unit*.
+    """How far some work has come, on standard error: *total* steps of *unit* (``bytes``: as sizes).
 
     On a terminal it is a bar that is redrawn, elsewhere a line now and then; with *quiet*,
     nothing. Use it as a context manager.
@@ -63,10 +80,16 @@ class Progress:
         self._said = now
         share = min(1.0, self.done / self.total) if self.total else 1.0
         left = (now - self._began) / share * (1 - share) if share else 0.0
-        text = f"{share:4.0%}  {self.done:,} of {self.total:,} {self._unit}, {left:.0f} s left"
+        if self._unit == "bytes":
+            amount = f"{size(self.done)} of {size(self.total)}"
+        else:
+            amount = f"{self.done:,} of {self.total:,} {self._unit}"
+        text = f"{share:4.0%}  {amount}, {left:.0f} s left"
         if self._live:
             bar = "#" * round(share * _WIDTH)
-            self._stream.write(f"\r\x1b[K[{bar:<{_WIDTH}}] {text}  {doing:.40}")
+            line = f"[{bar:<{_WIDTH}}] {text}  {doing}"
+            # A line that is too long, if only by a "^C", would stay when the next one is drawn.
+            self._stream.write(f"\r\x1b[K{line:.{shutil.get_terminal_size().columns - 3}}")
         else:
             self._stream.write(f"{text}\n")
         self._stream.flush()

@@ -37,10 +37,12 @@ from piwheels.master.incoming import (
     Verified,
     number,
 )
+from piwheels.master.logic.names import Names
 from piwheels.master.wiring import MasterConfig, big_brother, files
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
     from piwheels.core.states import FileState
@@ -71,6 +73,7 @@ class FileJuggler(NonStopTask):
         #: Transfers by the slave's id, and those that have begun by its address.
         self.pending: dict[int, Incoming] = {}
         self.transfers: dict[bytes, Incoming] = {}
+        self._names = Names()
 
         wire = self.socket(zmq.ROUTER)
         # A peer's memory here is bounded by size and number of what may wait to be read.
@@ -90,7 +93,7 @@ class FileJuggler(NonStopTask):
         self._stats.connect(config.stats_queue)
 
         self._helpers = ThreadPoolExecutor(2, thread_name_prefix="juggler")
-        self._results: SimpleQueue[tuple[Request, Future[Verified]]] = SimpleQueue()
+        self._results: SimpleQueue[tuple[Request, Incoming, Future[Verified]]] = SimpleQueue()
         woken, self._waker = socket.socketpair()
         woken.setblocking(False)
         self._waker.setblocking(False)
@@ -120,8 +123,15 @@ class FileJuggler(NonStopTask):
                     self.do_expect(slave_id, file_state, publish_as)
                     send_result(queue, request)
                 case "VERIFY", (slave_id, package):
+                    transfer = self._awaited(slave_id)
                     future = self.do_verify(slave_id, package)
-                    future.add_done_callback(partial(self._verified, request))
+                    future.add_done_callback(partial(self._verified, request, transfer))
+                case "MISSING", slave_id:
+                    coming = self.pending.get(slave_id)
+                    send_result(queue, request, coming and coming.state.missing)
+                case "WITHDRAW", (slave_id, package, filenames):
+                    self.do_withdraw(slave_id, package, filenames)
+                    send_result(queue, request)
         except (BadMessage, BadWheel, Refused, OSError) as exc:
             send_error(queue, request, self._refusal(exc))
 
@@ -132,7 +142,8 @@ class FileJuggler(NonStopTask):
 
         It will be published as *publish_as* (``None``: by its own name). Whatever was expected
         from that slave before is dropped. Raises ``Refused``: ``BADWHEEL`` for a name that is not
-        a wheel's, ``TOOBIG``, or ``NOROOM`` for a full disk.
+        a wheel's, ``TAKEN`` for one that is about to stand for other bytes, ``TOOBIG``, or
+        ``NOROOM`` for a full disk.
         """
         self._drop(slave_id)
         target = publish_as or file_state.filename
@@ -142,6 +153,8 @@ class FileJuggler(NonStopTask):
         size = file_state.filesize
         if size > self.max_size:
             raise Refused("TOOBIG", f"{size:,} bytes are more than a file may have")
+        if not self._names.claim(slave_id, target, file_state.filehash):
+            raise Refused("TAKEN", f"other bytes are about to be published as {target}")
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = Incoming(
@@ -151,8 +164,24 @@ class FileJuggler(NonStopTask):
         promised = sum(other.state.missing for other in self.pending.values())
         if disk.f_bavail * disk.f_frsize < size + promised + self.reserve:
             transfer.discard()
+            self._names.release(slave_id, target)
             raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         self.pending[slave_id] = transfer
+
+    def do_withdraw(self, slave_id: int, package: str, filenames: Iterable[str]) -> None:
+        """Drop what *slave_id* still sends, and remove what it has sent of *package*.
+
+        *filenames* are the names under which that was published; a file that somebody else has sent
+        as well, of the same bytes, stays. Raises ``OSError``.
+        """
+        self._drop(slave_id)
+        folder = self.site.project_dir(package)
+        for filename in filenames:
+            if self._names.withdraw(slave_id, filename):
+                self.site.remove(folder / filename)  # the wheel first: none is there without ...
+                self.site.remove(folder / f"{filename}.metadata")
+        with suppress(OSError):  # it is not there, or has other files
+            folder.rmdir()
 
     def do_verify(self, slave_id: int, package: str) -> Future[Verified]:
         """Have what *slave_id* sent checked and published as a file of *package*.
@@ -162,9 +191,8 @@ class FileJuggler(NonStopTask):
         be sent again), ``BADWHEEL`` if it is not a wheel of that package (final), ``NOROOM`` if it
         could not be written.
         """
-        transfer = self._forget(slave_id)
-        if transfer is None:
-            raise Refused("UNKNOWN", f"no file is expected from slave {slave_id}")
+        transfer = self._awaited(slave_id)
+        self._forget(slave_id)
         try:
             if transfer.failure:
                 raise Refused("NOROOM", transfer.failure)
@@ -174,13 +202,20 @@ class FileJuggler(NonStopTask):
             future = self._helpers.submit(transfer.publish, self.site, package)
         except BaseException:
             transfer.discard()
+            self._names.release(slave_id, transfer.target)
             raise
         future.add_done_callback(lambda _: transfer.discard())  # also if it never began
         return future
 
-    def _verified(self, request: Request, future: Future[Verified]) -> None:
+    def _awaited(self, slave_id: int) -> Incoming:
+        transfer = self.pending.get(slave_id)
+        if transfer is None:
+            raise Refused("UNKNOWN", f"no file is expected from slave {slave_id}")
+        return transfer
+
+    def _verified(self, request: Request, transfer: Incoming, future: Future[Verified]) -> None:
         # In a helper's thread, which may touch no socket of 0MQ's but its own.
-        self._results.put((request, future))
+        self._results.put((request, transfer, future))
         with suppress(BlockingIOError, OSError):  # woken already, or ending
             self._waker.send(b"!")
 
@@ -190,10 +225,14 @@ class FileJuggler(NonStopTask):
             woken.recv(4096)
         with suppress(Empty):
             while True:
-                request, future = self._results.get_nowait()
+                request, transfer, future = self._results.get_nowait()
+                whose = transfer.state.slave_id, transfer.target
                 try:
-                    send_result(self._asked, request, future.result(timeout=0))
+                    result = future.result(timeout=0)
+                    self._names.place(*whose, transfer.state.file_state.filehash, time.monotonic())
+                    send_result(self._asked, request, result)
                 except (BadWheel, Refused, OSError) as exc:
+                    self._names.release(*whose)
                     send_error(self._asked, request, self._refusal(exc))
 
     def _refusal(self, exc: Exception) -> Exception:
@@ -237,7 +276,8 @@ class FileJuggler(NonStopTask):
         """
         match msg, args:
             case b"HELLO", (slave_id,):
-                transfer = self.pending.get(number(slave_id))
+                # Old importers say 0, or whichever number they made up (docs/decisions/0027).
+                transfer = self.pending.get(number(slave_id)) or self.pending.get(0)
                 if transfer is None:
                     raise TransferError("HELLO from a slave of which no file is expected")
                 return transfer
@@ -295,10 +335,13 @@ class FileJuggler(NonStopTask):
     def _drop(self, slave_id: int) -> None:
         if (transfer := self._forget(slave_id)) is not None:
             transfer.discard()
+            self._names.release(slave_id, transfer.target)
 
     def expire(self) -> None:
         """Give up the transfers of which nothing has come for a long time."""
-        before = time.monotonic() - self.patience
+        now = time.monotonic()
+        self._names.expire(now)
+        before = now - self.patience
         for slave_id in [key for key, each in self.pending.items() if each.progress < before]:
             target = self.pending[slave_id].target
             self._drop(slave_id)
@@ -342,6 +385,14 @@ class FsClient(Client):
     def request_verify(self, slave_id: int, package: str) -> int:
         """Ask as :meth:`verify` does, without waiting; return the ticket of the answer."""
         return self.request("VERIFY", [slave_id, package])
+
+    def request_missing(self, slave_id: int) -> int:
+        """Ask how many bytes have not come yet (``None``: no file is expected)."""
+        return self.request("MISSING", slave_id)
+
+    def request_withdraw(self, slave_id: int, package: str, filenames: Sequence[str]) -> int:
+        """Ask for what :meth:`FileJuggler.do_withdraw` does; return the ticket of the answer."""
+        return self.request("WITHDRAW", [slave_id, package, list(filenames)])
 
     def expect(self, slave_id: int, file_state: FileState, publish_as: str | None = None) -> None:
         """Have FileJuggler await a file; see :meth:`FileJuggler.do_expect`.

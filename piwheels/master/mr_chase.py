@@ -1,9 +1,12 @@
-"""MrChase, who adds, removes and skips packages and versions as the admin tools ask."""
+"""MrChase, who adds, removes, skips and imports packages and versions as the admin tools ask."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections import deque
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import zmq
 from packaging.version import InvalidVersion, Version
@@ -11,16 +14,19 @@ from packaging.version import InvalidVersion, Version
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
 from piwheels.core.protocols import mr_chase
 from piwheels.core.rpc import Client
-from piwheels.core.tags import canonical
+from piwheels.core.tags import canonical, same_version
 from piwheels.core.tasks import NonStopTask
+from piwheels.master.importing import ImportDesk
+from piwheels.master.logic.imports import check
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import big_brother
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
-    from piwheels.core.rows import ProjectData
+    from piwheels.core.rows import ProjectData, ProjectRelease
+    from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
 
@@ -28,8 +34,10 @@ if TYPE_CHECKING:
 DRIVER_TIMEOUT, WEB_TIMEOUT = 10.0, 60.0
 #: How many other names one message may give a package.
 MAX_ALIASES: Final = 100
-#: How many requests to rebuild pages are under way at once, when all are to be.
+#: How many requests to rebuild pages are made in one go, when all are to be; how many tools may
+#: want that at a time.
 WINDOW: Final = 1000
+MAX_REWRITING: Final = 4
 #: Why a version is not built while its builds are being removed: the next must not come too early.
 HOLD: Final = "its builds are being removed"
 
@@ -39,16 +47,24 @@ class MrChase(NonStopTask):
 
     Names are taken in any spelling and kept in the canonical one (PEP 503), the spelling given as
     another name of the package; versions are kept as they are spelled, and must be such (PEP 440).
-    Requests are dealt with one after the other; the tools wait for it.
+    Requests are dealt with one after the other; the tools wait for it. An import, which takes
+    several, does not stop the others (:mod:`piwheels.master.importing`).
     """
 
     name = "mr_chase"
+    #: How often it is looked whether imports go on.
+    look: ClassVar[timedelta] = timedelta(seconds=5)
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
         requests = self.socket(zmq.ROUTER, mr_chase)
         requests.bind(config.import_queue)
         self.register(requests, self.handle_import)
+        self._tools = requests
+        #: Who wants the pages of all packages written, which pages, and the packages that are left.
+        self._rewriting: deque[tuple[bytes, str, Iterator[str]]] = deque()
+        self.desk = ImportDesk(config, self, requests.send_addr_msg)
+        self.every(self.look, self.desk.tick)
         self.db = DbClient(config, self.logger)
         self.web = Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
         self.driver = Client(self.ctx, config.delete_queue, "SlaveDriver", self.logger)
@@ -60,8 +76,6 @@ class MrChase(NonStopTask):
             "REMPKG": self.do_rempkg,
             "REMVER": self.do_remver,
             "REBUILD": self.do_rebuild,
-            "IMPORT": self.do_import,
-            "SENT": self.do_sent,
             "WATCH": self.do_watch,
             "UNWATCH": self.do_unwatch,
         }
@@ -82,6 +96,16 @@ class MrChase(NonStopTask):
                 queue.send_addr_msg(exc.address, "ERROR", one_line(f"not understood: {exc}"))
             return
         try:
+            if msg == "SENT":
+                self.desk.sent(addr)
+                return  # the reply follows, when the file has been verified
+            self.desk.leave(addr)  # a tool that is at something else has given its import up
+            if msg == "IMPORT":
+                self.do_import(addr, data)
+                return  # the reply follows, when the file is expected
+            if msg == "REBUILD" and data[1:] == (None,):
+                self._begin_rewriting(addr, data[0])
+                return  # the reply follows, when all of it is noted
             reply = "DONE", self._requests[msg](data)
         except Refused as exc:
             reply = "ERROR", one_line(exc)
@@ -155,34 +179,43 @@ class MrChase(NonStopTask):
     def do_rempkg(self, remove: RemovePackage) -> str:
         """Remove a package (DELPKG), or only its builds (DELPKGBLD), or skip it (SKIPPKG)."""
         package = canonical(remove.package)
+        if not (remove.builds or remove.skip):
+            self._delete_package(package)
+            return "DELPKG"
         data = self._project(package)
-        if remove.builds:
-            self.db.skip_package(package, HOLD)
-            self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
-            self.db.add_rewrite(package, "BOTH")
-            for version in data["releases"]:
-                self.db.delete_build(package, version)
-            self.web.call("DELPKG", package, WEB_TIMEOUT)
-            self.db.skip_package(package, remove.skip or _unheld(data["skip"]))
-            self._rewrite(package)
-            return "DELPKGBLD"
-        if remove.skip:
+        if not remove.builds:
             self.db.skip_package(package, remove.skip)
             self._rewrite(package)
             return "SKIPPKG"
+        self.db.skip_package(package, HOLD)
+        self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
+        self.db.add_rewrite(package, "BOTH")
+        for version in data["releases"]:
+            self.db.delete_build(package, version)
+        self.web.call("DELPKG", package, WEB_TIMEOUT)
+        self.db.skip_package(package, remove.skip or _unheld(data["skip"]))
+        self._rewrite(package)
+        return "DELPKGBLD"
+
+    def _delete_package(self, package: str) -> None:
+        if not self.db.test_package(package):
+            raise Refused("NOPKG")
         self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
         # Should we end half-way, the next master finds by this that the pages have to go.
         self.db.add_rewrite(package, "BOTH")
         self.db.delete_package(package)
         self.web.call("DELPKG", package, WEB_TIMEOUT)
-        return "DELPKG"
 
     def do_remver(self, remove: RemoveVersion) -> str:
         """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
         package, version = canonical(remove.package), remove.version
-        release = self._project(package)["releases"].get(version)
-        if release is None:
-            raise Refused("NOVER")
+        if not (remove.builds or remove.skip or remove.yank):
+            if not self.db.test_package_version(package, version):
+                raise Refused("NOVER" if self.db.test_package(package) else "NOPKG")
+            self._delete_version(package, version, self.db.delete_version)
+            self._rewrite(package)
+            return "DELVER"
+        release = self._release(self._project(package), version)
         if remove.yank:
             self.db.yank_version(package, version)
         if remove.builds:
@@ -192,12 +225,8 @@ class MrChase(NonStopTask):
             self.db.skip_package_version(package, version, skip)
         elif remove.skip:
             self.db.skip_package_version(package, version, remove.skip)
-        elif not remove.yank:
-            self._delete_version(package, version, self.db.delete_version)
         self._rewrite(package)
-        if remove.builds:
-            return "DELVERBLD"
-        return "YANKVER" if remove.yank else "SKIPVER" if remove.skip else "DELVER"
+        return "DELVERBLD" if remove.builds else "YANKVER" if remove.yank else "SKIPVER"
 
     def _delete_version(self, package: str, version: str, delete: Any) -> None:
         self.driver.call("DELVER", [package, version], DRIVER_TIMEOUT)
@@ -206,10 +235,17 @@ class MrChase(NonStopTask):
         self.web.call("DELVER", [package, version], WEB_TIMEOUT)
 
     def _project(self, package: str) -> ProjectData:
+        """Return what is known of *package*. What is marked as deleted has to be brought back."""
         data = self.db.get_project_data(package)
         if data is None:
-            raise Refused("NOPKG")
+            raise Refused("SKIPPKG" if self.db.test_package(package) else "NOPKG")
         return data
+
+    def _release(self, data: ProjectData, version: str) -> ProjectRelease:
+        if version not in data["releases"]:
+            deleted = self.db.test_package_version(data["name"], version)
+            raise Refused("SKIPVER" if deleted else "NOVER")
+        return data["releases"][version]
 
     # Pages ----------------------------------------------------------------------------------
 
@@ -220,8 +256,6 @@ class MrChase(NonStopTask):
                 self.stats.send_msg("HOME", flags=zmq.DONTWAIT)
             case ("SEARCH",):
                 self.web.call("SEARCH", timeout=WEB_TIMEOUT)
-            case (str() as part, None):
-                self._rewrite_all(part, self.db.get_all_packages())
             case (str() as part, str() as package):
                 if not self.db.test_package(canonical(package)):
                     raise Refused("NOPKG")
@@ -232,17 +266,37 @@ class MrChase(NonStopTask):
         self.db.add_rewrite(package, part)  # TheSecretary takes her time; a crash may come first
         self.web.call(part, package, WEB_TIMEOUT)
 
-    def _rewrite_all(self, part: str, packages: Iterable[str]) -> None:
-        waiting: set[int] = set()
-        for package in sorted(packages):
-            waiting.add(self.web.request(part, package))
-            self._noted(waiting, WINDOW)
-        self._noted(waiting, 0)
+    def _begin_rewriting(self, addr: bytes, part: str) -> None:
+        if len(self._rewriting) >= MAX_REWRITING:
+            raise Refused("REBUILD", "the pages of all packages are being asked for: wait for that")
+        self._rewriting.append((addr, part, iter(sorted(self.db.get_all_packages()))))
 
-    def _noted(self, waiting: set[int], most: int) -> None:
-        """Wait until at most *most* requests are not noted yet."""
+    def poll(self, timeout: float = 1) -> None:
+        """Do one cycle; with a part of the pages of all packages, if somebody wants those."""
+        if self._rewriting:
+            self._rewrite_some()
+            timeout = 0
+        super().poll(timeout)
+
+    def _rewrite_some(self) -> None:
+        addr, part, packages = self._rewriting[0]
+        some = list(islice(packages, WINDOW))
+        try:
+            self._noted({self.web.request(part, package) for package in some})
+        except PiWheelsError as exc:
+            self.logger.error("could not do REBUILD: %s", exc)
+            reply = "ERROR", one_line(exc)
+        else:
+            if len(some) == WINDOW:
+                return
+            reply = "DONE", "REBUILD"
+        self._rewriting.popleft()
+        self._tools.send_addr_msg(addr, *reply)
+
+    def _noted(self, waiting: set[int]) -> None:
+        """Wait until all these requests are noted."""
         deadline = time.monotonic() + WEB_TIMEOUT
-        while len(waiting) > most:
+        while waiting:
             if not self.web.socket.poll(max(0.0, deadline - time.monotonic())):
                 raise Unavailable("TheSecretary takes no more requests: the site is not written?")
             for answer in self.web.answers():
@@ -252,13 +306,23 @@ class MrChase(NonStopTask):
 
     # Files ----------------------------------------------------------------------------------
 
-    def do_import(self, _: Any) -> str:
-        """Refuse: files are not imported yet."""
-        raise Refused("IMPORT", "importing files comes with a later version of the master")
+    def do_import(self, addr: bytes, build: BuildState) -> None:
+        """Begin to take a build in from a tool, if the farm can have it: SEND will follow.
 
-    def do_sent(self, _: Any) -> str:
-        """Refuse: no file was asked for."""
-        raise Refused("SENT", "no file was asked for")
+        Neither a skip nor a yank forbids it (docs/decisions/0028), only a deletion that is marked
+        or under way.
+        """
+        data = self._project(canonical(build.package))
+        if data["skip"] == HOLD:
+            raise Refused("SKIPPKG")
+        if build.version not in data["releases"]:
+            # A wheel's name spells its version in the normal way, the index as it likes.
+            same = (each for each in data["releases"] if same_version(each, build.version))
+            build.version = next(same, build.version)
+        if self._release(data, build.version)["skip"] == HOLD:
+            raise Refused("SKIPVER")
+        check(build, list(self.db.get_build_queue(1)), self.db.get_build_abis())
+        self.desk.begin(addr, build)
 
     # Upstream -------------------------------------------------------------------------------
 

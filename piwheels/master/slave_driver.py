@@ -7,11 +7,10 @@ come; a question without an answer is answered by its time-out.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
@@ -28,28 +27,17 @@ from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import MasterConfig, driver_control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from piwheels.core.states import SlaveState
     from piwheels.core.transport import Socket
     from piwheels.master.logic.effects import Effect
-
-    #: What is called with an answer: its result, or the error that came instead.
-    _Then = Callable[[Any, Exception | None], None]
 
 #: How many requests of slaves are taken in one go before the other sockets have their turn.
 BURST = 100
 #: How many events of a replay go to all consoles in one go, and how many are one answer to one that
 #: asks for them; in both cases the slaves have their turn in between.
 REPLAY_BURST, PAGE = 200, 2000
-
-
-class _Pending(NamedTuple):
-    """A question that has been asked: what its answer goes to, and until when it may come."""
-
-    then: _Then
-    what: str
-    deadline: float
 
 
 class SlaveDriver(PausingTask):
@@ -67,7 +55,7 @@ class SlaveDriver(PausingTask):
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config, driver_control)
         self.fleet = Fleet(config.pypi_simple or default_index())
-        self._pending: dict[tuple[str, int], _Pending] = {}
+        self._questions = rpc.Questions(self.patience)
         self._slaves = self.socket(zmq.ROUTER, slave_driver)
         self._slaves.hwm = 10_000
         self._slaves.bind(config.slave_queue)  # heard once the leases are known
@@ -94,9 +82,10 @@ class SlaveDriver(PausingTask):
         self._web = rpc.Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
         self._db = DbClient(config, self.logger)
         self._fs = FsClient(config, self.logger)
-        self.register(self._web.socket, lambda _: self._collect("web", self._web.answers()))
-        self.register(self._db.socket, lambda _: self._collect("db", self._db.answers()))
-        self.register(self._fs.socket, lambda _: self._collect("fs", self._fs.answers()))
+        collect = self._questions.collect
+        self.register(self._web.socket, lambda _: collect("web", self._web.answers()))
+        self.register(self._db.socket, lambda _: collect("db", self._db.answers()))
+        self.register(self._fs.socket, lambda _: collect("fs", self._fs.answers()))
         #: The last slave that the replay under way has told of, if one is; whether another follows.
         self._replayed: int | None = None
         self._replay_again = False
@@ -175,22 +164,8 @@ class SlaveDriver(PausingTask):
         self.fleet.deletion(package, version)
         rpc.send_result(queue, request)
 
-    def _collect(self, whose: str, answers: Iterable[rpc.Answer]) -> None:
-        for answer in answers:
-            pending = self._pending.pop((whose, answer.ticket), None)
-            if pending is not None:
-                pending.then(answer.result, answer.error)
-
-    def _remember(self, whose: str, ticket: int, what: str, then: _Then) -> None:
-        self._pending[whose, ticket] = _Pending(then, what, time.monotonic() + self.patience)
-
     def _tick(self) -> None:
-        now = time.monotonic()
-        late = [key for key, pending in self._pending.items() if pending.deadline < now]
-        for key in late:
-            pending = self._pending.pop(key)
-            error = Unavailable(f"{pending.what}: no answer within {self.patience:g} s")
-            pending.then(None, error)
+        self._questions.expire()
         self._perform(self.fleet.tick(datetime.now(UTC)))
 
     # Operators ------------------------------------------------------------------------------
@@ -337,7 +312,7 @@ class SlaveDriver(PausingTask):
             if self.fleet.intakes.get(slave_id) is intake:
                 self._perform(self.fleet.answered(slave_id, result, error, datetime.now(UTC)))
 
-        self._remember(whose, ticket, what, then)
+        self._questions.remember(whose, ticket, what, then)
 
     def _note(self, method: str, *args: Any) -> None:
         """Ask for something of which only a failure matters."""
@@ -346,7 +321,7 @@ class SlaveDriver(PausingTask):
             if error is not None:
                 self.logger.warning("%s was not noted in the database: %s", method, error)
 
-        self._remember("db", self._db.request(method, *args), method, then)
+        self._questions.remember("db", self._db.request(method, *args), method, then)
 
     def _ask_leases(self) -> None:
         def then(leases: Any, error: Exception | None) -> None:
@@ -357,4 +332,4 @@ class SlaveDriver(PausingTask):
                 self.fleet.queue.take_leases(leases, datetime.now(UTC))
                 self.register(self._slaves, self.handle_slave)
 
-        self._remember("db", self._db.request("get_leases"), "get_leases", then)
+        self._questions.remember("db", self._db.request("get_leases"), "get_leases", then)

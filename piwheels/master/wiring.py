@@ -226,9 +226,16 @@ web: Final = Protocol(
     send={},
 )
 
-#: Questions to FileJuggler: EXPECT slave, file state, published name; VERIFY slave, package.
+#: Questions to FileJuggler, of a slave's file or an import's (by its number): EXPECT number, file
+#: state, published name; VERIFY number, package; MISSING: how many bytes have not come (None: no
+#: file is expected); WITHDRAW number, package, published names: as if nothing had been sent.
 files: Final = Protocol(
-    recv={"EXPECT": tuple[Count, FileState, Filename | None], "VERIFY": tuple[Count, Package]},
+    recv={
+        "EXPECT": tuple[Count, FileState, Filename | None],
+        "VERIFY": tuple[Count, Package],
+        "MISSING": Count,
+        "WITHDRAW": tuple[Count, Package, list[Filename]],
+    },
     send={},
 )
 
@@ -255,7 +262,7 @@ _DB_CLIENTS: Final = (
 #: The whole wiring, which tests/master/test_wiring.py holds the tasks to.
 WIRES: Final = (
     Wire("slave_queue", "router", "SlaveDriver", ("piw-slave",), slave_driver),
-    Wire("file_queue", "router", "FileJuggler", ("piw-slave",), None),
+    Wire("file_queue", "router", "FileJuggler", ("piw-slave", "piw-import"), None),
     Wire("control_queue", "push", "main", ("consoles", "piw-up"), master_control),
     Wire("status_queue", "pub", "main", ("consoles", "piw-up"), monitor_stats),
     Wire("console_queue", "router", "TheOperator", ("consoles",), console),
@@ -268,7 +275,7 @@ WIRES: Final = (
     Wire("delete_queue", "rpc", "SlaveDriver", ("CloudGazer", "MrChase"), delete),
     Wire("events_queue", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats)),
     Wire("fleet_queue", "rpc", "SlaveDriver", ("TheOperator",), fleet),
-    Wire("fs_queue", "rpc", "FileJuggler", ("SlaveDriver",), files),
+    Wire("fs_queue", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), files),
     Wire("news_queue", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"), news),
     Wire("orders_queue", "push", "main", ("TheOperator",), orders),
     Wire("scribe_queue", "rpc", "TheScribe", ("TheSecretary",), web),

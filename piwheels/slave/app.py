@@ -24,6 +24,7 @@ import zmq
 
 from piwheels.core.cli import Common, duration, option, program
 from piwheels.core.codec import NoData
+from piwheels.core.dependencies import System
 from piwheels.core.errors import Fatal, Unavailable
 from piwheels.core.info import machine, slave_stats
 from piwheels.core.interpreter import probe
@@ -34,7 +35,6 @@ from piwheels.core.protocols import SlaveOutput, slave_driver
 from piwheels.core.transport import Context, Socket
 from piwheels.slave.builder import Builder, clean_stale, unfit
 from piwheels.slave.connection import Connection, MasterTimeout, Request, Stopped
-from piwheels.slave.dependencies import System
 
 if TYPE_CHECKING:
     from piwheels.core.states import SlaveStats

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.version import InvalidVersion, Version
 
+from piwheels.core.artifact import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
+from piwheels.core.dependencies import System, library_dependencies
 from piwheels.core.errors import BadWheel, PiWheelsError
 from piwheels.core.pipconfig import pip_command
 from piwheels.core.proc import Ending, Supervised, build_environment, private_home
 from piwheels.core.supervise import remove_tree
 from piwheels.slave.buildlog import BuildLog
-from piwheels.slave.dependencies import System, library_dependencies
-from piwheels.slave.wheels import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from packaging.requirements import Requirement
 
-from piwheels.core.admin import Admin
+from piwheels.core.admin import ANSWER, Admin
 from piwheels.core.errors import PiWheelsError, Refused
 from piwheels.core.pipconfig import source_versions
 from piwheels.core.proc import Supervised
@@ -106,7 +106,7 @@ class Registrar(Admin):
     """Has the master build what is asked for."""
 
     def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
-        super().__init__(address, meanwhile)
+        super().__init__(address, meanwhile, patience=ANSWER)
         self._newest = datetime.now(UTC)
 
     def greet(self) -> None:

@@ -11,6 +11,7 @@ DECLARE
     the_package CONSTANT text := build ->> 'package';
     the_version CONSTANT text := build ->> 'version';
     the_abi CONSTANT text := build ->> 'abi_tag';
+    the_slave CONSTANT bigint := (build ->> 'slave_id')::bigint;  -- 0: imported
     -- A failed build has no files, whatever it says: nobody has fetched or verified any.
     the_files CONSTANT jsonb := CASE WHEN (build ->> 'status')::boolean
         THEN build -> 'files' ELSE '[]'::jsonb END;
@@ -32,11 +33,11 @@ BEGIN
 
     INSERT INTO builds (package, version, abi_tag, status, built_by, label, duration)
         SELECT the_package, the_version, the_abi, (build ->> 'status')::boolean,
-            (build ->> 'slave_id')::bigint,
-            coalesce((
+            the_slave,
+            CASE WHEN the_slave = 0 THEN 'import' ELSE coalesce((
                 SELECT label FROM leases
                 WHERE package = the_package AND version = the_version AND abi_tag = the_abi
-            ), ''),
+            ), '') END,
             -- A year at most: no clock of a slave may spoil the sum.
             make_interval(secs => least(greatest((build ->> 'duration')::float8, 0), 31536000))
         RETURNING build_id INTO the_build;
@@ -74,7 +75,7 @@ BEGIN
         CROSS JOIN jsonb_to_recordset(f -> 'dependencies') AS d (tool text, dependency text);
 
     DELETE FROM leases
-        WHERE package = the_package AND version = the_version AND abi_tag = the_abi;
+        WHERE package = the_package AND version = the_version AND abi_tag = the_abi AND the_slave <> 0;
     INSERT INTO build_logs_pending (build_id, output) VALUES (the_build, build ->> 'output');
     RETURN the_build;
 END

@@ -68,6 +68,15 @@ def test_the_name_it_will_have_counts(tmp_path: Path) -> None:
     refused(path, "other", filename="other-1.0-py3-none-any.whl", package="demo-pkg")
 
 
+@pytest.mark.parametrize(
+    "tags", ["", "Tag: nonsense\n", "Tag: py2-none-any\nTag: cp311.cp312-none.cp312-any\n"]
+)
+def test_a_file_may_be_named_for_any_abi_that_it_has(tmp_path: Path, tags: str) -> None:
+    assert inspect_wheel(make(tmp_path, {f"{INFO}/WHEEL": f"Wheel-Version: 1.0\n{tags}"})).tags == (
+        tuple(line.removeprefix("Tag: ") for line in tags.splitlines())
+    )
+
+
 @pytest.mark.parametrize("text", [">=3.8;", "banana", "", ">=3.8\x07"])
 def test_a_bad_specifier_is_none(tmp_path: Path, text: str) -> None:
     path = make(
@@ -83,6 +92,7 @@ def test_a_bad_specifier_is_none(tmp_path: Path, text: str) -> None:
         ({f"{INFO}/RECORD": None}, ["no RECORD"]),
         ({f"{INFO}/WHEEL": None}, ["no WHEEL"]),
         ({f"{INFO}/WHEEL": "Wheel-Version: 2.0\n"}, ["2.0"]),
+        ({f"{INFO}/WHEEL": f"{WHEEL[:19]}Tag: cp312-cp312-any\n"}, ["'none'", "'cp312'"]),
         ({f"{INFO}/METADATA": "Name: other\nVersion: 1.0\n"}, ["other", "demo_pkg"]),
         ({f"{INFO}/METADATA": "Name: demo_pkg\nVersion: 1.1\n"}, ["1.1", "1.0"]),
         ({f"{INFO}/METADATA": "Name: demo_pkg\nName: x\nVersion: 1.0\n"}, ["'Name'"]),

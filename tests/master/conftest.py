@@ -8,12 +8,13 @@ from hashlib import sha256
 import pytest
 import zmq
 
-from piwheels.core.rpc import recv_request, send_result
+from peers import StandIn
+from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
-from piwheels.master.wiring import WIRES, MasterConfig
+from piwheels.master.wiring import WIRES, MasterConfig, delete, web
 
 
 @pytest.fixture
@@ -104,3 +105,31 @@ def build_of():
         return BuildState(1, package, version, "cp311", *ended, files)
 
     return make
+
+
+class Helper(StandIn):
+    """Stands in for TheSecretary or SlaveDriver: answers, and notes what was asked."""
+
+    def __init__(self, address, checks):
+        super().__init__(address)
+        self.asked, self.error, self._checks = [], None, checks
+
+    def answer(self, socket):
+        request = recv_request(socket)
+        self.asked.append((request.msg, self._checks.received(request.msg, request.data)))
+        if self.error:
+            send_error(socket, request, self.error)
+        else:
+            send_result(socket, request)
+
+
+@pytest.fixture
+def secretary(with_db):
+    with Helper(with_db.web_queue, web) as helper:
+        yield helper
+
+
+@pytest.fixture
+def driver(with_db):
+    with Helper(with_db.delete_queue, delete) as helper:
+        yield helper

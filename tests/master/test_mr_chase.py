@@ -1,6 +1,5 @@
 """MrChase does what the admin tools ask for, tells why not, and survives whatever else comes."""
 
-import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -12,56 +11,12 @@ from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
-from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.transport import Context
+from piwheels.master import mr_chase
 from piwheels.master.mr_chase import HOLD, MrChase
-from piwheels.master.wiring import big_brother, delete, web
+from piwheels.master.wiring import big_brother
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-class Helper(threading.Thread):
-    """Stands in for TheSecretary or SlaveDriver: answers, and notes what was asked."""
-
-    def __init__(self, address, checks):
-        super().__init__(daemon=True)
-        self.asked, self.error = [], None
-        self._over = threading.Event()
-        self._checks = checks
-        self._socket = Context().socket(zmq.ROUTER)
-        self._socket.hwm = 10_000
-        self._socket.bind(address)
-
-    def run(self):
-        while not self._over.is_set():
-            if self._socket.poll(0.05):
-                request = recv_request(self._socket)
-                self.asked.append((request.msg, self._checks.received(request.msg, request.data)))
-                if self.error:
-                    send_error(self._socket, request, self.error)
-                else:
-                    send_result(self._socket, request)
-        self._socket.close()
-
-    def stop(self):
-        self._over.set()
-        self.join(30)
-
-
-@pytest.fixture
-def secretary(with_db):
-    helper = Helper(with_db.web_queue, web)
-    helper.start()
-    yield helper
-    helper.stop()
-
-
-@pytest.fixture
-def driver(with_db):
-    helper = Helper(with_db.delete_queue, delete)
-    helper.start()
-    yield helper
-    helper.stop()
 
 
 @pytest.fixture
@@ -267,6 +222,24 @@ def test_a_version_is_kept_but_not_all_of_it(ask, db, build_of, *, builds, skip,
 
 
 @pytest.mark.usefixtures("add")
+def test_what_is_marked_as_deleted_can_be_removed_and_brought_back(ask, db):
+    db.skip_package_version("foo", "1.0", "deleted")
+    assert ask("REMVER", "foo", "1.0", True, "", False) == ("ERROR", "SKIPVER")
+    assert ask("REMVER", "foo", "1.0", False, "", True) == ("ERROR", "SKIPVER")
+    assert ask("REMVER", "foo", "2.0", False, "", True) == ("ERROR", "NOVER")
+    assert addver(ask, unskip=True) == ("DONE", "UPDVER")
+    assert db.get_project_data("foo")["releases"]["1.0"]["skip"] == ""
+    db.skip_package_version("foo", "1.0", "deleted")
+    assert ask("REMVER", "foo", "1.0", False, "", False) == ("DONE", "DELVER")
+    assert not db.test_package_version("foo", "1.0")
+    db.skip_package("foo", "deleted")
+    assert ask("REMPKG", "foo", False, "because") == ("ERROR", "SKIPPKG")
+    assert ask("REMVER", "foo", "1.0", True, "", False) == ("ERROR", "SKIPPKG")
+    assert ask("REMPKG", "foo", False, "") == ("DONE", "DELPKG")
+    assert not db.test_package("foo")
+
+
+@pytest.mark.usefixtures("add")
 def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
     secretary.error = DatabaseError("the disk is full")
     assert refused(ask("REMVER", "foo", "1.0", True, "", False), "the disk is full")
@@ -276,11 +249,12 @@ def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
     assert db.get_version_skip("foo", "1.0") == ""
 
 
-# REBUILD, IMPORT ------------------------------------------------------------------------------
+# REBUILD --------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("add")
-def test_pages_are_rebuilt(ask, with_db, db, secretary, other_end):
+def test_pages_are_rebuilt(ask, with_db, db, *, secretary, other_end, monkeypatch):
+    monkeypatch.setattr(mr_chase, "WINDOW", 10)
     stats = other_end(zmq.PULL, with_db.stats_queue, big_brother)
     for number in range(30):
         db.add_new_package(f"p{number:02}")
@@ -297,9 +271,13 @@ def test_pages_are_rebuilt(ask, with_db, db, secretary, other_end):
     assert secretary.asked == [("BOTH", name) for name in sorted(db.get_all_packages())]
 
 
-def test_imports_are_refused_with_a_sentence(ask, build_of):
-    assert refused(ask("IMPORT", *build_of("foo").as_message()), "later version")
-    assert refused(ask("SENT"), "no file")
+@pytest.mark.usefixtures("add")
+def test_a_site_that_cannot_be_written_is_told_of(ask, secretary):
+    secretary.error = DatabaseError("the disk is full")
+    assert refused(ask("REBUILD", "PROJECT", None), "the disk is full")
+    assert refused(ask("REBUILD", "PROJECT", "foo"), "the disk is full")
+    secretary.error = None
+    assert ask("REBUILD", "PROJECT", None) == ("DONE", "REBUILD")
 
 
 # WATCH, UNWATCH -------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ import pytest
 import zmq
 
 from helpers import BACKEND, add_source, alive, until
+from piwheels.core import artifact
+from piwheels.core.dependencies import System
 from piwheels.core.errors import BadWheel, Unavailable
 from piwheels.core.protocols import slave_driver
 from piwheels.core.supervise import descendants
 from piwheels.core.transport import Context, Socket
-from piwheels.slave import wheels
 from piwheels.slave.builder import RESERVE, Builder, Wheel, clean_stale, unfit
-from piwheels.slave.dependencies import System
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -273,8 +273,8 @@ def test_a_hostile_master_gets_nothing(wheel: Wheel, frames: tuple[bytes, ...]) 
 
 
 def test_silence(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wheels, "HELLO_SECONDS", 0.05)
-    monkeypatch.setattr(wheels, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(artifact, "HELLO_SECONDS", 0.05)
+    monkeypatch.setattr(artifact, "SILENCE_SECONDS", 0.3)
     master = Master(wheel)
     for _ in range(3):
         assert master.expect() == [b"HELLO", b"7"]

@@ -101,6 +101,20 @@ class LogBuild(NamedTuple):
     build: BuildState
 
 
+class AskMissing(NamedTuple):
+    """Ask FileJuggler how much of an import's file has not come."""
+
+    slave_id: int
+
+
+class Withdraw(NamedTuple):
+    """Have FileJuggler drop what comes for an import, and remove files of it that are in place."""
+
+    slave_id: int
+    package: str
+    filenames: Sequence[str]
+
+
 class More(NamedTuple):
     """Have the queue read again: it has run dry, though *active* versions of it are being built."""
 
@@ -133,6 +147,8 @@ Effect = (
     | Expect
     | Verify
     | LogBuild
+    | AskMissing
+    | Withdraw
     | More
     | Written
     | Warn

@@ -55,14 +55,17 @@ class Step(StrEnum):
     SENT = "sent"  # the slave: the file is sent
     VERIFY = "verify"  # FileJuggler: the file is in place
     LOG = "log"  # the database: the build is committed
+    KNOWN = "known"  # the database: which of the files in place it knows, when an import is undone
+    WITHDRAW = "withdraw"  # FileJuggler: the others are gone again
     ENDED = "ended"  # nothing; the slave may have its reply
 
 
-def fault(build: BuildState, platform: str) -> str | None:
+def fault(build: BuildState, platform: str | None) -> str | None:
     """Return what is wrong with a build that its slave says has succeeded, or ``None``.
 
     The names and tags of its files are taken from their file names, which are what is published;
-    so a build may make files of its own package, version and ABI only. *platform* is the slave's.
+    so a build may make files of its own package, version and ABI only. *platform* is the slave's
+    (``None``: nobody knows what it was made on).
     """
     if not build.files:
         return "the build ended without an error but made no wheel"
@@ -85,7 +88,7 @@ def fault(build: BuildState, platform: str) -> str | None:
         state.package_tag, state.package_version_tag = parts.package, parts.version
         state.py_version_tag, state.abi_tag = parts.py, parts.abi
         state.platform_tag = parts.platform
-        if not _fits(parts.platform, platform):
+        if platform is not None and not _fits(parts.platform, platform):
             return f"{name} is for another platform than the builder's ({platform})"
     return None
 
@@ -214,10 +217,11 @@ class Intake:
     # Steps ----------------------------------------------------------------------------------
 
     def _expect(self) -> list[Effect]:
-        state = self.current
         self.step = Step.EXPECT
-        publish_as = name_to_publish(state.filename, state.filehash, self.published)
-        return [Expect(self.build.slave_id, state, publish_as)]
+        return [Expect(self.build.slave_id, self.current, self._name_of(self.current))]
+
+    def _name_of(self, state: FileState) -> str:
+        return name_to_publish(state.filename, state.filehash, self.published)
 
     def _placed(self, result: Mapping[str, Any]) -> list[Effect]:
         state = self.current
@@ -232,7 +236,9 @@ class Intake:
     def _not_placed(self, error: Exception | None) -> list[Effect]:
         self.tries += 1
         code = error.code if isinstance(error, Refused) else "UNAVAILABLE"
-        again = code in ("BADHASH", "UNKNOWN", "UNAVAILABLE")
+        again = code in ("BADHASH", "TAKEN", "UNKNOWN", "UNAVAILABLE")
+        if code == "TAKEN":  # by a build that is not committed yet: the next name, then
+            self.published = {**self.published, self._name_of(self.current): ""}
         if code in OUR_FAULT and (not again or self.tries >= MAX_TRIES):
             return self._abandon(str(error))
         if not again or self.tries >= MAX_TRIES:

@@ -68,7 +68,13 @@ class Rewrites:
         return package in self._waiting or package in self._out
 
     def add(
-        self, package: str, command: str, now: datetime, *, saved: bool = False, urgent: bool = False
+        self,
+        package: str,
+        command: str,
+        now: datetime,
+        *,
+        saved: bool = False,
+        urgent: bool = False,
     ) -> Rewrite:
         """Note that the pages of *package* are to be written; return what stands for that.
 

@@ -11,14 +11,14 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piwheels.core.errors import BadWheel
-from piwheels.slave.dependencies import (
+from piwheels.core.dependencies import (
     Elf,
     System,
     library_dependencies,
     needed_libraries,
     read_elf,
 )
+from piwheels.core.errors import BadWheel
 
 KIND = (2, 1, 62, 0)
 WHEEL = "demo-1.0-cp311-cp311-linux_x86_64.whl"

@@ -178,11 +178,16 @@ class Wheel:
         ).as_message()
 
     def transfer(
-        self, queue: Socket, slave_id: int, check: Callable[[], None] = lambda: None
+        self,
+        queue: Socket,
+        slave_id: int,
+        check: Callable[[], None] = lambda: None,
+        sent: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Send the file over *queue*, a DEALER to the master's file wire, as the slave *slave_id*.
+        """Send the file over *queue*, a DEALER to the master's file wire, as *slave_id*.
 
-        *check* is called again and again; it may raise to end the transfer. Returns when the
+        *check* is called again and again; it may raise to end the transfer. *sent* is told how
+        many bytes have just been sent. Returns when the
         master has all of it. Only what lies in the file is ever sent, whatever is asked for.
         Raises :exc:`~piwheels.core.errors.Unavailable` if the master says nothing for five minutes.
         """
@@ -206,8 +211,9 @@ class Wheel:
                     case [b"DONE"]:
                         return
                     case [b"FETCH", offset, length]:
-                        if self._send_chunk(queue, file, offset, length, check):
+                        if count := self._send_chunk(queue, file, offset, length, check):
                             heard = time.monotonic()
+                            sent(count)
                     case frames:
                         _log().warning(
                             "the master sent %s odd frames instead of FETCH", len(frames)
@@ -220,17 +226,17 @@ class Wheel:
         offset: bytes,
         length: bytes,
         check: Callable[[], None],
-    ) -> bool:
+    ) -> int:
         numbers = [int(text) for text in (offset, length) if len(text) < 20 and text.isdigit()]
         if len(numbers) != 2 or numbers[0] >= self.filesize or not 0 < numbers[1] <= MAX_CHUNK:
             _log().warning(
                 "the master wants %.40r bytes at %.40r, which are not there", length, offset
             )
-            return False
+            return 0
         start, size = numbers[0], min(numbers[1], self.filesize - numbers[0])
         data = os.pread(file.fileno(), size, start)
         _send(queue, [b"CHUNK", str(start).encode(), data], check)
-        return True
+        return len(data)
 
 
 def _send(queue: Socket, frames: list[bytes], check: Callable[[], None]) -> None:

@@ -1,0 +1,151 @@
+"""piw-add: register packages and versions with the master, or change what is known of them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from piwheels.core.admin import (
+    Admin,
+    explaining,
+    package_name,
+    package_option,
+    queue_option,
+    version_option,
+    yes_option,
+)
+from piwheels.core.cli import Common, option, parser, program
+from piwheels.core.errors import Fatal, Refused
+from piwheels.core.terminal import confirmed, say
+
+
+def moment(text: str) -> datetime:
+    """Return the date and time that *text* is (ISO 8601; UTC where it has no offset).
+
+    Raises ``ValueError``.
+    """
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time: write 2026-01-31 or 2026-01-31T12:00Z") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddConfig(Common):
+    """Add a package, or a version of one, to those that the farm builds.
+
+    Of one that is known already, change what is given.
+    """
+
+    package: str = package_option()
+    version: str = version_option("the version; without one, the package itself is added")
+    skip: str = option(default="", metavar="REASON", help="do not build it, for this reason")
+    unskip: bool = option(default=False, help="build it after all")
+    alias: list[str] = option(
+        default=[], metavar="NAME", parse=package_name,
+        help="another spelling of the package's name (can be repeated)",
+    )  # fmt: skip
+    description: str = option(
+        default="", metavar="TEXT", help="what the package is, in one line (without VERSION)"
+    )
+    released: datetime | None = option(
+        default=None, metavar="WHEN", parse=moment,
+        help="when the version was released, as 2026-01-31T12:00Z (default: now)",
+    )  # fmt: skip
+    yank: bool = option(default=False, help="mark the version as yanked")
+    unyank: bool = option(default=False, help="mark the version as not yanked (any more)")
+    watch: bool = option(
+        default=False, help="follow the package upstream: have its new releases built"
+    )
+    yes: bool = yes_option()
+    import_queue: str = queue_option()
+
+    @property
+    def what(self) -> str:
+        """What is to be added."""
+        return f"{self.package} {self.version}".strip()
+
+    @property
+    def changes(self) -> list[str]:
+        """What is said of it besides."""
+        said = {
+            f"not to be built ({self.skip})": self.skip,
+            "to be built": self.unskip,
+            "yanked": self.yank,
+            "not yanked": self.unyank,
+            f"also called {', '.join(self.alias)}": self.alias,
+            "described": self.description,
+        }
+        return [words for words, given in said.items() if given]
+
+
+@program(
+    "piw-add",
+    AddConfig,
+    examples=[
+        ("piw-add six", "make a package known"),
+        ("piw-add six 1.17.0", "have a version built"),
+        ("piw-add six --watch", "have every new release of it built"),
+        ("piw-add torch --skip 'too large'", "have none of its versions built"),
+    ],
+)
+def main(config: AddConfig) -> int:
+    """Add a package or a version; return the exit status."""
+    _check(config)
+    details = f", {', '.join(config.changes)}" if config.changes else ""
+    more = ", and follow it upstream" if config.watch else ""
+    if not confirmed(f"add {config.what} (or change it){details}{more}", yes=config.yes):
+        raise Fatal("nothing was changed")
+    with Admin(config.import_queue) as master, explaining(config.package, config.version):
+        code = _add_version(master, config) if config.version else _add_package(master, config)
+        if code in ("NEWPKG", "NEWVER"):
+            text = ", ".join([f"added {config.what}", *config.changes])
+        else:
+            changed = ", ".join(config.changes) or "nothing changed"
+            text = f"{config.what} is known already: {changed}"
+        say(text, quiet=config.quiet)
+        if config.watch:
+            master.ask("WATCH", config.package)
+            say(f"{config.package} is followed upstream from now on", quiet=config.quiet)
+    return 0
+
+
+def _check(config: AddConfig) -> None:
+    """End the program with what is wrong, if options contradict each other."""
+    usage = parser("piw-add", AddConfig)
+    if config.skip and config.unskip:
+        usage.error("--skip and --unskip contradict each other")
+    if config.yank and config.unyank:
+        usage.error("--yank and --unyank contradict each other")
+    if not config.version and (config.yank or config.unyank or config.released):
+        usage.error("--yank, --unyank and --released are said of a VERSION: give one")
+    if config.version and config.description:
+        usage.error("--description is said of the whole package: leave VERSION out")
+
+
+def _add_package(master: Admin, config: AddConfig) -> str:
+    data = [config.package, config.description, config.skip, config.unskip, config.alias]
+    return master.ask("ADDPKG", data)[1]
+
+
+def _add_version(master: Admin, config: AddConfig) -> str:
+    data = [
+        config.package, config.version, config.skip, config.unskip,
+        config.released or datetime.now(UTC), config.yank, config.unyank, config.alias,
+    ]  # fmt: skip
+    try:
+        return master.ask("ADDVER", data)[1]
+    except Refused as exc:
+        if exc.code != "NOPKG":
+            raise
+    if not confirmed(f"add the package {config.package}, which is not known, too", yes=config.yes):
+        raise Fatal("nothing was changed")
+    master.ask("ADDPKG", [config.package, "", "", False, config.alias])
+    say(f"added {config.package}", quiet=config.quiet)
+    return master.ask("ADDVER", data)[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

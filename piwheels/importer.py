@@ -1,0 +1,400 @@
+"""piw-import: take wheels that were made elsewhere into the farm, as if a slave had built them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path  # noqa: TC003 (ImportConfig is read when the program runs)
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import zmq
+from packaging.version import Version
+
+from piwheels.core.admin import (
+    FILE_QUEUE,
+    LONG_ANSWER,
+    REACHED,
+    REFUSALS,
+    Admin,
+    abi_tag,
+    file_address,
+    package_name,
+    queue_option,
+    version_text,
+    yes_option,
+)
+from piwheels.core.artifact import Wheel
+from piwheels.core.cli import Common, option, program
+from piwheels.core.dependencies import System, library_dependencies
+from piwheels.core.errors import (
+    BadMessage,
+    BadWheel,
+    Fatal,
+    PiWheelsError,
+    Refused,
+    Unavailable,
+    one_line,
+)
+from piwheels.core.paths import address
+from piwheels.core.states import BuildState, FileState
+from piwheels.core.terminal import Progress, confirmed, say, size
+from piwheels.core.transport import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+logger = logging.getLogger("import")
+
+#: The first of the numbers that imports choose from (docs/decisions/0027), at random.
+FIRST_NUMBER: Final = 2**32
+#: The log of a build about which nothing is known.
+OUTPUT: Final = "piwheels: this was not built here, but imported with piw-import.\n"
+#: The most that is sent of a log, in bytes: its end.
+MAX_OUTPUT: Final = 5 * 2**20
+#: Builds that are described one by one before it is asked whether to go on.
+DESCRIBED: Final = 10
+#: Seconds that the master may take to answer once we are to end.
+FAREWELL: Final = 10.0
+
+
+class Stopped(PiWheelsError):
+    """We have been told to end."""
+
+
+def _jobs(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 32):
+        raise ValueError(f"{text!r} is not a number from 1 to 32")
+    return int(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig(Common):
+    """Import wheels that were built elsewhere: the files of one version become one build of it."""
+
+    files: list[Path] = option(
+        default=[], metavar="FILE", positional=True, help="the wheels (*.whl)"
+    )
+    package: str = option(
+        default="", metavar="NAME", parse=package_name,
+        help="the package that all files are of (default: what their names say)",
+    )  # fmt: skip
+    package_version: str = option(
+        default="", metavar="VERSION", parse=version_text,
+        help="the version that all files are of (default: what their names say)",
+    )  # fmt: skip
+    abi: str = option(
+        default="", metavar="TAG", parse=abi_tag,
+        help="the ABI that they count as built for (default: what their names say; for those that"
+        " need none, the first of the farm's that can use them)",
+    )  # fmt: skip
+    duration: timedelta | None = option(
+        default=None, metavar="DURATION", help="how long the build took (default: unknown)"
+    )
+    output: Path | None = option(
+        default=None, metavar="FILE", help="the build's log (default: a line that says: imported)"
+    )
+    jobs: int = option(
+        "-j", default=2, metavar="NUMBER", parse=_jobs, help="import so many builds at once"
+    )
+    delete: bool = option(default=False, help="remove each file here once it has been imported")
+    yes: bool = yes_option()
+    import_queue: str = queue_option()
+    file_queue: str = option(
+        default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
+        help=f"send files here (default: the socket 'file' beside the other, or {FILE_QUEUE})",
+    )  # fmt: skip
+
+
+class Build(NamedTuple):
+    """What is imported at once: the files of a build, and how the master is told of them."""
+
+    wheels: list[Wheel]
+    state: BuildState
+
+
+@dataclass(slots=True)
+class _Report:
+    """What became of the files: imported, refused for a reason, or given up."""
+
+    imported: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    given_up: list[str] = field(default_factory=list)
+
+
+@program(
+    "piw-import",
+    ImportConfig,
+    examples=[
+        ("piw-import six-1.17.0-py2.py3-none-any.whl", "import a wheel"),
+        ("piw-import --yes --delete wheels/*.whl", "import many, and remove what is imported"),
+        ("piw-import --abi cp311 --output build.log foo-1.0-py3-none-any.whl", "say more of it"),
+    ],
+)
+def main(config: ImportConfig) -> int:
+    """Import the files; return the exit status: 1 if any of them was not imported."""
+    if not config.files:
+        raise Fatal("there is nothing to import: name the wheels")
+    report = _Report()
+    output = _output_of(config)
+    wheels = list(_read(config, report))
+    builds = [_build_of(group, config, output) for group in grouped(wheels, config.abi)]
+    for name, why in report.refused.items():
+        _tell_refused(name, why)
+    if builds:
+        if len(builds) <= DESCRIBED and not config.quiet:
+            for build in builds:
+                print_state(build.state)
+        total = sum(wheel.filesize for wheel in wheels)
+        files, some = _count(len(wheels), "file"), _count(len(builds), "build")
+        if not confirmed(f"import {files} ({size(total)}) as {some}", yes=config.yes):
+            raise Fatal("nothing was imported")
+        _Run(config, report, total).run(builds)
+    text = f"imported {_count(len(report.imported), 'file')}"
+    if report.refused:
+        text += f", {len(report.refused)} refused"
+    if report.given_up:
+        text += f", {len(report.given_up)} given up"
+    say(text, quiet=config.quiet)
+    return 1 if report.refused or report.given_up else 0
+
+
+def print_state(state: BuildState) -> None:
+    """Write a description of *state*, for people, to standard output."""
+    abi = {"none": "any ABI", "abi3": "the stable ABI"}.get(state.abi_tag, state.abi_tag)
+    took = f" in {state.duration}" if state.duration else ""
+    lines = [f"{state.package} {state.version}, built for {abi}{took}:"]
+    for each in state.files.values():
+        lines.append(f"  {each.filename} ({size(each.filesize)})")
+        lines.append(f"    SHA-256  {each.filehash}")
+        if each.requires_python:
+            lines.append(f"    Python   {each.requires_python}")
+        for tool, names in each.dependencies.items():
+            lines.append(f"    {tool or 'unknown':<8} {', '.join(sorted(names))}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def do_import(
+    config: Any,
+    packages: Sequence[Wheel],
+    state: BuildState,
+    check: Callable[[], None] = lambda: None,
+    sent: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Have the master at *config*'s ``import_queue`` take in the build *state*.
+
+    *packages* are its files, which are sent as the master asks for them. *check* is called again
+    and again, and may raise to give up; *sent* is told of bytes that were sent. Raises
+    :exc:`~piwheels.core.errors.Refused` with what the master says against it,
+    :exc:`~piwheels.core.errors.Unavailable` if there is none (any more).
+    """
+    with Admin(config.import_queue, check) as master:
+        reply, filename = master.ask("IMPORT", state.as_message(), LONG_ANSWER)
+        while reply == "SEND":
+            do_send(
+                packages, filename,
+                file_queue=config.file_queue or file_address(config.import_queue),
+                slave_id=state.slave_id, check=master.check, sent=sent,
+            )  # fmt: skip
+            reply, filename = master.ask("SENT", limit=LONG_ANSWER)
+
+
+def do_send(
+    packages: Iterable[Wheel],
+    filename: str,
+    *,
+    file_queue: str = FILE_QUEUE,
+    slave_id: int = 0,
+    check: Callable[[], None] = lambda: None,
+    sent: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Send that of *packages* which is called *filename* to the master's *file_queue*.
+
+    *slave_id* is the import's number there. Returns when the master has all of it.
+    """
+    wheel = next((each for each in packages if each.filename == filename), None)
+    if wheel is None:
+        raise Refused("SEND", f"the master wants {filename!r}, which is not among the files")
+    with Context().socket(zmq.DEALER) as queue:
+        # Then it says HELLO only when somebody is there to hear it.
+        queue.setsockopt(zmq.IMMEDIATE, 1)
+        queue.connect(file_queue)
+        if not queue.poll(REACHED, zmq.POLLOUT):
+            raise Unavailable(
+                f"nobody takes files at {file_queue}: say where piw-master does with --file-queue"
+            )
+        wheel.transfer(queue, slave_id, check, sent)
+
+
+def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Wheel]]]:
+    """Return which of *wheels* are one build, with the ABI of each (*abi*: that of all).
+
+    The files of a version are one build, unless they are for several ABIs. ``abi3`` and ``none``
+    stand for whichever of the farm's ABIs fits.
+    """
+    versions: dict[tuple[str, Version], list[Wheel]] = {}
+    for wheel in wheels:
+        key = wheel.package_canon, Version(wheel.package_version_tag)
+        versions.setdefault(key, []).append(wheel)
+    builds = []
+    for group in versions.values():
+        own = sorted({wheel.abi_tag for wheel in group} - {"abi3", "none"})
+        if abi or len(own) <= 1:
+            usual = "abi3" if any(wheel.abi_tag == "abi3" for wheel in group) else "none"
+            builds.append((abi or next(iter(own), usual), group))
+        else:
+            tags = dict.fromkeys(wheel.abi_tag for wheel in group)
+            builds += [(tag, [each for each in group if each.abi_tag == tag]) for tag in tags]
+    return builds
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def _output_of(config: ImportConfig) -> str:
+    if config.output is None:
+        return OUTPUT
+    try:
+        return config.output.read_bytes()[-MAX_OUTPUT:].decode(errors="replace")
+    except OSError as exc:
+        raise Fatal(f"cannot read the log {config.output}: {exc.strerror}") from exc
+
+
+def _read(config: ImportConfig, report: _Report) -> Iterator[Wheel]:
+    """Give the wheels that *config* names; those that are none go to *report*, with why."""
+    system = System()
+    seen: set[str] = set()
+    with Progress(len(config.files), "files read", quiet=config.quiet) as progress:
+        for path in config.files:
+            try:
+                yield _wheel(path, config, system, seen)
+            except BadWheel as exc:
+                report.refused[str(path)] = str(exc)
+            progress.step(doing=path.name)
+
+
+def _wheel(path: Path, config: ImportConfig, system: System, seen: set[str]) -> Wheel:
+    if not path.is_file():
+        raise BadWheel("there is no such file")
+    wheel = Wheel(
+        path, package=config.package or None, version=config.package_version or None
+    )  # fmt: skip
+    if wheel.filename in seen:
+        raise BadWheel("another file of this name is to be imported as well")
+    seen.add(wheel.filename)
+    wheel.libraries = library_dependencies(path, system)
+    try:
+        # Both are read now, so that an error is this file's.
+        logger.debug("%s: %d bytes, SHA-256 %s", path, wheel.filesize, wheel.filehash)
+    except OSError as exc:
+        raise BadWheel(f"cannot be read: {exc.strerror}") from exc
+    return wheel
+
+
+def _build_of(group: tuple[str, list[Wheel]], config: ImportConfig, output: str) -> Build:
+    abi, wheels = group
+    files = [FileState.from_message(wheel.as_message()) for wheel in wheels]
+    state = BuildState(
+        FIRST_NUMBER + secrets.randbits(62),
+        config.package or wheels[0].package_canon,
+        config.package_version or wheels[0].package_version_tag,
+        abi, True, config.duration or timedelta(0), output,
+        {each.filename: each for each in files},
+    )  # fmt: skip
+    return Build(wheels, state)
+
+
+def _tell_refused(name: str, why: str) -> None:
+    sys.stderr.write(f"piw-import: {one_line(name)} was not imported: {one_line(why)}\n")
+
+
+class _Run:
+    """Imports builds, several at once, and notes what became of their files."""
+
+    def __init__(self, config: ImportConfig, report: _Report, total: int) -> None:
+        self.config = config
+        self.report = report
+        self._progress = Progress(total, "bytes", quiet=config.quiet)
+        self._lock = threading.Lock()
+        self._deadline: float | None = None
+
+    def run(self, builds: Sequence[Build]) -> None:
+        """Import *builds*; one that is refused does not stop the others, a lost master does."""
+        with ThreadPoolExecutor(self.config.jobs) as pool, self._progress:
+            futures = [pool.submit(self._import, build) for build in builds]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                self._stop("interrupted: what is under way is finished, or given up", FAREWELL)
+                try:
+                    wait(futures)
+                except KeyboardInterrupt:
+                    self._stop("", 0.0)
+        for future in futures:
+            future.result()  # raises what was a mistake of ours
+
+    def _import(self, build: Build) -> None:
+        names = [str(wheel.path) for wheel in build.wheels]
+        try:
+            if self._deadline is not None:
+                raise Stopped
+            do_import(self.config, build.wheels, build.state, self._check, self._sent)
+        except Stopped:
+            self.report.given_up += names
+        except Unavailable as exc:
+            self._stop(str(exc), 0.0)
+            self.report.given_up += names
+        except (Refused, BadMessage, OSError) as exc:
+            self._refuse(names, _why(exc, build))
+        else:
+            self.report.imported += names
+            if self.config.delete:
+                self._delete(build.wheels)
+
+    def _check(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise Stopped
+
+    def _stop(self, why: str, seconds: float) -> None:
+        """Begin nothing more, and give up in so many *seconds* what is under way."""
+        with self._lock:
+            if self._deadline is None:
+                self._progress.clear()
+                sys.stderr.write(f"piw-import: {why}\n")
+            self._deadline = time.monotonic() + seconds
+
+    def _sent(self, count: int) -> None:
+        with self._lock:
+            report = self.report
+            ready = len(report.imported) + len(report.refused)
+            self._progress.step(count, _count(ready, "file"))
+
+    def _refuse(self, names: Sequence[str], why: str) -> None:
+        with self._lock:
+            self._progress.clear()
+            for name in names:
+                self.report.refused[name] = why
+                _tell_refused(name, why)
+
+    def _delete(self, wheels: Iterable[Wheel]) -> None:
+        for wheel in wheels:
+            try:
+                wheel.path.unlink(missing_ok=True)
+            except OSError as exc:
+                logger.warning("imported %s, but cannot remove it: %s", wheel.path, exc.strerror)
+
+
+def _why(exc: Exception, build: Build) -> str:
+    if isinstance(exc, Refused) and exc.code in REFUSALS:
+        return REFUSALS[exc.code].format(package=build.state.package, version=build.state.version)
+    return str(exc)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""piw-remove: take packages, versions or their builds away, or have them built no more."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from piwheels.core.admin import (
+    LONG_ANSWER,
+    Admin,
+    explaining,
+    package_option,
+    queue_option,
+    version_option,
+    yes_option,
+)
+from piwheels.core.cli import Common, option, parser, program
+from piwheels.core.errors import Fatal
+from piwheels.core.terminal import confirmed, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveConfig(Common):
+    """Remove a package, or a version of one, with all its builds and files.
+
+    With --builds, --skip, --yank or --unwatch only that is done, and the rest is kept.
+    """
+
+    package: str = package_option()
+    version: str = version_option("the version; without one, it is about the whole package")
+    builds: bool = option(default=False, help="remove only builds and files; it is built again")
+    skip: str = option(default="", metavar="REASON", help="do not build it (again): why not")
+    yank: bool = option(default=False, help="only mark the version as yanked")
+    unwatch: bool = option(default=False, help="follow the package upstream no more")
+    yes: bool = yes_option()
+    import_queue: str = queue_option()
+
+    @property
+    def removes(self) -> bool:
+        """Whether something is to go."""
+        return self.builds or not (self.skip or self.yank or self.unwatch)
+
+    @property
+    def plan(self) -> list[tuple[str, str]]:
+        """What is to be done, and the words for it when it has been done."""
+        what = f"{self.package} {self.version}".strip()
+        its = "its" if self.version else "all its versions,"
+        plan = []
+        if self.builds:
+            whose = f"builds and files of {what}"
+            plan.append((f"remove all {whose}", f"removed all {whose}"))
+        elif self.removes:
+            whole = f"{what} with {its} builds and files"
+            plan.append((f"remove {whole}", f"removed {whole}"))
+        if self.skip:
+            skipped = f"not to be built ({self.skip})"
+            plan.append((f"mark {what} as {skipped}", f"{what} is {skipped}"))
+        if self.yank:
+            plan.append((f"yank {what}", f"{what} is yanked"))
+        if self.unwatch:
+            words = f"{self.package} is followed upstream no more"
+            plan.append((f"follow {self.package} upstream no more", words))
+        return plan
+
+
+@program(
+    "piw-remove",
+    RemoveConfig,
+    examples=[
+        ("piw-remove six 1.17.0", "remove a version and all that was built of it"),
+        ("piw-remove six 1.17.0 --builds", "have a version built again"),
+        ("piw-remove six --skip 'nobody needs it'", "keep what there is, build no more of it"),
+        ("piw-remove six --unwatch", "follow it upstream no more"),
+    ],
+)
+def main(config: RemoveConfig) -> int:
+    """Remove a package, a version or builds; return the exit status."""
+    if config.yank and not config.version:
+        parser("piw-remove", RemoveConfig).error("--yank is said of a VERSION: give one")
+    if not confirmed(", and ".join(todo for todo, _ in config.plan), yes=config.yes):
+        raise Fatal("nothing was changed")
+    with Admin(config.import_queue) as master, explaining(config.package, config.version):
+        if config.removes or config.skip or config.yank:
+            if config.version:
+                data = [config.package, config.version, config.builds, config.skip, config.yank]
+                master.ask("REMVER", data, LONG_ANSWER)
+            else:
+                data = [config.package, config.builds, config.skip]
+                master.ask("REMPKG", data, LONG_ANSWER)
+        if config.unwatch:
+            master.ask("UNWATCH", config.package)
+    for _, done in config.plan:
+        say(done, quiet=config.quiet)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

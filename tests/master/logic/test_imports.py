@@ -1,0 +1,186 @@
+"""The decisions on imports, whatever happens in any order."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from piwheels.core.errors import DatabaseError, Refused, Unavailable
+from piwheels.core.states import BuildState, FileState
+from piwheels.master.logic import effects
+from piwheels.master.logic.imports import FIRST_NUMBER, MAX_IMPORTS, SILENCE, Imports
+from piwheels.master.logic.intake import Step
+
+tools = st.sampled_from([b"a", b"b"])
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def build_of(number=0, files=1):
+    names = [f"foo-1.0-py{3 + each}-none-any.whl" for each in range(files)]
+    states = {
+        name: FileState(name, 10, "a" * 64, "foo", "1.0", "py3", "none", "any", None, {})
+        for name in names
+    }
+    return BuildState(number, "foo", "1.0", "cp311", True, timedelta(0), "", states)
+
+
+def test_there_is_an_end_to_how_many_wait():
+    imports = Imports()
+    for number in range(MAX_IMPORTS):
+        imports.begin(b"%d" % number, build_of(number), START)
+    with pytest.raises(Refused, match="try again later"):
+        imports.begin(b"another", build_of(), START)
+    imports.leave(b"9", "gone")
+    imports.begin(b"another", build_of(), START)
+
+
+def test_silence_ends_an_import_and_bytes_do_not():
+    imports = Imports()
+    imports.begin(b"tool", build_of(7), START)
+    imports.answered(0, {}, None)
+    assert imports.answered(0, None, None) == [
+        effects.Reply(b"tool", "SEND", "foo-1.0-py3-none-any.whl")
+    ]
+    for minute, missing in enumerate([10, 9, 5]):
+        assert imports.progress(0, missing, START + minute * 2 * SILENCE) == []
+    assert imports.progress(0, 5, START + 4.5 * SILENCE) == []
+    assert imports.progress(0, 5, START + 5 * SILENCE)[1] == effects.AskPublished(0, "foo")
+
+
+def test_a_commit_that_is_under_way_counts_though_its_tool_has_gone():
+    imports = Imports()
+    imports.begin(b"tool", build_of(), START)
+    for result in ({}, None):
+        imports.answered(0, result, None)
+    imports.sent(b"tool")
+    verified = {"filename": "foo", "metadata_hash": "c" * 64, "requires_python": None}
+    [commit] = imports.answered(0, verified, None)
+    assert imports.leave(b"tool", "it has gone") == []
+    assert imports.answered(0, 1, None) == [effects.Written(commit.build)], "nobody is told"
+    assert imports.lines == {}
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Tools come, go and send, others answer well or badly: no reply is lost or given twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.imports = Imports()
+        self.now = START
+        self.open = {}  # what was asked by the import under way with each number, not answered yet
+        self.waits = {}  # tools that wait for a reply: True, or that have one
+        self.site, self.known = set(), set()
+
+    def perform(self, todo):
+        for effect in todo:
+            match effect:
+                case effects.Reply(address, msg, _):
+                    assert self.waits.get(address), f"{msg} to a tool that does not wait"
+                    self.waits[address] = False
+                case effects.Warn() | effects.Written():
+                    pass
+                case effects.AskMissing(number):
+                    assert self.imports.lines[number][0].step is Step.SENT
+                case _:
+                    assert effect.slave_id not in self.open, "two questions at a time"
+                    self.open[effect.slave_id] = effect
+
+    @rule(
+        tool=st.sampled_from([b"a", b"b", b"c"]), number=st.integers(0, 1), files=st.integers(1, 2)
+    )
+    def begin(self, tool, number, files):
+        self.leave(tool)
+        number = number and FIRST_NUMBER + number
+        self.waits[tool] = True
+        self.perform(self.imports.begin(tool, build_of(number, files), self.now))
+
+    @rule(tool=tools)
+    def leave(self, tool):
+        # What was asked for a tool that goes may be asked anew, for what is to be undone.
+        for number, line in self.imports.lines.items():
+            if line[0].address == tool and not line[0].gone and line[0].step in (
+                Step.PUBLISHED, Step.EXPECT,
+            ):  # fmt: skip
+                self.open.pop(number, None)
+        self.waits.pop(tool, None)
+        self.perform(self.imports.leave(tool, "it has gone"))
+
+    @rule()
+    def all_is_well(self):
+        """Whoever is asked answers, and each tool sends its file."""
+        for _ in range(len(self.open)):
+            self.answer(0, "ok")
+        for tool in [tool for tool, waits in self.waits.items() if not waits]:
+            self.sent(tool)
+
+    @rule(tool=tools)
+    def sent(self, tool):
+        if self.waits.get(tool) is not False:
+            return
+        self.waits[tool] = True
+        try:
+            self.perform(self.imports.sent(tool))
+        except Refused:
+            self.waits[tool] = False
+
+    @rule(which=st.integers(0, 9), fate=st.sampled_from(["ok", "BADHASH", "TAKEN", "away"]))
+    def answer(self, which, fate):
+        if not self.open:
+            return
+        number = sorted(self.open)[which % len(self.open)]
+        asked = self.open.pop(number)
+        result, error = None, None
+        match asked:
+            case effects.AskPublished():
+                result = dict.fromkeys(self.known, "b" * 64)
+            case effects.Verify():
+                line = self.imports.lines[number][0]
+                result = {
+                    "filename": line.current.filename, "metadata_hash": "c" * 64,
+                    "requires_python": None,
+                }  # fmt: skip
+            case effects.LogBuild():
+                result = 1
+        if fate == "away":
+            error = DatabaseError("away") if "filenames" not in dir(asked) else Unavailable("away")
+        elif fate != "ok" and isinstance(asked, (effects.Verify, effects.Expect)):
+            error = Refused(fate)
+        if error is None:
+            match asked:
+                case effects.Verify():
+                    self.site.add((number, result["filename"]))
+                case effects.Withdraw(_, _, names):
+                    self.site -= {(number, name) for name in names}
+                case effects.LogBuild():
+                    self.site = {entry for entry in self.site if entry[0] != number}
+        elif isinstance(asked, (effects.AskPublished, effects.Withdraw)):
+            self.site = {entry for entry in self.site if entry[0] != number}  # left, with a warning
+        self.perform(self.imports.answered(number, None if error else result, error))
+
+    @rule(missing=st.integers(0, 3), seconds=st.integers(0, 70))
+    def time_passes(self, missing, seconds):
+        self.now += timedelta(seconds=seconds)
+        for effect in self.imports.tick():
+            self.perform([effect])
+            line = self.imports.lines[effect.slave_id][0]
+            gone = self.imports.progress(effect.slave_id, missing, self.now)
+            if gone:
+                assert self.waits[line.address] is False, "whoever waits is not given up"
+            self.perform(gone)
+
+    @invariant()
+    def every_import_waits_for_something(self):
+        for number, line in self.imports.lines.items():
+            assert line, "an empty line"
+            if line[0].step is not Step.SENT:
+                assert number in self.open, line[0].step
+            for waiting in line[1:]:
+                assert self.waits[waiting.address] is True
+        assert self.open.keys() <= self.imports.lines.keys()
+        assert {number for number, _ in self.site} <= self.imports.lines.keys(), "a file is left"
+
+
+AnyOrder.TestCase.settings = settings(max_examples=300, stateful_step_count=25)
+TestAnyOrder = AnyOrder.TestCase

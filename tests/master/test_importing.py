@@ -1,0 +1,410 @@
+"""Imports: several at once, sent again if need be, and nothing is left of one that fails."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import pytest
+import zmq
+
+from helpers import until, wheel_bytes
+from peers import send_file
+from piwheels import importer
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import mr_chase as protocol
+from piwheels.core.states import BuildState, FileState
+from piwheels.core.transport import Context
+from piwheels.master.file_juggler import FileJuggler, FsClient
+from piwheels.master.logic import imports
+from piwheels.master.mr_chase import HOLD, MrChase
+
+PURE = "foo-1.0-py3-none-any.whl"
+NATIVE = "foo-1.0-cp311-cp311-linux_x86_64.whl"
+OURS = imports.FIRST_NUMBER + 5
+
+
+class Tool:
+    """An importer that does as it is told, by the book of level 0."""
+
+    def __init__(self, config):
+        self.config = config
+        self.socket = Context().socket(zmq.REQ, reversed(protocol))
+        self.socket.connect(config.import_queue)
+
+    def ask(self, msg, data=NoData):
+        self.socket.send_msg(msg, data)
+        return self.answer()
+
+    def answer(self):
+        assert self.socket.poll(20), "no answer"
+        return self.socket.recv_msg()
+
+    def is_told_nothing(self):
+        return not self.socket.poll(0.2)
+
+    def send(self, number, content):
+        send_file(self.config, number, content)
+
+
+@pytest.fixture
+def farm(with_db, db, *, secretary, driver, running, monkeypatch):
+    """A farm that knows ``foo 1.0`` and builds for two ABIs."""
+    monkeypatch.setattr(MrChase, "look", timedelta(seconds=0.05))
+    for abi in ("cp312", "cp311"):
+        db.add_build_abi(abi)
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0")
+    with running(FileJuggler(with_db), MrChase(with_db)):
+        yield with_db
+
+
+@pytest.fixture
+def tool(farm):
+    made = Tool(farm)
+    yield made
+    made.socket.close()
+
+
+@pytest.fixture
+def other(farm):
+    made = Tool(farm)
+    yield made
+    made.socket.close()
+
+
+def state_of(files, number=0, abi="cp311", package="foo", version="1.0", **changes):
+    """The build state of *files*, contents by name."""
+    states = {
+        name: FileState(
+            name, len(data), sha256(data).hexdigest(), "x", "1", "x", "x", "x", None,
+            {"apt": ["libc6"]}, "/simple",
+        )
+        for name, data in files.items()
+    }  # fmt: skip
+    build = BuildState(
+        number, package, version, abi, True, timedelta(seconds=7), "a log\n", states
+    )  # fmt: skip
+    for key, value in changes.items():
+        setattr(build, key, value)
+    return build.as_message()
+
+
+def site(config):
+    root = config.output_path / "simple"
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def nothing_left(config, db):
+    assert site(config) == set()
+    assert not list(config.work_path.glob("*.part"))
+    assert db.get_all_build_ids() == set()
+    return True
+
+
+def published(*names):
+    return {f"foo/{name}{more}" for name in names for more in ("", ".metadata")}
+
+
+def test_a_build_is_imported_with_all_its_files(tool, farm, db, secretary):
+    files = {
+        NATIVE: wheel_bytes(blob=b"x" * 700_000),
+        NATIVE.replace("cp311-cp311", "cp37-abi3"): wheel_bytes(requires=["six"]),
+    }
+    db.grant_lease("foo", "1.0", "cp311", "a slave", datetime.now(UTC) + timedelta(hours=1))
+    assert tool.ask("IMPORT", state_of(files, OURS, package="Foo")) == ("SEND", NATIVE)
+    tool.send(OURS, files[NATIVE])
+    msg, name = tool.ask("SENT")
+    assert (msg, name) == ("SEND", [*files][1])
+    assert db.get_all_build_ids() == set(), "nothing is committed before all of it is there"
+    tool.send(OURS, files[name])
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+
+    assert site(farm) == published(*files)
+    [build] = db.get_builds([("foo", "1.0")])
+    assert (build.abi_tag, build.status) == ("cp311", True)
+    release = db.get_project_data("foo")["releases"]["1.0"]
+    assert release["files"].keys() == files.keys()
+    assert release["files"][NATIVE]["apt_dependencies"] == ["libc6"]
+    ended = db.get_recent_builds(1)[0]
+    assert (ended.slave_id, ended.label) == (0, "import")
+    assert [lease.label for lease in db.get_leases()] == ["a slave"], "it goes on building"
+    assert db.get_build_log(build.build_id, 0, 99) == ("a log\n", 6)
+    until(lambda: len(secretary.asked) == 2)
+    assert secretary.asked == [("LOG", (build.build_id, "a log\n")), ("BOTH", "foo")]
+
+
+@pytest.mark.parametrize(("number", "hello"), [(0, 0), (7, 0), (7, 7)])
+def test_old_tools_take_turns_under_number_0(tool, other, farm, *, number, hello):
+    second = NATIVE.replace("311", "312")
+    content = wheel_bytes()
+    assert tool.ask("IMPORT", state_of({NATIVE: content}, number)) == ("SEND", NATIVE)
+    other.socket.send_msg("IMPORT", state_of({second: content}, number, "cp312"))
+    assert other.is_told_nothing()
+    tool.send(hello, content)
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+    assert other.answer() == ("SEND", second)
+    other.send(hello, content)
+    assert other.ask("SENT") == ("DONE", "IMPORT")
+    assert site(farm) == published(NATIVE, second)
+
+
+def test_imports_with_numbers_of_their_own_go_side_by_side(tool, other, farm, db):
+    second = NATIVE.replace("311", "312")
+    one, two = wheel_bytes(blob=b"1" * 600_000), wheel_bytes(blob=b"2" * 600_000)
+    assert tool.ask("IMPORT", state_of({NATIVE: one}, OURS)) == ("SEND", NATIVE)
+    assert other.ask("IMPORT", state_of({second: two}, OURS + 1, "cp312")) == ("SEND", second)
+    other.send(OURS + 1, two)
+    tool.send(OURS, one)
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+    assert other.ask("SENT") == ("DONE", "IMPORT")
+    assert {path.read_bytes() for path in farm.output_path.glob("simple/foo/*.whl")} == {one, two}
+
+
+def test_other_requests_are_answered_meanwhile(tool, other, farm, db):
+    assert tool.ask("IMPORT", state_of({PURE: wheel_bytes()}, OURS))[0] == "SEND"
+    assert other.ask("ADDPKG", ["bar", "", "", False, []]) == ("DONE", "NEWPKG")
+    tool.send(OURS, wheel_bytes())
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+
+
+def test_a_file_that_does_not_verify_is_sent_again(tool, farm, db):
+    content = wheel_bytes()
+    wrong = content[:-1] + b"?"
+    assert tool.ask("IMPORT", state_of({PURE: content}, OURS)) == ("SEND", PURE)
+    tool.send(OURS, wrong)
+    assert tool.ask("SENT") == ("SEND", PURE)
+    tool.send(OURS, content)
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+    assert site(farm) == published(PURE)
+
+
+def test_a_file_that_never_verifies_is_refused(tool, farm, db):
+    content = wheel_bytes()
+    reply = tool.ask("IMPORT", state_of({PURE: content}, OURS))
+    for _ in range(3):
+        assert reply == ("SEND", PURE)
+        reply = tool.ask("SENT")  # not a byte was sent
+    assert reply[0] == "ERROR"
+    assert "have not come" in reply[1]
+    assert nothing_left(farm, db)
+    assert db.get_build_queue()["cp311"] == [("foo", "1.0")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (wheel_bytes("bar"), "'bar-1.0.dist-info', which is not foo 1.0"),
+        (wheel_bytes(version="2.0"), "'foo-2.0.dist-info', which is not foo 1.0"),
+        (b"PK\x03\x04 and so on", "not a sound zip archive"),
+    ],
+)
+def test_a_wheel_that_lies_is_refused_and_nothing_is_left(tool, farm, db, content, words):
+    good = wheel_bytes()
+    assert tool.ask("IMPORT", state_of({NATIVE: good, PURE: content}, OURS)) == ("SEND", NATIVE)
+    tool.send(OURS, good)
+    assert tool.ask("SENT") == ("SEND", PURE)
+    assert site(farm) == published(NATIVE)
+    tool.send(OURS, content)
+    msg, why = tool.ask("SENT")
+    assert msg == "ERROR"
+    assert words in why
+    assert nothing_left(farm, db)
+
+
+def test_what_is_known_stays_when_an_import_fails(tool, farm, db):
+    good, bad = wheel_bytes(), wheel_bytes("bar")
+    assert tool.ask("IMPORT", state_of({PURE: good}, OURS))[0] == "SEND"
+    tool.send(OURS, good)
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+    assert tool.ask("IMPORT", state_of({PURE: good, NATIVE: bad}, OURS)) == ("SEND", PURE)
+    tool.send(OURS, good)
+    assert tool.ask("SENT") == ("SEND", NATIVE)
+    tool.send(OURS, bad)
+    assert tool.ask("SENT")[0] == "ERROR"
+    assert site(farm) == published(PURE)
+    assert db.get_package_files("foo").keys() == {PURE}
+
+
+def test_the_same_file_again_is_fine_and_other_bytes_get_a_build_tag(tool, farm, db):
+    for content in (wheel_bytes(), wheel_bytes(), wheel_bytes(blob=b"new")):
+        assert tool.ask("IMPORT", state_of({PURE: content}, OURS)) == ("SEND", PURE)
+        tool.send(OURS, content)
+        assert tool.ask("SENT") == ("DONE", "IMPORT")
+    tagged = "foo-1.0-1-py3-none-any.whl"
+    assert site(farm) == published(PURE, tagged)
+    assert db.get_package_files("foo").keys() == {PURE, tagged}
+
+
+def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch):
+    monkeypatch.setattr(imports, "SILENCE", timedelta(seconds=0.4))
+    files = {NATIVE: wheel_bytes(), PURE: wheel_bytes(blob=b"x" * 10**6)}
+    assert tool.ask("IMPORT", state_of(files))[0] == "SEND"
+    tool.send(0, files[NATIVE])
+    assert tool.ask("SENT") == ("SEND", PURE)
+    other.socket.send_msg("IMPORT", state_of({PURE: files[PURE]}))
+    with Context().socket(zmq.DEALER) as wire:
+        wire.connect(farm.file_queue)
+        wire.send_multipart([b"HELLO", b"0"])
+        assert wire.poll(20)
+        _, offset, length = wire.recv_multipart()
+        wire.send_multipart([b"CHUNK", offset, files[PURE][: int(length)]])
+    assert other.answer() == ("SEND", PURE), "whoever waits has its turn"
+    assert site(farm) == set()
+    assert tool.ask("SENT") == (
+        "ERROR", "no file is asked for (any more): begin again with IMPORT",
+    )  # fmt: skip
+    other.send(0, files[PURE])
+    assert other.ask("SENT") == ("DONE", "IMPORT")
+    assert site(farm) == published(PURE)
+    assert len(db.get_all_build_ids()) == 1
+
+
+def test_a_tool_that_goes_on_to_something_else_has_given_up(tool, farm, db):
+    files = {NATIVE: wheel_bytes(), PURE: wheel_bytes(blob=b"2")}
+    assert tool.ask("IMPORT", state_of(files, OURS))[0] == "SEND"
+    tool.send(OURS, files[NATIVE])
+    assert tool.ask("SENT") == ("SEND", PURE)
+    assert tool.ask("REBUILD", ["HOME"]) == ("DONE", "REBUILD")
+    until(lambda: site(farm) == set())
+    assert tool.ask("SENT")[0] == "ERROR"
+    assert tool.ask("IMPORT", state_of(files, OURS)) == ("SEND", NATIVE)
+    assert len(list(farm.work_path.glob("*.part"))) == 1
+    assert site(farm) == set() == db.get_all_build_ids()
+
+
+def test_what_cannot_be_imported(tool, farm, db):
+    def refusal(files=(PURE,), **changes):
+        msg, why = tool.ask("IMPORT", state_of(dict.fromkeys(files, wheel_bytes()), **changes))
+        assert msg == "ERROR"
+        return why
+
+    assert refusal(package="bar") == "NOPKG"
+    assert refusal(version="3.0") == "NOVER"
+    assert "does not build for cp399 (it builds for: cp311, cp312)" in refusal(abi="cp399")
+    assert "only a build that has succeeded" in refusal(status=False)
+    assert "made no wheel" in refusal(files=())
+    db.add_new_package_version("foo", "2.0", skip="deleted")
+    assert refusal(version="2.0") == "SKIPVER"
+    db.add_new_package_version("foo", "1.1")
+    assert f"{PURE} is not a file of version 1.1" in refusal(version="1.1")
+    db.skip_package_version("foo", "1.0", HOLD)
+    assert refusal() == "SKIPVER"
+    for reason in (HOLD, "deleted"):
+        db.skip_package("foo", reason)
+        assert refusal() == "SKIPPKG"
+    assert nothing_left(farm, db)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.0.0"])
+def test_a_skip_or_a_yank_does_not_forbid_an_import(tool, farm, db, version):
+    db.skip_package("foo", "needs a compiler that no slave has")
+    db.skip_package_version("foo", "1.0", "this one, too")
+    db.yank_version("foo", "1.0")
+    content = wheel_bytes()
+    state = state_of({PURE: content}, OURS, version=version)
+    assert tool.ask("IMPORT", state) == ("SEND", PURE)
+    tool.send(OURS, content)
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+    assert db.get_package_files("foo").keys() == {PURE}
+
+
+@pytest.mark.parametrize(
+    ("name", "abi", "built_for"),
+    [
+        (PURE, "none", "cp311"),
+        ("foo-1.0-py2.py3-none-any.whl", "none", "cp311"),
+        ("foo-1.0-cp312-none-any.whl", "none", "cp312"),
+        ("foo-1.0-cp37-abi3-linux_x86_64.whl", "abi3", "cp311"),
+        ("foo-1.0-cp312-abi3-linux_x86_64.whl", "abi3", "cp312"),
+        (PURE, "cp312", "cp312"),
+    ],
+)
+def test_a_build_for_no_abi_in_particular_is_for_the_first_that_fits(
+    tool, farm, db, *, name, abi, built_for
+):
+    content = wheel_bytes()
+    assert tool.ask("IMPORT", state_of({name: content}, OURS, abi)) == ("SEND", name)
+    tool.send(OURS, content)
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+    assert [build.abi_tag for build in db.get_builds([("foo", "1.0")])] == [built_for]
+
+
+def test_files_that_no_abi_can_use_are_refused(tool, farm, db):
+    for name, abi in (
+        ("foo-1.0-py2-none-any.whl", "none"),
+        ("foo-1.0-cp313-abi3-linux_x86_64.whl", "abi3"),
+    ):
+        msg, why = tool.ask("IMPORT", state_of({name: wheel_bytes()}, OURS, abi))
+        assert msg == "ERROR"
+        assert "no ABI of this farm can use all these files (it builds for: cp311, cp312)" in why
+
+
+def test_a_name_that_a_build_is_about_to_have_is_not_given_twice(tool, farm, db):
+    """A slave's file is in place and not committed yet when an import of the same name comes."""
+    theirs, ours = wheel_bytes(), wheel_bytes(blob=b"ours")
+    slave = FsClient(farm, logging.getLogger("slave"))
+    slave.expect(1, state_of({PURE: theirs})[-1][0])
+    tool.send(1, theirs)
+    slave.verify(1, "foo")
+    assert tool.ask("IMPORT", state_of({PURE: ours}, OURS)) == ("SEND", PURE)
+    tool.send(OURS, ours)
+    assert tool.ask("SENT") == ("DONE", "IMPORT")
+    assert (farm.output_path / "simple/foo" / PURE).read_bytes() == theirs
+    assert db.get_package_files("foo").keys() == {"foo-1.0-1-py3-none-any.whl"}
+    slave.close()
+
+
+@pytest.fixture
+def run(farm, tmp_path, capsys):
+    """Run piw-import on files (contents by name); return its exit status and what it has said."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+
+    def run_it(files, *args):
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        queues = [f"--import-queue={farm.import_queue}", f"--file-queue={farm.file_queue}"]
+        status = importer.main(["--yes", *queues, *args, *(str(folder / name) for name in files)])
+        captured = capsys.readouterr()
+        return status, captured.out.splitlines()[-1], captured.err
+
+    run_it.folder = folder
+    return run_it
+
+
+def test_the_program_imports_what_it_can_of_many_files(run, farm, db):
+    files = {}
+    for number in range(12):
+        db.add_new_package(f"p{number}")
+        db.add_new_package_version(f"p{number}", "1.0")
+        files[f"p{number}-1.0-py3-none-any.whl"] = wheel_bytes(f"p{number}", blob=b"x" * 10**5)
+    files[NATIVE] = wheel_bytes()
+    files[PURE] = wheel_bytes(blob=b"?")
+    files["nobodys-1.0-py3-none-any.whl"] = wheel_bytes("nobodys")
+    files["foo-9.0-py3-none-any.whl"] = wheel_bytes(version="9.0")
+    files["p1-1.0-cp311-cp311-any.whl"] = wheel_bytes("p2")
+    status, last, err = run(files, "--jobs=4", "--delete")
+    assert status == 1
+    assert last == "imported 14 files, 3 refused"
+    for words in ("piw-add nobodys adds it", "foo has no version 9.0 here", "which is not p1 1.0"):
+        assert words in err
+    assert len(db.get_all_build_ids()) == 13, "both files of foo are one build"
+    assert {path.name for path in farm.output_path.glob("simple/*/*.whl")} == {*files} - {
+        "nobodys-1.0-py3-none-any.whl", "foo-9.0-py3-none-any.whl", "p1-1.0-cp311-cp311-any.whl",
+    }  # fmt: skip
+    assert len(list(run.folder.iterdir())) == 3, "what was imported has gone"
+    assert list(farm.work_path.glob("*.part")) == []
+
+
+def test_the_program_may_be_told_what_the_files_are_of(run, farm, db):
+    db.add_new_package_version("foo", "1.0.post1")
+    content = wheel_bytes(version="1.0.post1")
+    wrong = run({"foo-1.0.post1-py3-none-any.whl": content}, "--package-version=1.0")
+    assert wrong[:2] == (1, "imported 0 files, 1 refused")
+    assert run({"foo-1.0.post1-py3-none-any.whl": content}, "--abi=cp399")[0] == 1
+    assert nothing_left(farm, db)
+    more = ["--abi=cp312", "--package=FOO", "--package-version=1.0.post1", "--duration=1h"]
+    assert run({"foo-1.0.post1-py3-none-any.whl": content}, *more)[:2] == (0, "imported 1 file")
+    [build] = db.get_builds([("foo", "1.0.post1")])
+    assert build.abi_tag == "cp312"
+    assert db.get_recent_builds(1)[0].duration == timedelta(hours=1)

@@ -1,0 +1,167 @@
+"""piw-add asks the master for what it is told, and says what has come of it."""
+
+import io
+import sys
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+
+from piwheels import add
+from piwheels.add import moment
+
+LATER = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def said(tool):
+    return partial(tool, add.main)
+
+
+def test_a_package_is_added(chase, said):
+    chase.answers = {"ADDPKG": ("DONE", "NEWPKG")}
+    args = ["--yes", "--alias", "Six", "--alias", "SIX", "--description", "two and three"]
+    assert said("six", *args) == (0, ["added six, also called Six, SIX, described"])
+    assert chase.asked == [("ADDPKG", ("six", "two and three", "", False, ["Six", "SIX"]))]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        ([], "UPDPKG", "six is known already: nothing changed"),
+        (["--skip", "too large"], "SKIPPKG", "six is known already: not to be built (too large)"),
+        (["--skip", "too large"], "NEWPKG", "added six, not to be built (too large)"),
+        (["--unskip"], "UPDPKG", "six is known already: to be built"),
+    ],
+)
+def test_what_is_said_of_a_package(chase, said, args, code, words):
+    chase.answers = {"ADDPKG": ("DONE", code)}
+    assert said("six", "--yes", *args) == (0, [words])
+    assert said("six", "-qy", *args) == (0, [])
+
+
+def test_a_version_is_added(chase, said):
+    chase.answers = {"ADDVER": ("DONE", "NEWVER")}
+    args = [
+        "-y",
+        "--released",
+        "2026-01-31T13:00+01:00",
+        "--yank",
+        "--skip",
+        "no",
+        "--alias",
+        "SIX",
+    ]
+    words = "added six 1.17.0, not to be built (no), yanked, also called SIX"
+    assert said("six", "1.17.0", *args) == (0, [words])
+    asked = ("six", "1.17.0", "no", False, LATER, True, False, ["SIX"])
+    assert chase.asked == [("ADDVER", asked)]
+
+
+def test_a_version_is_released_now_if_nothing_else_is_said(chase, said):
+    chase.answers = {"ADDVER": ("DONE", "UPDVER")}
+    before = datetime.now(UTC)
+    words = "six 1.17.0 is known already: to be built, not yanked"
+    assert said("six", "1.17.0", "-y", "--unyank", "--unskip") == (0, [words])
+    [(_, data)] = chase.asked
+    assert before <= data.released <= datetime.now(UTC)
+
+
+def test_a_version_of_an_unknown_package_brings_it_along(chase, said):
+    chase.answers = {
+        "ADDVER": [("ERROR", "NOPKG"), ("DONE", "NEWVER")], "ADDPKG": ("DONE", "NEWPKG"),
+    }  # fmt: skip
+    assert said("six", "1.0", "-y") == (0, ["added six", "added six 1.0"])
+    assert [msg for msg, _ in chase.asked] == ["ADDVER", "ADDPKG", "ADDVER"]
+
+
+def test_a_package_is_watched_once_it_is_added(chase, said):
+    chase.answers = {"ADDPKG": ("DONE", "UPDPKG"), "WATCH": ("DONE", "WATCH")}
+    status, lines = said("six", "--watch", "-y")
+    assert (status, lines[1]) == (0, "six is followed upstream from now on")
+    assert chase.asked[1] == ("WATCH", "six")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("answer", ["n\n", "", "\n", "what?\n"])
+def test_nothing_is_changed_without_consent(chase, said, answer, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    status, lines = said("six", "--skip", "no")
+    assert status == 1
+    assert lines == [
+        "About to add six (or change it), not to be built (no). Go on? [y/N] "
+        "piw-add: nothing was changed"
+    ]
+    assert chase.asked == []
+
+
+def test_it_asks_once_more_before_it_adds_a_package(chase, said, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Terminal("y\nn\n"))
+    chase.answers = {"ADDVER": ("ERROR", "NOPKG")}
+    status, lines = said("six", "1.0")
+    assert status == 1
+    assert "add the package six, which is not known, too" in lines[0]
+    assert [msg for msg, _ in chase.asked] == ["ADDVER"]
+
+
+def test_with_nobody_to_ask_it_says_so(chase, said, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    status, [line] = said("six")
+    assert status == 1
+    assert "nobody to ask: give --yes" in line
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("ALIASES of another", "ALIASES of another"),
+        ("SKIPVER", "--unskip brings it back"),
+    ],
+)
+def test_what_the_master_refuses_is_said(chase, said, answer, words):
+    chase.answers = {"ADDVER": ("ERROR", answer)}
+    status, [line] = said("six", "1.0", "-y")
+    assert status == 1
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["six==1.0"],
+        ["six", "one"],
+        ["six", "1.0", "2.0"],
+        ["six", "--yank"],
+        ["six", "--unyank"],
+        ["six", "--released", "2026-01-01"],
+        ["six", "1.0", "--released", "soon"],
+        ["six", "1.0", "--yank", "--unyank"],
+        ["six", "--skip", "x", "--unskip"],
+        ["six", "1.0", "--description", "x"],
+        ["six", "--alias", "a b"],
+    ],
+)
+def test_wrong_usage(chase, args):
+    with pytest.raises(SystemExit) as caught:
+        add.main([*args, "--yes"])
+    assert caught.value.code == 2
+    assert chase.asked == []
+
+
+def test_without_a_master_it_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("piwheels.core.admin.REACHED", 0.1)
+    where = f"ipc://{tmp_path}/nobody"
+    assert add.main(["six", "--yes", "--import-queue", where]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert where in line
+    assert "start piw-master" in line
+
+
+def test_moments():
+    assert moment("2026-01-31T12:00") == moment("2026-01-31T13:00+01:00") == LATER
+    assert moment("2026-01-31").hour == 0

@@ -1,0 +1,82 @@
+"""piw-remove says what goes, has it removed, and says what has gone."""
+
+import io
+import sys
+from functools import partial
+
+import pytest
+
+from piwheels import remove
+
+
+@pytest.fixture
+def said(tool):
+    return partial(tool, remove.main)
+
+
+@pytest.mark.parametrize(
+    ("args", "asked", "lines"),
+    [
+        (["six"], [("REMPKG", ("six", False, ""))],
+         ["removed six with all its versions, builds and files"]),
+        (["six", "--builds"], [("REMPKG", ("six", True, ""))],
+         ["removed all builds and files of six"]),
+        (["six", "--skip", "no"], [("REMPKG", ("six", False, "no"))],
+         ["six is not to be built (no)"]),
+        (["six", "--unwatch"], [("UNWATCH", "six")],
+         ["six is followed upstream no more"]),
+        (["six", "--unwatch", "--skip", "no"],
+         [("REMPKG", ("six", False, "no")), ("UNWATCH", "six")],
+         ["six is not to be built (no)", "six is followed upstream no more"]),
+        (["six", "1.0"], [("REMVER", ("six", "1.0", False, "", False))],
+         ["removed six 1.0 with its builds and files"]),
+        (["six", "1.0", "--builds", "--skip", "no"],
+         [("REMVER", ("six", "1.0", True, "no", False))],
+         ["removed all builds and files of six 1.0", "six 1.0 is not to be built (no)"]),
+        (["six", "1.0", "--yank"], [("REMVER", ("six", "1.0", False, "", True))],
+         ["six 1.0 is yanked"]),
+    ],
+)  # fmt: skip
+def test_what_goes(chase, said, args, asked, lines):
+    done = ("DONE", "as the master calls it")
+    chase.answers = {"REMPKG": done, "REMVER": done, "UNWATCH": done}
+    assert said(*args, "--yes") == (0, lines)
+    assert chase.asked == asked
+    assert said(*args, "--yes", "-q") == (0, [])
+
+
+def test_it_says_what_goes_before_it_asks(chase, said, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    status, lines = said("six", "1.0", "--builds", "--yank")
+    assert status == 1
+    assert lines[0].startswith(
+        "About to remove all builds and files of six 1.0, and yank six 1.0. Go on? [y/N] "
+    )
+    assert chase.asked == []
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["six"], "NOPKG", "the package six is not known here"),
+        (["six", "1.0"], "NOVER", "six has no version 1.0 here"),
+        (["six"], "the disk is full", "the disk is full"),
+    ],
+)
+def test_what_the_master_refuses_is_said(chase, said, args, code, words):
+    chase.answers = {"REMPKG": ("ERROR", code), "REMVER": ("ERROR", code)}
+    status, [line] = said(*args, "-y")
+    assert status == 1
+    assert words in line
+
+
+@pytest.mark.parametrize("args", [[], ["six", "--yank"], ["-x"], ["six", "one"]])
+def test_wrong_usage(chase, args):
+    with pytest.raises(SystemExit) as caught:
+        remove.main([*args, "--yes"])
+    assert caught.value.code == 2
+    assert chase.asked == []
