@@ -43,6 +43,7 @@ class MrChase(NonStopTask):
     """
 
     name = "mr_chase"
+    stuck_after = 1200.0  # one request may be about every version or every page
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
