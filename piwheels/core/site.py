@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: The names of a project's page in the simple index, and of its root, in the order of publication.
+INDEX: Final = ("index.v1_json", "index.html", "index.v1_html")
+#: The site's own files: what is at its root beside the folders for projects and logs.
+OWN: Final = re.compile(
+    r"(?:index|packages|faq|json|stats|404)\.html|packages\.json|sitemap(?:-?[0-9]+)?\.xml"
+    r"|robots\.txt|[a-z]+\.(?:css|js)|favicon\.(?:ico|svg|png)"
+)
+#: Another spelling of a project's name, as the name of a link to its page.
+ALIAS: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+#: The path of a build's log, below the site.
+LOG: Final = re.compile(r"logs/([0-9]{4})/([0-9]{4})/([0-9]{4})\.txt\.gz")
+
 
 def log_name(build_id: int) -> str:
     """Return where the log of a build is, below the site: its number in parts of four digits.
@@ -12,3 +30,15 @@ def log_name(build_id: int) -> str:
         raise ValueError(f"{build_id} is not the number of a build")
     digits = f"{build_id:012d}"
     return f"logs/{digits[:4]}/{digits[4:8]}/{digits[8:]}.txt.gz"
+
+
+def log_number(path: str) -> int | None:
+    """Return the number of the build whose log is at *path* below the site (``None``: no log)."""
+    match = LOG.fullmatch(path)
+    return int("".join(match.groups())) if match else None
+
+
+def work_path(output_path: Path) -> Path:
+    """Return the working directory beside the site, on the same file system and never served."""
+    site = output_path.absolute()
+    return site.with_name(f".{site.name}.work")
