@@ -159,17 +159,17 @@ def _foreign(look: Looker, path: str, package: AuditPackage) -> Finding:
 
 def check_logs(look: Looker, package: AuditPackage) -> Iterator[Finding]:
     """Give what is wrong with the logs of the builds of *package*."""
-    for build_id, pending in package.builds:
-        path = log_name(build_id)
+    for build_id, version, pending in package.builds:
+        path, about_it = log_name(build_id), (package.package, version)
         why = f"build {build_id} has no log, and none waits to be written"
-        about, found = look.tree.file(path, "missing-log", why, package.package)
+        about, found = look.tree.file(path, "missing-log", why, *about_it)
         yield from (each for each in found if not (pending and each.kind == "missing-log"))
         if about is None:
             continue
         if about.st_size == 0:
-            yield Finding("broken-log", path, "is empty", package.package)
+            yield Finding("broken-log", path, "is empty", *about_it)
         elif not look.quick and (why := _broken(look, path)):
-            yield Finding("broken-log", path, why, package.package)
+            yield Finding("broken-log", path, why, *about_it)
 
 
 def _broken(look: Looker, path: str) -> str:

@@ -15,12 +15,12 @@ from piwheels.audit.tree import Tree
 from piwheels.core.admin import Admin
 from piwheels.core.errors import BadWheel, Fatal, PiWheelsError
 from piwheels.core.paths import master_socket
-from piwheels.core.site import work_path
+from piwheels.core.site import log_name, work_path
 from piwheels.core.terminal import confirmed
 from piwheels.core.wheel import inspect_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from piwheels.audit.app import AuditConfig
@@ -130,26 +130,34 @@ class Repair:
     # What the database is told ------------------------------------------------------------------
 
     def _build_again(self, package: str, version: str) -> bool:
-        """Have a version built again: what is left of its files moves, its builds are forgotten."""
+        """Have a version built again: what is left of it moves, its builds are forgotten."""
         if self._quarantine is None:
             logger.warning(
-                "%s %s is to be built again: give --quarantine-dir for what is left of its files",
+                "%s %s is to be built again: give --quarantine-dir for what is left of it",
                 package, version,
             )  # fmt: skip
             return False
         what = f"delete the builds of {package} {version}, so that it is built again"
         if not self._may(what):
             return False
-        for file in (file for each in self._db.audit_packages([package]) for file in each.files):
-            for name in (file.filename, f"{file.filename}.metadata"):
-                path = f"simple/{package}/{name}"
-                here = file.version == version and self._tree.about(path) is not None
-                if here and not self._moved(path):
-                    return False
+        for path in self._paths_of(package, version):
+            if self._tree.about(path) is not None and not self._moved(path):
+                return False
         self._db.add_rewrite(package, "BOTH")
         self._db.delete_build(package, version)
         logger.info("%s %s waits to be built again", package, version)
         return True
+
+    def _paths_of(self, package: str, version: str) -> Iterator[str]:
+        """Give where the files and the logs of a version are."""
+        for found in self._db.audit_packages([package]):
+            for file in found.files:
+                if file.version == version:
+                    yield f"simple/{package}/{file.filename}"
+                    yield f"simple/{package}/{file.filename}.metadata"
+            for build in found.builds:
+                if build.version == version:
+                    yield log_name(build.build_id)
 
     def _rewrite(self, findings: Iterable[Finding], stale: set[str], *, live: bool) -> None:
         packages = {each.package for each in findings} | stale

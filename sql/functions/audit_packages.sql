@@ -16,7 +16,7 @@ RETURNS TABLE (
         ),
         (
             SELECT coalesce(json_agg(json_build_array(
-                b.build_id, EXISTS (SELECT FROM build_logs_pending l WHERE l.build_id = b.build_id)
+                b.build_id, b.version, EXISTS (SELECT FROM build_logs_pending l WHERE l.build_id = b.build_id)
             ) ORDER BY b.build_id), '[]')
             FROM builds b WHERE b.package = p.package
         ),

@@ -9,11 +9,11 @@ import os
 import shutil
 import uuid
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,11 +22,15 @@ from piwheels.audit import app
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.dsn import administer, database_of, redirect
 from piwheels.core.postgres import DAEMON
+from piwheels.core.site import work_path
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.master.files import Site
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.wiring import WIRES, MasterConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NATIVE = "spam-1.0-cp311-cp311-linux_x86_64.whl"
 PURE = "spam-2.0-py3-none-any.whl"
@@ -62,9 +66,9 @@ def publish(site, db, filename, requires_python=None):
     return db.log_build(BuildState(1, name, version, "cp311", *ended, {filename: state}))
 
 
-def furnish(config, dsn):
+def furnish(output_path, dsn):
     """Make a farm with one of everything, its pages written by TheScribe."""
-    site = Site(config.output_path, config.work_path)
+    site = Site(output_path, work_path(output_path))
     site.lock()
     with AuditDatabase(dsn) as db:
         db.add_build_abi("cp311")
@@ -87,17 +91,10 @@ def furnish(config, dsn):
         now = datetime.now(UTC)
         for name in (EGGS, EGGS, "unknown.whl"):
             db.log_download(DownloadState(name, "host", now, *[None] * 10))
-        tasks = [TheScribe(config), TheSecretary(config)]
-        for task in tasks:
-            task.db = AuditDatabase(dsn)
-            task.start()
-        root = config.output_path / "simple/index.v1_json"
-        until(lambda: not db.load_rewrites_pending() and not db.get_unwritten_logs())
-        until(lambda: root.exists() and b"held" in root.read_bytes())
-        for task in reversed(tasks):
-            task.quit()
-            task.join(10)
-        assert [task.failure for task in tasks] == [None, None]
+        with scribes(site.root, dsn):
+            root = site.root / "simple/index.v1_json"
+            until(lambda: not db.load_rewrites_pending() and not db.get_unwritten_logs())
+            until(lambda: listed(root) == ["eggs", "held", "spam"])
     site.close()
 
 
@@ -150,12 +147,54 @@ def healthy(server_dsn, template_db, tmp_path_factory):
     administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
     dsn = redirect(server_dsn, name)
     root = tmp_path_factory.mktemp("farm")
-    mark = uuid.uuid4().hex
-    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
-    config = MasterConfig(**wires, output_path=root / "www", dev_mode=True)
-    furnish(config, redirect(dsn, name, DAEMON))
+    furnish(root / "www", redirect(dsn, name, DAEMON))
     yield root, name
     administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
+
+
+@contextmanager
+def scribes(site, dsn):
+    """Run the two tasks that write the site."""
+    mark = uuid.uuid4().hex
+    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
+    config = MasterConfig(**wires, output_path=site, dev_mode=True)
+    tasks = [TheScribe(config), TheSecretary(config)]
+    for task in tasks:
+        task.db = AuditDatabase(dsn)
+        task.start()
+    yield
+    for task in reversed(tasks):
+        task.quit()
+        task.join(10)
+    assert [task.failure for task in tasks] == [None, None]
+
+
+@pytest.fixture
+def rewrite():
+    """Have a master start, and write what is noted."""
+
+    def start(farm):
+        root = farm.site / "simple/index.v1_json"
+        with farm.db() as db:
+            names = db.get_simple_index()
+            pages = [farm.site / each for each in ("index.html", "simple/index.html")]
+
+            def whole():
+                return all(page.exists() for page in pages) and listed(root) == names
+
+            if whole() and not db.load_rewrites_pending():
+                return
+            with scribes(farm.site, farm.dsn):
+                until(lambda: not db.load_rewrites_pending())
+                until(whole)
+
+    return start
+
+
+def listed(root):
+    with suppress(OSError, ValueError):
+        return [each["name"] for each in json.loads(root.read_bytes())["projects"]]
+    return None
 
 
 _NUMBERS = itertools.count(1)

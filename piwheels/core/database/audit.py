@@ -24,12 +24,19 @@ class AuditFile(NamedTuple):
     shown: bool
 
 
+class AuditBuild(NamedTuple):
+    """A build; *pending*: its log is in no file yet."""
+
+    build_id: int
+    version: str
+    pending: bool
+
+
 class AuditPackage(NamedTuple):
     """What the site must have of a package.
 
     *rewriting*: its pages wait to be written; *names*: its other spellings; *leased*: the versions
-    that are being built, or were within the hour; *builds*: their numbers, and whether the log is
-    in no file yet.
+    that are being built, or were within the hour.
     """
 
     package: str
@@ -38,7 +45,7 @@ class AuditPackage(NamedTuple):
     rewriting: bool
     names: list[str]
     leased: list[str]
-    builds: list[tuple[int, bool]]
+    builds: list[AuditBuild]
     files: list[AuditFile]
 
 
@@ -67,7 +74,7 @@ class AuditDatabase(Database):
         """Return what the site must have of those of *packages* that are known."""
         return [
             AuditPackage._make(
-                [*rest, [(n, pending) for n, pending in builds], [AuditFile(**f) for f in files]]
+                [*rest, [AuditBuild(*b) for b in builds], [AuditFile(**f) for f in files]]
             )
             for *rest, builds, files in self._rows("audit_packages", list(packages))
         ]
