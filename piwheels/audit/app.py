@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,8 +128,7 @@ class Audit:
         if self._checks:
             with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
                 try:
-                    for names in self._pages():
-                        yield from settled(names, partial(self._check, pool))
+                    yield from settled(self._pages(), partial(self._check, pool))
                 finally:
                     pool.shutdown(wait=True, cancel_futures=True)
         if not self._packages:
@@ -150,17 +150,14 @@ class Audit:
         names = self.db.audit_names("", PAGE)
         while names:
             yield names
+            if self._counts_packages:
+                self.progress.step(len(names), names[-1])
             names = self.db.audit_names(names[-1], PAGE)
 
     def _check(self, pool: ThreadPoolExecutor, names: list[str]) -> dict[str, list[Finding]]:
         packages = self.db.audit_packages(names)
-        found = {
-            package.package: wrong
-            for package, wrong in zip(packages, pool.map(self._check_one, packages), strict=True)
-        }
-        if self._counts_packages:
-            self.progress.step(len(names), names[-1])
-        return found
+        found = pool.map(self._check_one, packages)
+        return {package.package: each for package, each in zip(packages, found, strict=True)}
 
     @property
     def _counts_packages(self) -> bool:
@@ -182,8 +179,7 @@ class Audit:
         )
         for part, paths, wrong in levels:
             if part in self.parts:
-                for some in paths:
-                    yield from settled(some, partial(_by_path, wrong))
+                yield from settled(paths, partial(_by_path, wrong))
                 yield from walks.troubles
                 walks.troubles.clear()
         if "files" in self.parts:
@@ -231,18 +227,27 @@ class Audit:
 
 
 def settled(
-    names: list[str], look: Callable[[list[str]], dict[str, list[Finding]]]
+    batches: Iterable[list[str]], look: Callable[[list[str]], dict[str, list[Finding]]]
 ) -> Iterator[Finding]:
-    """Give what *look* finds about *names*, now and a moment later again.
+    """Give what *look* finds about the names in *batches*, now and a moment later again.
 
-    What is found but once was a change under way.
+    What is found but once was a change under way. The moment is spent on the next batches.
     """
-    first = {name: found for name, found in look(names).items() if found}
-    if first:
-        time.sleep(SETTLE)
-        second = look(list(first))
-        for name, found in first.items():
-            yield from _in_both(found, second.get(name, []))
+    waiting: deque[tuple[float, dict[str, list[Finding]]]] = deque()
+
+    def again(least: float) -> Iterator[Finding]:
+        while waiting and waiting[0][0] <= least:
+            due, first = waiting.popleft()
+            time.sleep(max(0.0, due - time.monotonic()))
+            second = look(list(first))
+            for name, found in first.items():
+                yield from _in_both(found, second.get(name, []))
+
+    for names in batches:
+        if first := {name: found for name, found in look(names).items() if found}:
+            waiting.append((time.monotonic() + SETTLE, first))
+        yield from again(time.monotonic())
+    yield from again(math.inf)
 
 
 def _in_both(first: Iterable[Finding], second: Iterable[Finding]) -> list[Finding]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CHUNK: Final = 2**16
+_CHUNK: Final = 2**13
 #: The longest element of a list, and the longest link of a page, that we take, in characters.
 _MAX_ELEMENT: Final = 2**20
 
@@ -21,7 +21,7 @@ def elements(file: BinaryIO, before: str, after: str) -> Iterator[Any]:
     """Give the elements of the one list that the JSON in *file* holds, without reading it whole.
 
     *before* is what ends where the list begins (``"projects":[``), *after* what must follow its
-    end; blanks aside.
+    end; blanks aside. An element is an object, a list or a text.
     """
     decoder = json.JSONDecoder()
     text = _Text(file)
@@ -80,9 +80,9 @@ class _Text:
                 if len(self.rest) > _MAX_ELEMENT or not self.more():
                     raise ValueError(f"is not JSON: {exc}") from None
             else:
-                # A number may go on in what is not read yet; an object or a list may not.
-                if isinstance(value, (dict, list)) or end < len(self.rest) or not self.more():
-                    return value, end
+                if not isinstance(value, (dict, list, str)):  # it might go on in the next piece
+                    raise ValueError(f"is not what we write: {value!r} stands in a list")
+                return value, end
 
 
 def links(file: BinaryIO) -> Iterator[tuple[str, dict[str, str | None]]]:

@@ -110,7 +110,7 @@ class Farm:
     def audit(self, *options, status=None):
         """Return the findings, as (kind, path)."""
         self.capsys.readouterr()
-        args = ["--dsn", self.dsn, "-o", str(self.site), "--json", "-v", *options]
+        args = ["--dsn", self.dsn, "-o", str(self.site), "--json", *options]
         code = app.main(args)
         said = self.capsys.readouterr()
         self.said = said.err

@@ -124,7 +124,8 @@ CASES = {
         cut(f"{WHEEL}.metadata"), {("wrong-metadata", f"{WHEEL}.metadata")}, set()
     ),
     "the hash of a wheel's metadata is another": (
-        sql("UPDATE files SET metadata_hash = repeat('ab', 32) WHERE starts_with(filename, 'eggs-')"),
+        sql("UPDATE files SET metadata_hash = repeat('ab', 32)"
+            " WHERE starts_with(filename, 'eggs-')"),
         {("wrong-metadata", f"{WHEEL}.metadata"), ("wrong-page", "simple/eggs/index.v1_json"),
          ("wrong-page", "simple/eggs/index.html")},
         {("wrong-metadata", f"{WHEEL}.metadata")},
