@@ -10,7 +10,6 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -126,11 +125,11 @@ class Audit:
     def findings(self) -> Iterator[Finding]:
         """Give all that is found."""
         if self._checks:
-            with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-                try:
-                    yield from settled(self._pages(), partial(self._check, pool))
-                finally:
-                    pool.shutdown(wait=True, cancel_futures=True)
+            pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+            try:
+                yield from settled(self._pages(), partial(self._check, pool))
+            finally:
+                pool.shutdown(cancel_futures=True)
         if not self._packages:
             yield from self._strangers()
             if "index" in self.parts:
@@ -279,13 +278,11 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
-@contextmanager
-def _bar(config: AuditConfig, db: AuditDatabase) -> Iterator[Progress]:
-    packages, _, size = db.audit_totals([canonical(name) for name in config.package] or None)
+def _bar(config: AuditConfig, db: AuditDatabase) -> Progress:
+    packages, size = db.audit_totals([canonical(name) for name in config.package] or None)
     by_package = config.quick or (config.parts and "files" not in config.parts)
     total, unit = (packages, "packages") if by_package else (size, "bytes")
-    with Progress(total, unit, quiet=config.quiet) as progress:
-        yield progress
+    return Progress(total, unit, quiet=config.quiet)
 
 
 @program(

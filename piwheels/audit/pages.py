@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import deque
 from collections.abc import Callable  # noqa: TC003 (an annotation at run time)
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 from urllib.parse import unquote
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: The largest page of one package that we read, in bytes.
 _MAX_PAGE: Final = 64 * 2**20
+#: The pages at the site's root that must be there, and the one that the search reads, if it is.
+MUST: Final = ("index.html", "404.html")
+LIST: Final = "packages.json"
 
 
 class Listed(NamedTuple):
@@ -51,12 +55,10 @@ def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
         yield from _link(look, f"{folder}/{INDEX[2]}", INDEX[1], name)
     page = f"project/{name}"
     there, found = look.tree.folder(page, name)
-    yield from found
-    if package.deleted:
-        if there:
-            why = "is the page of a package that is marked as deleted"
-            yield Finding("foreign-page", page, why, name)
-    elif package.builds or there:
+    if there and package.deleted:
+        why = "is the page of a package that is marked as deleted"
+        yield Finding("foreign-page", page, why, name)
+    elif there or (package.builds and not package.deleted):
         hashes = {file.filename: file.filehash for file in shown}
         yield from _page(look, package, f"{page}/index.html", _whole)
         yield from _page(
@@ -65,6 +67,8 @@ def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
         yield from _strays(look, package, page, {"index.html", "json"})
         yield from _strays(look, package, f"{page}/json", {"index.json"})
         yield from _aliases(look, package)
+    else:
+        yield from found
 
 
 def _none_of(look: Looker, package: AuditPackage, paths: Iterable[str]) -> Iterator[Finding]:
@@ -95,27 +99,28 @@ def _page(
 
 
 def _link(
-    look: Looker, path: str, target: str, package: str, kinds: tuple[str, str] = ("page", "page")
+    look: Looker, path: str, target: str, package: str, what: str = "page"
 ) -> Iterator[Finding]:
+    """Give what is wrong with *path*, which must be a link to *target*; *what* it is."""
     try:
         about = look.tree.about(path)
     except OSError as exc:
         yield Finding("unreadable", path, said(exc), package)
         return
     if about is None:
-        yield Finding(f"missing-{kinds[0]}", path, f"is not there: a link to {target}", package)
+        yield Finding(f"missing-{what}", path, f"is not there: a link to {target}", package)
     elif look.tree.target(path) != target:
         if look.tree.target(path) and look.tree.outside(path):
             yield look.tree.link(path, package)
         else:
-            yield Finding(f"wrong-{kinds[1]}", path, f"is no link to {target}", package)
+            yield Finding(f"wrong-{what}", path, f"is no link to {target}", package)
 
 
 def _aliases(look: Looker, package: AuditPackage) -> Iterator[Finding]:
     for alias in package.names:
         if ALIAS.fullmatch(alias):
             path = f"project/{alias}"
-            yield from _link(look, path, package.package, package.package, ("alias", "alias"))
+            yield from _link(look, path, package.package, package.package, "alias")
 
 
 def _strays(look: Looker, package: AuditPackage, folder: str, known: set[str]) -> Iterator[Finding]:
@@ -241,7 +246,7 @@ def check_root(
     *published* gives the packages that the root must list, in order, each with whether it has
     anything to show (without, it may be listed or not).
     """
-    for path in ("index.html", "404.html"):
+    for path in MUST:
         yield from look.tree.file(path, "missing-page", "is not there")[1]
     for path, read in _ROOTS.items():
         about, found = look.tree.file(path, "missing-page", "is not there")
@@ -256,14 +261,16 @@ def check_root(
         except (ValueError, RecursionError, TypeError, LookupError) as exc:
             yield Finding("wrong-page", path, str(exc) or repr(exc))
     yield from _link(look, f"simple/{INDEX[2]}", INDEX[1], "")
-    if look.tree.about("packages.json") is not None:
+    if look.tree.about(LIST) is not None:
+        about, found = look.tree.file(LIST, "missing-page", "has gone")
+        yield from found
         try:
-            with look.tree.open("packages.json") as file:
-                for _ in elements(file, "[", ""):
-                    pass
+            if about is not None:
+                with look.tree.open(LIST) as file:
+                    deque(elements(file, "[", ""), maxlen=0)
         except (OSError, ValueError) as exc:
             why = said(exc) if isinstance(exc, OSError) else str(exc)
-            yield Finding("wrong-page", "packages.json", why)
+            yield Finding("wrong-page", LIST, why)
 
 
 def _compare(

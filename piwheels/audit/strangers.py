@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from piwheels.audit.findings import Finding
-from piwheels.audit.pages import stranger
+from piwheels.audit.pages import LIST, MUST, stranger
 from piwheels.audit.tree import said
 from piwheels.core.site import INDEX, OWN, log_number
 
@@ -50,6 +50,8 @@ class Walks:
     def root(self, paths: list[str]) -> Iterator[Finding]:
         """Say what is wrong with these entries of the site's root."""
         for path in paths:
+            if path in (*MUST, LIST):
+                continue  # the index's business
             if OWN.fullmatch(path):
                 yield from self._tree.file(path, "missing-page", "has gone")[1]
             elif path not in _FOLDERS:

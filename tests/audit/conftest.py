@@ -118,7 +118,9 @@ class Farm:
         found = [json.loads(line) for line in said.out.splitlines()]
         assert code == (bool(found) if status is None else status), said.err
         self.why = {each.get("path", ""): each["why"] for each in found}
-        return {(each["kind"], each.get("path", "")) for each in found}
+        told = [(each["kind"], each.get("path", "")) for each in found]
+        assert len(told) == len({*map(json.dumps, found)}), "told twice"
+        return set(told)
 
     def sql(self, statement, *, triggers=True):
         """Do what an operator should not do."""

@@ -160,6 +160,9 @@ CASES = {
     "a folder that nobody may enter": (
         mode("simple/spam", 0o700), {("mode", "simple/spam")}, set()
     ),
+    "a page's folder that nobody may enter": (
+        mode("project/spam", 0o700), {("mode", "project/spam")}, set()
+    ),
     "a folder of no package": (
         folder("simple/nobody"), {("foreign", "simple/nobody")}, set()
     ),
@@ -296,6 +299,10 @@ CASES = {
     "the root's HTML lists too little": (
         replace("simple/index.html", b'<a href="eggs/">eggs</a><br>', b""),
         {("wrong-page", "simple/index.html")}, set(),
+    ),
+    "what the search reads is cut": (
+        write("packages.json", b'[["spam",1,2],["eg'), {("wrong-page", "packages.json")},
+        {("wrong-page", "packages.json")},
     ),
     "the first page is gone": (remove("index.html"), {("missing-page", "index.html")}, set()),
     # The database

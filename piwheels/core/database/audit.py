@@ -61,10 +61,10 @@ class KeptFault(NamedTuple):
 class AuditDatabase(Database):
     """The database as piw-audit asks it: a page at a time, and one moment a question."""
 
-    def audit_totals(self, packages: Sequence[str] | None) -> tuple[int, int, int]:
-        """Return how many packages, files and bytes there are, of *packages* or (none) of all."""
-        ((count, files, size),) = self._rows("audit_totals", packages and list(packages))
-        return count, files, size
+    def audit_totals(self, packages: Sequence[str] | None) -> tuple[int, int]:
+        """Return how many packages and bytes there are, of *packages* or (none given) of all."""
+        ((count, size),) = self._rows("audit_totals", packages and list(packages))
+        return count, size
 
     def audit_names(self, after: str, limit: int) -> list[str]:
         """Return up to *limit* packages after the name *after*, in order."""
