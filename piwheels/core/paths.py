@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+#: Where docs/deploy/piw-master.service has its sockets.
+SERVICE: Final = Path("/run/piwheels")
 
 
 def runtime_dir() -> Path:
     """Return the private folder for this user's sockets.
 
-    It is not made here, but (with mode 0700) when a socket is bound in it.
+    It is not made here, but (with mode 0700) when a socket is bound in it. A service has the one
+    that systemd made for it.
     """
+    if own := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(own.partition(":")[0])
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base and Path(base).is_dir() and os.access(base, os.W_OK):
         return Path(base, "piwheels")
@@ -25,8 +32,11 @@ def data_dir() -> Path:
 
 
 def master_socket(name: str) -> str:
-    """Return where this user's master has its socket *name*: a piw-master, or else a piw-up."""
-    folders = runtime_dir(), data_dir() / "run"
+    """Return where the master has its socket *name*.
+
+    It is this user's piw-master, or else this user's piw-up, or else the machine's service.
+    """
+    folders = runtime_dir(), data_dir() / "run", SERVICE
     found = [path for folder in folders if (path := folder / name).is_socket()]
     return f"ipc://{(found or [folders[0] / name])[0]}"
 

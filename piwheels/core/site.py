@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: The names of a project's page in the simple index, and of its root, in the order of publication.
+INDEX: Final = ("index.v1_json", "index.html", "index.v1_html")
+#: The site's own files: what is at its root beside the folders for projects and logs.
+OWN: Final = re.compile(
+    r"(?:index|packages|faq|json|stats|404)\.html|packages\.json|sitemap(?:-?[0-9]+)?\.xml"
+    r"|robots\.txt|[a-z]+\.(?:css|js|svg|png|ico)"
+)
+#: Another spelling of a project's name, as the name of a link to its page.
+ALIAS: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+#: The path of a build's log, below the site.
+LOG: Final = re.compile(r"logs/([0-9]{4})/([0-9]{4})/([0-9]{4})\.txt\.gz")
 
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~!$'()*+,=:@%-]+)*/?", re.ASCII)
 
@@ -26,3 +42,15 @@ def site_address(text: str) -> str:
     if text and not _ADDRESS.fullmatch(text):
         raise ValueError(f"{text!r} is not the address of a site: write https://HOST/")
     return f"{text.rstrip('/')}/" if text else ""
+
+
+def log_number(path: str) -> int | None:
+    """Return the number of the build whose log is at *path* below the site (``None``: no log)."""
+    match = LOG.fullmatch(path)
+    return int("".join(match.groups())) if match else None
+
+
+def work_path(output_path: Path) -> Path:
+    """Return the working directory beside the site, on the same file system and never served."""
+    site = output_path.absolute()
+    return site.with_name(f".{site.name}.work")

@@ -79,6 +79,9 @@ class Task(threading.Thread):
     name: str = "task"
     #: How long one cycle waits for its sockets when no timer is due sooner, in seconds.
     cycle: ClassVar[float] = 1.0
+    #: How long one turn of the loop may take before the task counts as stuck, in seconds: longer
+    #: than all that a handler may have to wait for.
+    stuck_after: ClassVar[float] = 300.0
 
     def __init__(self, config: Any, control_protocol: Protocol = task_control) -> None:
         super().__init__(name=type(self).name, daemon=True)
@@ -86,6 +89,8 @@ class Task(threading.Thread):
         self.logger = logging.getLogger(type(self).name)
         self.ctx = Context()
         self.failure: BaseException | None = None
+        #: When the loop last began a turn, of the monotonic clock (``None``: it has not yet).
+        self.turned: float | None = None
         self.refused = Refusals(self.logger)
         address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
         self._poller = Poller()
@@ -128,6 +133,11 @@ class Task(threading.Thread):
             if self._commands is not None:
                 self._commands.close()
                 self._commands = None
+
+    def stuck(self) -> float:
+        """Return for how long the loop has not turned, in seconds, if that is too long (else 0)."""
+        idle = 0.0 if self.turned is None else time.monotonic() - self.turned
+        return idle if idle > self.stuck_after else 0.0
 
     # From other threads ---------------------------------------------------------------------
 
@@ -184,7 +194,7 @@ class Task(threading.Thread):
 
         It waits *timeout* seconds at most, and less if a timer is due sooner.
         """
-        now = time.monotonic()
+        now = self.turned = time.monotonic()
         for timer in self._timers:
             if timer.due <= now:
                 # Never catch up: after a long pause, one run is enough.
@@ -245,6 +255,7 @@ class PauseableTask(Task):
         """Wait, deaf to all but control, until RESUME or QUIT."""
         self.logger.info("paused")
         while True:
+            self.turned = time.monotonic()
             if self._control.poll(self.cycle):
                 match self._control.recv_msg():
                     case ("QUIT", _):

@@ -19,6 +19,7 @@ from piwheels.core.info import machine
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.states import MasterInfo
+from piwheels.core.systemd import Notifier
 from piwheels.core.tasks import Refusals
 from piwheels.core.transport import Context, Poller, Socket
 from piwheels.master.big_brother import BigBrother
@@ -75,6 +76,9 @@ class PiWheelsMaster:
         self.tasks: list[Task] = []
         self._refused = Refusals(self.logger)
         self._stopping = False
+        self._systemd = Notifier()
+        self._ready = self._paused = False
+        self._stuck: dict[str, float] = {}
         # Not getfqdn(), which may wait long for a name server.
         self._info = MasterInfo(datetime.now(UTC), socket.gethostname()[:200], *machine())
 
@@ -102,7 +106,8 @@ class PiWheelsMaster:
             try:
                 self._start()
                 while not self._stopping and self._all_alive():
-                    ready = poller.poll(1)
+                    self._tell_systemd()
+                    ready = poller.poll(min(1, self._systemd.interval))
                     if events in ready:
                         _pass_on(events, status)
                     if control in ready:
@@ -132,8 +137,33 @@ class PiWheelsMaster:
             self.logger.critical("%s has ended: stopping the master", ", ".join(dead))
         return not dead
 
+    def _tell_systemd(self) -> None:
+        """Say what we are at; and that we are alive, as long as every task's loop turns."""
+        if not self._ready:
+            if any(task.turned is None for task in self.tasks):
+                return
+            self._ready = True
+            self._systemd.ready(self._status())
+        stuck = {task.name: idle for task in self.tasks if (idle := task.stuck())}
+        if stuck.keys() - self._stuck.keys():
+            self.logger.critical(
+                "stuck: %s; restart the master, unless systemd does, if this does not end",
+                ", ".join(f"{name} for {idle:.0f} s" for name, idle in stuck.items()),
+            )
+        self._stuck = stuck
+        self._systemd.status(self._status())
+        if not stuck:
+            self._systemd.beat()
+
+    def _status(self) -> str:
+        if self._stuck:
+            return f"stuck: {', '.join(self._stuck)}"
+        paused = "paused by an operator, " if self._paused else ""
+        return f"{paused}listening for slaves on {self.config.slave_queue}"
+
     def _stop(self, meanwhile: Callable[[], None]) -> None:
         self.logger.info("stopping")
+        self._systemd.stopping()
         for task in self.tasks:
             if isinstance(task, TheOracle):
                 task.hurry()
@@ -180,6 +210,7 @@ class PiWheelsMaster:
             self._stopping = True
             return
         if slave_id is None and msg in ("SLEEP", "WAKE"):
+            self._paused = msg == "SLEEP"
             for task in self.tasks:
                 task.pause() if msg == "SLEEP" else task.resume()
         self._task(SlaveDriver).send_control(msg, slave_id)

@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.errors import BadWheel, Fatal
-from piwheels.core.site import log_name
+from piwheels.core.site import ALIAS, log_name
 from piwheels.core.tags import canonical, parse_filename, same_version
 from piwheels.master.logic.intake import MAX_LOG
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CANONICAL: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_ALIAS: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MAX_NAME: Final = 200
 
 
@@ -215,7 +214,7 @@ class Site:
 
     def link_alias(self, package: str, alias: str) -> bool:
         """Let *alias*, another spelling of *package*, lead to its page; tell whether it is new."""
-        if not _ALIAS.fullmatch(alias) or len(alias) > _MAX_NAME:
+        if not ALIAS.fullmatch(alias) or len(alias) > _MAX_NAME:
             raise ValueError(f"{alias[:_MAX_NAME]!r} is not the name of a project")
         page = self.page_dir(package)
         if alias == page.name:

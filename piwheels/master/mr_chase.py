@@ -54,6 +54,7 @@ class MrChase(NonStopTask):
     name = "mr_chase"
     #: How often it is looked whether imports go on.
     look: ClassVar[timedelta] = timedelta(seconds=5)
+    stuck_after = 1200.0  # one request may be about every version or every page
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)

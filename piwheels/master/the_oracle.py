@@ -58,6 +58,7 @@ class TheOracle(NonStopTask):
     """
 
     name = "the_oracle"
+    stuck_after = 1200.0  # considering every version for another ABI takes its time
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)

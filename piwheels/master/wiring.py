@@ -29,7 +29,7 @@ from piwheels.core.protocols import (
     slave_driver,
     task_control,
 )
-from piwheels.core.site import site_address
+from piwheels.core.site import site_address, work_path
 from piwheels.core.states import (
     Count,
     Filename,
@@ -148,8 +148,7 @@ class MasterConfig(Common):
     @property
     def work_path(self) -> Path:
         """The working directory beside the site, on the same file system and never served."""
-        site = self.output_path.absolute()
-        return site.with_name(f".{site.name}.work")
+        return work_path(self.output_path)
 
 
 #: SlaveDriver's own control socket: what an operator can ask of slaves, and what every task hears.

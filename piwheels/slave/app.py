@@ -32,6 +32,7 @@ from piwheels.core.paths import address
 from piwheels.core.pipconfig import pip_command
 from piwheels.core.privileges import refuse_root
 from piwheels.core.protocols import SlaveOutput, slave_driver
+from piwheels.core.systemd import Notifier
 from piwheels.core.transport import Context, Socket
 from piwheels.slave.builder import Builder, clean_stale, unfit
 from piwheels.slave.connection import Connection, MasterTimeout, Request, Stopped
@@ -117,7 +118,8 @@ class PiWheelsSlave:
         self.label = (config.label or socket.gethostname())[:200]
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue = config.slave_queue or f"tcp://{config.master}:5555"
-        self.connection = Connection(self.slave_queue, self.logger)
+        self.systemd = Notifier()
+        self.connection = Connection(self.slave_queue, self.logger, self.systemd.beat)
         self.file_queue = config.file_queue or f"tcp://{config.master}:5556"
         self.ctx = Context()
         self.slave_id: int | None = None
@@ -144,6 +146,9 @@ class PiWheelsSlave:
             self.label,
         )
         clean_stale(self.dir)
+        # Not only once there is a master: it may come later, and go, without a fault of ours.
+        waiting = f"waiting for the master at {self.slave_queue}"
+        self.systemd.ready(waiting)
         try:
             while True:
                 with self.ctx.socket(zmq.REQ, reversed(slave_driver), self.logger.logger) as queue:
@@ -151,12 +156,14 @@ class PiWheelsSlave:
                         self.main_loop(queue)
                     except MasterTimeout as exc:
                         self.logger.warning("%s; connecting anew", exc)
+                        self.systemd.status(waiting)
                 self.connection.pause()
         except SystemExit:
             self.logger.warning("the master told us to end")
         except Stopped:
             self.logger.warning("ending, as we were told by a signal")
         finally:
+            self.systemd.stopping()
             self.clean_up_build()
         return 0
 
@@ -231,6 +238,7 @@ class PiWheelsSlave:
         if self.builder is None:
             return self._idle()
         self.logger.info("still building %s %s", self.builder.package, self.builder.version)
+        self.systemd.status(f"building {self.builder.package} {self.builder.version}")
         self._tell_log_anew()  # it may be another master
         return self._busy()
 
@@ -246,6 +254,7 @@ class PiWheelsSlave:
         """Start to build a version."""
         self.clean_up_build()
         self.logger.info("building %s %s", package, version)
+        self.systemd.status(f"building {package} {version}")
         self.builder = Builder(
             package,
             version,
@@ -299,6 +308,7 @@ class PiWheelsSlave:
             self.logger.error("the master asks for %s, which we have not built", filename)
             return "SENT", NoData
         self.logger.info("sending %s (%d bytes)", filename, wheel.filesize)
+        self.systemd.status(f"sending {filename}")
         with self.ctx.socket(zmq.DEALER) as queue:
             queue.hwm = 10
             queue.connect(self.file_queue)
@@ -331,9 +341,11 @@ class PiWheelsSlave:
             if why != told:
                 told = why
                 self.logger.error("%s; asking for no work until then", why)
+                self.systemd.status(why)
             self._wait(SLEEP_MOST)
         if told:
             self.logger.info("there is a place to build in again")
+        self.systemd.status(f"idle, as number {self.slave_id}")
         return "IDLE", self.get_status()
 
     # The build ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from piwheels.core.transport import Poller
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
     from piwheels.core.transport import Socket
@@ -41,12 +41,17 @@ class Connection:
     """A slave's connection to the master at *address*, made anew as often as it is lost.
 
     It ends the slave's waits, too: :meth:`check` raises :exc:`Stopped` once *stopping* is set.
+    *alive* is called at least once a second, whatever is waited for.
     """
 
     def __init__(
-        self, address: str, logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+        self,
+        address: str,
+        logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self.address = address
+        self._alive = alive
         self.stopping = False
         self.last_reply = time.monotonic()
         self._logger = logger
@@ -120,6 +125,7 @@ class Connection:
 
     def check(self) -> None:
         """Raise ``Stopped`` if we are to end, ``MasterTimeout`` if the connection has gone."""
+        self._alive()
         if self.stopping:
             raise Stopped
         if self._lost:

@@ -1,0 +1,187 @@
+"""One package's files and logs, against what the database says of them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from piwheels.audit.findings import Finding
+from piwheels.audit.tree import kind_of, said
+from piwheels.core.errors import BadWheel
+from piwheels.core.site import INDEX, log_name
+from piwheels.core.tags import parse_filename, same_version
+from piwheels.core.wheel import MAX_METADATA, inspect_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from piwheels.audit.tree import Tree
+    from piwheels.core.database.audit import AuditFile, AuditPackage
+
+#: The most that a log has when it is unpacked: 15 Mi characters, each up to four bytes.
+_MAX_LOG: Final = 60 * 2**20
+#: For how long files that nobody knows may be on the way into the database, in seconds.
+YOUNG: Final = 900.0
+
+
+@dataclass(slots=True)
+class Looker:
+    """How to look: *quick*: no file is read; *live*: a master is at work on the site.
+
+    *on_bytes* is called with how much was read; from several threads.
+    """
+
+    tree: Tree
+    quick: bool = False
+    live: bool = False
+    on_bytes: Callable[[int], None] = field(default=lambda _: None)
+
+
+# Files --------------------------------------------------------------------------------------------
+
+
+def check_files(look: Looker, package: AuditPackage) -> Iterator[Finding]:
+    """Give what is wrong with the files of *package*."""
+    folder = f"simple/{package.package}"
+    there, found = look.tree.folder(folder, package.package)
+    yield from found
+    names: set[str] = set()
+    if there:
+        try:
+            names = set(look.tree.names(folder))
+        except OSError as exc:
+            yield Finding("unreadable", folder, said(exc), package.package)
+            return
+    elif found:
+        return
+    known = set(INDEX)
+    for file in package.files:
+        if not package.deleted:
+            known |= {file.filename, f"{file.filename}.metadata"}
+            if file.shown:
+                yield from _check_file(look, package.package, file)
+    for name in sorted(names - known):
+        if not _on_the_way(look, package, name):
+            yield _foreign(look, f"{folder}/{name}", package)
+
+
+def _check_file(look: Looker, package: str, file: AuditFile) -> Iterator[Finding]:
+    path = f"simple/{package}/{file.filename}"
+    why = f"the database has it ({file.filesize:,} bytes)"
+    about, found = look.tree.file(path, "missing-file", why, package, file.version)
+    yield from found
+    if about is None:
+        return
+    if about.st_size != file.filesize:
+        why = f"has {about.st_size:,} bytes, the database says {file.filesize:,}"
+        yield Finding("wrong-size", path, why, package, file.version)
+        return
+    inside: bytes | None = None
+    if not look.quick:
+        try:
+            digest = look.tree.digest(path, look.on_bytes)
+        except OSError as exc:
+            yield Finding("unreadable", path, said(exc), package, file.version)
+            return
+        if digest != file.filehash:
+            why = f"has the SHA-256 {digest}, the database says {file.filehash}"
+            yield Finding("wrong-hash", path, why, package, file.version)
+            return
+        try:
+            inside = inspect_wheel(Path(look.tree.full(path))).metadata
+        except BadWheel as exc:
+            yield Finding("bad-wheel", path, str(exc), package, file.version)
+            return
+    yield from _check_metadata(look, package, file, inside)
+
+
+def _check_metadata(
+    look: Looker, package: str, file: AuditFile, inside: bytes | None
+) -> Iterator[Finding]:
+    path = f"simple/{package}/{file.filename}.metadata"
+    if file.metadata_hash is None and look.tree.about(path) is None:
+        return  # none was promised
+    why = "the index promises it, installers fail without it"
+    about, found = look.tree.file(path, "missing-metadata", why, package, file.version)
+    yield from found
+    if about is None or inside is None:
+        return
+    try:
+        data = look.tree.read(path, MAX_METADATA)
+    except OSError as exc:
+        yield Finding("unreadable", path, said(exc), package, file.version)
+        return
+    want = file.metadata_hash or hashlib.sha256(inside).hexdigest()
+    if data != inside:
+        why = "is not the wheel's METADATA"
+    elif hashlib.sha256(data).hexdigest() != want:
+        why = f"has not the SHA-256 that the database says, {want}"
+    else:
+        return
+    yield Finding("wrong-metadata", path, why, package, file.version)
+
+
+def _on_the_way(look: Looker, package: AuditPackage, name: str) -> bool:
+    """Tell whether the file *name* may just be coming or going: then it is nobody's fault."""
+    if package.rewriting:
+        return True
+    path = f"simple/{package.package}/{name}"
+    try:
+        version = parse_filename(name.removesuffix(".metadata")).version
+        about = look.tree.about(path)
+    except (BadWheel, OSError):
+        return False
+    leased = any(same_version(version, each) for each in package.leased)
+    return leased or (
+        look.live and about is not None and time.time() - about.st_ctime < YOUNG
+    )  # (the time of the last change of its entry: a rename counts)
+
+
+def _foreign(look: Looker, path: str, package: AuditPackage) -> Finding:
+    if look.tree.target(path) and look.tree.outside(path):
+        return look.tree.link(path, package.package)
+    try:
+        about = look.tree.about(path)
+    except OSError as exc:
+        return Finding("unreadable", path, said(exc), package.package)
+    what = "nothing" if about is None else kind_of(about)
+    why = "its package is marked as deleted" if package.deleted else "the database does not know it"
+    return Finding("foreign", path, f"is {what}: {why}", package.package)
+
+
+# Logs ---------------------------------------------------------------------------------------------
+
+
+def check_logs(look: Looker, package: AuditPackage) -> Iterator[Finding]:
+    """Give what is wrong with the logs of the builds of *package*."""
+    for build_id, version, pending in package.builds:
+        path, about_it = log_name(build_id), (package.package, version)
+        why = f"build {build_id} has no log, and none waits to be written"
+        about, found = look.tree.file(path, "missing-log", why, *about_it)
+        yield from (each for each in found if not (pending and each.kind == "missing-log"))
+        if about is None:
+            continue
+        if about.st_size == 0:
+            yield Finding("broken-log", path, "is empty", *about_it)
+        elif not look.quick and (why := _broken(look, path)):
+            yield Finding("broken-log", path, why, *about_it)
+
+
+def _broken(look: Looker, path: str) -> str:
+    size = 0
+    try:
+        with look.tree.open(path) as file, gzip.GzipFile(fileobj=file) as unpacked:
+            while chunk := unpacked.read(2**18):
+                size += len(chunk)
+                if size > _MAX_LOG:
+                    return "is longer than any log"
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        return f"is not whole: {exc}"
+    except OSError as exc:
+        return said(exc)
+    return ""

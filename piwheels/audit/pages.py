@@ -1,0 +1,305 @@
+"""The pages of packages and of the index's root, against what the database says they list."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import deque
+from collections.abc import Callable  # noqa: TC003 (an annotation at run time)
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from urllib.parse import unquote
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from piwheels.audit.findings import Finding
+from piwheels.audit.reading import elements, links
+from piwheels.audit.tree import said
+from piwheels.core.site import ALIAS, INDEX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from piwheels.audit.packages import Looker
+    from piwheels.core.database.audit import AuditFile, AuditPackage
+
+#: The largest page of one package that we read, in bytes.
+_MAX_PAGE: Final = 64 * 2**20
+#: The pages at the site's root that must be there, and the one that the search reads, if it is.
+MUST: Final = ("index.html", "404.html")
+LIST: Final = "packages.json"
+
+
+class Listed(NamedTuple):
+    """What the index says of a file."""
+
+    sha256: str
+    metadata: str
+    requires_python: str
+    yanked: bool
+
+
+def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
+    """Give what is wrong with the pages of *package*."""
+    if package.rewriting:
+        return  # they are about to change
+    name, shown = package.package, [file for file in package.files if file.shown]
+    folder = f"simple/{name}"
+    if package.deleted or not (shown or package.status != "active"):
+        yield from _none_of(look, package, [f"{folder}/{each}" for each in INDEX])
+    else:
+        want = {} if package.status == "quarantined" else {f.filename: _listed(f) for f in shown}
+        yield from _page(
+            look, package, f"{folder}/{INDEX[0]}", lambda data: _json(data, package, want)
+        )
+        yield from _page(look, package, f"{folder}/{INDEX[1]}", lambda data: _html(data, want))
+        yield from _link(look, f"{folder}/{INDEX[2]}", INDEX[1], name)
+    page = f"project/{name}"
+    there, found = look.tree.folder(page, name)
+    if there and package.deleted:
+        why = "is the page of a package that is marked as deleted"
+        yield Finding("foreign-page", page, why, name)
+    elif there or (package.builds and not package.deleted):
+        hashes = {file.filename: file.filehash for file in shown}
+        yield from _page(look, package, f"{page}/index.html", _whole)
+        yield from _page(
+            look, package, f"{page}/json/index.json", lambda data: _project(data, name, hashes)
+        )
+        yield from _strays(look, package, page, {"index.html", "json"})
+        yield from _strays(look, package, f"{page}/json", {"index.json"})
+        yield from _aliases(look, package)
+    else:
+        yield from found
+
+
+def _none_of(look: Looker, package: AuditPackage, paths: Iterable[str]) -> Iterator[Finding]:
+    for path in paths:
+        if look.tree.about(path) is not None:
+            why = "is a page of a package that has nothing to show"
+            yield Finding("foreign-page", path, why, package.package)
+
+
+def _page(
+    look: Looker, package: AuditPackage, path: str, wrong: Callable[[bytes], str]
+) -> Iterator[Finding]:
+    """Give what is wrong with the page at *path*; *wrong* says it of the content."""
+    about, found = look.tree.file(path, "missing-page", "is not there", package.package)
+    yield from found
+    if about is None:
+        return
+    try:
+        why = wrong(look.tree.read(path, _MAX_PAGE))
+    except OSError as exc:
+        yield Finding("unreadable", path, said(exc), package.package)
+    except (ValueError, RecursionError, TypeError, LookupError, AttributeError) as exc:
+        why = str(exc) if type(exc) is ValueError else f"is not what we write ({exc!r:.80})"
+        yield Finding("wrong-page", path, why, package.package)
+    else:
+        if why:
+            yield Finding("wrong-page", path, why, package.package)
+
+
+def _link(
+    look: Looker, path: str, target: str, package: str, what: str = "page"
+) -> Iterator[Finding]:
+    """Give what is wrong with *path*, which must be a link to *target*; *what* it is."""
+    try:
+        about = look.tree.about(path)
+    except OSError as exc:
+        yield Finding("unreadable", path, said(exc), package)
+        return
+    if about is None:
+        yield Finding(f"missing-{what}", path, f"is not there: a link to {target}", package)
+    elif look.tree.target(path) != target:
+        if look.tree.target(path) and look.tree.outside(path):
+            yield look.tree.link(path, package)
+        else:
+            yield Finding(f"wrong-{what}", path, f"is no link to {target}", package)
+
+
+def _aliases(look: Looker, package: AuditPackage) -> Iterator[Finding]:
+    for alias in package.names:
+        if ALIAS.fullmatch(alias):
+            path = f"project/{alias}"
+            yield from _link(look, path, package.package, package.package, "alias")
+
+
+def _strays(look: Looker, package: AuditPackage, folder: str, known: set[str]) -> Iterator[Finding]:
+    there, found = look.tree.folder(folder, package.package)
+    yield from found
+    if not there:
+        return
+    try:
+        names = sorted(set(look.tree.names(folder)) - known)
+    except OSError as exc:
+        yield Finding("unreadable", folder, said(exc), package.package)
+        return
+    for name in names:
+        path = f"{folder}/{name}"
+        yield stranger(look, path, package.package)
+
+
+def stranger(look: Looker, path: str, package: str = "") -> Finding:
+    """Return the finding that nobody knows what is at *path*."""
+    if look.tree.target(path) and look.tree.outside(path):
+        return look.tree.link(path, package)
+    return Finding("foreign", path, "is nothing that we have made", package)
+
+
+# What a page says ---------------------------------------------------------------------------------
+
+
+def _listed(file: AuditFile) -> Listed:
+    python = _specifier(file.requires_python)
+    return Listed(file.filehash, file.metadata_hash or "", python, file.yanked)
+
+
+def _specifier(text: str | None) -> str:
+    try:
+        SpecifierSet(text or "")
+    except InvalidSpecifier:
+        return ""  # such a one is never published
+    return (text or "").strip()
+
+
+def _json(data: bytes, package: AuditPackage, want: dict[str, Listed]) -> str:
+    found = json.loads(data)
+    if (name := found["name"]) != package.package:
+        return f"is the page of {name!r}"
+    if (status := found["project-status"]["status"]) != package.status:
+        return f"says the project is {status!r}, the database says {package.status}"
+    sizes = {file.filename: file.filesize for file in package.files}
+    for each in found["files"]:
+        if each["filename"] in want and each["size"] != sizes[each["filename"]]:
+            return f"gives {each['filename']} the size {each['size']!r}"
+        if unquote(each["url"]) != each["filename"]:
+            return f"leads to {each['url']!r} for {each['filename']}"
+    listed = [
+        (
+            each["filename"],
+            Listed(
+                each["hashes"]["sha256"],
+                each.get("core-metadata", {}).get("sha256", ""),
+                each.get("requires-python", ""),
+                bool(each.get("yanked", False)),
+            ),
+        )
+        for each in found["files"]
+    ]
+    return _differences(listed, want)
+
+
+def _html(data: bytes, want: dict[str, Listed]) -> str:
+    found = []
+    for text, attrs in links(io.BytesIO(data)):
+        href, _, digest = (attrs.get("href") or "").partition("#sha256=")
+        if unquote(href) != text:
+            return f"leads to {href!r} for {text}"
+        metadata = (attrs.get("data-core-metadata") or "").removeprefix("sha256=")
+        python = attrs.get("data-requires-python") or ""
+        found.append((text, Listed(digest, metadata, python, "data-yanked" in attrs)))
+    return _differences(found, want)
+
+
+def _whole(data: bytes) -> str:
+    return "" if data.rstrip().endswith(b"</html>") else "is cut off"
+
+
+def _project(data: bytes, name: str, hashes: dict[str, str]) -> str:
+    found = json.loads(data)
+    if found["name"] != name:
+        return f"is the page of {found['name']!r}"
+    files = [
+        (filename, file["hash"])
+        for release in found["releases"].values()
+        for filename, file in release["files"].items()
+    ]
+    return _differences(files, hashes)
+
+
+def _differences(found: list[tuple[str, Any]], want: Mapping[str, Any]) -> str:
+    """Say how what is listed differs from what should be ("": it does not)."""
+    listed = dict(found)
+    if len(listed) < len(found):
+        return "lists a file twice"
+    for filename in sorted(want.keys() - listed.keys()):
+        return f"does not list {filename}"
+    for filename in sorted(listed.keys() - want.keys()):
+        return f"lists {filename}, which the database does not know"
+    for filename, says in listed.items():
+        if says != want[filename]:
+            return f"says of {filename}: {_short(says)}; the database: {_short(want[filename])}"
+    return ""
+
+
+def _short(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+# The root -----------------------------------------------------------------------------------------
+
+
+def check_root(
+    look: Looker, published: Callable[[], Iterator[tuple[str, bool]]]
+) -> Iterator[Finding]:
+    """Give what is wrong with the site's own pages.
+
+    *published* gives the packages that the root must list, in order, each with whether it has
+    anything to show (without, it may be listed or not).
+    """
+    for path in MUST:
+        yield from look.tree.file(path, "missing-page", "is not there")[1]
+    for path, read in _ROOTS.items():
+        about, found = look.tree.file(path, "missing-page", "is not there")
+        yield from found
+        if about is None:
+            continue
+        try:
+            with look.tree.open(path) as file:
+                yield from _compare(path, read(file), published())
+        except OSError as exc:
+            yield Finding("unreadable", path, said(exc))
+        except (ValueError, RecursionError, TypeError, LookupError) as exc:
+            yield Finding("wrong-page", path, str(exc) or repr(exc))
+    yield from _link(look, f"simple/{INDEX[2]}", INDEX[1], "")
+    if look.tree.about(LIST) is not None:
+        about, found = look.tree.file(LIST, "missing-page", "has gone")
+        yield from found
+        try:
+            if about is not None:
+                with look.tree.open(LIST) as file:
+                    deque(elements(file, "[", ""), maxlen=0)
+        except (OSError, ValueError) as exc:
+            why = said(exc) if isinstance(exc, OSError) else str(exc)
+            yield Finding("wrong-page", LIST, why)
+
+
+def _compare(
+    path: str, listed: Iterator[str], published: Iterator[tuple[str, bool]]
+) -> Iterator[Finding]:
+    """Compare two sequences in order, neither of which is ever in memory as a whole."""
+    want, shown = next(published, (None, False))
+    last = ""
+    for name in listed:
+        if name <= last:
+            raise ValueError(f"lists {name!r} after {last!r}: not in order")
+        last = name
+        while want is not None and want < name:
+            if shown:
+                yield Finding("wrong-page", path, f"does not list {want}", want)
+            want, shown = next(published, (None, False))
+        if want == name:
+            want, shown = next(published, (None, False))
+        else:
+            yield Finding("wrong-page", path, f"lists {name}, which has no files", name)
+    while want is not None:
+        if shown:
+            yield Finding("wrong-page", path, f"does not list {want}", want)
+        want, shown = next(published, (None, False))
+
+
+_ROOTS: Final[dict[str, Callable[[BinaryIO], Iterator[str]]]] = {
+    "simple/index.v1_json": lambda file: (
+        str(each["name"]) for each in elements(file, '"projects":[', "}")
+    ),
+    "simple/index.html": lambda file: (text for text, _ in links(file)),
+}

@@ -1,0 +1,96 @@
+-- What is kept, against what it is kept of; what waits too long; rows that contradict each other. One statement, and
+-- so one moment of the database, without any lock. Up to the_limit rows of each kind.
+CREATE FUNCTION piwheels.audit_kept(the_limit integer)
+RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STABLE AS $$
+    (
+        SELECT 'wrong-queue', package, version,
+            CASE WHEN q.abi_tag IS NULL THEN format('is not in the queue, but waits for %s', w.abi_tag)
+                WHEN w.abi_tag IS NULL THEN format('is in the queue for %s, but waits for nothing', q.abi_tag)
+                WHEN q.abi_tag <> w.abi_tag
+                THEN format('is in the queue for %s, but waits for %s', q.abi_tag, w.abi_tag)
+                ELSE 'has another time of release in the queue' END
+        FROM build_queue q FULL JOIN builds_pending w USING (package, version)
+        WHERE (q.abi_tag, q.released) IS DISTINCT FROM (w.abi_tag, w.released)
+        LIMIT the_limit
+    ) UNION ALL (
+        SELECT 'wrong-published', package, '',
+            CASE WHEN p.found IS NULL THEN 'has files, but is not kept as published'
+                ELSE 'is kept as published, but has no files' END
+        FROM (SELECT package, true AS found FROM published) AS p
+        FULL JOIN (
+            SELECT DISTINCT b.package, true AS found FROM builds b JOIN files f USING (build_id)
+        ) AS t USING (package)
+        WHERE p.found IS NULL OR t.found IS NULL
+        LIMIT the_limit
+    ) UNION ALL (
+        SELECT 'wrong-counter', '', concat_ws(' ', counter, nullif(key, '')),
+            format('is kept as %s, but is %s', coalesce(k.value, 0), coalesce(t.value, 0))
+        FROM (SELECT counter, key, sum(value) AS value FROM counters GROUP BY counter, key) AS k
+        FULL JOIN (
+            SELECT 'builds_pending' AS counter, abi_tag::text AS key, count(*)::numeric AS value
+                FROM build_queue GROUP BY abi_tag
+            UNION ALL SELECT 'packages_built', '', count(*) FROM published
+            UNION ALL SELECT 'files_count', '', count(*) FROM files
+            UNION ALL SELECT 'builds_size', '', coalesce(sum(filesize), 0) FROM files
+            UNION ALL SELECT 'builds_time', '', coalesce(sum(extract(epoch FROM duration)), 0) FROM builds
+            UNION ALL SELECT 'downloads', '', coalesce(sum(downloads), 0) FROM downloads_daily
+            UNION ALL SELECT 'downloads_day', day::text, sum(downloads) FROM downloads_daily GROUP BY day
+        ) AS t USING (counter, key)
+        WHERE coalesce(k.value, 0) <> coalesce(t.value, 0)
+        LIMIT the_limit
+    ) UNION ALL (
+        SELECT 'late-rewrite', package, '', format('its pages wait to be written since %s', added_at)
+        FROM rewrites_pending WHERE added_at < now() - interval '1 hour'
+        LIMIT the_limit
+    ) UNION ALL (
+        SELECT 'orphan', o.package, o.subject, o.why FROM (
+            SELECT v.package, v.version AS subject, 'a version of a package that is not there' AS why
+                FROM versions v WHERE NOT EXISTS (SELECT FROM packages p WHERE p.package = v.package)
+            UNION ALL
+            SELECT n.package, n.name, 'another name of a package that is not there'
+                FROM package_names n WHERE NOT EXISTS (SELECT FROM packages p WHERE p.package = n.package)
+            UNION ALL
+            SELECT b.package, b.version, format('build %s is of a version that is not there', b.build_id)
+                FROM builds b LEFT JOIN versions v USING (package, version) WHERE v.version IS NULL
+            UNION ALL
+            SELECT '', f.filename, format('a file of build %s, which is not there', f.build_id)
+                FROM files f LEFT JOIN builds b USING (build_id) WHERE b.build_id IS NULL
+            UNION ALL
+            SELECT '', d.filename, format('needs %s, but is not there itself', d.dependency)
+                FROM dependencies d LEFT JOIN files f USING (filename) WHERE f.filename IS NULL
+            UNION ALL
+            SELECT l.package, l.version, format('is leased to %s, but is not there', l.label)
+                FROM leases l LEFT JOIN versions v USING (package, version) WHERE v.version IS NULL
+            UNION ALL
+            SELECT '', l.build_id::text, 'the log of a build that is not there'
+                FROM build_logs_pending l LEFT JOIN builds b USING (build_id) WHERE b.build_id IS NULL
+        ) AS o LIMIT the_limit
+    ) UNION ALL (
+        SELECT 'contradiction', c.package, c.subject, c.why FROM (
+            SELECT b.package, f.filename AS subject, format('a file of build %s, which failed', f.build_id) AS why
+                FROM files f JOIN builds b USING (build_id) WHERE NOT b.status
+            UNION ALL
+            SELECT b.package, f.filename, 'a file under the name of another package'
+                FROM files f JOIN builds b USING (build_id)
+                WHERE canonical_name(split_part(f.filename, '-', 1)) <> b.package
+                OR canonical_name(f.package_tag) <> b.package
+            UNION ALL
+            SELECT b.package, f.filename, 'its tags are not those of its name'
+                FROM files f JOIN builds b USING (build_id)
+                WHERE NOT starts_with(f.filename, f.package_tag || '-' || f.package_version_tag || '-')
+                OR NOT starts_with(reverse(f.filename), reverse(
+                    format('-%s-%s-%s.whl', f.py_version_tag, f.abi_tag, f.platform_tag)
+                ))
+            UNION ALL
+            SELECT p.package, '', 'its name is not the canonical spelling'
+                FROM packages p WHERE canonical_name(p.package) <> p.package
+            UNION ALL
+            SELECT n.package, n.name, 'its other name is that of another package'
+                FROM package_names n JOIN packages p ON p.package = canonical_name(n.name)
+                WHERE p.package <> n.package
+            UNION ALL
+            SELECT l.package, l.version, format('is leased for %s, which is not built for', l.abi_tag)
+                FROM leases l WHERE NOT EXISTS (SELECT FROM build_abis a WHERE a.abi_tag = l.abi_tag)
+        ) AS c LIMIT the_limit
+    );
+$$;

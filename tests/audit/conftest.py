@@ -1,0 +1,213 @@
+"""A whole farm, made once by the tasks that make one, and copied for each test."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import shutil
+import uuid
+import zipfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers import until
+from piwheels.audit import app
+from piwheels.core.database.audit import AuditDatabase
+from piwheels.core.dsn import administer, database_of, redirect
+from piwheels.core.postgres import DAEMON
+from piwheels.core.site import work_path
+from piwheels.core.states import BuildState, DownloadState, FileState
+from piwheels.master.files import Site
+from piwheels.master.the_scribe import TheScribe
+from piwheels.master.the_secretary import TheSecretary
+from piwheels.master.wiring import WIRES, MasterConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NATIVE = "spam-1.0-cp311-cp311-linux_x86_64.whl"
+PURE = "spam-2.0-py3-none-any.whl"
+EGGS = "eggs-1.0-py3-none-any.whl"
+HELD = "held-1.0-py3-none-any.whl"
+
+
+def make_wheel(filename):
+    name, version = filename.split("-")[:2]
+    info = f"{name}-{version}.dist-info"
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr(f"{name}.py", "x = 1\n" * 1000)
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        archive.writestr(f"{info}/METADATA", metadata)
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return made.getvalue(), metadata.encode()
+
+
+def publish(site, db, filename, requires_python=None):
+    """Do as FileJuggler and SlaveDriver do: the files first, then the database."""
+    data, metadata = make_wheel(filename)
+    name, version, py, abi, platform = filename.removesuffix(".whl").split("-")
+    tmp = site.temporary()
+    tmp.write_bytes(data)
+    site.publish(tmp, name, filename, metadata)
+    state = FileState(
+        filename, len(data), sha256(data).hexdigest(), name, version, py, abi, platform,
+        requires_python, {}, metadata_hash=sha256(metadata).hexdigest(),
+    )  # fmt: skip
+    ended = True, timedelta(seconds=7), f"built {name}"
+    return db.log_build(BuildState(1, name, version, "cp311", *ended, {filename: state}))
+
+
+def furnish(output_path, dsn):
+    """Make a farm with one of everything, its pages written by TheScribe."""
+    site = Site(output_path, work_path(output_path))
+    site.lock()
+    with AuditDatabase(dsn) as db:
+        db.add_build_abi("cp311")
+        for package, version in (
+            ("spam", "1.0"), ("spam", "2.0"), ("spam", "3.0"), ("eggs", "1.0"), ("failing", "1.0"),
+            ("held", "1.0"), ("quiet", "1.0"), ("gone", "1.0"),
+        ):  # fmt: skip
+            db.add_new_package(package)
+            db.add_new_package_version(package, version)
+        db.add_package_name("spam", "Spam")
+        publish(site, db, NATIVE)
+        publish(site, db, PURE)
+        publish(site, db, EGGS, ">=3.9")
+        publish(site, db, HELD)
+        failed = False, timedelta(seconds=3), "it failed"
+        db.log_build(BuildState(1, "failing", "1.0", "cp311", *failed, {}))
+        db.yank_version("spam", "2.0", "bad")
+        db.skip_package("gone", "deleted")
+        db.set_package_status("held", "quarantined")
+        now = datetime.now(UTC)
+        for name in (EGGS, EGGS, "unknown.whl"):
+            db.log_download(DownloadState(name, "host", now, *[None] * 10))
+        with scribes(site.root, dsn):
+            root = site.root / "simple/index.v1_json"
+            until(lambda: not db.load_rewrites_pending() and not db.get_unwritten_logs())
+            until(lambda: listed(root) == ["eggs", "held", "spam"])
+    site.close()
+
+
+@dataclass
+class Farm:
+    """A farm of a test's own: its site, its database, and what an audit says of it."""
+
+    site: Path
+    dsn: str
+    superuser: str
+    capsys: pytest.CaptureFixture
+
+    def audit(self, *options, status=None):
+        """Return the findings, as (kind, path)."""
+        self.capsys.readouterr()
+        args = ["--dsn", self.dsn, "-o", str(self.site), "--json", *options]
+        code = app.main(args)
+        said = self.capsys.readouterr()
+        self.said = said.err
+        assert "Traceback" not in said.err
+        found = [json.loads(line) for line in said.out.splitlines()]
+        assert code == (bool(found) if status is None else status), said.err
+        self.why = {each.get("path", ""): each["why"] for each in found}
+        told = [(each["kind"], each.get("path", "")) for each in found]
+        assert len(told) == len({*map(json.dumps, found)}), "told twice"
+        return set(told)
+
+    def sql(self, statement, *, triggers=True):
+        """Do what an operator should not do."""
+        role = "origin" if triggers else "replica"
+        administer(self.superuser, f"SET session_replication_role = {role}; {statement}")
+
+    @contextmanager
+    def db(self):
+        with AuditDatabase(self.dsn) as db:
+            yield db
+
+    @property
+    def work(self):
+        return self.site.with_name(f".{self.site.name}.work")
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(app, "SETTLE", 0.02)
+
+
+@pytest.fixture(scope="module")
+def healthy(server_dsn, template_db, tmp_path_factory):
+    name = f"piw_healthy_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+    template = database_of(template_db)
+    administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
+    dsn = redirect(server_dsn, name)
+    root = tmp_path_factory.mktemp("farm")
+    furnish(root / "www", redirect(dsn, name, DAEMON))
+    yield root, name
+    administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
+
+
+@contextmanager
+def scribes(site, dsn):
+    """Run the two tasks that write the site."""
+    mark = uuid.uuid4().hex
+    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
+    config = MasterConfig(**wires, output_path=site, dev_mode=True)
+    tasks = [TheScribe(config), TheSecretary(config)]
+    for task in tasks:
+        task.db = AuditDatabase(dsn)
+        task.start()
+    yield
+    for task in reversed(tasks):
+        task.quit()
+        task.join(10)
+    assert [task.failure for task in tasks] == [None, None]
+
+
+@pytest.fixture
+def rewrite():
+    """Have a master start, and write what is noted."""
+
+    def start(farm):
+        root = farm.site / "simple/index.v1_json"
+        with farm.db() as db:
+            names = db.get_simple_index()
+            pages = [farm.site / each for each in ("index.html", "simple/index.html")]
+
+            def whole():
+                return all(page.exists() for page in pages) and listed(root) == names
+
+            if whole() and not db.load_rewrites_pending():
+                return
+            with scribes(farm.site, farm.dsn):
+                until(lambda: not db.load_rewrites_pending())
+                until(whole)
+
+    return start
+
+
+def listed(root):
+    with suppress(OSError, ValueError):
+        return [each["name"] for each in json.loads(root.read_bytes())["projects"]]
+    return None
+
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def farm(healthy, server_dsn, tmp_path, capsys):
+    root, template = healthy
+    name = f"{template}_{next(_NUMBERS)}"
+    administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
+    shutil.copytree(root, tmp_path / "farm", symlinks=True)
+    dsn = redirect(server_dsn, name)
+    yield Farm(tmp_path / "farm/www", redirect(dsn, name, DAEMON), dsn, capsys)
+    administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])

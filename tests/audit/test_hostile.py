@@ -1,0 +1,375 @@
+"""Trees that nobody should have, farms that are at work, and people who say no."""
+
+import fcntl
+import io
+import json
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piwheels.audit import app, reading
+from piwheels.audit.tree import Tree
+from piwheels.core import codec
+
+EGGS = "simple/eggs/eggs-1.0-py3-none-any.whl"
+PURE_METADATA = "simple/spam/spam-2.0-py3-none-any.whl.metadata"
+LOG = "logs/0000/0000/0001.txt.gz"
+PLACES = (
+    EGGS, PURE_METADATA, "simple/eggs/x", "simple/eggs/index.v1_json", "simple/x", LOG,
+    "logs/0000/0000/x", "logs/x", "project/x", "project/eggs/index.html", "project/Spam",
+    "simple/index.html", "index.html", "404.html", "packages.json", "style.css", "x", "../.www.work/x",
+)  # fmt: skip
+
+
+def in_place_of(path, make):
+    path.unlink(missing_ok=True)
+    make(path)
+
+
+def bind(path):
+    with socket.socket(socket.AF_UNIX) as bound:
+        # (a socket's path must be short)
+        handle = os.open(path.parent, os.O_PATH)
+        bound.bind(f"/proc/self/fd/{handle}/{path.name}")
+        os.close(handle)
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, bind, Path.mkdir, lambda path: path.symlink_to(path.name)],
+    ids=["pipes", "sockets", "folders", "loops"],
+)  # fmt: skip
+def test_what_is_no_file_is_found_and_never_opened(farm, make):
+    for place in PLACES:
+        in_place_of(farm.site / place, make)
+    shutil.rmtree(farm.site / "project/spam")
+    in_place_of(farm.site / "project/spam", make)
+    found = {path.removeprefix("./") for _, path in farm.audit()}
+    assert {place for place in PLACES if place not in found} == set()
+    quarantine = farm.site.parent / "q"
+    farm.audit("--repair", "--yes", f"--quarantine-dir={quarantine}")
+    for place in ("x", "simple/x", "logs/x", "work/x"):
+        moved = quarantine / place.replace("work", ".www.work")
+        assert moved.is_symlink() or moved.exists()
+
+
+@pytest.mark.parametrize("folder", ["simple", "project", "logs", "simple/eggs", "project/eggs"])
+def test_a_folder_that_is_a_link_out_is_not_gone_into(farm, tmp_path, folder):
+    shutil.rmtree(farm.site / folder)
+    (farm.site / folder).symlink_to("/")
+    kinds = {path: kind for kind, path in farm.audit()}
+    assert kinds[folder] == "link-outside"
+    assert not any("/etc" in path for path in kinds)
+
+
+def test_the_depth_of_a_strange_folder_does_not_matter(farm):
+    handle = os.open(farm.site / "simple", os.O_RDONLY)
+    for _ in range(1000):
+        os.mkdir("d", dir_fd=handle)
+        inner = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+    assert farm.audit() == {("foreign", "simple/d")}
+    (farm.site / "simple/d").rename(farm.site.parent / "d")
+    while (farm.site.parent / "d/d").exists():  # too deep for rmtree
+        (farm.site.parent / "d/d").rename(farm.site.parent / "e")
+        (farm.site.parent / "d").rmdir()
+        (farm.site.parent / "e").rename(farm.site.parent / "d")
+
+
+def test_a_thousand_strange_names(farm):
+    names = {os.fsdecode(bytes([i, j])) for i in (1, 10, 27, 128, 255) for j in range(1, 255)}
+    names = {name for name in names if "/" not in name}
+    for name in names:
+        (farm.site / "simple" / name).touch()
+    assert farm.audit("files") == {("foreign", f"simple/{name}") for name in names}
+
+
+@contextmanager
+def nobody():
+    """Be an ordinary user, if we are root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_we_may_not_read_is_said(farm, monkeypatch):
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    with tempfile.TemporaryDirectory(prefix="piw-audit-") as name:
+        Path(name).chmod(0o755)
+        farm.site = shutil.copytree(farm.site, Path(name, "www"), symlinks=True)
+        for place in (EGGS, "simple/spam", "project/spam/json", LOG, "logs/0000/0000", "simple"):
+            (farm.site / place).chmod(0o600 if (farm.site / place).is_file() else 0o700)
+        if os.geteuid():
+            for place in (EGGS, "simple/spam", "simple"):
+                (farm.site / place).chmod(0)
+        (farm.site / "simple").chmod(0o711)
+        with nobody():
+            found = farm.audit(status=1)
+        assert ("unreadable", "simple/spam") in found
+        assert ("mode", EGGS) in found
+        assert ("unreadable", EGGS) in found
+        assert ("unreadable", "simple") in found
+        (farm.site / "simple").chmod(0o755)
+
+
+# A farm at work -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Have something happen between two looks."""
+
+    def have(happen):
+        monkeypatch.setattr(app.time, "sleep", lambda _: happen())
+
+    return have
+
+
+def test_what_is_right_a_moment_later_is_not_told(farm, meanwhile):
+    (farm.site / EGGS).rename(farm.site / "../kept")
+    (farm.site / "simple/new").mkdir()
+    (farm.site / "simple/index.html").rename(farm.site / "../root")
+
+    def happen():
+        for path, back in (("../kept", EGGS), ("../root", "simple/index.html")):
+            if (farm.site / path).exists():
+                (farm.site / path).rename(farm.site / back)
+        shutil.rmtree(farm.site / "simple/new", ignore_errors=True)
+
+    meanwhile(happen)
+    assert farm.audit() == set()
+
+
+def test_a_file_that_vanishes_while_it_is_read(farm, monkeypatch):
+    digest = Tree.digest
+
+    def vanish(self, path, on_bytes):
+        if path == EGGS and (farm.site / EGGS).exists():
+            (farm.site / EGGS).unlink()
+        return digest(self, path, on_bytes)
+
+    monkeypatch.setattr(Tree, "digest", vanish)
+    assert farm.audit() == set(), "once unreadable, once missing"
+    assert farm.audit() == {("missing-file", EGGS)}
+
+
+def test_what_a_build_has_just_sent_is_no_stranger(farm):
+    sent = farm.site / "simple/spam/spam-3.0-cp311-cp311-linux_x86_64.whl"
+    sent.touch()
+    assert farm.audit() == {("foreign", f"simple/spam/{sent.name}")}
+    values = "'spam', '3.0', 'cp311', 'x', now()"
+    farm.sql(f"INSERT INTO leases VALUES ({values}, now() + interval '1 hour')")  # noqa: S608
+    assert farm.audit() == set()
+
+
+@contextmanager
+def locked(farm):
+    with (farm.work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_with_a_master_at_work_what_is_new_has_time(farm, monkeypatch):
+    young = farm.site / "simple/spam/spam-9.0-py3-none-any.whl"
+    young.touch()
+    (farm.work / "tmp123").touch()
+    assert len(farm.audit()) == 2
+    with locked(farm):
+        assert farm.audit() == set()
+        monkeypatch.setattr("piwheels.audit.packages.YOUNG", 0)
+        monkeypatch.setattr(app, "_STALE", 0)
+        assert len(farm.audit()) == 2
+
+
+def test_the_root_may_be_a_minute_behind_a_master_at_work(farm, meanwhile):
+    page = farm.site / "simple/index.v1_json"
+    old = page.read_bytes()
+    page.write_bytes(old.replace(b'{"name":"eggs"},', b""))
+    looks = []
+    meanwhile(lambda: looks.append(1) or len(looks) < 5 or page.write_bytes(old))
+    with locked(farm):
+        assert farm.audit("index") == set()
+    assert len(looks) == 5
+
+
+def test_a_database_at_work_is_right_at_every_moment(farm):
+    end = threading.Event()
+
+    def work():
+        with farm.db() as db:
+            number = 0
+            while not end.is_set():
+                number += 1
+                db.add_new_package_version("spam", f"{number + 10}.0")
+                if number % 3 == 0:
+                    db.delete_version("spam", f"{number + 9}.0")
+                if number % 5 == 0:
+                    db.skip_package("eggs", "x" if number % 2 else "")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        with farm.db() as db:
+            for _ in range(20):
+                assert db.audit_kept(10) == []
+            db.refresh_kept()
+            assert db.audit_kept(10) == []
+    finally:
+        end.set()
+        thread.join(10)
+
+
+# Pages of any bytes -------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(data=st.binary() | st.text().map(str.encode), size=st.integers(1, 9))
+def test_any_bytes_are_read_or_refused(data, size):
+    for read in (
+        lambda file: reading.elements(file, '"projects":[', "}"),
+        lambda file: reading.elements(file, "[", ""),
+        reading.links,
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reading, "_CHUNK", size)
+            with suppress(ValueError):
+                list(read(io.BytesIO(data)))
+
+
+VALUES = st.recursive(
+    st.integers() | st.text(max_size=5) | st.booleans() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60)
+@given(
+    values=st.lists(st.text() | st.lists(VALUES, max_size=3), max_size=5),
+    size=st.integers(1, 9),
+    indent=st.sampled_from([None, 1]),
+    share=st.floats(0, 1, exclude_max=True),
+)
+def test_a_list_is_read_as_it_is_in_whatever_pieces(values, size, indent, share):
+    data = json.dumps(values, indent=indent).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_CHUNK", size)
+        assert list(reading.elements(io.BytesIO(data), "[", "")) == values
+        with pytest.raises(ValueError, match=r"."):
+            list(reading.elements(io.BytesIO(data[: int(len(data) * share)]), "[", ""))
+
+
+# Repairs ------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_changed_without_a_yes(farm, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    (farm.site / EGGS).unlink()
+    (farm.site / "x").touch()
+    (farm.site / "simple/spam/index.html").unlink()
+    farm.sql("DELETE FROM published WHERE package = 'spam'")
+    found = farm.audit()
+    assert len(found) == 7, found
+    where = f"--quarantine-dir={farm.site.parent / 'q'}"
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert farm.audit("--repair", where, status=1) == found
+    assert "give --yes" in farm.said
+    monkeypatch.setattr("sys.stdin", Terminal("n\n" * 9))
+    assert farm.audit("--repair", where) == found
+    assert farm.said.count("Go on?") == 4
+    assert farm.audit() == found
+    monkeypatch.setattr("sys.stdin", Terminal("y\n" * 9))
+    assert farm.audit("--repair", where) == found
+    assert farm.audit("files", "database") == set()
+
+
+def test_nothing_moves_without_a_place_for_it(farm):
+    (farm.site / EGGS).unlink()
+    (farm.site / "x").touch()
+    found = farm.audit("--repair", "--yes")
+    assert farm.said.count("give --quarantine-dir") == 2
+    assert farm.audit() == found
+
+
+@pytest.mark.parametrize("folder", ["www/q", "www", "www/simple", "/dev/shm", "/proc/q"])
+def test_a_place_that_would_not_do(farm, folder):
+    (farm.site / "x").touch()
+    where = farm.site.parent / folder
+    assert farm.audit("--repair", "--yes", f"--quarantine-dir={where}", status=1) == set()
+    assert farm.said.startswith("piw-audit: ")
+    assert "choose another --quarantine-dir" in farm.said
+    assert (farm.site / "x").exists()
+
+
+def test_a_master_at_work_is_told(farm, tmp_path):
+    (farm.site / "simple/spam/index.html").unlink()
+    (farm.site / "index.html").unlink()
+    with tempfile.TemporaryDirectory(prefix="piw-a-") as name:
+        asked = []
+
+        def answer():
+            with zmq.Context.instance().socket(zmq.REP) as chase:
+                chase.rcvtimeo = 20_000
+                chase.bind(f"ipc://{name}/import")
+                for _ in range(2):
+                    asked.append(codec.loads(chase.recv()))
+                    chase.send(codec.dumps("DONE", "REBUILD"))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with locked(farm), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(app, "ROOT_SETTLE", 0.1)
+            farm.audit("--repair", "--yes", f"--import-queue=ipc://{name}/import")
+        thread.join(20)
+    assert asked == [("REBUILD", ["BOTH", "spam"]), ("REBUILD", ["HOME"])]
+    assert "the master writes the pages of 1 packages and the root" in farm.said
+
+
+# What it refuses ----------------------------------------------------------------------------------
+
+
+def test_refusals_are_sentences(farm, tmp_path):
+    for options, sentence in (
+        (("-p", "nosuch", "-p", "spam"), "no package nosuch"),
+        (("-o", str(tmp_path / "nowhere")), "--output-path"),
+        (("--dsn", "postgresql:///x?host=/nonexistent"), "--dsn"),
+        (("--dsn", "mysql://x/y"), "PostgreSQL"),
+    ):
+        assert farm.audit(*options, status=1) == set()
+        assert sentence in farm.said
+        assert farm.said.count("\n") == 1
+    with pytest.raises(SystemExit) as info:
+        farm.audit("pages")
+    assert info.value.code == 2
+
+
+def test_what_people_read(farm):
+    (farm.site / "simple/spam/a\x1b[2Jb\n").touch()
+    farm.capsys.readouterr()
+    code = app.main(["--dsn", farm.dsn, "-o", str(farm.site), "-q"])
+    lines = farm.capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert lines[0] == (
+        r"foreign simple/spam/a\x1b[2Jb\n: is a file: the database does not know it"
+    )
+    assert lines[1].startswith("files, logs, index, database: 1 findings in ")
+    assert lines[2] == "  1 foreign: move it out of the site"
