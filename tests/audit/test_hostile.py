@@ -26,7 +26,8 @@ LOG = "logs/0000/0000/0001.txt.gz"
 PLACES = (
     EGGS, PURE_METADATA, "simple/eggs/x", "simple/eggs/index.v1_json", "simple/x", LOG,
     "logs/0000/0000/x", "logs/x", "project/x", "project/eggs/index.html", "project/Spam",
-    "simple/index.html", "index.html", "404.html", "packages.json", "style.css", "x", "../.www.work/x",
+    "simple/index.html", "index.html", "404.html", "packages.json", "style.css", "x",
+    "../.www.work/x",
 )  # fmt: skip
 
 
