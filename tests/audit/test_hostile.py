@@ -26,7 +26,8 @@ LOG = "logs/0000/0000/0001.txt.gz"
 PLACES = (
     EGGS, PURE_METADATA, "simple/eggs/x", "simple/eggs/index.v1_json", "simple/x", LOG,
     "logs/0000/0000/x", "logs/x", "project/x", "project/eggs/index.html", "project/Spam",
-    "simple/index.html", "index.html", "404.html", "packages.json", "style.css", "x", "../.www.work/x",
+    "simple/index.html", "index.html", "404.html", "packages.json", "style.css", "x",
+    "../.www.work/x",
 )  # fmt: skip
 
 
@@ -330,7 +331,7 @@ def test_a_master_at_work_is_told(farm, tmp_path):
             with zmq.Context.instance().socket(zmq.REP) as chase:
                 chase.rcvtimeo = 20_000
                 chase.bind(f"ipc://{name}/import")
-                for _ in range(2):
+                for _ in range(3):
                     asked.append(codec.loads(chase.recv()))
                     chase.send(codec.dumps("DONE", "REBUILD"))
 
@@ -340,7 +341,7 @@ def test_a_master_at_work_is_told(farm, tmp_path):
             patch.setattr(app, "ROOT_SETTLE", 0.1)
             farm.audit("--repair", "--yes", f"--import-queue=ipc://{name}/import")
         thread.join(20)
-    assert asked == [("REBUILD", ["BOTH", "spam"]), ("REBUILD", ["HOME"])]
+    assert asked == [("REBUILD", ["BOTH", "spam"]), ("REBUILD", ["HOME"]), ("REBUILD", ["SEARCH"])]
     assert "the master writes the pages of 1 packages and the root" in farm.said
 
 
