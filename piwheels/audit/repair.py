@@ -172,7 +172,9 @@ class Repair:
         if not live:
             logger.info("noted %s: the master writes when it starts", what)
             return
-        requests = [["BOTH", package] for package in known] + ([["HOME"]] if root else [])
+        requests = [["BOTH", package] for package in known] + (
+            [["HOME"], ["SEARCH"]] if root else []
+        )
         try:
             with Admin(self._config.import_queue or master_socket("import")) as admin:
                 for request in requests:

@@ -202,12 +202,33 @@ def listed(root):
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture
-def farm(healthy, server_dsn, tmp_path, capsys):
-    root, template = healthy
+@contextmanager
+def _copy(healthy, server_dsn):
+    _, template = healthy
     name = f"{template}_{next(_NUMBERS)}"
     administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
-    shutil.copytree(root, tmp_path / "farm", symlinks=True)
-    dsn = redirect(server_dsn, name)
-    yield Farm(tmp_path / "farm/www", redirect(dsn, name, DAEMON), dsn, capsys)
+    yield redirect(server_dsn, name)
     administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
+
+
+def _farm(healthy, dsn, folder, capsys):
+    shutil.copytree(healthy[0], folder, symlinks=True)
+    return Farm(folder / "www", redirect(dsn, database_of(dsn), DAEMON), dsn, capsys)
+
+
+@pytest.fixture
+def farm(healthy, server_dsn, tmp_path, capsys):
+    with _copy(healthy, server_dsn) as dsn:
+        yield _farm(healthy, dsn, tmp_path / "farm", capsys)
+
+
+@pytest.fixture(scope="module")
+def _shared(healthy, server_dsn):
+    with _copy(healthy, server_dsn) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def site_farm(healthy, _shared, tmp_path, capsys):
+    """A farm with a site of its own; its database is for all who do not change it for good."""
+    return _farm(healthy, _shared, tmp_path / "farm", capsys)

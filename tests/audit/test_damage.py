@@ -10,11 +10,15 @@ from hashlib import sha256
 
 import pytest
 
+from piwheels.audit.findings import KINDS, Remedy
+
 NATIVE = "spam-1.0-cp311-cp311-linux_x86_64.whl"
 PURE = "spam-2.0-py3-none-any.whl"
 EGGS = "eggs-1.0-py3-none-any.whl"
 WHEEL = f"simple/eggs/{EGGS}"
 LOG = "logs/0000/0000/0001.txt.gz"
+#: What changes the database, and so needs one of its own.
+ROW_DAMAGE = set()
 
 
 def write(path, data=b"hello"):
@@ -74,7 +78,11 @@ def replace(path, old, new):
 
 
 def sql(statement, *, triggers=True):
-    return lambda farm: farm.sql(statement, triggers=triggers)
+    def damage(farm):
+        farm.sql(statement, triggers=triggers)
+
+    ROW_DAMAGE.add(damage)
+    return damage
 
 
 def no_wheel(farm):
@@ -391,8 +399,10 @@ def change(farm, how):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_damage_is_found_as_what_it_is_and_mended(farm, rewrite, name):
+def test_damage_is_found_as_what_it_is_and_mended(request, rewrite, name):
     damage, found, left = CASES[name]
+    in_rows = damage in ROW_DAMAGE or any(KINDS[kind] is Remedy.BUILD for kind, _ in found)
+    farm = request.getfixturevalue("farm" if in_rows else "site_farm")
     damage(farm)
     quarantine = farm.site.parent / "quarantine"
     assert farm.audit("--repair", "--yes", f"--quarantine-dir={quarantine}") == found, farm.why

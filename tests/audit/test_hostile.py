@@ -331,7 +331,7 @@ def test_a_master_at_work_is_told(farm, tmp_path):
             with zmq.Context.instance().socket(zmq.REP) as chase:
                 chase.rcvtimeo = 20_000
                 chase.bind(f"ipc://{name}/import")
-                for _ in range(2):
+                for _ in range(3):
                     asked.append(codec.loads(chase.recv()))
                     chase.send(codec.dumps("DONE", "REBUILD"))
 
@@ -341,7 +341,7 @@ def test_a_master_at_work_is_told(farm, tmp_path):
             patch.setattr(app, "ROOT_SETTLE", 0.1)
             farm.audit("--repair", "--yes", f"--import-queue=ipc://{name}/import")
         thread.join(20)
-    assert asked == [("REBUILD", ["BOTH", "spam"]), ("REBUILD", ["HOME"])]
+    assert asked == [("REBUILD", ["BOTH", "spam"]), ("REBUILD", ["HOME"]), ("REBUILD", ["SEARCH"])]
     assert "the master writes the pages of 1 packages and the root" in farm.said
 
 

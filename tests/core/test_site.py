@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from piwheels.core.site import log_name, site_address
+from piwheels.core.site import log_name, log_number, site_address, work_path
 
 
 def test_where_a_log_is():
@@ -37,3 +39,14 @@ def test_the_address_of_a_site(text, address):
 def test_what_is_no_address_of_a_site(text):
     with pytest.raises(ValueError, match="is not the address of a site"):
         site_address(text)
+
+
+def test_a_log_is_found_by_its_path():
+    for build_id in (0, 1, 12_345_678, 10**12 - 1):
+        assert log_number(log_name(build_id)) == build_id
+    for path in ("logs/1.txt.gz", "logs/0000/0000/0001.txt", "x/0000/0000/0001.txt.gz", ""):
+        assert log_number(path) is None
+
+
+def test_the_working_folder_is_beside_the_site():
+    assert work_path(Path("/srv/www/piwheels")) == Path("/srv/www/.piwheels.work")

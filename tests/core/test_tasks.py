@@ -1,6 +1,7 @@
 """Tasks: sockets, timers, pauses, and the three ways in which errors end."""
 
 import logging
+import threading
 import time
 import uuid
 from contextlib import contextmanager
@@ -88,6 +89,25 @@ def test_a_task_takes_messages_and_time_and_ends_when_told(kind):
         until(lambda: task.extra == 1)
         assert Path(f"/proc/self/task/{task.native_id}/comm").read_text().strip() == "toy"
     assert (task.begun, task.failure, task.name) == (1, None, "toy")
+
+
+@pytest.mark.parametrize("kind", [NonStopTask, PauseableTask, PausingTask])
+def test_a_paused_task_is_not_stuck_and_one_that_hangs_is(kind):
+    task = task_of(kind)
+    assert task.turned is None
+    assert not task.stuck()
+    go_on = threading.Event()
+    with running(task):
+        task.pause()
+        until(lambda: task.turned is not None)
+        begun = task.turned
+        until(lambda: task.turned > begun + 0.3)
+        task.stuck_after = 0.2
+        task.resume()
+        task.every(timedelta(seconds=1), lambda: go_on.wait(10))
+        until(lambda: task.stuck() > 0.2)
+        go_on.set()
+        until(lambda: not task.stuck())
 
 
 def test_it_may_end_itself_in_order():
