@@ -1,4 +1,4 @@
-"""FileJuggler, who takes files from build slaves, and FsClient, by which other tasks ask for one.
+"""FileJuggler, who takes files from build slaves and from tools that import them.
 
 The protocol of the file wire is raw frames (protocols.md); anyone may send anything there. Bytes
 are written only for a file that SlaveDriver (or MrChase) expects, only where they were asked for,
@@ -17,18 +17,18 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import zmq
 
 from piwheels.core.errors import BadMessage, BadWheel, Refused, Unavailable
-from piwheels.core.rpc import Client, Request, recv_request, send_error, send_result
+from piwheels.core.rpc import Request, recv_request, send_error, send_result
 from piwheels.core.states import TransferState
 from piwheels.core.tags import parse_filename
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
-from piwheels.core.transport import Context
 from piwheels.master.files import Site
+from piwheels.master.fs_client import FsClient
 from piwheels.master.incoming import (
     Incoming,
     TransferDone,
@@ -41,8 +41,7 @@ from piwheels.master.logic.names import Names
 from piwheels.master.wiring import MasterConfig, big_brother, files
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from concurrent.futures import Future
 
     from piwheels.core.states import FileState
@@ -364,47 +363,3 @@ class FileJuggler(NonStopTask):
         with suppress(Unavailable):  # BigBrother is behind; the next figures are as good
             sizes = (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
             self._stats.send_msg("STATFS", sizes, zmq.DONTWAIT)
-
-
-class FsClient(Client):
-    """Asks FileJuggler to await and to verify files; for use in one thread.
-
-    :meth:`expect` and :meth:`verify` wait; who may not wait uses :meth:`request_expect`,
-    :meth:`request_verify` and ``answers()``.
-    """
-
-    def __init__(self, config: MasterConfig, logger: logging.Logger) -> None:
-        super().__init__(Context(), config.fs_queue, "FileJuggler", logger)
-
-    def request_expect(
-        self, slave_id: int, file_state: FileState, publish_as: str | None = None
-    ) -> int:
-        """Ask as :meth:`expect` does, without waiting; return the ticket of the answer."""
-        return self.request("EXPECT", [slave_id, file_state, publish_as])
-
-    def request_verify(self, slave_id: int, package: str) -> int:
-        """Ask as :meth:`verify` does, without waiting; return the ticket of the answer."""
-        return self.request("VERIFY", [slave_id, package])
-
-    def request_missing(self, slave_id: int) -> int:
-        """Ask how many bytes have not come yet (``None``: no file is expected)."""
-        return self.request("MISSING", slave_id)
-
-    def request_withdraw(self, slave_id: int, package: str, filenames: Sequence[str]) -> int:
-        """Ask for what :meth:`FileJuggler.do_withdraw` does; return the ticket of the answer."""
-        return self.request("WITHDRAW", [slave_id, package, list(filenames)])
-
-    def expect(self, slave_id: int, file_state: FileState, publish_as: str | None = None) -> None:
-        """Have FileJuggler await a file; see :meth:`FileJuggler.do_expect`.
-
-        Raises ``Refused``, or ``Unavailable`` if there was no answer within 30 s.
-        """
-        self.call("EXPECT", [slave_id, file_state, publish_as], timeout=30)
-
-    def verify(self, slave_id: int, package: str) -> Verified:
-        """Have the file verified and published; see :meth:`FileJuggler.do_verify`.
-
-        Raises ``Refused``, or ``Unavailable`` if there was no answer within 5 minutes.
-        """
-        answer: Any = self.call("VERIFY", [slave_id, package], timeout=300)
-        return cast("Verified", answer)
