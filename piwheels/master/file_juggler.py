@@ -141,7 +141,7 @@ class FileJuggler(NonStopTask):
 
         It will be published as *publish_as* (``None``: by its own name). Whatever was expected
         from that slave before is dropped. Raises ``Refused``: ``BADWHEEL`` for a name that is not
-        a wheel's, ``TAKEN`` for one that is about to stand for other bytes, ``TOOBIG``, or
+        a wheel's, ``TAKEN`` for one that has just been given to other bytes, ``TOOBIG``, or
         ``NOROOM`` for a full disk.
         """
         self._drop(slave_id)
@@ -152,8 +152,8 @@ class FileJuggler(NonStopTask):
         size = file_state.filesize
         if size > self.max_size:
             raise Refused("TOOBIG", f"{size:,} bytes are more than a file may have")
-        if not self._names.claim(slave_id, target, file_state.filehash):
-            raise Refused("TAKEN", f"other bytes are about to be published as {target}")
+        if not self._names.may_be(target, file_state.filehash):
+            raise Refused("TAKEN", f"other bytes have just been published as {target}")
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = Incoming(
@@ -163,7 +163,6 @@ class FileJuggler(NonStopTask):
         promised = sum(other.state.missing for other in self.pending.values())
         if disk.f_bavail * disk.f_frsize < size + promised + self.reserve:
             transfer.discard()
-            self._names.release(slave_id, target)
             raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         self.pending[slave_id] = transfer
 
@@ -176,7 +175,7 @@ class FileJuggler(NonStopTask):
         self._drop(slave_id)
         folder = self.site.project_dir(package)
         for filename in filenames:
-            if self._names.withdraw(slave_id, filename):
+            if self._names.take_back(slave_id, filename):
                 self.site.remove(folder / filename)  # the wheel first: none is there without ...
                 self.site.remove(folder / f"{filename}.metadata")
         with suppress(OSError):  # it is not there, or has other files
@@ -187,8 +186,9 @@ class FileJuggler(NonStopTask):
 
         Either way the transfer ends. Raises ``Refused``, or the result does: ``UNKNOWN`` if
         nothing was expected, ``BADHASH`` if the file is not whole or not the one declared (it may
-        be sent again), ``BADWHEEL`` if it is not a wheel of that package (final), ``NOROOM`` if it
-        could not be written.
+        be sent again), ``TAKEN`` if its name was given to other bytes meanwhile (send it again, as
+        another), ``BADWHEEL`` if it is not a wheel of that package (final), ``NOROOM`` if it could
+        not be written.
         """
         transfer = self._awaited(slave_id)
         self._forget(slave_id)
@@ -198,10 +198,12 @@ class FileJuggler(NonStopTask):
             if not transfer.state.done:
                 missing = transfer.state.missing
                 raise Refused("BADHASH", f"{transfer.target}: {missing:,} bytes have not come")
+            filehash = transfer.state.file_state.filehash
+            if not self._names.give(slave_id, transfer.target, filehash, time.monotonic()):
+                raise Refused("TAKEN", f"other bytes have just been published as {transfer.target}")
             future = self._helpers.submit(transfer.publish, self.site, package)
         except BaseException:
             transfer.discard()
-            self._names.release(slave_id, transfer.target)
             raise
         future.add_done_callback(lambda _: transfer.discard())  # also if it never began
         return future
@@ -225,13 +227,10 @@ class FileJuggler(NonStopTask):
         with suppress(Empty):
             while True:
                 request, transfer, future = self._results.get_nowait()
-                whose = transfer.state.slave_id, transfer.target
                 try:
-                    result = future.result(timeout=0)
-                    self._names.place(*whose, transfer.state.file_state.filehash, time.monotonic())
-                    send_result(self._asked, request, result)
+                    send_result(self._asked, request, future.result(timeout=0))
                 except (BadWheel, Refused, OSError) as exc:
-                    self._names.release(*whose)
+                    self._names.take_back(transfer.state.slave_id, transfer.target)
                     send_error(self._asked, request, self._refusal(exc))
 
     def _refusal(self, exc: Exception) -> Exception:
@@ -334,7 +333,6 @@ class FileJuggler(NonStopTask):
     def _drop(self, slave_id: int) -> None:
         if (transfer := self._forget(slave_id)) is not None:
             transfer.discard()
-            self._names.release(slave_id, transfer.target)
 
     def expire(self) -> None:
         """Give up the transfers of which nothing has come for a long time."""
