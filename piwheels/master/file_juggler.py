@@ -1,4 +1,4 @@
-"""FileJuggler, who takes files from build slaves, and FsClient, by which other tasks ask for one.
+"""FileJuggler, who takes files from build slaves and from tools that import them.
 
 The protocol of the file wire is raw frames (protocols.md); anyone may send anything there. Bytes
 are written only for a file that SlaveDriver (or MrChase) expects, only where they were asked for,
@@ -17,18 +17,18 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import zmq
 
 from piwheels.core.errors import BadMessage, BadWheel, Refused, Unavailable
-from piwheels.core.rpc import Client, Request, recv_request, send_error, send_result
+from piwheels.core.rpc import Request, recv_request, send_error, send_result
 from piwheels.core.states import TransferState
 from piwheels.core.tags import parse_filename
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
-from piwheels.core.transport import Context
 from piwheels.master.files import Site
+from piwheels.master.fs_client import FsClient
 from piwheels.master.incoming import (
     Incoming,
     TransferDone,
@@ -41,8 +41,7 @@ from piwheels.master.logic.names import Names
 from piwheels.master.wiring import MasterConfig, big_brother, files
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from concurrent.futures import Future
 
     from piwheels.core.states import FileState
@@ -142,7 +141,7 @@ class FileJuggler(NonStopTask):
 
         It will be published as *publish_as* (``None``: by its own name). Whatever was expected
         from that slave before is dropped. Raises ``Refused``: ``BADWHEEL`` for a name that is not
-        a wheel's, ``TAKEN`` for one that is about to stand for other bytes, ``TOOBIG``, or
+        a wheel's, ``TAKEN`` for one that has just been given to other bytes, ``TOOBIG``, or
         ``NOROOM`` for a full disk.
         """
         self._drop(slave_id)
@@ -153,8 +152,8 @@ class FileJuggler(NonStopTask):
         size = file_state.filesize
         if size > self.max_size:
             raise Refused("TOOBIG", f"{size:,} bytes are more than a file may have")
-        if not self._names.claim(slave_id, target, file_state.filehash):
-            raise Refused("TAKEN", f"other bytes are about to be published as {target}")
+        if not self._names.may_be(target, file_state.filehash):
+            raise Refused("TAKEN", f"other bytes have just been published as {target}")
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = Incoming(
@@ -164,7 +163,6 @@ class FileJuggler(NonStopTask):
         promised = sum(other.state.missing for other in self.pending.values())
         if disk.f_bavail * disk.f_frsize < size + promised + self.reserve:
             transfer.discard()
-            self._names.release(slave_id, target)
             raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         self.pending[slave_id] = transfer
 
@@ -177,7 +175,7 @@ class FileJuggler(NonStopTask):
         self._drop(slave_id)
         folder = self.site.project_dir(package)
         for filename in filenames:
-            if self._names.withdraw(slave_id, filename):
+            if self._names.take_back(slave_id, filename):
                 self.site.remove(folder / filename)  # the wheel first: none is there without ...
                 self.site.remove(folder / f"{filename}.metadata")
         with suppress(OSError):  # it is not there, or has other files
@@ -188,8 +186,9 @@ class FileJuggler(NonStopTask):
 
         Either way the transfer ends. Raises ``Refused``, or the result does: ``UNKNOWN`` if
         nothing was expected, ``BADHASH`` if the file is not whole or not the one declared (it may
-        be sent again), ``BADWHEEL`` if it is not a wheel of that package (final), ``NOROOM`` if it
-        could not be written.
+        be sent again), ``TAKEN`` if its name was given to other bytes meanwhile (send it again, as
+        another), ``BADWHEEL`` if it is not a wheel of that package (final), ``NOROOM`` if it could
+        not be written.
         """
         transfer = self._awaited(slave_id)
         self._forget(slave_id)
@@ -199,10 +198,12 @@ class FileJuggler(NonStopTask):
             if not transfer.state.done:
                 missing = transfer.state.missing
                 raise Refused("BADHASH", f"{transfer.target}: {missing:,} bytes have not come")
+            filehash = transfer.state.file_state.filehash
+            if not self._names.give(slave_id, transfer.target, filehash, time.monotonic()):
+                raise Refused("TAKEN", f"other bytes have just been published as {transfer.target}")
             future = self._helpers.submit(transfer.publish, self.site, package)
         except BaseException:
             transfer.discard()
-            self._names.release(slave_id, transfer.target)
             raise
         future.add_done_callback(lambda _: transfer.discard())  # also if it never began
         return future
@@ -226,13 +227,10 @@ class FileJuggler(NonStopTask):
         with suppress(Empty):
             while True:
                 request, transfer, future = self._results.get_nowait()
-                whose = transfer.state.slave_id, transfer.target
                 try:
-                    result = future.result(timeout=0)
-                    self._names.place(*whose, transfer.state.file_state.filehash, time.monotonic())
-                    send_result(self._asked, request, result)
+                    send_result(self._asked, request, future.result(timeout=0))
                 except (BadWheel, Refused, OSError) as exc:
-                    self._names.release(*whose)
+                    self._names.take_back(transfer.state.slave_id, transfer.target)
                     send_error(self._asked, request, self._refusal(exc))
 
     def _refusal(self, exc: Exception) -> Exception:
@@ -335,7 +333,6 @@ class FileJuggler(NonStopTask):
     def _drop(self, slave_id: int) -> None:
         if (transfer := self._forget(slave_id)) is not None:
             transfer.discard()
-            self._names.release(slave_id, transfer.target)
 
     def expire(self) -> None:
         """Give up the transfers of which nothing has come for a long time."""
@@ -364,47 +361,3 @@ class FileJuggler(NonStopTask):
         with suppress(Unavailable):  # BigBrother is behind; the next figures are as good
             sizes = (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
             self._stats.send_msg("STATFS", sizes, zmq.DONTWAIT)
-
-
-class FsClient(Client):
-    """Asks FileJuggler to await and to verify files; for use in one thread.
-
-    :meth:`expect` and :meth:`verify` wait; who may not wait uses :meth:`request_expect`,
-    :meth:`request_verify` and ``answers()``.
-    """
-
-    def __init__(self, config: MasterConfig, logger: logging.Logger) -> None:
-        super().__init__(Context(), config.fs_queue, "FileJuggler", logger)
-
-    def request_expect(
-        self, slave_id: int, file_state: FileState, publish_as: str | None = None
-    ) -> int:
-        """Ask as :meth:`expect` does, without waiting; return the ticket of the answer."""
-        return self.request("EXPECT", [slave_id, file_state, publish_as])
-
-    def request_verify(self, slave_id: int, package: str) -> int:
-        """Ask as :meth:`verify` does, without waiting; return the ticket of the answer."""
-        return self.request("VERIFY", [slave_id, package])
-
-    def request_missing(self, slave_id: int) -> int:
-        """Ask how many bytes have not come yet (``None``: no file is expected)."""
-        return self.request("MISSING", slave_id)
-
-    def request_withdraw(self, slave_id: int, package: str, filenames: Sequence[str]) -> int:
-        """Ask for what :meth:`FileJuggler.do_withdraw` does; return the ticket of the answer."""
-        return self.request("WITHDRAW", [slave_id, package, list(filenames)])
-
-    def expect(self, slave_id: int, file_state: FileState, publish_as: str | None = None) -> None:
-        """Have FileJuggler await a file; see :meth:`FileJuggler.do_expect`.
-
-        Raises ``Refused``, or ``Unavailable`` if there was no answer within 30 s.
-        """
-        self.call("EXPECT", [slave_id, file_state, publish_as], timeout=30)
-
-    def verify(self, slave_id: int, package: str) -> Verified:
-        """Have the file verified and published; see :meth:`FileJuggler.do_verify`.
-
-        Raises ``Refused``, or ``Unavailable`` if there was no answer within 5 minutes.
-        """
-        answer: Any = self.call("VERIFY", [slave_id, package], timeout=300)
-        return cast("Verified", answer)

@@ -339,14 +339,26 @@ def test_files_that_no_abi_can_use_are_refused(tool, farm, db):
         assert "no ABI of this farm can use all these files (it builds for: cp311, cp312)" in why
 
 
-def test_a_name_that_a_build_is_about_to_have_is_not_given_twice(tool, farm, db):
+@pytest.mark.parametrize("late", [False, True])
+def test_a_build_that_comes_in_meanwhile_does_not_lose_its_name(tool, farm, db, *, late):
     """A slave's file is in place and not committed yet when an import of the same name comes."""
     theirs, ours = wheel_bytes(), wheel_bytes(blob=b"ours")
+
+    def come_in():
+        slave.expect(1, state_of({PURE: theirs})[-1][0])
+        tool.send(1, theirs)
+        slave.verify(1, "foo")
+
     slave = FsClient(farm, logging.getLogger("slave"))
-    slave.expect(1, state_of({PURE: theirs})[-1][0])
-    tool.send(1, theirs)
-    slave.verify(1, "foo")
-    assert tool.ask("IMPORT", state_of({PURE: ours}, OURS)) == ("SEND", PURE)
+    if not late:
+        come_in()
+    reply = tool.ask("IMPORT", state_of({PURE: ours}, OURS))
+    if late:
+        come_in()
+        assert reply == ("SEND", PURE)
+        tool.send(OURS, ours)
+        reply = tool.ask("SENT")
+    assert reply == ("SEND", PURE)
     tool.send(OURS, ours)
     assert tool.ask("SENT") == ("DONE", "IMPORT")
     assert (farm.output_path / "simple/foo" / PURE).read_bytes() == theirs

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.logic import effects
-from piwheels.master.logic.imports import FIRST_NUMBER, MAX_IMPORTS, SILENCE, Imports
+from piwheels.master.logic.imports import FIRST_NUMBER, MAX_IMPORTS, SILENCE, Imports, check
 from piwheels.master.logic.intake import Step
 
 tools = st.sampled_from([b"a", b"b"])
@@ -47,6 +47,46 @@ def test_silence_ends_an_import_and_bytes_do_not():
         assert imports.progress(0, missing, START + minute * 2 * SILENCE) == []
     assert imports.progress(0, 5, START + 4.5 * SILENCE) == []
     assert imports.progress(0, 5, START + 5 * SILENCE)[1] == effects.AskPublished(0, "foo")
+
+
+def usable(name, abi, *active):
+    build = build_of()
+    (state,) = build.files.values()
+    build.files = {name: state}
+    build.abi_tag = abi
+    check(build, active, {*active, "cp310"})
+    return build.abi_tag
+
+
+@pytest.mark.parametrize(
+    ("name", "abi", "first"),
+    [
+        ("foo-1.0-py3-none-any.whl", "none", "cp39"),
+        ("foo-1.0-py3-none-linux_armv7l.whl", "none", "cp39"),
+        ("foo-1.0-py310-none-any.whl", "none", "cp313t"),
+        ("foo-1.0-cp314-none-any.whl", "none", "cp314"),
+        ("foo-1.0-cp36.cp37-abi3-any.whl", "abi3", "cp39"),
+        ("foo-1.0-cp310-abi3-any.whl", "abi3", "cp314"),
+        ("foo-1.0-cp310-cp310-any.whl", "cp310", "cp310"),
+    ],
+)
+def test_the_first_abi_that_can_use_a_file(name, abi, first):
+    assert usable(name, abi, "cp39", "cp313t", "cp314") == first
+
+
+@pytest.mark.parametrize(
+    ("name", "abi", "words"),
+    [
+        ("foo-1.0-cp311-none-any.whl", "none", "no ABI of this farm can use"),
+        ("foo-1.0-cp315-abi3-any.whl", "abi3", "no ABI of this farm can use"),
+        ("foo-1.0-py2-none-any.whl", "none", "no ABI of this farm can use"),
+        ("foo-1.0-cp311-cp311-any.whl", "cp311", "does not build for cp311"),
+        ("foo-1.0-cp311-cp311-any.whl", "none", "not for the ABI that was asked for"),
+    ],
+)
+def test_what_no_abi_of_the_farm_can_use(name, abi, words):
+    with pytest.raises(Refused, match=words):
+        usable(name, abi, "cp39", "cp313t", "cp314")
 
 
 def test_a_commit_that_is_under_way_counts_though_its_tool_has_gone():
