@@ -102,11 +102,12 @@ class Renderer:
         self, stats: Mapping[str, Any], activity: Activity, popular: Sequence[Found]
     ) -> bytes:
         """Return the page of the farm's figures."""
+        waiting = stats.get("builds_pending")
         return self._page(
             "stats",
             "Figures",
             facts=views.farm_facts(stats),
-            abis=views.abi_lines(activity.builds, stats.get("builds_pending") or {}),
+            abis=views.abi_lines(activity.builds, waiting if isinstance(waiting, dict) else {}),
             days=views.days(activity.downloads),
             popular=popular,
         )

@@ -203,6 +203,9 @@ def test_what_is_installed_is_the_newest_that_is_not_yanked():
     assert views.install_version(blocks).version == "1"
     assert views.install_version(blocks[:2]).version == "2"
     assert views.install_version(blocks[:1]) is None
+    early = views.release_blocks(data(v4rc1=release(["c"]), v3=newest, v2=yanked, v1=old), {})
+    assert views.install_version(early).version == "1"
+    assert views.install_version(early[:3]).version == "4rc1"
     assert b"/simple/ holygrail==2<" in project(data(v3=newest, v2=yanked))
     assert b"/simple/ holygrail<" in project(data(v2=yanked, v1=old))
 
@@ -304,6 +307,8 @@ def test_the_root_lists_the_projects_by_name():
     expected = {"meta": {"api-version": "1.4"}, "projects": [{"name": "a"}, {"name": "b"}]}
     assert json.loads(catalog.root_json(["b", "a"])) == expected
     assert json.loads(catalog.root_json([]))["projects"] == []
+    assert json.loads(catalog.root_json([EVIL]))["projects"] == [{"name": EVIL}]
+    assert json.loads(catalog.search_json([EVIL], {EVIL: (1, 2)})) == [[EVIL, 1, 2]]
     page = RENDERER.simple_root(["a", "b"]).decode()
     assert page.index('<a href="a/">a</a>') < page.index('<a href="b/">b</a>')
     assert '<meta name="pypi:repository-version" content="1.4">' in page

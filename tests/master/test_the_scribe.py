@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -319,6 +320,16 @@ def test_figures_and_search_index(scribe, shelf, site):
     )
     scribe.call("SEARCH", timeout=30)
     assert found(site) == [["spam", 1, 2], ["eggs", 0, 0]]
+
+
+@pytest.mark.parametrize("value", ["x", 5, None, {"cp311": "x"}, [1]])
+def test_odd_figures_end_nothing(scribe, site, value):
+    names = ("packages_built", "builds_size", "builds_time", "builds_last_hour", "builds_pending")
+    with suppress(Refused):
+        scribe.call("HOME", dict.fromkeys(names, value), timeout=30)
+    scribe.call("PROJECT", "spam", timeout=30)
+    scribe.call("HOME", {"packages_built": 815}, timeout=30)
+    until(lambda: holds(site / "index.html", b"815"))
 
 
 def names_of(site):

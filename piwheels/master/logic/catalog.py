@@ -1,13 +1,13 @@
 """What is said of all projects together: the index's root, the search, the sitemap. Pure.
 
 There may be 600,000 of them, so text is put together line by line: that lets other threads have
-their turn, where one call of a library would keep them waiting. A name here is canonical (PEP 503),
-as everything is that has a page.
+their turn, where one call of a library would keep them waiting.
 """
 
 from __future__ import annotations
 
 from itertools import islice
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.master.logic.pages import API_VERSION
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 def root_json(packages: Iterable[str]) -> bytes:
     """Return the JSON of the list of all projects (PEP 691), by name."""
-    names = ",".join(f'{{"name":"{name}"}}' for name in by_name(packages))
+    names = ",".join(f'{{"name":{quoted(name)}}}' for name in by_name(packages))
     return f'{{"meta":{{"api-version":"{API_VERSION}"}},"projects":[{names}]}}\n'.encode()
 
 
@@ -61,7 +61,7 @@ def search_json(names: Iterable[str], downloads: Mapping[str, tuple[int, int]]) 
     shows.
     """
     rows = ",\n".join(
-        f'["{name}",{recent},{ever}]' for name, recent, ever in found(names, downloads)
+        f"[{quoted(name)},{recent},{ever}]" for name, recent, ever in found(names, downloads)
     )
     return f"[{rows}]\n".encode()
 
@@ -91,7 +91,7 @@ def sitemap(address: str, packages: Iterable[str]) -> dict[str, bytes]:
 
 
 def robots(address: str) -> bytes:
-    """Return what robots are asked: to leave alone what only installers need."""
+    """Return what robots are asked: to leave alone what nobody searches for."""
     lines = ["User-agent: *", "Disallow: /simple/", "Disallow: /logs/", "Allow: /"]
     lines += ["", f"Sitemap: {address}sitemap.xml"] if address else []
     return "".join(f"{line}\n" for line in lines).encode()

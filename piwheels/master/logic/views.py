@@ -160,11 +160,13 @@ def builds_json(data: ProjectData) -> bytes:
 
 
 def install_version(releases: Iterable[ReleaseBlock]) -> ReleaseBlock | None:
-    """Return the newest release that can be installed: not yanked, if there is one."""
-    offered = [release for release in releases if release.files]
-    return next((release for release in offered if not release.yanked), None) or next(
-        iter(offered), None
-    )
+    """Return the release that installers choose: the newest that is neither yanked nor early."""
+
+    def doubts(release: ReleaseBlock) -> tuple[bool, bool]:
+        return release.yanked, version_key(release.version)[1].is_prerelease
+
+    # min gives the first of several that are as good
+    return min((release for release in releases if release.files), key=doubts, default=None)
 
 
 def _releases(data: ProjectData) -> list[tuple[str, ProjectRelease]]:
