@@ -41,7 +41,7 @@ _FILES = """
 _MANY = (
     "INSERT INTO packages (package) SELECT 'package-name-' || i FROM generate_series(1, 600000) i",
     "INSERT INTO downloads_ever SELECT package, 166 FROM packages ON CONFLICT DO NOTHING",
-    "INSERT INTO downloads_recent SELECT 'package-name-' || 1 + (7 * i + d) % 600000,"
+    "INSERT INTO downloads_recent SELECT 'package-name-' || 1 + mod(7 * i + d, 600000),"
     " now()::date - d, 9 FROM generate_series(0, 29) d, generate_series(1, 30000) i",
     "ANALYZE",
 )
