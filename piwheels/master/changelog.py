@@ -22,7 +22,7 @@ SLICE: Final = 500
 #: Seconds between two looks, where the operator does not say.
 INTERVAL: Final = 10.0
 #: How many looks in a row must agree that the serial went back until we go back, too.
-AGREE: Final = 3
+AGREE: Final = 30
 
 
 class Look(NamedTuple):
@@ -128,7 +128,8 @@ class Changelog:
                 back = min(self._back)
                 self._gazer.take_in([], [], back)
                 self._logger.warning("going back from serial %d to %d", self._serial, back)
-                self._serial = back
+                self._serial = self._top = back
+                self._tail.clear()
                 self._back.clear()
 
     def _take(self, batch: Batch) -> None:

@@ -62,11 +62,16 @@ class UpstreamFault(PiWheelsError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one question may take: seconds until bytes come, and in all; bytes of its answer."""
+    """What one question may take: seconds until bytes come, and in all; bytes of its answer.
+
+    *page* bytes may be those of a project (the largest have some 10 MB), *events* those of the
+    changelog, whose 50,000 events at once have some 25 MB.
+    """
 
     silence: float = 20.0
     total: float = 120.0
-    size: int = 64 * 2**20
+    page: int = 24 * 2**20
+    events: int = 64 * 2**20
 
 
 class Reply(NamedTuple):
@@ -126,7 +131,7 @@ class Upstream:
         validators = {"If-None-Match": row.etag, "If-Modified-Since": row.modified}
         headers = {name: value for name, value in validators.items() if value}
         headers["Accept"] = f"{_JSON}, text/html;q=0.01"
-        reply = self._ask("GET", f"{self.simple}{row.package}/", headers)
+        reply = self._ask("GET", f"{self.simple}{row.package}/", headers, self._limits.page)
         if reply.status != 200:
             if reply.status == 304 and not (row.etag or row.modified):
                 raise UpstreamFault("it answers 304 to a question without a condition", wide=False)
@@ -153,30 +158,35 @@ class Upstream:
 
     def root_serial(self) -> int:
         """Return the serial of the whole index, 0 if it tells none; its list is never read."""
-        headers = self._ask("HEAD", self.simple, {"Accept": _JSON}).headers
+        headers = self._ask("HEAD", self.simple, {"Accept": _JSON}, 0).headers
         return releases.serial_of(headers.get("X-PyPI-Last-Serial"))
 
     def call(self, method: str, *args: int) -> Any:
         """Call *method* of the XML-RPC interface; return its result."""
         headers = {"Accept": "text/xml", "Content-Type": "text/xml"}
         question = dumps(args, method).encode()
-        reply = self._ask("POST", self.xmlrpc, headers, question)
+        reply = self._ask("POST", self.xmlrpc, headers, self._limits.events, question)
         if reply.status != 200:
             raise UpstreamFault(f"there is no XML-RPC interface ({reply.status}): {self.xmlrpc}")
         return _unmarshal(reply.body)
 
     # HTTP ---------------------------------------------------------------------------------------
 
-    def _ask(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> Reply:
+    def _ask(
+        self, method: str, url: str, headers: dict[str, str], most: int, body: bytes = b""
+    ) -> Reply:
+        """Ask, and return the answer, whose body has at most *most* bytes."""
         about = {"User-Agent": f"piwheels/{__version__}", "Accept-Encoding": "gzip"}
         self.questions += 1
         try:
             with self._in_time():
-                return self._follow(method, url, about | headers, body)
+                return self._follow(method, url, about | headers, most, body)
         except (HTTPError, OSError, ValueError) as exc:
             raise UpstreamFault(self._reason(exc)) from exc
 
-    def _follow(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Reply:
+    def _follow(
+        self, method: str, url: str, headers: dict[str, str], most: int, body: bytes
+    ) -> Reply:
         for _ in range(_MAX_REDIRECTS + 1):
             auth = self._credentials.get(_origin(url))
             response = self._pool(url).request(
@@ -191,13 +201,13 @@ class Upstream:
             )
             try:
                 if response.status not in _REDIRECTS:
-                    return self._reply(response)
+                    return self._reply(response, most)
                 url = _redirected(method, response.status, url, response.headers.get("Location"))
             finally:
                 response.close()
         raise UpstreamFault(f"more than {_MAX_REDIRECTS} redirects, the last one to {_shown(url)}")
 
-    def _reply(self, response: urllib3.BaseHTTPResponse) -> Reply:
+    def _reply(self, response: urllib3.BaseHTTPResponse, most: int) -> Reply:
         status, headers = response.status, response.headers
         if status in (304, 404, 410):
             return Reply(304 if status == 304 else 404, b"", headers)
@@ -210,8 +220,8 @@ class Upstream:
         parts, size = [], 0
         while part := response.read1(_CHUNK, decode_content=True):
             size += len(part)
-            if size > self._limits.size:
-                raise UpstreamFault(f"more than {self._limits.size:,} bytes", wide=False)
+            if size > most:
+                raise UpstreamFault(f"more than {most:,} bytes", wide=False)
             parts.append(part)
         self.received += size
         return Reply(200, b"".join(parts), headers)

@@ -9,6 +9,7 @@ import pytest
 
 import upstream
 from helpers import until
+from piwheels.core.dsn import administer
 from piwheels.core.pipconfig import IndexAccess
 from piwheels.core.states import BuildState, FileState
 from piwheels.master import cloud_gazer
@@ -33,7 +34,7 @@ def make(toy, with_db, running, monkeypatch, tmp_path):
     monkeypatch.setattr(CloudGazer, "back_off", 0.01)
     monkeypatch.setattr(CloudGazer, "beat", 0.05)
     monkeypatch.setattr(CloudGazer, "confirm", 0.2)
-    monkeypatch.setattr(CloudGazer, "limits", Limits(0.2, 0.4, 1_000_000))
+    monkeypatch.setattr(CloudGazer, "limits", Limits(0.2, 0.4, 1_000_000, 1_000_000))
     config = {wire: getattr(with_db, wire) for wire in vars(with_db) if wire.endswith("_queue")}
     config |= {"dsn": with_db.dsn, "output_path": tmp_path / "www", "dev_mode": True}
     config |= {"poll_every": timedelta(seconds=0.05), "pypi_simple": toy.url + "simple/"}
@@ -181,6 +182,22 @@ def test_a_pause_is_heard_between_two_slices(make, toy, db, *, running, caplog):
         assert db.get_pypi_serial() == reached
         gazer.resume()
         until(lambda: db.get_pypi_serial() == 20_100)
+
+
+def test_nothing_is_lost_with_a_connection_to_the_database(
+    make, toy, db, *, running, superuser_dsn
+):
+    toy.most = 1000
+    for number in range(10_000):
+        toy.happen(f"p{number % 50}", f"{number}.0", "new release")
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"  # noqa: S608
+    with running(make("changelog", pypi_serial=0)):
+        for reached in (1, 3000, 6000):
+            until(lambda: db.get_pypi_serial() > reached)  # noqa: B023
+            administer(superuser_dsn, end)
+        until(lambda: db.get_pypi_serial() == 10_100)
+    assert sum(len(versions(db, f"p{number}")) for number in range(50)) == 10_000
 
 
 @pytest.mark.parametrize("kind", ["project", "release"])
@@ -341,6 +358,20 @@ def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(make, toy, 
         assert len(projects()) <= seen + 1
         toy.root_serial = 6
         until(lambda: "2.0" in versions(db, "demo"))
+
+
+def test_an_index_that_wants_to_be_left_alone_is(make, toy, db, running):
+    toy.faults.append(upstream.says(b"", "429 Too Many Requests", Retry_After="1"))
+    for name in ("a", "b", "c"):
+        toy.release(name, "1.0")
+        db.watch_package(name)
+    with running(make("watch")):
+        until(lambda: not toy.faults)
+        time.sleep(0.1)  # those that were under way
+        asked, began = len(toy.asked), time.monotonic()
+        until(lambda: len([r for r in toy.asked[asked:] if r.method == "GET"]) > 0)
+        assert time.monotonic() - began > 0.7
+        until(lambda: len(db.get_all_packages()) == 3)
 
 
 def test_a_file_of_names_is_watched_and_read_again(make, toy, db, *, running, tmp_path, caplog):
