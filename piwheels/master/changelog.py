@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import BadMessage
+from piwheels.master.fetching import UpstreamFault
 from piwheels.master.logic import changelog
 from piwheels.master.logic.trouble import Trouble
-from piwheels.master.pypi import UpstreamFault
 
 if TYPE_CHECKING:
     from piwheels.master.beside import Outcome
@@ -99,7 +99,7 @@ class Changelog:
                 )  # fmt: skip
             return
         if over := self._trouble.well():
-            self._logger.info("the changelog answers again, after %d failures", over)
+            self._logger.info("the changelog answers again (failures: %d)", over)
         self._due = time.monotonic() + self._interval
         if last is not None:
             self._compare(last)

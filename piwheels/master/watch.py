@@ -14,10 +14,10 @@ from piwheels.core.errors import PiWheelsError
 from piwheels.core.rows import UpstreamPackage, UpstreamVersion, WatchedRow
 from piwheels.core.states import Package
 from piwheels.core.tags import canonical
+from piwheels.master.fetching import UpstreamFault
 from piwheels.master.logic.polls import WHOLE, Poll, Polls
 from piwheels.master.logic.releases import judge
 from piwheels.master.logic.trouble import Trouble
-from piwheels.master.pypi import UpstreamFault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,8 @@ INTERVAL: Final = 300.0
 ROOM: Final = 3
 #: How many faults in a row are the index's own, not those of what was asked for.
 WIDE: Final = 3
+#: How often in a row a project is not asked for because the index as a whole has not changed.
+IDLE: Final = 12
 #: Seconds until an index that tells no serial of its whole is asked for that again.
 NO_ROOT: Final = 3600.0
 #: The longest file of names that is read, in bytes.
@@ -80,9 +82,11 @@ class Watch:
         for poll in self._polls.due(now, most):
             if poll.row.package in removed:
                 self._polls.later(poll, now + self._sync_every)
-            elif self._root and poll.root == self._root and not poll.missing:
+            elif self._root and self._root == poll.root and not poll.missing and poll.idle < IDLE:
+                poll.idle += 1
                 self._polls.done(poll, now)
             else:
+                poll.idle = 0
                 look = partial(self._upstream.page, poll.row)
                 self._gazer.beside.submit(look, partial(self._looked, poll, self._root))
         return False
@@ -119,7 +123,9 @@ class Watch:
                 )
                 self._file = exc.errno
             return
-        for number, line in enumerate(data[:MAX_FILE].decode("utf-8", "replace").splitlines(), 1):
+        for number, line in enumerate(
+            data[:MAX_FILE].decode("utf-8-sig", "replace").splitlines(), 1
+        ):
             name = line.partition("#")[0].strip()
             try:
                 names |= {canonical(_NAME(name))} if name else set()
@@ -151,11 +157,8 @@ class Watch:
         except UpstreamFault as fault:
             self._failed(poll, fault, now)
             return
-        except BaseException:
-            self._polls.done(poll, now)
-            raise
         if over := self._index.well():
-            self._logger.info("the index answers again, after %d failures", over)
+            self._logger.info("the index answers again (failures: %d)", over)
         try:
             if not page.found:
                 self._missing(poll, now)
@@ -195,7 +198,7 @@ class Watch:
     def _found(self, poll: Poll, page: Page, now: float) -> None:
         package = poll.row.package
         if over := poll.trouble.well():
-            self._logger.info("%s: is there again, after %d failures", package, over)
+            self._logger.info("%s: it answers again (failures: %d)", package, over)
         if page.project is None:
             poll.missing.clear()
             return

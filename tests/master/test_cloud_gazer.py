@@ -12,9 +12,9 @@ from helpers import until
 from piwheels.core.dsn import administer
 from piwheels.core.pipconfig import IndexAccess
 from piwheels.core.states import BuildState, FileState
-from piwheels.master import cloud_gazer
+from piwheels.master import cloud_gazer, watch
 from piwheels.master.cloud_gazer import CloudGazer
-from piwheels.master.pypi import Limits
+from piwheels.master.fetching import Limits
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
@@ -343,7 +343,10 @@ def test_a_page_that_has_not_changed_is_not_read_again(how, make, toy, db, runni
     assert versions(db, "demo") == {}
 
 
-def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(make, toy, db, running):
+def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(
+    make, toy, db, running, monkeypatch
+):
+    monkeypatch.setattr(watch, "IDLE", 1_000_000)
     toy.root_serial = 5
     toy.release("demo", "1.0")
     db.watch_package("demo")
@@ -358,6 +361,9 @@ def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(make, toy, 
         assert len(projects()) <= seen + 1
         toy.root_serial = 6
         until(lambda: "2.0" in versions(db, "demo"))
+        toy.release("demo", "3.0")
+        monkeypatch.setattr(watch, "IDLE", 3)  # it is not believed for ever
+        until(lambda: "3.0" in versions(db, "demo"))
 
 
 def test_an_index_that_wants_to_be_left_alone_is(make, toy, db, running):
