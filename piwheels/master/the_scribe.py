@@ -220,6 +220,8 @@ class TheScribe(PauseableTask):
         if self._projects is None or listed == (package in self._projects):
             return
         self._root_stale = True
+        if not listed:  # what is gone leaves the index sooner than what is new comes in
+            self._root_due = min(self._root_due, time.monotonic() + self._root_pause / 2)
         (self._projects.add if listed else self._projects.discard)(package)
 
     # The site's own pages -----------------------------------------------------------------------
