@@ -7,6 +7,9 @@ import json
 import logging
 import os
 import threading
+import time
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -196,6 +199,22 @@ def test_the_root_follows_the_set_of_projects(scribe, shelf, site):
     shelf.versions["spam"] = {}
     scribe.call("BOTH", "spam", timeout=30)
     until(lambda: listed(site) == ["eggs"])
+
+
+@pytest.mark.parametrize(("goes", "least", "most"), [(False, 40, 60), (True, 0, 30)])
+def test_what_goes_leaves_the_root_sooner(config, shelf, site, running, *, goes, least, most):
+    task = TheScribe(replace(config, dev_mode=False))
+    task.db = shelf
+    with (
+        running(task),
+        closing(
+            Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("test"))
+        ) as client,
+    ):
+        until(lambda: listed(site) == ["spam"])
+        shelf.versions["spam" if goes else "eggs"] = {} if goes else {"1.0": ["x"]}
+        client.call("BOTH", "spam" if goes else "eggs", timeout=30)
+        assert least < task._root_due - time.monotonic() <= most
 
 
 def test_unchanged_pages_are_not_written(scribe, site):
