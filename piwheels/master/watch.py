@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -38,7 +40,11 @@ IDLE: Final = 12
 #: Seconds until an index that tells no serial of its whole is asked for that again.
 NO_ROOT: Final = 3600.0
 #: The longest file of names that is read, in bytes.
-MAX_FILE: Final = 10 * 2**20
+MAX_FILE: Final = 4 * 2**20
+#: The most projects that a file may name: more could not be asked for in turn.
+MAX_NAMES: Final = 20_000
+#: Of how many of its lines that name nothing we tell.
+TOLD: Final = 20
 
 
 class Watch:
@@ -103,10 +109,9 @@ class Watch:
 
     def _read_names(self, path: Path | None) -> None:
         """Have the database know what the file of names lists, if it has changed."""
-        names: set[str] = set()
         if path is None:
             if self._file == ():
-                self._gazer.db.watch_listed(names)
+                self._gazer.db.watch_listed([])
                 self._file = None
             return
         try:
@@ -114,6 +119,8 @@ class Watch:
             mark = about.st_mtime_ns, about.st_size, about.st_ino
             if mark == self._file:
                 return
+            if not stat.S_ISREG(about.st_mode):  # a pipe might have us wait
+                raise OSError(errno.EINVAL, "it is no file")
             with path.open("rb") as file:
                 data = file.read(MAX_FILE + 1)
         except OSError as exc:
@@ -123,21 +130,34 @@ class Watch:
                 )
                 self._file = exc.errno
             return
-        for number, line in enumerate(
-            data[:MAX_FILE].decode("utf-8-sig", "replace").splitlines(), 1
-        ):
+        names = self._names(path, data[:MAX_FILE].decode("utf-8-sig", "replace"))
+        if len(data) > MAX_FILE:
+            self._logger.warning("%s is too long: only its first %d bytes count", path, MAX_FILE)
+        if len(names) > MAX_NAMES:
+            self._logger.warning("%s lists more than %d projects: the first count", path, MAX_NAMES)
+        self._gazer.db.watch_listed(names[:MAX_NAMES])
+        self._logger.info("%s lists %d projects", path, len(names[:MAX_NAMES]))
+        self._file = mark
+
+    def _names(self, path: Path, text: str) -> list[str]:
+        """Return the projects that *text* names, each once; tell of what names none."""
+        found: dict[str, None] = {}
+        bad = 0
+        for number, line in enumerate(text.splitlines(), 1):
             name = line.partition("#")[0].strip()
             try:
-                names |= {canonical(_NAME(name))} if name else set()
+                if name:
+                    found[canonical(_NAME(name))] = None
             except vol.Invalid:
+                bad += 1
+                if bad > TOLD:
+                    continue
                 self._logger.warning(
                     "%s, line %d: %.80r is not the name of a project: left out", path, number, name
                 )
-        if len(data) > MAX_FILE:
-            self._logger.warning("%s is too long: only its first %d bytes count", path, MAX_FILE)
-        self._gazer.db.watch_listed(names)
-        self._logger.info("%s lists %d projects", path, len(names))
-        self._file = mark
+        if bad > TOLD:
+            self._logger.warning("%s: so are %d other lines", path, bad - TOLD)
+        return list(found)
 
     # What comes ---------------------------------------------------------------------------------
 

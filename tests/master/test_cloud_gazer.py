@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from datetime import timedelta
 
@@ -387,12 +388,16 @@ def test_a_file_of_names_is_watched_and_read_again(make, toy, db, *, running, tm
     names.write_bytes(b"# ours\nA\n  b  # too\n\nno name!\n\xff\n")
     with running(make("watch", watch_file=names)):
         until(lambda: db.get_all_packages() == {"a", "b"})
-        names.write_text("c\n")
+        names.write_text("c\n" + "?\n" * 25)
         until(lambda: db.get_all_packages() == {"a", "b", "c"})
         until(lambda: [row.package for row in db.get_watched()] == ["c"])
         names.unlink()
-        until(lambda: "what was watched still is" in caplog.text)
+        os.mkfifo(names)
+        until(lambda: "(it is no file): what was watched still is" in caplog.text)
+        names.unlink()
+        until(lambda: "(No such file or directory): what was watched still is" in caplog.text)
     assert [row.package for row in db.get_watched()] == ["c"]
+    assert "so are 5 other lines" in caplog.text
     assert "line 5: 'no name!' is not the name of a project" in caplog.text
 
 
