@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import BadMessage
+from piwheels.master.fetching import UpstreamFault
 from piwheels.master.logic import changelog
 from piwheels.master.logic.trouble import Trouble
-from piwheels.master.pypi import UpstreamFault
 
 if TYPE_CHECKING:
     from piwheels.master.beside import Outcome
@@ -22,7 +22,7 @@ SLICE: Final = 500
 #: Seconds between two looks, where the operator does not say.
 INTERVAL: Final = 10.0
 #: How many looks in a row must agree that the serial went back until we go back, too.
-AGREE: Final = 3
+AGREE: Final = 30
 
 
 class Look(NamedTuple):
@@ -99,7 +99,7 @@ class Changelog:
                 )  # fmt: skip
             return
         if over := self._trouble.well():
-            self._logger.info("the changelog answers again, after %d failures", over)
+            self._logger.info("the changelog answers again (failures: %d)", over)
         self._due = time.monotonic() + self._interval
         if last is not None:
             self._compare(last)
@@ -128,7 +128,8 @@ class Changelog:
                 back = min(self._back)
                 self._gazer.take_in([], [], back)
                 self._logger.warning("going back from serial %d to %d", self._serial, back)
-                self._serial = back
+                self._serial = self._top = back
+                self._tail.clear()
                 self._back.clear()
 
     def _take(self, batch: Batch) -> None:

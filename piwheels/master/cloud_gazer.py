@@ -12,9 +12,10 @@ from piwheels.core.rpc import Client
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.beside import Beside
 from piwheels.master.changelog import Changelog
+from piwheels.master.fetching import Limits
 from piwheels.master.logic.changelog import Deletion
 from piwheels.master.logic.trouble import Trouble
-from piwheels.master.pypi import Limits, Upstream
+from piwheels.master.pypi import Upstream
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.watch import Watch
 
@@ -126,7 +127,7 @@ class CloudGazer(PauseableTask):
                 )
             return
         if over := self._trouble.well():
-            self.logger.info("going on after %d failures", over)
+            self.logger.info("going on (failures: %d)", over)
         if more:
             self.beside.wake()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -14,10 +16,10 @@ from piwheels.core.errors import PiWheelsError
 from piwheels.core.rows import UpstreamPackage, UpstreamVersion, WatchedRow
 from piwheels.core.states import Package
 from piwheels.core.tags import canonical
+from piwheels.master.fetching import UpstreamFault
 from piwheels.master.logic.polls import WHOLE, Poll, Polls
 from piwheels.master.logic.releases import judge
 from piwheels.master.logic.trouble import Trouble
-from piwheels.master.pypi import UpstreamFault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +35,16 @@ INTERVAL: Final = 300.0
 ROOM: Final = 3
 #: How many faults in a row are the index's own, not those of what was asked for.
 WIDE: Final = 3
+#: How often in a row a project is not asked for because the index as a whole has not changed.
+IDLE: Final = 12
 #: Seconds until an index that tells no serial of its whole is asked for that again.
 NO_ROOT: Final = 3600.0
 #: The longest file of names that is read, in bytes.
-MAX_FILE: Final = 10 * 2**20
+MAX_FILE: Final = 4 * 2**20
+#: The most projects that a file may name: more could not be asked for in turn.
+MAX_NAMES: Final = 20_000
+#: Of how many of its lines that name nothing we tell.
+TOLD: Final = 20
 
 
 class Watch:
@@ -80,9 +88,11 @@ class Watch:
         for poll in self._polls.due(now, most):
             if poll.row.package in removed:
                 self._polls.later(poll, now + self._sync_every)
-            elif self._root and poll.root == self._root and not poll.missing:
+            elif self._root and self._root == poll.root and not poll.missing and poll.idle < IDLE:
+                poll.idle += 1
                 self._polls.done(poll, now)
             else:
+                poll.idle = 0
                 look = partial(self._upstream.page, poll.row)
                 self._gazer.beside.submit(look, partial(self._looked, poll, self._root))
         return False
@@ -99,10 +109,9 @@ class Watch:
 
     def _read_names(self, path: Path | None) -> None:
         """Have the database know what the file of names lists, if it has changed."""
-        names: set[str] = set()
         if path is None:
             if self._file == ():
-                self._gazer.db.watch_listed(names)
+                self._gazer.db.watch_listed([])
                 self._file = None
             return
         try:
@@ -110,6 +119,8 @@ class Watch:
             mark = about.st_mtime_ns, about.st_size, about.st_ino
             if mark == self._file:
                 return
+            if not stat.S_ISREG(about.st_mode):  # a pipe might have us wait
+                raise OSError(errno.EINVAL, "it is no file")
             with path.open("rb") as file:
                 data = file.read(MAX_FILE + 1)
         except OSError as exc:
@@ -119,19 +130,34 @@ class Watch:
                 )
                 self._file = exc.errno
             return
-        for number, line in enumerate(data[:MAX_FILE].decode("utf-8", "replace").splitlines(), 1):
+        names = self._names(path, data[:MAX_FILE].decode("utf-8-sig", "replace"))
+        if len(data) > MAX_FILE:
+            self._logger.warning("%s is too long: only its first %d bytes count", path, MAX_FILE)
+        if len(names) > MAX_NAMES:
+            self._logger.warning("%s lists more than %d projects: the first count", path, MAX_NAMES)
+        self._gazer.db.watch_listed(names[:MAX_NAMES])
+        self._logger.info("%s lists %d projects", path, len(names[:MAX_NAMES]))
+        self._file = mark
+
+    def _names(self, path: Path, text: str) -> list[str]:
+        """Return the projects that *text* names, each once; tell of what names none."""
+        found: dict[str, None] = {}
+        bad = 0
+        for number, line in enumerate(text.splitlines(), 1):
             name = line.partition("#")[0].strip()
             try:
-                names |= {canonical(_NAME(name))} if name else set()
+                if name:
+                    found[canonical(_NAME(name))] = None
             except vol.Invalid:
+                bad += 1
+                if bad > TOLD:
+                    continue
                 self._logger.warning(
                     "%s, line %d: %.80r is not the name of a project: left out", path, number, name
                 )
-        if len(data) > MAX_FILE:
-            self._logger.warning("%s is too long: only its first %d bytes count", path, MAX_FILE)
-        self._gazer.db.watch_listed(names)
-        self._logger.info("%s lists %d projects", path, len(names))
-        self._file = mark
+        if bad > TOLD:
+            self._logger.warning("%s: so are %d other lines", path, bad - TOLD)
+        return list(found)
 
     # What comes ---------------------------------------------------------------------------------
 
@@ -151,11 +177,8 @@ class Watch:
         except UpstreamFault as fault:
             self._failed(poll, fault, now)
             return
-        except BaseException:
-            self._polls.done(poll, now)
-            raise
         if over := self._index.well():
-            self._logger.info("the index answers again, after %d failures", over)
+            self._logger.info("the index answers again (failures: %d)", over)
         try:
             if not page.found:
                 self._missing(poll, now)
@@ -195,7 +218,7 @@ class Watch:
     def _found(self, poll: Poll, page: Page, now: float) -> None:
         package = poll.row.package
         if over := poll.trouble.well():
-            self._logger.info("%s: is there again, after %d failures", package, over)
+            self._logger.info("%s: it answers again (failures: %d)", package, over)
         if page.project is None:
             poll.missing.clear()
             return

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from datetime import timedelta
 
@@ -9,11 +10,12 @@ import pytest
 
 import upstream
 from helpers import until
+from piwheels.core.dsn import administer
 from piwheels.core.pipconfig import IndexAccess
 from piwheels.core.states import BuildState, FileState
-from piwheels.master import cloud_gazer
+from piwheels.master import cloud_gazer, watch
 from piwheels.master.cloud_gazer import CloudGazer
-from piwheels.master.pypi import Limits
+from piwheels.master.fetching import Limits
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
@@ -33,7 +35,7 @@ def make(toy, with_db, running, monkeypatch, tmp_path):
     monkeypatch.setattr(CloudGazer, "back_off", 0.01)
     monkeypatch.setattr(CloudGazer, "beat", 0.05)
     monkeypatch.setattr(CloudGazer, "confirm", 0.2)
-    monkeypatch.setattr(CloudGazer, "limits", Limits(0.2, 0.4, 1_000_000))
+    monkeypatch.setattr(CloudGazer, "limits", Limits(0.2, 0.4, 1_000_000, 1_000_000))
     config = {wire: getattr(with_db, wire) for wire in vars(with_db) if wire.endswith("_queue")}
     config |= {"dsn": with_db.dsn, "output_path": tmp_path / "www", "dev_mode": True}
     config |= {"poll_every": timedelta(seconds=0.05), "pypi_simple": toy.url + "simple/"}
@@ -183,6 +185,22 @@ def test_a_pause_is_heard_between_two_slices(make, toy, db, *, running, caplog):
         until(lambda: db.get_pypi_serial() == 20_100)
 
 
+def test_nothing_is_lost_with_a_connection_to_the_database(
+    make, toy, db, *, running, superuser_dsn
+):
+    toy.most = 1000
+    for number in range(10_000):
+        toy.happen(f"p{number % 50}", f"{number}.0", "new release")
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"  # noqa: S608
+    with running(make("changelog", pypi_serial=0)):
+        for reached in (1, 3000, 6000):
+            until(lambda: db.get_pypi_serial() > reached)  # noqa: B023
+            administer(superuser_dsn, end)
+        until(lambda: db.get_pypi_serial() == 10_100)
+    assert sum(len(versions(db, f"p{number}")) for number in range(50)) == 10_000
+
+
 @pytest.mark.parametrize("kind", ["project", "release"])
 def test_what_is_in_quarantine_leaves_the_index_until_it_is_cleared(
     kind, make, toy, db, *, built, running, tmp_path
@@ -326,7 +344,10 @@ def test_a_page_that_has_not_changed_is_not_read_again(how, make, toy, db, runni
     assert versions(db, "demo") == {}
 
 
-def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(make, toy, db, running):
+def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(
+    make, toy, db, running, monkeypatch
+):
+    monkeypatch.setattr(watch, "IDLE", 1_000_000)
     toy.root_serial = 5
     toy.release("demo", "1.0")
     db.watch_package("demo")
@@ -341,6 +362,23 @@ def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(make, toy, 
         assert len(projects()) <= seen + 1
         toy.root_serial = 6
         until(lambda: "2.0" in versions(db, "demo"))
+        toy.release("demo", "3.0")
+        monkeypatch.setattr(watch, "IDLE", 3)  # it is not believed for ever
+        until(lambda: "3.0" in versions(db, "demo"))
+
+
+def test_an_index_that_wants_to_be_left_alone_is(make, toy, db, running):
+    toy.faults.append(upstream.says(b"", "429 Too Many Requests", Retry_After="1"))
+    for name in ("a", "b", "c"):
+        toy.release(name, "1.0")
+        db.watch_package(name)
+    with running(make("watch")):
+        until(lambda: not toy.faults)
+        time.sleep(0.1)  # those that were under way
+        asked, began = len(toy.asked), time.monotonic()
+        until(lambda: len([r for r in toy.asked[asked:] if r.method == "GET"]) > 0)
+        assert time.monotonic() - began > 0.7
+        until(lambda: len(db.get_all_packages()) == 3)
 
 
 def test_a_file_of_names_is_watched_and_read_again(make, toy, db, *, running, tmp_path, caplog):
@@ -350,12 +388,16 @@ def test_a_file_of_names_is_watched_and_read_again(make, toy, db, *, running, tm
     names.write_bytes(b"# ours\nA\n  b  # too\n\nno name!\n\xff\n")
     with running(make("watch", watch_file=names)):
         until(lambda: db.get_all_packages() == {"a", "b"})
-        names.write_text("c\n")
+        names.write_text("c\n" + "?\n" * 25)
         until(lambda: db.get_all_packages() == {"a", "b", "c"})
         until(lambda: [row.package for row in db.get_watched()] == ["c"])
         names.unlink()
-        until(lambda: "what was watched still is" in caplog.text)
+        os.mkfifo(names)
+        until(lambda: "(it is no file): what was watched still is" in caplog.text)
+        names.unlink()
+        until(lambda: "(No such file or directory): what was watched still is" in caplog.text)
     assert [row.package for row in db.get_watched()] == ["c"]
+    assert "so are 5 other lines" in caplog.text
     assert "line 5: 'no name!' is not the name of a project" in caplog.text
 
 

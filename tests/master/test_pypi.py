@@ -10,7 +10,8 @@ import upstream
 from piwheels.core.errors import Fatal
 from piwheels.core.pipconfig import IndexAccess
 from piwheels.core.rows import WatchedRow
-from piwheels.master.pypi import Limits, Upstream, UpstreamFault
+from piwheels.master.fetching import Limits, UpstreamFault
+from piwheels.master.pypi import Upstream
 
 DEMO = WatchedRow("demo")
 

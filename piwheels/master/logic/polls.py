@@ -26,7 +26,8 @@ WHOLE: Final = ""
 class Poll:
     """A watched project: what is known of it, and when it is *due*.
 
-    *root* is the serial that the whole index had when it was last asked for (0: none).
+    *root* is the serial that the whole index had when it was last asked for (0: none), *idle* how
+    often since it was not asked for because of that.
     *missing* are the versions (:data:`WHOLE`: all of it) that upstream had, and has not had since
     then.
     """
@@ -35,6 +36,7 @@ class Poll:
     due: float
     trouble: Trouble
     root: int = 0
+    idle: int = 0
     missing: dict[str, float] = field(default_factory=dict)
 
     def confirmed(self, gone: Iterable[str], now: float, after: float) -> set[str]:

@@ -15,7 +15,8 @@ AGAIN: Final = 5.0
 class Rhythm:
     """Some pages that are written together: at most once in *pause* seconds, when they are *stale*.
 
-    Where it takes long, the pause is longer; but what is *urgent* never waits for more than one.
+    Where it takes long, the pause is longer; but what is *urgent* waits for half of one at most, so
+    that what is gone has left the site within a minute.
     Times are seconds of a clock that only goes forward.
     """
 
@@ -40,7 +41,7 @@ class Rhythm:
 
     def done(self, began: float, ended: float) -> None:
         """Note that the pages have been written."""
-        self._earliest = ended + self.pause
+        self._earliest = ended + self.pause / 2
         self._due = ended + self.pause * max(1.0, (ended - began) / SLOW)
 
     def failed(self, now: float) -> None:

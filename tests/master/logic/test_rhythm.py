@@ -29,8 +29,8 @@ def test_what_takes_long_is_written_less_often_but_for_what_is_urgent():
     assert not rhythm.is_due(3 * SLOW + 179)
     assert rhythm.is_due(3 * SLOW + 180)
     rhythm.touch(urgent=True)
-    assert not rhythm.is_due(3 * SLOW + 59)
-    assert rhythm.is_due(3 * SLOW + 60)
+    assert not rhythm.is_due(3 * SLOW + 29)
+    assert rhythm.is_due(3 * SLOW + 30)
 
 
 def test_what_changes_while_pages_are_written_is_not_forgotten():
