@@ -25,6 +25,7 @@ PAGES = (
     "project/holygrail/", "project/evil/", "project/newt/", "project/parrot/",
     "project/spanish-inquisition/", "project/Zope.Interface/",
 )  # fmt: skip
+expect.set_options(timeout=20_000)
 # The contrast of each text with what is behind it, as WCAG counts it; gives what is too faint.
 FAINT = """() => {
   const light = (c) => {
@@ -92,7 +93,7 @@ def open_page(browser, address):
 
     def open_page(path="", **more):
         context = browser.new_context(**{"viewport": DESKTOP, "reduced_motion": "reduce", **more})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
