@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: How many projects the pages for people name; of the others, the search knows.
 POPULAR: Final = 100
-#: How long the downloads that the search shows are good for, in seconds.
-FIGURES_AGE: Final = 3600.0
 #: How many builds are looked at for those that the first page names.
 _RECENT: Final = 60
 
@@ -46,7 +44,7 @@ class Overview:
         self._listed: set[str] | None = None
         self._shown: dict[str, tuple[int, int]] | None = None
         self._popular: list[str] = []
-        self._figures_due = 0.0
+        self._figures_known = False
         self._root, self._search, self._home, self._sitemap = (Rhythm(pause) for _ in range(4))
         self._writers = (
             (self._root, self._write_root),
@@ -86,8 +84,6 @@ class Overview:
     def work(self, db: Database) -> None:
         """Write one group of pages that is due, if there is one. What fails is tried again."""
         now = time.monotonic()
-        if self._shown is not None and now >= self._figures_due:
-            self._search.touch()
         due = next((each for each in self._writers if each[0].is_due(now)), None)
         if due is None:
             return
@@ -118,7 +114,7 @@ class Overview:
             self._shown = {name: (0, 0) for name in self._site.pages() if name not in hidden}
 
     def _take_figures(self, index: Mapping[str, tuple[int, int]]) -> None:
-        self._figures_due = time.monotonic() + FIGURES_AGE
+        self._figures_known = True
         shown = self._shown or {}
         same: dict[tuple[int, int], tuple[int, int]] = {}  # most of them are (0, 0)
         for name in shown:
@@ -137,7 +133,7 @@ class Overview:
         self._site.link(folder / "index.v1_html", "index.html")
 
     def _write_search(self, db: Database) -> None:
-        if time.monotonic() >= self._figures_due:
+        if not self._figures_known:
             self._take_figures(db.get_search_index())
         shown = self._shown or {}
         names = catalog.ranked(shown)
