@@ -368,14 +368,13 @@ def test_no_bytes_end_it(secretary, client, config, frames):
         client.call("PROJECT", "spam", timeout=30)
 
 
-def test_what_is_urgent_waits_for_nothing(make_config, notes, scribe):
+def test_what_is_urgent_waits_for_nothing(make_config, notes, scribe, running):
     secretary = TheSecretary(make_config(scribe_queue=scribe.address))  # a minute, in earnest
     secretary.db = notes
-    secretary.start()
-    with closing(Client(Context(), secretary.config.web_queue, "TheSecretary", LOGGER)) as client:
-        for msg, name in (("BOTH", "spam"), ("BOTH", "eggs"), ("URGENT", "Spam")):
-            client.call(msg, name, timeout=30)
+    with (
+        running(secretary),
+        closing(Client(Context(), secretary.config.web_queue, "TheSecretary", LOGGER)) as client,
+    ):
+        for how, name in (("BOTH", "spam"), ("BOTH", "eggs"), ("URGENT", "Spam")):
+            client.call("NOTED", [how, name], timeout=30)
         until(lambda: scribe.seen == [("BOTH", "spam")])
-    secretary.quit()
-    secretary.join(10)
-    assert secretary.failure is None
