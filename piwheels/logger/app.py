@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import stat
+import struct
 import sys
 import termios
 import time
@@ -234,7 +235,8 @@ class Sender:
             # What waits for a master that is not connected has not left.
             self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._watching = ExitStack()
-        self._connected = self._watching.enter_context(self._socket.monitor(zmq.EVENT_CONNECTED))
+        events = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+        self._connected = self._watching.enter_context(self._socket.monitor(events))
         try:
             self._socket.connect(where)
         except Fatal:
@@ -259,17 +261,16 @@ class Sender:
         """See what was sent out of the door; tell whether all of it went, within a limit."""
         limit = _FIND if self._drop else _LAST
         end = time.monotonic() + limit
-        arrived = self._arrived(end)
+        arrived = not self.sent or self._arrived(end)
         self._watching.close()
         self._socket.close(max(0.0, end - time.monotonic()))
         self._ctx.term()
-        if arrived and time.monotonic() < end:
-            return True
-        logger.error(
-            "the master took nothing for %g s, the last entries are lost: see that piw-master runs"
-            " and listens at %s (--log-queue)", limit, self._where,
-        )  # fmt: skip
-        return False
+        if not arrived:
+            logger.error(
+                "the master took nothing for %g s, the last entries are lost: see that piw-master"
+                " runs and listens at %s (--log-queue)", limit, self._where,
+            )  # fmt: skip
+        return arrived
 
     def _arrived(self, end: float) -> bool:
         """Wait until the other side has read all that we wrote; what it has not is lost.
@@ -277,13 +278,15 @@ class Sender:
         (0MQ drops what is still in a unix socket when that is closed while the reader is busy.)
         """
         connection = None
-        while self._connected.poll(0):
-            connection = int.from_bytes(self._connected.recv_multipart()[0][2:6], sys.byteorder)
         calm = 0
-        while connection is not None and calm < 5:  # there may be more that has not been written
+        while calm < 5:  # there may be more that has not been written
+            while self._connected.poll(0):
+                event = self._connected.recv_multipart()[0]
+                kind, number = struct.unpack("=Hi", event)
+                connection = number if kind == zmq.EVENT_CONNECTED else None
             if time.monotonic() > end:
                 return False
-            calm = 0 if _unread(connection) else calm + 1
+            calm = 0 if connection is None or _unread(connection) else calm + 1
             time.sleep(0.02)
         return True
 
