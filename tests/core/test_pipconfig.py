@@ -12,6 +12,7 @@ from piwheels.core import pipconfig
 from piwheels.core.errors import Fatal, Refused, Unavailable
 from piwheels.core.pipconfig import (
     default_index,
+    index_access,
     pip_command,
     source_versions,
 )
@@ -46,6 +47,17 @@ def test_the_index_is_the_one_that_pip_uses(files: Path, monkeypatch: pytest.Mon
     assert default_index() == "https://index.example/simple"
     monkeypatch.setenv("PIP_INDEX_URL", "https://other.example/simple")
     assert default_index() == "https://other.example/simple"
+
+
+def test_how_pip_reaches_its_index(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = {"INDEX_URL": "https://index.example/simple", "CERT": "/ca.pem", "TIMEOUT": "7"}
+    ways |= {"TRUSTED_HOST": "a.example b.example:8080", "PROXY": "http://proxy.example:3128"}
+    for name, value in ways.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    assert index_access() == (
+        "https://index.example/simple", "/ca.pem", None, "http://proxy.example:3128",
+        ["a.example", "b.example:8080"], 7,
+    )  # fmt: skip
 
 
 def test_versions_with_sources(files: Path) -> None:
