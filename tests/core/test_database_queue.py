@@ -142,7 +142,8 @@ def wanted(cursor):
                    " LEFT JOIN files f USING (build_id)")  # fmt: skip
     builds = cursor.fetchall()
     cursor.execute("SELECT package, version FROM versions v JOIN packages p USING (package)"
-                   " WHERE v.skip = '' AND p.skip = ''")  # fmt: skip
+                   " WHERE v.skip = '' AND NOT v.quarantined"
+                   " AND p.skip = '' AND p.status <> 'quarantined'")  # fmt: skip
     queue = set()
     for key in cursor.fetchall():
         mine = [build[2:] for build in builds if build[:2] == key]
