@@ -296,7 +296,7 @@ CASES = {
         replace(ROOT, b'{"name":"eggs"},', b""), {("wrong-page", ROOT)}, set()
     ),
     "the root lists too much": (
-        replace(ROOT, b'{"name":"held"}', b'{"name":"h"},{"name":"held"}'),
+        replace(ROOT, b'{"name":"spam"}', b'{"name":"h"},{"name":"spam"}'),
         {("wrong-page", ROOT)}, set(),
     ),
     "the root is cut": (cut(ROOT, 60), {("wrong-page", ROOT)}, set()),
