@@ -294,7 +294,7 @@ def file_diagram() -> str:
 
 def import_diagram() -> str:
     """Draw two imports side by side; refuse what the table of MrChase does not have."""
-    tool, chase, juggler, other = "piw-import", "MrChase", "FileJuggler", "piw-import -j 2"
+    tool, chase, juggler, other = "piw-import", "MrChase", "FileJuggler", "another piw-import"
     one, two = FIRST_NUMBER + 7, FIRST_NUMBER + 4711
     steps = [
         drawing.Step(tool, chase, f"IMPORT {one}: cffi 2.1.1"),
@@ -331,7 +331,7 @@ def log_diagram() -> str:
         drawing.Step(tool, jack, "LOGDOWNLOAD"),
         drawing.Step(server, tool, '"GET /simple/six/ HTTP/1.1" 304'),
         drawing.Step(tool, jack, "LOGSEARCH"),
-        drawing.Step(server, tool, '"GET /static/left.css HTTP/1.1" 200'),
+        drawing.Step(server, tool, '"GET /style.css HTTP/1.1" 200'),
         drawing.Step(tool, "", "... of no interest"),
         drawing.Step(jack, "", f"... {WAIT:g} s, or {BATCH:,} rows"),
         drawing.Step(jack, oracle, "log_many: downloads"),

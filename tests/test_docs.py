@@ -64,6 +64,16 @@ def test_a_build_that_the_tables_do_not_allow_is_not_drawn(generate, monkeypatch
         generate.wires.build_diagram()
 
 
+def test_a_message_that_is_in_no_table_is_not_drawn(generate, monkeypatch):
+    wires = generate.wires
+    monkeypatch.delitem(wires.protocols.mr_chase.recv, "SENT")
+    with pytest.raises(generate.Stale, match="'SENT', which MrChase"):
+        wires.import_diagram()
+    monkeypatch.delitem(wires.protocols.lumberjack.recv, "LOGSEARCH")
+    with pytest.raises(generate.Stale, match="'LOGSEARCH', which Lumberjack"):
+        wires.log_diagram()
+
+
 def test_the_file_with_every_key_is_accepted(generate, tmp_path):
     page = (DOCS / "configuration.md").read_text()
     block = page.partition("<!-- file -->\n\n```toml\n")[2].partition("```")[0]
