@@ -93,7 +93,7 @@ class AuditConfig(Common):
         default="",
         metavar="ADDR",
         parse=address,
-        help="with --repair: ask the master here for pages (default: this user's, or else the service)",
+        help="with --repair: ask the master here (default: this user's, or else the service)",
     )
 
 
