@@ -111,6 +111,13 @@ def test_every_page_is_reached_from_the_index():
     assert pages - seen == set()
 
 
+@pytest.mark.parametrize("unit", sorted(DOCS.glob("deploy/*.service")), ids=lambda unit: unit.stem)
+def test_a_unit_starts_its_program_as_that_wants(unit, generate):
+    command = re.search(r"^ExecStart=/opt/piwheels/bin/(.*)", unit.read_text(), flags=re.M)
+    name, *words = shlex.split(command[1])
+    assert load(name, generate.program(name).config, words, {"HOME": "/nonexistent"})
+
+
 def calls(path):
     """Give the name of each call in a module, and the argument that is its text."""
     for node in ast.walk(ast.parse(path.read_text())):
