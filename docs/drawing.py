@@ -172,8 +172,12 @@ def sequence(title: str, actors: Sequence[str], steps: Sequence[Step]) -> str:
     """Draw who says what to whom, from the top down."""
     picture = Picture(title)
     gaps = []
-    for one, other in pairwise(actors):
-        between = (step.text for step in steps if {step.begin, step.end} == {one, other})
+    for number, (one, other) in enumerate(pairwise(actors)):
+        between = (
+            step.text
+            for step in steps
+            if step.end and min(map(actors.index, step[:2])) == number  # where it is written
+        )
         gaps.append(max([*map(width, between), width(one) / 2 + width(other) / 2 + 30]) + 44)
     first = PAD + width(actors[0]) / 2 + 12
     xs = {actor: first + sum(gaps[:number]) for number, actor in enumerate(actors)}

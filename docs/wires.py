@@ -17,6 +17,10 @@ import drawing
 from markup import Stale, code, table
 
 from piwheels.core import checks, protocols, states
+from piwheels.core.artifact import HELLO_SECONDS
+from piwheels.core.transfers import CHUNK_SIZE, CREDIT
+from piwheels.master.logic.imports import FIRST_NUMBER
+from piwheels.master.lumberjack import BATCH, WAIT
 from piwheels.master.wiring import WIRES
 
 if TYPE_CHECKING:
@@ -266,6 +270,91 @@ def build_diagram() -> str:
     return drawing.sequence("A build on the wires", [slave, driver, juggler], steps)
 
 
+def file_diagram() -> str:
+    """Draw a file's way, with a connection that breaks."""
+    sender, juggler = "piw-slave, piw-import", "FileJuggler"
+    starts = [number * CHUNK_SIZE for number in range(CREDIT + 1)]
+    steps = [
+        drawing.Step(sender, juggler, "HELLO 7"),
+        drawing.Step(juggler, sender, f"FETCH {starts[0]} {CHUNK_SIZE}"),
+        drawing.Step(juggler, sender, f"FETCH {starts[1]} {CHUNK_SIZE}"),
+        drawing.Step(juggler, "", f"... {CREDIT} unanswered at most"),
+        drawing.Step(sender, juggler, f"CHUNK {starts[0]} ..."),
+        drawing.Step(juggler, sender, f"FETCH {starts[-1]} {CHUNK_SIZE}"),
+        drawing.Step(juggler, "", f"... the connection goes, {HELLO_SECONDS:g} s of silence"),
+        drawing.Step(sender, juggler, "HELLO 7"),
+        drawing.Step(juggler, sender, f"FETCH {starts[1]} {CHUNK_SIZE}"),
+        drawing.Step(juggler, "", "... what is missing, not what has come"),
+        drawing.Step(sender, juggler, f"CHUNK {starts[1]} ..."),
+        drawing.Step(juggler, "", "... until all of it is there"),
+        drawing.Step(juggler, sender, "DONE"),
+    ]
+    return drawing.sequence("A file on its way", [sender, juggler], steps)
+
+
+def import_diagram() -> str:
+    """Draw two imports side by side; refuse what the table of MrChase does not have."""
+    tool, chase, juggler, other = "piw-import", "MrChase", "FileJuggler", "another piw-import"
+    one, two = FIRST_NUMBER + 7, FIRST_NUMBER + 4711
+    steps = [
+        drawing.Step(tool, chase, f"IMPORT {one}: cffi 2.1.1"),
+        drawing.Step(chase, "", "... known, and for an ABI of the farm"),
+        drawing.Step(chase, tool, "SEND cffi-2.1.1-cp311-..."),
+        drawing.Step(other, chase, f"IMPORT {two}: liar 1.0"),
+        drawing.Step(chase, other, "SEND liar-1.0-py3-..."),
+        drawing.Step(tool, juggler, f"HELLO {one}"),
+        drawing.Step(juggler, tool, f"FETCH 0 {CHUNK_SIZE}"),
+        drawing.Step(other, juggler, f"HELLO {two}"),
+        drawing.Step(juggler, other, "FETCH 0 735"),
+        drawing.Step(tool, juggler, "CHUNK 0 ..."),
+        drawing.Step(other, juggler, "CHUNK 0 ..."),
+        drawing.Step(juggler, other, "DONE"),
+        drawing.Step(other, chase, "SENT"),
+        drawing.Step(chase, "", "... not what it is named for: undone"),
+        drawing.Step(chase, other, "ERROR why"),
+        drawing.Step(juggler, "", "... until all of it is there"),
+        drawing.Step(juggler, tool, "DONE"),
+        drawing.Step(tool, chase, "SENT"),
+        drawing.Step(chase, "", "... verified, in place; SEND of the next file, or all committed"),
+        drawing.Step(chase, tool, "DONE IMPORT"),
+    ]
+    _see_to_it(steps, chase, [tool, other], protocols.mr_chase)
+    title = "Two imports, of which one is refused"
+    return drawing.sequence(title, [tool, chase, juggler, other], steps)
+
+
+def log_diagram() -> str:
+    """Draw an access log's way into the database; refuse what Lumberjack's table does not have."""
+    server, tool, jack, oracle = "web server", "piw-logger", "Lumberjack", "TheOracle"
+    steps = [
+        drawing.Step(server, tool, '"GET /simple/six/six-...whl HTTP/1.1" 200'),
+        drawing.Step(tool, jack, "LOGDOWNLOAD"),
+        drawing.Step(server, tool, '"GET /simple/six/ HTTP/1.1" 304'),
+        drawing.Step(tool, jack, "LOGSEARCH"),
+        drawing.Step(server, tool, '"GET /style.css HTTP/1.1" 200'),
+        drawing.Step(tool, "", "... of no interest"),
+        drawing.Step(jack, "", f"... {WAIT:g} s, or {BATCH:,} rows"),
+        drawing.Step(jack, oracle, "log_many: downloads"),
+        drawing.Step(oracle, jack, "OK"),
+        drawing.Step(jack, "", "... now they are forgotten"),
+        drawing.Step(jack, oracle, "log_many: searches"),
+        drawing.Step(oracle, jack, "OK"),
+    ]
+    _see_to_it(steps, jack, [tool], protocols.lumberjack)
+    return drawing.sequence("The access log", [server, tool, jack, oracle], steps)
+
+
+def _see_to_it(
+    steps: list[drawing.Step], task: str, others: list[str], tables: protocols.Protocol
+) -> None:
+    """Refuse *steps* if a message between the *task* and *others* is not in its *tables*."""
+    for begin, end, text in steps:
+        known = tables.recv if end == task and begin in others else None
+        known = tables.send if begin == task and end in others else known
+        if known is not None and text.split()[0] not in known:
+            raise Stale(f"docs/generate.py draws {text!r}, which {task}'s table does not have")
+
+
 def wiring_diagram() -> str:
     """Draw who binds and who connects which wire."""
     names = dict.fromkeys(name for wire in WIRES for name in (*wire.connects, wire.binds))
@@ -288,5 +377,6 @@ def wiring_diagram() -> str:
 
 
 DIAGRAMS: Final = {
-    "slave.svg": slave_diagram, "build.svg": build_diagram, "wiring.svg": wiring_diagram,
+    "slave.svg": slave_diagram, "build.svg": build_diagram, "file.svg": file_diagram,
+    "import.svg": import_diagram, "log.svg": log_diagram, "wiring.svg": wiring_diagram,
 }  # fmt: skip

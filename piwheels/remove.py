@@ -15,7 +15,7 @@ from piwheels.core.admin import (
     yes_option,
 )
 from piwheels.core.cli import Common, option, parser, program
-from piwheels.core.errors import Fatal
+from piwheels.core.errors import Fatal, Refused
 from piwheels.core.terminal import confirmed, say
 
 
@@ -88,7 +88,15 @@ def main(config: RemoveConfig) -> int:
                 data = [config.package, config.builds, config.skip]
                 master.ask("REMPKG", data, LONG_ANSWER)
         if config.unwatch:
-            master.ask("UNWATCH", config.package)
+            try:
+                master.ask("UNWATCH", config.package)
+            except Refused as exc:
+                if exc.code != "NOPKG":
+                    raise
+                raise Fatal(
+                    f"nobody has asked to follow {config.package}, by piw-add --watch: if the"
+                    " master's --watch-file names it, take it out there"
+                ) from exc
     for _, done in config.plan:
         say(done, quiet=config.quiet)
     return 0

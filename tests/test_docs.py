@@ -64,6 +64,16 @@ def test_a_build_that_the_tables_do_not_allow_is_not_drawn(generate, monkeypatch
         generate.wires.build_diagram()
 
 
+def test_a_message_that_is_in_no_table_is_not_drawn(generate, monkeypatch):
+    wires = generate.wires
+    monkeypatch.delitem(wires.protocols.mr_chase.recv, "SENT")
+    with pytest.raises(generate.Stale, match="'SENT', which MrChase"):
+        wires.import_diagram()
+    monkeypatch.delitem(wires.protocols.lumberjack.recv, "LOGSEARCH")
+    with pytest.raises(generate.Stale, match="'LOGSEARCH', which Lumberjack"):
+        wires.log_diagram()
+
+
 def test_the_file_with_every_key_is_accepted(generate, tmp_path):
     page = (DOCS / "configuration.md").read_text()
     block = page.partition("<!-- file -->\n\n```toml\n")[2].partition("```")[0]
@@ -99,6 +109,13 @@ def test_every_page_is_reached_from_the_index():
         todo += [each for each in found if each not in seen and DOCS in each.parents]
     pages = {page for page in DOCS.rglob("*.md") if "_build" not in page.parts}
     assert pages - seen == set()
+
+
+@pytest.mark.parametrize("unit", sorted(DOCS.glob("deploy/*.service")), ids=lambda unit: unit.stem)
+def test_a_unit_starts_its_program_as_that_wants(unit, generate):
+    command = re.search(r"^ExecStart=/opt/piwheels/bin/(.*)", unit.read_text(), flags=re.M)
+    name, *words = shlex.split(command[1])
+    assert load(name, generate.program(name).config, words, {"HOME": "/nonexistent"})
 
 
 def calls(path):

@@ -45,6 +45,17 @@ def test_what_goes(chase, said, args, asked, lines):
     assert said(*args, "--yes", "-q") == (0, [])
 
 
+def test_what_is_not_watched_by_request_cannot_be_unwatched(chase, said):
+    chase.answers = {"UNWATCH": ("ERROR", "NOPKG")}
+    assert said("six", "--unwatch", "--yes") == (
+        1,
+        [
+            "piw-remove: nobody has asked to follow six, by piw-add --watch: if the master's"
+            " --watch-file names it, take it out there"
+        ],
+    )
+
+
 def test_it_says_what_goes_before_it_asks(chase, said, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

@@ -83,7 +83,7 @@ class AuditConfig(Common):
     )
     json: bool = option(default=False, help="write each finding as a JSON object, one a line")
     repair: bool = option(default=False, help="mend what can be mended, asking before each change")
-    yes: bool = option("-y", default=False, help="with --repair: do not ask")
+    yes: bool = option("-y", default=False, help="with --repair: do not ask before each")
     quarantine_dir: Path | None = option(
         default=None,
         metavar="DIR",
@@ -93,7 +93,7 @@ class AuditConfig(Common):
         default="",
         metavar="ADDR",
         parse=address,
-        help="with --repair: where a master is told of pages to write (default: where it is found)",
+        help="with --repair: ask the master here (default: this user's, or else the service)",
     )
 
 

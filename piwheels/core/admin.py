@@ -91,7 +91,7 @@ def queue_option() -> Any:
         default="",
         metavar="ADDR",
         parse=lambda text: address(text) if text else "",
-        help="ask the master here (default: this user's piw-master, or piw-up)",
+        help="ask the master here (default: this user's, or else the service)",
     )
 
 

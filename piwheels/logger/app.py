@@ -72,7 +72,7 @@ class LoggerConfig(Common):
     drop: bool = option(default=False, help="drop what the master does not take at once")
     log_queue: str = option(
         default="", metavar="ADDR", parse=address,
-        help="where the master listens (default: this user's piw-master or piw-up)",
+        help="where the master listens (default: this user's, or else the service)",
     )  # fmt: skip
 
 
