@@ -42,12 +42,12 @@ def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
     """Give what is wrong with the pages of *package*."""
     if package.rewriting:
         return  # they are about to change
-    name, shown = package.package, [file for file in package.files if file.shown]
+    name, listed = package.package, [file for file in package.files if file.listed]
     folder = f"simple/{name}"
-    if package.deleted or not (shown or package.status != "active"):
+    if package.deleted or not (listed or package.status != "active"):
         yield from _none_of(look, package, [f"{folder}/{each}" for each in INDEX])
     else:
-        want = {} if package.status == "quarantined" else {f.filename: _listed(f) for f in shown}
+        want = {file.filename: _listed(file) for file in listed}
         yield from _page(
             look, package, f"{folder}/{INDEX[0]}", lambda data: _json(data, package, want)
         )
@@ -59,7 +59,7 @@ def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
         why = "is the page of a package that is marked as deleted"
         yield Finding("foreign-page", page, why, name)
     elif there or (package.builds and not package.deleted):
-        hashes = {file.filename: file.filehash for file in shown}
+        hashes = {file.filename: file.filehash for file in listed}
         yield from _page(look, package, f"{page}/index.html", _whole)
         yield from _page(
             look, package, f"{page}/json/index.json", lambda data: _project(data, name, hashes)

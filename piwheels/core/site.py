@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 INDEX: Final = ("index.v1_json", "index.html", "index.v1_html")
 #: The site's own files: what is at its root beside the folders for projects and logs.
 OWN: Final = re.compile(
-    r"(?:index|packages|faq|json|stats|404)\.html|packages\.json|sitemap(?:-?[0-9]+)?\.xml"
+    r"(?:index|packages|faq|json|stats|404)\.html|packages\.json(?:\.gz)?|sitemap(?:-?[0-9]+)?\.xml"
     r"|robots\.txt|[a-z]+\.(?:css|js|svg|png|ico)"
 )
 #: Another spelling of a project's name, as the name of a link to its page.

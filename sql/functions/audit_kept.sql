@@ -25,7 +25,13 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
     ) UNION ALL (
         SELECT 'wrong-counter', '', concat_ws(' ', counter, nullif(key, '')),
             format('is kept as %s, but is %s', coalesce(k.value, 0), coalesce(t.value, 0))
-        FROM (SELECT counter, key, sum(value) AS value FROM counters GROUP BY counter, key) AS k
+        FROM (
+            SELECT counter, key, sum(value) AS value FROM counters
+            -- What is kept for an hour, or 30 days: when it is older it counts no more.
+            WHERE counter <> 'downloads_minute'
+            AND NOT (counter = 'downloads_day' AND key <= ((now() AT TIME ZONE 'UTC')::date - 30)::text)
+            GROUP BY counter, key
+        ) AS k
         FULL JOIN (
             SELECT 'builds_pending' AS counter, abi_tag::text AS key, count(*)::numeric AS value
                 FROM build_queue GROUP BY abi_tag
@@ -34,9 +40,25 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
             UNION ALL SELECT 'builds_size', '', coalesce(sum(filesize), 0) FROM files
             UNION ALL SELECT 'builds_time', '', coalesce(sum(extract(epoch FROM duration)), 0) FROM builds
             UNION ALL SELECT 'downloads', '', coalesce(sum(downloads), 0) FROM downloads_daily
-            UNION ALL SELECT 'downloads_day', day::text, sum(downloads) FROM downloads_daily GROUP BY day
+            UNION ALL SELECT 'downloads_day', day::text, sum(downloads) FROM downloads_daily
+                WHERE day > (now() AT TIME ZONE 'UTC')::date - 30 GROUP BY day
         ) AS t USING (counter, key)
         WHERE coalesce(k.value, 0) <> coalesce(t.value, 0)
+        LIMIT the_limit
+    ) UNION ALL (
+        SELECT 'wrong-counter', package, concat_ws(' ', 'downloads of', package, nullif(day, '')),
+            format('is kept as %s, but is %s', coalesce(k.downloads, 0), coalesce(t.downloads, 0))
+        FROM (
+            SELECT package, '' AS day, downloads FROM downloads_ever
+            UNION ALL SELECT package, day::text, downloads FROM downloads_recent
+                WHERE day > (now() AT TIME ZONE 'UTC')::date - 30
+        ) AS k
+        FULL JOIN (
+            SELECT package, '' AS day, sum(downloads) AS downloads FROM downloads_daily GROUP BY package
+            UNION ALL SELECT package, day::text, sum(downloads) FROM downloads_daily
+                WHERE day > (now() AT TIME ZONE 'UTC')::date - 30 GROUP BY package, day
+        ) AS t USING (package, day)
+        WHERE coalesce(k.downloads, 0) <> coalesce(t.downloads, 0)
         LIMIT the_limit
     ) UNION ALL (
         SELECT 'late-rewrite', package, '', format('its pages wait to be written since %s', added_at)

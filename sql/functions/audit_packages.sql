@@ -29,7 +29,8 @@ RETURNS TABLE (
                 'metadata_hash', f.metadata_hash,
                 'requires_python', f.requires_python,
                 'yanked', v.yanked,
-                'shown', v.skip <> 'deleted'
+                'shown', v.skip <> 'deleted',
+                'listed', v.skip <> 'deleted' AND NOT v.quarantined AND p.status <> 'quarantined'
             ) ORDER BY f.filename), '[]')
             FROM builds b JOIN versions v USING (package, version) JOIN files f USING (build_id)
             WHERE b.package = p.package

@@ -1,13 +1,14 @@
--- Some packages after one that have files, by name; *shown*: one of them is of no version that is marked as deleted.
+-- Some packages after one that have files and are not in quarantine, by name; *shown*: one of them must be listed.
 CREATE FUNCTION piwheels.audit_published(the_name text, the_limit integer)
 RETURNS TABLE (package text, shown boolean) LANGUAGE sql STABLE AS $$
     SELECT p.package, EXISTS (
         SELECT FROM builds b JOIN versions v USING (package, version)
         CROSS JOIN LATERAL (SELECT FROM files f WHERE f.build_id = b.build_id OFFSET 0) AS f
-        WHERE b.package = p.package AND v.skip <> 'deleted'
+        WHERE b.package = p.package AND v.skip <> 'deleted' AND NOT v.quarantined
     )
     FROM (
         SELECT p.package FROM published JOIN packages p USING (package)
-        WHERE p.package > the_name AND p.skip <> 'deleted' ORDER BY p.package LIMIT the_limit
+        WHERE p.package > the_name AND p.skip <> 'deleted' AND p.status <> 'quarantined'
+        ORDER BY p.package LIMIT the_limit
     ) AS p ORDER BY p.package;
 $$;

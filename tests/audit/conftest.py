@@ -25,6 +25,8 @@ from piwheels.core.postgres import DAEMON
 from piwheels.core.site import work_path
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.master.files import Site
+from piwheels.master.seraph import Seraph
+from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.wiring import WIRES, MasterConfig
@@ -46,7 +48,8 @@ def make_wheel(filename):
         archive.writestr(f"{name}.py", "x = 1\n" * 1000)
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         archive.writestr(f"{info}/METADATA", metadata)
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        tag = "-".join(filename.removesuffix(".whl").split("-")[2:])
+        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
         archive.writestr(f"{info}/RECORD", "")
     return made.getvalue(), metadata.encode()
 
@@ -95,6 +98,9 @@ def furnish(output_path, dsn):
             root = site.root / "simple/index.v1_json"
             until(lambda: not db.load_rewrites_pending() and not db.get_unwritten_logs())
             until(lambda: listed(root) == ["eggs", "spam"])
+            until(
+                lambda: all((site.root / name).exists() for name in ("index.html", "packages.json"))
+            )
     site.close()
 
 
@@ -156,19 +162,18 @@ def healthy(server_dsn, template_db, tmp_path_factory):
 
 @contextmanager
 def scribes(site, dsn):
-    """Run the two tasks that write the site."""
+    """Run the tasks that write the site."""
     mark = uuid.uuid4().hex
     wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
-    config = MasterConfig(**wires, output_path=site, dev_mode=True)
-    tasks = [TheScribe(config), TheSecretary(config)]
+    config = MasterConfig(**wires, dsn=dsn, output_path=site, dev_mode=True)
+    tasks = [Seraph(config), TheOracle(config), TheScribe(config), TheSecretary(config)]
     for task in tasks:
-        task.db = AuditDatabase(dsn)
         task.start()
     yield
     for task in reversed(tasks):
         task.quit()
         task.join(10)
-    assert [task.failure for task in tasks] == [None, None]
+    assert [task.failure for task in tasks] == [None] * len(tasks)
 
 
 @pytest.fixture
@@ -179,7 +184,9 @@ def rewrite():
         root = farm.site / "simple/index.v1_json"
         with farm.db() as db:
             names = db.get_simple_index()
-            pages = [farm.site / each for each in ("index.html", "simple/index.html")]
+            pages = [
+                farm.site / each for each in ("index.html", "simple/index.html", "packages.json")
+            ]
 
             def whole():
                 return all(page.exists() for page in pages) and listed(root) == names

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
@@ -17,6 +18,7 @@ PURE = "spam-2.0-py3-none-any.whl"
 EGGS = "eggs-1.0-py3-none-any.whl"
 WHEEL = f"simple/eggs/{EGGS}"
 LOG = "logs/0000/0000/0001.txt.gz"
+TODAY = datetime.now(UTC).date()
 #: What changes the database, and so needs one of its own.
 ROW_DAMAGE = set()
 
@@ -341,6 +343,14 @@ CASES = {
     "a count of downloads is off": (
         sql("UPDATE counters SET value = 99 WHERE counter = 'downloads'"),
         {("wrong-counter", "downloads")}, set(),
+    ),
+    "a package's downloads are off": (
+        sql("UPDATE downloads_ever SET downloads = 99"),
+        {("wrong-counter", "downloads of eggs")}, set(),
+    ),
+    "a day's downloads are lost": (
+        sql("DELETE FROM downloads_recent"),
+        {("wrong-counter", f"downloads of eggs {TODAY}")}, set(),
     ),
     "published has lost a package": (
         sql("DELETE FROM published WHERE package = 'eggs'"),

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class AuditFile(NamedTuple):
-    """A file; *shown*: its version is not marked as deleted. Hashes: SHA-256 in hexadecimal."""
+    """A file. Hashes: SHA-256 in hexadecimal.
+
+    *shown*: it must be there (its version is not marked as deleted); *listed*: the index must have
+    it (neither its version nor its package is in quarantine either).
+    """
 
     filename: str
     version: str
@@ -22,6 +26,7 @@ class AuditFile(NamedTuple):
     requires_python: str | None
     yanked: bool
     shown: bool
+    listed: bool
 
 
 class AuditBuild(NamedTuple):
