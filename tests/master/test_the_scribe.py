@@ -96,6 +96,7 @@ class Shelf:
         releases = {
             version: {
                 "released": NOW, "yanked": False, "yank_reason": "", "skip": "",
+                "quarantined": False,
                 "builds": [BUILD] if self.failed else [],
                 "files": {
                     name: {
