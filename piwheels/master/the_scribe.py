@@ -191,10 +191,13 @@ class TheScribe(PauseableTask):
         return logs
 
     def delete_package(self, package: str) -> None:
-        """Remove all of *package* from the site: the index first, the files last."""
+        """Remove *package* from the site: the index first, the files last.
+
+        If it is still known (only its builds went), its page for people says what there is.
+        """
         self._overview.note_listed(package, listed=False)
         self._remove_index(package)
-        self._remove_page(package)
+        self.write_page(package)
         if self.site.remove_folder(self.site.project_dir(package)):
             self.logger.info("removed all files of %s", package)
 

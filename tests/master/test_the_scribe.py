@@ -259,13 +259,21 @@ def test_all_of_an_unknown_package_goes(scribe, shelf, site):
     assert not (site / "project/spam").exists()
 
 
-def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site):
+@pytest.mark.parametrize("known", [True, False])
+def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site, known):
     shelf.aliases["spam"] = ["Spam"]
     scribe.call("BOTH", "spam", timeout=30)
     wheels(site, "spam-1.0-py3-none-any.whl", "spamalot-1.0-py3-none-any.whl")
+    if known:
+        shelf.versions["spam"] = {"1.0": []}  # only its builds are gone
+    else:
+        del shelf.versions["spam"]
     scribe.call("DELPKG", "spam", timeout=30)
     assert not (site / "simple/spam").exists()
-    assert list((site / "project").iterdir()) == []
+    pages = {path.name for path in (site / "project").iterdir()}
+    assert pages == ({"spam", "Spam"} if known else set())
+    if known:
+        assert b".whl" not in (site / "project/spam/index.html").read_bytes()
     assert (site / "simple/spamalot/spamalot-1.0-py3-none-any.whl").exists()
     until(lambda: listed(site) == [])
 
