@@ -51,7 +51,9 @@ class RemoveConfig(Common):
             plan.append((f"remove all {whose}", f"removed all {whose}"))
         elif self.removes:
             whole = f"{what} with {its} builds and files"
-            plan.append((f"remove {whole}", f"removed {whole}"))
+            # The master ends its own watch; what an operator has written down is not its to change.
+            more = "" if self.version else "; take it out of the --watch-file, too, if it is there"
+            plan.append((f"remove {whole}", f"removed {whole}{more}"))
         if self.skip:
             skipped = f"not to be built ({self.skip})"
             plan.append((f"mark {what} as {skipped}", f"{what} is {skipped}"))

@@ -18,7 +18,8 @@ def said(tool):
     ("args", "asked", "lines"),
     [
         (["six"], [("REMPKG", ("six", False, ""))],
-         ["removed six with all its versions, builds and files"]),
+         ["removed six with all its versions, builds and files;"
+          " take it out of the --watch-file, too, if it is there"]),
         (["six", "--builds"], [("REMPKG", ("six", True, ""))],
          ["removed all builds and files of six"]),
         (["six", "--skip", "no"], [("REMPKG", ("six", False, "no"))],

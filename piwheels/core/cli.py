@@ -162,7 +162,8 @@ def load(
     errors: list[str] = []
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     files = [Path("/etc/piwheels.toml"), Path(home, "piwheels/piwheels.toml")]
-    files = [path for path in files if path.is_file()]
+    # In a folder that we may not enter, none is there for us: Path.is_file would raise.
+    files = [path for path in files if os.path.isfile(path)]  # noqa: PTH113
     if named := given.get("config") or environ.get("PIW_CONFIG"):
         files.append(Path(named))
     for path in files:

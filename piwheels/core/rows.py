@@ -128,12 +128,16 @@ class ProjectFile(TypedDict):
 
 
 class ProjectRelease(TypedDict):
-    """One release of a project, with its builds (oldest first) and its files (by name)."""
+    """One release of a project, with its builds (oldest first) and its files (by name).
+
+    Of one that is *quarantined* no file is told.
+    """
 
     released: datetime
     yanked: bool
     yank_reason: str
     skip: str
+    quarantined: bool
     builds: list[ProjectBuild]
     files: dict[str, ProjectFile]
 

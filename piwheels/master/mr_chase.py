@@ -195,12 +195,13 @@ class MrChase(NonStopTask):
             self.db.delete_build(package, version)
         self.web.call("DELPKG", package, WEB_TIMEOUT)
         self.db.skip_package(package, remove.skip or _unheld(data["skip"]))
-        self._rewrite(package)
+        self._rewrite_now(package)
         return "DELPKGBLD"
 
     def _delete_package(self, package: str) -> None:
         if not self.db.test_package(package):
             raise Refused("NOPKG")
+        self.db.unwatch_package(package)  # or its next release would bring it back
         self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
         # Should we end half-way, the next master finds by this that the pages have to go.
         self.db.add_rewrite(package, "BOTH")
@@ -224,10 +225,12 @@ class MrChase(NonStopTask):
             self._delete_version(package, version, self.db.delete_build)
             skip = remove.skip or _unheld(release["skip"])
             self.db.skip_package_version(package, version, skip)
-        elif remove.skip:
+            self._rewrite_now(package)
+            return "DELVERBLD"
+        if remove.skip:
             self.db.skip_package_version(package, version, remove.skip)
         self._rewrite(package)
-        return "DELVERBLD" if remove.builds else "YANKVER" if remove.yank else "SKIPVER"
+        return "YANKVER" if remove.yank else "SKIPVER"
 
     def _delete_version(self, package: str, version: str, delete: Any) -> None:
         self.driver.call("DELVER", [package, version], DRIVER_TIMEOUT)
@@ -264,8 +267,13 @@ class MrChase(NonStopTask):
         return "REBUILD"
 
     def _rewrite(self, package: str, part: str = "BOTH") -> None:
-        self.db.add_rewrite(package, part)  # TheSecretary takes her time; a crash may come first
+        """Have the pages of *package* written within a minute; that is noted on return."""
         self.web.call(part, package, WEB_TIMEOUT)
+
+    def _rewrite_now(self, package: str) -> None:
+        """Have the pages of *package* written at once: as they are, they tell of a removal."""
+        self.db.add_rewrite(package, "BOTH")
+        self.web.call("NOTED", ["URGENT", package], WEB_TIMEOUT)
 
     def _begin_rewriting(self, addr: bytes, part: str) -> None:
         if len(self._rewriting) >= MAX_REWRITING:

@@ -12,6 +12,7 @@ import zmq
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused, Unavailable
 from piwheels.core.rpc import recv_request, send_error, send_result
+from piwheels.core.site import INDEX
 from piwheels.core.tags import canonical
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.files import Site
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
 
-#: The names of a project's page in the simple index, in the order of publication.
-_INDEX: Final = ("index.v1_json", "index.html", "index.v1_html")
 #: What one package, or a full disk, can do to us; the request is answered with it.
 _FAILURES: Final = (PiWheelsError, OSError, ValueError, TypeError, LookupError, ArithmeticError)
 #: How many logs may be on the way to the disk before the database is told that they are there.
 _MAX_LOGS: Final = 100
-#: How many logs that an earlier master left are written at a time (each up to 15 MiB).
+#: How many logs that an earlier master left are written at a time (each up to 15 MiB); how many of
+#: builds that are gone are removed.
 _LEFT_LOGS: Final = 50
+_GONE_LOGS: Final = 500
 
 
 class TheScribe(PauseableTask):
@@ -45,7 +46,8 @@ class TheScribe(PauseableTask):
 
     A package's pages are written in this order: JSON, HTML, the page for people. What tells of all
     projects is written when it has changed, at most once a minute (:class:`Overview`). The logs of
-    builds are written as they come; what a crash kept from it is found in the database.
+    builds are written as they come, and removed after their builds; what a crash kept from either
+    is found in the database.
     """
 
     name = "the_scribe"
@@ -119,8 +121,10 @@ class TheScribe(PauseableTask):
                 self._overview.write_search(self._db, None if data is NoData else data)
             case "DELPKG":
                 self.delete_package(canonical(data))
+                self._sweep_due = 0.0
             case "DELVER":
                 self.delete_version(canonical(data[0]), data[1])
+                self._sweep_due = 0.0
             case _:
                 raise BadMessage(f"unknown message {request.msg[:40]!r}")
 
@@ -187,10 +191,13 @@ class TheScribe(PauseableTask):
         return logs
 
     def delete_package(self, package: str) -> None:
-        """Remove all of *package* from the site: the index first, the files last."""
+        """Remove *package* from the site: the index first, the files last.
+
+        If it is still known (only its builds went), its page for people says what there is.
+        """
         self._overview.note_listed(package, listed=False)
         self._remove_index(package)
-        self._remove_page(package)
+        self.write_page(package)
         if self.site.remove_folder(self.site.project_dir(package)):
             self.logger.info("removed all files of %s", package)
 
@@ -212,7 +219,7 @@ class TheScribe(PauseableTask):
         self.logger.info("removed %d files of %s %s", len(files), package, version)
 
     def _remove_index(self, package: str) -> None:
-        for name in reversed(_INDEX):
+        for name in reversed(INDEX):
             self.site.remove(self.site.project_dir(package) / name)
 
     def _remove_page(self, package: str) -> None:
@@ -240,7 +247,13 @@ class TheScribe(PauseableTask):
     # Logs ---------------------------------------------------------------------------------------
 
     def write_log(self, build_id: int, text: str) -> None:
-        """Write the log of a build; the database is told when it is safe."""
+        """Write the log of a build that is still wanted; the database is told when it is safe.
+
+        One of a build that goes meanwhile is removed by :meth:`see_to_logs`: later, as both are
+        done here.
+        """
+        if not self._db.log_waits(build_id):
+            return
         self._logs[build_id] = self.site.write_log(build_id, text)
         if len(self._logs) >= _MAX_LOGS:
             self._report_logs()
@@ -253,18 +266,37 @@ class TheScribe(PauseableTask):
             return
         self._sweep_due = now + 60
         try:
-            for _ in range(_LEFT_LOGS):
-                # One at a time: a log may be as large as a message.
-                left = self._db.get_unwritten_logs(1)
-                if not left:
-                    return
-                for build_id, text in left:
-                    self.write_log(build_id, text)
-                self._report_logs(strict=True)
-        except (PiWheelsError, OSError) as exc:
-            self.logger.error("could not write the logs that are left, trying again: %s", exc)
+            more = self._remove_logs()
+            more = self._write_left_logs() or more
+        except _FAILURES as exc:
+            self.logger.error(
+                "could not see to the logs that are left, trying again: %s", exc,
+                exc_info=_unexpected(exc),
+            )  # fmt: skip
         else:
-            self._sweep_due = now  # there may be more; first whatever else has come
+            if more:
+                self._sweep_due = now  # first whatever else has come
+
+    def _remove_logs(self) -> bool:
+        """Remove some logs of builds that are gone; tell whether there may be more."""
+        gone = self._db.get_logs_gone(_GONE_LOGS)
+        paths = [self.site.log_path(build_id) for build_id in gone]
+        self.site.sync({path.parent for path in paths if self.site.remove(path)})
+        if gone:
+            self._db.logs_removed(gone)
+        return len(gone) == _GONE_LOGS
+
+    def _write_left_logs(self) -> bool:
+        """Write some logs that nobody has passed on; tell whether there may be more."""
+        for _ in range(_LEFT_LOGS):
+            # One at a time: a log may be as large as a message.
+            left = self._db.get_unwritten_logs(1)
+            if not left:
+                return False
+            for build_id, text in left:
+                self._logs[build_id] = self.site.write_log(build_id, text)
+            self._report_logs(strict=True)
+        return True
 
     def _report_logs(self, *, strict: bool = False) -> None:
         if not self._logs:

@@ -1,4 +1,5 @@
--- Builds came, changed or went: their versions are considered anew; their time is counted.
+-- Builds came, changed or went: their versions are considered anew; their time is counted; the logs of those that went
+-- are to vanish.
 CREATE FUNCTION piwheels._builds_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP <> 'DELETE' THEN
@@ -11,6 +12,9 @@ BEGIN
         PERFORM _queue_refresh(array_agg(package), array_agg(version))
             FROM (SELECT DISTINCT package, version FROM was) AS k;
         PERFORM _published_refresh(array_agg(DISTINCT package)) FROM was;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO build_logs_gone (build_id) SELECT build_id FROM was ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
 END

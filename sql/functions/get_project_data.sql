@@ -12,6 +12,7 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                 'yanked', v.yanked,
                 'yank_reason', v.yank_reason,
                 'skip', v.skip,
+                'quarantined', v.quarantined,
                 'builds', (
                     SELECT coalesce(json_agg(json_build_object(
                         'build_id', b.build_id,

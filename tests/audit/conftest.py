@@ -194,7 +194,7 @@ def rewrite():
             if whole() and not db.load_rewrites_pending():
                 return
             with scribes(farm.site, farm.dsn):
-                until(lambda: not db.load_rewrites_pending())
+                until(lambda: not db.load_rewrites_pending() and not db.get_logs_gone())
                 until(whole)
 
     return start

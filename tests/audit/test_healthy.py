@@ -2,6 +2,8 @@
 
 import pytest
 
+from piwheels.core.site import log_name
+
 
 @pytest.mark.parametrize(
     "options",
@@ -13,3 +15,17 @@ import pytest
 def test_nothing_is_found(farm, options):
     assert farm.audit(*options) == set()
     assert farm.audit(*options) == set()
+
+
+def test_nothing_is_found_of_a_build_that_was_removed(farm, rewrite):
+    with farm.db() as db:
+        before = db.get_all_build_ids()
+        db.delete_build("failing", "1.0")
+        (gone,) = before - db.get_all_build_ids()
+        db.add_rewrite("failing", "BOTH")
+    log = farm.site / log_name(gone)
+    assert log.exists()
+    assert farm.audit("logs") == set()  # a master will see to it
+    rewrite(farm)
+    assert not log.exists()
+    assert farm.audit() == set()

@@ -1,5 +1,7 @@
 """The options of the programs: where their values come from, and what is refused."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -92,6 +94,31 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, text):
         file.write_bytes(text.encode("latin-1"))
     with pytest.raises(Fatal, match=r"x\.toml"):
         load("-c", str(file))
+
+
+LOCKED = """
+import os, sys
+from piwheels.core.cli import load
+from piwheels.core.errors import Fatal
+from piwheels.core.options import Common
+load("piw-up", Common, [], {})  # imports what it needs, while it may
+if os.geteuid() == 0:
+    os.seteuid(65534)
+environ = {"XDG_CONFIG_HOME": sys.argv[1]}
+print(load("piw-up", Common, [], environ).config)
+try:
+    load("piw-up", Common, ["-c", sys.argv[1] + "/x.toml"], environ)
+except Fatal as exc:
+    print(exc)
+"""
+
+
+def test_what_may_not_be_entered_counts_only_if_it_was_named(tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0)
+    command = [sys.executable, "-c", LOCKED, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"None\n{folder}/x.toml: Permission denied\n", "")
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,29 @@ def test_rewrites(db):
     assert len(db.load_rewrites_pending()) == 2
 
 
+@pytest.mark.parametrize("how", ["build", "version", "package", "by hand"])
+def test_logs_of_builds_that_go_are_to_go(farm, superuser_dsn, how):
+    number = farm.log_build(build(wheel()))
+    farm.add_new_package("bar")
+    farm.add_new_package_version("bar", "1.0")
+    kept = farm.log_build(build(package="bar", status=False))
+    assert [farm.log_waits(each) for each in (number, kept, 99)] == [True, True, False]
+    match how:
+        case "build":
+            farm.delete_build("foo", "1.0")
+        case "version":
+            farm.delete_version("foo", "1.0")
+        case "package":
+            farm.delete_package("foo")
+        case _:
+            administer(superuser_dsn, "DELETE FROM packages WHERE package = 'foo'")
+    assert farm.get_logs_gone() == [number]
+    assert [farm.log_waits(each) for each in (number, kept)] == [False, True]
+    farm.logs_removed([number, kept])
+    assert farm.get_logs_gone() == []
+    assert farm.get_all_build_ids() == {kept}
+
+
 def test_downloads_are_counted_by_day_and_month(farm, superuser_dsn):
     farm.log_build(build(wheel()))
     old, ancient = NOW - timedelta(days=40), datetime(1, 1, 1, tzinfo=UTC)

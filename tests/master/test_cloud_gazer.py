@@ -216,6 +216,8 @@ def test_what_is_in_quarantine_leaves_the_index_until_it_is_cleared(
         toy.happen("foo", which, f"{kind} quarantined")
         until(lambda: not listed(tmp_path))
         assert db.get_build_queue()["cp311"] == ([] if kind == "project" else [("foo", "2.0")])
+        told = db.get_project_data("foo")["releases"]["1.0"]
+        assert (told["quarantined"], told["files"]) == (kind == "release", {})
         toy.happen("foo", which, f"{kind} quarantine cleared")
         until(lambda: listed(tmp_path))
     assert db.get_build_queue()["cp311"] == [("foo", "2.0")]

@@ -79,7 +79,6 @@ def test_a_package_is_registered_in_its_canonical_name(ask, db, secretary):
     assert db.get_package_aliases("markupsafe") == ["Markup.Safe", "MarkupSafe"]
     assert db.get_project_data("markupsafe")["description"] == "Strings"
     assert secretary.asked == [("BOTH", "markupsafe")]
-    assert [row[::2] for row in db.load_rewrites_pending()] == [("markupsafe", "BOTH")]
 
 
 def test_a_package_is_updated(ask, db):
@@ -186,7 +185,8 @@ def test_a_packages_builds_are_removed(ask, db, secretary, *, build_of, skip):
     data = db.get_project_data("foo")
     assert (data["skip"], set(data["releases"])) == (skip, {"1.0", "2.0"})
     assert len(db.get_build_queue()["cp311"]) == (0 if skip else 2)
-    assert secretary.asked[-2:] == [("DELPKG", "foo"), ("BOTH", "foo")]
+    assert secretary.asked[-2:] == [("DELPKG", "foo"), ("NOTED", ("URGENT", "foo"))]
+    assert [row[::2] for row in db.load_rewrites_pending()] == [("foo", "BOTH")]
 
 
 @pytest.mark.usefixtures("add")
@@ -290,6 +290,18 @@ def test_a_project_is_watched_until_it_is_not(ask, db):
     assert [row.package for row in db.get_watched()] == ["foo-bar"]
     assert ask("UNWATCH", "foo_bar") == ("DONE", "UNWATCH")
     assert db.get_watched() == []
+
+
+@pytest.mark.usefixtures("add")
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_is_removed_is_watched_no_more_unless_a_file_lists_it(ask, db, listed):
+    assert ask("WATCH", "foo") == ("DONE", "WATCH")
+    if listed:
+        db.watch_listed(["foo"])
+    assert ask("REMPKG", "foo", True, "") == ("DONE", "DELPKGBLD")
+    assert [row.package for row in db.get_watched()] == ["foo"]
+    assert ask("REMPKG", "foo", False, "") == ("DONE", "DELPKG")
+    assert [row.package for row in db.get_watched()] == (["foo"] if listed else [])
 
 
 # Whatever comes -------------------------------------------------------------------------------

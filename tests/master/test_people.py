@@ -22,7 +22,9 @@ EVIL = "\"'><script>alert('${1/0}')</script>&amp;\u202e\n${structure: x}<?python
 
 
 def release(files=(), builds=(), **changes):
-    values = {"released": NOW, "yanked": False, "yank_reason": "", "skip": ""}
+    values = {
+        "released": NOW, "yanked": False, "yank_reason": "", "skip": "", "quarantined": False,
+    }  # fmt: skip
     made = {
         name: {
             "hash": "ab" * 32,
@@ -195,6 +197,35 @@ def test_a_project_in_quarantine_offers_nothing():
     assert b".whl" not in page
     assert b"pip install" not in page
     assert views.offered(data(v1=release(["a"])))["releases"]["1"]["files"]
+
+
+def test_a_release_in_quarantine_says_so_and_waits_for_nothing():
+    found = data(v2=release(quarantined=True), v1=release(["a-1-py3-none-any.whl"]))
+    page = project(found)
+    assert b'<span class="badge quarantined">quarantined</span>' in page
+    assert page.count(b"In quarantine") == 1
+    assert b"Not built yet" not in page
+    assert b"waiting" not in page
+    assert json.loads(views.builds_json(found))["releases"]["2"]["quarantined"] is True
+    assert [
+        each.state for each in views.release_blocks({**found, "status": "quarantined"}, {})
+    ] == ["quarantined"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ("archived", b"not expected to be updated"),
+        ("deprecated", b"considered obsolete"),
+        ("quarantined", b"unsafe to use"),
+    ],
+)
+def test_a_project_that_is_not_active_says_what_that_means(status, sentence):
+    page = project(data(status=status))
+    assert f'<span class="badge {status}">{status}</span></h1>'.encode() in page
+    assert sentence in page
+    assert b"</h1>" in project(data())
+    assert b"badge active" not in project(data())
 
 
 def test_what_is_installed_is_the_newest_that_is_not_yanked():

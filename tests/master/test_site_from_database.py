@@ -68,6 +68,11 @@ def test_what_a_crash_left_undone_is_done_at_the_start(site, db):
     db.delete_version("spam", "1.0")
     client.call("DELVER", ["spam", "1.0"], timeout=30)
     assert not list((path / "simple/spam").iterdir())
+    until(lambda: not db.get_logs_gone())
+    assert not log.exists()
+    client.call("LOG", [build_id, "built it"], timeout=30)  # it was under way
+    client.call("DELVER", ["spam", "1.0"], timeout=30)
+    assert not log.exists()
     db.delete_package("spam")
     client.call("DELPKG", "spam", timeout=30)
     assert not (path / "simple/spam").exists()

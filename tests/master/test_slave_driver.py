@@ -157,7 +157,8 @@ def test_what_operators_say(farm):
     with Slave(farm.config_used) as slave:
         slave.hello()
         farm.sleep_slave(slave.id)
-        until(lambda: slave.stats("IDLE") == ("SLEEP", True))
+        until(lambda: farm.fleet.numbers[slave.id].paused)  # or it may be given work before
+        assert slave.stats("IDLE") == ("SLEEP", True)
         farm.wake_slave(slave.id)
         assert slave.work() == ["demo", "1.0"]
         farm.skip_slave(None)

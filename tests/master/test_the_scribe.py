@@ -38,6 +38,7 @@ class Shelf:
         self.versions = {}  # package -> {version: {file: hash}}
         self.aliases = {}
         self.logs = {}
+        self.gone = []
         self.quarantined = set()
         self.failed = False
         self.error = None
@@ -95,6 +96,7 @@ class Shelf:
         releases = {
             version: {
                 "released": NOW, "yanked": False, "yank_reason": "", "skip": "",
+                "quarantined": False,
                 "builds": [BUILD] if self.failed else [],
                 "files": {
                     name: {
@@ -129,6 +131,17 @@ class Shelf:
         with self.lock:
             for build_id in build_ids:
                 self.logs.pop(build_id, None)
+
+    def log_waits(self, build_id):
+        self._check()
+        return build_id in self.logs
+
+    def get_logs_gone(self, limit=1000):
+        self._check()
+        return self.gone[:limit]
+
+    def logs_removed(self, build_ids):
+        self.gone = [each for each in self.gone if each not in build_ids]
 
 
 @pytest.fixture
@@ -246,13 +259,21 @@ def test_all_of_an_unknown_package_goes(scribe, shelf, site):
     assert not (site / "project/spam").exists()
 
 
-def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site):
+@pytest.mark.parametrize("known", [True, False])
+def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site, known):
     shelf.aliases["spam"] = ["Spam"]
     scribe.call("BOTH", "spam", timeout=30)
     wheels(site, "spam-1.0-py3-none-any.whl", "spamalot-1.0-py3-none-any.whl")
+    if known:
+        shelf.versions["spam"] = {"1.0": []}  # only its builds are gone
+    else:
+        del shelf.versions["spam"]
     scribe.call("DELPKG", "spam", timeout=30)
     assert not (site / "simple/spam").exists()
-    assert list((site / "project").iterdir()) == []
+    pages = {path.name for path in (site / "project").iterdir()}
+    assert pages == ({"spam", "Spam"} if known else set())
+    if known:
+        assert b".whl" not in (site / "project/spam/index.html").read_bytes()
     assert (site / "simple/spamalot/spamalot-1.0-py3-none-any.whl").exists()
     until(lambda: listed(site) == [])
 
@@ -289,6 +310,35 @@ def test_a_log_is_written_and_the_database_hears_of_it(scribe, shelf, site):
     path = site / "logs/0001/2345/6789.txt.gz"
     assert gzip.decompress(path.read_bytes()) == b"built\n"
     until(lambda: not shelf.logs)
+
+
+def test_the_log_of_a_build_that_is_gone_is_not_written(scribe, site):
+    scribe.call("LOG", [5, "built\n"], timeout=30)
+    assert not (site / "logs").exists()
+
+
+def test_logs_of_builds_that_are_gone_are_removed(start, shelf, site):
+    folder = site / "logs/0000/0000"
+    folder.mkdir(parents=True)
+    for number in (1, 2, 1200):
+        (folder / f"{number:04d}.txt.gz").write_bytes(b"x")
+    shelf.gone = [1, *range(3, 1300)]
+    client = start(shelf)
+    until(lambda: not shelf.gone)
+    assert [path.name for path in folder.iterdir()] == ["0002.txt.gz"]
+    shelf.gone = [2]
+    client.call("DELVER", ["spam", "1.0"], timeout=30)
+    until(lambda: not list(folder.iterdir()))
+
+
+def test_logs_that_lead_elsewhere_end_nothing(start, shelf, site, tmp_path):
+    site.mkdir()
+    (site / "logs").symlink_to(tmp_path)
+    shelf.logs, shelf.gone = {1: "built"}, [2]
+    client = start(shelf)
+    client.call("BOTH", "spam", timeout=30)
+    assert shelf.logs
+    assert shelf.gone
 
 
 def test_logs_that_a_crash_left_are_written(start, shelf, site):
@@ -397,9 +447,8 @@ def test_a_sitemap_names_pages_that_are_there_and_goes_with_the_address(start, s
 
 def test_a_failure_is_explained_by_the_end_of_its_log(scribe, shelf, site):
     shelf.failed = True
-    scribe.call(
-        "LOG", [7, "cc\n\x1b[31mfatal: <no> tin\x1b[0m\n[end of output]\nnote: pip"], timeout=30
-    )
+    shelf.logs = {7: "cc\n\x1b[31mfatal: <no> tin\x1b[0m\n[end of output]\nnote: pip"}
+    scribe.call("LOG", [7, shelf.logs[7]], timeout=30)
     scribe.call("PROJECT", "spam", timeout=30)
     page = (site / "project/spam/index.html").read_text()
     assert "fatal: &lt;no&gt; tin" in page
@@ -434,6 +483,7 @@ def test_overview_is_not_written_when_nothing_has_changed(scribe, site):
 )
 def test_a_bad_request_is_answered_and_the_task_goes_on(scribe, shelf, site, msg, data):
     shelf.versions["odd"] = {}
+    shelf.log_waits = lambda _: True
     with pytest.raises(Refused):
         scribe.call(msg, data, timeout=30)
     scribe.call("BOTH", "spam", timeout=30)
@@ -454,7 +504,8 @@ def test_without_a_database_it_waits_for_better_times(start, shelf, site):
     client = start(shelf)
     with pytest.raises(DatabaseError, match="away"):
         client.call("BOTH", "spam", timeout=30)
-    client.call("LOG", [1, "text"], timeout=30)
+    with pytest.raises(DatabaseError, match="away"):
+        client.call("LOG", [1, "text"], timeout=30)
     assert listed(site) is None
     shelf.error = None
     client.call("BOTH", "spam", timeout=30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import signal
 import socket
@@ -87,6 +86,16 @@ class Master:
         info = self.hear("HELLO")
         self.say("ACK", (7, ""))
         return info
+
+    def told(self, text, seconds=20):
+        """Say CONT until the log that is told has *text*; that is not answered yet."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            data = self.hear("BUSY", "OUTPUT")  # pip may be slow to say something
+            if self.heard == "OUTPUT" and text in data.text:
+                return data
+            self.say("CONT")
+        pytest.fail(f"the log does not tell {text}")
 
     def built(self, seconds=20):
         """Say CONT until the build has ended; return what the slave says of it."""
@@ -280,20 +289,20 @@ def test_the_log_is_told_while_it_grows(master, slave, source, monkeypatch):
     assert data.output.startswith(told)
     assert "line 20 \u20ac\n" in told
     assert heard.count("BUSY") >= 2
-    assert min(b - a for a, b in itertools.pairwise(moments)) > 0.15
+    # In the long run no more often: one may be heard late, and the next at once after it.
+    assert len(moments) <= (moments[-1] - moments[0]) / 0.2 + 2
     master.hear("IDLE")
 
 
 @pytest.mark.parametrize("reply", ["DONE", "DIE"])
 def test_what_answers_output_is_obeyed(master, slave, source, monkeypatch, reply):
-    monkeypatch.setattr(app, "CONT_WAIT", 30.0)
+    monkeypatch.setattr(app, "CONT_WAIT", 3.0)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
     master.welcome()
     master.hear("IDLE")
     master.say("BUILD", ("demo", "1.0"))
-    while "zzz" not in master.hear("OUTPUT").text:
-        master.say("CONT")
+    master.told("zzz")
     master.say(reply)
     master.hear("IDLE" if reply == "DONE" else "BYE")
 
@@ -305,16 +314,14 @@ def test_another_master_is_told_the_log_from_its_beginning(master, slave, source
     master.welcome()
     master.hear("IDLE")
     master.say("BUILD", ("demo", "1.0"))
-    while "zzz" not in master.hear("OUTPUT").text:
-        master.say("CONT")
+    master.told("zzz")
     master.vanish()
     master.back()
     master.welcome()
     master.hear("BUSY")
     master.say("CONT")
-    data = master.hear("OUTPUT")
+    data = master.told("zzz")
     assert data.offset == 0
-    assert "zzz" in data.text
 
 
 def test_level_0_tells_nothing_of_its_log(master, work, source, monkeypatch):

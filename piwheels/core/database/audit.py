@@ -90,7 +90,7 @@ class AuditDatabase(Database):
         return {name: (package, deleted) for name, package, deleted in rows}
 
     def audit_builds(self, build_ids: Iterable[int]) -> set[int]:
-        """Return which of these builds there are."""
+        """Return which of these builds there are, or have logs that are about to be removed."""
         return set(self._column("audit_builds", list(build_ids)))
 
     def audit_published(self, after: str, limit: int) -> list[tuple[str, bool]]:

@@ -114,6 +114,18 @@ class Builds(Client):
         """Forget the logs of these builds: they are safe in files."""
         self._value("logs_written", list(build_ids))
 
+    def log_waits(self, build_id: int) -> bool:
+        """Tell whether the log of a build is in no file yet; not if the build is gone."""
+        return bool(self._value("log_waits", build_id))
+
+    def get_logs_gone(self, limit: int = 1000) -> list[int]:
+        """Return up to *limit* builds that are gone, and whose logs have to leave the site."""
+        return self._column("get_logs_gone", limit)
+
+    def logs_removed(self, build_ids: Iterable[int]) -> None:
+        """Forget these builds that are gone: so are their logs."""
+        self._value("logs_removed", list(build_ids))
+
     # Leases ---------------------------------------------------------------------------------------
 
     def grant_lease(

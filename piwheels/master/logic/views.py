@@ -68,8 +68,9 @@ class BuildLine(NamedTuple):
 
 
 class ReleaseBlock(NamedTuple):
-    """A release as a project's page shows it; *state* is one of: built, failed, waiting, skipped.
+    """A release as a project's page shows it.
 
+    *state* is one of: built, failed, waiting, skipped, quarantined.
     *yank_reason* and *skip* are ``""`` if it is not yanked or skipped, or if nobody said why.
     *marks* are the ABIs that it was tried for, each with whether the last try succeeded.
     """
@@ -189,7 +190,9 @@ def _release_block(
 ) -> ReleaseBlock:
     builds = _builds(release)
     skip = release["skip"] or data["skip"]
-    if release["files"]:
+    if release["quarantined"] or data["status"] == "quarantined":
+        state = "quarantined"
+    elif release["files"]:
         state = "built"
     elif skip:
         state = "skipped"
