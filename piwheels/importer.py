@@ -55,9 +55,8 @@ logger = logging.getLogger("import")
 FIRST_NUMBER: Final = 2**32
 #: The log of a build about which nothing is known.
 OUTPUT: Final = "piwheels: this was not built here, but imported with piw-import.\n"
-#: The most that is sent of a log, in bytes: its end.
-MAX_OUTPUT: Final = 5 * 2**20
-MAX_READ: Final = 64 * 2**20
+#: The most that is sent of a log (its end), and that is read of it, in bytes.
+MAX_OUTPUT, MAX_READ = 5 * 2**20, 64 * 2**20
 #: Builds that are described one by one before it is asked whether to go on.
 DESCRIBED: Final = 10
 #: Seconds that the master may take to answer once we are to end.
