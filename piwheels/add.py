@@ -12,6 +12,7 @@ from piwheels.core.admin import (
     package_name,
     package_option,
     queue_option,
+    reason_option,
     version_option,
     yes_option,
 )
@@ -41,7 +42,7 @@ class AddConfig(Common):
 
     package: str = package_option()
     version: str = version_option("the version; without one, the package itself is added")
-    skip: str = option(default="", metavar="REASON", help="do not build it, for this reason")
+    skip: str = reason_option("do not build it, for this reason")
     unskip: bool = option(default=False, help="build it after all")
     alias: list[str] = option(
         default=[], metavar="NAME", parse=package_name,

@@ -43,7 +43,7 @@ from piwheels.core.errors import (
 )
 from piwheels.core.paths import address
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.terminal import Progress, confirmed, say, size
+from piwheels.core.terminal import Progress, confirmed, counted, say, size
 from piwheels.core.transport import Context
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ logger = logging.getLogger("import")
 FIRST_NUMBER: Final = 2**32
 #: The log of a build about which nothing is known.
 OUTPUT: Final = "piwheels: this was not built here, but imported with piw-import.\n"
-#: The most that is sent of a log, in bytes: its end.
-MAX_OUTPUT: Final = 5 * 2**20
+#: The most that is sent of a log (its end), and that is read of it, in bytes.
+MAX_OUTPUT, MAX_READ = 5 * 2**20, 64 * 2**20
 #: Builds that are described one by one before it is asked whether to go on.
 DESCRIBED: Final = 10
 #: Seconds that the master may take to answer once we are to end.
@@ -151,11 +151,11 @@ def main(config: ImportConfig) -> int:
             for build in builds:
                 print_state(build.state)
         total = sum(wheel.filesize for wheel in wheels)
-        files, some = _count(len(wheels), "file"), _count(len(builds), "build")
+        files, some = counted(len(wheels), "file"), counted(len(builds), "build")
         if not confirmed(f"import {files} ({size(total)}) as {some}", yes=config.yes):
             raise Fatal("nothing was imported")
         _Run(config, report, total).run(builds)
-    text = f"imported {_count(len(report.imported), 'file')}"
+    text = f"imported {counted(len(report.imported), 'file')}"
     if report.refused:
         text += f", {len(report.refused)} refused"
     if report.given_up:
@@ -253,17 +253,17 @@ def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Whee
     return builds
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
 def _output_of(config: ImportConfig) -> str:
     if config.output is None:
         return OUTPUT
     try:
-        return config.output.read_bytes()[-MAX_OUTPUT:].decode(errors="replace")
+        with config.output.open("rb") as log:
+            content = log.read(MAX_READ + 1)
     except OSError as exc:
         raise Fatal(f"cannot read the log {config.output}: {exc.strerror}") from exc
+    if len(content) > MAX_READ:  # or it has no end, as /dev/zero has none
+        raise Fatal(f"cannot read the log {config.output}: it is too long, give the end of it")
+    return content[-MAX_OUTPUT:].decode(errors="replace")
 
 
 def _read(config: ImportConfig, report: _Report) -> Iterator[Wheel]:
@@ -373,7 +373,7 @@ class _Run:
         with self._lock:
             report = self.report
             ready = len(report.imported) + len(report.refused)
-            self._progress.step(count, _count(ready, "file"))
+            self._progress.step(count, counted(ready, "file"))
 
     def _refuse(self, names: Sequence[str], why: str) -> None:
         with self._lock:

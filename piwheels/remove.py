@@ -11,6 +11,7 @@ from piwheels.core.admin import (
     explaining,
     package_option,
     queue_option,
+    reason_option,
     version_option,
     yes_option,
 )
@@ -29,7 +30,7 @@ class RemoveConfig(Common):
     package: str = package_option()
     version: str = version_option("the version; without one, it is about the whole package")
     builds: bool = option(default=False, help="remove only builds and files; it is built again")
-    skip: str = option(default="", metavar="REASON", help="do not build it (again): why not")
+    skip: str = reason_option("do not build it (again): why not")
     yank: bool = option(default=False, help="only mark the version as yanked")
     unwatch: bool = option(default=False, help="follow the package upstream no more")
     yes: bool = yes_option()

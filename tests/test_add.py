@@ -142,6 +142,7 @@ def test_what_the_master_refuses_is_said(chase, said, answer, words):
         ["six", "1.0", "--released", "soon"],
         ["six", "1.0", "--yank", "--unyank"],
         ["six", "--skip", "x", "--unskip"],
+        ["six", "--skip", ""],
         ["six", "1.0", "--description", "x"],
         ["six", "--alias", "a b"],
     ],

@@ -208,7 +208,9 @@ def test_what_is_under_way_is_given_up_in_the_end(wheels, chase, monkeypatch, ca
     assert len(chase.asked) == 1
 
 
-@pytest.mark.parametrize("args", [[], ["x.whl", "--output", "/nowhere/log"]])
+@pytest.mark.parametrize(
+    "args", [[], ["x.whl", "--output", "/nowhere/log"], ["x.whl", "--output", "/dev/zero"]]
+)
 def test_what_is_missing(chase, args, capsys):
     assert importer.main([*args, "--yes"]) == 1
     assert chase.asked == []

@@ -86,7 +86,13 @@ def test_what_the_master_refuses_is_said(chase, said, args, code, words):
     assert words in line
 
 
-@pytest.mark.parametrize("args", [[], ["six", "--yank"], ["-x"], ["six", "one"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        [], ["six", "--yank"], ["-x"], ["six", "one"],
+        ["six", "--skip", ""], ["six", "1.0", "--skip", " "],  # else all of it would go
+    ],
+)  # fmt: skip
 def test_wrong_usage(chase, args):
     with pytest.raises(SystemExit) as caught:
         remove.main([*args, "--yes"])

@@ -85,6 +85,18 @@ def version_option(help: str) -> Any:  # noqa: A002 (as option has it)
     return option(default="", metavar="VERSION", positional=True, parse=version_text, help=help)
 
 
+def _reason(text: str) -> str:
+    # Without one the other options decide what is done, up to removing everything.
+    if not text.strip():
+        raise ValueError("a reason cannot be empty")
+    return text
+
+
+def reason_option(help: str) -> Any:  # noqa: A002 (as option has it)
+    """Declare the option that says why something is not to be built (``""``: not given)."""
+    return option(default="", metavar="REASON", parse=_reason, help=help)
+
+
 def queue_option() -> Any:
     """Declare the option that says where the master is to be asked (``""``: see ``Admin``)."""
     return option(

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from piwheels import __version__
-from piwheels.core.errors import Fatal, PiWheelsError
+from piwheels.core.errors import Fatal, PiWheelsError, one_line
 from piwheels.core.manual import manual
 from piwheels.core.options import Common, Option, duration, option, options, port_number
 
@@ -82,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         sentence = message.removeprefix("argument ")
         sentence = sentence.replace("ignored explicit argument", "takes no value, but was given")
-        self.exit(2, f"{self.prog}: {sentence} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {one_line(sentence)} (see {self.prog} --help)\n")
 
     def read(self, args: Sequence[str] | None) -> dict[str, Any]:
         """Return the options that *args* give, in any order; end with status 2 where wrong."""

@@ -37,6 +37,11 @@ def say(text: str, *, quiet: bool) -> None:
         sys.stdout.write(f"{text}\n")
 
 
+def counted(number: int, thing: str) -> str:
+    """Return how many things there are: ``1 file``, ``2 files``."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def size(count: int) -> str:
     """Return a number of bytes as people read it: ``999 B``, ``1.2 MB``."""
     number, unit = float(count), "B"

@@ -133,6 +133,7 @@ def test_what_may_not_be_entered_counts_only_if_it_was_named(tmp_path):
         (["-d"], "-d/--dsn: expected one argument"),
         (["--dev-mode=3"], "--dev-mode: takes no value, but was given '3'"),
         (["-t", "soon"], "-t/--timeout: 'soon' is not a duration: write 90, 90s, 15m, 3h or 1h30m"),
+        (["--port", "x" * 5000], f"--port: '{'x' * 991}"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_and_status_2(args, sentence, capsys):
