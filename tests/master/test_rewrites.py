@@ -91,6 +91,18 @@ def test_what_the_database_noted_is_due_at_once_oldest_first():
     assert handed(buffer, at(0)) == [("a", "PROJECT"), ("b", "BOTH")]
 
 
+def test_what_is_known_keeps_its_turn_when_the_database_is_looked_through():
+    buffer = Rewrites(DELAY)
+    buffer.add("out", "BOTH", at(-60))
+    assert handed(buffer, at(0)) == [("out", "BOTH")]
+    buffer.add("known", "PROJECT", at(-30))
+    rows = [RewritePendingRow(name, at(-40), "BOTH") for name in ("out", "known", "new")]
+    assert buffer.load(rows, at(0)) == 1
+    assert handed(buffer, at(0)) == [("new", "BOTH")]
+    assert handed(buffer, at(30)) == [("known", "BOTH")]
+    assert len(buffer) == 3
+
+
 def test_what_stands_for_a_request_says_whether_the_database_knows():
     buffer = Rewrites(DELAY)
     buffer.load([RewritePendingRow("spam", at(-5), "PROJECT")], at(0))

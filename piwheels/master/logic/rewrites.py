@@ -11,7 +11,7 @@ from piwheels.core.rows import RewritePendingRow
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: How often a page is tried before it is given up until the next start.
+#: How often a page is tried before it is given up for a while.
 ATTEMPTS: Final = 4
 #: How long after a failure it is tried again; twice as long after the next.
 _BACK_OFF: Final = timedelta(seconds=10)
@@ -86,10 +86,17 @@ class Rewrites:
             self._waiting = {package: rewrite, **self._waiting}
         return rewrite
 
-    def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> None:
-        """Take over what the database has noted: it has waited long enough."""
+    def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> int:
+        """Take over what the database has noted; return of how many packages nothing was known.
+
+        Those have waited long enough; others keep their turn, and what is out is seen to already.
+        """
+        rows = [row for row in rows if row.package not in self._out]
+        new = {row.package for row in rows} - self._waiting.keys()
         for row in sorted(rows, key=lambda row: row.added_at):
-            self._put(Rewrite(row.package, row.command, row.added_at, due=now, saved=True))
+            due = now if row.package in new else now + self._delay
+            self._put(Rewrite(row.package, row.command, row.added_at, due=due, saved=True))
+        return len(new)
 
     def due(self, now: datetime) -> list[Rewrite]:
         """Hand out what is to be written now, oldest first, as far as there is room."""
