@@ -66,7 +66,7 @@ class TheScribe(PauseableTask):
         work.hwm = 100_000
         work.bind(config.scribe_queue)
         self.register(work, self.handle_request)
-        beat = timedelta(seconds=0.1 if config.dev_mode else 0.5)
+        beat = timedelta(seconds=0.2 if config.dev_mode else 0.5)
         self.every(beat, self.see_to_overview)
         self.every(beat, self.see_to_logs)
 

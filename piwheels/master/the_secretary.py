@@ -98,7 +98,7 @@ class TheSecretary(PausingTask):
         self.register(self._db.socket, self.handle_database)
         self.every(timedelta(seconds=5), self.load)
         self.every(_LOOK, self.look)
-        self.every(timedelta(seconds=0.05 if config.dev_mode else 0.5), self.pass_on)
+        self.every(timedelta(seconds=1), self.pass_on)
         self.every(timedelta(seconds=1), self.save)
         self.every(timedelta(seconds=30), self.give_up)
 
@@ -111,6 +111,15 @@ class TheSecretary(PausingTask):
         if self._saving or self._unsaved:
             self.logger.error("the master ends: some pages that are to be written are not noted")
         super().close()
+
+    def poll(self, timeout: float = 1) -> None:
+        """Do one cycle; it ends when the oldest page is due, which is then handed out."""
+        if self.paused:
+            super().poll(timeout)
+            return
+        super().poll(min(timeout, self._buffer.wait(_now())))
+        if not self._buffer.wait(_now()):
+            self.pass_on()
 
     # What comes in ------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -111,6 +112,23 @@ def test_what_stands_for_a_request_says_whether_the_database_knows():
     assert (more.saved, other.saved) == (False, False)
     assert more.row == RewritePendingRow("spam", at(-5), "BOTH")
     assert other.row == RewritePendingRow("eggs", at(3), "PROJECT")
+
+
+def test_how_long_there_is_nothing_to_hand_out():
+    buffer = Rewrites(DELAY, room=2)
+    assert buffer.wait(at(0)) == math.inf
+    buffer.add("a", "BOTH", at(0))
+    buffer.add("b", "BOTH", at(10))
+    assert buffer.wait(at(20)) == 40
+    assert buffer.wait(at(61)) == 0
+    [first] = buffer.due(at(61))
+    assert buffer.wait(at(61)) == 9
+    buffer.add("a", "BOTH", at(70), urgent=True)  # not while it is out
+    assert buffer.wait(at(70)) == 0
+    buffer.due(at(70))
+    assert buffer.wait(at(70)) == math.inf  # there is no room
+    buffer.done(first)
+    assert buffer.wait(at(70)) == 0
 
 
 def test_what_never_ends_is_overdue():

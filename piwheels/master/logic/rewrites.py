@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -112,6 +113,17 @@ class Rewrites:
             rewrite.attempts += 1
             self._out[rewrite.package] = rewrite
         return found
+
+    def wait(self, now: datetime) -> float:
+        """Return for how many seconds :meth:`due` has nothing to hand out.
+
+        Only the oldest that can be is looked at; one behind it may be due sooner (it has failed).
+        """
+        if len(self._out) < self._room:
+            for rewrite in self._waiting.values():
+                if rewrite.package not in self._out:
+                    return max(0.0, (rewrite.due - now).total_seconds())
+        return math.inf
 
     def done(self, rewrite: Rewrite) -> None:
         """Note that *rewrite* is written."""
