@@ -66,7 +66,7 @@ class TheScribe(PauseableTask):
         work.hwm = 100_000
         work.bind(config.scribe_queue)
         self.register(work, self.handle_request)
-        beat = timedelta(seconds=0.1 if config.dev_mode else 0.5)
+        beat = timedelta(seconds=0.2 if config.dev_mode else 0.5)
         self.every(beat, self.see_to_overview)
         self.every(beat, self.see_to_logs)
 
@@ -91,7 +91,7 @@ class TheScribe(PauseableTask):
         """Do what is asked and answer; no package can end the task."""
         request = recv_request(queue)
         try:
-            self._do(request)
+            note = self._do(request)
         except BadMessage as exc:
             self.note_bad_message(exc)
             send_error(queue, request, exc)
@@ -102,31 +102,43 @@ class TheScribe(PauseableTask):
             )  # fmt: skip
             send_error(queue, request, exc)
         else:
-            send_result(queue, request)
+            send_result(queue, request, note)
 
-    def _do(self, request: Request) -> None:
+    def _do(self, request: Request) -> int | None:
+        """Do what is asked; return the number of the note in the database that this settles."""
         data = web.received(request.msg, request.data)
         match request.msg:
-            case "PROJECT":
-                self.write_page(canonical(data))
-            case "BOTH":
-                self.write_index(canonical(data))
-                self.write_page(canonical(data))
-                self._overview.note_news()
+            case "PROJECT" | "BOTH" | "DELPKG":
+                return self._do_package(request.msg, canonical(data))
+            case "DELVER":
+                return self._do_package("DELVER", canonical(data[0]), data[1])
             case "LOG":
                 self.write_log(*data)
             case "HOME":
                 self._overview.note_news(None if data is NoData else data)
             case "SEARCH":
                 self._overview.write_search(self._db, None if data is NoData else data)
-            case "DELPKG":
-                self.delete_package(canonical(data))
-                self._sweep_due = 0.0
-            case "DELVER":
-                self.delete_version(canonical(data[0]), data[1])
-                self._sweep_due = 0.0
             case _:
                 raise BadMessage(f"unknown message {request.msg[:40]!r}")
+        return None
+
+    def _do_package(self, msg: str, package: str, version: str = "") -> int | None:
+        # Before anything of the package is read: what is noted later is not settled by this.
+        note = self._db.get_rewrite_note(package, "PROJECT" if msg == "PROJECT" else "BOTH")
+        match msg:
+            case "PROJECT":
+                self.write_page(package)
+            case "BOTH":
+                self.write_index(package)
+                self.write_page(package)
+                self._overview.note_news()
+            case "DELPKG":
+                self.delete_package(package)
+            case _:
+                self.delete_version(package, version)
+        if msg.startswith("DEL"):
+            self._sweep_due = 0.0
+        return note
 
     # A package ----------------------------------------------------------------------------------
 

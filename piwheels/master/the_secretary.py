@@ -32,6 +32,8 @@ _MAX_LOGS: Final = 64 * 2**20
 _LIMIT: Final = timedelta(minutes=5)
 #: How many rewrites the database notes at a time.
 _GROUP: Final = 5_000
+#: How often it is looked whether the database has notes that nobody has told of.
+_LOOK: Final = timedelta(minutes=5)
 #: Seconds that the last of it may take when the master stops.
 _LAST: Final = 5.0
 
@@ -47,13 +49,11 @@ class _Passed(NamedTuple):
 
 
 class _Saving(NamedTuple):
-    """What the database is noting: *rows*; *then* are notes that are to be removed afterwards."""
+    """What the database is noting."""
 
     ticket: int
     taken: list[tuple[Rewrite, Request | None]]
     rows: list[RewritePendingRow]
-    packages: set[str]
-    then: list[tuple[str, datetime]]
 
 
 class TheSecretary(PausingTask):
@@ -84,8 +84,8 @@ class TheSecretary(PausingTask):
         self._saving: _Saving | None = None
         #: Which packages' notes are being removed, by ticket.
         self._removing: dict[int, str] = {}
-        #: How far the pages that an earlier run has left are loaded (``None``: all of them).
-        self._loaded: str | None = ""
+        #: How far the notes in the database are looked through (``None``: to their end).
+        self._loaded: str | None = None
         self._loading: int | None = None
         queue = self.socket(zmq.ROUTER)
         queue.hwm = 100_000
@@ -97,7 +97,8 @@ class TheSecretary(PausingTask):
         self._db = DbClient(config, self.logger)
         self.register(self._db.socket, self.handle_database)
         self.every(timedelta(seconds=5), self.load)
-        self.every(timedelta(seconds=0.05 if config.dev_mode else 0.5), self.pass_on)
+        self.every(_LOOK, self.look)
+        self.every(timedelta(seconds=1), self.pass_on)
         self.every(timedelta(seconds=1), self.save)
         self.every(timedelta(seconds=30), self.give_up)
 
@@ -110,6 +111,15 @@ class TheSecretary(PausingTask):
         if self._saving or self._unsaved:
             self.logger.error("the master ends: some pages that are to be written are not noted")
         super().close()
+
+    def poll(self, timeout: float = 1) -> None:
+        """Do one cycle; it ends when the oldest page is due, which is then handed out."""
+        if self.paused:
+            super().poll(timeout)
+            return
+        super().poll(min(timeout, self._buffer.wait(_now())))
+        if not self._buffer.wait(_now()):
+            self.pass_on()
 
     # What comes in ------------------------------------------------------------------------------
 
@@ -180,23 +190,19 @@ class TheSecretary(PausingTask):
         for answer in self._scribe.answers():
             if (rewrite := self._writing.pop(answer.ticket, None)) is not None:
                 if answer.error is None:
-                    self._written(rewrite)
+                    self._buffer.done(rewrite)
+                    self._remove_note(rewrite.package, answer.result)
                 else:
                     self._failed(rewrite, answer.error)
             elif (passed := self._passed.pop(answer.ticket, None)) is not None:
                 self._done(passed, answer)
         self.pass_on()
 
-    def _written(self, rewrite: Rewrite) -> None:
-        self._buffer.done(rewrite)
-        if rewrite.handed_at is not None:
-            self._remove_note(rewrite.package, rewrite.handed_at)
-
     def _failed(self, rewrite: Rewrite, error: Exception) -> None:
         again = self._buffer.failed(rewrite, _now())
         self.logger.log(
             logging.WARNING if again else logging.ERROR, "could not write the pages of %s (%s): %s",
-            rewrite.package, "trying again" if again else "given up until the next start", error,
+            rewrite.package, "trying again" if again else "given up for some minutes", error,
         )  # fmt: skip
 
     def _done(self, passed: _Passed, answer: Answer) -> None:
@@ -208,8 +214,8 @@ class TheSecretary(PausingTask):
             send_error(self._queue, passed.request, answer.error)
         else:
             package = passed.data if passed.msg == "DELPKG" else passed.data[0]
-            self._remove_note(canonical(package), passed.since)
-            send_result(self._queue, passed.request, answer.result)
+            self._remove_note(canonical(package), answer.result)
+            send_result(self._queue, passed.request)
 
     def give_up(self) -> None:
         """Stop waiting for what TheScribe should have done long ago."""
@@ -226,12 +232,18 @@ class TheSecretary(PausingTask):
     # What the database keeps --------------------------------------------------------------------
 
     def load(self) -> None:
-        """Take over what an earlier run has left in the database, part by part, once."""
+        """Go on to take over what is noted in the database, part by part, up to its end."""
         if self._loaded is not None and self._loading is None:
             try:
                 self._loading = self._db.request("load_rewrites_part", self._loaded)
             except Unavailable as exc:
                 self.logger.error("could not load what waits to be written, trying again: %s", exc)
+
+    def look(self) -> None:
+        """Look through all notes: some are left, others nobody tells of."""
+        if self._loaded is None:
+            self._loaded = ""
+            self.load()
 
     def save(self) -> None:
         """Have the database note what it does not know yet, unless it is at that already."""
@@ -245,7 +257,7 @@ class TheSecretary(PausingTask):
         except Unavailable as exc:
             self._not_saved(taken, exc)
         else:
-            self._saving = _Saving(ticket, taken, rows, {row.package for row in rows}, [])
+            self._saving = _Saving(ticket, taken, rows)
 
     def handle_database(self, _: Socket) -> None:
         """Hear what the database has noted, or what it had noted before."""
@@ -269,9 +281,11 @@ class TheSecretary(PausingTask):
                 rewrite.saved = rewrite.saved or (rewrite.package, rewrite.command) in noted
                 if request is not None:
                     send_result(self._queue, request)
+            for row in saving.rows:
+                if row.package not in self._buffer:
+                    # Written sooner than it was noted: once more, then the note goes.
+                    self._buffer.add(row.package, row.command, _now(), saved=True)
             self.save()
-        for package, known in saving.then:
-            self._remove_note(package, known)
 
     def _not_saved(self, taken: Iterable[tuple[Rewrite, Request | None]], error: Exception) -> None:
         # All that wait, wait for the same: they hear of it now.
@@ -284,15 +298,12 @@ class TheSecretary(PausingTask):
             if request is not None:
                 send_error(self._queue, request, why)
 
-    def _remove_note(self, package: str, known: datetime) -> None:
-        """Note that the pages of *package* show what was *known* by then."""
-        if package in self._buffer:
-            return  # it waits again: the note of that is still needed
-        if self._saving is not None and package in self._saving.packages:
-            self._saving.then.append((package, known))  # first it must be there
-            return
+    def _remove_note(self, package: str, note: int | None) -> None:
+        """Have the database forget *note*: the pages of *package* show what was known then."""
+        if note is None or package in self._buffer:
+            return  # there was none; or it waits again, which is noted by the same
         try:
-            self._removing[self._db.request("rewrite_done", package, known)] = package
+            self._removing[self._db.request("rewrite_done", package, note)] = package
         except Unavailable as exc:
             self.logger.error("could not note that %s is written: %s", package, exc)
 
@@ -304,9 +315,8 @@ class TheSecretary(PausingTask):
             )
             return
         rows: list[RewritePendingRow] = answer.result
-        self._buffer.load(rows, _now())
-        if rows:
-            self.logger.info("%d packages wait to be written since the last run", len(rows))
+        if new := self._buffer.load(rows, _now()):
+            self.logger.info("%d packages are noted to be written: taken over", new)
         self._loaded = rows[-1].package if rows else None
         self.load()
 

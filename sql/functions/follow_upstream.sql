@@ -129,10 +129,10 @@ BEGIN
             ) AS s (package, command, hurry)
             GROUP BY s.package
         ), noted AS (
-            INSERT INTO rewrites_pending AS r (package, added_at, asked_at, command)
-                SELECT a.package, clock_timestamp(), clock_timestamp(), a.command FROM asked a ORDER BY a.package
+            INSERT INTO rewrites_pending AS r (package, added_at, command)
+                SELECT a.package, clock_timestamp(), a.command FROM asked a ORDER BY a.package
                 ON CONFLICT (package) DO UPDATE
-                SET asked_at = EXCLUDED.asked_at, command = least(r.command, EXCLUDED.command)
+                SET note = EXCLUDED.note, command = least(r.command, EXCLUDED.command)
         )
         SELECT a.package, CASE WHEN a.hurry THEN 'URGENT' ELSE a.command END FROM asked a;
 END

@@ -295,11 +295,23 @@ def test_rewrites(db):
     db.add_rewrite("foo", "PROJECT")
     (first,) = db.load_rewrites_pending()
     assert (first.package, first.command) == ("foo", "BOTH")
-    read = datetime.now(UTC)
+    assert db.get_rewrite_note("bar", "BOTH") is None
+    assert db.get_rewrite_note("foo", "PROJECT") is None  # does too little
+    note = db.get_rewrite_note("foo", "BOTH")
     db.add_rewrite("foo", "PROJECT")
-    db.rewrite_done("foo", read)
+    db.rewrite_done("foo", note)
     assert db.load_rewrites_pending() == [first]  # it was asked for since
-    db.rewrite_done("foo", datetime.now(UTC))
+    db.rewrite_done("foo", db.get_rewrite_note("foo", "BOTH"))
+    assert db.load_rewrites_pending() == []
+    db.add_rewrite("foo", "PROJECT")
+    last = db.get_rewrite_note("foo", "PROJECT")
+    assert db.get_rewrite_note("foo", "BOTH") == last
+    assert last > note
+    for again in (first, first._replace(command="PROJECT")):
+        db.save_rewrites_pending([again])
+        db.rewrite_done("foo", last)
+        assert db.load_rewrites_pending()[0].command == "BOTH"
+    db.rewrite_done("foo", db.get_rewrite_note("foo", "BOTH"))
     assert db.load_rewrites_pending() == []
     queue = [RewritePendingRow(name, NOW, "PROJECT") for name in ("a", "b")]
     db.save_rewrites_pending([*queue, RewritePendingRow("b", NOW + timedelta(1), "BOTH")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -91,6 +92,18 @@ def test_what_the_database_noted_is_due_at_once_oldest_first():
     assert handed(buffer, at(0)) == [("a", "PROJECT"), ("b", "BOTH")]
 
 
+def test_what_is_known_keeps_its_turn_when_the_database_is_looked_through():
+    buffer = Rewrites(DELAY)
+    buffer.add("out", "BOTH", at(-60))
+    assert handed(buffer, at(0)) == [("out", "BOTH")]
+    buffer.add("known", "PROJECT", at(-30))
+    rows = [RewritePendingRow(name, at(-40), "BOTH") for name in ("out", "known", "new")]
+    assert buffer.load(rows, at(0)) == 1
+    assert handed(buffer, at(0)) == [("new", "BOTH")]
+    assert handed(buffer, at(30)) == [("known", "BOTH")]
+    assert len(buffer) == 3
+
+
 def test_what_stands_for_a_request_says_whether_the_database_knows():
     buffer = Rewrites(DELAY)
     buffer.load([RewritePendingRow("spam", at(-5), "PROJECT")], at(0))
@@ -99,6 +112,23 @@ def test_what_stands_for_a_request_says_whether_the_database_knows():
     assert (more.saved, other.saved) == (False, False)
     assert more.row == RewritePendingRow("spam", at(-5), "BOTH")
     assert other.row == RewritePendingRow("eggs", at(3), "PROJECT")
+
+
+def test_how_long_there_is_nothing_to_hand_out():
+    buffer = Rewrites(DELAY, room=2)
+    assert buffer.wait(at(0)) == math.inf
+    buffer.add("a", "BOTH", at(0))
+    buffer.add("b", "BOTH", at(10))
+    assert buffer.wait(at(20)) == 40
+    assert buffer.wait(at(61)) == 0
+    [first] = buffer.due(at(61))
+    assert buffer.wait(at(61)) == 9
+    buffer.add("a", "BOTH", at(70), urgent=True)  # not while it is out
+    assert buffer.wait(at(70)) == 0
+    buffer.due(at(70))
+    assert buffer.wait(at(70)) == math.inf  # there is no room
+    buffer.done(first)
+    assert buffer.wait(at(70)) == 0
 
 
 def test_what_never_ends_is_overdue():

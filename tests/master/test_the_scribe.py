@@ -39,6 +39,7 @@ class Shelf:
         self.aliases = {}
         self.logs = {}
         self.gone = []
+        self.notes = {}
         self.quarantined = set()
         self.failed = False
         self.error = None
@@ -131,6 +132,10 @@ class Shelf:
         with self.lock:
             for build_id in build_ids:
                 self.logs.pop(build_id, None)
+
+    def get_rewrite_note(self, package, command):
+        self._check()
+        return self.notes.get((package, command))
 
     def log_waits(self, build_id):
         self._check()
@@ -225,6 +230,27 @@ def test_both_writes_all_pages_of_a_package(scribe, shelf, site):
     assert json.loads((site / "project/spam/json/index.json").read_bytes())["name"] == "spam"
     assert os.readlink(site / "project/Spam") == "spam"  # noqa: PTH115
     assert not (site.parent / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("msg", "data", "note"),
+    [
+        ("PROJECT", "Spam", 1),
+        ("BOTH", "spam", 2),
+        ("DELVER", ["spam", "1"], 2),
+        ("BOTH", "x", None),
+    ],
+)
+def test_the_answer_is_the_note_that_was_there_before(scribe, shelf, msg, data, note):
+    shelf.notes = {("spam", "PROJECT"): 1, ("spam", "BOTH"): 2}
+    get_project_data = shelf.get_project_data
+
+    def read(package):
+        shelf.notes.clear()
+        return get_project_data(package)
+
+    shelf.get_project_data = read
+    assert scribe.call(msg, data, timeout=30) == note
 
 
 def test_project_writes_the_page_for_people_only(scribe, site):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -26,6 +27,7 @@ from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_secretary import TheSecretary
 
 LOGGER = logging.getLogger("test")
+NUMBERS = itertools.count(1)
 
 
 class Notes:
@@ -33,6 +35,7 @@ class Notes:
 
     def __init__(self, dsn):
         self.rows = {}
+        self.numbers = {}
         self.saves = []
         self.error = None
         self.ready = threading.Event()
@@ -55,13 +58,18 @@ class Notes:
         self.saves.append(len(queue))
         for row in queue:
             known = self.rows.setdefault(row.package, row)
-            if row.command == "BOTH":
-                self.rows[row.package] = known._replace(command="BOTH")
+            self.note(known._replace(command=min(row.command, known.command)))
 
-    def rewrite_done(self, package, added_before):
+    def note(self, row):
+        self.rows[row.package] = row
+        self.numbers[row.package] = next(NUMBERS)
+
+    def number(self, package):
+        return self.numbers[package] if package in self.rows else None
+
+    def rewrite_done(self, package, note):
         self._check()
-        row = self.rows.get(package)
-        if row is not None and row.added_at < added_before:
+        if self.number(package) == note:
             del self.rows[package]
 
 
@@ -76,6 +84,7 @@ class Scribe(threading.Thread):
         self.failing = 0
         self.ending = False
         self.address = address
+        self.notes = None
         self.socket = Context().socket(zmq.ROUTER)
         self.socket.bind(address)
 
@@ -84,6 +93,7 @@ class Scribe(threading.Thread):
             if not self.socket.poll(0.02):
                 continue
             request = recv_request(self.socket)
+            note = self._note(request)
             self.seen.append((request.msg, request.data))
             while not self.answering.wait(0.02):
                 if self.ending:
@@ -92,7 +102,12 @@ class Scribe(threading.Thread):
                 self.failing -= 1
                 send_error(self.socket, request, Refused("ERROR", "full disk"))
             else:
-                send_result(self.socket, request)
+                send_result(self.socket, request, note)
+
+    def _note(self, request):
+        if self.notes is None or request.msg not in {"PROJECT", "BOTH", "DELPKG", "DELVER"}:
+            return None
+        return self.notes.number(request.data[0] if request.msg == "DELVER" else request.data)
 
     def asked(self, *messages):
         return [data for msg, data in self.seen if msg in messages]
@@ -123,6 +138,7 @@ def notes(config, monkeypatch, running):
 
 @pytest.fixture
 def secretary(config, notes, scribe):
+    scribe.notes = notes
     task = TheSecretary(config)
     yield task
     if task.is_alive():
@@ -173,7 +189,7 @@ def test_what_waits_is_noted_until_it_is_written(secretary, client, scribe, note
 def test_what_an_earlier_run_left_is_written_first(secretary, scribe, notes):
     for age, name in enumerate(["b", "a"]):
         added = datetime.now(UTC) - timedelta(hours=age + 1)
-        notes.rows[name] = RewritePendingRow(name, added, "BOTH")
+        notes.note(RewritePendingRow(name, added, "BOTH"))
     secretary.start()
     until(lambda: not notes.rows)
     assert scribe.seen == [("BOTH", "a"), ("BOTH", "b")]
@@ -207,7 +223,7 @@ def test_a_page_that_never_works_is_left_for_the_next_start(
 
     monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
     added = datetime.now(UTC) - timedelta(hours=1)
-    notes.rows["spam"] = RewritePendingRow("spam", added, "BOTH")
+    notes.note(RewritePendingRow("spam", added, "BOTH"))
     scribe.failing = 100
     secretary.start()
     until(lambda: len(scribe.seen) == rewrites.ATTEMPTS and not len(secretary._buffer))
@@ -240,12 +256,39 @@ def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
     assert scribe.seen == [("DELPKG", "spam")]
 
 
-def test_a_removal_settles_what_was_noted_before(secretary, client, notes):
-    notes.rows["eggs"] = RewritePendingRow("eggs", datetime.now(UTC), "BOTH")
-    secretary._loaded = None
+def test_a_removal_settles_what_was_noted_before(secretary, client, scribe, notes):
     secretary.start()
-    client.call("DELVER", ["Eggs", "1.0"], timeout=30)
+    client.call("PROJECT", "spam", timeout=30)  # then it has looked for notes
+    notes.note(RewritePendingRow("eggs", datetime.now(UTC), "BOTH"))
+    client.call("DELVER", ["eggs", "1.0"], timeout=30)
     until(lambda: notes.rows == {})
+    assert ("BOTH", "eggs") not in scribe.seen
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(hours=1)])
+def test_clocks_that_disagree_lose_no_note_and_leave_none(
+    secretary, client, scribe, notes, *, monkeypatch, skew
+):
+    monkeypatch.setattr(the_secretary, "_now", lambda: datetime.now(UTC) + skew)
+    scribe.answering.clear()
+    secretary.start()
+    client.call("BOTH", "spam", timeout=30)
+    client.call("BOTH", "eggs", timeout=30)
+    until(lambda: scribe.seen)
+    # Noted by somebody else since TheScribe has looked; nobody tells TheSecretary.
+    notes.note(RewritePendingRow("spam", datetime.now(UTC), "BOTH"))
+    scribe.answering.set()
+    until(lambda: set(notes.rows) == {"spam"} and not len(secretary._buffer))
+
+
+def test_notes_that_nobody_tells_of_are_found(config, scribe, notes, running, monkeypatch):
+    monkeypatch.setattr(the_secretary, "_LOOK", timedelta(seconds=0.2))
+    scribe.notes = notes
+    with running(TheSecretary(config)):
+        for name in ("spam", "eggs", "ham"):
+            notes.note(RewritePendingRow(name, datetime.now(UTC), "BOTH"))
+            until(lambda: not notes.rows)
+    assert scribe.seen == [("BOTH", name) for name in ("spam", "eggs", "ham")]
 
 
 def test_the_rest_is_passed_on_at_once(secretary, client, scribe):

@@ -81,12 +81,20 @@ class Pages(Client):
         """
         self._value("add_rewrite", clean(package), clean(command))
 
-    def rewrite_done(self, package: str, added_before: datetime) -> None:
-        """Note that the pages of *package* show all that was known at *added_before*.
+    def get_rewrite_note(self, package: str, command: str) -> int | None:
+        """Return the number of the note that the pages of *package* are to be written.
 
-        What was asked for since stays in the queue.
+        ``None`` if there is none, or *command* does less than it asks for. To be read before what
+        the pages are made of.
         """
-        self._value("rewrite_done", clean(package), added_before)
+        return cast("int | None", self._value("get_rewrite_note", clean(package), clean(command)))
+
+    def rewrite_done(self, package: str, note: int) -> None:
+        """Note that the pages of *package* show all that was known when *note* was read.
+
+        What was asked for since has another number, and stays.
+        """
+        self._value("rewrite_done", clean(package), note)
 
     def load_rewrites_pending(self) -> list[RewritePendingRow]:
         """Return the pages that wait to be written, oldest first; in parts, as above."""

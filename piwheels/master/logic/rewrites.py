@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ from piwheels.core.rows import RewritePendingRow
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: How often a page is tried before it is given up until the next start.
+#: How often a page is tried before it is given up for a while.
 ATTEMPTS: Final = 4
 #: How long after a failure it is tried again; twice as long after the next.
 _BACK_OFF: Final = timedelta(seconds=10)
@@ -86,10 +87,17 @@ class Rewrites:
             self._waiting = {package: rewrite, **self._waiting}
         return rewrite
 
-    def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> None:
-        """Take over what the database has noted: it has waited long enough."""
+    def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> int:
+        """Take over what the database has noted; return of how many packages nothing was known.
+
+        Those have waited long enough; others keep their turn, and what is out is seen to already.
+        """
+        rows = [row for row in rows if row.package not in self._out]
+        new = {row.package for row in rows} - self._waiting.keys()
         for row in sorted(rows, key=lambda row: row.added_at):
-            self._put(Rewrite(row.package, row.command, row.added_at, due=now, saved=True))
+            due = now if row.package in new else now + self._delay
+            self._put(Rewrite(row.package, row.command, row.added_at, due=due, saved=True))
+        return len(new)
 
     def due(self, now: datetime) -> list[Rewrite]:
         """Hand out what is to be written now, oldest first, as far as there is room."""
@@ -105,6 +113,17 @@ class Rewrites:
             rewrite.attempts += 1
             self._out[rewrite.package] = rewrite
         return found
+
+    def wait(self, now: datetime) -> float:
+        """Return for how many seconds :meth:`due` has nothing to hand out.
+
+        Only the oldest that can be is looked at; one behind it may be due sooner (it has failed).
+        """
+        if len(self._out) < self._room:
+            for rewrite in self._waiting.values():
+                if rewrite.package not in self._out:
+                    return max(0.0, (rewrite.due - now).total_seconds())
+        return math.inf
 
     def done(self, rewrite: Rewrite) -> None:
         """Note that *rewrite* is written."""
