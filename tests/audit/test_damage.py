@@ -308,9 +308,6 @@ CASES = {
         replace("simple/index.html", b'<a href="eggs/">eggs</a><br>', b""),
         {("wrong-page", "simple/index.html")}, set(),
     ),
-    "the root's HTML goes on": (
-        append("simple/index.html"), {("wrong-page", "simple/index.html")}, set(),
-    ),
     "a page's HTML goes on": (
         append("simple/spam/index.html"), {("wrong-page", "simple/spam/index.html")}, set(),
     ),
