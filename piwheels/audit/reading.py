@@ -96,7 +96,7 @@ def links(file: BinaryIO) -> Iterator[tuple[str, dict[str, str | None]]]:
     parser.close()
     yield from parser.take()
     if not parser.whole:
-        raise ValueError("is cut off")
+        raise ValueError("is cut off, or goes on after its end")
 
 
 class _Links(HTMLParser):
@@ -112,10 +112,13 @@ class _Links(HTMLParser):
         return found
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.whole = False
         if tag == "a":
             self._open, self._text = dict(attrs), ""
 
     def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.whole = False
         if self._open is not None and len(self._text) < _MAX_ELEMENT:
             self._text += data
 

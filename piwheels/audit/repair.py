@@ -199,16 +199,15 @@ class Repair:
 
 
 def _check_quarantine(folder: Path, site: Path) -> None:
+    if folder.resolve().is_relative_to(site):
+        raise Fatal(f"{folder} is inside the site, and so served: choose another --quarantine-dir")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        real = folder.resolve()
         here, there = folder.stat().st_dev, site.stat().st_dev
     except OSError as exc:
         raise Fatal(
             f"cannot use {folder} ({exc.strerror}): choose another --quarantine-dir"
         ) from exc
-    if real.is_relative_to(site):
-        raise Fatal(f"{folder} is inside the site, and so served: choose another --quarantine-dir")
     if here != there:
         raise Fatal(
             f"{folder} is not on the site's file system, and nothing is copied: choose another"

@@ -100,8 +100,12 @@ class Overview:
         rhythm.done(now, time.monotonic())
 
     def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
-        """Write the search at once, with the downloads of *index* or what the database knows."""
+        """Write the search at once, with the downloads of *index* or what the database knows.
+
+        The root of the simple index follows within a minute: it lists the same, and may be damaged.
+        """
         self._load(db)
+        self._root.touch(urgent=True)
         self._take_figures(db.get_search_index() if index is None else index)
         self._write_search(db)
 

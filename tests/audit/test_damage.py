@@ -310,6 +310,9 @@ CASES = {
         replace("simple/index.html", b'<a href="eggs/">eggs</a><br>', b""),
         {("wrong-page", "simple/index.html")}, set(),
     ),
+    "a page's HTML goes on": (
+        append("simple/spam/index.html"), {("wrong-page", "simple/spam/index.html")}, set(),
+    ),
     "what the search reads is cut": (
         write("packages.json", b'[["spam",1,2],["eg'), {("wrong-page", "packages.json")},
         {("wrong-page", "packages.json")},

@@ -319,6 +319,7 @@ def test_a_place_that_would_not_do(farm, folder):
     assert farm.said.startswith("piw-audit: ")
     assert "choose another --quarantine-dir" in farm.said
     assert (farm.site / "x").exists()
+    assert not (farm.site / "q").exists()
 
 
 def test_a_master_at_work_is_told(farm, tmp_path):

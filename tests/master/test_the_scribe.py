@@ -398,6 +398,16 @@ def test_figures_and_search_index(scribe, shelf, site):
     assert found(site) == [["spam", 1, 2], ["eggs", 0, 0]]
 
 
+def test_a_root_that_is_damaged_is_written_with_the_search(scribe, site):
+    root = site / "simple/index.html"
+    scribe.call("BOTH", "spam", timeout=30)
+    until(lambda: holds(root, b"spam"))
+    good = root.read_bytes()
+    root.write_bytes(good + b"evil")
+    scribe.call("SEARCH", timeout=30)
+    until(lambda: root.read_bytes() == good)
+
+
 @pytest.mark.parametrize("value", ["x", 5, None, {"cp311": "x"}, [1]])
 def test_odd_figures_end_nothing(scribe, site, value):
     names = ("packages_built", "builds_size", "builds_time", "builds_last_hour", "builds_pending")
