@@ -127,16 +127,23 @@ def slice_of(events: Sequence[Event], most: int, barred: Set[Deletion]) -> int:
 
     It ends before an event of something that was removed earlier in the slice, or that is *barred*
     (its removal is under way): what comes back is new, and must find nothing that was before it.
+    So it does before what makes something of which the slice has said more already: that was said
+    of what may not have been there.
     """
-    gone = set(barred)
+    gone, changed = set(barred), set()
     for number, event in enumerate(events[:most]):
         whole, part = Deletion(event.package, None), Deletion(event.package, event.version)
-        if whole in gone or part in gone:
+        makes = event.action == "create" or _MAKES.fullmatch(event.action)
+        if {whole, part} & (gone | changed if makes else gone):
             return number
         if event.action == "remove project":
             gone.add(whole)
         elif event.action == "remove release":
             gone.add(part)
+        elif event.action in _OF_PROJECTS and not makes:
+            changed.add(whole)
+        elif event.action in _CHANGES:
+            changed.add(part)
     return min(most, len(events))
 
 

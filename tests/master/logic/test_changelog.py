@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from piwheels.core.database.upstream import BINARY_ONLY
@@ -185,9 +185,11 @@ def state(db, package):
     return bool(project), whys, really, db.get_upstream_sources(package)
 
 
+@example([("foo", "1.0", "project quarantined"), ("foo", "1.0", "add source file a.zip")], 2)
+@example([("foo", "1.0", "release quarantined"), ("foo", "1.0", "add source file a.zip")], 2)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(happened=happenings, most=st.integers(2, 6))
-def test_slices_of_any_size_come_to_the_same(happened, most, db):
+@given(happenings, st.integers(2, 6))
+def test_slices_of_any_size_come_to_the_same(db, happened, most):
     assert follow(db, happened, most) == follow(db, happened, 1)
     skips = {why for _, whys, *_ in follow(db, happened, 100) for why, _ in whys.values()}
     assert skips <= {"", BINARY_ONLY}
