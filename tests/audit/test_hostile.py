@@ -119,7 +119,7 @@ def test_what_we_may_not_read_is_said(farm, monkeypatch):
         if os.geteuid():
             for place in (EGGS, "simple/spam", "simple"):
                 (farm.site / place).chmod(0)
-        (farm.site / "simple").chmod(0o711)
+        (farm.site / "simple").chmod(0o311)  # to be entered, but not to be listed by anybody
         with nobody():
             found = farm.audit(status=1)
         assert ("unreadable", "simple/spam") in found
@@ -326,7 +326,7 @@ def test_a_master_at_work_is_told(farm, tmp_path):
     (farm.site / "simple/spam/index.html").unlink()
     (farm.site / "index.html").unlink()
     with tempfile.TemporaryDirectory(prefix="piw-a-") as name:
-        asked = []
+        asked, heard = [], threading.Event()
 
         def answer():
             with zmq.Context.instance().socket(zmq.REP) as chase:
@@ -335,12 +335,14 @@ def test_a_master_at_work_is_told(farm, tmp_path):
                 for _ in range(3):
                     asked.append(codec.loads(chase.recv()))
                     chase.send(codec.dumps("DONE", "REBUILD"))
+                heard.wait(20)  # what is not read yet goes with the socket
 
         thread = threading.Thread(target=answer)
         thread.start()
         with locked(farm), pytest.MonkeyPatch.context() as patch:
             patch.setattr(app, "ROOT_SETTLE", 0.1)
             farm.audit("--repair", "--yes", f"--import-queue=ipc://{name}/import")
+        heard.set()
         thread.join(20)
     assert asked == [("REBUILD", ["BOTH", "spam"]), ("REBUILD", ["HOME"]), ("REBUILD", ["SEARCH"])]
     assert "the master writes the pages of 1 packages and the root" in farm.said

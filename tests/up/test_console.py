@@ -33,7 +33,7 @@ assert console.possible() and console.installed()
 before = termios.tcgetattr(0)
 ours = console.Console()
 ours.open({"status": "tcp://*:1", "control": "ipc://b", "console": "ipc://c"}, ["-x"], os.environ)
-assert ours.ended() is None and ours.has_terminal
+assert ours.has_terminal
 if sys.argv[1:]:
     while ours.has_terminal and termios.tcgetattr(0) == before:
         time.sleep(0.01)
