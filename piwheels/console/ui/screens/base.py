@@ -131,7 +131,8 @@ class FarmScreen(Screen[None]):
         if self.focused is None and not (advice and empty):
             self._focus_body()
         if advice:
-            self.query_one("#advice", Static).update("\n".join(map(clean, advice)))
+            for panel in self.query("#advice").results(Static):  # none, if the screen is just going
+                panel.update("\n".join(map(clean, advice)))
         for line in self.query(FrameLine):
             if counted or not isinstance(line, KpiLine):
                 line.update()
