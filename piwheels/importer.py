@@ -43,8 +43,9 @@ from piwheels.core.errors import (
 )
 from piwheels.core.paths import address
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.terminal import Progress, confirmed, counted, say, size
+from piwheels.core.terminal import Progress, confirmed, say
 from piwheels.core.transport import Context
+from piwheels.core.words import counted, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -152,7 +153,7 @@ def main(config: ImportConfig) -> int:
                 print_state(build.state)
         total = sum(wheel.filesize for wheel in wheels)
         files, some = counted(len(wheels), "file"), counted(len(builds), "build")
-        if not confirmed(f"import {files} ({size(total)}) as {some}", yes=config.yes):
+        if not confirmed(f"import {files} ({size_text(total)}) as {some}", yes=config.yes):
             raise Fatal("nothing was imported")
         _Run(config, report, total).run(builds)
     text = f"imported {counted(len(report.imported), 'file')}"
@@ -170,7 +171,7 @@ def print_state(state: BuildState) -> None:
     took = f" in {state.duration}" if state.duration else ""
     lines = [f"{state.package} {state.version}, built for {abi}{took}:"]
     for each in state.files.values():
-        lines.append(f"  {each.filename} ({size(each.filesize)})")
+        lines.append(f"  {each.filename} ({size_text(each.filesize)})")
         lines.append(f"    SHA-256  {each.filehash}")
         if each.requires_python:
             lines.append(f"    Python   {each.requires_python}")

@@ -149,6 +149,6 @@ def write(dsn, path, site_url=""):
             home = config.output_path / "index.html"
             until(lambda: home.exists() and b"holygrail" in home.read_bytes())
             until(lambda: b"holygrail" in (home.with_name("stats.html")).read_bytes())
-            until(lambda: b"12 GB" in (home.with_name("stats.html")).read_bytes())
+            until(lambda: b"12.0 GB" in (home.with_name("stats.html")).read_bytes())
             if config.site_url:
                 until((home.with_name("sitemap.xml")).exists)

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from piwheels.core.errors import Fatal
+from piwheels.core.words import size_text
 
 if TYPE_CHECKING:
     from typing import IO
@@ -35,21 +36,6 @@ def say(text: str, *, quiet: bool) -> None:
     """Write a line about what was done to standard output; with *quiet*, do not."""
     if not quiet:
         sys.stdout.write(f"{text}\n")
-
-
-def counted(number: int, thing: str) -> str:
-    """Return how many things there are: ``1 file``, ``2 files``."""
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
-
-
-def size(count: int) -> str:
-    """Return a number of bytes as people read it: ``999 B``, ``1.2 MB``."""
-    number, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if number < 999.5:
-            break
-        number, unit = number / 1000, larger
-    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
 
 
 class Progress:
@@ -86,7 +72,7 @@ class Progress:
         share = min(1.0, self.done / self.total) if self.total else 1.0
         left = (now - self._began) / share * (1 - share) if share else 0.0
         if self._unit == "bytes":
-            amount = f"{size(self.done)} of {size(self.total)}"
+            amount = f"{size_text(self.done)} of {size_text(self.total)}"
         else:
             amount = f"{self.done:,} of {self.total:,} {self._unit}"
         text = f"{share:4.0%}  {amount}, {left:.0f} s left"

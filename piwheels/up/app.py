@@ -148,6 +148,8 @@ class Up:
         place = f"--output-path={self.site}"
         source = f"--source={'none' if config.once else 'watch'}"
         args = [place, "--dev-mode", source, *wires, *common]
+        if not site.is_everywhere(config.host):  # else it has more addresses than we know
+            args.append(f"--site-url={self.url}")
         self.farm.start("master", "piwheels.master", args, env)
         http = [f"--host={config.host}", f"--port={self.port}"]
         # What comes now has no business with the database.

@@ -110,8 +110,12 @@ class Registrar(Admin):
         self._newest = datetime.now(UTC)
 
     def greet(self) -> None:
-        """Wait until the master answers (and have it write the first page anew)."""
+        """Wait until the master answers, and have it write the pages that tell where the site is.
+
+        That may be another address than the last time.
+        """
         self.ask("REBUILD", ["HOME"])
+        self.ask("REBUILD", ["PROJECT", None])
 
     def register(self, ask: Ask) -> None:
         """Have the master build *ask*; note in it if it will not."""

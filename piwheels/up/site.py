@@ -99,6 +99,14 @@ def host_in_url(host: str) -> str:
     return f"[{address}]" if address.version == 6 else str(address)
 
 
+def is_everywhere(host: str) -> bool:
+    """Tell whether what listens on *host* is reached by each address of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def needs_trust(host: str) -> bool:
     """Tell whether pip refuses an unencrypted index on *host* unless told that it is trusted."""
     if host == "localhost":

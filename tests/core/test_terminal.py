@@ -9,7 +9,7 @@ import pytest
 
 from piwheels.core import terminal
 from piwheels.core.errors import Fatal
-from piwheels.core.terminal import Progress, size
+from piwheels.core.terminal import Progress
 
 
 @pytest.fixture
@@ -48,14 +48,6 @@ def test_nobody_to_ask_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     with pytest.raises(Fatal, match="would remove six, but there is nobody to ask: give --yes"):
         terminal.confirmed("remove six", yes=False)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_600, "1.0 MB"), (2 * 10**9, "2.0 GB")],
-)
-def test_sizes(count, text):
-    assert size(count) == text
 
 
 class Terminal(io.StringIO):

@@ -387,20 +387,6 @@ def test_a_sitemap_has_parts(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1337, "1.3 kB"),
-        (999_949, "1.0 MB"),
-        (10**16, "10000 TB"),
-    ],
-)
-def test_sizes(size, text):
-    assert views.size_text(size) == text
-
-
-@pytest.mark.parametrize(
     ("seconds", "text"),
     [(-1, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (7500, "2 h 5 min"), (90000, "1 d 1 h")],
 )

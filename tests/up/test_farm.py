@@ -187,6 +187,8 @@ def test_from_nothing_to_an_installed_wheel(place, tmp_path):
             assert second.end() == 1
             assert "is running already" in second.err.read_text()
         assert "ore: needed by metal\n" in report
+        page = (home / "www/project/toy/index.html").read_text()
+        assert f"--index-url <var>{command[3].removesuffix('/simple/')}</var>/simple/ toy" in page
         options = [f"--target={tmp_path}", "--no-cache-dir", "--only-binary=:all:"]
         pip = [sys.executable, "-I", "-m", "pip", "--isolated", *command[1:], *options]
         subprocess.run(pip, check=True, capture_output=True, timeout=60)

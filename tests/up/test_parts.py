@@ -156,6 +156,7 @@ def test_what_an_installation_needs_besides_is_told(tmp_path):
 def test_addresses():
     assert site.host_in_url("0.0.0.0") == "127.0.0.1"  # noqa: S104 (nothing is bound)
     assert site.host_in_url("::1") == "[::1]"
+    assert [site.is_everywhere(h) for h in ("::", "::1", "a")] == [True, False, False]
     assert [site.needs_trust(h) for h in ("127.0.0.1", "[::1]", "localhost", "10.0.0.1", "a")] == [
         False, False, False, True, True,
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from piwheels.core.errors import BadWheel
 from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
 from piwheels.core.tags import abi_key, parse_filename
+from piwheels.core.words import size_text
 from piwheels.master.logic.pages import specifier, to_json, version_key
 
 if TYPE_CHECKING:
@@ -302,18 +303,6 @@ def days(downloads: Mapping[str, int]) -> list[Day]:
         Day(day, number, round(100 * number / highest, 1) if highest else 0)
         for day, number in sorted(downloads.items())
     ]
-
-
-def size_text(size: int) -> str:
-    """Return a *size* in bytes as people write it: ``1.3 MB``."""
-    if size < 1000:
-        return f"{size} bytes"
-    value = float(size)
-    for unit in ("kB", "MB", "GB", "TB"):
-        value /= 1000
-        if value < 999.5 or unit == "TB":
-            break
-    return f"{value:.{1 if value < 9.95 else 0}f} {unit}"
 
 
 def duration_text(duration: timedelta) -> str:
