@@ -77,7 +77,9 @@ class Finding(NamedTuple):
 
     def line(self) -> str:
         """Return it as a line for people."""
-        return f"{self.kind} {shown(self.path or self.package)}: {shown(self.why)}"
+        row = "/" not in self.path  # of the database: a version alone says little
+        what = f"{self.package} {self.path}".strip() if row else self.path
+        return f"{self.kind} {shown(what)}: {shown(self.why)}"
 
     def json(self) -> str:
         """Return it as a line for programs. Bytes that are no UTF-8 are lone surrogates in it."""

@@ -377,3 +377,6 @@ def test_what_people_read(farm):
     )
     assert lines[1].startswith("files, logs, index, database: 1 findings in ")
     assert lines[2] == "  1 foreign: move it out of the site"
+    farm.sql("DELETE FROM build_queue WHERE package = 'spam'")
+    assert app.main(["--dsn", farm.dsn, "-o", str(farm.site), "-q", "database"]) == 1
+    assert farm.capsys.readouterr().out.startswith("wrong-queue spam 3.0: ")
