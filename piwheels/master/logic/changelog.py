@@ -130,7 +130,8 @@ def slice_of(events: Sequence[Event], most: int, barred: Set[Deletion]) -> int:
     So it does before what makes something of which the slice has said more already: that was said
     of what may not have been there.
     """
-    gone, changed = set(barred), set()
+    gone = set(barred)
+    changed: set[Deletion] = set()
     for number, event in enumerate(events[:most]):
         whole, part = Deletion(event.package, None), Deletion(event.package, event.version)
         makes = event.action == "create" or _MAKES.fullmatch(event.action)
