@@ -1,7 +1,8 @@
--- Some packages after one that have files and are not in quarantine, by name; *shown*: one of them must be listed.
+-- Some packages after one that have files and are not in quarantine, by name; *shown*: it must be listed by now (one
+-- of its files is to be, and its own pages do not wait to be written).
 CREATE FUNCTION piwheels.audit_published(the_name text, the_limit integer)
 RETURNS TABLE (package text, shown boolean) LANGUAGE sql STABLE AS $$
-    SELECT p.package, EXISTS (
+    SELECT p.package, NOT EXISTS (SELECT FROM rewrites_pending r WHERE r.package = p.package) AND EXISTS (
         SELECT FROM builds b JOIN versions v USING (package, version)
         CROSS JOIN LATERAL (SELECT FROM files f WHERE f.build_id = b.build_id OFFSET 0) AS f
         WHERE b.package = p.package AND v.skip <> 'deleted' AND NOT v.quarantined
