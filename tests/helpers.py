@@ -6,8 +6,11 @@ import shutil
 import socket
 import tarfile
 import time
+import uuid
 import zipfile
 from pathlib import Path
+
+from piwheels.master.wiring import WIRES
 
 # A build backend (PEP 517) that needs nothing; *before* and *after* are what a build does besides.
 BACKEND = """
@@ -58,6 +61,12 @@ def until(condition, seconds=15.0):
     while not condition():
         assert time.monotonic() < end, "it has not happened"
         time.sleep(0.01)
+
+
+def own_wires():
+    """Return addresses for all wires of a master that nobody else has."""
+    mark = uuid.uuid4().hex
+    return {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
 
 
 def alive(pid):

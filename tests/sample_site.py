@@ -3,18 +3,17 @@
 import hashlib
 import io
 import logging
-import uuid
 import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from helpers import until
+from helpers import own_wires, until
 from piwheels.core.database import Database
 from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.the_scribe import TheScribe
-from piwheels.master.wiring import WIRES, MasterConfig
+from piwheels.master.wiring import MasterConfig
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 #: What enemies write.
@@ -134,9 +133,9 @@ def scribe(config, dsn):
 
 def write(dsn, path, site_url=""):
     """Make a site at *path* from the database *dsn*."""
-    mark = uuid.uuid4().hex
-    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
-    config = MasterConfig(dsn=dsn, output_path=path, dev_mode=True, site_url=site_url, **wires)
+    config = MasterConfig(
+        dsn=dsn, output_path=path, dev_mode=True, site_url=site_url, **own_wires()
+    )
     with Database(dsn) as db:
         names = fill(db, config.output_path)
         logs = config.output_path / "logs"

@@ -1,6 +1,5 @@
 """What the tests of the master's tasks share: wires of their own, tasks that run, other ends."""
 
-import uuid
 from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
@@ -8,13 +7,14 @@ from hashlib import sha256
 import pytest
 import zmq
 
+from helpers import own_wires
 from peers import StandIn
 from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
-from piwheels.master.wiring import WIRES, MasterConfig, delete, web
+from piwheels.master.wiring import MasterConfig, delete, web
 
 
 @pytest.fixture
@@ -22,9 +22,7 @@ def make_config(tmp_path):
     """Return a maker of configurations, each of which has all wires to itself."""
 
     def make(dsn="postgresql:///nowhere", **more):
-        mark = uuid.uuid4().hex
-        wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
-        return MasterConfig(**{"dsn": dsn, "output_path": tmp_path} | wires | more)
+        return MasterConfig(**{"dsn": dsn, "output_path": tmp_path} | own_wires() | more)
 
     return make
 

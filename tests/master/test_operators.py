@@ -1,12 +1,11 @@
 """What operators may send to the master itself: anything, and it lives."""
 
-import uuid
-
 import pytest
 import zmq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from helpers import own_wires
 from piwheels.core import codec
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context
@@ -25,9 +24,7 @@ FRAMES = st.binary(max_size=100) | COMMANDS | st.sampled_from(VERBS).map(codec.d
 @pytest.fixture(scope="module")
 def master():
     """A master with two of its tasks, which note what they are told and do nothing."""
-    mark = uuid.uuid4().hex
-    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in wiring.WIRES}
-    config = wiring.MasterConfig(pypi_simple="https://index.example/simple", **wires)
+    config = wiring.MasterConfig(pypi_simple="https://index.example/simple", **own_wires())
     master = PiWheelsMaster(config)
     master.tasks = [SlaveDriver(config), BigBrother(config)]
     with (

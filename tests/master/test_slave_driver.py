@@ -6,7 +6,6 @@ What it decides is tested in logic/test_fleet.py; here is whether it arrives.
 import hashlib
 import io
 import time
-import uuid
 import zipfile
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +15,7 @@ import zmq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from helpers import until
+from helpers import own_wires, until
 from peers import Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
@@ -259,9 +258,7 @@ FRAMES = (
 @pytest.fixture(scope="module")
 def lonely():
     """A SlaveDriver with nobody behind it but who says that nothing is leased."""
-    mark = uuid.uuid4().hex
-    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in wiring.WIRES}
-    config = wiring.MasterConfig(pypi_simple="https://index.example/simple", **wires)
+    config = wiring.MasterConfig(pypi_simple="https://index.example/simple", **own_wires())
     driver = SlaveDriver(config)
     driver.start()
     with Context().socket(zmq.ROUTER) as database:

@@ -2,7 +2,6 @@
 
 import gzip
 import time
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +9,7 @@ import zmq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from helpers import until
+from helpers import own_wires, until
 from peers import Console, Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.protocols import NoData, console
@@ -315,9 +314,7 @@ FRAMES = (
 @pytest.fixture(scope="module")
 def lonely():
     """A TheOperator with nobody behind it."""
-    mark = uuid.uuid4().hex
-    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in wiring.WIRES}
-    operator = TheOperator(wiring.MasterConfig(**wires))
+    operator = TheOperator(wiring.MasterConfig(**own_wires()))
     operator.start()
     with Context().socket(zmq.PUSH, reversed(wiring.news)) as news:
         news.connect(operator.config.news_queue)

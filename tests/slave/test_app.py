@@ -87,6 +87,11 @@ class Master:
         self.say("ACK", (7, ""))
         return info
 
+    def give_build(self):
+        self.welcome()
+        self.hear("IDLE")
+        self.say("BUILD", ("demo", "1.0"))
+
     def told(self, text, seconds=20):
         """Say CONT until the log that is told has *text*; that is not answered yet."""
         end = time.monotonic() + seconds
@@ -179,9 +184,7 @@ def test_a_build_from_hello_to_die(master, slave, source):
 
 def test_a_build_is_given_up_when_the_master_says_so(master, slave, source):
     source("print('zzz', flush=True); time.sleep(60)")
-    master.welcome()
-    master.hear("IDLE")
-    master.say("BUILD", ("demo", "1.0"))
+    master.give_build()
     master.hear("BUSY")
     assert list(slave.dir.iterdir())
     master.say("DONE")
@@ -192,9 +195,7 @@ def test_a_build_is_given_up_when_the_master_says_so(master, slave, source):
 
 def test_a_master_that_vanishes_in_mid_build_finds_its_slave_again(master, slave, source):
     source("time.sleep(3)")
-    master.welcome()
-    master.hear("IDLE")
-    master.say("BUILD", ("demo", "1.0"))
+    master.give_build()
     master.hear("BUSY")
     master.vanish()
     time.sleep(1)
@@ -235,9 +236,7 @@ def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monke
 
 
 def test_it_ends_at_once_in_mid_transfer(master, slave, source):
-    master.welcome()
-    master.hear("IDLE")
-    master.say("BUILD", ("demo", "1.0"))
+    master.give_build()
     assert master.built().status
     master.say("SEND", NAME)
     assert master.files.poll(5)
@@ -273,9 +272,7 @@ def test_the_log_is_told_while_it_grows(master, slave, source, monkeypatch):
     monkeypatch.setattr(app, "CONT_WAIT", 1.0)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.2)
     source("for n in range(30): print('line', n, '\u20ac', flush=True); time.sleep(0.1)")
-    master.welcome()
-    master.hear("IDLE")
-    master.say("BUILD", ("demo", "1.0"))
+    master.give_build()
     told, heard, moments = "", [], []
     while "BUILT" not in heard:
         data = master.hear("OUTPUT", "BUSY", "BUILT")
@@ -299,9 +296,7 @@ def test_what_answers_output_is_obeyed(master, slave, source, monkeypatch, reply
     monkeypatch.setattr(app, "CONT_WAIT", 3.0)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
-    master.welcome()
-    master.hear("IDLE")
-    master.say("BUILD", ("demo", "1.0"))
+    master.give_build()
     master.told("zzz")
     master.say(reply)
     master.hear("IDLE" if reply == "DONE" else "BYE")
@@ -311,9 +306,7 @@ def test_another_master_is_told_the_log_from_its_beginning(master, slave, source
     monkeypatch.setattr(app, "CONT_WAIT", 1.0)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
-    master.welcome()
-    master.hear("IDLE")
-    master.say("BUILD", ("demo", "1.0"))
+    master.give_build()
     master.told("zzz")
     master.vanish()
     master.back()
