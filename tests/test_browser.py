@@ -54,6 +54,19 @@ UNLABELLED = """() => [...document.querySelectorAll("a, button, input, summary, 
     && !(each.getAttribute("aria-label") || each.textContent).trim())
   .map((each) => each.outerHTML)"""
 
+# How far the wheel on the first page is from the nearest letter of the text beside it.
+APART = """() => {
+  const hero = document.querySelector(".hero"), box = hero.getBoundingClientRect();
+  const [right, bottom, size] = ["right", "bottom", "width"].map(
+    (each) => parseFloat(getComputedStyle(hero, "::after")[each]));
+  const x = box.right - right - size / 2, y = box.bottom - bottom - size / 2;
+  const text = document.createRange();
+  text.selectNodeContents(hero.querySelector(".lead"));
+  return Math.min(...[...text.getClientRects()].map((each) => Math.hypot(
+    Math.max(each.left - x, x - each.right, 0),
+    Math.max(each.top - y, y - each.bottom, 0)))) - size / 2;
+}"""
+
 
 @pytest.fixture(scope="module")
 def address(module_dsn, short_dir):
@@ -128,6 +141,13 @@ def test_every_page_fits_and_can_be_read(open_page, address, size, scheme):
         assert page.title().endswith(" - piwheels"), path
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert grounds == {"rgb(253, 250, 248)" if scheme == "light" else "rgb(23, 18, 22)"}
+
+
+def test_the_wheel_is_beside_the_text(open_page):
+    page = open_page("")
+    for width in (320, 360, 480, 640, 800, 992, 1024, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate(APART) > 4, width
 
 
 def test_every_link_leads_somewhere(open_page, address):
