@@ -365,8 +365,7 @@ CASES = {
         {("wrong-published", "quiet"), ("wrong-counter", "packages_built")}, set(),
     ),
     "a rewrite is late": (
-        sql("INSERT INTO rewrites_pending VALUES"
-            " ('eggs', now() - interval '2 hours', now() - interval '2 hours', 'BOTH')"),
+        sql("INSERT INTO rewrites_pending VALUES ('eggs', now() - interval '2 hours', 'BOTH')"),
         {("late-rewrite", "eggs")}, set(),
     ),
     "a lease of no version": (
