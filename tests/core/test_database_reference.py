@@ -76,6 +76,7 @@ def farm(database, tables):
     tables.execute(f"SELECT string_agg(relname, ',') {OURS} AND relname <> 'configuration'")
     tables.execute(f"TRUNCATE {tables.fetchone()[0]} RESTART IDENTITY")
     tables.execute("UPDATE configuration SET pypi_serial = 0")
+    tables.execute("ALTER SEQUENCE rewrite_notes RESTART")
     db = database
     db.add_build_abi("cp39")
     db.add_new_package("foo", description="Makes foo")
@@ -188,6 +189,11 @@ CALLS = [
     Call("get_build_log", (NONE, 0, 1), None),
     Call("get_unwritten_logs", (), [(DONE, "log")]),
     Call("logs_written", ([DONE, NONE],), None, "SELECT count(*) FROM build_logs_pending", 0),
+    Call("log_waits", (DONE,), True),
+    Call("log_waits", (NONE,), False),
+    Call("delete_package", ("foo",), None, "SELECT build_id FROM build_logs_gone", DONE),
+    Call("get_logs_gone", (), []),
+    Call("logs_removed", ([DONE, NONE],), None, "SELECT count(*) FROM build_logs_gone", 0),
     # Leases
     Call("grant_lease", ("foo", "1.0", "cp39", "pi", LATER), True,
          "SELECT count(*) FROM leases", 2),
@@ -217,9 +223,10 @@ CALLS = [
     Call("add_rewrite", ("foo", "PROJECT"), None,  # BOTH was asked for already
          "SELECT command FROM rewrites_pending", "BOTH"),
     Call("add_rewrite", ("bar", "odd"), DatabaseError, "SELECT count(*) FROM rewrites_pending", 1),
-    Call("rewrite_done", ("foo", LATER), None, "SELECT count(*) FROM rewrites_pending", 0),
-    Call("rewrite_done", ("foo", NOW - timedelta(days=1)), None,
-         "SELECT count(*) FROM rewrites_pending", 1),
+    Call("get_rewrite_note", ("foo", "BOTH"), 1),
+    Call("get_rewrite_note", ("foo", "PROJECT"), None),  # which does less than is asked for
+    Call("rewrite_done", ("foo", 1), None, "SELECT count(*) FROM rewrites_pending", 0),
+    Call("rewrite_done", ("foo", 0), None, "SELECT count(*) FROM rewrites_pending", 1),
     Call("load_rewrites_pending", (), lambda found: [row.package for row in found] == ["foo"]),
     Call("load_rewrites_part", ("foo",), []),
     Call("save_rewrites_pending", ([RewritePendingRow("bar", NOW, "BOTH")],), None,
