@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -34,11 +35,22 @@ def data_dir() -> Path:
 def master_socket(name: str) -> str:
     """Return where the master has its socket *name*.
 
-    It is this user's piw-master, or else this user's piw-up, or else the machine's service.
+    It is this user's piw-master, or else this user's piw-up, or else the machine's service. One
+    that was killed has left a socket at which nobody listens.
     """
-    folders = runtime_dir(), data_dir() / "run", SERVICE
-    found = [path for folder in folders if (path := folder / name).is_socket()]
-    return f"ipc://{(found or [folders[0] / name])[0]}"
+    paths = [folder / name for folder in (runtime_dir(), data_dir() / "run", SERVICE)]
+    return f"ipc://{next(filter(_listens, paths), paths[0])}"
+
+
+def _listens(path: Path) -> bool:
+    """Tell whether there is somebody who listens at *path*, and whom we may reach."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def address(text: str) -> str:

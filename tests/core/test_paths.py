@@ -23,8 +23,16 @@ def test_the_service_is_found_where_the_user_has_no_master(monkeypatch, tmp_path
         assert paths.master_socket("import") == f"ipc://{name}/piwheels/import"
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind(str(service / "import"))
+            bound.listen()
             assert paths.master_socket("import") == f"ipc://{service}/import"
         Path(name, "piwheels").mkdir()
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind(f"{name}/piwheels/import")
+            bound.listen()
             assert paths.master_socket("import") == f"ipc://{name}/piwheels/import"
+        # What a master that was killed has left is passed over.
+        (service / "import").unlink()
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(service / "import"))
+            bound.listen()
+            assert paths.master_socket("import") == f"ipc://{service}/import"
