@@ -30,7 +30,7 @@ class _Part(NamedTuple):
 #: By what an operator calls it.
 PARTS: Final = {
     "home": _Part("HOME", "the home page will be written within a minute", of_packages=False),
-    "search": _Part("SEARCH", "the search index is written", of_packages=False),
+    "search": _Part("SEARCH", "the search index will be written at once", of_packages=False),
     "project": _Part("PROJECT", "the project page of {} will be written within a minute"),
     "index": _Part("BOTH", "index and project page of {} will be written within a minute"),
 }

@@ -19,7 +19,7 @@ def said(chase, tool):
     ("args", "asked", "line"),
     [
         (["home"], ("HOME",), "the home page will be written within a minute"),
-        (["search"], ("SEARCH",), "the search index is written"),
+        (["search"], ("SEARCH",), "the search index will be written at once"),
         (["project", "six"], ("PROJECT", "six"),
          "the project page of six will be written within a minute"),
         (["index", "six"], ("BOTH", "six"),

@@ -15,7 +15,7 @@ from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable
 from piwheels.core.protocols import mr_chase
 from piwheels.core.rpc import Client
 from piwheels.core.tags import canonical, same_version
-from piwheels.core.tasks import NonStopTask
+from piwheels.core.tasks import PausingTask
 from piwheels.master.importing import ImportDesk
 from piwheels.master.logic.imports import check
 from piwheels.master.the_oracle import DbClient
@@ -42,13 +42,14 @@ MAX_REWRITING: Final = 4
 HOLD: Final = "its builds are being removed"
 
 
-class MrChase(NonStopTask):
+class MrChase(PausingTask):
     """Answers each request of an admin tool with ``DONE`` and a code word, or ``ERROR`` and why.
 
     Names are taken in any spelling and kept in the canonical one (PEP 503), the spelling given as
     another name of the package; versions are kept as they are spelled, and must be such (PEP 440).
     Requests are dealt with one after the other; the tools wait for it. An import, which takes
-    several, does not stop the others (:mod:`piwheels.master.importing`).
+    several, does not stop the others (:mod:`piwheels.master.importing`). Of a farm that is paused
+    nothing is removed: its site would go on to have it.
     """
 
     name = "mr_chase"
@@ -180,6 +181,8 @@ class MrChase(NonStopTask):
     def do_rempkg(self, remove: RemovePackage) -> str:
         """Remove a package (DELPKG), or only its builds (DELPKGBLD), or skip it (SKIPPKG)."""
         package = canonical(remove.package)
+        if remove.builds or not remove.skip:
+            self._check_awake()
         if not (remove.builds or remove.skip):
             self._delete_package(package)
             return "DELPKG"
@@ -198,6 +201,11 @@ class MrChase(NonStopTask):
         self._rewrite_now(package)
         return "DELPKGBLD"
 
+    def _check_awake(self) -> None:
+        """See to it that the site can be written: else what is removed would stay there."""
+        if self.paused:
+            raise Refused("PAUSED", "the farm is paused, and its site with it: wake it first")
+
     def _delete_package(self, package: str) -> None:
         if not self.db.test_package(package):
             raise Refused("NOPKG")
@@ -211,6 +219,8 @@ class MrChase(NonStopTask):
     def do_remver(self, remove: RemoveVersion) -> str:
         """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
         package, version = canonical(remove.package), remove.version
+        if remove.builds or not (remove.skip or remove.yank):
+            self._check_awake()
         if not (remove.builds or remove.skip or remove.yank):
             if not self.db.test_package_version(package, version):
                 raise Refused("NOVER" if self.db.test_package(package) else "NOPKG")

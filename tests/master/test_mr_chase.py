@@ -7,6 +7,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import until
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import DatabaseError
@@ -164,6 +165,33 @@ def test_a_package_is_removed_everywhere(ask, db, secretary, driver):
     assert driver.asked == [("DELPKG", "foo")]
     assert secretary.asked[-1] == ("DELPKG", "foo")
     assert ask("REMPKG", "foo", False, "") == ("ERROR", "NOPKG")
+
+
+@pytest.mark.usefixtures("secretary", "driver")
+@pytest.mark.parametrize("builds", [False, True])
+def test_nothing_is_removed_while_the_farm_is_paused(with_db, db, running, *, builds):
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0")
+    chase = MrChase(with_db)
+    with running(chase), Context().socket(zmq.REQ, reversed(protocol)) as socket:
+        socket.connect(with_db.import_queue)
+
+        def ask(msg, *data):
+            socket.send_msg(msg, list(data))
+            assert socket.poll(10), "no answer"
+            return socket.recv_msg()
+
+        chase.pause()
+        until(lambda: chase.paused)
+        for request in (("REMPKG", "foo", builds, ""), ("REMVER", "foo", "1.0", builds, "", False)):
+            answer, why = ask(*request)
+            assert answer == "ERROR"
+            assert "wake it first" in why
+        assert ask("REMVER", "foo", "1.0", False, "because", False) == ("DONE", "SKIPVER")
+        assert set(db.get_project_data("foo")["releases"]) == {"1.0"}
+        chase.resume()
+        until(lambda: not chase.paused)
+        assert ask("REMPKG", "foo", False, "") == ("DONE", "DELPKG")
 
 
 @pytest.mark.usefixtures("add")
