@@ -125,7 +125,10 @@ class Run:
             self._sum_up()
         if not complete:
             logger.warning("told to end: what was left of the log is not read")
-        return 0 if complete and sent else 1
+        alien = self.refused and not self.found
+        if alien:
+            logger.error("no line is of the format %s: choose another --format", self._format)
+        return 0 if complete and sent and not alien else 1
 
     def _read(self, source: _Source) -> bool:
         """Read one file; return whether all of it was read."""

@@ -88,6 +88,16 @@ def ended(process, seconds=30):
     return status, said
 
 
+def test_a_log_of_another_format_is_a_failure(master, tmp_path):
+    master.appear()
+    alien = tmp_path / "a.log"
+    alien.write_text("nonsense\n" * 3)
+    with running(master, alien) as process:
+        status, said = ended(process)
+    assert status == 1
+    assert "no line is of the format combined: choose another --format" in said
+
+
 def test_files_are_read_and_summed_up(master, tmp_path):
     master.appear()
     first, second = tmp_path / "a.log", tmp_path / "b.log"
