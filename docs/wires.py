@@ -19,7 +19,6 @@ from markup import Stale, code, table
 from piwheels.core import checks, protocols, states
 from piwheels.core.artifact import HELLO_SECONDS
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
-from piwheels.master.logic.imports import FIRST_NUMBER
 from piwheels.master.lumberjack import BATCH, WAIT
 from piwheels.master.wiring import WIRES
 
@@ -295,7 +294,7 @@ def file_diagram() -> str:
 def import_diagram() -> str:
     """Draw two imports side by side; refuse what the table of MrChase does not have."""
     tool, chase, juggler, other = "piw-import", "MrChase", "FileJuggler", "another piw-import"
-    one, two = FIRST_NUMBER + 7, FIRST_NUMBER + 4711
+    one, two = protocols.FIRST_IMPORT + 7, protocols.FIRST_IMPORT + 4711
     steps = [
         drawing.Step(tool, chase, f"IMPORT {one}: cffi 2.1.1"),
         drawing.Step(chase, "", "... known, and for an ABI of the farm"),

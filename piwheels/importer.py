@@ -42,6 +42,7 @@ from piwheels.core.errors import (
     one_line,
 )
 from piwheels.core.paths import address
+from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.terminal import Progress, confirmed, say
 from piwheels.core.transport import Context
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("import")
 
-#: The first of the numbers that imports choose from (docs/decisions/0027), at random.
-FIRST_NUMBER: Final = 2**32
 #: The log of a build about which nothing is known.
 OUTPUT: Final = "piwheels: this was not built here, but imported with piw-import.\n"
 #: The most that is sent of a log (its end), and that is read of it, in bytes.
@@ -302,7 +301,7 @@ def _build_of(group: tuple[str, list[Wheel]], config: ImportConfig, output: str)
     abi, wheels = group
     files = [FileState.from_message(wheel.as_message()) for wheel in wheels]
     state = BuildState(
-        FIRST_NUMBER + secrets.randbits(62),
+        FIRST_IMPORT + secrets.randbits(62),
         config.package or wheels[0].package_canon,
         config.package_version or wheels[0].package_version_tag,
         abi, True, config.duration or timedelta(0), output,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import voluptuous as vol
 import zmq
-from packaging.version import InvalidVersion, Version
 
 from piwheels.core.checks import check_of
 from piwheels.core.cli import option
@@ -23,6 +22,7 @@ from piwheels.core.paths import address, master_socket
 from piwheels.core.protocols import mr_chase
 from piwheels.core.states import Package, Tag
 from piwheels.core.states import Version as VersionText
+from piwheels.core.tags import is_version
 from piwheels.core.transport import Context
 
 if TYPE_CHECKING:
@@ -67,10 +67,8 @@ _version_fit: Final = _fit(VersionText, "a version (PEP 440)")
 
 def version_text(text: str) -> str:
     """Return *text* if it is a version. Raises ``ValueError``."""
-    try:
-        Version(text)
-    except InvalidVersion:
-        raise ValueError(f"{text!r} is not a version (PEP 440)") from None
+    if not is_version(text):
+        raise ValueError(f"{text!r} is not a version (PEP 440)")
     return _version_fit(text)
 
 

@@ -47,6 +47,7 @@ from piwheels.core.states import (
 __all__ = [
     "CONSOLE_ANSWERS",
     "CONSOLE_MESSAGES",
+    "FIRST_IMPORT",
     "FOLLOWS",
     "NoData",
     "Protocol",
@@ -396,6 +397,10 @@ class RemoveVersion(NamedTuple):
     skip: LongText
     yank: bool
 
+
+#: Tools that import choose a number for the file wire from here on (docs/decisions/0027): no slave
+#: will ever have one of them.
+FIRST_IMPORT: Final = 2**32
 
 mr_chase: Final = Protocol(
     recv={

@@ -9,12 +9,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import zmq
-from packaging.version import InvalidVersion, Version
 
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
 from piwheels.core.protocols import mr_chase
 from piwheels.core.rpc import Client
-from piwheels.core.tags import canonical, same_version
+from piwheels.core.tags import canonical, is_version, same_version
 from piwheels.core.tasks import PausingTask
 from piwheels.master.importing import ImportDesk
 from piwheels.master.logic.imports import check
@@ -144,10 +143,8 @@ class MrChase(PausingTask):
         _not_both(add.skip, add.unskip, "skip and unskip")
         _not_both(add.yank, add.unyank, "yank and unyank")
         package, version = canonical(add.package), add.version
-        try:
-            Version(version)
-        except InvalidVersion:
-            raise Refused("BADVER", f"{version!r} is not a version (PEP 440)") from None
+        if not is_version(version):
+            raise Refused("BADVER", f"{version!r} is not a version (PEP 440)")
         if not self.db.test_package(package):
             raise Refused("NOPKG")
         names = self._names(package, [add.package, *add.aliases])

@@ -11,6 +11,7 @@ from helpers import until, wheel_bytes
 from peers import send_file
 from piwheels import importer
 from piwheels.core.codec import NoData
+from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
@@ -20,7 +21,7 @@ from piwheels.master.mr_chase import HOLD, MrChase
 
 PURE = "foo-1.0-py3-none-any.whl"
 NATIVE = "foo-1.0-cp311-cp311-linux_x86_64.whl"
-OURS = imports.FIRST_NUMBER + 5
+OURS = FIRST_IMPORT + 5
 
 
 class Tool:

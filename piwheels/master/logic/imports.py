@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Refused
+from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.tags import abi_key, canonical, is_free_threaded, parse_filename
 from piwheels.master.logic.effects import (
     AskMissing,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from piwheels.core.states import BuildState
 
-#: Tools choose numbers from here on: no slave will ever have one of them.
-FIRST_NUMBER: Final = 2**32
 #: The most imports that are under way or wait for their turn.
 MAX_IMPORTS: Final = 100
 #: How long an import may go without a byte while its tool sends a file.
@@ -184,7 +183,7 @@ class Imports:
         """Begin to import *build* for the tool at *address*, or let it wait for its turn."""
         if sum(map(len, self.lines.values())) >= MAX_IMPORTS:
             raise Refused("IMPORT", f"{MAX_IMPORTS} imports are under way: try again later")
-        if build.slave_id < FIRST_NUMBER:
+        if build.slave_id < FIRST_IMPORT:
             build.slave_id = 0
         line = self.lines.setdefault(build.slave_id, [])
         line.append(Import(build, "", "import", now, address=address))

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
+from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.logic import effects
-from piwheels.master.logic.imports import FIRST_NUMBER, MAX_IMPORTS, SILENCE, Imports, check
+from piwheels.master.logic.imports import MAX_IMPORTS, SILENCE, Imports, check
 from piwheels.master.logic.intake import Step
 
 tools = st.sampled_from([b"a", b"b"])
@@ -132,7 +133,7 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def begin(self, tool, number, files):
         self.leave(tool)
-        number = number and FIRST_NUMBER + number
+        number = number and FIRST_IMPORT + number
         self.waits[tool] = True
         self.perform(self.imports.begin(tool, build_of(number, files), self.now))
 
