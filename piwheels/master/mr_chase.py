@@ -266,7 +266,8 @@ class MrChase(PausingTask):
             case ("HOME",):
                 self.stats.send_msg("HOME", flags=zmq.DONTWAIT)
             case ("SEARCH",):
-                self.web.call("SEARCH", timeout=WEB_TIMEOUT)
+                for msg in ("SEARCH", "ROOT"):
+                    self.web.call(msg, timeout=WEB_TIMEOUT)
             case (str() as part, str() as package):
                 if not self.db.test_package(canonical(package)):
                     raise Refused("NOPKG")

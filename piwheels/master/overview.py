@@ -79,6 +79,10 @@ class Overview:
         self._stats_old = stats is None
         self._home.touch()
 
+    def note_damage(self) -> None:
+        """Note that the root of the index may not be what we have written."""
+        self._root.touch(urgent=True)
+
     # Writing ------------------------------------------------------------------------------------
 
     def work(self, db: Database) -> None:
@@ -100,12 +104,8 @@ class Overview:
         rhythm.done(now, time.monotonic())
 
     def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
-        """Write the search at once, with the downloads of *index* or what the database knows.
-
-        The root of the simple index follows within a minute: it lists the same, and may be damaged.
-        """
+        """Write the search at once, with the downloads of *index* or what the database knows."""
         self._load(db)
-        self._root.touch(urgent=True)
         self._take_figures(db.get_search_index() if index is None else index)
         self._write_search(db)
 

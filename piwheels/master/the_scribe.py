@@ -118,6 +118,8 @@ class TheScribe(PauseableTask):
                 self._overview.note_news(None if data is NoData else data)
             case "SEARCH":
                 self._overview.write_search(self._db, None if data is NoData else data)
+            case "ROOT":
+                self._overview.note_damage()
             case _:
                 raise BadMessage(f"unknown message {request.msg[:40]!r}")
         return None

@@ -63,7 +63,7 @@ class TheSecretary(PausingTask):
     that was answered), wait a minute for others of the same package, and are then passed on, a few
     at a time; so is ``NOTED``, which the database knows of already (``URGENT``: without the wait).
     All others are passed on at once; ``DELPKG`` and ``DELVER`` are answered when TheScribe has done
-    them, ``LOG``, ``HOME`` and ``SEARCH`` without waiting.
+    them, ``LOG``, ``HOME``, ``SEARCH`` and ``ROOT`` without waiting.
 
     The database gets what has come while it noted what came before, in one transaction. Where it
     cannot note it, whoever asked is told so, and the pages are written if the master lives. While

@@ -210,7 +210,8 @@ orders: Final = Protocol(recv={"SLEEP": _NOTHING, "WAKE": _NOTHING, "QUIT": _NOT
 #: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when the database has
 #: noted a request (DEL*: when it is done), TheScribe when it is done. NOTED is PROJECT or BOTH from
 #: one who has noted it there already (URGENT: BOTH, without delay), and never goes to TheScribe.
-#: HOME without figures and SEARCH without an index take the database's.
+#: HOME without figures and SEARCH without an index take the database's; ROOT has the index's root
+#: written anew, although the set of projects is the same: it may be damaged.
 web: Final = Protocol(
     recv={
         "PROJECT": Package,
@@ -219,6 +220,7 @@ web: Final = Protocol(
         "LOG": tuple[Count, str],
         "HOME": dict[Tag, Any] | _NOTHING,
         "SEARCH": dict[Package, tuple[Count, Count]] | _NOTHING,
+        "ROOT": _NOTHING,
         "DELPKG": Package,
         "DELVER": tuple[Package, Version],
     },

@@ -293,7 +293,12 @@ def test_pages_are_rebuilt(ask, with_db, db, *, secretary, other_end, monkeypatc
     assert ask("REBUILD", "PROJECT", "Foo") == ("DONE", "REBUILD")
     assert ask("REBUILD", "BOTH", "foo") == ("DONE", "REBUILD")
     assert ask("REBUILD", "BOTH", "unknown") == ("ERROR", "NOPKG")
-    assert secretary.asked == [("SEARCH", NoData), ("PROJECT", "foo"), ("BOTH", "foo")]
+    assert secretary.asked == [
+        ("SEARCH", NoData),
+        ("ROOT", NoData),
+        ("PROJECT", "foo"),
+        ("BOTH", "foo"),
+    ]
     secretary.asked.clear()
     assert ask("REBUILD", "BOTH", None) == ("DONE", "REBUILD")
     assert secretary.asked == [("BOTH", name) for name in sorted(db.get_all_packages())]
