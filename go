@@ -3,7 +3,7 @@
 
 Needs a Python (3.11 or later to run the project) or uv, and nothing else: no make, no git, no
 compiler. All is installed into ``.venv``, as pip is configured on this machine. As root, the set-up
-is root's and the command itself runs as an unprivileged user (piwheels/core/privileges.py).
+is root's and the command itself runs as an unprivileged user (piwheels/core/program/privileges.py).
 """
 
 # Syntax of Python 3.8 and the standard library only: an old interpreter has to get as far as a
@@ -456,7 +456,7 @@ def main(argv: Sequence[str]) -> int:
     command = [python, str(ROOT / "go"), READY, name, *args]
     # up changes user itself, its options say what that user has to read; docs writes in here.
     if name not in ("up", "docs"):
-        command = [python, "-m", "piwheels.core.privileges", *command]
+        command = [python, "-m", "piwheels.core.program.privileges", *command]
     replace(*command)
 
 

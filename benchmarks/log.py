@@ -18,7 +18,7 @@ from support import ABI, farm, fill, free_port, program, table
 
 from piwheels.core import codec
 from piwheels.core.database import Database
-from piwheels.core.dsn import administer
+from piwheels.core.database.dsn import administer
 
 if TYPE_CHECKING:
     from pathlib import Path

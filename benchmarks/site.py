@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from support import ABI, LOG, farm, fill, free_port, program, table
 
 from piwheels.core.database import Database
-from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.logic import catalog
-from piwheels.master.rendering import Renderer
+from piwheels.master.rpc import Client
 from piwheels.master.seraph import Seraph
+from piwheels.master.site.rendering import Renderer
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.wiring import MasterConfig

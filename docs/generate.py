@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import wires
 from markup import Stale, code, table
 
-from piwheels.core.manual import flags, written
-from piwheels.core.options import Common, options
+from piwheels.core.program.manual import flags, written
+from piwheels.core.program.options import Common, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from piwheels.core.cli import Program
-    from piwheels.core.options import Option
+    from piwheels.core.program.command_line import Program
+    from piwheels.core.program.options import Option
 
 DOCS: Final = Path(__file__).resolve().parent
 DECISIONS: Final = DOCS / "decisions"

@@ -17,8 +17,8 @@ import drawing
 from markup import Stale, code, table
 
 from piwheels.core import checks, protocols, states
-from piwheels.core.artifact import HELLO_SECONDS
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
+from piwheels.core.wheels.built import HELLO_SECONDS
 from piwheels.master.lumberjack import BATCH, WAIT
 from piwheels.master.wiring import WIRES
 

@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from piwheels.core.admin import (
+from piwheels.core.errors import Fatal, Refused
+from piwheels.core.program.admin import (
     Admin,
     explaining,
     package_name,
@@ -16,9 +17,8 @@ from piwheels.core.admin import (
     version_option,
     yes_option,
 )
-from piwheels.core.cli import Common, option, parser, program
-from piwheels.core.errors import Fatal, Refused
-from piwheels.core.terminal import confirmed, say
+from piwheels.core.program.command_line import Common, option, parser, program
+from piwheels.core.program.terminal import confirmed, say
 
 
 def moment(text: str) -> datetime:

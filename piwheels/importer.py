@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import zmq
 from packaging.version import Version
 
-from piwheels.core.admin import (
+from piwheels.core.errors import (
+    BadMessage,
+    BadWheel,
+    Fatal,
+    PiWheelsError,
+    Refused,
+    Unavailable,
+    one_line,
+)
+from piwheels.core.program.admin import (
     FILE_QUEUE,
     LONG_ANSWER,
     REACHED,
@@ -29,23 +38,14 @@ from piwheels.core.admin import (
     version_text,
     yes_option,
 )
-from piwheels.core.artifact import Wheel
-from piwheels.core.cli import Common, option, program
-from piwheels.core.dependencies import System, library_dependencies
-from piwheels.core.errors import (
-    BadMessage,
-    BadWheel,
-    Fatal,
-    PiWheelsError,
-    Refused,
-    Unavailable,
-    one_line,
-)
-from piwheels.core.paths import address
+from piwheels.core.program.command_line import Common, option, program
+from piwheels.core.program.paths import address
+from piwheels.core.program.terminal import Progress, confirmed, say
 from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.terminal import Progress, confirmed, say
 from piwheels.core.transport import Context
+from piwheels.core.wheels.built import Wheel
+from piwheels.core.wheels.dependencies import System, library_dependencies
 from piwheels.core.words import counted, size_text
 
 if TYPE_CHECKING:

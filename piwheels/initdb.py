@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from piwheels.core import sqlfiles
-from piwheels.core.cli import Common, option, program
+from piwheels.core.database import sql_files
 from piwheels.core.database.connection import make_engine, sentence
 from piwheels.core.errors import Fatal
-from piwheels.core.postgres import DAEMON, OLDEST
-from piwheels.core.terminal import confirmed
+from piwheels.core.host.postgres import DAEMON, OLDEST
+from piwheels.core.program.command_line import Common, option, program
+from piwheels.core.program.terminal import confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def main(config: InitdbConfig) -> int:
         raise CannotInit(f"nothing was changed: {sentence(exc)}{_advice(exc)}") from exc
     finally:
         conn.engine.dispose()
-    logger.info("the database has schema %s", sqlfiles.version())
+    logger.info("the database has schema %s", sql_files.version())
     return 0
 
 
@@ -152,7 +152,7 @@ def detect_version(conn: Connection) -> str | None:
     if configuration is None or conn.execute(query).scalar() is None:
         raise CannotInit("the database holds tables that are not ours: use one that is empty")
     version = str(conn.execute(text("SELECT version FROM public.configuration")).scalar_one())
-    if _number(version) not in sqlfiles.migrations():
+    if _number(version) not in sql_files.migrations():
         raise CannotInit(
             f"the database has schema {version}, newer than this program: install a newer piwheels"
         )
@@ -165,16 +165,16 @@ def get_script(version: str | None = None) -> str:
     ``:"user"`` and ``:'user'`` stand in it for the daemon's role.
     """
     done = "" if version is None else _number(version)
-    missing = [path for number, path in sqlfiles.migrations().items() if number > done]
+    missing = [path for number, path in sql_files.migrations().items() if number > done]
     parts = [
         # Away with all that is made anew, so that it does not stand in the migrations' way.
         "DROP SCHEMA IF EXISTS piwheels CASCADE;\nCREATE SCHEMA piwheels;",
         *(path.read_text(encoding="utf-8") for path in missing),
-        *(path.read_text(encoding="utf-8") for path in sqlfiles.routines()),
+        *(path.read_text(encoding="utf-8") for path in sql_files.routines()),
         # (digits that we have made ourselves)
-        f"INSERT INTO public.configuration (version) VALUES ('{sqlfiles.version()}')"  # noqa: S608
+        f"INSERT INTO public.configuration (version) VALUES ('{sql_files.version()}')"  # noqa: S608
         " ON CONFLICT (only_row) DO UPDATE SET version = EXCLUDED.version;",
-        (sqlfiles.folder() / "roles.sql").read_text(encoding="utf-8"),
+        (sql_files.folder() / "roles.sql").read_text(encoding="utf-8"),
         "SELECT piwheels._refresh_kept();",
     ]
     return "\n\n".join(parts)

@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from piwheels.core.admin import (
+from piwheels.core.errors import Fatal
+from piwheels.core.program.admin import (
     LONG_ANSWER,
     Admin,
     explaining,
@@ -14,9 +15,8 @@ from piwheels.core.admin import (
     queue_option,
     yes_option,
 )
-from piwheels.core.cli import Common, option, parser, program
-from piwheels.core.errors import Fatal
-from piwheels.core.terminal import confirmed, say
+from piwheels.core.program.command_line import Common, option, parser, program
+from piwheels.core.program.terminal import confirmed, say
 
 
 class _Part(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from piwheels.core.admin import (
+from piwheels.core.errors import Fatal, Refused
+from piwheels.core.program.admin import (
     LONG_ANSWER,
     Admin,
     explaining,
@@ -15,9 +16,8 @@ from piwheels.core.admin import (
     version_option,
     yes_option,
 )
-from piwheels.core.cli import Common, option, parser, program
-from piwheels.core.errors import Fatal, Refused
-from piwheels.core.terminal import confirmed, say
+from piwheels.core.program.command_line import Common, option, parser, program
+from piwheels.core.program.terminal import confirmed, say
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,9 +25,9 @@ import uvicorn
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
-from piwheels.core.cli import Common, option, port_number, program
 from piwheels.core.errors import Fatal
-from piwheels.core.tags import canonical
+from piwheels.core.program.command_line import Common, option, port_number, program
+from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -14,8 +14,8 @@ import hypothesis
 import pytest
 
 from helpers import installed
-from piwheels.core.dsn import administer, database_of, redirect
-from piwheels.core.postgres import DAEMON, Cluster
+from piwheels.core.database.dsn import administer, database_of, redirect
+from piwheels.core.host.postgres import DAEMON, Cluster
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

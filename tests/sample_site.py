@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from helpers import own_wires, until
 from piwheels.core.database import Database
-from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.core.transport import Context
+from piwheels.master.rpc import Client
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.wiring import MasterConfig
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from helpers import until
-from piwheels.core.cli import load
-from piwheels.core.paths import master_socket
+from piwheels.core.program.command_line import load
+from piwheels.core.program.paths import master_socket
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 #: Errors whose text is made elsewhere, or that only a bug of ours or a test can cause.
-NOT_SAID = {"piwheels/console/wire/link.py", "piwheels/core/rpc.py"}
+NOT_SAID = {"piwheels/console/wire/link.py", "piwheels/master/rpc.py"}
 
 
 @pytest.fixture

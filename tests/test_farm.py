@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from helpers import add_source, alive
-from piwheels.core.supervise import descendants
+from piwheels.core.host.supervision import descendants
 
 WHEEL = "demo-1.0-py3-none-any.whl"
 ABI = f"cp{sys.version_info[0]}{sys.version_info[1]}"

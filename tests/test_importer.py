@@ -8,10 +8,10 @@ import pytest
 from helpers import until, wheel_bytes
 from peers import StandIn
 from piwheels import importer
-from piwheels.core.artifact import Wheel
 from piwheels.core.codec import NoData
 from piwheels.core.errors import Refused, Unavailable
 from piwheels.core.states import BuildState
+from piwheels.core.wheels.built import Wheel
 from piwheels.importer import do_import, do_send, grouped, print_state
 
 
@@ -168,7 +168,7 @@ def test_one_that_is_refused_does_not_stop_the_others(wheels, chase, capsys):
 
 
 def test_a_master_that_is_not_there_ends_it_at_once(wheels, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("piwheels.core.admin.REACHED", 0.1)
+    monkeypatch.setattr("piwheels.core.program.admin.REACHED", 0.1)
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
     assert importer.main([*paths, "-y", "-j1", "--import-queue", f"ipc://{tmp_path}/no"]) == 1
     captured = capsys.readouterr()

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piwheels import initdb
-from piwheels.core import sqlfiles
-from piwheels.core.database import Database
-from piwheels.core.dsn import administer, database_of, redirect
+from piwheels.core.database import Database, sql_files
+from piwheels.core.database.dsn import administer, database_of, redirect
 
 NUMBERS = itertools.count(1)
 
@@ -73,13 +72,13 @@ def test_a_second_run_changes_nothing(superuser_dsn):
     assert dump(superuser_dsn) == before
 
 
-@pytest.mark.parametrize("version", list(sqlfiles.migrations()))
+@pytest.mark.parametrize("version", list(sql_files.migrations()))
 def test_an_upgrade_gives_the_same_as_a_fresh_start(version, empty_dsn, superuser_dsn):
     # As the piw-initdb of that version left it: its tables, and no functions that we know.
     conn = initdb.get_connection(empty_dsn)
     with conn, conn.begin():
         raw = conn.execution_options(no_parameters=True)
-        for number, path in sqlfiles.migrations().items():
+        for number, path in sql_files.migrations().items():
             if number <= version:
                 for statement in initdb.parse_statements(path.read_text()):
                     raw.exec_driver_sql(statement)
@@ -169,7 +168,7 @@ def test_who_holds_the_tables_is_named_as_the_cause(superuser_dsn, capsys, monke
 
 
 def test_detection_of_versions(empty_dsn, superuser_dsn):
-    for dsn, version in ((empty_dsn, None), (superuser_dsn, sqlfiles.version())):
+    for dsn, version in ((empty_dsn, None), (superuser_dsn, sql_files.version())):
         with initdb.get_connection(dsn) as conn:
             assert initdb.detect_version(conn) == version
             initdb.detect_users(conn, "piwheels")
@@ -206,7 +205,7 @@ def test_quoted_ends_do_not_split(parts):
 
 def test_the_script_of_an_upgrade_has_no_tables_that_are_there():
     assert "CREATE TABLE packages" in initdb.get_script()
-    newest = initdb.get_script(sqlfiles.version())
+    newest = initdb.get_script(sql_files.version())
     assert "CREATE TABLE packages" not in newest
     assert "CREATE FUNCTION piwheels.log_builds" in newest
 
@@ -214,6 +213,8 @@ def test_the_script_of_an_upgrade_has_no_tables_that_are_there():
 def test_a_wheel_finds_its_sql_inside_the_package(tmp_path, monkeypatch):
     (tmp_path / "piwheels" / "sql" / "migrations").mkdir(parents=True)
     (tmp_path / "piwheels" / "core").mkdir()
-    monkeypatch.setattr(sqlfiles, "__file__", str(tmp_path / "piwheels" / "core" / "sqlfiles.py"))
-    monkeypatch.setattr(sqlfiles, "folder", sqlfiles.folder.__wrapped__)
-    assert sqlfiles.folder() == tmp_path / "piwheels" / "sql"
+    monkeypatch.setattr(
+        sql_files, "__file__", str(tmp_path / "piwheels" / "core" / "database" / "sql_files.py")
+    )
+    monkeypatch.setattr(sql_files, "folder", sql_files.folder.__wrapped__)
+    assert sql_files.folder() == tmp_path / "piwheels" / "sql"

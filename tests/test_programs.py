@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from piwheels.console.simulate.app import main as simulate
-from piwheels.core import cli
-from piwheels.core.options import options
+from piwheels.core.program import command_line
+from piwheels.core.program.options import options
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -26,7 +26,7 @@ def program(request):
 
 
 def test_each_has_a_table_in_the_files():
-    assert {f"piw-{name}" for name in cli.PROGRAMS} == set(SCRIPTS)
+    assert {f"piw-{name}" for name in command_line.PROGRAMS} == set(SCRIPTS)
 
 
 def test_help_fits_a_terminal_and_hides_what_is_internal(program, capsys):
@@ -60,4 +60,4 @@ def test_examples_are_command_lines_of_it(program):
         ours = command.rpartition(" | ")[2]  # another's output may go into it
         assert ours.startswith(program.prog)
         args = shlex.split(ours.removeprefix(program.prog))
-        cli.load(program.prog, program.config, args, {"HOME": "/nonexistent"})
+        command_line.load(program.prog, program.config, args, {"HOME": "/nonexistent"})

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from piwheels import initdb
-from piwheels.core.dsn import administer, redirect
-from piwheels.core.postgres import DAEMON, Cluster
+from piwheels.core.database.dsn import administer, redirect
+from piwheels.core.host.postgres import DAEMON, Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -22,13 +22,13 @@ from piwheels.audit.pages import check_index, check_root
 from piwheels.audit.repair import Repair
 from piwheels.audit.strangers import Walks
 from piwheels.audit.tree import Tree, said
-from piwheels.core.cli import Common, option, program
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
-from piwheels.core.paths import address
+from piwheels.core.program.command_line import Common, option, program
+from piwheels.core.program.paths import address
+from piwheels.core.program.terminal import Progress
 from piwheels.core.site import work_path
-from piwheels.core.tags import canonical
-from piwheels.core.terminal import Progress
+from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

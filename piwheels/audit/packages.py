@@ -14,8 +14,8 @@ from piwheels.audit.findings import Finding
 from piwheels.audit.tree import kind_of, said
 from piwheels.core.errors import BadWheel
 from piwheels.core.site import INDEX, log_name
-from piwheels.core.tags import parse_filename, same_version
-from piwheels.core.wheel import MAX_METADATA, inspect_wheel
+from piwheels.core.wheels.inspection import MAX_METADATA, inspect_wheel
+from piwheels.core.wheels.tags import parse_filename, same_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

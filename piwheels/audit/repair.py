@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from piwheels.audit.findings import Finding, Remedy, shown
 from piwheels.audit.tree import Tree
-from piwheels.core.admin import Admin
 from piwheels.core.errors import BadWheel, Fatal, PiWheelsError
-from piwheels.core.paths import master_socket
+from piwheels.core.program.admin import Admin
+from piwheels.core.program.paths import master_socket
+from piwheels.core.program.terminal import confirmed
 from piwheels.core.site import log_name, work_path
-from piwheels.core.terminal import confirmed
-from piwheels.core.wheel import inspect_wheel
+from piwheels.core.wheels.inspection import inspect_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -19,8 +19,8 @@ from piwheels.console.session import Session
 from piwheels.console.wire.link import Link
 from piwheels.console.wire.recorder import Recorder
 from piwheels.console.wire.replay import Replay
-from piwheels.core.cli import program
 from piwheels.core.errors import Fatal
+from piwheels.core.program.command_line import program
 
 if TYPE_CHECKING:
     from piwheels.console.source import Source

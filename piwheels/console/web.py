@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from piwheels.core.errors import Fatal
-from piwheels.core.proc import dies_with_parent
+from piwheels.core.host.processes import dies_with_parent
 
 try:
     from aiohttp import WSCloseCode, web

@@ -21,7 +21,7 @@ import zmq
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME, NoData
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
-from piwheels.core.paths import runtime_dir
+from piwheels.core.program.paths import runtime_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Final
 
 import zmq
 
-from piwheels.core.cli import Common, option, program
 from piwheels.core.errors import Fatal, Unavailable, worth_telling
-from piwheels.core.paths import address, master_socket
+from piwheels.core.program.command_line import Common, option, program
+from piwheels.core.program.paths import address, master_socket
+from piwheels.core.program.terminal import Progress
 from piwheels.core.protocols import lumberjack
-from piwheels.core.terminal import Progress
 from piwheels.core.transport import Context
 from piwheels.logger.hits import KINDS, Entry, entry_of
 from piwheels.logger.lines import FORMATS, MAX_LINE, BadLine, Lines

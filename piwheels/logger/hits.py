@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote
 
 from piwheels.core.states import DownloadState, JSONState, PageState, ProjectState, SearchState
-from piwheels.core.tags import canonical
+from piwheels.core.wheels.tags import canonical
 from piwheels.logger.agents import parse
 
 if TYPE_CHECKING:

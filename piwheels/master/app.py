@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, TypeVar
 
 import zmq
 
-from piwheels.core.cli import program
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
-from piwheels.core.info import machine
-from piwheels.core.privileges import refuse_root
+from piwheels.core.host.machine import machine
+from piwheels.core.program.command_line import program
+from piwheels.core.program.privileges import refuse_root
+from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.states import MasterInfo
-from piwheels.core.systemd import Notifier
 from piwheels.core.tasks import Refusals
 from piwheels.core.transport import Context, Poller, Socket
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
 from piwheels.master.file_juggler import FileJuggler
-from piwheels.master.files import Site
 from piwheels.master.lumberjack import Lumberjack
 from piwheels.master.mr_chase import MrChase
 from piwheels.master.seraph import Seraph
+from piwheels.master.site.files import Site
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_architect import TheArchitect
 from piwheels.master.the_operator import TheOperator

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from piwheels.core import info
 from piwheels.core.errors import Unavailable
+from piwheels.core.host import machine
 from piwheels.core.protocols import monitor_stats
-from piwheels.core.rpc import Client
 from piwheels.core.states import MasterStats
 from piwheels.core.tasks import NonStopTask
+from piwheels.master.rpc import Client
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import big_brother, news
 
@@ -70,7 +70,7 @@ class BigBrother(NonStopTask):
         self._news.connect(config.news_queue)
         self.history: deque[MasterStats] = deque(maxlen=HISTORY)
         self._figures: dict[str, Any] = dict(_UNKNOWN)
-        self._disk = info.disk_space(config.output_path)
+        self._disk = machine.disk_space(config.output_path)
         self._asked = self._known = False
         self._home_pause = 30 if config.dev_mode else 600
         self._home_due = time.monotonic() + self._home_pause / 10
@@ -144,10 +144,10 @@ class BigBrother(NonStopTask):
 
     def gather(self) -> MasterStats:
         """Return the figures of now."""
-        machine = info.slave_stats(self.config.output_path, datetime.now(UTC))
+        here = machine.slave_stats(self.config.output_path, datetime.now(UTC))
         disk_size, disk_free = self._disk
         return MasterStats(
-            **machine._asdict() | self._figures | {"disk_size": disk_size, "disk_free": disk_free}
+            **here._asdict() | self._figures | {"disk_size": disk_size, "disk_free": disk_free}
         )
 
     def publish(self) -> None:

@@ -7,23 +7,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from piwheels.core.errors import Fatal, PiWheelsError, Unavailable
-from piwheels.core.pipconfig import index_access
-from piwheels.core.rpc import Client
+from piwheels.core.host.pip_config import index_access
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.beside import Beside
-from piwheels.master.changelog import Changelog
-from piwheels.master.fetching import Limits
 from piwheels.master.logic.changelog import Deletion
 from piwheels.master.logic.trouble import Trouble
-from piwheels.master.pypi import Upstream
+from piwheels.master.rpc import Client
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.watch import Watch
+from piwheels.master.upstream.changelog import Changelog
+from piwheels.master.upstream.fetching import Limits
+from piwheels.master.upstream.pypi import Upstream
+from piwheels.master.upstream.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from piwheels.core.pipconfig import IndexAccess
-    from piwheels.core.rows import UpstreamPackage, UpstreamVersion
+    from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
+    from piwheels.core.host.pip_config import IndexAccess
     from piwheels.master.beside import Outcome
     from piwheels.master.wiring import MasterConfig
 
@@ -36,15 +36,14 @@ REPORT: Final = timedelta(minutes=10)
 
 
 class CloudGazer(PauseableTask):
-    """Has the database know what the upstream index says, and has removed what is gone there.
+    """Mirrors the upstream index into the database, and removes what upstream has removed.
 
-    ``--source changelog`` follows all of an index (:class:`~piwheels.master.changelog.Changelog`),
-    ``--source watch`` some projects of it (:class:`~piwheels.master.watch.Watch`). Questions to the
-    index are asked by helper threads; between two steps of what follows, the task hears QUIT and
-    PAUSE.
+    ``--source changelog`` follows a whole index (:mod:`~piwheels.master.upstream.changelog`),
+    ``--source watch`` follows some projects (:mod:`~piwheels.master.upstream.watch`). Helper
+    threads send the requests to the index; the task reads QUIT and PAUSE between two steps.
 
-    What is gone is first marked, in the transaction that notes it; then it leaves the queue, the
-    site and at last the database. What a crash leaves half-done is found by its mark.
+    A removed version is marked in the transaction that records the removal. Then it leaves the
+    queue, the site and finally the database. After a crash the mark shows what is left to do.
     """
 
     name = "cloud_gazer"

@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import zmq
 
 from piwheels.core.errors import BadMessage, BadWheel, Refused, Unavailable
-from piwheels.core.rpc import Request, recv_request, send_error, send_result
 from piwheels.core.states import TransferState
-from piwheels.core.tags import parse_filename
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
-from piwheels.master.files import Site
+from piwheels.core.wheels.tags import parse_filename
 from piwheels.master.fs_client import FsClient
 from piwheels.master.incoming import (
     Incoming,
@@ -38,6 +36,8 @@ from piwheels.master.incoming import (
     number,
 )
 from piwheels.master.logic.names import Names
+from piwheels.master.rpc import Request, recv_request, send_error, send_result
+from piwheels.master.site.files import Site
 from piwheels.master.wiring import MasterConfig, big_brother, files
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from piwheels.core.rpc import Client
 from piwheels.core.transport import Context
+from piwheels.master.rpc import Client
 
 if TYPE_CHECKING:
     import logging

@@ -6,10 +6,10 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from piwheels.core.rpc import Client, Questions
 from piwheels.master.file_juggler import FsClient
 from piwheels.master.logic import effects
 from piwheels.master.logic.imports import Imports
+from piwheels.master.rpc import Client, Questions
 from piwheels.master.the_oracle import DbClient
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, TypedDict
 
 from piwheels.core.errors import BadMessage, Refused
-from piwheels.core.tags import canonical
-from piwheels.core.wheel import inspect_wheel
+from piwheels.core.wheels.inspection import inspect_wheel
+from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.states import TransferState
-    from piwheels.master.files import Site
+    from piwheels.master.site.files import Site
 
 #: As many digits as the largest offset has (protocols.md: sizes are as wide as a BIGINT).
 _NUMBER: Final = re.compile(rb"[0-9]{1,19}")

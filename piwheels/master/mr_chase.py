@@ -12,19 +12,19 @@ import zmq
 
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
 from piwheels.core.protocols import mr_chase
-from piwheels.core.rpc import Client
-from piwheels.core.tags import canonical, is_version, same_version
 from piwheels.core.tasks import PausingTask
+from piwheels.core.wheels.tags import canonical, is_version, same_version
 from piwheels.master.importing import ImportDesk
 from piwheels.master.logic.imports import check
+from piwheels.master.rpc import Client
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import big_brother
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from piwheels.core.database.rows import ProjectData, ProjectRelease
     from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
-    from piwheels.core.rows import ProjectData, ProjectRelease
     from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig

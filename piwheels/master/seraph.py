@@ -11,8 +11,8 @@ import zmq
 
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, Unavailable, worth_telling
-from piwheels.core.rpc import Request, send_error
 from piwheels.core.tasks import NonStopTask
+from piwheels.master.rpc import Request, send_error
 from piwheels.master.wiring import DB_LIMIT
 
 if TYPE_CHECKING:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
-from piwheels.core import rpc
 from piwheels.core.errors import BadMessage, Unavailable
-from piwheels.core.pipconfig import default_index
+from piwheels.core.host.pip_config import default_index
 from piwheels.core.protocols import monitor_stats, slave_driver
 from piwheels.core.tasks import PausingTask, TaskControl
-from piwheels.master import wiring
+from piwheels.master import rpc, wiring
 from piwheels.master.file_juggler import FsClient
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import HANDLERS, Fleet

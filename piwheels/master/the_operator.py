@@ -20,21 +20,21 @@ from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
 from piwheels.core.protocols import LogPart, Outcome, QueueHead, Told, Welcome, console
-from piwheels.core.rpc import Client
 from piwheels.core.tasks import PausingTask
 from piwheels.master.big_brother import HISTORY
-from piwheels.master.files import Site
 from piwheels.master.logic.consoles import Asker, Consoles, Tails
+from piwheels.master.rpc import Client
+from piwheels.master.site.files import Site
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import NEWS_LIMIT, news, orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from piwheels.core.rows import EndedBuild
-    from piwheels.core.rpc import Answer
+    from piwheels.core.database.rows import EndedBuild
     from piwheels.core.states import MasterInfo, MasterStats
     from piwheels.core.transport import Socket
+    from piwheels.master.rpc import Answer
     from piwheels.master.wiring import MasterConfig
 
     #: What is called with the answer to a question of ours, to say what the console's answer is.

@@ -17,10 +17,10 @@ from sqlalchemy.exc import OperationalError
 from piwheels.core import codec
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused
-from piwheels.core.rpc import Answer, Client, error_frame
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.transport import Context
 from piwheels.master.logic.travel import Method, methods_of
+from piwheels.master.rpc import Answer, Client, error_frame
 from piwheels.master.wiring import DB_LIMIT
 
 if TYPE_CHECKING:

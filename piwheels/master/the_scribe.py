@@ -11,14 +11,14 @@ import zmq
 
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused, Unavailable
-from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.site import INDEX
-from piwheels.core.tags import canonical
 from piwheels.core.tasks import PauseableTask
-from piwheels.master.files import Site
+from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic import catalog, pages, views
-from piwheels.master.overview import Overview
-from piwheels.master.rendering import Renderer, static_files
+from piwheels.master.rpc import recv_request, send_error, send_result
+from piwheels.master.site.files import Site
+from piwheels.master.site.overview import Overview
+from piwheels.master.site.rendering import Renderer, static_files
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import web
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.database import Database
-    from piwheels.core.rows import ProjectData, SimpleProject
-    from piwheels.core.rpc import Request
+    from piwheels.core.database.rows import ProjectData, SimpleProject
     from piwheels.core.transport import Socket
+    from piwheels.master.rpc import Request
     from piwheels.master.wiring import MasterConfig
 
 #: What one package, or a full disk, can do to us; the request is answered with it.

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import zmq
 
 from piwheels.core.errors import BadMessage, Unavailable
-from piwheels.core.rpc import Client, Request, recv_request, send_error, send_result
-from piwheels.core.tags import canonical
 from piwheels.core.tasks import PausingTask
+from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic.rewrites import Rewrite, Rewrites
+from piwheels.master.rpc import Client, Request, recv_request, send_error, send_result
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import web
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from piwheels.core.rows import RewritePendingRow
-    from piwheels.core.rpc import Answer
+    from piwheels.core.database.rows import RewritePendingRow
     from piwheels.core.transport import Socket
+    from piwheels.master.rpc import Answer
     from piwheels.master.wiring import MasterConfig
 
 #: How much of logs may be on the way to TheScribe, in characters; the rest it finds itself.

@@ -1,7 +1,7 @@
 """The master's configuration and its wires: each address, who binds it, who connects to it.
 
 What other processes speak is in :mod:`piwheels.core.protocols`; what stays among the tasks is
-here. ``rpc`` is question and answer as in :mod:`piwheels.core.rpc`; ``push`` goes one way and is
+here. ``rpc`` is question and answer as in :mod:`piwheels.master.rpc`; ``push`` goes one way and is
 never answered.
 """
 
@@ -12,8 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from piwheels.core.cli import Common, duration, option
-from piwheels.core.paths import address
+from piwheels.core.program.command_line import Common, duration, option
+from piwheels.core.program.paths import address
 from piwheels.core.protocols import (
     Job,
     NoData,

@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from piwheels.core.cli import Common, duration, option, program
 from piwheels.core.codec import NoData
-from piwheels.core.dependencies import System
 from piwheels.core.errors import Fatal, Unavailable
-from piwheels.core.info import machine, slave_stats
-from piwheels.core.interpreter import probe
-from piwheels.core.paths import address
-from piwheels.core.pipconfig import pip_command
-from piwheels.core.privileges import refuse_root
+from piwheels.core.host.interpreters import probe
+from piwheels.core.host.machine import machine, slave_stats
+from piwheels.core.host.pip_config import pip_command
+from piwheels.core.program.command_line import Common, duration, option, program
+from piwheels.core.program.paths import address
+from piwheels.core.program.privileges import refuse_root
+from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import SlaveOutput, slave_driver
-from piwheels.core.systemd import Notifier
 from piwheels.core.transport import Context, Socket
+from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, unfit
 from piwheels.slave.connection import Connection, MasterTimeout, Request, Stopped
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.version import InvalidVersion, Version
 
-from piwheels.core.artifact import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
-from piwheels.core.dependencies import System, library_dependencies
 from piwheels.core.errors import BadWheel, PiWheelsError
-from piwheels.core.pipconfig import pip_command
-from piwheels.core.proc import Ending, Supervised, build_environment, private_home
-from piwheels.core.supervise import remove_tree
+from piwheels.core.host.pip_config import pip_command
+from piwheels.core.host.processes import Ending, Supervised, build_environment, private_home
+from piwheels.core.host.supervision import remove_tree
+from piwheels.core.wheels.built import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
+from piwheels.core.wheels.dependencies import System, library_dependencies
 from piwheels.slave.buildlog import BuildLog
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Builder(Thread):
     (``None`` and none: what pip is configured with); *dir* is where the build's own directory is
     made (``None``: the system's directory for temporary files). *python* is the interpreter to
     build for (``None``: the one that runs this), and *pip* the command that runs pip for it, if
-    :func:`~piwheels.core.pipconfig.pip_command` was asked before. *system* may be shared by
+    :func:`~piwheels.core.host.pip_config.pip_command` was asked before. *system* may be shared by
     builders.
 
     Call :meth:`close` at the end (or use it as a context manager): it removes everything.

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final
 
 import zmq
 
-from piwheels.core.cli import program
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal
-from piwheels.core.interpreter import Interpreter, probe
-from piwheels.core.paths import data_dir
-from piwheels.core.privileges import become, interpreter_dirs
+from piwheels.core.host.interpreters import Interpreter, probe
+from piwheels.core.program.command_line import program
+from piwheels.core.program.paths import data_dir
+from piwheels.core.program.privileges import become, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
-from piwheels.core.tags import abi_key
 from piwheels.core.transport import Context, Socket
+from piwheels.core.wheels.tags import abi_key
 from piwheels.up import console, database, outcome, site
 from piwheels.up.config import UpConfig, labels, queues, to_connect
 from piwheels.up.farm import IN_VAIN, Farm, Stopped, child_environment, last_lines
@@ -34,7 +34,7 @@ from piwheels.up.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from piwheels.core.postgres import Cluster
+    from piwheels.core.host.postgres import Cluster
     from piwheels.up.outcome import Ask
 
 #: Pure wheels, native ones, one for the stable ABI, and one that cannot be built (platform.md).

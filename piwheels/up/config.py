@@ -10,15 +10,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from piwheels.core.cli import Common, option, port_number
 from piwheels.core.errors import Fatal
-from piwheels.core.paths import address, runtime_dir
+from piwheels.core.program.command_line import Common, option, port_number
+from piwheels.core.program.paths import address, runtime_dir
 from piwheels.up import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from piwheels.core.interpreter import Interpreter
+    from piwheels.core.host.interpreters import Interpreter
 
 #: What a unix socket's path may have, in bytes, before the name of the socket itself.
 FOLDER_LIMIT: Final = 90

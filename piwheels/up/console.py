@@ -17,7 +17,7 @@ import termios
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from piwheels.core.proc import dies_with_parent
+from piwheels.core.host.processes import dies_with_parent
 from piwheels.up.config import to_connect
 
 if TYPE_CHECKING:

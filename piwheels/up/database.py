@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.database import Database
-from piwheels.core.dsn import administer, database_of, redirect
+from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.errors import DatabaseError, Fatal
-from piwheels.core.postgres import DAEMON, Cluster
-from piwheels.core.privileges import USER
+from piwheels.core.host.postgres import DAEMON, Cluster
+from piwheels.core.program.privileges import USER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -19,8 +19,8 @@ import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from piwheels.core.errors import Fatal, PiWheelsError
-from piwheels.core.locks import hold
-from piwheels.core.proc import dies_with_parent
+from piwheels.core.host.processes import dies_with_parent
+from piwheels.core.program.locks import hold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

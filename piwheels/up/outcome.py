@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from piwheels.core.errors import BadWheel
-from piwheels.core.tags import canonical, parse_filename, serves
+from piwheels.core.wheels.tags import canonical, parse_filename, serves
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from piwheels.core.rows import BuildRow
+    from piwheels.core.database.rows import BuildRow
 
 _ASKED = re.compile(
     r"\s*(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?)\s*"

@@ -1,8 +1,8 @@
-"""Which versions there are, and telling the master of them.
+"""Find the versions of packages, and register them with the master.
 
-The index is asked by pip (:mod:`piwheels.core.pipconfig`), several names at once, in a process of
-its own (``python -m piwheels.up.registry 3.X NAME...``) which is killed with all its pips when
-we end, whatever our end is. It answers with a line of JSON for each name.
+pip asks the index (:mod:`piwheels.core.host.pip_config`), for several names at once, in a child
+process (``python -m piwheels.up.registry 3.X NAME...``). The child and its pips are killed when
+this process ends, however it ends. It prints a line of JSON for each name.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from packaging.requirements import Requirement
 
-from piwheels.core.admin import ANSWER, Admin
 from piwheels.core.errors import PiWheelsError, Refused
-from piwheels.core.pipconfig import source_versions
-from piwheels.core.proc import Supervised
+from piwheels.core.host.pip_config import source_versions
+from piwheels.core.host.processes import Supervised
+from piwheels.core.program.admin import ANSWER, Admin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

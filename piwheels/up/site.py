@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion
 
 from piwheels.core.errors import Fatal
 from piwheels.core.site import log_name
-from piwheels.core.tags import canonical
+from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.database import Database
-    from piwheels.core.rows import BuildRow
+    from piwheels.core.database.rows import BuildRow
     from piwheels.up.outcome import Row
     from piwheels.up.progress import Screen
 

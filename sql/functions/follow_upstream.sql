@@ -1,4 +1,4 @@
--- Take in what upstream says (UpstreamPackage and UpstreamVersion of core/rows.py, as objects) in one transaction:
+-- Take in what upstream says (UpstreamPackage and UpstreamVersion of core/database/rows.py, as objects) in one transaction:
 -- the_serial too (null: it stays), so that it is never noted before what it stands for. Returns the packages whose
 -- pages are to be written, and how (they are noted as pending already).
 --

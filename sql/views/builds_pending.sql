@@ -1,4 +1,4 @@
--- What needs building, by the rule itself (core/tags.py, serves): the first ABI of each version, among those
+-- What needs building, by the rule itself (core/wheels/tags.py, serves): the first ABI of each version, among those
 -- that are built for, that no build was attempted for and no file serves. What is skipped or quarantined is not built.
 -- build_queue is this, kept.
 CREATE VIEW piwheels.builds_pending AS

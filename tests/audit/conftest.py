@@ -20,12 +20,12 @@ import pytest
 from helpers import until
 from piwheels.audit import app
 from piwheels.core.database.audit import AuditDatabase
-from piwheels.core.dsn import administer, database_of, redirect
-from piwheels.core.postgres import DAEMON
+from piwheels.core.database.dsn import administer, database_of, redirect
+from piwheels.core.host.postgres import DAEMON
 from piwheels.core.site import work_path
 from piwheels.core.states import BuildState, DownloadState, FileState
-from piwheels.master.files import Site
 from piwheels.master.seraph import Seraph
+from piwheels.master.site.files import Site
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary

@@ -9,9 +9,9 @@ import zmq
 
 from helpers import own_wires
 from peers import StandIn
-from piwheels.core.rpc import recv_request, send_error, send_result
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
+from piwheels.master.rpc import recv_request, send_error, send_result
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.wiring import MasterConfig, delete, web

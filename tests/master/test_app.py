@@ -195,7 +195,7 @@ def test_no_database(run_dir, server_dsn, superuser_dsn):
     status, said, lines = refused(*command(run_dir, "postgresql:///x?host=/nonexistent"))
     assert (status, lines) == (1, 1)
     assert "--dsn" in said
-    from piwheels.core.dsn import administer  # noqa: PLC0415 (only here)
+    from piwheels.core.database.dsn import administer  # noqa: PLC0415 (only here)
 
     administer(superuser_dsn, "UPDATE public.configuration SET version = '0.0'")
     status, said, lines = refused(*command(run_dir, superuser_dsn))

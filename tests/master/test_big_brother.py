@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
-from piwheels.core.dsn import administer
+from piwheels.core.database.dsn import administer
 from piwheels.core.protocols import monitor_stats
 from piwheels.core.states import DownloadState
 from piwheels.core.transport import Context

@@ -10,15 +10,16 @@ import pytest
 
 import upstream
 from helpers import until
-from piwheels.core.dsn import administer
-from piwheels.core.pipconfig import IndexAccess
+from piwheels.core.database.dsn import administer
+from piwheels.core.host.pip_config import IndexAccess
 from piwheels.core.states import BuildState, FileState
-from piwheels.master import cloud_gazer, watch
+from piwheels.master import cloud_gazer
 from piwheels.master.cloud_gazer import CloudGazer
-from piwheels.master.fetching import Limits
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
+from piwheels.master.upstream import watch
+from piwheels.master.upstream.fetching import Limits
 from piwheels.master.wiring import MasterConfig
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers import until
 from piwheels.core import codec
 from piwheels.core.database import Database
-from piwheels.core.dsn import administer
+from piwheels.core.database.dsn import administer
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import lumberjack as protocol
 from piwheels.core.states import (

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from packaging.version import Version
 from pip._internal.index.collector import IndexContent, parse_links
 
-from piwheels.core.rows import SimpleFile, SimpleProject
+from piwheels.core.database.rows import SimpleFile, SimpleProject
 from piwheels.master.logic import pages
-from piwheels.master.rendering import Renderer
+from piwheels.master.site.rendering import Renderer
 
 NOW = datetime(2026, 11, 1, 11, 0, tzinfo=timezone(timedelta(hours=1)))
 RENDERER = Renderer()

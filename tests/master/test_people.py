@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piwheels.core.rows import Activity, EndedBuild, SimpleFile, SimpleProject
+from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.master.logic import catalog, views
-from piwheels.master.rendering import NAMES, Renderer, static_files
+from piwheels.master.site.rendering import NAMES, Renderer, static_files
 
 NOW = datetime(2026, 11, 1, 11, 0, tzinfo=timezone(timedelta(hours=1)))
 RENDERER = Renderer()

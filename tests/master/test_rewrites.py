@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piwheels.core.rows import RewritePendingRow
+from piwheels.core.database.rows import RewritePendingRow
 from piwheels.master.logic.rewrites import ATTEMPTS, Rewrites
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

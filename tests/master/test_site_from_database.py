@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 
 from helpers import until
-from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
+from piwheels.master.rpc import Client
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe

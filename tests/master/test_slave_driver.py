@@ -20,10 +20,10 @@ from peers import Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.protocols import NoData
-from piwheels.core.rpc import Client, recv_request, send_result
 from piwheels.core.transport import Context
 from piwheels.master import wiring
 from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.rpc import Client, recv_request, send_result
 from piwheels.master.slave_driver import SlaveDriver
 
 METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Python: >=3.9\n\n"

@@ -9,13 +9,13 @@ import pytest
 import zmq
 
 from piwheels.core import codec
+from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
-from piwheels.core.rows import RewritePendingRow
-from piwheels.core.rpc import Client
 from piwheels.core.states import BuildState
 from piwheels.core.transport import Context
 from piwheels.master import seraph as seraph_module
 from piwheels.master import the_oracle
+from piwheels.master.rpc import Client
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import DbClient, TheOracle
 

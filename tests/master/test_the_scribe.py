@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import until
+from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.core.errors import DatabaseError, Refused
-from piwheels.core.rows import Activity, EndedBuild, SimpleFile, SimpleProject
-from piwheels.core.rpc import Client
 from piwheels.core.transport import Context
+from piwheels.master.rpc import Client
 from piwheels.master.the_scribe import TheScribe
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import until
+from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
-from piwheels.core.rows import RewritePendingRow
-from piwheels.core.rpc import Client, recv_request, send_error, send_result
 from piwheels.core.transport import Context
 from piwheels.master import the_oracle, the_secretary
 from piwheels.master.logic.rewrites import Rewrites
+from piwheels.master.rpc import Client, recv_request, send_error, send_result
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_secretary import TheSecretary

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piwheels.core import codec
+from piwheels.core.database.rows import RewritePendingRow, SimpleFile, SimpleProject
 from piwheels.core.errors import BadMessage, Refused
-from piwheels.core.rows import RewritePendingRow, SimpleFile, SimpleProject
 from piwheels.core.states import BuildState, DownloadState, FileState, PageState
 from piwheels.master.logic.travel import form_of, methods_of
 

@@ -18,8 +18,8 @@ import zmq
 
 from helpers import add_source, free_port
 from piwheels.core.codec import NoData
+from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import slave_driver
-from piwheels.core.supervise import descendants
 from piwheels.core.transport import Context
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig

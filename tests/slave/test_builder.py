@@ -13,12 +13,12 @@ import pytest
 import zmq
 
 from helpers import BACKEND, add_source, alive, until
-from piwheels.core import artifact
-from piwheels.core.dependencies import System
 from piwheels.core.errors import BadWheel, Unavailable
+from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import slave_driver
-from piwheels.core.supervise import descendants
 from piwheels.core.transport import Context, Socket
+from piwheels.core.wheels import built
+from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import RESERVE, Builder, Wheel, clean_stale, unfit
 
 if TYPE_CHECKING:
@@ -273,8 +273,8 @@ def test_a_hostile_master_gets_nothing(wheel: Wheel, frames: tuple[bytes, ...]) 
 
 
 def test_silence(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifact, "HELLO_SECONDS", 0.05)
-    monkeypatch.setattr(artifact, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(built, "HELLO_SECONDS", 0.05)
+    monkeypatch.setattr(built, "SILENCE_SECONDS", 0.3)
     master = Master(wheel)
     for _ in range(3):
         assert master.expect() == [b"HELLO", b"7"]

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from piwheels.core.rows import BuildRow
+from piwheels.core.database.rows import BuildRow
 from piwheels.up.outcome import (
     Ask,
     asked,

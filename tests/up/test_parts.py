@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from piwheels.core.cli import load
 from piwheels.core.database import Database
-from piwheels.core.dsn import administer, redirect
+from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
-from piwheels.core.interpreter import Interpreter
+from piwheels.core.host.interpreters import Interpreter
+from piwheels.core.program.command_line import load
 from piwheels.up import database, site
 from piwheels.up.config import UpConfig, labels, queues, to_connect
 from piwheels.up.farm import Farm, Stopped, child_environment

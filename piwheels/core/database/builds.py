@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from piwheels.core.database.connection import LOG, REASON, Client, clean, clean_log
 from piwheels.core.database.listener import Listener
+from piwheels.core.database.rows import BuildRow, EndedBuild, Lease
 from piwheels.core.errors import Refused
-from piwheels.core.rows import BuildRow, EndedBuild, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,8 +13,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
-from piwheels.core import sqlfiles
-from piwheels.core.dsn import driver
+from piwheels.core.database import sql_files
+from piwheels.core.database.dsn import driver
 from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.text import clean as clean  # noqa: PLC0414 (for all the calls)
 
@@ -194,7 +194,7 @@ def _timed_out(exc: DBAPIError) -> bool:
 
 
 def _check_schema(conn: Connection) -> None:
-    want = sqlfiles.version()
+    want = sql_files.version()
     found = conn.execute(
         text("SELECT to_regclass('public.configuration') IS NOT NULL")
     ).scalar_one()

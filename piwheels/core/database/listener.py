@@ -7,7 +7,7 @@ import select
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from piwheels.core.dsn import driver
+from piwheels.core.database.dsn import driver
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from piwheels.core.database.connection import Client, clean
-from piwheels.core.rows import Activity, RewritePendingRow, SimpleFile, SimpleProject
+from piwheels.core.database.rows import Activity, RewritePendingRow, SimpleFile, SimpleProject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from piwheels.core.rows import ProjectData
+    from piwheels.core.database.rows import ProjectData
 
 #: Rows in one part of what is too long for a message.
 PART: Final = 25_000

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.database.connection import REASON, Client, clean
-from piwheels.core.rows import UpstreamPackage, UpstreamVersion, WatchedRow
+from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion, WatchedRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

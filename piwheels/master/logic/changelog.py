@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import voluptuous as vol
 
 from piwheels.core.checks import check_of
+from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.errors import BadMessage
-from piwheels.core.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.states import Package
 from piwheels.core.states import Version as VersionText
-from piwheels.core.tags import canonical, is_version
+from piwheels.core.wheels.tags import canonical, is_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set

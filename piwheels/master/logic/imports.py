@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Refused
 from piwheels.core.protocols import FIRST_IMPORT
-from piwheels.core.tags import abi_key, canonical, is_free_threaded, parse_filename
+from piwheels.core.wheels.tags import abi_key, canonical, is_free_threaded, parse_filename
 from piwheels.master.logic.effects import (
     AskMissing,
     AskPublished,

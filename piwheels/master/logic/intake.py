@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
-from piwheels.core.tags import canonical, parse_filename, same_version, with_build_tag
+from piwheels.core.wheels.tags import canonical, parse_filename, same_version, with_build_tag
 from piwheels.master.logic.effects import (
     AskPublished,
     Effect,

@@ -15,10 +15,10 @@ from urllib.parse import quote
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from piwheels.core.tags import same_version
+from piwheels.core.wheels.tags import same_version
 
 if TYPE_CHECKING:
-    from piwheels.core.rows import SimpleFile, SimpleProject
+    from piwheels.core.database.rows import SimpleFile, SimpleProject
 
 #: The version of the simple API that the pages speak.
 API_VERSION: Final = "1.4"

@@ -16,7 +16,7 @@ from piwheels.master.logic.trouble import Trouble
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from piwheels.core.rows import WatchedRow
+    from piwheels.core.database.rows import WatchedRow
 
 #: Of this whole project, where a version would be named.
 WHOLE: Final = ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from piwheels.core.rows import Lease
+    from piwheels.core.database.rows import Lease
     from piwheels.master.logic.effects import Target
 
 #: A version of a package.

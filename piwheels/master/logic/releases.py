@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from packaging.version import Version
 
+from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.errors import BadMessage
-from piwheels.core.rows import UpstreamPackage, UpstreamVersion
-from piwheels.core.tags import canonical, is_version
+from piwheels.core.wheels.tags import canonical, is_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from piwheels.core.rows import WatchedRow
+    from piwheels.core.database.rows import WatchedRow
 
 #: What pip can build from (PEP 625 has the first; the others are older).
 _SUFFIXES: Final = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")

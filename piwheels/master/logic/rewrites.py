@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from piwheels.core.rows import RewritePendingRow
+from piwheels.core.database.rows import RewritePendingRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from piwheels.core.protocols import FOLLOWS
-from piwheels.core.tags import canonical
+from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from piwheels.core.states import SlaveState

@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from piwheels.core import rows, states
+from piwheels.core import states
+from piwheels.core.database import rows
 from piwheels.core.errors import BadMessage, Refused
 
 if typing.TYPE_CHECKING:

@@ -15,14 +15,14 @@ from urllib.parse import quote
 from piwheels.core.errors import BadWheel
 from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
-from piwheels.core.tags import abi_key, parse_filename
+from piwheels.core.wheels.tags import abi_key, parse_filename
 from piwheels.core.words import size_text
 from piwheels.master.logic.pages import specifier, to_json, version_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from piwheels.core.rows import (
+    from piwheels.core.database.rows import (
         EndedBuild,
         ProjectBuild,
         ProjectData,

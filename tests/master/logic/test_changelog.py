@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.database.upstream import BINARY_ONLY
 from piwheels.core.errors import BadMessage
-from piwheels.core.rows import UpstreamPackage, UpstreamVersion
 from piwheels.master.logic.changelog import Deletion, fold, parse, serial_after, slice_of
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)

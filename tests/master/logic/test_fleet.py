@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from piwheels.core.codec import NoData
+from piwheels.core.database.rows import Lease
 from piwheels.core.errors import BadWheel, DatabaseError, Refused
 from piwheels.core.protocols import Outcome, SlaveOutput, slave_driver
-from piwheels.core.rows import Lease
 from piwheels.core.states import SlaveState
 from piwheels.master.logic import effects
 from piwheels.master.logic.effects import (

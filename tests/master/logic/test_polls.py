@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from piwheels.core.rows import WatchedRow
+from piwheels.core.database.rows import WatchedRow
 from piwheels.master.logic.polls import Polls
 from piwheels.master.logic.trouble import Trouble
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
+from piwheels.core.database.rows import UpstreamVersion, WatchedRow
 from piwheels.core.errors import BadMessage
-from piwheels.core.rows import UpstreamVersion, WatchedRow
 from piwheels.master.logic.releases import judge, parse, serial_of, source_version, wheel_version
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

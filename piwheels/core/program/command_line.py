@@ -1,0 +1,270 @@
+"""What every program of ours has in common: options, their sources, the log, exit statuses.
+
+A program declares its options once, as the fields of a dataclass that derives from
+:class:`Common`::
+
+    @dataclass(frozen=True)
+    class ToyConfig(Common):
+        \"\"\"Count the toys.\"\"\"
+
+        dsn: str = option("-d", default="postgresql:///toys", metavar="URL", help="the database")
+
+    @program("piw-toy", ToyConfig)
+    def main(config: ToyConfig) -> int: ...
+
+which makes ``main(args=None) -> int``. An option's value comes from, each stronger than the one
+before: its default; the table ``[toy]`` of the TOML files ``/etc/piwheels.toml``,
+``~/.config/piwheels/piwheels.toml`` and the one that ``-c`` names; the environment variable
+``PIW_DSN``; the command line.
+
+Exit statuses: 0 done, 1 refused or failed (with one sentence on standard error), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import difflib
+import logging
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
+
+from piwheels import __version__
+from piwheels.core.errors import Fatal, PiWheelsError, one_line
+from piwheels.core.program.manual import manual
+from piwheels.core.program.options import Common, Option, duration, option, options, port_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "PROGRAMS",
+    "Common",
+    "Program",
+    "duration",
+    "load",
+    "option",
+    "parser",
+    "port_number",
+    "program",
+    "set_up_logging",
+]
+
+T = TypeVar("T", bound=Common)
+#: Command lines for a program's help, each with what it does.
+Examples = Sequence[tuple[str, str]]
+
+#: Every program of the house: the tables that a configuration file may have.
+PROGRAMS: Final = (
+    "add", "audit", "console", "import", "initdb", "logger", "master", "rebuild", "remove", "serve",
+    "slave", "up",
+)  # fmt: skip
+
+#: How the log looks: in a file with the time, on a terminal without.
+LOG_FORMAT: Final = "%(asctime)s %(name)s: %(levelname)s: %(message)s"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reads a command line. Its help is the program's manual, an error of its one sentence."""
+
+    def __init__(self, prog: str, page: str) -> None:
+        super().__init__(prog=prog, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+        self.page = page
+
+    def format_help(self) -> str:
+        return self.page
+
+    def error(self, message: str) -> NoReturn:
+        sentence = message.removeprefix("argument ")
+        sentence = sentence.replace("ignored explicit argument", "takes no value, but was given")
+        self.exit(2, f"{self.prog}: {one_line(sentence)} (see {self.prog} --help)\n")
+
+    def read(self, args: Sequence[str] | None) -> dict[str, Any]:
+        """Return the options that *args* give, in any order; end with status 2 where wrong."""
+        given, unknown = self.parse_known_intermixed_args(args)
+        if unknown:
+            name = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
+            near = difflib.get_close_matches(name, self.flags, 1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            self.error(f"no option {name}{hint}" if name else f"too many arguments: {unknown[0]!r}")
+        return vars(given)
+
+    @property
+    def flags(self) -> list[str]:
+        """Every flag that the help shows."""
+        shown = (each for each in self._actions if each.help is not argparse.SUPPRESS)
+        return [flag for each in shown for flag in each.option_strings]
+
+
+def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
+    """Return the command-line parser of the program *prog*: its options are the fields of *cls*.
+
+    *examples* are shown in its help.
+    """
+    made = _Parser(prog, manual(prog, cls, examples, table=_table(prog)))
+    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    for opt in options(cls):
+        meta = opt.meta
+        extra: dict[str, Any] = {"help": argparse.SUPPRESS if meta["secret"] else None}
+        if meta["positional"]:
+            nargs = "*" if opt.many else None if opt.required else "?"
+            extra |= {"nargs": nargs, "default": None}
+            made.add_argument(opt.name, type=_argument(opt), metavar=opt.metavar, **extra)
+        elif opt.kind is bool:
+            made.add_argument(*meta["flags"], opt.flag, dest=opt.name, action="store_true", **extra)
+        else:
+            action = "append" if opt.many else "store"
+            made.add_argument(
+                *meta["flags"], opt.flag, dest=opt.name, action=action, type=_argument(opt),
+                metavar=opt.metavar, **extra,
+            )  # fmt: skip
+    return made
+
+
+def _table(prog: str) -> str:
+    """Return the program's table in a file; empty if it has none."""
+    name = prog.removeprefix("piw-")
+    return name if name in PROGRAMS else ""
+
+
+def _argument(opt: Option) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            return opt.parse(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from exc
+
+    return parse
+
+
+def load(
+    prog: str,
+    cls: type[T],
+    args: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    examples: Examples = (),
+) -> T:
+    """Return the configuration of the program *prog* from all its sources.
+
+    *args* and *environ* default to the process's own. Ends the process with status 2 where the
+    command line is wrong; raises ``Fatal`` with every other mistake at once.
+    """
+    environ = os.environ if environ is None else environ
+    given = parser(prog, cls, examples).read(args)
+    known = {opt.name: opt for opt in options(cls)}
+    defaults = {name: opt.default for name, opt in known.items()}
+    values = {name: it for name, it in defaults.items() if it is not dataclasses.MISSING}
+    errors: list[str] = []
+    home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
+    files = [Path("/etc/piwheels.toml"), Path(home, "piwheels/piwheels.toml")]
+    # In a folder that we may not enter, none is there for us: Path.is_file would raise.
+    files = [path for path in files if os.path.isfile(path)]  # noqa: PTH113
+    if named := given.get("config") or environ.get("PIW_CONFIG"):
+        files.append(Path(named))
+    for path in files:
+        _read_toml(path, prog.removeprefix("piw-"), known, values, errors)
+    for name, opt in known.items():
+        text = environ.get(opt.variable)
+        if text is not None:
+            try:
+                values[name] = opt.from_environment(text)
+            except ValueError as exc:
+                errors.append(f"{opt.variable}: {exc}")
+    if errors:
+        raise Fatal("; ".join(errors))
+    # A word that was not given must not hide what a file says.
+    return cls(**values | {name: value for name, value in given.items() if value not in ([], None)})
+
+
+def _read_toml(
+    path: Path,
+    table: str,
+    known: Mapping[str, Option],
+    values: dict[str, Any],
+    errors: list[str],
+) -> None:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        errors.append(f"{path}: {exc.strerror if isinstance(exc, OSError) else exc}")
+        return
+    for name in content.keys() - set(PROGRAMS):
+        errors.append(f"{path}: unknown table or key {name!r} (tables: {', '.join(PROGRAMS)})")
+    section = content.get(table, {})
+    if not isinstance(section, dict):
+        errors.append(f"{path}: {table} is not a table")
+        return
+    for key, value in section.items():
+        opt = known.get(key.replace("-", "_"))
+        if opt is None or opt.name == "config":
+            errors.append(f"{path}: [{table}] has an unknown key {key!r}")
+            continue
+        try:
+            values[opt.name] = opt.from_toml(value)
+        except ValueError as exc:
+            errors.append(f"{path}: [{table}] {key}: {exc}")
+
+
+def set_up_logging(prog: str, config: Common) -> None:
+    """Send the log to standard error and to the file that *config* names.
+
+    Raises ``Fatal`` if that file cannot be written.
+    """
+    level = logging.DEBUG if config.verbose else logging.WARNING if config.quiet else logging.INFO
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if config.log_file is not None:
+        try:
+            handlers.append(logging.FileHandler(config.log_file, encoding="utf-8", delay=False))
+        except OSError as exc:
+            raise Fatal(
+                f"cannot write {config.log_file} ({exc.strerror}): choose another --log-file"
+            ) from exc
+    logging.basicConfig(level=level, format=LOG_FORMAT, handlers=handlers, force=True)
+    logging.captureWarnings(capture=True)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger(prog).debug("version %s", __version__)
+
+
+class Program(Generic[T]):
+    """A program's ``main(args=None) -> int``, and what is known of it: name, options, examples."""
+
+    def __init__(
+        self, prog: str, cls: type[T], examples: Examples, function: Callable[[T], int]
+    ) -> None:
+        self.prog = prog
+        self.config = cls
+        self.examples = examples
+        self._function = function
+
+    def __call__(self, args: Sequence[str] | None = None) -> int:
+        """Run it with the command line *args* (the process's own); return the exit status."""
+        try:
+            config = load(self.prog, self.config, args, examples=self.examples)
+            set_up_logging(self.prog, config)
+            return self._function(config)
+        except PiWheelsError as exc:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"{self.prog}: {exc}\n")
+            return 1
+        except KeyboardInterrupt:
+            return 1
+        except BrokenPipeError:
+            # Who read our output has gone; keep Python from complaining of it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+
+
+def program(
+    prog: str, cls: type[T], examples: Examples = ()
+) -> Callable[[Callable[[T], int]], Program[T]]:
+    """Make a program of a function that takes its configuration and returns the exit status."""
+
+    def decorate(function: Callable[[T], int]) -> Program[T]:
+        return Program(prog, cls, examples, function)
+
+    return decorate

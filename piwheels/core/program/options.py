@@ -1,0 +1,229 @@
+"""Option declarations: the fields of a dataclass, each with its help text, parser and default.
+
+:mod:`~piwheels.core.program.command_line` reads the values from all sources,
+:mod:`~piwheels.core.program.manual` formats ``--help``, and ``docs/generate.py`` writes the
+reference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import types
+import typing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def duration(s: str) -> timedelta:
+    """Convert *s* into a ``timedelta``.
+
+    It is a number of seconds (``90``, ``1.5``), or numbers with units that are added up: the
+    letters ``w d h m s`` or the words (``3h``, ``1h30m``, ``2 days``, ``1 hour 5 min``). Raises
+    ``ValueError`` for anything else, and for a duration that is not positive or longer than a year.
+    """
+    units = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+    text = s.strip().lower()
+    words = r"w|weeks?|d|days?|h|hours?|hrs?|m|mins?|minutes?|s|secs?|seconds?"
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        total = timedelta(seconds=float(text)) if len(text) < 20 else timedelta(0)
+    elif re.fullmatch(rf"(?:\d{{1,9}}(?:\.\d{{1,9}})?\s*(?:{words})(?![a-z])[\s,]*)+", text):
+        parts = re.findall(rf"(\d+(?:\.\d+)?)\s*({words})", text)
+        total = sum((timedelta(**{units[unit[0]]: float(n)}) for n, unit in parts), timedelta(0))
+    else:
+        raise ValueError(f"{s!r} is not a duration: write 90, 90s, 15m, 3h or 1h30m")
+    if not timedelta(0) < total <= timedelta(days=366):
+        raise ValueError(f"{s!r} is not a duration between a moment and a year")
+    return total
+
+
+def port_number(s: str) -> int:
+    """Convert *s* into the number of a port, 0 to 65535; 0 stands for any that is free.
+
+    Raises ``ValueError`` for anything else.
+    """
+    if not s.isascii() or not s.isdigit() or int(s) > 65535:
+        raise ValueError(f"{s!r} is not a port: write a number up to 65535 (0: any free one)")
+    return int(s)
+
+
+def _whole_number(s: str) -> int:
+    try:
+        return int(s)
+    except ValueError:
+        raise ValueError(f"{s!r} is not a whole number") from None
+
+
+def _flag(s: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True}
+    words |= {"0": False, "false": False, "no": False, "off": False, "": False}
+    try:
+        return words[s.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{s!r} is neither yes nor no") from None
+
+
+def _path(s: str) -> Path:
+    if not s or "\0" in s:
+        raise ValueError("a path cannot be empty")
+    return Path(s).expanduser()
+
+
+#: How the text of an environment variable, a flag or a TOML string becomes a value of a type.
+_PARSERS: Final[dict[Any, Callable[[str], Any]]] = {
+    str: str,
+    int: _whole_number,
+    bool: _flag,
+    Path: _path,
+    timedelta: duration,
+}
+
+
+def option(
+    *flags: str,
+    default: Any = dataclasses.MISSING,
+    help: str,  # noqa: A002 (as argparse has it)
+    metavar: str | None = None,
+    parse: Callable[[str], Any] | None = None,
+    positional: bool = False,
+    secret: bool = False,
+) -> Any:
+    """Declare an option: a dataclass field with what the command line needs to know of it.
+
+    *flags* are its short forms; the long one is the field's name. *parse* turns text into the
+    value, and raises ``ValueError`` with a sentence; without it the field's type says how. A
+    list's items come from repeated flags, from commas in the environment, or from a TOML array.
+    One that is *secret* is left out of ``--help``.
+    """
+    if isinstance(default, list):
+        factory: Any = functools.partial(list, default)
+        default = dataclasses.MISSING
+    else:
+        factory = dataclasses.MISSING
+    return dataclasses.field(
+        default=default,
+        default_factory=factory,
+        metadata={
+            "flags": flags,
+            "help": help,
+            "metavar": metavar,
+            "parse": parse,
+            "positional": positional,
+            "secret": secret,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """The options that every program has."""
+
+    config: Path | None = option(
+        "-c", default=None, metavar="FILE", help="read options from this TOML file too"
+    )
+    quiet: bool = option("-q", default=False, help="say only what went wrong")
+    verbose: bool = option("-v", default=False, help="say more")
+    log_file: Path | None = option(
+        "-l", default=None, metavar="FILE", help="write the log to this file too"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: its name and type, and what :func:`option` was told of it."""
+
+    name: str
+    kind: Any
+    many: bool
+    field: dataclasses.Field[Any]
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What :func:`option` was told."""
+        return self.field.metadata
+
+    @property
+    def flag(self) -> str:
+        """The long flag."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "PIW_" + self.name.upper()
+
+    @property
+    def metavar(self) -> str:
+        """What stands for its value in the help; empty for a flag that takes none."""
+        return "" if self.kind is bool else self.meta["metavar"] or self.name.upper()
+
+    @property
+    def required(self) -> bool:
+        """Whether it has to be given."""
+        return self.default is dataclasses.MISSING
+
+    @property
+    def common(self) -> bool:
+        """Whether every program has it."""
+        return self.name in {field.name for field in dataclasses.fields(Common)}
+
+    @property
+    def default(self) -> Any:
+        """Its value where nobody gives one; ``MISSING`` if somebody has to."""
+        if self.field.default_factory is not dataclasses.MISSING:
+            return self.field.default_factory()
+        default = self.field.default
+        # What a default leaves open (an address's folder) is settled when it is used.
+        if self.meta["parse"] and default and isinstance(default, str):
+            return self.parse(default)
+        return default
+
+    def parse(self, text: str) -> Any:
+        """Return the value that *text* stands for; raise ``ValueError`` with a sentence."""
+        parse = self.meta["parse"] or _PARSERS[self.kind]
+        return parse(text)
+
+    def from_environment(self, text: str) -> Any:
+        """Return the value of an environment variable."""
+        if self.many:
+            return [self.parse(part.strip()) for part in text.split(",") if part.strip()]
+        return self.parse(text)
+
+    def from_toml(self, value: Any) -> Any:
+        """Return the value that stands in a file; raise ``ValueError`` with a sentence."""
+        if self.many:
+            if not isinstance(value, list):
+                raise ValueError("expected a list")
+            return [self._one_from_toml(element) for element in value]
+        return self._one_from_toml(value)
+
+    def _one_from_toml(self, value: Any) -> Any:
+        if isinstance(value, str) and self.kind is not bool:
+            return self.parse(value)
+        if self.kind is timedelta and type(value) in (int, float):
+            return self.parse(str(value))
+        if type(value) is not self.kind:
+            raise ValueError(f"expected {_NAMES.get(self.kind, 'text')}")
+        return value
+
+
+_NAMES: Final = {bool: "true or false", int: "a whole number", timedelta: "a duration"}
+
+
+def options(cls: type[Any]) -> list[Option]:
+    """Return the options that the dataclass *cls* declares: its own, then those of all programs."""
+    hints = typing.get_type_hints(cls)
+    found = []
+    for field in dataclasses.fields(cls):
+        kind = hints[field.name]
+        if typing.get_origin(kind) is types.UnionType:  # X | None
+            kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
+        many = typing.get_origin(kind) is list
+        found.append(Option(field.name, typing.get_args(kind)[0] if many else kind, many, field))
+    return sorted(found, key=lambda opt: opt.common)  # which come first in the dataclass

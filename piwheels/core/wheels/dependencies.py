@@ -1,0 +1,270 @@
+"""Which shared libraries a wheel needs, and which Debian packages bring them.
+
+Nothing of a wheel is run, nor given to a tool that might run it (``ldd`` does). The few fields of
+an ELF file that matter are read here rather than with a library, because the file may be made by
+an enemy: every count, offset and length has a bound, and what makes no sense is skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import re
+import struct
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from piwheels.core.errors import BadWheel
+from piwheels.core.wheels.inspection import open_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from zipfile import ZipFile, ZipInfo
+
+#: The most libraries of a wheel that are looked at, and the most bytes unpacked for that.
+MAX_FILES = 2000
+MAX_BYTES = 2**31
+#: The most libraries that one wheel is said to need.
+MAX_NEEDED = 500
+
+_BINARY = re.compile(r"\.so(\.[0-9A-Za-z_]+)*$|\.data/scripts/|(^|/)bin/")
+_LIBRARY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+~@-]{0,199}", re.ASCII)
+_PYTHON = re.compile(r"libpython[0-9.]+[a-z]*\.so(\.|$)")
+_SEARCH = ("/usr/local/lib", "/lib", "/usr/lib", "/lib64", "/usr/lib64", "/lib32", "/usr/lib32")
+
+_PT_LOAD, _PT_DYNAMIC = 1, 2
+_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_SONAME = 0, 1, 5, 14
+_MAX_SEGMENTS = 1024
+_MAX_TAGS = 8192
+
+
+class Elf(NamedTuple):
+    """What matters of an ELF file. *kind* is the same for files that can be loaded together."""
+
+    kind: tuple[int, ...]
+    soname: str
+    needed: tuple[str, ...]
+
+
+class System:
+    """The libraries of this machine and their Debian packages.
+
+    They are found where the dynamic linker looks. *root* is the root of the file system (tests
+    have their own). May be kept and shared for the life of a slave: packages that are installed
+    meanwhile are seen.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._owners: dict[str, str] = {}
+        self._read_at: int | None = None
+
+    def package_of(self, library: str, kind: tuple[int, ...]) -> str | None:
+        """Return the Debian package that brings *library* for ELF files of *kind*, or ``None``."""
+        owners = self._packages()
+        if not owners:
+            return None
+        for folder in self._folders():
+            path = folder / library
+            elf = _read_elf_file(path)
+            if elf is None or elf.kind != kind:
+                continue
+            # It may be a link by ldconfig or by the alternatives: then its target has the owner.
+            for name in (path, path.resolve()):
+                owner = owners.get(self._merged(name))
+                if owner is not None:
+                    return owner
+        return None
+
+    def _merged(self, path: Path) -> str:
+        # dpkg's lists may say /lib/x where the file system has /usr/lib/x, and the other way round.
+        inside = path.is_relative_to(self._root)
+        name = f"/{path.relative_to(self._root)}" if inside else str(path)
+        return name.removeprefix("/usr")
+
+    def _folders(self) -> list[Path]:
+        names = [*self._configured(self._root / "etc/ld.so.conf", 0), *_SEARCH]
+        folders = []
+        for name in names:
+            folder = self._root / name.lstrip("/")
+            folders.append(folder)
+            if name in {"/lib", "/usr/lib"} and folder.is_dir():
+                folders += sorted(folder.glob("*-linux-*"))
+        return list(dict.fromkeys(folders))
+
+    def _configured(self, path: Path, depth: int) -> Iterator[str]:
+        try:
+            text = path.read_text(errors="replace")
+        except OSError:
+            return
+        for line in text.splitlines():
+            words = line.partition("#")[0].split()
+            if words[:1] == ["include"] and depth < 4:
+                for pattern in words[1:]:
+                    base = self._root if pattern.startswith("/") else path.parent
+                    for part in sorted(base.glob(pattern.lstrip("/"))):
+                        yield from self._configured(part, depth + 1)
+            elif words and words[0].startswith("/"):
+                yield words[0]
+
+    def _packages(self) -> dict[str, str]:
+        folder = self._root / "var/lib/dpkg/info"
+        try:
+            changed = folder.stat().st_mtime_ns
+        except OSError:
+            return {}
+        if changed != self._read_at:
+            self._owners = dict(self._entries(folder))
+            self._read_at = changed
+        return self._owners
+
+    def _entries(self, folder: Path) -> Iterator[tuple[str, str]]:
+        for path in folder.glob("*.list"):
+            package = path.name.removesuffix(".list").partition(":")[0]
+            try:
+                text = path.read_text(errors="replace")
+            except OSError:
+                continue
+            if ".so" in text:
+                for line in text.splitlines():
+                    if ".so" in line:
+                        yield line.removeprefix("/usr"), package
+
+
+def library_dependencies(path: Path, system: System) -> dict[str, list[str]]:
+    """Return what the wheel at *path* needs of the *system*: Debian packages and libraries.
+
+    As in ``{"apt": [packages], "": [libraries]}``, where ``""`` holds the libraries that no known
+    package brings. Keys without names are left out. Raises
+    :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
+    """
+    result: dict[str, set[str]] = {}
+    for library, kind in needed_libraries(path):
+        package = system.package_of(library, kind)
+        result.setdefault("" if package is None else "apt", set()).add(package or library)
+    return {tool: sorted(names) for tool, names in sorted(result.items(), reverse=True)}
+
+
+def needed_libraries(path: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the libraries that the wheel at *path* needs and does not bring.
+
+    Each comes with the kind of the ELF file that needs it. ``libpython`` is not among them:
+    whoever imports the wheel has it. Raises :exc:`~piwheels.core.errors.BadWheel` if the wheel
+    cannot be read.
+    """
+    needed: dict[tuple[str, tuple[int, ...]], None] = {}
+    with open_wheel(path) as archive:
+        brought = {entry.filename.rpartition("/")[2] for entry in archive.infolist()}
+        for elf in _elf_files(archive):
+            brought.add(elf.soname)
+            needed |= {(name, elf.kind): None for name in elf.needed if not _PYTHON.match(name)}
+    missing = [item for item in needed if item[0] not in brought]
+    if len(missing) > MAX_NEEDED:
+        _log().warning("a wheel needs %s libraries; only %s are recorded", len(missing), MAX_NEEDED)
+    return missing[:MAX_NEEDED]
+
+
+def read_elf(data: bytes | mmap.mmap) -> Elf | None:
+    """Return what matters of the ELF file *data*, or ``None`` if it is none, or makes no sense."""
+    try:
+        return _read_elf(data)
+    except (struct.error, IndexError, ValueError, OverflowError):
+        return None
+
+
+def _elf_files(archive: ZipFile) -> Iterator[Elf]:
+    files, space = MAX_FILES, MAX_BYTES
+    for entry in archive.infolist():
+        if entry.is_dir() or not _BINARY.search(entry.filename):
+            continue
+        files, space = files - 1, space - entry.file_size
+        if files < 0 or space < 0:
+            _log().warning("a wheel has more libraries than are looked at; the rest is ignored")
+            return
+        with tempfile.TemporaryFile() as file:
+            if _unpack(archive, entry, file):
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                    elf = read_elf(data)
+                if elf is not None:
+                    yield elf
+
+
+def _unpack(archive: ZipFile, entry: ZipInfo, file: IO[bytes]) -> bool:
+    with archive.open(entry) as stream:
+        block = stream.read(2**16)
+        if not block.startswith(b"\x7fELF"):
+            return False
+        size = 0
+        while block:
+            size += len(block)
+            if size > entry.file_size:
+                raise BadWheel(f"{entry.filename!r} is longer than it says")
+            file.write(block)
+            block = stream.read(2**18)
+    file.flush()
+    return True
+
+
+def _read_elf_file(path: Path) -> Elf | None:
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return read_elf(data)
+    except (OSError, ValueError):
+        return None
+
+
+def _read_elf(data: bytes | mmap.mmap) -> Elf | None:
+    # The layout is that of the System V ABI, chapters 4 and 5. A library with the same class, byte
+    # order, machine and ARM float ABI can be loaded beside this one.
+    if data[:4] != b"\x7fELF" or data[4] not in {1, 2} or data[5] not in {1, 2}:
+        return None
+    wide, order = data[4] == 2, "<" if data[5] == 1 else ">"
+    machine = struct.unpack_from(order + "H", data, 18)[0]
+    flags = struct.unpack_from(order + "I", data, 48 if wide else 36)[0]
+    kind = (data[4], data[5], machine, flags & 0x400 if machine == 40 else 0)
+    table = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)[0]
+    size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)
+    segments = []
+    for index in range(min(count, _MAX_SEGMENTS)):
+        fields = struct.unpack_from(
+            order + ("IIQQQQ" if wide else "IIIIII"), data, table + index * size
+        )
+        # type, offset, address and length of each
+        segments.append(tuple(fields[i] for i in ((0, 2, 3, 5) if wide else (0, 1, 2, 4))))
+    dynamic = next((part for part in segments if part[0] == _PT_DYNAMIC), None)
+    if dynamic is None:
+        return Elf(kind, "", ())
+    pair = struct.Struct(order + ("qQ" if wide else "iI"))
+    tags = []
+    for index in range(min(dynamic[3] // pair.size, _MAX_TAGS)):
+        tag, value = pair.unpack_from(data, dynamic[1] + index * pair.size)
+        if tag == _DT_NULL:
+            break
+        tags.append((tag, value))
+    address = dict(tags).get(_DT_STRTAB, 0)
+    strings = next(
+        (
+            address - start + offset
+            for kind_, offset, start, length in segments
+            if kind_ == _PT_LOAD and start <= address < start + length
+        ),
+        None,
+    )
+    if strings is None:
+        return Elf(kind, "", ())
+    names = {
+        wanted: [_name(data, strings + value) for tag, value in tags if tag == wanted][:MAX_NEEDED]
+        for wanted in (_DT_NEEDED, _DT_SONAME)
+    }
+    return Elf(kind, "".join(names[_DT_SONAME][:1]), tuple(filter(None, names[_DT_NEEDED])))
+
+
+def _name(data: bytes | mmap.mmap, at: int) -> str:
+    end = data.find(b"\0", at, at + 256)
+    text = data[at:end].decode("ascii", "replace") if 0 <= at < end else ""
+    return text if _LIBRARY_NAME.fullmatch(text) else ""
+
+
+def _log() -> logging.Logger:
+    return logging.getLogger("builder")

@@ -1,0 +1,251 @@
+"""Looking into wheels that nobody vouches for: bounded in time and memory, nothing is extracted.
+
+The rules are those of installers (PEP 427), and stricter where two readers of one zip archive
+might see different files: no duplicates, nothing before the first entry or after the last, no odd
+compression.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from piwheels.core.errors import BadWheel
+from piwheels.core.wheels.tags import WheelName, canonical, parse_filename, same_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: The most that is read of METADATA, WHEEL or RECORD, and of a zip's list of entries, in bytes.
+MAX_METADATA = 5 * 2**20
+MAX_WHEEL = 64 * 2**10
+MAX_DIRECTORY = 16 * 2**20
+#: The most entries that a wheel may have, and the most lines ``Requires-Dist``.
+MAX_ENTRIES = 100_000
+MAX_REQUIRES = 4096
+#: The longest specifier or requirement that is taken seriously, in characters.
+MAX_FIELD = 8192
+
+# What the standard library raises when an archive lies; it documents only the first two.
+_LIES = (
+    BadZipFile,
+    LargeZipFile,
+    zlib.error,
+    struct.error,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # encrypted entries; NotImplementedError is one of these too
+    ValueError,
+)
+
+
+class WheelMetadata(NamedTuple):
+    """What a wheel says of itself.
+
+    *name* and *version* are as METADATA spells them; *requires_python* is a valid specifier (PEP
+    440) or ``None``; *metadata* holds the exact bytes of METADATA (PEP 658); *requires_dist* are
+    the requirements as they stand (PEP 508, not yet checked); *tags* are the ``Tag`` lines of the
+    WHEEL file.
+    """
+
+    name: str
+    version: str
+    requires_python: str | None
+    metadata: bytes
+    requires_dist: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def inspect_wheel(
+    path: Path,
+    *,
+    package: str | None = None,
+    version: str | None = None,
+    filename: str | None = None,
+) -> WheelMetadata:
+    """Look into the wheel at *path* and return what it says of itself.
+
+    *package* and *version* are what was asked for (``None``: whatever it is); *filename* is the
+    name that the file will have (default: the one it has). Raises
+    :exc:`~piwheels.core.errors.BadWheel`, and nothing else whatever the file holds, with a
+    sentence that says what is wrong.
+    """
+    name = parse_filename(path.name if filename is None else filename)
+    with open_wheel(path) as archive:
+        return _inspect(archive, name, package or name.package, version or name.version)
+
+
+@contextmanager
+def open_wheel(path: Path) -> Iterator[ZipFile]:
+    """Open the wheel at *path* for reading, its list of entries checked.
+
+    What the archive provokes within the ``with`` block is raised as
+    :exc:`~piwheels.core.errors.BadWheel`.
+    """
+    try:
+        with _open_regular(path) as file, ZipFile(file) as archive:
+            _check_shape(file, archive)
+            _check_entries(archive.infolist())
+            yield archive
+    except BadWheel:
+        raise
+    except _LIES as error:
+        raise BadWheel(f"the file is not a sound zip archive: {error or repr(error)}") from error
+
+
+def read_entry(archive: ZipFile, entry: ZipInfo, limit: int) -> bytes:
+    """Return the content of *entry*; raise ``BadWheel`` if it is longer than *limit* bytes."""
+    if entry.file_size <= limit:
+        with archive.open(entry) as stream:
+            data = stream.read(limit + 1)
+        if len(data) <= limit:
+            return data
+    raise BadWheel(f"{entry.filename!r} is longer than {limit} bytes")
+
+
+class _Bounded(io.BufferedReader):
+    """A file that refuses to read a list of entries longer than any that we would look at."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        # Never asks for more than there is: the base class would make room for it first.
+        rest = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        wanted = min(rest, MAX_DIRECTORY + 1)
+        if size is not None and size >= 0:
+            wanted = min(size, wanted)
+        data = super().read(wanted)
+        if len(data) > MAX_DIRECTORY or (
+            len(data) > 46 * MAX_ENTRIES and data.count(b"PK\x01\x02") > MAX_ENTRIES
+        ):
+            raise BadWheel(f"the archive lists more than {MAX_ENTRIES} entries")
+        return data
+
+
+def _open_regular(path: Path) -> _Bounded:
+    # A build may have left a link or a pipe under the name of a wheel: neither is followed.
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = _Bounded(io.FileIO(handle))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        file.close()
+        raise BadWheel("the file is not a regular file")
+    return file
+
+
+def _check_shape(file: _Bounded, archive: ZipFile) -> None:
+    file.seek(0)
+    if file.read(4) != b"PK\x03\x04":
+        raise BadWheel("the archive does not begin with its first entry")
+    file.seek(-22 - len(archive.comment), os.SEEK_END)
+    if file.read(4) != b"PK\x05\x06":
+        raise BadWheel("the archive has data after its end")
+
+
+def _check_entries(entries: list[ZipInfo]) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise BadWheel(f"the archive lists more than {MAX_ENTRIES} entries")
+    seen = set()
+    for entry in entries:
+        name = entry.orig_filename
+        if name in seen:
+            raise BadWheel(f"the archive lists {name!r} twice")
+        seen.add(name)
+        parts = name.removesuffix("/").split("/")
+        if "\\" in name or "\0" in name or not parts[0] or ".." in parts or ":" in parts[0]:
+            raise BadWheel(f"the archive names a file outside of itself: {name!r}")
+        if entry.flag_bits & 0x1:
+            raise BadWheel(f"the archive is encrypted ({name!r})")
+        if entry.compress_type not in {ZIP_STORED, ZIP_DEFLATED}:
+            raise BadWheel(f"{name!r} is compressed in a way that not every installer knows")
+
+
+def _inspect(archive: ZipFile, name: WheelName, package: str, version: str) -> WheelMetadata:
+    if canonical(name.package) != canonical(package):
+        raise BadWheel(f"the file is named after {name.package!r}, not {package!r}")
+    if not same_version(name.version, version):
+        raise BadWheel(f"the file is named after version {name.version!r}, not {version!r}")
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    folders = {top for top, _, rest in (key.partition("/") for key in entries) if rest}
+    info = [folder for folder in folders if folder.endswith(".dist-info")]
+    if len(info) != 1:
+        raise BadWheel(f"the wheel has {len(info)} dist-info folders instead of one")
+    for required in ("METADATA", "WHEEL", "RECORD"):
+        if f"{info[0]}/{required}" not in entries:
+            raise BadWheel(f"the wheel has no {required} file")
+    folder_name, _, folder_version = info[0].removesuffix(".dist-info").partition("-")
+    if canonical(folder_name) != canonical(package) or not same_version(folder_version, version):
+        raise BadWheel(f"the wheel holds {info[0]!r}, which is not {package} {version}")
+
+    wheel = _headers(read_entry(archive, entries[f"{info[0]}/WHEEL"], MAX_WHEEL))
+    wheel_version = _one(wheel, "wheel-version", "WHEEL")
+    if wheel_version.partition(".")[0].strip() != "1":
+        raise BadWheel(f"the wheel is of the unknown format version {wheel_version!r}")
+    tags = [tag.split("-") for tag in wheel.get("tag", ())]
+    abis = {abi for parts in tags if len(parts) == 3 for abi in parts[1].split(".")}
+    if abis and abis.isdisjoint(name.abi.split(".")):
+        said = ", ".join(sorted(abis))[:200]
+        raise BadWheel(f"the file is named for the ABI {name.abi!r}, its WHEEL file for {said!r}")
+    metadata = read_entry(archive, entries[f"{info[0]}/METADATA"], MAX_METADATA)
+    headers = _headers(metadata)
+    own_name, own_version = (_one(headers, key, "METADATA") for key in ("name", "version"))
+    if canonical(own_name) != canonical(package):
+        raise BadWheel(f"METADATA says that this is {own_name!r}, not {package!r}")
+    if not same_version(own_version, version):
+        raise BadWheel(f"METADATA says that this is version {own_version!r}, not {version!r}")
+    requires_dist = tuple(headers.get("requires-dist", ()))
+    if len(requires_dist) > MAX_REQUIRES or any(len(item) > MAX_FIELD for item in requires_dist):
+        raise BadWheel("METADATA requires more than anyone could install")
+    return WheelMetadata(
+        own_name,
+        own_version,
+        _specifier(headers.get("requires-python", [""])[0]),
+        metadata,
+        requires_dist,
+        tuple(wheel.get("tag", ())),
+    )
+
+
+def _headers(data: bytes) -> dict[str, list[str]]:
+    # RFC 822 as far as METADATA and WHEEL need it. The library's parsers do far more, and slowly.
+    result: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in io.StringIO(data.decode("utf-8", "replace")):
+        text = line.rstrip("\r\n")
+        if not text:
+            break
+        if text[0] in " \t":
+            if current is not None and len(current[-1]) <= MAX_FIELD:
+                current[-1] += " " + text.strip()
+            continue
+        key, colon, value = text.partition(":")
+        current = result.setdefault(key.strip().lower(), []) if colon else None
+        if current is not None:
+            current.append(value.strip())
+    return result
+
+
+def _one(headers: dict[str, list[str]], key: str, where: str) -> str:
+    values = headers.get(key, [])
+    if len(values) != 1 or not values[0] or len(values[0]) > 200 or not values[0].isprintable():
+        raise BadWheel(f"{where} has no single field {key.title()!r}")
+    return values[0]
+
+
+def _specifier(text: str) -> str | None:
+    if not text or len(text) > MAX_FIELD or not text.isprintable():
+        return None
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        return None
+    return text

@@ -1,0 +1,1 @@
+"""The site: its files, and the pages that TheScribe writes into them."""

@@ -1,0 +1,362 @@
+"""The site's files, and the one place that writes them.
+
+What is served is under *output_path*. Nothing half-written is ever there: a file is written in the
+working directory beside it (same file system, never served), synced, and renamed into its place.
+Names come from enemies (builds, wires, an index), so every path is made by :class:`Site` from names
+that it has checked, and checked once more before anything is touched.
+
+Several threads may have a :class:`Site` each; one *master* at a time may have the directory
+(:meth:`Site.lock`).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gzip
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.errors import BadWheel, Fatal
+from piwheels.core.site import ALIAS, log_name
+from piwheels.core.wheels.tags import canonical, parse_filename, same_version
+from piwheels.master.logic.intake import MAX_LOG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+_CANONICAL: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_MAX_NAME: Final = 200
+
+
+class Site:
+    """The tree under *output_path*, written by way of *work_path*; neither needs to exist yet."""
+
+    def __init__(self, output_path: Path, work_path: Path) -> None:
+        self.root = output_path.absolute().resolve()
+        self.work = work_path.absolute().resolve()
+        self._lock: int | None = None
+        #: The links to pages by what they lead to, once the folder has been read.
+        self._aliases: dict[str, set[str]] | None = None
+
+    # At the start -----------------------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """Make both directories if need be and try them out. Raises ``Fatal`` with what to do."""
+        for path in (self.root, self.work):
+            try:
+                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(prefix=".piwheels-", dir=path)
+                os.close(handle)
+                os.unlink(name)  # noqa: PTH108 (as mkstemp gave it)
+            except OSError as exc:
+                raise Fatal(
+                    f"cannot write to {path} ({exc.strerror}): let this user write there, "
+                    "or choose another --output-path"
+                ) from exc
+        if self.root.stat().st_dev != self.work.stat().st_dev:
+            raise Fatal(
+                f"{self.root} and {self.work} are on different file systems: "
+                "choose an --output-path whose parent folder is on its own file system"
+            )
+
+    def lock(self) -> None:
+        """Claim the directory for this process, and clear what an earlier one left half-done.
+
+        The claim ends with :meth:`close` or the process. Raises ``Fatal`` if another master has it.
+        """
+        self.check_writable()
+        handle = os.open(self.work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            os.close(handle)
+            raise Fatal(
+                f"another master is writing to {self.root}: end it, or choose another --output-path"
+            ) from exc
+        self._lock = handle
+        for stale in self.work.iterdir():
+            if stale.name != "lock":
+                _discard(stale)
+
+    def close(self) -> None:
+        """Give up the claim of :meth:`lock`, if there is one."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # Where things are -------------------------------------------------------------------------
+
+    def project_dir(self, package: str) -> Path:
+        """Return the folder of *package* in the simple index. Raises ``ValueError`` for no name."""
+        return self.root / "simple" / _checked_name(package)
+
+    def page_dir(self, package: str) -> Path:
+        """Return the folder of the page for people. Raises ``ValueError`` for no name."""
+        return self.root / "project" / _checked_name(package)
+
+    def log_path(self, build_id: int) -> Path:
+        """Return where the log of a build is. Raises ``ValueError`` for no build's number."""
+        return self.root / log_name(build_id)
+
+    def temporary(self, suffix: str = "") -> Path:
+        """Make a new empty file in the working directory; the caller removes or publishes it."""
+        self.work.mkdir(mode=0o755, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(suffix=suffix, dir=self.work)
+        os.close(handle)
+        return self.work / os.path.basename(name)  # noqa: PTH119 (one object less, per page)
+
+    # Writing ----------------------------------------------------------------------------------
+
+    def publish(self, tmp: Path, package: str, filename: str, metadata: bytes) -> None:
+        """Move the wheel *tmp* to its place as *filename* of *package*, *metadata* beside it.
+
+        The ``.metadata`` file (PEP 658) comes first, so that no wheel is ever there without it.
+        On return both are on the disk. Raises ``BadWheel`` if *filename* is not that of a wheel of
+        *package*.
+        """
+        if canonical(parse_filename(filename).package) != canonical(package):
+            raise BadWheel(f"{filename} is not a file of {package}")
+        target = self.project_dir(package) / filename
+        self.write(target.with_name(f"{filename}.metadata"), metadata, sync=False)
+        tmp.chmod(0o644)
+        with tmp.open("rb") as file:
+            os.fsync(file.fileno())
+        self._place(tmp, target)
+        self.sync([target.parent])
+
+    def write(self, path: Path, data: bytes, *, sync: bool = True) -> bool:
+        """Write *data* to *path* below the site; tell whether that was needed.
+
+        What is there already is left alone. With *sync*, the new name is on the disk on return;
+        without, see :meth:`sync`.
+        """
+        self._guard(path)
+        if _holds(path, data):
+            return False
+        tmp = self.temporary()
+        try:
+            with tmp.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            self._place(tmp, path)
+        finally:
+            tmp.unlink(missing_ok=True)
+        if sync:
+            self.sync([path.parent])
+        return True
+
+    def write_all(self, files: Mapping[Path, bytes]) -> bool:
+        """Write *files* in this order and see them safe; tell whether any has changed."""
+        changed = {
+            path.parent for path, data in files.items() if self.write(path, data, sync=False)
+        }
+        self.sync(changed)
+        return bool(changed)
+
+    def write_log(self, build_id: int, text: str) -> Path:
+        """Write a build's log, compressed; return the folder that :meth:`sync` has yet to see to.
+
+        The same text gives the same bytes: no time stands in the file.
+        """
+        path = self.log_path(build_id)
+        self.write(path, gzip.compress(text.encode("utf-8", "replace"), mtime=0), sync=False)
+        return path.parent
+
+    def read_log(self, build_id: int) -> str | None:
+        """Return the log of a build, or ``None`` if there is none (any more).
+
+        Whatever the file is by now, no more is read than a log may have. Raises ``OSError``.
+        """
+        try:
+            path = self.log_path(build_id)
+            self._guard(path)
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        with os.fdopen(handle, "rb") as file:
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode) or about.st_size > 2 * MAX_LOG:
+                raise OSError(errno.EINVAL, "not a log that we have written")
+            try:
+                data = gzip.GzipFile(fileobj=file).read(MAX_LOG)
+            except (EOFError, zlib.error) as exc:
+                raise OSError(errno.EINVAL, f"not whole ({exc})") from exc
+        return data.decode("utf-8", "replace")
+
+    def link(self, path: Path, target: str) -> bool:
+        """Make *path* a symbolic link to its neighbour *target*; tell whether it was not yet.
+
+        A directory that stands there stays: raises ``OSError``.
+        """
+        if "/" in target or target in {"", ".", ".."}:
+            raise ValueError(f"{target!r} is no neighbour to link to")
+        self._guard(path)
+        if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115 (text, not a path)
+            return False
+        tmp = self.temporary()
+        try:
+            tmp.unlink()
+            tmp.symlink_to(target)
+            self._place(tmp, path)
+        finally:
+            tmp.unlink(missing_ok=True)
+        return True
+
+    def link_alias(self, package: str, alias: str) -> bool:
+        """Let *alias*, another spelling of *package*, lead to its page; tell whether it is new."""
+        if not ALIAS.fullmatch(alias) or len(alias) > _MAX_NAME:
+            raise ValueError(f"{alias[:_MAX_NAME]!r} is not the name of a project")
+        page = self.page_dir(package)
+        if alias == page.name:
+            return False
+        made = self.link(page.with_name(alias), page.name)
+        self._links.setdefault(page.name, set()).add(alias)
+        return made
+
+    def sync(self, folders: Iterable[Path]) -> None:
+        """See to it that the names in *folders* are on the disk."""
+        for folder in sorted(folders):
+            with suppress(FileNotFoundError):
+                _sync_folder(folder)
+
+    # Removing ---------------------------------------------------------------------------------
+
+    def remove(self, path: Path) -> bool:
+        """Remove the file or link *path*; tell whether it was there."""
+        self._guard(path)
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def remove_folder(self, path: Path) -> bool:
+        """Remove the folder *path* and all in it at one stroke; tell whether it was there."""
+        self._guard(path)
+        if path.is_symlink():
+            return self.remove(path)
+        grave = self.temporary()
+        grave.unlink()
+        try:
+            path.rename(grave)
+        except FileNotFoundError:
+            return False
+        _discard(grave)
+        return True
+
+    def files_of(self, package: str, version: str) -> list[Path]:
+        """Return the files in the index, ``.metadata`` included, that are of *version*."""
+        return sorted(
+            path
+            for path in _entries(self.project_dir(package))
+            if (found := _version_of(path.name)) is not None and same_version(found, version)
+        )
+
+    # The pages for people ---------------------------------------------------------------------
+
+    def pages(self) -> list[str]:
+        """Return the projects that have a page (600,000 take a second)."""
+        return [
+            entry.name
+            for entry in _scan(self.root / "project")
+            if entry.is_dir(follow_symlinks=False) and _CANONICAL.fullmatch(entry.name)
+        ]
+
+    def aliases_of(self, package: str) -> list[Path]:
+        """Return the links that lead to the page of *package*, as far as this object knows."""
+        name = _checked_name(package)
+        return sorted(self.root / "project" / alias for alias in self._links.get(name, ()))
+
+    @property
+    def _links(self) -> dict[str, set[str]]:
+        if self._aliases is None:
+            self._aliases = {}
+            for entry in _scan(self.root / "project"):
+                if entry.is_symlink():
+                    target = os.readlink(entry)  # noqa: PTH115 (text, not a path)
+                    self._aliases.setdefault(target, set()).add(entry.name)
+        return self._aliases
+
+    # Within -----------------------------------------------------------------------------------
+
+    def _guard(self, path: Path) -> None:
+        """Raise ``ValueError`` unless *path* is inside the site, links on the way followed."""
+        inside = path.parent.resolve().is_relative_to(self.root)
+        if not inside or path == self.root or path.name in {"", ".", ".."} or "\0" in str(path):
+            raise ValueError(f"{path} is not inside {self.root}")
+
+    def _place(self, tmp: Path, path: Path) -> None:
+        self._guard(path)
+        for _ in range(3):
+            _make_folder(path.parent)
+            with suppress(FileNotFoundError):  # the folder was just removed by another thread
+                tmp.replace(path)
+                return
+        tmp.replace(path)
+
+
+def _checked_name(package: str) -> str:
+    name = canonical(package)
+    if len(name) > _MAX_NAME or not _CANONICAL.fullmatch(name):
+        raise ValueError(f"{package[:_MAX_NAME]!r} is not the name of a project")
+    return name
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return parse_filename(name.removesuffix(".metadata")).version
+    except BadWheel:
+        return None
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError):
+        yield from folder.iterdir()
+
+
+def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        yield from entries
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Tell whether *path* is a plain file with just these bytes."""
+    try:
+        return (
+            not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data
+        )
+    except OSError:
+        return False
+
+
+def _make_folder(path: Path) -> None:
+    """Make *path* and what is above it; what is new is on the disk, or its files would be lost."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(mode=0o755, exist_ok=True)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

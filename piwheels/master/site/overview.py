@@ -1,0 +1,182 @@
+"""The pages that tell of all projects: the index's root, the first page, the search, ..."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from piwheels.master.logic import catalog
+from piwheels.master.logic.rhythm import Rhythm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from piwheels.core.database import Database
+    from piwheels.master.site.files import Site
+    from piwheels.master.site.rendering import Renderer
+
+#: How many projects the pages for people name; of the others, the search knows.
+POPULAR: Final = 100
+#: How many builds are looked at for those that the first page names.
+_RECENT: Final = 60
+
+
+class Overview:
+    """Knows which projects there are, and writes what tells of all of them.
+
+    Each group of pages is written when it has changed, at most once in *pause* seconds; at a size
+    at which that takes seconds, less often, but for what is removed. One call of :meth:`work`
+    writes one group, so that other requests have their turn.
+
+    The names and downloads are kept in memory: 600,000 take 100 MB.
+    """
+
+    def __init__(self, site: Site, renderer: Renderer, site_url: str, pause: float) -> None:
+        self._site = site
+        self._renderer = renderer
+        self._url = site_url
+        #: The farm's figures, and whether the database knows newer ones.
+        self._stats: Mapping[str, Any] = {}
+        self._stats_old = True
+        #: What the root lists, and the downloads of each project that has a page that may be
+        #: found; ``None`` until :meth:`work` has asked.
+        self._listed: set[str] | None = None
+        self._shown: dict[str, tuple[int, int]] | None = None
+        self._popular: list[str] = []
+        self._figures_known = False
+        self._root, self._search, self._home, self._sitemap = (Rhythm(pause) for _ in range(4))
+        self._writers = (
+            (self._root, self._write_root),
+            (self._search, self._write_search),
+            (self._home, self._write_home),
+            (self._sitemap, self._write_sitemap),
+        )
+
+    # What has changed ---------------------------------------------------------------------------
+
+    def note_listed(self, package: str, *, listed: bool) -> None:
+        """Note whether the root of the index lists *package*."""
+        if self._listed is None or listed == (package in self._listed):
+            return
+        (self._listed.add if listed else self._listed.discard)(package)
+        self._root.touch(urgent=not listed)
+
+    def note_shown(self, package: str, *, shown: bool) -> None:
+        """Note whether *package* has a page that people may find."""
+        if self._shown is None or shown == (package in self._shown):
+            return
+        if shown:
+            self._shown[package] = (0, 0)
+        else:
+            del self._shown[package]
+        for rhythm in (self._search, self._home, self._sitemap):
+            rhythm.touch(urgent=not shown)
+
+    def note_news(self, stats: Mapping[str, Any] | None = None) -> None:
+        """Note that something was built, or what the farm's figures (*stats*) are now."""
+        self._stats = stats or self._stats
+        self._stats_old = stats is None
+        self._home.touch()
+
+    def note_damage(self) -> None:
+        """Note that the root of the index may not be what we have written."""
+        self._root.touch(urgent=True)
+
+    # Writing ------------------------------------------------------------------------------------
+
+    def work(self, db: Database) -> None:
+        """Write one group of pages that is due, if there is one. What fails is tried again."""
+        now = time.monotonic()
+        due = next((each for each in self._writers if each[0].is_due(now)), None)
+        if due is None:
+            return
+        rhythm, write = due
+        try:
+            self._load(db)
+            rhythm.begin()
+            write(db)
+        except Exception:
+            rhythm.failed(now)
+            for other, _ in self._writers:
+                other.wait(now)  # what was in the way of one is in the way of all
+            raise
+        rhythm.done(now, time.monotonic())
+
+    def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
+        """Write the search at once, with the downloads of *index* or what the database knows."""
+        self._load(db)
+        self._take_figures(db.get_search_index() if index is None else index)
+        self._write_search(db)
+
+    def _load(self, db: Database) -> None:
+        """Ask for what is not known yet."""
+        if self._listed is None:
+            self._listed = set(db.get_simple_index())
+        if self._shown is None:
+            hidden = set(db.get_quarantined())
+            self._shown = {name: (0, 0) for name in self._site.pages() if name not in hidden}
+
+    def _take_figures(self, index: Mapping[str, tuple[int, int]]) -> None:
+        self._figures_known = True
+        shown = self._shown or {}
+        same: dict[tuple[int, int], tuple[int, int]] = {}  # most of them are (0, 0)
+        for name in shown:
+            recent, ever = index.get(name, (0, 0))
+            pair = (recent, ever)
+            shown[name] = same.setdefault(pair, pair)
+
+    def _write_root(self, _: Database) -> None:
+        folder, names = self._site.root / "simple", list(catalog.by_name(self._listed or ()))
+        self._site.write_all(
+            {
+                folder / "index.v1_json": catalog.root_json(names),
+                folder / "index.html": self._renderer.simple_root(names),
+            }
+        )
+        self._site.link(folder / "index.v1_html", "index.html")
+
+    def _write_search(self, db: Database) -> None:
+        if not self._figures_known:
+            self._take_figures(db.get_search_index())
+        shown = self._shown or {}
+        names = catalog.ranked(shown)
+        popular = names[:POPULAR]
+        if popular != self._popular:
+            self._popular = popular
+            self._home.touch()
+        data = catalog.search_json(names, shown)
+        rows = list(catalog.found(popular, shown))
+        root = self._site.root
+        self._site.write_all(
+            {
+                root / "packages.json": data,
+                # The same bytes give the same file: no time stands in it.
+                root / "packages.json.gz": gzip.compress(data, 6, mtime=0),
+                root / "packages.html": self._renderer.packages(rows, len(shown)),
+            }
+        )
+
+    def _write_home(self, db: Database) -> None:
+        shown, root = self._shown or {}, self._site.root
+        popular = [name for name in self._popular if name in shown]
+        if self._stats_old:
+            self._stats = {**self._stats, **db.get_statistics()}
+            self._stats_old = False
+        builds = db.get_recent_builds(_RECENT)
+        self._site.write_all(
+            {
+                root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
+                root / "stats.html": self._renderer.stats(
+                    self._stats, db.get_activity(), list(catalog.found(popular[:20], shown))
+                ),
+            }
+        )
+
+    def _write_sitemap(self, _: Database) -> None:
+        files = catalog.sitemap(self._url, self._shown or ()) if self._url else {}
+        root = self._site.root
+        self._site.write_all({root / name: data for name, data in files.items()})
+        for path in root.glob("sitemap*.xml"):
+            if path.name not in files:
+                self._site.remove(path)

@@ -1,0 +1,1 @@
+"""The upstream index: its changelog, its pages, and how both are fetched."""

@@ -1,0 +1,171 @@
+"""Following all of an index by its changelog (XML-RPC); the rules are in logic/changelog."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from piwheels.core.errors import BadMessage
+from piwheels.master.logic import changelog
+from piwheels.master.logic.trouble import Trouble
+from piwheels.master.upstream.fetching import UpstreamFault
+
+if TYPE_CHECKING:
+    from piwheels.master.beside import Outcome
+    from piwheels.master.cloud_gazer import CloudGazer
+    from piwheels.master.logic.changelog import Batch, Event
+    from piwheels.master.upstream.pypi import Upstream
+
+#: How many events are stored in one transaction; between two of them, the task listens.
+SLICE: Final = 500
+#: Seconds between two looks, where the operator does not say.
+INTERVAL: Final = 10.0
+#: How many looks in a row must agree that the serial went back until we go back, too.
+AGREE: Final = 30
+
+
+class Look(NamedTuple):
+    """What the upstream said: its *last* serial (``None``: not asked), and events, if any."""
+
+    last: int | None
+    batch: Batch | None
+
+
+class Changelog:
+    """Asks for events, and has them stored slice by slice, each with the serial that it ends at.
+
+    Where nothing was followed before, it begins at the upstream's serial of now, or at that of
+    ``--pypi-serial``.
+    """
+
+    def __init__(self, gazer: CloudGazer, upstream: Upstream) -> None:
+        self._gazer, self._upstream, self._logger = gazer, upstream, gazer.logger
+        every = gazer.config.poll_every
+        self._interval = INTERVAL if every is None else every.total_seconds()
+        self._trouble = Trouble(gazer.back_off)
+        self._serial: int | None = None
+        self._batch: Batch | None = None
+        self._done = self._count = 0
+        self._asking = self._started = self._more = False
+        self._due = 0.0
+        self._back: list[int] = []
+        #: The last serial that was seen, and its events.
+        self._top = 0
+        self._tail: set[Event] = set()
+
+    def __str__(self) -> str:
+        return f"{self._count:,} events, up to serial {self._serial or 0}"
+
+    def work(self, now: float) -> bool:
+        """Do one step; return whether there is another one right now."""
+        if self._batch is not None:
+            return self._slice(self._batch)
+        if not self._asking and now >= self._due:
+            if not self._started:
+                self._serial = self._gazer.db.get_pypi_serial() or self._gazer.config.pypi_serial
+                self._started = True
+                self._logger.info("following the changelog at %s", self._upstream.xmlrpc)
+            self._asking = True
+            self._gazer.beside.submit(partial(self._look, self._serial), self._looked)
+        return False
+
+    def _look(self, serial: int | None) -> Look:
+        """Ask the upstream what came after *serial*; in a helper's thread."""
+        last = None
+        if serial is None or not self._more:
+            last = self._upstream.call("changelog_last_serial")
+            if not changelog.is_serial(last):
+                raise UpstreamFault(f"its last serial is {last!r:.50}")
+            if serial is None or last <= serial:
+                return Look(last, None)
+        try:
+            events = self._upstream.call("changelog_since_serial", serial)
+            return Look(last, changelog.parse(events, serial))
+        except BadMessage as exc:
+            raise UpstreamFault(str(exc)) from None
+
+    def _looked(self, outcome: Outcome[Look]) -> None:
+        self._asking = False
+        try:
+            last, batch = outcome.get()
+        except UpstreamFault as fault:
+            wait, tell = self._trouble.failed(fault.retry_after)
+            self._due = time.monotonic() + wait
+            if tell:
+                self._logger.warning(
+                    "the changelog: %s; asking again in %.3g s (failure %d in a row)",
+                    fault, wait, self._trouble.count,
+                )  # fmt: skip
+            return
+        if over := self._trouble.well():
+            self._logger.info("the changelog answers again (failures: %d)", over)
+        self._due = time.monotonic() + self._interval
+        if last is not None:
+            self._compare(last)
+        if batch is not None:
+            self._take(batch)
+
+    def _compare(self, last: int) -> None:
+        """Look at the upstream's *last* serial: where to begin, or whether it went back."""
+        if self._serial is None:
+            self._gazer.take_in([], [], last)
+            self._serial = last
+            self._logger.info(
+                "nothing was followed before: beginning at its serial of now, %d", last
+            )
+        elif last >= self._serial:
+            self._back.clear()
+        else:
+            self._back.append(last)
+            if len(self._back) == 1:
+                self._logger.warning(
+                    "the changelog's serial went back from %d to %d: if it stays so, all after that"
+                    " is taken in anew; see whether --pypi-xmlrpc is the right index",
+                    self._serial, last,
+                )  # fmt: skip
+            if len(self._back) >= AGREE and min(self._back) > 0:
+                back = min(self._back)
+                self._gazer.take_in([], [], back)
+                self._logger.warning("going back from serial %d to %d", self._serial, back)
+                self._serial = self._top = back
+                self._tail.clear()
+                self._back.clear()
+
+    def _take(self, batch: Batch) -> None:
+        """Take events that have come; or know by their absence that all have."""
+        events = [event for event in batch.events if event not in self._tail]
+        self._more = batch.top > self._top or bool(events)
+        if batch.odd and batch.top > self._top:
+            self._logger.warning(
+                "%d entries of the changelog up to serial %d make no sense: passed over",
+                batch.odd, batch.top,
+            )  # fmt: skip
+        if not self._more:
+            self._gazer.take_in([], [], batch.top)
+            self._serial = batch.top
+            return
+        self._tail = {event for event in batch.events if event.serial == batch.top}
+        self._top = batch.top
+        self._batch, self._done, self._due = batch._replace(events=events), 0, 0.0
+        self._gazer.beside.wake()
+
+    def _slice(self, batch: Batch) -> bool:
+        """Store the next events of *batch*."""
+        left = batch.events[self._done :]
+        number = changelog.slice_of(left, SLICE, self._gazer.removals.keys())
+        if left and not number:
+            return False  # what it is about is being removed: that has to be over first
+        changes = changelog.fold(left[:number])
+        over = number == len(left)
+        # There may be more events of the last serial: it is noted when the next answer has none.
+        serial = batch.top - 1 if over else changelog.serial_after(left, number)
+        self._gazer.take_in(changes.packages, changes.versions, serial)
+        for event in changes.unknown:
+            self._logger.debug("nothing to us: %s", event)
+        self._serial = serial
+        self._done += number
+        self._count += number
+        if over:
+            self._batch = None
+        return True

@@ -1,0 +1,140 @@
+"""What is asked of the upstream index: pages of its simple API (PEP 691), and its changelog.
+
+For use in helper threads; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from xml.parsers import expat
+from xmlrpc.client import Error, Fault, Unmarshaller, dumps
+
+from piwheels.master.logic import releases
+from piwheels.master.upstream.fetching import Fetcher, Limits, UpstreamFault
+
+if TYPE_CHECKING:
+    from piwheels.core.database.rows import WatchedRow
+    from piwheels.core.host.pip_config import IndexAccess
+    from piwheels.master.logic.releases import Project
+
+_JSON: Final = "application/vnd.pypi.simple.v1+json"
+_JSON_TYPES: Final = (_JSON, "application/vnd.pypi.simple.latest+json", "application/json")
+#: How deep what upstream says may be nested.
+_MAX_DEPTH: Final = 20
+
+
+class Page(NamedTuple):
+    """A project's page as it is upstream, with its validators.
+
+    *project* is ``None`` where it is as it was; *found* says whether there is one at all.
+    """
+
+    found: bool
+    project: Project | None
+    etag: str
+    modified: str
+
+
+class Upstream(Fetcher):
+    """The index that *access* leads to, whose changelog is at *xmlrpc* (``""``: beside it).
+
+    Raises ``Fatal`` where it is no such address.
+    """
+
+    def __init__(self, access: IndexAccess, xmlrpc: str = "", limits: Limits | None = None) -> None:
+        super().__init__(access, limits or Limits())
+        self.simple = self.known(access.url).rstrip("/") + "/"
+        beside = self.simple.removesuffix("simple/") + "pypi"
+        self.xmlrpc = self.known(xmlrpc or beside)
+
+    def page(self, row: WatchedRow) -> Page:
+        """Ask for the page of a project, if it is not the one that *row* knows."""
+        validators = {"If-None-Match": row.etag, "If-Modified-Since": row.modified}
+        headers = {name: value for name, value in validators.items() if value}
+        headers["Accept"] = f"{_JSON}, text/html;q=0.01"
+        reply = self.ask("GET", f"{self.simple}{row.package}/", headers, self.limits.page)
+        if reply.status != 200:
+            if reply.status == 304 and not (row.etag or row.modified):
+                raise UpstreamFault("it answers 304 to a question without a condition", wide=False)
+            return Page(reply.status != 404, None, row.etag, row.modified)
+        kind = reply.headers.get("Content-Type", "nothing").partition(";")[0].strip().lower()
+        if kind not in _JSON_TYPES:
+            raise UpstreamFault(
+                f"it answers {kind:.80} where JSON was asked for: an index without the JSON API"
+                " (PEP 691) cannot be followed, since its pages tell neither times nor status",
+                wide=False,
+            )
+        etag, modified = (_validator(reply.headers.get(n)) for n in ("ETag", "Last-Modified"))
+        serial = releases.serial_of(reply.headers.get("X-PyPI-Last-Serial"))
+        if serial and serial == row.serial:
+            return Page(True, None, etag, modified)
+        try:
+            project = releases.parse(json.loads(reply.body), row.package)
+        except (ValueError, RecursionError) as exc:
+            raise UpstreamFault(f"its page cannot be read: {exc}", wide=False) from None
+        project = project._replace(serial=project.serial or serial)
+        if project.serial and project.serial == row.serial:
+            return Page(True, None, etag, modified)
+        return Page(True, project, etag, modified)
+
+    def root_serial(self) -> int:
+        """Return the serial of the whole index, 0 if it tells none; its list is never read."""
+        headers = self.ask("HEAD", self.simple, {"Accept": _JSON}, 0).headers
+        return releases.serial_of(headers.get("X-PyPI-Last-Serial"))
+
+    def call(self, method: str, *args: int) -> Any:
+        """Call *method* of the XML-RPC interface; return its result."""
+        headers = {"Accept": "text/xml", "Content-Type": "text/xml"}
+        question = dumps(args, method).encode()
+        reply = self.ask("POST", self.xmlrpc, headers, self.limits.events, question)
+        if reply.status != 200:
+            raise UpstreamFault(f"there is no XML-RPC interface ({reply.status}): {self.xmlrpc}")
+        return _unmarshal(reply.body)
+
+
+def _validator(value: str | None) -> str:
+    """Return a validator, if it can be sent back."""
+    fit = value and len(value) <= 200 and value.isascii() and value.isprintable()
+    return value if value and fit else ""
+
+
+def _unmarshal(body: bytes) -> Any:
+    """Return the one value of an answer of XML-RPC: no document type, nothing deep."""
+    target, parser, depth = Unmarshaller(), expat.ParserCreate(), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError("it is nested too deep")
+        target.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        target.end(tag)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it has a document type")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = target.data
+    parser.StartDoctypeDeclHandler = refuse
+    parser.buffer_text = True
+    target.xml("", None)  # that is: expat gives text
+    try:
+        parser.Parse(body, True)
+        (value,) = target.close()
+    except Fault as exc:
+        raise UpstreamFault(f"it refuses: {exc.faultString}") from None
+    except _UNREADABLE as exc:
+        raise UpstreamFault(f"its answer is not one of XML-RPC: {exc}") from None
+    return value
+
+
+#: What parser and unmarshaller raise for bytes that mean nothing.
+_UNREADABLE: Final = (
+    expat.ExpatError, Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
+    RecursionError, AssertionError,
+)  # fmt: skip

@@ -1,0 +1,309 @@
+"""The kept build queue is what the rule says, whatever happened, and whoever did it at once."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from piwheels.core.database import Database
+from piwheels.core.errors import Refused
+from piwheels.core.states import BuildState, FileState
+from piwheels.core.wheels.tags import abi_key, serves
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+PACKAGES = ("foo", "bar")
+VERSIONS = ("1.0", "2.0")
+ABIS = ("cp39", "cp310", "cp313", "cp313t", "pypy39_pp73")
+TABLES = "packages, build_abis, build_queue, published, counters, rewrites_pending"
+
+
+def build_of(package, version, abi, kind="native", *, status=True, number=0, slave_id=1):
+    """A build with one file of a kind, or a failed one."""
+    file_abi = {"native": abi, "pure": "none", "stable": "abi3", "set": "cp39.abi3"}.get(kind)
+    files = {}
+    if file_abi is not None and status:
+        name = f"{package}-{version}-{number}-cp3-{file_abi}-linux_x86_64.whl"
+        hash_ = f"{number:064x}"
+        files[name] = FileState(
+            name, 100, hash_, package, version, "cp3", file_abi, "linux_x86_64", None, {}
+        )
+    duration = timedelta(seconds=2)
+    return BuildState(slave_id, package, version, abi, status, duration, "log", files)
+
+
+def differences(cursor):
+    """What is in the kept queue and not in the view, or the other way; and wrong counts."""
+    cursor.execute(
+        "(TABLE build_queue EXCEPT TABLE piwheels.builds_pending)"
+        " UNION ALL (TABLE piwheels.builds_pending EXCEPT TABLE build_queue)"
+    )
+    wrong = cursor.fetchall()
+    cursor.execute(
+        "SELECT kept.*, counted.* FROM"
+        " (SELECT counter, key, sum(value) AS n FROM counters GROUP BY 1, 2) AS kept"
+        " FULL JOIN ("
+        "  SELECT 'builds_pending' AS counter, abi_tag AS key, count(*) AS n"
+        "   FROM build_queue GROUP BY abi_tag"
+        "  UNION ALL SELECT 'files_count', '', count(*) FROM files"
+        "  UNION ALL SELECT 'builds_size', '', sum(filesize) FROM files"
+        "  UNION ALL SELECT 'builds_time', '', sum(extract(epoch FROM duration)) FROM builds"
+        "  UNION ALL SELECT 'packages_built', '', count(DISTINCT package)"
+        "   FROM builds JOIN files USING (build_id)"
+        " ) AS counted USING (counter, key)"
+        " WHERE coalesce(kept.n, 0) <> coalesce(counted.n, 0)"
+    )
+    return wrong + cursor.fetchall()
+
+
+package = st.sampled_from(PACKAGES)
+version = st.sampled_from(VERSIONS)
+abi = st.sampled_from(ABIS)
+reason = st.sampled_from(["", "why not"])
+operations = st.one_of(
+    st.tuples(st.just("add_package"), package, reason),
+    st.tuples(st.just("add_version"), package, version, st.integers(0, 3), reason),
+    st.tuples(st.just("skip_package"), package, reason),
+    st.tuples(st.just("skip_version"), package, version, reason),
+    st.tuples(st.just("delete_package"), package),
+    st.tuples(st.just("delete_version"), package, version),
+    st.tuples(st.just("delete_build"), package, version),
+    st.tuples(st.just("add_abi"), abi, reason),
+    st.tuples(
+        st.just("build"),
+        package,
+        version,
+        abi,
+        st.sampled_from(["native", "pure", "stable", "set", "nothing"]),
+        st.booleans(),
+    ),
+    st.tuples(
+        st.just("sql"),
+        st.sampled_from(
+            [
+                "UPDATE build_abis SET position = -position",
+                "UPDATE build_abis SET skip = 'all'",
+                "UPDATE versions SET released = released + interval '1 day' WHERE version = '1.0'",
+                "UPDATE versions SET yanked = true",
+                "UPDATE versions SET quarantined = NOT quarantined WHERE version = '1.0'",
+                "UPDATE packages SET status = 'quarantined' WHERE package = 'foo'",
+                "UPDATE packages SET status = 'active'",
+                "UPDATE builds SET abi_tag = (SELECT min(abi_tag) FROM build_abis)",
+                "UPDATE files SET abi_tag = 'none' WHERE filename LIKE 'foo-1.0-%'",
+                "UPDATE files SET build_id = (SELECT max(build_id) FROM builds)",
+                "DELETE FROM files WHERE filename LIKE 'foo-%'",
+                "DELETE FROM builds WHERE build_id = (SELECT min(build_id) FROM builds)",
+                "DELETE FROM packages WHERE package = 'bar'",
+                "DELETE FROM build_abis a WHERE NOT EXISTS (TABLE builds)",
+                "INSERT INTO versions SELECT package, '3.0' FROM packages ON CONFLICT DO NOTHING",
+            ]
+        ),
+    ),
+)
+
+
+def apply(db, cursor, number, operation):
+    match operation:
+        case "add_package", name, skip:
+            db.add_new_package(name, skip)
+        case "add_version", name, which, days, skip:
+            db.add_new_package_version(name, which, EPOCH + timedelta(days), skip)
+        case "skip_package", name, skip:
+            db.skip_package(name, skip)
+        case "skip_version", name, which, skip:
+            db.skip_package_version(name, which, skip)
+        case "delete_package", name:
+            db.delete_package(name)
+        case "delete_version", name, which:
+            db.delete_version(name, which)
+        case "delete_build", name, which:
+            db.delete_build(name, which)
+        case "add_abi", tag, skip:
+            db.add_build_abi(tag, skip)
+        case "build", name, which, tag, kind, status:
+            db.log_builds([build_of(name, which, tag, kind, status=status, number=number)])
+        case "sql", statement:
+            cursor.execute(statement)
+
+
+def wanted(cursor):
+    """The queue by the rule in words (database.md), in Python, from the bare tables."""
+    cursor.execute("SELECT abi_tag, position FROM build_abis WHERE skip = ''")
+    places = dict(cursor.fetchall())
+    order = sorted(places, key=lambda tag: (places[tag], tag))
+    cursor.execute("SELECT abi_tag, position FROM build_abis")
+    place = {tag: (position, tag) for tag, position in cursor.fetchall()}
+    cursor.execute("SELECT b.package, b.version, b.abi_tag, f.abi_tag FROM builds b"
+                   " LEFT JOIN files f USING (build_id)")  # fmt: skip
+    builds = cursor.fetchall()
+    cursor.execute("SELECT package, version FROM versions v JOIN packages p USING (package)"
+                   " WHERE v.skip = '' AND NOT v.quarantined"
+                   " AND p.skip = '' AND p.status <> 'quarantined'")  # fmt: skip
+    queue = set()
+    for key in cursor.fetchall():
+        mine = [build[2:] for build in builds if build[:2] == key]
+        for tag in order:
+            attempted = any(maker == tag for maker, _ in mine)
+            # The rule of core.tags, where the ABIs' order may be another (an operator's).
+            served = any(
+                file_abi
+                and serves(file_abi, tag, built_by=tag if place[maker] <= place[tag] else "~")
+                for maker, file_abi in mine
+            )
+            if not attempted and not served:
+                queue.add((*key, tag))
+                break
+    return queue
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(todo=st.lists(operations, min_size=15, max_size=30))
+def test_kept_queue_is_what_the_rule_says(db, cursor, todo):
+    cursor.execute(f"TRUNCATE {TABLES} CASCADE")
+    start = [("add_abi", "cp310", ""), ("add_package", "foo", ""), ("add_abi", "cp39", "")]
+    start += [("add_version", "foo", "1.0", 0, ""), ("add_package", "bar", "")]
+    for number, operation in enumerate(start + todo):
+        apply(db, cursor, number, operation)
+        assert differences(cursor) == [], operation
+    cursor.execute("SELECT package, version, abi_tag FROM build_queue")
+    assert set(cursor.fetchall()) == wanted(cursor)
+
+
+def test_queue_comes_in_the_order_of_abis_and_releases(db):
+    for tag in ("cp313t", "pypy39_pp73", "cp310", "cp313", "cp39"):
+        db.add_build_abi(tag)
+    db.add_new_package("foo")
+    for days, name in ((3, "1.0"), (1, "2.0"), (2, "3.0"), (2, "2.5")):
+        db.add_new_package_version("foo", name, EPOCH + timedelta(days))
+    queue = db.get_build_queue()
+    assert list(queue) == sorted(queue, key=abi_key)
+    assert queue["cp39"] == [("foo", name) for name in ("2.0", "2.5", "3.0", "1.0")]
+    assert db.get_build_queue(2)["cp39"] == [("foo", "2.0"), ("foo", "2.5")]
+    assert queue["cp313t"] == []
+
+
+@given(tag=st.from_regex(r"cp[0-9]{1,6}[a-z]{0,2}|[a-z0-9_]{1,8}", fullmatch=True))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+def test_positions_of_abis_agree_with_core_tags(cursor, tag):
+    cursor.execute(
+        "SELECT piwheels.abi_position(%s), tag, piwheels.abi_position(tag)"
+        " FROM unnest(%s) AS t (tag)",
+        (tag, list(ABIS)),
+    )
+    for mine, other, its in cursor.fetchall():
+        assert ((mine, tag) < (its, other)) == (abi_key(tag) < abi_key(other))
+
+
+# Several at once ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def beside(work):
+    """Run *work* in a thread, which must wait for what is uncommitted here; then let it end."""
+    failures = []
+
+    def run():
+        try:
+            work()
+        except BaseException as exc:  # noqa: BLE001 (told below)
+            failures.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join(30)
+    assert not thread.is_alive()
+    assert failures == []
+
+
+def plant(db):
+    """Have three ABIs, and a version that waits for the first."""
+    for tag in ("cp39", "cp310", "cp313"):
+        db.add_build_abi(tag)
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0", EPOCH)
+
+
+@pytest.fixture
+def farm(db):
+    plant(db)
+    return db
+
+
+WRITES = {
+    "another build": "INSERT INTO builds (package, version, abi_tag, status)"
+    " VALUES ('foo', '1.0', 'cp310', false)",
+    "package skipped": "UPDATE packages SET skip = 'x'",
+    "version skipped": "UPDATE versions SET skip = 'x'",
+    "new ABI": "INSERT INTO build_abis (abi_tag) VALUES ('cp38')",
+    "ABI skipped": "UPDATE build_abis SET skip = 'x' WHERE abi_tag = 'cp310'",
+    "another version": "INSERT INTO versions (package, version) VALUES ('foo', '2.0')",
+}
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda db: db.log_build(build_of("foo", "1.0", "cp39", status=False)),
+        lambda db: db.add_new_package_version("foo", "3.0", EPOCH),
+        lambda db: db.add_build_abi("cp37"),
+        lambda db: db.skip_package("foo", "y"),
+    ],
+    ids=["build", "version", "ABI", "skip"],
+)
+def test_who_comes_second_sees_what_the_first_has_done(db, superuser_dsn, cursor, work):
+    for what, statement in WRITES.items():
+        cursor.execute(f"TRUNCATE {TABLES} CASCADE")
+        plant(db)
+        first = psycopg2.connect(superuser_dsn)
+        try:
+            first.cursor().execute(statement)
+            with beside(lambda: work(db)) as thread:
+                thread.join(0.05)
+                first.commit()
+        finally:
+            first.close()
+        assert differences(cursor) == [], what
+
+
+def test_many_writers_at_once_leave_the_queue_right(farm, db_dsn, cursor):
+    for name in ("2.0", "3.0", "4.0"):
+        farm.add_new_package_version("foo", name, EPOCH)
+
+    def writer(seed):
+        with Database(db_dsn) as db:
+            for turn in range(6):
+                which = f"{(seed + turn) % 4 + 1}.0"
+                kind = ("native", "pure", "stable")[turn % 3]
+                build = build_of("foo", which, "cp310", kind, number=10 * seed + turn)
+                other = build_of("foo", f"{turn % 4 + 1}.0", "cp39", status=False)
+                db.log_builds([build, other])
+                if turn % 3 == seed % 3:
+                    db.delete_build("foo", which)
+                if turn == seed:
+                    db.add_build_abi(f"cp3{20 + seed}")
+
+    with beside(lambda: writer(0)), beside(lambda: writer(1)), beside(lambda: writer(2)):
+        pass
+    assert differences(cursor) == []
+
+
+def test_a_build_of_a_version_that_is_being_deleted_is_refused(farm, superuser_dsn):
+    first = psycopg2.connect(superuser_dsn)
+    results = []
+    try:
+        first.cursor().execute("SELECT piwheels.delete_version('foo', '1.0')")
+        work = lambda: results.extend(farm.log_builds([build_of("foo", "1.0", "cp39")]))  # noqa: E731
+        with beside(work) as thread:
+            thread.join(0.1)
+            first.commit()
+    finally:
+        first.close()
+    assert [(type(r), r.code) for r in results] == [(Refused, "NOVER")]

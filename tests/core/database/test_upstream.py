@@ -1,0 +1,175 @@
+"""What upstream says is taken in as a whole, may be repeated, and never overrides an operator."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion, WatchedRow
+from piwheels.core.database.upstream import BINARY_ONLY
+from piwheels.core.states import BuildState, FileState
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def written_now(db):
+    """Say that the pages are written."""
+    if (note := db.get_rewrite_note("foo", "BOTH")) is not None:
+        db.rewrite_done("foo", note)
+
+
+def follow(db, *versions, serial=None, written=True, **package):
+    """Have the database follow; return how pages are to be written, and say that they are."""
+    found = dict(db.follow_upstream([UpstreamPackage("foo", **package)], versions, serial))
+    if written:
+        written_now(db)
+    return found
+
+
+def version(number="1.0", **more):
+    return UpstreamVersion("foo", number, **more)
+
+
+def release(db, number="1.0"):
+    return db.get_project_data("foo")["releases"][number]
+
+
+def build_of(number):
+    tags = "foo", number, "py3", "none", "any"
+    file = FileState(f"foo-{number}-py3-none-any.whl", 9, number[0] * 64, *tags, None, {})
+    ended = True, timedelta(seconds=1), "log"
+    return BuildState(1, "foo", number, "cp311", *ended, {file.filename: file})
+
+
+@pytest.fixture
+def queue(db):
+    db.add_build_abi("cp311")
+    return lambda: [version for _, version in db.get_build_queue().get("cp311", [])]
+
+
+def test_a_release_is_built_once_its_source_is_there(db, queue):
+    wheels = version(released=NOW)
+    assert follow(db, wheels, serial=7) == {"foo": "PROJECT"}
+    assert (release(db)["skip"], queue(), db.get_pypi_serial()) == (BINARY_ONLY, [], 7)
+    source = version(released=NOW + timedelta(days=1), added=["foo-1.0.tar.gz"])
+    assert follow(db, source) == {"foo": "PROJECT"}
+    assert (release(db)["skip"], release(db)["released"], queue()) == ("", NOW, ["1.0"])
+    assert db.get_pypi_serial() == 7
+    assert follow(db, source) == {}
+    assert follow(db, version(removed=["foo-1.0.tar.gz"])) == {"foo": "PROJECT"}
+    assert (release(db)["skip"], queue()) == (BINARY_ONLY, [])
+
+
+def test_two_sources_must_both_go(db, queue):
+    follow(db, version(released=NOW, added=["foo-1.0.zip", "Foo-1.0.tar.gz"]))
+    assert db.get_upstream_sources("foo") == {"1.0": ["Foo-1.0.tar.gz", "foo-1.0.zip"]}
+    follow(db, version(removed=["foo-1.0.zip"]))
+    assert queue() == ["1.0"]
+    follow(db, version(removed=["Foo-1.0.tar.gz"]))
+    assert queue() == []
+
+
+def test_an_operators_reason_stays(db, queue):
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0", NOW, "because")
+    db.add_new_package_version("foo", "2.0", NOW)
+    for changes in ({"added": ["s"]}, {"removed": ["s"]}):
+        follow(db, version(released=NOW, **changes), version("2.0", removed=["other"]))
+        assert release(db)["skip"] == "because"
+        assert queue() == ["2.0"]  # which upstream has never said to have a source
+    follow(db, version("3.0", released=NOW))
+    db.skip_package_version("foo", "3.0", "")
+    follow(db, version("3.0", released=NOW))
+    assert queue() == ["2.0", "3.0"]
+
+
+@pytest.mark.parametrize("operator", [False, True])
+def test_yanks_of_operators_stay(db, operator):
+    follow(db, version(released=NOW, added=["s"]))
+    if operator:
+        db.yank_version("foo", "1.0", "ours")
+    follow(db, version(yanked=True, yank_reason="theirs"))
+    assert (release(db)["yanked"], release(db)["yank_reason"]) == (
+        True,
+        "ours" if operator else "theirs",
+    )
+    assert follow(db, version(yanked=True, yank_reason="theirs")) == {}
+    follow(db, version(yanked=False))
+    assert release(db)["yanked"] is operator
+    assert release(db)["yank_reason"] == ("ours" if operator else "")
+
+
+def test_what_an_operator_unyanked_stays_so_until_upstream_changes(db):
+    follow(db, version(released=NOW, yanked=True, yank_reason="one"))
+    assert (release(db)["yanked"], release(db)["yank_reason"]) == (True, "one")
+    follow(db, version(yanked=True, yank_reason="two"))
+    assert release(db)["yank_reason"] == "two"
+    db.unyank_version("foo", "1.0")
+    follow(db, version(yanked=True))
+    assert release(db)["yanked"] is False
+    follow(db, version(yanked=False))
+    assert follow(db, version(yanked=True)) == {"foo": "BOTH"}
+    assert release(db)["yanked"] is True
+
+
+def test_quarantine_withholds_files_and_builds(db, queue):
+    sources = [version(n, released=NOW, added=[n]) for n in ("1.0", "2.0", "3.0")]
+    follow(db, *sources)
+    db.log_build(build_of("1.0"))
+    db.log_build(build_of("2.0"))
+    assert follow(db, version("1.0", quarantined=True)) == {"foo": "URGENT"}
+    assert [file.version for file in db.get_simple_project("foo").files] == ["2.0"]
+    assert release(db)["files"] == {}
+    assert db.get_version_skip("foo", "1.0") == "quarantined"
+    assert db.get_simple_index() == ["foo"]
+    follow(db, version("2.0", quarantined=True), version("3.0", quarantined=True))
+    assert (db.get_simple_index(), queue()) == ([], [])
+    follow(db, *[version(n, quarantined=False) for n in ("1.0", "2.0", "3.0")])
+    assert (db.get_simple_index(), queue()) == (["foo"], ["3.0"])
+    assert follow(db, status="quarantined") == {"foo": "URGENT"}
+    assert queue() == []
+    assert db.get_version_skip("foo", "3.0") == "quarantined"
+    assert release(db)["files"] == {}
+    assert follow(db, status="active") == {"foo": "URGENT"}
+    assert queue() == ["3.0"]
+
+
+def test_what_is_gone_is_marked_until_it_is_removed(db, queue):
+    follow(db, version(released=NOW, added=["s"]), version("2.0", released=NOW, added=["s"]))
+    assert follow(db, version(deleted=True)) == {"foo": "BOTH"}
+    assert (db.get_deletions(), queue()) == ([("foo", "1.0")], ["2.0"])
+    assert follow(db, known=False, deleted=True, written=False) == {"foo": "URGENT"}
+    assert (db.get_deletions(), queue()) == ([("foo", None)], [])
+    assert db.load_rewrites_pending()[0].command == "BOTH"
+    db.delete_package("foo")
+    written_now(db)
+    assert db.get_deletions() == []
+    assert follow(db, version(deleted=True), known=False) == {}
+    assert db.get_all_packages() == set()
+
+
+def test_pages_that_wait_are_told_again(db):
+    wheels = version(released=NOW)
+    assert follow(db, wheels, written=False) == {"foo": "PROJECT"}
+    assert follow(db, wheels) == {"foo": "PROJECT"}  # as if the first answer had been lost
+    assert follow(db, wheels) == {}
+
+
+def test_a_project_keeps_the_spelling_of_its_name(db):
+    follow(db, name="Foo", seen=NOW)
+    assert (db.get_all_packages(), db.get_package_aliases("foo")) == ({"foo"}, ["Foo"])
+
+
+def test_what_is_watched(db):
+    db.watch_package("asked")
+    db.watch_listed(["both", "listed"])
+    db.watch_package("both")
+    assert [row.package for row in db.get_watched()] == ["asked", "both", "listed"]
+    row = WatchedRow("asked", True, "1.0", NOW, 9, '"tag"', "Sun, 01 Mar 2026 12:00:00 GMT")
+    db.watch_polled(row)
+    db.watch_polled(row._replace(package="unknown"))
+    assert db.get_watched()[0] == row
+    assert [db.unwatch_package(name) for name in ("listed", "unknown", "both")] == [0, 0, 1]
+    db.watch_listed([])
+    assert db.get_watched() == [row]
+    assert db.unwatch_package("asked") is True
+    assert db.get_watched() == []

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers import alive, until
+from piwheels.core.host import supervision
+from piwheels.core.host.processes import Ending, Supervised, build_environment, private_home
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATH = {"PATH": os.environ["PATH"]}
+
+# A daemon by the book: it leaves session, group and parent, and keeps its output open.
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        time.sleep(60)
+    os._exit(0)
+while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+print("started", flush=True)
+"""
+
+
+def everything(process: Supervised) -> bytes:
+    return b"".join(iter(process.read, b""))
+
+
+def run(tmp_path: Path, *command: str, timeout: float = 20, **more: object) -> tuple[bytes, Ending]:
+    with Supervised(
+        command,
+        env=PATH,
+        cwd=tmp_path,
+        timeout=timeout,
+        **more,  # type: ignore[arg-type]
+    ) as process:
+        return everything(process), process.wait()
+
+
+def test_output_in_order_and_status(tmp_path: Path) -> None:
+    output, ending = run(tmp_path, "sh", "-c", "echo a; echo b >&2; echo c; cat; exit 3")
+    assert output == b"a\nb\nc\n"
+    assert ending == Ending("exit", "3")
+    assert not ending.success
+    assert run(tmp_path, "true")[1].success
+
+
+def test_other_endings(tmp_path: Path) -> None:
+    assert run(tmp_path, "sh", "-c", "kill -11 $$")[1] == Ending("signal", "11")
+    output, ending = run(tmp_path, "/does/not/exist")
+    assert b"cannot start" in output
+    assert ending == Ending("exit", "127")
+    assert run(tmp_path, "sleep", "60", reserve=2**62)[1] == Ending("disk")
+
+
+def test_a_daemon_ends_with_its_command(tmp_path: Path) -> None:
+    output, ending = run(tmp_path, sys.executable, "-c", DAEMON, str(tmp_path / "pid"))
+    assert output == b"started\n"
+    assert ending.success
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_timeout_kills_the_whole_tree(tmp_path: Path) -> None:
+    script = f"{sys.executable} -c '{DAEMON}' {tmp_path}/pid; trap '' TERM INT; sleep 60 & wait"
+    started = time.monotonic()
+    output, ending = run(tmp_path, "sh", "-c", script, timeout=1.0)
+    assert ending == Ending("timeout")
+    assert 1.0 <= time.monotonic() - started < 5
+    assert output == b"started\n"
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_stop_from_outside_and_directories_go(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    process = Supervised(
+        ["sh", "-c", "mkdir -p a/b; chmod 0 a/b; chmod 0 a; echo up; sleep 60"],
+        env=PATH,
+        cwd=work,
+        timeout=20,
+        remove=[work],
+    )
+    assert process.read() == b"up\n"
+    process.stop()
+    assert everything(process) == b""
+    assert process.wait() == Ending("stopped")
+    assert work.exists()
+    process.close()
+    process.close()
+    process.stop()
+    assert not work.exists()
+
+
+def test_limits_hold(tmp_path: Path) -> None:
+    output, ending = run(
+        tmp_path, "sh", "-c", "ulimit -c; head -c 100000 /dev/zero > x", limits={"FSIZE": 4096}
+    )
+    assert output.startswith(b"0\n")
+    assert not ending.success
+    assert (tmp_path / "x").stat().st_size == 4096
+
+
+def test_a_group_that_forks_all_the_time_is_caught(tmp_path: Path) -> None:
+    script = "import os\nprint('up', flush=True)\nwhile True:\n    if os.fork(): os._exit(0)\n"
+    with Supervised(
+        ["sh", "-c", f'{sys.executable} -c "{script}"; sleep 60'],
+        env=PATH,
+        cwd=tmp_path,
+        timeout=20,
+    ) as process:
+        assert process.read() == b"up\n"
+        process.stop()
+        assert process.wait() == Ending("stopped")
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from piwheels.core.host.processes import Supervised
+work = Path(sys.argv[1])
+work.mkdir()
+p = Supervised([sys.executable, "-c", Path(sys.argv[2]).read_text(), str(work / "pid")],
+               env={}, cwd=work, timeout=60, remove=[work])
+Path(sys.argv[3]).write_text(str(p._process.pid))
+print(p.read().decode(), flush=True)
+if sys.argv[4] == "after":
+    assert p.wait().success
+    print("ended", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("when", ["during", "after"])
+def test_kill_9_of_the_owner_leaves_nothing(tmp_path: Path, when: str) -> None:
+    work, script, pid_file = tmp_path / "work", tmp_path / "script", tmp_path / "supervisor"
+    script.write_text(DAEMON + ("time.sleep(60)" if when == "during" else ""))
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(work), str(script), str(pid_file), when],
+        stdout=subprocess.PIPE,
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"started\n"
+        if when == "after":
+            assert b"ended" in owner.stdout.readline() + owner.stdout.readline()
+        daemon, supervisor = int((work / "pid").read_text()), int(pid_file.read_text())
+        assert alive(daemon) is (when == "during")
+        owner.kill()
+    until(lambda: not alive(supervisor))
+    assert not alive(daemon)
+    assert not work.exists()
+
+
+def test_kill_9_of_the_supervisor(tmp_path: Path) -> None:
+    command = ["sh", "-c", "echo $$; sleep 60"]
+    with Supervised(command, env=PATH, cwd=tmp_path, timeout=20) as process:
+        child = int(process.read())
+        os.kill(process._process.pid, signal.SIGKILL)
+        assert process.wait() == Ending("lost")
+        until(lambda: not alive(child))
+
+
+def test_kill_9_of_the_supervisor_leaves_no_daemon(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    script = DAEMON + "time.sleep(60)"
+    command = [sys.executable, "-c", script, str(work / "pid")]
+    env = {**PATH, "TMPDIR": str(work)}
+    with Supervised(command, env=env, cwd=work, timeout=20, remove=[work]) as process:
+        assert process.read() == b"started\n"
+        daemon = int((work / "pid").read_text())
+        os.kill(process._process.pid, signal.SIGKILL)
+        assert process.wait() == Ending("lost")
+        until(lambda: not alive(daemon))
+    assert not work.exists()
+
+
+def test_deep_trees_are_removed(tmp_path: Path) -> None:
+    here = tmp_path / "deep"
+    here.mkdir()
+    handle = os.open(here, os.O_RDONLY)
+    for _ in range(1200):  # far longer than a path may be
+        os.mkdir("directory", dir_fd=handle)
+        below = os.open("directory", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+    assert supervision.remove_tree(str(here))
+    assert not here.exists()
+
+
+def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIW_DSN", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK", "PYTHONPATH", "PIP_TARGET"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
+    environment = build_environment(tmp_path / "home", tmp_path)
+    assert "secret" not in environment.values()
+    assert environment["PIP_INDEX_URL"] == "https://index.example/simple"
+    assert environment["HOME"] == str(tmp_path / "home")
+    assert environment["TMPDIR"] == str(tmp_path)
+
+
+def test_the_private_home_has_the_configuration_of_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "xdg/pip").mkdir(parents=True)
+    (tmp_path / "xdg/pip/pip.conf").write_text("[global]\n")
+    (tmp_path / ".netrc").write_text("secret")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    private_home(tmp_path / "home")
+    files = (path for path in (tmp_path / "home").rglob("*") if path.is_file())
+    assert [path.name for path in files] == ["pip.conf"]

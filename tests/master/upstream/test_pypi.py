@@ -1,0 +1,180 @@
+"""Questions to an index: who is told our secrets, by which way they go, and when they end."""
+
+import base64
+import threading
+import time
+
+import pytest
+
+import upstream
+from piwheels.core.database.rows import WatchedRow
+from piwheels.core.errors import Fatal
+from piwheels.core.host.pip_config import IndexAccess
+from piwheels.master.upstream.fetching import Limits, UpstreamFault
+from piwheels.master.upstream.pypi import Upstream
+
+DEMO = WatchedRow("demo")
+
+
+@pytest.fixture
+def toy():
+    with upstream.Toy() as made:
+        made.release("demo", "1.0")
+        yield made
+
+
+@pytest.fixture
+def other():
+    with upstream.Toy() as made:
+        made.release("demo", "2.0")
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch, tmp_path):
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.fixture
+def ask():
+    """Return a maker of clients for an address; each is closed after the test."""
+    made = []
+
+    def client(url, *, limits=None, **access):
+        made.append(Upstream(IndexAccess(url, **access), limits=limits))
+        return made[-1]
+
+    yield client
+    for each in made:
+        each.close()
+
+
+def with_secret(url):
+    return url.replace("//", "//us%40er:se%3Acret@")
+
+
+BASIC = "Basic " + base64.b64encode(b"us@er:se:cret").decode()
+
+
+def test_credentials_of_the_address_are_sent_and_never_shown(toy, ask):
+    client = ask(with_secret(toy.url) + "simple")
+    assert client.simple == toy.url + "simple/"
+    assert client.page(DEMO).found
+    assert toy.asked[0].headers["authorization"] == BASIC
+    toy.faults.append(upstream.says(b"", "401 Unauthorized"))
+    with pytest.raises(UpstreamFault, match="netrc") as fault:
+        client.page(DEMO)
+    assert "cret" not in str(fault.value)
+    with pytest.raises(Fatal) as refusal:
+        ask("ftp://us:secret@index.example/")
+    assert "secret" not in str(refusal.value)
+
+
+def test_another_host_is_not_told_our_credentials(toy, other, ask):
+    toy.faults.append(upstream.to(other.url + "simple/demo/"))
+    page = ask(with_secret(toy.url) + "simple/").page(DEMO)
+    assert [release.version for release in page.project.releases.values()] == ["2.0"]
+    assert "authorization" in toy.asked[0].headers
+    assert "authorization" not in other.asked[0].headers
+
+
+def test_credentials_come_from_netrc_too(toy, ask, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login us@er password se:cret\n")
+    ask(toy.url + "simple/").page(DEMO)
+    assert toy.asked[0].headers["authorization"] == BASIC
+
+
+@pytest.mark.parametrize("how", ["pip", "environment"])
+def test_a_proxy_is_used(toy, ask, how, monkeypatch):
+    access = {"proxy": with_secret(toy.url)} if how == "pip" else {}
+    if how == "environment":
+        monkeypatch.setenv("http_proxy", with_secret(toy.url))
+    toy.faults.append(lambda t, c, _: c.sendall(upstream.answer(t.document("demo"))))
+    assert ask("http://index.example/simple/", **access).page(DEMO).found
+    assert toy.asked[0].path == "http://index.example/simple/demo/"
+    assert toy.asked[0].headers["proxy-authorization"] == BASIC
+
+
+def test_the_changelog_is_beside_the_index(toy, ask):
+    client = ask(toy.url + "simple/")
+    toy.happen("demo", "1.0", "new release")
+    assert client.xmlrpc == toy.url + "pypi"
+    assert client.call("changelog_last_serial") == 101
+    assert client.call("changelog_since_serial", 100) == toy.events
+
+
+def test_the_root_is_never_read(toy, ask):
+    client = ask(toy.url + "simple/")
+    assert client.root_serial() == 0
+    toy.root_serial = 88
+    assert client.root_serial() == 88
+    assert {request.method for request in toy.asked} == {"HEAD"}
+
+
+def test_conditions_are_sent_where_there_are_validators(toy, ask):
+    toy.etags = True
+    client = ask(toy.url + "simple/")
+    first = client.page(DEMO)
+    again = client.page(DEMO._replace(etag=first.etag, modified="Sun, 01 Mar 2026 12:00:00 GMT"))
+    assert first.project is not None
+    assert again == (True, None, first.etag, "Sun, 01 Mar 2026 12:00:00 GMT")
+    assert "if-none-match" not in toy.asked[0].headers
+    assert toy.asked[1].headers["if-modified-since"].startswith("Sun")
+    assert toy.asked[1].headers["accept"].startswith(upstream.JSON)
+
+
+@pytest.mark.parametrize("tag", ['"\xff"', '"' + "x" * 300, "a\tb"])
+def test_a_validator_that_cannot_be_sent_back_is_none(toy, ask, tag):
+    def odd(t, connection, _):
+        head, _, body = upstream.answer(t.document("demo"), ETag="TAG").partition(b"TAG")
+        connection.sendall(head + tag.encode("latin-1") + body)
+
+    toy.faults.append(odd)
+    assert ask(toy.url + "simple/").page(DEMO).etag == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7),
+        ("999999999999", 999_999_999),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+        ("1e3", None),
+    ],
+)
+def test_how_long_an_index_wants_to_be_left_alone(toy, ask, text, seconds):
+    toy.faults.append(upstream.says(b"", "429 Too Many Requests", Retry_After=text))
+    with pytest.raises(UpstreamFault) as fault:
+        ask(toy.url + "simple/").page(DEMO)
+    assert (fault.value.retry_after, fault.value.wide) == (seconds, True)
+
+
+def test_a_question_that_hangs_is_cut_when_we_end(toy, ask):
+    client, said = ask(toy.url + "simple/", limits=Limits(60, 60)), []
+
+    def question():
+        try:
+            client.page(DEMO)
+        except UpstreamFault as fault:
+            said.append(fault)
+
+    toy.faults.append(upstream.hang)
+    thread = threading.Thread(target=question)
+    thread.start()
+    while not toy.asked or not client._using:
+        time.sleep(0.01)
+    client.close()
+    thread.join(10)
+    assert said
+    with pytest.raises(UpstreamFault, match="ending"):
+        client.page(DEMO)
+
+
+def test_an_index_that_does_not_speak_tls_is_left(ask, toy):
+    client = ask(toy.url.replace("http:", "https:") + "simple/", limits=Limits(0.2, 1))
+    with pytest.raises(UpstreamFault, match=r"nothing came for 0\.2 s"):
+        client.page(DEMO)
