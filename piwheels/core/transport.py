@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import socket
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import zmq
 
 from piwheels.core import codec
+from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import MAX_FRAME, NoData
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
 from piwheels.core.program.paths import runtime_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from piwheels.core.protocols import Protocol
@@ -33,6 +35,10 @@ __all__ = ["Context", "NoData", "Poller", "Socket"]
 
 #: How many characters of a message's data are shown in the log.
 _SHOWN = 120
+#: The longest wait between two readings of the clock, in seconds.
+_SLICE: Final = 1.0
+
+T = TypeVar("T")
 
 
 class Context:
@@ -153,10 +159,8 @@ class Socket:
     # Frames ---------------------------------------------------------------------------------
 
     def poll(self, timeout: float | None = None, flags: int = zmq.POLLIN) -> bool:
-        """Wait up to *timeout* seconds (``None``: for ever); return whether there is something."""
-        # To 0MQ any negative number means for ever; a deadline that has passed must not.
-        wait = None if timeout is None else max(0, int(timeout * 1000))
-        return bool(self._socket.poll(wait, flags))
+        """Wait up to *timeout* seconds (``None``: for ever); return whether an event has come."""
+        return bool(_wait(lambda wait: self._socket.poll(wait, flags), timeout))
 
     def drain(self) -> None:
         """Read and drop whatever waits to be read."""
@@ -285,8 +289,21 @@ class Poller:
 
     def poll(self, timeout: float | None = None) -> dict[Any, int]:
         """Wait up to *timeout* seconds; return the sockets that have events, with the events."""
-        ready = self._poller.poll(None if timeout is None else max(0, int(timeout * 1000)))
-        return {self._sockets[raw]: events for raw, events in ready}
+        return {self._sockets[raw]: events for raw, events in _wait(self._poller.poll, timeout)}
+
+
+def _wait(poll: Callable[[int], T], timeout: float | None) -> T:
+    """Call *poll* with milliseconds until it returns events, for up to *timeout* seconds.
+
+    It waits in slices, so that the time in which this process is suspended does not count.
+    """
+    if timeout is not None and timeout <= 0:
+        return poll(0)  # 0MQ takes a negative number for "without limit"
+    deadline = math.inf if timeout is None else SYSTEM.monotonic() + timeout
+    while (left := deadline - SYSTEM.monotonic()) > 0:
+        if events := poll(math.ceil(min(left, _SLICE) * 1000)):
+            return events
+    return poll(0)
 
 
 def _raw(socket: Any) -> Any:

@@ -1,0 +1,45 @@
+"""The clocks of a process: one for decisions, one for the timestamps that people read.
+
+Limits, leases, silences, retries and schedules use :meth:`Clock.monotonic`. A step of the machine's
+clock (NTP, an administrator) does not move it. It stands still while the process is suspended
+(``SIGSTOP``, a laptop that sleeps): a process that did not run heard nobody, so the silence of its
+peers does not count. :meth:`Clock.now` is for timestamps only; no decision depends on it.
+
+Code takes its clock as a parameter; :data:`SYSTEM` is the default.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+#: The longest time between two readings that counts, in seconds. Every loop reads the clock at
+#: least once a second, so a longer gap means that the process was suspended (or starved).
+MAX_GAP: Final = 5.0
+
+
+class Clock:
+    """The machine's clocks, as one process sees them. Safe to read from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._read = time.monotonic()
+        self._suspended = 0.0
+
+    def monotonic(self) -> float:
+        """Return the seconds for which this process has run, from an arbitrary start."""
+        with self._lock:
+            read = time.monotonic()
+            self._suspended += max(0.0, read - self._read - MAX_GAP)
+            self._read = read
+            return read - self._suspended
+
+    def now(self) -> datetime:
+        """Return the date and time in UTC, for people to read."""
+        return datetime.now(UTC)
+
+
+#: The clock of this process.
+SYSTEM: Final = Clock()
