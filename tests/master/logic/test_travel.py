@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from piwheels.core import codec
 from piwheels.core.database.rows import RewritePendingRow, SimpleFile, SimpleProject
 from piwheels.core.errors import BadMessage, Refused
+from piwheels.core.schema import schema_of
 from piwheels.core.states import BuildState, DownloadState, FileState, PageState
-from piwheels.master.logic.travel import form_of, methods_of
+from piwheels.master.logic.travel import methods_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6789, tzinfo=UTC)
 
 
-def there(hint, value):
+def sent(hint, value):
     """Send *value* as a *hint* and return what arrives."""
-    form = form_of(hint)
-    _, data = codec.loads(codec.dumps("OK", form.pack(value)))
-    return form.unpack(data)
+    schema = schema_of(hint, internal=True)
+    _, data = codec.loads(codec.dumps("OK", schema.pack(value)))
+    return schema.validate(data)
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -47,7 +48,7 @@ def test_values_arrive_as_they_were(case):
     if isinstance(value, SimpleProject):
         moved = [one._replace(published_at=NOW, filesize=1) for one in value.files]
         value = value._replace(files=moved)
-    arrived = there(hint, value)
+    arrived = sent(hint, value)
     assert arrived == value
     assert type(arrived) is type(value)
 
@@ -58,21 +59,21 @@ def test_a_build_arrives_with_what_the_outer_wires_leave_out():
     )
     file.transferred, file.metadata_hash = True, "1" * 64
     build = BuildState(3, "a", "1", "cp311", True, timedelta(1), "log", {file.filename: file}, 7)
-    assert there(BuildState, build) == build
+    assert sent(BuildState, build) == build
 
 
 def test_one_of_several_types_arrives_as_what_it_was():
     page = PageState("/", "h", NOW, "agent")
     download = DownloadState("f", "h", NOW, *[None] * 10)
-    assert there(list[PageState | DownloadState], [page, download]) == [page, download]
-    seven, no = there(list[int | Refused], [7, Refused("NOVER", "no such version")])
+    assert sent(list[PageState | DownloadState], [page, download]) == [page, download]
+    seven, no = sent(list[int | Refused], [7, Refused("NOVER", "no such version")])
     assert seven == 7
     assert (no.code, str(no)) == ("NOVER", "no such version")
 
 
 def test_records_arrive_as_their_type():
     file = SimpleFile("f", 1, "0" * 64, None, False, "", None, NOW, "cp311", "1", ["libc6"])
-    arrived = there(SimpleProject, SimpleProject("p", "active", "", ["1"], [file]))
+    arrived = sent(SimpleProject, SimpleProject("p", "active", "", ["1"], [file]))
     assert isinstance(arrived.files[0], SimpleFile)
     assert arrived.files == [file]
 
