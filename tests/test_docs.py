@@ -111,6 +111,17 @@ def test_every_page_is_reached_from_the_index():
     assert pages - seen == set()
 
 
+def test_the_reference_has_the_modules_that_scripts_may_import():
+    pages = [page.read_text() for page in sorted((DOCS / "api").glob("*.md"))]
+    found = re.findall(r"^\.\. automodule:: (\S+)$", "".join(pages), flags=re.M)
+    assert len(found) == len(set(found))
+    for name in found:
+        importlib.import_module(name)
+    names = re.findall(r":mod:`(\S+)`", importlib.import_module("piwheels.core").__doc__)
+    assert {name for name in names if any(each.startswith(name) for each in found)} == set(names)
+    assert {each for each in found if any(each.startswith(name) for name in names)} == set(found)
+
+
 @pytest.mark.parametrize("unit", sorted(DOCS.glob("deploy/*.service")), ids=lambda unit: unit.stem)
 def test_a_unit_starts_its_program_as_that_wants(unit, generate):
     command = re.search(r"^ExecStart=/opt/piwheels/bin/(.*)", unit.read_text(), flags=re.M)

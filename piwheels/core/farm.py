@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from piwheels.core.transport import Socket
     from piwheels.core.wheels.built import Wheel
 
+__all__ = ["Done", "Event", "Farm", "Pages"]
+
 #: Seconds that the master may take for an ordinary answer, and for one that is long work.
 ANSWER: Final = 60.0
 LONG_ANSWER: Final = 900.0
@@ -260,11 +262,11 @@ class Farm:
     # Events ---------------------------------------------------------------------------------
 
     def listen(self, timeout: float = math.inf, silence: float = SILENCE) -> Iterator[Event]:
-        """Yield what the farm publishes, beginning with its present state.
+        """Yield what the master publishes, also its present state, which it is asked for.
 
         Ends after *timeout* seconds, or when :meth:`close` is called. When the master is lost, it
-        connects again, and the state is published again; raises ``Unavailable`` if nothing has come
-        for *silence* seconds. Invalid messages are skipped, and counted in :attr:`invalid`.
+        connects again, and asks for the state again; raises ``Unavailable`` if nothing valid has
+        come for *silence* seconds. Invalid messages are skipped, and counted in :attr:`invalid`.
 
         A script that reads too slowly harms nobody: the master drops events for it.
         """

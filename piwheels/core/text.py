@@ -15,6 +15,8 @@ _LAYOUT: Final = r"\t\n\r\u2028\u2029"
 #: Halves of a character, which UTF-8 cannot encode.
 _SURROGATES: Final = r"\ud800-\udfff"
 
+#: A sequence by which a program colours a terminal or sets its title.
+ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 #: What a text of one line never has.
 CONTROL: Final = re.compile(f"[{_OBEYED}{_LAYOUT}]")
 #: What a text of several lines never has.
