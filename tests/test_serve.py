@@ -282,7 +282,10 @@ def test_port_in_use_is_one_sentence(tree, capsys):
 
 @pytest.mark.parametrize(
     ("more", "what"),
-    [(["-o", "/nonexistent"], "not a directory"), (["--host", "no.such.invalid."], "cannot listen on")],
+    [
+        (["-o", "/nonexistent"], "not a directory"),
+        (["--host", "no.such.invalid."], "cannot listen on"),
+    ],
 )
 def test_other_reasons_are_sentences_too(tree, capsys, more, what):
     assert serve.main(["-o", str(tree), "--port", "0", *more]) == 1

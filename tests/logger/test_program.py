@@ -111,8 +111,8 @@ def test_files_are_read_and_summed_up(master, tmp_path):
     assert "refused 10 lines" in said
     assert "longer than 65,536 bytes" in said
     assert (
-        "read 625 lines: 102 download, 102 search, 102 project, 102 json, 102 page; 101 of no"
-        " interest, 14 refused; 510 sent, 0 dropped"
+        "read 625 lines: 102 download, 102 search, 102 project, 102 json, 102 page; 101 irrelevant,"
+        " 14 refused; 510 sent, 0 dropped"
     ) in said
 
 
