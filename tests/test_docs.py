@@ -116,9 +116,11 @@ def test_the_glossary_defines_each_term_once_in_alphabetical_order():
     terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text, flags=re.M)[1:]
     assert len(terms) > 40
     assert terms == sorted(set(terms), key=str.lower)
-    used = {word for word in re.findall(r"\*([a-z -]+)\*", text)}
+    used = set(re.findall(r"\*([a-z -]+)\*", text))
     names = {term.lower() for term in terms}
-    assert {word for word in used if word not in names and word.removesuffix("s") not in names} == set()
+    assert {
+        word for word in used if word not in names and word.removesuffix("s") not in names
+    } == set()
 
 
 @pytest.mark.parametrize("unit", sorted(DOCS.glob("deploy/*.service")), ids=lambda unit: unit.stem)
