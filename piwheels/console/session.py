@@ -30,7 +30,7 @@ from piwheels.console.source import Recording
 from piwheels.console.text import clean, short_span
 from piwheels.core.codec import NoData
 from piwheels.core.errors import worth_telling
-from piwheels.core.protocols import Outcome, Output, QueueHead, SlaveEvent, Told
+from piwheels.core.protocols import CommandReport, Outcome, Output, QueueHead, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class Session:
                 self._changes.answers = True
             case Output():
                 self._questions.heard(event)
-            case Told():
+            case CommandReport():
                 self._note_told(event, now)
             case events.Sent(ticket):
                 self.tracker.sent(ticket)
@@ -319,7 +319,7 @@ class Session:
             if done and command.verb in (Verb.PAUSE, Verb.HALT, Verb.WAKE):
                 self.link.paused = command.verb is not Verb.WAKE
 
-    def _note_told(self, told: Told, now: datetime) -> None:
+    def _note_told(self, told: CommandReport, now: datetime) -> None:
         if told.who == self.who:
             return
         count = "all slaves" if told.slaves is None else f"{len(told.slaves)} slaves"
