@@ -186,7 +186,7 @@ class Repair:
 
     def _refresh(self) -> None:
         if self._may("compute anew what the database keeps (a master waits meanwhile)"):
-            self._db.refresh_kept()
+            self._db.refresh_derived()
             logger.info("what is kept in the database is computed anew")
 
     # Within -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What piw-audit asks the database: what the site must have, and whether what is kept is right."""
+"""Queries of piw-audit: what the site must contain, and whether derived data is right."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AuditPackage(NamedTuple):
     files: list[AuditFile]
 
 
-class KeptFault(NamedTuple):
+class DerivedFault(NamedTuple):
     """Something within the database that is not as it must be."""
 
     kind: str
@@ -97,10 +97,10 @@ class AuditDatabase(Database):
         """Return up to *limit* packages with files after *after*, and whether some are shown."""
         return self._rows("audit_published", after, limit)
 
-    def audit_kept(self, limit: int) -> list[KeptFault]:
+    def audit_derived(self, limit: int) -> list[DerivedFault]:
         """Return up to *limit* faults of each kind within the database, all of one moment."""
-        return [KeptFault(*row) for row in self._rows("audit_kept", limit, limit=FULL_REFRESH)]
+        return [DerivedFault(*row) for row in self._rows("audit_derived", limit, limit=FULL_REFRESH)]
 
-    def refresh_kept(self) -> None:
-        """Compute anew all that is kept; who changes something meanwhile waits."""
-        self._rows("refresh_kept", limit=FULL_REFRESH)
+    def refresh_derived(self) -> None:
+        """Rebuild all derived tables; blocks writers."""
+        self._rows("refresh_derived", limit=FULL_REFRESH)
