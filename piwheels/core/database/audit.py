@@ -99,7 +99,8 @@ class AuditDatabase(Database):
 
     def audit_derived(self, limit: int) -> list[DerivedFault]:
         """Return up to *limit* faults of each kind within the database, all of one moment."""
-        return [DerivedFault(*row) for row in self._rows("audit_derived", limit, limit=FULL_REFRESH)]
+        rows = self._rows("audit_derived", limit, limit=FULL_REFRESH)
+        return [DerivedFault(*row) for row in rows]
 
     def refresh_derived(self) -> None:
         """Rebuild all derived tables; blocks writers."""

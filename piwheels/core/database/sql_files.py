@@ -1,6 +1,6 @@
 """Finds the SQL files, and computes the version of the schema that they make.
 
-The folder is ``sql/`` next to the package in a checkout, and ``piwheels/sql`` in an installed wheel.
+In a checkout, the folder is ``sql/`` next to the package; in an installation, ``piwheels/sql``.
 """
 
 from __future__ import annotations
