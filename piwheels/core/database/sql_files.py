@@ -1,4 +1,4 @@
-"""Finds the SQL files, and computes the version of the schema that they make.
+"""The location of the SQL files, and the version of the schema that they make.
 
 In a checkout, the folder is ``sql/`` next to the package; in an installation, ``piwheels/sql``.
 """
@@ -25,7 +25,7 @@ def folder() -> Path:
 
 
 def migrations() -> dict[str, Path]:
-    """Return the migrations by number (``"0001"``), in the order in which they are applied."""
+    """Return the migrations by number (``"0001"``), in the order of their application."""
     return {path.name[:4]: path for path in sorted((folder() / "migrations").glob("[0-9]*.sql"))}
 
 

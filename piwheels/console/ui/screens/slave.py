@@ -12,7 +12,6 @@ from textual.content import Content
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, short_span, size, span
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.screens.fleet import FleetScreen
 from piwheels.console.ui.widgets.lines import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.spark import Curve, Sparks
@@ -95,9 +94,7 @@ def _curve(figure: Figure, slave: Slave, sign: Callable[[str], str]) -> Curve:
 
 def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
     """Return the slave after (before) *slave_id* in the order of the fleet; round at its ends."""
-    fleets = [each for each in screen.app.screen_stack if isinstance(each, FleetScreen)]
-    keys = fleets[0].view.keys if fleets else screen.session.farm.slaves
-    order = [key for key in keys if isinstance(key, int)] or [slave_id]
+    order = list(screen.console.fleet_order()) or [slave_id]
     if slave_id not in order:
         return order[0]
     return order[(order.index(slave_id) + step) % len(order)]
