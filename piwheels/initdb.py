@@ -175,7 +175,7 @@ def get_script(version: str | None = None) -> str:
         f"INSERT INTO public.configuration (version) VALUES ('{sql_files.version()}')"  # noqa: S608
         " ON CONFLICT (only_row) DO UPDATE SET version = EXCLUDED.version;",
         (sql_files.folder() / "roles.sql").read_text(encoding="utf-8"),
-        "SELECT piwheels._refresh_kept();",
+        "SELECT piwheels._refresh_derived();",
     ]
     return "\n\n".join(parts)
 

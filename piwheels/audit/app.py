@@ -137,7 +137,7 @@ class Audit:
             if "index" in self.parts:
                 yield from self._root()
         if "database" in self.parts:
-            for fault in self.db.audit_kept(MAX_FINDINGS):
+            for fault in self.db.audit_derived(MAX_FINDINGS):
                 path = fault.subject or fault.package
                 yield Finding(fault.kind, path, fault.why, fault.package)
 

@@ -186,7 +186,7 @@ class Repair:
 
     def _refresh(self) -> None:
         if self._confirmed("rebuild the derived data of the database (blocks a running master)"):
-            self._db.refresh_kept()
+            self._db.refresh_derived()
             logger.info("rebuilt the derived data of the database")
 
     # Helpers ------------------------------------------------------------------------------------

@@ -228,9 +228,9 @@ def test_a_database_at_work_is_right_at_every_moment(farm):
     try:
         with farm.db() as db:
             for _ in range(20):
-                assert db.audit_kept(10) == []
-            db.refresh_kept()
-            assert db.audit_kept(10) == []
+                assert db.audit_derived(10) == []
+            db.refresh_derived()
+            assert db.audit_derived(10) == []
     finally:
         end.set()
         thread.join(10)

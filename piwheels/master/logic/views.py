@@ -340,8 +340,8 @@ def _facts(stats: Mapping[str, Any], table: Iterable[Any]) -> list[tuple[str, st
 _HOME: Final = (
     ("packages_built", int, "packages", count_text),
     ("files_count", int, "wheels", count_text),
-    ("builds_size", int, "of wheels", size_text),
-    ("builds_time", timedelta, "spent building", duration_text),
+    ("builds_size", int, "total size", size_text),
+    ("builds_time", timedelta, "build time", duration_text),
     ("downloads_last_month", int, "downloads in the last 30 days", count_text),
 )
 _MORE: Final = (

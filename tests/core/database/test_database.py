@@ -435,7 +435,7 @@ def test_the_daemons_role_can_only_read_and_call(db_dsn, farm):
         "DELETE FROM packages",
         "INSERT INTO counters VALUES ('x', '', 1)",
         "CREATE TABLE public.mine ()",
-        "SELECT piwheels._refresh_kept()",
+        "SELECT piwheels._refresh_derived()",
         "SELECT piwheels._fold_counters()",
     ):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
