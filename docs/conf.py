@@ -27,7 +27,7 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 nitpick_ignore_regex = [
     ("py:class", r"(?!piwheels\.).*"),  # what is not ours has no page here
-    ("py:class", r"piwheels\..*\.(_\w+|T)"),
+    ("py:class", r"piwheels\..*\.(_\w+|[A-Z])"),
     ("py:mod", r"piwheels\.(?!core\.).*"),
 ]
 

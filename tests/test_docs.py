@@ -122,6 +122,18 @@ def test_the_reference_has_the_modules_that_scripts_may_import():
     assert {each for each in found if any(each.startswith(name) for name in names)} == set(found)
 
 
+def test_the_glossary_defines_each_term_once_in_alphabetical_order():
+    text = (DOCS / "glossary.md").read_text()
+    terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text, flags=re.M)[1:]
+    assert len(terms) > 40
+    assert terms == sorted(set(terms), key=str.lower)
+    used = set(re.findall(r"\*([a-z -]+)\*", text))
+    names = {term.lower() for term in terms}
+    assert {
+        word for word in used if word not in names and word.removesuffix("s") not in names
+    } == set()
+
+
 @pytest.mark.parametrize("unit", sorted(DOCS.glob("deploy/*.service")), ids=lambda unit: unit.stem)
 def test_a_unit_starts_its_program_as_that_wants(unit, generate):
     command = re.search(r"^ExecStart=/opt/piwheels/bin/(.*)", unit.read_text(), flags=re.M)

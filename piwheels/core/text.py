@@ -1,4 +1,4 @@
-"""Foreign text, made valid for where it is kept. Pure.
+"""Sanitises foreign text. Pure.
 
 The character classes that our programs refuse or replace are declared here, once.
 """
