@@ -501,7 +501,7 @@ class ToolPhase(StrEnum):
 
 _DONE: Final = {"DONE": ToolPhase.READY, "ERROR": ToolPhase.READY}
 _TOOL: Final = {
-    **dict.fromkeys(mr_chase.recv.keys() - {"SENT"}, _DONE),
+    **{msg: _DONE for msg in mr_chase.recv if msg != "SENT"},
     "IMPORT": {"SEND": ToolPhase.SENDING, "ERROR": ToolPhase.READY},
 }
 

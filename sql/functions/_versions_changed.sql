@@ -9,13 +9,15 @@ BEGIN
     ELSE
         PERFORM _queue_refresh(array_agg(k.package), array_agg(k.version)) FROM (
             SELECT package, version FROM (
-                SELECT package, version, skip = '' AND NOT quarantined AS wanted, released FROM was
-                EXCEPT ALL SELECT package, version, skip = '' AND NOT quarantined, released FROM now_is
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined AS wanted, released FROM was
+                EXCEPT ALL
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined, released FROM now_is
             ) AS before_it
             UNION
             SELECT package, version FROM (
-                SELECT package, version, skip = '' AND NOT quarantined AS wanted, released FROM now_is
-                EXCEPT ALL SELECT package, version, skip = '' AND NOT quarantined, released FROM was
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined AS wanted, released FROM now_is
+                EXCEPT ALL
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined, released FROM was
             ) AS after_it
         ) AS k;
     END IF;
