@@ -196,7 +196,7 @@ def test_a_file_that_never_verifies_is_refused(tool, farm, db):
     [
         (wheel_bytes("bar"), "'bar-1.0.dist-info', which is not foo 1.0"),
         (wheel_bytes(version="2.0"), "'foo-2.0.dist-info', which is not foo 1.0"),
-        (b"PK\x03\x04 and so on", "not a sound zip archive"),
+        (b"PK\x03\x04 and so on", "not a valid zip archive"),
     ],
 )
 def test_a_wheel_that_lies_is_refused_and_nothing_is_left(tool, farm, db, content, words):
