@@ -1,4 +1,4 @@
-"""What the documents take from the wires: messages, states and limits; and the diagrams."""
+"""The parts of the documents that come from the wires: messages, states, limits, diagrams."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOTHING: Final = type(protocols.NoData)
 
 
 def messages_block(where: str) -> Iterator[str]:
-    """Give the table of one direction of a wire (``slave_driver.recv``)."""
+    """Yield the table of one direction of a wire (``slave_driver.recv``)."""
     wire, _, side = where.partition(".")
     tables = getattr(protocols, wire)
     messages = getattr(tables, side)
@@ -55,7 +55,7 @@ def console_answers(msg: str) -> str:
 
 
 def named(kind: Any) -> str:
-    """Return the words for a type, with links to the states."""
+    """Return a type in words, with links to the states."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind in PLAIN:
         return PLAIN[kind]
@@ -97,7 +97,7 @@ def is_state(kind: Any) -> bool:
 
 
 def fields(kind: Any) -> dict[str, Any]:
-    """Return what travels of a state: names and types, in order."""
+    """Return the fields of a state that cross a wire: names and types, in order."""
     hints = typing.get_type_hints(kind, include_extras=True)
     declared = getattr(kind, "__dataclass_fields__", {})
     return {
@@ -108,7 +108,7 @@ def fields(kind: Any) -> dict[str, Any]:
 
 
 def states_block(_: str) -> Iterator[str]:
-    """Give every state that crosses a wire: what it is, and its fields in their order."""
+    """Yield every state that crosses a wire: its meaning, and its fields in their order."""
     found: dict[str, Any] = {}
 
     def visit(kind: Any) -> None:
@@ -135,20 +135,20 @@ def states_block(_: str) -> Iterator[str]:
 
 
 def docstring(kind: Any) -> str:
-    """Return what the docstring says, as Markdown."""
+    """Return the docstring as Markdown."""
     text = " ".join(inspect.cleandoc(kind.__doc__).replace("\n\n", "\n").split())
     return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
 
 
 def limits_block(_: str) -> Iterator[str]:
-    """Give the words that stand for text and numbers with a limit."""
+    """Yield the types of text and numbers that have a limit."""
     yield from table(
         ("word", "what it may be"), sorted((name, limit(kind)) for kind, name in ALIASES.items())
     )
 
 
 def limit(kind: Any) -> str:
-    """Return what a type with a limit allows."""
+    """Return the limit of a type in words."""
     rule, size = kind.__metadata__[0]
     if rule == "count":
         return f"an integer from 0 to {size:,}"
@@ -218,7 +218,7 @@ def grouped(conversation: Any) -> list[tuple[list[str], Any]]:
 
 
 def wires_block(_: str) -> Iterator[str]:
-    """Give the table of the master's wires."""
+    """Yield the table of the master's wires."""
     how = {"router": "asks", "rpc": "asks", "push": "tells", "pub": "publishes"}
     rows = []
     for wire in WIRES:
@@ -290,7 +290,7 @@ def build_diagram() -> str:
 
 
 def file_diagram() -> str:
-    """Draw a file's way, with a connection that breaks."""
+    """Draw the messages of a transfer, with a connection that breaks."""
     sender, juggler = "piw-slave, piw-import", "FileJuggler"
     starts = [number * CHUNK_SIZE for number in range(CREDIT + 1)]
     steps = [
@@ -344,7 +344,7 @@ def import_diagram() -> str:
 
 
 def log_diagram() -> str:
-    """Draw an access log's way into the database; refuse what Lumberjack's table does not have."""
+    """Draw the access log on its way; refuse messages that the table of Lumberjack lacks."""
     server, tool, jack, oracle = "web server", "piw-logger", "Lumberjack", "TheOracle"
     steps = [
         drawing.Step(server, tool, '"GET /simple/six/six-...whl HTTP/1.1" 200'),
@@ -391,7 +391,7 @@ def _see_to_it(
 
 
 def wiring_diagram() -> str:
-    """Draw who binds and who connects which wire."""
+    """Draw which task binds each wire, and which connect to it."""
     names = dict.fromkeys(name for wire in WIRES for name in (*wire.connects, wire.binds))
     inside = [name for name in names if name == "main" or name[:1].isupper()]
     groups = {

@@ -206,8 +206,8 @@ slave_driver: Final = Protocol(
     },
 )
 
-#: How the routing id (of at most 255 bytes) of a slave of level 1 begins. So the master knows the
-#: level of a slave whose ``HELLO`` it has not heard.
+#: How the routing id (of at most 255 bytes) of a slave begins that understands the replies of
+#: level 1. So the master knows that of a slave whose ``HELLO`` it has not received, too.
 LEVEL_1_ID: Final = b"piw1-"
 
 _ASKS: Final = {"IDLE": {"BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP}}
