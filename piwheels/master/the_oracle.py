@@ -41,7 +41,7 @@ T = TypeVar("T")
 #: What is made of the answers to several questions, each of which fits a message.
 IN_PARTS: Final = ("get_search_index", "load_rewrites_pending")
 #: What is not asked of TheOracle: that, and what is about a connection of one's own.
-LOCAL: Final = frozenset({"close", "hurry", "listen", *IN_PARTS})
+LOCAL: Final = frozenset({"close", "abort_retries", "listen", *IN_PARTS})
 
 
 @functools.cache
@@ -78,9 +78,9 @@ class TheOracle(NonStopTask):
         super().close()
         self.db.close()
 
-    def hurry(self) -> None:
-        """Wait no more for a database that is away: the master is ending. From any thread."""
-        self.db.hurry()
+    def abort_retries(self) -> None:
+        """Stop retrying database calls: the master is ending. Safe to call from any thread."""
+        self.db.abort_retries()
 
     def handle_work(self, queue: Socket) -> None:
         """Answer what Seraph handed over: a request, or builds to be logged in one transaction."""
@@ -178,7 +178,7 @@ class DbClient(_Methods):
         """Ask for the method *name* and wait for its result."""
         method = methods()[name]
         data = method.pack(args, kwargs)
-        return method.result.unpack(self._client.call(name, data, self._timeout))
+        return method.result.validate(self._client.call(name, data, self._timeout))
 
     def request(self, name: str, *args: Any, **kwargs: Any) -> int:
         """Ask for the method *name* without waiting; return the ticket that its answer will carry.
@@ -197,6 +197,6 @@ class DbClient(_Methods):
             if method is None:
                 continue
             if answer.error is None:
-                yield answer._replace(result=method.result.unpack(answer.result))
+                yield answer._replace(result=method.result.validate(answer.result))
             else:
                 yield answer

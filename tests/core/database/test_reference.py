@@ -142,6 +142,13 @@ CALLS = [
          "SELECT count(*) FROM build_queue", 0),
     Call("skip_package_version", ("foo", "9", "no"), None,
          "SELECT count(*) FROM versions WHERE skip <> ''", 0),
+    Call("hold_builds", ("foo", "2.0", True), None, "SELECT count(*) FROM build_queue", 0),
+    Call("hold_builds", ("foo", None, True), None, "SELECT count(*) FROM build_queue", 0),
+    Call("hold_builds", ("foo", "2.0", False), None, "SELECT count(*) FROM build_queue", 1),
+    Call("hold_builds", ("bar", None, True), None,
+         "SELECT count(*) FROM packages WHERE removing", 0),
+    Call("builds_held", ("foo",), False),
+    Call("builds_held", ("foo", "2.0"), False),
     Call("yank_version", ("foo", "1.0", "bad"), None,
          "SELECT yank_reason FROM versions WHERE yanked", "bad"),
     Call("unyank_version", ("foo", "1.0"), None, "SELECT count(*) FROM versions WHERE yanked", 0),
@@ -268,7 +275,7 @@ CALLS = [
     Call("watch_polled", (ROW,), None, "SELECT serial FROM watched", 5),
     Call("watch_polled", (ROW._replace(package="bar"),), None, "SELECT serial FROM watched", 0),
     # The connection
-    Call("hurry", (), None),
+    Call("abort_retries", (), None),
     Call("close", (), None),  # what is asked next connects again
     Call("listen", (), lambda found: found.close() is None),
 ]  # fmt: skip
