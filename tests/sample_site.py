@@ -7,7 +7,7 @@ import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from helpers import own_wires, until
+from helpers import own_wires, patience, until
 from piwheels.core.database import Database
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.core.transport import Context
@@ -126,7 +126,7 @@ def scribe(config, dsn):
         yield client
     finally:
         task.quit()
-        task.join(10)
+        task.join(patience(10))
         client.close()
     assert task.failure is None
 
@@ -142,9 +142,11 @@ def write(dsn, path, site_url=""):
         with scribe(config, dsn) as client:
             until(lambda: not db.get_unwritten_logs() and logs.is_dir())
             for name in names:
-                client.call("BOTH", name, timeout=30)
-            client.call("SEARCH", timeout=30)
-            client.call("HOME", {**db.get_statistics(), "disk_free": 12 * 10**9}, timeout=30)
+                client.call("BOTH", name, timeout=patience(30))
+            client.call("SEARCH", timeout=patience(30))
+            client.call(
+                "HOME", {**db.get_statistics(), "disk_free": 12 * 10**9}, timeout=patience(30)
+            )
             root = config.output_path
             for page in ("index.html", "stats.html", "packages.html"):
                 until(lambda path=root / page: contains(path, b"holygrail"))

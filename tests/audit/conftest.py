@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers import until
+from helpers import patience, until
 from piwheels.audit import app
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.database.dsn import administer, database_of, redirect
@@ -172,7 +172,7 @@ def scribes(site, dsn):
     yield
     for task in reversed(tasks):
         task.quit()
-        task.join(10)
+        task.join(patience(10))
     assert [task.failure for task in tasks] == [None] * len(tasks)
 
 

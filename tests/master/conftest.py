@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 import zmq
 
-from helpers import own_wires
+from helpers import own_wires, patience
 from peers import StandIn
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
@@ -36,7 +36,7 @@ def _running(*tasks):
     finally:
         for task in reversed(tasks):
             task.quit()
-            task.join(10)
+            task.join(patience(10))
     assert [task.failure for task in tasks] == [None] * len(tasks)
     assert not any(task.is_alive() for task in tasks)
 
@@ -64,7 +64,7 @@ class OtherEnd:
 
     def take(self, timeout=30):
         """Return the next message, answered if it is a question; fail if none comes."""
-        assert self.socket.poll(timeout), "nothing has come"
+        assert self.socket.poll(patience(timeout)), "nothing has come"
         if self.socket._socket.type == zmq.ROUTER:
             request = recv_request(self.socket)
             send_result(self.socket, request)

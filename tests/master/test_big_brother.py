@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
+from helpers import patience
 from piwheels.core.database.dsn import administer
 from piwheels.core.protocols import monitor_stats
 from piwheels.core.states import DownloadState
@@ -49,7 +50,7 @@ def figures(consoles):
 def answered(watcher):
     """Have the database's figures asked for, and their answer taken."""
     watcher.ask()
-    assert watcher.db.socket.poll(10)
+    assert watcher.db.socket.poll(patience(10))
     watcher.handle_database(watcher.db.socket)
 
 

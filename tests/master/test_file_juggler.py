@@ -16,6 +16,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import patience
 from piwheels.core.errors import Refused
 from piwheels.core.states import FileState
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
@@ -67,7 +68,7 @@ class Slave:
         self.socket.send_multipart([f if isinstance(f, bytes) else str(f).encode() for f in frames])
 
     def hear(self, timeout=30):
-        return self.socket.recv_multipart() if self.socket.poll(timeout) else None
+        return self.socket.recv_multipart() if self.socket.poll(patience(timeout)) else None
 
     def transfer(self, slave_id, content):
         self.send("HELLO", slave_id)
@@ -95,7 +96,7 @@ def running(config):
     juggler.start()
     yield SimpleNamespace(juggler=juggler, slave=slave, fs=fs, stats=stats)
     juggler.quit()
-    juggler.join(10)
+    juggler.join(patience(10))
     slave.socket.close()
     fs.close()
     stats.close()
@@ -231,7 +232,7 @@ def test_many_slaves_send_at_once(running, config):
                 slaves[n].send("CHUNK", start, contents[n][start : start + length])
     tickets = {running.fs.request_verify(n, "some-thing") for n in contents}
     while tickets:
-        assert running.fs.socket.poll(10)
+        assert running.fs.socket.poll(patience(10))
         for answer in running.fs.answers():
             assert answer.error is None
             tickets.remove(answer.ticket)
@@ -249,7 +250,7 @@ def test_the_disk_is_reported(running):
 def test_bad_questions_are_answered(running):
     for data in ([1], [-1, "some-thing"], [1, "../etc"], None):
         with pytest.raises(Refused):
-            running.fs.call("VERIFY", data, timeout=30)
+            running.fs.call("VERIFY", data, timeout=patience(30))
 
 
 def test_a_frame_beyond_all_measure_costs_the_connection_only(running, config):
@@ -426,7 +427,7 @@ def test_any_bytes_whatever(still, messages):
     try:
         for index, frames in messages:
             peers[index].send(*frames)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + patience(5)
         while juggler.wire.poll(0) and time.monotonic() < deadline:
             juggler.poll(0)
         mine = {each.path.name: each.state.file_state.filesize for each in juggler.pending.values()}

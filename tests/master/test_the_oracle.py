@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
+from helpers import patience
 from piwheels.core import codec
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
@@ -40,7 +41,7 @@ class Pretender:
     def get_version_skip(self, package, version):
         match package:
             case "wait":
-                assert self.gate.wait(10)
+                assert self.gate.wait(patience(10))
             case "broken":
                 raise DatabaseError("it is broken")
             case "refused":
@@ -75,7 +76,7 @@ def cast(monkeypatch, make_config, running):
     monkeypatch.setattr(the_oracle, "Database", Pretender)
     config = make_config()
     seraph, oracle = Seraph(config), TheOracle(config)
-    client = DbClient(config, LOGGER, timeout=10)
+    client = DbClient(config, LOGGER, timeout=patience(10))
     with running(seraph, oracle):
         yield client, seraph, oracle
     client.close()
@@ -109,7 +110,7 @@ def test_errors_come_back_as_what_they_were(cast):
         ("__init__", [""]),
     ]:
         with pytest.raises(Refused):
-            raw.call(*message, timeout=30)
+            raw.call(*message, timeout=patience(30))
     raw.close()
     assert client.get_version_skip("foo", "1") == "foo 1"
 
@@ -121,9 +122,9 @@ def test_requests_are_answered_without_waiting(cast):
     assert list(client.answers()) == []
     oracle.db.gate.set()
     got = {}
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while len(got) < 4 and time.monotonic() < deadline:
-        client.socket.poll(1)
+        client.socket.poll(patience(1))
         got |= {answer.ticket: answer.result for answer in client.answers()}
     assert got == dict(zip(tickets, ["wait 1", *[{"0", "1", "2"}] * 3], strict=True))
 
@@ -137,9 +138,9 @@ def test_builds_that_wait_are_logged_together(cast):
     time.sleep(0.2)  # until Seraph has them all
     oracle.db.gate.set()
     got = {}
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while len(got) < 23 and time.monotonic() < deadline:
-        client.socket.poll(1)
+        client.socket.poll(patience(1))
         got |= {answer.ticket: answer for answer in client.answers()}
     assert [got[ticket].result for ticket in tickets] == list(range(20))
     assert got[refused].error.code == "NOVER"
@@ -166,7 +167,7 @@ def test_without_an_oracle_the_asker_is_told(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "DB_LIMIT", 0.3)
     config = make_config()
     seraph = Seraph(config)
-    client = DbClient(config, LOGGER, timeout=10)
+    client = DbClient(config, LOGGER, timeout=patience(10))
     with running(seraph), pytest.raises(Unavailable, match="no time"):
         client.get_pypi_serial()
     client.close()
@@ -176,7 +177,7 @@ def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch, ma
     monkeypatch.setattr(seraph_module, "ORACLE_LIMIT", 0.3)
     config = make_config()
     seraph = Seraph(config)
-    client = DbClient(config, LOGGER, timeout=10)
+    client = DbClient(config, LOGGER, timeout=patience(10))
     ctx = Context()
     with running(seraph), ctx.socket(zmq.DEALER) as oracle:
         oracle.connect(config.oracle_queue)
@@ -186,10 +187,10 @@ def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch, ma
         late = oracle.recv_multipart()
         oracle.send_multipart([*late[:2], codec.dumps("OK", 1)])
         ticket = client.request("get_pypi_serial")
-        assert oracle.poll(30)
+        assert oracle.poll(patience(30))
         peer, mark, _ = oracle.recv_multipart()
         oracle.send_multipart([peer, mark, codec.dumps("OK", 2)])
-        assert client.socket.poll(30)
+        assert client.socket.poll(patience(30))
         assert [(a.ticket, a.result) for a in client.answers()] == [(ticket, 2)]
     client.close()
 
@@ -221,10 +222,10 @@ def test_the_oracle_that_idled_longest_is_asked_first(make_config, running):
             time.sleep(0.1)
         for oracle in (one, two, one, two):
             client.request("get_pypi_serial")
-            assert oracle.poll(30)
+            assert oracle.poll(patience(30))
             peer, mark, _ = oracle.recv_multipart()
             oracle.send_multipart([peer, mark, codec.dumps("OK", 2)])
-            assert client.socket.poll(30)
+            assert client.socket.poll(patience(30))
             assert [a.result for a in client.answers()] == [2]
     client.close()
 
@@ -232,7 +233,7 @@ def test_the_oracle_that_idled_longest_is_asked_first(make_config, running):
 def test_the_real_database_is_asked(make_config, running, db_dsn):
     config = make_config(db_dsn)
     tasks = [Seraph(config), TheOracle(config), TheOracle(config)]
-    client = DbClient(config, LOGGER, timeout=10)
+    client = DbClient(config, LOGGER, timeout=patience(10))
     with running(*tasks):
         assert client.add_new_package("foo", description="Foo\0bar")
         assert client.add_new_package_version("foo", "1.0", released=NOW)

@@ -15,7 +15,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import until
+from helpers import patience, until
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
 from piwheels.core.transport import Context
@@ -45,7 +45,7 @@ class Notes:
         pass
 
     def _check(self):
-        assert self.ready.wait(30)
+        assert self.ready.wait(patience(30))
         if self.error is not None:
             raise self.error
 
@@ -124,7 +124,7 @@ def scribe(config):
     scribe.start()
     yield scribe
     scribe.ending = True
-    scribe.join(30)
+    scribe.join(patience(30))
     scribe.socket.close()
 
 
@@ -143,7 +143,7 @@ def secretary(config, notes, scribe):
     yield task
     if task.is_alive():
         task.quit()
-        task.join(10)
+        task.join(patience(10))
     assert task.failure is None
 
 
@@ -157,8 +157,8 @@ def client(config, secretary):
 def test_many_requests_for_a_package_are_one_writing(secretary, client, scribe):
     secretary.start()
     for msg in ("PROJECT", "BOTH", "PROJECT", "BOTH"):
-        client.call(msg, "Spam", timeout=30)
-    client.call("PROJECT", "eggs", timeout=30)
+        client.call(msg, "Spam", timeout=patience(30))
+    client.call("PROJECT", "eggs", timeout=patience(30))
     until(lambda: len(scribe.seen) == 2)
     time.sleep(0.3)
     assert scribe.seen == [("BOTH", "spam"), ("PROJECT", "eggs")]
@@ -168,9 +168,9 @@ def test_noting_never_waits_for_the_scribe(secretary, client, scribe):
     scribe.answering.clear()
     secretary.start()
     for number in range(200):
-        client.call("BOTH", f"p{number}", timeout=30)
+        client.call("BOTH", f"p{number}", timeout=patience(30))
     until(lambda: scribe.seen)
-    client.call("LOG", [1, "text"], timeout=30)
+    client.call("LOG", [1, "text"], timeout=patience(30))
     scribe.answering.set()
     until(lambda: len(scribe.asked("BOTH")) == 200)
     assert scribe.asked("LOG") == [[1, "text"]]
@@ -179,7 +179,7 @@ def test_noting_never_waits_for_the_scribe(secretary, client, scribe):
 def test_what_waits_is_noted_until_it_is_written(secretary, client, scribe, notes):
     scribe.answering.clear()
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
+    client.call("BOTH", "spam", timeout=patience(30))
     until(lambda: "spam" in notes.rows)
     assert notes.rows["spam"].command == "BOTH"
     scribe.answering.set()
@@ -199,9 +199,9 @@ def test_quitting_leaves_what_waits_in_the_database(secretary, client, scribe, n
     scribe.answering.clear()
     secretary.start()
     for number in range(20):
-        client.call("PROJECT", f"p{number}", timeout=30)
+        client.call("PROJECT", f"p{number}", timeout=patience(30))
     secretary.quit()
-    secretary.join(30)
+    secretary.join(patience(30))
     assert len(notes.rows) == 20
 
 
@@ -211,7 +211,7 @@ def test_a_failed_page_is_tried_again(secretary, client, scribe, notes, monkeypa
     monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
     scribe.failing = 2
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
+    client.call("BOTH", "spam", timeout=patience(30))
     until(lambda: len(scribe.seen) == 3)
     until(lambda: not len(secretary._buffer))
 
@@ -229,7 +229,7 @@ def test_a_page_that_never_works_is_left_for_the_next_start(
     until(lambda: len(scribe.seen) == rewrites.ATTEMPTS and not len(secretary._buffer))
     assert "spam" in notes.rows
     scribe.failing = 0
-    client.call("BOTH", "spam", timeout=30)
+    client.call("BOTH", "spam", timeout=patience(30))
     until(lambda: not notes.rows)
 
 
@@ -250,17 +250,17 @@ def test_removals_are_answered_when_they_are_done(secretary, client, scribe):
 
 def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
-    client.call("DELPKG", "spam", timeout=30)
+    client.call("BOTH", "spam", timeout=patience(30))
+    client.call("DELPKG", "spam", timeout=patience(30))
     time.sleep(0.4)
     assert scribe.seen == [("DELPKG", "spam")]
 
 
 def test_a_removal_settles_what_was_noted_before(secretary, client, scribe, notes):
     secretary.start()
-    client.call("PROJECT", "spam", timeout=30)  # then it has looked for notes
+    client.call("PROJECT", "spam", timeout=patience(30))  # then it has looked for notes
     notes.note(RewritePendingRow("eggs", datetime.now(UTC), "BOTH"))
-    client.call("DELVER", ["eggs", "1.0"], timeout=30)
+    client.call("DELVER", ["eggs", "1.0"], timeout=patience(30))
     until(lambda: notes.rows == {})
     assert ("BOTH", "eggs") not in scribe.seen
 
@@ -272,8 +272,8 @@ def test_clocks_that_disagree_lose_no_note_and_leave_none(
     monkeypatch.setattr(the_secretary, "_now", lambda: datetime.now(UTC) + skew)
     scribe.answering.clear()
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
-    client.call("BOTH", "eggs", timeout=30)
+    client.call("BOTH", "spam", timeout=patience(30))
+    client.call("BOTH", "eggs", timeout=patience(30))
     until(lambda: scribe.seen)
     # Noted by somebody else since TheScribe has looked; nobody tells TheSecretary.
     notes.note(RewritePendingRow("spam", datetime.now(UTC), "BOTH"))
@@ -293,8 +293,8 @@ def test_notes_that_nobody_tells_of_are_found(config, scribe, notes, running, mo
 
 def test_the_rest_is_passed_on_at_once(secretary, client, scribe):
     secretary.start()
-    client.call("HOME", {"packages_built": 1}, timeout=30)
-    client.call("SEARCH", timeout=30)
+    client.call("HOME", {"packages_built": 1}, timeout=patience(30))
+    client.call("SEARCH", timeout=patience(30))
     until(lambda: len(scribe.seen) == 2)
     assert scribe.seen[0] == ("HOME", {"packages_built": 1})
 
@@ -304,11 +304,11 @@ def test_logs_under_way_are_bounded(secretary, client, scribe, monkeypatch):
     scribe.answering.clear()
     secretary.start()
     for number in range(10):
-        client.call("LOG", [number, "x" * 300], timeout=30)
+        client.call("LOG", [number, "x" * 300], timeout=patience(30))
     scribe.answering.set()
     until(lambda: not secretary._passed)
     assert len(scribe.asked("LOG")) == 3
-    client.call("LOG", [99, "x" * 900], timeout=30)
+    client.call("LOG", [99, "x" * 900], timeout=patience(30))
     until(lambda: len(scribe.asked("LOG")) == 4)
 
 
@@ -316,7 +316,7 @@ def test_paused_it_notes_and_passes_nothing_on(secretary, client, scribe):
     secretary.start()
     secretary.pause()
     until(lambda: secretary.paused)
-    client.call("BOTH", "spam", timeout=30)
+    client.call("BOTH", "spam", timeout=patience(30))
     time.sleep(0.4)
     assert scribe.seen == []
     secretary.resume()
@@ -327,7 +327,7 @@ def test_without_a_database_pages_are_still_written(secretary, client, scribe, n
     notes.error = DatabaseError("away")
     secretary.start()
     with pytest.raises(Unavailable, match="away; the pages will be written, unless"):
-        client.call("BOTH", "spam", timeout=30)
+        client.call("BOTH", "spam", timeout=patience(30))
     until(lambda: scribe.seen == [("BOTH", "spam")])
 
 
@@ -337,7 +337,7 @@ def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes
     secretary.start()
     for name in ("spam", "eggs"):
         with pytest.raises(Unavailable, match="away"):
-            client.call("BOTH", name, timeout=30)
+            client.call("BOTH", name, timeout=patience(30))
     notes.error = None
     until(lambda: set(notes.rows) == {"spam", "eggs"})
 
@@ -345,10 +345,10 @@ def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes
 def test_an_answer_means_that_the_database_knows(secretary, client, scribe, notes):
     secretary._buffer = Rewrites(timedelta(hours=1))
     secretary.start()
-    client.call("PROJECT", "spam", timeout=30)
+    client.call("PROJECT", "spam", timeout=patience(30))
     assert notes.rows["spam"].command == "PROJECT"
     notes.ready.clear()
-    client.call("PROJECT", "Spam", timeout=30)  # that it knows already
+    client.call("PROJECT", "Spam", timeout=patience(30))  # that it knows already
     tickets = [client.request("BOTH", f"p{number}") for number in range(50)]
     tickets += [client.request("BOTH", "spam"), client.request("PROJECT", "spam")]
     scribe.answering.clear()
@@ -366,12 +366,12 @@ def test_an_answer_means_that_the_database_knows(secretary, client, scribe, note
 
 def test_what_is_noted_already_is_not_noted_again(secretary, client, scribe, notes):
     secretary.start()
-    client.call("NOTED", ["PROJECT", "Spam"], timeout=30)
-    client.call("NOTED", ["BOTH", "spam"], timeout=30)
+    client.call("NOTED", ["PROJECT", "Spam"], timeout=patience(30))
+    client.call("NOTED", ["BOTH", "spam"], timeout=patience(30))
     until(lambda: scribe.seen == [("BOTH", "spam")])
     assert notes.saves == []
     with pytest.raises(Refused):
-        client.call("NOTED", ["HOME", "spam"], timeout=30)
+        client.call("NOTED", ["HOME", "spam"], timeout=patience(30))
 
 
 def test_a_note_that_comes_late_is_removed_all_the_same(secretary, client, scribe, notes):
@@ -389,7 +389,7 @@ def test_a_lost_answer_is_given_up(secretary, client, scribe, monkeypatch):
     monkeypatch.setattr(the_secretary, "_LIMIT", timedelta(0))
     scribe.answering.clear()
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
+    client.call("BOTH", "spam", timeout=patience(30))
     until(lambda: scribe.seen)
     ticket = client.request("DELPKG", "eggs")
     until(lambda: secretary._passed)
@@ -408,7 +408,7 @@ def test_no_bytes_end_it(secretary, client, config, frames):
     with Context().socket(zmq.DEALER) as raw:
         raw.connect(config.web_queue)
         raw.send_multipart(frames)
-        client.call("PROJECT", "spam", timeout=30)
+        client.call("PROJECT", "spam", timeout=patience(30))
 
 
 def test_what_is_urgent_waits_for_nothing(make_config, notes, scribe, running):
@@ -419,5 +419,5 @@ def test_what_is_urgent_waits_for_nothing(make_config, notes, scribe, running):
         closing(Client(Context(), secretary.config.web_queue, "TheSecretary", LOGGER)) as client,
     ):
         for how, name in (("BOTH", "spam"), ("BOTH", "eggs"), ("URGENT", "Spam")):
-            client.call("NOTED", [how, name], timeout=30)
+            client.call("NOTED", [how, name], timeout=patience(30))
         until(lambda: scribe.seen == [("BOTH", "spam")])

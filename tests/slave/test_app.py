@@ -16,7 +16,7 @@ import cbor2
 import pytest
 import zmq
 
-from helpers import add_source, free_port
+from helpers import add_source, free_port, patience
 from piwheels.core.codec import NoData
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import slave_driver
@@ -70,7 +70,7 @@ class Master:
 
     def hear(self, *expected, seconds=8):
         """Return the data of the next request, which must be one of those expected."""
-        assert self.queue.poll(seconds), f"no {expected} within {seconds} s"
+        assert self.queue.poll(patience(seconds)), f"no {expected} within {seconds} s"
         self.peer, msg, data = self.queue.recv_addr_msg()
         assert msg in expected, (msg, data)
         self.heard = msg
@@ -94,7 +94,7 @@ class Master:
 
     def told(self, text, seconds=20):
         """Say CONT until the log that is told has *text*; that is not answered yet."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while time.monotonic() < end:
             data = self.hear("BUSY", "OUTPUT")  # pip may be slow to say something
             if self.heard == "OUTPUT" and text in data.text:
@@ -104,7 +104,7 @@ class Master:
 
     def built(self, seconds=20):
         """Say CONT until the build has ended; return what the slave says of it."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while time.monotonic() < end:
             data = self.hear("BUSY", "BUILT")
             if self.heard == "BUILT":
@@ -113,11 +113,11 @@ class Master:
         pytest.fail("the build does not end")
 
     def fetch(self, size):
-        assert self.files.poll(10)
+        assert self.files.poll(patience(10))
         peer, *frames = self.files.recv_multipart()
         assert frames == [b"HELLO", b"7"]
         self.files.send_multipart([peer, b"FETCH", b"0", b"%d" % size])
-        assert self.files.poll(5)
+        assert self.files.poll(patience(5))
         _, *frames = self.files.recv_multipart()
         assert frames[:2] == [b"CHUNK", b"0"]
         self.files.send_multipart([peer, b"DONE"])
@@ -152,7 +152,7 @@ def slave(master, work, monkeypatch):
     made.thread = thread
     yield made
     made.stop()
-    thread.join(15)
+    thread.join(patience(15))
     assert ended == [0]
     assert list(work.iterdir()) == []
 
@@ -178,7 +178,7 @@ def test_a_build_from_hello_to_die(master, slave, source):
     assert list(slave.dir.iterdir()) == []
     master.say("DIE")
     master.hear("BYE")
-    slave.thread.join(5)
+    slave.thread.join(patience(5))
     assert not slave.thread.is_alive()
 
 
@@ -202,7 +202,7 @@ def test_a_master_that_vanishes_in_mid_build_finds_its_slave_again(master, slave
     master.back()
     begin = time.monotonic()
     info = master.hear("HELLO")
-    assert time.monotonic() - begin < 6
+    assert time.monotonic() - begin < patience(6)
     assert info.features["resume"] == ["demo", "1.0"]
     master.say("ACK", (8, ""))
     assert master.built().status
@@ -223,13 +223,13 @@ def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monke
         master.say("BUILD", ("demo", "1.0"))
         assert master.built().status
         master.say("SEND", NAME)
-        assert master.files.poll(5)
+        assert master.files.poll(patience(5))
     time.sleep(0.3)
     master.vanish()
     master.back()
     begin = time.monotonic()
     info = master.hear("HELLO")
-    assert time.monotonic() - begin < 6
+    assert time.monotonic() - begin < patience(6)
     assert info.features["resume"] == (["demo", "1.0"] if moment == "transfer" else None)
     master.say("ACK", (8, ""))
     master.hear("BUSY" if moment == "transfer" else "IDLE")
@@ -239,7 +239,7 @@ def test_it_ends_at_once_in_mid_transfer(master, slave, source):
     master.give_build()
     assert master.built().status
     master.say("SEND", NAME)
-    assert master.files.poll(5)
+    assert master.files.poll(patience(5))
     slave.stop()
     slave.thread.join(3)
     assert not slave.thread.is_alive()
@@ -333,7 +333,7 @@ def test_level_0_tells_nothing_of_its_log(master, work, source, monkeypatch):
         master.say("DONE")
     finally:
         old.stop()
-        thread.join(15)
+        thread.join(patience(15))
 
 
 def test_level_0_says_ten_things_and_drops_its_build(master, work, monkeypatch):
@@ -421,18 +421,18 @@ def test_sigterm_in_mid_build_leaves_nothing(master, work, source):
         master.welcome()
         master.hear("IDLE")
         master.say("BUILD", ("demo", "1.0"))
-        end = time.monotonic() + 10
+        end = time.monotonic() + patience(10)
         while not any("pip" in _command(pid) for pid in descendants(process.pid)):
             assert time.monotonic() < end
             time.sleep(0.05)
         tree = descendants(process.pid)
         assert list(work.iterdir())
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=15)
+        _, said = process.communicate(timeout=patience(15))
         assert process.returncode == 0, said
     assert "Traceback" not in said
     assert "signal" in said
-    assert master.queue.poll(5)
+    assert master.queue.poll(patience(5))
     assert master.queue.recv_addr_msg()[1] in ("BYE", "BUSY")
     assert list(work.iterdir()) == []
     assert not any(_command(pid) for pid in tree)
@@ -456,7 +456,7 @@ def test_sigterm_while_waiting_for_a_master(work):
         assert "building for" in line
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=patience(10))
         assert process.returncode == 0
     assert "Traceback" not in said
 

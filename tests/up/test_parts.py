@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import patience
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
@@ -42,7 +43,7 @@ def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
     farm = sleeper(tmp_path, monkeypatch, "import sys; sys.exit('the last word')")
     with farm:
         farm.start("slave-x", "sleeper", [], os.environ)
-        farm.daemons[0].process.wait(20)
+        farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Fatal, match=r"piw-slave-x ended \(1\)(.|\n)*the last word"):
             farm.check()
 
@@ -52,16 +53,16 @@ def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
     with sleeper(tmp_path, monkeypatch, text) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.start("slave-two", "sleeper", ["stay"], os.environ)
-        farm.daemons[0].process.wait(20)
+        farm.daemons[0].process.wait(patience(20))
         assert farm.check() == ["slave-one"]
         assert farm.check() == []
         farm.start("master", "sleeper", [], os.environ)
-        farm.daemons[-1].process.wait(20)
+        farm.daemons[-1].process.wait(patience(20))
         with pytest.raises(Stopped, match="the master"):
             farm.check()
     with sleeper(tmp_path, monkeypatch, text) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
-        farm.daemons[0].process.wait(20)
+        farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Stopped, match="the last slave"):
             farm.check()
 

@@ -1,4 +1,4 @@
-"""Textual without its waits: idle is known rather than guessed, and style sheets are parsed once."""
+"""Textual without its waits: idle is known, not guessed, and style sheets are parsed once."""
 
 import asyncio
 
@@ -39,10 +39,10 @@ _parsed = {}
 _parse = Stylesheet._parse_rules
 
 
-def _parse_once(sheet, css, read_from, is_default_rules=False, tie_breaker=0, scope=""):
-    key = (css, read_from, is_default_rules, tie_breaker, scope, *sheet._variables.items())
+def _parse_once(sheet, css, read_from, **how):
+    key = (css, read_from, *how.items(), *sheet._variables.items())
     if key not in _parsed:
-        _parsed[key] = _parse(sheet, css, read_from, is_default_rules, tie_breaker, scope)
+        _parsed[key] = _parse(sheet, css, read_from, **how)
     return _parsed[key]
 
 
