@@ -60,10 +60,13 @@ LONGEST = (
 
 
 def _is_quick(item):
-    imports = {
-        name for name in STARTERS if isinstance(getattr(item.module, name, None), ModuleType)
-    }
-    return not imports and STARTING_FIXTURES.isdisjoint(item.fixturenames)
+    path = item.path.as_posix()
+    if any(name in path for name in STARTING_FILES):
+        return False
+    if not STARTING_FIXTURES.isdisjoint(item.fixturenames):
+        return False
+    values = (getattr(item.module, name, None) for name in STARTERS)
+    return not any(isinstance(value, ModuleType) for value in values)
 
 
 def _rank(item):
