@@ -96,6 +96,7 @@ class Task(threading.Thread):
         self._poller = Poller()
         self._handlers: dict[Any, Callable[[Any], None]] = {}
         self._timers: list[_Timer] = []
+        self._owned: list[Any] = []
         control = self.socket(zmq.PULL, control_protocol)
         control.hwm = 1000
         control.bind(address)
@@ -121,13 +122,15 @@ class Task(threading.Thread):
         """Have *handler* called every *interval*, the first time as soon as the task runs."""
         self._timers.append(_Timer(interval.total_seconds(), handler, due=time.monotonic()))
 
-    def close(self) -> None:
-        """Close the sockets that are registered; runs in the task's thread.
+    def own(self, thing: Any) -> None:
+        """Close *thing* with the task."""
+        self._owned.append(thing)
 
-        Override it to close others as well.
-        """
-        for queue in self._handlers:
-            queue.close()
+    def close(self) -> None:
+        """Close what the task owns and the sockets that are registered; in the task's thread."""
+        for thing in (*reversed(self._owned), *self._handlers):
+            thing.close()
+        self._owned.clear()
         self._handlers.clear()
         with self._commanding:
             if self._commands is not None:

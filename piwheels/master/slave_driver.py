@@ -1,50 +1,66 @@
 """SlaveDriver, who talks to the build slaves.
 
-What it says is decided in :mod:`piwheels.master.logic.fleet`. It never waits for another task: a
-question goes out with a ticket, the loop goes on, and the slave's reply is sent when the answer has
-come; a question without an answer is answered by its time-out.
+:mod:`piwheels.master.logic.fleet` decides its replies. It never waits for another task: it sends a
+request and goes on with its loop, and the slave gets its reply when the answer has come, or when
+the time for it is up.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, assert_never
 
 import zmq
 
 from piwheels.core.errors import BadMessage, Unavailable
 from piwheels.core.host.pip_config import default_index
-from piwheels.core.protocols import monitor_stats, slave_driver
+from piwheels.core.protocols import Output
 from piwheels.core.tasks import PausingTask, TaskControl
-from piwheels.master import rpc, wiring
-from piwheels.master.file_juggler import FsClient
+from piwheels.master.fs_client import FsClient
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import HANDLERS, Fleet
+from piwheels.master.messages import (
+    BuildEnded,
+    BuildOutput,
+    BuildQueue,
+    CommandSlaves,
+    DeletePackage,
+    DeleteVersion,
+    Deletion,
+    FleetRequest,
+    ListQueue,
+    ListSlaves,
+    PagesNoted,
+    QueueEmpty,
+    WriteLog,
+)
+from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import MasterConfig, driver_control
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from piwheels.core.states import SlaveState
     from piwheels.core.transport import Socket
     from piwheels.master.logic.effects import Effect
+    from piwheels.master.ports import Inbox
+    from piwheels.master.result import Result
 
-#: How many requests of slaves are taken in one go before the other sockets have their turn.
+#: How many requests of slaves are read in one go before the other sockets have their turn.
 BURST = 100
-#: How many events of a replay go to all consoles in one go, and how many are one answer to one that
-#: asks for them; in both cases the slaves have their turn in between.
+#: How many events of a replay are published in one go, and how many are one answer to a console;
+#: in both cases the slaves have their turn in between.
 REPLAY_BURST, PAGE = 200, 2000
 
 
 class SlaveDriver(PausingTask):
-    """Hands versions to the slaves, and takes their builds in.
+    """Hands versions to the slaves, and keeps their builds.
 
-    The slaves drive: they ask, and it answers from its queues. It hears TheArchitect's queues,
-    deletions, and operators' commands; it asks the database and FileJuggler, and tells the
-    consoles and TheSecretary.
+    Slaves send requests, and it replies from its queue. It takes TheArchitect's queues, deletions
+    and operators' commands, asks the database and FileJuggler, and reports to the consoles and
+    TheSecretary.
     """
 
     name = "slave_driver"
@@ -54,54 +70,23 @@ class SlaveDriver(PausingTask):
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config, driver_control)
         self.fleet = Fleet(config.pypi_simple or default_index())
-        self._questions = rpc.Questions(self.patience)
-        self._slaves = self.socket(zmq.ROUTER, slave_driver)
-        self._slaves.hwm = 10_000
-        self._slaves.bind(config.slave_queue)  # heard once the leases are known
-        builds = self.socket(zmq.PULL, wiring.builds)
-        builds.hwm = 10
-        builds.bind(config.builds_queue)
-        self.register(builds, self.handle_build)
-        deletes = self.socket(zmq.ROUTER)
-        deletes.bind(config.delete_queue)
-        self.register(deletes, self.handle_delete)
-        questions = self.socket(zmq.ROUTER)
-        questions.hwm = 10_000
-        questions.bind(config.fleet_queue)
-        self.register(questions, self.handle_question)
-        self._events = self.socket(zmq.PUSH, monitor_stats)
-        self._events.hwm = 100_000
-        self._events.connect(config.events_queue)
-        self._news = self.socket(zmq.PUSH, reversed(wiring.news))
-        self._news.hwm = wiring.NEWS_LIMIT
-        self._news.connect(config.news_queue)
-        self._architect = self.socket(zmq.PUSH, reversed(wiring.architect))
-        self._architect.hwm = 2
-        self._architect.connect(config.architect_queue)
-        self._web = rpc.Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
-        self._db = DbClient(config, self.logger)
-        self._fs = FsClient(config, self.logger)
-        collect = self._questions.collect
-        self.register(self._web.socket, lambda _: collect("web", self._web.answers()))
-        self.register(self._db.socket, lambda _: collect("db", self._db.answers()))
-        self.register(self._fs.socket, lambda _: collect("fs", self._fs.answers()))
-        #: The last slave that the replay under way has told of, if one is; whether another follows.
+        self.ports = Ports("SlaveDriver", config, self.logger, self)
+        self.ports.serve("builds", self.handle_build)
+        self.ports.serve("deletions", self.handle_delete)
+        self.ports.serve("fleet", self.handle_question)  # "slave" follows when the leases are known
+        self._db = DbClient(self.ports, self.patience)
+        self._fs = FsClient(self.ports, self.patience)
+        #: The last slave that the running replay has sent, if one runs; whether another follows.
         self._replayed: int | None = None
         self._replay_again = False
         self.every(timedelta(seconds=10), self._tick)
 
     def once(self) -> None:
-        """Ask what an earlier master has handed out; no slave is heard before that is known."""
+        """Ask for the leases of an earlier master; slaves are served once they are known."""
         self._ask_leases()
 
-    def close(self) -> None:
-        """Close all sockets."""
-        for each in (self._slaves, self._events, self._news, self._architect):
-            each.close()
-        super().close()
-
     def poll(self, timeout: float = 1) -> None:
-        """Do one cycle; with a part of the replay, if one is under way."""
+        """Do one cycle, with a part of the replay if one runs."""
         if self._replayed is not None:
             self._replay(self._replayed)
             timeout = 0
@@ -110,7 +95,7 @@ class SlaveDriver(PausingTask):
     # Slaves ---------------------------------------------------------------------------------
 
     def handle_slave(self, queue: Socket) -> None:
-        """Take the requests of slaves that have come."""
+        """Read the requests of slaves that have come."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
@@ -150,32 +135,34 @@ class SlaveDriver(PausingTask):
 
     # Other tasks ----------------------------------------------------------------------------
 
-    def handle_build(self, queue: Socket) -> None:
-        """Take new queues from TheArchitect; only the newest counts."""
-        _, queues = queue.recv_msg()
-        self.fleet.queue.replace(queues)
+    def handle_build(self, queue: Inbox[BuildQueue]) -> None:
+        """Replace the queue by a newer one from TheArchitect."""
+        self.fleet.queue.replace(queue.recv().queues)
 
-    def handle_delete(self, queue: Socket) -> None:
-        """Forget what has been deleted upstream or by an administrator."""
-        request = rpc.recv_request(queue)
-        data = wiring.delete.received(request.msg, request.data)
-        package, version = (data, None) if request.msg == "DELPKG" else data
-        self.fleet.deletion(package, version)
-        rpc.send_result(queue, request)
+    def handle_delete(self, queue: Inbox[Deletion]) -> None:
+        """Forget a package or version that upstream or an administrator has deleted."""
+        ticket = queue.recv_ticket()
+        match ticket.request:
+            case DeletePackage(package):
+                self.fleet.deletion(package, None)
+            case DeleteVersion(package, version):
+                self.fleet.deletion(package, version)
+            case never:
+                assert_never(never)
+        ticket.answer()
 
     def _tick(self) -> None:
-        self._questions.expire()
         self._perform(self.fleet.tick(datetime.now(UTC)))
 
     # Operators ------------------------------------------------------------------------------
 
     def handle_control(self, queue: Socket) -> None:
-        """Take an operator's command, or what every task hears."""
+        """Take an operator's command, or a command that every task takes."""
         try:
             super().handle_control(queue)
         except TaskControl as command:
             if command.msg == "HELLO":
-                # One after the other, or who repeats it would have only the first slaves told.
+                # One after the other: repeated requests would restart the replay each time.
                 if self._replayed:
                     self._replay_again = True
                 else:
@@ -186,22 +173,22 @@ class SlaveDriver(PausingTask):
             target = "all slaves" if one is None else f"slave {one}"
             self.logger.warning("an operator said %s to %s", command.msg, target)
 
-    def handle_question(self, queue: Socket) -> None:
-        """Answer a question of TheOperator, or do a command; one in a cycle."""
-        request = rpc.recv_request(queue)
-        data = wiring.fleet.received(request.msg, request.data)
-        match request.msg:
-            case "SLAVES":
-                result: Any = self.fleet.replay(data, PAGE)
-            case "QUEUE":
+    def handle_question(self, queue: Inbox[FleetRequest]) -> None:
+        """Answer a request of TheOperator; one in a cycle."""
+        ticket = queue.recv_ticket()
+        match ticket.request:
+            case ListSlaves(after):
+                ticket.answer(self.fleet.replay(after, PAGE))
+            case ListQueue(most):
+                waiting = self.fleet.queue.waiting
                 queues = self.fleet.queue.jobs.items()
-                result = {
-                    abi: (len(jobs), list(islice(self.fleet.queue.waiting(abi), data)))
-                    for abi, jobs in queues
-                }
-            case verb:
-                result = self.fleet.command(verb, data)
-        rpc.send_result(queue, request, result)
+                ticket.answer(
+                    {abi: (len(jobs), list(islice(waiting(abi), most))) for abi, jobs in queues}
+                )
+            case CommandSlaves(verb, slaves):
+                ticket.answer(self.fleet.command(verb, slaves))
+            case never:
+                assert_never(never)
 
     def _replay(self, after: int) -> None:
         events = self.fleet.replay(after, REPLAY_BURST)
@@ -213,7 +200,7 @@ class SlaveDriver(PausingTask):
             self._replay_again = False
 
     def on_pause(self) -> None:
-        """Hand out nothing while paused; what is being built goes on."""
+        """Hand out nothing while paused; running builds go on."""
         self.fleet.paused = True
         super().on_pause()
 
@@ -223,11 +210,11 @@ class SlaveDriver(PausingTask):
         super().on_resume()
 
     def kill_slave(self, slave_id: int | None) -> None:
-        """Have a slave (``None``: all) told to end; from any thread."""
+        """Have a slave (``None``: all) end after its build; from any thread."""
         self.send_control("KILL", slave_id)
 
     def skip_slave(self, slave_id: int | None) -> None:
-        """Have a slave (``None``: all) give up what it builds; from any thread."""
+        """Have a slave (``None``: all) abandon its build; from any thread."""
         self.send_control("SKIP", slave_id)
 
     def sleep_slave(self, slave_id: int | None) -> None:
@@ -239,7 +226,7 @@ class SlaveDriver(PausingTask):
         self.send_control("WAKE", slave_id)
 
     def list_slaves(self) -> None:
-        """Have everything told to the consoles again; from any thread."""
+        """Publish the state of every slave again; from any thread."""
         self.send_control("HELLO")
 
     # Effects --------------------------------------------------------------------------------
@@ -248,18 +235,17 @@ class SlaveDriver(PausingTask):
         for effect in todo:
             match effect:
                 case effects.Reply(address, msg, data):
-                    self._slaves.send_addr_msg(address, msg, data)
+                    self.ports.socket("slave").send_addr_msg(address, msg, data)
                 case effects.Publish(slave_id, timestamp, msg, data):
                     self._publish(slave_id, timestamp, msg, data)
                 case effects.Spoken():
-                    self._tell("OUTPUT", effect)
-                case effects.Ended():
-                    self._tell("ENDED", effect)
+                    self.ports.push("news", BuildOutput(Output(*effect)))
+                case effects.Ended(slave_id, outcome):
+                    self.ports.push("news", BuildEnded(slave_id, outcome))
                 case effects.Warn(slave_id, label, text):
                     self.logger.warning("slave %d (%s) %s", slave_id, label, text)
                 case effects.More(active):
-                    with suppress(Unavailable):  # it has been told a moment ago
-                        self._architect.send_msg("MORE", active, zmq.DONTWAIT)
+                    self.ports.push("architect", QueueEmpty(active))
                 case effects.Grant((package, version, abi), label, expires):
                     self._note("grant_lease", package, version, abi, label, expires)
                 case effects.Renew(targets, expires):
@@ -267,68 +253,65 @@ class SlaveDriver(PausingTask):
                 case effects.Release((package, version, abi)):
                     self._note("release_lease", package, version, abi)
                 case effects.AskPublished(slave_id, package):
-                    self._ask_db(slave_id, "get_package_files", package)
+                    self._db.ask(self._continue(slave_id), "get_package_files", package)
                 case effects.LogBuild(slave_id, build):
-                    self._ask_db(slave_id, "log_build", build)
+                    self._db.ask(self._continue(slave_id), "log_build", build)
                 case effects.Expect(slave_id, state, publish_as):
-                    ticket = self._fs.request_expect(slave_id, state, publish_as)
-                    self._await("fs", ticket, slave_id, "EXPECT")
+                    self._fs.expect(slave_id, state, publish_as, self._continue(slave_id))
                 case effects.Verify(slave_id, package):
-                    ticket = self._fs.request_verify(slave_id, package)
-                    self._await("fs", ticket, slave_id, "VERIFY")
+                    self._fs.verify(slave_id, package, self._continue(slave_id))
                 case effects.Written(build):
                     self._written(build)
 
     def _publish(self, slave_id: int, timestamp: datetime, msg: str, data: Any) -> None:
         try:
-            self._events.send_msg("SLAVE", [slave_id, timestamp, msg, data], zmq.DONTWAIT)
+            event = [slave_id, timestamp, msg, data]
+            self.ports.socket("events").send_msg("SLAVE", event, zmq.DONTWAIT)
         except Unavailable:
-            self.logger.debug("nobody takes what consoles would see")
-
-    def _tell(self, msg: str, data: Any) -> None:
-        try:
-            self._news.send_msg(msg, data, zmq.DONTWAIT)
-        except Unavailable:
-            self.logger.debug("TheOperator is too busy for %s", msg)
+            self.logger.debug("events: no room for SLAVE")
 
     def _written(self, build: Any) -> None:
         word = "built" if build.status else "failed to build"
         what = f"{build.package} {build.version}"
         self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.abi_tag)
-        self._web.request("LOG", [build.build_id, build.output])
-        # That was noted in the transaction that logged the build.
-        self._web.request("NOTED", ["BOTH" if build.files else "PROJECT", build.package])
+        self.ports.ask("web", WriteLog(build.build_id, build.output), _ignore)
+        # The transaction that logged the build has noted the pages.
+        part: Any = "BOTH" if build.files else "PROJECT"
+        self.ports.ask("web", PagesNoted(part, build.package), _ignore)
 
-    def _ask_db(self, slave_id: int, method: str, *args: Any) -> None:
-        self._await("db", self._db.request(method, *args), slave_id, method)
-
-    def _await(self, whose: str, ticket: int, slave_id: int, what: str) -> None:
-        """Go on with the slave's intake when the answer to what it asked for has come."""
+    def _continue(self, slave_id: int) -> Callable[[Result[Any]], None]:
+        """Return a callback that goes on with the slave's build when an answer has come."""
         intake = self.fleet.intakes.get(slave_id)
 
-        def then(result: Any, error: Exception | None) -> None:
-            # Else the answer is for a build that was dropped meanwhile.
+        def then(result: Result[Any]) -> None:
+            # Otherwise the answer is for a build that was dropped meanwhile.
             if self.fleet.intakes.get(slave_id) is intake:
-                self._perform(self.fleet.answered(slave_id, result, error, datetime.now(UTC)))
+                value, error = result
+                self._perform(self.fleet.answered(slave_id, value, error, datetime.now(UTC)))
 
-        self._questions.remember(whose, ticket, what, then)
+        return then
 
     def _note(self, method: str, *args: Any) -> None:
-        """Ask for something of which only a failure matters."""
+        """Call a method of the database whose failure is only logged."""
 
-        def then(_: Any, error: Exception | None) -> None:
-            if error is not None:
-                self.logger.warning("%s was not noted in the database: %s", method, error)
+        def then(result: Result[None]) -> None:
+            if result.error is not None:
+                self.logger.warning("%s was not noted in the database: %s", method, result.error)
 
-        self._questions.remember("db", self._db.request(method, *args), method, then)
+        self._db.ask(then, method, *args)
 
     def _ask_leases(self) -> None:
-        def then(leases: Any, error: Exception | None) -> None:
-            if error is not None:
+        def then(result: Result[Any]) -> None:
+            if result.error is not None:
+                error = result.error
                 self.logger.warning("slaves have to wait until the leases are known: %s", error)
                 self._ask_leases()
             else:
-                self.fleet.queue.take_leases(leases, datetime.now(UTC))
-                self.register(self._slaves, self.handle_slave)
+                self.fleet.queue.take_leases(result.value, datetime.now(UTC))
+                self.ports.serve("slave", self.handle_slave)
 
-        self._questions.remember("db", self._db.request("get_leases"), "get_leases", then)
+        self._db.ask(then, "get_leases")
+
+
+def _ignore(_: Result[Any]) -> None:
+    """Take an answer that changes nothing: TheSecretary logs its own errors."""

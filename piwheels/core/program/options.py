@@ -221,6 +221,8 @@ def options(cls: type[Any]) -> list[Option]:
     hints = typing.get_type_hints(cls)
     found = []
     for field in dataclasses.fields(cls):
+        if not field.metadata:
+            continue  # not an option
         kind = hints[field.name]
         if typing.get_origin(kind) is types.UnionType:  # X | None
             kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)

@@ -103,10 +103,10 @@ class Overview:
             raise
         rhythm.done(now, time.monotonic())
 
-    def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
-        """Write the search at once, with the downloads of *index* or what the database knows."""
+    def write_search(self, db: Database) -> None:
+        """Write the list of packages now, with the download counts of the database."""
         self._load(db)
-        self._take_figures(db.get_search_index() if index is None else index)
+        self._take_figures(db.get_search_index())
         self._write_search(db)
 
     def _load(self, db: Database) -> None:

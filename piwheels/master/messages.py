@@ -1,0 +1,351 @@
+"""The messages between the master's tasks: a frozen dataclass each.
+
+A :class:`Message` goes one way; a :class:`Request` is answered with a value of its type parameter.
+The annotations are the only description of a message: it is checked against them where it is sent
+and where it is received. Which wire carries which messages is in :mod:`piwheels.master.wiring`;
+:mod:`piwheels.master.ports` sends them.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+
+import voluptuous as vol
+
+from piwheels.core import codec
+from piwheels.core.checks import check_of
+from piwheels.core.errors import BadMessage
+from piwheels.core.protocols import Job, Outcome, Output, Told, Untold
+from piwheels.core.states import (
+    Count,
+    Filename,
+    FileState,
+    MasterInfo,
+    MasterStats,
+    Package,
+    Tag,
+    Version,
+)
+
+A_co = TypeVar("A_co", covariant=True)
+
+
+class Message:
+    """A message of one task to another; it travels as its class's name and a list of its fields."""
+
+    _checks: ClassVar[Mapping[str, Callable[[Any], Any]]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        hints = typing.get_type_hints(cls, include_extras=True)
+        fields = [name for name in cls.__annotations__ if not name.startswith("_")]
+        cls._checks = {name: check_of(hints[name]) for name in fields}
+
+    @property
+    def name(self) -> str:
+        """The name of the message."""
+        return type(self).__name__
+
+    def frame(self) -> bytes:
+        """Return the message as it travels.
+
+        Raises ``BadMessage`` for a field that its annotation does not allow, ``ValueError`` if the
+        message is larger than a frame may be.
+        """
+        values = [getattr(self, field) for field in self._checks]
+        self.of(values)
+        return codec.dumps(self.name, values)
+
+    @classmethod
+    def of(cls, values: Any) -> Self:
+        """Return the message whose fields have come as *values*. Raises ``BadMessage``."""
+        checks = cls._checks.values()
+        if not isinstance(values, list) or len(values) != len(checks):
+            raise BadMessage(f"bad {cls.__name__}: expected {len(checks)} fields")
+        try:
+            return cls(*(check(value) for check, value in zip(checks, values, strict=True)))
+        except vol.Invalid as exc:
+            raise BadMessage(f"bad {cls.__name__}: {exc}") from exc
+
+
+class Request(Message, Generic[A_co]):
+    """A message that is answered with a value of the type *A_co*."""
+
+    _answer: ClassVar[Any]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        [cls._answer] = typing.get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+
+    def read(self, answer: Any) -> A_co:
+        """Return the typed value of an *answer* that has come. Raises ``BadMessage``."""
+        try:
+            value: A_co = check_of(self._answer)(answer)
+        except vol.Invalid as exc:
+            raise BadMessage(f"bad answer to {self.name}: {exc}") from exc
+        return value
+
+
+#: The parts of a project's pages: its project page, or this and its index pages.
+Part = Literal["PROJECT", "BOTH"]
+
+# SlaveDriver <-> TheArchitect -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BuildQueue(Message):
+    """The versions to build, by ABI, the most urgent first. It replaces the queue before it."""
+
+    queues: Mapping[Tag, list[Job]]
+
+
+@dataclass(frozen=True)
+class QueueEmpty(Message):
+    """SlaveDriver has nothing left to hand out, while *active* versions are being built."""
+
+    active: Count
+
+
+# Deletions ------------------------------------------------------------------------------------
+#
+# SlaveDriver answers None. TheScribe answers with the number of the note in the database that its
+# work settles (None: there was no note).
+
+
+@dataclass(frozen=True)
+class DeletePackage(Request[Count | None]):
+    """Delete a package: SlaveDriver from its queue, TheScribe from the site."""
+
+    package: Package
+
+
+@dataclass(frozen=True)
+class DeleteVersion(Request[Count | None]):
+    """Delete one version of a package, as :class:`DeletePackage` does a package."""
+
+    package: Package
+    version: Version
+
+
+Deletion = DeletePackage | DeleteVersion
+
+# The site's pages: TheSecretary and TheScribe -------------------------------------------------
+#
+# TheSecretary answers RewritePages when the database has noted it, deletions when TheScribe has
+# carried them out, and the others at once. TheScribe answers when the files are written.
+
+
+@dataclass(frozen=True)
+class RewritePages(Request[Count | None]):
+    """Write pages of a package.
+
+    TheScribe answers with the number of the note in the database that its work settles.
+    """
+
+    part: Part
+    package: Package
+
+
+@dataclass(frozen=True)
+class PagesNoted(Request[None]):
+    """Write the pages of a package; the sender has noted that in the database itself.
+
+    *URGENT* is *BOTH* without delay.
+    """
+
+    part: Literal["PROJECT", "BOTH", "URGENT"]
+    package: Package
+
+
+@dataclass(frozen=True)
+class WriteLog(Request[None]):
+    """Write the log of a build."""
+
+    build_id: Count
+    text: str
+
+
+@dataclass(frozen=True)
+class WriteHome(Request[None]):
+    """Write the home page with these statistics (a ``MasterStats`` as a dictionary)."""
+
+    stats: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WriteSearch(Request[None]):
+    """Write the list of packages that the search uses, with the database's download counts."""
+
+
+@dataclass(frozen=True)
+class WriteRoot(Request[None]):
+    """Write the root of the simple index, although the set of projects has not changed."""
+
+
+SitePage = WriteLog | WriteHome | WriteSearch | WriteRoot
+#: What TheScribe does.
+ScribeRequest = RewritePages | DeletePackage | DeleteVersion | SitePage
+#: What TheSecretary takes.
+WebRequest = ScribeRequest | PagesNoted
+
+# Files: FileJuggler ---------------------------------------------------------------------------
+#
+# *number* is a slave's, or one that a tool has chosen for its import.
+
+
+@dataclass(frozen=True)
+class ExpectFile(Request[None]):
+    """Expect a file, to be published as *publish_as* (``None``: under its own name)."""
+
+    number: Count
+    state: FileState
+    publish_as: Filename | None
+
+
+@dataclass(frozen=True)
+class VerifyFile(Request[dict[str, str | None]]):
+    """Verify the file that has been sent, and publish it as a file of *package*.
+
+    The answer is a :class:`~piwheels.master.incoming.Verified`.
+    """
+
+    number: Count
+    package: Package
+
+
+@dataclass(frozen=True)
+class MissingBytes(Request[Count | None]):
+    """Ask how many bytes of the file have not come yet (``None``: no file is expected)."""
+
+    number: Count
+
+
+@dataclass(frozen=True)
+class WithdrawFiles(Request[None]):
+    """Drop the file that is being sent, and remove those that were published for this number."""
+
+    number: Count
+    package: Package
+    filenames: Sequence[Filename]
+
+
+FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles
+
+# The fleet: TheOperator asks SlaveDriver ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListSlaves(Request[list[Any]]):
+    """Ask for the events of the slaves with a greater number than *after*, some at a time.
+
+    The answer is a list of ``SlaveEvent``, which goes on to a console unread.
+    """
+
+    after: Count
+
+
+@dataclass(frozen=True)
+class ListQueue(Request[dict[Tag, tuple[Count, list[Job]]]]):
+    """Ask, by ABI, how many versions wait to be built, and for the first *most* of them."""
+
+    most: Count
+
+
+@dataclass(frozen=True)
+class CommandSlaves(Request[list[Untold]]):
+    """Give slaves (``None``: all) an operator's command. The answer: those that do not take it."""
+
+    verb: Literal["KILL", "SLEEP", "SKIP", "WAKE"]
+    slaves: list[Count] | None
+
+
+FleetRequest = ListSlaves | ListQueue | CommandSlaves
+
+
+@dataclass(frozen=True)
+class CommandMaster(Message):
+    """An operator's command that concerns every task."""
+
+    verb: Literal["SLEEP", "WAKE", "QUIT"]
+
+
+# News for consoles: TheOperator ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MasterStarted(Message):
+    """The master has started."""
+
+    info: MasterInfo
+
+
+@dataclass(frozen=True)
+class StatsPublished(Message):
+    """The farm's statistics have been taken."""
+
+    stats: MasterStats
+
+
+@dataclass(frozen=True)
+class BuildOutput(Message):
+    """A running build has written to its log."""
+
+    output: Output
+
+
+@dataclass(frozen=True)
+class BuildEnded(Message):
+    """A slave's build has ended (*outcome* ``None``: the version will be built again)."""
+
+    slave_id: Count
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True)
+class CommandGiven(Message):
+    """An operator has given a command over the control socket."""
+
+    command: Told
+
+
+News = MasterStarted | StatsPublished | BuildOutput | BuildEnded | CommandGiven
+
+# Statistics: BigBrother -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DiskSpace(Message):
+    """The size of the site's file system and its free space, in bytes."""
+
+    size: Count
+    free: Count
+
+
+@dataclass(frozen=True)
+class BuildsPending(Message):
+    """How many versions wait to be built, by ABI."""
+
+    by_abi: dict[Tag, Count]
+
+
+@dataclass(frozen=True)
+class DownloadsCounted(Message):
+    """So many more downloads have been stored."""
+
+    count: Count
+
+
+@dataclass(frozen=True)
+class PublishStats(Message):
+    """Publish the recent statistics again: a console has attached."""
+
+
+@dataclass(frozen=True)
+class RefreshHome(Message):
+    """Have the home page written now."""
+
+
+StatsMessage = DiskSpace | BuildsPending | DownloadsCounted | PublishStats | RefreshHome
