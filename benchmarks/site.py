@@ -20,7 +20,7 @@ from support import ABI, LOG, farm, fill, free_port, program, table
 from piwheels.core.database import Database
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.logic import catalog
-from piwheels.master.messages import RewritePages
+from piwheels.master.messages import RewritePages, WriteHome
 from piwheels.master.ports import Ports
 from piwheels.master.seraph import Seraph
 from piwheels.master.site.rendering import Renderer
@@ -187,7 +187,7 @@ def main() -> int:
             db.logs_written(db.get_all_build_ids())  # or TheScribe would see to them meanwhile
         config = MasterConfig(dsn=ours.dsn, output_path=ours.home / "site")
         with scribe(config) as ports:
-            client.call("HOME", {}, timeout=30)  # it has started, and has told the root
+            ports.call("scribe", WriteHome({}))  # it has started, and has told the root
             new, unchanged = rewrite(ports), rewrite(ports)
         answered = serve(config.output_path, ours.home)
     what = f"of {VERSIONS} versions: index, page and JSON"

@@ -53,7 +53,7 @@ def programs() -> dict[str, Program[Any]]:
 
 def shown(cls: type[Any], *, common: bool = False) -> list[Option]:
     """Return the options that a user of the configuration *cls* has."""
-    return [opt for opt in options(cls) if opt.common is common and not opt.meta["secret"]]
+    return [opt for opt in options(cls) if opt.common is common]
 
 
 def free(cls: type[Any]) -> list[Option]:
@@ -147,7 +147,8 @@ def decisions_block(_: str) -> Iterator[str]:
 BLOCKS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "options": options_block, "file": file_block, "variables": variables_block,
     "messages": wires.messages_block, "states": wires.states_block, "limits": wires.limits_block,
-    "follows": wires.follows_block, "wires": wires.wires_block, "decisions": decisions_block,
+    "follows": wires.follows_block, "wires": wires.wires_block, "tasks": wires.tasks_block,
+    "decisions": decisions_block,
 }  # fmt: skip
 MARKER: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<what>[\w.-]+))? -->$", re.M)
 END: Final = "<!-- end -->"

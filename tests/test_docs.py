@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 #: Errors whose text is made elsewhere, or that only a bug of ours or a test can cause.
-NOT_SAID = {"piwheels/console/wire/link.py", "piwheels/master/rpc.py"}
+NOT_SAID = {"piwheels/console/wire/link.py", "piwheels/master/ports.py"}
 
 
 @pytest.fixture
@@ -109,6 +109,18 @@ def test_every_page_is_reached_from_the_index():
         todo += [each for each in found if each not in seen and DOCS in each.parents]
     pages = {page for page in DOCS.rglob("*.md") if "_build" not in page.parts}
     assert pages - seen == set()
+
+
+def test_the_glossary_defines_each_term_once_in_alphabetical_order():
+    text = (DOCS / "glossary.md").read_text()
+    terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text, flags=re.M)[1:]
+    assert len(terms) > 40
+    assert terms == sorted(set(terms), key=str.lower)
+    used = set(re.findall(r"\*([a-z -]+)\*", text))
+    names = {term.lower() for term in terms}
+    assert {
+        word for word in used if word not in names and word.removesuffix("s") not in names
+    } == set()
 
 
 @pytest.mark.parametrize("unit", sorted(DOCS.glob("deploy/*.service")), ids=lambda unit: unit.stem)

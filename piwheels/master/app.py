@@ -15,7 +15,7 @@ from piwheels.core.host.machine import machine
 from piwheels.core.program.command_line import program
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import Told
+from piwheels.core.protocols import CommandReport
 from piwheels.core.states import MasterInfo
 from piwheels.core.tasks import Refusals
 from piwheels.core.transport import Poller
@@ -155,7 +155,7 @@ class PiWheelsMaster:
         self._systemd.stopping()
         for task in self.tasks:
             if isinstance(task, TheOracle):
-                task.hurry()
+                task.abort_retries()
         for task in reversed(self.tasks):
             if not task.is_alive():
                 continue
@@ -188,7 +188,8 @@ class PiWheelsMaster:
         target = None if msg == "QUIT" else slave_id
         slaves = None if target is None else [target]
         ports.push(
-            "news", CommandGiven(Told("control", cast("_Verb", msg), slaves, datetime.now(UTC)))
+            "news",
+            CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, datetime.now(UTC))),
         )
         self._obey(msg, target)
 

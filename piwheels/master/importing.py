@@ -1,11 +1,11 @@
-"""The imports of MrChase: it asks other tasks without blocking, as SlaveDriver does for builds."""
+"""The imports of MrChase: performs the effects of :mod:`piwheels.master.logic.imports`."""
 
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
+from piwheels.core.clock import SYSTEM, Clock
 from piwheels.master.fs_client import FsClient
 from piwheels.master.logic import effects
 from piwheels.master.logic.imports import Imports
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from piwheels.core.states import BuildState
-    from piwheels.master.logic.effects import Effect
+    from piwheels.master.logic.effects import ImportEffect
     from piwheels.master.ports import Ports
     from piwheels.master.result import Result
 
@@ -28,34 +28,38 @@ PATIENCE = 120.0
 class ImportDesk:
     """Performs what :class:`~piwheels.master.logic.imports.Imports` decides, over *ports*.
 
-    *reply* sends a reply to a tool: its address, the message, the data.
+    *reply* sends a tool its reply: address, message, data.
     """
 
     def __init__(
-        self, ports: Ports, logger: logging.Logger, reply: Callable[[bytes, str, Any], None]
+        self,
+        ports: Ports,
+        logger: logging.Logger,
+        reply: Callable[[bytes, str, Any], None],
+        clock: Clock = SYSTEM,
     ) -> None:
         self.imports = Imports()
-        self._ports, self._logger, self._reply = ports, logger, reply
+        self._ports, self._logger, self._reply, self._clock = ports, logger, reply, clock
         self._db = DbClient(ports, PATIENCE)
         self._fs = FsClient(ports, PATIENCE)
 
     def begin(self, address: bytes, build: BuildState) -> None:
         """Begin to import *build* for the tool at *address*. Raises ``Refused``."""
-        self._perform(self.imports.begin(address, build, datetime.now(UTC)))
+        self._perform(self.imports.begin(address, build))
 
     def sent(self, address: bytes) -> None:
-        """Go on with an import whose tool has sent its file. Raises ``Refused``."""
+        """Have the file verified that a tool has sent. Raises ``Refused``."""
         self._perform(self.imports.sent(address))
 
     def leave(self, address: bytes) -> None:
         """Undo the import of the tool at *address*, if it has one."""
-        self._perform(self.imports.leave(address, "its tool has given it up"))
+        self._perform(self.imports.leave(address, "its tool has abandoned it"))
 
     def tick(self) -> None:
-        """Check whether imports make progress."""
+        """End imports whose tool is silent."""
         self._perform(self.imports.tick())
 
-    def _perform(self, todo: Iterable[Effect]) -> None:
+    def _perform(self, todo: Iterable[ImportEffect]) -> None:
         for effect in todo:
             match effect:
                 case effects.Reply(address, msg, data):
@@ -77,6 +81,8 @@ class ImportDesk:
                     self._ask_missing(number)
                 case effects.Written(build):
                     self._written(build)
+                case _:
+                    assert_never(effect)
 
     def _continue(self, number: int) -> Callable[[Result[Any]], None]:
         """Return a callback that goes on with the import *number* when an answer has come."""
@@ -85,7 +91,7 @@ class ImportDesk:
 
         def then(result: Result[Any]) -> None:
             line = self.imports.lines.get(number)
-            # Otherwise the answer is for an import that was given up meanwhile.
+            # Otherwise the import that asked was given up in the meantime.
             if line and line[0] is asking and asking.step is step:
                 value, error = result
                 self._perform(self.imports.answered(number, value, error))
@@ -98,7 +104,7 @@ class ImportDesk:
         def then(result: Result[int | None]) -> None:
             line = self.imports.lines.get(number)
             if line and line[0] is asking and result.error is None:
-                now = datetime.now(UTC)
+                now = self._clock.monotonic()
                 self._perform(self.imports.progress(number, result.value, now))
 
         self._fs.missing(number, then)

@@ -18,7 +18,7 @@ import voluptuous as vol
 from piwheels.core import codec
 from piwheels.core.checks import check_of
 from piwheels.core.errors import BadMessage
-from piwheels.core.protocols import Job, Outcome, Output, Told, Untold
+from piwheels.core.protocols import CommandReport, Job, Outcome, Output, Rejection
 from piwheels.core.states import (
     Count,
     Filename,
@@ -27,6 +27,7 @@ from piwheels.core.states import (
     MasterStats,
     Package,
     Tag,
+    Transition,
     Version,
 )
 
@@ -41,8 +42,9 @@ class Message:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         hints = typing.get_type_hints(cls, include_extras=True)
-        fields = [name for name in cls.__annotations__ if not name.startswith("_")]
-        cls._checks = {name: check_of(hints[name]) for name in fields}
+        own = {name: hints[name] for name in cls.__annotations__}
+        fields = {n: hint for n, hint in own.items() if typing.get_origin(hint) is not ClassVar}
+        cls._checks = {name: check_of(hint) for name, hint in fields.items()}
 
     @property
     def name(self) -> str:
@@ -74,16 +76,17 @@ class Message:
 class Request(Message, Generic[A_co]):
     """A message that is answered with a value of the type *A_co*."""
 
-    _answer: ClassVar[Any]
+    #: The type of the answer.
+    answer: ClassVar[Any]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        [cls._answer] = typing.get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+        [cls.answer] = typing.get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
 
     def read(self, answer: Any) -> A_co:
         """Return the typed value of an *answer* that has come. Raises ``BadMessage``."""
         try:
-            value: A_co = check_of(self._answer)(answer)
+            value: A_co = check_of(self.answer)(answer)
         except vol.Invalid as exc:
             raise BadMessage(f"bad answer to {self.name}: {exc}") from exc
         return value
@@ -248,6 +251,13 @@ class ListSlaves(Request[list[Any]]):
 
 
 @dataclass(frozen=True)
+class SlaveHistory(Request[list[Transition]]):
+    """Ask for the last transitions of a slave, the oldest first."""
+
+    slave_id: Count
+
+
+@dataclass(frozen=True)
 class ListQueue(Request[dict[Tag, tuple[Count, list[Job]]]]):
     """Ask, by ABI, how many versions wait to be built, and for the first *most* of them."""
 
@@ -255,14 +265,14 @@ class ListQueue(Request[dict[Tag, tuple[Count, list[Job]]]]):
 
 
 @dataclass(frozen=True)
-class CommandSlaves(Request[list[Untold]]):
+class CommandSlaves(Request[list[Rejection]]):
     """Give slaves (``None``: all) an operator's command. The answer: those that do not take it."""
 
     verb: Literal["KILL", "SLEEP", "SKIP", "WAKE"]
     slaves: list[Count] | None
 
 
-FleetRequest = ListSlaves | ListQueue | CommandSlaves
+FleetRequest = ListSlaves | SlaveHistory | ListQueue | CommandSlaves
 
 
 @dataclass(frozen=True)
@@ -290,7 +300,7 @@ class StatsPublished(Message):
 
 
 @dataclass(frozen=True)
-class BuildOutput(Message):
+class OutputReceived(Message):
     """A running build has written to its log."""
 
     output: Output
@@ -308,10 +318,10 @@ class BuildEnded(Message):
 class CommandGiven(Message):
     """An operator has given a command over the control socket."""
 
-    command: Told
+    command: CommandReport
 
 
-News = MasterStarted | StatsPublished | BuildOutput | BuildEnded | CommandGiven
+News = MasterStarted | StatsPublished | OutputReceived | BuildEnded | CommandGiven
 
 # Statistics: BigBrother -----------------------------------------------------------------------
 

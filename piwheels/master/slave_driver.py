@@ -1,28 +1,28 @@
 """SlaveDriver, who talks to the build slaves.
 
-:mod:`piwheels.master.logic.fleet` decides its replies. It never waits for another task: it sends a
-request and goes on with its loop, and the slave gets its reply when the answer has come, or when
-the time for it is up.
+:mod:`piwheels.master.logic.fleet` decides. This task never waits for another one: a question goes
+out, the loop goes on, and the slave gets its reply when the answer has come, or its time is over.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, assert_never, cast
 
 import zmq
 
-from piwheels.core.errors import BadMessage, Unavailable
+from piwheels.core.clock import SYSTEM, Clock
+from piwheels.core.errors import BadMessage, Refused, Unavailable
 from piwheels.core.host.pip_config import default_index
 from piwheels.core.protocols import Output
+from piwheels.core.states import Instant
 from piwheels.core.tasks import PausingTask, TaskControl
 from piwheels.master.fs_client import FsClient
 from piwheels.master.logic import effects
-from piwheels.master.logic.fleet import HANDLERS, Fleet
+from piwheels.master.logic.fleet import SILENCE, Fleet
 from piwheels.master.messages import (
     BuildEnded,
-    BuildOutput,
     BuildQueue,
     CommandSlaves,
     DeletePackage,
@@ -31,8 +31,10 @@ from piwheels.master.messages import (
     FleetRequest,
     ListQueue,
     ListSlaves,
+    OutputReceived,
     PagesNoted,
     QueueEmpty,
+    SlaveHistory,
     WriteLog,
 )
 from piwheels.master.ports import Ports
@@ -41,52 +43,56 @@ from piwheels.master.wiring import MasterConfig, driver_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
-    from piwheels.core.states import SlaveState
+    from piwheels.core.database.rows import Lease
+    from piwheels.core.states import BuildState, SlaveState
     from piwheels.core.transport import Socket
-    from piwheels.master.logic.effects import Effect
+    from piwheels.master.logic.effects import SlaveEffect, Target
+    from piwheels.master.messages import Part
     from piwheels.master.ports import Inbox
     from piwheels.master.result import Result
 
-#: How many requests of slaves are read in one go before the other sockets have their turn.
+#: How many requests of slaves are taken before the other sockets have their turn.
 BURST = 100
-#: How many events of a replay are published in one go, and how many are one answer to a console;
-#: in both cases the slaves have their turn in between.
+#: How many events of a replay are published to all consoles before the slaves have their turn, and
+#: how many are one answer to a console that asks for them.
 REPLAY_BURST, PAGE = 200, 2000
 
 
 class SlaveDriver(PausingTask):
-    """Hands versions to the slaves, and keeps their builds.
+    """Hands versions to the slaves, and takes their builds in.
 
-    Slaves send requests, and it replies from its queue. It takes TheArchitect's queues, deletions
-    and operators' commands, asks the database and FileJuggler, and reports to the consoles and
-    TheSecretary.
+    The slaves ask, and it answers from its queues. It gets the queues of TheArchitect, deletions,
+    and commands of operators; it asks the database and FileJuggler, publishes events to the
+    consoles, and has TheSecretary write pages.
     """
 
     name = "slave_driver"
     #: How long another task may take to answer, in seconds.
     patience: ClassVar[float] = 120.0
+    clock: Clock = SYSTEM
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config, driver_control)
         self.fleet = Fleet(config.pypi_simple or default_index())
-        self.ports = Ports("SlaveDriver", config, self.logger, self)
+        self.ports = Ports("SlaveDriver", config, self.logger, self, clock=self.clock)
         self.ports.serve("builds", self.handle_build)
         self.ports.serve("deletions", self.handle_delete)
         self.ports.serve("fleet", self.handle_question)  # "slave" follows when the leases are known
         self._db = DbClient(self.ports, self.patience)
         self._fs = FsClient(self.ports, self.patience)
-        #: The last slave that the running replay has sent, if one runs; whether another follows.
+        #: The last slave of the replay that is running, if one is; whether another has to follow.
         self._replayed: int | None = None
         self._replay_again = False
         self.every(timedelta(seconds=10), self._tick)
 
     def once(self) -> None:
-        """Ask for the leases of an earlier master; slaves are served once they are known."""
+        """Ask for the leases of an earlier master; requests of slaves wait until they are known."""
         self._ask_leases()
 
     def poll(self, timeout: float = 1) -> None:
-        """Do one cycle, with a part of the replay if one runs."""
+        """Do one cycle; with a part of the replay, if one is running."""
         if self._replayed is not None:
             self._replay(self._replayed)
             timeout = 0
@@ -95,52 +101,62 @@ class SlaveDriver(PausingTask):
     # Slaves ---------------------------------------------------------------------------------
 
     def handle_slave(self, queue: Socket) -> None:
-        """Read the requests of slaves that have come."""
+        """Pass the requests of slaves to their ``do_`` methods, and perform what these decide."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
-            now = datetime.now(UTC)
             try:
                 address, msg, data = queue.recv_addr_msg()
             except BadMessage as exc:
                 self.note_bad_message(exc)
                 if exc.address is not None:
-                    self._perform(self.fleet.protocol_error(exc.address, str(exc)[:200], now))
+                    why = str(exc)[:200]
+                    self._perform(self.fleet.protocol_error(exc.address, why, self._instant()))
                 continue
-            self._perform(self.fleet.request(address, msg, data, now))
+            slave, todo = self.fleet.receive(address, msg, data, self._instant())
+            if slave is not None:
+                todo = getattr(self, f"do_{msg.lower()}")(slave)
+            self._perform(todo)
 
-    def do_hello(self, slave: SlaveState) -> list[Effect]:
-        """Decide on a slave's first request."""
-        return self.fleet.do_hello(slave, datetime.now(UTC))
+    def do_hello(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Handle ``HELLO``: greet a slave, and let it keep a build that it still has."""
+        return self.fleet.do_hello(slave, self._instant())
 
-    def do_idle(self, slave: SlaveState) -> list[Effect]:
-        """Decide on a request for work."""
-        return HANDLERS["IDLE"](self.fleet, slave, datetime.now(UTC))
+    def do_idle(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Handle ``IDLE``, a request for work."""
+        return self.fleet.do_idle(slave, self._instant())
 
-    def do_busy(self, slave: SlaveState) -> list[Effect]:
-        """Decide on a sign of life during a build."""
-        return HANDLERS["BUSY"](self.fleet, slave, datetime.now(UTC))
+    def do_busy(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Handle ``BUSY``, a slave's heartbeat during a build."""
+        return self.fleet.do_busy(slave, self._instant())
 
-    def do_built(self, slave: SlaveState) -> list[Effect]:
-        """Decide on the end of a build."""
-        return HANDLERS["BUILT"](self.fleet, slave, datetime.now(UTC))
+    def do_output(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Handle ``OUTPUT``: new lines of a build's log, and a heartbeat."""
+        return self.fleet.do_output(slave, self._instant())
 
-    def do_sent(self, slave: SlaveState) -> list[Effect]:
-        """Decide on the end of a transfer."""
-        return HANDLERS["SENT"](self.fleet, slave, datetime.now(UTC))
+    def do_built(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Handle ``BUILT``, the end of a build."""
+        return self.fleet.do_built(slave, self._instant())
 
-    def do_bye(self, slave: SlaveState) -> list[Effect]:
-        """Decide on a slave's leaving."""
-        return HANDLERS["BYE"](self.fleet, slave, datetime.now(UTC))
+    def do_sent(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Handle ``SENT``, the end of a transfer."""
+        return self.fleet.do_sent(slave, self._instant())
+
+    def do_bye(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Handle ``BYE``: a slave leaves."""
+        return self.fleet.do_bye(slave, self._instant())
+
+    def _instant(self) -> Instant:
+        return Instant(self.clock.monotonic(), self.clock.now())
 
     # Other tasks ----------------------------------------------------------------------------
 
     def handle_build(self, queue: Inbox[BuildQueue]) -> None:
-        """Replace the queue by a newer one from TheArchitect."""
+        """Replace the queues by those that TheArchitect has read."""
         self.fleet.queue.replace(queue.recv().queues)
 
     def handle_delete(self, queue: Inbox[Deletion]) -> None:
-        """Forget a package or version that upstream or an administrator has deleted."""
+        """Forget a package or version that was deleted upstream or by an administrator."""
         ticket = queue.recv_ticket()
         match ticket.request:
             case DeletePackage(package):
@@ -152,17 +168,17 @@ class SlaveDriver(PausingTask):
         ticket.answer()
 
     def _tick(self) -> None:
-        self._perform(self.fleet.tick(datetime.now(UTC)))
+        self._perform(self.fleet.tick(self._instant()))
 
     # Operators ------------------------------------------------------------------------------
 
     def handle_control(self, queue: Socket) -> None:
-        """Take an operator's command, or a command that every task takes."""
+        """Carry out an operator's command, or a message that every task understands."""
         try:
             super().handle_control(queue)
         except TaskControl as command:
             if command.msg == "HELLO":
-                # One after the other: repeated requests would restart the replay each time.
+                # Replays never overlap, or repeated HELLOs would only ever show the first slaves.
                 if self._replayed:
                     self._replay_again = True
                 else:
@@ -177,11 +193,15 @@ class SlaveDriver(PausingTask):
         """Answer a request of TheOperator; one in a cycle."""
         ticket = queue.recv_ticket()
         match ticket.request:
+            case SlaveHistory(slave_id):
+                try:
+                    ticket.answer(self.fleet.history(slave_id))
+                except Refused as exc:
+                    ticket.refuse(exc)
             case ListSlaves(after):
                 ticket.answer(self.fleet.replay(after, PAGE))
             case ListQueue(most):
-                waiting = self.fleet.queue.waiting
-                queues = self.fleet.queue.jobs.items()
+                waiting, queues = self.fleet.queue.waiting, self.fleet.queue.jobs.items()
                 ticket.answer(
                     {abi: (len(jobs), list(islice(waiting(abi), most))) for abi, jobs in queues}
                 )
@@ -210,7 +230,7 @@ class SlaveDriver(PausingTask):
         super().on_resume()
 
     def kill_slave(self, slave_id: int | None) -> None:
-        """Have a slave (``None``: all) end after its build; from any thread."""
+        """Have a slave (``None``: all) told to end after its build; from any thread."""
         self.send_control("KILL", slave_id)
 
     def skip_slave(self, slave_id: int | None) -> None:
@@ -226,30 +246,30 @@ class SlaveDriver(PausingTask):
         self.send_control("WAKE", slave_id)
 
     def list_slaves(self) -> None:
-        """Publish the state of every slave again; from any thread."""
+        """Have the past events of all slaves published again; from any thread."""
         self.send_control("HELLO")
 
     # Effects --------------------------------------------------------------------------------
 
-    def _perform(self, todo: Iterable[Effect]) -> None:  # noqa: PLR0912 (a branch an effect)
+    def _perform(self, todo: Iterable[SlaveEffect]) -> None:  # noqa: PLR0912 (a branch an effect)
         for effect in todo:
             match effect:
                 case effects.Reply(address, msg, data):
                     self.ports.socket("slave").send_addr_msg(address, msg, data)
                 case effects.Publish(slave_id, timestamp, msg, data):
                     self._publish(slave_id, timestamp, msg, data)
-                case effects.Spoken():
-                    self.ports.push("news", BuildOutput(Output(*effect)))
+                case effects.BuildOutput():
+                    self.ports.push("news", OutputReceived(Output(*effect)))
                 case effects.Ended(slave_id, outcome):
                     self.ports.push("news", BuildEnded(slave_id, outcome))
-                case effects.Warn(slave_id, label, text):
-                    self.logger.warning("slave %d (%s) %s", slave_id, label, text)
+                case effects.Warn():
+                    self._warn(effect)
                 case effects.More(active):
                     self.ports.push("architect", QueueEmpty(active))
-                case effects.Grant((package, version, abi), label, expires):
-                    self._note("grant_lease", package, version, abi, label, expires)
-                case effects.Renew(targets, expires):
-                    self._note("renew_leases", targets, expires)
+                case effects.Grant((package, version, abi), label, period):
+                    self._note("grant_lease", package, version, abi, label, self._until(period))
+                case effects.Renew(targets, period):
+                    self._note("renew_leases", targets, self._until(period))
                 case effects.Release((package, version, abi)):
                     self._note("release_lease", package, version, abi)
                 case effects.AskPublished(slave_id, package):
@@ -262,21 +282,33 @@ class SlaveDriver(PausingTask):
                     self._fs.verify(slave_id, package, self._continue(slave_id))
                 case effects.Written(build):
                     self._written(build)
+                case _:
+                    assert_never(effect)
+
+    def _until(self, period: timedelta) -> datetime:
+        """Return the expiry of a lease as the database keeps it: a timestamp."""
+        return self.clock.now() + period
+
+    def _warn(self, effect: effects.Warn) -> None:
+        self.logger.warning("slave %d (%s) %s", effect.slave_id, effect.label, effect.text)
+        if effect.history:
+            history = ", ".join(map(str, effect.history))
+            self.logger.warning("slave %d (%s) was: %s", effect.slave_id, effect.label, history)
 
     def _publish(self, slave_id: int, timestamp: datetime, msg: str, data: Any) -> None:
         try:
             event = [slave_id, timestamp, msg, data]
             self.ports.socket("events").send_msg("SLAVE", event, zmq.DONTWAIT)
         except Unavailable:
-            self.logger.debug("events: no room for SLAVE")
+            self.logger.debug("an event for consoles is lost: nobody reads them")
 
-    def _written(self, build: Any) -> None:
+    def _written(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"
         what = f"{build.package} {build.version}"
         self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.abi_tag)
-        self.ports.ask("web", WriteLog(build.build_id, build.output), _ignore)
-        # The transaction that logged the build has noted the pages.
-        part: Any = "BOTH" if build.files else "PROJECT"
+        self.ports.ask("web", WriteLog(cast("int", build.build_id), build.output), _ignore)
+        # The transaction that logged the build has noted the page already.
+        part: Part = "BOTH" if build.files else "PROJECT"
         self.ports.ask("web", PagesNoted(part, build.package), _ignore)
 
     def _continue(self, slave_id: int) -> Callable[[Result[Any]], None]:
@@ -284,15 +316,15 @@ class SlaveDriver(PausingTask):
         intake = self.fleet.intakes.get(slave_id)
 
         def then(result: Result[Any]) -> None:
-            # Otherwise the answer is for a build that was dropped meanwhile.
+            # Otherwise the build was dropped in the meantime.
             if self.fleet.intakes.get(slave_id) is intake:
                 value, error = result
-                self._perform(self.fleet.answered(slave_id, value, error, datetime.now(UTC)))
+                self._perform(self.fleet.answered(slave_id, value, error, self._instant()))
 
         return then
 
     def _note(self, method: str, *args: Any) -> None:
-        """Call a method of the database whose failure is only logged."""
+        """Have something noted in the database; only a failure matters."""
 
         def then(result: Result[None]) -> None:
             if result.error is not None:
@@ -301,13 +333,14 @@ class SlaveDriver(PausingTask):
         self._db.ask(then, method, *args)
 
     def _ask_leases(self) -> None:
-        def then(result: Result[Any]) -> None:
+        def then(result: Result[list[Lease]]) -> None:
             if result.error is not None:
                 error = result.error
                 self.logger.warning("slaves have to wait until the leases are known: %s", error)
                 self._ask_leases()
             else:
-                self.fleet.queue.take_leases(result.value, datetime.now(UTC))
+                now, at = self._instant()
+                self.fleet.queue.take_leases(_remaining(result.value, at), now)
                 self.ports.serve("slave", self.handle_slave)
 
         self._db.ask(then, "get_leases")
@@ -315,3 +348,14 @@ class SlaveDriver(PausingTask):
 
 def _ignore(_: Result[Any]) -> None:
     """Take an answer that changes nothing: TheSecretary logs its own errors."""
+
+
+def _remaining(leases: Iterable[Lease], at: datetime) -> dict[Target, float]:
+    """Return the seconds that are left of each lease; never more than a slave may be silent."""
+    longest = SILENCE[1].total_seconds()
+    return {
+        (lease.package, lease.version, lease.abi_tag): min(
+            (lease.expires - at).total_seconds(), longest
+        )
+        for lease in leases
+    }

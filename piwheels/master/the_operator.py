@@ -21,13 +21,12 @@ import zmq
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
-from piwheels.core.protocols import LogPart, Outcome, QueueHead, Told, Welcome, console
+from piwheels.core.protocols import CommandReport, LogPart, Outcome, QueueHead, Welcome, console
 from piwheels.core.tasks import PausingTask
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Asker, Consoles, Tails
 from piwheels.master.messages import (
     BuildEnded,
-    BuildOutput,
     CommandGiven,
     CommandMaster,
     CommandSlaves,
@@ -35,6 +34,8 @@ from piwheels.master.messages import (
     ListSlaves,
     MasterStarted,
     News,
+    OutputReceived,
+    SlaveHistory,
     StatsPublished,
 )
 from piwheels.master.ports import Ports
@@ -129,6 +130,8 @@ class TheOperator(PausingTask):
                 self._answer(asker, list(self.figures))
             case "SLAVES":
                 self._ask_fleet(asker, _unchanged, ListSlaves(data))
+            case "HISTORY":
+                self._ask_fleet(asker, _unchanged, SlaveHistory(data))
             case "QUEUE":
                 self._ask_fleet(asker, self._heads, ListQueue(min(data, MAX_QUEUE)))
             case "BUILDS":
@@ -155,7 +158,7 @@ class TheOperator(PausingTask):
         some = "" if everyone else f" {', '.join(map(str, slaves[:10]))}"
         target = "all slaves" if everyone else f"{len(slaves)} slaves:{some}"
         self.logger.warning("%s said %s to %s", who, verb, target)
-        self._tell_all(Told(who, verb, None if everyone else slaves, datetime.now(UTC)))
+        self._tell_all(CommandReport(who, verb, None if everyone else slaves, datetime.now(UTC)))
 
     def _watch(self, asker: Asker, slave_id: int) -> None:
         self.consoles.watch(asker, slave_id)
@@ -235,7 +238,7 @@ class TheOperator(PausingTask):
                     self.ports.serve("console", self.handle_console)
                 case StatsPublished(stats):
                     self.figures.append(stats)
-                case BuildOutput(output):
+                case OutputReceived(output):
                     self.tails.add(output)
                     self._tell(self.consoles.watchers(output.slave_id), "OUTPUT", output)
                 case BuildEnded(slave_id, outcome):
@@ -247,7 +250,7 @@ class TheOperator(PausingTask):
                 case never:
                     assert_never(never)
 
-    def _tell_all(self, told: Told) -> None:
+    def _tell_all(self, told: CommandReport) -> None:
         self._tell(self.consoles.everyone(), "COMMAND", told)
 
     def _tell(self, askers: Iterable[Asker], msg: str, data: Any) -> None:

@@ -39,7 +39,7 @@ T = TypeVar("T")
 #: Methods that make several calls, since their whole answer would not fit a message.
 IN_PARTS: Final = ("get_search_index", "load_rewrites_pending")
 #: Methods that TheOracle is not asked for: those, and the ones about one's own connection.
-LOCAL: Final = frozenset({"close", "hurry", "listen", *IN_PARTS})
+LOCAL: Final = frozenset({"close", "abort_retries", "listen", *IN_PARTS})
 
 
 @functools.cache
@@ -68,9 +68,9 @@ class TheOracle(NonStopTask):
         """Report to Seraph as free."""
         self.ports.socket("oracles").send_multipart([b""])
 
-    def hurry(self) -> None:
-        """Wait no more for a database that is away: the master is ending. From any thread."""
-        self.db.hurry()
+    def abort_retries(self) -> None:
+        """Stop retrying database calls: the master is ending. Safe to call from any thread."""
+        self.db.abort_retries()
 
     def handle_work(self, queue: Socket) -> None:
         """Answer what Seraph handed over: a request, or builds to be logged in one transaction."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavailable
 from piwheels.core.site import INDEX
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.database import Database
     from piwheels.core.database.rows import ProjectData, SimpleProject
+    from piwheels.master.messages import Part
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
@@ -117,7 +118,7 @@ class TheScribe(PauseableTask):
             case WriteLog(build_id, text):
                 self.write_log(build_id, text)
             case WriteHome(stats):
-                self._overview.note_news(stats)
+                self._overview.note_stats(stats)
             case WriteSearch():
                 self._overview.write_search(self.db)
             case WriteRoot():
@@ -126,14 +127,14 @@ class TheScribe(PauseableTask):
                 assert_never(never)
         return None
 
-    def _rewrite(self, part: Literal["PROJECT", "BOTH"], package: str) -> int | None:
+    def _rewrite(self, part: Part, package: str) -> int | None:
         # Before anything of the package is read: this does not settle later notes.
         note = self.db.get_rewrite_note(package, part)
         if part == "BOTH":
             self.write_index(package)
         self.write_page(package)
         if part == "BOTH":
-            self._overview.note_news()
+            self._overview.note_stats()
         return note
 
     # A package ----------------------------------------------------------------------------------

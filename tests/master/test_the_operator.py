@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from helpers import Connected, own_config, until
 from peers import Console, Slave, queue_up
 from piwheels.core import codec
-from piwheels.core.protocols import NoData, Told, console
+from piwheels.core.protocols import CommandReport, NoData, console
 from piwheels.core.states import MasterInfo, MasterStats
 from piwheels.master import the_operator
 from piwheels.master.logic.consoles import MAX_CONSOLES, MAX_WATCHED
@@ -112,6 +112,15 @@ def test_the_slaves_come_in_pages_to_who_asks(farm, me, you, monkeypatch):
     assert you.is_told_nothing()
     for board in boards:
         board.socket.close()
+
+
+def test_a_console_gets_the_history_of_a_slave(farm, me):
+    with Slave(farm.config) as board:
+        board.hello().work()
+        greeted, handed_out = me.ask("HISTORY", board.id)
+        assert greeted[1:] == ("idle", "HELLO: ACK")
+        assert handed_out[1:] == ("building", "IDLE: BUILD demo 1.0")
+        assert me.ask("HISTORY", 99) == ("REFUSED", "there is no slave 99")
 
 
 def test_figures_and_the_queue(farm, me):
@@ -241,7 +250,7 @@ def test_what_concerns_all_tasks_is_the_masters(farm, me):
 
 
 def test_commands_of_the_control_socket_are_told_too(farm, me):
-    farm.news.push(CommandGiven(Told("control", "KILL", [3], START)))
+    farm.news.push(CommandGiven(CommandReport("control", "KILL", [3], START)))
     assert me.hear("COMMAND") == (1, ("control", "KILL", [3], START))
 
 
@@ -287,7 +296,7 @@ def test_there_is_always_room_for_another_console(farm):
             one.socket.close()
 
         def all_gone():  # who has is noticed when there is something to tell
-            farm.news.push(CommandGiven(Told("control", "SKIP", None, START)))
+            farm.news.push(CommandGiven(CommandReport("control", "SKIP", None, START)))
             return len(farm.consoles.attached) == 1
 
         until(all_gone)

@@ -109,20 +109,17 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
     made = _Parser(prog, manual(prog, cls, examples, table=_table(prog)))
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     for opt in options(cls):
-        meta = opt.meta
-        extra: dict[str, Any] = {"help": argparse.SUPPRESS if meta["secret"] else None}
-        if meta["positional"]:
+        names = *opt.meta["flags"], opt.flag
+        if opt.meta["positional"]:
             nargs = "*" if opt.many else None if opt.required else "?"
-            extra |= {"nargs": nargs, "default": None}
-            made.add_argument(opt.name, type=_argument(opt), metavar=opt.metavar, **extra)
+            made.add_argument(opt.name, nargs=nargs, type=_argument(opt), metavar=opt.metavar)
         elif opt.kind is bool:
-            made.add_argument(*meta["flags"], opt.flag, dest=opt.name, action="store_true", **extra)
+            made.add_argument(*names, dest=opt.name, action="store_true")
         else:
             action = "append" if opt.many else "store"
             made.add_argument(
-                *meta["flags"], opt.flag, dest=opt.name, action=action, type=_argument(opt),
-                metavar=opt.metavar, **extra,
-            )  # fmt: skip
+                *names, dest=opt.name, action=action, type=_argument(opt), metavar=opt.metavar
+            )
     return made
 
 

@@ -35,7 +35,7 @@ def manual(
 
     *examples* are command lines, each with what it does; *table* is its table in a file.
     """
-    shown = [opt for opt in options(cls) if not opt.meta["secret"]]
+    shown = options(cls)
     words = [opt for opt in shown if opt.meta["positional"]]
     own = [opt for opt in shown if not opt.common and opt not in words]
     common = [opt for opt in shown if opt.common]

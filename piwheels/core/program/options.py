@@ -92,14 +92,12 @@ def option(
     metavar: str | None = None,
     parse: Callable[[str], Any] | None = None,
     positional: bool = False,
-    secret: bool = False,
 ) -> Any:
     """Declare an option: a dataclass field with what the command line needs to know of it.
 
     *flags* are its short forms; the long one is the field's name. *parse* turns text into the
     value, and raises ``ValueError`` with a sentence; without it the field's type says how. A
     list's items come from repeated flags, from commas in the environment, or from a TOML array.
-    One that is *secret* is left out of ``--help``.
     """
     if isinstance(default, list):
         factory: Any = functools.partial(list, default)
@@ -115,7 +113,6 @@ def option(
             "metavar": metavar,
             "parse": parse,
             "positional": positional,
-            "secret": secret,
         },
     )
 

@@ -30,7 +30,6 @@ class ToyConfig(Common):
     queue: str = option(default="ipc://{run}/x", help="the queue", parse=address)
     port: int = option(default=80, help="the port")
     dev_mode: bool = option(default=False, help="develop")
-    hidden: str = option(default="", help="not for everybody", secret=True)
     packages: list[str] = option(default=[], positional=True, metavar="PKG", help="packages")
 
 
