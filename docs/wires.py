@@ -197,7 +197,7 @@ def wires_block(_: str) -> Iterator[str]:
     for wire in WIRES:
         words: list[str] = [cls.__name__ for cls in wire.messages]
         if isinstance(wire.speaks, protocols.Protocol):
-            words = [*wire.speaks.recv, *wire.speaks.send]
+            words = list(dict.fromkeys([*wire.speaks.recv, *wire.speaks.send]))
         marks = f"{wire.limits.unread:,} / {wire.limits.unsent:,}"
         content = ", ".join(map(code, words)) or NO_MESSAGES[wire.name]
         row = (code(wire.name), how[wire.pattern], wire.binds, ", ".join(wire.connects), marks)
@@ -216,7 +216,8 @@ def tasks_block(_: str) -> Iterator[str]:
     """Give the messages between the master's tasks, in the order of their declaration."""
     carried = {cls for wire in WIRES for cls in wire.messages}
     rows = []
-    for cls in (cls for cls in vars(messages).values() if cls in carried):
+    classes = [value for value in vars(messages).values() if isinstance(value, type)]
+    for cls in filter(carried.__contains__, classes):
         fields = ", ".join(field.name for field in dataclasses.fields(cls))
         answer = getattr(cls, "answer", None)
         text = inspect.cleandoc(cls.__doc__).partition("\n\n")[0].replace("\n", " ")

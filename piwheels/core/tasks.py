@@ -87,7 +87,6 @@ class Task(threading.Thread):
         super().__init__(name=type(self).name, daemon=True)
         self.config = config
         self.logger = logging.getLogger(type(self).name)
-        self.ctx = Context()
         self.failure: BaseException | None = None
         #: When the loop last began a turn, of the monotonic clock (``None``: it has not yet).
         self.turned: float | None = None
@@ -97,21 +96,18 @@ class Task(threading.Thread):
         self._handlers: dict[Any, Callable[[Any], None]] = {}
         self._timers: list[_Timer] = []
         self._owned: list[Any] = []
-        control = self.socket(zmq.PULL, control_protocol)
+        control = Context().socket(zmq.PULL, control_protocol, self.logger)
         control.hwm = 1000
         control.bind(address)
         self.register(control, self.handle_control)
         self._control = control
         # One for all threads, so that what they say is heard in the order in which it is said.
-        self._commands: Socket | None = self.socket(zmq.PUSH, reversed(control_protocol))
-        self._commands.connect(address)
+        commands = Context().socket(zmq.PUSH, reversed(control_protocol), self.logger)
+        commands.connect(address)
+        self._commands: Socket | None = commands
         self._commanding = threading.Lock()
 
     # What a task has ------------------------------------------------------------------------
-
-    def socket(self, kind: int, protocol: Protocol | None = None) -> Socket:
-        """Return a new socket of *kind* that speaks *protocol* and logs as this task."""
-        return self.ctx.socket(kind, protocol, self.logger)
 
     def register(self, queue: Any, handler: Callable[[Any], None], flags: int = zmq.POLLIN) -> None:
         """Have *handler* called with *queue* whenever it has the events *flags*."""
