@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import events
@@ -36,6 +35,7 @@ from piwheels.console.ui.screens.menu import CommandsScreen
 from piwheels.console.ui.screens.queue import QueueScreen
 from piwheels.console.ui.screens.slave import SlaveScreen
 from piwheels.console.ui.theme import next_theme, suitable
+from piwheels.core.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,11 +70,6 @@ _SCREENS: Final[dict[str, type[FarmScreen]]] = {
     "master": MasterScreen,
     "heat": HeatScreen,
 }
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
 
 
 class ConsoleApp(App[None], inherit_bindings=False):
@@ -117,7 +112,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         ascii: bool = False,  # noqa: A002 (as the option is called)
         farm_name: str = "",
         theme: str = "",
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime],
     ) -> None:
         super().__init__()
         self.session = session
@@ -147,10 +142,15 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.set_keymap(self.prefs.keymap)
         if self.prefs.problem:
             self.flash(self.prefs.problem, error=True)
-        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        self.app_resume_signal.subscribe(self, lambda _: self._resumed())
         self.beat(self.prefs.rate)
         self.set_interval(1.0, self._tick)
         self._hurry = self.set_interval(_ATTACHING, self._read_pages, pause=True)
+
+    def _resumed(self) -> None:
+        """Draw all of it again; console time stood still while the console was suspended."""
+        self.session.farm.redate()
+        self.refresh(layout=True)
 
     def _use_theme(self) -> None:
         for name in (self._wanted_theme, self.prefs.theme):
@@ -207,9 +207,9 @@ class ConsoleApp(App[None], inherit_bindings=False):
         It is a timer that goes on, and one alone: whoever calls himself later in one's own queue
         never lets the event loop go, and nothing else has its turn until all is folded.
         """
-        until = monotonic() + _STRETCH
+        until = SYSTEM.monotonic() + _STRETCH
         more = True
-        while more and monotonic() < until:
+        while more and SYSTEM.monotonic() < until:
             more = self.session.pump(self.now(), _HANDFUL)
         if self._rest is not None:
             self._rest.stop()
@@ -481,7 +481,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self.flash(f"saved {what}: {path.absolute()}")
 
     def _stamp(self) -> str:
-        return f"{self._clock().astimezone():%Y%m%d-%H%M%S}"
+        return f"{self.session.shown(self._clock()).astimezone():%Y%m%d-%H%M%S}"
 
     def screenshot(self, name: str) -> None:
         """Save a picture of the screen."""

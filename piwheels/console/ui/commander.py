@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model.commands import Batch, Verb
@@ -12,6 +11,7 @@ from piwheels.console.text import short_span
 from piwheels.console.ui.screens.confirm import ConfirmScreen, plan
 from piwheels.console.ui.screens.menu import MenuScreen
 from piwheels.console.ui.verbs import DEEDS, Aim, aim, danger, reasons
+from piwheels.core.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Commander:
     @property
     def deaf(self) -> bool:
         """Whether keys are still those that were meant for a dialog."""
-        return monotonic() < self._deaf_until
+        return SYSTEM.monotonic() < self._deaf_until
 
     def give(self, verb: Verb, slaves: Sequence[int] | None) -> None:
         """Give a command to *slaves* (``None``: the farm), after what has to be asked."""
@@ -74,7 +74,7 @@ class Commander:
 
     def _answered(self, verb: Verb, to: Aim | None) -> None:
         if to is not None:
-            self._deaf_until = monotonic() + _DEAF
+            self._deaf_until = SYSTEM.monotonic() + _DEAF
             self._order(verb, to.ids)
 
     def _order(self, verb: Verb, ids: list[int] | None) -> None:

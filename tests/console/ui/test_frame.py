@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from textual.events import AppBlur, AppFocus
@@ -325,7 +326,8 @@ def test_a_page_of_the_palette_where_there_is_no_room():
 def test_keys_typed_after_an_answer_are_not_taken_for_commands(monkeypatch):
     stage = make_stage()
     times = [0.0]
-    monkeypatch.setattr("piwheels.console.ui.orders.monotonic", lambda: times[0])
+    clock = SimpleNamespace(monotonic=lambda: times[0])
+    monkeypatch.setattr("piwheels.console.ui.commander.SYSTEM", clock)
 
     async def story(app, pilot):
         await mark(app, pilot, 1)

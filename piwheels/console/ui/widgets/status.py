@@ -169,7 +169,7 @@ class StatusLine(FrameLine):
         age = self.session.link.age(console.now())
         if age is not None and self.session.recording is None:
             yield Part(f"heard {short_span(age)} ago", self._dim, rank=3)
-        yield Part(f"{console.now().astimezone():%H:%M:%S}", rank=1)
+        yield Part(f"{self.session.shown(console.now()).astimezone():%H:%M:%S}", rank=1)
 
 
 class KpiLine(FrameLine):
