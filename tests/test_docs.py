@@ -111,6 +111,32 @@ def test_every_page_is_linked_from_the_index():
     assert pages - seen == set()
 
 
+def anchors(page):
+    """Return the anchors of the headings of a page, as GitHub and Sphinx make them."""
+    headings = re.findall(
+        r"^#+ (.*)", re.sub(r"^```.*?^```", "", page, flags=re.M | re.S), flags=re.M
+    )
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_every_link_between_documents_works():
+    broken = []
+    pages = [
+        *DOCS.rglob("*.md"),
+        ROOT / "README.md",
+        ROOT / "ARCHITECTURE.md",
+        ROOT / "sql/README.md",
+    ]
+    for page in pages:
+        if "_build" in page.parts:
+            continue
+        for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([\w-]+))?\)", page.read_text()):
+            path = (page.parent / target).resolve() if target else page
+            if not path.exists() or (anchor and anchor not in anchors(path.read_text())):
+                broken.append(f"{page.relative_to(ROOT)}: {target}#{anchor}")
+    assert broken == []
+
+
 def test_the_glossary_defines_each_term_once_in_alphabetical_order():
     text = (DOCS / "glossary.md").read_text()
     terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text, flags=re.M)[1:]
