@@ -36,20 +36,14 @@ PARTS: Final = {
 }
 
 
-def _part(text: str) -> str:
-    if text not in PARTS:
-        raise ValueError(f"{text!r} cannot be rebuilt: choose one of {', '.join(PARTS)}")
-    return text
-
-
 @dataclass(frozen=True, kw_only=True)
 class RebuildConfig(Common):
     """Have pages written again, from what the database holds."""
 
     part: str = option(
-        metavar="PART", positional=True, parse=_part,
-        help="home, search (the search index), project (project pages and their JSON), or index"
-        " (those, and the pages that pip reads)",
+        positional=True, choices=PARTS,
+        help="the home page; the search index; project pages and their JSON; or these and the pages"
+        " that pip reads",
     )  # fmt: skip
     package: str = package_option(
         default="", help="whose pages; without one, those of all packages"

@@ -48,12 +48,6 @@ MANY: Final = 1000
 _STALE: Final = 86400.0
 
 
-def _part(text: str) -> str:
-    if text not in PARTS:
-        raise ValueError(f"{text!r} is no part: choose from {', '.join(PARTS)}")
-    return text
-
-
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig(Common):
     """Check the site's files, logs and pages, and what the database keeps, against the database.
@@ -63,10 +57,9 @@ class AuditConfig(Common):
 
     parts: list[str] = option(
         default=[],
-        metavar="PART",
-        parse=_part,
+        choices=PARTS,
         positional=True,
-        help="what to check: files, logs, index or database (default: all of them)",
+        help="what to check (default: all of them)",
     )
     dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
     output_path: Path = option(

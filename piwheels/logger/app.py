@@ -48,12 +48,6 @@ _DRAIN: Final = 3.0
 _LOOK: Final = 0.5
 
 
-def _format(name: str) -> str:
-    if name not in FORMATS:
-        raise ValueError(f"{name!r} is not a format: choose one of {', '.join(FORMATS)}")
-    return name
-
-
 @dataclass(frozen=True, kw_only=True)
 class LoggerConfig(Common):
     """Tell the master what was fetched from the site, from the web server's access log."""
@@ -62,10 +56,7 @@ class LoggerConfig(Common):
         default=[], positional=True, metavar="FILE",
         help="a log to read; - or none: standard input, as it comes",
     )  # fmt: skip
-    format: str = option(
-        "-f", default="combined", metavar="FORMAT", parse=_format,
-        help=f"how its lines look: {', '.join(FORMATS)}",
-    )  # fmt: skip
+    format: str = option("-f", default="combined", choices=FORMATS, help="the format of its lines")
     site: str = option(
         default="", metavar="NAME", help="the virtual host that counts (formats vhost and json)"
     )

@@ -114,7 +114,8 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
         if meta["positional"]:
             nargs = "*" if opt.many else None if opt.required else "?"
             extra |= {"nargs": nargs, "default": None}
-            made.add_argument(opt.name, type=_argument(opt), metavar=opt.metavar, **extra)
+            name = meta["metavar"] or opt.name.upper()
+            made.add_argument(opt.name, type=_argument(opt), metavar=name, **extra)
         elif opt.kind is bool:
             made.add_argument(*meta["flags"], opt.flag, dest=opt.name, action="store_true", **extra)
         else:
