@@ -1,7 +1,12 @@
-"""What all programs have in common: their help, and the examples in it."""
+"""What all programs have in common: their help, its examples, and the packages that they need."""
 
 import importlib
+import json
+import os
+import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -9,10 +14,13 @@ import pytest
 
 from piwheels.console.simulate.app import main as simulate
 from piwheels.core.program import command_line
+from piwheels.core.program.extras import needs
 from piwheels.core.program.options import options
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SCRIPTS = PROJECT["scripts"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 @pytest.fixture(params=[*SCRIPTS, "simulate"])
@@ -61,3 +69,77 @@ def test_examples_are_command_lines_of_it(program):
         assert ours.startswith(program.prog)
         args = shlex.split(ours.removeprefix(program.prog))
         command_line.load(program.prog, program.config, args, {"HOME": "/nonexistent"})
+
+
+# -- without the extras
+
+#: Runs a program in which only the named packages, this one and the standard library exist.
+BARE = """
+import importlib, json, sys
+here, target, *args = sys.argv[1:]
+here = set(json.loads(here))
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in here and top not in sys.stdlib_module_names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hide())
+module, _, function = target.partition(":")
+sys.argv[1:] = args
+sys.exit(getattr(importlib.import_module(module), function)())
+"""
+#: The import names of packages that differ from their distributions' names.
+IMPORT_NAMES = {"pyzmq": "zmq"}
+#: The extra that each program needs; the others run with the bare project.
+NEEDED = {
+    "piw-audit": "master", "piw-initdb": "master", "piw-master": "master", "piw-serve": "serve",
+    "piw-up": "up",
+}  # fmt: skip
+
+
+def run_bare(name, *args):
+    needs = [re.match(r"[\w-]+", each)[0] for each in PROJECT["dependencies"]]
+    here = ["piwheels", "_cbor2", *(IMPORT_NAMES.get(each, each) for each in needs)]
+    command = [sys.executable, "-c", BARE, json.dumps(here), SCRIPTS[name], *args]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"}
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_works_without_any_extra(name):  # and all that the bare programs import is there
+    done = run_bare(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{name} - ")
+
+
+@pytest.mark.parametrize(("name", "extra"), NEEDED.items())
+def test_a_program_without_its_extra_says_what_to_install(name, extra):
+    done = run_bare(name)
+    assert (done.returncode, done.stdout) == (1, "")
+    sentence = rf"{name}: [a-z0-9_]+ is not installed: pip install 'piwheels\[{extra}\]'\n"
+    assert re.fullmatch(sentence, done.stderr), done.stderr
+    assert extra in EXTRAS
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ((), "textual is not installed: pip install 'piwheels[console]', or use --plain or --once"),
+        (("--web",), "aiohttp is not installed: pip install 'piwheels[web]'"),
+        (("--once", "--timeout", "0.1"), ""),
+    ],
+)
+def test_a_console_needs_an_extra_for_its_screens_alone(args, sentence):
+    done = run_bare("piw-console", *args)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"piw-console: {sentence}" if sentence else "piw-console: ")
+    assert ("is not installed" in done.stderr) is (sentence != "")
+
+
+def test_a_bug_is_no_missing_extra():
+    for name in ("piwheels.gone", "tomllib", None):
+        with pytest.raises(ModuleNotFoundError), needs("master"):
+            raise ModuleNotFoundError("No module", name=name)

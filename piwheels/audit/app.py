@@ -1,4 +1,4 @@
-"""``piw-audit``: its options, the order in which it looks, and how it says what it has found."""
+"""``piw-audit``: the order of its checks, and the report of their findings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from piwheels.audit.config import PARTS
 from piwheels.audit.findings import KINDS, Finding
 from piwheels.audit.packages import Looker, check_files, check_logs
 from piwheels.audit.pages import check_index, check_root
@@ -24,19 +23,17 @@ from piwheels.audit.strangers import Walks
 from piwheels.audit.tree import Tree, said
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
-from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.paths import address
 from piwheels.core.program.terminal import Progress
 from piwheels.core.site import work_path
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
+    from piwheels.audit.config import AuditConfig
     from piwheels.core.database.audit import AuditPackage
 
-#: What can be checked, in this order.
-PARTS: Final = ("files", "logs", "index", "database")
 #: How many packages are looked at in one go.
 PAGE: Final = 200
 #: How long what looks wrong may take to become right, in seconds; the root of a site that a master
@@ -46,48 +43,6 @@ SETTLE, ROOT_SETTLE = 1.0, 70.0
 MANY: Final = 1000
 #: How old a temporary of a master at work may be, in seconds.
 _STALE: Final = 86400.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditConfig(Common):
-    """Check the site's files, logs and pages, and what the database keeps, against the database.
-
-    Nothing is changed without --repair. What a master at work is just changing is not reported.
-    """
-
-    parts: list[str] = option(
-        default=[],
-        choices=PARTS,
-        positional=True,
-        help="what to check (default: all of them)",
-    )
-    dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
-    output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is"
-    )
-    package: list[str] = option(
-        "-p",
-        default=[],
-        metavar="NAME",
-        help="check this package alone (can be repeated); the database only if it is named",
-    )
-    quick: bool = option(
-        default=False, help="look at names and sizes of files and logs, do not read them"
-    )
-    json: bool = option(default=False, help="write each finding as a JSON object, one a line")
-    repair: bool = option(default=False, help="mend what can be mended, asking before each change")
-    yes: bool = option("-y", default=False, help="with --repair: do not ask before each")
-    quarantine_dir: Path | None = option(
-        default=None,
-        metavar="DIR",
-        help="with --repair: move what does not belong to the site here; nothing is ever deleted",
-    )
-    import_queue: str = option(
-        default="",
-        metavar="ADDR",
-        parse=address,
-        help="with --repair: ask the master here (default: this user's, or else the service)",
-    )
 
 
 class Audit:
@@ -278,18 +233,8 @@ def _bar(config: AuditConfig, db: AuditDatabase) -> Progress:
     return Progress(total, unit, quiet=config.quiet)
 
 
-@program(
-    "piw-audit",
-    AuditConfig,
-    examples=[
-        ("piw-audit", "check everything"),
-        ("piw-audit --quick files logs", "see that every file is there, without reading any"),
-        ("piw-audit -p numpy --json", "check one package, for a program"),
-        ("piw-audit database --repair", "compute anew what is kept, if it is wrong"),
-    ],
-)
-def main(config: AuditConfig) -> int:
-    """Check the farm; return the exit status: 1 if there is anything to tell."""
+def run(config: AuditConfig) -> int:
+    """Check the farm; return the exit status: 1 if there is any finding."""
     if not config.output_path.is_dir() and config.parts != ["database"]:
         raise Fatal(f"there is no site at {config.output_path}: check --output-path")
     counts: Counter[str] = Counter()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from piwheels.audit.app import AuditConfig
+    from piwheels.audit.config import AuditConfig
     from piwheels.core.database.audit import AuditDatabase
 
 logger = logging.getLogger("audit")

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from piwheels import __version__
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
+from piwheels.core.program.extras import needs
 from piwheels.core.program.manual import manual
 from piwheels.core.program.options import Common, Option, duration, option, options, port_number
 
@@ -232,14 +233,20 @@ def set_up_logging(prog: str, config: Common) -> None:
 
 
 class Program(Generic[T]):
-    """A program's ``main(args=None) -> int``, and what is known of it: name, options, examples."""
+    """A program's ``main(args=None) -> int``, with its name, options, examples and extra."""
 
     def __init__(
-        self, prog: str, cls: type[T], examples: Examples, function: Callable[[T], int]
+        self,
+        prog: str,
+        cls: type[T],
+        examples: Examples,
+        extra: str,
+        function: Callable[[T], int],
     ) -> None:
         self.prog = prog
         self.config = cls
         self.examples = examples
+        self.extra = extra
         self._function = function
 
     def __call__(self, args: Sequence[str] | None = None) -> int:
@@ -247,7 +254,8 @@ class Program(Generic[T]):
         try:
             config = load(self.prog, self.config, args, examples=self.examples)
             set_up_logging(self.prog, config)
-            return self._function(config)
+            with needs(self.extra) if self.extra else contextlib.nullcontext():
+                return self._function(config)
         except PiWheelsError as exc:
             with contextlib.suppress(OSError):
                 sys.stderr.write(f"{self.prog}: {exc}\n")
@@ -261,11 +269,16 @@ class Program(Generic[T]):
 
 
 def program(
-    prog: str, cls: type[T], examples: Examples = ()
+    prog: str, cls: type[T], examples: Examples = (), extra: str = ""
 ) -> Callable[[Callable[[T], int]], Program[T]]:
-    """Make a program of a function that takes its configuration and returns the exit status."""
+    """Make a program of a function that takes its configuration and returns the exit status.
+
+    *extra* is the extra of this project whose packages it needs. The function imports them, and
+    the modules that use them, in its body: without the extra, ``--help`` still works, and the
+    program says what to install.
+    """
 
     def decorate(function: Callable[[T], int]) -> Program[T]:
-        return Program(prog, cls, examples, function)
+        return Program(prog, cls, examples, extra, function)
 
     return decorate

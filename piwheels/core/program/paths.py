@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+#: The role of piw-master in the database.
+DAEMON: Final = "piwheels"
 #: Where docs/deploy/piw-master.service has its sockets.
 SERVICE: Final = Path("/run/piwheels")
 

@@ -1,16 +1,13 @@
-"""piw-initdb: make the database, or bring it to what this version of the programs needs.
+"""Make the database, or upgrade it to the schema of this version of the programs.
 
-Everything happens in one transaction: tables come by the numbered migrations that are missing,
-functions and views are always made anew, and so are the rights of the daemon's role.
-``sql/README.md`` says how to change each.
+Everything happens in one transaction: missing migrations run in the order of their numbers, then
+all functions, views and grants are replaced. ``sql/README.md`` says how to change each.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -19,8 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from piwheels.core.database import sql_files
 from piwheels.core.database.connection import make_engine, sentence
 from piwheels.core.errors import Fatal
-from piwheels.core.host.postgres import DAEMON, OLDEST
-from piwheels.core.program.command_line import Common, option, program
+from piwheels.core.host.postgres import OLDEST
 from piwheels.core.program.terminal import confirmed
 
 if TYPE_CHECKING:
@@ -50,50 +46,27 @@ class CannotInit(Fatal, RuntimeError):
     """The database cannot be made or upgraded; the text says why, and what to do."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class InitdbConfig(Common):
-    """Make the database that piw-master needs, or upgrade it.
+def run(dsn: str, user: str, *, yes: bool) -> None:
+    """Make or upgrade the database *dsn*, for the role *user*; with *yes*, do not ask.
 
-    The database and the role of piw-master must exist (createdb, createuser). All is done in one
-    transaction: either all of it has happened, or nothing.
+    Raises ``RuntimeError`` if it cannot be done; nothing has changed then.
     """
-
-    dsn: str = option(
-        "-d", default="postgresql:///piwheels", metavar="URL", help="the database, as a superuser"
-    )
-    user: str = option(
-        "-u", default=DAEMON, metavar="NAME", help="the role that piw-master connects as"
-    )
-    yes: bool = option("-y", default=False, help="do not ask before changing anything")
-
-
-@program(
-    "piw-initdb",
-    InitdbConfig,
-    examples=[
-        ("piw-initdb --dsn postgresql:///piwheels", "make the tables, or upgrade them"),
-        ("piw-initdb --user farm --yes", "with another role for piw-master, and no question"),
-    ],
-)
-def main(config: InitdbConfig) -> int:
-    """Make the database, or upgrade it; return the exit status."""
-    conn = get_connection(config.dsn)
+    conn = get_connection(dsn)
     try:
         with conn, conn.begin():
             _lock(conn)
-            detect_users(conn, config.user)
+            detect_users(conn, user)
             version = detect_version(conn)
             what = "make the tables" if version is None else f"upgrade from schema {version}"
             backup = f"{what} (if the database matters, has it been backed up?)"
-            if not confirmed(backup, yes=config.yes):
+            if not confirmed(backup, yes=yes):
                 raise CannotInit("nothing was changed")
-            _run(conn, get_script(version), config.user)
+            _run(conn, get_script(version), user)
     except DBAPIError as exc:
         raise CannotInit(f"nothing was changed: {sentence(exc)}{_advice(exc)}") from exc
     finally:
         conn.engine.dispose()
     logger.info("the database has schema %s", sql_files.version())
-    return 0
 
 
 def get_connection(dsn: str) -> Connection:
@@ -225,7 +198,3 @@ def _run(conn: Connection, script: str, user: str) -> None:
 def _advice(exc: DBAPIError) -> str:
     busy = getattr(exc.orig, "pgcode", None) == "55P03"
     return "; stop piw-master (or another piw-initdb), then try again" if busy else ""
-
-
-if __name__ == "__main__":
-    sys.exit(main())
