@@ -130,8 +130,8 @@ class Common:
     config: Path | None = option(
         "-c", default=None, metavar="FILE", help="read options from this TOML file too"
     )
-    quiet: bool = option("-q", default=False, help="say only what went wrong")
-    verbose: bool = option("-v", default=False, help="say more")
+    quiet: bool = option("-q", default=False, help="log only warnings and errors")
+    verbose: bool = option("-v", default=False, help="log debug messages too")
     log_file: Path | None = option(
         "-l", default=None, metavar="FILE", help="write the log to this file too"
     )

@@ -158,6 +158,10 @@ def test_what_may_not_be_entered_counts_only_if_it_was_named(tmp_path):
         ),
         (["--speed", "2"], "--speed: '2' is not one of 0, 1"),
         (["-d"], "-d/--dsn: expected one argument"),
+        (
+            ["--print-completion", "fish"],
+            "--print-completion: 'fish' is not one of bash, zsh, tcsh",
+        ),
         (["--dev-mode=3"], "--dev-mode: takes no value, but was given '3'"),
         (["-t", "soon"], "-t/--timeout: 'soon' is not a duration: write 90, 90s, 15m, 3h or 1h30m"),
         (["--port", "x" * 5000], f"--port: '{'x' * 991}"),
@@ -238,11 +242,14 @@ Options:
 
 Common options:
   -c, --config FILE         read options from this TOML file too
-  -q, --quiet               say only what went wrong
-  -v, --verbose             say more
+  -q, --quiet               log only warnings and errors
+  -v, --verbose             log debug messages too
   -l, --log-file FILE       write the log to this file too
-  -h, --help                show this help, and end
-      --version             show the version, and end
+  -h, --help                show this help and exit
+      --version             show the version and exit
+      --print-completion SHELL
+                            write a completion script for bash, zsh or tcsh and
+                            exit
 
 Examples:
   piw-up six
@@ -252,11 +259,12 @@ Examples:
       look there
 
 Files and environment:
-  /etc/piwheels.toml
+  /etc/piwheels.toml        the table [up] (with keys such as dsn)
   ~/.config/piwheels/piwheels.toml
-  FILE of --config          the table [up] (with keys such as dsn)
+                            the same table
+  FILE of --config          the same table
   PIW_...                   the environment (PIW_DSN and so on)
-  What is further down is stronger, the command line strongest.
+  Later sources override earlier ones; the command line overrides them all.
 
 Exit status:
   0 done, 1 refused or failed (standard error says why), 2 wrong command line
