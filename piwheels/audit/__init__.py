@@ -1,1 +1,1 @@
-"""``piw-audit``: checks the site and the derived tables against the database."""
+"""``piw-audit``: checks the site, and the derived data of the database, against the database."""

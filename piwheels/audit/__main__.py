@@ -12,9 +12,9 @@ from piwheels.core.program.command_line import program
     extra="master",
     examples=[
         ("piw-audit", "check everything"),
-        ("piw-audit --quick files logs", "see that every file is there, without reading any"),
-        ("piw-audit -p numpy --json", "check one package, for a program"),
-        ("piw-audit database --repair", "compute anew what is kept, if it is wrong"),
+        ("piw-audit --quick files logs", "check that every file exists, without reading it"),
+        ("piw-audit -p numpy --json", "check one package, with output for programs"),
+        ("piw-audit database --repair", "rebuild derived data if it is wrong"),
     ],
 )
 def main(config: AuditConfig) -> int:

@@ -9,15 +9,15 @@ from typing import Final
 from piwheels.core.program.command_line import Common, option
 from piwheels.core.program.paths import address
 
-#: What can be checked, in this order.
+#: The parts of an audit, in this sequence.
 PARTS: Final = ("files", "logs", "index", "database")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig(Common):
-    """Check the site's files, logs and pages, and what the database keeps, against the database.
+    """Check the site's files, logs and pages, and the database's derived data.
 
-    Nothing is changed without --repair. What a master at work is just changing is not reported.
+    Nothing is changed without --repair. Changes that a running master is making are not reported.
     """
 
     parts: list[str] = option(
@@ -28,28 +28,30 @@ class AuditConfig(Common):
     )
     dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
     output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is"
+        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
     )
     package: list[str] = option(
         "-p",
         default=[],
         metavar="NAME",
-        help="check this package alone (can be repeated); the database only if it is named",
+        help="check only this package (can be repeated), and the database only if named",
     )
     quick: bool = option(
-        default=False, help="look at names and sizes of files and logs, do not read them"
+        default=False, help="check names and sizes of files and logs without reading them"
     )
-    json: bool = option(default=False, help="write each finding as a JSON object, one a line")
-    repair: bool = option(default=False, help="mend what can be mended, asking before each change")
+    json: bool = option(default=False, help="write each finding as a JSON object, one per line")
+    repair: bool = option(
+        default=False, help="repair what can be repaired, asking before each change"
+    )
     yes: bool = option("-y", default=False, help="with --repair: do not ask before each")
     quarantine_dir: Path | None = option(
         default=None,
         metavar="DIR",
-        help="with --repair: move what does not belong to the site here; nothing is ever deleted",
+        help="with --repair: move foreign files here; nothing is ever deleted",
     )
     import_queue: str = option(
         default="",
         metavar="ADDR",
         parse=address,
-        help="with --repair: ask the master here (default: this user's, or else the service)",
+        help="with --repair: the address of the master (default: this user's, or the service's)",
     )

@@ -11,10 +11,10 @@ from piwheels.core.program.paths import DAEMON
 
 @dataclass(frozen=True, kw_only=True)
 class InitdbConfig(Common):
-    """Make the tables and functions that piw-master needs, or upgrade them.
+    """Create the tables that piw-master needs, or upgrade them.
 
-    The database and the role of piw-master must exist (createdb, createuser). Everything happens in
-    one transaction: if it fails, nothing has changed.
+    The database and the role of piw-master must exist (createdb, createuser). Everything happens
+    in one transaction: either all of it or nothing.
     """
 
     dsn: str = option(
@@ -31,8 +31,8 @@ class InitdbConfig(Common):
     InitdbConfig,
     extra="master",
     examples=[
-        ("piw-initdb --dsn postgresql:///piwheels", "make the tables, or upgrade them"),
-        ("piw-initdb --user farm --yes", "with another role for piw-master, and no question"),
+        ("piw-initdb --dsn postgresql:///piwheels", "create or upgrade the tables"),
+        ("piw-initdb --user farm --yes", "use another role for piw-master, and ask nothing"),
     ],
 )
 def main(config: InitdbConfig) -> int:

@@ -20,7 +20,7 @@ class ServeConfig(Common):
     """Serve the site to pip, uv and browsers, on one machine or in a trusted network."""
 
     output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is"
+        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
     )
     host: str = option(default="127.0.0.1", metavar="ADDRESS", help="the address to listen on")
     port: int = option(
@@ -29,16 +29,14 @@ class ServeConfig(Common):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on *host* and *port*; :exc:`Fatal` says what is in the way."""
+    """Return a listening socket. Raises :exc:`Fatal` with the reason and what to do."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise Fatal(
-            f"{host} is not an address to listen on ({error.strerror}): give another --host"
-        ) from None
+        raise Fatal(f"cannot listen on {host} ({error.strerror}): choose another --host") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -47,7 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise Fatal(
             f"cannot listen on {host} port {port}: {error.strerror}; choose another --port, or stop"
-            " what listens there"
+            " the program that listens there"
         ) from None
     return listener
 
@@ -63,12 +61,12 @@ def listen(host: str, port: int) -> socket.socket:
 )
 def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
-    import uvicorn  # noqa: PLC0415 (the extra)
+    import uvicorn  # noqa: PLC0415 (an extra)
 
     from piwheels.serve.site import Site  # noqa: PLC0415 (it needs the extra)
 
     if not config.output_path.is_dir():
-        raise Fatal(f"{config.output_path} is not a directory: name the site's in --output-path")
+        raise Fatal(f"{config.output_path} is not a directory: set --output-path to the site's")
     with listen(config.host, config.port) as listener:
         port = listener.getsockname()[1]
         logger.info("serving %s at http://%s:%s/", config.output_path, config.host, port)
@@ -85,9 +83,9 @@ def main(config: ServeConfig) -> int:
             timeout_keep_alive=15,
             timeout_graceful_shutdown=3,
         )
-        for sign in signal.SIGINT, signal.SIGTERM:
-            # uvicorn raises the signal again once it has stopped: that is not an error
-            signal.signal(sign, lambda *_: None)
+        for number in signal.SIGINT, signal.SIGTERM:
+            # uvicorn stops by itself, then raises the signal again: ignore that one
+            signal.signal(number, lambda *_: None)
         uvicorn.Server(settings).run(sockets=[listener])
     return 0
 
