@@ -50,11 +50,11 @@ class Audit:
 
     def __init__(self, config: AuditConfig, db: AuditDatabase, progress: Progress) -> None:
         self.config, self.db, self.progress = config, db, progress
-        self.work = work_path(config.output_path)
+        self.work = work_path(config.place.site)
         self.read = 0
         self._counting = threading.Lock()
         self.look = Looker(
-            Tree(config.output_path), config.quick, _is_held(self.work / "lock"), self._on_bytes
+            Tree(config.place.site), config.quick, _is_held(self.work / "lock"), self._on_bytes
         )
         self.parts = config.parts or [
             part for part in PARTS if part != "database" or not config.package
@@ -238,11 +238,11 @@ def _bar(config: AuditConfig, db: AuditDatabase) -> Progress:
 
 def run(config: AuditConfig) -> int:
     """Check the farm; return the exit status (1: there are findings)."""
-    if not config.output_path.is_dir() and config.parts != ["database"]:
-        raise Fatal(f"no site at {config.output_path}: check --output-path")
+    if not config.place.site.is_dir() and config.parts != ["database"]:
+        raise Fatal(f"no site at {config.place.site}: check --output-path")
     counts: Counter[str] = Counter()
     to_repair: list[Finding] = []
-    with AuditDatabase(config.dsn) as db:
+    with AuditDatabase(config.place.dsn) as db:
         repair = Repair(config, db)
         began = time.monotonic()
         with _bar(config, db) as progress:

@@ -1,16 +1,29 @@
-"""The options of ``piw-audit``."""
+"""The options of ``piw-audit``, and the farm that it checks."""
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from piwheels.core.program.command_line import Common, option
-from piwheels.core.program.paths import address
+from piwheels.core.program.paths import FARM_FILE, address, running_farm
 
 #: The parts of an audit, in this sequence.
 PARTS: Final = ("files", "logs", "index", "database")
+
+
+class Place(NamedTuple):
+    """The database and the site of a farm."""
+
+    dsn: str
+    site: Path
+
+
+#: The defaults of piw-master.
+SERVICE: Final = Place("postgresql:///piwheels", Path("/var/www/piwheels"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +39,18 @@ class AuditConfig(Common):
         positional=True,
         help="what to check (default: all of them)",
     )
-    dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
-    output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
+    dsn: str = option(
+        "-d",
+        default="",
+        metavar="URL",
+        help=f"the database (default: that of this user's piw-up, or else {SERVICE.dsn})",
+    )
+    output_path: Path | None = option(
+        "-o",
+        default=None,
+        metavar="DIR",
+        help="the directory of the site (default: that of this user's piw-up, or else"
+        f" {SERVICE.site})",
     )
     package: list[str] = option(
         "-p",
@@ -55,3 +77,13 @@ class AuditConfig(Common):
         parse=address,
         help="with --repair: the address of the master (default: this user's, or the service's)",
     )
+
+    @cached_property
+    def place(self) -> Place:
+        """The given farm; without --dsn and --output-path, this user's piw-up while it runs."""
+        other = SERVICE
+        home = None if self.dsn or self.output_path else running_farm()
+        if home is not None and (file := home / FARM_FILE).exists():
+            options = tomllib.loads(file.read_text("utf-8"))["audit"]
+            other = Place(options["dsn"], Path(options["output-path"]))
+        return Place(self.dsn or other.dsn, self.output_path or other.site)

@@ -25,7 +25,7 @@ from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key
 from piwheels.up import console, database, outcome, site
-from piwheels.up.config import labels, queues, to_connect
+from piwheels.up.config import labels, queues, to_connect, write_farm_file
 from piwheels.up.farm import IN_VAIN, Farm, Stopped, child_environment, last_lines
 from piwheels.up.progress import RED, Screen, Slaves, span
 from piwheels.up.registry import Registrar, Resolver
@@ -137,6 +137,8 @@ class Up:
             env = child_environment(self.config, os.environ, server.superuser)
             self.farm.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
+        import_queue = to_connect(self.queues["import"])
+        write_farm_file(self.farm.home, server.daemon, self.site, import_queue)
         alone = self.queues["slave"].startswith("ipc:")
         database.take_up(db, self.abis, set(self.pythons), alone=alone)
         return db, child_environment(self.config, os.environ, server.daemon)
