@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from piwheels import initdb
 from piwheels.core.database import Database, sql_files
 from piwheels.core.database.dsn import administer, database_of, redirect
+from piwheels.initdb import schema
 
 NUMBERS = itertools.count(1)
 
@@ -158,7 +159,7 @@ def test_foreign_tables_are_not_touched(empty_dsn, superuser_dsn, capsys):
 
 
 def test_a_lock_on_the_tables_is_reported(superuser_dsn, capsys, monkeypatch):
-    monkeypatch.setattr(initdb, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT", 1)
     holder = psycopg2.connect(superuser_dsn)
     holder.cursor().execute("LOCK TABLE builds IN ROW EXCLUSIVE MODE")
     assert main(superuser_dsn) == 1

@@ -1,4 +1,4 @@
-"""piw-initdb: create the database's tables, or upgrade them to this version of the programs.
+"""The database's tables: create them, or upgrade them to this version of the programs.
 
 Everything happens in one transaction: it applies the missing numbered migrations, and recreates
 all functions, views and privileges of the daemon's role. ``sql/README.md`` explains how to change
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -19,8 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from piwheels.core.database import sql_files
 from piwheels.core.database.connection import make_engine, sentence
 from piwheels.core.errors import Fatal
-from piwheels.core.host.postgres import DAEMON, OLDEST
-from piwheels.core.program.command_line import Common, option, program
+from piwheels.core.host.postgres import OLDEST
 from piwheels.core.program.terminal import confirmed
 
 if TYPE_CHECKING:
@@ -50,50 +47,28 @@ class CannotInit(Fatal, RuntimeError):
     """The database cannot be created or upgraded; the text says why, and what to do."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class InitdbConfig(Common):
-    """Create the tables that piw-master needs, or upgrade them.
+def run(dsn: str, user: str, *, yes: bool) -> None:
+    """Create or upgrade the tables in the database *dsn*, for the role *user*.
 
-    The database and the role of piw-master must exist (createdb, createuser). Everything happens
-    in one transaction: either all of it or nothing.
+    It asks before it changes anything, unless *yes*. Raises ``RuntimeError`` if it fails; nothing
+    has changed then.
     """
-
-    dsn: str = option(
-        "-d", default="postgresql:///piwheels", metavar="URL", help="the database, as a superuser"
-    )
-    user: str = option(
-        "-u", default=DAEMON, metavar="NAME", help="the role that piw-master connects as"
-    )
-    yes: bool = option("-y", default=False, help="do not ask before changing anything")
-
-
-@program(
-    "piw-initdb",
-    InitdbConfig,
-    examples=[
-        ("piw-initdb --dsn postgresql:///piwheels", "create or upgrade the tables"),
-        ("piw-initdb --user farm --yes", "use another role for piw-master, and ask nothing"),
-    ],
-)
-def main(config: InitdbConfig) -> int:
-    """Create or upgrade the database; return the exit status."""
-    conn = get_connection(config.dsn)
+    conn = get_connection(dsn)
     try:
         with conn, conn.begin():
             _lock(conn)
-            detect_users(conn, config.user)
+            detect_users(conn, user)
             version = detect_version(conn)
             what = "create the tables" if version is None else f"upgrade from schema {version}"
             backup = f"{what} (if the database matters, has it been backed up?)"
-            if not confirmed(backup, yes=config.yes):
+            if not confirmed(backup, yes=yes):
                 raise CannotInit("nothing was changed")
-            _run(conn, get_script(version), config.user)
+            _run(conn, get_script(version), user)
     except DBAPIError as exc:
         raise CannotInit(f"nothing was changed: {sentence(exc)}{_advice(exc)}") from exc
     finally:
         conn.engine.dispose()
     logger.info("the database has schema %s", sql_files.version())
-    return 0
 
 
 def get_connection(dsn: str) -> Connection:
@@ -225,7 +200,3 @@ def _run(conn: Connection, script: str, user: str) -> None:
 def _advice(exc: DBAPIError) -> str:
     busy = getattr(exc.orig, "pgcode", None) == "55P03"
     return "; stop piw-master (or another piw-initdb), then try again" if busy else ""
-
-
-if __name__ == "__main__":
-    sys.exit(main())
