@@ -10,8 +10,8 @@ import zmq
 
 from helpers import Connected
 from piwheels.core import codec
-from piwheels.core.checks import check_of
 from piwheels.core.protocols import CONSOLE_ANSWERS, Job, NoData, console, mr_chase
+from piwheels.core.schema import schema_of
 from piwheels.core.transport import Context
 from piwheels.master.messages import BuildQueue, ExpectFile, VerifyFile
 
@@ -139,7 +139,7 @@ class Console:
             if kind == "REFUSED" and got == ticket:
                 return kind, data
             if kind == "OK" and got == ticket:
-                return check_of(CONSOLE_ANSWERS[msg])(data)
+                return schema_of(CONSOLE_ANSWERS[msg]).validate(data)
             self.told.append((got, kind, data))
 
     def ask(self, msg, data=NoData):

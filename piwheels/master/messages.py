@@ -9,16 +9,14 @@ and where it is received. Which wire carries which messages is in :mod:`piwheels
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-import voluptuous as vol
-
 from piwheels.core import codec
-from piwheels.core.checks import check_of
 from piwheels.core.errors import BadMessage
 from piwheels.core.protocols import CommandReport, Job, Outcome, Output, Rejection
+from piwheels.core.schema import schema_of
 from piwheels.core.states import (
     Count,
     Filename,
@@ -37,15 +35,6 @@ A_co = TypeVar("A_co", covariant=True)
 class Message:
     """A message of one task to another; it travels as its class's name and a list of its fields."""
 
-    _checks: ClassVar[Mapping[str, Callable[[Any], Any]]]
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        hints = typing.get_type_hints(cls, include_extras=True)
-        own = {name: hints[name] for name in cls.__annotations__}
-        fields = {n: hint for n, hint in own.items() if typing.get_origin(hint) is not ClassVar}
-        cls._checks = {name: check_of(hint) for name, hint in fields.items()}
-
     @property
     def name(self) -> str:
         """The name of the message."""
@@ -57,20 +46,21 @@ class Message:
         Raises ``BadMessage`` for a field that its annotation does not allow, ``ValueError`` if the
         message is larger than a frame may be.
         """
-        values = [getattr(self, field) for field in self._checks]
-        self.of(values)
-        return codec.dumps(self.name, values)
+        self.of(self)
+        cls: Any = type(self)
+        return codec.dumps(self.name, schema_of(cls).pack(self))
 
     @classmethod
     def of(cls, values: Any) -> Self:
         """Return the message whose fields have come as *values*. Raises ``BadMessage``."""
-        checks = cls._checks.values()
-        if not isinstance(values, list) or len(values) != len(checks):
-            raise BadMessage(f"bad {cls.__name__}: expected {len(checks)} fields")
-        try:
-            return cls(*(check(value) for check, value in zip(checks, values, strict=True)))
-        except vol.Invalid as exc:
-            raise BadMessage(f"bad {cls.__name__}: {exc}") from exc
+        return typing.cast("Self", _valid(cls, values, cls.__name__))
+
+
+def _valid(type_: Any, value: Any, what: str) -> Any:
+    try:
+        return schema_of(type_).validate(value)
+    except BadMessage as exc:
+        raise BadMessage(f"bad {what}: {exc}") from exc
 
 
 class Request(Message, Generic[A_co]):
@@ -85,11 +75,7 @@ class Request(Message, Generic[A_co]):
 
     def read(self, answer: Any) -> A_co:
         """Return the typed value of an *answer* that has come. Raises ``BadMessage``."""
-        try:
-            value: A_co = check_of(self.answer)(answer)
-        except vol.Invalid as exc:
-            raise BadMessage(f"bad answer to {self.name}: {exc}") from exc
-        return value
+        return typing.cast("A_co", _valid(self.answer, answer, f"answer to {self.name}"))
 
 
 #: The parts of a project's pages: its project page, or this and its index pages.

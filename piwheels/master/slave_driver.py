@@ -76,6 +76,8 @@ class SlaveDriver(PausingTask):
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config, driver_control)
         self.fleet = Fleet(config.pypi_simple or default_index())
+        #: The slaves by address.
+        self.slaves = self.fleet.slaves
         self.ports = Ports("SlaveDriver", config, self.logger, self, clock=self.clock)
         self.ports.serve("builds", self.handle_build)
         self.ports.serve("deletions", self.handle_delete)

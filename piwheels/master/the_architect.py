@@ -6,12 +6,10 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import voluptuous as vol
-
-from piwheels.core.checks import check_of
 from piwheels.core.database import Database
-from piwheels.core.errors import PiWheelsError
+from piwheels.core.errors import BadMessage, PiWheelsError
 from piwheels.core.protocols import Job
+from piwheels.core.schema import schema_of
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.messages import BuildQueue, BuildsPending, QueueEmpty
 from piwheels.master.ports import Ports
@@ -99,8 +97,8 @@ class TheArchitect(PauseableTask):
     def _is_valid(self, package: str, version: str) -> bool:
         # One by one, so that an invalid name in the database stops no other build.
         try:
-            check_of(Job)((package, version))
-        except vol.Invalid as exc:
+            schema_of(Job).validate((package, version))
+        except BadMessage as exc:
             self.logger.warning("cannot build %r %r (skip it): %s", package, version, exc)
             return False
         return True

@@ -137,7 +137,7 @@ class _Call(NamedTuple):
 
     def read(self, answer: Any) -> Any:
         try:
-            return self.method.result.unpack(answer)
+            return self.method.result.validate(answer)
         except (TypeError, ValueError, LookupError, AttributeError) as exc:
             raise BadMessage(f"bad answer to {self.name}: {exc}") from exc
 
