@@ -229,7 +229,6 @@ class Ports:
         Raises the error that was answered (``Refused``, ``DatabaseError``), or ``Unavailable``.
         """
         ticket, frame = next(self._tickets), self._frame(wire, request)
-        self.socket(wire)  # is it ours?
         if wire not in self._callers:
             self._callers[wire] = open_socket(
                 self._wires[wire], self._config, self._logger, bind=False
@@ -251,8 +250,9 @@ class Ports:
             self._collect(self._sockets[wire])  # the loop may have been busy when they came
         now = self._clock.monotonic()
         for ticket in [ticket for ticket, each in self._open.items() if each.deadline <= now]:
-            late = self._open.pop(ticket)
-            late.then(failed(late.late))
+            late = self._open.pop(ticket, None)
+            if late is not None:  # else another callback has waited for it
+                late.then(failed(late.late))
 
     def finish(self, wire: str, limit: float) -> None:
         """Wait up to *limit* seconds for the answers that are still to come over *wire*."""
