@@ -73,7 +73,7 @@ def looks(farm):
     """Return what a farm shows of its slaves, but for what a keyframe leaves out."""
     return {
         slave.id: (
-            *(slave.told, slave.since, slave.job, slave.job_since, slave.info),
+            *(slave.reported, slave.since, slave.job, slave.job_since, slave.info),
             *list(slave.stats)[-1:],
         )
         for slave in farm.slaves.values()
@@ -116,7 +116,7 @@ def test_the_farm_is_the_same(recording):
         pass
     assert looks(session.farm) == looks(farm)
     assert [entry.what for entry in session.journal.entries], "nothing was worth a word"
-    batch = session.order(Verb.PAUSE, [1])
+    batch = session.command(Verb.PAUSE, [1])
     assert [command.phase for command in batch.commands] == ["refused"]
     session.close()
 

@@ -341,7 +341,7 @@ def test_graphs_go_as_they_came():
 def test_the_keys_of_the_farm():
     async def story(app, pilot, told):
         await pilot.press("P", "W", "H", "X", "Q")
-        verbs = [Verb.PAUSE, Verb.WAKE, Verb.HALT, Verb.STOP, Verb.QUIT]
+        verbs = [Verb.PAUSE, Verb.RESUME, Verb.HALT, Verb.KILL, Verb.QUIT]
         assert told == [("give", verb, None) for verb in verbs]
         stage.master.asked.clear()
         await pilot.press("R")
