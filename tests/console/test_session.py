@@ -177,7 +177,7 @@ def test_what_cannot_be_sent_is_refused_now_and_not_delivered_later(case, happen
 def test_a_session_that_only_looks():
     case = Case(read_only=True).attach("one")
     for verb in Verb:
-        assert "only looks" in case.session.why_not(verb)
+        assert "read-only" in case.session.why_not(verb)
         assert case.session.command(verb, None).pending == 0
     assert case.sent == []
 
@@ -222,7 +222,7 @@ def test_a_farm_is_paused_and_woken(case):
     case.tell(1, "SLEEP", data=False).wait(1)
     assert not case.session.paused
     links = [what for kind, what in case.noted if kind is Kind.LINK]
-    assert links == ["attached", "the farm is paused", "the farm goes on"]
+    assert links == ["attached", "the farm is paused", "the farm is resumed"]
 
 
 def test_a_skipped_build_is_no_failure(case):

@@ -43,7 +43,7 @@ FIGURES = st.builds(
 )
 MASTERS = st.builds(MasterInfo, st.sampled_from([NOW, NOW - timedelta(days=1)]), *[TEXTS] * 5)
 EVENTS = SLAVE_EVENTS | SLAVE_EVENTS | SLAVE_EVENTS | OUTCOMES | FIGURES | MASTERS
-#: An event or (None) a second that passes; how long after the one before, and of the past or not.
+#: An event or (None) a second that passes; how long after the match before, and of the past or not.
 STEPS = st.lists(st.tuples(EVENTS | st.none(), st.integers(-1, 400), st.booleans()), max_size=60)
 
 

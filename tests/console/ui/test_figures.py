@@ -354,13 +354,13 @@ def test_the_keys_of_the_farm():
 def test_a_console_that_only_looks_says_so():
     text = look(make_stage(read_only=True), "master", "#controls", "#controls")
     assert "Controls (disabled)" in text
-    assert text.count("only looks") == 5
+    assert text.count("read-only") == 5
 
 
 def test_a_master_that_has_told_nothing():
     stage = Stage()
     text = look(stage, "master", "#panels", "#panels", "g", "down", "g")
-    assert "no figures yet" in text
+    assert "no stats yet" in text
 
 
 # Heat ---------------------------------------------------------------------------------------------
