@@ -9,8 +9,8 @@ import pytest
 import zmq
 
 from piwheels.core import codec
-from piwheels.core.checks import check_of
 from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console, mr_chase
+from piwheels.core.schema import schema_of
 from piwheels.core.transport import Context
 from piwheels.master import wiring
 
@@ -18,10 +18,12 @@ from piwheels.master import wiring
 class Slave:
     """An old slave: a REQ socket and bare frames; *features* make it one of level 1."""
 
-    def __init__(self, config, label="board", abi="cp311", **features):
+    def __init__(self, config, label="board", abi="cp311", identity=None, **features):
         self.config, self.label, self.abi, self.features = config, label, abi, features
         self.socket = zmq.Context.instance().socket(zmq.REQ)
         self.socket.linger = 0
+        if identity is not None:
+            self.socket.setsockopt(zmq.IDENTITY, identity)
         self.socket.connect(config.slave_queue)
 
     def __enter__(self):
@@ -123,7 +125,7 @@ class Console:
             if kind == "REFUSED" and got == ticket:
                 return kind, data
             if kind == "OK" and got == ticket:
-                return check_of(CONSOLE_ANSWERS[msg])(data)
+                return schema_of(CONSOLE_ANSWERS[msg]).validate(data)
             self.told.append((got, kind, data))
 
     def ask(self, msg, data=NoData):

@@ -145,9 +145,14 @@ def write(dsn, path, site_url=""):
                 client.call("BOTH", name, timeout=30)
             client.call("SEARCH", timeout=30)
             client.call("HOME", {**db.get_statistics(), "disk_free": 12 * 10**9}, timeout=30)
-            home = config.output_path / "index.html"
-            until(lambda: home.exists() and b"holygrail" in home.read_bytes())
-            until(lambda: b"holygrail" in (home.with_name("stats.html")).read_bytes())
-            until(lambda: b"12.0 GB" in (home.with_name("stats.html")).read_bytes())
+            root = config.output_path
+            for page in ("index.html", "stats.html", "packages.html"):
+                until(lambda path=root / page: contains(path, b"holygrail"))
+            until(lambda: contains(root / "stats.html", b"12.0 GB"))
             if config.site_url:
-                until((home.with_name("sitemap.xml")).exists)
+                until((root / "sitemap.xml").exists)
+
+
+def contains(path, text):
+    """Return whether the file *path* exists and contains *text*."""
+    return path.exists() and text in path.read_bytes()

@@ -1,5 +1,1 @@
-"""``piw-audit``: the site and what is kept in the database, checked against the database."""
-
-from piwheels.audit.app import main
-
-__all__ = ["main"]
+"""``piw-audit``: checks the site, and the derived data of the database, against the database."""

@@ -29,7 +29,7 @@ from piwheels.console.text import clean, short_span
 from piwheels.console.tickets import Tickets
 from piwheels.core.codec import NoData
 from piwheels.core.errors import worth_telling
-from piwheels.core.protocols import Outcome, Output, QueueHead, SlaveEvent, Told
+from piwheels.core.protocols import CommandReport, Outcome, Output, QueueHead, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Session:
                 self._changes.answers = True
             case Output():
                 self._asked.deliver(event)
-            case Told():
+            case CommandReport():
                 self._note_report(event, now)
             case events.Sent(ticket):
                 self.tracker.sent(ticket)
@@ -318,17 +318,17 @@ class Session:
             if done and command.verb in (Verb.PAUSE, Verb.HALT, Verb.RESUME):
                 self.link.paused = command.verb is not Verb.RESUME
 
-    def _note_report(self, told: Told, now: datetime) -> None:
-        if told.who == self.who:
+    def _note_report(self, report: CommandReport, now: datetime) -> None:
+        if report.who == self.who:
             return
-        count = "all slaves" if told.slaves is None else f"{len(told.slaves)} slaves"
-        slave_id = told.slaves[0] if told.slaves and len(told.slaves) == 1 else None
+        count = "all slaves" if report.slaves is None else f"{len(report.slaves)} slaves"
+        slave_id = report.slaves[0] if report.slaves and len(report.slaves) == 1 else None
         slave = self.farm.slaves.get(slave_id) if slave_id is not None else None
         label = slave.label if slave is not None else count
-        who = clean(told.who)
-        if told.verb == "WAKE":
-            self.tracker.taken_back(told.slaves, now, now, f"taken back by {who}")
-        what = f"{_VERBS[told.verb]} by {who}"
+        who = clean(report.who)
+        if report.verb == "WAKE":
+            self.tracker.taken_back(report.slaves, now, now, f"taken back by {who}")
+        what = f"{_VERBS[report.verb]} by {who}"
         self.journal.note(now, Kind.COMMAND, what, slave_id=slave_id, label=label)
         self._changes.journal = True
 

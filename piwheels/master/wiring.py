@@ -15,12 +15,12 @@ from typing import Any, Final, Literal, NamedTuple
 from piwheels.core.program.command_line import Common, duration, option
 from piwheels.core.program.paths import address
 from piwheels.core.protocols import (
+    CommandReport,
     Job,
     NoData,
     Outcome,
     Output,
     Protocol,
-    Told,
     console,
     lumberjack,
     master_control,
@@ -49,12 +49,6 @@ DB_LIMIT: Final = 60.0
 
 def _queue(default: str, help: str, *, internal: bool = False) -> Any:  # noqa: A002 (as option has it)
     return option(default=default, metavar="ADDR", help=help, parse=address, secret=internal)
-
-
-def _source(text: str) -> str:
-    if text not in ("changelog", "watch", "none"):
-        raise ValueError(f"{text!r} is none of changelog, watch and none")
-    return text
 
 
 def _serial(text: str) -> int:
@@ -88,10 +82,9 @@ class MasterConfig(Common):
     )
     source: str = option(
         default="none",
-        metavar="changelog|watch|none",
-        parse=_source,
-        help="how the upstream index is followed: all of it, by its changelog; the projects that"
-        " are watched; not at all",
+        choices=("changelog", "watch", "none"),
+        help="how to follow the upstream index: all of it, by its changelog; only the watched"
+        " projects; not at all",
     )
     pypi_simple: str = option(
         default="",
@@ -176,11 +169,13 @@ big_brother: Final = Protocol(
 #: Questions to SlaveDriver of what has been deleted; the answer is OK.
 delete: Final = Protocol(recv={"DELPKG": Package, "DELVER": tuple[Package, Version]}, send={})
 
-#: Questions to SlaveDriver. SLAVES: what is known of those with a greater number, some at a time;
-#: QUEUE: so many versions of each ABI; a command, and who is to take it (answer: who does not).
+#: Questions to SlaveDriver. SLAVES: past events of the slaves with a greater number, some at a
+#: time; HISTORY: the last transitions of a slave; QUEUE: so many versions of each ABI; a command,
+#: and the slaves that are to carry it out (answer: those that reject it).
 fleet: Final = Protocol(
     recv={
         "SLAVES": Count,
+        "HISTORY": Count,
         "QUEUE": Count,
         **{verb: console.recv[verb] for verb in ("KILL", "SLEEP", "SKIP", "WAKE")},
     },
@@ -196,7 +191,7 @@ news: Final = Protocol(
         "FIGURES": MasterStats,
         "OUTPUT": Output,
         "ENDED": tuple[Count, Outcome | None],
-        "TOLD": Told,
+        "TOLD": CommandReport,
     },
     send={},
 )

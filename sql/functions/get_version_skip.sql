@@ -1,9 +1,11 @@
--- Why a version is not built (its own reason goes before its package's), '' if it is, null if there is none such.
+-- Returns why a version is not built (its own reason before that of its package), '' if it is built, null if it does
+-- not exist.
 CREATE FUNCTION piwheels.get_version_skip(the_package text, the_version text) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN v.skip <> '' THEN v.skip
         WHEN p.skip <> '' THEN p.skip
+        WHEN v.removing OR p.removing THEN 'its builds are being removed'
         WHEN v.quarantined OR p.status = 'quarantined' THEN 'quarantined'
         ELSE ''
     END

@@ -17,7 +17,7 @@ from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.file_juggler import FileJuggler, FsClient
 from piwheels.master.logic import imports
-from piwheels.master.mr_chase import HOLD, MrChase
+from piwheels.master.mr_chase import MrChase
 
 PURE = "foo-1.0-py3-none-any.whl"
 NATIVE = "foo-1.0-cp311-cp311-linux_x86_64.whl"
@@ -237,7 +237,7 @@ def test_the_same_file_again_is_fine_and_other_bytes_get_a_build_tag(tool, farm,
 
 
 def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch):
-    monkeypatch.setattr(imports, "SILENCE", timedelta(seconds=0.4))
+    monkeypatch.setattr(imports, "SILENCE", 0.4)
     files = {NATIVE: wheel_bytes(), PURE: wheel_bytes(blob=b"x" * 10**6)}
     assert tool.ask("IMPORT", state_of(files))[0] == "SEND"
     tool.send(0, files[NATIVE])
@@ -252,7 +252,7 @@ def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch)
     assert other.answer() == ("SEND", PURE), "whoever waits has its turn"
     assert site(farm) == set()
     assert tool.ask("SENT") == (
-        "ERROR", "no file is asked for (any more): begin again with IMPORT",
+        "ERROR", "no file is expected: begin again with IMPORT",
     )  # fmt: skip
     other.send(0, files[PURE])
     assert other.ask("SENT") == ("DONE", "IMPORT")
@@ -288,11 +288,13 @@ def test_what_cannot_be_imported(tool, farm, db):
     assert refusal(version="2.0") == "SKIPVER"
     db.add_new_package_version("foo", "1.1")
     assert f"{PURE} is not a file of version 1.1" in refusal(version="1.1")
-    db.skip_package_version("foo", "1.0", HOLD)
+    db.hold_builds("foo", "1.0", True)
     assert refusal() == "SKIPVER"
-    for reason in (HOLD, "deleted"):
-        db.skip_package("foo", reason)
-        assert refusal() == "SKIPPKG"
+    db.hold_builds("foo", None, True)
+    assert refusal() == "SKIPPKG"
+    db.hold_builds("foo", None, False)
+    db.skip_package("foo", "deleted")
+    assert refusal() == "SKIPPKG"
     assert nothing_left(farm, db)
 
 

@@ -29,7 +29,7 @@ from piwheels.console.model.events import (
 )
 from piwheels.console.text import short_span
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Greeting, Outcome, Output, SlaveEvent, Told, Welcome
+from piwheels.core.protocols import CommandReport, Greeting, Outcome, Output, SlaveEvent, Welcome
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -158,10 +158,10 @@ class LinkMachine:
             case MasterStats():
                 self._hear(now)
                 self._figures_at = now
-            case Told(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
+            case CommandReport(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
                 self._hear(now)
                 self.paused = verb == "SLEEP"
-            case Outcome() | Output() | Told():
+            case Outcome() | Output() | CommandReport():
                 self._hear(now)
         return []
 

@@ -13,11 +13,11 @@ from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Refused, Unavailable, one_line
 from piwheels.core.protocols import (
+    CommandReport,
     LogPart,
     Outcome,
     Output,
     SlaveEvent,
-    Told,
     Welcome,
     console,
     master_control,
@@ -44,7 +44,7 @@ NAMES: Final[dict[type, str]] = {
     SlaveEvent: "SLAVE",
     Outcome: "OUTCOME",
     Output: "OUTPUT",
-    Told: "COMMAND",
+    CommandReport: "COMMAND",
 }
 
 
@@ -195,6 +195,8 @@ class Server:
         match msg:
             case "SLAVES":
                 return world.replay(data, PAGE, now)
+            case "HISTORY":
+                raise Refused("HISTORY", "the simulator keeps no history of its slaves")
             case "FIGURES":
                 return list(world.figures)
             case "QUEUE":

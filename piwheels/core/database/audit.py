@@ -54,7 +54,7 @@ class AuditPackage(NamedTuple):
     files: list[AuditFile]
 
 
-class KeptFault(NamedTuple):
+class DerivedFault(NamedTuple):
     """An error in the derived data of the database."""
 
     kind: str
@@ -97,10 +97,11 @@ class AuditDatabase(Database):
         """Return up to *limit* packages with files after *after*, and whether any is shown."""
         return self._rows("audit_published", after, limit)
 
-    def audit_kept(self, limit: int) -> list[KeptFault]:
+    def audit_derived(self, limit: int) -> list[DerivedFault]:
         """Return up to *limit* errors of each kind in derived data, all of one snapshot."""
-        return [KeptFault(*row) for row in self._rows("audit_kept", limit, limit=FULL_REFRESH)]
+        rows = self._rows("audit_derived", limit, limit=FULL_REFRESH)
+        return [DerivedFault(*row) for row in rows]
 
-    def refresh_kept(self) -> None:
+    def refresh_derived(self) -> None:
         """Rebuild all derived tables; blocks writers."""
-        self._rows("refresh_kept", limit=FULL_REFRESH)
+        self._rows("refresh_derived", limit=FULL_REFRESH)

@@ -1,6 +1,6 @@
 """The location of the SQL files, and the version of the schema that they make.
 
-The folder is ``sql/`` beside the package in a checkout, and ``piwheels/sql`` in an installed wheel.
+In a checkout, the folder is ``sql/`` next to the package; in an installation, ``piwheels/sql``.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ def migrations() -> dict[str, Path]:
 
 
 def routines() -> list[Path]:
-    """Return the files of functions, then of views: each upgrade rebuilds all of them."""
-    kinds = folder() / "functions", folder() / "views"
-    return [path for kind in kinds for path in sorted(kind.glob("*.sql"))]
+    """Return the files that each upgrade runs again: functions, views, settings of functions."""
+    folders = folder() / "functions", folder() / "views"
+    files = [path for each in folders for path in sorted(each.glob("*.sql"))]
+    return [*files, folder() / "settings.sql"]
 
 
 @cache
 def version() -> str:
     """Return the version of the schema that this program needs.
 
-    It is the number of the last migration and a digest of functions and views, as in
-    ``"0001+1a2b3c4d"``, so that a program never uses the functions of another version.
+    It is the number of the last migration and a digest of :func:`routines`, such as
+    ``"0001+1a2b3c4d"``, so that a program never calls functions of another version.
     """
     digest = sha256()
     for path in routines():

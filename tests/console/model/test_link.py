@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from piwheels.console.model.events import Answer, Garbled, Unsent, WireDown, WireUp
 from piwheels.console.model.link import LinkMachine, LinkState
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Greeting, SlaveEvent, Told, Welcome
+from piwheels.core.protocols import CommandReport, Greeting, SlaveEvent, Welcome
 from piwheels.core.states import MasterInfo, MasterStats
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -114,7 +114,7 @@ def test_level_1():
     assert (case.state, case.machine.level) == (LinkState.LIVE, 1)
     case.wait(1)
     assert case.state is LinkState.PAUSED
-    case.on(Told("you", "WAKE", None, NOW)).wait(1)
+    case.on(CommandReport("you", "WAKE", None, NOW)).wait(1)
     assert case.state is LinkState.LIVE
     case.take()
     case.on(STATS).wait(31)
@@ -225,7 +225,7 @@ EVENTS = st.sampled_from(
     [
         *(kind(wire) for kind in (WireUp, WireDown) for wire in ("status", "control", "console")),
         INFO, LATER, STATS, slave(), slave(ago=90), slave("SLEEP", data=True),
-        Garbled("status", "x", b"x"), Told("x", "SLEEP", None, NOW), Unsent(2, "x"),
+        Garbled("status", "x", b"x"), CommandReport("x", "SLEEP", None, NOW), Unsent(2, "x"),
         *(Answer(ticket, "HELLO", Welcome(1, INFO, paused=False)) for ticket in (1, 2, 3)),
         *(Answer(ticket, "SLAVES", []) for ticket in (2, 3, 4)),
         Answer(2, "SLAVES", NoData, "refused"),
