@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import drawing
 from markup import Stale, code, table
 
-from piwheels.core import checks, protocols, states
+from piwheels.core import protocols, schema, states
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.core.wheels.built import HELLO_SECONDS
 from piwheels.master.lumberjack import BATCH, WAIT
@@ -74,7 +74,7 @@ def named(kind: Any) -> str:
         return f"({', '.join(map(named, args))})"
     if len(args) == 1:
         return f"list of {named(args[0])}"
-    if is_state(args[1]):  # as checks has it
+    if is_state(args[1]):  # as piwheels.core.schema has it
         return f"list of {named(args[1])}"
     return f"map of {named(args[0])} to {named(args[1])}"
 
@@ -152,7 +152,7 @@ def limit(kind: Any) -> str:
     rule, size = kind.__metadata__[0]
     if rule == "count":
         return f"an integer from 0 to {size:,}"
-    pattern = checks._PATTERNS.get(rule)  # noqa: SLF001 (nobody else has use for them)
+    pattern = schema.PATTERNS.get(rule)
     of = {"text": ", no control characters", "log": ""}.get(rule, "")
     of = f" that match {code(pattern.pattern)}" if pattern else of
     return f"at most {size:,} characters{of}"

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from piwheels.audit.findings import Finding, Remedy, shown
 from piwheels.audit.tree import Tree
 from piwheels.core.errors import BadWheel, Fatal, PiWheelsError
-from piwheels.core.program.admin import Admin
-from piwheels.core.program.paths import master_socket
+from piwheels.core.farm import Farm
 from piwheels.core.program.terminal import confirmed
 from piwheels.core.site import log_name, work_path
 from piwheels.core.wheels.inspection import inspect_wheel
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from piwheels.audit.app import AuditConfig
+    from piwheels.audit.config import AuditConfig
     from piwheels.core.database.audit import AuditDatabase
 
 logger = logging.getLogger("audit")
@@ -34,10 +33,10 @@ class Repair:
 
     def __init__(self, config: AuditConfig, db: AuditDatabase) -> None:
         self._config, self._db = config, db
-        self._tree = Tree(config.output_path)
+        self._tree = Tree(config.place.site)
         self._quarantine = config.quarantine_dir and config.quarantine_dir.absolute()
         if config.repair and self._quarantine is not None:
-            _check_quarantine(self._quarantine, config.output_path.resolve())
+            _check_quarantine(self._quarantine, config.place.site.resolve())
 
     def repair(self, findings: Sequence[Finding], *, live: bool) -> None:
         """Repair *findings*, files first and pages last; *live*: a master runs."""
@@ -110,7 +109,7 @@ class Repair:
         path = self._tree.full(finding.path)
         if not self._confirmed(f"write {shown(finding.path)} again"):
             return
-        work = work_path(self._config.output_path)
+        work = work_path(self._config.place.site)
         tmp = work / f"audit-{os.getpid()}.metadata"
         try:
             data = inspect_wheel(self._path(finding.path.removesuffix(".metadata"))).metadata
@@ -172,13 +171,13 @@ class Repair:
         if not live:
             logger.info("scheduled %s: the master rewrites them when it starts", what)
             return
-        requests = [["BOTH", package] for package in known] + (
-            [["HOME"], ["SEARCH"]] if root else []
-        )
         try:
-            with Admin(self._config.import_queue or master_socket("import")) as admin:
-                for request in requests:
-                    admin.ask("REBUILD", request)
+            with Farm(self._config.import_queue) as farm:
+                for package in known:
+                    farm.rebuild("index", package)
+                if root:
+                    farm.rebuild("home")
+                    farm.rebuild("search")
         except PiWheelsError as exc:
             logger.warning("scheduled %s, but the master was not notified: %s", what, exc)
         else:
@@ -195,7 +194,7 @@ class Repair:
         return confirmed(what, yes=self._config.yes)
 
     def _path(self, path: str) -> Path:
-        return self._config.output_path / path
+        return self._config.place.site / path
 
 
 def _check_quarantine(folder: Path, site: Path) -> None:

@@ -22,6 +22,7 @@ from piwheels.console.wire.replay import Replay
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import program
+from piwheels.core.program.extras import needs
 
 if TYPE_CHECKING:
     from piwheels.console.source import Source
@@ -77,7 +78,8 @@ def main(config: ConsoleConfig) -> int:
     """Run ``piw-console``."""
     _check(config)
     if config.web:
-        from piwheels.console import web  # noqa: PLC0415 (its libraries are an extra)
+        with needs("web"):
+            from piwheels.console import web  # noqa: PLC0415 (an extra)
 
         return web.run(config)
     clock = ConsoleClock()
@@ -94,14 +96,9 @@ def main(config: ConsoleConfig) -> int:
 
 
 def _screens(config: ConsoleConfig, session: Session, clock: ConsoleClock) -> int:
-    try:
+    with needs("console", "or use --plain or --once"):
         from piwheels.console.ui.app import ConsoleApp  # noqa: PLC0415 (an extra)
         from piwheels.console.ui.prefs import Prefs, prefs_path  # noqa: PLC0415 (as above)
-    except ImportError as exc:
-        raise Fatal(
-            f"the screens need {exc.name}: install piwheels with the extra 'console',"
-            " or use --plain or --once"
-        ) from exc
     served = "TEXTUAL_DRIVER" in os.environ  # by --web
     streams = (sys.stdin, sys.stdout, sys.stderr)  # it is on the last that it is drawn
     if not served and not all(stream.isatty() for stream in streams):
