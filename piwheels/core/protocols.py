@@ -210,8 +210,8 @@ slave_driver: Final = Protocol(
     },
 )
 
-#: How the routing id (of at most 255 bytes) of a slave of level 1 begins. So the master knows the
-#: level of a slave whose ``HELLO`` it has not heard.
+#: How the routing id (of at most 255 bytes) of a slave begins that understands the replies of
+#: level 1. So the master knows that of a slave whose ``HELLO`` it has not received, too.
 LEVEL_1_ID: Final = b"piw1-"
 
 _ASKS: Final = {"IDLE": {"BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP}}
@@ -505,7 +505,7 @@ class ToolPhase(StrEnum):
 
 _DONE: Final = {"DONE": ToolPhase.READY, "ERROR": ToolPhase.READY}
 _TOOL: Final = {
-    **dict.fromkeys(mr_chase.recv.keys() - {"SENT"}, _DONE),
+    **{msg: _DONE for msg in mr_chase.recv if msg != "SENT"},
     "IMPORT": {"SEND": ToolPhase.SENDING, "ERROR": ToolPhase.READY},
 }
 

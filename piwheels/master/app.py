@@ -15,7 +15,6 @@ import zmq
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
 from piwheels.core.host.machine import machine
-from piwheels.core.program.command_line import program
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import master_control, monitor_stats
@@ -35,12 +34,13 @@ from piwheels.master.the_operator import TheOperator
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
-from piwheels.master.wiring import MasterConfig, news, orders
+from piwheels.master.wiring import news, orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from piwheels.core.tasks import Task
+    from piwheels.master.wiring import MasterConfig
 
 T = TypeVar("T")
 
@@ -213,7 +213,14 @@ class PiWheelsMaster:
             self._paused = msg == "SLEEP"
             for task in self.tasks:
                 task.pause() if msg == "SLEEP" else task.resume()
-        self._task(SlaveDriver).send_control(msg, slave_id)
+        driver = self._task(SlaveDriver)
+        commands = {
+            "KILL": driver.kill_slave,
+            "SKIP": driver.skip_slave,
+            "SLEEP": driver.sleep_slave,
+            "WAKE": driver.wake_slave,
+        }
+        commands[msg](slave_id)
 
     def _task(self, kind: type[T]) -> T:
         return next(task for task in self.tasks if isinstance(task, kind))
@@ -226,22 +233,8 @@ def _pass_on(events: Socket, status: Socket) -> None:
         status.send_multipart(events.recv_multipart())
 
 
-@program(
-    "piw-master",
-    MasterConfig,
-    examples=[
-        ("piw-master -o /srv/piwheels", "build what piw-add adds, with slaves on this machine"),
-        (
-            "piw-master --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
-            "listen for slaves on all addresses, which only your boards should reach",
-        ),
-        ("piw-master --source watch --watch-file names", "follow what these projects release"),
-        ("piw-master --source changelog", "follow all that the index releases from now on"),
-        ("piw-master --debug slave_driver", "log all that slaves say and are told"),
-    ],
-)
-def main(config: MasterConfig) -> int:
-    """Run ``piw-master``."""
+def run(config: MasterConfig) -> int:
+    """Run the master until it is told to stop; return the exit status."""
     refuse_root("piw-master")
     for name in config.debug:
         if name not in (names := {task.name for task in CAST}):

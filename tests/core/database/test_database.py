@@ -76,6 +76,11 @@ def test_packages_and_versions(db):
     assert not db.test_package_version("foo", "2.0")
     assert db.get_all_packages() == {"foo"}
     assert db.get_version_skip("foo", "1.0") == ""
+    for version in ("1.0", None):
+        db.hold_builds("foo", version, True)
+        assert db.builds_held("foo", version)
+        assert db.get_version_skip("foo", "1.0") == "its builds are being removed"
+        db.hold_builds("foo", version, False)
     assert db.get_version_skip("foo", "2.0") is None
     db.skip_package("foo", "too big")
     assert db.get_version_skip("foo", "1.0") == "too big"
