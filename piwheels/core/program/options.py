@@ -198,7 +198,8 @@ class Option:
         """Return the value of *text*; raise ``ValueError`` with a sentence."""
         if self.choices and text not in self.choices:
             raise ValueError(f"{text!r} is not one of {', '.join(self.choices)}")
-        parse = self.meta["parse"] or _PARSERS[self.kind]
+        literal = typing.get_origin(self.kind) is typing.Literal  # a text among the choices
+        parse = self.meta["parse"] or (str if literal else _PARSERS[self.kind])
         return parse(text)
 
     def from_environment(self, text: str) -> Any:
