@@ -116,6 +116,15 @@ def test_bash_completes_words(words, candidates):
     assert set(candidates.split()) <= set(done.stdout.split())
 
 
+def test_manual_pages_are_the_same_on_every_machine(monkeypatch):
+    master = load("piw-master")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/here")
+    page = command_line.manual_of(master.prog, master.config, portable=True).help()
+    assert "/run/here" not in page
+    assert "ipc://{run}/status" in page
+    assert "/run/here/status" in command_line.manual_of(master.prog, master.config).help()
+
+
 @pytest.mark.skipif(shutil.which("groff") is None, reason="no groff here")
 def test_manual_pages_are_valid():
     pages = sorted((ROOT / "docs" / "man").glob("*.1"))

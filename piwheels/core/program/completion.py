@@ -39,7 +39,7 @@ def completion(prog: str, cls: type[Any], shell: str) -> str:
 
 
 def _add(made: argparse.ArgumentParser, opt: Option) -> argparse.Action:
-    extra: dict[str, Any] = {"help": says(opt).replace("%", "%%")}
+    extra: dict[str, Any] = {"help": says(opt, opt.default).replace("%", "%%")}
     if opt.kind is bool:
         return made.add_argument(*opt.meta["flags"], opt.flag, action="store_true", **extra)
     extra |= {"metavar": opt.metavar, "choices": opt.choices or None}
