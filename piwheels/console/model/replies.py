@@ -1,10 +1,10 @@
-"""What a slave is told, and what that makes of it: a function for each message of its master."""
+"""The effect of the master's replies on a slave: a function for each reply."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from piwheels.console.model.ordered import insert
+from piwheels.console.model.history import insert
 from piwheels.console.model.slave import Moment, PastBuild, State
 from piwheels.console.text import clean, short_span
 
@@ -29,9 +29,9 @@ def apply(slave: Slave, message: str, data: Any, when: When, *, skipped: bool) -
     A repeated reply that is older than the last one changes nothing. *skipped*: an operator asked
     for the end of this build.
     """
-    if when.past and when.at < slave.told_at:
+    if when.past and when.at < slave.reported_at:
         return None
-    slave.told_at = when.at
+    slave.reported_at = when.at
     return _REPLIES[message](slave, data, when, skipped)
 
 
@@ -63,13 +63,13 @@ def _send(slave: Slave, name: Any, when: When, _: bool) -> PastBuild | None:
         slave.file = name
         slave.files += 1
         _note(slave, when.at, "SEND", clean(name))
-    if slave.told is not State.SEND:
+    if slave.reported is not State.SEND:
         _enter(slave, State.SEND, when)
     return None
 
 
 def _done(slave: Slave, _data: Any, when: When, skipped: bool) -> PastBuild | None:
-    sent = slave.told is State.SEND
+    sent = slave.reported is State.SEND
     result = "" if when.past else "ok" if sent else "skipped" if skipped else "failed"
     built = None
     if not when.past and slave.build_began is not None:
@@ -96,13 +96,13 @@ _WORDS: Final = {State.CLEAN: "DONE", State.DEAD: "DIE"}
 
 
 def _go(slave: Slave, state: State, when: When, what: str) -> None:
-    if slave.told is not state:
+    if slave.reported is not state:
         _enter(slave, state, when)
         _note(slave, when.at, _WORDS.get(state, state.value), what)
 
 
 def _enter(slave: Slave, state: State, when: When) -> None:
-    slave.told, slave.since, slave.state_began = state, when.at, when.here
+    slave.reported, slave.since, slave.state_began = state, when.at, when.here
 
 
 def _note(slave: Slave, at: datetime, word: str, what: str) -> None:
@@ -117,8 +117,8 @@ def _close(slave: Slave, when: When, result: str, took: timedelta | None) -> Pas
     slave.build_began = None
     if job is None or since is None:
         return None
-    package, version, told = clean(job[0]), clean(job[1]), slave.outcome
-    if told is not None and told[:2] == (package, version) and began and told.seen > began:
+    package, version, last = clean(job[0]), clean(job[1]), slave.outcome
+    if last and last[:2] == (package, version) and began and last.seen > began:
         return None
     head = package, version, slave.abi, result, took, files
     ended = PastBuild(*head, when.at, slave.id, slave.label, when.here)
@@ -128,7 +128,7 @@ def _close(slave: Slave, when: When, result: str, took: timedelta | None) -> Pas
 
 
 def in_words(build: PastBuild) -> str:
-    """Return a build that has ended in words: ``lxml 6.0.2 ok, 3 files, 3m12``."""
+    """Describe a build that has ended: ``lxml 6.0.2 ok, 3 files, 3m12``."""
     files = f"{build.files} file{'s' * (build.files != 1)}" if build.files else ""
     took = "" if build.duration is None else short_span(build.duration)
     head = f"{build.package} {build.version} {build.result or 'ended'}"

@@ -1,4 +1,4 @@
-"""What is told of slaves, their builds and their alerts: entries for the journal."""
+"""Journal entries about slaves, their builds and their alerts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def joined(slave: Slave, now: datetime) -> Entry:
-    """Tell of a slave that is new."""
+    """Return the entry for a new slave."""
     about = now, Kind.JOIN, slave.id, slave.label
     return Entry(*about, f"joined for {slave.abi}", clean(slave.info.board_revision))
 
 
 def left(slave: Slave, now: datetime, *, builds: bool) -> Entry:
-    """Tell of a slave that has left; that it *builds* is not in order, nor that it was silent."""
+    """Return the entry for a slave that left, perhaps in a build or after a silence."""
     silence = now - slave.heard
     known = any(alert.reason == "expired" for alert in slave.alerts)
     detail = "its build is lost" if builds else ""
@@ -34,7 +34,7 @@ def left(slave: Slave, now: datetime, *, builds: bool) -> Entry:
 
 
 def ended(build: PastBuild, at: datetime) -> Entry:
-    """Tell of a build that has ended."""
+    """Return the entry for a build that has ended."""
     failed = build.result == "failed"
     took = "" if build.duration is None else short_span(build.duration)
     files = f"{build.files} file{'s' * (build.files != 1)}" if build.files else "no files"
@@ -48,7 +48,7 @@ def ended(build: PastBuild, at: datetime) -> Entry:
 def alerts(
     slave: Slave, before: tuple[Alert, ...], elapsed: timedelta, now: datetime
 ) -> Iterator[Entry]:
-    """Tell of alerts that are new, or graver than *before*."""
+    """Yield entries for alerts that are new, or more severe than *before*."""
     known = {alert.reason: alert.weight for alert in before}
     for alert in slave.alerts:
         if alert.weight > known.get(alert.reason, 0):

@@ -1,8 +1,8 @@
-"""Which rows the fleet table shows, in which order, and when that order may change.
+"""The rows of the fleet table: filtered, sorted, grouped.
 
-Whoever reads or aims must not have the rows move: they are sorted anew every 2 s at most, not
-within 3 s of a key that moves the cursor, and never while the view is frozen. In between new rows
-are appended and the rows of those that have left stay (console.md, 3.6).
+Rows must not move while somebody reads or selects: they are sorted at most every 2 s, not within
+3 s of a key that moves the cursor, and never while the view is frozen. In between, new rows are
+appended, and the rows of slaves that left stay.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from piwheels.console.model.farm import Changes, Farm
     from piwheels.console.model.slave import Slave
 
-#: How long an order stands at least, and for how long after a key that moves the cursor.
+#: The least time between two sorts, and after a key that moves the cursor.
 SETTLE: Final = timedelta(seconds=2)
 CALM: Final = timedelta(seconds=3)
 
-#: States from the one that most wants to be looked at.
+#: States, the one that most needs attention first.
 WORST: Final = (
     State.EXPIRED,
     State.SILENT,
@@ -47,7 +47,7 @@ Key = int | str
 
 
 class Group(NamedTuple):
-    """A row that stands for several slaves; *alerts* is how many of them have one."""
+    """A row for several slaves; *alerts*: how many of them have alerts."""
 
     name: str
     members: tuple[int, ...]
@@ -62,7 +62,7 @@ def _alert(row: Row) -> tuple[int, float]:
 
 
 def _number(asked: Callable[[Row], float | None]) -> Callable[[Row], float]:
-    """Make a sort key: the greatest first, what is not known last."""
+    """Make a sort key: largest first, unknown last."""
 
     def key(row: Row) -> float:
         known = asked(row)
@@ -72,7 +72,7 @@ def _number(asked: Callable[[Row], float | None]) -> Callable[[Row], float]:
 
 
 def _text(asked: Callable[[Row], str]) -> Callable[[Row], object]:
-    """Make a sort key: ``pi4-2`` before ``pi4-10``, what is empty last."""
+    """Make a sort key: ``pi4-2`` before ``pi4-10``, empty last."""
 
     def key(row: Row) -> object:
         text = asked(row)
@@ -81,7 +81,7 @@ def _text(asked: Callable[[Row], str]) -> Callable[[Row], object]:
     return key
 
 
-#: What the rows can be sorted by, each with what comes first first: trouble, much, A.
+#: The sort keys of the columns: problems first, large first, A first.
 SORTS: Final[dict[str, Callable[[Row], object]]] = {
     "alert": _alert,
     "state": lambda row: _RANK[row.state],
@@ -99,7 +99,7 @@ SORTS: Final[dict[str, Callable[[Row], object]]] = {
 
 
 class View:
-    """The rows of the fleet table. *command_of* is a session's: what the CMD column shows."""
+    """The rows of the fleet table. *command_of* returns the command in the CMD column."""
 
     def __init__(self, command_of: Callable[[int], Command | None]) -> None:
         self.command_of = command_of
@@ -107,7 +107,7 @@ class View:
         self.sort = "alert"
         self.reverse = False
         self.group: Grouping | None = None
-        #: The names of the groups whose members are shown as well.
+        #: The groups whose members are shown, by name.
         self.open: set[str] = set()
         self.keys: list[Key] = []
         self.groups: dict[str, Group] = {}
@@ -117,10 +117,10 @@ class View:
         self._moved: datetime | None = None
         self._sorted: datetime | None = None
 
-    # What the rows are ------------------------------------------------------------------------
+    # Rows ------------------------------------------------------------------------
 
     def row(self, slave_id: int) -> Row:
-        """Return a row that is shown, as it is now, or was when the view was frozen."""
+        """Return a row as it is now, or was when the view was frozen."""
         if self._frozen is not None and slave_id in self._frozen:
             command = self.command_of(slave_id)
             gone = slave_id not in self._known()
@@ -138,13 +138,13 @@ class View:
 
     @property
     def shown(self) -> list[int]:
-        """The slaves that the filter lets pass, and those of closed groups, in order."""
+        """The slaves that match the filter, sorted, with those of closed groups."""
         if self.group is None:
             return [key for key in self.keys if isinstance(key, int)]
         return [one for group in self.groups.values() for one in group.members]
 
     def members(self, key: Key) -> list[int]:
-        """Return the slaves that a row stands for: itself, or its group's."""
+        """Return the slaves of a row: one, or those of its group."""
         if isinstance(key, int):
             return [key]
         return list(self.groups[key].members) if key in self.groups else []
@@ -152,25 +152,25 @@ class View:
     # When they change -------------------------------------------------------------------------
 
     def moved(self, now: datetime) -> None:
-        """Note a key that moves the cursor: the order stands for a while."""
+        """Record a move of the cursor: rows keep their places for a while."""
         self._moved = now
 
     @property
     def frozen(self) -> bool:
-        """Whether order and values stand still."""
+        """Whether rows and values are frozen."""
         return self._frozen is not None
 
     def freeze(self) -> None:
-        """Let order and values stand still until :meth:`thaw`."""
+        """Freeze rows and values until :meth:`thaw`."""
         self._frozen = {one.id: _copied(self._look(one)) for one in self._known().values()}
 
     def thaw(self, now: datetime) -> None:
-        """Go on."""
+        """End :meth:`freeze`."""
         self._frozen = None
         self.arrange(now)
 
     def update(self, farm: Farm, changes: Changes, now: datetime) -> bool:
-        """Take what has changed; return whether there are other rows, or in another order."""
+        """Take changes; return whether the rows changed or moved."""
         if farm is not self._farm or changes.epoch:
             self._farm, self._frozen = farm, None
             self.keys, self.groups, self._slaves = [], {}, {}
@@ -195,7 +195,7 @@ class View:
         return bool(added)
 
     def arrange(self, now: datetime) -> bool:
-        """Filter, sort and group anew; return whether the rows are others than before."""
+        """Filter, sort and group the rows; return whether they changed or moved."""
         self._sorted = now
         if self._frozen is None:
             self._slaves = dict(self._known())
@@ -222,15 +222,15 @@ class View:
             members = groups[name]
             counts = Counter(row.state for row in members)
             ids = tuple(row.slave.id for row in members)
-            in_order = tuple((state, counts[state]) for state in WORST if counts[state])
+            by_severity = tuple((state, counts[state]) for state in WORST if counts[state])
             alerts = sum(bool(row.slave.alerts) for row in members)
-            self.groups[name] = Group(name, ids, in_order[0][0], in_order, alerts)
+            self.groups[name] = Group(name, ids, by_severity[0][0], by_severity, alerts)
             keys += (name, *(ids if name in self.open else ()))
         return keys
 
 
 def _copied(row: Row) -> Row:
-    """Return a row that stays as it is, whatever becomes of its slave."""
+    """Return a copy of a row that later changes of its slave do not affect."""
     slave = copy.copy(row.slave)
     slave.stats = deque(slave.stats)
     return row._replace(slave=slave)

@@ -1,4 +1,4 @@
-"""What was asked of a master of level 1, and who waits for the answer."""
+"""Open requests to a level-1 master, by ticket."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
     from piwheels.core.protocols import Output
 
-    #: What is called with an answer, or with ``None`` and why there is none.
+    #: A callback that takes an answer, or ``None`` and the reason.
     Then = Callable[[Any, str], None]
 
-#: How long an answer is waited for.
+#: How long to wait for an answer.
 ANSWER_WAIT: Final = timedelta(seconds=10)
 
 
-class Questions:
-    """The questions that wait for an answer, and the running builds that are watched."""
+class Tickets:
+    """The open requests, and the running builds whose logs are followed."""
 
     def __init__(self, tickets: Iterator[int]) -> None:
         self._tickets = tickets
@@ -28,13 +28,13 @@ class Questions:
         self._watchers: dict[int, Callable[[int, str], None]] = {}
 
     def ask(self, msg: str, data: Any, then: Then, now: datetime) -> Outgoing:
-        """Note a question; return what is to be sent."""
+        """Open a request; return the message to send."""
         ticket = next(self._tickets)
         self._asked[ticket] = now, then
         return Outgoing("console", ticket, msg, data)
 
     def answer(self, ticket: int, data: Any, why: str = "") -> bool:
-        """Pass an answer on; return whether anybody waited for it."""
+        """Deliver an answer; return whether a request was open for it."""
         asked = self._asked.pop(ticket, None)
         if asked is None:
             return False
@@ -42,26 +42,26 @@ class Questions:
         return True
 
     def tick(self, now: datetime) -> None:
-        """Give up what was asked too long ago."""
+        """Expire overdue requests."""
         for ticket in [ticket for ticket, (at, _) in self._asked.items() if now - at > ANSWER_WAIT]:
             self.answer(ticket, None, "the master does not answer")
 
     def watch(self, slave_id: int, then: Callable[[int, str], None]) -> None:
-        """Have *then* called with offset and text of what comes of a slave's build."""
+        """Call *then* with offset and text of each part of the log of a slave's build."""
         self._watchers[slave_id] = then
 
     def unwatch(self, slave_id: int) -> bool:
         """End :meth:`watch`; return whether there was one."""
         return self._watchers.pop(slave_id, None) is not None
 
-    def heard(self, output: Output) -> None:
-        """Pass on what has come of a build."""
+    def deliver(self, output: Output) -> None:
+        """Deliver a part of a log."""
         watcher = self._watchers.get(output.slave_id)
         if watcher is not None:
             watcher(output.offset, output.text)
 
     def lose(self, why: str) -> None:
-        """Give everything up."""
+        """Fail all requests, and follow no log any more."""
         for ticket in list(self._asked):
             self.answer(ticket, None, why)
         self._watchers.clear()

@@ -1,4 +1,4 @@
-"""What has a time, kept in the order of time, though it comes in any."""
+"""Lists that stay in chronological sequence although their items arrive in any."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.slave import PastBuild
 
-#: A clock that is put back by more than this makes the newer figures worthless.
-_PUT_BACK: Final = timedelta(minutes=1)
-#: Who ended longer before a build is not that build.
+#: A clock that is set back by more than this invalidates stats with later timestamps.
+_SET_BACK: Final = timedelta(minutes=1)
+#: The largest gap in end time for a match.
 _LONG_AGO: Final = timedelta(minutes=2)
-_Figures = TypeVar("_Figures", MasterStats, SlaveStats)
+_Stats = TypeVar("_Stats", MasterStats, SlaveStats)
 
 
-def in_order(times: Iterable[datetime]) -> bool:
-    """Whether none of *times* is before the one that it follows."""
+def is_sorted(times: Iterable[datetime]) -> bool:
+    """Whether *times* never go back."""
     return all(one <= other for one, other in itertools.pairwise(times))
 
 
-def keep(kept: deque[_Figures], new: _Figures, *, put_back: bool) -> None:
-    """Put *new* figures among those that are *kept* in the order of time, unless it is there.
+def add_stats(kept: deque[_Stats], new: _Stats, *, set_back: bool) -> None:
+    """Insert *new* stats by timestamp, unless they are there already.
 
-    With *put_back*, what is much newer goes: the clock that stamps them was put back.
+    With *set_back*, much later ones are removed: the clock that stamps them was set back.
     """
     if kept and new.timestamp <= kept[-1].timestamp:
-        if put_back and kept[-1].timestamp - new.timestamp > _PUT_BACK:
+        if set_back and kept[-1].timestamp - new.timestamp > _SET_BACK:
             while kept and kept[-1].timestamp > new.timestamp:
                 kept.pop()
         place = len(kept)
@@ -52,10 +52,10 @@ def keep(kept: deque[_Figures], new: _Figures, *, put_back: bool) -> None:
     kept.append(new)
 
 
-def settle(builds: deque[PastBuild], build: PastBuild) -> PastBuild | None:
-    """Put what the master says of a *build* among *builds*.
+def merge(builds: deque[PastBuild], build: PastBuild) -> PastBuild | None:
+    """Insert the master's record of a *build*.
 
-    Return the one that it takes the place of: the same, of which less was known.
+    Return the less complete record of the same build that it replaces, if any.
     """
     same = None
     for one in reversed(builds):
@@ -70,7 +70,7 @@ def settle(builds: deque[PastBuild], build: PastBuild) -> PastBuild | None:
 
 
 def insert(builds: deque[PastBuild], build: PastBuild) -> None:
-    """Put *build* among *builds*, which stay in the order of their ends."""
+    """Insert *build* by the time of its end."""
     if len(builds) == builds.maxlen:
         builds.popleft()
     place = len(builds)

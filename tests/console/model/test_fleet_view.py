@@ -6,8 +6,8 @@ import pytest
 
 from piwheels.console.model.commands import Command, Verb
 from piwheels.console.model.farm import Changes, Farm
+from piwheels.console.model.fleet_view import SORTS, View
 from piwheels.console.model.heat import Grouping
-from piwheels.console.model.order import SORTS, View
 from piwheels.console.model.query import parse
 from piwheels.console.model.slave import Alert, Slave, State
 from piwheels.core.states import SlaveInfo, SlaveStats
@@ -84,8 +84,8 @@ def test_trouble_is_on_top_and_then_what_takes_longest(sight):
 )
 def test_sorts(sight, sort, order):
     sight.add(1, label="pi10", minutes=9, abi="cp311")
-    sight.add(2, label="pi2", load=1.0, told=State.SLEEP, minutes=8, abi="cp313")
-    sight.add(10, label="Pi9", load=2.0, told=State.PAUSE, minutes=7, abi="cp39")
+    sight.add(2, label="pi2", load=1.0, reported=State.SLEEP, minutes=8, abi="cp313")
+    sight.add(10, label="Pi9", load=2.0, reported=State.PAUSE, minutes=7, abi="cp39")
     sight.view.sort = sort
     sight.view.arrange(sight.now)
     assert sight.keys == order
@@ -151,12 +151,12 @@ def test_rows_of_those_that_left_stay_until_the_order_may_change(sight):
 
 
 def test_what_is_frozen_stands_in_order_and_values(sight):
-    sight.add(1, load=1.0, told=State.SLEEP)
+    sight.add(1, load=1.0, reported=State.SLEEP)
     sight.add(2)
     sight.look(2)
     sight.view.freeze()
     sight.farm.slaves[1].stats.append(SlaveStats(NOW, 0, 0, 0, 0, 0, 0, 9.0, 0))
-    sight.farm.slaves[1].told = State.BUILD
+    sight.farm.slaves[1].reported = State.BUILD
     sight.farm.slaves[2].alerts = alert(3)["alerts"]
     sight.farm.now += 60 * SECOND
     new = sight.add(3)
@@ -219,8 +219,8 @@ def test_another_farm_is_shown_at_once(sight):
 
 def test_groups_tell_of_the_worst(sight):
     sight.add(11, 12)
-    sight.add(13, told=State.BUILD, **alert(2))
-    sight.add(21, told=State.DEAD)
+    sight.add(13, reported=State.BUILD, **alert(2))
+    sight.add(21, reported=State.DEAD)
     sight.view.group = Grouping.RACK
     sight.view.arrange(sight.now)
     assert sight.keys == ["rack1", "rack2"]

@@ -1,4 +1,4 @@
-"""Why builds fail: because of the package, or because of the slave."""
+"""Causes of failed builds: the package, or the slave."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.slave import PastBuild, Slave
 
-#: Failures on so many slaves are the package's, so many in a row of different packages the slave's.
+#: A package that fails on this many slaves is broken; so is a slave that fails this often in a row.
 _SLAVES: Final = 3
 _IN_A_ROW: Final = 3
 
 
 def packages(builds: Iterable[PastBuild]) -> dict[str, str]:
-    """Return a sentence for each package that fails on whatever slave tries it."""
+    """Return a sentence for each package that fails on every slave that tries it."""
     tried: dict[str, dict[tuple[int, str], bool]] = {}
     for build in builds:
         if build.result in ("ok", "failed"):
@@ -29,9 +29,9 @@ def packages(builds: Iterable[PastBuild]) -> dict[str, str]:
     }
 
 
-def slaves(slaves_: Iterable[Slave], hopeless: Iterable[str]) -> dict[int, str]:
-    """Return a sentence for each slave that fails all, even what is not *hopeless* elsewhere."""
-    known = set(hopeless)
+def slaves(slaves_: Iterable[Slave], broken: Iterable[str]) -> dict[int, str]:
+    """Return a sentence for each slave that fails packages which build elsewhere."""
+    known = set(broken)
     found = {}
     for slave in slaves_:
         streak = slave.failures
@@ -43,7 +43,7 @@ def slaves(slaves_: Iterable[Slave], hopeless: Iterable[str]) -> dict[int, str]:
     return found
 
 
-def causes(builds: Iterable[PastBuild], slaves_: Iterable[Slave]) -> list[str]:
-    """Return what the failures of late are due to, in sentences."""
-    hopeless = packages(builds)
-    return [*hopeless.values(), *slaves(slaves_, hopeless).values()]
+def explain(builds: Iterable[PastBuild], slaves_: Iterable[Slave]) -> list[str]:
+    """Return the causes of recent failures, in sentences."""
+    broken = packages(builds)
+    return [*broken.values(), *slaves(slaves_, broken).values()]

@@ -1,4 +1,4 @@
-"""Who joins again and again: a board whose power or network is bad."""
+"""Boards that join repeatedly because their power or network is bad."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections import deque
 from datetime import datetime, timedelta
 from typing import Final
 
-#: Within how long joining is counted, and for how many boards.
+#: The window in which joins are counted, and the number of boards that are remembered.
 _LATELY: Final = timedelta(minutes=10)
 _BOARDS: Final = 20_000
 
 
-class Joins:
-    """When slaves of a name and board have joined, by console time."""
+class JoinHistory:
+    """The recent joins of each label and board, by console time."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], deque[tuple[datetime, datetime]]] = {}
 
     def add(self, label: str, serial: str, stamped: datetime, at: datetime) -> int:
-        """Note that a slave joined *at*; return how often it has in the ten minutes before.
+        """Record a join at *at*; return how many there were in the last ten minutes.
 
-        The master's timestamp (*stamped*) tells whether that is known already.
+        The master's timestamp (*stamped*) identifies a join that is reported again.
         """
         joins = self._known.setdefault((label, serial), deque(maxlen=20))
         if not any(stamped == known for known, _ in joins):
@@ -30,6 +30,6 @@ class Joins:
         return self.lately(label, serial, at)
 
     def lately(self, label: str, serial: str, now: datetime) -> int:
-        """Return how often a slave has joined in the ten minutes before *now*."""
+        """Return the number of joins in the ten minutes before *now*."""
         joins = self._known.get((label, serial), ())
         return sum(abs(now - at) <= _LATELY for _, at in joins)
