@@ -26,25 +26,16 @@ PARTS: Final[dict[Pages, str]] = {
 }
 
 
-def _part(text: str) -> Pages:
-    for part in PARTS:
-        if text == part:
-            return part
-    raise ValueError(f"{text!r} cannot be rebuilt: choose one of {', '.join(PARTS)}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class RebuildConfig(Common):
-    """Have pages written again, from what the database holds."""
+    """Rebuild pages from the database."""
 
     part: Pages = option(
-        metavar="PART", positional=True, parse=_part,
-        help="home, search (the search index), project (project pages and their JSON), or index"
-        " (those, and the pages that pip reads)",
+        positional=True, choices=PARTS,
+        help="the home page; the search index; project pages and their JSON; or these and the pages"
+        " that pip reads",
     )  # fmt: skip
-    package: str = package_option(
-        default="", help="whose pages; without one, those of all packages"
-    )
+    package: str = package_option(default="", help="the package; without it, all packages")
     yes: bool = yes_option()
     import_queue: str = queue_option()
 
@@ -53,9 +44,9 @@ class RebuildConfig(Common):
     "piw-rebuild",
     RebuildConfig,
     examples=[
-        ("piw-rebuild index six", "write all pages of a package again"),
-        ("piw-rebuild project", "write all project pages again"),
-        ("piw-rebuild search", "write the search index again"),
+        ("piw-rebuild index six", "rebuild all pages of a package"),
+        ("piw-rebuild project", "rebuild all project pages"),
+        ("piw-rebuild search", "rebuild the search index"),
     ],
 )
 def main(config: RebuildConfig) -> int:

@@ -18,7 +18,8 @@ import pytest_timeout
 
 from helpers import installed, patience
 from piwheels.core.database.dsn import administer, database_of, redirect
-from piwheels.core.host.postgres import DAEMON, Cluster
+from piwheels.core.host.postgres import Cluster
+from piwheels.core.program.paths import DAEMON
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

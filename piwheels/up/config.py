@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import Common, option, port_number
-from piwheels.core.program.paths import address, runtime_dir
+from piwheels.core.program.paths import FARM_FILE, address, runtime_dir
 from piwheels.up import outcome
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
 class UpConfig(Common):
     """Run a whole farm on this machine, from the database to the web server, until stopped.
 
-    PACKAGE is NAME (its newest release with sources) or NAME==VERSION; without any, a small set
-    that shows what a farm does is built.
+    PACKAGE is NAME (its newest release with sources) or NAME==VERSION. Without any, it builds a
+    small set as a demonstration.
     """
 
     packages: list[str] = option(
@@ -52,19 +53,19 @@ class UpConfig(Common):
     dir: Path | None = option(
         default=None,
         metavar="DIR",
-        help="where the farm lives (default: piwheels in the user's data directory)",
+        help="the directory of the farm (default: piwheels in the user's data directory)",
     )
-    no_deps: bool = option(
-        default=False, help="leave out what the packages need, beside themselves, to be installed"
+    no_deps: bool = option(default=False, help="do not build the dependencies of the packages")
+    no_console: bool = option(default=False, help="do not open the console on a terminal")
+    once: bool = option(default=False, help="exit once every package was attempted")
+    host: str = option(
+        default="127.0.0.1", metavar="ADDRESS", help="the address to serve the site on"
     )
-    no_console: bool = option(default=False, help="open no console, although this is a terminal")
-    once: bool = option(default=False, help="end as soon as everything asked for was attempted")
-    host: str = option(default="127.0.0.1", metavar="ADDRESS", help="serve the site on this one")
     port: int = option(
         default=8080,
         metavar="NUMBER",
         parse=port_number,
-        help="the port of the site; 0: any free one",
+        help="the port to serve the site on (0: any free one)",
     )
     timeout: timedelta = option(
         "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
@@ -73,7 +74,7 @@ class UpConfig(Common):
         "-d",
         default="",
         metavar="URL",
-        help="use this PostgreSQL server, as a superuser (default: one of our own)",
+        help="use this PostgreSQL server, as a superuser (default: an embedded one)",
     )
     slave_queue: str = _queue("a private socket; tcp lets boards join", "listen for slaves here")
     file_queue: str = _queue("a private socket", "take files from slaves here")
@@ -81,6 +82,18 @@ class UpConfig(Common):
     control_queue: str = _queue("a private socket", "take operators' commands here")
     console_queue: str = _queue("a private socket", "answer consoles here")
     import_queue: str = _queue("a private socket", "take the admin tools' requests here")
+
+
+def write_farm_file(home: Path, dsn: str, site: Path, import_queue: str) -> None:
+    """Write the options by which piw-audit finds the farm in *home*.
+
+    Only this user can read the file: *dsn* may contain a password.
+    """
+    options = {"dsn": dsn, "output-path": str(site), "import-queue": import_queue}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items()]
+    file = os.open(home / FARM_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(file, "w", encoding="utf-8", errors="replace") as stream:  # noqa: PTH123 (it is open)
+        stream.write("\n".join(["# Written by piw-up.", "[audit]", *lines, ""]))
 
 
 def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:

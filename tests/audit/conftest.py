@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers import patience, until
+from helpers import own_config, patience, until
 from piwheels.audit import app
+from piwheels.audit.__main__ import main
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.database.dsn import administer, database_of, redirect
-from piwheels.core.host.postgres import DAEMON
+from piwheels.core.program.paths import DAEMON
 from piwheels.core.site import work_path
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.master.seraph import Seraph
@@ -29,7 +30,6 @@ from piwheels.master.site.files import Site
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
-from piwheels.master.wiring import WIRES, MasterConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +117,7 @@ class Farm:
         """Return the findings, as (kind, path)."""
         self.capsys.readouterr()
         args = ["--dsn", self.dsn, "-o", str(self.site), "--json", *options]
-        code = app.main(args)
+        code = main(args)
         said = self.capsys.readouterr()
         self.said = said.err
         assert "Traceback" not in said.err
@@ -163,9 +163,7 @@ def healthy(server_dsn, template_db, tmp_path_factory):
 @contextmanager
 def scribes(site, dsn):
     """Run the tasks that write the site."""
-    mark = uuid.uuid4().hex
-    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
-    config = MasterConfig(**wires, dsn=dsn, output_path=site, dev_mode=True)
+    config = own_config(dsn=dsn, output_path=site, dev_mode=True)
     tasks = [Seraph(config), TheOracle(config), TheScribe(config), TheSecretary(config)]
     for task in tasks:
         task.start()
