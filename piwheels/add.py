@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, Refused
 from piwheels.core.program.admin import (
     Admin,
@@ -134,7 +135,7 @@ def _add_package(master: Admin, config: AddConfig) -> str:
 def _add_version(master: Admin, config: AddConfig) -> str:
     data = [
         config.package, config.version, config.skip, config.unskip,
-        config.released or datetime.now(UTC), config.yank, config.unyank, config.alias,
+        config.released or SYSTEM.now(), config.yank, config.unyank, config.alias,
     ]  # fmt: skip
     try:
         return master.ask("ADDVER", data)[1]

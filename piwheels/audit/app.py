@@ -22,6 +22,7 @@ from piwheels.audit.pages import check_index, check_root
 from piwheels.audit.repair import Repair
 from piwheels.audit.strangers import Walks
 from piwheels.audit.tree import Tree, said
+from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import Common, option, program
@@ -186,12 +187,12 @@ class Audit:
 
     def _root(self) -> Iterator[Finding]:
         # A master writes it once a minute at most: so long it may be behind.
-        limit = time.monotonic() + (ROOT_SETTLE if self.look.live else 0.0)
+        limit = SYSTEM.monotonic() + (ROOT_SETTLE if self.look.live else 0.0)
         found = self._root_now()
         while found:
             time.sleep(SETTLE)
             found = _in_both(found, self._root_now())
-            if time.monotonic() >= limit:
+            if SYSTEM.monotonic() >= limit:
                 break
         yield from found
 
@@ -209,7 +210,7 @@ class Audit:
         try:
             for name in tree.names(""):
                 about = tree.about(name)
-                old = about is not None and time.time() - about.st_mtime > _STALE
+                old = about is not None and file_age(about.st_mtime) > _STALE
                 if name != "lock" and about is not None and (old or not self.look.live):
                     why = "was left by a master that has ended"
                     yield Finding("leftover", f"../{self.work.name}/{name}", why)
@@ -237,15 +238,15 @@ def settled(
     def again(least: float) -> Iterator[Finding]:
         while waiting and waiting[0][0] <= least:
             due, first = waiting.popleft()
-            time.sleep(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - SYSTEM.monotonic()))
             second = look(list(first))
             for name, found in first.items():
                 yield from _in_both(found, second.get(name, []))
 
     for names in batches:
         if first := {name: found for name, found in look(names).items() if found}:
-            waiting.append((time.monotonic() + SETTLE, first))
-        yield from again(time.monotonic())
+            waiting.append((SYSTEM.monotonic() + SETTLE, first))
+        yield from again(SYSTEM.monotonic())
     yield from again(math.inf)
 
 
@@ -303,7 +304,7 @@ def main(config: AuditConfig) -> int:
     mend: list[Finding] = []
     with AuditDatabase(config.dsn) as db:
         repair = Repair(config, db)
-        began = time.monotonic()
+        began = SYSTEM.since_boot()
         with _bar(config, db) as progress:
             audit = Audit(config, db, progress)
             for finding in audit.findings():
@@ -313,7 +314,7 @@ def main(config: AuditConfig) -> int:
                 counts[finding.kind] += 1
                 if config.repair:
                     mend.append(finding)
-        _sum_up(config, audit, counts, time.monotonic() - began)
+        _sum_up(config, audit, counts, SYSTEM.since_boot() - began)
         if mend:
             repair.mend(mend, live=audit.look.live)
     return 1 if counts else 0

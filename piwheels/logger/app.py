@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import zmq
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, Unavailable, worth_telling
 from piwheels.core.program.command_line import Common, option, program
 from piwheels.core.program.paths import address, master_socket
@@ -201,8 +202,8 @@ class _Source:
         end = None
         while True:
             if stopping():
-                end = end or time.monotonic() + _DRAIN
-                if self.size or time.monotonic() > end:
+                end = end or SYSTEM.monotonic() + _DRAIN
+                if self.size or SYSTEM.monotonic() > end:
                     break
             if not poller.poll(0 if end else 1000 * _LOOK):
                 if end:
@@ -263,10 +264,10 @@ class Sender:
     def close(self) -> bool:
         """See what was sent out of the door; tell whether all of it went, within a limit."""
         limit = _FIND if self._drop else _LAST
-        end = time.monotonic() + limit
+        end = SYSTEM.monotonic() + limit
         arrived = not self.sent or self._arrived(end)
         self._watching.close()
-        self._socket.close(max(0.0, end - time.monotonic()))
+        self._socket.close(max(0.0, end - SYSTEM.monotonic()))
         self._ctx.term()
         if not arrived:
             logger.error(
@@ -287,7 +288,7 @@ class Sender:
                 event = self._connected.recv_multipart()[0]
                 kind, number = struct.unpack("=Hi", event)
                 connection = number if kind == zmq.EVENT_CONNECTED else None
-            if time.monotonic() > end:
+            if SYSTEM.monotonic() > end:
                 return False
             calm = 0 if connection is None or _unread(connection) else calm + 1
             time.sleep(0.02)
@@ -295,9 +296,9 @@ class Sender:
 
     def _wait(self) -> bool:
         """Wait until there is room; return whether there is."""
-        began = time.monotonic()
+        began = SYSTEM.monotonic()
         while not self._socket.poll(_LOOK, zmq.POLLOUT):
-            waited = time.monotonic() - began
+            waited = SYSTEM.monotonic() - began
             if waited > _SILENCE and not self._told:
                 self._told = True
                 logger.warning(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import zmq
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
 from piwheels.core.host.machine import machine
@@ -80,7 +79,7 @@ class PiWheelsMaster:
         self._ready = self._paused = False
         self._stuck: dict[str, float] = {}
         # Not getfqdn(), which may wait long for a name server.
-        self._info = MasterInfo(datetime.now(UTC), socket.gethostname()[:200], *machine())
+        self._info = MasterInfo(SYSTEM.now(), socket.gethostname()[:200], *machine())
 
     def main_loop(self) -> int:
         """Run the farm until told to stop; return the exit status."""
@@ -171,8 +170,8 @@ class PiWheelsMaster:
             if not task.is_alive():
                 continue
             task.quit()
-            deadline = time.monotonic() + FAREWELL
-            while task.is_alive() and time.monotonic() < deadline:
+            deadline = SYSTEM.monotonic() + FAREWELL
+            while task.is_alive() and SYSTEM.monotonic() < deadline:
                 task.join(0.05)
                 meanwhile()
             if task.is_alive():
@@ -199,7 +198,7 @@ class PiWheelsMaster:
         target = None if msg == "QUIT" else slave_id
         slaves = None if target is None else [target]
         with suppress(Unavailable):  # the consoles hear of the next one
-            told = "control", msg, slaves, datetime.now(UTC)
+            told = "control", msg, slaves, SYSTEM.now()
             operator.send_msg("TOLD", told, zmq.DONTWAIT)
         self._obey(msg, target)
 

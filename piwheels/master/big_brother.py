@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How many sets of figures a console that attaches gets to see.
 HISTORY: Final = 100
+#: Seconds until the list of packages is written again, although its figures are the same.
+LIST_AT_LEAST: Final = 86_400.0
 
 #: The figures that the database keeps, until it has told them.
 _UNKNOWN: Final = {
@@ -73,9 +74,10 @@ class BigBrother(NonStopTask):
         self._disk = machine.disk_space(config.output_path)
         self._asked = self._known = False
         self._home_pause = 30 if config.dev_mode else 600
-        self._home_due = time.monotonic() + self._home_pause / 10
+        self._home_due = self.clock.monotonic() + self._home_pause / 10
         #: What the list of packages was made from last.
         self._listed: Any = None
+        self._list_due = 0.0
         self.every(timedelta(seconds=1 if config.dev_mode else 10), self.ask)
 
     def close(self) -> None:
@@ -144,7 +146,7 @@ class BigBrother(NonStopTask):
 
     def gather(self) -> MasterStats:
         """Return the figures of now."""
-        here = machine.slave_stats(self.config.output_path, datetime.now(UTC))
+        here = machine.slave_stats(self.config.output_path, self.clock.now())
         disk_size, disk_free = self._disk
         return MasterStats(
             **here._asdict() | self._figures | {"disk_size": disk_size, "disk_free": disk_free}
@@ -157,13 +159,13 @@ class BigBrother(NonStopTask):
         self._send(stats)
         with suppress(Unavailable):  # TheOperator has a hundred of them to read
             self._news.send_msg("FIGURES", stats, zmq.DONTWAIT)
-        if self._known and time.monotonic() >= self._home_due:
+        if self._known and self.clock.monotonic() >= self._home_due:
             self.update_home()
             self.update_search()
 
     def update_home(self) -> None:
         """Have the home page written with the figures of now."""
-        self._home_due = time.monotonic() + self._home_pause
+        self._home_due = self.clock.monotonic() + self._home_pause
         try:
             self.web.request("HOME", self.gather()._asdict())
         except Unavailable as exc:
@@ -175,15 +177,16 @@ class BigBrother(NonStopTask):
         A package comes with versions to build, and its downloads leave the last month as days pass.
         """
         shown = ("downloads_all", "packages_built", "builds_pending", "files_count")
-        made_from = datetime.now(UTC).date(), *(self._figures[name] for name in shown)
-        if made_from == self._listed:
+        made_from = tuple(self._figures[name] for name in shown)
+        now = self.clock.monotonic()
+        if made_from == self._listed and now < self._list_due:
             return
         try:
             self.web.request("SEARCH")
         except Unavailable as exc:
             self.logger.warning("the list of packages was not written, but will be: %s", exc)
         else:
-            self._listed = made_from
+            self._listed, self._list_due = made_from, now + LIST_AT_LEAST
 
     def _send(self, stats: MasterStats) -> None:
         try:

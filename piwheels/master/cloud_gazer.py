@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -111,7 +110,7 @@ class CloudGazer(PauseableTask):
             for answer in client.answers():
                 if answer.error is not None:
                     self.logger.error("%s", answer.error)
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if now < self._rest:
             return  # what has come waits
         try:

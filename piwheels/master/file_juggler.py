@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -157,7 +156,7 @@ class FileJuggler(NonStopTask):
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = Incoming(
-            TransferState(slave_id, file_state), target, path, file, time.monotonic()
+            TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
         )
         disk = os.fstatvfs(file.fileno())
         promised = sum(other.state.missing for other in self.pending.values())
@@ -199,7 +198,7 @@ class FileJuggler(NonStopTask):
                 missing = transfer.state.missing
                 raise Refused("BADHASH", f"{transfer.target}: {missing:,} bytes have not come")
             filehash = transfer.state.file_state.filehash
-            if not self._names.give(slave_id, transfer.target, filehash, time.monotonic()):
+            if not self._names.give(slave_id, transfer.target, filehash, self.clock.monotonic()):
                 raise Refused("TAKEN", f"other bytes have just been published as {transfer.target}")
             future = self._helpers.submit(transfer.publish, self.site, package)
         except BaseException:
@@ -302,7 +301,7 @@ class FileJuggler(NonStopTask):
 
     def _take(self, transfer: Incoming, offset: int, data: bytes) -> None:
         transfer.state.chunk(offset, data)
-        transfer.progress = transfer.heard = time.monotonic()
+        transfer.progress = transfer.heard = self.clock.monotonic()
         try:
             transfer.write(offset, data)
         except OSError as exc:
@@ -312,7 +311,7 @@ class FileJuggler(NonStopTask):
     def _bind(self, transfer: Incoming, address: bytes) -> None:
         if transfer.address == address:
             return
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if transfer.address is not None:
             if now - transfer.heard < self.takeover:
                 raise TransferError("HELLO for a transfer that another address makes")
@@ -336,7 +335,7 @@ class FileJuggler(NonStopTask):
 
     def expire(self) -> None:
         """Give up the transfers of which nothing has come for a long time."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         self._names.expire(now)
         before = now - self.patience
         for slave_id in [key for key, each in self.pending.items() if each.progress < before]:

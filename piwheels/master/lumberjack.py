@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -68,10 +67,10 @@ class Lumberjack(NonStopTask):
         """Take the rows that have come, have all of them noted, then close everything."""
         while len(self._rows) < MAX_WAITING and self._logs.poll(0):
             self._receive()
-        end = time.monotonic() + LAST
+        end = self.clock.monotonic() + LAST
         self._next_try = 0.0
         self.flush()
-        while self._ticket is not None and self.db.socket.poll(end - time.monotonic()):
+        while self._ticket is not None and self.db.socket.poll(end - self.clock.monotonic()):
             self.handle_answer(self.db.socket)
         if rows := len(self._rows) + sum(map(len, self._groups)):
             self.logger.error("the master ends: %d rows of the access log are lost", rows)
@@ -110,7 +109,7 @@ class Lumberjack(NonStopTask):
 
         Not while it is busy with one, nor within the pause after a failure.
         """
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if self._ticket is not None or now < self._next_try:
             return
         if not self._groups and self._rows:
@@ -143,7 +142,7 @@ class Lumberjack(NonStopTask):
 
     def _noted(self, downloads: int) -> None:
         self._groups.popleft()
-        self._first_try, self._pause = time.monotonic(), 1.0
+        self._first_try, self._pause = self.clock.monotonic(), 1.0
         if downloads:
             try:
                 self.stats.send_msg("LOGDOWNLOAD", downloads, zmq.DONTWAIT)
@@ -151,7 +150,7 @@ class Lumberjack(NonStopTask):
                 self.logger.debug("nobody counts the downloads just now")
 
     def _again(self, error: Exception) -> None:
-        now = time.monotonic()
+        now = self.clock.monotonic()
         rows = len(self._groups[0])
         if now - self._first_try > GIVE_UP:
             self._groups.popleft()

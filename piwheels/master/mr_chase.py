@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from datetime import timedelta
 from itertools import islice
@@ -312,9 +311,9 @@ class MrChase(PausingTask):
 
     def _noted(self, waiting: set[int]) -> None:
         """Wait until all these requests are noted."""
-        deadline = time.monotonic() + WEB_TIMEOUT
+        deadline = self.clock.monotonic() + WEB_TIMEOUT
         while waiting:
-            if not self.web.socket.poll(max(0.0, deadline - time.monotonic())):
+            if not self.web.socket.poll(max(0.0, deadline - self.clock.monotonic())):
                 raise Unavailable("TheSecretary takes no more requests: the site is not written?")
             for answer in self.web.answers():
                 waiting.discard(answer.ticket)

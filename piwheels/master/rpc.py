@@ -13,12 +13,12 @@ text]``.
 from __future__ import annotations
 
 import itertools
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zmq
 
 from piwheels.core import codec
+from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, DatabaseError, Refused, Unavailable
 
@@ -77,8 +77,8 @@ class Client:
         it did not. Answers to earlier questions that nobody waits for any more are dropped.
         """
         ticket = self.request(msg, data)
-        deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0 and self.socket.poll(left):
+        deadline = SYSTEM.monotonic() + timeout
+        while (left := deadline - SYSTEM.monotonic()) > 0 and self.socket.poll(left):
             for answer in self.answers():
                 if answer.ticket == ticket:
                     if answer.error is not None:
@@ -116,7 +116,7 @@ class Questions:
         It gets the result, or the error that came instead; :exc:`Unavailable` if nothing comes.
         *what* was asked, for that error's sentence.
         """
-        self._open[whose, ticket] = _Question(then, what, time.monotonic() + self.patience)
+        self._open[whose, ticket] = _Question(then, what, SYSTEM.monotonic() + self.patience)
 
     def collect(self, whose: str, answers: Iterable[Answer]) -> None:
         """Take *answers* of the client *whose*; those that nobody waits for are dropped."""
@@ -127,7 +127,7 @@ class Questions:
 
     def expire(self) -> None:
         """Answer the questions to which no answer has come in time."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         for key in [key for key, question in self._open.items() if question.deadline < now]:
             question = self._open.pop(key)
             why = f"{question.what}: no answer within {self.patience:g} s"

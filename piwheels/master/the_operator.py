@@ -9,9 +9,8 @@ asks too much is refused, who does not read is forgotten, and nobody else notice
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import zmq
@@ -89,7 +88,7 @@ class TheOperator(PausingTask):
         self._orders = self.socket(zmq.PUSH, reversed(orders))
         self._orders.hwm = 100
         self._orders.connect(config.orders_queue)
-        self.every(timedelta(seconds=10), lambda: self.consoles.tick(time.monotonic()))
+        self.every(timedelta(seconds=10), lambda: self.consoles.tick(self.clock.monotonic()))
 
     def close(self) -> None:
         """Close all sockets; the answer to QUIT still leaves."""
@@ -127,7 +126,7 @@ class TheOperator(PausingTask):
     def _take(self, asker: Asker, frame: bytes) -> None:
         msg, data = codec.loads(frame)
         data = console.received(msg, data)
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if msg == "HELLO":
             self.consoles.greet(asker, data.who, now)
             assert self._info is not None  # noqa: S101 (nobody is heard before)
@@ -163,7 +162,7 @@ class TheOperator(PausingTask):
         some = "" if everyone else f" {', '.join(map(str, slaves[:10]))}"
         target = "all slaves" if everyone else f"{len(slaves)} slaves:{some}"
         self.logger.warning("%s said %s to %s", who, verb, target)
-        self._tell_all(Told(who, verb, None if everyone else slaves, datetime.now(UTC)))
+        self._tell_all(Told(who, verb, None if everyone else slaves, self.clock.now()))
 
     def _watch(self, asker: Asker, slave_id: int) -> None:
         self.consoles.watch(asker, slave_id)

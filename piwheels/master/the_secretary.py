@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import zmq
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
 #: How much of logs may be on the way to TheScribe, in characters; the rest it finds itself.
 _MAX_LOGS: Final = 64 * 2**20
-#: How long TheScribe may take for what was passed on, before it is taken to be lost.
-_LIMIT: Final = timedelta(minutes=5)
+#: Seconds that TheScribe may take for what was passed on, before it is taken to be lost.
+_LIMIT: Final = 300.0
 #: How many rewrites the database notes at a time.
 _GROUP: Final = 5_000
 #: How often it is looked whether the database has notes that nobody has told of.
@@ -45,7 +44,7 @@ class _Passed(NamedTuple):
     msg: str
     data: Any
     size: int
-    since: datetime
+    since: float
 
 
 class _Saving(NamedTuple):
@@ -75,7 +74,7 @@ class TheSecretary(PausingTask):
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        self._buffer = Rewrites(timedelta(seconds=0.2 if config.dev_mode else 60))
+        self._buffer = Rewrites(0.2 if config.dev_mode else 60.0)
         self._writing: dict[int, Rewrite] = {}
         self._passed: dict[int, _Passed] = {}
         self._log_size = 0
@@ -104,9 +103,11 @@ class TheSecretary(PausingTask):
 
     def close(self) -> None:
         """Leave what still waits in the database, then close everything."""
-        end = time.monotonic() + _LAST
+        end = self.clock.monotonic() + _LAST
         self.save()
-        while (self._saving or self._removing) and self._db.socket.poll(end - time.monotonic()):
+        while (self._saving or self._removing) and self._db.socket.poll(
+            end - self.clock.monotonic()
+        ):
             self.handle_database(self._db.socket)
         if self._saving or self._unsaved:
             self.logger.error("the master ends: some pages that are to be written are not noted")
@@ -117,8 +118,8 @@ class TheSecretary(PausingTask):
         if self.paused:
             super().poll(timeout)
             return
-        super().poll(min(timeout, self._buffer.wait(_now())))
-        if not self._buffer.wait(_now()):
+        super().poll(min(timeout, self._buffer.wait(self.clock.monotonic())))
+        if not self._buffer.wait(self.clock.monotonic()):
             self.pass_on()
 
     # What comes in ------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ class TheSecretary(PausingTask):
             raise
         match request.msg:
             case "PROJECT" | "BOTH":
-                rewrite = self._buffer.add(canonical(data), request.msg, _now())
+                rewrite = self._add(canonical(data), request.msg)
                 if rewrite.saved:
                     send_result(queue, request)
                 else:
@@ -142,7 +143,7 @@ class TheSecretary(PausingTask):
             case "NOTED":
                 urgent = data[0] == "URGENT"
                 command = "BOTH" if urgent else data[0]
-                self._buffer.add(canonical(data[1]), command, _now(), saved=True, urgent=urgent)
+                self._add(canonical(data[1]), command, saved=True, urgent=urgent)
                 send_result(queue, request)
             case "LOG":
                 # A log that is not passed on now is still in the database: TheScribe looks there.
@@ -157,6 +158,12 @@ class TheSecretary(PausingTask):
                 self._pass(request)
                 send_result(queue, request)
 
+    def _add(
+        self, package: str, command: str, *, saved: bool = False, urgent: bool = False
+    ) -> Rewrite:
+        now, added_at = self.clock.monotonic(), self.clock.now()
+        return self._buffer.add(package, command, now, added_at, saved=saved, urgent=urgent)
+
     def _pass(self, request: Request, *, waits: bool = False, size: int = 0) -> None:
         try:
             ticket = self._scribe.request(request.msg, request.data)
@@ -168,7 +175,8 @@ class TheSecretary(PausingTask):
         self._log_size += size
         # What a log says is not kept here: its number is enough to speak of it.
         about = request.data[0] if request.msg == "LOG" else request.data
-        self._passed[ticket] = _Passed(request if waits else None, request.msg, about, size, _now())
+        whom = request if waits else None
+        self._passed[ticket] = _Passed(whom, request.msg, about, size, self.clock.monotonic())
 
     # What goes out ------------------------------------------------------------------------------
 
@@ -176,7 +184,7 @@ class TheSecretary(PausingTask):
         """Hand TheScribe what has waited long enough."""
         if self.paused:
             return
-        now = _now()
+        now = self.clock.monotonic()
         for rewrite in self._buffer.due(now):
             try:
                 ticket = self._scribe.request(rewrite.command, rewrite.package)
@@ -199,7 +207,7 @@ class TheSecretary(PausingTask):
         self.pass_on()
 
     def _failed(self, rewrite: Rewrite, error: Exception) -> None:
-        again = self._buffer.failed(rewrite, _now())
+        again = self._buffer.failed(rewrite, self.clock.monotonic())
         self.logger.log(
             logging.WARNING if again else logging.ERROR, "could not write the pages of %s (%s): %s",
             rewrite.package, "trying again" if again else "given up for some minutes", error,
@@ -219,7 +227,8 @@ class TheSecretary(PausingTask):
 
     def give_up(self) -> None:
         """Stop waiting for what TheScribe should have done long ago."""
-        now, error = _now(), Unavailable(f"TheScribe did not answer within {_LIMIT}")
+        now = self.clock.monotonic()
+        error = Unavailable(f"TheScribe did not answer within {_LIMIT:g} s")
         late = self._buffer.overdue(now, _LIMIT)
         for ticket in [ticket for ticket, rewrite in self._writing.items() if rewrite in late]:
             self._failed(self._writing.pop(ticket), error)
@@ -284,7 +293,7 @@ class TheSecretary(PausingTask):
             for row in saving.rows:
                 if row.package not in self._buffer:
                     # Written sooner than it was noted: once more, then the note goes.
-                    self._buffer.add(row.package, row.command, _now(), saved=True)
+                    self._add(row.package, row.command, saved=True)
             self.save()
 
     def _not_saved(self, taken: Iterable[tuple[Rewrite, Request | None]], error: Exception) -> None:
@@ -315,11 +324,7 @@ class TheSecretary(PausingTask):
             )
             return
         rows: list[RewritePendingRow] = answer.result
-        if new := self._buffer.load(rows, _now()):
+        if new := self._buffer.load(rows, self.clock.monotonic()):
             self.logger.info("%d packages are noted to be written: taken over", new)
         self._loaded = rows[-1].package if rows else None
         self.load()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

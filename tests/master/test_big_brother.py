@@ -6,21 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
+from clocks import STEPS, StepClock
 from piwheels.core.database.dsn import administer
 from piwheels.core.protocols import monitor_stats
 from piwheels.core.states import DownloadState
 from piwheels.core.transport import Context
-from piwheels.master import big_brother as big_brother_module
-from piwheels.master.big_brother import HISTORY, BigBrother
+from piwheels.master.big_brother import HISTORY, LIST_AT_LEAST, BigBrother
 from piwheels.master.wiring import big_brother
-
-
-class Tomorrow(datetime):
-    """The clock, a day ahead."""
-
-    @classmethod
-    def now(cls, tz=None):
-        return datetime.now(tz) + timedelta(days=1)
 
 
 @pytest.fixture
@@ -116,12 +108,11 @@ def test_each_figure_is_what_there_is(with_db, db, superuser_dsn, consoles, buil
     assert stats.load_average >= 0
 
 
-def test_the_list_of_packages_is_written_when_it_may_have_changed(
-    with_db, db, consoles, other_end, monkeypatch
-):
+def test_the_list_of_packages_is_written_when_it_may_have_changed(with_db, db, consoles, other_end):
     consoles(with_db)
     web = other_end(zmq.ROUTER, with_db.web_queue)
     watcher = BigBrother(with_db)
+    clock = watcher.clock = StepClock()
 
     def due():
         """Have what is due published once; return what TheSecretary was asked for."""
@@ -139,7 +130,10 @@ def test_the_list_of_packages_is_written_when_it_may_have_changed(
         db.add_new_package("foo")
         db.add_new_package_version("foo", "1.0")
         assert due() == ["HOME", "SEARCH"]
-        monkeypatch.setattr(big_brother_module, "datetime", Tomorrow)
+        for step in STEPS:
+            clock.step(step)
+            assert due() == ["HOME"]
+        clock.advance(LIST_AT_LEAST)
         assert due() == ["HOME", "SEARCH"]
         assert due() == ["HOME"]
     finally:

@@ -6,7 +6,6 @@ the sentences for the code words with which it refuses (protocols.md).
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -15,6 +14,7 @@ import voluptuous as vol
 import zmq
 
 from piwheels.core.checks import check_of
+from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
 from piwheels.core.program.command_line import option
@@ -191,9 +191,9 @@ class Admin:
 
     def _wait(self, limit: float, event: int) -> bool:
         """Tell whether *event* happens within *limit* seconds. Raises if the master goes away."""
-        deadline = time.monotonic() + limit
-        while not self._socket.poll(min(0.2, max(0.0, deadline - time.monotonic())), event):
-            if time.monotonic() > deadline:
+        deadline = SYSTEM.monotonic() + limit
+        while not self._socket.poll(min(0.2, max(0.0, deadline - SYSTEM.monotonic())), event):
+            if SYSTEM.monotonic() > deadline:
                 return False
             if event == zmq.POLLIN:
                 self.check()
