@@ -49,6 +49,7 @@ __all__ = [
     "CONSOLE_MESSAGES",
     "FIRST_IMPORT",
     "FOLLOWS",
+    "LEVEL_1_ID",
     "NoData",
     "Protocol",
     "console",
@@ -156,8 +157,14 @@ slave_driver: Final = Protocol(
         "SEND": Filename,
         "DONE": _None,
         "DIE": _None,
+        "HELLO": _None,  # level 1
+        "REFUSED": LongText,  # level 1
     },
 )
+
+#: How the routing id (of at most 255 bytes) of a slave of level 1 begins. So the master knows the
+#: level of a slave whose ``HELLO`` it has not heard.
+LEVEL_1_ID: Final = b"piw1-"
 
 #: Which requests a slave may make after which reply of the master (``None``: after none, as a
 #: newcomer). Anything else is a protocol error; ``BYE`` may come at any time.

@@ -1,4 +1,4 @@
-"""The ``piw-up`` program: the order in which a farm comes to life, works, and ends."""
+"""The ``piw-up`` program: starts the parts of a farm, has it work, and stops it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import os
 import shutil
 import signal
 import sys
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import zmq
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal
 from piwheels.core.host.interpreters import Interpreter, probe
@@ -34,24 +33,33 @@ from piwheels.up.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from piwheels.core.clock import Clock
     from piwheels.core.host.postgres import Cluster
+    from piwheels.core.protocols import SlaveEvent
     from piwheels.up.outcome import Ask
 
 #: Pure wheels, native ones, one for the stable ABI, and one that cannot be built (platform.md).
 FIRST: Final = (
     "six", "markupsafe", "zope.interface", "wrapt", "simplejson", "psutil", "functools32",
 )  # fmt: skip
-#: Seconds between two looks at the daemons and at what they say, and between two at the database.
+#: Seconds between two checks of the daemons, and between two queries of the database.
 TICK, LOOK = 0.2, 1.0
-#: Seconds that pages and logs may take to be there, once the last build has ended.
+#: Seconds to wait for pages and logs after the end of the last build.
 PUBLISHING: Final = 90.0
 
 
 class Up:
-    """The farm in *farm*'s folder at work. Its slaves build for *interpreters*."""
+    """Runs the farm in *farm*'s folder. Its slaves build for *interpreters*."""
 
-    def __init__(self, config: UpConfig, farm: Farm, interpreters: Sequence[Interpreter]) -> None:
+    def __init__(
+        self,
+        config: UpConfig,
+        farm: Farm,
+        interpreters: Sequence[Interpreter],
+        clock: Clock = SYSTEM,
+    ) -> None:
         self.config = config
+        self._clock = clock
         self.farm = farm
         self.site = farm.home / "www"
         self.queues = queues(config, farm.home)
@@ -68,23 +76,23 @@ class Up:
         self._unresolved = {ask.spec: ask for ask in asks if not ask.version}
         self._resolver = Resolver([], self.versions[0])
         self._cluster: Cluster | None = None
-        self._began = time.monotonic()
+        self._began = clock.monotonic()
         for handler in logging.getLogger().handlers:
             if type(handler) is logging.StreamHandler:
                 handler.setStream(self.screen)
 
     @property
     def url(self) -> str:
-        """Where the site is."""
+        """The address of the site."""
         return f"http://{self.host}:{self.port}/"
 
-    # The order of things --------------------------------------------------------------------
+    # Start and end ----------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Have the farm build what is asked for, and go on until stopped (or, ``--once``, do not).
+        """Build the requested versions, then serve until stopped (with ``--once``, return).
 
-        Return the exit status. Raises :exc:`Stopped` when a signal comes, :exc:`Fatal` when a part
-        of the farm ends; everything is stopped then.
+        Return the exit status. Raises :exc:`Stopped` after a signal, or when an operator has
+        stopped the farm, and :exc:`Fatal` when a part of it fails; all parts are stopped then.
         """
         self.screen.say(f"the farm is in {self.farm.home}")
         for folder in (self.site, self.farm.home / "build"):
@@ -94,8 +102,9 @@ class Up:
             status = stack.enter_context(Context().socket(zmq.SUB, reversed(monitor_stats)))
             status.subscribe()
             status.connect(to_connect(self.queues["status"]))
-            # Whatever happens from here on, the daemons go before the database does.
+            # From here on, the daemons stop before the database does.
             stack.callback(self._stop)
+            self.watch.begin(db)
             self._start_daemons(env)
             self._resolve()
             stack.callback(self._forget_questions)
@@ -126,7 +135,7 @@ class Up:
                 self._tick(status)
 
     def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
-        """Return the database, ready for work, and the environment that tells daemons of it."""
+        """Return the database, ready for use, and the environment with its address for daemons."""
         home = self.farm.home / "postgres"
         server = stack.enter_context(database.server(self.config.dsn, home))
         self._cluster = server.cluster
@@ -148,11 +157,11 @@ class Up:
         place = f"--output-path={self.site}"
         source = f"--source={'none' if config.once else 'watch'}"
         args = [place, "--dev-mode", source, *wires, *common]
-        if not site.is_everywhere(config.host):  # else it has more addresses than we know
+        if not site.is_everywhere(config.host):  # else it has several addresses
             args.append(f"--site-url={self.url}")
         self.farm.start("master", "piwheels.master", args, env)
         http = [f"--host={config.host}", f"--port={self.port}"]
-        # What comes now has no business with the database.
+        # The server and the slaves do not use the database.
         env = {name: value for name, value in env.items() if name != "PIW_DSN"}
         self.farm.start("serve", "piwheels.serve", [place, *http, *common], env)
         for label, python in self.pythons.items():
@@ -177,7 +186,7 @@ class Up:
         self._look_at_console()
         if self._cluster is not None and self._cluster.pid is None:
             log = self._cluster.log
-            self.farm.patience = IN_VAIN  # the master would try for long to save what it has
+            self.farm.patience = IN_VAIN  # the master would keep trying to save its data
             raise Fatal(f"PostgreSQL has ended; the end of {log}:\n{last_lines(log)}")
 
     def _stop(self) -> None:
@@ -188,7 +197,7 @@ class Up:
     # The console ----------------------------------------------------------------------------
 
     def _open_console(self) -> None:
-        """Open the console, if there is somebody to see it; what we say goes to a file then."""
+        """Open the console on a terminal; from then on, piw-up's log goes to a file."""
         config = self.config
         if config.no_console or config.once or config.quiet or not console.possible():
             return
@@ -214,7 +223,7 @@ class Up:
         self.screen.come_back()
 
     def _say_hello(self) -> None:
-        """Have the master tell again of slaves that came before we listened."""
+        """Have the master repeat the events of slaves that came before piw-up listened."""
         with Context().socket(zmq.PUSH, reversed(master_control)) as control:
             control.connect(to_connect(self.queues["control"]))
             control.send_msg("HELLO")
@@ -223,7 +232,7 @@ class Up:
     # Work -----------------------------------------------------------------------------------
 
     def _work(self, db: Database, status: Socket, registrar: Registrar) -> None:
-        """Register what is asked for, and watch until all of it was attempted and is published."""
+        """Register the requested versions, and wait until all were attempted and published."""
         for ask in self.watch.asks:
             if ask.version:
                 self._register(ask, registrar)
@@ -233,9 +242,9 @@ class Up:
             self._listen(status, TICK)
             for name, *answer in self._resolver.answers():
                 self._resolved(self._unresolved.pop(name), *answer, registrar=registrar)
-            if time.monotonic() < look:
+            if self._clock.monotonic() < look:
                 continue
-            look = time.monotonic() + LOOK
+            look = self._clock.monotonic() + LOOK
             try:
                 done = self.watch.look(db)
             except DatabaseError as exc:
@@ -248,15 +257,15 @@ class Up:
                 self._resolve()
                 continue
             if done:
-                deadline = deadline or time.monotonic() + PUBLISHING
+                deadline = deadline or self._clock.monotonic() + PUBLISHING
                 if self.watch.published():
                     return
-                if time.monotonic() > deadline:
+                if self._clock.monotonic() > deadline:
                     self.screen.say("the site does not show all of it yet", RED)
                     return
 
     def _resolve(self) -> None:
-        """Have the versions found of what was asked for by its name alone."""
+        """Look up the newest versions of the packages that were requested by name."""
         self._forget_questions()
         if self._unresolved:
             self.screen.say(f"asking the index for {', '.join(self._unresolved)}")
@@ -269,7 +278,7 @@ class Up:
         self, ask: Ask, version: str, problem: str, detail: str, *, registrar: Registrar
     ) -> None:
         if version and any(other.key == (ask.package, version) for other in self.watch.asks):
-            self.watch.asks.remove(ask)  # it was asked for by its version, too
+            self.watch.asks.remove(ask)  # it was requested by its version, too
             return
         ask.version, ask.problem, ask.detail = version, problem, detail
         if problem:
@@ -285,23 +294,30 @@ class Up:
             self.screen.say(f"registered {ask.package} {ask.version}")
 
     def _listen(self, status: Socket, seconds: float) -> None:
-        """Take what the master says of its slaves, for up to *seconds*."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        """Take the events of slaves from the master, for *seconds*."""
+        deadline = self._clock.monotonic() + seconds
+        while (left := deadline - self._clock.monotonic()) > 0:
             if status.poll(left):
                 with contextlib.suppress(BadMessage):
                     msg, data = status.recv_msg()
-                    said = self.slaves.event(data) if msg == "SLAVE" else ""
-                    if said and not self.screen.live:
-                        self.screen.say(said)
-        lines = self.slaves.lines(datetime.now(UTC))
+                    if msg == "SLAVE":
+                        self._take_event(data)
+        now = self._clock.monotonic()
+        lines = self.slaves.lines(now)
         if (done := self.watch.done) < (asked := len(self.watch.asks)):
-            lines.append(f"  {done} of {asked} done, {span(time.monotonic() - self._began)}")
+            lines.append(f"  {done} of {asked} done, {span(now - self._began)}")
         self.screen.show(lines)
+
+    def _take_event(self, event: SlaveEvent) -> None:
+        # The master repeats old events on request: their age is the only use of the timestamp.
+        age = (self._clock.now() - event.timestamp).total_seconds()
+        sentence = self.slaves.event(event, self._clock.monotonic(), age)
+        if sentence and not self.screen.live:
+            self.screen.say(sentence)
 
 
 def _executable(path: Path) -> Path:
-    """Return the interpreter *path*, looked up like a command if it is a bare name."""
+    """Return the interpreter *path*; a bare name is looked up like a command."""
     found = shutil.which(str(path))
     if found is None:
         raise Fatal(f"there is no interpreter {path}: name one that is there in --python")
