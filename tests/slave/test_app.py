@@ -15,160 +15,16 @@ from pathlib import Path
 
 import cbor2
 import pytest
-import zmq
 
-from clocks import STEPS, StepClock
-from helpers import add_source, free_port
+from clocks import STEPS
+from helpers import free_port
 from piwheels.core.codec import NoData
 from piwheels.core.host.supervision import descendants
-from piwheels.core.protocols import LEVEL_1_ID, slave_driver
-from piwheels.core.transport import Context
+from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from piwheels.slave.connection import Pauses
-
-NAME = "demo-1.0-py3-none-any.whl"
-
-
-@pytest.fixture
-def source(tmp_path, monkeypatch):
-    """Return a maker of demo 1.0's source, where pip finds it; *act* is what its build does."""
-    folder = tmp_path / "sources"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-
-    def make(act="pass"):
-        add_source(folder, before=act)
-
-    make()
-    return make
-
-
-class Master:
-    """The master as the test plays it, on both wires; it can vanish and come back."""
-
-    def __init__(self):
-        self.ports = [free_port(), free_port()]
-        self.queue = self.files = None
-        self.back()
-
-    def back(self):
-        self.context = zmq.Context()
-        ctx = Context(self.context)
-        self.queue = ctx.socket(zmq.ROUTER, slave_driver)
-        self.queue.bind(self.addresses[0])
-        self.files = ctx.socket(zmq.ROUTER)
-        self.files.bind(self.addresses[1])
-
-    def vanish(self):
-        self.queue.close()
-        self.files.close()
-        self.context.term()  # then the ports are free
-
-    @property
-    def addresses(self):
-        return [f"tcp://127.0.0.1:{port}" for port in self.ports]
-
-    def hear(self, *expected, seconds=30):
-        """Return the data of the next request, which must be one of those expected."""
-        assert self.queue.poll(seconds), f"no {expected} within {seconds} s"
-        self.peer, msg, data = self.queue.recv_addr_msg()
-        assert msg in expected, (msg, data)
-        self.heard = msg
-        return data
-
-    def say(self, msg, data=NoData):
-        self.queue.send_addr_msg(self.peer, msg, data)
-
-    def raw(self, *frames):
-        self.queue.send_multipart([self.peer, *frames])
-
-    def welcome(self):
-        info = self.hear("HELLO")
-        self.say("ACK", (7, ""))
-        return info
-
-    def welcome_id(self):
-        """Welcome a slave; return its routing id."""
-        self.welcome()
-        return self.peer
-
-    def give_build(self):
-        self.welcome()
-        self.hear("IDLE")
-        self.say("BUILD", ("demo", "1.0"))
-
-    def told(self, text, seconds=20):
-        """Say CONT until an OUTPUT has *text*; leave that one without a reply."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            data = self.hear("BUSY", "OUTPUT")  # pip may be slow to say something
-            if self.heard == "OUTPUT" and text in data.text:
-                return data
-            self.say("CONT")
-        pytest.fail(f"no OUTPUT has {text}")
-
-    def built(self, *others, seconds=60):
-        """Say CONT until the build has ended; return the data of BUILT."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            data = self.hear("BUSY", "BUILT", *(others or ["OUTPUT"]))
-            if self.heard == "BUILT":
-                return data
-            self.say("CONT")
-        pytest.fail("the build does not end")
-
-    def fetch(self, size):
-        assert self.files.poll(30)
-        peer, *frames = self.files.recv_multipart()
-        assert frames == [b"HELLO", b"7"]
-        self.files.send_multipart([peer, b"FETCH", b"0", b"%d" % size])
-        assert self.files.poll(30)
-        _, *frames = self.files.recv_multipart()
-        assert frames[:2] == [b"CHUNK", b"0"]
-        self.files.send_multipart([peer, b"DONE"])
-        return frames[2]
-
-
-@pytest.fixture
-def master():
-    made = Master()
-    yield made
-    if not made.context.closed:
-        made.vanish()
-
-
-@pytest.fixture
-def work(tmp_path):
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def level():
-    """The protocol level that the slave speaks."""
-    return 1
-
-
-@pytest.fixture
-def slave(master, work, level, monkeypatch):
-    """A running slave (in a thread); it must end with status 0, and leave nothing."""
-    monkeypatch.setattr(app, "CONT_WAIT", 0.5)
-    monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
-    queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
-    made = PiWheelsSlave(SlaveConfig(dir=work, label="toy", level=level, **queues), StepClock())
-    ended = []
-    thread = threading.Thread(target=lambda: ended.append(made.run()))
-    thread.start()
-    made.thread = thread
-    yield made
-    made.stop()
-    thread.join(60)
-    assert ended == [0]
-    assert list(work.iterdir()) == []
+from toy_master import NAME
 
 
 def test_a_build_from_hello_to_die(master, slave, source):

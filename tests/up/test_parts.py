@@ -66,6 +66,14 @@ def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
             farm.check()
 
 
+def test_a_slave_that_a_signal_has_stopped_is_a_failure(tmp_path, monkeypatch):
+    with sleeper(tmp_path, monkeypatch, "raise SystemExit(143)") as farm:
+        farm.start("slave-one", "sleeper", [], os.environ)
+        farm.daemons[0].process.wait(20)
+        with pytest.raises(Fatal, match=r"piw-slave-one ended \(143\)"):
+            farm.check()
+
+
 def test_a_daemon_that_does_not_end_is_killed(tmp_path, monkeypatch):
     text = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)\n"
     with sleeper(tmp_path, monkeypatch, text + "time.sleep(60)") as farm:
