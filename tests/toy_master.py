@@ -83,9 +83,13 @@ class Master:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             data = self.hear("BUSY", "BUILT", *(others or ["OUTPUT"]))
-            if self.heard == "BUILT":
-                return data
-            self.say("CONT")
+            match self.heard:
+                case "BUILT":
+                    return data
+                case "HELLO":
+                    self.say("ACK", (9, ""))
+                case _:
+                    self.say("CONT")
         pytest.fail("the build does not end")
 
     def fetch(self, size):

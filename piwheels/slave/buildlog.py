@@ -74,7 +74,7 @@ class BuildLog:
     def text(self) -> str:
         """Return the log: text of at most *limit* bytes in UTF-8, without the lines of the farm.
 
-        Invalid UTF-8 becomes U+FFFD, line endings become line feeds, control characters are removed.
+        Invalid UTF-8 becomes U+FFFD, line endings become line feeds; control characters go.
         """
         with self._lock:
             head, tail = bytes(self._head), b"".join(self._tail)
