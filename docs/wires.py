@@ -331,7 +331,7 @@ def log_diagram() -> str:
         drawing.Step(server, tool, '"GET /simple/six/ HTTP/1.1" 304'),
         drawing.Step(tool, jack, "LOGSEARCH"),
         drawing.Step(server, tool, '"GET /style.css HTTP/1.1" 200'),
-        drawing.Step(tool, "", "... of no interest"),
+        drawing.Step(tool, "", "... irrelevant"),
         drawing.Step(jack, "", f"... {WAIT:g} s, or {BATCH:,} rows"),
         drawing.Step(jack, oracle, "log_many: downloads"),
         drawing.Step(oracle, jack, "OK"),

@@ -1,8 +1,8 @@
-"""piw-initdb: make the database, or bring it to what this version of the programs needs.
+"""piw-initdb: create the database's tables, or upgrade them to this version of the programs.
 
-Everything happens in one transaction: tables come by the numbered migrations that are missing,
-functions and views are always made anew, and so are the rights of the daemon's role.
-``sql/README.md`` says how to change each.
+Everything happens in one transaction: it applies the missing numbered migrations, and recreates
+all functions, views and privileges of the daemon's role. ``sql/README.md`` explains how to change
+each.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("initdb")
 
 LOCK = 0x7069_7768  # the key of the advisory lock: one piw-initdb at a time ("piwh")
-LOCK_TIMEOUT = 20  # seconds to wait for whoever uses the tables
+LOCK_TIMEOUT = 20  # seconds to wait for other users of the tables
 
-# What matters to where a statement ends: comments, quoted text, the end itself.
+# The tokens that decide where a statement ends: comments, quoted text, semicolons.
 _TOKEN = re.compile(
     r"""
     --[^\n]*                                  # a comment, to the end of the line
     | '(?:[^']|'')*'                          # a string
     | "(?:[^"]|"")*"                          # an identifier
-    | \$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$  # a string between dollars
+    | \$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$  # a dollar-quoted string
     | (?P<end>;)
     """,
     re.VERBOSE | re.DOTALL,
@@ -47,15 +47,15 @@ _TOKEN = re.compile(
 
 
 class CannotInit(Fatal, RuntimeError):
-    """The database cannot be made or upgraded; the text says why, and what to do."""
+    """The database cannot be created or upgraded; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InitdbConfig(Common):
-    """Make the database that piw-master needs, or upgrade it.
+    """Create the tables that piw-master needs, or upgrade them.
 
-    The database and the role of piw-master must exist (createdb, createuser). All is done in one
-    transaction: either all of it has happened, or nothing.
+    The database and the role of piw-master must exist (createdb, createuser). Everything happens
+    in one transaction: either all of it or nothing.
     """
 
     dsn: str = option(
@@ -71,19 +71,19 @@ class InitdbConfig(Common):
     "piw-initdb",
     InitdbConfig,
     examples=[
-        ("piw-initdb --dsn postgresql:///piwheels", "make the tables, or upgrade them"),
-        ("piw-initdb --user farm --yes", "with another role for piw-master, and no question"),
+        ("piw-initdb --dsn postgresql:///piwheels", "create or upgrade the tables"),
+        ("piw-initdb --user farm --yes", "use another role for piw-master, and ask nothing"),
     ],
 )
 def main(config: InitdbConfig) -> int:
-    """Make the database, or upgrade it; return the exit status."""
+    """Create or upgrade the database; return the exit status."""
     conn = get_connection(config.dsn)
     try:
         with conn, conn.begin():
             _lock(conn)
             detect_users(conn, config.user)
             version = detect_version(conn)
-            what = "make the tables" if version is None else f"upgrade from schema {version}"
+            what = "create the tables" if version is None else f"upgrade from schema {version}"
             backup = f"{what} (if the database matters, has it been backed up?)"
             if not confirmed(backup, yes=config.yes):
                 raise CannotInit("nothing was changed")
@@ -97,30 +97,30 @@ def main(config: InitdbConfig) -> int:
 
 
 def get_connection(dsn: str) -> Connection:
-    """Return a connection to the database *dsn*, which must exist already.
+    """Return a connection to the existing database *dsn*.
 
-    Raises ``RuntimeError`` when it does not, or the server cannot be used.
+    Raises ``RuntimeError`` if it does not exist, or the server is unusable.
     """
     try:
         return make_engine(dsn, statement_timeout=0).connect()
     except OperationalError as exc:
         raise CannotInit(
             f"cannot open the database: {sentence(exc)}; check --dsn, and that the server runs and "
-            "the database exists (createdb makes one)"
+            "the database exists (createdb creates one)"
         ) from exc
 
 
 def detect_users(conn: Connection, test_user: str) -> None:
-    """See to it that *conn* is a superuser's and that the role *test_user* exists and is none.
+    """Check that *conn* belongs to a superuser, and that the role *test_user* exists and is none.
 
-    Raises ``RuntimeError`` if not, or if this server cannot hold our database at all.
+    Raises ``RuntimeError`` if not, or if the server's version or encoding is unsuitable.
     """
     number = int(conn.execute(text("SHOW server_version_num")).scalar_one())
     if number < OLDEST * 10_000:
         raise CannotInit(f"this is PostgreSQL {number // 10_000}: use {OLDEST} or later")
     encoding = conn.execute(text("SHOW server_encoding")).scalar_one()
     if encoding != "UTF8":
-        raise CannotInit(f"the database is in {encoding}: make it with createdb --encoding UTF8")
+        raise CannotInit(f"the database is in {encoding}: create it with createdb --encoding UTF8")
     query = text("SELECT rolsuper FROM pg_roles WHERE rolname = :name")
     me = conn.execute(text("SELECT current_user")).scalar_one()
     if not conn.execute(query, {"name": me}).scalar():
@@ -137,9 +137,9 @@ def detect_users(conn: Connection, test_user: str) -> None:
 
 
 def detect_version(conn: Connection) -> str | None:
-    """Return the version of the schema in the database, ``None`` if there is none yet.
+    """Return the schema version of the database, or ``None`` if it is empty.
 
-    Raises ``RuntimeError`` if what is there is not ours, or is newer than we are.
+    Raises ``RuntimeError`` if it holds other tables, or a newer schema than this program's.
     """
     query = text("SELECT to_regclass('public.configuration'), to_regclass('public.packages')")
     configuration, packages = conn.execute(query).one()
@@ -150,7 +150,7 @@ def detect_version(conn: Connection) -> str | None:
         " AND attname = 'only_row'"
     )
     if configuration is None or conn.execute(query).scalar() is None:
-        raise CannotInit("the database holds tables that are not ours: use one that is empty")
+        raise CannotInit("the database holds tables of another program: use an empty database")
     version = str(conn.execute(text("SELECT version FROM public.configuration")).scalar_one())
     if _number(version) not in sql_files.migrations():
         raise CannotInit(
@@ -160,28 +160,28 @@ def detect_version(conn: Connection) -> str | None:
 
 
 def get_script(version: str | None = None) -> str:
-    """Return the SQL that brings a database from *version* (``None``: empty) to the current one.
+    """Return the SQL that upgrades a database from *version* (``None``: empty) to this version.
 
-    ``:"user"`` and ``:'user'`` stand in it for the daemon's role.
+    It contains ``:"user"`` and ``:'user'`` in place of the daemon's role.
     """
     done = "" if version is None else _number(version)
     missing = [path for number, path in sql_files.migrations().items() if number > done]
     parts = [
-        # Away with all that is made anew, so that it does not stand in the migrations' way.
+        # Drop everything that is recreated below, so that it cannot block a migration.
         "DROP SCHEMA IF EXISTS piwheels CASCADE;\nCREATE SCHEMA piwheels;",
         *(path.read_text(encoding="utf-8") for path in missing),
         *(path.read_text(encoding="utf-8") for path in sql_files.routines()),
-        # (digits that we have made ourselves)
+        # (the version is a constant)
         f"INSERT INTO public.configuration (version) VALUES ('{sql_files.version()}')"  # noqa: S608
         " ON CONFLICT (only_row) DO UPDATE SET version = EXCLUDED.version;",
         (sql_files.folder() / "roles.sql").read_text(encoding="utf-8"),
-        "SELECT piwheels._refresh_kept();",
+        "SELECT piwheels._refresh_derived();",
     ]
     return "\n\n".join(parts)
 
 
 def parse_statements(script: str) -> Iterator[str]:
-    """Give the statements of *script*, one by one, without the semicolons that end them.
+    """Yield the statements of *script*, without their final semicolons.
 
     It understands ``--`` comments, ``"identifiers"``, ``'strings'`` and ``$tag$ strings $tag$``,
     but neither ``E'\\''`` nor ``/* comments */``.
@@ -198,27 +198,27 @@ def parse_statements(script: str) -> Iterator[str]:
 
 
 def _number(version: str) -> str:
-    """Return the migration's number in a version such as ``0001+1a2b3c4d``."""
+    """Return the number of the migration in a version such as ``0001+1a2b3c4d``."""
     return version.partition("+")[0]
 
 
 def _lock(conn: Connection) -> None:
-    """Wait (not for long) for another piw-initdb to end, and set how long we wait for tables."""
+    """Take the lock of piw-initdb, and limit the wait for other locks."""
     conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
     conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
 
 
 def _run(conn: Connection, script: str, user: str) -> None:
-    """Run *script*, with the name of the daemon's role in its places."""
+    """Run *script* with the name of the daemon's role filled in."""
     identifier = '"' + user.replace('"', '""') + '"'
     literal = "'" + user.replace("'", "''") + "'"
     script = script.replace(':"user"', identifier).replace(":'user'", literal)
-    # What a function's body calls may be in a file that comes later.
+    # The body of a function may call functions of a later file.
     conn.exec_driver_sql("SET LOCAL check_function_bodies = off")
     conn.exec_driver_sql("SET LOCAL search_path = public")
     conn.exec_driver_sql("SET LOCAL client_min_messages = warning")
     for statement in parse_statements(script):
-        # A percent sign is only itself where no parameters are given.
+        # Without parameters a percent sign has no special meaning.
         conn.execution_options(no_parameters=True).exec_driver_sql(statement)
 
 

@@ -1,8 +1,8 @@
-"""``piw-serve``: a small server for the site's files, as ``nginx`` would serve them.
+"""``piw-serve``: a small web server for the site's files, equivalent to the nginx example.
 
-It offers a project's page as JSON or HTML, as the client prefers (PEP 691, with RFC 9110's
-quality values), and files with strong entity tags and ranges, so that downloads can be resumed and
-parts of wheels read. Everything is read-only, and nothing outside the site is ever read.
+It serves a project's page as JSON or HTML, as the client prefers (PEP 691, with the quality values
+of RFC 9110), and files with strong entity tags and ranges, so that clients can resume downloads
+and read parts of wheels. It is read-only and never reads outside of the site.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger("serve")
 
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = "application/vnd.pypi.simple.v1+html"
-#: What a client may ask for, and what it then gets, best first: (type asked, type sent, file).
+#: The offered media types, best first: (requested type, sent type, file).
 OFFERS: Final = (
     (JSON, JSON, "index.v1_json"),
     ("application/vnd.pypi.simple.latest+json", JSON, "index.v1_json"),
@@ -61,24 +61,24 @@ TYPES: Final = {
     ".webmanifest": "application/manifest+json",
     ".xml": "application/xml",
 }
-#: A published file never changes; a page may, whenever something was built.
-FOR_EVER: Final = "max-age=31536000, immutable"
-A_MINUTE: Final = "max-age=60, must-revalidate"
-AT_ONCE: Final = 256 * 1024  # bytes: a body up to this is read whole, a larger one in such pieces
-#: Whatever a page might be made to say: it runs our scripts only, and asks nobody else.
+#: Published files never change; pages change with each build.
+IMMUTABLE: Final = "max-age=31536000, immutable"
+ONE_MINUTE: Final = "max-age=60, must-revalidate"
+BLOCK: Final = 256 * 1024  # bytes; a larger body is read in blocks of this size
+#: A page runs only the scripts of the site, and contacts no other host.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-GUARDS: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": POLICY}
+SECURITY_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": POLICY}
 PROJECT_NAME: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
 def quality(accept: str, media_type: str) -> tuple[float, int]:
-    """Return how much the field *accept* wants *media_type*, and how closely it names it.
+    """Return the quality of *media_type* in the header *accept*, and the precision of the match.
 
-    The quality is from 0 (not at all) to 1, and that of the closest range: the type itself (2),
-    ``type/*`` (1), or ``*/*`` (0; RFC 9110, 12.5.1). What is no media range counts for nothing.
+    The quality is from 0 (not acceptable) to 1. The most precise range counts: the type itself
+    (2), ``type/*`` (1), or ``*/*`` (0; RFC 9110, 12.5.1). Invalid ranges are ignored.
     """
     ranges = {media_type: 2, f"{media_type.partition('/')[0]}/*": 1, "*/*": 0}
     best, found = -1, 0.0
@@ -92,30 +92,31 @@ def quality(accept: str, media_type: str) -> tuple[float, int]:
 
 
 def negotiate(accept: str | None) -> list[tuple[str, str]]:
-    """Return the (type, file) pairs that suit the field *accept*, best first.
+    """Return the acceptable (type, file) pairs for the header *accept*, best first.
 
-    Who names nothing closely (a browser, a script) gets HTML; so does who can take none of ours.
+    HTML is preferred for clients that name no type precisely (browsers, scripts), and is the
+    fallback for clients that accept none of the types.
     """
     wanted = []
-    for rank, (asked, sent, file) in enumerate(OFFERS):
-        weight, closeness = quality(accept, asked) if accept else (1.0, 0)
+    for rank, (requested, sent, file) in enumerate(OFFERS):
+        weight, precision = quality(accept, requested) if accept else (1.0, 0)
         if weight > 0:
-            order = rank if closeness else -rank
-            wanted.append((-weight, -closeness, order, (sent, file)))
+            tie_break = rank if precision else -rank
+            wanted.append((-weight, -precision, tie_break, (sent, file)))
     plain = OFFERS[-1][1:]
     return list(dict.fromkeys([*(offer for *_, offer in sorted(wanted)), plain]))
 
 
 def byte_range(field: str | None, size: int) -> range | None:
-    """Return the one part of *size* bytes that a Range *field* asks for; empty if it cannot be.
+    """Return the range of *size* bytes that a Range header asks for; empty if unsatisfiable.
 
-    None: send it whole, because nothing, several parts, or something unknown is asked.
+    ``None`` means the whole file: there is no header, or it has several ranges or another unit.
     """
     match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (field or "").replace(" ", ""), re.ASCII)
     if match is None or match[0] == "bytes=-":
         return None
     first, last = match.groups()
-    if not first:  # so many at the end
+    if not first:  # a suffix range
         return range(max(0, size - int(last)), size)
     if last and int(last) < int(first):
         return None
@@ -123,7 +124,7 @@ def byte_range(field: str | None, size: int) -> range | None:
 
 
 def unchanged(headers: Mapping[str, str], tag: str, modified: float) -> bool:
-    """Say whether the client's own copy is still good (If-None-Match, else If-Modified-Since)."""
+    """Return whether the client's copy is current (If-None-Match, else If-Modified-Since)."""
     if (tags := headers.get("if-none-match")) is not None:
         known = {item.strip().removeprefix("W/") for item in tags.split(",")}
         return tag in known or "*" in known
@@ -140,7 +141,7 @@ def _same_time(field: str | None, modified: float, *, later: bool = False) -> bo
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An open file of the site, and what is said of it."""
+    """An open file of the site, with its response headers."""
 
     file: IO[bytes]
     size: int
@@ -159,7 +160,7 @@ class Site:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        # Files are read beside the loop: a slow disk stops no other client
+        # Files are read in a thread, so that a slow disk blocks no other client.
         response = await anyio.to_thread.run_sync(
             self.answer, scope["method"], scope["path"], Headers(scope=scope)
         )
@@ -178,29 +179,29 @@ class Site:
         if page is not None:
             return _respond(method, page, headers)
         if (place := self._moved(names, folder=folder)) not in {"", path}:
-            moved = {"Location": quote(place), "Cache-Control": A_MINUTE}
+            moved = {"Location": quote(place), "Cache-Control": ONE_MINUTE}
             return Response(status_code=301, headers=moved)
         return self._missing(method)
 
     def _file(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
-        """Open a file: the packed one beside it (``packages.json.gz``) for who can unpack it."""
+        """Open a file, or its compressed copy (``packages.json.gz``) if the client accepts gzip."""
         if Path(names[-1]).suffix != ".json":
             return self._open(names, headers)
-        said = {"Content-Type": TYPES[".json"], "Vary": "Accept-Encoding"}
-        packed = None
-        if _takes_gzip(headers):
-            encoded = {**said, "Content-Encoding": "gzip"}
-            packed = self._open([*names[:-1], f"{names[-1]}.gz"], headers, encoded)
-        return packed or self._open(names, headers, said)
+        extra = {"Content-Type": TYPES[".json"], "Vary": "Accept-Encoding"}
+        compressed = None
+        if _accepts_gzip(headers):
+            encoded = {**extra, "Content-Encoding": "gzip"}
+            compressed = self._open([*names[:-1], f"{names[-1]}.gz"], headers, encoded)
+        return compressed or self._open(names, headers, extra)
 
     def _page(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
-        """Open the index of a folder: in the form that suits, where the simple index has two."""
+        """Open the index of a folder; the simple index has it in two formats."""
         if names[:1] == ["simple"] and len(names) <= 2:
             if names[1:] != [canonical(name) for name in names[1:]]:
                 return None
             for media_type, file in negotiate(headers.get("accept")):
-                said = {"Content-Type": media_type, "Vary": "Accept"}
-                if (page := self._open([*names, file], headers, said)) is not None:
+                extra = {"Content-Type": media_type, "Vary": "Accept"}
+                if (page := self._open([*names, file], headers, extra)) is not None:
                     return page
             return None
         return self._open([*names, "index.html"], headers) or self._open(
@@ -208,7 +209,7 @@ class Site:
         )
 
     def _moved(self, names: list[str], *, folder: bool) -> str:
-        """Return the proper path of a page: with its slash, and its name in the one spelling."""
+        """Return the canonical path of a page: normalized name, slash at the end (``''``: none)."""
         if names[:1] == ["simple"] and len(names) > 1 and PROJECT_NAME.fullmatch(names[1]):
             wanted = ["", "simple", canonical(names[1]), *names[2:]]
             return "/".join([*wanted, ""] if folder or len(names) == 2 else wanted)
@@ -217,22 +218,22 @@ class Site:
         return ""
 
     def _resolve(self, names: list[str]) -> Path | None:
-        """Return the real path of what *names* lead to; None if it is not there, or not ours."""
+        """Return the real path of *names*, or ``None`` if it is missing or outside of the site."""
         try:
             root = self.root.resolve(strict=True)
             path = root.joinpath(*names).resolve(strict=True)
-        except (OSError, RuntimeError, ValueError):  # missing, a loop of links, no name at all
+        except (OSError, RuntimeError, ValueError):  # missing, a loop of links, an invalid name
             return None
         inside = path.is_relative_to(root)
         return path if inside and all(map(_is_plain, path.relative_to(root).parts)) else None
 
     def _open(
-        self, names: list[str], headers: Mapping[str, str], said: Mapping[str, str] | None = None
+        self, names: list[str], headers: Mapping[str, str], extra: Mapping[str, str] | None = None
     ) -> Page | None:
         if (path := self._resolve(names)) is None:
             return None
         try:
-            # a link or a pipe that has come since the path was resolved is not followed
+            # do not follow a link or a pipe that has appeared since the path was resolved
             number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             logger.warning("cannot read %s (%s): let this user read it", path, error.strerror)
@@ -242,84 +243,85 @@ class Site:
             os.close(number)
             return None
         file = os.fdopen(number, "rb")
-        about = {"Cache-Control": A_MINUTE, **_describe(names, headers), **(said or {})}
-        # The same bytes as another type, or packed, are another entity
+        about = {"Cache-Control": ONE_MINUTE, **_describe(names, headers), **(extra or {})}
+        # The same bytes with another type or encoding are another representation.
         kind = about["Content-Type"].partition(";")[0].rpartition("/")[2]
         tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}-{kind}"'
         return Page(file, status.st_size, status.st_mtime, tag, about)
 
     def _missing(self, method: str) -> Response:
         page = self._open(["404.html"], {})
-        content = b"There is no such page.\n"
+        content = b"This page does not exist.\n"
         if page is not None:
             with page.file as file:
-                content = file.read(AT_ONCE)
-        said = {"Content-Type": TYPES[".html"] if page else TYPES[".txt"]}
-        said |= {"Cache-Control": "no-cache", "Content-Length": f"{len(content)}", **GUARDS}
-        return Response(content if method == "GET" else b"", status_code=404, headers=said)
+                content = file.read(BLOCK)
+        about = {"Content-Type": TYPES[".html"] if page else TYPES[".txt"]}
+        about |= {"Cache-Control": "no-cache", "Content-Length": f"{len(content)}"}
+        about |= SECURITY_HEADERS
+        return Response(content if method == "GET" else b"", status_code=404, headers=about)
 
 
 def _is_plain(name: str) -> bool:
-    """Whether *name* is one that the site publishes: neither hidden nor strange."""
+    """Return whether the site may publish *name*: not hidden, printable, no backslash."""
     return name != "" and not name.startswith(".") and name.isprintable() and "\\" not in name
 
 
 def _describe(names: list[str], headers: Mapping[str, str]) -> dict[str, str]:
-    """Return what the name of a file says of it, to a client that sends *headers*."""
+    """Return the headers that follow from a file's name and the request's *headers*."""
     suffix = Path(names[-1]).suffix
-    said = {"Content-Type": TYPES.get(suffix, "application/octet-stream")}
+    about = {"Content-Type": TYPES.get(suffix, "application/octet-stream")}
     if suffix in {".whl", ".metadata"}:
-        said["Cache-Control"] = FOR_EVER
-    if names[-1].endswith(".txt.gz"):  # a log: the browser unpacks it
-        said["Vary"] = "Accept-Encoding"
-        if _takes_gzip(headers):
-            said |= {"Content-Type": TYPES[".txt"], "Content-Encoding": "gzip"}
-    return said
+        about["Cache-Control"] = IMMUTABLE
+    if names[-1].endswith(".txt.gz"):  # a log: the browser decompresses it
+        about["Vary"] = "Accept-Encoding"
+        if _accepts_gzip(headers):
+            about |= {"Content-Type": TYPES[".txt"], "Content-Encoding": "gzip"}
+    return about
 
 
-def _takes_gzip(headers: Mapping[str, str]) -> bool:
+def _accepts_gzip(headers: Mapping[str, str]) -> bool:
     field = headers.get("accept-encoding", "").lower()
     return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", field) is not None
 
 
 def _respond(method: str, page: Page, headers: Mapping[str, str]) -> Response:
-    """Return *page*, or the part of it that is asked for, or the word that it has not changed."""
-    said = page.headers | {
+    """Return *page*, or the requested range of it, or 304."""
+    about = page.headers | {
         "ETag": page.tag,
         "Last-Modified": formatdate(int(page.modified), usegmt=True),
         "Accept-Ranges": "bytes",
-        **GUARDS,
+        **SECURITY_HEADERS,
     }
     if unchanged(headers, page.tag, page.modified):
         page.file.close()
-        del said["Content-Type"]
-        return Response(status_code=304, headers=said)
+        del about["Content-Type"]
+        return Response(status_code=304, headers=about)
     whole = range(page.size)
     condition = headers.get("if-range")
     fresh = condition in {None, page.tag} or _same_time(condition, page.modified)
-    asked = byte_range(headers.get("range"), page.size) if fresh and method == "GET" else None
-    part = whole if asked is None else asked
-    code = 200 if asked is None else 206
-    if asked is not None:
-        said["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{page.size}"
-        if not asked:
+    wanted = byte_range(headers.get("range"), page.size) if fresh and method == "GET" else None
+    part = whole if wanted is None else wanted
+    code = 200 if wanted is None else 206
+    if wanted is not None:
+        about["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{page.size}"
+        if not wanted:
             page.file.close()
-            said["Content-Range"] = f"bytes */{page.size}"
-            return Response(status_code=416, headers=said)
-    said["Content-Length"] = str(len(part))
-    if method == "HEAD" or len(part) <= AT_ONCE:
+            about["Content-Range"] = f"bytes */{page.size}"
+            return Response(status_code=416, headers=about)
+    about["Content-Length"] = str(len(part))
+    if method == "HEAD" or len(part) <= BLOCK:
         with page.file as file:
             file.seek(part.start)
             content = b"" if method == "HEAD" else file.read(len(part))
-        return Response(content, status_code=code, headers=said)
-    return StreamingResponse(_pieces(page.file, part), status_code=code, headers=said)
+        return Response(content, status_code=code, headers=about)
+    return StreamingResponse(_blocks(page.file, part), status_code=code, headers=about)
 
 
-async def _pieces(file: IO[bytes], part: range) -> AsyncIterator[bytes]:
+async def _blocks(file: IO[bytes], part: range) -> AsyncIterator[bytes]:
     with file:
         file.seek(part.start)
-        for position in range(part.start, part.stop, AT_ONCE):
-            length = min(AT_ONCE, part.stop - position)
+        for position in range(part.start, part.stop, BLOCK):
+            length = min(BLOCK, part.stop - position)
             yield await anyio.to_thread.run_sync(file.read, length)
 
 
@@ -328,7 +330,7 @@ class ServeConfig(Common):
     """Serve the site to pip, uv and browsers, on one machine or in a trusted network."""
 
     output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is"
+        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
     )
     host: str = option(default="127.0.0.1", metavar="ADDRESS", help="the address to listen on")
     port: int = option(
@@ -337,16 +339,14 @@ class ServeConfig(Common):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on *host* and *port*; :exc:`Fatal` says what is in the way."""
+    """Return a listening socket. Raises :exc:`Fatal` with the reason and what to do."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise Fatal(
-            f"{host} is not an address to listen on ({error.strerror}): give another --host"
-        ) from None
+        raise Fatal(f"cannot listen on {host} ({error.strerror}): choose another --host") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -355,7 +355,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise Fatal(
             f"cannot listen on {host} port {port}: {error.strerror}; choose another --port, or stop"
-            " what listens there"
+            " the program that listens there"
         ) from None
     return listener
 
@@ -371,7 +371,7 @@ def listen(host: str, port: int) -> socket.socket:
 def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
     if not config.output_path.is_dir():
-        raise Fatal(f"{config.output_path} is not a directory: name the site's in --output-path")
+        raise Fatal(f"{config.output_path} is not a directory: set --output-path to the site's")
     with listen(config.host, config.port) as listener:
         port = listener.getsockname()[1]
         logger.info("serving %s at http://%s:%s/", config.output_path, config.host, port)
@@ -388,9 +388,9 @@ def main(config: ServeConfig) -> int:
             timeout_keep_alive=15,
             timeout_graceful_shutdown=3,
         )
-        for sign in signal.SIGINT, signal.SIGTERM:
-            # the server stops of itself, then raises again what it got: that was the wish, no error
-            signal.signal(sign, lambda *_: None)
+        for number in signal.SIGINT, signal.SIGTERM:
+            # uvicorn stops by itself, then raises the signal again: ignore that one
+            signal.signal(number, lambda *_: None)
         uvicorn.Server(settings).run(sockets=[listener])
     return 0
 

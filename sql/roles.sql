@@ -1,5 +1,5 @@
--- Who may do what. The daemon's role (:"user") owns nothing: it reads, and calls functions. Run by piw-initdb
--- after functions and views; the loop is here so that no function can be forgotten.
+-- Privileges. The daemon's role (:"user") owns nothing: it may read tables and call functions. piw-initdb runs this
+-- after functions and views. The loop covers every function, so none can be forgotten.
 
 DO $$
 DECLARE
@@ -11,8 +11,8 @@ BEGIN
         FROM pg_proc p WHERE p.pronamespace = 'piwheels'::regnamespace
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', routine.name);
-        -- With the rights of their owner, and with a search path that nobody can slip anything into.
-        -- An immutable one touches no table, and stays as it is so that it can be inlined.
+        -- Functions run with the privileges of their owner, and with a search path that no other role can modify.
+        -- Immutable functions read no tables; they stay unchanged so that PostgreSQL can inline them.
         IF routine.reads THEN
             EXECUTE format(
                 'ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, piwheels, public, pg_temp',

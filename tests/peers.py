@@ -18,10 +18,12 @@ from piwheels.master import wiring
 class Slave:
     """An old slave: a REQ socket and bare frames; *features* make it one of level 1."""
 
-    def __init__(self, config, label="board", abi="cp311", **features):
+    def __init__(self, config, label="board", abi="cp311", identity=None, **features):
         self.config, self.label, self.abi, self.features = config, label, abi, features
         self.socket = zmq.Context.instance().socket(zmq.REQ)
         self.socket.linger = 0
+        if identity is not None:
+            self.socket.setsockopt(zmq.IDENTITY, identity)
         self.socket.connect(config.slave_queue)
 
     def __enter__(self):

@@ -1,4 +1,4 @@
-"""A site with a bit of everything, made by TheScribe from a real database."""
+"""Makes a site with examples of everything; TheScribe writes it from a real database."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ from piwheels.master.the_scribe import TheScribe
 from piwheels.master.wiring import MasterConfig
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-#: What enemies write.
+#: Hostile text.
 EVIL = "\"'><script>document.title='evil'</script><img src=/x onerror=alert(1)>&amp;\u202e${1/0}"
 LOG = """\
   Building wheel for holygrail (pyproject.toml): started
@@ -33,7 +33,7 @@ LOG = """\
 
 
 def wheel(package, version):
-    """Return the name and the bytes of a wheel that pip and uv install, and its metadata."""
+    """Return the file name, bytes and metadata of a wheel that pip and uv can install."""
     stem = f"{package.replace('-', '_')}-{version}"
     metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n".encode()
     files = {
@@ -50,7 +50,7 @@ def wheel(package, version):
 
 
 def build(db, package, version, abi="cp311", *, output="built it\n", status=True, needs=()):
-    """Note a build in the database; return the bytes of its wheel and the metadata by file name."""
+    """Log a build in the database; return the contents of its files by name."""
     files, contents = {}, {}
     if status:
         name, content, metadata = wheel(package, version)
@@ -67,7 +67,7 @@ def build(db, package, version, abi="cp311", *, output="built it\n", status=True
 
 
 def fill(db, site):
-    """Put packages into the database, and their wheels into *site*; return the packages' names."""
+    """Add packages to the database, and their wheels to *site*; return the package names."""
     for abi in ("cp311", "cp313", "cp313t"):
         db.add_build_abi(abi)
     names = {
@@ -117,7 +117,7 @@ def fill(db, site):
 
 @contextmanager
 def scribe(config, dsn):
-    """Run TheScribe on the database *dsn*; give the asking side."""
+    """Run TheScribe on the database *dsn*; yield a client for it."""
     task = TheScribe(config)
     task.db = Database(dsn)
     client = Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("test"))
@@ -132,7 +132,7 @@ def scribe(config, dsn):
 
 
 def write(dsn, path, site_url=""):
-    """Make a site at *path* from the database *dsn*."""
+    """Write a site to *path* from the database *dsn*."""
     config = MasterConfig(
         dsn=dsn, output_path=path, dev_mode=True, site_url=site_url, **own_wires()
     )
@@ -145,9 +145,14 @@ def write(dsn, path, site_url=""):
                 client.call("BOTH", name, timeout=30)
             client.call("SEARCH", timeout=30)
             client.call("HOME", {**db.get_statistics(), "disk_free": 12 * 10**9}, timeout=30)
-            home = config.output_path / "index.html"
-            until(lambda: home.exists() and b"holygrail" in home.read_bytes())
-            until(lambda: b"holygrail" in (home.with_name("stats.html")).read_bytes())
-            until(lambda: b"12.0 GB" in (home.with_name("stats.html")).read_bytes())
+            root = config.output_path
+            for page in ("index.html", "stats.html", "packages.html"):
+                until(lambda path=root / page: contains(path, b"holygrail"))
+            until(lambda: contains(root / "stats.html", b"12.0 GB"))
             if config.site_url:
-                until((home.with_name("sitemap.xml")).exists)
+                until((root / "sitemap.xml").exists)
+
+
+def contains(path, text):
+    """Return whether the file *path* exists and contains *text*."""
+    return path.exists() and text in path.read_bytes()

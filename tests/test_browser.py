@@ -26,7 +26,7 @@ PAGES = (
     "project/spanish-inquisition/", "project/Zope.Interface/",
 )  # fmt: skip
 expect.set_options(timeout=20_000)
-# The contrast of each text with what is behind it, as WCAG counts it; gives what is too faint.
+# Computes the contrast of each text with its background (WCAG); returns those that are too low.
 FAINT = """() => {
   const light = (c) => {
     const [r, g, b] = c.map((v) => v / 255).map(
@@ -54,7 +54,7 @@ UNLABELLED = """() => [...document.querySelectorAll("a, button, input, summary, 
     && !(each.getAttribute("aria-label") || each.textContent).trim())
   .map((each) => each.outerHTML)"""
 
-# How far the wheel on the first page is from the nearest letter of the text beside it.
+# The distance of the wheel on the home page from the nearest text.
 APART = """() => {
   const hero = document.querySelector(".hero"), box = hero.getBoundingClientRect();
   const [right, bottom, size] = ["right", "bottom", "width"].map(
@@ -70,7 +70,7 @@ APART = """() => {
 
 @pytest.fixture(scope="module")
 def address(module_dsn, short_dir):
-    """Where the site is served."""
+    """The address of the running site."""
     path = short_dir / "browsed" / "www"
     path.mkdir(parents=True)
     sample_site.write(module_dsn, path)
@@ -101,7 +101,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, address):
-    """Return a maker of pages, which say nothing on the console and ask nobody else."""
+    """Return a function that opens pages, which must not log errors or load other sites."""
     said, contexts = [], []
 
     def open_page(path="", **more):
@@ -127,7 +127,7 @@ def open_page(browser, address):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_every_page_fits_and_can_be_read(open_page, address, size, scheme):
+def test_every_page_fits_and_is_readable(open_page, address, size, scheme):
     page = open_page(viewport=size, color_scheme=scheme)
     grounds = set()
     for path in PAGES:
@@ -143,14 +143,14 @@ def test_every_page_fits_and_can_be_read(open_page, address, size, scheme):
     assert grounds == {"rgb(253, 250, 248)" if scheme == "light" else "rgb(23, 18, 22)"}
 
 
-def test_the_wheel_is_beside_the_text(open_page):
+def test_the_wheel_does_not_overlap_the_text(open_page):
     page = open_page("")
     for width in (320, 360, 480, 640, 800, 992, 1024, 1280, 1920):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate(APART) > 4, width
 
 
-def test_every_link_leads_somewhere(open_page, address):
+def test_every_link_works(open_page, address):
     page = open_page()
     seen, todo = {}, [urljoin(address, path) for path in PAGES]
     with httpx.Client(trust_env=False) as client:
@@ -173,7 +173,7 @@ def test_every_link_leads_somewhere(open_page, address):
     assert len(seen) > 40
 
 
-def test_what_enemies_wrote_is_shown_and_does_nothing(open_page):
+def test_hostile_text_is_shown_and_not_executed(open_page):
     page = open_page("project/evil/")
     assert page.title() == "evil - piwheels"
     expect(page.locator(".lead")).to_contain_text("<script>document.title='evil'</script>")
@@ -186,12 +186,12 @@ def test_search_while_typing(open_page, address):
     expect(page.locator("#q")).to_be_focused()
     expect(page.locator("#popular")).to_be_visible()
     page.keyboard.type("R")
-    expect(page.locator("#status")).to_have_text("4 projects.")
-    # Those that are downloaded most come first; what is in quarantine does not come
+    expect(page.locator("#status")).to_have_text("4 projects found.")
+    # The most downloaded come first; quarantined projects are not listed
     assert found.all_inner_texts() == ["holygrail", "shrubbery", "parrot", "zope-interface"]
     expect(page.locator("#popular")).to_be_hidden()
     page.keyboard.type("u")
-    expect(page.locator("#status")).to_have_text("One project.")
+    expect(page.locator("#status")).to_have_text("1 project found.")
     assert page.url == urljoin(address, "packages.html?q=Ru")
     page.keyboard.press("ArrowDown")
     expect(found.first).to_be_focused()
@@ -209,12 +209,12 @@ def test_search_finds_any_spelling_and_says_when_there_is_nothing(open_page, add
     expect(page.locator("#results a")).to_have_text(["zope-interface"])
     for nothing, shown in (
         ("spanish", "spanish"),
-        ("1234", "1234"),  # so often was one downloaded
+        ("1234", "1234"),  # a download count
         ("<img src=x onerror=alert(1)>", "img-srcx-onerroralert1"),
         ("no such thing", "no-such-thing"),
     ):
         page.locator("#q").fill(nothing)
-        said = f"No project here is called anything like “{shown}”."
+        said = f"No project matches “{shown}”."
         expect(page.locator("#status")).to_have_text(said)
         expect(page.locator("#results a")).to_have_count(0)
     page.keyboard.press("Escape")
@@ -226,7 +226,7 @@ def test_search_finds_any_spelling_and_says_when_there_is_nothing(open_page, add
     expect(page.locator("#q")).to_be_focused()
 
 
-def test_search_begins_on_the_first_page(open_page):
+def test_search_starts_on_the_home_page(open_page):
     page = open_page(viewport=PHONE)
     page.locator("#q").fill("grail")
     page.get_by_role("button", name="Search").click()
@@ -236,37 +236,37 @@ def test_search_begins_on_the_first_page(open_page):
     expect(page.locator("h1")).to_have_text("holygrail")
 
 
-def test_a_list_that_cannot_be_fetched_is_said_and_tried_again(browser, address):
+def test_a_failed_download_of_the_list_is_shown_and_retried(browser, address):
     with browser.new_context() as context:
         page = context.new_page()
         page.route("**/packages.json", lambda route: route.fulfill(status=500))
         page.goto(urljoin(address, "packages.html?q=grail"))
-        expect(page.locator("#status")).to_contain_text("cannot be fetched")
+        expect(page.locator("#status")).to_contain_text("could not be loaded")
         page.unroute("**/packages.json")
         page.locator("#q").press_sequentially("s")
-        expect(page.locator("#status")).to_contain_text("No project here")
+        expect(page.locator("#status")).to_contain_text("No project matches")
 
 
-def test_install_lines_tell_the_address_of_the_site_and_can_be_copied(open_page, address):
+def test_install_commands_contain_the_address_and_can_be_copied(open_page, address):
     page = open_page("project/holygrail/", permissions=["clipboard-read", "clipboard-write"])
     line = f"pip install --index-url {address}simple/ holygrail"
     expect(page.locator("pre.copied code").first).to_have_text(line)
-    expect(page.get_by_text("without the slash at its end")).to_be_hidden()
+    expect(page.get_by_text("without the final slash")).to_be_hidden()
     page.get_by_role("button", name=re.compile("^Copy: pip install")).click()
     expect(page.get_by_text("Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == line
 
 
-def test_without_javascript_all_can_be_read(open_page):
+def test_every_page_is_readable_without_javascript(open_page):
     page = open_page("project/holygrail/", java_script_enabled=False)
     expect(page.locator("pre.copied code").first).to_have_text(
         "pip install --index-url ADDRESS/simple/ holygrail"
     )
-    expect(page.get_by_text("without the slash at its end")).to_be_visible()
+    expect(page.get_by_text("without the final slash")).to_be_visible()
     expect(page.get_by_text("coconut.h: No such file").first).to_be_visible()
     page.get_by_role("link", name="Search", exact=True).click()
-    expect(page.get_by_text("Searching needs JavaScript")).to_be_visible()
+    expect(page.get_by_text("Search requires JavaScript")).to_be_visible()
     expect(page.locator("#popular a")).to_have_count(6)
     expect(page.locator("#q")).to_be_hidden()
-    page.get_by_role("link", name="the list of all projects", exact=True).click()
+    page.get_by_role("link", name="list of all projects", exact=True).click()
     expect(page.locator("a").first).to_have_text("evil")

@@ -111,6 +111,18 @@ def test_every_page_is_reached_from_the_index():
     assert pages - seen == set()
 
 
+def test_the_glossary_defines_each_term_once_in_alphabetical_order():
+    text = (DOCS / "glossary.md").read_text()
+    terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text, flags=re.M)[1:]
+    assert len(terms) > 40
+    assert terms == sorted(set(terms), key=str.lower)
+    used = set(re.findall(r"\*([a-z -]+)\*", text))
+    names = {term.lower() for term in terms}
+    assert {
+        word for word in used if word not in names and word.removesuffix("s") not in names
+    } == set()
+
+
 @pytest.mark.parametrize("unit", sorted(DOCS.glob("deploy/*.service")), ids=lambda unit: unit.stem)
 def test_a_unit_starts_its_program_as_that_wants(unit, generate):
     command = re.search(r"^ExecStart=/opt/piwheels/bin/(.*)", unit.read_text(), flags=re.M)

@@ -199,4 +199,4 @@ def test_what_a_killed_slave_was_building_is_built_by_another(farm):
     farm.slave("two", "-c", SHORT_LIVED)
     farm.until(farm.published, "not built again")
     assert [build.status for build in farm.builds()] == [True]
-    assert "taken for dead" in farm.said("master")
+    assert "declared dead" in farm.said("master")

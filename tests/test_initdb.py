@@ -151,10 +151,10 @@ def test_what_is_not_ours_is_left_alone(empty_dsn, superuser_dsn, capsys):
     assert "newer" in capsys.readouterr().err
     administer(empty_dsn, "CREATE TABLE packages (package TEXT)")
     assert main(empty_dsn) == 1
-    assert "not ours" in capsys.readouterr().err
+    assert "another program" in capsys.readouterr().err
     administer(empty_dsn, "CREATE TABLE configuration (version TEXT)")
     assert main(empty_dsn) == 1
-    assert "not ours" in capsys.readouterr().err
+    assert "another program" in capsys.readouterr().err
 
 
 def test_who_holds_the_tables_is_named_as_the_cause(superuser_dsn, capsys, monkeypatch):

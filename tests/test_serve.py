@@ -134,7 +134,7 @@ def test_any_path_is_answered_from_inside(tree, path):
 def test_missing_without_a_page_for_it(tmp_path):
     answer = Site(tmp_path / "nowhere").answer("GET", "/simple/x/", {})
     assert answer.status_code == 404
-    assert bytes(answer.body) == b"There is no such page.\n"
+    assert bytes(answer.body) == b"This page does not exist.\n"
 
 
 def test_alias_inside_the_site_is_followed(ask):
@@ -282,7 +282,10 @@ def test_port_in_use_is_one_sentence(tree, capsys):
 
 @pytest.mark.parametrize(
     ("more", "what"),
-    [(["-o", "/nonexistent"], "not a directory"), (["--host", "no.such.invalid."], "not an addr")],
+    [
+        (["-o", "/nonexistent"], "not a directory"),
+        (["--host", "no.such.invalid."], "cannot listen on"),
+    ],
 )
 def test_other_reasons_are_sentences_too(tree, capsys, more, what):
     assert serve.main(["-o", str(tree), "--port", "0", *more]) == 1

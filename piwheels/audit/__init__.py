@@ -1,4 +1,4 @@
-"""``piw-audit``: the site and what is kept in the database, checked against the database."""
+"""``piw-audit``: checks the site, and the derived data of the database, against the database."""
 
 from piwheels.audit.app import main
 

@@ -1,4 +1,4 @@
-"""``piw-audit``: its options, the order in which it looks, and how it says what it has found."""
+"""``piw-audit``: its options, the sequence of its checks, and its report."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from piwheels.audit.findings import KINDS, Finding
 from piwheels.audit.packages import Looker, check_files, check_logs
 from piwheels.audit.pages import check_index, check_root
 from piwheels.audit.repair import Repair
-from piwheels.audit.strangers import Walks
-from piwheels.audit.tree import Tree, said
+from piwheels.audit.tree import Tree, reason
+from piwheels.audit.walk import Walk
 from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
     from piwheels.core.database.audit import AuditPackage
 
-#: What can be checked, in this order.
+#: The parts of an audit, in this sequence.
 PARTS: Final = ("files", "logs", "index", "database")
-#: How many packages are looked at in one go.
+#: The number of packages in one query.
 PAGE: Final = 200
-#: How long what looks wrong may take to become right, in seconds; the root of a site that a master
-#: writes (once a minute).
-SETTLE, ROOT_SETTLE = 1.0, 70.0
-#: How many findings of one kind within the database, or about the root, are told.
-MANY: Final = 1000
-#: How old a temporary of a master at work may be, in seconds.
+#: Seconds until a suspect is checked again: a path; the root pages, which a running master writes
+#: once a minute.
+RECHECK, ROOT_RECHECK = 1.0, 70.0
+#: How many findings of one kind are reported for the database, and for the root pages.
+MAX_FINDINGS: Final = 1000
+#: The age from which a temporary file of a running master is a leftover, in seconds.
 _STALE: Final = 86400.0
 
 
@@ -57,9 +57,9 @@ def _part(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig(Common):
-    """Check the site's files, logs and pages, and what the database keeps, against the database.
+    """Check the site's files, logs and pages, and the database's derived data.
 
-    Nothing is changed without --repair. What a master at work is just changing is not reported.
+    Nothing is changed without --repair. Changes that a running master is making are not reported.
     """
 
     parts: list[str] = option(
@@ -71,35 +71,37 @@ class AuditConfig(Common):
     )
     dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
     output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is"
+        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
     )
     package: list[str] = option(
         "-p",
         default=[],
         metavar="NAME",
-        help="check this package alone (can be repeated); the database only if it is named",
+        help="check only this package (can be repeated), and the database only if named",
     )
     quick: bool = option(
-        default=False, help="look at names and sizes of files and logs, do not read them"
+        default=False, help="check names and sizes of files and logs without reading them"
     )
-    json: bool = option(default=False, help="write each finding as a JSON object, one a line")
-    repair: bool = option(default=False, help="mend what can be mended, asking before each change")
+    json: bool = option(default=False, help="write each finding as a JSON object, one per line")
+    repair: bool = option(
+        default=False, help="repair what can be repaired, asking before each change"
+    )
     yes: bool = option("-y", default=False, help="with --repair: do not ask before each")
     quarantine_dir: Path | None = option(
         default=None,
         metavar="DIR",
-        help="with --repair: move what does not belong to the site here; nothing is ever deleted",
+        help="with --repair: move foreign files here; nothing is ever deleted",
     )
     import_queue: str = option(
         default="",
         metavar="ADDR",
         parse=address,
-        help="with --repair: ask the master here (default: this user's, or else the service)",
+        help="with --repair: the address of the master (default: this user's, or the service's)",
     )
 
 
 class Audit:
-    """One audit: what it finds, a finding at a time, in memory that does not grow with the farm."""
+    """One audit. It yields its findings one by one, in memory that does not grow with the farm."""
 
     def __init__(self, config: AuditConfig, db: AuditDatabase, progress: Progress) -> None:
         self.config, self.db, self.progress = config, db, progress
@@ -124,19 +126,19 @@ class Audit:
         self._packages = [canonical(name) for name in config.package]
 
     def findings(self) -> Iterator[Finding]:
-        """Give all that is found."""
+        """Yield all findings."""
         if self._checks:
             pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
             try:
-                yield from settled(self._pages(), partial(self._check, pool))
+                yield from confirmed_findings(self._pages(), partial(self._check, pool))
             finally:
                 pool.shutdown(cancel_futures=True)
         if not self._packages:
-            yield from self._strangers()
+            yield from self._unknown()
             if "index" in self.parts:
                 yield from self._root()
         if "database" in self.parts:
-            for fault in self.db.audit_kept(MANY):
+            for fault in self.db.audit_derived(MAX_FINDINGS):
                 path = fault.subject or fault.package
                 yield Finding(fault.kind, path, fault.why, fault.package)
 
@@ -144,7 +146,7 @@ class Audit:
         if self._packages:
             known = {each.package for each in self.db.audit_packages(self._packages)}
             if missing := [name for name in self._packages if name not in known]:
-                raise Fatal(f"the database knows no package {', '.join(missing)}")
+                raise Fatal(f"the database has no package {', '.join(missing)}")
             yield self._packages
             return
         names = self.db.audit_names("", PAGE)
@@ -167,10 +169,12 @@ class Audit:
         try:
             return [found for check in self._checks for found in check(self.look, package)]
         except OSError as exc:
-            return [Finding("unreadable", f"simple/{package.package}", said(exc), package.package)]
+            return [
+                Finding("unreadable", f"simple/{package.package}", reason(exc), package.package)
+            ]
 
-    def _strangers(self) -> Iterator[Finding]:
-        walks = Walks(self.look, self.db)
+    def _unknown(self) -> Iterator[Finding]:
+        walks = Walk(self.look, self.db)
         levels = (
             ("files", walks.entries(""), walks.root),
             ("files", walks.entries("simple"), walks.simple),
@@ -179,25 +183,25 @@ class Audit:
         )
         for part, paths, wrong in levels:
             if part in self.parts:
-                yield from settled(paths, partial(_by_path, wrong))
-                yield from walks.troubles
-                walks.troubles.clear()
+                yield from confirmed_findings(paths, partial(_by_path, wrong))
+                yield from walks.errors
+                walks.errors.clear()
         if "files" in self.parts:
             yield from self._leftovers()
 
     def _root(self) -> Iterator[Finding]:
-        # A master writes it once a minute at most: so long it may be behind.
-        limit = SYSTEM.monotonic() + (ROOT_SETTLE if self.look.live else 0.0)
+        # A running master writes these pages at most once a minute.
+        limit = SYSTEM.monotonic() + (ROOT_RECHECK if self.look.live else 0.0)
         found = self._root_now()
         while found:
-            time.sleep(SETTLE)
+            time.sleep(RECHECK)
             found = _in_both(found, self._root_now())
             if SYSTEM.monotonic() >= limit:
                 break
         yield from found
 
     def _root_now(self) -> list[Finding]:
-        return list(islice(check_root(self.look, self._published), MANY))
+        return list(islice(check_root(self.look, self._published), MAX_FINDINGS))
 
     def _published(self) -> Iterator[tuple[str, bool]]:
         rows = self.db.audit_published("", PAGE * 10)
@@ -212,12 +216,12 @@ class Audit:
                 about = tree.about(name)
                 old = about is not None and file_age(about.st_mtime) > _STALE
                 if name != "lock" and about is not None and (old or not self.look.live):
-                    why = "was left by a master that has ended"
+                    why = "was left by a master that has stopped"
                     yield Finding("leftover", f"../{self.work.name}/{name}", why)
         except FileNotFoundError:
             return
         except OSError as exc:
-            yield Finding("unreadable", f"../{self.work.name}", said(exc))
+            yield Finding("unreadable", f"../{self.work.name}", reason(exc))
 
     def _on_bytes(self, count: int) -> None:
         with self._counting:
@@ -226,28 +230,29 @@ class Audit:
                 self.progress.step(count)
 
 
-def settled(
-    batches: Iterable[list[str]], look: Callable[[list[str]], dict[str, list[Finding]]]
+def confirmed_findings(
+    batches: Iterable[list[str]], check: Callable[[list[str]], dict[str, list[Finding]]]
 ) -> Iterator[Finding]:
-    """Give what *look* finds about the names in *batches*, now and a moment later again.
+    """Yield the findings that *check* has about the names in *batches* in two checks in a row.
 
-    What is found but once was a change under way. The moment is spent on the next batches.
+    A finding of only one check was a change in progress. Between its two checks of a batch, the
+    audit checks the next batches.
     """
     waiting: deque[tuple[float, dict[str, list[Finding]]]] = deque()
 
-    def again(least: float) -> Iterator[Finding]:
+    def recheck(least: float) -> Iterator[Finding]:
         while waiting and waiting[0][0] <= least:
             due, first = waiting.popleft()
             time.sleep(max(0.0, due - SYSTEM.monotonic()))
-            second = look(list(first))
+            second = check(list(first))
             for name, found in first.items():
                 yield from _in_both(found, second.get(name, []))
 
     for names in batches:
-        if first := {name: found for name, found in look(names).items() if found}:
-            waiting.append((SYSTEM.monotonic() + SETTLE, first))
-        yield from again(SYSTEM.monotonic())
-    yield from again(math.inf)
+        if first := {name: found for name, found in check(names).items() if found}:
+            waiting.append((SYSTEM.monotonic() + RECHECK, first))
+        yield from recheck(SYSTEM.monotonic())
+    yield from recheck(math.inf)
 
 
 def _in_both(first: Iterable[Finding], second: Iterable[Finding]) -> list[Finding]:
@@ -265,7 +270,7 @@ def _by_path(
 
 
 def _is_held(lock: Path) -> bool:
-    """Tell whether a master has the site: then its lock is taken."""
+    """Return whether a running master holds the lock of the site."""
     try:
         handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -291,17 +296,17 @@ def _bar(config: AuditConfig, db: AuditDatabase) -> Progress:
     AuditConfig,
     examples=[
         ("piw-audit", "check everything"),
-        ("piw-audit --quick files logs", "see that every file is there, without reading any"),
-        ("piw-audit -p numpy --json", "check one package, for a program"),
-        ("piw-audit database --repair", "compute anew what is kept, if it is wrong"),
+        ("piw-audit --quick files logs", "check that every file exists, without reading it"),
+        ("piw-audit -p numpy --json", "check one package, with output for programs"),
+        ("piw-audit database --repair", "rebuild derived data if it is wrong"),
     ],
 )
 def main(config: AuditConfig) -> int:
-    """Check the farm; return the exit status: 1 if there is anything to tell."""
+    """Check the farm; return the exit status (1: there are findings)."""
     if not config.output_path.is_dir() and config.parts != ["database"]:
-        raise Fatal(f"there is no site at {config.output_path}: check --output-path")
+        raise Fatal(f"no site at {config.output_path}: check --output-path")
     counts: Counter[str] = Counter()
-    mend: list[Finding] = []
+    to_repair: list[Finding] = []
     with AuditDatabase(config.dsn) as db:
         repair = Repair(config, db)
         began = SYSTEM.since_boot()
@@ -313,14 +318,14 @@ def main(config: AuditConfig) -> int:
                 sys.stdout.flush()
                 counts[finding.kind] += 1
                 if config.repair:
-                    mend.append(finding)
-        _sum_up(config, audit, counts, SYSTEM.since_boot() - began)
-        if mend:
-            repair.mend(mend, live=audit.look.live)
+                    to_repair.append(finding)
+        _summarize(config, audit, counts, SYSTEM.since_boot() - began)
+        if to_repair:
+            repair.repair(to_repair, live=audit.look.live)
     return 1 if counts else 0
 
 
-def _sum_up(config: AuditConfig, audit: Audit, counts: Counter[str], seconds: float) -> None:
+def _summarize(config: AuditConfig, audit: Audit, counts: Counter[str], seconds: float) -> None:
     stream = sys.stderr if config.json else sys.stdout
     read = f", {audit.read / 1e6:,.0f} MB read" if audit.read else ""
     rate = f" ({audit.read / 1e6 / seconds:,.0f} MB/s)" if audit.read and seconds else ""

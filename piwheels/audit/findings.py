@@ -1,4 +1,4 @@
-"""What an audit can find, and what mends it."""
+"""The kinds of findings, and the remedy for each."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Final, NamedTuple
 
 
 class Remedy(Enum):
-    """How a finding is mended, worded as what to do about it."""
+    """The remedy for a finding, worded as an instruction."""
 
     BUILD = "build it again"
-    REWRITE = "write the pages again"
-    METADATA = "take the .metadata out of the wheel again"
-    MODE = "let everybody read it"
+    REWRITE = "rewrite the pages"
+    METADATA = "extract the .metadata from the wheel again"
+    MODE = "make it readable for everybody"
     MOVE = "move it out of the site"
-    KEPT = "compute anew what is kept"
-    NONE = "look into it: nothing here can mend it"
+    DERIVED = "rebuild the derived data"
+    NONE = "investigate: piw-audit cannot repair it"
 
 
-#: Every kind of finding, and what mends it.
+#: Every kind of finding, and its remedy.
 KINDS: Final = {
     "missing-file": Remedy.BUILD,
     "wrong-size": Remedy.BUILD,
@@ -43,9 +43,9 @@ KINDS: Final = {
     "missing-alias": Remedy.REWRITE,
     "wrong-alias": Remedy.REWRITE,
     "dangling-alias": Remedy.MOVE,
-    "wrong-queue": Remedy.KEPT,
-    "wrong-published": Remedy.KEPT,
-    "wrong-counter": Remedy.KEPT,
+    "wrong-queue": Remedy.DERIVED,
+    "wrong-published": Remedy.DERIVED,
+    "wrong-counter": Remedy.DERIVED,
     "late-rewrite": Remedy.REWRITE,
     "orphan": Remedy.NONE,
     "contradiction": Remedy.NONE,
@@ -53,10 +53,10 @@ KINDS: Final = {
 
 
 class Finding(NamedTuple):
-    """Something that is not as it must be.
+    """A difference between the site, or derived data, and the database.
 
-    *path* is below the site (or a row's key in the database), *package* and *version* what it
-    belongs to, ``""`` where that is nothing.
+    *path* is relative to the site (or the key of a row); it belongs to *package* and *version*,
+    which are ``""`` if there is none.
     """
 
     kind: str
@@ -67,25 +67,25 @@ class Finding(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes two findings the same one."""
+        """The identity of the finding across two checks."""
         return self.kind, self.path, self.package
 
     @property
     def remedy(self) -> Remedy:
-        """What mends it."""
+        """The remedy for this kind."""
         return KINDS[self.kind]
 
     def line(self) -> str:
-        """Return it as a line for people."""
-        row = "/" not in self.path  # of the database: a version alone says little
+        """Return the finding as a line for people."""
+        row = "/" not in self.path  # a row of the database: its key needs the package
         what = f"{self.package} {self.path}".strip() if row else self.path
         return f"{self.kind} {shown(what)}: {shown(self.why)}"
 
     def json(self) -> str:
-        """Return it as a line for programs. Bytes that are no UTF-8 are lone surrogates in it."""
+        """Return the finding as a line of JSON. Bytes that are not UTF-8 become lone surrogates."""
         return json.dumps({key: value for key, value in self._asdict().items() if value})
 
 
 def shown(text: str) -> str:
-    """Return *text* fit for a line on a terminal: what cannot be printed is escaped."""
+    """Return *text* for a line on a terminal, with unprintable characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""One package's files and logs, against what the database says of them."""
+"""Check the files and logs of one package against the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from piwheels.audit.findings import Finding
-from piwheels.audit.tree import kind_of, said
+from piwheels.audit.tree import kind_of, reason
 from piwheels.core.clock import file_age
 from piwheels.core.errors import BadWheel
 from piwheels.core.site import INDEX, log_name
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from piwheels.audit.tree import Tree
     from piwheels.core.database.audit import AuditFile, AuditPackage
 
-#: The most that a log has when it is unpacked: 15 Mi characters, each up to four bytes.
+#: The size limit of a decompressed log, in bytes: 15 Mi characters of up to four bytes.
 _MAX_LOG: Final = 60 * 2**20
-#: For how long files that nobody knows may be on the way into the database, in seconds.
+#: How long a file may exist before the database lists it, in seconds.
 YOUNG: Final = 900.0
 
 
 @dataclass(slots=True)
 class Looker:
-    """How to look: *quick*: no file is read; *live*: a master is at work on the site.
+    """The context of the checks. *quick*: read no files; *live*: a master runs on the site.
 
-    *on_bytes* is called with how much was read; from several threads.
+    *on_bytes* is called with the number of bytes read, from several threads.
     """
 
     tree: Tree
@@ -46,7 +46,7 @@ class Looker:
 
 
 def check_files(look: Looker, package: AuditPackage) -> Iterator[Finding]:
-    """Give what is wrong with the files of *package*."""
+    """Yield the findings about the files of *package*."""
     folder = f"simple/{package.package}"
     there, found = look.tree.folder(folder, package.package)
     yield from found
@@ -55,7 +55,7 @@ def check_files(look: Looker, package: AuditPackage) -> Iterator[Finding]:
         try:
             names = set(look.tree.names(folder))
         except OSError as exc:
-            yield Finding("unreadable", folder, said(exc), package.package)
+            yield Finding("unreadable", folder, reason(exc), package.package)
             return
     elif found:
         return
@@ -66,13 +66,13 @@ def check_files(look: Looker, package: AuditPackage) -> Iterator[Finding]:
             if file.shown:
                 yield from _check_file(look, package.package, file)
     for name in sorted(names - known):
-        if not _on_the_way(look, package, name):
+        if not _in_progress(look, package, name):
             yield _foreign(look, f"{folder}/{name}", package)
 
 
 def _check_file(look: Looker, package: str, file: AuditFile) -> Iterator[Finding]:
     path = f"simple/{package}/{file.filename}"
-    why = f"the database has it ({file.filesize:,} bytes)"
+    why = f"the database lists it ({file.filesize:,} bytes)"
     about, found = look.tree.file(path, "missing-file", why, package, file.version)
     yield from found
     if about is None:
@@ -86,7 +86,7 @@ def _check_file(look: Looker, package: str, file: AuditFile) -> Iterator[Finding
         try:
             digest = look.tree.digest(path, look.on_bytes)
         except OSError as exc:
-            yield Finding("unreadable", path, said(exc), package, file.version)
+            yield Finding("unreadable", path, reason(exc), package, file.version)
             return
         if digest != file.filehash:
             why = f"has the SHA-256 {digest}, the database says {file.filehash}"
@@ -105,8 +105,8 @@ def _check_metadata(
 ) -> Iterator[Finding]:
     path = f"simple/{package}/{file.filename}.metadata"
     if file.metadata_hash is None and look.tree.about(path) is None:
-        return  # none was promised
-    why = "the index promises it, installers fail without it"
+        return  # the index promises none
+    why = "the index promises it: installers fail without it"
     about, found = look.tree.file(path, "missing-metadata", why, package, file.version)
     yield from found
     if about is None or inside is None:
@@ -114,20 +114,20 @@ def _check_metadata(
     try:
         data = look.tree.read(path, MAX_METADATA)
     except OSError as exc:
-        yield Finding("unreadable", path, said(exc), package, file.version)
+        yield Finding("unreadable", path, reason(exc), package, file.version)
         return
     want = file.metadata_hash or hashlib.sha256(inside).hexdigest()
     if data != inside:
         why = "is not the wheel's METADATA"
     elif hashlib.sha256(data).hexdigest() != want:
-        why = f"has not the SHA-256 that the database says, {want}"
+        why = f"does not have the SHA-256 of the database, {want}"
     else:
         return
     yield Finding("wrong-metadata", path, why, package, file.version)
 
 
-def _on_the_way(look: Looker, package: AuditPackage, name: str) -> bool:
-    """Tell whether the file *name* may just be coming or going: then it is nobody's fault."""
+def _in_progress(look: Looker, package: AuditPackage, name: str) -> bool:
+    """Return whether the file *name* may be in the process of publication or removal."""
     if package.rewriting:
         return True
     path = f"simple/{package.package}/{name}"
@@ -139,7 +139,7 @@ def _on_the_way(look: Looker, package: AuditPackage, name: str) -> bool:
     leased = any(same_version(version, each) for each in package.leased)
     return leased or (
         look.live and about is not None and file_age(about.st_ctime) < YOUNG
-    )  # (the time of the last change of its entry: a rename counts)
+    )  # st_ctime also changes by a rename
 
 
 def _foreign(look: Looker, path: str, package: AuditPackage) -> Finding:
@@ -148,9 +148,9 @@ def _foreign(look: Looker, path: str, package: AuditPackage) -> Finding:
     try:
         about = look.tree.about(path)
     except OSError as exc:
-        return Finding("unreadable", path, said(exc), package.package)
+        return Finding("unreadable", path, reason(exc), package.package)
     what = "nothing" if about is None else kind_of(about)
-    why = "its package is marked as deleted" if package.deleted else "the database does not know it"
+    why = "its package is marked as deleted" if package.deleted else "the database has no such file"
     return Finding("foreign", path, f"is {what}: {why}", package.package)
 
 
@@ -158,10 +158,10 @@ def _foreign(look: Looker, path: str, package: AuditPackage) -> Finding:
 
 
 def check_logs(look: Looker, package: AuditPackage) -> Iterator[Finding]:
-    """Give what is wrong with the logs of the builds of *package*."""
+    """Yield the findings about the logs of the builds of *package*."""
     for build_id, version, pending in package.builds:
         path, about_it = log_name(build_id), (package.package, version)
-        why = f"build {build_id} has no log, and none waits to be written"
+        why = f"build {build_id} has no log, and none is pending"
         about, found = look.tree.file(path, "missing-log", why, *about_it)
         yield from (each for each in found if not (pending and each.kind == "missing-log"))
         if about is None:
@@ -181,7 +181,7 @@ def _broken(look: Looker, path: str) -> str:
                 if size > _MAX_LOG:
                     return "is longer than any log"
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-        return f"is not whole: {exc}"
+        return f"is incomplete: {exc}"
     except OSError as exc:
-        return said(exc)
+        return reason(exc)
     return ""

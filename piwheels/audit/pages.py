@@ -1,4 +1,4 @@
-"""The pages of packages and of the index's root, against what the database says they list."""
+"""Check the pages of packages and the root pages of the index against the database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from piwheels.audit.findings import Finding
 from piwheels.audit.reading import elements, links
-from piwheels.audit.tree import said
+from piwheels.audit.tree import reason
 from piwheels.core.site import ALIAS, INDEX
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from piwheels.audit.packages import Looker
     from piwheels.core.database.audit import AuditFile, AuditPackage
 
-#: The largest page of one package that we read, in bytes.
+#: The size limit of a package's page, in bytes.
 _MAX_PAGE: Final = 64 * 2**20
-#: The pages at the site's root that must be there, and the one that the search reads, if it is.
+#: The required pages at the site's root, and the optional file of the search.
 MUST: Final = ("index.html", "404.html")
 LIST: Final = "packages.json"
 
 
 class Listed(NamedTuple):
-    """What the index says of a file."""
+    """A file as the index lists it."""
 
     sha256: str
     metadata: str
@@ -39,13 +39,13 @@ class Listed(NamedTuple):
 
 
 def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
-    """Give what is wrong with the pages of *package*."""
+    """Yield the findings about the pages of *package*."""
     if package.rewriting:
-        return  # they are about to change
+        return  # a rewrite is pending
     name, listed = package.package, [file for file in package.files if file.listed]
     folder = f"simple/{name}"
     if package.deleted or not (listed or package.status != "active"):
-        yield from _none_of(look, package, [f"{folder}/{each}" for each in INDEX])
+        yield from _must_not_exist(look, package, [f"{folder}/{each}" for each in INDEX])
     else:
         want = {file.filename: _listed(file) for file in listed}
         yield from _page(
@@ -56,7 +56,7 @@ def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
     page = f"project/{name}"
     there, found = look.tree.folder(page, name)
     if there and package.deleted:
-        why = "is the page of a package that is marked as deleted"
+        why = "is a page of a package that is marked as deleted"
         yield Finding("foreign-page", page, why, name)
     elif there or (package.builds and not package.deleted):
         hashes = {file.filename: file.filehash for file in listed}
@@ -64,34 +64,34 @@ def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
         yield from _page(
             look, package, f"{page}/json/index.json", lambda data: _project(data, name, hashes)
         )
-        yield from _strays(look, package, page, {"index.html", "json"})
-        yield from _strays(look, package, f"{page}/json", {"index.json"})
+        yield from _foreign_entries(look, package, page, {"index.html", "json"})
+        yield from _foreign_entries(look, package, f"{page}/json", {"index.json"})
         yield from _aliases(look, package)
     else:
         yield from found
 
 
-def _none_of(look: Looker, package: AuditPackage, paths: Iterable[str]) -> Iterator[Finding]:
+def _must_not_exist(look: Looker, package: AuditPackage, paths: Iterable[str]) -> Iterator[Finding]:
     for path in paths:
         if look.tree.about(path) is not None:
-            why = "is a page of a package that has nothing to show"
+            why = "is a page of a package without published files"
             yield Finding("foreign-page", path, why, package.package)
 
 
 def _page(
     look: Looker, package: AuditPackage, path: str, wrong: Callable[[bytes], str]
 ) -> Iterator[Finding]:
-    """Give what is wrong with the page at *path*; *wrong* says it of the content."""
-    about, found = look.tree.file(path, "missing-page", "is not there", package.package)
+    """Yield the findings about the page at *path*; *wrong* checks its content."""
+    about, found = look.tree.file(path, "missing-page", "is missing", package.package)
     yield from found
     if about is None:
         return
     try:
         why = wrong(look.tree.read(path, _MAX_PAGE))
     except OSError as exc:
-        yield Finding("unreadable", path, said(exc), package.package)
+        yield Finding("unreadable", path, reason(exc), package.package)
     except (ValueError, RecursionError, TypeError, LookupError, AttributeError) as exc:
-        why = str(exc) if type(exc) is ValueError else f"is not what we write ({exc!r:.80})"
+        why = str(exc) if type(exc) is ValueError else f"has an unknown format ({exc!r:.80})"
         yield Finding("wrong-page", path, why, package.package)
     else:
         if why:
@@ -101,19 +101,19 @@ def _page(
 def _link(
     look: Looker, path: str, target: str, package: str, what: str = "page"
 ) -> Iterator[Finding]:
-    """Give what is wrong with *path*, which must be a link to *target*; *what* it is."""
+    """Yield the findings about *path*, which must be a link to *target*; *what* names it."""
     try:
         about = look.tree.about(path)
     except OSError as exc:
-        yield Finding("unreadable", path, said(exc), package)
+        yield Finding("unreadable", path, reason(exc), package)
         return
     if about is None:
-        yield Finding(f"missing-{what}", path, f"is not there: a link to {target}", package)
+        yield Finding(f"missing-{what}", path, f"is missing: a link to {target}", package)
     elif look.tree.target(path) != target:
         if look.tree.target(path) and look.tree.outside(path):
             yield look.tree.link(path, package)
         else:
-            yield Finding(f"wrong-{what}", path, f"is no link to {target}", package)
+            yield Finding(f"wrong-{what}", path, f"is not a link to {target}", package)
 
 
 def _aliases(look: Looker, package: AuditPackage) -> Iterator[Finding]:
@@ -123,7 +123,9 @@ def _aliases(look: Looker, package: AuditPackage) -> Iterator[Finding]:
             yield from _link(look, path, package.package, package.package, "alias")
 
 
-def _strays(look: Looker, package: AuditPackage, folder: str, known: set[str]) -> Iterator[Finding]:
+def _foreign_entries(
+    look: Looker, package: AuditPackage, folder: str, known: set[str]
+) -> Iterator[Finding]:
     there, found = look.tree.folder(folder, package.package)
     yield from found
     if not there:
@@ -131,21 +133,21 @@ def _strays(look: Looker, package: AuditPackage, folder: str, known: set[str]) -
     try:
         names = sorted(set(look.tree.names(folder)) - known)
     except OSError as exc:
-        yield Finding("unreadable", folder, said(exc), package.package)
+        yield Finding("unreadable", folder, reason(exc), package.package)
         return
     for name in names:
         path = f"{folder}/{name}"
-        yield stranger(look, path, package.package)
+        yield foreign(look, path, package.package)
 
 
-def stranger(look: Looker, path: str, package: str = "") -> Finding:
-    """Return the finding that nobody knows what is at *path*."""
+def foreign(look: Looker, path: str, package: str = "") -> Finding:
+    """Return the finding that *path* is unknown."""
     if look.tree.target(path) and look.tree.outside(path):
         return look.tree.link(path, package)
-    return Finding("foreign", path, "is nothing that we have made", package)
+    return Finding("foreign", path, "was not made by piwheels", package)
 
 
-# What a page says ---------------------------------------------------------------------------------
+# Content of pages ---------------------------------------------------------------------------------
 
 
 def _listed(file: AuditFile) -> Listed:
@@ -157,7 +159,7 @@ def _specifier(text: str | None) -> str:
     try:
         SpecifierSet(text or "")
     except InvalidSpecifier:
-        return ""  # such a one is never published
+        return ""  # invalid specifiers are never published
     return (text or "").strip()
 
 
@@ -217,17 +219,19 @@ def _project(data: bytes, name: str, hashes: dict[str, str]) -> str:
 
 
 def _differences(found: list[tuple[str, Any]], want: Mapping[str, Any]) -> str:
-    """Say how what is listed differs from what should be ("": it does not)."""
+    """Return the first difference of a listing from the expected one (``""``: none)."""
     listed = dict(found)
     if len(listed) < len(found):
         return "lists a file twice"
     for filename in sorted(want.keys() - listed.keys()):
         return f"does not list {filename}"
     for filename in sorted(listed.keys() - want.keys()):
-        return f"lists {filename}, which the database does not know"
+        return f"lists {filename}, which the database does not have"
     for filename, says in listed.items():
         if says != want[filename]:
-            return f"says of {filename}: {_short(says)}; the database: {_short(want[filename])}"
+            return (
+                f"lists {filename} with {_short(says)}; the database has {_short(want[filename])}"
+            )
     return ""
 
 
@@ -241,15 +245,15 @@ def _short(value: Any) -> str:
 def check_root(
     look: Looker, published: Callable[[], Iterator[tuple[str, bool]]]
 ) -> Iterator[Finding]:
-    """Give what is wrong with the site's own pages.
+    """Yield the findings about the root pages.
 
-    *published* gives the packages that the root must list, in order, each with whether it has
-    anything to show (without, it may be listed or not).
+    *published* yields the packages with files, sorted, each with whether any of its files is
+    shown. The root must list a package with shown files, and may list one without.
     """
     for path in MUST:
-        yield from look.tree.file(path, "missing-page", "is not there")[1]
+        yield from look.tree.file(path, "missing-page", "is missing")[1]
     for path, read in _ROOTS.items():
-        about, found = look.tree.file(path, "missing-page", "is not there")
+        about, found = look.tree.file(path, "missing-page", "is missing")
         yield from found
         if about is None:
             continue
@@ -257,31 +261,31 @@ def check_root(
             with look.tree.open(path) as file:
                 yield from _compare(path, read(file), published())
         except OSError as exc:
-            yield Finding("unreadable", path, said(exc))
+            yield Finding("unreadable", path, reason(exc))
         except (ValueError, RecursionError, TypeError, LookupError) as exc:
             yield Finding("wrong-page", path, str(exc) or repr(exc))
     yield from _link(look, f"simple/{INDEX[2]}", INDEX[1], "")
     if look.tree.about(LIST) is not None:
-        about, found = look.tree.file(LIST, "missing-page", "has gone")
+        about, found = look.tree.file(LIST, "missing-page", "has disappeared")
         yield from found
         try:
             if about is not None:
                 with look.tree.open(LIST) as file:
                     deque(elements(file, "[", ""), maxlen=0)
         except (OSError, ValueError) as exc:
-            why = said(exc) if isinstance(exc, OSError) else str(exc)
+            why = reason(exc) if isinstance(exc, OSError) else str(exc)
             yield Finding("wrong-page", LIST, why)
 
 
 def _compare(
     path: str, listed: Iterator[str], published: Iterator[tuple[str, bool]]
 ) -> Iterator[Finding]:
-    """Compare two sequences in order, neither of which is ever in memory as a whole."""
+    """Compare two sorted sequences without loading either of them into memory."""
     want, shown = next(published, (None, False))
     last = ""
     for name in listed:
         if name <= last:
-            raise ValueError(f"lists {name!r} after {last!r}: not in order")
+            raise ValueError(f"lists {name!r} after {last!r}: not sorted")
         last = name
         while want is not None and want < name:
             if shown:

@@ -1,6 +1,6 @@
-"""Reading pages of any size and any bytes, a piece at a time.
+"""Read pages of any size and content, block by block.
 
-What is wrong with a page is raised as ``ValueError``, with a sentence.
+Errors in a page are raised as ``ValueError``, with a sentence.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK: Final = 2**13
-#: The longest element of a list, and the longest link of a page, that we take, in characters.
+#: The longest accepted element of a list, and link of a page, in characters.
 _MAX_ELEMENT: Final = 2**20
 
 
 def elements(file: BinaryIO, before: str, after: str) -> Iterator[Any]:
-    """Give the elements of the one list that the JSON in *file* holds, without reading it whole.
+    """Yield the elements of a list in the JSON of *file*, without reading the file whole.
 
-    *before* is what ends where the list begins (``"projects":[``), *after* what must follow its
-    end; blanks aside. An element is an object, a list or a text.
+    *before* is the text up to the start of the list (``"projects":[``), *after* the text that must
+    follow its end, without white space. An element is an object, a list or a string.
     """
     decoder = json.JSONDecoder()
     text = _Text(file)
     while before not in text.rest:
         if len(text.rest) > _MAX_ELEMENT or not text.more():
-            raise ValueError(f"holds no {before}")
+            raise ValueError(f"does not contain {before}")
     text.rest = text.rest.partition(before)[2]
     first = True
     while True:
@@ -36,7 +36,7 @@ def elements(file: BinaryIO, before: str, after: str) -> Iterator[Any]:
             break
         if not first:
             if head != ",":
-                raise ValueError(f"is not JSON: {head!r} stands where the next element should")
+                raise ValueError(f"is not JSON: {head!r} instead of the next element")
             text.rest = text.rest.lstrip()[1:]
             text.head()
         first = False
@@ -47,24 +47,24 @@ def elements(file: BinaryIO, before: str, after: str) -> Iterator[Any]:
         if len(text.rest) > _MAX_ELEMENT:
             break
     if "".join(text.rest.split()) != f"]{after}":
-        raise ValueError("is cut off, or goes on after its end")
+        raise ValueError("is cut off, or has data after its end")
 
 
 class _Text:
-    """What of *file* has been read and not yet used."""
+    """The text of *file* that was read and not yet consumed."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.rest = ""
 
     def more(self) -> bool:
-        """Read on; tell whether there was anything. (JSON of ours is ASCII.)"""
+        """Read the next block; return whether there was one. (The JSON is ASCII.)"""
         chunk = self._file.read(_CHUNK)
         self.rest += chunk.decode("ascii", "replace")
         return bool(chunk)
 
     def head(self) -> str:
-        """Return the next character that is no blank."""
+        """Return the next character that is not white space."""
         while not (rest := self.rest.lstrip()):
             if not self.more():
                 raise ValueError("is cut off")
@@ -72,7 +72,7 @@ class _Text:
         return rest[0]
 
     def decode(self, decoder: json.JSONDecoder) -> tuple[Any, int]:
-        """Return the next value, and where it ends in *rest*."""
+        """Return the next value, and the position of its end in *rest*."""
         while True:
             try:
                 value, end = decoder.raw_decode(self.rest)
@@ -80,23 +80,23 @@ class _Text:
                 if len(self.rest) > _MAX_ELEMENT or not self.more():
                     raise ValueError(f"is not JSON: {exc}") from None
             else:
-                if not isinstance(value, (dict, list, str)):  # it might go on in the next piece
-                    raise ValueError(f"is not what we write: {value!r} stands in a list")  # noqa: TRY004 (the page is wrong)
+                if not isinstance(value, (dict, list, str)):  # it may continue in the next block
+                    raise ValueError(f"has an unknown format: {value!r} in a list")  # noqa: TRY004 (the page is wrong)
                 return value, end
 
 
 def links(file: BinaryIO) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """Give the links of the HTML in *file*: the text and the attributes of each."""
+    """Yield the text and the attributes of each link in the HTML of *file*."""
     parser = _Links()
     while chunk := file.read(_CHUNK):
         parser.feed(chunk.decode("utf-8", "replace"))
         yield from parser.take()
         if len(parser.rawdata) > _MAX_ELEMENT:
-            raise ValueError("holds a tag without an end")
+            raise ValueError("has a tag without an end")
     parser.close()
     yield from parser.take()
     if not parser.whole:
-        raise ValueError("is cut off, or goes on after its end")
+        raise ValueError("is cut off, or has data after its end")
 
 
 class _Links(HTMLParser):

@@ -1,6 +1,6 @@
-"""Mending what was found, as far as that is safe: each change is asked about, and said.
+"""Repair findings where that is safe; asks before each change, and logs it.
 
-Nothing is ever deleted from the site: what does not belong there is moved to a folder outside.
+Nothing is ever deleted from the site: foreign files move to a folder outside of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger("audit")
 
 
 class Repair:
-    """Mends findings. Raises ``Fatal`` if the folder for what is moved is no such folder."""
+    """Repairs findings. Raises ``Fatal`` if the quarantine directory is unusable."""
 
     def __init__(self, config: AuditConfig, db: AuditDatabase) -> None:
         self._config, self._db = config, db
@@ -39,8 +39,8 @@ class Repair:
         if config.repair and self._quarantine is not None:
             _check_quarantine(self._quarantine, config.output_path.resolve())
 
-    def mend(self, findings: Sequence[Finding], *, live: bool) -> None:
-        """Mend *findings*, the files first and the pages last; *live*: a master is at work."""
+    def repair(self, findings: Sequence[Finding], *, live: bool) -> None:
+        """Repair *findings*, files first and pages last; *live*: a master runs."""
         by_remedy: dict[Remedy, list[Finding]] = {}
         for finding in findings:
             by_remedy.setdefault(finding.remedy, []).append(finding)
@@ -56,13 +56,13 @@ class Repair:
             if self._build_again(package, version):
                 stale.add(package)
         self._rewrite(by_remedy.get(Remedy.REWRITE, []), stale, live=live)
-        if Remedy.KEPT in by_remedy:
+        if Remedy.DERIVED in by_remedy:
             self._refresh()
 
-    # What needs no database ---------------------------------------------------------------------
+    # Without the database ---------------------------------------------------------------------
 
     def _open_to_all(self, finding: Finding) -> None:
-        if not self._may(f"let everybody read {shown(finding.path)}"):
+        if not self._confirmed(f"make {shown(finding.path)} readable for everybody"):
             return
         path = self._path(finding.path)
         try:
@@ -73,21 +73,21 @@ class Repair:
             logger.error("could not change the mode of %s: %s", shown(finding.path), exc.strerror)
 
     def _move(self, findings: Sequence[Finding]) -> set[str]:
-        """Move what does not belong to the site; return the packages that it was found in."""
+        """Move foreign files to quarantine; return the packages that they were found in."""
         if not findings:
             return set()
         if self._quarantine is None:
             logger.warning(
-                "%d paths do not belong to the site: give --quarantine-dir to have them moved"
+                "%d paths do not belong to the site: set --quarantine-dir to move them"
                 " there", len(findings),
             )  # fmt: skip
             return set()
-        if not self._may(f"move {len(findings)} paths to {self._quarantine}"):
+        if not self._confirmed(f"move {len(findings)} paths to {self._quarantine}"):
             return set()
         return {each.package for each in findings if self._moved(each.path)} - {""}
 
     def _moved(self, path: str) -> bool:
-        """Move *path* into quarantine, under the same path; tell whether that worked."""
+        """Move *path* into quarantine, under the same path; return whether it succeeded."""
         if self._quarantine is None:
             return False
         target = os.path.join(self._quarantine, path.removeprefix("../"))  # noqa: PTH118 (bytes)
@@ -106,9 +106,9 @@ class Repair:
         return True
 
     def _write_metadata(self, finding: Finding) -> None:
-        """Take METADATA out of the wheel (which the audit has found whole) once more."""
+        """Extract METADATA from the wheel, which the audit has found valid."""
         path = self._tree.full(finding.path)
-        if not self._may(f"write {shown(finding.path)} again"):
+        if not self._confirmed(f"write {shown(finding.path)} again"):
             return
         work = work_path(self._config.output_path)
         tmp = work / f"audit-{os.getpid()}.metadata"
@@ -127,29 +127,29 @@ class Repair:
         else:
             logger.info("wrote %s", shown(finding.path))
 
-    # What the database is told ------------------------------------------------------------------
+    # With the database -------------------------------------------------------------------------
 
     def _build_again(self, package: str, version: str) -> bool:
         """Have a version built again: what is left of it moves, its builds are forgotten."""
         if self._quarantine is None:
             logger.warning(
-                "%s %s is to be built again: give --quarantine-dir for what is left of it",
+                "%s %s must be built again: set --quarantine-dir for its remains",
                 package, version,
             )  # fmt: skip
             return False
         what = f"delete the builds of {package} {version}, so that it is built again"
-        if not self._may(what):
+        if not self._confirmed(what):
             return False
         for path in self._paths_of(package, version):
             if self._tree.about(path) is not None and not self._moved(path):
                 return False
         self._db.add_rewrite(package, "BOTH")
         self._db.delete_build(package, version)
-        logger.info("%s %s waits to be built again", package, version)
+        logger.info("%s %s returns to the build queue", package, version)
         return True
 
     def _paths_of(self, package: str, version: str) -> Iterator[str]:
-        """Give where the files and the logs of a version are."""
+        """Yield the paths of the files and logs of a version."""
         for found in self._db.audit_packages([package]):
             for file in found.files:
                 if file.version == version:
@@ -162,15 +162,15 @@ class Repair:
     def _rewrite(self, findings: Iterable[Finding], stale: set[str], *, live: bool) -> None:
         packages = {each.package for each in findings} | stale
         root = "" in packages
-        # Of a package that the database does not know a master would remove all there is.
+        # A master would remove the pages of a package that is not in the database.
         known = sorted(each.package for each in self._db.audit_packages(sorted(packages - {""})))
         what = f"the pages of {len(known)} packages" + (" and the root" if root else "")
-        if not (known or root) or not self._may(f"have {what} written again"):
+        if not (known or root) or not self._confirmed(f"rewrite {what}"):
             return
         for package in known:
             self._db.add_rewrite(package, "BOTH")
         if not live:
-            logger.info("noted %s: the master writes when it starts", what)
+            logger.info("scheduled %s: the master rewrites them when it starts", what)
             return
         requests = [["BOTH", package] for package in known] + (
             [["HOME"], ["SEARCH"]] if root else []
@@ -180,18 +180,18 @@ class Repair:
                 for request in requests:
                     admin.ask("REBUILD", request)
         except PiWheelsError as exc:
-            logger.warning("noted %s, but could not tell the master at once: %s", what, exc)
+            logger.warning("scheduled %s, but the master was not notified: %s", what, exc)
         else:
-            logger.info("the master writes %s", what)
+            logger.info("the master rewrites %s", what)
 
     def _refresh(self) -> None:
-        if self._may("compute anew what the database keeps (a master waits meanwhile)"):
-            self._db.refresh_kept()
-            logger.info("what is kept in the database is computed anew")
+        if self._confirmed("rebuild the derived data of the database (blocks a running master)"):
+            self._db.refresh_derived()
+            logger.info("rebuilt the derived data of the database")
 
-    # Within -------------------------------------------------------------------------------------
+    # Helpers ------------------------------------------------------------------------------------
 
-    def _may(self, what: str) -> bool:
+    def _confirmed(self, what: str) -> bool:
         return confirmed(what, yes=self._config.yes)
 
     def _path(self, path: str) -> Path:
@@ -200,7 +200,9 @@ class Repair:
 
 def _check_quarantine(folder: Path, site: Path) -> None:
     if folder.resolve().is_relative_to(site):
-        raise Fatal(f"{folder} is inside the site, and so served: choose another --quarantine-dir")
+        raise Fatal(
+            f"{folder} is inside the site and would be served: choose another --quarantine-dir"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         here, there = folder.stat().st_dev, site.stat().st_dev
@@ -210,6 +212,6 @@ def _check_quarantine(folder: Path, site: Path) -> None:
         ) from exc
     if here != there:
         raise Fatal(
-            f"{folder} is not on the site's file system, and nothing is copied: choose another"
-            " --quarantine-dir"
+            f"{folder} is not on the site's file system, and files are moved, not copied: choose"
+            " another --quarantine-dir"
         )

@@ -1,6 +1,6 @@
-"""Looking at a tree that nobody vouches for: no link is followed, no pipe is opened, nothing hangs.
+"""Read an untrusted directory tree without following links, opening pipes, or blocking.
 
-Names are text as :func:`os.fsdecode` makes it, so any bytes can be one.
+Names are text as of :func:`os.fsdecode`, so that they may contain any bytes.
 """
 
 from __future__ import annotations
@@ -29,51 +29,51 @@ _KINDS: Final = {
 
 
 class Tree:
-    """The site under *root*. Paths are relative to it, with slashes."""
+    """The site in *root*. Paths are relative to it and use slashes."""
 
     def __init__(self, root: Path) -> None:
         self.root = os.path.realpath(root)
 
     def full(self, path: str) -> str:
-        """Return where *path* is on this machine."""
+        """Return the absolute path of *path*."""
         return os.path.join(self.root, path)  # noqa: PTH118 (names of any bytes, by the million)
 
     def about(self, path: str) -> os.stat_result | None:
-        """Return what stands at *path* itself, ``None`` if nothing does. Raises ``OSError``."""
+        """Return the status of *path* itself, or ``None`` if it is missing. Raises ``OSError``."""
         try:
             return os.lstat(self.full(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def names(self, path: str) -> Iterator[str]:
-        """Give the names in the folder *path*, as they come. Raises ``OSError``."""
+        """Yield the names in the folder *path*, unsorted. Raises ``OSError``."""
         with os.scandir(self.full(path)) as entries:
             for entry in entries:
                 yield entry.name
 
     def target(self, path: str) -> str:
-        """Return the text of the link *path* (``""``: it is none, or has gone)."""
+        """Return the target of the link *path* (``""``: it is missing, or not a link)."""
         try:
             return os.readlink(self.full(path))  # noqa: PTH115 (text, not a path)
         except OSError:
             return ""
 
     def outside(self, path: str) -> bool:
-        """Tell whether the link *path* leads out of the site."""
+        """Return whether the link *path* leads out of the site."""
         real = os.path.realpath(self.full(path))
         return os.path.commonpath([real, self.root]) != self.root
 
     def open(self, path: str) -> BinaryIO:
-        """Open the plain file *path* for reading; raise ``OSError`` for anything else."""
+        """Open the regular file *path* for reading. Raises ``OSError`` for anything else."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         handle = os.open(self.full(path), flags)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise OSError(0, "not a plain file")
+            raise OSError(0, "not a regular file")
         return os.fdopen(handle, "rb")
 
     def read(self, path: str, limit: int) -> bytes:
-        """Return the file *path*; raise ``OSError`` if it cannot be read or is over *limit*."""
+        """Return the content of *path*. Raises ``OSError`` if unreadable or over *limit* bytes."""
         with self.open(path) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
@@ -82,20 +82,20 @@ class Tree:
 
     def digest(self, path: str, on_bytes: Callable[[int], None]) -> str:
         """Return the SHA-256 of the file *path*, in hexadecimal. Raises ``OSError``."""
-        made = hashlib.sha256()
+        hash_ = hashlib.sha256()
         with self.open(path) as file:
             while chunk := file.read(_CHUNK):
-                made.update(chunk)
+                hash_.update(chunk)
                 on_bytes(len(chunk))
-        return made.hexdigest()
+        return hash_.hexdigest()
 
     def file(
         self, path: str, missing: str, why: str, package: str = "", version: str = ""
     ) -> tuple[os.stat_result | None, list[Finding]]:
-        """Look at what must be a plain file that everybody can read.
+        """Check that *path* is a regular file that everybody can read.
 
-        Return what is known of it (``None``: there is no such file) and what is wrong: *missing*
-        is the kind of finding if it is not there, and *why*.
+        Return its status (``None``: it is not such a file) and the findings; a missing file is a
+        finding of the kind *missing* with the reason *why*.
         """
 
         def found(kind: str, text: str) -> Finding:
@@ -104,7 +104,7 @@ class Tree:
         try:
             about = self.about(path)
         except OSError as exc:
-            return None, [found("unreadable", said(exc))]
+            return None, [found("unreadable", reason(exc))]
         if about is None:
             return None, [found(missing, why)]
         if stat.S_ISLNK(about.st_mode):
@@ -116,11 +116,11 @@ class Tree:
         return about, []
 
     def folder(self, path: str, package: str = "") -> tuple[bool, list[Finding]]:
-        """Look at what must be a folder; return whether it is one, and what is wrong with it."""
+        """Check that *path* is a folder; return whether it is one, and the findings."""
         try:
             about = self.about(path)
         except OSError as exc:
-            return False, [Finding("unreadable", path, said(exc), package)]
+            return False, [Finding("unreadable", path, reason(exc), package)]
         if about is None:
             return False, []
         if stat.S_ISLNK(about.st_mode):
@@ -134,7 +134,7 @@ class Tree:
         return True, []
 
     def link(self, path: str, package: str = "", version: str = "") -> Finding:
-        """Return the finding that *path* is a link where none should be."""
+        """Return the finding that *path* is a link and must not be one."""
         kind = "link-outside" if self.outside(path) else "link"
         return Finding(kind, path, f"is a link to {self.target(path)}", package, version)
 
@@ -143,10 +143,10 @@ _CLOSED: Final = "a web server cannot read it"
 
 
 def kind_of(about: os.stat_result) -> str:
-    """Return in words what this is."""
-    return _KINDS.get(stat.S_IFMT(about.st_mode), "something odd")
+    """Return the type of a file in words."""
+    return _KINDS.get(stat.S_IFMT(about.st_mode), "of an unknown type")
 
 
-def said(exc: OSError) -> str:
-    """Return what the system says of an error, without the path."""
+def reason(exc: OSError) -> str:
+    """Return the system's message of an error, without the path."""
     return f"cannot be read: {exc.strerror or exc}"

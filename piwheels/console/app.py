@@ -11,14 +11,15 @@ import signal
 import sys
 import termios
 import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from piwheels.console.clock import ConsoleClock
 from piwheels.console.config import ConsoleConfig, operator
 from piwheels.console.session import Session
 from piwheels.console.wire.link import Link
 from piwheels.console.wire.recorder import Recorder
 from piwheels.console.wire.replay import Replay
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import program
 
@@ -33,11 +34,6 @@ _HUNG_UP: Final = 128 + signal.SIGHUP
 _WRITER: Final = "textual-output"
 
 
-def clock() -> datetime:
-    """Return the time, the one that everything is shown by."""
-    return datetime.now(UTC)
-
-
 def _check(config: ConsoleConfig) -> None:
     if config.json and not config.once:
         raise Fatal("--json goes with --once")
@@ -50,7 +46,7 @@ def _check(config: ConsoleConfig) -> None:
         raise Fatal("a tcp --status-queue needs a --control-queue beside it")
 
 
-def make_session(config: ConsoleConfig) -> Session:
+def make_session(config: ConsoleConfig, clock: ConsoleClock) -> Session:
     """Return the session that *config* asks for. Raises ``Fatal``."""
     if config.replay is not None:
         recording: Source = Replay(config.replay, clock)
@@ -62,6 +58,7 @@ def make_session(config: ConsoleConfig) -> Session:
         who=operator(),
         addresses=config.addresses,
         recorder=recorder,
+        wall=SYSTEM.now,
     )
 
 
@@ -83,7 +80,8 @@ def main(config: ConsoleConfig) -> int:
         from piwheels.console import web  # noqa: PLC0415 (its libraries are an extra)
 
         return web.run(config)
-    session = make_session(config)
+    clock = ConsoleClock()
+    session = make_session(config, clock)
     if config.once:
         from piwheels.console import once  # noqa: PLC0415 (the other shells are not needed)
 
@@ -92,10 +90,10 @@ def main(config: ConsoleConfig) -> int:
         from piwheels.console import plain  # noqa: PLC0415 (as above)
 
         return plain.run(session, sys.stdout, clock)
-    return _screens(config, session)
+    return _screens(config, session, clock)
 
 
-def _screens(config: ConsoleConfig, session: Session) -> int:
+def _screens(config: ConsoleConfig, session: Session, clock: ConsoleClock) -> int:
     try:
         from piwheels.console.ui.app import ConsoleApp  # noqa: PLC0415 (an extra)
         from piwheels.console.ui.prefs import Prefs, prefs_path  # noqa: PLC0415 (as above)

@@ -115,7 +115,7 @@ def picture(session: Session) -> dict[str, Any]:
     state = "REPLAY" if session.state is LinkState.FILE else session.state.value
     return {
         "format": 1,
-        "at": plain(session.now),
+        "at": plain(session.shown(session.now)),
         "link": {"state": state, "level": session.level, "source": session.source.name},
         "master": None if info is None else plain(info) | paused,
         "figures": plain(farm.figures[-1]) if farm.figures else None,
@@ -143,7 +143,9 @@ def _slave(session: Session, slave: Slave) -> dict[str, Any]:
         "files": slave.files,
         "joined": plain(slave.joined),
         **{key: info[key] for key in kept},
-        "alerts": plain(list(slave.alerts)),
+        "alerts": [
+            plain(alert._replace(since=session.shown(alert.since))) for alert in slave.alerts
+        ],
         "ratio": slave.ratio,
         "eta": plain(slave.eta),
         "stats": plain(slave.stats[-1]) if slave.stats else None,

@@ -67,27 +67,30 @@ def _lines(
         if session.state is not state:
             state = session.state
             if state in _LINKS:
-                yield f"{_when(now)} LINK: {_LINKS[state]} {session.source.name}"
+                yield f"{_when(session.shown(now))} LINK: {_LINKS[state]} {session.source.name}"
         for number, entry in session.journal.since(told):
             if now - entry.at < SETTLED and not over:
                 break
             told = number + 1
-            yield sentence(entry)
+            yield sentence(entry, session.shown(entry.at))
         # Once it is clear that nobody answers, and once more when the reason is another.
         if len(session.advice()) > 1 and session.advice() != advice:
             advice = session.advice()
-            yield from (f"{_when(now)} LINK: {line}" for line in advice)
+            yield from (f"{_when(session.shown(now))} LINK: {line}" for line in advice)
         if over:
             return
         sleep(TURN if recording is None else TURN / 50)
 
 
-def sentence(entry: Entry) -> str:
-    """Return an entry of the journal as a line: ``2026-11-24 12:41:07 LEFT: pi4-01 (#3), bye``."""
+def sentence(entry: Entry, at: datetime) -> str:
+    """Return an entry of the journal as a line; *at* is its time by the wall clock.
+
+    An example: ``2026-11-24 12:41:07 LEFT: pi4-01 (#3), bye``.
+    """
     slave = entry.label
     if entry.slave_id is not None:
         slave = f"{slave} (#{entry.slave_id})".lstrip()
-    words = [f"{_when(entry.at)} {entry.kind}: {slave}".rstrip(": ")]
+    words = [f"{_when(at)} {entry.kind}: {slave}".rstrip(": ")]
     what = f"{entry.what} ({entry.detail})" if entry.detail else entry.what
     return f"{words[0]}{', ' if slave else ': '}{what}"
 

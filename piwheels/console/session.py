@@ -30,7 +30,7 @@ from piwheels.console.source import Recording
 from piwheels.console.text import clean, short_span
 from piwheels.core.codec import NoData
 from piwheels.core.errors import worth_telling
-from piwheels.core.protocols import Outcome, Output, QueueHead, SlaveEvent, Told
+from piwheels.core.protocols import CommandReport, Outcome, Output, QueueHead, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def _whole(verb: Verb) -> str:
 class Session:
     """What a console knows and does. *read_only* refuses all commands; *who* operates it.
 
-    *addresses* are the sockets' (for advice; ``console`` among them: level 1 is tried). Nothing
-    here looks at a clock: *now* (aware, this machine's) is an argument of :meth:`pump` and
-    :meth:`tick`, and holds until the next.
+    *addresses* are the sockets' (for advice; ``console`` among them: level 1 is tried). Time is
+    console time (:mod:`piwheels.console.clock`): *now* is an argument of :meth:`pump` and
+    :meth:`tick`, and holds until the next. *wall* reads the wall clock, for :meth:`shown` only.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Session:
         who: str = "",
         addresses: dict[events.Wire, str] | None = None,
         recorder: Recorder | None = None,
+        wall: Callable[[], datetime] | None = None,
     ) -> None:
         self.source = source
         self.read_only = read_only
@@ -105,6 +106,8 @@ class Session:
         if isinstance(source, Recording):
             self.link.state = LinkState.FILE
         self._now: datetime | None = None
+        self._wall = wall
+        self._stepped = timedelta()
         self._changes = Changes()
         self._questions = Questions(self._tickets)
         self._queue_due: datetime | None = None
@@ -114,6 +117,10 @@ class Session:
         """The moment of the last :meth:`start`, :meth:`pump` or :meth:`tick`."""
         assert self._now is not None, "the session has not begun"  # noqa: S101
         return self._now
+
+    def shown(self, at: datetime) -> datetime:
+        """Return console time *at* by the wall clock, for people to read."""
+        return at + self._stepped
 
     @property
     def recording(self) -> Recording | None:
@@ -141,6 +148,8 @@ class Session:
     def tick(self, now: datetime) -> None:
         """Let time pass: to be called once a second."""
         self._now = now
+        if self._wall is not None:
+            self._stepped = self._wall() - now
         self._tick_link(now)
         self.farm.tick(now)
         self.tracker.tick(now)
@@ -202,7 +211,7 @@ class Session:
                 self._changes.answers = True
             case Output():
                 self._questions.heard(event)
-            case Told():
+            case CommandReport():
                 self._note_told(event, now)
             case events.Sent(ticket):
                 self.tracker.sent(ticket)
@@ -310,7 +319,7 @@ class Session:
             if done and command.verb in (Verb.PAUSE, Verb.HALT, Verb.WAKE):
                 self.link.paused = command.verb is not Verb.WAKE
 
-    def _note_told(self, told: Told, now: datetime) -> None:
+    def _note_told(self, told: CommandReport, now: datetime) -> None:
         if told.who == self.who:
             return
         count = "all slaves" if told.slaves is None else f"{len(told.slaves)} slaves"
@@ -351,7 +360,7 @@ class Session:
 
     def link_text(self) -> str:
         """Return the status line's words on the link: ``LIVE``, ``LOST 12:40:58 (9s)``."""
-        return self.link.text(self.now)
+        return self.link.text(self.now, self.shown)
 
     def advice(self) -> list[str]:
         """Return what is wrong with the link and what to do about it, in lines; or nothing."""

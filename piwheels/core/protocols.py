@@ -1,12 +1,12 @@
-"""The wires: which messages there are, what data each carries, and which may follow which.
+"""The wires: the messages of each, the data of each message, and the order of the messages.
 
 Each wire is a :class:`Protocol` of two tables, written from the master's side; a client uses
 ``reversed(protocol)``. The values of the tables are *types*, and the checks are derived from them
 (:mod:`piwheels.core.checks`): the annotations in :mod:`piwheels.core.states` are the only place
 where a field is described. Checked data comes back typed: a positional list becomes its
-``NamedTuple`` or state.
+``NamedTuple`` or state. A :class:`Conversation` says which message may follow which.
 
-What crosses a process boundary is here; what stays among the master's threads is in
+The wires between processes are here; those between the master's threads are in
 :mod:`piwheels.master.wiring`.
 """
 
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from enum import StrEnum
+from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
 import voluptuous as vol
 
@@ -35,12 +36,14 @@ from piwheels.core.states import (
     MasterStats,
     Package,
     PageState,
+    Phase,
     ProjectState,
     SearchState,
     SlaveInfo,
     SlaveStats,
     Tag,
     Text,
+    Transition,
     Version,
 )
 
@@ -48,8 +51,8 @@ __all__ = [
     "CONSOLE_ANSWERS",
     "CONSOLE_MESSAGES",
     "FIRST_IMPORT",
-    "FOLLOWS",
     "LEVEL_1_ID",
+    "Conversation",
     "NoData",
     "Protocol",
     "console",
@@ -57,8 +60,10 @@ __all__ = [
     "master_control",
     "monitor_stats",
     "mr_chase",
+    "slave_conversation",
     "slave_driver",
     "task_control",
+    "tool_conversation",
 ]
 
 
@@ -84,7 +89,7 @@ class Protocol(NamedTuple):
     def to_send(self, msg: str, data: Any) -> Any:
         """Check a message that is to go out, and return its *data* as given.
 
-        Raises ``BadMessage``, which here is our own fault.
+        Raises ``BadMessage``, which is a bug of ours.
         """
         _checked(self.send, msg, data)
         return data
@@ -101,13 +106,52 @@ def _checked(table: Mapping[str, Any], msg: str, data: Any) -> Any:
         raise BadMessage(f"bad {msg}: {exc}") from exc
 
 
+P = TypeVar("P", bound=StrEnum)
+
+
+class Conversation(NamedTuple, Generic[P]):
+    """The order of messages on a wire on which each request has one reply.
+
+    *turns* has each phase of the conversation, the requests that may come in it, and for each
+    request its replies with the phase to which each leads. The *interruptions* may be the reply
+    to any request; the *farewells* are requests that may come in any phase, and have no reply.
+    Level 0 has neither the requests nor the replies of *level_1* (its two fields).
+    """
+
+    turns: Mapping[P, Mapping[str, Mapping[str, P]]]
+    interruptions: Mapping[str, P]
+    farewells: frozenset[str]
+    level_1: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
+
+    def requests(self, phase: P, level: int = 1) -> frozenset[str]:
+        """Return the requests that may come in *phase*."""
+        every = self.farewells.union(self.turns[phase])
+        return every if level > 0 else every - self.level_1[0]
+
+    def replies(self, phase: P, request: str, level: int = 1) -> dict[str, P]:
+        """Return the replies that *request* may have in *phase*, with where each leads.
+
+        Raises ``BadMessage`` if the request may not come now.
+        """
+        if request not in self.requests(phase, level):
+            raise BadMessage(f"{request} is out of order ({phase})")
+        if request in self.farewells:
+            return {}
+        every = {**self.turns[phase][request], **self.interruptions}
+        return {
+            reply: after
+            for reply, after in every.items()
+            if level > 0 or reply not in self.level_1[1]
+        }
+
+
 _None = type(NoData)
 
 # slave <-> SlaveDriver ----------------------------------------------------------------------------
 
 
 class Ack(NamedTuple):
-    """The master's welcome to a slave."""
+    """The master's reply to a slave's greeting."""
 
     slave_id: Count
     pypi_simple_url: LongText
@@ -121,7 +165,7 @@ class Job(NamedTuple):
 
 
 class Built(NamedTuple):
-    """What a slave says of a build that has ended."""
+    """A slave's report of a build that has ended."""
 
     status: bool
     duration: timedelta
@@ -132,7 +176,7 @@ class Built(NamedTuple):
 class SlaveOutput(NamedTuple):
     """The newest lines of the running build's log: *text* from *offset* on (characters).
 
-    At most every two seconds, and only from slaves of level 1.
+    At most every two seconds; only slaves of level 1 send it.
     """
 
     offset: Count
@@ -166,18 +210,33 @@ slave_driver: Final = Protocol(
 #: level of a slave whose ``HELLO`` it has not heard.
 LEVEL_1_ID: Final = b"piw1-"
 
-#: Which requests a slave may make after which reply of the master (``None``: after none, as a
-#: newcomer). Anything else is a protocol error; ``BYE`` may come at any time.
-FOLLOWS: Final[Mapping[str | None, frozenset[str]]] = {
-    None: frozenset({"HELLO"}),
-    "ACK": frozenset({"IDLE", "BYE"}),
-    "SLEEP": frozenset({"IDLE", "BYE"}),
-    "DONE": frozenset({"IDLE", "BYE"}),
-    "BUILD": frozenset({"BUSY", "BUILT", "OUTPUT", "BYE"}),
-    "CONT": frozenset({"BUSY", "BUILT", "OUTPUT", "BYE"}),
-    "SEND": frozenset({"SENT", "BYE"}),
-    "DIE": frozenset({"BYE"}),
+_ASKS: Final = {"IDLE": {"BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP}}
+_BUILDS: Final = {
+    "BUSY": {"CONT": Phase.BUILDING, "DONE": Phase.IDLE},
+    "OUTPUT": {"CONT": Phase.BUILDING, "DONE": Phase.IDLE},
+    "BUILT": {"SEND": Phase.SENDING, "DONE": Phase.IDLE},
 }
+
+#: The order of messages between a slave and SlaveDriver. A slave of level 1 begins as *returning*
+#: if it still builds a version of a lost session. ``HELLO`` as a reply means: I do not know you
+#: (any more), greet me again and keep your build. ``DIE`` means at level 1 that an operator ended
+#: the slave; at level 0 it is the reply to all that ``REFUSED`` is at level 1.
+slave_conversation: Final = Conversation[Phase](
+    turns={
+        Phase.NEW: {"HELLO": {"ACK": Phase.IDLE}},
+        Phase.RETURNING: {"HELLO": {"ACK": Phase.RESUMING}},
+        Phase.IDLE: _ASKS,
+        Phase.ASLEEP: _ASKS,
+        Phase.RESUMING: {**_ASKS, **_BUILDS},
+        Phase.BUILDING: _BUILDS,
+        Phase.SENDING: {"SENT": {"SEND": Phase.SENDING, "DONE": Phase.IDLE}},
+        Phase.CHECKING: {},
+        Phase.GONE: {},
+    },
+    interruptions={"DIE": Phase.GONE, "REFUSED": Phase.GONE, "HELLO": Phase.NEW},
+    farewells=frozenset({"BYE"}),
+    level_1=(frozenset({"OUTPUT"}), frozenset({"HELLO", "REFUSED"})),
+)
 
 # operator <-> master ------------------------------------------------------------------------------
 
@@ -195,7 +254,7 @@ master_control: Final = Protocol(
     send={},
 )
 
-#: What a console sees of a slave: its greeting (ten fields), its figures, the replies it was sent.
+#: The events of a slave that consoles get: its greeting (ten fields), its statistics, its replies.
 CONSOLE_MESSAGES: Final[Mapping[str, Any]] = {
     "HELLO": SlaveInfo,
     "STATS": SlaveStats,
@@ -208,7 +267,7 @@ CONSOLE_MESSAGES: Final[Mapping[str, Any]] = {
 
 
 class SlaveEvent(NamedTuple):
-    """Something that a slave was told or said, for the consoles."""
+    """A message to or from a slave, for the consoles."""
 
     slave_id: Count
     timestamp: datetime
@@ -232,13 +291,13 @@ monitor_stats: Final = Protocol(
 # consoles <-> TheOperator (protocol level 1) ------------------------------------------------------
 #
 # A console's DEALER and the master's ROUTER, frames ``[ticket, message]``, where *ticket* is any
-# eight bytes of the console's choice. A request is answered, under its ticket, by ``OK`` with what
-# CONSOLE_ANSWERS says, or by ``REFUSED`` with a sentence. Answers come in any order. Once a console
-# has said HELLO it also hears, under the ticket of its last HELLO, what happens: OUTCOME, and
-# COMMAND (of all consoles, itself included, and of the control socket, whose *who* is ``control``);
-# and OUTPUT under the ticket of its WATCH. It says HELLO again every 30 s; who is silent for 90 s,
-# or leaves 300 messages unread, is forgotten; all but its HELLO is REFUSED then. At most 16
-# questions of a console may wait for an answer; a request has at most 1 MiB.
+# eight bytes of the console's choice. Each request is answered under its ticket: by ``OK`` with the
+# data of CONSOLE_ANSWERS, or by ``REFUSED`` with a sentence. Answers come in any order. A console
+# that has said HELLO also gets events, under the ticket of its last HELLO: OUTCOME, and COMMAND (of
+# all consoles, itself included, and of the control socket, whose *who* is ``control``); and OUTPUT
+# under the ticket of its WATCH. It repeats its HELLO every 30 s. The master forgets a console that
+# is silent for 90 s, or leaves 300 messages unread, and refuses all but its HELLO from then on. At
+# most 16 requests of a console may wait for an answer; a request has at most 1 MiB.
 
 
 class Greeting(NamedTuple):
@@ -259,9 +318,8 @@ class Welcome(NamedTuple):
 class Outcome(NamedTuple):
     """How a build ended, and when.
 
-    *build_id* is the database's number: ``None`` for one that was skipped, of which nothing is
-    kept. *slave_id* is 0 and *label* empty where the slave is not known any more. *files* is how
-    many wheels it made.
+    *build_id* is the database's number: ``None`` for a skipped build, which is not stored.
+    *slave_id* is 0 and *label* empty if the slave is unknown. *files* is the number of wheels.
     """
 
     build_id: Count | None
@@ -277,7 +335,7 @@ class Outcome(NamedTuple):
 
 
 class QueueHead(NamedTuple):
-    """What waits to be built for *abi*: how many versions, and the first of them."""
+    """The build queue of *abi*: its length, and its first versions."""
 
     abi: Tag
     pending: Count
@@ -295,7 +353,7 @@ class LogPart(NamedTuple):
 class Output(NamedTuple):
     """New lines of a running build's log: *text* from *offset* on (characters).
 
-    What lies between the end of an earlier part and *offset*, if anything, is lost.
+    Text between the end of an earlier part and *offset* is lost.
     """
 
     slave_id: Count
@@ -305,8 +363,8 @@ class Output(NamedTuple):
     text: Log
 
 
-class Told(NamedTuple):
-    """A command that an operator gave: *who*, which *verb*, to which slaves (``None``: all)."""
+class CommandReport(NamedTuple):
+    """A command of an operator: *who* gave which *verb* to which slaves (``None``: all)."""
 
     who: Text
     verb: Literal["KILL", "SLEEP", "SKIP", "WAKE", "QUIT"]
@@ -314,8 +372,8 @@ class Told(NamedTuple):
     when: datetime
 
 
-class Untold(NamedTuple):
-    """A slave that did not take a command, and why."""
+class Rejection(NamedTuple):
+    """A slave that rejected a command, and why."""
 
     slave_id: Count
     why: Text
@@ -326,14 +384,15 @@ _Targets = list[Count] | None
 console: Final = Protocol(
     recv={
         "HELLO": Greeting,
-        "SLAVES": Count,  # those with a greater number, some at a time; none: that was all. Of
-        # each the HELLO, the newest STATS, BUILD (with its true start) if it builds or sends, and
-        # the last reply; of whole slaves only, about 2,000 events in an answer
+        "SLAVES": Count,  # events of the slaves with a greater number, about 2,000 in an answer,
+        # of whole slaves only: HELLO, the newest STATS, BUILD (with its true start) if it builds or
+        # sends, and the last reply. An empty answer: there are no more
+        "HISTORY": Count,  # of this slave
         "FIGURES": _None,
         "QUEUE": Count,  # so many versions of each ABI, at most 1,000
         "BUILDS": Count,  # so many, at most 500, the newest first
         "LOG": tuple[Count, Count],  # a build's number, an offset: at most 2**19 characters from it
-        "WATCH": Count,  # a slave (at most 100): the end of its build's output, and as it comes
+        "WATCH": Count,  # a slave (at most 100): the end of its build's output, then new lines
         "UNWATCH": Count,
         "KILL": _Targets,
         "SLEEP": _Targets,
@@ -341,23 +400,30 @@ console: Final = Protocol(
         "WAKE": _Targets,
         "QUIT": _None,
     },
-    send={"OK": Any, "REFUSED": LongText, "OUTPUT": Output, "OUTCOME": Outcome, "COMMAND": Told},
+    send={
+        "OK": Any,
+        "REFUSED": LongText,
+        "OUTPUT": Output,
+        "OUTCOME": Outcome,
+        "COMMAND": CommandReport,
+    },
 )
 
 #: The data of the OK to each of a console's requests.
 CONSOLE_ANSWERS: Final[Mapping[str, Any]] = {
     "HELLO": Welcome,
     "SLAVES": list[SlaveEvent],
+    "HISTORY": list[Transition],
     "FIGURES": list[MasterStats],
     "QUEUE": list[QueueHead],
     "BUILDS": list[Outcome],
     "LOG": LogPart,
     "WATCH": _None,
     "UNWATCH": _None,
-    "KILL": list[Untold],
-    "SLEEP": list[Untold],
-    "SKIP": list[Untold],
-    "WAKE": list[Untold],
+    "KILL": list[Rejection],
+    "SLEEP": list[Rejection],
+    "SKIP": list[Rejection],
+    "WAKE": list[Rejection],
     "QUIT": _None,
 }
 
@@ -405,8 +471,8 @@ class RemoveVersion(NamedTuple):
     yank: bool
 
 
-#: Tools that import choose a number for the file wire from here on (docs/decisions/0027): no slave
-#: will ever have one of them.
+#: The least number that an importing tool may choose for the file wire (docs/decisions/0027). No
+#: slave ever has such a number.
 FIRST_IMPORT: Final = 2**32
 
 mr_chase: Final = Protocol(
@@ -419,10 +485,35 @@ mr_chase: Final = Protocol(
         | tuple[Literal["PROJECT", "BOTH"], Package | None],
         "IMPORT": BuildState,
         "SENT": _None,
-        "WATCH": Package,  # ours: have CloudGazer follow this project, from its newest release on
+        "WATCH": Package,  # have CloudGazer follow this project, from its newest release on
         "UNWATCH": Package,
     },
     send={"SEND": Filename, "DONE": LongText, "ERROR": LongText},
+)
+
+
+class ToolPhase(StrEnum):
+    """The state of an admin tool's conversation with MrChase."""
+
+    READY = "ready"
+    SENDING = "sending"  #: the tool transfers a file of its import
+
+
+_DONE: Final = {"DONE": ToolPhase.READY, "ERROR": ToolPhase.READY}
+_TOOL: Final = {
+    **dict.fromkeys(mr_chase.recv.keys() - {"SENT"}, _DONE),
+    "IMPORT": {"SEND": ToolPhase.SENDING, "ERROR": ToolPhase.READY},
+}
+
+#: The order of messages between an admin tool and MrChase. Any other request than ``SENT`` gives
+#: up an import that is under way.
+tool_conversation: Final = Conversation[ToolPhase](
+    turns={
+        ToolPhase.READY: _TOOL,
+        ToolPhase.SENDING: {**_TOOL, "SENT": {"SEND": ToolPhase.SENDING, **_DONE}},
+    },
+    interruptions={},
+    farewells=frozenset(),
 )
 
 # piw-logger -> Lumberjack -------------------------------------------------------------------------
@@ -440,5 +531,5 @@ lumberjack: Final = Protocol(
 
 # anyone -> a task ---------------------------------------------------------------------------------
 
-#: What every task hears on its own control socket.
+#: The control socket that every task has.
 task_control: Final = Protocol(recv={"PAUSE": _None, "QUIT": _None, "RESUME": _None}, send={})

@@ -1,12 +1,12 @@
-"""Why a build has failed, as far as its log tells: the lines that are the build's own. Pure."""
+"""Finds in the log of a failed build the lines that explain the failure. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-#: What pip and we ourselves say around the reason that a build gives.
-_AROUND: Final = re.compile(
+#: Lines of pip and piwheels that surround the build's own error message.
+_FRAME: Final = re.compile(
     "|".join(
         (
             r"piwheels: the build failed|ERROR: (Failed (building wheel|to build)|Could not build)",
@@ -14,23 +14,22 @@ _AROUND: Final = re.compile(
             r"(note|hint): |full command: |cwd: |exit code: |WARNING: |\[?notice",
             r"(Building|Preparing|Getting|Installing|Collecting|Created|Removed|Cleaning) ",
             r"Running command ",
-            r"[\u00d7\u2502\u2570\u2500]",  # the lines that pip draws
+            r"[\u00d7\u2502\u2570\u2500]",  # pip's line drawing characters
             r"[-*!^~(){}\[\]|]+$",
         )
     )
 )
-#: How much of a log is looked at, in characters from its end.
-_MOST: Final = 100_000
+#: How much of the end of a log is searched, in characters.
+_TAIL: Final = 100_000
 
 
 def last_lines(log: str, most: int) -> list[str]:
-    """Return the last lines of a failed build's *log* that say something of its own.
+    """Return the last consecutive lines of *log* that come from the build itself, at most *most*.
 
-    They are *most* at most, and follow each other; of a log that has nothing but what pip says,
-    the last line.
+    If all lines come from pip, return the last line.
     """
-    lines = [line.rstrip() for line in log[-_MOST:].splitlines() if line.strip()]
-    own = [_AROUND.match(line.strip()) is None for line in lines]
+    lines = [line.rstrip() for line in log[-_TAIL:].splitlines() if line.strip()]
+    own = [_FRAME.match(line.strip()) is None for line in lines]
     if True not in own:
         return lines[-1:]
     end = len(own) - own[::-1].index(True)
@@ -41,5 +40,5 @@ def last_lines(log: str, most: int) -> list[str]:
 
 
 def last_reason(log: str) -> str:
-    """Return the last line of a failed build's *log* that says something of its own."""
+    """Return the last line of a failed build's *log* that comes from the build itself."""
     return "".join(last_lines(log, 1)).strip() or "the log is empty"

@@ -1,4 +1,4 @@
-"""Where things are on the site, for those who write it and those who read it. Pure."""
+"""Paths and names on the site, for its writers and readers. Pure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The names of a project's page in the simple index, and of its root, in the order of publication.
+#: The files of each folder in the simple index, in the order in which they are published.
 INDEX: Final = ("index.v1_json", "index.html", "index.v1_html")
-#: The site's own files: what is at its root beside the folders for projects and logs.
+#: The files at the root of the site, next to the folders for projects and logs.
 OWN: Final = re.compile(
     r"(?:index|packages|faq|json|stats|404)\.html|packages\.json(?:\.gz)?|sitemap(?:-?[0-9]+)?\.xml"
     r"|robots\.txt|[a-z]+\.(?:css|js|svg|png|ico)"
 )
-#: Another spelling of a project's name, as the name of a link to its page.
+#: An alias: another spelling of a project's name, the name of a link to its page.
 ALIAS: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-#: The path of a build's log, below the site.
+#: The path of a build's log, relative to the site.
 LOG: Final = re.compile(r"logs/([0-9]{4})/([0-9]{4})/([0-9]{4})\.txt\.gz")
 
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~!$'()*+,=:@%-]+)*/?", re.ASCII)
 
 
 def log_name(build_id: int) -> str:
-    """Return where the log of a build is, below the site: its number in parts of four digits.
+    """Return the path of a build's log relative to the site: its number in groups of four digits.
 
-    Raises ``ValueError`` for what is not the number of a build.
+    Raises ``ValueError`` if *build_id* is out of range.
     """
     if not 0 <= build_id < 10**12:
         raise ValueError(f"{build_id} is not the number of a build")
@@ -35,9 +35,9 @@ def log_name(build_id: int) -> str:
 
 
 def site_address(text: str) -> str:
-    """Return the address of a site, with a slash at its end; ``""`` stays: it is not known.
+    """Return the address of a site with a final slash; an empty *text* (unknown) stays empty.
 
-    Raises ``ValueError`` for what is no plain address of a folder.
+    Raises ``ValueError`` unless *text* is a plain http(s) address of a folder.
     """
     if text and not _ADDRESS.fullmatch(text):
         raise ValueError(f"{text!r} is not the address of a site: write https://HOST/")
@@ -45,12 +45,12 @@ def site_address(text: str) -> str:
 
 
 def log_number(path: str) -> int | None:
-    """Return the number of the build whose log is at *path* below the site (``None``: no log)."""
+    """Return the number of the build whose log is at *path*, or ``None`` for any other file."""
     match = LOG.fullmatch(path)
     return int("".join(match.groups())) if match else None
 
 
 def work_path(output_path: Path) -> Path:
-    """Return the working directory beside the site, on the same file system and never served."""
+    """Return the working directory next to the site: on the same file system, never served."""
     site = output_path.absolute()
     return site.with_name(f".{site.name}.work")

@@ -1,9 +1,9 @@
-"""What the farm knows, as plain values: builds, files, slaves' figures, log entries.
+"""The states of the farm as plain values: builds, files, slaves, statistics, log entries.
 
-A ``NamedTuple`` is a state as it stands on a wire (cbor2 writes it as a positional list); its
-schema is derived from its annotations by :mod:`piwheels.core.checks`. The annotations are therefore
-types *with their limits* (see the aliases below). A state that lives in memory and changes is a
-slotted dataclass with ``as_message`` and ``from_message``.
+A ``NamedTuple`` crosses a wire unchanged (cbor2 writes it as a positional list); its schema is
+derived from its annotations by :mod:`piwheels.core.checks`. The annotations are therefore types
+*with their limits* (see the aliases below). A state that changes in memory is a slotted dataclass;
+those that cross a wire have ``as_message`` and ``from_message``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414 (a name of ours)
+from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414, TC001 (a name of ours)
 
 # The limits of the wires, as markers that piwheels.core.checks turns into checks. -----------------
 
@@ -294,13 +295,61 @@ class PageState(NamedTuple):
 # Slaves ------------------------------------------------------------------------------------------
 
 
+class Instant(NamedTuple):
+    """One reading of both clocks: *now* for decisions, *at* for the timestamps that people read.
+
+    *now* is in monotonic seconds from an arbitrary start; *at* is an aware datetime.
+    """
+
+    now: float
+    at: datetime
+
+
+class Phase(StrEnum):
+    """The state of a slave on the master.
+
+    Which request may come in which phase, and which phase follows, is in
+    :data:`piwheels.core.protocols.slave_conversation`.
+    """
+
+    NEW = "new"  #: not greeted yet
+    RETURNING = "returning"  #: not greeted yet; builds a version that it had from a lost session
+    IDLE = "idle"  #: has nothing to build, and is about to ask
+    RESUMING = "resuming"  #: greeted in mid-build; whether it may go on is its next reply
+    ASLEEP = "asleep"  #: there was nothing to build; asks again after a while
+    BUILDING = "building"
+    SENDING = "sending"  #: transfers a file of its build
+    CHECKING = "checking"  #: waits, while the master verifies a file or commits a build
+    GONE = "gone"
+
+
+class Transition(NamedTuple):
+    """A change of a slave's phase on the master: *when* it entered *state*, and the *cause*."""
+
+    when: datetime
+    state: Text
+    cause: LongText
+
+    def __str__(self) -> str:
+        return f"{self.when:%H:%M:%S} {self.state} ({self.cause})"
+
+
+#: How many of its last transitions each slave keeps.
+HISTORY = 20
+
+
 @dataclass(slots=True, eq=False)
 class SlaveState:
     """A build slave as its master knows it.
 
     *address* is the slave's ephemeral 0MQ address (a new one for each connection, not an IP
-    address); what follows is what it said of itself in ``HELLO``. *slave_id* is the master's
-    number for it. Times are aware datetimes of the master's clock.
+    address); the fields after it are those of its ``HELLO``. *slave_id* is the master's number for
+    it. *first_seen* and *last_seen* are timestamps of its requests, for people; decisions use
+    *heard*, in monotonic seconds.
+
+    *build* is the build that the slave works on, from ``BUILD`` to ``DONE``; its output and files
+    are empty until the slave has reported them. *transfer* is the transfer that the slave was asked
+    for, from ``SEND`` to the verification of the file (FileJuggler counts its bytes).
     """
 
     address: bytes
@@ -318,19 +367,22 @@ class SlaveState:
     slave_id: int = 0
     first_seen: datetime | None = None
     last_seen: datetime | None = None
-    #: The last request's name and data, and the last reply (``None``: the slave waits for one).
-    request: tuple[str, Any] = ("", None)
+    heard: float = 0.0
+    phase: Phase = Phase.NEW
+    #: The last transitions, oldest first.
+    history: deque[Transition] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    #: The last request and its data; the replies that it may have, with the phase to which each
+    #: leads (empty: it was answered); the last reply, and since when it has been the same.
+    request: str = ""
+    data: Any = None
+    replies: Mapping[str, Phase] = field(default_factory=dict)
     reply: tuple[str, Any] | None = None
-    #: What it was replied last, and since when it is always the same.
-    replied: tuple[str, Any] | None = None
     replied_at: datetime | None = None
-    #: What the slave builds: package, version, and since when.
-    job: tuple[str, str] | None = None
-    job_since: datetime | None = None
-    #: What the slave is to be told at its next request.
-    killed: bool = False
-    skipped: bool = False
-    paused: bool = False
+    build: BuildState | None = None
+    build_began: Instant | None = None
+    transfer: TransferState | None = None
+    #: Commands of operators that still have to be carried out.
+    commands: set[Literal["KILL", "SKIP", "SLEEP"]] = field(default_factory=set)
     stats: deque[SlaveStats] = field(default_factory=lambda: deque(maxlen=100))
 
     @property
@@ -349,6 +401,12 @@ class SlaveState:
             self.board_serial,
         )
 
+    @property
+    def level(self) -> int:
+        """The protocol level that the slave says it speaks."""
+        level = (self.features or {}).get("level")
+        return level if type(level) is int else 0
+
     def kill(self) -> None:
-        """Have the slave told to end at its next request."""
-        self.killed = True
+        """Have the slave told to end once it has nothing to build."""
+        self.commands.add("KILL")

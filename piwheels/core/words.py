@@ -1,10 +1,10 @@
-"""Numbers as people write them. Pure."""
+"""Formats numbers for people. Pure."""
 
 from __future__ import annotations
 
 
 def size_text(size: int) -> str:
-    """Return a *size* in bytes as people write it: ``999 bytes``, ``1.2 MB``."""
+    """Return a *size* in bytes for people: ``999 bytes``, ``1.2 MB``."""
     number, unit = float(size), ""
     for larger in ("kB", "MB", "GB", "TB"):
         if number < 999.5:
@@ -14,5 +14,5 @@ def size_text(size: int) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """Return how many things there are: ``1 file``, ``2 files``."""
+    """Return a number with its noun: ``1 file``, ``2 files``."""
     return f"{number:,} {thing}" + ("" if number == 1 else "s")

@@ -1,8 +1,8 @@
-"""``piw-logger``: tells the master what was fetched from the site, as web servers log it.
+"""``piw-logger``: reports the site's requests to the master, from a web server's access log.
 
-A line of the log becomes a *hit* (:mod:`~piwheels.logger.lines`), a hit an entry for Lumberjack
-(:mod:`~piwheels.logger.hits`), with what the client says of itself
-(:mod:`~piwheels.logger.agents`); these three are pure.
+:mod:`~piwheels.logger.lines` parses a line of the log into a *hit*,
+:mod:`~piwheels.logger.agents` parses its user agent, and :mod:`~piwheels.logger.hits` makes an
+entry for Lumberjack of it. These three modules are pure.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 def __getattr__(name: str) -> Any:
-    # Importing one of the pure parts brings no sockets.
+    # An import of one of the pure modules must not load ZeroMQ.
     if name in __all__:
         from piwheels.logger import app  # noqa: PLC0415
 

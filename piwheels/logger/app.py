@@ -1,4 +1,4 @@
-"""The program: reads the log, and sends the master what is of interest in it."""
+"""The program: reads the log and sends the relevant requests to the master."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("logger")
 
-#: What is read at once, in bytes.
-_PIECE: Final = 256 * 1024
-#: How many entries may wait to be taken.
-_WAITING: Final = 10_000
-#: Seconds that the master may take to be found, before an entry is dropped for its absence.
-_FIND: Final = 1.0
-#: Seconds that it may take nothing, before we say so; and that the last entries may take.
-_SILENCE, _LAST = 5.0, 10.0
-#: Seconds that what a pipe holds may take, when we are told to end.
+#: The size of one read, in bytes.
+_BLOCK: Final = 256 * 1024
+#: How many entries may wait for the master.
+_MAX_QUEUED: Final = 10_000
+#: Seconds to wait for a connection before --drop drops an entry.
+_CONNECT: Final = 1.0
+#: Seconds of a blocked wire before a warning; seconds for the last entries to arrive.
+_BLOCKED, _FLUSH = 5.0, 10.0
+#: Seconds to read the rest of a pipe after a signal to end.
 _DRAIN: Final = 3.0
-#: Seconds between two looks at whether we are told to end.
-_LOOK: Final = 0.5
+#: Seconds between two checks for a signal to end.
+_CHECK: Final = 0.5
 
 
 def _format(name: str) -> str:
@@ -57,29 +57,29 @@ def _format(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LoggerConfig(Common):
-    """Tell the master what was fetched from the site, from the web server's access log."""
+    """Report the site's requests to the master, from the web server's access log."""
 
     files: list[Path] = option(
         default=[], positional=True, metavar="FILE",
-        help="a log to read; - or none: standard input, as it comes",
+        help="a log to read (- or none: standard input, as it arrives)",
     )  # fmt: skip
     format: str = option(
         "-f", default="combined", metavar="FORMAT", parse=_format,
-        help=f"how its lines look: {', '.join(FORMATS)}",
+        help=f"the format of its lines: {', '.join(FORMATS)}",
     )  # fmt: skip
     site: str = option(
-        default="", metavar="NAME", help="the virtual host that counts (formats vhost and json)"
+        default="", metavar="NAME", help="report only this virtual host (formats vhost and json)"
     )
-    drop: bool = option(default=False, help="drop what the master does not take at once")
+    drop: bool = option(default=False, help="drop entries that the master does not take at once")
     log_queue: str = option(
         default="", metavar="ADDR", parse=address,
-        help="where the master listens (default: this user's, or else the service)",
+        help="the address of the master (default: this user's, or else the service's)",
     )  # fmt: skip
 
 
 EXAMPLES: Final = [
-    ("piw-logger /var/log/nginx/access.log", "read a log that is complete"),
-    ("tail -n0 -F access.log | piw-logger --drop", "follow one that grows"),
+    ("piw-logger /var/log/nginx/access.log", "read a complete log"),
+    ("tail -n0 -F access.log | piw-logger --drop", "follow a growing log"),
 ]
 
 
@@ -87,13 +87,13 @@ EXAMPLES: Final = [
 def main(config: LoggerConfig) -> int:
     """Run ``piw-logger``."""
     run = Run(config)
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, run.stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, run.stop)
     return run.run()
 
 
 class Run:
-    """One run of the program: what it has read, sent, refused and dropped so far."""
+    """One run of the program, with its counts of read, sent, refused and dropped lines."""
 
     def __init__(self, config: LoggerConfig) -> None:
         self.found: Counter[str] = Counter()
@@ -110,35 +110,35 @@ class Run:
         self._progress = Progress(total, "bytes", quiet=config.quiet or not total)
 
     def stop(self, *_: object) -> None:
-        """Have the run end: what a pipe holds is still read; fit for a signal's handler."""
+        """End the run after reading the rest of a pipe; a signal handler may call it."""
         self._stopping = True
 
     def _is_stopping(self) -> bool:
         return self._stopping
 
     def run(self) -> int:
-        """Read all, send what is of interest; return the exit status."""
+        """Read all sources, send the relevant entries, and return the exit status."""
         try:
             with self._progress:
                 complete = all(self._read(source) for source in self._sources)
         finally:
             sent = self._sender.close()
-            self._sum_up()
+            self._summarize()
         if not complete:
-            logger.warning("told to end: what was left of the log is not read")
-        alien = self.refused and not self.found
-        if alien:
-            logger.error("no line is of the format %s: choose another --format", self._format)
-        return 0 if complete and sent and not alien else 1
+            logger.warning("ended by a signal: the rest of the log was not read")
+        wrong_format = self.refused and not self.found
+        if wrong_format:
+            logger.error("no line has the format %s: choose another --format", self._format)
+        return 0 if complete and sent and not wrong_format else 1
 
     def _read(self, source: _Source) -> bool:
         """Read one file; return whether all of it was read."""
         lines = Lines()
-        for piece in source.pieces(self._is_stopping):
-            for line in lines.feed(piece):
+        for block in source.blocks(self._is_stopping):
+            for line in lines.feed(block):
                 self._take(line)
             if source.size:
-                self._progress.step(len(piece), source.name)
+                self._progress.step(len(block), source.name)
         for line in lines.end():
             self._take(line)
         return source.complete
@@ -167,18 +167,18 @@ class Run:
             shown = f": {line[:100]!r}" if line else ""
             logger.warning("refused %d lines, %s%s", self.refused[why], why, shown)
 
-    def _sum_up(self) -> None:
+    def _summarize(self) -> None:
         kinds = ", ".join(f"{self.found[kind]:,} {kind}" for kind in KINDS if self.found[kind])
         read, refused = self.found.total(), self.refused.total()
         logger.info(
-            "read %s lines: %s; %s of no interest, %s refused; %s sent, %s dropped",
+            "read %s lines: %s; %s irrelevant, %s refused; %s sent, %s dropped",
             f"{read + refused:,}", kinds or "nothing", f"{self.found['']:,}", f"{refused:,}",
             f"{self._sender.sent:,}", f"{self._sender.dropped:,}",
         )  # fmt: skip
 
 
 class _Source:
-    """A file to read, open from the start, so that none is missed after others were sent."""
+    """A file to read. It is opened first, so that a missing one fails before anything is sent."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -190,13 +190,13 @@ class _Source:
             raise Fatal(f"cannot read {path} ({exc.strerror}): give the name of a log") from exc
         if stat.S_ISDIR(about.st_mode):
             raise Fatal(f"{path} is a folder: give the name of a log")
-        #: How many bytes there are; 0 for what comes as it comes.
+        #: The size in bytes; 0 for a stream.
         self.size = about.st_size if stat.S_ISREG(about.st_mode) else 0
         if self.name == "-" and os.isatty(0):
             logger.info("reading the log from the terminal, until Ctrl-D")
 
-    def pieces(self, stopping: Callable[[], bool]) -> Iterator[bytes]:
-        """Give what is read, until the end; when *stopping*, only what waits in a pipe."""
+    def blocks(self, stopping: Callable[[], bool]) -> Iterator[bytes]:
+        """Yield blocks until the end; once *stopping*, only those that wait in a pipe."""
         poller = select.poll()
         poller.register(self._fd, select.POLLIN)
         end = None
@@ -205,50 +205,50 @@ class _Source:
                 end = end or SYSTEM.monotonic() + _DRAIN
                 if self.size or SYSTEM.monotonic() > end:
                     break
-            if not poller.poll(0 if end else 1000 * _LOOK):
+            if not poller.poll(0 if end else 1000 * _CHECK):
                 if end:
                     return
                 continue
             try:
-                piece = os.read(self._fd, _PIECE)
+                block = os.read(self._fd, _BLOCK)
             except OSError as exc:
                 raise Fatal(f"cannot read {self.name} ({exc.strerror})") from exc
-            if not piece:
+            if not block:
                 return
-            yield piece
+            yield block
         self.complete = False
 
 
 class Sender:
-    """Sends entries to the master at *where*.
+    """Sends entries to the master at *address*.
 
-    It waits for a master that is not there, or busy, until *ending*; with *drop*, it drops what
-    cannot leave at once.
+    It waits for an absent or busy master until *ending* returns true. With *drop*, it drops
+    entries that it cannot send at once.
     """
 
-    def __init__(self, where: str, *, drop: bool, ending: Callable[[], bool]) -> None:
+    def __init__(self, address: str, *, drop: bool, ending: Callable[[], bool]) -> None:
         self.sent = self.dropped = 0
-        self._where = where
+        self._address = address
         self._drop = drop
         self._ending = ending
-        self._told = False
+        self._warned = False
         self._ctx = zmq.Context()
         self._socket = Context(self._ctx).socket(zmq.PUSH, reversed(lumberjack))
-        self._socket.hwm = _WAITING
+        self._socket.hwm = _MAX_QUEUED
         if drop:
-            # What waits for a master that is not connected has not left.
+            # Then the socket queues nothing for an absent master.
             self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._watching = ExitStack()
         events = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
         self._connected = self._watching.enter_context(self._socket.monitor(events))
         try:
-            self._socket.connect(where)
+            self._socket.connect(address)
         except Fatal:
             self._watching.close()
             self._ctx.destroy(0)
             raise
         if drop:
-            self._socket.poll(_FIND, zmq.POLLOUT)
+            self._socket.poll(_CONNECT, zmq.POLLOUT)
 
     def send(self, entry: Entry) -> None:
         """Send *entry*, or drop it."""
@@ -256,14 +256,14 @@ class Sender:
             self._socket.send_msg(entry.msg, entry.data, zmq.DONTWAIT)
         except Unavailable:
             if self._drop or not self._wait():
-                self._lose()
+                self._count_dropped()
                 return
             self._socket.send_msg(entry.msg, entry.data, zmq.DONTWAIT)
         self.sent += 1
 
     def close(self) -> bool:
-        """See what was sent out of the door; tell whether all of it went, within a limit."""
-        limit = _FIND if self._drop else _LAST
+        """Flush the sent entries; return whether all of them arrived within a limit."""
+        limit = _CONNECT if self._drop else _FLUSH
         end = SYSTEM.monotonic() + limit
         arrived = not self.sent or self._arrived(end)
         self._watching.close()
@@ -271,60 +271,60 @@ class Sender:
         self._ctx.term()
         if not arrived:
             logger.error(
-                "the master took nothing for %g s, the last entries are lost: see that piw-master"
-                " runs and listens at %s (--log-queue)", limit, self._where,
+                "the master took nothing for %g s, the last entries are lost: check that piw-master"
+                " runs and listens at %s (--log-queue)", limit, self._address,
             )  # fmt: skip
         return arrived
 
     def _arrived(self, end: float) -> bool:
-        """Wait until the other side has read all that we wrote; what it has not is lost.
+        """Wait until the master has read all entries.
 
-        (0MQ drops what is still in a unix socket when that is closed while the reader is busy.)
+        ZeroMQ loses the data in a Unix socket that closes while its reader is busy.
         """
         connection = None
-        calm = 0
-        while calm < 5:  # there may be more that has not been written
+        empty = 0
+        while empty < 5:  # ZeroMQ may not have written all of them yet
             while self._connected.poll(0):
                 event = self._connected.recv_multipart()[0]
                 kind, number = struct.unpack("=Hi", event)
                 connection = number if kind == zmq.EVENT_CONNECTED else None
             if SYSTEM.monotonic() > end:
                 return False
-            calm = 0 if connection is None or _unread(connection) else calm + 1
+            empty = 0 if connection is None or _unread(connection) else empty + 1
             time.sleep(0.02)
         return True
 
     def _wait(self) -> bool:
-        """Wait until there is room; return whether there is."""
+        """Wait until the socket takes an entry; return whether it does."""
         began = SYSTEM.monotonic()
-        while not self._socket.poll(_LOOK, zmq.POLLOUT):
+        while not self._socket.poll(_CHECK, zmq.POLLOUT):
             waited = SYSTEM.monotonic() - began
-            if waited > _SILENCE and not self._told:
-                self._told = True
+            if waited > _BLOCKED and not self._warned:
+                self._warned = True
                 logger.warning(
-                    "the master takes nothing, waiting: see that piw-master runs and listens at %s"
-                    " (--log-queue), or give --drop", self._where,
+                    "the master takes nothing, waiting: check that piw-master runs and listens at"
+                    " %s (--log-queue), or give --drop", self._address,
                 )  # fmt: skip
-            if self._ending() and waited > _LAST:
-                self._drop = True  # of the others, none is waited for
+            if self._ending() and waited > _FLUSH:
+                self._drop = True  # do not wait again for the others
                 return False
-        self._told = False
+        self._warned = False
         return True
 
-    def _lose(self) -> None:
+    def _count_dropped(self) -> None:
         self.dropped += 1
         if worth_telling(self.dropped):
             logger.warning(
-                "dropped %d entries so far: the master at %s is away, or busy",
-                self.dropped, self._where,
+                "dropped %d entries so far: the master at %s is absent or busy",
+                self.dropped, self._address,
             )  # fmt: skip
 
 
 def _unread(connection: int) -> bool:
-    """Return whether the other side of a unix socket has not read all that was written."""
+    """Return whether a Unix socket holds data that its peer has not read."""
     try:
         left = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
-    except OSError:  # it is gone, or of another kind
+    except OSError:  # closed, or another type of socket
         return False
     return any(left)
 

@@ -1,8 +1,8 @@
-"""Which requests are of interest: downloads, searches, pages read. Pure.
+"""Select the relevant requests: downloads, searches, page hits. Pure.
 
-Only ``GET`` counts, where something was answered. A file counts when all of it was sent (200): a
-part (206) is the rest of a download that counts already, or a look into a wheel. A page counts too
-when the client was told that it has the newest one (304).
+Only successful ``GET`` requests count. A file counts when it was sent whole (200): a part (206)
+belongs to a download that has counted, or to a partial read of a wheel. A page also counts when the
+client's copy is current (304).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?"
 _WHEEL: Final = r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,240}\.whl"
-#: What there is on the site, by kind.
+#: The paths of the site, by kind.
 _PATH: Final = re.compile(
     rf"""
       /simple/{_NAME}/(?:(?P<download>{_WHEEL})|(?P<metadata>{_WHEEL}\.metadata))
@@ -47,7 +47,7 @@ Data = DownloadState | SearchState | ProjectState | JSONState | PageState
 
 
 class Entry(NamedTuple):
-    """What Lumberjack is to be told: a *kind* of ours, the message, its data."""
+    """An entry for Lumberjack: its *kind*, the message and its data."""
 
     kind: str
     msg: str
@@ -55,36 +55,36 @@ class Entry(NamedTuple):
 
 
 def entry_of(hit: Hit) -> Entry | None:
-    """Return the entry that *hit* is worth, or ``None``."""
+    """Return the entry for *hit*, or ``None`` if it is irrelevant."""
     if hit.method != "GET" or hit.status not in (200, 304):
         return None
-    found = _PATH.fullmatch(_plain(hit.path))
+    found = _PATH.fullmatch(_normalized(hit.path))
     if found is None:
         return None
     kind = str(found.lastgroup)
-    what = found[kind]
+    name = found[kind]
     data: Data
     match kind:
         case "download" | "metadata":
             if hit.status != 200:
                 return None
-            data = DownloadState(what, hit.host, hit.when, *parse(hit.agent))
+            data = DownloadState(name, hit.host, hit.when, *parse(hit.agent))
         case "search":
-            data = SearchState(canonical(what), hit.host, hit.when, *parse(hit.agent))
+            data = SearchState(canonical(name), hit.host, hit.when, *parse(hit.agent))
         case "project":
-            data = ProjectState(canonical(what), hit.host, hit.when, hit.agent)
+            data = ProjectState(canonical(name), hit.host, hit.when, hit.agent)
         case "json":
-            data = JSONState(canonical(what), hit.host, hit.when, hit.agent)
+            data = JSONState(canonical(name), hit.host, hit.when, hit.agent)
         case _:
-            page = "/" if what == "/index.html" else what
+            page = "/" if name == "/index.html" else name
             data = PageState(page, hit.host, hit.when, hit.agent)
     return Entry(kind, _MESSAGES[kind], data)
 
 
-def _plain(path: str) -> str:
-    """Return *path* as servers read it: without its query, and nothing written in another way."""
+def _normalized(path: str) -> str:
+    """Return *path* normalized as servers do: no query, no escapes, no double slashes."""
     path = path.partition("?")[0].partition("#")[0]
-    if not path.startswith("/"):  # a proxy's client names the site, too
+    if not path.startswith("/"):  # absolute form, as sent to proxies
         path = re.sub("https?://[^/]*", "", path, count=1, flags=re.IGNORECASE)
     if "%" in path:
         path = unquote(path)

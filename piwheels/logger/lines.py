@@ -1,7 +1,7 @@
-"""The lines of an access log, in the formats that web servers write. Pure.
+"""Parse the lines of an access log, in the formats of common web servers. Pure.
 
-For what would break a line, Apache writes ``\\"``, ``\\\\``, ``\\n`` and ``\\xhh``, nginx ``\\xHH``
-or JSON's own escapes; all are understood. Bytes that are no UTF-8 become U+FFFD.
+Apache escapes special characters as ``\\"``, ``\\\\``, ``\\n`` and ``\\xhh``, nginx as ``\\xHH`` or
+in JSON's way; the parser handles all of them. Bytes that are not UTF-8 become U+FFFD.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from piwheels.core.text import clean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: No line is longer, in bytes; what a client can make a server write is less.
+#: The longest line, in bytes: more than a client can make a server write.
 MAX_LINE: Final = 64 * 1024
-#: The longest user agent that is kept, in characters.
+#: The longest stored user agent, in characters.
 _AGENT: Final = 8192
 _MONTHS: Final = {
     name: number
@@ -43,14 +43,14 @@ _COMBINED: Final = _COMMON + b" " + _QUOTED + b" " + _QUOTED.replace(b"(", b"(?P
 
 
 class BadLine(ValueError):
-    """A line is not of the format that it should be."""
+    """A line does not have the expected format."""
 
 
 class Hit(NamedTuple):
-    """One request: the client's *host*, *when*, what was asked for, the *status* of the answer.
+    """One request: the client's *host*, *when*, the request line, the *status* of the response.
 
-    *path* is as the client wrote it; *agent* is what the client says of itself, and *site* which
-    virtual host it asked, where the format has that.
+    *path* is as the client sent it, *agent* the user agent, and *site* the virtual host, if the
+    format has it.
     """
 
     host: str
@@ -68,9 +68,9 @@ def _by_pattern(pattern: bytes) -> Callable[[bytes], Hit]:
     def parse(line: bytes) -> Hit:
         found = compiled.match(line)
         if found is None:
-            raise BadLine("not of this format")
+            raise BadLine("another format")
         part = found.groupdict()
-        # Of what is no HTTP at all ("-", the first bytes of TLS), there is no method.
+        # A request that is not HTTP ("-", the first bytes of TLS) has no method.
         method, _, rest = part["request"].partition(b" ")
         return Hit(
             _text(part["host"], 200),
@@ -103,10 +103,10 @@ def _json(line: bytes) -> Hit:
             clean(site),
         )
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as exc:
-        raise BadLine("not of this format") from exc
+        raise BadLine("another format") from exc
 
 
-#: Each format by its name: what makes a hit of a line, or raises :exc:`BadLine`.
+#: The parser of each format, which returns a hit or raises :exc:`BadLine`.
 FORMATS: Final[dict[str, Callable[[bytes], Hit]]] = {
     "combined": _by_pattern(_COMBINED),
     "common": _by_pattern(_COMMON),
@@ -116,17 +116,17 @@ FORMATS: Final[dict[str, Callable[[bytes], Hit]]] = {
 
 
 class Lines:
-    """Makes lines of pieces of a file; of one that is too long, nothing is kept but that it was."""
+    """Splits blocks of a file into lines; drops the content of lines that are too long."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._skipping = False
 
-    def feed(self, piece: bytes) -> list[bytes | None]:
-        """Return the lines that *piece* completes, and ``None`` for each that is too long."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
+    def feed(self, block: bytes) -> list[bytes | None]:
+        """Return the lines that *block* completes, and ``None`` for each that is too long."""
+        *lines, self._rest = (self._rest + block).split(b"\n")
         found = [line if len(line) <= MAX_LINE else None for line in lines]
-        if found and self._skipping:  # the end of one that was told of
+        if found and self._skipping:  # the end of a line that was reported as too long
             del found[0]
             self._skipping = False
         if self._skipping:
@@ -138,18 +138,18 @@ class Lines:
         return found
 
     def end(self) -> list[bytes]:
-        """Return the last line, if the file does not end with the end of one."""
+        """Return the last line, if it has no line end."""
         last, self._rest = self._rest, b""
         return [last] if last else []
 
 
 def _agent(raw: bytes) -> str:
-    """Return a user agent as it was sent. Few are met often, and pip's are full of escapes."""
-    return _usual_agent(raw) if len(raw) < 1500 else _text(raw, _AGENT)
+    """Return the unescaped user agent; cached, because few are common and unescaping is slow."""
+    return _cached_agent(raw) if len(raw) < 1500 else _text(raw, _AGENT)
 
 
 @lru_cache(4096)
-def _usual_agent(raw: bytes) -> str:
+def _cached_agent(raw: bytes) -> str:
     return "" if raw == b"-" else _text(raw, _AGENT)
 
 
@@ -166,17 +166,17 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 @lru_cache(4096)
 def _moment(raw: bytes) -> datetime:
-    """Return the time of ``10/Oct/2026:13:55:36 -0700``, whatever language we speak."""
+    """Parse a time such as ``10/Oct/2026:13:55:36 -0700``, independently of the locale."""
     found = _TIME.fullmatch(raw)
     if found is None:
-        raise BadLine("no time of this format")
+        raise BadLine("invalid time")
     day, month, year, hour, minute, second, sign, hours, minutes = found.groups()
     offset = timedelta(hours=int(hours), minutes=int(minutes))
     try:
         return datetime(
             int(year), _MONTHS[month], int(day), int(hour), int(minute),
-            min(int(second), 59),  # a leap second is the last of its minute
+            min(int(second), 59),  # a leap second
             tzinfo=timezone(-offset if sign == b"-" else offset),
         ).astimezone(UTC)  # fmt: skip
     except (ValueError, LookupError, ArithmeticError) as exc:
-        raise BadLine("no time of this format") from exc
+        raise BadLine("invalid time") from exc

@@ -165,7 +165,7 @@ class PiWheelsMaster:
         self._systemd.stopping()
         for task in self.tasks:
             if isinstance(task, TheOracle):
-                task.hurry()
+                task.abort_retries()
         for task in reversed(self.tasks):
             if not task.is_alive():
                 continue

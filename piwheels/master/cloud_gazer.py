@@ -10,7 +10,7 @@ from piwheels.core.host.pip_config import index_access
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.beside import Beside
 from piwheels.master.logic.changelog import Deletion
-from piwheels.master.logic.trouble import Trouble
+from piwheels.master.logic.failures import Failures
 from piwheels.master.rpc import Client
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.upstream.changelog import Changelog
@@ -67,7 +67,7 @@ class CloudGazer(PauseableTask):
         self.removals: dict[Deletion, float] = {}
         self._marks_known = False
         self._source: Changelog | Watch | None = None
-        self._trouble = Trouble(self.back_off, longest=60)
+        self._failures = Failures(self.back_off, longest=60)
         self._rest = 0.0
         self.every(timedelta(seconds=self.beat), self.work)
         self.every(REPORT, self.report)
@@ -117,14 +117,14 @@ class CloudGazer(PauseableTask):
             self.beside.run()
             more = self._step(now)
         except PiWheelsError as exc:
-            wait, tell = self._trouble.failed()
+            wait, tell = self._failures.failed()
             self._rest = now + wait
             if tell:
                 self.logger.error(
-                    "%s; going on in %.3g s (failure %d in a row)", exc, wait, self._trouble.count
+                    "%s; going on in %.3g s (failure %d in a row)", exc, wait, self._failures.count
                 )
             return
-        if over := self._trouble.well():
+        if over := self._failures.recovered():
             self.logger.info("going on (failures: %d)", over)
         if more:
             self.beside.wake()

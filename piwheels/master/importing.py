@@ -1,11 +1,11 @@
-"""What MrChase does for imports: it asks others without waiting, as SlaveDriver does for builds."""
+"""The imports of MrChase: performs the effects of :mod:`piwheels.master.logic.imports`."""
 
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
+from piwheels.core.clock import SYSTEM, Clock
 from piwheels.master.file_juggler import FsClient
 from piwheels.master.logic import effects
 from piwheels.master.logic.imports import Imports
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.states import BuildState
     from piwheels.core.tasks import Task
-    from piwheels.master.logic.effects import Effect
+    from piwheels.master.logic.effects import ImportEffect
     from piwheels.master.wiring import MasterConfig
 
 #: How long another task may take to answer, in seconds.
@@ -28,15 +28,20 @@ PATIENCE = 120.0
 class ImportDesk:
     """Performs what :class:`~piwheels.master.logic.imports.Imports` decides, for *task*.
 
-    *tell* sends a tool its reply: address, message, data.
+    *reply* sends a tool its reply: address, message, data.
     """
 
     def __init__(
-        self, config: MasterConfig, task: Task, tell: Callable[[bytes, str, Any], None]
+        self,
+        config: MasterConfig,
+        task: Task,
+        reply: Callable[[bytes, str, Any], None],
+        clock: Clock = SYSTEM,
     ) -> None:
         self.imports = Imports()
         self._logger: logging.Logger = task.logger
-        self._tell = tell
+        self._reply = reply
+        self._clock = clock
         self._questions = Questions(PATIENCE)
         self._db = DbClient(config, task.logger)
         self._fs = FsClient(config, task.logger)
@@ -48,26 +53,26 @@ class ImportDesk:
 
     def begin(self, address: bytes, build: BuildState) -> None:
         """Begin to import *build* for the tool at *address*. Raises ``Refused``."""
-        self._perform(self.imports.begin(address, build, datetime.now(UTC)))
+        self._perform(self.imports.begin(address, build))
 
     def sent(self, address: bytes) -> None:
-        """Go on, since a tool has sent its file. Raises ``Refused``."""
+        """Have the file verified that a tool has sent. Raises ``Refused``."""
         self._perform(self.imports.sent(address))
 
     def leave(self, address: bytes) -> None:
         """Undo the import of the tool at *address*, if it has one."""
-        self._perform(self.imports.leave(address, "its tool has given it up"))
+        self._perform(self.imports.leave(address, "its tool has abandoned it"))
 
     def tick(self) -> None:
-        """Look after imports of which nothing is heard, and after questions without an answer."""
+        """End imports whose tool is silent, and questions that have no answer in time."""
         self._questions.expire()
         self._perform(self.imports.tick())
 
-    def _perform(self, todo: Iterable[Effect]) -> None:
+    def _perform(self, todo: Iterable[ImportEffect]) -> None:
         for effect in todo:
             match effect:
                 case effects.Reply(address, msg, data):
-                    self._tell(address, msg, data)
+                    self._reply(address, msg, data)
                 case effects.Warn(_, _, text):
                     self._logger.warning("import: %s", text)
                 case effects.AskPublished(number, package):
@@ -86,15 +91,17 @@ class ImportDesk:
                     self._ask_missing(number)
                 case effects.Written(build):
                     self._written(build)
+                case _:
+                    assert_never(effect)
 
     def _ask(self, whose: str, ticket: int, number: int) -> None:
-        """Have the import under way with *number* go on when the answer has come."""
+        """Have the active import with *number* go on when the answer has come."""
         asking = self.imports.lines[number][0]
         step = asking.step
 
         def then(result: Any, error: Exception | None) -> None:
             line = self.imports.lines.get(number)
-            # Else the answer is to what an import wanted to know that was given up meanwhile.
+            # Otherwise the import that asked was given up in the meantime.
             if line and line[0] is asking and asking.step is step:
                 self._perform(self.imports.answered(number, result, error))
 
@@ -106,7 +113,7 @@ class ImportDesk:
         def then(missing: Any, error: Exception | None) -> None:
             line = self.imports.lines.get(number)
             if line and line[0] is asking and error is None:
-                now = datetime.now(UTC)
+                now = self._clock.monotonic()
                 self._perform(self.imports.progress(number, missing, now))
 
         self._questions.remember("fs", self._fs.request_missing(number), "progress", then)

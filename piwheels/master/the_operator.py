@@ -18,7 +18,7 @@ import zmq
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
-from piwheels.core.protocols import LogPart, Outcome, QueueHead, Told, Welcome, console
+from piwheels.core.protocols import CommandReport, LogPart, Outcome, QueueHead, Welcome, console
 from piwheels.core.tasks import PausingTask
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Asker, Consoles, Tails
@@ -136,7 +136,7 @@ class TheOperator(PausingTask):
         match msg:
             case "FIGURES":
                 self._answer(asker, list(self.figures))
-            case "SLAVES":
+            case "SLAVES" | "HISTORY":
                 self._ask("fleet", asker, _as_it_is, msg, data)
             case "QUEUE":
                 self._ask("fleet", asker, self._heads, msg, min(data, MAX_QUEUE))
@@ -162,7 +162,7 @@ class TheOperator(PausingTask):
         some = "" if everyone else f" {', '.join(map(str, slaves[:10]))}"
         target = "all slaves" if everyone else f"{len(slaves)} slaves:{some}"
         self.logger.warning("%s said %s to %s", who, verb, target)
-        self._tell_all(Told(who, verb, None if everyone else slaves, self.clock.now()))
+        self._tell_all(CommandReport(who, verb, None if everyone else slaves, self.clock.now()))
 
     def _watch(self, asker: Asker, slave_id: int) -> None:
         self.consoles.watch(asker, slave_id)
@@ -258,7 +258,7 @@ class TheOperator(PausingTask):
                 case "TOLD", told:
                     self._tell_all(told)
 
-    def _tell_all(self, told: Told) -> None:
+    def _tell_all(self, told: CommandReport) -> None:
         self._tell(self.consoles.everyone(), "COMMAND", told)
 
     def _tell(self, askers: Iterable[Asker], msg: str, data: Any) -> None:

@@ -41,7 +41,7 @@ T = TypeVar("T")
 #: What is made of the answers to several questions, each of which fits a message.
 IN_PARTS: Final = ("get_search_index", "load_rewrites_pending")
 #: What is not asked of TheOracle: that, and what is about a connection of one's own.
-LOCAL: Final = frozenset({"close", "hurry", "listen", *IN_PARTS})
+LOCAL: Final = frozenset({"close", "abort_retries", "listen", *IN_PARTS})
 
 
 @functools.cache
@@ -78,9 +78,9 @@ class TheOracle(NonStopTask):
         super().close()
         self.db.close()
 
-    def hurry(self) -> None:
-        """Wait no more for a database that is away: the master is ending. From any thread."""
-        self.db.hurry()
+    def abort_retries(self) -> None:
+        """Stop retrying database calls: the master is ending. Safe to call from any thread."""
+        self.db.abort_retries()
 
     def handle_work(self, queue: Socket) -> None:
         """Answer what Seraph handed over: a request, or builds to be logged in one transaction."""

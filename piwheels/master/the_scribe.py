@@ -114,7 +114,7 @@ class TheScribe(PauseableTask):
             case "LOG":
                 self.write_log(*data)
             case "HOME":
-                self._overview.note_news(None if data is NoData else data)
+                self._overview.note_stats(None if data is NoData else data)
             case "SEARCH":
                 self._overview.write_search(self._db, None if data is NoData else data)
             case "ROOT":
@@ -132,7 +132,7 @@ class TheScribe(PauseableTask):
             case "BOTH":
                 self.write_index(package)
                 self.write_page(package)
-                self._overview.note_news()
+                self._overview.note_stats()
             case "DELPKG":
                 self.delete_package(package)
             case _:

@@ -15,12 +15,12 @@ from typing import Any, Final, Literal, NamedTuple
 from piwheels.core.program.command_line import Common, duration, option
 from piwheels.core.program.paths import address
 from piwheels.core.protocols import (
+    CommandReport,
     Job,
     NoData,
     Outcome,
     Output,
     Protocol,
-    Told,
     console,
     lumberjack,
     master_control,
@@ -176,11 +176,13 @@ big_brother: Final = Protocol(
 #: Questions to SlaveDriver of what has been deleted; the answer is OK.
 delete: Final = Protocol(recv={"DELPKG": Package, "DELVER": tuple[Package, Version]}, send={})
 
-#: Questions to SlaveDriver. SLAVES: what is known of those with a greater number, some at a time;
-#: QUEUE: so many versions of each ABI; a command, and who is to take it (answer: who does not).
+#: Questions to SlaveDriver. SLAVES: past events of the slaves with a greater number, some at a
+#: time; HISTORY: the last transitions of a slave; QUEUE: so many versions of each ABI; a command,
+#: and the slaves that are to carry it out (answer: those that reject it).
 fleet: Final = Protocol(
     recv={
         "SLAVES": Count,
+        "HISTORY": Count,
         "QUEUE": Count,
         **{verb: console.recv[verb] for verb in ("KILL", "SLEEP", "SKIP", "WAKE")},
     },
@@ -196,7 +198,7 @@ news: Final = Protocol(
         "FIGURES": MasterStats,
         "OUTPUT": Output,
         "ENDED": tuple[Count, Outcome | None],
-        "TOLD": Told,
+        "TOLD": CommandReport,
     },
     send={},
 )

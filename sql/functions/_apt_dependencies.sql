@@ -1,4 +1,4 @@
--- What a file needs of its system, besides what the system has anyway.
+-- Returns the Debian packages that a file needs and that are not preinstalled on systems with this ABI.
 CREATE FUNCTION piwheels._apt_dependencies(the_file text, the_abi text) RETURNS text[]
 LANGUAGE sql STABLE AS $$
     SELECT ARRAY(

@@ -1,4 +1,4 @@
--- After an ABI has changed: every version may need another build.
+-- After a change of the ABIs: each version may need another build.
 CREATE FUNCTION piwheels._build_abis_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM _queue_refresh_all();

@@ -1,4 +1,4 @@
--- Before an ABI changes: nobody may be considering versions by the old ones.
+-- Before a change of the ABIs: wait until no transaction uses the old ones.
 CREATE FUNCTION piwheels._build_abis_lock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM _queue_lock(true);

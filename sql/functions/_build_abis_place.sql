@@ -1,4 +1,4 @@
--- An ABI that is added without a position gets the one that its tag says.
+-- Gives a new ABI without a position the position that follows from its tag.
 CREATE FUNCTION piwheels._build_abis_place() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.position := coalesce(NEW.position, abi_position(NEW.abi_tag));

@@ -1,20 +1,19 @@
--- The queue has changed: it is counted, and whoever listens is told once this transaction is committed (once, however
--- often it is said).
+-- Counts changes of the queue, and notifies listeners when the transaction commits (once, however many changes it makes).
 CREATE FUNCTION piwheels._build_queue_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         PERFORM _count('builds_pending', abi_tag, count(*)), pg_notify('piwheels_queue', '')
-            FROM now_is GROUP BY abi_tag;
+            FROM new_rows GROUP BY abi_tag;
     ELSE
         PERFORM _count('builds_pending', abi_tag, -count(*)), pg_notify('piwheels_queue', '')
-            FROM was GROUP BY abi_tag;
+            FROM old_rows GROUP BY abi_tag;
     END IF;
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER counted_added AFTER INSERT ON public.build_queue
-    REFERENCING NEW TABLE AS now_is
+    REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION piwheels._build_queue_changed();
 CREATE TRIGGER counted_removed AFTER DELETE ON public.build_queue
-    REFERENCING OLD TABLE AS was
+    REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION piwheels._build_queue_changed();

@@ -1,30 +1,30 @@
--- Builds came, changed or went: their versions are considered anew; their time is counted; the logs of those that went
--- are to vanish.
+-- After a change of builds: updates the queue for their versions and the total build time, and records deleted builds, so
+-- that their logs are removed.
 CREATE FUNCTION piwheels._builds_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP <> 'DELETE' THEN
-        PERFORM _count('builds_time', '', sum(extract(epoch FROM duration))) FROM now_is;
+        PERFORM _count('builds_time', '', sum(extract(epoch FROM duration))) FROM new_rows;
         PERFORM _queue_refresh(array_agg(package), array_agg(version))
-            FROM (SELECT DISTINCT package, version FROM now_is) AS k;
+            FROM (SELECT DISTINCT package, version FROM new_rows) AS k;
     END IF;
     IF TG_OP <> 'INSERT' THEN
-        PERFORM _count('builds_time', '', -sum(extract(epoch FROM duration))) FROM was;
+        PERFORM _count('builds_time', '', -sum(extract(epoch FROM duration))) FROM old_rows;
         PERFORM _queue_refresh(array_agg(package), array_agg(version))
-            FROM (SELECT DISTINCT package, version FROM was) AS k;
-        PERFORM _published_refresh(array_agg(DISTINCT package)) FROM was;
+            FROM (SELECT DISTINCT package, version FROM old_rows) AS k;
+        PERFORM _published_refresh(array_agg(DISTINCT package)) FROM old_rows;
     END IF;
     IF TG_OP = 'DELETE' THEN
-        INSERT INTO build_logs_gone (build_id) SELECT build_id FROM was ON CONFLICT DO NOTHING;
+        INSERT INTO build_logs_gone (build_id) SELECT build_id FROM old_rows ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER queue_added AFTER INSERT ON public.builds
-    REFERENCING NEW TABLE AS now_is
+    REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION piwheels._builds_changed();
 CREATE TRIGGER queue_changed AFTER UPDATE ON public.builds
-    REFERENCING OLD TABLE AS was NEW TABLE AS now_is
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION piwheels._builds_changed();
 CREATE TRIGGER queue_removed AFTER DELETE ON public.builds
-    REFERENCING OLD TABLE AS was
+    REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION piwheels._builds_changed();

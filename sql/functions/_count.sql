@@ -1,4 +1,4 @@
--- Add to a kept figure. It is a row of its own: two transactions that count never wait for each other.
+-- Adds to a counter. Each change is a new row, so that concurrent transactions never block each other.
 CREATE FUNCTION piwheels._count(the_counter text, the_key text, the_change numeric) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO counters (counter, key, value) SELECT the_counter, the_key, the_change

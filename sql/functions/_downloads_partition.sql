@@ -1,4 +1,4 @@
--- See to it that downloads of this month have a partition. Months that no honest clock shows stay in the default.
+-- Creates the partition of downloads for a month, unless it exists. Implausible months stay in the default partition.
 CREATE FUNCTION piwheels._downloads_partition(the_month date) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     name CONSTANT text := 'downloads_' || to_char(the_month, 'YYYY_MM');
@@ -14,7 +14,7 @@ BEGIN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE public.%I (LIKE public.downloads INCLUDING ALL)', name);
-    -- Rows that were ahead of their time are in the default, which must be without them.
+    -- Rows with later times are in the default partition; they must leave it before the new one is attached.
     EXECUTE format(
         'WITH moved AS (DELETE FROM public.downloads_default '
         'WHERE accessed_at >= %L AND accessed_at < %L RETURNING *) '

@@ -1,4 +1,4 @@
--- Add up what was counted since the last time: one row a figure is left.
+-- Merges the rows of each counter into one.
 CREATE FUNCTION piwheels._fold_counters() RETURNS void LANGUAGE sql AS $$
     WITH many AS (
         SELECT counter, key FROM counters GROUP BY counter, key HAVING count(*) > 1

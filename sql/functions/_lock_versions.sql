@@ -1,12 +1,7 @@
--- Make whoever else changes these versions (or whether their packages are skipped) wait until we are done. Always
--- packages first, each in order, so that nobody waits in a circle.
+-- Locks these versions, and the skip reasons of their packages, against concurrent changes. The order is always the same
+-- (packages, then versions), so that there are no deadlocks.
 CREATE FUNCTION piwheels._lock_versions(the_packages text[], the_versions text[]) RETURNS void
 LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 AS $$
 BEGIN
     PERFORM _queue_lock(false);

@@ -1,18 +1,13 @@
--- Note one build; a row in builds, its files in files. What is wrong with it is raised as a code word with a detail,
--- and undone by log_builds.
+-- Inserts one build and its files. Raises a code word with a detail for an invalid build; log_builds then undoes it.
 CREATE FUNCTION piwheels._log_build(build jsonb) RETURNS bigint
 LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 AS $$
 DECLARE
     the_package CONSTANT text := build ->> 'package';
     the_version CONSTANT text := build ->> 'version';
     the_abi CONSTANT text := build ->> 'abi_tag';
     the_slave CONSTANT bigint := (build ->> 'slave_id')::bigint;  -- 0: imported
-    -- A failed build has no files, whatever it says: nobody has fetched or verified any.
+    -- A failed build has no files, even if it claims some: none was transferred or verified.
     the_files CONSTANT jsonb := CASE WHEN (build ->> 'status')::boolean
         THEN build -> 'files' ELSE '[]'::jsonb END;
     the_build bigint;
@@ -22,13 +17,13 @@ BEGIN
     IF NOT EXISTS (SELECT FROM versions WHERE package = the_package AND version = the_version) THEN
         RAISE EXCEPTION 'NOVER' USING DETAIL = format('there is no %s %s', the_package, the_version);
     ELSIF NOT EXISTS (SELECT FROM build_abis WHERE abi_tag = the_abi) THEN
-        RAISE EXCEPTION 'NOABI' USING DETAIL = format('%s is not an ABI that we build for', the_abi);
+        RAISE EXCEPTION 'NOABI' USING DETAIL = format('%s is not an ABI that this farm builds for', the_abi);
     END IF;
     SELECT f ->> 'filename' INTO foreign_name FROM jsonb_array_elements(the_files) AS f
         WHERE canonical_name(split_part(f ->> 'filename', '-', 1)) <> canonical_name(the_package);
     IF FOUND THEN
         RAISE EXCEPTION 'FILECONFLICT'
-            USING DETAIL = format('%s is no file of %s', foreign_name, the_package);
+            USING DETAIL = format('%s is not a file of %s', foreign_name, the_package);
     END IF;
 
     INSERT INTO builds (package, version, abi_tag, status, built_by, label, duration)
@@ -38,11 +33,11 @@ BEGIN
                 SELECT label FROM leases
                 WHERE package = the_package AND version = the_version AND abi_tag = the_abi
             ), '') END,
-            -- A year at most: no clock of a slave may spoil the sum.
+            -- At most a year, so that a wrong clock of a slave cannot spoil the sum
             make_interval(secs => least(greatest((build ->> 'duration')::float8, 0), 31536000))
         RETURNING build_id INTO the_build;
 
-    -- A file that is known moves to this build, if it is the same version's and the same bytes.
+    -- An existing file moves to this build, if version and bytes are the same.
     INSERT INTO files AS f (
         filename, build_id, filesize, filehash, package_tag, package_version_tag, py_version_tag,
         abi_tag, platform_tag, requires_python, location, metadata_hash
@@ -63,7 +58,7 @@ BEGIN
     GET DIAGNOSTICS written = ROW_COUNT;
     IF written <> jsonb_array_length(the_files) THEN
         RAISE EXCEPTION 'FILECONFLICT' USING DETAIL = format(
-            'a file of %s %s is known already, as another version''s or with other bytes',
+            'a file of %s %s exists already, for another version or with other bytes',
             the_package, the_version
         );
     END IF;

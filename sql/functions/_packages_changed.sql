@@ -1,13 +1,13 @@
--- A package is skipped or quarantined, or not any more: its versions are considered anew.
+-- After a change of skip reason or status: updates the queue for all versions of the packages.
 CREATE FUNCTION piwheels._packages_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM _queue_refresh(array_agg(v.package), array_agg(v.version))
-        FROM was JOIN now_is USING (package) JOIN versions v USING (package)
-        WHERE (was.skip = '' AND was.status <> 'quarantined')
-            <> (now_is.skip = '' AND now_is.status <> 'quarantined');
+        FROM old_rows JOIN new_rows USING (package) JOIN versions v USING (package)
+        WHERE (old_rows.skip = '' AND old_rows.status <> 'quarantined')
+            <> (new_rows.skip = '' AND new_rows.status <> 'quarantined');
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER queue_changed AFTER UPDATE ON public.packages
-    REFERENCING OLD TABLE AS was NEW TABLE AS now_is
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION piwheels._packages_changed();

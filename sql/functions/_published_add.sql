@@ -1,4 +1,4 @@
--- These packages have files (whoever calls holds their rows, so nobody can find them without files meanwhile).
+-- Adds packages to published. The caller holds locks on their rows, so no transaction can find them without files.
 CREATE FUNCTION piwheels._published_add(the_packages text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     added bigint;

@@ -1,10 +1,6 @@
--- These packages may have lost their last file.
+-- Removes packages from published that have lost their last file.
 CREATE FUNCTION piwheels._published_refresh(the_packages text[]) RETURNS void
 LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 AS $$
 DECLARE
     removed bigint;

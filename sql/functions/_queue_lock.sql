@@ -1,5 +1,5 @@
--- Hold off changes of the ABIs until this transaction ends, or (alone) all changes of the queue: whoever considers
--- some versions must see the ABIs as they are, and whoever changes an ABI must see all versions.
+-- Locks the ABIs until the transaction ends: shared for a transaction that updates some versions of the queue, exclusive
+-- for one that changes an ABI and therefore updates all versions.
 CREATE FUNCTION piwheels._queue_lock(alone boolean) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF alone THEN

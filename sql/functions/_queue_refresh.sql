@@ -1,12 +1,7 @@
--- Make the queue right for these versions. Their locks come first: what is read after them is what everybody else
--- has committed (each statement of a READ COMMITTED transaction sees the newest). The settings keep its cost in
--- proportion to these versions, whatever the planner thinks of the tables: planned once, and index probes alone.
+-- Updates the queue for these versions. It locks them first, because each statement of a READ COMMITTED transaction sees
+-- all that was committed before it.
 CREATE FUNCTION piwheels._queue_refresh(the_packages text[], the_versions text[]) RETURNS void
 LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 AS $$
 BEGIN
     IF the_packages IS NULL THEN

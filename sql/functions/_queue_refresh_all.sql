@@ -1,4 +1,4 @@
--- Make the queue right for all versions: when an ABI has changed, and after an upgrade.
+-- Updates the queue for all versions: after a change of an ABI and after an upgrade.
 CREATE FUNCTION piwheels._queue_refresh_all() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM _queue_lock(true);

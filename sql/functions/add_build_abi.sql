@@ -1,10 +1,10 @@
--- Build for this ABI from now on; false: it was there, and only its skip reason is set.
+-- Starts builds for an ABI. Returns false if it exists already; then only its skip reason is set.
 CREATE FUNCTION piwheels.add_build_abi(the_abi text, the_skip text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM _queue_lock(true);
     IF EXISTS (SELECT FROM build_abis WHERE abi_tag = the_abi) THEN
-        -- An update of no row would still consider every version anew.
+        -- An UPDATE without rows would still refresh the whole queue.
         IF EXISTS (SELECT FROM build_abis WHERE abi_tag = the_abi AND skip <> the_skip) THEN
             UPDATE build_abis SET skip = the_skip WHERE abi_tag = the_abi;
         END IF;

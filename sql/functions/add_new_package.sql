@@ -1,4 +1,4 @@
--- Add a package; false: it was there.
+-- Adds a package. Returns false if it exists already.
 CREATE FUNCTION piwheels.add_new_package(the_package text, the_skip text, the_description text)
 RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- Add a version; false: it was there, or its package is not.
+-- Adds a version. Returns false if it exists already or its package does not exist.
 CREATE FUNCTION piwheels.add_new_package_version(
     the_package text, the_version text, the_release timestamptz, the_skip text
 ) RETURNS boolean LANGUAGE plpgsql AS $$

@@ -1,4 +1,4 @@
--- Note another name of a package; the package itself is no alias of its own.
+-- Records another spelling of a package name.
 CREATE FUNCTION piwheels.add_package_name(the_package text, the_name text, the_time timestamptz)
 RETURNS void LANGUAGE sql AS $$
     INSERT INTO package_names AS n (name, package, seen)

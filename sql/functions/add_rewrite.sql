@@ -1,4 +1,4 @@
--- Note that pages are to be written: BOTH wins over PROJECT, the first time stays; the number is a new one.
+-- Requests that the pages of a package are written. BOTH replaces PROJECT; the first time stays; the note number is new.
 CREATE FUNCTION piwheels.add_rewrite(the_package text, the_command text) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO rewrites_pending AS r (package, added_at, command)

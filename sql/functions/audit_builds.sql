@@ -1,4 +1,4 @@
--- Which of these builds there are, or have gone so lately that the master has yet to remove their logs.
+-- Returns those of these builds that exist, or that were deleted but whose logs the master may not have removed yet.
 CREATE FUNCTION piwheels.audit_builds(the_builds bigint[]) RETURNS SETOF bigint
 LANGUAGE sql STABLE AS $$
     SELECT build_id FROM builds WHERE build_id = ANY (the_builds)

@@ -1,4 +1,4 @@
--- What the site must have of these packages (AuditPackage of core/database/audit.py).
+-- Returns what the site must contain of these packages (AuditPackage in core/database/audit.py).
 CREATE FUNCTION piwheels.audit_packages(the_packages text[])
 RETURNS TABLE (
     package text, deleted boolean, status text, rewriting boolean, names text[], leased text[],

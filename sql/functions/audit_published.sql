@@ -1,5 +1,5 @@
--- Some packages after one that have files and are not in quarantine, by name; *shown*: it must be listed by now (one
--- of its files is to be, and its own pages do not wait to be written).
+-- Returns the next packages after the_name that have files and are not quarantined. shown: the index must list the package
+-- by now, because it has a visible file and no rewrite is pending.
 CREATE FUNCTION piwheels.audit_published(the_name text, the_limit integer)
 RETURNS TABLE (package text, shown boolean) LANGUAGE sql STABLE AS $$
     SELECT p.package, NOT EXISTS (SELECT FROM rewrites_pending r WHERE r.package = p.package) AND EXISTS (

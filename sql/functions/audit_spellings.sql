@@ -1,4 +1,4 @@
--- Which of these names are those of packages, in which spelling ever, and whether the package is marked as deleted.
+-- Returns those of these names that are names of packages, in any spelling, and whether the package is marked as deleted.
 CREATE FUNCTION piwheels.audit_spellings(the_names text[])
 RETURNS TABLE (name text, package text, deleted boolean) LANGUAGE sql STABLE AS $$
     SELECT n.name, n.package, p.skip = 'deleted' FROM package_names n JOIN packages p USING (package)

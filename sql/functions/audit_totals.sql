@@ -1,4 +1,4 @@
--- How much there is to look at, of these packages or (null) of all.
+-- Returns the number of packages and bytes to check, of these packages or (null) of all.
 CREATE FUNCTION piwheels.audit_totals(the_packages text[]) RETURNS TABLE (packages bigint, bytes bigint)
 LANGUAGE sql STABLE AS $$
     SELECT

@@ -1,3 +1,4 @@
+-- Deletes all builds of a version.
 CREATE FUNCTION piwheels.delete_build(the_package text, the_version text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,3 +1,4 @@
+-- Deletes a version with its builds.
 CREATE FUNCTION piwheels.delete_version(the_package text, the_version text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,25 +1,21 @@
--- Take in what upstream says (UpstreamPackage and UpstreamVersion of core/database/rows.py, as objects) in one transaction:
--- the_serial too (null: it stays), so that it is never noted before what it stands for. Returns the packages whose
--- pages are to be written, and how (they are noted as pending already).
+-- Stores changes of the upstream index (UpstreamPackage and UpstreamVersion in core/database/rows.py, as objects) and
+-- the_serial (null: unchanged) in one transaction, so that the serial never precedes its changes. Returns the packages
+-- whose pages must be written, and how; the rewrites are already recorded as pending.
 --
--- A reason to skip that an operator gave is never touched; nor is an operator's yank taken back. What is gone upstream
--- is only marked ('deleted'): the site comes first, then delete_package and delete_version.
+-- It never replaces an operator's skip reason, and never undoes an operator's yank. Packages and versions that were
+-- removed upstream are only marked ('deleted'): the site changes first, then delete_package and delete_version.
 CREATE FUNCTION piwheels.follow_upstream(
     the_packages jsonb, the_versions jsonb, binary_only text, the_serial bigint
 ) RETURNS TABLE (which text, how text)
 LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 AS $$
 DECLARE
     names text[] := ARRAY(
         SELECT k.package FROM jsonb_to_recordset(the_packages) AS k (package text) ORDER BY k.package
     );
-    shown text[];   -- the page for people changes
-    listed text[];  -- the index changes, too
-    urgent text[];  -- and must not wait
+    shown text[];   -- packages whose project page changes
+    listed text[];  -- packages whose page in the index changes too
+    urgent text[];  -- packages whose pages must change immediately
     more text[];
 BEGIN
     PERFORM _queue_lock(false);
@@ -120,13 +116,13 @@ BEGIN
     END IF;
     RETURN QUERY
         WITH asked AS (
-            SELECT s.package, min(s.command) AS command, bool_or(s.hurry) AS hurry FROM (
+            SELECT s.package, min(s.command) AS command, bool_or(s.urgent) AS urgent FROM (
                 SELECT unnest(shown), 'PROJECT', false
                 UNION ALL SELECT unnest(listed), 'BOTH', false
                 UNION ALL SELECT unnest(urgent || more), 'BOTH', true
-                -- Noted before: perhaps by us, and nobody has heard of it since our answer was lost.
+                -- Earlier notes: the master may not know of them, if the connection failed before this function returned
                 UNION ALL SELECT r.package, r.command, false FROM rewrites_pending r WHERE r.package = ANY (names)
-            ) AS s (package, command, hurry)
+            ) AS s (package, command, urgent)
             GROUP BY s.package
         ), noted AS (
             INSERT INTO rewrites_pending AS r (package, added_at, command)
@@ -134,6 +130,6 @@ BEGIN
                 ON CONFLICT (package) DO UPDATE
                 SET note = EXCLUDED.note, command = least(r.command, EXCLUDED.command)
         )
-        SELECT a.package, CASE WHEN a.hurry THEN 'URGENT' ELSE a.command END FROM asked a;
+        SELECT a.package, CASE WHEN a.urgent THEN 'URGENT' ELSE a.command END FROM asked a;
 END
 $$;

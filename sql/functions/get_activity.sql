@@ -1,5 +1,5 @@
--- What the page of figures shows besides get_statistics: the builds of the last seven days by ABI (succeeded, failed), and
--- the downloads of each of the last 30 days (UTC).
+-- Returns the additional data of the stats page: builds of the last seven days by ABI (succeeded, failed), and downloads on
+-- each of the last 30 days (UTC).
 CREATE FUNCTION piwheels.get_activity() RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'builds', (

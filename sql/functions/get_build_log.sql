@@ -1,4 +1,4 @@
--- A part of a log that is in no file yet, and how long the whole of it is, in characters; no row if there is none.
+-- Returns a part of a log that is not yet in a file, and the length of the whole log in characters; no row if there is none.
 CREATE FUNCTION piwheels.get_build_log(the_build bigint, the_offset integer, the_length integer)
 RETURNS TABLE (part text, size integer) LANGUAGE sql STABLE AS $$
     SELECT substr(output, the_offset + 1, the_length), length(output)

@@ -1,10 +1,7 @@
--- The first versions of the queue of each active ABI; an ABI without any has one row without a version. (The settings:
--- a walk along the index, whatever the planner thinks of the table.)
+-- Returns the first versions in the queue of each active ABI. An ABI with an empty queue has one row without a version.
 CREATE FUNCTION piwheels.get_build_queue(the_limit integer)
 RETURNS TABLE (abi_tag text, package text, version text)
 LANGUAGE sql STABLE
-SET enable_seqscan = off
-SET enable_bitmapscan = off
 AS $$
     SELECT a.abi_tag, q.package, q.version
     FROM build_abis a

@@ -1,4 +1,4 @@
--- The builds of these versions, oldest first.
+-- Returns the builds of these versions, oldest first.
 CREATE FUNCTION piwheels.get_builds(the_packages text[], the_versions text[])
 RETURNS TABLE (
     build_id bigint, package text, version text, abi_tag text, status boolean,

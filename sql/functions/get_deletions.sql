@@ -1,4 +1,4 @@
--- What is marked as deleted and still here: packages (version null), and versions of others.
+-- Returns what is marked as deleted and still exists: packages (version is null), and versions of other packages.
 CREATE FUNCTION piwheels.get_deletions() RETURNS TABLE (package text, version text)
 LANGUAGE sql STABLE AS $$
     SELECT p.package, NULL FROM packages p WHERE p.skip = 'deleted'

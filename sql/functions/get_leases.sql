@@ -1,4 +1,4 @@
--- The leases, with those that expired lately: their slaves may still be at it. Older ones are dropped.
+-- Returns the leases, including those that expired recently, whose slaves may still be building. Deletes older ones.
 CREATE FUNCTION piwheels.get_leases() RETURNS TABLE (
     package text, version text, abi_tag text, label text, since timestamptz, expires timestamptz
 ) LANGUAGE sql AS $$

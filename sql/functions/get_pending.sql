@@ -1,4 +1,4 @@
--- Which of these versions are in the queue.
+-- Returns those of these versions that are in the queue.
 CREATE FUNCTION piwheels.get_pending(the_packages text[], the_versions text[])
 RETURNS TABLE (package text, version text, abi_tag text) LANGUAGE sql STABLE AS $$
     SELECT q.package, q.version, q.abi_tag

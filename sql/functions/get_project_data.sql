@@ -1,5 +1,5 @@
--- All that a project's page shows (ProjectData of core/states.py); releases as pairs, since they have an order. What
--- is marked as deleted is not there; what is quarantined shows no files.
+-- Returns the data of a project page (ProjectData in core/database/rows.py). Releases are pairs, because they have an order.
+-- Omits what is marked as deleted, and the files of what is quarantined.
 CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'name', p.package,

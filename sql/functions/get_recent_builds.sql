@@ -1,4 +1,4 @@
--- The builds that ended last, the newest first.
+-- Returns the most recent builds, newest first.
 CREATE FUNCTION piwheels.get_recent_builds(the_limit integer)
 RETURNS TABLE (
     build_id bigint, slave_id bigint, label text, package text, version text, abi_tag text, status boolean,

@@ -1,5 +1,5 @@
--- The downloads of each package, in the last 30 days and ever: of so many packages after the one named, by name. (Looked
--- up for these alone: a join would read all of downloads_ever for each part.)
+-- Returns the downloads of the next packages after the_package, in the last 30 days and in total. It looks them up one by
+-- one: a join would read all of downloads_ever.
 CREATE FUNCTION piwheels.get_search_part(the_package text, the_limit integer)
 RETURNS TABLE (package text, recent bigint, ever bigint) LANGUAGE sql STABLE AS $$
     SELECT p.package, coalesce((

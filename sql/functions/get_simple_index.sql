@@ -1,4 +1,4 @@
--- The packages that have files, without those that are marked as deleted, or whose files are all in quarantine.
+-- Returns the packages with files, except those that are marked as deleted or have only quarantined files.
 CREATE FUNCTION piwheels.get_simple_index() RETURNS SETOF text LANGUAGE sql STABLE AS $$
     SELECT package FROM published JOIN packages USING (package)
     WHERE skip <> 'deleted' AND status <> 'quarantined' AND NOT (

@@ -1,5 +1,5 @@
--- A project as the simple index shows it (SimpleProject of core/states.py); what is marked as deleted is not there,
--- nor are the files of a version that is quarantined.
+-- Returns a project for the simple index (SimpleProject in core/database/rows.py). Omits what is marked as deleted, and the
+-- files of quarantined versions.
 CREATE FUNCTION piwheels.get_simple_project(the_package text) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'package', p.package,

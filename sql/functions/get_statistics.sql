@@ -1,5 +1,6 @@
--- The figures of the farm, by the names of MasterStats (core/states.py); times in seconds. Kept sums, and the builds and
--- versions of the last hour: cheap at any size. Downloads are those of files that we have, by whole minutes and days.
+-- Returns the statistics of the farm by the names in MasterStats (core/states.py), with times in seconds. It reads stored
+-- counters, and the builds and versions of the last hour, so it is fast at any size. Downloads are those of known files, by
+-- whole minutes and days.
 CREATE FUNCTION piwheels.get_statistics() RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
     widest CONSTANT numeric := 9223372036854775807;
@@ -8,7 +9,7 @@ BEGIN
     PERFORM _forget_downloads();
     PERFORM _fold_counters();
     RETURN json_build_object(
-        'packages_built', _counted('packages_built'),
+        'packages_built', _counter_value('packages_built'),
         'builds_last_hour', (
             SELECT coalesce(json_object_agg(a.abi_tag, (
                 SELECT count(*) FROM builds b
@@ -16,10 +17,10 @@ BEGIN
             ) ORDER BY a.position, a.abi_tag), '{}')
             FROM build_abis a WHERE a.skip = ''
         ),
-        'builds_time', _counted('builds_time'),
-        'builds_size', least(_counted('builds_size'), widest),
+        'builds_time', _counter_value('builds_time'),
+        'builds_size', least(_counter_value('builds_size'), widest),
         'builds_pending', (
-            SELECT coalesce(json_object_agg(a.abi_tag, _counted('builds_pending', a.abi_tag)
+            SELECT coalesce(json_object_agg(a.abi_tag, _counter_value('builds_pending', a.abi_tag)
                 ORDER BY a.position, a.abi_tag), '{}')
             FROM build_abis a WHERE a.skip = ''
         ),
@@ -27,7 +28,7 @@ BEGIN
             SELECT count(*) FROM versions
             WHERE released > now() - interval '1 hour' AND released <= now()
         ),
-        'files_count', _counted('files_count'),
+        'files_count', _counter_value('files_count'),
         'downloads_last_hour', (
             SELECT coalesce(sum(value), 0) FROM counters WHERE counter = 'downloads_minute'
             AND key > (utc - interval '1 hour')::text AND key <= utc::text
@@ -36,7 +37,7 @@ BEGIN
             SELECT coalesce(sum(value), 0) FROM counters WHERE counter = 'downloads_day'
             AND key > (utc::date - 30)::text AND key <= utc::date::text
         ),
-        'downloads_all', least(_counted('downloads'), widest)
+        'downloads_all', least(_counter_value('downloads'), widest)
     );
 END
 $$;

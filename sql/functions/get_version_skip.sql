@@ -1,4 +1,5 @@
--- Why a version is not built (its own reason goes before its package's), '' if it is, null if there is none such.
+-- Returns why a version is not built (its own reason before that of its package), '' if it is built, null if it does
+-- not exist.
 CREATE FUNCTION piwheels.get_version_skip(the_package text, the_version text) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE

@@ -1,9 +1,9 @@
--- Note that a build was handed out (again: anew); false: there is no such version.
+-- Creates or replaces the lease of a build. Returns false if the version does not exist.
 CREATE FUNCTION piwheels.grant_lease(
     the_package text, the_version text, the_abi text, the_label text, the_end timestamptz
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM _relaxed();
+    PERFORM _async_commit();
     INSERT INTO leases AS l (package, version, abi_tag, label, expires)
         SELECT package, version, the_abi, the_label, the_end FROM versions
         WHERE package = the_package AND version = the_version FOR KEY SHARE

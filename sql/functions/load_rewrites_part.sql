@@ -1,4 +1,4 @@
--- The pages that wait to be written: of so many packages after the one named, by name.
+-- Returns pending rewrites of the next packages after the_package.
 CREATE FUNCTION piwheels.load_rewrites_part(the_package text, the_limit integer)
 RETURNS TABLE (package text, added_at timestamptz, command text) LANGUAGE sql STABLE AS $$
     SELECT package, added_at, command FROM rewrites_pending

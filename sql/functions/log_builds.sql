@@ -1,5 +1,5 @@
--- Note builds; for each its number, or a code word and a sentence. One that is refused leaves no trace and does not
--- lose the others. Locks are taken in order, before anything is written, so that two callers do not wait in a circle.
+-- Logs builds. Returns for each its number, or a code word and a sentence. A rejected build leaves no trace and does not
+-- affect the others. All locks are taken in a fixed order before anything is written, so that callers cannot deadlock.
 CREATE FUNCTION piwheels.log_builds(the_builds jsonb)
 RETURNS TABLE (build_id bigint, code text, why text) LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,5 +1,5 @@
--- Note downloads (DownloadState of core/states.py, each an array), and count those of files that we have; their number is
--- returned. Files are counted by day, packages in all and by day for 30 days, all together by day and by minute.
+-- Stores downloads (DownloadState in core/states.py, each an array) and counts those of known files; returns how many there
+-- are. It counts files by day, packages in total and by day for 30 days, and the sum by day and by minute.
 CREATE FUNCTION piwheels.log_downloads(entries jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     utc CONSTANT timestamp := now() AT TIME ZONE 'UTC';

@@ -1,4 +1,4 @@
--- Note pages to be written, besides those noted already: the earlier time stays, BOTH wins over PROJECT.
+-- Records pending rewrites in addition to existing ones. The earlier time stays; BOTH replaces PROJECT.
 CREATE FUNCTION piwheels.save_rewrites_pending(
     the_packages text[], the_times timestamptz[], the_commands text[]
 ) RETURNS void LANGUAGE sql AS $$

@@ -1,3 +1,4 @@
+-- Sets the description of a package.
 CREATE FUNCTION piwheels.set_package_description(the_package text, the_description text) RETURNS void
 LANGUAGE sql AS $$
     UPDATE packages SET description = the_description

@@ -1,3 +1,4 @@
+-- Sets the skip reason of a version ('' to build it).
 CREATE FUNCTION piwheels.skip_package_version(the_package text, the_version text, the_reason text)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- Watch a project no more, unless the file of names has it; false: no operator had asked for it.
+-- Ends the watch of a project, unless the file of names lists it. Returns false if no operator had requested the watch.
 CREATE FUNCTION piwheels.unwatch_package(the_package text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM watched WHERE package = the_package AND asked AND NOT listed;

@@ -1,4 +1,4 @@
--- Watch the projects that the file of names has, and no more those that it had (but for what operators asked for).
+-- Watches the projects in the file of names, and ends the watch of those that left it, except for requests of operators.
 CREATE FUNCTION piwheels.watch_listed(the_packages text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM watched WHERE NOT asked AND package <> ALL (the_packages);

@@ -1,4 +1,4 @@
--- Note what is known of a watched project now (WatchedRow of core/database/rows.py); one that is watched no more stays away.
+-- Stores the state of a watched project (WatchedRow in core/database/rows.py), unless its watch has ended.
 CREATE FUNCTION piwheels.watch_polled(
     the_package text, is_found boolean, the_newest text, the_latest timestamptz, the_serial bigint, the_etag text,
     the_date text

@@ -1,3 +1,4 @@
+-- Yanks a version.
 CREATE FUNCTION piwheels.yank_version(the_package text, the_version text, the_reason text)
 RETURNS void LANGUAGE sql AS $$
     UPDATE versions SET yanked = true, yank_reason = the_reason

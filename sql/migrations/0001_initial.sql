@@ -1,5 +1,5 @@
--- The tables. Widths are those of piwheels/core/database/connection.py; names and tags compare byte by byte
--- (COLLATE "C"), so that order is the same on every machine. Functions and views are not here: see README.md.
+-- The tables. Their widths match piwheels/core/database/connection.py. Names and tags compare byte by byte (COLLATE "C"),
+-- so that sort order is the same on every machine. README.md explains where functions and views are.
 
 CREATE TABLE configuration (
     only_row     BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -33,7 +33,7 @@ CREATE TABLE versions (
 );
 CREATE INDEX versions_released ON versions (released);
 
--- The order of ABIs is (position, abi_tag): the position follows from the tag unless an operator sets another.
+-- ABIs are sorted by (position, abi_tag). The position follows from the tag, unless an operator sets another one.
 CREATE TABLE build_abis (
     abi_tag        VARCHAR(200) COLLATE "C" PRIMARY KEY CHECK (abi_tag NOT IN ('', 'none', 'abi3')),
     position       INTEGER NOT NULL,
@@ -87,19 +87,19 @@ CREATE TABLE preinstalled_apt_packages (
     PRIMARY KEY (abi_tag, apt_package)
 );
 
--- Work in hand: it must survive a crash of the master. -----------------------------------------------------
+-- Unfinished work, which must survive a crash of the master. -----------------------------------------------
 
--- Logs that are in no file yet.
+-- Logs that are not yet in a file.
 CREATE TABLE build_logs_pending (
     build_id     BIGINT PRIMARY KEY REFERENCES builds ON DELETE CASCADE,
     output       TEXT NOT NULL
 );
 
--- Pages to be written. A package that is gone may stand here too: its pages are to vanish.
+-- Pages to write. A deleted package may be in this table too: its pages must be removed.
 CREATE TABLE rewrites_pending (
     package      VARCHAR(200) COLLATE "C" PRIMARY KEY,
-    added_at     TIMESTAMPTZ NOT NULL,  -- when it was first asked for
-    asked_at     TIMESTAMPTZ NOT NULL,  -- when it was last asked for
+    added_at     TIMESTAMPTZ NOT NULL,  -- the first request
+    asked_at     TIMESTAMPTZ NOT NULL,  -- the last request
     command      TEXT COLLATE "C" NOT NULL CHECK (command IN ('PROJECT', 'BOTH'))
 );
 
@@ -114,7 +114,7 @@ CREATE TABLE leases (
     FOREIGN KEY (package, version) REFERENCES versions ON DELETE CASCADE
 );
 
--- What is kept, so that nothing reads whole tables (upheld by triggers: README.md). -------------------------
+-- Derived data, so that no query reads whole tables. Triggers keep it current (see README.md). ---------------
 
 CREATE TABLE build_queue (
     package      VARCHAR(200) COLLATE "C" NOT NULL,
@@ -130,7 +130,7 @@ CREATE TABLE published (
     package      VARCHAR(200) COLLATE "C" PRIMARY KEY
 );
 
--- Sums, as changes that are added up now and then: nobody waits for anybody's row.
+-- Sums, stored as changes that are merged from time to time, so that transactions never block each other.
 CREATE TABLE counters (
     counter      TEXT COLLATE "C" NOT NULL,
     key          TEXT COLLATE "C" NOT NULL DEFAULT '',
@@ -138,7 +138,7 @@ CREATE TABLE counters (
 );
 CREATE INDEX counters_key ON counters (counter, key);
 
--- The access log. No reference to other tables: no row can fail. --------------------------------------------
+-- The access log. It has no foreign keys, so that no row can be rejected. -----------------------------------
 
 CREATE TABLE downloads (
     filename            VARCHAR(255) COLLATE "C" NOT NULL,
@@ -158,7 +158,7 @@ CREATE TABLE downloads (
 CREATE INDEX downloads_accessed_at ON downloads (accessed_at);
 CREATE TABLE downloads_default PARTITION OF downloads DEFAULT;
 
--- Downloads of known files, a day (UTC) and a file a row.
+-- Downloads of known files: one row for each day (UTC) and file.
 CREATE TABLE downloads_daily (
     day          DATE NOT NULL,
     filename     VARCHAR(255) COLLATE "C" NOT NULL,

@@ -1,13 +1,13 @@
--- What the list of packages shows of downloads, kept as rows of the log arrive: nobody sums downloads_daily up, which
--- all of it is made from (_refresh_kept fills them at this upgrade).
+-- Downloads by package, for the list of packages. They are counted as log entries arrive, so that no query has to sum up
+-- downloads_daily, their source. _refresh_derived fills the tables during this upgrade.
 
--- Downloads of known files, a package a row.
+-- Downloads of known files: one row for each package.
 CREATE TABLE downloads_ever (
     package      VARCHAR(200) COLLATE "C" PRIMARY KEY,
     downloads    BIGINT NOT NULL
 ) WITH (fillfactor = 80);
 
--- The same a package and a day (UTC) a row, of the last 30 days.
+-- The same for each package and day (UTC) of the last 30 days.
 CREATE TABLE downloads_recent (
     package      VARCHAR(200) COLLATE "C" NOT NULL,
     day          DATE NOT NULL,

@@ -1,6 +1,6 @@
--- What needs building, by the rule itself (core/wheels/tags.py, serves): the first ABI of each version, among those
--- that are built for, that no build was attempted for and no file serves. What is skipped or quarantined is not built.
--- build_queue is this, kept.
+-- Defines which versions need a build: for each version the first active ABI without a build attempt and without a file
+-- that supports it (compare serves in core/wheels/tags.py). Skipped and quarantined versions need none. The table
+-- build_queue stores the rows of this view.
 CREATE VIEW piwheels.builds_pending AS
 SELECT v.package, v.version, wanted.abi_tag, v.released
 FROM public.versions v
@@ -19,7 +19,7 @@ CROSS JOIN LATERAL (
         CROSS JOIN LATERAL (
             SELECT string_to_array(f.abi_tag, '.') AS parts FROM public.files f
             WHERE f.build_id = b.build_id
-            OFFSET 0  -- a fence: the builds of this version first, then their files
+            OFFSET 0  -- an optimization fence: find the builds of this version first, then their files
         ) AS f
         WHERE b.package = v.package AND b.version = v.version
         AND (

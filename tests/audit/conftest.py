@@ -145,7 +145,7 @@ class Farm:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr(app, "SETTLE", 0.02)
+    monkeypatch.setattr(app, "RECHECK", 0.02)
 
 
 @pytest.fixture(scope="module")

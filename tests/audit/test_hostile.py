@@ -228,9 +228,9 @@ def test_a_database_at_work_is_right_at_every_moment(farm):
     try:
         with farm.db() as db:
             for _ in range(20):
-                assert db.audit_kept(10) == []
-            db.refresh_kept()
-            assert db.audit_kept(10) == []
+                assert db.audit_derived(10) == []
+            db.refresh_derived()
+            assert db.audit_derived(10) == []
     finally:
         end.set()
         thread.join(10)
@@ -307,7 +307,7 @@ def test_nothing_moves_without_a_place_for_it(farm):
     (farm.site / EGGS).unlink()
     (farm.site / "x").touch()
     found = farm.audit("--repair", "--yes")
-    assert farm.said.count("give --quarantine-dir") == 2
+    assert farm.said.count("set --quarantine-dir") == 2
     assert farm.audit() == found
 
 
@@ -340,12 +340,12 @@ def test_a_master_at_work_is_told(farm, tmp_path):
         thread = threading.Thread(target=answer)
         thread.start()
         with locked(farm), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(app, "ROOT_SETTLE", 0.1)
+            patch.setattr(app, "ROOT_RECHECK", 0.1)
             farm.audit("--repair", "--yes", f"--import-queue=ipc://{name}/import")
         heard.set()
         thread.join(20)
     assert asked == [("REBUILD", ["BOTH", "spam"]), ("REBUILD", ["HOME"]), ("REBUILD", ["SEARCH"])]
-    assert "the master writes the pages of 1 packages and the root" in farm.said
+    assert "the master rewrites the pages of 1 packages and the root" in farm.said
 
 
 # What it refuses ----------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ def test_what_people_read(farm):
     lines = farm.capsys.readouterr().out.splitlines()
     assert code == 1
     assert lines[0] == (
-        r"foreign simple/spam/a\x1b[2Jb\n: is a file: the database does not know it"
+        r"foreign simple/spam/a\x1b[2Jb\n: is a file: the database has no such file"
     )
     assert lines[1].startswith("files, logs, index, database: 1 findings in ")
     assert lines[2] == "  1 foreign: move it out of the site"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import free_port
+from piwheels.console.clock import ConsoleClock
 from piwheels.console.model.events import Answer, Garbled, Outgoing, Sent, Unsent, WireDown, WireUp
 from piwheels.console.wire.link import Link, why_unreachable
 from piwheels.core.codec import NoData
@@ -26,7 +27,7 @@ def make_link():
     made = []
 
     def make(addresses):
-        made.append(Link(addresses))
+        made.append(Link(addresses, ConsoleClock()))
         made[-1].start()
         return made[-1]
 
@@ -173,11 +174,11 @@ def test_why_nobody_is_there(tmp_path):
 @pytest.mark.parametrize("address", ["tcp://nowhere", "ipc://", "what://ever"])
 def test_what_is_no_address(address):
     with pytest.raises(Fatal, match="cannot connect"):
-        Link({"status": address})
+        Link({"status": address}, ConsoleClock())
 
 
 def test_it_ends_soon(make_master):
-    link = Link(make_master().addresses)
+    link = Link(make_master().addresses, ConsoleClock())
     link.start()
     began = datetime.now(UTC)
     link.stop()

@@ -20,14 +20,14 @@ from piwheels.console.model.slave import State
 from piwheels.console.session import Session
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import (
+    CommandReport,
     Job,
     LogPart,
     Outcome,
     Output,
     QueueHead,
+    Rejection,
     SlaveEvent,
-    Told,
-    Untold,
     Welcome,
 )
 from piwheels.core.states import MasterInfo, SlaveInfo
@@ -245,7 +245,10 @@ def test_what_a_master_of_level_1_tells():
     case.say(ended).tell(1, "DONE")
     assert case.session.farm.slaves[1].outcome.build_id == 7
     assert case.session.recent[0] is ended
-    case.say(Told("you@there", "SLEEP", [1], START), Told("me@here", "SLEEP", [1], START))
+    case.say(
+        CommandReport("you@there", "SLEEP", [1], START),
+        CommandReport("me@here", "SLEEP", [1], START),
+    )
     assert [what for kind, what in case.noted if kind is Kind.COMMAND] == ["pause by you@there"]
 
 
@@ -254,7 +257,7 @@ def test_what_another_operator_wakes_needs_not_be_waited_for():
     case.tell(1, "BUILD", Job("six", "1.0")).tell(2, "BUILD", Job("six", "2.0"))
     pauses = case.session.order(Verb.PAUSE, [1, 2]).commands
     case.answer("SLEEP", []).wait(1)
-    case.say(Told("you@there", "WAKE", [1], case.script.now)).wait(1)
+    case.say(CommandReport("you@there", "WAKE", [1], case.script.now)).wait(1)
     assert [(one.phase, one.note) for one in pauses] == [
         (Phase.MOOT, "taken back by you@there"),
         (Phase.SENT, "after its build"),
@@ -301,7 +304,7 @@ def test_a_running_build_is_watched():
 def test_refusals_of_the_master():
     case = Case(level=1).attach("one", "two")
     batch = case.session.order(Verb.SKIP, [1, 2])
-    case.answer("SKIP", [Untold(1, "not building")])
+    case.answer("SKIP", [Rejection(1, "not building")])
     assert [command.phase for command in batch.commands] == [Phase.REFUSED, Phase.SENT]
     assert case.session.command_of(1).note == "not building"
 
@@ -320,7 +323,7 @@ def test_hostile_labels_are_fit_to_be_shown(case):
     for slave in case.session.farm.slaves.values():
         assert slave.label.isprintable()
         assert "\x1b" not in slave.label
-    case.say(Told("\x1b]0;x\x07", "KILL", None, START))
+    case.say(CommandReport("\x1b]0;x\x07", "KILL", None, START))
     assert all(entry.what.isprintable() for entry in case.session.journal.entries)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from piwheels.core import codec, protocols
 from piwheels.core.errors import BadMessage
-from piwheels.core.protocols import NoData
+from piwheels.core.protocols import NoData, Phase, slave_conversation, tool_conversation
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "vectors.json").read_text())[
     "vectors"
@@ -148,3 +148,53 @@ def test_a_frame_has_a_limit():
 def test_nodata_survives_nesting():
     event = (1, datetime(2026, 1, 1, tzinfo=UTC), "DIE", NoData)
     assert codec.loads(codec.dumps("SLAVE", event))[1][3] is NoData
+
+
+@pytest.mark.parametrize(
+    ("conversation", "wire", "phases"),
+    [
+        (slave_conversation, protocols.slave_driver, Phase),
+        (tool_conversation, protocols.mr_chase, protocols.ToolPhase),
+    ],
+)
+def test_a_conversation_has_every_message_of_its_wire_and_no_other(conversation, wire, phases):
+    assert set(conversation.turns) == set(phases)
+    requests, replies = set(conversation.farewells), set(conversation.interruptions)
+    for turn in conversation.turns.values():
+        requests.update(turn)
+        for each in turn.values():
+            replies.update(each)
+            assert set(each.values()) <= set(phases)
+    assert (requests, replies) == (set(wire.recv), set(wire.send))
+    assert conversation.level_1[0] <= requests
+    assert conversation.level_1[1] <= replies
+
+
+def test_a_conversation_of_a_slave():
+    requests, replies = slave_conversation.requests, slave_conversation.replies
+    assert requests(Phase.BUILDING) == {"BUSY", "OUTPUT", "BUILT", "BYE"}
+    assert requests(Phase.BUILDING, level=0) == {"BUSY", "BUILT", "BYE"}
+    assert requests(Phase.CHECKING) == {"BYE"}
+    assert replies(Phase.IDLE, "IDLE", level=0) == {
+        "BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP, "DIE": Phase.GONE,
+    }  # fmt: skip
+    assert replies(Phase.IDLE, "IDLE").keys() == {"BUILD", "SLEEP", "DIE", "REFUSED", "HELLO"}
+    assert replies(Phase.SENDING, "BYE") == {}
+    assert replies(Phase.RETURNING, "HELLO")["ACK"] is Phase.RESUMING
+    for phase, request, level in [
+        (Phase.IDLE, "BUSY", 1), (Phase.BUILDING, "OUTPUT", 0), (Phase.NEW, "nonsense", 1),
+        (Phase.SENDING, "HELLO", 1),
+    ]:  # fmt: skip
+        with pytest.raises(BadMessage, match=f"{request} is out of order"):
+            replies(phase, request, level)
+
+
+def test_every_phase_of_a_slave_can_be_reached_and_left():
+    reached, work = {Phase.NEW, Phase.RETURNING}, [Phase.NEW, Phase.RETURNING]
+    while work:
+        phase = work.pop()
+        for request in slave_conversation.turns[phase]:
+            new = set(slave_conversation.replies(phase, request).values()) - reached
+            reached |= new
+            work += new
+    assert reached == set(Phase) - {Phase.CHECKING}  # which the master adds

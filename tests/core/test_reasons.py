@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from piwheels.core.reasons import last_lines, last_reason
 
 
-def test_the_reason_is_the_builds_own_last_word():
+def test_the_reason_is_the_last_line_of_the_build_itself():
     log = """
   Running command Getting requirements to build wheel
   This backport is for Python 2.7 only.
@@ -40,7 +40,7 @@ LOG = """\
 """
 
 
-def test_the_last_lines_are_the_builds_own():
+def test_the_last_lines_are_those_of_the_build_itself():
     lines = [line.strip() for line in last_lines(LOG, 8)]
     assert lines[0].startswith("toy.c:1:10")
     assert lines[-1] == "error: command '/usr/bin/gcc' failed with exit code 1"

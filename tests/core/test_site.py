@@ -5,7 +5,7 @@ import pytest
 from piwheels.core.site import log_name, log_number, site_address, work_path
 
 
-def test_where_a_log_is():
+def test_the_path_of_a_log():
     assert log_name(1) == "logs/0000/0000/0001.txt.gz"
     assert log_name(123456789012) == "logs/1234/5678/9012.txt.gz"
     for number in (-1, 10**12):
@@ -36,17 +36,17 @@ def test_the_address_of_a_site(text, address):
         "javascript:alert(1)",
     ],
 )  # fmt: skip
-def test_what_is_no_address_of_a_site(text):
+def test_other_addresses_are_refused(text):
     with pytest.raises(ValueError, match="is not the address of a site"):
         site_address(text)
 
 
-def test_a_log_is_found_by_its_path():
+def test_the_number_of_a_log_from_its_path():
     for build_id in (0, 1, 12_345_678, 10**12 - 1):
         assert log_number(log_name(build_id)) == build_id
     for path in ("logs/1.txt.gz", "logs/0000/0000/0001.txt", "x/0000/0000/0001.txt.gz", ""):
         assert log_number(path) is None
 
 
-def test_the_working_folder_is_beside_the_site():
+def test_the_working_folder_is_next_to_the_site():
     assert work_path(Path("/srv/www/piwheels")) == Path("/srv/www/.piwheels.work")

@@ -1,4 +1,4 @@
-"""Numbers as people write them."""
+"""Numbers for people."""
 
 import pytest
 

@@ -95,7 +95,7 @@ def test_a_log_of_another_format_is_a_failure(master, tmp_path):
     with running(master, alien) as process:
         status, said = ended(process)
     assert status == 1
-    assert "no line is of the format combined: choose another --format" in said
+    assert "no line has the format combined: choose another --format" in said
 
 
 def test_files_are_read_and_summed_up(master, tmp_path):
@@ -107,12 +107,12 @@ def test_files_are_read_and_summed_up(master, tmp_path):
         assert master.take(510) == dict.fromkeys(filter(None, PATHS.values()), 102)
         status, said = ended(process)
     assert status == 0
-    assert "refused 1 lines, not of this format (combined): b'nonsense'" in said
+    assert "refused 1 lines, another format (combined): b'nonsense'" in said
     assert "refused 10 lines" in said
     assert "longer than 65,536 bytes" in said
     assert (
-        "read 625 lines: 102 download, 102 search, 102 project, 102 json, 102 page; 101 of no"
-        " interest, 14 refused; 510 sent, 0 dropped"
+        "read 625 lines: 102 download, 102 search, 102 project, 102 json, 102 page; 101 irrelevant,"
+        " 14 refused; 510 sent, 0 dropped"
     ) in said
 
 
@@ -182,7 +182,7 @@ def test_with_drop_it_waits_for_nobody(master, tmp_path):
 def test_a_master_that_never_comes_is_told_of_at_the_end(master, tmp_path, monkeypatch):
     from piwheels.logger import app  # noqa: PLC0415 (here in this process)
 
-    monkeypatch.setattr(app, "_LAST", 0.2)
+    monkeypatch.setattr(app, "_FLUSH", 0.2)
     log = tmp_path / "a.log"
     log.write_text(LOG)
     assert app.Run(app.LoggerConfig(files=[log], log_queue=master.address)).run() == 1
@@ -248,7 +248,7 @@ def test_a_long_file_shows_how_far_it_is(master, tmp_path):
         os.close(reader)
         assert process.wait(30) == 0
     assert b" MB, " in said
-    assert b"60,000 of no interest" in said
+    assert b"60,000 irrelevant" in said
 
 
 def test_the_folders_of_this_user_are_where_it_looks():

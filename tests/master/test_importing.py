@@ -196,7 +196,7 @@ def test_a_file_that_never_verifies_is_refused(tool, farm, db):
     [
         (wheel_bytes("bar"), "'bar-1.0.dist-info', which is not foo 1.0"),
         (wheel_bytes(version="2.0"), "'foo-2.0.dist-info', which is not foo 1.0"),
-        (b"PK\x03\x04 and so on", "not a sound zip archive"),
+        (b"PK\x03\x04 and so on", "not a valid zip archive"),
     ],
 )
 def test_a_wheel_that_lies_is_refused_and_nothing_is_left(tool, farm, db, content, words):
@@ -237,7 +237,7 @@ def test_the_same_file_again_is_fine_and_other_bytes_get_a_build_tag(tool, farm,
 
 
 def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch):
-    monkeypatch.setattr(imports, "SILENCE", timedelta(seconds=0.4))
+    monkeypatch.setattr(imports, "SILENCE", 0.4)
     files = {NATIVE: wheel_bytes(), PURE: wheel_bytes(blob=b"x" * 10**6)}
     assert tool.ask("IMPORT", state_of(files))[0] == "SEND"
     tool.send(0, files[NATIVE])
@@ -252,7 +252,7 @@ def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch)
     assert other.answer() == ("SEND", PURE), "whoever waits has its turn"
     assert site(farm) == set()
     assert tool.ask("SENT") == (
-        "ERROR", "no file is asked for (any more): begin again with IMPORT",
+        "ERROR", "no file is expected: begin again with IMPORT",
     )  # fmt: skip
     other.send(0, files[PURE])
     assert other.ask("SENT") == ("DONE", "IMPORT")

@@ -1,4 +1,4 @@
-"""What the simple index says: as the standards have it, and as pip reads it."""
+"""The simple index follows the standards, and pip reads it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def json_links(project):
     return links(pages.project_json(project), "application/vnd.pypi.simple.v1+json")
 
 
-def test_the_json_is_that_of_the_design():
+def test_the_json_of_a_project():
     one = file(yanked=True, yank_reason="Had a vulnerability", apt_dependencies=["libb", "liba"])
     assert parsed(project(one, versions=["1.1", "1.0"])) == {
         "meta": {"api-version": "1.4"},
@@ -102,7 +102,7 @@ def test_the_json_is_that_of_the_design():
         ({}, "_apt-dependencies", None),
     ],
 )
-def test_what_is_absent_is_left_out(changes, key, value):
+def test_absent_values_are_omitted(changes, key, value):
     assert parsed(project(file(**changes)))["files"][0].get(key) == value
 
 
@@ -111,7 +111,7 @@ def test_a_bad_specifier_is_reported():
     assert pages.bad_specifiers(project(bad, file("2.0"))) == [(bad.filename, ">=3.6.*")]
 
 
-def test_a_quarantined_project_offers_nothing():
+def test_a_quarantined_project_offers_no_files():
     made = project(file(), versions=["1.0"], status="quarantined")
     assert parsed(made)["project-status"] == {"status": "quarantined"}
     assert parsed(made)["files"] == html_links(made) == []
@@ -120,12 +120,12 @@ def test_a_quarantined_project_offers_nothing():
     )
 
 
-def test_an_unknown_status_is_no_new_word():
+def test_an_unknown_status_is_shown_as_active():
     assert parsed(project(status="odd"))["project-status"] == {"status": "active"}
 
 
 @pytest.mark.parametrize("read", [html_links, json_links])
-def test_pip_reads_what_we_mean(read):
+def test_pip_reads_the_page(read):
     made = project(
         file("1.0+local.1"),
         file("2.0", requires_python=None, yanked=True),
@@ -165,13 +165,13 @@ VERSIONS = [f"1.{minor}" for minor in range(12)]
 
 
 @given(st.permutations(FILES), st.permutations(VERSIONS))
-def test_equal_state_is_equal_bytes(files, versions):
+def test_equal_state_gives_equal_bytes(files, versions):
     made, usual = project(*files, versions=versions), project(*FILES, versions=VERSIONS)
     assert pages.project_json(made) == pages.project_json(usual)
     assert pages.file_rows(made) == pages.file_rows(usual)
 
 
-def test_a_version_can_be_taken_out():
+def test_a_version_can_be_left_out():
     made = project(file("1.0"), file("1.0.0", "cp313"), file("1.1"))
     assert [each.version for each in pages.without_version(made, "1.0").files] == ["1.1"]
 

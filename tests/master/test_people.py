@@ -1,4 +1,4 @@
-"""What the pages for people say, and the lists of all projects; whatever enemies have written."""
+"""The pages for people and the site-wide lists, with trusted and with hostile data."""
 
 from __future__ import annotations
 
@@ -85,17 +85,17 @@ def test_releases_are_shown_newest_first_with_their_state():
 
 
 class Reader(HTMLParser):
-    """Reads a page as a browser does: its tags, and where it leads."""
+    """Parses a page as a browser does: its tags and its links."""
 
     def __init__(self, page):
         super().__init__()
-        self.tags, self.leads = [], []
+        self.tags, self.links = [], []
         self.feed(page.decode())
         self.close()
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.leads += [value for name, value in attrs if name in {"href", "src", "action"}]
+        self.links += [value for name, value in attrs if name in {"href", "src", "action"}]
 
     def handle_pi(self, data):
         self.tags.append("?")
@@ -105,12 +105,12 @@ def project(about, **logs):
     return RENDERER.project(about, {int(number.strip("b")): log for number, log in logs.items()})
 
 
-def test_the_page_of_a_project_leads_to_its_files_and_logs():
+def test_a_project_page_links_to_files_and_logs():
     page = project(data(v1_0=release(["holygrail-1.0+x-py3-none-any.whl"], [("x", True)])))
-    leads = Reader(page).leads
-    assert "../../simple/holygrail/holygrail-1.0%2Bx-py3-none-any.whl" in leads
-    assert "../../logs/0000/1234/5678.txt.gz" in leads
-    assert "../../style.css" in leads
+    links = Reader(page).links
+    assert "../../simple/holygrail/holygrail-1.0%2Bx-py3-none-any.whl" in links
+    assert "../../logs/0000/1234/5678.txt.gz" in links
+    assert "../../style.css" in links
     assert b"sudo apt install liba libb" in page
     assert b"1.3 MB" in page
 
@@ -144,7 +144,7 @@ def test_the_page_of_a_project_leads_to_its_files_and_logs():
     ],
     ids=["project", "other project", "simple project", "simple root", "home", "search", "stats"],
 )
-def test_what_enemies_write_is_text(page):
+def test_hostile_text_is_escaped(page):
     scripts = re.findall(rb"<script[^>]*>", page)
     assert all(re.fullmatch(rb'<script src="[./]*\w+\.js" defer(="")?>', each) for each in scripts)
     assert not set(Reader(page).tags) & {"?", "structure"}
@@ -152,7 +152,7 @@ def test_what_enemies_write_is_text(page):
     assert b"${1/0}" in page.replace(b"%24%7B1/0%7D", b"${1/0}")
 
 
-def test_the_home_page_shows_what_is_known():
+def test_the_home_page_shows_statistics_and_builds():
     stats = {"packages_built": 1234, "builds_time": timedelta(hours=30)}
     builds = [
         built("spam", "2.0", "cp313"), built("spam", "2.0", "cp311"), built("eggs", status=False),
@@ -161,17 +161,17 @@ def test_the_home_page_shows_what_is_known():
     page = RENDERER.home(stats, ["spam"], builds, dict.fromkeys(["spam", "eggs", "ham"]))
     assert b"1,234" in page
     assert b"1 d 6 h" in page
-    assert Reader(page).leads.count("project/spam/") == 2
+    assert Reader(page).links.count("project/spam/") == 2
     assert b"for cp311, cp313" in page
     assert not any(name in page for name in (b"eggs", b"ham", b"gone"))
-    assert b"Nothing has been built yet" in RENDERER.home({}, [], [], {})
+    assert b"No projects have been built yet" in RENDERER.home({}, [], [], {})
     names = [f"p{number}" for number in range(NAMES + 9)]
     many = RENDERER.home({}, names, [], dict.fromkeys(names))
-    assert sum(lead.startswith("project/") for lead in Reader(many).leads) == NAMES
-    assert b"Downloaded most" in many
+    assert sum(link.startswith("project/") for link in Reader(many).links) == NAMES
+    assert b"Most downloaded" in many
 
 
-def test_the_figures_are_by_abi_and_day():
+def test_the_stats_are_by_abi_and_day():
     lines = views.abi_lines({"cp313": (3, 1), "cp39": (0, 0)}, {"cp310": 5})
     assert [(line.abi, line.share, line.waiting) for line in lines] == [
         ("cp39", "", 0), ("cp310", "", 5), ("cp313", "75 %", 0),
@@ -182,7 +182,7 @@ def test_the_figures_are_by_abi_and_day():
     assert views.days({"2026-11-01": 0})[0].height == 0
 
 
-def test_of_very_many_releases_only_the_newest_are_shown_in_full():
+def test_only_the_newest_releases_are_shown_in_full():
     many = {f"v1_{number}": release([f"a-1.{number}-py3-none-any.whl"]) for number in range(105)}
     page = project(data(**many))
     assert b"5 older releases" in page
@@ -190,7 +190,7 @@ def test_of_very_many_releases_only_the_newest_are_shown_in_full():
     assert b"a-1.4-py3-none-any.whl" not in page
 
 
-def test_a_project_in_quarantine_offers_nothing():
+def test_a_quarantined_project_offers_no_files():
     whole = data(status="quarantined", v1=release(["a-1-py3-none-any.whl"]))
     page = project(views.offered(whole))
     assert b"In quarantine" in page
@@ -199,7 +199,7 @@ def test_a_project_in_quarantine_offers_nothing():
     assert views.offered(data(v1=release(["a"])))["releases"]["1"]["files"]
 
 
-def test_a_release_in_quarantine_says_so_and_waits_for_nothing():
+def test_a_quarantined_release_is_marked_and_not_waiting():
     found = data(v2=release(quarantined=True), v1=release(["a-1-py3-none-any.whl"]))
     page = project(found)
     assert b'<span class="badge quarantined">quarantined</span>' in page
@@ -215,12 +215,12 @@ def test_a_release_in_quarantine_says_so_and_waits_for_nothing():
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        ("archived", b"not expected to be updated"),
-        ("deprecated", b"considered obsolete"),
-        ("quarantined", b"unsafe to use"),
+        ("archived", b"do not plan further releases"),
+        ("deprecated", b"consider it obsolete"),
+        ("quarantined", b"considers this project unsafe"),
     ],
 )
-def test_a_project_that_is_not_active_says_what_that_means(status, sentence):
+def test_the_status_of_a_project_is_explained(status, sentence):
     page = project(data(status=status))
     assert f'<span class="badge {status}">{status}</span></h1>'.encode() in page
     assert sentence in page
@@ -228,7 +228,7 @@ def test_a_project_that_is_not_active_says_what_that_means(status, sentence):
     assert b"badge active" not in project(data())
 
 
-def test_what_is_installed_is_the_newest_that_is_not_yanked():
+def test_the_install_command_is_for_the_newest_version_that_is_not_yanked():
     yanked, old, newest = release(["b"], yanked=True), release(["a"]), release()
     blocks = views.release_blocks(data(v3=newest, v2=yanked, v1=old), {})
     assert views.install_version(blocks).version == "1"
@@ -254,18 +254,18 @@ def test_what_is_installed_is_the_newest_that_is_not_yanked():
         ("x" * 999, "x" * 199 + "…"),
     ],
 )  # fmt: skip
-def test_the_reason_of_a_failure_is_what_the_build_said_last(log, why):
+def test_the_reason_of_a_failure_is_the_end_of_the_build_output(log, why):
     assert views.reason(log) == why
 
 
 @given(st.text())
-def test_any_log_has_a_reason_that_can_be_shown(log):
+def test_the_reason_is_printable_for_any_log(log):
     why = views.reason(log)
     assert len(why) < 2000
     assert all(char.isprintable() or char == "\n" for char in why)
 
 
-def test_only_the_last_failure_for_an_abi_of_a_new_release_is_explained():
+def test_only_the_last_failure_for_each_abi_of_the_newest_releases_is_explained():
     builds = [("cp311", False), ("cp313", True)]
     many = {f"v1_{number}": release(builds=builds) for number in range(9)}
     assert len(views.unexplained(data(**many))) == views.EXPLAINED
@@ -286,11 +286,11 @@ def test_only_the_last_failure_for_an_abi_of_a_new_release_is_explained():
         ("nonsense", []),
     ],
 )
-def test_tags_are_words(name, words):
+def test_tags_are_described(name, words):
     assert views.tag_words(name) == words
 
 
-def test_the_address_of_the_site_is_told_if_it_is_known():
+def test_pages_contain_the_address_of_the_site_if_it_is_known():
     known = Renderer("https://wheels.example/pi/")
     about = data(v1=release(["a-1-py3-none-any.whl"]))
     page = known.project(about, {}).decode()
@@ -298,13 +298,18 @@ def test_the_address_of_the_site_is_told_if_it_is_known():
     assert '<link rel="canonical" href="https://wheels.example/pi/project/holygrail/">' in page
     assert "ADDRESS" not in page
     assert "data-address" in RENDERER.project(about, {}).decode()
-    leads = Reader(known.fixed()["404.html"]).leads
-    assert all(lead.startswith(("/pi/", "#")) for lead in leads)
+    links = Reader(known.fixed()["404.html"]).links
+    assert all(link.startswith(("/pi/", "#")) for link in links)
 
 
-def test_the_page_for_what_is_not_there_works_at_any_depth():
-    leads = Reader(RENDERER.fixed()["404.html"]).leads
-    assert all(lead.startswith(("/", "#")) for lead in leads)
+def test_pages_are_not_in_quirks_mode():
+    for page in (*RENDERER.fixed().values(), project(data()), RENDERER.simple_root([])):
+        assert page.startswith(b"<!DOCTYPE html>\n<html lang")
+
+
+def test_the_error_page_works_at_any_depth():
+    links = Reader(RENDERER.fixed()["404.html"]).links
+    assert all(link.startswith(("/", "#")) for link in links)
     for name in ("style.css", "site.js", "search.js", "favicon.svg"):
         assert name in static_files()
 
@@ -324,7 +329,7 @@ def test_every_key_of_the_json_is_documented():
     assert release_shown["files"].popitem()[1].keys() == one["files"]["a.whl"].keys()
 
 
-def test_the_json_of_a_project_is_plain():
+def test_the_json_of_a_project_has_plain_times_and_numbers():
     made = json.loads(views.builds_json(data(v1_0=release(["a.whl"], [("cp311", True)]))))
     build = made["releases"]["1.0"]["builds"][0]
     assert (build["built_at"], build["duration"]) == ("2026-11-01T10:00:00.000000Z", 125.0)
@@ -345,7 +350,7 @@ def test_the_root_lists_the_projects_by_name():
     assert '<meta name="pypi:repository-version" content="1.4">' in page
 
 
-def test_the_search_has_first_what_is_downloaded_most_each_on_a_line():
+def test_the_search_data_has_one_line_per_project_most_downloaded_first():
     downloads = {"b": (1, 2), "a": (1, 2), "c": (3, 4), "d": (0, 9), "e": (0, 0)}
     made = catalog.search_json(catalog.ranked(downloads), downloads)
     assert json.loads(made) == [["c", 3, 4], ["a", 1, 2], ["b", 1, 2], ["d", 0, 9], ["e", 0, 0]]
@@ -354,7 +359,7 @@ def test_the_search_has_first_what_is_downloaded_most_each_on_a_line():
 
 
 @given(st.permutations(["a", "b", "c", "d", "e", "f"]))
-def test_equal_state_is_equal_bytes(names):
+def test_equal_state_gives_equal_bytes(names):
     downloads = {name: (ord(name) % 2, ord(name) % 3) for name in names}
     usual = {name: downloads[name] for name in sorted(names)}
     assert catalog.ranked(downloads) == catalog.ranked(usual)
@@ -362,7 +367,7 @@ def test_equal_state_is_equal_bytes(names):
     assert catalog.sitemap("https://x/", names) == catalog.sitemap("https://x/", sorted(names))
 
 
-def test_a_sitemap_has_parts(monkeypatch):
+def test_a_large_sitemap_is_split(monkeypatch):
     monkeypatch.setattr(catalog, "SITEMAP_SIZE", 4)
     files = catalog.sitemap("https://x.example/a&b/", ["spam", "eggs"])
     assert list(files) == ["sitemap1.xml", "sitemap2.xml", "sitemap.xml"]
@@ -394,5 +399,5 @@ def test_durations(seconds, text):
     assert views.duration_text(timedelta(seconds=seconds)) == text
 
 
-def test_moments_are_in_utc():
+def test_times_are_in_utc():
     assert NOW.astimezone(UTC).hour == 10

@@ -19,13 +19,15 @@ from helpers import own_wires, until
 from peers import Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
-from piwheels.core.protocols import NoData
+from piwheels.core.database.rows import Lease
+from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
 from piwheels.core.transport import Context
 from piwheels.master import wiring
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.rpc import Client, recv_request, send_result
-from piwheels.master.slave_driver import SlaveDriver
+from piwheels.master.slave_driver import SlaveDriver, _remaining
 
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Python: >=3.9\n\n"
 
 
@@ -152,11 +154,13 @@ def test_files_without_number_end_no_task(farm, db):
     assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
 
 
-def test_what_operators_say(farm):
+def test_commands_of_operators(farm):
     with Slave(farm.config_used) as slave:
         slave.hello()
         farm.sleep_slave(slave.id)
-        until(lambda: farm.fleet.numbers[slave.id].paused)  # or it may be given work before
+        until(
+            lambda: "SLEEP" in farm.fleet.numbers[slave.id].commands
+        )  # or it may be given work before
         assert slave.stats("IDLE") == ("SLEEP", True)
         farm.wake_slave(slave.id)
         assert slave.work() == ["demo", "1.0"]
@@ -178,7 +182,6 @@ def test_what_operators_say(farm):
         assert set(replayed[1:-1]) == {"STATS"}
         farm.kill_slave(slave.id)
         until(lambda: slave.stats("IDLE") == ("DIE", NoData))
-        assert slave.stats("IDLE") == ("DIE", NoData)  # a stranger now
         assert "DIE" in [event[2] for event in seen(farm)]
 
 
@@ -218,6 +221,65 @@ def test_a_lost_slave_goes_on_with_its_build_under_a_new_address(farm):
         again.hello()
         assert again.stats("BUSY") == ("CONT", NoData)
         assert again.built(status=False) == ("DONE", NoData)
+
+
+def test_an_unknown_slave_of_level_1_is_greeted_again_and_keeps_its_build(farm):
+    until(lambda: farm.fleet.queue.jobs)
+    with Slave(farm.config_used, identity=LEVEL_1_ID + b"1") as slave:
+        assert slave.stats("BUSY") == ("HELLO", NoData)
+        slave.features = {"resume": ["demo", "1.0"]}
+        slave.hello()
+        assert slave.stats("BUSY") == ("CONT", NoData)
+
+
+def test_a_slave_of_level_1_learns_why_it_is_refused(farm):
+    with Slave(farm.config_used, identity=LEVEL_1_ID + b"1", level=1) as slave:
+        slave.hello()
+        assert slave.say("SENT") == ("REFUSED", "SENT is out of order (idle)")
+        msg, why = slave.say("HELLO", "nonsense")
+        assert (msg, "bad HELLO" in why) == ("REFUSED", True)
+
+
+def test_each_request_passes_through_its_documented_method(farm, monkeypatch):
+    """A breakpoint in a ``do_`` method stops at each request."""
+    passed = []
+    for request in slave_driver.recv:
+        name = f"do_{request.lower()}"
+        original = getattr(SlaveDriver, name)
+
+        def note(self, slave, request=request, original=original):
+            passed.append((request, slave.request))
+            return original(self, slave)
+
+        monkeypatch.setattr(SlaveDriver, name, note)
+    name, content = wheel()
+    with Slave(farm.config_used, level=1) as slave:
+        slave.hello().work()
+        slave.stats("BUSY")
+        slave.say("OUTPUT", [0, "text"])
+        slave.built(state_of(name, content))
+        slave.send(content)
+        slave.say("SENT")
+        slave.socket.send(codec.dumps("BYE"))
+        until(lambda: ("BYE", "BYE") in passed)
+    assert set(passed) == {(request, request) for request in slave_driver.recv}
+
+
+def test_an_effect_without_a_case_is_an_error(farm):
+    with pytest.raises(AssertionError, match="Expected code to be unreachable"):
+        farm._perform(["no effect"])
+
+
+def test_a_lease_holds_for_no_longer_than_a_slave_may_be_silent():
+    """The clock may have been a year ahead when the lease was granted."""
+    leases = [
+        Lease("a", "1", "cp311", "board", NOW, NOW + timedelta(days=days)) for days in (-1, 365)
+    ]
+    a_day = 24 * 3600
+    assert [_remaining([lease], NOW) for lease in leases] == [
+        {("a", "1", "cp311"): -a_day},
+        {("a", "1", "cp311"): a_day},
+    ]
 
 
 def test_what_an_earlier_master_handed_out_is_not_handed_out_again(with_db, db, running, other_end):

@@ -118,6 +118,15 @@ def test_the_slaves_come_in_pages_to_who_asks(farm, me, you, monkeypatch):
         board.socket.close()
 
 
+def test_a_console_gets_the_history_of_a_slave(farm, me):
+    with Slave(farm.config) as board:
+        board.hello().work()
+        greeted, handed_out = me.ask("HISTORY", board.id)
+        assert greeted[1:] == ("idle", "HELLO: ACK")
+        assert handed_out[1:] == ("building", "IDLE: BUILD demo 1.0")
+        assert me.ask("HISTORY", 99) == ("REFUSED", "there is no slave 99")
+
+
 def test_figures_and_the_queue(farm, me):
     assert me.ask("FIGURES") == []
     assert me.ask("QUEUE", 1) == [("cp311", 3, [("demo", "1.0")])]

@@ -54,7 +54,7 @@ def rates(
 ) -> dict[str, float]:
     """Return the builds an hour of each ABI at *now*: those that ended within 15 minutes.
 
-    *builds* come newest first, and all are known from *since* on (times by the master's clock).
+    All *builds* are known from *since* on (console time).
     Where that is too short a time, what the master says of the last hour has to do.
     """
     watched = min(now - since, WINDOW) if since is not None else timedelta()
@@ -62,9 +62,8 @@ def rates(
         return dict(figures.builds_last_hour)
     ended: Counter[str] = Counter()
     for build in builds:
-        if now - build.ended > watched:
-            break
-        ended[build.abi] += build.result in ("ok", "failed")
+        if now - build.seen <= watched:
+            ended[build.abi] += build.result in ("ok", "failed")
     hours = max(watched, timedelta(minutes=1)) / _HOUR
     return {abi: count / hours for abi, count in ended.items()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from piwheels.core.protocols import Outcome, Output, SlaveEvent, Told
+from piwheels.core.protocols import CommandReport, Outcome, Output, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ Event = (
     | SlaveEvent
     | Outcome
     | Output
-    | Told
+    | CommandReport
     | WireUp
     | WireDown
     | Sent

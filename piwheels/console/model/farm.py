@@ -16,7 +16,7 @@ from piwheels.console.model.journal import Entry, Kind
 from piwheels.console.model.ordered import in_order, insert, keep, settle
 from piwheels.console.model.peers import Peers
 from piwheels.console.model.slave import Moment, PastBuild, Slave, State
-from piwheels.console.model.told import tell
+from piwheels.console.model.told import When, apply
 from piwheels.console.text import clean
 from piwheels.core.protocols import Outcome, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
@@ -67,7 +67,7 @@ class Changes:
 class Farm:
     """All that is known of a farm. :meth:`fold` takes what happened, :meth:`tick` lets time pass.
 
-    *now* is this machine's clock, everywhere; :meth:`master_time` converts it into the master's.
+    *now* is console time, everywhere; :meth:`master_time` converts it into the master's.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,9 @@ class Farm:
         #: Builds that have ended since the last tick, by slave, and when they did: how may follow.
         self._ended: dict[int, tuple[datetime, PastBuild]] = {}
         self._joins = Joins()
-        #: Since when we know of all builds that end, by the master's clock.
+        #: Slaves whose times are estimates, made before a live message gave the master's time.
+        self._undated: set[int] = set()
+        #: Since when we know of all builds that end, by console time.
         self._since: datetime | None = None
         #: Packages that fail everywhere, as has been told.
         self._hopeless: set[str] = set()
@@ -113,6 +115,8 @@ class Farm:
         match event:
             case SlaveEvent():
                 self._clock.note(now, event.timestamp, past=replay)
+                if self._clock.sure:
+                    self._date()
                 self._slave_event(event, replay)
             case Outcome():
                 self._outcome(event, replay)
@@ -126,7 +130,7 @@ class Farm:
         if self.info is not None and self.info.started != info.started:
             for of_slaves in (self.slaves, self._died, self._due, self._signs, self._ended):
                 of_slaves.clear()
-            for others in (self.left, self._round, self._skipped):
+            for others in (self.left, self._round, self._skipped, self._undated):
                 others.clear()
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
             self._clock, self._joins, self._since = MasterClock(), Joins(), None
@@ -145,12 +149,13 @@ class Farm:
 
     def _slave_event(self, event: SlaveEvent, replay: bool) -> None:
         slave_id, at, message, data = event
+        here = self._clock.here(at, self.now) if replay else self.now
         slave = self.slaves.get(slave_id)
         if message == "HELLO":
             if slave is None and len(self.slaves) >= MOST:
                 self.strays += 1
                 return
-            slave = self._hello(slave, event, replay)
+            slave = self._hello(slave, event, here, replay)
         elif slave is None:
             self.strays += 1
             return
@@ -161,12 +166,13 @@ class Farm:
             elif slave.skew is not None:
                 at = without(at, slave.skew)
         else:
-            self._told(slave, event, replay)
+            self._told(slave, event, here, replay)
         if replay:
+            self._undated.add(slave_id)
             self._signs[slave_id] = max(at, self._signs.get(slave_id, at))
         else:
             slave.heard, slave.heard_what = self.now, message
-            self._since = self._since or at
+            self._since = self._since or self.now
         self._touch(slave, quiet=replay)
 
     def _touch(self, slave: Slave, *, quiet: bool) -> None:
@@ -174,7 +180,7 @@ class Farm:
         slave.version += 1
         self._changes.slaves.add(slave.id)
 
-    def _hello(self, slave: Slave | None, event: SlaveEvent, replay: bool) -> Slave:
+    def _hello(self, slave: Slave | None, event: SlaveEvent, here: datetime, replay: bool) -> Slave:
         """Return the slave that says who it is: a new one, unless that was known."""
         slave_id, at, _, info = event
         label = clean(info.label)
@@ -182,7 +188,8 @@ class Farm:
             slave.info = info
             return slave
         slave = Slave(slave_id, info, label, joined=at, told_at=at, since=at, heard=self.now)
-        slave.joins = self._joins.add(label, info.board_serial, at)
+        slave.state_began = here
+        slave.joins = self._joins.add(label, info.board_serial, at, here)
         slave.timeline.append(Moment(at, "JOIN", slave.abi))
         self.slaves[slave_id] = slave
         self._died.pop(slave_id, None)
@@ -191,10 +198,10 @@ class Farm:
             self._entries.append(news.joined(slave, self.now))
         return slave
 
-    def _told(self, slave: Slave, event: SlaveEvent, replay: bool) -> None:
+    def _told(self, slave: Slave, event: SlaveEvent, here: datetime, replay: bool) -> None:
         slave_id, at, message, data = event
         skipped = slave_id in self._skipped
-        ended = tell(slave, message, data, at, past=replay, skipped=skipped)
+        ended = apply(slave, message, data, When(at, here, replay), skipped=skipped)
         if message in ("DONE", "BUILD"):
             self._skipped.discard(slave_id)
         if ended is not None:
@@ -215,14 +222,15 @@ class Farm:
 
     def _outcome(self, outcome: Outcome, replay: bool) -> None:
         """Take how a build ended from a master that says so, be it before or after its DONE."""
-        build = PastBuild.of(outcome)
+        here = self._clock.here(outcome.ended, self.now) if replay else self.now
+        build = PastBuild.of(outcome, here)
         slave = self.slaves.get(outcome.slave_id)
         if slave is not None and slave.label == build.label:
             settle(slave.builds, build)
             slave.outcome = slave.builds[-1]
             self._touch(slave, quiet=replay)
-        if replay and (self._since is None or build.ended < self._since):
-            self._since = build.ended
+        if replay and (self._since is None or build.seen < self._since):
+            self._since = build.seen
         self._add_build(build, settle(self.builds, build), replay)
 
     def _add_build(self, build: PastBuild, before: PastBuild | None, replay: bool) -> None:
@@ -257,6 +265,7 @@ class Farm:
     def tick(self, now: datetime) -> None:
         """Let time pass: silence, alerts, peers; rows of the dead go after 30 s."""
         self.now = now if self._heard is None else min(now, self._heard + _DEAF)
+        self._date()
         self._tell_builds()
         over = len(self._died) - _MOST_DEAD
         dead = enumerate(self._died.items())
@@ -273,6 +282,23 @@ class Farm:
             self._round.extend(self.slaves)
         for _ in range(min(len(self._round), max(_FEW, len(self.slaves) // _ROUND))):
             self._look_at(self._round.popleft(), quiet=False)
+
+    def redate(self) -> None:
+        """Estimate all ages again from the master's timestamps, as soon as a live message comes.
+
+        For a console that was suspended: its time stood still, and the master's did not.
+        """
+        self._clock = MasterClock()
+        self._undated.update(self.slaves)
+
+    def _date(self) -> None:
+        """Find when states and builds began that are known from a replay only."""
+        for slave in filter(None, map(self.slaves.get, self._undated)):
+            slave.state_began = self._clock.here(slave.since, self.now)
+            if slave.job_since is not None:
+                slave.build_began = self._clock.here(slave.job_since, self.now)
+        if self._clock.sure:
+            self._undated.clear()
 
     def _read_signs(self) -> None:
         """Find when slaves were last heard of whom we have only been told.
@@ -298,8 +324,7 @@ class Farm:
         alerts, ratio, rest = slave.alerts, slave.ratio, slave.eta
         elapsed = self._compare(slave)
         if slave.joins > 2:
-            now = self.master_time(self.now)
-            slave.joins = self._joins.lately(slave.label, slave.info.board_serial, now)
+            slave.joins = self._joins.lately(slave.label, slave.info.board_serial, self.now)
         slave.alerts = health.judge(slave, self.now)
         if alerts == slave.alerts and ratio == slave.ratio and rest == slave.eta:
             return
@@ -341,13 +366,13 @@ class Farm:
         """Return how long *slave* has been at what it is at (never negative): the TIME column."""
         if slave.told is State.BUILD:
             return self.work(slave)
-        return max(_ZERO, self.master_time(self.now) - slave.since)
+        return max(_ZERO, self.now - slave.state_began)
 
     def work(self, slave: Slave) -> timedelta:
         """Return how long *slave* has worked on its build: what is lost if that is given up."""
-        if slave.job is None or slave.job_since is None:
+        if slave.job is None or slave.build_began is None:
             return _ZERO
-        return max(_ZERO, self.master_time(self.now) - slave.job_since)
+        return max(_ZERO, self.now - slave.build_began)
 
     def counts(self) -> Counter[State]:
         """Return how many slaves are in each state now."""
@@ -364,7 +389,7 @@ class Farm:
 
     def _rates(self, now: datetime) -> dict[str, float]:
         figures = self.figures[-1] if self.figures else None
-        return eta.rates(reversed(self.builds), figures, self.master_time(now), self._since)
+        return eta.rates(self.builds, figures, now, self._since)
 
     def queues(self, now: datetime, without: Collection[int] = ()) -> list[AbiQueue]:
         """Return the queue of each ABI, as it would go on if *without* were paused."""
@@ -396,8 +421,8 @@ class Farm:
             assert slave.told is not State.BUILD or slave.job is not None  # noqa: S101
             assert (slave.told is State.DEAD) == (key in self._died)  # noqa: S101
             assert slave.label == clean(slave.label)  # noqa: S101
-            assert in_order([build.ended for build in slave.builds])  # noqa: S101
+            assert in_order([build.seen for build in slave.builds])  # noqa: S101
             assert in_order([stats.timestamp for stats in slave.stats])  # noqa: S101
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
-        assert in_order([build.ended for build in self.builds])  # noqa: S101
+        assert in_order([build.seen for build in self.builds])  # noqa: S101
         assert in_order([stats.timestamp for stats in self.figures])  # noqa: S101

@@ -12,16 +12,19 @@ _BOARDS: Final = 20_000
 
 
 class Joins:
-    """When slaves of a name and board have joined, by the master's clock."""
+    """When slaves of a name and board have joined, by console time."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], deque[datetime]] = {}
+        self._known: dict[tuple[str, str], deque[tuple[datetime, datetime]]] = {}
 
-    def add(self, label: str, serial: str, at: datetime) -> int:
-        """Note that a slave has joined; return how often it has in the ten minutes before."""
+    def add(self, label: str, serial: str, stamped: datetime, at: datetime) -> int:
+        """Note that a slave joined *at*; return how often it has in the ten minutes before.
+
+        The master's timestamp (*stamped*) tells whether that is known already.
+        """
         joins = self._known.setdefault((label, serial), deque(maxlen=20))
-        if at not in joins:
-            joins.append(at)
+        if not any(stamped == known for known, _ in joins):
+            joins.append((stamped, at))
         if len(self._known) > _BOARDS:
             del self._known[next(iter(self._known))]
         return self.lately(label, serial, at)
@@ -29,4 +32,4 @@ class Joins:
     def lately(self, label: str, serial: str, now: datetime) -> int:
         """Return how often a slave has joined in the ten minutes before *now*."""
         joins = self._known.get((label, serial), ())
-        return sum(abs(now - one) <= _LATELY for one in joins)
+        return sum(abs(now - at) <= _LATELY for _, at in joins)

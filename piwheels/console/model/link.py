@@ -29,11 +29,11 @@ from piwheels.console.model.events import (
 )
 from piwheels.console.text import short_span
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Greeting, Outcome, Output, SlaveEvent, Told, Welcome
+from piwheels.core.protocols import CommandReport, Greeting, Outcome, Output, SlaveEvent, Welcome
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class LinkState(StrEnum):
@@ -64,8 +64,9 @@ _AGAIN: Final = (3 * _SECOND, 10 * _SECOND, 30 * _SECOND)
 _REPLAY_QUIET, _REPLAY_MOST = _SECOND, 15 * _SECOND
 #: What is older than the newest by more than this is of the past.
 _PAST: Final = 5 * _SECOND
-#: If only what seems to be of the past has come for so long, the master's clock was set back.
-_SET_BACK: Final = 30 * _SECOND
+#: For how long a master may repeat the past after its greeting (another console has asked for it).
+#: What seems to be of the past at any other time is not: the master's clock was set back.
+_TOLD_AGAIN: Final = 30 * _SECOND
 #: Silence that is worth a word, and how often a console of level 1 says that it is there.
 _QUIET, _KEEP_ALIVE = 15 * _SECOND, 30 * _SECOND
 #: For how long frames that were not understood force the console to look only.
@@ -110,7 +111,8 @@ class LinkMachine:
         self._page_at: datetime | None = None
         self._past_at: datetime | None = None
         self._newest: datetime | None = None
-        self._newest_at: datetime | None = None
+        #: When the master last greeted: the answer to a console that asks for a replay.
+        self._asked_at: datetime | None = None
         self._garbled_at: datetime | None = None
         self._figures_at: datetime | None = None
         self._told_paused = False
@@ -156,10 +158,10 @@ class LinkMachine:
             case MasterStats():
                 self._hear(now)
                 self._figures_at = now
-            case Told(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
+            case CommandReport(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
                 self._hear(now)
                 self.paused = verb == "SLEEP"
-            case Outcome() | Output() | Told():
+            case Outcome() | Output() | CommandReport():
                 self._hear(now)
         return []
 
@@ -227,6 +229,7 @@ class LinkMachine:
     def _greeted(self, info: MasterInfo, now: datetime) -> None:
         """Take the master's greeting: a replay follows, unless another console asked for it."""
         anew = self._epoch(info)
+        self._asked_at = now
         if self.state in (LinkState.ATTACHING, LinkState.LOST) or anew:
             self.replayed = 0
             self._past_at = self._newest = None
@@ -245,11 +248,9 @@ class LinkMachine:
     def _timed(self, event: SlaveEvent, now: datetime) -> None:
         if self.state is LinkState.REPLAYING:
             self.replayed += 1
-        waited = now - (self._newest_at or now)
-        if self._newest is None or event.timestamp > self._newest or waited > _SET_BACK:
+        asked = self._asked_at is not None and now - self._asked_at <= _TOLD_AGAIN
+        if self._newest is None or event.timestamp > self._newest or not asked:
             self._newest = event.timestamp
-        if self._newest - event.timestamp <= _PAST:
-            self._newest_at = now
         if self._newest - event.timestamp > _PAST or event.message == "HELLO":
             self._past_at = now
         elif event.message in ("SLEEP", "BUILD"):
@@ -351,11 +352,11 @@ class LinkMachine:
 
     # Words ------------------------------------------------------------------------------------
 
-    def text(self, now: datetime) -> str:
-        """Return the status line's words on the link."""
+    def text(self, now: datetime, shown: Callable[[datetime], datetime]) -> str:
+        """Return the status line's words on the link; *shown* gives times by the wall clock."""
         since = self.since or now
         age = short_span(now - since)
-        clock = f"{since.astimezone():%H:%M:%S}"
+        clock = f"{shown(since).astimezone():%H:%M:%S}"
         match self.state:
             case LinkState.CONNECTING:
                 return f"connecting ({age})"

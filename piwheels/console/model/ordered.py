@@ -63,7 +63,7 @@ def settle(builds: deque[PastBuild], build: PastBuild) -> PastBuild | None:
             same = one
             builds.remove(one)
             break
-        if build.ended - one.ended > _LONG_AGO:
+        if build.seen - one.seen > _LONG_AGO:
             break
     insert(builds, build)
     return same
@@ -74,6 +74,6 @@ def insert(builds: deque[PastBuild], build: PastBuild) -> None:
     if len(builds) == builds.maxlen:
         builds.popleft()
     place = len(builds)
-    while place and builds[place - 1].ended > build.ended:
+    while place and builds[place - 1].seen > build.seen:
         place -= 1
     builds.insert(place, build)

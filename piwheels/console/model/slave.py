@@ -62,14 +62,16 @@ class PastBuild(NamedTuple):
     ended: datetime
     slave_id: int
     label: str
+    #: When it ended, by console time: builds are kept in this order.
+    seen: datetime
     build_id: int | None = None
 
     @classmethod
-    def of(cls, outcome: Outcome) -> Self:
-        """Return what a master of level 1 tells of a build, fit to be shown."""
+    def of(cls, outcome: Outcome, seen: datetime) -> Self:
+        """Return a build as a master of level 1 describes it, cleaned for display."""
         texts = clean(outcome.package), clean(outcome.version), outcome.abi, outcome.result
         rest = outcome.files, outcome.ended, outcome.slave_id, clean(outcome.label)
-        return cls(*texts, outcome.duration, *rest, outcome.build_id)
+        return cls(*texts, outcome.duration, *rest, seen, outcome.build_id)
 
     def is_same(self, other: PastBuild) -> bool:
         """Whether *other* is the same build, told in another way, perhaps of an unknown result."""
@@ -96,7 +98,7 @@ class Moment(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Slave:
-    """What is known of one slave. Times are by the master's clock, but for *heard*."""
+    """The state of one slave. Times are the master's timestamps, unless stated otherwise."""
 
     id: int
     info: SlaveInfo
@@ -108,11 +110,15 @@ class Slave:
     told: State = State.IDLE
     told_at: datetime = None  # type: ignore[assignment]  # set with joined
     since: datetime = None  # type: ignore[assignment]  # set with joined
-    #: When a message about it last came, by this machine's clock, and which.
+    #: When a message about it last came, by console time, and which.
     heard: datetime = None  # type: ignore[assignment]
     heard_what: str = ""
     job: tuple[str, str] | None = None
     job_since: datetime | None = None
+    #: When the state and the build began, by console time: a step of the master's clock does not
+    #: change ages.
+    state_began: datetime = None  # type: ignore[assignment]  # set with joined
+    build_began: datetime | None = None
     #: How many files of the build were asked for so far.
     files: int = 0
     file: str = ""
@@ -141,7 +147,7 @@ class Slave:
         return self.info.native_abi
 
     def state_at(self, now: datetime) -> State:
-        """Return the state at *now* (this machine's clock): silence is told by its absence."""
+        """Return the state at *now* (console time), which may be silence."""
         silence = now - self.heard
         if silence <= _BRIEF or self.told is State.DEAD:
             return self.told

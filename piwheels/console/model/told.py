@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from piwheels.console.model.ordered import insert
 from piwheels.console.model.slave import Moment, PastBuild, State
@@ -15,69 +15,77 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import Slave
 
 
-def tell(
-    slave: Slave, message: str, data: Any, at: datetime, *, past: bool, skipped: bool
-) -> PastBuild | None:
-    """Have *slave* told *message* at *at* (master's clock); return the build that this ended.
+class When(NamedTuple):
+    """The time of a reply: the master's timestamp, console time, whether it is repeated."""
 
-    What tells of the *past*, and we know better, changes nothing. *skipped* tells that whoever
-    ends this build was asked to.
+    at: datetime
+    here: datetime
+    past: bool = False
+
+
+def apply(slave: Slave, message: str, data: Any, when: When, *, skipped: bool) -> PastBuild | None:
+    """Apply the master's reply *message* to *slave*; return the build that it ended, if any.
+
+    A repeated reply that is older than the last one changes nothing. *skipped*: an operator asked
+    for the end of this build.
     """
-    if past and at < slave.told_at:
+    if when.past and when.at < slave.told_at:
         return None
-    slave.told_at = at
-    return _MESSAGES[message](slave, data, at, past, skipped)
+    slave.told_at = when.at
+    return _REPLIES[message](slave, data, when, skipped)
 
 
-def _build(slave: Slave, data: Any, at: datetime, past: bool, _: bool) -> PastBuild | None:
+def _build(slave: Slave, data: Any, when: When, _: bool) -> PastBuild | None:
     job = (data[0], data[1])
     same = slave.job == job and slave.job_since is not None
-    if same and slave.job_since is not None and (past or at == slave.job_since):
-        slave.job_since = min(at, slave.job_since)
-        _go(slave, State.BUILD, slave.job_since, "")
+    if same and slave.job_since is not None and (when.past or when.at == slave.job_since):
+        slave.job_since = min(when.at, slave.job_since)
+        slave.build_began = min(when.here, slave.build_began or when.here)
+        _go(slave, State.BUILD, When(slave.job_since, slave.build_began), "")
         return None
-    ended = _close(slave, at, "", None)
-    slave.job, slave.job_since, slave.files, slave.file = job, at, 0, ""
-    slave.told, slave.since = State.BUILD, at
-    _note(slave, at, "BUILD", f"{clean(job[0])} {clean(job[1])}")
+    ended = _close(slave, when, "", None)
+    slave.job, slave.job_since, slave.files, slave.file = job, when.at, 0, ""
+    slave.build_began = when.here
+    _enter(slave, State.BUILD, when)
+    _note(slave, when.at, "BUILD", f"{clean(job[0])} {clean(job[1])}")
     return ended
 
 
-def _sleep(slave: Slave, paused: Any, at: datetime, _past: bool, _: bool) -> PastBuild | None:
-    ended = _close(slave, at, "", None)
+def _sleep(slave: Slave, paused: Any, when: When, _: bool) -> PastBuild | None:
+    ended = _close(slave, when, "", None)
     state = State.PAUSE if paused else State.SLEEP
-    _go(slave, state, at, "paused" if paused else "no jobs")
+    _go(slave, state, when, "paused" if paused else "no jobs")
     return ended
 
 
-def _send(slave: Slave, name: Any, at: datetime, _past: bool, _: bool) -> PastBuild | None:
+def _send(slave: Slave, name: Any, when: When, _: bool) -> PastBuild | None:
     if slave.file != name:
         slave.file = name
         slave.files += 1
-        _note(slave, at, "SEND", clean(name))
+        _note(slave, when.at, "SEND", clean(name))
     if slave.told is not State.SEND:
-        slave.told, slave.since = State.SEND, at
+        _enter(slave, State.SEND, when)
     return None
 
 
-def _done(slave: Slave, _data: Any, at: datetime, past: bool, skipped: bool) -> PastBuild | None:
+def _done(slave: Slave, _data: Any, when: When, skipped: bool) -> PastBuild | None:
     sent = slave.told is State.SEND
-    result = "" if past else "ok" if sent else "skipped" if skipped else "failed"
+    result = "" if when.past else "ok" if sent else "skipped" if skipped else "failed"
     built = None
-    if not past and slave.job_since is not None:
-        built = (slave.since if sent else at) - slave.job_since
-    ended = _close(slave, at, result, built)
-    _go(slave, State.CLEAN, at, "" if slave.outcome is None else in_words(slave.outcome))
+    if not when.past and slave.build_began is not None:
+        built = (slave.state_began if sent else when.here) - slave.build_began
+    ended = _close(slave, when, result, built)
+    _go(slave, State.CLEAN, when, "" if slave.outcome is None else in_words(slave.outcome))
     return ended
 
 
-def _die(slave: Slave, _data: Any, at: datetime, _past: bool, _: bool) -> PastBuild | None:
-    ended = _close(slave, at, "", None)
-    _go(slave, State.DEAD, at, "")
+def _die(slave: Slave, _data: Any, when: When, _: bool) -> PastBuild | None:
+    ended = _close(slave, when, "", None)
+    _go(slave, State.DEAD, when, "")
     return ended
 
 
-_MESSAGES: Final[Mapping[str, Callable[[Slave, Any, datetime, bool, bool], PastBuild | None]]] = {
+_REPLIES: Final[Mapping[str, Callable[[Slave, Any, When, bool], PastBuild | None]]] = {
     "BUILD": _build,
     "SLEEP": _sleep,
     "SEND": _send,
@@ -87,26 +95,33 @@ _MESSAGES: Final[Mapping[str, Callable[[Slave, Any, datetime, bool, bool], PastB
 _WORDS: Final = {State.CLEAN: "DONE", State.DEAD: "DIE"}
 
 
-def _go(slave: Slave, state: State, at: datetime, what: str) -> None:
+def _go(slave: Slave, state: State, when: When, what: str) -> None:
     if slave.told is not state:
-        slave.told, slave.since = state, at
-        _note(slave, at, _WORDS.get(state, state.value), what)
+        _enter(slave, state, when)
+        _note(slave, when.at, _WORDS.get(state, state.value), what)
+
+
+def _enter(slave: Slave, state: State, when: When) -> None:
+    slave.told, slave.since, slave.state_began = state, when.at, when.here
 
 
 def _note(slave: Slave, at: datetime, word: str, what: str) -> None:
     slave.timeline.append(Moment(at, word, what))
 
 
-def _close(slave: Slave, at: datetime, result: str, took: timedelta | None) -> PastBuild | None:
-    """End the slave's build; return it unless the master has told of its end before."""
+def _close(slave: Slave, when: When, result: str, took: timedelta | None) -> PastBuild | None:
+    """End the slave's build; return it unless the master has reported its end before."""
     job, since, files = slave.job, slave.job_since, slave.files
+    began = slave.build_began
     slave.job, slave.job_since, slave.files, slave.file = None, None, 0, ""
+    slave.build_began = None
     if job is None or since is None:
         return None
     package, version, told = clean(job[0]), clean(job[1]), slave.outcome
-    if told is not None and told[:2] == (package, version) and told.ended > since:
+    if told is not None and told[:2] == (package, version) and began and told.seen > began:
         return None
-    ended = PastBuild(package, version, slave.abi, result, took, files, at, slave.id, slave.label)
+    head = package, version, slave.abi, result, took, files
+    ended = PastBuild(*head, when.at, slave.id, slave.label, when.here)
     insert(slave.builds, ended)
     slave.outcome = ended
     return ended

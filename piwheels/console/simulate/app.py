@@ -9,12 +9,14 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING, Final
 
+from piwheels.console.clock import ConsoleClock
 from piwheels.console.simulate.server import Server
 from piwheels.console.simulate.world import World
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import Common, option, program
 from piwheels.core.program.paths import address
@@ -108,7 +110,8 @@ def main(config: SimulateConfig) -> int:
     """Run the simulated farm until it is told to end."""
     if config.level not in (0, 1):
         raise Fatal("--level is 0 or 1")
-    now = datetime.now(UTC)
+    clock = ConsoleClock()
+    now = clock()
     world = World(
         config.slaves, config.seed, now - config.history, pace=config.speed, hostile=config.hostile
     )
@@ -116,23 +119,23 @@ def main(config: SimulateConfig) -> int:
     sys.stdout.write(f"attach with: {attach_line(config.addresses)}\n")
     sys.stdout.flush()
     with _signals() as asked:
-        while _one_life(world, config, asked) and _announce():
+        while _one_life(world, config, clock, asked) and _announce():
             time.sleep(AWAY)
-            world.restart(datetime.now(UTC))
+            world.restart(clock())
     return 0
 
 
-def _one_life(world: World, config: SimulateConfig, asked: set[int]) -> bool:
+def _one_life(world: World, config: SimulateConfig, clock: ConsoleClock, asked: set[int]) -> bool:
     """Be a master until it ends; return whether another follows."""
     every = config.restart_every
-    until = None if every is None else time.monotonic() + every.total_seconds()
+    until = None if every is None else SYSTEM.monotonic() + every.total_seconds()
     asked.clear()
     with contextlib.closing(Server(world, config.addresses)) as server:
         while not server.ended:
-            server.turn(datetime.now(UTC), TURN)
+            server.turn(clock(), TURN)
             if signal.SIGTERM in asked:
                 return False
-            if signal.SIGHUP in asked or (until is not None and time.monotonic() >= until):
+            if signal.SIGHUP in asked or (until is not None and SYSTEM.monotonic() >= until):
                 return True
     return False
 

@@ -13,11 +13,11 @@ from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Refused, Unavailable, one_line
 from piwheels.core.protocols import (
+    CommandReport,
     LogPart,
     Outcome,
     Output,
     SlaveEvent,
-    Told,
     Welcome,
     console,
     master_control,
@@ -44,7 +44,7 @@ NAMES: Final[dict[type, str]] = {
     SlaveEvent: "SLAVE",
     Outcome: "OUTCOME",
     Output: "OUTPUT",
-    Told: "COMMAND",
+    CommandReport: "COMMAND",
 }
 
 

@@ -18,7 +18,7 @@ from piwheels.console.simulate.books import Books, Queues
 from piwheels.console.simulate.buildlog import build_log
 from piwheels.console.simulate.slaves import Slave, Work, begin_work
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Outcome, Output, QueueHead, SlaveEvent, Told, Untold
+from piwheels.core.protocols import CommandReport, Outcome, Output, QueueHead, Rejection, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from piwheels.console.simulate.boards import Board
 
     #: What consoles are told without asking.
-    Event = MasterInfo | MasterStats | SlaveEvent | Outcome | Output | Told
+    Event = MasterInfo | MasterStats | SlaveEvent | Outcome | Output | CommandReport
 
 #: How many builds are remembered, how many of a slave's figures, and of all together in a replay.
 PAST, FIGURES, REPLAYED = 500, 100, 15_000
@@ -268,10 +268,10 @@ class World:
 
     def command(
         self, verb: Any, slaves: Iterable[int] | None, who: str, now: datetime
-    ) -> list[Untold]:
+    ) -> list[Rejection]:
         """Give *slaves* (``None``: all) a command; return those who did not take it."""
         named = None if slaves is None else list(dict.fromkeys(slaves))
-        self._told.append(Told(who, verb, named, now))
+        self._told.append(CommandReport(who, verb, named, now))
         if named is None:
             if verb in ("SLEEP", "WAKE"):
                 self.paused = verb == "SLEEP"
@@ -283,9 +283,9 @@ class World:
         for number in named:
             one = self.slaves.get(number)
             if one is None:
-                untold.append(Untold(number, "no such slave"))
+                untold.append(Rejection(number, "no such slave"))
             elif verb == "SKIP" and not one.builds:
-                untold.append(Untold(number, "not building"))
+                untold.append(Rejection(number, "not building"))
             else:
                 one.obey(verb)
         return untold

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gc
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import events
 from textual.app import App
@@ -14,15 +13,15 @@ from textual.binding import Binding
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from piwheels.console.model.commands import Phase, Verb
+from piwheels.console.model.commands import Phase
 from piwheels.console.model.link import LinkState
 from piwheels.console.text import clean
-from piwheels.console.ui import choices
+from piwheels.console.ui import settings
 from piwheels.console.ui.ascii import AsciiFilter
+from piwheels.console.ui.commander import Commander
 from piwheels.console.ui.export import save_table
 from piwheels.console.ui.format import count
 from piwheels.console.ui.glyphs import LOOKS, SIGNS
-from piwheels.console.ui.orders import Orders
 from piwheels.console.ui.palette import ConsoleCommands, Palette, entries, find_entry
 from piwheels.console.ui.prefs import Prefs
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
@@ -32,13 +31,14 @@ from piwheels.console.ui.screens.heat import HeatScreen
 from piwheels.console.ui.screens.help import HelpScreen, help_lines
 from piwheels.console.ui.screens.log import LogScreen
 from piwheels.console.ui.screens.master import MasterScreen
-from piwheels.console.ui.screens.menu import CommandsScreen, MenuScreen
+from piwheels.console.ui.screens.menu import CommandsScreen
 from piwheels.console.ui.screens.queue import QueueScreen
 from piwheels.console.ui.screens.slave import SlaveScreen
 from piwheels.console.ui.theme import next_theme, suitable
+from piwheels.core.clock import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from textual.binding import BindingType
     from textual.filter import LineFilter
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import PastBuild, State
     from piwheels.console.session import Session
 
+T = TypeVar("T")
 #: How long events are folded at a stretch, before keys and painting have their turn.
 _STRETCH: Final = 0.015
 #: How long they have it, in seconds.
@@ -69,11 +70,6 @@ _SCREENS: Final[dict[str, type[FarmScreen]]] = {
     "master": MasterScreen,
     "heat": HeatScreen,
 }
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
 
 
 class ConsoleApp(App[None], inherit_bindings=False):
@@ -116,7 +112,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         ascii: bool = False,  # noqa: A002 (as the option is called)
         farm_name: str = "",
         theme: str = "",
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime],
     ) -> None:
         super().__init__()
         self.session = session
@@ -131,7 +127,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._leaving: datetime | None = None
         self._timer: Timer | None = None
         self._rest: Timer | None = None
-        self.orders = Orders(self)
+        self.commands = Commander(self)
         self._state = session.state
 
     # Beginning and end ------------------------------------------------------------------------
@@ -146,10 +142,15 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.set_keymap(self.prefs.keymap)
         if self.prefs.problem:
             self.flash(self.prefs.problem, error=True)
-        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        self.app_resume_signal.subscribe(self, lambda _: self._resumed())
         self.beat(self.prefs.rate)
         self.set_interval(1.0, self._tick)
         self._hurry = self.set_interval(_ATTACHING, self._read_pages, pause=True)
+
+    def _resumed(self) -> None:
+        """Draw all of it again; console time stood still while the console was suspended."""
+        self.session.farm.redate()
+        self.refresh(layout=True)
 
     def _use_theme(self) -> None:
         for name in (self._wanted_theme, self.prefs.theme):
@@ -164,7 +165,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         """Let the link go."""
         self.session.close()
 
-    def ask_quit(self) -> None:
+    def action_ask_quit(self) -> None:
         """Leave; while it is not known what became of a command, only at the second time."""
         now = self.now()
         waiting = self.session.tracker.pending
@@ -173,10 +174,6 @@ class ConsoleApp(App[None], inherit_bindings=False):
             return
         self._leaving = now
         self.flash(f"{count(waiting, 'command')} not yet seen done (in force all the same): again?")
-
-    def action_ask_quit(self) -> None:
-        """Leave, or ask."""
-        self.ask_quit()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Let nothing but ASCII through if that was asked for."""
@@ -210,9 +207,9 @@ class ConsoleApp(App[None], inherit_bindings=False):
         It is a timer that goes on, and one alone: whoever calls himself later in one's own queue
         never lets the event loop go, and nothing else has its turn until all is folded.
         """
-        until = monotonic() + _STRETCH
+        until = SYSTEM.monotonic() + _STRETCH
         more = True
-        while more and monotonic() < until:
+        while more and SYSTEM.monotonic() < until:
             more = self.session.pump(self.now(), _HANDFUL)
         if self._rest is not None:
             self._rest.stop()
@@ -281,7 +278,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """Take an event, but for keys that were typed into a dialog which is just gone."""
-        if isinstance(event, events.Key) and self.orders.deaf:
+        if isinstance(event, events.Key) and self.commands.deaf:
             return
         await super().on_event(event)
 
@@ -290,10 +287,6 @@ class ConsoleApp(App[None], inherit_bindings=False):
     def sign(self, sign: str) -> str:
         """Return *sign*, or what stands for it in ASCII."""
         return SIGNS.get(sign, sign) if self.ascii else sign
-
-    def in_ascii(self, text: str) -> str:
-        """Return *text* with all its signs as :meth:`sign` has them."""
-        return "".join(map(self.sign, text))
 
     def look(self, state: State) -> tuple[str, str]:
         """Return a state's glyph and component class."""
@@ -324,8 +317,12 @@ class ConsoleApp(App[None], inherit_bindings=False):
         return [(mode, screen.title_in_tabs) for mode, screen in _SCREENS.items()]
 
     def targets(self) -> list[int]:
-        """Return the slaves that a verb is for now."""
+        """Return the slaves that a verb applies to now."""
         return [] if self.farm_screen is None else self.farm_screen.targets()
+
+    def hidden(self, slaves: Sequence[int]) -> int:
+        """Return how many of *slaves* the screen hides."""
+        return 0 if self.farm_screen is None else self.farm_screen.hidden(slaves)
 
     def flash(self, text: str, error: bool = False) -> None:
         """Tell something on the line below the body."""
@@ -342,40 +339,23 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     # Commands ---------------------------------------------------------------------------------
 
-    def give(self, verb: Verb, slaves: Sequence[int] | None) -> None:
-        """Give a command to *slaves* (``None``: the farm), after what has to be asked."""
-        self.orders.give(verb, slaves)
+    def open_dialog(self, dialog: ModalScreen[T], answered: Callable[[T | None], None]) -> None:
+        """Show *dialog*; call *answered* with its result."""
+        self.push_screen(dialog, answered)
 
-    def open_menu(self, targets: Sequence[int]) -> None:
-        """Offer all verbs for *targets*."""
-
-        def give(verb: Verb | None) -> None:
-            if verb is not None:
-                self.give(verb, targets)
-
-        self.push_screen(MenuScreen(self.session, targets), give)
-
-    def show_order(self) -> None:
-        """Show that a command was given, in place of what was told before."""
+    def show_command(self) -> None:
+        """Show at once that a command was given, in place of the last message."""
         self._message = None
         self._show()
 
-    def show_commands(self) -> None:
-        """Show all commands, and what became of them."""
+    def action_commands(self) -> None:
+        """Show all commands of this session."""
         self.push_screen(CommandsScreen(self.session))
 
-    def action_commands(self) -> None:
-        """Show all commands."""
-        self.show_commands()
-
-    def reattach(self) -> None:
-        """Have the master tell everything anew."""
-        self.session.reattach()
-        self.flash("asked the master to tell everything anew")
-
     def action_reattach(self) -> None:
-        """Have the master tell everything anew."""
-        self.reattach()
+        """Ask the master for a full replay."""
+        self.session.reattach()
+        self.flash("asked the master for a full replay")
 
     # Places -----------------------------------------------------------------------------------
 
@@ -406,6 +386,21 @@ class ConsoleApp(App[None], inherit_bindings=False):
         (screen,) = (each for each in self._screen_stacks["fleet"] if type(each) is FleetScreen)
         return screen
 
+    @property
+    def filter(self) -> str:
+        """The filter of the fleet's table."""
+        return self.fleet.found
+
+    def fleet_order(self) -> list[int]:
+        """Return the slaves in the order of the fleet's table."""
+        return [key for key in self.fleet.view.keys if isinstance(key, int)]
+
+    def group(self, by: str) -> None:
+        """Group the fleet's table by ``abi``, ``rack`` or ``os``; ``""``: no longer."""
+        self.go("fleet")
+        if wrong := self.fleet.group(by):
+            self.flash(wrong, error=True)
+
     def open_slave(self, slave_id: int) -> None:
         """Show all about a slave."""
         self.push_screen(SlaveScreen(slave_id))
@@ -414,13 +409,9 @@ class ConsoleApp(App[None], inherit_bindings=False):
         """Show the log of a build, or of the one that a slave is at."""
         self.push_screen(LogScreen(slave_id, build))
 
-    def show_help(self) -> None:
-        """Show what the keys do here."""
-        self.push_screen(HelpScreen(help_lines(self, self.screen.active_bindings.values())))
-
     def action_help(self) -> None:
-        """Show what the keys do here."""
-        self.show_help()
+        """Show the keys that work here."""
+        self.push_screen(HelpScreen(help_lines(self, self.screen.active_bindings.values())))
 
     # What is typed ----------------------------------------------------------------------------
 
@@ -452,16 +443,28 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     # Choices, and what is taken out -----------------------------------------------------------
 
+    @property
+    def themes(self) -> Mapping[str, object]:
+        """All themes, by name."""
+        return self.available_themes
+
+    def use_theme(self, name: str) -> None:
+        """Switch to a theme."""
+        self.theme = name
+
     def action_theme(self) -> None:
         """Show the next colours."""
-        choices.choose_theme(self, next_theme(self.theme))
+        settings.choose_theme(self, next_theme(self.theme))
 
     def action_rate(self, by: int) -> None:
         """Show changes more or less often."""
-        choices.step_rate(self, by)
+        settings.step_rate(self, by)
 
-    def save_rows(self, screen: FarmScreen, name: str = "") -> None:
-        """Save what *screen* shows into the working folder, and say where."""
+    def save(self, name: str) -> None:
+        """Save the table that is shown into the working folder, and say where."""
+        screen = self.farm_screen
+        if screen is None:
+            return
         names, rows = screen.rows()
         if not names:
             self.flash("there is no table to save here", error=True)
@@ -478,12 +481,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self.flash(f"saved {what}: {path.absolute()}")
 
     def _stamp(self) -> str:
-        return f"{self._clock().astimezone():%Y%m%d-%H%M%S}"
-
-    def save(self, name: str) -> None:
-        """Save what is shown as a table."""
-        if self.farm_screen is not None:
-            self.save_rows(self.farm_screen, name)
+        return f"{self.session.shown(self._clock()).astimezone():%Y%m%d-%H%M%S}"
 
     def screenshot(self, name: str) -> None:
         """Save a picture of the screen."""

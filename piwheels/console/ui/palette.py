@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from textual.command import CommandPalette, DiscoveryHit, Hit, Provider
 from textual.content import Content
 
 from piwheels.console.model.commands import Verb
-from piwheels.console.ui import choices
+from piwheels.console.ui import settings
 from piwheels.console.ui.verbs import DEEDS, OF_SLAVES
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from textual.command import Hits
 
-    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.host import CommandHost
 
 
 class Palette(CommandPalette):
@@ -34,11 +34,11 @@ class Entry(NamedTuple):
 
     name: str
     help: str
-    run: Callable[[ConsoleApp, str], object]
+    run: Callable[[CommandHost, str], object]
     takes: str = ""
 
 
-def entries(console: ConsoleApp) -> list[Entry]:
+def entries(console: CommandHost) -> list[Entry]:
     """Return all that can be typed now."""
     return [
         *_PLACES,
@@ -50,35 +50,35 @@ def entries(console: ConsoleApp) -> list[Entry]:
         *(Entry(f"@{name}", "a filter that was kept", _filter(text))
           for name, text in console.prefs.filters.items()),
         *(Entry(f"theme {name}", "these colours", _theme(name))
-          for name in sorted(console.available_themes)),
+          for name in sorted(console.themes)),
     ]  # fmt: skip
 
 
-def _go(mode: str) -> Callable[[ConsoleApp, str], object]:
+def _go(mode: str) -> Callable[[CommandHost, str], object]:
     return lambda console, _: console.go(mode)
 
 
-def _give(verb: Verb) -> Callable[[ConsoleApp, str], object]:
-    return lambda console, _: console.give(verb, console.targets())
+def _give(verb: Verb) -> Callable[[CommandHost, str], object]:
+    return lambda console, _: console.commands.give(verb, console.targets())
 
 
-def _give_all(verb: Verb) -> Callable[[ConsoleApp, str], object]:
-    return lambda console, _: console.give(verb, None)
+def _give_all(verb: Verb) -> Callable[[CommandHost, str], object]:
+    return lambda console, _: console.commands.give(verb, None)
 
 
 def _of_all(verb: Verb) -> str:
     return "master-stop" if verb is Verb.QUIT else f"farm-{verb}"
 
 
-def _filter(text: str) -> Callable[[ConsoleApp, str], object]:
+def _filter(text: str) -> Callable[[CommandHost, str], object]:
     return lambda console, _: console.open_fleet(text)
 
 
-def _theme(name: str) -> Callable[[ConsoleApp, str], object]:
-    return lambda console, _: choices.choose_theme(console, name)
+def _theme(name: str) -> Callable[[CommandHost, str], object]:
+    return lambda console, _: settings.choose_theme(console, name)
 
 
-def _slave(console: ConsoleApp, text: str) -> None:
+def _slave(console: CommandHost, text: str) -> None:
     wanted = text.removeprefix("#")
     for slave in console.session.farm.slaves.values():
         if wanted in (str(slave.id), slave.label):
@@ -87,28 +87,22 @@ def _slave(console: ConsoleApp, text: str) -> None:
     console.open_fleet(text)
 
 
-def _group(console: ConsoleApp, by: str) -> None:
-    console.go("fleet")
-    if wrong := console.fleet.group(by):
-        console.flash(wrong, error=True)
-
-
 _PLACES: Final = (
     Entry("fleet", "all slaves, or those of a filter", lambda it, to: it.open_fleet(to), "WHAT"),
     Entry("slave", "a slave by its number or label", _slave, "ID"),
-    Entry("group", "rows a group: abi, rack, os; without: slaves", _group, "BY"),
-    Entry("commands", "all commands, and what became of them", lambda it, _: it.show_commands()),
-    Entry("help", "all keys and signs", lambda it, _: it.show_help()),
+    Entry("group", "by abi, rack or os; without: slaves", lambda it, by: it.group(by), "BY"),
+    Entry("commands", "all commands, and what became of them", lambda it, _: it.action_commands()),
+    Entry("help", "all keys and signs", lambda it, _: it.action_help()),
 )  # fmt: skip
 _OTHERS: Final = (
     Entry("save", "what is shown, as CSV or .jsonl", lambda it, name: it.save(name), "FILE"),
-    Entry("keep", "the fleet's filter, as @NAME", choices.keep_filter, "NAME"),
-    Entry("forget", "a filter that was kept", choices.forget_filter, "NAME"),
-    Entry("rate", "so many changes a second: 0.5 to 10", choices.set_rate, "HZ"),
-    Entry("confirm", "ask from this level of danger on: 1 or 2", choices.set_confirm, "LEVEL"),
-    Entry("reattach", "have the master tell everything anew", lambda it, _: it.reattach()),
+    Entry("keep", "the fleet's filter, as @NAME", settings.keep_filter, "NAME"),
+    Entry("forget", "a filter that was kept", settings.forget_filter, "NAME"),
+    Entry("rate", "so many changes a second: 0.5 to 10", settings.set_rate, "HZ"),
+    Entry("confirm", "ask from this level of danger on: 1 or 2", settings.set_confirm, "LEVEL"),
+    Entry("reattach", "have the master tell everything anew", lambda it, _: it.action_reattach()),
     Entry("screenshot", "the screen as an SVG picture", lambda it, to: it.screenshot(to), "FILE"),
-    Entry("quit", "leave; nothing on the farm is stopped", lambda it, _: it.ask_quit()),
+    Entry("quit", "leave; nothing on the farm is stopped", lambda it, _: it.action_ask_quit()),
 )  # fmt: skip
 
 
@@ -137,9 +131,8 @@ class ConsoleCommands(Provider):
     """The registry, for the palette."""
 
     @property
-    def _console(self) -> ConsoleApp:
-        console: ConsoleApp = self.app  # type: ignore[assignment]
-        return console
+    def _console(self) -> CommandHost:
+        return cast("CommandHost", self.app)
 
     @property
     def _entries(self) -> list[Entry]:

@@ -10,9 +10,7 @@ import contextlib
 import os
 import socket
 import threading
-import time
 from collections import deque
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
@@ -31,6 +29,7 @@ from piwheels.console.model.events import (
     WireUp,
 )
 from piwheels.core import codec
+from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Unavailable
 from piwheels.core.protocols import (
@@ -44,6 +43,7 @@ from piwheels.core.transport import Context, Poller, Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
 
 #: How many messages may wait for the session before the sockets have to.
@@ -68,17 +68,13 @@ _EVENTS: Final = (
 )
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Link:
     """A source of a session: the master at *addresses* (``status``, ``control``, ``console``).
 
-    *clock* tells the time of what comes. Raises ``Fatal`` for what is no address.
+    *clock* gives console time, which stamps events. Raises ``Fatal`` for an invalid address.
     """
 
-    def __init__(self, addresses: dict[Wire, str], clock: Callable[[], datetime] = _now) -> None:
+    def __init__(self, addresses: dict[Wire, str], clock: Callable[[], datetime]) -> None:
         for wire, address in addresses.items():
             _check_address(wire, address)
         self.name = addresses["status"]
@@ -130,7 +126,7 @@ class Link:
                 sockets.poller.register(self._waker)
                 while not self._stopping.is_set():
                     if len(self._inbox) > MOST_WAITING:
-                        time.sleep(0.1)  # the session has to catch up first
+                        self._stopping.wait(0.1)  # the session has to catch up first
                         continue
                     if self._waker in sockets.poll(1):
                         self._waker.read(8)
@@ -195,9 +191,9 @@ class _Sockets:
                 if wire == "console":
                     self._asked.clear()
                 self._put(WireDown(wire, "the connection has ended"))
-            elif wire not in self._up and time.monotonic() >= self._look_at.get(wire, 0.0):
+            elif wire not in self._up and SYSTEM.monotonic() >= self._look_at.get(wire, 0.0):
                 self._put(WireDown(wire, why_unreachable(self._addresses[wire])))
-                self._look_at[wire] = time.monotonic() + LOOK_EVERY
+                self._look_at[wire] = SYSTEM.monotonic() + LOOK_EVERY
 
     def _read(self, wire: Wire, each: Socket) -> None:
         for _ in range(BURST):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.console.model.events import Answer
 from piwheels.core import codec
 from piwheels.core.errors import Fatal
-from piwheels.core.protocols import Outcome, Protocol, QueueHead, SlaveEvent, Told
+from piwheels.core.protocols import CommandReport, Outcome, Protocol, QueueHead, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ RECORDED: Final = Protocol(
         "STATS": MasterStats,
         "SLAVE": SlaveEvent,
         "OUTCOME": Outcome,
-        "COMMAND": Told,
+        "COMMAND": CommandReport,
         "QUEUE": list[QueueHead],
     },
     {},
@@ -71,7 +71,7 @@ _NAMES: Final[dict[type, str]] = {
     MasterStats: "STATS",
     SlaveEvent: "SLAVE",
     Outcome: "OUTCOME",
-    Told: "COMMAND",
+    CommandReport: "COMMAND",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -211,7 +211,7 @@ def _told_by(event: Event) -> Iterator[tuple[Any, bool]]:
         case Answer(msg="BUILDS", data=builds):
             for one in reversed(builds):
                 yield one, True
-        case MasterInfo() | MasterStats() | SlaveEvent() | Outcome() | Told():
+        case MasterInfo() | MasterStats() | SlaveEvent() | Outcome() | CommandReport():
             yield event, False
 
 

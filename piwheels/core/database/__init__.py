@@ -1,7 +1,7 @@
-"""The database, as its clients see it: one line of Python for each function of ``sql/``.
+"""The client of the database: one short method for each function of ``sql/``.
 
-The rules are in the database (``sql/README.md``). Every call is one transaction; it is tried again
-when the connection is lost, where that is safe, and what fails for good raises
+The rules live in the database (``sql/README.md``). Every call is one transaction. A call is retried
+after a lost connection where that is safe; a final failure raises
 :exc:`~piwheels.core.errors.DatabaseError`.
 """
 
@@ -18,9 +18,9 @@ __all__ = ["Database", "Listener"]
 
 
 class Database(Packages, Builds, Pages, Logs, Upstream):
-    """A PostgreSQL database with our schema, reached as the daemon's role.
+    """A PostgreSQL database with the piwheels schema.
 
-    *dsn* is an address such as ``postgresql://piwheels@host/piwheels``; *patience* is for how many
-    seconds a call is tried again when the connection is lost. Use it as a context manager, or
-    close it. Raises :exc:`~piwheels.core.errors.Fatal` when the database cannot be used at all.
+    *dsn* is a URL such as ``postgresql://piwheels@host/piwheels``; *patience* is how many seconds a
+    call is retried after a lost connection. Use it as a context manager, or close it. Raises
+    :exc:`~piwheels.core.errors.Fatal` if the database is unusable.
     """

@@ -1,4 +1,4 @@
-"""What piw-audit asks the database: what the site must have, and whether what is kept is right."""
+"""The queries of piw-audit: the expected content of the site, and errors in derived data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class AuditFile(NamedTuple):
-    """A file. Hashes: SHA-256 in hexadecimal.
+    """A file; hashes are SHA-256 in hexadecimal.
 
-    *shown*: it must be there (its version is not marked as deleted); *listed*: the index must have
-    it (neither its version nor its package is in quarantine either).
+    *shown*: the file must exist on the site (its version is not marked as deleted); *listed*: the
+    index must list it (neither its version nor its package is quarantined, either).
     """
 
     filename: str
@@ -30,7 +30,7 @@ class AuditFile(NamedTuple):
 
 
 class AuditBuild(NamedTuple):
-    """A build; *pending*: its log is in no file yet."""
+    """A build; *pending*: its log is not yet in a file."""
 
     build_id: int
     version: str
@@ -38,10 +38,10 @@ class AuditBuild(NamedTuple):
 
 
 class AuditPackage(NamedTuple):
-    """What the site must have of a package.
+    """The expected content of the site for a package.
 
-    *rewriting*: its pages wait to be written; *names*: its other spellings; *leased*: the versions
-    that are being built, or were within the hour.
+    *rewriting*: its pages wait to be rewritten; *names*: its aliases; *leased*: the versions that
+    are being built, or were within the last hour.
     """
 
     package: str
@@ -54,8 +54,8 @@ class AuditPackage(NamedTuple):
     files: list[AuditFile]
 
 
-class KeptFault(NamedTuple):
-    """Something within the database that is not as it must be."""
+class DerivedFault(NamedTuple):
+    """An error in the derived data of the database."""
 
     kind: str
     package: str
@@ -64,19 +64,19 @@ class KeptFault(NamedTuple):
 
 
 class AuditDatabase(Database):
-    """The database as piw-audit asks it: a page at a time, and one moment a question."""
+    """The queries of piw-audit, one page at a time; each query sees one snapshot."""
 
     def audit_totals(self, packages: Sequence[str] | None) -> tuple[int, int]:
-        """Return how many packages and bytes there are, of *packages* or (none given) of all."""
+        """Return the number of packages and of bytes, of *packages* or (``None``) of all."""
         ((count, size),) = self._rows("audit_totals", packages and list(packages))
         return count, size
 
     def audit_names(self, after: str, limit: int) -> list[str]:
-        """Return up to *limit* packages after the name *after*, in order."""
+        """Return up to *limit* packages after *after*, sorted by name."""
         return self._column("audit_names", after, limit)
 
     def audit_packages(self, packages: Sequence[str]) -> list[AuditPackage]:
-        """Return what the site must have of those of *packages* that are known."""
+        """Return the expected content of the site for the existing ones of *packages*."""
         return [
             AuditPackage._make(
                 [*rest, [AuditBuild(*b) for b in builds], [AuditFile(**f) for f in files]]
@@ -85,22 +85,23 @@ class AuditDatabase(Database):
         ]
 
     def audit_spellings(self, names: Sequence[str]) -> dict[str, tuple[str, bool]]:
-        """Return which packages *names* are spellings of, and whether these are deleted."""
+        """Return the packages that *names* spell, and whether they are deleted."""
         rows = self._rows("audit_spellings", list(names))
         return {name: (package, deleted) for name, package, deleted in rows}
 
     def audit_builds(self, build_ids: Iterable[int]) -> set[int]:
-        """Return which of these builds there are, or have logs that are about to be removed."""
+        """Return which of these builds exist, or have logs that are about to be removed."""
         return set(self._column("audit_builds", list(build_ids)))
 
     def audit_published(self, after: str, limit: int) -> list[tuple[str, bool]]:
-        """Return up to *limit* packages with files after *after*, and whether some are shown."""
+        """Return up to *limit* packages with files after *after*, and whether any is shown."""
         return self._rows("audit_published", after, limit)
 
-    def audit_kept(self, limit: int) -> list[KeptFault]:
-        """Return up to *limit* faults of each kind within the database, all of one moment."""
-        return [KeptFault(*row) for row in self._rows("audit_kept", limit, limit=FULL_REFRESH)]
+    def audit_derived(self, limit: int) -> list[DerivedFault]:
+        """Return up to *limit* errors of each kind in derived data, all of one snapshot."""
+        rows = self._rows("audit_derived", limit, limit=FULL_REFRESH)
+        return [DerivedFault(*row) for row in rows]
 
-    def refresh_kept(self) -> None:
-        """Compute anew all that is kept; who changes something meanwhile waits."""
-        self._rows("refresh_kept", limit=FULL_REFRESH)
+    def refresh_derived(self) -> None:
+        """Rebuild all derived tables; blocks writers."""
+        self._rows("refresh_derived", limit=FULL_REFRESH)

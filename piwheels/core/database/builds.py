@@ -1,4 +1,4 @@
-"""ABIs, the build queue, builds and their logs, and the builds that are handed out."""
+"""ABIs, the build queue, builds with their logs, and leases."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
     from piwheels.core.states import BuildState, FileState
 
-FULL_REFRESH = 900  # seconds that it may take to consider every version for another ABI
+FULL_REFRESH = 900  # the time limit of statements that visit every version, in seconds
 
 
 class Builds(Client):
-    """What is to be built, what is being built, and what came of it."""
+    """The build queue, builds and leases."""
 
     # ABIs and the queue ---------------------------------------------------------------------------
 
     def add_build_abi(self, abi_tag: str, skip: str = "") -> bool:
-        """Build for *abi_tag* from now on (not while *skip* gives a reason).
+        """Add the ABI *abi_tag* to those that the farm builds for, unless *skip* gives a reason.
 
-        Its place among the ABIs follows from the tag (cp39, cp310, cp313, cp313t; then the others,
-        by name). Return ``False`` if it was there already; its skip reason is then set anew.
+        The tag determines its position (cp39, cp310, cp313, cp313t; then the others, by name).
+        Return ``False`` if the ABI existed; its skip reason is then replaced.
         """
         values = clean(abi_tag), clean(skip, REASON)
         return bool(self._value("add_build_abi", *values, limit=FULL_REFRESH))
 
     def get_build_abis(self, exclude_skipped: bool = False) -> set[str]:
-        """Return the ABIs that we build for, on request without those that are skipped."""
+        """Return the ABIs that the farm builds for, optionally without the skipped ones."""
         return set(self._column("get_build_abis", exclude_skipped))
 
     def get_build_queue(self, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:
-        """Return what needs building: up to *limit* (package, version) for each active ABI.
+        """Return the build queue: up to *limit* (package, version) pairs for each active ABI.
 
-        The ABIs come in their order (oldest Python first), the versions in order of release.
+        ABIs are sorted by Python version, oldest first; versions by release date.
         """
         queue: dict[str, list[tuple[str, str]]] = {}
         for abi_tag, package, version in self._rows("get_build_queue", limit):
@@ -50,7 +50,7 @@ class Builds(Client):
         return queue
 
     def listen(self) -> Listener:
-        """Return what is told at once when the queue has changed."""
+        """Return a listener that is notified of each change to the queue."""
         return Listener(self._engine.url)
 
     def get_pending(self, versions: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -60,11 +60,11 @@ class Builds(Client):
     # Builds ---------------------------------------------------------------------------------------
 
     def log_build(self, build: BuildState) -> int:
-        """Note a build, with its files and its log, and return its number.
+        """Record a build with its files and its log; return its number.
 
-        The lease ends and the package's pages are to be rewritten, all in one transaction. Raises
-        :exc:`Refused` with ``NOVER`` (no such version), ``NOABI`` (no such ABI) or
-        ``FILECONFLICT`` (a file name that is another version's, or known with other bytes).
+        The same transaction ends the lease and schedules the package's pages. Raises
+        :exc:`Refused` with ``NOVER`` (unknown version), ``NOABI`` (unknown ABI) or
+        ``FILECONFLICT`` (the file name belongs to another version, or has other bytes).
         """
         (result,) = self.log_builds([build])
         if isinstance(result, Refused):
@@ -72,9 +72,10 @@ class Builds(Client):
         return result
 
     def log_builds(self, builds: Sequence[BuildState]) -> list[int | Refused]:
-        """Note several builds as :meth:`log_build` does, in one transaction.
+        """Record several builds like :meth:`log_build`, in one transaction.
 
-        What is refused stands in the place of its number, and does not lose the others.
+        The result has a number or a refusal for each build; one refusal does not affect the
+        others.
         """
         text = json.dumps([_as_json(build) for build in builds])
         return [
@@ -83,7 +84,7 @@ class Builds(Client):
         ]
 
     def delete_build(self, package: str, version: str) -> None:
-        """Remove all builds of *version* of *package*, and their files; it is to be built again."""
+        """Remove all builds of *version* of *package* with their files; it returns to the queue."""
         self._value("delete_build", clean(package), clean(version))
 
     def get_all_build_ids(self) -> set[int]:
@@ -95,35 +96,35 @@ class Builds(Client):
         return [BuildRow(*row) for row in self._rows("get_builds", *_columns(versions, 2))]
 
     def get_recent_builds(self, limit: int = 100) -> list[EndedBuild]:
-        """Return up to *limit* builds that ended last, the newest first."""
+        """Return the last *limit* builds, newest first."""
         return [EndedBuild(*row) for row in self._rows("get_recent_builds", limit)]
 
     def get_build_log(self, build_id: int, offset: int, length: int) -> tuple[str, int] | None:
-        """Return a part of a log that is in no file yet, and the whole log's size, in characters.
+        """Return a part of a log that is not yet in a file, and the log's size (characters).
 
-        ``None`` if there is no such log (any more).
+        Return ``None`` if the database has no such log.
         """
         rows = self._rows("get_build_log", build_id, min(offset, LOG), min(length, LOG))
         return rows[0] if rows else None
 
     def get_unwritten_logs(self, limit: int = 100) -> list[tuple[int, str]]:
-        """Return up to *limit* logs that are in no file yet, as (build, text), oldest first."""
+        """Return up to *limit* logs that are not yet in a file, as (build, text), oldest first."""
         return self._rows("get_unwritten_logs", limit)
 
     def logs_written(self, build_ids: Iterable[int]) -> None:
-        """Forget the logs of these builds: they are safe in files."""
+        """Delete the logs of these builds from the database: they are in files."""
         self._value("logs_written", list(build_ids))
 
     def log_waits(self, build_id: int) -> bool:
-        """Tell whether the log of a build is in no file yet; not if the build is gone."""
+        """Return whether the log of an existing build still has to be written to a file."""
         return bool(self._value("log_waits", build_id))
 
     def get_logs_gone(self, limit: int = 1000) -> list[int]:
-        """Return up to *limit* builds that are gone, and whose logs have to leave the site."""
+        """Return up to *limit* removed builds whose logs are still on the site."""
         return self._column("get_logs_gone", limit)
 
     def logs_removed(self, build_ids: Iterable[int]) -> None:
-        """Forget these builds that are gone: so are their logs."""
+        """Record that the logs of these removed builds have left the site."""
         self._value("logs_removed", list(build_ids))
 
     # Leases ---------------------------------------------------------------------------------------
@@ -131,31 +132,31 @@ class Builds(Client):
     def grant_lease(
         self, package: str, version: str, abi_tag: str, label: str, expires: datetime
     ) -> bool:
-        """Note that a build was handed to the slave *label* until *expires* (again: anew).
+        """Lease a version to the slave *label* until *expires*; replaces an earlier lease.
 
-        Return ``False`` if there is no such version (any more).
+        Return ``False`` if the version does not exist.
         """
         values = clean(package), clean(version), clean(abi_tag), clean(label), expires
         return bool(self._value("grant_lease", *values))
 
     def renew_leases(self, leases: Sequence[tuple[str, str, str]], expires: datetime) -> None:
-        """Let these *leases* (package, version, ABI) end at *expires*; unknown ones do no harm."""
+        """Extend these *leases* (package, version, ABI) to *expires*; unknown ones are ignored."""
         self._value("renew_leases", *_columns(leases, 3), expires)
 
     def release_lease(self, package: str, version: str, abi_tag: str) -> None:
-        """End a lease: the build was given up."""
+        """End a lease: the build was abandoned."""
         self._value("release_lease", clean(package), clean(version), clean(abi_tag))
 
     def get_leases(self) -> list[Lease]:
-        """Return the leases, oldest first, with those that expired within the last seven days.
+        """Return the leases, oldest first, including those that expired in the last seven days.
 
-        A slave that lost its master may still be at a build whose lease has expired meanwhile.
+        A slave that lost its master may still run a build whose lease has expired.
         """
         return [Lease(*row) for row in self._rows("get_leases")]
 
 
 def _columns(rows: Sequence[tuple[str, ...]], width: int) -> list[list[str]]:
-    """Return *width* lists, one a column: the shape that ``unnest`` takes."""
+    """Return *width* lists, one for each column, as ``unnest`` takes them."""
     return [[clean(row[i]) for row in rows] for i in range(width)]
 
 

@@ -1,4 +1,4 @@
-"""How the database is reached: clean text in, calls that outlive a lost connection."""
+"""Connections to the database: text is cleaned, and calls survive a lost connection."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger("database")
 
-#: The widths of columns that take text from outside, in characters (as in sql/migrations).
+#: The widths of columns for external text, in characters (as in sql/migrations).
 NAME, REASON, LOG = 200, 8192, 15 * 2**20
 STATEMENT_TIMEOUT, CONNECT_TIMEOUT = 60, 10  # seconds
 
-# What would break a terminal, and what UTF-8 cannot say (as core.text has it); lines stay.
-_UNFIT_IN_LOG = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-# Deadlock and serialisation failure: the server has undone everything, so again is always safe.
-_UNDONE = frozenset({"40001", "40P01"})
+# Control characters and what UTF-8 cannot encode (as in core.text), but not line ends and tabs.
+_INVALID_IN_LOG = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Deadlock and serialization failure: the server rolled everything back, so a retry is safe.
+_ROLLED_BACK = frozenset({"40001", "40P01"})
 
 
 def clean_log(value: str) -> str:
-    """Return a build's log fit for its column: as :func:`clean`, but lines and tabs stay."""
-    return _UNFIT_IN_LOG.sub("\ufffd", value[:LOG])
+    """Return a build's log as its column takes it: like :func:`clean`, but with lines and tabs."""
+    return _INVALID_IN_LOG.sub("\ufffd", value[:LOG])
 
 
 def database_url(dsn: str) -> URL:
-    """Return *dsn* with our driver named in it; raise :exc:`Fatal` if it is no such address."""
+    """Return *dsn* with the driver psycopg2. Raises :exc:`Fatal` if it is not a PostgreSQL URL."""
     try:
         url = make_url(dsn)
     except ArgumentError as exc:
-        raise Fatal(f"{dsn!r} is no database address: use postgresql://user@host/name") from exc
+        raise Fatal(f"{dsn!r} is not a database URL: use postgresql://user@host/name") from exc
     if url.get_backend_name() not in {"postgresql", "postgres"}:
         raise Fatal(
             f"piwheels needs PostgreSQL, not {url.get_backend_name()}: use postgresql://..."
@@ -56,11 +56,11 @@ def database_url(dsn: str) -> URL:
 
 
 def make_engine(dsn: str, statement_timeout: int = STATEMENT_TIMEOUT) -> Engine:
-    """Return an engine for *dsn*; a statement may take *statement_timeout* s (0: for ever)."""
+    """Return an engine for *dsn*; *statement_timeout* is in seconds (0: no limit)."""
     url = database_url(dsn)
     given = url.query.get("options", "")
     settings = f"{given} -c statement_timeout={statement_timeout * 1000} -c timezone=UTC"
-    driver()  # says how to get one, if there is none
+    driver()  # explains how to install one if it is missing
     return create_engine(
         url,
         pool_size=1,
@@ -70,7 +70,7 @@ def make_engine(dsn: str, statement_timeout: int = STATEMENT_TIMEOUT) -> Engine:
             "connect_timeout": CONNECT_TIMEOUT,
             "client_encoding": "utf8",
             "options": settings.strip(),
-            # A server that vanished is noticed in half a minute, not after TCP's two hours.
+            # Notice a vanished server within half a minute instead of TCP's two hours.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
@@ -80,22 +80,22 @@ def make_engine(dsn: str, statement_timeout: int = STATEMENT_TIMEOUT) -> Engine:
 
 
 def sentence(exc: SQLAlchemyError) -> str:
-    """Return the first line of what the server or the driver said, for a log or a person."""
+    """Return the first line of the server's or the driver's message."""
     lines = str(getattr(exc, "orig", None) or exc).strip().splitlines()
     return lines[0] if lines else type(exc).__name__
 
 
 class Client:
-    """A pool of connections to one database, and calls of the functions in its schema ``piwheels``.
+    """A connection pool for one database, and calls of the functions in its schema ``piwheels``.
 
-    *patience* is for how many seconds a call is tried again when the connection is lost. Raises
-    :exc:`Fatal` when there is no such database, or its schema is not what this program needs.
+    *patience* is how many seconds a call is retried after a lost connection. Raises :exc:`Fatal`
+    if the database does not exist or has another schema version than this program needs.
     """
 
     def __init__(self, dsn: str, patience: float = 30.0) -> None:
         self._engine = make_engine(dsn)
         self._patience = patience
-        self._hurried = threading.Event()
+        self._aborted = threading.Event()
         try:
             with self._engine.connect() as conn:
                 _check_schema(conn)
@@ -112,15 +112,15 @@ class Client:
         """Close every connection."""
         self._engine.dispose()
 
-    def hurry(self) -> None:
-        """Wait no more for a server that is away: the program is ending. From any thread."""
-        self._hurried.set()
+    def abort_retries(self) -> None:
+        """Stop retrying calls: the program is ending. Safe to call from any thread."""
+        self._aborted.set()
 
     def _rows(self, name: str, *args: object, again: bool = True, limit: int = 0) -> list[Any]:
         """Call the SQL function *name*; return its rows.
 
-        *again*: calling it twice does no harm, so it is repeated even if its answer was lost on
-        the way. *limit*: seconds that it may take, if not the usual.
+        *again* says that the function is idempotent, so that a call whose answer was lost is
+        repeated, too. *limit* overrides the statement time-out, in seconds.
         """
 
         def work(conn: Connection) -> list[Any]:
@@ -131,14 +131,14 @@ class Client:
         return self._try(work, again=again)
 
     def _value(self, name: str, *args: object, again: bool = True, limit: int = 0) -> Any:
-        """Call the SQL function *name*; return the one value that it gives, or ``None``."""
+        """Call the SQL function *name*; return its single value, or ``None``."""
         rows = self._rows(name, *args, again=again, limit=limit)
         return rows[0][0] if rows else None
 
     def _all(self, calls: Iterable[tuple[str, object]]) -> list[Any]:
-        """Call several SQL functions (with one argument each) in one transaction, once.
+        """Call several SQL functions of one argument in one transaction, without retry.
 
-        Return the value that each gives.
+        Return their values.
         """
         todo = list(calls)
 
@@ -152,7 +152,7 @@ class Client:
         return [row[0] for row in self._rows(name, *args)]
 
     def _try(self, work: Callable[[Connection], T], *, again: bool) -> T:
-        """Run *work* in a transaction, again and again within our patience if that is safe."""
+        """Run *work* in a transaction; retry it within *patience* where that is safe."""
         for pause in self._pauses():
             sent = False
             try:
@@ -160,22 +160,22 @@ class Client:
                     sent = True
                     return work(conn)
             except DBAPIError as exc:
-                undone = getattr(exc.orig, "pgcode", None) in _UNDONE
-                safe = not sent or undone
+                rolled_back = getattr(exc.orig, "pgcode", None) in _ROLLED_BACK
+                safe = not sent or rolled_back
                 lost = isinstance(exc, OperationalError) or exc.connection_invalidated
                 if pause is None or not (safe or (again and lost)) or _timed_out(exc):
                     raise DatabaseError(sentence(exc)) from exc
                 logger.warning("database: %s; trying again in %.1f s", sentence(exc), pause)
-                if undone:
+                if rolled_back:
                     time.sleep(pause)
-                elif self._hurried.wait(pause):
+                elif self._aborted.wait(pause):
                     raise DatabaseError(sentence(exc)) from exc
             except SQLAlchemyError as exc:
                 raise DatabaseError(sentence(exc)) from exc
         raise AssertionError("unreachable: the last pause is None")
 
     def _pauses(self) -> Iterator[float | None]:
-        """Give the seconds to wait before each new try: doubling, then ``None`` for no more."""
+        """Yield the seconds to wait before each retry, doubling; then ``None`` for "give up"."""
         pause, end = 0.1, SYSTEM.monotonic() + self._patience
         while (left := end - SYSTEM.monotonic()) > 0:
             yield min(pause, left)
@@ -185,9 +185,9 @@ class Client:
 
 @cache
 def _call(name: str, arguments: int) -> str:
-    """Return the statement that calls one of our functions (composing it each time is slow)."""
+    """Return the statement that calls a function; cached, because formatting takes time."""
     places = ", ".join(["%s"] * arguments)
-    return f"SELECT * FROM piwheels.{name}({places})"  # noqa: S608 (all names are our own)
+    return f"SELECT * FROM piwheels.{name}({places})"  # noqa: S608 (the names are constants)
 
 
 def _timed_out(exc: DBAPIError) -> bool:

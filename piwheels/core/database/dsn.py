@@ -1,7 +1,6 @@
-"""Database addresses (``postgresql://``), and single statements as an administrator.
+"""Database URLs (``postgresql://``), and single statements as an administrator.
 
-psycopg2 is imported where it is used: a slave has no driver, and the sentence about a missing one
-stands here.
+psycopg2 is imported on use, because a slave has no driver; :func:`driver` explains a missing one.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ def driver() -> Any:  # psycopg2 ships no types
 
 
 def redirect(dsn: str, dbname: str, user: str | None = None) -> str:
-    """Return *dsn* for another database of the same server, as *user* (default: as before).
+    """Return *dsn* for another database of the same server, as *user* (default: unchanged).
 
-    A password goes with the user that it belongs to.
+    A new user drops the password.
     """
     parts = urlsplit(dsn)
     query = dict(parse_qsl(parts.query))
@@ -46,7 +45,7 @@ def redirect(dsn: str, dbname: str, user: str | None = None) -> str:
 
 
 def database_of(dsn: str) -> str:
-    """Return the database that *dsn* names ('' if it names none)."""
+    """Return the name of the database in *dsn* (``''`` without one)."""
     parts = urlsplit(dsn)
     return unquote(parts.path.lstrip("/")) or dict(parse_qsl(parts.query)).get("dbname", "")
 
@@ -54,7 +53,7 @@ def database_of(dsn: str) -> str:
 def administer(
     dsn: str, statement: str, *values: object, names: Sequence[str] = ()
 ) -> list[tuple[Any, ...]]:
-    """Run one *statement* outside a transaction (as CREATE DATABASE wants it); return its rows.
+    """Run one *statement* outside a transaction (as CREATE DATABASE requires); return its rows.
 
     ``%s`` stands for each of *values*, ``{}`` for each of *names* (identifiers). Raises
     :exc:`DatabaseError`.

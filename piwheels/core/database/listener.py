@@ -1,4 +1,4 @@
-"""Hearing at once that the build queue has changed."""
+"""Notifications of changes to the build queue (LISTEN/NOTIFY)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ logger = logging.getLogger("database")
 
 CHANNEL = "piwheels_queue"
 PAUSE = 5.0  # seconds between attempts to connect again
-CONNECT_TIMEOUT = 3  # seconds; the poller that we serve stands still for as long
+CONNECT_TIMEOUT = 3  # seconds; the caller's loop is blocked for as long
 
 
 class Listener:
-    """A connection of its own that listens; :meth:`fileno` is ready to read when there is news.
+    """A listening connection; :meth:`fileno` becomes readable when a notification arrives.
 
-    The descriptor stays the same when the connection is lost and made again. While there is none,
-    nothing makes it ready: call :meth:`drain` from a timer too.
+    The descriptor stays the same across reconnections. Without a connection it never becomes
+    readable: call :meth:`drain` from a timer, too.
     """
 
     def __init__(self, url: URL) -> None:
@@ -44,10 +44,10 @@ class Listener:
         return self._poll.fileno()
 
     def drain(self) -> bool:
-        """Return whether the queue has changed (or may have) since the last call.
+        """Return whether the queue has changed, or may have, since the last call.
 
-        It waits only to connect again (at most 3 s, every 5 s). After a lost connection was made
-        again the answer is ``True``: news may have been missed.
+        It blocks only to reconnect (at most 3 s, every 5 s). After a reconnection it returns
+        ``True``, because a notification may have been lost.
         """
         if self._connection is None:
             return SYSTEM.monotonic() >= self._next_try and self._connect()
@@ -74,7 +74,7 @@ class Listener:
             connection = psycopg2.connect(
                 self._url,
                 connect_timeout=CONNECT_TIMEOUT,
-                keepalives_idle=10,  # seconds; a server that vanished says nothing for ever
+                keepalives_idle=10,  # seconds; a vanished server sends nothing
                 keepalives_interval=5,
                 keepalives_count=3,
             )

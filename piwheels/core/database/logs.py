@@ -1,4 +1,4 @@
-"""What was read of the site: downloads, searches, hits; in groups, one round trip a kind."""
+"""The access log: downloads, searches and page hits, in one round trip for each type."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LogState = DownloadState | SearchState | ProjectState | JSONState | PageState
 
-# The SQL function that takes the rows of a kind; they stay in this order.
+# The SQL function for each type of entry.
 _FUNCTIONS: dict[type[LogState], str] = {
     DownloadState: "log_downloads",
     SearchState: "log_searches",
@@ -31,12 +31,12 @@ _FUNCTIONS: dict[type[LogState], str] = {
 
 
 class Logs(Client):
-    """The access log. No text that a client sends can make a row fail: it is made to fit."""
+    """The access log. Text from clients is clipped and cleaned, so that no row can fail."""
 
     def log_many(self, entries: Iterable[LogState]) -> int:
-        """Note many *entries* of any kind, all or none; one of ``*.metadata`` counts as such.
+        """Record *entries* of any type, all or none; ``*.metadata`` is a metadata download.
 
-        Return how many of them are downloads of files that we have.
+        Return how many of them are downloads of published files.
         """
         groups: dict[str, list[LogState]] = {}
         for entry in entries:
@@ -49,38 +49,38 @@ class Logs(Client):
         return counted
 
     def log_download(self, download: DownloadState) -> None:
-        """Note a download of a file."""
+        """Record a download of a file."""
         self.log_many([download])
 
     def log_metadata_download(self, download: DownloadState) -> None:
-        """Note a download of a file's metadata."""
+        """Record a download of a file's metadata."""
         self._all([("log_metadata_downloads", _as_json([download]))])
 
     def log_search(self, search: SearchState) -> None:
-        """Note a look at a project in the simple index."""
+        """Record a request for a project's page in the simple index."""
         self.log_many([search])
 
     def log_project(self, project: ProjectState) -> None:
-        """Note a hit on a project's page."""
+        """Record a hit on a project page."""
         self.log_many([project])
 
     def log_json(self, json_state: JSONState) -> None:
-        """Note a fetch of a project's JSON."""
+        """Record a request for a project's JSON."""
         self.log_many([json_state])
 
     def log_page(self, page: PageState) -> None:
-        """Note a hit on any other page."""
+        """Record a hit on any other page."""
         self.log_many([page])
 
 
 def _as_json(entries: Iterable[LogState]) -> str:
-    return json.dumps([_fit(entry) for entry in entries])
+    return json.dumps([_row(entry) for entry in entries])
 
 
-def _fit(entry: LogState) -> list[str | None]:
-    """Return *entry* as the database takes it, clipped to its columns."""
+def _row(entry: LogState) -> list[str | None]:
+    """Return *entry* as a row, clipped to the widths of its columns."""
     first, host, when, *rest = entry
-    # Of one who looks at a page the user agent is kept as it is, and may be long.
+    # Page hits keep the whole user agent, which may be long.
     width = NAME if isinstance(entry, (DownloadState, SearchState)) else REASON
     return [
         clean(first, 255),
@@ -93,5 +93,5 @@ def _fit(entry: LogState) -> list[str | None]:
 def _utc(when: datetime) -> datetime:
     try:
         return when.astimezone(UTC)
-    except OverflowError:  # the first or the last day of all
+    except OverflowError:  # the first or the last day of the calendar
         return when.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Packages, their versions and their other names."""
+"""Packages, versions and package aliases."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class Packages(Client):
-    """What is known of packages and versions; a *skip* reason (not ``''``) means: do not build."""
+    """Packages and versions. One with a *skip* reason (not ``''``) is not built."""
 
     def test_package(self, package: str) -> bool:
-        """Return whether *package* is known."""
+        """Return whether *package* exists."""
         return bool(self._value("test_package", clean(package)))
 
     def test_package_version(self, package: str, version: str) -> bool:
-        """Return whether *version* of *package* is known."""
+        """Return whether *version* of *package* exists."""
         return bool(self._value("test_package_version", clean(package), clean(version)))
 
     def add_new_package(self, package: str, skip: str = "", description: str = "") -> bool:
-        """Add a package; return ``False`` if it was known already."""
+        """Add a package; return ``False`` if it existed."""
         values = clean(package), clean(skip, REASON), clean(description, REASON)
         return bool(self._value("add_new_package", *values, again=False))
 
@@ -32,13 +32,13 @@ class Packages(Client):
     ) -> bool:
         """Add a version, *released* now by default.
 
-        Return ``False`` if it was known already, or *package* is not.
+        Return ``False`` if it existed, or if *package* does not exist.
         """
         values = clean(package), clean(version), released or SYSTEM.now(), clean(skip, REASON)
         return bool(self._value("add_new_package_version", *values, again=False))
 
     def add_package_name(self, package: str, name: str, seen: datetime | None = None) -> None:
-        """Note that *package* was called *name*, last *seen* then (default: now)."""
+        """Record *name* as an alias of *package*, last *seen* at that time (default: now)."""
         seen = seen or SYSTEM.now()
         self._value("add_package_name", clean(package), clean(name), seen)
 
@@ -47,18 +47,19 @@ class Packages(Client):
         self._value("set_package_description", clean(package), clean(description, REASON))
 
     def set_package_status(self, package: str, status: str) -> None:
-        """Set the *status* of *package*: ``active``, ``archived``, ``quarantined``, ``deprecated``.
+        """Set the project *status* (PEP 792) of *package*.
 
-        They are the words of PEP 792; any other raises ``DatabaseError``.
+        It is ``active``, ``archived``, ``quarantined`` or ``deprecated``; any other raises
+        ``DatabaseError``.
         """
         self._value("set_package_status", clean(package), clean(status))
 
     def skip_package(self, package: str, reason: str) -> None:
-        """Build no version of *package*, now or later, because of *reason* (``''``: do build)."""
+        """Skip all versions of *package*, now and later, for *reason* (``''``: build them)."""
         self._value("skip_package", clean(package), clean(reason, REASON))
 
     def skip_package_version(self, package: str, version: str, reason: str) -> None:
-        """Do not build *version* of *package*, because of *reason* (``''``: do build)."""
+        """Skip *version* of *package* for *reason* (``''``: build it)."""
         values = clean(package), clean(version), clean(reason, REASON)
         self._value("skip_package_version", *values)
 
@@ -83,13 +84,13 @@ class Packages(Client):
         return set(self._column("get_all_packages"))
 
     def get_package_aliases(self, package: str) -> list[str]:
-        """Return the other names of *package*, in order."""
+        """Return the aliases of *package*, sorted."""
         return self._column("get_package_aliases", clean(package))
 
     def get_version_skip(self, package: str, version: str) -> str | None:
-        """Return why *version* (or all of *package*) is not built, ``''`` if it is.
+        """Return why *version*, or all of *package*, is skipped (``''``: it is not).
 
-        ``None``: there is no such version.
+        Return ``None`` if the version does not exist.
         """
         reason: str | None = self._value("get_version_skip", clean(package), clean(version))
         return reason
@@ -103,9 +104,9 @@ class Packages(Client):
         return bool(self._value("package_marked_deleted", clean(package)))
 
     def get_pypi_serial(self) -> int:
-        """Return the serial number of the last upstream event that was dealt with."""
+        """Return the serial number of the last processed upstream event."""
         return int(self._value("get_pypi_serial"))
 
     def set_pypi_serial(self, serial: int) -> None:
-        """Note the serial number of the last upstream event that was dealt with."""
+        """Record the serial number of the last processed upstream event."""
         self._value("set_pypi_serial", serial)

@@ -1,4 +1,4 @@
-"""What the pages are made of, which of them wait to be written, and the farm's figures."""
+"""The data of the pages, pending rewrites of pages, and the farm's statistics."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
     from piwheels.core.database.rows import ProjectData
 
-#: Rows in one part of what is too long for a message.
+#: The number of rows in one part of a result that exceeds a message.
 PART: Final = 25_000
 
 
 class Pages(Client):
-    """What TheScribe, TheSecretary and BigBrother ask for."""
+    """The queries of TheScribe, TheSecretary and BigBrother."""
 
-    # What a page holds ----------------------------------------------------------------------------
+    # Data of pages -------------------------------------------------------------------------------
 
     def get_simple_index(self) -> list[str]:
-        """Return the names of all packages that have files and may show them, in order."""
+        """Return the packages with published files, sorted."""
         return self._column("get_simple_index")
 
     def get_quarantined(self) -> list[str]:
-        """Return the packages that the upstream has put into quarantine, in order."""
+        """Return the packages that upstream has quarantined, sorted."""
         return self._column("get_quarantined")
 
     def get_simple_project(self, package: str) -> SimpleProject | None:
-        """Return *package* as the simple index shows it, or ``None`` if it is unknown."""
+        """Return the simple-index page of *package*, or ``None`` if it does not exist."""
         found = self._value("get_simple_project", clean(package))
         if found is None:
             return None
@@ -42,7 +42,7 @@ class Pages(Client):
         return SimpleProject(files=files, **found)
 
     def get_package_files(self, package: str) -> dict[str, str]:
-        """Return the files of *package*: their SHA-256 by name."""
+        """Return the SHA-256 of each file of *package*, by file name."""
         return dict(self._rows("get_package_files", clean(package)))
 
     def get_version_files(self, package: str, version: str) -> set[str]:
@@ -50,7 +50,7 @@ class Pages(Client):
         return set(self._column("get_version_files", clean(package), clean(version)))
 
     def get_project_data(self, package: str) -> ProjectData | None:
-        """Return all that the page of *package* shows, or ``None`` if it is unknown."""
+        """Return the data of the project page of *package*, or ``None`` if it does not exist."""
         found = self._value("get_project_data", clean(package))
         if found is None:
             return None
@@ -58,9 +58,9 @@ class Pages(Client):
         return cast("ProjectData", found)
 
     def get_search_index(self) -> dict[str, tuple[int, int]]:
-        """Return for each package how often it was downloaded: in the last 30 days, and ever.
+        """Return the downloads of each package: in the last 30 days, and in total.
 
-        The packages come by name, and in parts: all that there are do not fit a message.
+        The packages are sorted by name and read in parts, because all of them exceed a message.
         """
         found: dict[str, tuple[int, int]] = {}
         while part := self.get_search_part(next(reversed(found), "")):
@@ -68,48 +68,48 @@ class Pages(Client):
         return found
 
     def get_search_part(self, after: str, limit: int = PART) -> dict[str, tuple[int, int]]:
-        """Return what :meth:`get_search_index` does, of the *limit* packages *after* one."""
+        """Return a part of :meth:`get_search_index`: *limit* packages after *after*."""
         rows = self._rows("get_search_part", clean(after), limit)
-        return {package: (recent, ever) for package, recent, ever in rows}
+        return {package: (recent, total) for package, recent, total in rows}
 
-    # Which pages wait -----------------------------------------------------------------------------
+    # Pending rewrites -----------------------------------------------------------------------------
 
     def add_rewrite(self, package: str, command: str) -> None:
-        """Note that the pages of *package* are to be written: ``PROJECT``, or ``BOTH``.
+        """Schedule the pages of *package*: ``PROJECT``, or ``BOTH`` (the simple index, too).
 
-        ``BOTH`` (the simple index too) wins over ``PROJECT``; the first ``added_at`` stays.
+        ``BOTH`` overrides ``PROJECT``; the first ``added_at`` stays.
         """
         self._value("add_rewrite", clean(package), clean(command))
 
     def get_rewrite_note(self, package: str, command: str) -> int | None:
-        """Return the number of the note that the pages of *package* are to be written.
+        """Return the number of the pending rewrite of *package*.
 
-        ``None`` if there is none, or *command* does less than it asks for. To be read before what
-        the pages are made of.
+        Return ``None`` if there is none, or if it asks for more than *command*. Read it before
+        the data of the pages.
         """
         return cast("int | None", self._value("get_rewrite_note", clean(package), clean(command)))
 
     def rewrite_done(self, package: str, note: int) -> None:
-        """Note that the pages of *package* show all that was known when *note* was read.
+        """Complete the rewrite *note* of *package*.
 
-        What was asked for since has another number, and stays.
+        A rewrite that was requested later has another number and stays pending.
         """
         self._value("rewrite_done", clean(package), note)
 
     def load_rewrites_pending(self) -> list[RewritePendingRow]:
-        """Return the pages that wait to be written, oldest first; in parts, as above."""
+        """Return the pending rewrites, oldest first; read in parts, as above."""
         found: list[RewritePendingRow] = []
         while part := self.load_rewrites_part(found[-1].package if found else ""):
             found += part
         return sorted(found, key=lambda row: (row.added_at, row.package))
 
     def load_rewrites_part(self, after: str, limit: int = PART) -> list[RewritePendingRow]:
-        """Return the pages of *limit* packages *after* one, by name, that wait to be written."""
+        """Return the pending rewrites of *limit* packages after *after*, sorted by name."""
         rows = self._rows("load_rewrites_part", clean(after), limit)
         return [RewritePendingRow(*row) for row in rows]
 
     def save_rewrites_pending(self, queue: Iterable[RewritePendingRow]) -> None:
-        """Note the pages that wait to be written, besides those noted already."""
+        """Add pending rewrites to those already recorded."""
         rows = list(queue)
         self._value(
             "save_rewrites_pending",
@@ -118,26 +118,26 @@ class Pages(Client):
             [clean(row.command) for row in rows],
         )
 
-    # Figures --------------------------------------------------------------------------------------
+    # Statistics -----------------------------------------------------------------------------------
 
     def get_statistics(self) -> dict[str, Any]:
-        """Return the figures of the database, by the names of ``MasterStats``; cheap always."""
+        """Return the database's statistics by the field names of ``MasterStats``; always cheap."""
         found: dict[str, Any] = self._value("get_statistics")
         return {**found, "builds_time": timedelta(seconds=found["builds_time"])}
 
     def get_activity(self) -> Activity:
-        """Return the builds of the last seven days by ABI, and the downloads of each of 30."""
+        """Return the builds of the last seven days by ABI, and the downloads of the last 30."""
         found = self._value("get_activity")
         builds = {abi: (succeeded, failed) for abi, (succeeded, failed) in found["builds"].items()}
         return Activity(builds, found["downloads"])
 
     def get_initial_statistics(self) -> dict[str, Any]:
-        """Return the same as :meth:`get_statistics`: here no figure is expensive."""
+        """Return the same as :meth:`get_statistics`: none of them is expensive here."""
         return self.get_statistics()
 
 
 def _release(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a release with its times as times (JSON has none)."""
+    """Return a release with its times converted from text."""
     builds = [
         {
             **build,

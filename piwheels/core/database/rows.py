@@ -1,6 +1,6 @@
-"""What the database tells, as plain values: leases, pending pages, builds, projects.
+"""Rows of the database as plain values: leases, pending rewrites, builds, projects.
 
-They travel among the master's tasks only, never to another process.
+They pass between the master's tasks only, never to another process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple, TypedDict
 
 
 class Lease(NamedTuple):
-    """A build that was handed out to the slave *label*; it is lost once *expires* has passed."""
+    """A version leased to the slave *label* until *expires*."""
 
     package: str
     version: str
@@ -21,9 +21,9 @@ class Lease(NamedTuple):
 
 
 class RewritePendingRow(NamedTuple):
-    """The pages of *package* that wait to be written.
+    """A pending rewrite of the pages of *package*.
 
-    *command* is ``PROJECT`` (the page for people) or ``BOTH`` (the simple index too).
+    *command* is ``PROJECT`` (the project page) or ``BOTH`` (the simple index, too).
     """
 
     package: str
@@ -32,9 +32,9 @@ class RewritePendingRow(NamedTuple):
 
 
 class SimpleFile(NamedTuple):
-    """A file as the simple index lists it. *filesize* in bytes, hashes SHA-256 in hexadecimal.
+    """A file in the simple index. *filesize* is in bytes, hashes are SHA-256 in hexadecimal.
 
-    *published_at* is when this index published it, *builder_abi* the ABI of the build that made it.
+    *published_at* is the time of its publication, *builder_abi* the ABI of the build.
     """
 
     filename: str
@@ -51,9 +51,9 @@ class SimpleFile(NamedTuple):
 
 
 class SimpleProject(NamedTuple):
-    """A project as the simple index shows it, its *files* in order of name.
+    """A project in the simple index, with its *files* sorted by name.
 
-    *status* is one of PEP 792's words.
+    *status* is a project status of PEP 792.
     """
 
     package: str
@@ -64,7 +64,7 @@ class SimpleProject(NamedTuple):
 
 
 class BuildRow(NamedTuple):
-    """A build that was attempted, with the names of the files that it made."""
+    """A build, with the names of its files."""
 
     build_id: int
     package: str
@@ -77,9 +77,9 @@ class BuildRow(NamedTuple):
 
 
 class EndedBuild(NamedTuple):
-    """A build that was attempted, by whom, and how many *files* it made.
+    """A finished build, its slave, and the number of its *files*.
 
-    *slave_id* is the number that the slave had then, *label* its name (0 and empty: not known).
+    *slave_id* is the slave's number at that time, *label* its name (0 and empty: unknown).
     """
 
     build_id: int
@@ -95,9 +95,9 @@ class EndedBuild(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """What the page of figures shows of late: *builds* of seven days by ABI (succeeded, failed).
+    """Recent activity: *builds* of the last seven days by ABI, as (succeeded, failed).
 
-    *downloads* are those of each of the last 30 days, by its date in ISO 8601.
+    *downloads* has the count of each of the last 30 days, by date in ISO 8601.
     """
 
     builds: dict[str, tuple[int, int]]
@@ -130,7 +130,7 @@ class ProjectFile(TypedDict):
 class ProjectRelease(TypedDict):
     """One release of a project, with its builds (oldest first) and its files (by name).
 
-    Of one that is *quarantined* no file is told.
+    A *quarantined* release has no files here.
     """
 
     released: datetime
@@ -143,9 +143,9 @@ class ProjectRelease(TypedDict):
 
 
 class ProjectData(TypedDict):
-    """Everything that a project's page shows; *status* is a word of PEP 792.
+    """The data of a project page; *status* is a project status of PEP 792.
 
-    *releases* are the newest first.
+    *releases* are sorted, newest first.
     """
 
     name: str
@@ -156,10 +156,11 @@ class ProjectData(TypedDict):
 
 
 class UpstreamPackage(NamedTuple):
-    """What the upstream index has said of a project.
+    """An upstream change to a project.
 
-    *known*: it is there, so it is to be here. *name* is how it is spelled there (``""``: just so),
-    *seen* then. *status* is a word of PEP 792 (``None``: as before). *deleted*: it is gone.
+    *known*: upstream has it, so add it. *name* is its upstream spelling (``""``: the same), last
+    *seen* at that time. *status* is a project status of PEP 792 (``None``: unchanged). *deleted*:
+    upstream has removed it.
     """
 
     package: str
@@ -171,11 +172,11 @@ class UpstreamPackage(NamedTuple):
 
 
 class UpstreamVersion(NamedTuple):
-    """What the upstream index has said of a version.
+    """An upstream change to a version.
 
-    *released*: it is there since then, so it is to be here (``None``: only what is here is
-    changed). *added* and *removed* are source distributions. *yanked* and *quarantined* are as
-    before where they are ``None``. *deleted*: it is gone.
+    *released*: its release date, so add it (``None``: change it only if it exists). *added* and
+    *removed* are source distributions. *yanked* and *quarantined* are unchanged if ``None``.
+    *deleted*: upstream has removed it.
     """
 
     package: str
@@ -190,11 +191,11 @@ class UpstreamVersion(NamedTuple):
 
 
 class WatchedRow(NamedTuple):
-    """A project that is watched, and what is known of it.
+    """A watched project, and the result of its last poll.
 
-    *found*: upstream has (or had) it. *newest* is the newest version with sources that was seen
-    there (``""``: none yet), *latest* when the latest of them was uploaded, if that is told.
-    *serial*, *etag* and *modified* are of the newest page of it that was taken in.
+    *found*: upstream has, or had, the project. *newest* is the newest version with sources
+    (``""``: none yet), *latest* the upload time of the latest source, if known. *serial*, *etag*
+    and *modified* belong to the last page that was applied.
     """
 
     package: str

@@ -1,6 +1,6 @@
-"""Where the SQL is, and which version of the schema it makes.
+"""The location of the SQL files, and the version of the schema that they make.
 
-The folder is ``sql/`` beside the package in a checkout, and ``piwheels/sql`` in an installed wheel.
+In a checkout, the folder is ``sql/`` next to the package; in an installation, ``piwheels/sql``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from piwheels.core.errors import Fatal
 
 @cache
 def folder() -> Path:
-    """Return the folder of the SQL files; raise :exc:`Fatal` if the installation has lost it."""
+    """Return the folder of the SQL files. Raises :exc:`Fatal` if it is missing."""
     package = Path(__file__).resolve().parents[2]
     for path in (package / "sql", package.parent / "sql"):
         if (path / "migrations").is_dir():
@@ -25,22 +25,23 @@ def folder() -> Path:
 
 
 def migrations() -> dict[str, Path]:
-    """Return the migrations by number (``"0001"``), in the order in which they are applied."""
+    """Return the migrations by number (``"0001"``), in the order of their application."""
     return {path.name[:4]: path for path in sorted((folder() / "migrations").glob("[0-9]*.sql"))}
 
 
 def routines() -> list[Path]:
-    """Return the files of functions, then those of views: each upgrade rebuilds them all."""
-    kinds = folder() / "functions", folder() / "views"
-    return [path for kind in kinds for path in sorted(kind.glob("*.sql"))]
+    """Return the files that each upgrade runs again: functions, views, settings of functions."""
+    folders = folder() / "functions", folder() / "views"
+    files = [path for each in folders for path in sorted(each.glob("*.sql"))]
+    return [*files, folder() / "settings.sql"]
 
 
 @cache
 def version() -> str:
     """Return the version of the schema that this program needs.
 
-    It is the number of the last migration and a digest of functions and views, as in
-    ``"0001+1a2b3c4d"``, so that a program never meets functions that are not its own.
+    It is the number of the last migration and a digest of :func:`routines`, such as
+    ``"0001+1a2b3c4d"``, so that a program never calls functions of another version.
     """
     digest = sha256()
     for path in routines():

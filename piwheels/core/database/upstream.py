@@ -1,4 +1,4 @@
-"""What is taken over from the upstream index, and which of its projects are watched."""
+"""Data mirrored from the upstream index, and the watched projects."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-#: Why a version is not built of which upstream has no source distribution.
+#: The skip reason of versions without a source distribution.
 BINARY_ONLY: Final = "binary only"
-#: The width of the columns that hold names of source distributions, and ETags.
+#: The width of columns for names of source distributions.
 FILENAME: Final = 255
 
 
 class Upstream(Client):
-    """What CloudGazer tells and asks."""
+    """The queries of CloudGazer."""
 
     def follow_upstream(
         self,
@@ -27,12 +27,12 @@ class Upstream(Client):
         versions: Iterable[UpstreamVersion],
         serial: int | None = None,
     ) -> list[tuple[str, str]]:
-        """Take in what upstream has said, and note the *serial* of its last event with it.
+        """Apply upstream changes, and record the *serial* of the last event with them.
 
-        Each package stands once in *packages*, also if it is only its versions that change; each
-        version once in *versions*. It may be repeated. Returns the pages that are to be written,
-        packages with ``PROJECT``, ``BOTH`` or ``URGENT``; they are noted as pending. What is gone
-        is only marked: see :meth:`get_deletions`.
+        *packages* has each package once, also one of which only versions change; *versions* has
+        each version once. The call is idempotent. It returns the pages to rewrite, as packages
+        with ``PROJECT``, ``BOTH`` or ``URGENT``, and records them as pending. Deletions are only
+        marked: see :meth:`get_deletions`.
         """
         return [
             (which, how)
@@ -46,31 +46,31 @@ class Upstream(Client):
         ]
 
     def get_deletions(self) -> list[tuple[str, str | None]]:
-        """Return what is marked as deleted: versions, or whole packages (version ``None``)."""
+        """Return the versions, or whole packages (version ``None``), marked as deleted."""
         return [(package, version) for package, version in self._rows("get_deletions")]
 
     def get_upstream_sources(self, package: str) -> dict[str, list[str]]:
-        """Return the source distributions upstream of each version of *package*, by version."""
+        """Return the upstream source distributions of *package*, by version."""
         return dict(self._rows("get_upstream_sources", clean(package)))
 
     def watch_package(self, package: str) -> None:
-        """Watch *package*, because somebody has asked for it."""
+        """Watch *package* at an administrator's request."""
         self._value("watch_package", clean(package))
 
     def unwatch_package(self, package: str) -> bool:
-        """Watch *package* no more, unless it is listed; return whether it had been asked for."""
+        """End :meth:`watch_package`; a listed package stays watched. Return whether it applied."""
         return bool(self._value("unwatch_package", clean(package), again=False))
 
     def watch_listed(self, packages: Iterable[str]) -> None:
-        """Watch these *packages* because they are listed; those listed earlier no more."""
+        """Watch the *packages* of the watch file; replaces the earlier list."""
         self._value("watch_listed", sorted({clean(package) for package in packages}))
 
     def get_watched(self) -> list[WatchedRow]:
-        """Return what is watched."""
+        """Return the watched projects."""
         return [WatchedRow(*row) for row in self._rows("get_watched")]
 
     def watch_polled(self, row: WatchedRow) -> None:
-        """Note what is known now of a project that is watched."""
+        """Record the result of polling a watched project."""
         self._value(
             "watch_polled",
             clean(row.package),

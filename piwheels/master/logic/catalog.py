@@ -1,7 +1,7 @@
-"""What is said of all projects together: the index's root, the search, the sitemap. Pure.
+"""The contents of the site-wide files: the root of the index, the search data, the sitemap. Pure.
 
-There may be 600,000 of them, so text is put together line by line: that lets other threads have
-their turn, where one call of a library would keep them waiting.
+There may be 600,000 projects. Text is built line by line, because a single library call over all
+of them would block the other threads.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from piwheels.master.logic.pages import API_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-#: The most addresses that a sitemap may hold, by its standard.
+#: The maximum number of addresses in a sitemap file, by its standard.
 SITEMAP_SIZE: Final = 50_000
-#: The site's own pages that a search engine may want, below its address.
+#: The site-wide pages that the sitemap lists, relative to the site's address.
 OWN_PAGES: Final = ("", "packages.html", "faq.html", "json.html", "stats.html")
 _XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _SCHEMA: Final = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 
 
 class Found(NamedTuple):
-    """A project in a list: how often it was downloaded in the last 30 days, and ever."""
+    """A project in a list, with its downloads in the last 30 days and in total."""
 
     name: str
     recent: int
@@ -32,13 +32,13 @@ class Found(NamedTuple):
 
 
 def root_json(packages: Iterable[str]) -> bytes:
-    """Return the JSON of the list of all projects (PEP 691), by name."""
+    """Return the root of the simple index as JSON (PEP 691), sorted by name."""
     names = ",".join(f'{{"name":{quoted(name)}}}' for name in by_name(packages))
     return f'{{"meta":{{"api-version":"{API_VERSION}"}},"projects":[{names}]}}\n'.encode()
 
 
 def by_name(names: Iterable[str]) -> Iterator[str]:
-    """Give *names* in order; sorted letter by letter, since a sort lets no other thread in."""
+    """Yield *names* in alphabetical order; sorts one letter at a time, as a sort blocks threads."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name[:1], []).append(name)
@@ -47,18 +47,20 @@ def by_name(names: Iterable[str]) -> Iterator[str]:
 
 
 def ranked(downloads: Mapping[str, tuple[int, int]]) -> list[str]:
-    """Return the names, those first that are downloaded most."""
+    """Return the names, most downloaded first."""
     names = list(by_name(downloads))
     used = [name for name in names if any(downloads[name])]
-    used.sort(key=lambda name: downloads[name], reverse=True)  # what is equal stays in order
+    used.sort(
+        key=lambda name: downloads[name], reverse=True
+    )  # a stable sort: equal counts stay in alphabetical order
     return used + [name for name in names if not any(downloads[name])]
 
 
 def search_json(names: Iterable[str], downloads: Mapping[str, tuple[int, int]]) -> bytes:
-    """Return the JSON that is searched: ``[name, recent, ever]`` for each of *names*, in order.
+    """Return the search data: a JSON list with ``[name, recent, ever]`` for each of *names*.
 
-    Each stands on a line of its own: ``search.js`` looks into the text, and parses only what it
-    shows.
+    Each project has a line of its own: ``search.js`` searches the text and parses only the lines
+    that it shows.
     """
     rows = ",\n".join(
         f"[{quoted(name)},{recent},{ever}]" for name, recent, ever in found(names, downloads)
@@ -67,14 +69,14 @@ def search_json(names: Iterable[str], downloads: Mapping[str, tuple[int, int]]) 
 
 
 def found(names: Iterable[str], downloads: Mapping[str, tuple[int, int]]) -> Iterable[Found]:
-    """Give *names* with their downloads."""
+    """Yield *names* with their downloads."""
     return (Found(name, *downloads[name]) for name in names)
 
 
 def sitemap(address: str, packages: Iterable[str]) -> dict[str, bytes]:
-    """Return the sitemap of the site at *address*: its files by name, the index of them last.
+    """Return the sitemap of the site at *address*: its files by name, their index last.
 
-    It names no times: when a page was changed last is known to nobody.
+    It contains no times, because the time of a page's last change is not recorded.
     """
     pages = (*OWN_PAGES, *(f"project/{name}/" for name in by_name(packages)))
     files: dict[str, bytes] = {}
@@ -91,7 +93,7 @@ def sitemap(address: str, packages: Iterable[str]) -> dict[str, bytes]:
 
 
 def robots(address: str) -> bytes:
-    """Return what robots are asked: to leave alone what nobody searches for."""
+    """Return ``robots.txt``, which excludes the simple index and the build logs."""
     lines = ["User-agent: *", "Disallow: /simple/", "Disallow: /logs/", "Allow: /"]
     lines += ["", f"Sitemap: {address}sitemap.xml"] if address else []
     return "".join(f"{line}\n" for line in lines).encode()

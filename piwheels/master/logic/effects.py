@@ -1,4 +1,9 @@
-"""What the decisions on slaves ask for: SlaveDriver performs these, one by one, in their order."""
+"""The effects: instructions that decisions return, and that their shell performs in order.
+
+Each performer has a closed union of its own: :data:`SlaveEffect` is for SlaveDriver,
+:data:`ImportEffect` for the importer of MrChase. Both perform :data:`IntakeEffect`, in which
+``slave_id`` is the number of the slave, or of the import.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,17 @@ from piwheels.core.codec import NoData
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from piwheels.core.protocols import Outcome
-    from piwheels.core.states import BuildState, FileState
+    from piwheels.core.states import BuildState, FileState, Transition
 
 #: A version of a package for an ABI: package, version, ABI tag.
 Target = tuple[str, str, str]
 
 
 class Reply(NamedTuple):
-    """Send a slave, which waits for it, its reply."""
+    """Send a slave or a tool, which waits for it, its reply."""
 
     address: bytes
     msg: str
@@ -26,7 +31,7 @@ class Reply(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Tell the consoles what a slave was told or said, and when."""
+    """Publish an event of a slave to the consoles."""
 
     slave_id: int
     timestamp: datetime
@@ -34,8 +39,8 @@ class Publish(NamedTuple):
     data: Any = NoData
 
 
-class Spoken(NamedTuple):
-    """Pass on what a slave of level 1 said of its running build's log: *text* from *offset* on."""
+class BuildOutput(NamedTuple):
+    """Publish new lines of a running build's log: *text* from *offset* on (characters)."""
 
     slave_id: int
     package: str
@@ -45,42 +50,42 @@ class Spoken(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Tell that a slave's build is over, and how it ended (``None``: it will be built again)."""
+    """Publish the end of a slave's build, and its outcome (``None``: it will be built again)."""
 
     slave_id: int
     outcome: Outcome | None
 
 
 class Grant(NamedTuple):
-    """Note in the database that a version was handed out, until *expires*."""
+    """Note in the database that a version was handed out to the slave *label*, for *period*."""
 
     target: Target
     label: str
-    expires: datetime
+    period: timedelta
 
 
 class Renew(NamedTuple):
-    """Note in the database that these versions are still being built."""
+    """Extend the leases of running builds in the database, to *period* from now."""
 
     targets: Sequence[Target]
-    expires: datetime
+    period: timedelta
 
 
 class Release(NamedTuple):
-    """Note in the database that nobody builds this version any more."""
+    """End a lease in the database: nobody builds this version any more."""
 
     target: Target
 
 
 class AskPublished(NamedTuple):
-    """Ask the database which files of *package* are published, for the slave's intake."""
+    """Ask the database which files of *package* are published."""
 
     slave_id: int
     package: str
 
 
 class Expect(NamedTuple):
-    """Have FileJuggler await *state* from the slave, to be published as *publish_as*."""
+    """Have FileJuggler expect the file *state*, to be published as *publish_as*."""
 
     slave_id: int
     state: FileState
@@ -88,7 +93,7 @@ class Expect(NamedTuple):
 
 
 class Verify(NamedTuple):
-    """Have FileJuggler verify and place the file that the slave has sent."""
+    """Have FileJuggler verify the file that was sent, and move it into place."""
 
     slave_id: int
     package: str
@@ -101,26 +106,6 @@ class LogBuild(NamedTuple):
     build: BuildState
 
 
-class AskMissing(NamedTuple):
-    """Ask FileJuggler how much of an import's file has not come."""
-
-    slave_id: int
-
-
-class Withdraw(NamedTuple):
-    """Have FileJuggler drop what comes for an import, and remove files of it that are in place."""
-
-    slave_id: int
-    package: str
-    filenames: Sequence[str]
-
-
-class More(NamedTuple):
-    """Have the queue read again: it has run dry, though *active* versions of it are being built."""
-
-    active: int
-
-
 class Written(NamedTuple):
     """The build is committed: have its log and its project's pages written."""
 
@@ -128,28 +113,34 @@ class Written(NamedTuple):
 
 
 class Warn(NamedTuple):
-    """Say something in the log, with the slave that it is about."""
+    """Log a problem of a slave or an import, with the slave's last transitions."""
 
     slave_id: int
     label: str
     text: str
+    history: Sequence[Transition] = ()
 
 
-Effect = (
-    Reply
-    | Publish
-    | Spoken
-    | Ended
-    | Grant
-    | Renew
-    | Release
-    | AskPublished
-    | Expect
-    | Verify
-    | LogBuild
-    | AskMissing
-    | Withdraw
-    | More
-    | Written
-    | Warn
-)
+class More(NamedTuple):
+    """Have the queue read again: it is used up, and *active* versions are being built."""
+
+    active: int
+
+
+class AskMissing(NamedTuple):
+    """Ask FileJuggler how many bytes of an import's file are missing."""
+
+    slave_id: int
+
+
+class Withdraw(NamedTuple):
+    """Have FileJuggler drop the transfer of an import, and remove those of its files in place."""
+
+    slave_id: int
+    package: str
+    filenames: Sequence[str]
+
+
+IntakeEffect = AskPublished | Expect | Verify | LogBuild | Written | Warn
+SlaveEffect = IntakeEffect | Reply | Publish | BuildOutput | Ended | Grant | Renew | Release | More
+ImportEffect = IntakeEffect | Reply | AskMissing | Withdraw

@@ -1,9 +1,9 @@
 """Taking in a build: from a slave's ``BUILT`` to the commit.
 
-The order is: check what the slave says; ask which files are published; for each file have it sent,
-verified and placed; commit; have the pages written; tell the slave that it is done. An intake
-lives on when its slave goes once it needs nothing more from it. Its :class:`Step` says what it
-waits for; whatever comes at another step is late and dropped.
+The steps: check what the slave reports; ask which files are published; have each file sent,
+verified and moved into place; commit; have the pages written; reply to the slave. An intake that
+needs nothing more from its slave goes on if the slave goes. Its :class:`Step` says what it waits
+for; an answer at any other step is late, and ignored.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
 from piwheels.core.wheels.tags import canonical, parse_filename, same_version, with_build_tag
 from piwheels.master.logic.effects import (
     AskPublished,
-    Effect,
     Expect,
+    IntakeEffect,
     LogBuild,
-    Release,
     Target,
     Verify,
     Warn,
@@ -29,43 +28,41 @@ from piwheels.master.logic.effects import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from piwheels.core.states import BuildState, FileState
 
-#: How often a file is asked for before the build is given up.
+#: How often a file is asked for before its build counts as failed.
 MAX_TRIES = 3
-#: How often a build is logged anew while the database is away, a tick of SlaveDriver apart.
+#: How often a build is logged again while the database is away, a tick of SlaveDriver apart.
 MAX_LOG_TRIES = 60
-#: The longest log that is kept, in bytes; the most files; and the longest that all names of
-#: dependencies may be together, in characters: all of it must fit one frame.
+#: The longest log, in bytes; the most files; and the most characters that the names of all
+#: dependencies may have. Together they must fit one frame.
 MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
-#: Refusals that say nothing of the build: the disk is full, another task does not answer.
+#: Refusals for which the build is not to blame: a full disk, a task that does not answer.
 OUR_FAULT = ("NOROOM", "UNAVAILABLE")
 
 _ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Step(StrEnum):
-    """What an intake waits for."""
+    """What an intake waits for: whose answer, to which question."""
 
     PUBLISHED = "published"  # the database: which files are published
     EXPECT = "expect"  # FileJuggler: ready for a file
     SENT = "sent"  # the slave: the file is sent
     VERIFY = "verify"  # FileJuggler: the file is in place
     LOG = "log"  # the database: the build is committed
-    KNOWN = "known"  # the database: which of the files in place it knows, when an import is undone
-    WITHDRAW = "withdraw"  # FileJuggler: the others are gone again
-    ENDED = "ended"  # nothing; the slave may have its reply
+    KNOWN = "known"  # the database: which files in place it knows (an import is undone)
+    WITHDRAW = "withdraw"  # FileJuggler: the other files are removed (an import is undone)
+    ENDED = "ended"  # nothing; the slave can have its reply
 
 
 def fault(build: BuildState, platform: str | None) -> str | None:
-    """Return what is wrong with a build that its slave says has succeeded, or ``None``.
+    """Return the reason why a build that its slave reports as a success is invalid, or ``None``.
 
-    The names and tags of its files are taken from their file names, which are what is published;
-    so a build may make files of its own package, version and ABI only. *platform* is the slave's
-    (``None``: nobody knows what it was made on).
+    A build may only make files of its own package, version and ABI. The tags of its files are set
+    from the file names, which are published. *platform* is the slave's (``None``: unknown).
     """
     if not build.files:
         return "the build ended without an error but made no wheel"
@@ -73,7 +70,7 @@ def fault(build: BuildState, platform: str | None) -> str | None:
         return f"the build made {len(build.files)} files, more than {MAX_FILES}"
     tools = (tool for state in build.files.values() for tool in state.dependencies.values())
     if sum(len(name) for names in tools for name in names) > MAX_NAMES:
-        return "the build names more dependencies than can be true"
+        return "the build names too many dependencies"
     for name, state in build.files.items():
         try:
             parts = parse_filename(name)
@@ -84,7 +81,7 @@ def fault(build: BuildState, platform: str | None) -> str | None:
         if not same_version(parts.version, build.version):
             return f"{name} is not a file of version {build.version}"
         if not set(parts.abi.split(".")) <= {build.abi_tag, "abi3", "none"}:
-            return f"{name} is not for the ABI that was asked for ({build.abi_tag})"
+            return f"{name} is not for the ABI of the build ({build.abi_tag})"
         state.package_tag, state.package_version_tag = parts.package, parts.version
         state.py_version_tag, state.abi_tag = parts.py, parts.abi
         state.platform_tag = parts.platform
@@ -94,11 +91,11 @@ def fault(build: BuildState, platform: str | None) -> str | None:
 
 
 def fit_log(text: str) -> str:
-    """Return a build's log as it is kept: with no control characters but line ends and tabs.
+    """Return a build's log as it is stored: no control characters but line ends and tabs.
 
-    It has at most :data:`MAX_LOG` bytes, the last ones, which say most.
+    Of a log of more than :data:`MAX_LOG` bytes the end is kept.
     """
-    data = _UNFIT.sub("?", text).encode()
+    data = _CONTROL.sub("?", text).encode()
     return data[-MAX_LOG:].decode("utf-8", "ignore")
 
 
@@ -111,8 +108,8 @@ def _fits(tag: str, platform: str) -> bool:
 def _kind(platform: str) -> tuple[bool, str]:
     """Return whether *platform* is a Linux, and its architecture.
 
-    One 32-bit system may call itself armv6l, armv7l or armv8l, depending on whom one asks (and
-    i386 or i686).
+    The same 32-bit system may report armv6l, armv7l or armv8l, depending on the interface (and i386
+    or i686).
     """
     match = _ARCHITECTURE.search(platform)
     is_linux = "linux" in platform  # manylinux, musllinux
@@ -120,10 +117,10 @@ def _kind(platform: str) -> tuple[bool, str]:
 
 
 def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> str:
-    """Return the name under which a file is published: one that has not stood for other bytes.
+    """Return the name under which a file is published.
 
-    A published name never changes its bytes, so a rebuild that gives others gets a build tag (PEP
-    427).
+    The content of a published name never changes, so a rebuild with another content gets a build
+    tag (PEP 427).
     """
     candidate, number = name, 0
     while published.get(candidate, filehash) != filehash:
@@ -134,18 +131,14 @@ def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> s
 
 @dataclass(slots=True)
 class Intake:
-    """One build on its way into the farm, begun at *since*.
-
-    *platform* and *label* are those of the slave which built it.
-    """
+    """One build on its way into the farm; *platform* and *label* are those of its slave."""
 
     build: BuildState
     platform: str
     label: str
-    since: datetime
     step: Step = Step.ENDED
     tries: int = 0
-    #: Whether the build has to be logged anew, when some time has passed.
+    #: Whether the build has to be logged again at the next :meth:`retry`.
     unlogged: bool = False
     published: Mapping[str, str] = field(default_factory=dict)
 
@@ -156,20 +149,20 @@ class Intake:
 
     @property
     def target(self) -> Target:
-        """What was built."""
+        """The version that was built, and for which ABI."""
         return self.build.package, self.build.version, self.build.abi_tag
 
     @property
     def current(self) -> FileState:
-        """The file that is being taken in; there is one as long as the build is not logged."""
+        """The next file to place; there is one until the build is logged."""
         name = self.build.next_file
-        assert name is not None, "an intake with nothing to transfer asks for no file"  # noqa: S101
+        assert name is not None, "there is no file to transfer"  # noqa: S101
         return self.build.files[name]
 
     # Events ---------------------------------------------------------------------------------
 
-    def begin(self) -> list[Effect]:
-        """Begin: commit a build that failed, or take in the files of one that succeeded."""
+    def begin(self) -> list[IntakeEffect]:
+        """Begin: commit a failed build, or ask for the files of a successful one."""
         self.build.output = fit_log(self.build.output)
         if self.build.status and (why := fault(self.build, self.platform)) is not None:
             self._fail(why)
@@ -179,13 +172,13 @@ class Intake:
         self.step = Step.PUBLISHED
         return [AskPublished(self.build.slave_id, canonical(self.build.package))]
 
-    def sent(self) -> list[Effect]:
-        """Go on when the slave says that it has sent the file."""
+    def sent(self) -> list[IntakeEffect]:
+        """Have the file verified: the slave reports that it has sent it."""
         self.step = Step.VERIFY
         return [Verify(self.build.slave_id, canonical(self.build.package))]
 
-    def answered(self, result: Any, error: Exception | None) -> list[Effect]:
-        """Go on with the answer to the last question: *result*, or *error* in its place."""
+    def answered(self, result: Any, error: Exception | None) -> list[IntakeEffect]:
+        """Take the answer to the last question: *result*, or *error* in its place."""
         match self.step:
             case Step.PUBLISHED if error is None:
                 self.published = result
@@ -204,11 +197,11 @@ class Intake:
             case Step.EXPECT | Step.VERIFY:
                 return self._not_placed(error)
             case Step.PUBLISHED:
-                return self._abandon(f"the database did not say what is published: {error}")
+                return self._abandon(f"the published files are unknown: {error}")
         return []
 
-    def again(self) -> list[Effect]:
-        """Go on after a while: log the build anew if the database was away."""
+    def retry(self) -> list[IntakeEffect]:
+        """Log the build again if the database was away."""
         if not self.unlogged:
             return []
         self.unlogged = False
@@ -216,44 +209,44 @@ class Intake:
 
     # Steps ----------------------------------------------------------------------------------
 
-    def _expect(self) -> list[Effect]:
+    def _expect(self) -> list[IntakeEffect]:
         self.step = Step.EXPECT
         return [Expect(self.build.slave_id, self.current, self._name_of(self.current))]
 
     def _name_of(self, state: FileState) -> str:
         return name_to_publish(state.filename, state.filehash, self.published)
 
-    def _placed(self, result: Mapping[str, Any]) -> list[Effect]:
+    def _placed(self, result: Mapping[str, Any]) -> list[IntakeEffect]:
         state = self.current
         state.transferred = True
-        # What the master read in the wheel stands, whatever the slave said of it.
+        # The master has read these in the wheel itself.
         state.filename = result["filename"]
         state.metadata_hash = result["metadata_hash"]
         state.requires_python = result["requires_python"]
         self.tries = 0
         return self._log() if self.build.transfers_done else self._expect()
 
-    def _not_placed(self, error: Exception | None) -> list[Effect]:
+    def _not_placed(self, error: Exception | None) -> list[IntakeEffect]:
         self.tries += 1
         code = error.code if isinstance(error, Refused) else "UNAVAILABLE"
         again = code in ("BADHASH", "TAKEN", "UNKNOWN", "UNAVAILABLE")
-        if code == "TAKEN":  # by a build that is not committed yet: the next name, then
+        if code == "TAKEN":  # by a build that is not committed yet: take the next name
             self.published = {**self.published, self._name_of(self.current): ""}
         if code in OUR_FAULT and (not again or self.tries >= MAX_TRIES):
             return self._abandon(str(error))
         if not again or self.tries >= MAX_TRIES:
-            return self._give_up(f"{self.current.filename} was not taken: {error}")
+            return self._give_up(f"{self.current.filename} was refused: {error}")
         text = f"{self.current.filename} has to be sent again: {error}"
         return [Warn(self.build.slave_id, self.label, text), *self._expect()]
 
-    def _log(self) -> list[Effect]:
+    def _log(self) -> list[IntakeEffect]:
         self.step = Step.LOG
         self.tries = 0
         # A file may be published under another name than the slave's.
         self.build.files = {state.filename: state for state in self.build.files.values()}
         return [LogBuild(self.build.slave_id, self.build)]
 
-    def _not_logged(self, error: Exception | None) -> list[Effect]:
+    def _not_logged(self, error: Exception | None) -> list[IntakeEffect]:
         warning = Warn(self.build.slave_id, self.label, f"build of {self} was not logged: {error}")
         match error:
             case Refused(code="FILECONFLICT") if self.build.files:
@@ -265,9 +258,9 @@ class Intake:
                 self.unlogged = True
                 return [warning]
         self.step = Step.ENDED
-        return [warning, Release(self.target)]
+        return [warning]
 
-    def _give_up(self, why: str) -> list[Effect]:
+    def _give_up(self, why: str) -> list[IntakeEffect]:
         self._fail(why)
         self.build.files.clear()
         return [
@@ -275,11 +268,11 @@ class Intake:
             *self._log(),
         ]
 
-    def _abandon(self, why: str) -> list[Effect]:
-        """End without a word in the database, so that the version is built again later."""
+    def _abandon(self, why: str) -> list[IntakeEffect]:
+        """End without storing the build, so that the version is built again later."""
         self.step = Step.ENDED
-        text = f"build of {self} is dropped, to be built again later, by no fault of its own: {why}"
-        return [Warn(self.build.slave_id, self.label, text), Release(self.target)]
+        text = f"build of {self} is dropped, and will be built again: {why}"
+        return [Warn(self.build.slave_id, self.label, text)]
 
     def _fail(self, why: str) -> None:
         self.build.status = False

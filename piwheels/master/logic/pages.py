@@ -1,8 +1,8 @@
-"""What stands on the simple index's pages. Pure: equal state, equal bytes.
+"""The contents of the simple index. Pure: equal state gives equal bytes.
 
-The index is that of PEP 503, 592, 691, 700, 714 and 792 in API version 1.4; its JSON is made here,
-its HTML (frozen by PEP 833) by a template from :func:`file_rows`. Names and texts come from
-enemies: nothing here is markup yet, whoever makes markup of it escapes it.
+The index implements PEP 503, 592, 691, 700, 714 and 792 in API version 1.4. This module makes its
+JSON; a template makes its HTML (frozen by PEP 833) from :func:`file_rows`. Names and texts come
+from untrusted sources. Nothing here is markup; the templates escape every value.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from piwheels.core.wheels.tags import same_version
 if TYPE_CHECKING:
     from piwheels.core.database.rows import SimpleFile, SimpleProject
 
-#: The version of the simple API that the pages speak.
+#: The version of the simple API that the pages implement.
 API_VERSION: Final = "1.4"
-#: The words of PEP 792; of a quarantined project, no file is listed.
+#: The statuses of PEP 792. A quarantined project lists no files.
 _STATUSES: Final = frozenset({"active", "archived", "quarantined", "deprecated"})
 
 
 class FileRow(NamedTuple):
-    """A file as the HTML of the simple index shows it; ``None``: the attribute is left out."""
+    """A file in the HTML of the simple index; ``None`` omits the attribute."""
 
     filename: str
     href: str
@@ -37,7 +37,7 @@ class FileRow(NamedTuple):
 
 
 def project_json(project: SimpleProject) -> bytes:
-    """Return the JSON of one project's page in the simple index (PEP 691)."""
+    """Return a project's page in the simple index as JSON (PEP 691)."""
     files = listed_files(project)
     known = {*project.versions, *(file.version for file in files)}
     versions = sorted(known, key=version_key)
@@ -53,7 +53,7 @@ def project_json(project: SimpleProject) -> bytes:
 
 
 def file_rows(project: SimpleProject) -> list[FileRow]:
-    """Return what the HTML of one project's page in the simple index lists (PEP 503)."""
+    """Return the rows of a project's page in the simple index (PEP 503)."""
     return [
         FileRow(
             filename=file.filename,
@@ -67,7 +67,7 @@ def file_rows(project: SimpleProject) -> list[FileRow]:
 
 
 def listed_files(project: SimpleProject) -> list[SimpleFile]:
-    """Return the files that are offered, by version and then by name."""
+    """Return the files to list, by version and then by name."""
     if status_of(project) == "quarantined":
         return []
     return sorted(project.files, key=lambda file: (version_key(file.version), file.filename))
@@ -80,7 +80,7 @@ def without_version(project: SimpleProject, version: str) -> SimpleProject:
 
 
 def bad_specifiers(project: SimpleProject) -> list[tuple[str, str]]:
-    """Return the files whose ``Requires-Python`` no installer could use, each with that text."""
+    """Return the files with an invalid ``Requires-Python``, each with that text."""
     return [
         (file.filename, file.requires_python)
         for file in listed_files(project)
@@ -91,7 +91,7 @@ def bad_specifiers(project: SimpleProject) -> list[tuple[str, str]]:
 def specifier(text: str | None) -> str | None:
     """Return *text* if it is a set of version specifiers (PEP 440), else ``None``.
 
-    With an invalid one, uv drops the file and pip ignores the value; so it is never published.
+    An invalid value is never published: uv would drop the file, and pip ignores the value.
     """
     if not text or not text.strip():
         return None
@@ -103,7 +103,7 @@ def specifier(text: str | None) -> str | None:
 
 
 def version_key(text: str) -> tuple[bool, Version, str]:
-    """Return a sort key that orders versions by PEP 440; what is none comes first, as text."""
+    """Return a sort key that orders versions by PEP 440; invalid versions come first, as text."""
     try:
         return (True, Version(text), text)
     except InvalidVersion:
@@ -131,19 +131,19 @@ def _file_json(file: SimpleFile) -> dict[str, Any]:
 
 
 def status_of(project: SimpleProject) -> str:
-    """Return the word of PEP 792 that the pages show."""
+    """Return the project's status in the words of PEP 792."""
     return project.status if project.status in _STATUSES else "active"
 
 
-# Within -------------------------------------------------------------------------------------------
+# Helpers ------------------------------------------------------------------------------------------
 
 _META: Final = {"api-version": API_VERSION}
 _NO_VERSION: Final = Version("0")
 
 
 def to_json(value: object) -> bytes:
-    """Return *value* as JSON: times as RFC 3339 in UTC, durations as seconds."""
-    # ASCII: no reader can misread it, and no character is dangerous in a script or a page.
+    """Return *value* as JSON, with times in RFC 3339 and UTC, and durations in seconds."""
+    # ASCII is safe in every encoding, in scripts and in pages
     return json.dumps(value, separators=(",", ":"), default=_plain).encode() + b"\n"
 
 

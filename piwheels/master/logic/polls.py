@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from piwheels.master.logic.trouble import Trouble
+from piwheels.master.logic.failures import Failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ class Poll:
 
     row: WatchedRow
     due: float
-    trouble: Trouble
+    failures: Failures
     root: int = 0
     idle: int = 0
     missing: dict[str, float] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Polls:
             poll = before.get(row.package)
             if poll is None:
                 due = self._place(row.package, now) if row.found else now
-                poll = Poll(row, due, Trouble(self._interval / 2))
+                poll = Poll(row, due, Failures(self._interval / 2))
             self._all[row.package] = poll
 
     def _place(self, package: str, after: float) -> float:

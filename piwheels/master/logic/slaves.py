@@ -1,42 +1,82 @@
-"""What one slave is at, and what it may say."""
+"""One slave: what it says it still builds, its phase, and the messages that may follow."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from piwheels.core.protocols import FOLLOWS
+from piwheels.core.protocols import LEVEL_1_ID, slave_conversation
+from piwheels.core.states import Phase, Transition
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
-    from piwheels.core.states import SlaveState
+    from piwheels.core.states import Instant, SlaveState
     from piwheels.master.logic.effects import Target
+
+#: Every change of phase: those of the conversation, where the slave may have to wait (``CHECKING``)
+#: for a reply on its build; and the end.
+TRANSITIONS = (
+    {
+        (before, after)
+        for before, requests in slave_conversation.turns.items()
+        for replies in requests.values()
+        for after in replies.values()
+    }
+    | {(phase, Phase.CHECKING) for phase in (Phase.RESUMING, Phase.BUILDING, Phase.SENDING)}
+    | {(Phase.CHECKING, phase) for phase in (Phase.SENDING, Phase.IDLE)}
+    | {(phase, Phase.GONE) for phase in Phase}
+)
+
+
+def is_level_1(address: bytes) -> bool:
+    """Return whether a slave of which only the routing id is known speaks level 1."""
+    return address.startswith(LEVEL_1_ID)
 
 
 def target_of(slave: SlaveState) -> Target:
-    """Return what *slave* builds, which must be something."""
-    assert slave.job is not None  # noqa: S101 (its callers have looked)
-    return (*slave.job, slave.native_abi)
+    """Return the version and ABI that *slave* builds; it must have a build."""
+    assert slave.build is not None  # noqa: S101
+    return slave.build.package, slave.build.version, slave.build.abi_tag
 
 
-def level_of(slave: SlaveState) -> int:
-    """Return the protocol level that *slave* says it speaks."""
-    level = (slave.features or {}).get("level")
-    return level if type(level) is int else 0
+def is_building(slave: SlaveState) -> bool:
+    """Return whether *slave* has a build that it has not reported yet."""
+    return slave.build is not None and slave.phase in (Phase.BUILDING, Phase.RESUMING)
 
 
 def resumed(slave: SlaveState) -> tuple[str, str] | None:
-    """Return the build that a slave of level 1 says it is still at, if it says so properly."""
+    """Return the build that a slave of level 1 says it still works on, if that is valid."""
     match (slave.features or {}).get("resume"):
-        case [str() as package, str() as version] if len(package) <= 200 and len(version) <= 200:
+        case [str() as package, str() as version] if (
+            slave.level > 0 and len(package) <= 200 and len(version) <= 200
+        ):
             return canonical(package), version
     return None
 
 
-def allowed(slave: SlaveState) -> frozenset[str]:
-    """Return the requests that *slave* may make now (:data:`~piwheels.core.protocols.FOLLOWS`)."""
-    if slave.reply is None:
-        return frozenset({"BYE"})  # who waits for an answer has nothing to ask
-    follows = FOLLOWS[slave.reply[0]]
-    if slave.reply[0] == "ACK" and resumed(slave) is not None:
-        follows |= FOLLOWS["BUILD"]
-    return follows if level_of(slave) > 0 else follows - {"OUTPUT"}
+def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
+    """Note a request. Raises ``BadMessage`` if it may not come in the slave's phase."""
+    slave.replies = slave_conversation.replies(slave.phase, msg, slave.level)
+    slave.request, slave.data = msg, data
+    slave.heard, slave.last_seen = instant.now, instant.at
+
+
+def answer(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
+    """Note the reply to the last request.
+
+    Raises ``AssertionError``, since it is a bug, if the request may not have this reply.
+    """
+    assert msg in slave.replies, f"{msg} is no reply to {slave.request} ({slave.phase})"  # noqa: S101
+    about = " ".join([msg, *data]) if msg == "BUILD" else msg
+    move(slave, slave.replies[msg], f"{slave.request}: {about}", instant)
+    slave.replies = {}
+    if slave.reply != (msg, data):
+        slave.reply, slave.replied_at = (msg, data), instant.at
+
+
+def move(slave: SlaveState, phase: Phase, cause: str, instant: Instant) -> None:
+    """Note that *slave* enters *phase*. Raises ``AssertionError`` for one that may not follow."""
+    if phase is slave.phase:
+        return
+    assert (slave.phase, phase) in TRANSITIONS, f"{slave.phase} to {phase} ({cause})"  # noqa: S101
+    slave.phase = phase
+    slave.history.append(Transition(instant.at, phase.value, cause[:1000]))

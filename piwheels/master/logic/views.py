@@ -1,6 +1,6 @@
-"""What stands on the pages for people. Pure: equal state, equal bytes.
+"""The contents of the pages for people. Pure: equal state gives equal bytes.
 
-Texts come from enemies: nothing here is markup yet, and the templates escape all of it.
+Texts come from untrusted sources. Nothing here is markup; the templates escape every value.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
         ProjectRelease,
     )
 
-#: How many releases a project's page shows with files and builds; of older ones only their state.
+#: How many releases a project page shows in full; older ones only with their state.
 FULL: Final = 100
-#: Of how many releases the page says why a build has failed.
+#: For how many releases the page shows why builds failed.
 EXPLAINED: Final = 5
-#: How many logs are read for that.
+#: How many logs are read for this.
 MAX_LOGS: Final = 12
-#: How much of a log the reason of a failure may take: lines, characters a line. Of how much.
+#: The size of a failure reason: lines, characters per line; and of the searched end of the log.
 _LINES, _WIDTH = 8, 200
 _TAIL: Final = 100_000
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -44,7 +44,7 @@ _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
 class FileLine(NamedTuple):
-    """A file as a project's page shows it; *tags* are words for its Python, ABI and platform."""
+    """A file on a project page; *tags* describe its Python, ABI and platform."""
 
     filename: str
     href: str
@@ -55,9 +55,9 @@ class FileLine(NamedTuple):
 
 
 class BuildLine(NamedTuple):
-    """An attempt to build a release as a project's page shows it.
+    """A build on a project page.
 
-    *log* is below the site; *why* is how the log of a failed one ends (``""``: it is not told).
+    *log* is a path relative to the site; *why* is the reason of a failure (``""`` if not shown).
     """
 
     abi: str
@@ -69,11 +69,11 @@ class BuildLine(NamedTuple):
 
 
 class ReleaseBlock(NamedTuple):
-    """A release as a project's page shows it.
+    """A release on a project page.
 
     *state* is one of: built, failed, waiting, skipped, quarantined.
-    *yank_reason* and *skip* are ``""`` if it is not yanked or skipped, or if nobody said why.
-    *marks* are the ABIs that it was tried for, each with whether the last try succeeded.
+    *yank_reason* and *skip* are ``""`` without a reason.
+    *marks* are the ABIs with builds, each with whether the last build succeeded.
     """
 
     version: str
@@ -88,7 +88,7 @@ class ReleaseBlock(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """A build that has succeeded lately, as the first page shows it."""
+    """A recent successful build on the home page."""
 
     package: str
     version: str
@@ -98,7 +98,7 @@ class Recent(NamedTuple):
 
 
 class AbiLine(NamedTuple):
-    """What was built for an ABI lately; *share* of the builds have succeeded, in percent."""
+    """The recent builds for an ABI; *share* is the success rate in percent."""
 
     abi: str
     succeeded: int
@@ -108,18 +108,18 @@ class AbiLine(NamedTuple):
 
 
 class Day(NamedTuple):
-    """A bar of the downloads' chart: *height* is 0 to 100."""
+    """A bar of the download chart; *height* is 0 to 100."""
 
     day: str
     downloads: int
     height: float
 
 
-# A project ----------------------------------------------------------------------------------------
+# Project page -------------------------------------------------------------------------------------
 
 
 def offered(data: ProjectData) -> ProjectData:
-    """Return *data* without the files if the project is in quarantine: none is offered then."""
+    """Return *data*, without files if the project is in quarantine."""
     if data["status"] != "quarantined":
         return data
     bare = {version: {**release, "files": {}} for version, release in data["releases"].items()}
@@ -129,13 +129,13 @@ def offered(data: ProjectData) -> ProjectData:
 def release_blocks(data: ProjectData, logs: Mapping[int, str]) -> list[ReleaseBlock]:
     """Return the releases of a project, newest first, with their files and builds.
 
-    *logs* are those of :func:`unexplained`.
+    *logs* are the logs of the builds in :func:`unexplained`.
     """
     return [_release_block(data, *item, logs) for item in _releases(data)]
 
 
 def unexplained(data: ProjectData) -> list[int]:
-    """Return the builds whose failure the page explains: the last for each ABI of new releases."""
+    """Return the failed builds to explain: the last for each ABI of the newest releases."""
     newest = [release for _, release in _releases(data)[:EXPLAINED]]
     failed = [
         build["build_id"]
@@ -147,27 +147,28 @@ def unexplained(data: ProjectData) -> list[int]:
 
 
 def reason(log: str) -> str:
-    """Return the lines of the *log* of a failed build that are most likely to say why it failed."""
+    """Return the lines of a failed build's *log* that most likely contain the reason."""
     plain = _ESCAPES.sub("", log[-_TAIL:])
     lines = [_shown(line) for line in last_lines(plain, _LINES)]
     return textwrap.dedent("\n".join(lines)).strip("\n")
 
 
 def builds_json(data: ProjectData) -> bytes:
-    """Return the JSON of a project's page: what the page shows, for programs.
+    """Return a project page as JSON.
 
-    Times are RFC 3339 in UTC, durations seconds, sizes bytes; ``json.html`` documents each key.
+    Times are in RFC 3339 and UTC, durations in seconds, sizes in bytes. ``json.html`` documents
+    each key.
     """
     return to_json({**data, "releases": dict(_releases(data))})
 
 
 def install_version(releases: Iterable[ReleaseBlock]) -> ReleaseBlock | None:
-    """Return the release that installers choose: the newest that is neither yanked nor early."""
+    """Return the release that installers choose: the newest final one that is not yanked."""
 
     def doubts(release: ReleaseBlock) -> tuple[bool, bool]:
         return release.yanked, version_key(release.version)[1].is_prerelease
 
-    # min gives the first of several that are as good
+    # Of equally good releases, min returns the first: the newest
     return min((release for release in releases if release.files), key=doubts, default=None)
 
 
@@ -242,7 +243,7 @@ def _shown(line: str) -> str:
 
 
 def tag_words(filename: str) -> list[str]:
-    """Return what a wheel's name says of where it runs, for people; nothing for any other name."""
+    """Describe where a wheel runs, by its file name; an empty list for any other name."""
     try:
         name = parse_filename(filename)
     except BadWheel:
@@ -260,21 +261,21 @@ def _python_word(tag: str) -> str:
     return tag if match is None else ".".join(part for part in match.groups() if part)
 
 
-# The first page, the figures ----------------------------------------------------------------------
+# Home page and stats ------------------------------------------------------------------------------
 
 
 def home_facts(stats: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the figures of the home page, worded, as far as *stats* has them."""
+    """Return the labels and values for the home page, as far as *stats* has them."""
     return _facts(stats, _HOME)
 
 
 def farm_facts(stats: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return all figures of the farm, worded, as far as *stats* has them."""
+    """Return the labels and values for the stats page, as far as *stats* has them."""
     return _facts(stats, (*_HOME, *_MORE))
 
 
 def recent_builds(builds: Iterable[EndedBuild], known: Mapping[str, object]) -> list[Recent]:
-    """Return the last successful *builds* of *known* packages: each release once, newest first."""
+    """Return the last successful *builds* of *known* packages, each release once, newest first."""
     good = [build for build in builds if build.status and build.files and build.package in known]
     made = []
     for (package, version), some in groupby(good, key=lambda build: (build.package, build.version)):
@@ -287,7 +288,7 @@ def recent_builds(builds: Iterable[EndedBuild], known: Mapping[str, object]) -> 
 
 
 def abi_lines(built: Mapping[str, tuple[int, int]], waiting: Mapping[str, int]) -> list[AbiLine]:
-    """Return a line for each ABI: what was *built* (succeeded, failed), and how much waits."""
+    """Return a line for each ABI from *built* (succeeded, failed) and *waiting*."""
     made = []
     for abi in sorted({*built, *waiting}, key=abi_key):
         good, bad = built.get(abi, (0, 0))
@@ -297,7 +298,7 @@ def abi_lines(built: Mapping[str, tuple[int, int]], waiting: Mapping[str, int]) 
 
 
 def days(downloads: Mapping[str, int]) -> list[Day]:
-    """Return the bars of the downloads' chart, for days by their ISO dates, oldest first."""
+    """Return the bars of the download chart from *downloads* by ISO date, oldest first."""
     highest = max(downloads.values(), default=0)
     return [
         Day(day, number, round(100 * number / highest, 1) if highest else 0)
@@ -306,7 +307,7 @@ def days(downloads: Mapping[str, int]) -> list[Day]:
 
 
 def duration_text(duration: timedelta) -> str:
-    """Return a *duration* as people write it: ``2 h 5 min``."""
+    """Format a *duration* for people: ``2 h 5 min``."""
     seconds = max(0, round(duration.total_seconds()))
     minutes, second = divmod(seconds, 60)
     hours, minute = divmod(minutes, 60)
@@ -319,7 +320,7 @@ def duration_text(duration: timedelta) -> str:
 
 
 def count_text(number: int) -> str:
-    """Return a *number* as people write it: ``1,234``."""
+    """Format a *number* for people: ``1,234``."""
     return f"{number:,}"
 
 
@@ -330,24 +331,24 @@ def _total(numbers: Mapping[str, int]) -> str:
 def _facts(stats: Mapping[str, Any], table: Iterable[Any]) -> list[tuple[str, str]]:
     return [
         (word, show(stats[name]))
-        for name, kind, word, show in table
-        if type(stats.get(name)) is kind
+        for name, type_, word, show in table
+        if type(stats.get(name)) is type_
     ]
 
 
-#: The farm's figures: their names in MasterStats, their types, the words, how they are shown.
+#: Statistics: the name in MasterStats, its type, the label, the format.
 _HOME: Final = (
     ("packages_built", int, "packages", count_text),
     ("files_count", int, "wheels", count_text),
-    ("builds_size", int, "of wheels", size_text),
-    ("builds_time", timedelta, "spent building", duration_text),
-    ("downloads_last_month", int, "downloads in 30 days", count_text),
+    ("builds_size", int, "total size", size_text),
+    ("builds_time", timedelta, "build time", duration_text),
+    ("downloads_last_month", int, "downloads in the last 30 days", count_text),
 )
 _MORE: Final = (
-    ("downloads_all", int, "downloads ever", count_text),
-    ("downloads_last_hour", int, "downloads in an hour", count_text),
-    ("new_last_hour", int, "new releases in an hour", count_text),
-    ("builds_last_hour", dict, "builds in an hour", _total),
-    ("builds_pending", dict, "releases wait", _total),
-    ("disk_free", int, "free on the disk", size_text),
+    ("downloads_all", int, "downloads in total", count_text),
+    ("downloads_last_hour", int, "downloads in the last hour", count_text),
+    ("new_last_hour", int, "new releases in the last hour", count_text),
+    ("builds_last_hour", dict, "builds in the last hour", _total),
+    ("builds_pending", dict, "releases waiting", _total),
+    ("disk_free", int, "free disk space", size_text),
 )

@@ -1,11 +1,11 @@
-"""The site's files, and the one place that writes them.
+"""The only code that writes to the site.
 
-What is served is under *output_path*. Nothing half-written is ever there: a file is written in the
-working directory beside it (same file system, never served), synced, and renamed into its place.
-Names come from enemies (builds, wires, an index), so every path is made by :class:`Site` from names
-that it has checked, and checked once more before anything is touched.
+The web server publishes the tree under *output_path*. It never contains incomplete files: a file is
+written in the working directory next to it (same file system, never served), synced, and renamed
+into place. Names come from untrusted sources (builds, messages, an index), so :class:`Site` checks
+every name before it makes a path, and every path before it touches a file.
 
-Several threads may have a :class:`Site` each; one *master* at a time may have the directory
+Several threads may have a :class:`Site` each. Only one *master* at a time may use the directory
 (:meth:`Site.lock`).
 """
 
@@ -37,19 +37,19 @@ _MAX_NAME: Final = 200
 
 
 class Site:
-    """The tree under *output_path*, written by way of *work_path*; neither needs to exist yet."""
+    """The tree under *output_path*, with temporary files in *work_path*; neither need exist."""
 
     def __init__(self, output_path: Path, work_path: Path) -> None:
         self.root = output_path.absolute().resolve()
         self.work = work_path.absolute().resolve()
         self._lock: int | None = None
-        #: The links to pages by what they lead to, once the folder has been read.
+        #: The aliases of each project page, once the folder has been read.
         self._aliases: dict[str, set[str]] | None = None
 
-    # At the start -----------------------------------------------------------------------------
+    # Start ----------------------------------------------------------------------------------------
 
     def check_writable(self) -> None:
-        """Make both directories if need be and try them out. Raises ``Fatal`` with what to do."""
+        """Create both directories and check write access. Raises ``Fatal`` if that fails."""
         for path in (self.root, self.work):
             try:
                 path.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -68,9 +68,10 @@ class Site:
             )
 
     def lock(self) -> None:
-        """Claim the directory for this process, and clear what an earlier one left half-done.
+        """Lock the directory for this process, and remove temporary files of an earlier one.
 
-        The claim ends with :meth:`close` or the process. Raises ``Fatal`` if another master has it.
+        :meth:`close` or the end of the process releases the lock. Raises ``Fatal`` if another
+        master holds it.
         """
         self.check_writable()
         handle = os.open(self.work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -87,40 +88,39 @@ class Site:
                 _discard(stale)
 
     def close(self) -> None:
-        """Give up the claim of :meth:`lock`, if there is one."""
+        """Release the lock of :meth:`lock`, if this object holds it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    # Where things are -------------------------------------------------------------------------
+    # Paths ----------------------------------------------------------------------------------------
 
     def project_dir(self, package: str) -> Path:
-        """Return the folder of *package* in the simple index. Raises ``ValueError`` for no name."""
+        """Return the folder of *package* in the simple index. Raises ``ValueError``."""
         return self.root / "simple" / _checked_name(package)
 
     def page_dir(self, package: str) -> Path:
-        """Return the folder of the page for people. Raises ``ValueError`` for no name."""
+        """Return the folder of the project page. Raises ``ValueError``."""
         return self.root / "project" / _checked_name(package)
 
     def log_path(self, build_id: int) -> Path:
-        """Return where the log of a build is. Raises ``ValueError`` for no build's number."""
+        """Return the path of a build's log. Raises ``ValueError``."""
         return self.root / log_name(build_id)
 
     def temporary(self, suffix: str = "") -> Path:
-        """Make a new empty file in the working directory; the caller removes or publishes it."""
+        """Create an empty file in the working directory; the caller removes or publishes it."""
         self.work.mkdir(mode=0o755, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(suffix=suffix, dir=self.work)
         os.close(handle)
-        return self.work / os.path.basename(name)  # noqa: PTH119 (one object less, per page)
+        return self.work / os.path.basename(name)  # noqa: PTH119 (fast: one object less per page)
 
-    # Writing ----------------------------------------------------------------------------------
+    # Writing --------------------------------------------------------------------------------------
 
     def publish(self, tmp: Path, package: str, filename: str, metadata: bytes) -> None:
-        """Move the wheel *tmp* to its place as *filename* of *package*, *metadata* beside it.
+        """Publish the wheel *tmp* as *filename* of *package*, together with its *metadata*.
 
-        The ``.metadata`` file (PEP 658) comes first, so that no wheel is ever there without it.
-        On return both are on the disk. Raises ``BadWheel`` if *filename* is not that of a wheel of
-        *package*.
+        The ``.metadata`` file (PEP 658) is written first, so that no wheel lacks it. Both are
+        synced to the disk on return. Raises ``BadWheel`` if *filename* is not a wheel of *package*.
         """
         if canonical(parse_filename(filename).package) != canonical(package):
             raise BadWheel(f"{filename} is not a file of {package}")
@@ -133,10 +133,10 @@ class Site:
         self.sync([target.parent])
 
     def write(self, path: Path, data: bytes, *, sync: bool = True) -> bool:
-        """Write *data* to *path* below the site; tell whether that was needed.
+        """Write *data* to *path*; return whether the file has changed.
 
-        What is there already is left alone. With *sync*, the new name is on the disk on return;
-        without, see :meth:`sync`.
+        A file with equal contents is not touched. Without *sync*, call :meth:`sync` for the folder
+        afterwards.
         """
         self._guard(path)
         if _holds(path, data):
@@ -156,7 +156,7 @@ class Site:
         return True
 
     def write_all(self, files: Mapping[Path, bytes]) -> bool:
-        """Write *files* in this order and see them safe; tell whether any has changed."""
+        """Write *files* in this order and sync them; return whether any has changed."""
         changed = {
             path.parent for path, data in files.items() if self.write(path, data, sync=False)
         }
@@ -164,18 +164,18 @@ class Site:
         return bool(changed)
 
     def write_log(self, build_id: int, text: str) -> Path:
-        """Write a build's log, compressed; return the folder that :meth:`sync` has yet to see to.
+        """Write a build's log, compressed; return its folder, for the caller to :meth:`sync`.
 
-        The same text gives the same bytes: no time stands in the file.
+        Equal text gives equal bytes, because the file contains no time.
         """
         path = self.log_path(build_id)
         self.write(path, gzip.compress(text.encode("utf-8", "replace"), mtime=0), sync=False)
         return path.parent
 
     def read_log(self, build_id: int) -> str | None:
-        """Return the log of a build, or ``None`` if there is none (any more).
+        """Return the log of a build, or ``None`` if there is none.
 
-        Whatever the file is by now, no more is read than a log may have. Raises ``OSError``.
+        Reads no more than the maximum size of a log. Raises ``OSError`` for a damaged file.
         """
         try:
             path = self.log_path(build_id)
@@ -186,20 +186,20 @@ class Site:
         with os.fdopen(handle, "rb") as file:
             about = os.fstat(handle)
             if not stat.S_ISREG(about.st_mode) or about.st_size > 2 * MAX_LOG:
-                raise OSError(errno.EINVAL, "not a log that we have written")
+                raise OSError(errno.EINVAL, "not a build log")
             try:
                 data = gzip.GzipFile(fileobj=file).read(MAX_LOG)
             except (EOFError, zlib.error) as exc:
-                raise OSError(errno.EINVAL, f"not whole ({exc})") from exc
+                raise OSError(errno.EINVAL, f"damaged ({exc})") from exc
         return data.decode("utf-8", "replace")
 
     def link(self, path: Path, target: str) -> bool:
-        """Make *path* a symbolic link to its neighbour *target*; tell whether it was not yet.
+        """Make *path* a symbolic link to *target* in the same folder; return whether it is new.
 
-        A directory that stands there stays: raises ``OSError``.
+        Raises ``OSError`` if *path* is a directory.
         """
         if "/" in target or target in {"", ".", ".."}:
-            raise ValueError(f"{target!r} is no neighbour to link to")
+            raise ValueError(f"{target!r} is not a file name to link to")
         self._guard(path)
         if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115 (text, not a path)
             return False
@@ -213,7 +213,7 @@ class Site:
         return True
 
     def link_alias(self, package: str, alias: str) -> bool:
-        """Let *alias*, another spelling of *package*, lead to its page; tell whether it is new."""
+        """Link *alias*, a spelling of *package*, to its page; return whether the link is new."""
         if not ALIAS.fullmatch(alias) or len(alias) > _MAX_NAME:
             raise ValueError(f"{alias[:_MAX_NAME]!r} is not the name of a project")
         page = self.page_dir(package)
@@ -224,15 +224,15 @@ class Site:
         return made
 
     def sync(self, folders: Iterable[Path]) -> None:
-        """See to it that the names in *folders* are on the disk."""
+        """Sync *folders*, so that the names of new files survive a crash."""
         for folder in sorted(folders):
             with suppress(FileNotFoundError):
                 _sync_folder(folder)
 
-    # Removing ---------------------------------------------------------------------------------
+    # Removing -------------------------------------------------------------------------------------
 
     def remove(self, path: Path) -> bool:
-        """Remove the file or link *path*; tell whether it was there."""
+        """Remove the file or link *path*; return whether it existed."""
         self._guard(path)
         try:
             path.unlink()
@@ -241,31 +241,31 @@ class Site:
         return True
 
     def remove_folder(self, path: Path) -> bool:
-        """Remove the folder *path* and all in it at one stroke; tell whether it was there."""
+        """Remove the folder *path* atomically, with its contents; return whether it existed."""
         self._guard(path)
         if path.is_symlink():
             return self.remove(path)
-        grave = self.temporary()
-        grave.unlink()
+        removed = self.temporary()
+        removed.unlink()
         try:
-            path.rename(grave)
+            path.rename(removed)
         except FileNotFoundError:
             return False
-        _discard(grave)
+        _discard(removed)
         return True
 
     def files_of(self, package: str, version: str) -> list[Path]:
-        """Return the files in the index, ``.metadata`` included, that are of *version*."""
+        """Return the files of *version* in the simple index, including ``.metadata``."""
         return sorted(
             path
             for path in _entries(self.project_dir(package))
             if (found := _version_of(path.name)) is not None and same_version(found, version)
         )
 
-    # The pages for people ---------------------------------------------------------------------
+    # Project pages --------------------------------------------------------------------------------
 
     def pages(self) -> list[str]:
-        """Return the projects that have a page (600,000 take a second)."""
+        """Return the projects that have a page (600,000 take one second)."""
         return [
             entry.name
             for entry in _scan(self.root / "project")
@@ -273,7 +273,7 @@ class Site:
         ]
 
     def aliases_of(self, package: str) -> list[Path]:
-        """Return the links that lead to the page of *package*, as far as this object knows."""
+        """Return the aliases of *package* that this object knows."""
         name = _checked_name(package)
         return sorted(self.root / "project" / alias for alias in self._links.get(name, ()))
 
@@ -287,10 +287,10 @@ class Site:
                     self._aliases.setdefault(target, set()).add(entry.name)
         return self._aliases
 
-    # Within -----------------------------------------------------------------------------------
+    # Helpers --------------------------------------------------------------------------------------
 
     def _guard(self, path: Path) -> None:
-        """Raise ``ValueError`` unless *path* is inside the site, links on the way followed."""
+        """Raise ``ValueError`` unless *path*, with links resolved, is inside the site."""
         inside = path.parent.resolve().is_relative_to(self.root)
         if not inside or path == self.root or path.name in {"", ".", ".."} or "\0" in str(path):
             raise ValueError(f"{path} is not inside {self.root}")
@@ -299,7 +299,7 @@ class Site:
         self._guard(path)
         for _ in range(3):
             _make_folder(path.parent)
-            with suppress(FileNotFoundError):  # the folder was just removed by another thread
+            with suppress(FileNotFoundError):  # another thread has just removed the folder
                 tmp.replace(path)
                 return
         tmp.replace(path)
@@ -330,7 +330,7 @@ def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _holds(path: Path, data: bytes) -> bool:
-    """Tell whether *path* is a plain file with just these bytes."""
+    """Return whether *path* is a regular file with exactly these bytes."""
     try:
         return (
             not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data
@@ -340,7 +340,7 @@ def _holds(path: Path, data: bytes) -> bool:
 
 
 def _make_folder(path: Path) -> None:
-    """Make *path* and what is above it; what is new is on the disk, or its files would be lost."""
+    """Create *path* and its parents, and sync each parent, so that a crash loses no files."""
     if not path.is_dir():
         _make_folder(path.parent)
         path.mkdir(mode=0o755, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The pages that tell of all projects: the index's root, the first page, the search, ..."""
+"""Writes the site-wide pages: the root of the index, home, stats, search and sitemap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
 from piwheels.master.logic import catalog
-from piwheels.master.logic.rhythm import Rhythm
+from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from piwheels.master.site.files import Site
     from piwheels.master.site.rendering import Renderer
 
-#: How many projects the pages for people name; of the others, the search knows.
+#: How many of the most downloaded projects the pages list.
 POPULAR: Final = 100
-#: How many builds are looked at for those that the first page names.
+#: How many builds to read for the list on the home page.
 _RECENT: Final = 60
 
 
 class Overview:
-    """Knows which projects there are, and writes what tells of all of them.
+    """Keeps the set of projects, and writes the pages that list them.
 
-    Each group of pages is written when it has changed, at most once in *pause* seconds; at a size
-    at which that takes seconds, less often, but for what is removed. One call of :meth:`work`
-    writes one group, so that other requests have their turn.
+    Each group of pages is written when it is out of date, at most once in *pause* seconds. A large
+    site, where writing takes seconds, is written less often, except for removals. One call of
+    :meth:`work` writes one group, so that other requests are served in between.
 
-    The names and downloads are kept in memory: 600,000 take 100 MB.
+    The names and download counts are kept in memory: 600,000 projects take 100 MB.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Overview:
         self._renderer = renderer
         self._url = site_url
         self._clock = clock
-        #: The farm's figures, and whether the database knows newer ones.
+        #: The farm's statistics, and whether the database has newer ones.
         self._stats: Mapping[str, Any] = {}
-        self._stats_old = True
-        #: What the root lists, and the downloads of each project that has a page that may be
-        #: found; ``None`` until :meth:`work` has asked.
+        self._stats_stale = True
+        #: The projects in the root of the index, and the downloads of each project whose page is
+        #: listed; ``None`` until :meth:`_load` has read them.
         self._listed: set[str] | None = None
         self._shown: dict[str, tuple[int, int]] | None = None
         self._popular: list[str] = []
-        self._figures_known = False
-        self._root, self._search, self._home, self._sitemap = (Rhythm(pause) for _ in range(4))
+        self._downloads_known = False
+        self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
         self._writers = (
             (self._root, self._write_root),
             (self._search, self._write_search),
@@ -62,7 +62,7 @@ class Overview:
             (self._sitemap, self._write_sitemap),
         )
 
-    # What has changed ---------------------------------------------------------------------------
+    # Changes --------------------------------------------------------------------------------------
 
     def note_listed(self, package: str, *, listed: bool) -> None:
         """Note whether the root of the index lists *package*."""
@@ -72,64 +72,64 @@ class Overview:
         self._root.touch(urgent=not listed)
 
     def note_shown(self, package: str, *, shown: bool) -> None:
-        """Note whether *package* has a page that people may find."""
+        """Note whether the page of *package* is listed in the search and the sitemap."""
         if self._shown is None or shown == (package in self._shown):
             return
         if shown:
             self._shown[package] = (0, 0)
         else:
             del self._shown[package]
-        for rhythm in (self._search, self._home, self._sitemap):
-            rhythm.touch(urgent=not shown)
+        for schedule in (self._search, self._home, self._sitemap):
+            schedule.touch(urgent=not shown)
 
-    def note_news(self, stats: Mapping[str, Any] | None = None) -> None:
-        """Note that something was built, or what the farm's figures (*stats*) are now."""
+    def note_stats(self, stats: Mapping[str, Any] | None = None) -> None:
+        """Note a new build, or (with *stats*) new statistics."""
         self._stats = stats or self._stats
-        self._stats_old = stats is None
+        self._stats_stale = stats is None
         self._home.touch()
 
     def note_damage(self) -> None:
-        """Note that the root of the index may not be what we have written."""
+        """Note that the root of the index may have been damaged."""
         self._root.touch(urgent=True)
 
-    # Writing ------------------------------------------------------------------------------------
+    # Writing --------------------------------------------------------------------------------------
 
     def work(self, db: Database) -> None:
-        """Write one group of pages that is due, if there is one. What fails is tried again."""
+        """Write one group of pages that is due, if any; it stays due after a failure."""
         now = self._clock.monotonic()
         due = next((each for each in self._writers if each[0].is_due(now)), None)
         if due is None:
             return
-        rhythm, write = due
+        schedule, write = due
         try:
             self._load(db)
-            rhythm.begin()
+            schedule.begin()
             write(db)
         except Exception:
-            rhythm.failed(now)
+            schedule.failed(now)
             for other, _ in self._writers:
-                other.wait(now)  # what was in the way of one is in the way of all
+                other.wait(now)  # the cause, such as a full disk, usually affects all of them
             raise
-        rhythm.done(now, self._clock.monotonic())
+        schedule.done(now, self._clock.monotonic())
 
     def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
-        """Write the search at once, with the downloads of *index* or what the database knows."""
+        """Write the search page now, with the downloads in *index* or else from the database."""
         self._load(db)
-        self._take_figures(db.get_search_index() if index is None else index)
+        self._set_downloads(db.get_search_index() if index is None else index)
         self._write_search(db)
 
     def _load(self, db: Database) -> None:
-        """Ask for what is not known yet."""
+        """Read the set of projects, unless that has happened."""
         if self._listed is None:
             self._listed = set(db.get_simple_index())
         if self._shown is None:
             hidden = set(db.get_quarantined())
             self._shown = {name: (0, 0) for name in self._site.pages() if name not in hidden}
 
-    def _take_figures(self, index: Mapping[str, tuple[int, int]]) -> None:
-        self._figures_known = True
+    def _set_downloads(self, index: Mapping[str, tuple[int, int]]) -> None:
+        self._downloads_known = True
         shown = self._shown or {}
-        same: dict[tuple[int, int], tuple[int, int]] = {}  # most of them are (0, 0)
+        same: dict[tuple[int, int], tuple[int, int]] = {}  # share equal pairs: most are (0, 0)
         for name in shown:
             recent, ever = index.get(name, (0, 0))
             pair = (recent, ever)
@@ -146,8 +146,8 @@ class Overview:
         self._site.link(folder / "index.v1_html", "index.html")
 
     def _write_search(self, db: Database) -> None:
-        if not self._figures_known:
-            self._take_figures(db.get_search_index())
+        if not self._downloads_known:
+            self._set_downloads(db.get_search_index())
         shown = self._shown or {}
         names = catalog.ranked(shown)
         popular = names[:POPULAR]
@@ -160,7 +160,7 @@ class Overview:
         self._site.write_all(
             {
                 root / "packages.json": data,
-                # The same bytes give the same file: no time stands in it.
+                # Equal data gives an equal file, because it contains no time
                 root / "packages.json.gz": gzip.compress(data, 6, mtime=0),
                 root / "packages.html": self._renderer.packages(rows, len(shown)),
             }
@@ -169,9 +169,9 @@ class Overview:
     def _write_home(self, db: Database) -> None:
         shown, root = self._shown or {}, self._site.root
         popular = [name for name in self._popular if name in shown]
-        if self._stats_old:
+        if self._stats_stale:
             self._stats = {**self._stats, **db.get_statistics()}
-            self._stats_old = False
+            self._stats_stale = False
         builds = db.get_recent_builds(_RECENT)
         self._site.write_all(
             {

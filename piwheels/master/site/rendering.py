@@ -1,6 +1,6 @@
-"""The site's HTML: the templates beside this module, filled with what logic/ makes of the state.
+"""Renders the HTML pages from the templates in this package and the views of ``master.logic``.
 
-Chameleon escapes whatever is put in; no template marks anything as markup.
+Chameleon escapes every inserted value; no template disables that.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from chameleon import PageTemplateLoader
 
+from piwheels.core.words import counted
 from piwheels.master.logic import pages, views
 
 if TYPE_CHECKING:
@@ -21,30 +22,30 @@ if TYPE_CHECKING:
     from piwheels.core.database.rows import Activity, EndedBuild, ProjectData, SimpleProject
     from piwheels.master.logic.catalog import Found
 
-#: How many projects and releases the first page names.
+#: How many projects and releases the home page lists.
 NAMES, RELEASES = 48, 12
-#: How many releases of a project are unfolded.
+#: How many releases of a project page are open initially.
 _OPEN = 2
 
 
 class Renderer:
-    """Makes pages; each template is read (and compiled) the first time that it is used.
+    """Renders pages. Each template is compiled when it is first used.
 
-    *site_url* is the address of the site, with a slash at the end; without it, pages let the
-    reader's browser say what it is.
+    *site_url* is the address of the site with a final slash. If it is empty, a script on the pages
+    inserts the address that the browser uses.
     """
 
     def __init__(self, site_url: str = "") -> None:
         self._url = site_url
 
-    # The simple index ---------------------------------------------------------------------------
+    # The simple index -----------------------------------------------------------------------------
 
     def simple_root(self, names: Iterable[str]) -> bytes:
-        """Return the list of all projects in the simple index: of *names*, in their order."""
+        """Return the root of the simple index, which lists *names* in their order."""
         return self._render("simple_root", names=names)
 
     def simple_project(self, project: SimpleProject) -> bytes:
-        """Return the page of one project in the simple index."""
+        """Return a project's page in the simple index."""
         return self._render(
             "simple_project",
             name=project.package,
@@ -52,7 +53,7 @@ class Renderer:
             files=pages.file_rows(project),
         )
 
-    # For people ---------------------------------------------------------------------------------
+    # Pages for people -----------------------------------------------------------------------------
 
     def home(
         self,
@@ -61,7 +62,7 @@ class Renderer:
         builds: Iterable[EndedBuild],
         known: Mapping[str, object],
     ) -> bytes:
-        """Return the site's first page; *known* are the projects that have a page."""
+        """Return the home page; *known* are the projects that have a page."""
         return self._page(
             "home",
             "Wheels, ready to install",
@@ -72,11 +73,11 @@ class Renderer:
         )
 
     def packages(self, popular: Sequence[Found], total: int) -> bytes:
-        """Return the page that searches all *total* projects, and names some without that."""
+        """Return the search page, which lists *popular* of the *total* projects."""
         return self._page("packages", "Search", popular=popular, total=total)
 
     def project(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
-        """Return the page of one project; *logs* are those of builds that failed."""
+        """Return a project page; *logs* are those of the builds in :func:`views.unexplained`."""
         releases = views.release_blocks(data, logs)
         best = views.install_version(releases)
         return self._page(
@@ -91,7 +92,7 @@ class Renderer:
             older=releases[views.FULL :],
             opened=_OPEN,
             best=best,
-            # What has been yanked is installed only by who names it
+            # Installers choose a yanked version only if it is requested exactly
             wanted=f"{data['name']}=={best.version}" if best and best.yanked else data["name"],
             apt=" ".join(sorted({name for file in best.files for name in file.apt.split()}))
             if best
@@ -101,11 +102,11 @@ class Renderer:
     def stats(
         self, stats: Mapping[str, Any], activity: Activity, popular: Sequence[Found]
     ) -> bytes:
-        """Return the page of the farm's figures."""
+        """Return the page with the farm's statistics."""
         waiting = stats.get("builds_pending")
         return self._page(
             "stats",
-            "Figures",
+            "Stats",
             facts=views.farm_facts(stats),
             abis=views.abi_lines(activity.builds, waiting if isinstance(waiting, dict) else {}),
             days=views.days(activity.downloads),
@@ -113,13 +114,13 @@ class Renderer:
         )
 
     def fixed(self) -> dict[str, bytes]:
-        """Return the pages that are always the same, by name."""
-        # That for what is not there is shown at any depth: it leads from the top.
+        """Return the pages that never change, by name."""
+        # The error page is served at any depth, so its links start at the site's root
         top = urlsplit(self._url).path or "/"
         return {
-            "404.html": self._page("404", "Not found", root=top),
-            "faq.html": self._page("faq", "Questions"),
-            "json.html": self._page("json", "For programs"),
+            "404.html": self._page("404", "Page not found", root=top),
+            "faq.html": self._page("faq", "FAQ"),
+            "json.html": self._page("json", "JSON API"),
         }
 
     def _page(self, template: str, title: str, *, root: str = "", **values: Any) -> bytes:
@@ -131,6 +132,7 @@ class Renderer:
             page=template,
             address=self._url.rstrip("/"),
             count=views.count_text,
+            counted=counted,
             **values,
         )
 
@@ -145,7 +147,7 @@ def _templates() -> PageTemplateLoader:
 
 
 def static_files() -> dict[str, bytes]:
-    """Return the files that are served as they are, by name."""
+    """Return the static files by name."""
     return {path.name: path.read_bytes() for path in sorted(_folder("static").iterdir())}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import BadMessage
 from piwheels.master.logic import changelog
-from piwheels.master.logic.trouble import Trouble
+from piwheels.master.logic.failures import Failures
 from piwheels.master.upstream.fetching import UpstreamFault
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Changelog:
         self._gazer, self._upstream, self._logger = gazer, upstream, gazer.logger
         every = gazer.config.poll_every
         self._interval = INTERVAL if every is None else every.total_seconds()
-        self._trouble = Trouble(gazer.back_off)
+        self._failures = Failures(gazer.back_off)
         self._serial: int | None = None
         self._batch: Batch | None = None
         self._done = self._count = 0
@@ -89,15 +89,15 @@ class Changelog:
         try:
             last, batch = outcome.get()
         except UpstreamFault as fault:
-            wait, tell = self._trouble.failed(fault.retry_after)
+            wait, tell = self._failures.failed(fault.retry_after)
             self._due = self._gazer.clock.monotonic() + wait
             if tell:
                 self._logger.warning(
                     "the changelog: %s; asking again in %.3g s (failure %d in a row)",
-                    fault, wait, self._trouble.count,
+                    fault, wait, self._failures.count,
                 )  # fmt: skip
             return
-        if over := self._trouble.well():
+        if over := self._failures.recovered():
             self._logger.info("the changelog answers again (failures: %d)", over)
         self._due = self._gazer.clock.monotonic() + self._interval
         if last is not None:

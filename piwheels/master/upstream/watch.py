@@ -14,9 +14,9 @@ from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion, Watche
 from piwheels.core.errors import PiWheelsError
 from piwheels.core.states import Package
 from piwheels.core.wheels.tags import canonical
+from piwheels.master.logic.failures import Failures
 from piwheels.master.logic.polls import WHOLE, Poll, Polls
 from piwheels.master.logic.releases import judge
-from piwheels.master.logic.trouble import Trouble
 from piwheels.master.upstream.fetching import UpstreamFault
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Watch:
         self._polls = Polls(self._interval, ROOM)
         self._sync_every = 1.0 if gazer.config.dev_mode else 10.0
         self._sync_due = 0.0
-        self._index = Trouble(gazer.back_off)
+        self._index = Failures(gazer.back_off)
         self._hold = 0.0
         #: What the file of names was when it was last read.
         self._file: Any = ()
@@ -175,7 +175,7 @@ class Watch:
         except UpstreamFault as fault:
             self._failed(poll, fault, now)
             return
-        if over := self._index.well():
+        if over := self._index.recovered():
             self._logger.info("the index answers again (failures: %d)", over)
         try:
             if not page.found:
@@ -192,7 +192,7 @@ class Watch:
         """Note that a project could not be asked for, and whether that is the index's fault."""
         package = poll.row.package
         if not fault.wide:
-            self._index.well()
+            self._index.recovered()
         elif fault.retry_after is not None or self._index.count + 1 >= WIDE:
             wait, tell = self._index.failed(fault.retry_after)
             self._hold = max(self._hold, now + wait)
@@ -205,17 +205,17 @@ class Watch:
             return
         else:
             self._index.failed()
-        wait, tell = poll.trouble.failed(fault.retry_after)
+        wait, tell = poll.failures.failed(fault.retry_after)
         if tell:
             self._logger.warning(
                 "%s: %s; asking again in %.3g s (failure %d in a row)",
-                package, fault, wait, poll.trouble.count,
+                package, fault, wait, poll.failures.count,
             )  # fmt: skip
         self._polls.later(poll, now + wait)
 
     def _found(self, poll: Poll, page: Page, now: float) -> None:
         package = poll.row.package
-        if over := poll.trouble.well():
+        if over := poll.failures.recovered():
             self._logger.info("%s: it answers again (failures: %d)", package, over)
         if page.project is None:
             poll.missing.clear()
@@ -247,12 +247,12 @@ class Watch:
     def _missing(self, poll: Poll, now: float) -> None:
         """Upstream has no such project: not yet, not for the moment, or not any more."""
         package = poll.row.package
-        _, tell = poll.trouble.failed()
+        _, tell = poll.failures.failed()
         if tell:
             self._logger.warning(
                 "%s: there is no such project upstream%s (look %d)",
                 package, " any more: removed if it stays so" if poll.row.found else "",
-                poll.trouble.count,
+                poll.failures.count,
             )  # fmt: skip
         if not poll.row.found or not poll.confirmed({WHOLE}, now, self._gazer.confirm):
             return

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from piwheels.console.model.commands import MESSAGES, CommandTracker, Phase, Target, Verb
 from piwheels.console.model.events import Answer
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Untold
+from piwheels.core.protocols import Rejection
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -141,12 +141,12 @@ def test_all_slaves_stopped_are_seen_to_end_one_by_one():
 
 def test_what_a_master_of_level_1_says():
     tracker, batch, (message,) = give(Verb.SKIP, IDLE, BUSY, level=1)
-    tracker.answered(Answer(message.ticket, "SKIP", [Untold(1, "not building")]), NOW)
+    tracker.answered(Answer(message.ticket, "SKIP", [Rejection(1, "not building")]), NOW)
     idle, busy = batch.commands
     assert (idle.phase, idle.note) == (Phase.REFUSED, "not building")
     assert (busy.phase, busy.taken) == (Phase.SENT, True)
     tracker, batch, (skip, kill) = give(Verb.KILL, IDLE, level=1)
-    tracker.answered(Answer(skip.ticket, "SKIP", [Untold(1, "not building")]), NOW)
+    tracker.answered(Answer(skip.ticket, "SKIP", [Rejection(1, "not building")]), NOW)
     tracker.answered(Answer(kill.ticket, "KILL", []), NOW)
     assert batch.commands[0].phase is Phase.SENT
     tracker, batch, (message,) = give(Verb.WAKE, BUSY, level=1)
@@ -216,7 +216,7 @@ class Anything(RuleBasedStateMachine):
     @rule(data=st.data(), untold=st.lists(st.integers(1, 4)), refused=st.sampled_from(["", "no"]))
     def answered(self, data, untold, refused):
         ticket = data.draw(st.sampled_from(self.tickets))
-        said = [Untold(one, "no") for one in untold]
+        said = [Rejection(one, "no") for one in untold]
         self.tracker.answered(Answer(ticket, "KILL", said, refused), self.now)
 
     @rule(

@@ -37,6 +37,7 @@ class Sight:
             info = SlaveInfo(SECOND, 900 * SECOND, "311", abi, "linux", label_, "D", "12", "", "")
             since = NOW - timedelta(minutes=minutes)
             slave = Slave(number, info, label_, joined=since, since=since, heard=NOW, **more)
+            slave.state_began = slave.build_began = since
             if load is not None:
                 slave.stats.append(SlaveStats(NOW, 0, 0, 0, 0, 0, 0, load, 0))
             self.farm.slaves[number] = slave

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
+from piwheels.console.clock import ConsoleClock
 from piwheels.console.model.commands import Phase, Verb
 from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
@@ -75,7 +76,9 @@ def attach():
     made = []
 
     def make(farm):
-        session = Session(Link(farm.addresses), who="dave@ops", addresses=farm.addresses)
+        session = Session(
+            Link(farm.addresses, ConsoleClock()), who="dave@ops", addresses=farm.addresses
+        )
         made.append(session)
         session.start(now())
         wait(session, lambda: session.link.attached)

@@ -15,7 +15,14 @@ from piwheels.console.simulate.world import FIGURES, REPLAYED, World
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage
-from piwheels.core.protocols import Outcome, Output, SlaveEvent, Told, console, monitor_stats
+from piwheels.core.protocols import (
+    CommandReport,
+    Outcome,
+    Output,
+    SlaveEvent,
+    console,
+    monitor_stats,
+)
 from piwheels.core.states import MasterInfo, MasterStats
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -127,7 +134,7 @@ def test_skip_ends_a_build(world):
     )
     assert (outcome.build_id, outcome.package, outcome.files) == (None, work.job.package, 0)
     assert ("DONE", NoData) in told_to(events, slave.number)
-    assert Told("dave", "SKIP", [slave.number], NOW) in events
+    assert CommandReport("dave", "SKIP", [slave.number], NOW) in events
 
 
 def test_skip_is_for_who_builds(world):

@@ -108,7 +108,7 @@ def test_no_keys_at_no_size_upset_it_or_send_what_is_not_allowed(level, tmp_path
                 elif chance < 0.3:
                     wait(random.choice((0.2, 1, 5, 20)))
                 else:
-                    app.orders._deaf_until = 0.0
+                    app.commands._deaf_until = 0.0
                     await pilot.press(random.choice(USUAL if chance < 0.5 else keys_of(app)))
             wait(1)
             await pilot.pause()

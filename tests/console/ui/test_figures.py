@@ -81,8 +81,9 @@ def play(stage, mode, story, size=(120, 40), **how):
     async def run():
         app = ConsoleApp(stage.session, clock=stage.clock, **how)
         told = Told()
-        for name in ("give", "open_slave", "open_log", "open_fleet"):
-            setattr(app, name, lambda *args, name=name: told.append((name, *args)))
+        asked = {app: ("open_slave", "open_log", "open_fleet"), app.commands: ("give",)}
+        for where, name in ((where, name) for where, names in asked.items() for name in names):
+            setattr(where, name, lambda *args, name=name: told.append((name, *args)))
         async with app.run_test(size=size) as pilot:
             await pilot.press(KEYS[mode])
             await settled(app, pilot)
@@ -507,7 +508,7 @@ def commanded(stage, mode, *keys):
     verbs = {"KILL", "SLEEP", "SKIP", "WAKE", "QUIT"}
 
     async def story(app, pilot, _told):
-        del app.give
+        del app.commands.give
         stage.master.asked.clear()
         for key in keys:
             if key in ("y", "n", "type the word"):

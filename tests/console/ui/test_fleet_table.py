@@ -38,7 +38,7 @@ class StillFarm(Farm):
         since = NOW - minutes * MINUTE
         heard = more.pop("heard", NOW)
         slave = Slave(number, info, clean(label), joined=since, since=since, heard=heard, told=told)
-        slave.job_since = since
+        slave.job_since = slave.state_began = slave.build_began = since
         for name, value in more.items():
             setattr(slave, name, value)
         self.slaves[number] = slave
@@ -121,7 +121,7 @@ def small_farm():
     farm.add(2, told=State.SEND, job=("pillow", "12.0.0"), files=2, abi="cp313")
     farm.add(3, told=State.SLEEP, minutes=0.1)
     farm.add(4, told=State.PAUSE, minutes=700)
-    past = PastBuild("lxml", "6.0.2", "cp311", "failed", MINUTE, 0, NOW, 5, "")
+    past = PastBuild("lxml", "6.0.2", "cp311", "failed", MINUTE, 0, NOW, 5, "", NOW)
     farm.add(5, told=State.CLEAN, outcome=past)
     farm.add(6, told=State.BUILD, job=("scipy", "1.16.2"), heard=NOW - 7 * MINUTE,
              alerts=(Alert("no msg", "7m", NOW, 3), slow))  # fmt: skip

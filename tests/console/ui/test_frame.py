@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from textual.events import AppBlur, AppFocus
@@ -113,7 +114,7 @@ def test_what_is_asked_before_what_is_sent():
     async def story(app, pilot):
         for key, slaves, typed, expected in CASES:
             stage.master.asked.clear()
-            app.orders._deaf_until = 0
+            app.commands._deaf_until = 0
             await mark(app, pilot, *slaves)
             await pilot.press(key)
             if typed:
@@ -153,8 +154,8 @@ def test_what_is_for_all_has_to_be_typed():
     async def story(app, pilot):
         for verb, (word, expected) in FOR_ALL.items():
             stage.master.asked.clear()
-            app.orders._deaf_until = 0
-            app.give(verb, None)
+            app.commands._deaf_until = 0
+            app.commands.give(verb, None)
             await until(pilot, lambda: asks(app))
             await pilot.press("y", "enter")
             assert sent(stage) == []
@@ -325,7 +326,8 @@ def test_a_page_of_the_palette_where_there_is_no_room():
 def test_keys_typed_after_an_answer_are_not_taken_for_commands(monkeypatch):
     stage = make_stage()
     times = [0.0]
-    monkeypatch.setattr("piwheels.console.ui.orders.monotonic", lambda: times[0])
+    clock = SimpleNamespace(monotonic=lambda: times[0])
+    monkeypatch.setattr("piwheels.console.ui.commander.SYSTEM", clock)
 
     async def story(app, pilot):
         await mark(app, pilot, 1)
@@ -351,7 +353,7 @@ def test_a_stop_is_taken_back_with_one_key_for_a_while():
         await until(pilot, lambda: asks(app))
         await pilot.press("y")
         await until(pilot, lambda: not asks(app))
-        app.orders._deaf_until = 0
+        app.commands._deaf_until = 0
         stage.now += timedelta(seconds=9)
         pump(app)
         await pilot.pause()
@@ -374,7 +376,7 @@ def test_a_stop_is_not_taken_back_later():
         await until(pilot, lambda: asks(app))
         await pilot.press("y")
         await until(pilot, lambda: not asks(app))
-        app.orders._deaf_until = 0
+        app.commands._deaf_until = 0
         stage.now += timedelta(seconds=11)
         await mark(app, pilot, 9)
         await pilot.press("w")
@@ -441,7 +443,7 @@ def test_a_dialog_fits_and_shows_its_answers(size):
 
     async def story(app, pilot):
         await mark(app, pilot, *range(1, 9))
-        app.give(Verb.KILL, list(range(1, 9)))
+        app.commands.give(Verb.KILL, list(range(1, 9)))
         await until(pilot, lambda: asks(app))
         await pilot.pause()
         shown = screen_of(app)
@@ -474,10 +476,10 @@ def test_all_commands_are_listed_with_what_became_of_them():
 
     async def story(app, pilot):
         app.prefs.confirm_from = 2
-        app.give(Verb.SKIP, [1])
-        app.give(Verb.PAUSE, [9])
+        app.commands.give(Verb.SKIP, [1])
+        app.commands.give(Verb.PAUSE, [9])
         stage.tell(1, "DONE")
-        app.show_commands()
+        app.action_commands()
         await until(pilot, lambda: isinstance(app.screen, CommandsScreen))
         pump(app)
         await pilot.pause()
@@ -604,7 +606,7 @@ def test_every_screen_shows_its_keys_in_one_line(size):
 
 def test_there_is_nothing_but_ascii_if_that_is_asked_for():
     async def story(app, pilot):
-        app.give(Verb.STOP, [1, 2])
+        app.commands.give(Verb.STOP, [1, 2])
         await until(pilot, lambda: asks(app))
         await pilot.pause()
         return screen_of(app)
@@ -715,7 +717,7 @@ def test_leaving_is_asked_about_while_a_command_is_under_way():
     stage = make_stage()
 
     async def story(app, pilot):
-        app.give(Verb.PAUSE, [1])
+        app.commands.give(Verb.PAUSE, [1])
         await pilot.press("ctrl+c")
         await pilot.pause()
         assert app.is_running
@@ -849,7 +851,7 @@ def test_only_a_lost_link_and_what_came_to_nothing_are_told_loudly():
 
     async def story(app, pilot):
         assert not list(app._notifications)
-        app.give(Verb.WAKE, [9])
+        app.commands.give(Verb.WAKE, [9])
         stage.wait()
         pump(app)
         assert not list(app._notifications)

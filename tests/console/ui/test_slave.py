@@ -1,6 +1,7 @@
 """The screen of one slave."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -212,10 +213,11 @@ def test_a_slave_that_is_not_there_says_so():
 
 
 def test_curves_have_a_unit_and_say_since_when_they_are_too_high():
-    slave = make_stage().session.farm.slaves[3]
+    session = make_stage().session
+    slave, console = session.farm.slaves[3], SimpleNamespace(sign=str, session=session)
 
     def shown():
-        return {curve.name: (curve.text.strip(), curve.alert) for curve in curves(slave, str)}
+        return {curve.name: (curve.text.strip(), curve.alert) for curve in curves(slave, console)}
 
     slave.stats.append(slave_stats(NOW, 5.5, 0, 0.95))
     slave.alerts = (Alert("disk", "95%", NOW),)

@@ -435,7 +435,7 @@ def test_the_daemons_role_can_only_read_and_call(db_dsn, farm):
         "DELETE FROM packages",
         "INSERT INTO counters VALUES ('x', '', 1)",
         "CREATE TABLE public.mine ()",
-        "SELECT piwheels._refresh_kept()",
+        "SELECT piwheels._refresh_derived()",
         "SELECT piwheels._fold_counters()",
     ):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
@@ -468,7 +468,7 @@ def test_a_program_that_is_ending_does_not_wait_for_a_server_that_is_away(db, se
     administer(server_dsn, "ALTER DATABASE {} ALLOW_CONNECTIONS false", names=[name])
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
     administer(server_dsn, kill, name)
-    timer = threading.Timer(0.3, db.hurry)
+    timer = threading.Timer(0.3, db.abort_retries)
     timer.start()
     started = time.monotonic()
     with pytest.raises(DatabaseError):
@@ -480,7 +480,7 @@ def test_a_program_that_is_ending_does_not_wait_for_a_server_that_is_away(db, se
 def test_what_cannot_be_used_is_said_in_a_sentence(db_dsn, superuser_dsn):
     with pytest.raises(Fatal, match="PostgreSQL, not sqlite"):
         Database("sqlite://")
-    with pytest.raises(Fatal, match="no database address"):
+    with pytest.raises(Fatal, match="not a database URL"):
         Database("nonsense")
     with pytest.raises(Fatal, match="check --dsn"):
         Database("postgresql:///nosuch?host=/nonexistent")

@@ -113,7 +113,7 @@ def test_kept_downloads_are_those_counted_from_scratch(db, cursor, todo):
                < timedelta(hours=1))  # fmt: skip
     assert figures["downloads_last_hour"] == hour
     before = kept(cursor)
-    cursor.execute("SELECT piwheels._refresh_kept()")
+    cursor.execute("SELECT piwheels._refresh_derived()")
     # A file that was deleted since is not in the last hour's downloads when they are counted anew.
     assert {row for row in kept(cursor) ^ before if row[0] != "downloads_minute"} == set()
 

@@ -268,7 +268,7 @@ CALLS = [
     Call("watch_polled", (ROW,), None, "SELECT serial FROM watched", 5),
     Call("watch_polled", (ROW._replace(package="bar"),), None, "SELECT serial FROM watched", 0),
     # The connection
-    Call("hurry", (), None),
+    Call("abort_retries", (), None),
     Call("close", (), None),  # what is asked next connects again
     Call("listen", (), lambda found: found.close() is None),
 ]  # fmt: skip

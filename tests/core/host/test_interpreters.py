@@ -25,7 +25,7 @@ def test_this_interpreter() -> None:
         ("exit 3", "does not work"),
         ("echo hello", "not a Python"),
         ("echo '[1, 2, 3]'", "not a Python"),
-        ("""echo '["311", "../x", "linux"]'""", "odd tags"),
+        ("""echo '["311", "../x", "linux"]'""", "invalid tags"),
         ("echo broken >&2; exit 1", "broken"),
     ],
 )

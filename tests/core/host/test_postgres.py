@@ -173,7 +173,7 @@ def test_clusters_own_release_decides(make, home):
     home.mkdir()
     (home / "data").mkdir()
     (home / "data" / "PG_VERSION").write_text("9\n")
-    with pytest.raises(Fatal, match=r"no PostgreSQL 9 \(which made .*release \d+.*PIW_PG_BIN"):
+    with pytest.raises(Fatal, match=r"no PostgreSQL 9 \(which created .*release \d+.*PIW_PG_BIN"):
         make().start()
 
 

@@ -120,7 +120,7 @@ def test_another_package_or_version_than_asked(tmp_path: Path) -> None:
 def test_odd_files(tmp_path: Path) -> None:
     refused(tmp_path / NAME, "No such file")
     (tmp_path / NAME).symlink_to("/etc/passwd")
-    refused(tmp_path / NAME, "not a sound zip")
+    refused(tmp_path / NAME, "not a valid zip")
     (tmp_path / NAME).unlink()
     os.mkfifo(tmp_path / NAME)
     refused(tmp_path / NAME, "regular")
@@ -139,7 +139,7 @@ def test_data_before_and_after(tmp_path: Path) -> None:
 
 
 def test_odd_compression_encryption_and_duplicates(tmp_path: Path) -> None:
-    refused(make(tmp_path, compression=zipfile.ZIP_LZMA), "compressed")
+    refused(make(tmp_path, compression=zipfile.ZIP_LZMA), "compression method")
     path = make(tmp_path)
     data = bytearray(path.read_bytes())
     at = data.index(b"PK\x01\x02")

@@ -1,19 +1,27 @@
-"""The decisions on slaves: single stories, and whatever may happen in any order."""
+"""The decisions on slaves: single stories, and all events in any order."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
+from piwheels.core.clock import Clock
 from piwheels.core.codec import NoData
-from piwheels.core.database.rows import Lease
 from piwheels.core.errors import BadWheel, DatabaseError, Refused
-from piwheels.core.protocols import Outcome, SlaveOutput, slave_driver
-from piwheels.core.states import SlaveState
+from piwheels.core.protocols import (
+    LEVEL_1_ID,
+    Outcome,
+    SlaveOutput,
+    slave_conversation,
+    slave_driver,
+)
+from piwheels.core.states import HISTORY, Instant, Phase, SlaveState
 from piwheels.master.logic import effects
 from piwheels.master.logic.effects import (
+    BuildOutput,
     Ended,
     Grant,
     LogBuild,
@@ -21,16 +29,17 @@ from piwheels.master.logic.effects import (
     Release,
     Renew,
     Reply,
-    Spoken,
     Warn,
     Written,
 )
 from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
 from piwheels.master.logic.queue import RETRY
-from piwheels.master.logic.slaves import allowed
+from piwheels.master.logic.slaves import TRANSITIONS, answer, move
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+#: Steps of the wall clock that change no decision.
+STEPS = [timedelta(minutes=10), timedelta(days=1), timedelta(hours=-1)]
 HASH = "a" * 64
 
 
@@ -67,23 +76,35 @@ PLACED = {
 
 
 class Farm:
-    """A fleet with a clock, for telling stories."""
+    """A fleet with two clocks, which a test moves."""
 
     def __init__(self, queues=None):
-        self.now = START
+        self.seconds, self.at = 1000.0, START
         self.fleet = Fleet("https://index.example/simple")
-        self.fleet.queue.take_leases([], self.now)
         self.fleet.queue.replace(
             queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]}
         )
 
+    @property
+    def instant(self):
+        return Instant(self.seconds, self.at)
+
+    def wait(self, seconds):
+        self.seconds += seconds
+        self.at += timedelta(seconds=seconds)
+
     def say(self, address, msg, data=NoData):
-        made = self.fleet.request(address, msg, data, self.now)
+        made = request(self.fleet, address, msg, data, self.instant)
         self.fleet.validate()
         return made
 
     def answer(self, slave_id, result=None, error=None):
-        made = self.fleet.answered(slave_id, result, error, self.now)
+        made = self.fleet.answered(slave_id, result, error, self.instant)
+        self.fleet.validate()
+        return made
+
+    def tick(self):
+        made = self.fleet.tick(self.instant)
         self.fleet.validate()
         return made
 
@@ -97,6 +118,12 @@ class Farm:
         (reply,) = replies(self.say(address, "IDLE", stats()))
         assert reply.msg == "BUILD"
         return slave_id
+
+
+def request(fleet, address, msg, data, instant):
+    """Do as SlaveDriver does with a request."""
+    slave, made = fleet.receive(address, msg, data, instant)
+    return made if slave is None else getattr(fleet, f"do_{msg.lower()}")(slave, instant)
 
 
 def replies(made):
@@ -225,8 +252,8 @@ def test_a_build_that_we_cannot_take_is_built_again_later(step):
     assert of(Warn, made)
     farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
-    farm.now += timedelta(minutes=6)
-    farm.fleet.tick(farm.now)
+    farm.wait(360)
+    farm.tick()
     farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     farm.build(b"b")
 
@@ -246,8 +273,8 @@ def test_a_database_that_fails_is_asked_again_and_loses_nothing():
     farm.say(b"a", "BUILT", built(status=False))
     made = farm.answer(slave_id, error=DatabaseError("away"))
     assert [type(effect) for effect in made] == [Warn]  # not at once: it may be away for long
-    assert len(of(LogBuild, farm.fleet.tick(farm.now))) == 1
-    assert not of(LogBuild, farm.fleet.tick(farm.now))
+    assert len(of(LogBuild, farm.tick())) == 1
+    assert not of(LogBuild, farm.tick())
     assert replies(farm.answer(slave_id, 3)) == [Reply(b"a", "DONE")]
 
 
@@ -257,7 +284,7 @@ def test_a_build_that_can_never_be_logged_does_not_keep_its_slave_for_ever():
     farm.say(b"a", "BUILT", built(status=False))
     for _ in range(59):
         assert not replies(farm.answer(slave_id, error=DatabaseError("away")))
-        assert of(LogBuild, farm.fleet.tick(farm.now))
+        assert of(LogBuild, farm.tick())
     made = farm.answer(slave_id, error=DatabaseError("away"))
     assert replies(made) == [Reply(b"a", "DONE")]
     assert of(Release, made)
@@ -289,8 +316,8 @@ def test_what_a_slave_leaves_behind_is_the_next_ones_at_once(end):
         farm.answer(slave_id, {})
         farm.answer(slave_id)
     if end == "silence":
-        farm.now += timedelta(seconds=301)
-        farm.fleet.tick(farm.now)
+        farm.wait(301)
+        farm.tick()
     else:
         farm.say(b"a", "BYE")
     farm.join(b"b")
@@ -330,37 +357,35 @@ def test_a_queue_that_runs_dry_is_read_again_but_an_empty_one_is_left_alone():
 def test_a_slave_that_vanishes_has_its_version_handed_out_again():
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build()
-    farm.now += timedelta(seconds=299)
-    assert not of(Publish, farm.fleet.tick(farm.now))
-    farm.now += timedelta(seconds=2)
-    made = farm.fleet.tick(farm.now)
-    assert of(Publish, made)[0][:3] == (slave_id, farm.now, "DIE")
+    farm.wait(299)
+    assert not of(Publish, farm.tick())
+    farm.wait(2)
+    made = farm.tick()
+    assert of(Publish, made)[0][:3] == (slave_id, farm.at, "DIE")
     assert of(Release, made)
     farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     farm.build(b"b")
-    # The one that was taken for dead comes back: a stranger now.
-    assert farm.say(b"a", "BUSY", stats()) == [Reply(b"a", "DIE")]
+    # The dead one of level 0 comes back: DIE would end it, silence makes it say HELLO again.
+    assert farm.say(b"a", "BUSY", stats()) == []
 
 
 def test_leases_of_an_earlier_master_hold_until_their_end():
     farm = Farm({"cp311": [("foo", "1.0")]})
     farm.join()
-    until = farm.now + timedelta(seconds=60)
-    farm.fleet.queue.take_leases([Lease("foo", "1.0", "cp311", "board", START, until)], farm.now)
+    farm.fleet.queue.take_leases({("foo", "1.0", "cp311"): 60.0}, farm.seconds)
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
     farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
-    farm.now = until + timedelta(seconds=1)
+    farm.wait(61)
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "BUILD"
 
 
-@pytest.mark.parametrize("seconds", [60, -3600])
+@pytest.mark.parametrize("seconds", [60, -3600])  # also if the lease has expired
 def test_a_slave_that_lost_its_master_goes_on_with_its_build(seconds):
     farm = Farm({"cp311": []})
-    until = farm.now + timedelta(seconds=seconds)  # a lapsed lease does, too
-    farm.fleet.queue.take_leases([Lease("foo", "1.0", "cp311", "board", START, until)], farm.now)
+    farm.fleet.queue.take_leases({("foo", "1.0", "cp311"): seconds}, farm.seconds)
     made = farm.say(b"a", "HELLO", hello(resume=("foo", "1.0")))
     slave_id = replies(made)[0].data[0]
-    assert Publish(slave_id, farm.now, "BUILD", ("foo", "1.0")) in made  # for the consoles
+    assert Publish(slave_id, farm.at, "BUILD", ("foo", "1.0")) in made  # for the consoles
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     assert of(LogBuild, farm.say(b"a", "BUILT", built(status=False)))[0].slave_id == slave_id
 
@@ -378,6 +403,191 @@ def test_a_build_that_is_anothers_by_now_is_given_up():
     farm.build(b"a")
     farm.join(b"b", label="thief", resume=("foo", "1.0"))
     assert replies(farm.say(b"b", "BUSY", stats())) == [Reply(b"b", "DONE")]
+
+
+@pytest.mark.parametrize("lost", ["a build", "a transfer"])
+def test_a_slave_that_was_declared_dead_keeps_its_build(lost):
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
+    slave_id = farm.build(b"a", level=1)
+    if lost == "a transfer":
+        farm.say(b"a", "BUILT", built(file_state()))
+        farm.answer(slave_id, {})
+        farm.answer(slave_id)
+    farm.wait(301)
+    assert "declared dead" in of(Warn, farm.tick())[0].text
+    # It speaks up at its old address, or (after a break of its connection) at a new one.
+    assert farm.say(LEVEL_1_ID + b"a", "BUSY", stats()) == [Reply(LEVEL_1_ID + b"a", "HELLO")]
+    farm.join(LEVEL_1_ID + b"b", resume=("foo", "1.0"))
+    made = farm.say(LEVEL_1_ID + b"b", "BUSY", stats())
+    assert replies(made) == [Reply(LEVEL_1_ID + b"b", "CONT")]
+    # Nobody else gets its version.
+    farm.join(b"c")
+    assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "BUILD", ("bar", "2"))]
+
+
+def test_a_slave_that_reconnects_in_mid_transfer_keeps_its_build():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    slave_id = farm.build(b"a", level=1)
+    farm.say(b"a", "BUILT", built(file_state()))
+    farm.answer(slave_id, {})
+    farm.answer(slave_id)
+    again = farm.join(b"b", resume=("foo", "1.0"))
+    farm.say(b"b", "BUILT", built(file_state()))
+    farm.answer(again, {})
+    assert replies(farm.answer(again))[0].msg == "SEND"
+
+
+def test_a_slave_that_was_declared_dead_loses_a_build_that_another_has():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    farm.build(b"a", level=1)
+    farm.wait(301)
+    farm.tick()
+    farm.build(b"b", label="another")
+    farm.join(b"c", resume=("foo", "1.0"))
+    assert replies(farm.say(b"c", "BUSY", stats())) == [Reply(b"c", "DONE")]
+
+
+@pytest.mark.parametrize("msg", ["IDLE", "BUSY", "BUILT", "SENT", "OUTPUT"])
+def test_an_unknown_slave_is_greeted_again(msg):
+    farm = Farm()
+    assert farm.say(LEVEL_1_ID + b"x", msg) == [Reply(LEVEL_1_ID + b"x", "HELLO")]
+    assert farm.say(b"old", msg) == []  # it says HELLO after its own time-out
+
+
+def test_an_unknown_slave_may_leave():
+    farm = Farm()
+    assert farm.say(LEVEL_1_ID + b"x", "BYE") == farm.say(b"old", "BYE") == []
+
+
+def test_only_an_operator_ends_a_slave_of_level_1(monkeypatch):
+    farm = Farm()
+    farm.join(b"a", level=1)
+    made = farm.say(b"a", "SENT")
+    assert [(reply.msg, "SENT" in reply.data) for reply in replies(made)] == [("REFUSED", True)]
+    monkeypatch.setattr("piwheels.master.logic.fleet.MAX_SLAVES", 0)
+    (reply,) = replies(farm.say(b"b", "HELLO", hello(level=1)))
+    assert (reply.msg, "already" in reply.data) == ("REFUSED", True)
+    assert replies(farm.say(b"c", "HELLO", hello())) == [Reply(b"c", "DIE")]
+    made = farm.fleet.protocol_error(LEVEL_1_ID, "bad HELLO", farm.instant)
+    assert made == [Reply(LEVEL_1_ID, "REFUSED", "bad HELLO")]
+    monkeypatch.undo()
+    farm.fleet.kill(farm.join(b"a", level=1))
+    assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "DIE")]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_of_the_wall_clock_changes_nothing(step):
+    farm = Farm({"cp311": [("foo", "1.0"), ("leased", "1"), ("bar", "2")]})
+    farm.fleet.queue.take_leases({("leased", "1", "cp311"): 60.0}, farm.seconds)
+    builder, sender = farm.build(b"a", build=60, busy=10), farm.build(b"b", build=60, busy=10)
+    assert farm.fleet.numbers[sender].build.package == "bar"  # the other one is leased
+    farm.say(b"b", "BUILT", built(file_state("bar-2-py3-none-any.whl")))
+    farm.answer(sender, {})
+    farm.answer(sender)
+    farm.at += step
+    assert [type(effect) for effect in farm.tick()] == [Renew]
+    assert list(farm.fleet.numbers) == [builder, sender]
+    farm.fleet.queue.replace({"cp311": [("leased", "1")]})
+    farm.join(b"c")
+    assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "SLEEP", False)]
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
+    assert farm.say(b"b", "SENT") == [effects.Verify(sender, "bar")]
+    placed = {**PLACED, "filename": "bar-2-py3-none-any.whl"}
+    assert of(LogBuild, farm.answer(sender, placed))
+    farm.fleet.skip(builder)
+    (ended,) = of(Ended, farm.say(b"a", "BUSY", stats()))
+    assert ended.outcome.duration == timedelta(0)
+    farm.wait(60)
+    farm.fleet.queue.replace({"cp311": [("leased", "1")]})
+    farm.build(b"d")  # the lease is over
+
+
+def test_a_master_that_was_suspended_declares_nobody_dead(monkeypatch):
+    reading = [1000.0]
+    monkeypatch.setattr("piwheels.core.clock.time.monotonic", lambda: reading[0])
+    clock, farm = Clock(), Farm()
+    farm.seconds = clock.monotonic()
+    farm.build(b"a", busy=10)
+    reading[0] += 3600  # and nobody has read the clock meanwhile
+    farm.seconds, farm.at = clock.monotonic(), farm.at + timedelta(hours=1)
+    assert not of(Warn, farm.tick())
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
+    for _ in range(11):
+        reading[0] += 1
+        farm.seconds = clock.monotonic()
+    assert of(Warn, farm.tick())
+
+
+def test_a_slave_has_a_history_of_its_transitions():
+    farm = Farm()
+    slave_id = farm.build(b"a", level=1)
+    for _ in range(3):
+        farm.wait(1)
+        farm.say(b"a", "BUSY", stats())
+    assert [(one.state, one.cause) for one in farm.fleet.history(slave_id)] == [
+        ("idle", "HELLO: ACK"),
+        ("building", "IDLE: BUILD foo 1.0"),
+    ]
+    farm.wait(1)
+    farm.say(b"a", "BUILT", built(file_state()))
+    assert farm.fleet.history(slave_id)[-1] == (farm.at, "checking", "BUILT")
+    made = farm.answer(slave_id, error=DatabaseError("away"))
+    (warning,) = of(Warn, made)
+    assert [one.state for one in warning.history] == ["idle", "building", "checking"]
+    assert str(warning.history[0]) == "12:00:00 idle (HELLO: ACK)"
+    made = farm.say(b"a", "SENT")
+    assert [one.state for one in of(Warn, made)[0].history][-1] == "idle"
+    with pytest.raises(Refused, match="no slave"):
+        farm.fleet.history(slave_id)
+
+
+def test_a_history_has_an_end():
+    farm = Farm()
+    slave_id = farm.join(b"a")
+    for _ in range(HISTORY):
+        farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+        farm.say(b"a", "IDLE", stats())
+        farm.fleet.skip(slave_id)
+        farm.say(b"a", "BUSY", stats())
+        farm.wait(RETRY)
+    assert len(farm.fleet.history(slave_id)) == HISTORY
+
+
+def test_a_reply_or_a_transition_that_the_table_forbids_is_a_bug():
+    farm = Farm()
+    farm.join(b"a")
+    slave = farm.fleet.slaves[b"a"]
+    with pytest.raises(AssertionError, match="CONT is no reply"):
+        answer(slave, "CONT", NoData, farm.instant)  # it was answered
+    slave.replies = slave_conversation.replies(Phase.IDLE, "IDLE", 0)
+    for msg in ("CONT", "REFUSED", "HELLO"):
+        with pytest.raises(AssertionError, match="is no reply to"):
+            answer(slave, msg, NoData, farm.instant)
+    with pytest.raises(AssertionError, match="idle to sending"):
+        move(slave, Phase.SENDING, "a bug", farm.instant)
+
+
+def test_a_slave_has_its_build_and_its_transfer():
+    farm = Farm()
+    slave_id = farm.join(b"a")
+    slave = farm.fleet.numbers[slave_id]
+    assert slave.build is slave.transfer is None
+    farm.say(b"a", "IDLE", stats())
+    assert (slave.build.package, slave.build.version, slave.build.abi_tag) == (
+        "foo",
+        "1.0",
+        "cp311",
+    )
+    farm.say(b"a", "BUILT", built(file_state()))
+    farm.answer(slave_id, {})
+    assert (slave.build.status, slave.build.output, slave.transfer) == (True, "log\n", None)
+    farm.answer(slave_id)
+    assert slave.transfer.file_state is slave.build.files[PLACED["filename"]]
+    farm.say(b"a", "SENT")
+    farm.answer(slave_id, PLACED)
+    assert slave.transfer is None
+    farm.answer(slave_id, 1)
+    assert slave.build is None
 
 
 def test_out_of_order_is_the_end():
@@ -440,7 +650,7 @@ def test_what_is_skipped_waits_a_while():
     assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "BUILD", ("next", "1"))]
     farm.join(b"b")
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
-    farm.now += RETRY
+    farm.wait(RETRY)
     farm.fleet.queue.replace(jobs)
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "BUILD", ("hangs", "1"))]
 
@@ -470,7 +680,7 @@ def test_deleted_packages_are_given_up():
 def test_a_build_that_never_ends_is_ended():
     farm = Farm()
     slave_id = farm.build(build=100)
-    farm.now += timedelta(seconds=200)
+    farm.wait(200)
     (log,) = of(LogBuild, farm.say(b"a", "BUSY", stats()))
     assert "time-out" in log.build.output
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DONE")]
@@ -479,15 +689,15 @@ def test_a_build_that_never_ends_is_ended():
 def test_leases_are_renewed_while_slaves_live():
     farm = Farm()
     farm.build()
-    (renew,) = of(Renew, farm.fleet.tick(farm.now))
-    assert renew == Renew([("foo", "1.0", "cp311")], farm.now + timedelta(seconds=300))
+    (renew,) = of(Renew, farm.tick())
+    assert renew == Renew([("foo", "1.0", "cp311")], timedelta(seconds=300))
 
 
 def test_a_replay_tells_of_what_is_being_sent():
     farm = Farm()
     slave_id = farm.build()
-    began = farm.now
-    farm.now += timedelta(seconds=60)
+    began = farm.at
+    farm.wait(60)
     farm.say(b"a", "BUILT", built(file_state()))
     for _ in range(2):  # before the first reply to it, and after
         told = farm.fleet.replay(0, 1000)
@@ -540,18 +750,18 @@ def test_the_outcome_of_a_build_is_told_once_it_is_known():
     assert not of(Ended, farm.answer(slave_id, PLACED))
     farm.say(b"a", "BYE")
     took = timedelta(seconds=5)
-    ok = Outcome(7, slave_id, "board", "foo", "1.0", "cp311", "ok", took, 1, farm.now)
+    ok = Outcome(7, slave_id, "board", "foo", "1.0", "cp311", "ok", took, 1, farm.at)
     assert of(Ended, farm.answer(slave_id, 7)) == [Ended(slave_id, ok)]
 
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
-    failed = Outcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.now)
+    failed = Outcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at)
     assert of(Ended, farm.answer(slave_id, 8)) == [Ended(slave_id, failed)]
 
     farm.say(b"a", "IDLE", stats())
-    farm.now += took
+    farm.wait(took.total_seconds())
     farm.fleet.skip(slave_id)
-    skipped = Outcome(None, slave_id, "board", "baz", "3", "cp311", "skipped", took, 0, farm.now)
+    skipped = Outcome(None, slave_id, "board", "baz", "3", "cp311", "skipped", took, 0, farm.at)
     assert of(Ended, farm.say(b"a", "BUSY", stats())) == [Ended(slave_id, skipped)]
 
 
@@ -568,13 +778,13 @@ def test_what_a_build_says_is_passed_on_and_is_a_sign_of_life():
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build(level=1, busy=10)
     for seconds in range(0, 60, 9):
-        farm.now = START + timedelta(seconds=seconds)
         made = farm.say(b"a", "OUTPUT", SlaveOutput(seconds, "text"))
-        assert made == [Spoken(slave_id, "foo", "1.0", seconds, "text"), Reply(b"a", "CONT")]
-        farm.fleet.tick(farm.now)
+        assert made == [BuildOutput(slave_id, "foo", "1.0", seconds, "text"), Reply(b"a", "CONT")]
+        farm.wait(9)
+        farm.tick()
     farm.fleet.skip(slave_id)
     made = farm.say(b"a", "OUTPUT", SlaveOutput(60, "text"))
-    assert (replies(made), of(Spoken, made)) == ([Reply(b"a", "DONE")], [])
+    assert (replies(made), of(BuildOutput, made)) == ([Reply(b"a", "DONE")], [])
 
 
 @pytest.mark.parametrize("level", [0, True, "1", None, -1])
@@ -585,7 +795,7 @@ def test_who_does_not_speak_level_1_may_say_no_output(level):
     assert replies(made) == [Reply(b"a", "DIE")]
 
 
-def test_commands_tell_who_did_not_take_them():
+def test_a_command_returns_the_slaves_that_reject_it():
     farm = Farm()
     one, two = farm.build(b"a"), farm.join(b"b")
     assert farm.fleet.command("SKIP", [one, two, 9, 9]) == [
@@ -603,22 +813,22 @@ def test_replay_tells_since_when_a_slave_sleeps():
     farm = Farm({"cp311": []})
     farm.join(b"a")
     farm.say(b"a", "IDLE", stats())
-    began = farm.now
+    began = farm.at
     for _ in range(3):
-        farm.now += timedelta(seconds=10)
+        farm.wait(10)
         farm.say(b"a", "IDLE", stats())
     assert farm.fleet.replay(0, 1000)[-1][1:] == (began, "SLEEP", False)
     farm.fleet.sleep(None)
     farm.say(b"a", "IDLE", stats())
-    assert farm.fleet.replay(0, 1000)[-1][1:] == (farm.now, "SLEEP", True)
+    assert farm.fleet.replay(0, 1000)[-1][1:] == (farm.at, "SLEEP", True)
 
 
 def test_replay_tells_when_a_build_began():
     farm = Farm()
     farm.build()
-    began = farm.now
-    farm.now += timedelta(seconds=60)
-    farm.say(b"a", "BUSY", stats(farm.now))
+    began = farm.at
+    farm.wait(60)
+    farm.say(b"a", "BUSY", stats(farm.at))
     told = farm.fleet.replay(0, 1000)
     assert [event.msg for event in told] == ["HELLO", "STATS", "STATS", "BUILD"]
     assert told[-1].timestamp == began
@@ -632,33 +842,58 @@ def test_a_slave_in_transfer_may_be_silent_for_longer():
     farm.say(b"a", "BUILT", built(big))
     farm.answer(slave_id, {})
     farm.answer(slave_id)
-    farm.now += timedelta(seconds=100)
-    assert not of(Publish, farm.fleet.tick(farm.now))
-    farm.now += timedelta(seconds=20)
-    assert of(Publish, farm.fleet.tick(farm.now))
+    farm.wait(100)
+    assert not of(Publish, farm.tick())
+    farm.wait(20)
+    assert of(Publish, farm.tick())
 
 
 class Anything(RuleBasedStateMachine):
-    """Slaves, tasks and operators do what the protocols allow (and a little more) in any order."""
+    """Slaves, tasks and operators do what the protocol allows (and a little more) in any order."""
 
     addresses = Bundle("addresses")
 
     def __init__(self):
         super().__init__()
-        self.now = START
+        self.seconds, self.at = 0.0, START
         self.fleet = Fleet("url")
         self.asked = []
-        self.waiting = set()
+        #: The request of each slave that waits for a reply, with its phase and level then.
+        self.waiting = {}
+
+    @property
+    def instant(self):
+        return Instant(self.seconds, self.at)
+
+    def say(self, address, msg, data):
+        slave = self.fleet.slaves.get(address)
+        if slave is None or slave.phase is not Phase.CHECKING:
+            # Who is greeted is *returning* if its HELLO has a build to resume.
+            phase = slave.phase if slave else None
+            self.waiting[address] = msg, phase, slave.level if slave else None
+        self.take(request(self.fleet, address, msg, data, self.instant))
 
     def take(self, made):
         for effect in made:
             match effect:
-                case Reply(address=address):
-                    self.waiting.discard(address)
+                case Reply(address, msg, data):
+                    reversed(slave_driver).received(msg, data)
+                    self.check_reply(msg, *self.waiting.pop(address))
                 case effects.AskPublished() | effects.Expect() | effects.Verify() | LogBuild():
                     self.asked.append(effect)
                 case _:
                     pass
+
+    def check_reply(self, msg, asked, phase, level):
+        """Check that *msg* may be the reply to the request *asked*, by the table alone."""
+        if phase is None:
+            phases = [Phase.NEW, Phase.RETURNING] if asked == "HELLO" else []
+            may = {msg for one in phases for msg in slave_conversation.replies(one, asked)}
+            assert msg in may | {"HELLO", "REFUSED", "DIE"}
+        elif asked in slave_conversation.requests(phase, level):
+            assert msg in slave_conversation.replies(phase, asked, level)
+        else:
+            assert msg == ("REFUSED" if level > 0 else "DIE")
 
     @rule(
         target=addresses,
@@ -667,19 +902,18 @@ class Anything(RuleBasedStateMachine):
         resume=st.booleans(),
     )
     def join(self, n, abi, resume):
-        address = b"%d" % n
-        job = ("foo", "1.0") if resume else None
+        address = b"%s%d" % (LEVEL_1_ID if n % 2 else b"", n)
+        about = {"resume": ("foo", "1.0")} if resume else {"level": n % 2}
         if address not in self.fleet.slaves:
-            self.take(self.fleet.request(address, "HELLO", hello(f"l{n % 2}", abi, job), self.now))
+            self.say(address, "HELLO", hello(f"l{n % 2}", abi, **about))
         return address
 
     @rule(address=addresses, data=st.data())
     def speak(self, address, data):
         slave = self.fleet.slaves.get(address)
-        choices = sorted(allowed(slave)) if slave else ["IDLE", "BUSY", "BYE"]
-        msg = data.draw(st.sampled_from([*choices, "IDLE", "SENT"]))
-        if slave is None or slave.reply is None:
-            choices = ["BYE"]
+        phase = slave.phase if slave else Phase.BUILDING
+        may = sorted(slave_conversation.requests(phase, slave.level if slave else 1))
+        msg = data.draw(st.sampled_from([*may, *may, "IDLE", "SENT", "OUTPUT"]))
         names = [
             "foo-1.0-cp311-cp311-linux_x86_64.whl",
             "foo-1.0-py3-none-any.whl",
@@ -688,10 +922,14 @@ class Anything(RuleBasedStateMachine):
         files = [file_state(n) for n in data.draw(st.lists(st.sampled_from(names), max_size=2))]
         payload = {"BUILT": built(*files, status=data.draw(st.booleans()))}.get(msg, NoData)
         if msg in ("IDLE", "BUSY"):
-            payload = stats(self.now)
+            payload = stats(self.at)
         if msg == "OUTPUT":
             payload = SlaveOutput(data.draw(st.integers(0, 9)), "text")
-        self.take(self.fleet.request(address, msg, payload, self.now))
+        if msg == "HELLO":
+            payload = hello()
+        self.say(address, msg, payload)
+        if msg == "BYE":
+            self.waiting.pop(address, None)
 
     @rule(data=st.data())
     def answer(self, data):
@@ -716,7 +954,7 @@ class Anything(RuleBasedStateMachine):
             case LogBuild():
                 result = 1
         result = result if error is None else None
-        self.take(self.fleet.answered(effect.slave_id, result, error, self.now))
+        self.take(self.fleet.answered(effect.slave_id, result, error, self.instant))
 
     @rule(
         jobs=st.lists(st.sampled_from([("foo", "1.0"), ("foo", "2.0"), ("bar", "1")]), unique=True)
@@ -726,8 +964,17 @@ class Anything(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 100, 1000, 5000]))
     def wait(self, seconds):
-        self.now += timedelta(seconds=seconds)
-        self.take(self.fleet.tick(self.now))
+        self.seconds += seconds
+        self.at += timedelta(seconds=seconds)
+        self.take(self.fleet.tick(self.instant))
+
+    @rule(step=st.sampled_from(STEPS))
+    def step_the_wall_clock(self, step):
+        before = dict(self.fleet.slaves)
+        self.at = max(self.at + step, START)
+        self.take(self.fleet.tick(self.instant))
+        heard = {a: s for a, s in before.items() if s.phase is not Phase.GONE}
+        assert self.fleet.slaves == heard
 
     @rule(n=st.none() | st.integers(0, 5), what=st.sampled_from(["kill", "skip", "sleep", "wake"]))
     def operate(self, n, what):
@@ -735,8 +982,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule()
     def learn_leases(self):
-        until = self.now + timedelta(seconds=100)
-        self.fleet.queue.take_leases([Lease("foo", "1.0", "cp311", "l0", START, until)], self.now)
+        self.fleet.queue.take_leases({("foo", "1.0", "cp311"): 100.0}, self.seconds)
 
     @rule(version=st.sampled_from([None, "1.0"]))
     def delete(self, version):
@@ -755,12 +1001,17 @@ class Anything(RuleBasedStateMachine):
         ids=st.none() | st.lists(st.integers(0, 9), max_size=4),
     )
     def command(self, verb, ids):
-        untold = {one.slave_id for one in self.fleet.command(verb, ids)}
-        assert untold.issuperset(set(ids or ()) - set(self.fleet.numbers))
+        rejected = {one.slave_id for one in self.fleet.command(verb, ids)}
+        assert rejected.issuperset(set(ids or ()) - set(self.fleet.numbers))
 
     @invariant()
     def holds(self):
         self.fleet.validate()
+        for slave in self.fleet.slaves.values():
+            phases = [Phase(one.state) for one in slave.history]
+            assert set(pairwise(phases)) <= TRANSITIONS
+            # Whoever waits for a reply is one that the master still has to answer.
+            assert (slave.address in self.waiting) == (slave.phase is Phase.CHECKING)
 
 
 TestAnything = Anything.TestCase

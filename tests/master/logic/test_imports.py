@@ -1,6 +1,6 @@
-"""The decisions on imports, whatever happens in any order."""
+"""The decisions on imports: single stories, and all events in any order."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import settings
@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
-from piwheels.core.protocols import FIRST_IMPORT
+from piwheels.core.protocols import FIRST_IMPORT, ToolPhase, tool_conversation
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.logic import effects
 from piwheels.master.logic.imports import MAX_IMPORTS, SILENCE, Imports, check
 from piwheels.master.logic.intake import Step
 
 tools = st.sampled_from([b"a", b"b"])
-START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+START = 1000.0
 
 
 def build_of(number=0, files=1):
@@ -30,16 +30,16 @@ def build_of(number=0, files=1):
 def test_there_is_an_end_to_how_many_wait():
     imports = Imports()
     for number in range(MAX_IMPORTS):
-        imports.begin(b"%d" % number, build_of(number), START)
+        imports.begin(b"%d" % number, build_of(number))
     with pytest.raises(Refused, match="try again later"):
-        imports.begin(b"another", build_of(), START)
+        imports.begin(b"another", build_of())
     imports.leave(b"9", "gone")
-    imports.begin(b"another", build_of(), START)
+    imports.begin(b"another", build_of())
 
 
 def test_silence_ends_an_import_and_bytes_do_not():
     imports = Imports()
-    imports.begin(b"tool", build_of(7), START)
+    imports.begin(b"tool", build_of(7))
     imports.answered(0, {}, None)
     assert imports.answered(0, None, None) == [
         effects.Reply(b"tool", "SEND", "foo-1.0-py3-none-any.whl")
@@ -82,7 +82,7 @@ def test_the_first_abi_that_can_use_a_file(name, abi, first):
         ("foo-1.0-cp315-abi3-any.whl", "abi3", "no ABI of this farm can use"),
         ("foo-1.0-py2-none-any.whl", "none", "no ABI of this farm can use"),
         ("foo-1.0-cp311-cp311-any.whl", "cp311", "does not build for cp311"),
-        ("foo-1.0-cp311-cp311-any.whl", "none", "not for the ABI that was asked for"),
+        ("foo-1.0-cp311-cp311-any.whl", "none", "not for the ABI of the build"),
     ],
 )
 def test_what_no_abi_of_the_farm_can_use(name, abi, words):
@@ -92,26 +92,27 @@ def test_what_no_abi_of_the_farm_can_use(name, abi, words):
 
 def test_a_commit_that_is_under_way_counts_though_its_tool_has_gone():
     imports = Imports()
-    imports.begin(b"tool", build_of(), START)
+    imports.begin(b"tool", build_of())
     for result in ({}, None):
         imports.answered(0, result, None)
     imports.sent(b"tool")
     verified = {"filename": "foo", "metadata_hash": "c" * 64, "requires_python": None}
     [commit] = imports.answered(0, verified, None)
     assert imports.leave(b"tool", "it has gone") == []
-    assert imports.answered(0, 1, None) == [effects.Written(commit.build)], "nobody is told"
+    assert imports.answered(0, 1, None) == [effects.Written(commit.build)], "its tool gets no reply"
     assert imports.lines == {}
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Tools come, go and send, others answer well or badly: no reply is lost or given twice."""
+    """Tools come, go and send, others answer well or badly: each request has one valid reply."""
 
     def __init__(self):
         super().__init__()
         self.imports = Imports()
         self.now = START
-        self.open = {}  # what was asked by the import under way with each number, not answered yet
+        self.open = {}  # the question of the active import with each number, until it is answered
         self.waits = {}  # tools that wait for a reply: True, or that have one
+        self.said = {}  # the phase and the request that each tool's next reply is to
         self.site, self.known = set(), set()
 
     def perform(self, todo):
@@ -119,6 +120,7 @@ class AnyOrder(RuleBasedStateMachine):
             match effect:
                 case effects.Reply(address, msg, _):
                     assert self.waits.get(address), f"{msg} to a tool that does not wait"
+                    assert msg in tool_conversation.replies(*self.said[address])
                     self.waits[address] = False
                 case effects.Warn() | effects.Written():
                     pass
@@ -135,11 +137,12 @@ class AnyOrder(RuleBasedStateMachine):
         self.leave(tool)
         number = number and FIRST_IMPORT + number
         self.waits[tool] = True
-        self.perform(self.imports.begin(tool, build_of(number, files), self.now))
+        self.said[tool] = ToolPhase.READY, "IMPORT"
+        self.perform(self.imports.begin(tool, build_of(number, files)))
 
     @rule(tool=tools)
     def leave(self, tool):
-        # What was asked for a tool that goes may be asked anew, for what is to be undone.
+        # An import that is undone asks again which files are published.
         for number, line in self.imports.lines.items():
             if line[0].address == tool and not line[0].gone and line[0].step in (
                 Step.PUBLISHED, Step.EXPECT,
@@ -161,6 +164,7 @@ class AnyOrder(RuleBasedStateMachine):
         if self.waits.get(tool) is not False:
             return
         self.waits[tool] = True
+        self.said[tool] = ToolPhase.SENDING, "SENT"
         try:
             self.perform(self.imports.sent(tool))
         except Refused:
@@ -202,13 +206,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(missing=st.integers(0, 3), seconds=st.integers(0, 70))
     def time_passes(self, missing, seconds):
-        self.now += timedelta(seconds=seconds)
+        self.now += seconds
         for effect in self.imports.tick():
             self.perform([effect])
             line = self.imports.lines[effect.slave_id][0]
             gone = self.imports.progress(effect.slave_id, missing, self.now)
             if gone:
-                assert self.waits[line.address] is False, "whoever waits is not given up"
+                assert self.waits[line.address] is False, "a tool that waits keeps its import"
             self.perform(gone)
 
     @invariant()

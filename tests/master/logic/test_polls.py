@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 from piwheels.core.database.rows import WatchedRow
+from piwheels.master.logic.failures import Failures
 from piwheels.master.logic.polls import Polls
-from piwheels.master.logic.trouble import Trouble
 
 
 def names(polls):
@@ -74,12 +74,12 @@ def test_what_is_missing_must_stay_so(polls):
     assert poll.confirmed({"1.0", "2.0"}, 1300, 120) == {"2.0"}
 
 
-def test_trouble_is_tried_later_each_time_and_told_at_powers_of_ten():
-    trouble = Trouble(first=10, longest=600)
-    tries = [trouble.failed() for _ in range(100)]
+def test_failures_are_retried_less_often_and_logged_at_powers_of_ten():
+    failures = Failures(first=10, longest=600)
+    tries = [failures.failed() for _ in range(100)]
     assert [pause for pause, _ in tries[:8]] == [10, 20, 40, 80, 160, 320, 600, 600]
     assert [number for number, (_, tell) in enumerate(tries, 1) if tell] == [1, 10, 100]
-    assert trouble.well() == 100
-    assert trouble.well() == 0
-    assert trouble.failed(90) == (90, True)
-    assert trouble.failed(10**9)[0] == 3600
+    assert failures.recovered() == 100
+    assert failures.recovered() == 0
+    assert failures.failed(90) == (90, True)
+    assert failures.failed(10**9)[0] == 3600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual.binding import Binding
 from textual.containers import Container
@@ -12,6 +12,7 @@ from textual.widgets import Input, Static
 from piwheels.console.model.commands import Verb
 from piwheels.console.text import clean
 from piwheels.console.ui.export import as_json
+from piwheels.console.ui.host import Hosted, Key
 from piwheels.console.ui.screens.timetravel import TimeBar
 from piwheels.console.ui.verbs import DEEDS, OF_SLAVES
 from piwheels.console.ui.widgets.flash import FlashLine
@@ -22,30 +23,21 @@ if TYPE_CHECKING:
 
     from textual import events
     from textual.app import ComposeResult
-    from textual.binding import ActiveBinding, BindingType
+    from textual.binding import BindingType
     from textual.widget import Widget
 
     from piwheels.console.model.farm import Changes
-    from piwheels.console.session import Session
-    from piwheels.console.ui.app import ConsoleApp
 
 T = TypeVar("T")
 #: Below this size there is the status line, the body, and nothing else.
 _TINY_WIDTH, _TINY_HEIGHT = 60, 15
 
 
-class Key(NamedTuple):
-    """A key that is shown, and whether it is of the screen (0), a verb (1), or of the frame (2)."""
-
-    group: int
-    active: ActiveBinding
-
-
 def _group(name: str) -> int:
     return {"verb": 1, "frame": 2}.get(name.partition(".")[0], 0)
 
 
-class FarmScreen(Screen[None]):
+class FarmScreen(Hosted, Screen[None]):
     """A screen within the frame: status line, figures, tabs, *body*, flash line, footer.
 
     The application calls :meth:`apply` on the active screen alone, four times a second, and
@@ -87,17 +79,6 @@ class FarmScreen(Screen[None]):
         super().__init__()
         self._found = ""
         self._focused_before: Widget | None = None
-
-    @property
-    def console(self) -> ConsoleApp:
-        """The application."""
-        app: ConsoleApp = self.app  # type: ignore[assignment]
-        return app
-
-    @property
-    def session(self) -> Session:
-        """The session that it shows."""
-        return self.console.session
 
     # The frame --------------------------------------------------------------------------------
 
@@ -247,15 +228,15 @@ class FarmScreen(Screen[None]):
 
     def action_give(self, verb: str) -> None:
         """Have a command given to the targets."""
-        self.console.give(Verb(verb), self.targets())
+        self.console.commands.give(Verb(verb), self.targets())
 
     def action_menu(self) -> None:
         """Offer the verbs, with what they do."""
-        self.console.open_menu(self.targets())
+        self.console.commands.open_menu(self.targets())
 
     def action_save(self) -> None:
         """Save what is shown as a table."""
-        self.console.save_rows(self)
+        self.console.save("")
 
     def action_time(self) -> None:
         """Give the keys to the time bar, if there is one."""
@@ -286,7 +267,7 @@ class FarmScreen(Screen[None]):
         self.console.flash(f"copied {what} (if the terminal takes it: OSC 52)")
 
 
-class Dialog(ModalScreen[T]):
+class Dialog(Hosted, ModalScreen[T]):
     """A dialog above a screen that goes on."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012

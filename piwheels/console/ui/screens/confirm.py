@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from piwheels.console.session import Session
-    from piwheels.console.ui.app import ConsoleApp
 
 #: So many labels are named where there is room.
 _NAMED: Final = 5
@@ -86,12 +85,6 @@ class ConfirmScreen(Dialog[Aim | None]):
         super().__init__()
         self.asked = asked
         self._text = Static(id="question", markup=False)
-
-    @property
-    def session(self) -> Session:
-        """The session whose slaves it asks about."""
-        console: ConsoleApp = self.app  # type: ignore[assignment]
-        return console.session
 
     def compose(self) -> ComposeResult:
         """Give the question, a place for the word if one is wanted, and the answers."""

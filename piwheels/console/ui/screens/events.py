@@ -16,6 +16,7 @@ from piwheels.console.ui.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
@@ -36,10 +37,11 @@ class Kinds(Enum):
 
 
 class Shown(NamedTuple):
-    """An entry, and how many came before it since the journal began: what tells it apart."""
+    """An entry, its number in the journal, and its time by the wall clock."""
 
     number: int
     entry: Entry
+    at: datetime
 
 
 _TONES: Final[dict[Kind, str]] = {
@@ -60,7 +62,7 @@ def _slave(shown: Shown) -> Cell:
 
 
 _COLUMNS: Final[tuple[Column[Shown], ...]] = (
-    Column("TIME", 8, lambda shown: f"{shown.entry.at.astimezone():%H:%M:%S}"),
+    Column("TIME", 8, lambda shown: f"{shown.at.astimezone():%H:%M:%S}"),
     Column("KIND", 4, lambda shown: (shown.entry.kind, _TONES.get(shown.entry.kind, ""))),
     Column("SLAVE", 6, _slave),
     Column("LABEL", 14, lambda shown: shown.entry.label, least=100),
@@ -113,7 +115,8 @@ class EventsScreen(FarmScreen):
 
     def _chosen(self) -> list[Shown]:
         numbered: Iterable[Shown] = (
-            Shown(*each) for each in reversed(self.session.journal.since(0))
+            Shown(number, entry, self.session.shown(entry.at))
+            for number, entry in reversed(self.session.journal.since(0))
         )
         kinds, text = self._kinds.value, self._text
         if self._kinds is not Kinds.ALL:
@@ -124,7 +127,9 @@ class EventsScreen(FarmScreen):
 
     def _show_entry(self) -> None:
         item = self._list.item
-        self._whole.show(_in_full(item.entry, max(20, self.size.width - 2)) if item else [])
+        self._whole.show(
+            _in_full(item.entry, item.at, max(20, self.size.width - 2)) if item else []
+        )
         chosen = [
             cell
             for kinds in Kinds
@@ -205,11 +210,11 @@ def _holds(entry: Entry, text: str) -> bool:
     return text in where.casefold()
 
 
-def _in_full(entry: Entry, width: int) -> list[list[Cell]]:
+def _in_full(entry: Entry, at: datetime, width: int) -> list[list[Cell]]:
     """Return *entry* in lines: a long detail (a hex dump) has several of *width* cells."""
     who = f"#{entry.slave_id} {entry.label}" if entry.slave_id is not None else entry.label
     head: list[Cell] = [
-        (f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S} {entry.kind} ", "tone--dim"),
+        (f"{at.astimezone():%Y-%m-%d %H:%M:%S} {entry.kind} ", "tone--dim"),
         f"{who}  {entry.what}".strip(),
     ]
     lines = [part for line in entry.detail.splitlines() for part in textwrap.wrap(line, width)]

@@ -144,7 +144,8 @@ class FleetScreen(FarmScreen):
             return
         console, row = self.console, self.view.row(cursor)
         self._peek.border_title = Content(f"#{row.slave.id} {row.slave.label}")
-        self._peek.show(peek(row, console.now(), console.sign, ascii_only=console.ascii))
+        shown, ascii_only = self.session.shown, console.ascii
+        self._peek.show(peek(row, console.now(), console.sign, shown=shown, ascii_only=ascii_only))
 
     @property
     def _has_room(self) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.binding import ActiveBinding, BindingType
 
-    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.host import Host
 
 _STATES: Final = {
     "IDLE": "greeted the master, nothing else yet",
@@ -114,7 +114,7 @@ class HelpScreen(Dialog[None]):
         self._list.action_page(by)
 
 
-def help_lines(console: ConsoleApp, active: Iterable[ActiveBinding]) -> list[Line]:
+def help_lines(console: Host, active: Iterable[ActiveBinding]) -> list[Line]:
     """Return the lines: *active* bindings as they hold now, verbs, signs."""
     does = {f"verb.{verb}": DEEDS[verb].does for verb in OF_SLAVES}
     lines: dict[tuple[str, str], list[str]] = {}
@@ -129,7 +129,7 @@ def help_lines(console: ConsoleApp, active: Iterable[ActiveBinding]) -> list[Lin
     for state, look in LOOKS.items():
         glyph = look.ascii if console.ascii else look.glyph
         result.append(Line("state", f"{glyph} {state}", _STATES[state]))
-    result += [Line("sign", console.in_ascii(key), what) for key, what in _NOTES]
+    result += [Line("sign", "".join(map(console.sign, key)), what) for key, what in _NOTES]
     return result
 
 

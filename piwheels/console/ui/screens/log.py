@@ -260,7 +260,8 @@ class LogScreen(FarmScreen):
         """Save the log into the working folder as it is shown: no escapes, progress folded."""
         lines = self.feed.log.lines
         name = re.sub(r"[^\w.+-]", "_", "-".join(filter(None, self.feed.name)) or "build")
-        path = Path(f"{name}-{self.console.now().astimezone():%Y%m%d-%H%M%S}.log")
+        when = self.session.shown(self.console.now()).astimezone()
+        path = Path(f"{name}-{when:%Y%m%d-%H%M%S}.log")
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.writelines(f"{line.text}\n" for line in lines)

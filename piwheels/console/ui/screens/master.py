@@ -120,7 +120,7 @@ class MasterScreen(FarmScreen):
         ),
         Binding(
             "R",
-            "reattach",
+            "app.reattach",
             "re-attach",
             id="master.reattach",
             tooltip="have the master tell everything anew",
@@ -273,11 +273,7 @@ class MasterScreen(FarmScreen):
 
     def action_farm(self, verb: str) -> None:
         """Have a command given to the whole farm, or to the master."""
-        self.console.give(Verb(verb), None)
-
-    def action_reattach(self) -> None:
-        """Have the master tell everything anew."""
-        self.console.reattach()
+        self.console.commands.give(Verb(verb), None)
 
     def action_zoom(self) -> None:
         """Draw the figure at the cursor as a graph, or no longer."""

@@ -95,7 +95,7 @@ class CommandsScreen(Dialog[None]):
         self._session = session
         self._list: LineList[Command] = LineList(
             (
-                Column("TIME", 8, lambda one: f"{one.at.astimezone():%H:%M:%S}"),
+                Column("TIME", 8, lambda one: f"{session.shown(one.at).astimezone():%H:%M:%S}"),
                 Column("VERB", 5, lambda one: one.verb),
                 Column("SLAVE", 6, lambda one: "" if one.slave_id is None else f"#{one.slave_id}"),
                 Column("LABEL", 14, lambda one: one.label or "(the farm)", least=76),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.farm import Changes
     from piwheels.console.model.slave import Slave
     from piwheels.console.ui.widgets.lines import Cell
-    from piwheels.core.protocols import Job, Outcome
+    from piwheels.core.protocols import Job
 
 #: The forecast's horizon, in hours.
 _DAY: Final = 24
@@ -134,7 +134,9 @@ class QueueScreen(FarmScreen):
         queues = [queue for queue in farm.queues(self.console.now()) if self._text in queue.abi]
         self._abis.show(sorted(queues, key=_ORDERS[self._order]))  # type: ignore[arg-type]
         self._longest.show(farm.longest(50))
-        recent = [_past(outcome) for outcome in session.recent] or list(reversed(farm.builds))
+        recent = [PastBuild.of(outcome, outcome.ended) for outcome in session.recent] or list(
+            reversed(farm.builds)
+        )
         # Who does not look closer always sees the newest.
         newest = self._recent.at_top and not self._recent.has_focus
         self._recent.show(recent[:200], follow=newest)
@@ -261,13 +263,6 @@ def _ratio(slave: Slave) -> Cell:
 
 def _took(build: PastBuild) -> str:
     return "-" if build.duration is None else short_span(build.duration)
-
-
-def _past(outcome: Outcome) -> PastBuild:
-    return PastBuild(
-        outcome.package, outcome.version, outcome.abi, outcome.result, outcome.duration,
-        outcome.files, outcome.ended, outcome.slave_id, clean(outcome.label), outcome.build_id,
-    )  # fmt: skip
 
 
 def _forecast(

@@ -12,7 +12,6 @@ from textual.content import Content
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, short_span, size, span
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.screens.fleet import FleetScreen
 from piwheels.console.ui.widgets.lines import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.spark import Curve, Sparks
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.farm import Changes
     from piwheels.console.model.slave import Moment, PastBuild, Slave
+    from piwheels.console.ui.host import Host
     from piwheels.console.ui.widgets.lines import Cell
     from piwheels.core.states import SlaveStats
 
@@ -74,12 +74,13 @@ FIGURES: Final[tuple[Figure, ...]] = (
 )
 
 
-def curves(slave: Slave, sign: Callable[[str], str]) -> list[Curve]:
+def curves(slave: Slave, console: Host) -> list[Curve]:
     """Return what is shown of a slave's figures over time."""
-    return [_curve(figure, slave, sign) for figure in FIGURES] if slave.stats else []
+    return [_curve(figure, slave, console) for figure in FIGURES] if slave.stats else []
 
 
-def _curve(figure: Figure, slave: Slave, sign: Callable[[str], str]) -> Curve:
+def _curve(figure: Figure, slave: Slave, console: Host) -> Curve:
+    sign, shown = console.sign, console.session.shown
     last = slave.stats[-1]
     value = figure.value(last)
     text = figure.text.format(value).replace("°", sign("°")).rjust(5)
@@ -89,15 +90,13 @@ def _curve(figure: Figure, slave: Slave, sign: Callable[[str], str]) -> Curve:
     elif figure.name == "temp" and not value:
         text = " unknown"
     alerts = [alert.since for alert in slave.alerts if alert.reason == figure.name]
-    alert = f"{sign('▲')} since {min(alerts).astimezone():%H:%M}" if alerts else ""
+    alert = f"{sign('▲')} since {shown(min(alerts)).astimezone():%H:%M}" if alerts else ""
     return Curve(figure.name, [figure.value(one) for one in slave.stats], text, alert)
 
 
 def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
     """Return the slave after (before) *slave_id* in the order of the fleet; round at its ends."""
-    fleets = [each for each in screen.app.screen_stack if isinstance(each, FleetScreen)]
-    keys = fleets[0].view.keys if fleets else screen.session.farm.slaves
-    order = [key for key in keys if isinstance(key, int)] or [slave_id]
+    order = list(screen.console.fleet_order()) or [slave_id]
     if slave_id not in order:
         return order[0]
     return order[(order.index(slave_id) + step) % len(order)]
@@ -216,7 +215,7 @@ class SlaveScreen(FarmScreen):
         self.set_class(self._state(slave) is State.DEAD, "-gone")
         self._who.border_title = Content(f"Slave #{slave.id} {slave.label}")
         self._sparks.border_title = _title(slave.stats)
-        self._sparks.show(curves(slave, self.console.sign))
+        self._sparks.show(curves(slave, self.console))
         self._timeline.show(list(reversed(slave.timeline)), follow=self._timeline.at_top)
         self._builds.show(list(reversed(slave.builds)))
 
@@ -307,7 +306,8 @@ class SlaveScreen(FarmScreen):
         command = self.session.command_of(self.slave_id)
         if command is None:
             return []
-        what = f"cmd  {command.verb} {command.phase} {command.at.astimezone():%H:%M:%S}"
+        at = self.session.shown(command.at).astimezone()
+        what = f"cmd  {command.verb} {command.phase} {at:%H:%M:%S}"
         if command.phase.pending:
             what += f" {self.console.sign('…')} {short_span(now - command.at)}"
         note = f": {command.note}" if command.note else ""

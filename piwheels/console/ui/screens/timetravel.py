@@ -13,6 +13,7 @@ from textual.widget import Widget
 from piwheels.console.model.compare import compare, picture
 from piwheels.console.text import clean
 from piwheels.console.ui.cycle import after
+from piwheels.console.ui.host import Hosted
 from piwheels.console.ui.widgets.lines import TONES, TONES_CSS
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from textual.geometry import Size
 
     from piwheels.console.model.compare import Picture
-    from piwheels.console.session import Session
     from piwheels.console.source import Recording
-    from piwheels.console.ui.app import ConsoleApp
 
 #: How many seconds of the recording pass in one of ours.
 SPEEDS: Final = (1.0, 4.0, 16.0, 60.0)
@@ -34,7 +33,7 @@ _BESIDE: Final = 34
 _LEAST: Final = 10
 
 
-class TimeBar(Widget, can_focus=True):
+class TimeBar(Hosted, Widget, can_focus=True):
     """A scrubber; ``c`` keeps a moment, and at another says what is different.
 
     It has no height unless the session shows a recording.
@@ -79,12 +78,6 @@ class TimeBar(Widget, can_focus=True):
         self._found: list[str] = []
         self._drawn: object = None
 
-    @property
-    def session(self) -> Session:
-        """The session whose time it moves."""
-        console: ConsoleApp = self.app  # type: ignore[assignment]
-        return console.session
-
     def on_mount(self) -> None:
         """Be there if there is a recording, and move on with it."""
         self.set_class(self.session.recording is not None, "-recording")
@@ -115,7 +108,7 @@ class TimeBar(Widget, can_focus=True):
             return Strip.blank(width, base)
         accent = base + self.get_component_rich_style("tone--accent", partial=True)
         dim = base + self.get_component_rich_style("tone--dim", partial=True)
-        console: ConsoleApp = self.app  # type: ignore[assignment]
+        console = self.console
         plain = console.ascii
         mark = (">" if plain else "▶") if recording.playing else console.sign("‖")
         line = scrubber(recording, max(_LEAST, width - _BESIDE), ascii_only=plain)

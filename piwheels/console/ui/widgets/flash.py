@@ -91,7 +91,7 @@ class Told(FrameLine, can_focus=True):
         if message:
             yield Part(message, "tone--bad" if error else "", 1)
             return
-        if undo := console.orders.undo_text():
+        if undo := console.commands.undo_text():
             yield Part(undo, "tone--warn")
         for rank, batch in enumerate(told(session.batches, now)):
             yield describe(batch, now, console.sign)._replace(rank=rank, action="app.commands")

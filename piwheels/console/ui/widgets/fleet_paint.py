@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.order import Group
     from piwheels.console.model.query import Row
-    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.host import Host
     from piwheels.console.ui.widgets.lines import Column
 
 #: How long a state's word is.
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 class Painter:
     """Paints rows in *columns*; *style_of* gives what a component class looks like."""
 
-    def __init__(self, console: ConsoleApp, style_of: Callable[[str], Style]) -> None:
+    def __init__(self, console: Host, style_of: Callable[[str], Style]) -> None:
         self.columns: Sequence[Column[Row]] = ()
         self._console = console
         self._style = style_of

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.binding import BindingType
 
-    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.host import Host
 
 #: How many cells a key scrolls sideways.
 _SIDEWAYS: Final = 8
@@ -114,7 +114,7 @@ class FleetTable(ScrollView, can_focus=True):
             super().__init__()
             self.name = name
 
-    def __init__(self, view: View, console: ConsoleApp) -> None:
+    def __init__(self, view: View, console: Host) -> None:
         super().__init__()
         self.view = view
         self._host = console

@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from piwheels.console.ui.format import fit
 from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.host import Hosted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -67,7 +68,7 @@ class Column(Generic[T]):
     least: int = 0
 
 
-class LineList(ScrollView, Generic[T], can_focus=True):
+class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
     """Shows items in columns; *key* tells items apart. Columns that are too many are left out."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", *TONES, *STATES}
@@ -188,7 +189,7 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         item = self._items[index]
         mark = " "
         if index == self._index and self.has_focus:
-            mark = self.app.sign("▌") if hasattr(self.app, "sign") else "▌"
+            mark = self.console.sign("▌")
             base += self._style("lines--cursor")
         return self._paint(columns, [column.show(item) for column in columns], base, mark, width)
 

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from piwheels.console.ui.widgets.lines import Cell
 
     Sign = Callable[[str], str]
+    Shown = Callable[[datetime], datetime]
 
 _BAR, _SPARK = 14, 20
 
 
-def peek(row: Row, now: datetime, sign: Sign, *, ascii_only: bool) -> list[list[Cell]]:
-    """Return the lines about *row* at *now* (this machine's clock)."""
+def peek(
+    row: Row, now: datetime, sign: Sign, *, shown: Shown, ascii_only: bool
+) -> list[list[Cell]]:
+    """Return the lines about *row* at *now*; *shown* gives times by the wall clock."""
     dot = f" {sign('·')} "
     return [
         [(dot.join(filter(None, _platform(row))), "tone--dim")],
@@ -30,7 +33,7 @@ def peek(row: Row, now: datetime, sign: Sign, *, ascii_only: bool) -> list[list[
         _trends(row, sign("°"), ascii_only=ascii_only),
         _fillings(row, now, ascii_only=ascii_only),
         [("last 5  ", "tone--dim"), dot.join(map(past, list(row.slave.builds)[:-6:-1])) or "none"],
-        _command(row, now, sign),
+        _command(row, now, sign, shown),
     ]
 
 
@@ -126,11 +129,11 @@ def past(build: PastBuild) -> str:
     return " ".join(filter(None, (clean(build.package), clean(build.version), result, took)))
 
 
-def _command(row: Row, now: datetime, sign: Sign) -> list[Cell]:
+def _command(row: Row, now: datetime, sign: Sign, shown: Shown) -> list[Cell]:
     command = row.command
     if command is None:
         return [("cmd     ", "tone--dim"), "none"]
-    since = f"{command.verb} {command.phase} {command.at.astimezone():%H:%M:%S}"
+    since = f"{command.verb} {command.phase} {shown(command.at).astimezone():%H:%M:%S}"
     note = f": {command.note}" if command.note else ""
     if not command.phase.pending:
         return [("cmd     ", "tone--dim"), (f"{since}{note}", "tone--bad")]

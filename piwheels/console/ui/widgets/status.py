@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, cast
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -14,6 +14,7 @@ from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, number, short_span
 from piwheels.console.ui.glyphs import LINKS, LOOKS
+from piwheels.console.ui.host import Hosted
 from piwheels.console.ui.verbs import OF_SLAVES, possible
 from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
 
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime, timedelta
 
-    from piwheels.console.session import Session
-    from piwheels.console.ui.app import ConsoleApp
-    from piwheels.console.ui.screens.base import FarmScreen
+    from piwheels.console.ui.host import Framed
 
 #: From this width on there is room for words, and for more of them.
 WIDE: Final = 100
@@ -68,7 +67,7 @@ def arrange(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Par
     return line
 
 
-class FrameLine(Widget):
+class FrameLine(Hosted, Widget):
     """A line of parts; it is painted anew only if they have become others."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"frame--key", "frame--name", *TONES, *STATES}
@@ -80,21 +79,9 @@ class FrameLine(Widget):
         self._parts: list[Part] = []
 
     @property
-    def console(self) -> ConsoleApp:
-        """The application."""
-        app: ConsoleApp = self.app  # type: ignore[assignment]
-        return app
-
-    @property
-    def session(self) -> Session:
-        """The session that it tells of."""
-        return self.console.session
-
-    @property
-    def farm_screen(self) -> FarmScreen:
+    def farm_screen(self) -> Framed:
         """The screen that it is a part of."""
-        screen: FarmScreen = self.screen  # type: ignore[assignment]
-        return screen
+        return cast("Framed", self.screen)
 
     @property
     def room(self) -> int:
@@ -182,7 +169,7 @@ class StatusLine(FrameLine):
         age = self.session.link.age(console.now())
         if age is not None and self.session.recording is None:
             yield Part(f"heard {short_span(age)} ago", self._dim, rank=3)
-        yield Part(f"{console.now().astimezone():%H:%M:%S}", rank=1)
+        yield Part(f"{self.session.shown(console.now()).astimezone():%H:%M:%S}", rank=1)
 
 
 class KpiLine(FrameLine):

@@ -1,10 +1,10 @@
-// The search. packages.json holds a line for each project, ["name",downloads in 30 days,downloads ever], those first that are
-// downloaded most. We look into its text, which takes milliseconds for a hundred thousand lines, and parse only what we show.
+// Search while typing. packages.json has one line for each project, ["name",downloads in 30 days,all downloads], most downloaded
+// first. We search its text, which takes milliseconds for a hundred thousand lines, and parse only the lines that we show.
 "use strict";
 
 {
   const MOST = 50;
-  const PAUSE = 120; // ms without a key, before we look
+  const PAUSE = 120; // ms without a key press before a search starts
   const root = new URL(".", document.currentScript.src).href;
   const field = document.querySelector("#q");
   const list = document.querySelector("#results");
@@ -21,28 +21,28 @@
       if (!answer.ok) throw new Error(`${answer.status}`);
       text = await answer.text();
     }).catch((error) => {
-      loading = null; // the next key tries again
+      loading = null; // the next key press tries again
       throw error;
     });
     return loading;
   };
 
-  // Give the lines in which *mark* stands within the name, as [name, recent, ever], until *enough* says so.
-  const lines = function* (mark) {
-    for (let at = text.indexOf(mark); at >= 0;) {
+  // Yield the lines whose name contains `part`, as [name, recent, allTime].
+  const lines = function* (part) {
+    for (let at = text.indexOf(part); at >= 0;) {
       const start = text.lastIndexOf('["', at + 1);
       const end = text.indexOf("]", at);
       const row = JSON.parse(text.slice(start, end + 1));
-      if (at <= start + 2 + row[0].length) yield row; // else it is in the numbers
-      at = text.indexOf(mark, end);
+      if (at <= start + 2 + row[0].length) yield row; // otherwise the match is in the numbers
+      at = text.indexOf(part, end);
     }
   };
 
   const search = (wanted) => {
     const found = new Map();
-    // What is named so, what begins so, what has it somewhere: each by downloads.
-    for (const mark of [`["${wanted}"`, `["${wanted}`, wanted]) {
-      for (const row of lines(mark)) {
+    // Exact matches first, then prefixes, then all others; each group by downloads.
+    for (const part of [`["${wanted}"`, `["${wanted}`, wanted]) {
+      for (const row of lines(part)) {
         found.set(row[0], row);
         if (found.size > MOST) return [...found.values()];
       }
@@ -62,7 +62,7 @@
     if (recent) {
       const count = document.createElement("span");
       count.className = "dim";
-      count.textContent = `${recent.toLocaleString("en")} downloads in 30 days`;
+      count.textContent = `${recent.toLocaleString("en")} download${recent === 1 ? "" : "s"} in 30 days`;
       line.append(count);
     }
     return line;
@@ -74,27 +74,27 @@
     list.dataset.for = wanted;
     popular.hidden = wanted !== "";
     if (!wanted) status.textContent = "";
-    else if (found.length > MOST) status.textContent = `More than ${MOST} projects; these are downloaded most.`;
-    else if (found.length === 0) status.textContent = `No project here is called anything like “${wanted}”.`;
-    else status.textContent = found.length === 1 ? "One project." : `${found.length} projects.`;
+    else if (found.length > MOST) status.textContent = `More than ${MOST} projects found; these are the most downloaded.`;
+    else if (found.length === 0) status.textContent = `No project matches “${wanted}”.`;
+    else status.textContent = found.length === 1 ? "1 project found." : `${found.length} projects found.`;
   };
 
-  const look = async () => {
+  const update = async () => {
     const wanted = canonical(field.value);
     const address = new URL(location.href);
     if (field.value.trim()) address.searchParams.set("q", field.value.trim());
     else address.searchParams.delete("q");
     if (address.href !== location.href) history.replaceState(null, "", address);
     if (!wanted && !field.value.trim()) return show("");
-    if (text === null) status.textContent = "Fetching the list of projects …";
+    if (text === null) status.textContent = "Loading the list of projects…";
     try {
       await load();
     } catch {
-      status.textContent = "The list of projects cannot be fetched just now. Try again, or see the list of all below.";
+      status.textContent = "The list of projects could not be loaded. Try again, or open the list of all projects below.";
       popular.hidden = false;
       return undefined;
     }
-    // Keys may have come meanwhile: what is in the field now is what counts.
+    // Show nothing if the user has typed on in the meantime.
     return wanted === canonical(field.value) ? show(wanted) : undefined;
   };
 
@@ -102,13 +102,13 @@
 
   field.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(look, PAUSE);
+    timer = setTimeout(update, PAUSE);
   });
   field.addEventListener("focus", () => load().catch(() => {}), { once: true });
   field.form.addEventListener("submit", async (event) => {
     event.preventDefault();
     clearTimeout(timer);
-    await look();
+    await update();
     links()[0]?.click();
   });
   document.addEventListener("keydown", (event) => {
@@ -123,18 +123,18 @@
     else if (event.key === "Escape" && inside) {
       field.value = "";
       next = field;
-      look();
+      update();
     }
     if (!next) return;
     event.preventDefault();
     next.focus();
     if (next === field) field.select();
   });
-  // The address may hold a question: of a link, of the first page's form, of a page gone back to.
+  // The address may contain a query: from a link, from the form on the home page, or from the history.
   const asked = new URLSearchParams(location.search).get("q");
   if (asked !== null) {
     field.value = asked;
-    look();
+    update();
   }
   field.focus({ preventScroll: true });
 }

@@ -1,11 +1,11 @@
-// What the pages can do besides being read: say what the site's address is, and copy what is to be typed.
+// Insert the site's address into the install commands, and add a button that copies each command.
 "use strict";
 
 {
   const root = new URL(".", document.currentScript.src).href.replace(/\/$/, "");
   for (const place of document.querySelectorAll("[data-address]")) place.textContent = root;
   for (const hint of document.querySelectorAll("[data-hint]")) hint.hidden = true;
-  // Only where the browser lets us: over https, and on this machine.
+  // Browsers allow this only over https and on localhost.
   if (navigator.clipboard) {
     for (const text of document.querySelectorAll("pre.copied")) {
       const line = text.textContent;

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 from piwheels.console.ui.prefs import RATES
 
 if TYPE_CHECKING:
-    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.host import CommandHost
 
 
-def _keep(console: ConsoleApp, what: str) -> None:
+def _keep(console: CommandHost, what: str) -> None:
     console.flash(what)
     if wrong := console.prefs.save():
         console.flash(wrong, error=True)
 
 
-def choose_theme(console: ConsoleApp, name: str) -> None:
+def choose_theme(console: CommandHost, name: str) -> None:
     """Show other colours, from now on."""
-    console.theme = console.prefs.theme = name
+    console.prefs.theme = name
+    console.use_theme(name)
     _keep(console, f"colours: {name}")
 
 
-def set_rate(console: ConsoleApp, text: str) -> None:
+def set_rate(console: CommandHost, text: str) -> None:
     """Show so many changes a second, from now on."""
     try:
         rate = float(text)
@@ -36,13 +37,13 @@ def set_rate(console: ConsoleApp, text: str) -> None:
     _keep(console, f"{rate:g} changes a second are shown")
 
 
-def step_rate(console: ConsoleApp, by: int) -> None:
+def step_rate(console: CommandHost, by: int) -> None:
     """Show changes as often as the next (-1: the last) of the rates says."""
     near = min(range(len(RATES)), key=lambda at: abs(RATES[at] - console.prefs.rate))
     set_rate(console, str(RATES[max(0, min(near + by, len(RATES) - 1))]))
 
 
-def set_confirm(console: ConsoleApp, text: str) -> None:
+def set_confirm(console: CommandHost, text: str) -> None:
     """Ask before commands from a level of danger on: 1 (all but the harmless), or 2."""
     if text not in ("1", "2"):
         console.flash("confirm 1: ask before what touches one build; 2: only before more", True)
@@ -51,9 +52,9 @@ def set_confirm(console: ConsoleApp, text: str) -> None:
     _keep(console, f"it is asked from level {text} on")
 
 
-def keep_filter(console: ConsoleApp, name: str) -> None:
+def keep_filter(console: CommandHost, name: str) -> None:
     """Keep the fleet's filter under a name."""
-    text = console.fleet.found
+    text = console.filter
     if not name or not text:
         console.flash("filter the fleet first, then :keep NAME", error=True)
         return
@@ -61,7 +62,7 @@ def keep_filter(console: ConsoleApp, name: str) -> None:
     _keep(console, f":@{name} is {text}")
 
 
-def forget_filter(console: ConsoleApp, name: str) -> None:
+def forget_filter(console: CommandHost, name: str) -> None:
     """Keep a filter no longer."""
     if console.prefs.filters.pop(name.removeprefix("@"), None) is None:
         console.flash(f"there is no filter {name}", error=True)

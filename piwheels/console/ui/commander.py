@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model.commands import Batch, Verb
 from piwheels.console.model.link import LinkState
 from piwheels.console.text import short_span
 from piwheels.console.ui.screens.confirm import ConfirmScreen, plan
+from piwheels.console.ui.screens.menu import MenuScreen
 from piwheels.console.ui.verbs import DEEDS, Aim, aim, danger, reasons
+from piwheels.core.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from piwheels.console.ui.app import ConsoleApp
+    from piwheels.console.ui.host import CommandHost
 
 #: How long a key is not taken after a command was confirmed: it was meant for the dialog.
 _DEAF: Final = 0.3
@@ -23,10 +24,10 @@ _DEAF: Final = 0.3
 _UNDO: Final = timedelta(seconds=10)
 
 
-class Orders:
+class Commander:
     """The commands that *console*'s operator gives."""
 
-    def __init__(self, console: ConsoleApp) -> None:
+    def __init__(self, console: CommandHost) -> None:
         self._console = console
         self._session = console.session
         self._undo: tuple[datetime, list[int] | None, Batch] | None = None
@@ -35,7 +36,7 @@ class Orders:
     @property
     def deaf(self) -> bool:
         """Whether keys are still those that were meant for a dialog."""
-        return monotonic() < self._deaf_until
+        return SYSTEM.monotonic() < self._deaf_until
 
     def give(self, verb: Verb, slaves: Sequence[int] | None) -> None:
         """Give a command to *slaves* (``None``: the farm), after what has to be asked."""
@@ -57,15 +58,23 @@ class Orders:
         if level < console.prefs.confirm_from:
             self._order(verb, to.ids)
             return
-        screen = console.farm_screen
-        hidden = 0 if screen is None or to.ids is None else screen.hidden(to.ids)
+        hidden = console.hidden(to.ids or ())
         name = console.farm_name()
         asked = plan(session, verb, to, level=level, farm_name=name, hidden=hidden)
-        console.push_screen(ConfirmScreen(asked), lambda answer: self._answered(verb, answer))
+        console.open_dialog(ConfirmScreen(asked), lambda answer: self._answered(verb, answer))
+
+    def open_menu(self, slaves: Sequence[int]) -> None:
+        """Offer all verbs for *slaves*."""
+
+        def give(verb: Verb | None) -> None:
+            if verb is not None:
+                self.give(verb, slaves)
+
+        self._console.open_dialog(MenuScreen(self._session, slaves), give)
 
     def _answered(self, verb: Verb, to: Aim | None) -> None:
         if to is not None:
-            self._deaf_until = monotonic() + _DEAF
+            self._deaf_until = SYSTEM.monotonic() + _DEAF
             self._order(verb, to.ids)
 
     def _order(self, verb: Verb, ids: list[int] | None) -> None:
@@ -75,7 +84,7 @@ class Orders:
         batch = session.order(verb, ids)
         if builds and DEEDS[verb].undone and not session.why_not(verb):
             self._undo = self._console.now() + _UNDO, ids, batch
-        self._console.show_order()
+        self._console.show_command()
         if session.state is LinkState.QUIET:
             self._console.flash("sent, but the master is silent: it may act on it much later")
 

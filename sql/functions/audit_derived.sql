@@ -1,21 +1,21 @@
--- What is kept, against what it is kept of; what waits too long; rows that contradict each other. One statement, and
--- so one moment of the database, without any lock. Up to the_limit rows of each kind.
-CREATE FUNCTION piwheels.audit_kept(the_limit integer)
+-- Compares derived data with its source, and finds overdue rewrites and rows that contradict each other. It is one
+-- statement, and so sees one state of the database, without locks. Returns at most the_limit rows of each kind.
+CREATE FUNCTION piwheels.audit_derived(the_limit integer)
 RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STABLE AS $$
     (
         SELECT 'wrong-queue', package, version,
-            CASE WHEN q.abi_tag IS NULL THEN format('is not in the queue, but waits for %s', w.abi_tag)
-                WHEN w.abi_tag IS NULL THEN format('is in the queue for %s, but waits for nothing', q.abi_tag)
+            CASE WHEN q.abi_tag IS NULL THEN format('is missing from the queue for %s', w.abi_tag)
+                WHEN w.abi_tag IS NULL THEN format('is in the queue for %s, but needs no build', q.abi_tag)
                 WHEN q.abi_tag <> w.abi_tag
-                THEN format('is in the queue for %s, but waits for %s', q.abi_tag, w.abi_tag)
-                ELSE 'has another time of release in the queue' END
+                THEN format('is in the queue for %s, but needs a build for %s', q.abi_tag, w.abi_tag)
+                ELSE 'has a wrong release time in the queue' END
         FROM build_queue q FULL JOIN builds_pending w USING (package, version)
         WHERE (q.abi_tag, q.released) IS DISTINCT FROM (w.abi_tag, w.released)
         LIMIT the_limit
     ) UNION ALL (
         SELECT 'wrong-published', package, '',
-            CASE WHEN p.found IS NULL THEN 'has files, but is not kept as published'
-                ELSE 'is kept as published, but has no files' END
+            CASE WHEN p.found IS NULL THEN 'has files, but is missing from the table published'
+                ELSE 'is in the table published, but has no files' END
         FROM (SELECT package, true AS found FROM published) AS p
         FULL JOIN (
             SELECT DISTINCT b.package, true AS found FROM builds b JOIN files f USING (build_id)
@@ -24,10 +24,10 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
         LIMIT the_limit
     ) UNION ALL (
         SELECT 'wrong-counter', '', concat_ws(' ', counter, nullif(key, '')),
-            format('is kept as %s, but is %s', coalesce(k.value, 0), coalesce(t.value, 0))
+            format('is stored as %s, but should be %s', coalesce(k.value, 0), coalesce(t.value, 0))
         FROM (
             SELECT counter, key, sum(value) AS value FROM counters
-            -- What is kept for an hour, or 30 days: when it is older it counts no more.
+            -- Counts by minute or by day expire
             WHERE counter <> 'downloads_minute'
             AND NOT (counter = 'downloads_day' AND key <= ((now() AT TIME ZONE 'UTC')::date - 30)::text)
             GROUP BY counter, key
@@ -47,7 +47,7 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
         LIMIT the_limit
     ) UNION ALL (
         SELECT 'wrong-counter', package, concat_ws(' ', 'downloads of', package, nullif(day, '')),
-            format('is kept as %s, but is %s', coalesce(k.downloads, 0), coalesce(t.downloads, 0))
+            format('is stored as %s, but should be %s', coalesce(k.downloads, 0), coalesce(t.downloads, 0))
         FROM (
             SELECT package, '' AS day, downloads FROM downloads_ever
             UNION ALL SELECT package, day::text, downloads FROM downloads_recent
@@ -61,30 +61,30 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
         WHERE coalesce(k.downloads, 0) <> coalesce(t.downloads, 0)
         LIMIT the_limit
     ) UNION ALL (
-        SELECT 'late-rewrite', package, '', format('its pages wait to be written since %s', added_at)
+        SELECT 'late-rewrite', package, '', format('its pages have been waiting to be written since %s', added_at)
         FROM rewrites_pending WHERE added_at < now() - interval '1 hour'
         LIMIT the_limit
     ) UNION ALL (
         SELECT 'orphan', o.package, o.subject, o.why FROM (
-            SELECT v.package, v.version AS subject, 'a version of a package that is not there' AS why
+            SELECT v.package, v.version AS subject, 'a version of a missing package' AS why
                 FROM versions v WHERE NOT EXISTS (SELECT FROM packages p WHERE p.package = v.package)
             UNION ALL
-            SELECT n.package, n.name, 'another name of a package that is not there'
+            SELECT n.package, n.name, 'an alias of a missing package'
                 FROM package_names n WHERE NOT EXISTS (SELECT FROM packages p WHERE p.package = n.package)
             UNION ALL
-            SELECT b.package, b.version, format('build %s is of a version that is not there', b.build_id)
+            SELECT b.package, b.version, format('build %s belongs to a missing version', b.build_id)
                 FROM builds b LEFT JOIN versions v USING (package, version) WHERE v.version IS NULL
             UNION ALL
-            SELECT '', f.filename, format('a file of build %s, which is not there', f.build_id)
+            SELECT '', f.filename, format('a file of the missing build %s', f.build_id)
                 FROM files f LEFT JOIN builds b USING (build_id) WHERE b.build_id IS NULL
             UNION ALL
-            SELECT '', d.filename, format('needs %s, but is not there itself', d.dependency)
+            SELECT '', d.filename, format('a dependency on %s of a missing file', d.dependency)
                 FROM dependencies d LEFT JOIN files f USING (filename) WHERE f.filename IS NULL
             UNION ALL
-            SELECT l.package, l.version, format('is leased to %s, but is not there', l.label)
+            SELECT l.package, l.version, format('a lease of %s for a missing version', l.label)
                 FROM leases l LEFT JOIN versions v USING (package, version) WHERE v.version IS NULL
             UNION ALL
-            SELECT '', l.build_id::text, 'the log of a build that is not there'
+            SELECT '', l.build_id::text, 'the log of a missing build'
                 FROM build_logs_pending l LEFT JOIN builds b USING (build_id) WHERE b.build_id IS NULL
         ) AS o LIMIT the_limit
     ) UNION ALL (
@@ -92,26 +92,26 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
             SELECT b.package, f.filename AS subject, format('a file of build %s, which failed', f.build_id) AS why
                 FROM files f JOIN builds b USING (build_id) WHERE NOT b.status
             UNION ALL
-            SELECT b.package, f.filename, 'a file under the name of another package'
+            SELECT b.package, f.filename, 'a file with the name of another package'
                 FROM files f JOIN builds b USING (build_id)
                 WHERE canonical_name(split_part(f.filename, '-', 1)) <> b.package
                 OR canonical_name(f.package_tag) <> b.package
             UNION ALL
-            SELECT b.package, f.filename, 'its tags are not those of its name'
+            SELECT b.package, f.filename, 'its tags differ from its file name'
                 FROM files f JOIN builds b USING (build_id)
                 WHERE NOT starts_with(f.filename, f.package_tag || '-' || f.package_version_tag || '-')
                 OR NOT starts_with(reverse(f.filename), reverse(
                     format('-%s-%s-%s.whl', f.py_version_tag, f.abi_tag, f.platform_tag)
                 ))
             UNION ALL
-            SELECT p.package, '', 'its name is not the canonical spelling'
+            SELECT p.package, '', 'its name is not normalized'
                 FROM packages p WHERE canonical_name(p.package) <> p.package
             UNION ALL
-            SELECT n.package, n.name, 'its other name is that of another package'
+            SELECT n.package, n.name, 'its alias is the name of another package'
                 FROM package_names n JOIN packages p ON p.package = canonical_name(n.name)
                 WHERE p.package <> n.package
             UNION ALL
-            SELECT l.package, l.version, format('is leased for %s, which is not built for', l.abi_tag)
+            SELECT l.package, l.version, format('is leased for %s, which is not an ABI of this farm', l.abi_tag)
                 FROM leases l WHERE NOT EXISTS (SELECT FROM build_abis a WHERE a.abi_tag = l.abi_tag)
         ) AS c LIMIT the_limit
     );

@@ -1,4 +1,4 @@
-"""The walk over the site: what nobody knows, and folders and links that lead to nothing."""
+"""Walk over the site, and find unknown entries and dangling links."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from piwheels.audit.findings import Finding
-from piwheels.audit.pages import LIST, MUST, stranger
-from piwheels.audit.tree import said
+from piwheels.audit.pages import LIST, MUST, foreign
+from piwheels.audit.tree import reason
 from piwheels.core.site import INDEX, OWN, log_number
 
 if TYPE_CHECKING:
@@ -17,58 +17,58 @@ if TYPE_CHECKING:
     from piwheels.audit.packages import Looker
     from piwheels.core.database.audit import AuditDatabase
 
-#: How many names are asked of the database at once.
+#: The number of names in one query.
 BATCH: Final = 1000
 _FOLDERS: Final = ("simple", "project", "logs")
 
 
 def batches(names: Iterator[str]) -> Iterator[list[str]]:
-    """Give *names* in lists of :data:`BATCH`."""
+    """Yield *names* in lists of :data:`BATCH`."""
     while some := list(islice(names, BATCH)):
         yield some
 
 
-class Walks:
-    """The parts of the walk, each over one level of the tree; nothing unknown is gone into."""
+class Walk:
+    """The walk, level by level. It does not descend into unknown folders."""
 
     def __init__(self, look: Looker, db: AuditDatabase) -> None:
         self._look, self._tree, self._db = look, look.tree, db
-        self.troubles: list[Finding] = []
+        self.errors: list[Finding] = []
 
     def entries(self, folder: str) -> Iterator[list[str]]:
-        """Give the paths in *folder*, a batch at a time."""
+        """Yield the paths in *folder*, in batches."""
         there, found = self._tree.folder(folder)
-        self.troubles += found
+        self.errors += found
         if not there:
             return
         try:
             for some in batches(self._tree.names(folder)):
                 yield [f"{folder}/{name}" if folder else name for name in some]
         except OSError as exc:
-            self.troubles.append(Finding("unreadable", folder or ".", said(exc)))
+            self.errors.append(Finding("unreadable", folder or ".", reason(exc)))
 
     def root(self, paths: list[str]) -> Iterator[Finding]:
-        """Say what is wrong with these entries of the site's root."""
+        """Yield the findings about these entries of the site's root."""
         for path in paths:
             if path in (*MUST, LIST):
-                continue  # the index's business
+                continue  # check_root checks them
             if OWN.fullmatch(path):
-                yield from self._tree.file(path, "missing-page", "has gone")[1]
+                yield from self._tree.file(path, "missing-page", "has disappeared")[1]
             elif path not in _FOLDERS:
-                yield stranger(self._look, path)
+                yield foreign(self._look, path)
 
     def simple(self, paths: list[str]) -> Iterator[Finding]:
-        """Say what is wrong with these entries of the simple index."""
+        """Yield the findings about these entries of the simple index."""
         for path, name, package, _ in self._known(paths):
             if name != package and name not in INDEX:
-                yield stranger(self._look, path)
+                yield foreign(self._look, path)
 
     def project(self, paths: list[str]) -> Iterator[Finding]:
-        """Say what is wrong with these entries of the folder of pages for people."""
+        """Yield the findings about these entries of the project pages."""
         for path, name, package, deleted in self._known(paths):
             target = self._tree.target(path)
             if not target and name != package:
-                yield stranger(self._look, path)
+                yield foreign(self._look, path)
             elif target and (deleted or not package):
                 yield self._link(path, target)
 
@@ -76,20 +76,20 @@ class Walks:
         if self._tree.outside(path):
             return self._tree.link(path)
         if self._tree.about(f"project/{target}") is None:
-            return Finding("dangling-alias", path, f"leads to {target}, which is not there")
-        return Finding("foreign", path, f"is a link to {target} that the database does not know")
+            return Finding("dangling-alias", path, f"leads to {target}, which is missing")
+        return Finding("foreign", path, f"is a link to {target} that the database does not have")
 
     def _known(self, paths: list[str]) -> Iterator[tuple[str, str, str, bool]]:
-        """Give for each of *paths* its name, the package of that name ("": none), if deleted."""
+        """Yield each path with its name, the package it spells (``""``: none), and if deleted."""
         names = [path.partition("/")[2] for path in paths]
-        # Others are no text that a database would take.
-        fit = [name for name in names if name.isascii() and name.isprintable()]
-        known = self._db.audit_spellings(fit)
+        # The database has no other names.
+        valid = [name for name in names if name.isascii() and name.isprintable()]
+        known = self._db.audit_spellings(valid)
         for path, name in zip(paths, names, strict=True):
             yield path, name, *known.get(name, ("", False))
 
     def log_folders(self) -> Iterator[list[str]]:
-        """Give the paths below ``logs``, of all three levels, a batch at a time."""
+        """Yield the paths of all three levels below ``logs``, in batches."""
         for first in self.entries("logs"):
             yield first
             for folder in first:
@@ -101,15 +101,15 @@ class Walks:
                                 yield from self.entries(inner)
 
     def logs(self, paths: list[str]) -> Iterator[Finding]:
-        """Say what is wrong with these entries of the folders of logs."""
+        """Yield the findings about these entries of the log folders."""
         numbers = {path: log_number(path) for path in paths}
         known = self._db.audit_builds({each for each in numbers.values() if each is not None})
         for path, number in numbers.items():
             if number is None:
                 if not self._is_part(path):
-                    yield stranger(self._look, path)
+                    yield foreign(self._look, path)
             elif number not in known and self._tree.about(path) is not None:
-                why = f"there is no build {number} (any more)"
+                why = f"build {number} does not exist"
                 yield Finding("foreign-log", path, why)
 
     def _is_part(self, path: str) -> bool:

@@ -1,5 +1,5 @@
--- Compute anew all that is kept. piw-initdb does it after each upgrade, since the rules may have changed.
-CREATE FUNCTION piwheels._refresh_kept() RETURNS void LANGUAGE plpgsql AS $$
+-- Rebuilds all derived tables. piw-initdb calls it after each upgrade, because the rules may have changed.
+CREATE FUNCTION piwheels._refresh_derived() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     LOCK TABLE packages, versions, build_abis, builds, files, downloads_daily, counters
         IN SHARE ROW EXCLUSIVE MODE;

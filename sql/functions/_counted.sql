@@ -1,5 +1,0 @@
--- A kept figure.
-CREATE FUNCTION piwheels._counted(the_counter text, the_key text = '') RETURNS numeric
-LANGUAGE sql STABLE AS $$
-    SELECT coalesce(sum(value), 0) FROM counters WHERE counter = the_counter AND key = the_key;
-$$;
