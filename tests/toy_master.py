@@ -87,7 +87,7 @@ class Master:
                 case "BUILT":
                     return data
                 case "HELLO":
-                    self.say("ACK", (9, ""))
+                    self.say("ACK", (7, ""))
                 case _:
                     self.say("CONT")
         pytest.fail("the build does not end")
