@@ -35,7 +35,7 @@ from piwheels.core.program.command_line import Common, duration, option, program
 from piwheels.core.program.paths import address
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import SlaveOutput, slave_driver
+from piwheels.core.protocols import ENDED_BY_OPERATOR, SlaveOutput, slave_driver
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, why_unusable
@@ -147,8 +147,8 @@ class PiWheelsSlave:
     def run(self) -> int:
         """Serve the master, and every later one at the same address, until told to end.
 
-        Return the exit status: 0 if an operator told the master to end this slave (a supervisor
-        should not start it again), 128 + N after the signal N.
+        Return the exit status: 0, after an operator's command or a signal (a supervisor should not
+        start the slave again).
         """
         self.logger.info(
             "building for %s on %s as %r",
@@ -170,15 +170,14 @@ class PiWheelsSlave:
                 self.systemd.status(waiting)
                 self.connection.pause_after(ended)
         except SystemExit:
-            self.logger.warning("an operator has ended this slave")
-            return 0
+            self.logger.warning(ENDED_BY_OPERATOR)
         except Stopped:
             by = signal.Signals(self._signal).name if self._signal else "a caller"
             self.logger.warning("ending: stopped by %s", by)
-            return 128 + self._signal if self._signal else 0
         finally:
             self.systemd.stopping()
             self.clean_up_build()
+        return 0
 
     # The conversation -----------------------------------------------------------------------
 

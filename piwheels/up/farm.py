@@ -21,6 +21,7 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError
 from piwheels.core.host.processes import dies_with_parent, wait_for_exit
 from piwheels.core.program.locks import hold
+from piwheels.core.protocols import ENDED_BY_OPERATOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,10 +128,10 @@ class Farm:
         self.daemons.append(Daemon(name, process, log, start))
 
     def check(self) -> list[str]:
-        """Return the names of the slaves that an operator has stopped since the last call.
+        """Return the names of the slaves that an operator has ended since the last call.
 
-        A slave ends with status 0 for no other reason. Raises :exc:`Stopped` if the farm has to
-        stop, :exc:`Fatal` if a daemon has ended for another reason.
+        Their logs say so: after a signal, a slave has the same status. Raises :exc:`Stopped` if
+        the farm has to stop, :exc:`Fatal` if a daemon has ended for another reason.
         """
         if self.stopping:
             raise Stopped("stopped by a signal")
@@ -139,7 +140,7 @@ class Farm:
             status = daemon.process.poll()
             if status == 0 and daemon.name == "master":
                 raise Stopped("an operator has stopped the master")
-            if status == 0 and daemon.name.startswith("slave"):
+            if status == 0 and ENDED_BY_OPERATOR in last_lines(daemon.log, daemon.start):
                 self.daemons.remove(daemon)
                 left.append(daemon.name)
             elif status is not None:

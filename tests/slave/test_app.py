@@ -388,7 +388,7 @@ def test_sigterm_in_mid_build_leaves_nothing(master, work, source):
         assert list(work.iterdir())
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM, said
+        assert process.returncode == 0, said
     assert "Traceback" not in said
     assert "stopped by SIGTERM" in said
     assert master.queue.poll(30)
@@ -416,7 +416,7 @@ def test_sigterm_while_waiting_for_a_master(work):
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
-        assert process.returncode == 128 + signal.SIGTERM
+        assert process.returncode == 0
     assert "Traceback" not in said
 
 

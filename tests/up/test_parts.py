@@ -16,6 +16,7 @@ from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
 from piwheels.core.host.interpreters import Interpreter
 from piwheels.core.program.command_line import load
+from piwheels.core.protocols import ENDED_BY_OPERATOR
 from piwheels.up import database, site
 from piwheels.up.config import UpConfig, labels, queues, to_connect
 from piwheels.up.farm import Farm, Stopped, child_environment
@@ -47,9 +48,14 @@ def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
             farm.check()
 
 
+OPERATOR = f"""import sys, time
+if 'stay' in sys.argv: time.sleep(60)
+print("slave 1: {ENDED_BY_OPERATOR}")
+"""
+
+
 def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
-    text = "import sys, time; time.sleep(60 * ('stay' in sys.argv))"
-    with sleeper(tmp_path, monkeypatch, text) as farm:
+    with sleeper(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.start("slave-two", "sleeper", ["stay"], os.environ)
         farm.daemons[0].process.wait(20)
@@ -59,18 +65,19 @@ def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
         farm.daemons[-1].process.wait(20)
         with pytest.raises(Stopped, match="the master"):
             farm.check()
-    with sleeper(tmp_path, monkeypatch, text) as farm:
+    with sleeper(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.daemons[0].process.wait(20)
         with pytest.raises(Stopped, match="the last slave"):
             farm.check()
 
 
-def test_a_slave_that_a_signal_has_stopped_is_a_failure(tmp_path, monkeypatch):
-    with sleeper(tmp_path, monkeypatch, "raise SystemExit(143)") as farm:
+def test_a_slave_that_ended_by_itself_or_a_signal_is_a_failure(tmp_path, monkeypatch):
+    with sleeper(tmp_path, monkeypatch, "print('ending: stopped by SIGTERM')") as farm:
+        farm.logs.joinpath("slave-one.log").write_text(OPERATOR)  # of an earlier slave
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.daemons[0].process.wait(20)
-        with pytest.raises(Fatal, match=r"piw-slave-one ended \(143\)"):
+        with pytest.raises(Fatal, match=r"piw-slave-one ended \(0\)(.|\n)*SIGTERM"):
             farm.check()
 
 
