@@ -23,9 +23,9 @@ from piwheels.core.program.privileges import become, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key
-from piwheels.up import console, database, outcome, site
+from piwheels.up import console, database, site, summary
 from piwheels.up.config import UpConfig, labels, queues, to_connect
-from piwheels.up.farm import IN_VAIN, Farm, Stopped, child_environment, last_lines
+from piwheels.up.processes import IN_VAIN, Processes, Stopped, child_environment, last_lines
 from piwheels.up.progress import RED, Screen, Slaves, span
 from piwheels.up.registry import Registrar, Resolver
 from piwheels.up.watch import Watch
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from piwheels.core.clock import Clock
     from piwheels.core.host.postgres import Cluster
     from piwheels.core.protocols import SlaveEvent
-    from piwheels.up.outcome import Ask
+    from piwheels.up.summary import Ask
 
 #: Pure wheels, native ones, one for the stable ABI, and one that cannot be built (platform.md).
 FIRST: Final = (
@@ -49,20 +49,20 @@ PUBLISHING: Final = 90.0
 
 
 class Up:
-    """Runs the farm in *farm*'s folder. Its slaves build for *interpreters*."""
+    """Runs the farm in the folder of *processes*. Its slaves build for *interpreters*."""
 
     def __init__(
         self,
         config: UpConfig,
-        farm: Farm,
+        processes: Processes,
         interpreters: Sequence[Interpreter],
         clock: Clock = SYSTEM,
     ) -> None:
         self.config = config
         self._clock = clock
-        self.farm = farm
-        self.site = farm.home / "www"
-        self.queues = queues(config, farm.home)
+        self.processes = processes
+        self.site = processes.home / "www"
+        self.queues = queues(config, processes.home)
         self.port = site.free_port(config.host, config.port)
         self.host = site.host_in_url(config.host)
         self.pythons = labels(interpreters)
@@ -71,7 +71,7 @@ class Up:
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
         self.console = console.Console()
         self.slaves = Slaves()
-        asks = outcome.asked(config.packages or FIRST)
+        asks = summary.asked(config.packages or FIRST)
         self.watch = Watch(asks, self.abis, self.versions, self.site, self.screen)
         self._unresolved = {ask.spec: ask for ask in asks if not ask.version}
         self._resolver = Resolver([], self.versions[0])
@@ -94,8 +94,8 @@ class Up:
         Return the exit status. Raises :exc:`Stopped` after a signal, or when an operator has
         stopped the farm, and :exc:`Fatal` when a part of it fails; all parts are stopped then.
         """
-        self.screen.say(f"the farm is in {self.farm.home}")
-        for folder in (self.site, self.farm.home / "build"):
+        self.screen.say(f"the farm is in {self.processes.home}")
+        for folder in (self.site, self.processes.home / "build"):
             folder.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
             db, env = self._open_database(stack)
@@ -136,21 +136,21 @@ class Up:
 
     def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
         """Return the database, ready for use, and the environment with its address for daemons."""
-        home = self.farm.home / "postgres"
+        home = self.processes.home / "postgres"
         server = stack.enter_context(database.server(self.config.dsn, home))
         self._cluster = server.cluster
         self._check()
         if not database.current(server):
             self.screen.say("preparing the database")
             env = child_environment(self.config, os.environ, server.superuser)
-            self.farm.run("piwheels.initdb", env | {"PIW_YES": "1"})
+            self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
         alone = self.queues["slave"].startswith("ipc:")
         database.take_up(db, self.abis, set(self.pythons), alone=alone)
         return db, child_environment(self.config, os.environ, server.daemon)
 
     def _start_daemons(self, env: dict[str, str]) -> None:
-        config, home = self.config, self.farm.home
+        config, home = self.config, self.processes.home
         common = ["-v"] if config.verbose else []
         common += ["-c", str(config.config)] if config.config is not None else []
         wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
@@ -159,16 +159,16 @@ class Up:
         args = [place, "--dev-mode", source, *wires, *common]
         if not site.is_everywhere(config.host):  # else it has several addresses
             args.append(f"--site-url={self.url}")
-        self.farm.start("master", "piwheels.master", args, env)
+        self.processes.start("master", "piwheels.master", args, env)
         http = [f"--host={config.host}", f"--port={self.port}"]
         # The server and the slaves do not use the database.
         env = {name: value for name, value in env.items() if name != "PIW_DSN"}
-        self.farm.start("serve", "piwheels.serve", [place, *http, *common], env)
+        self.processes.start("serve", "piwheels.serve", [place, *http, *common], env)
         for label, python in self.pythons.items():
             args = [f"--label={label}", f"--python={python}", f"--dir={home / 'build'}"]
             args += [f"--timeout={config.timeout.total_seconds():f}"]
             args += [f"--{q}-queue={to_connect(self.queues[q])}" for q in ("slave", "file")]
-            self.farm.start(label, "piwheels.slave", [*args, *common], env)
+            self.processes.start(label, "piwheels.slave", [*args, *common], env)
         self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
 
     def _tick(self, status: Socket) -> None:
@@ -177,22 +177,22 @@ class Up:
 
     def _check(self) -> None:
         try:
-            for name in self.farm.check():
+            for name in self.processes.check():
                 self.screen.say(f"an operator has stopped {name}; the farm goes on without it")
         except Stopped as end:
-            if not self.farm.stopping:
+            if not self.processes.stopping:
                 self.screen.say(str(end))
             raise
         self._look_at_console()
         if self._cluster is not None and self._cluster.pid is None:
             log = self._cluster.log
-            self.farm.patience = IN_VAIN  # the master would keep trying to save its data
+            self.processes.patience = IN_VAIN  # the master would keep trying to save its data
             raise Fatal(f"PostgreSQL has ended; the end of {log}:\n{last_lines(log)}")
 
     def _stop(self) -> None:
         self.screen.show([])
         self.screen.say("stopping")
-        self.farm.stop()
+        self.processes.stop()
 
     # The console ----------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class Up:
             self.screen.say("no console: install piwheels with the extra 'console' to have one")
             return
         options = ["-c", str(config.config)] if config.config is not None else []
-        self.screen.divert(self.farm.logs / "up.log")
+        self.screen.divert(self.processes.logs / "up.log")
         self.console.open(self.queues, options, child_environment(config, os.environ, ""))
 
     def _look_at_console(self) -> None:
@@ -346,14 +346,14 @@ def main(config: UpConfig) -> int:
     interpreters = [probe(path) for path in pythons]
     if not config.verbose:  # which PostgreSQL it is need not be seen each time
         logging.getLogger("postgres").setLevel(logging.WARNING)
-    with Farm((config.dir or data_dir()).absolute()) as farm:
+    with Processes((config.dir or data_dir()).absolute()) as processes:
         for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(sign, farm.on_signal)
+            signal.signal(sign, processes.on_signal)
         try:
-            return Up(config, farm, interpreters).run()
+            return Up(config, processes, interpreters).run()
         except Stopped:
             return 1 if config.once else 0
         except Fatal:
-            if farm.stopping:  # what a Ctrl+C reached besides us has failed by it
+            if processes.stopping:  # what a Ctrl+C reached besides us has failed by it
                 return 1 if config.once else 0
             raise

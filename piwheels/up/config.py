@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.core.program.paths import address, runtime_dir
-from piwheels.up import outcome
+from piwheels.up import summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ class UpConfig(Common):
         default=[],
         help="what to build",
         metavar="PACKAGE",
-        parse=outcome.parse,
+        parse=summary.parse,
         positional=True,
     )
     python: list[Path] = option(

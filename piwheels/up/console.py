@@ -84,7 +84,7 @@ class Console:
         wires = [f"--{name}-queue={to_connect(queues[name])}" for name in WIRES]
         self._modes = termios.tcgetattr(sys.stdin)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # as in Farm.start
+            warnings.simplefilter("ignore", DeprecationWarning)  # as in Processes.start
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE, *wires, *options],
                 env=dict(env),

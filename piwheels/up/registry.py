@@ -27,7 +27,7 @@ from piwheels.core.program.admin import ANSWER, Admin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from piwheels.up.outcome import Ask
+    from piwheels.up.summary import Ask
 
 #: The number of names to look up in parallel: each pip uses a processor for a second.
 AT_ONCE: Final = 4

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
-from piwheels.up import outcome, site
-from piwheels.up.outcome import Ask
+from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
+from piwheels.up.summary import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from piwheels.core.database import Database
     from piwheels.core.database.rows import BuildRow
-    from piwheels.up.outcome import Row
     from piwheels.up.progress import Screen
+    from piwheels.up.summary import Row
 
 
 class Watch:
@@ -70,7 +70,7 @@ class Watch:
         self._rows = [
             row
             for ask in self.asks
-            for row in outcome.rows_of(ask, self._abis, builds, ask.key in waiting)
+            for row in summary.rows_of(ask, self._abis, builds, ask.key in waiting)
         ]
         return self.done == len(self.asks)
 
@@ -102,7 +102,7 @@ class Watch:
         return [
             (row, row.build_id)
             for row in self._rows
-            if row.result == outcome.FAILED and row.build_id is not None
+            if row.result == summary.FAILED and row.build_id is not None
         ]
 
     def _missing(self) -> Iterator[tuple[str, dict[str, str]]]:
@@ -131,9 +131,9 @@ class Watch:
     def report(self, url: str, trusted: str = "") -> str:
         """Return the table, the failures with their reasons, and the command to install it all.
 
-        *url* is the site's; *trusted* is as for :func:`~piwheels.up.outcome.install_line`.
+        *url* is the site's; *trusted* is as for :func:`~piwheels.up.summary.install_line`.
         """
-        lines = ["", *outcome.table(self._rows), ""]
+        lines = ["", *summary.table(self._rows), ""]
         lines += [f"{a.package}: needed by {a.needed_by}" for a in self.asks if a.needed_by]
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.asks if a.problem]
         for row, number in self._failed():
@@ -144,6 +144,6 @@ class Watch:
             lines.append(f"{package} needs {', '.join(needs.values())}, which this index has not")
         if lines[-1]:
             lines.append("")
-        specs = outcome.installable(self.asks, self._rows)
-        install = outcome.install_line(f"{url}simple/", specs, trusted)
+        specs = summary.installable(self.asks, self._rows)
+        install = summary.install_line(f"{url}simple/", specs, trusted)
         return "\n".join([*lines, install if specs else "nothing was built", ""])

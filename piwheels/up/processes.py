@@ -63,7 +63,7 @@ class Daemon(NamedTuple):
         return f"piw-{self.name}"
 
 
-class Farm:
+class Processes:
     """The daemons of the farm in the folder *home*; ``with`` stops them all.
 
     Raises :exc:`Fatal` if another piw-up uses *home*, or it cannot be written.
