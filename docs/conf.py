@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from piwheels import __version__
+from piwheels.core import states
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 project = "piwheels"
 release = __version__
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 # The source directory is the repository, so that links among all documents are what they are.
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "sql/README.md", "ARCHITECTURE.md", "CHANGELOG.md"]
@@ -21,6 +22,14 @@ exclude_patterns = ["docs/_build"]
 templates_path = ["_templates"]
 myst_heading_anchors = 4  # links such as protocols.md#framing, as other Markdown viewers have them
 nitpicky = True
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+nitpick_ignore_regex = [
+    ("py:class", r"(?!piwheels\.).*"),  # what is not ours has no page here
+    ("py:class", r"piwheels\..*\.(_\w+|[A-Z])"),
+    ("py:mod", r"piwheels\.(?!core\.).*"),
+]
 
 html_theme = "furo"
 html_title = "piwheels"
@@ -41,6 +50,31 @@ def _contents(_: Sphinx, name: str, source: list[str]) -> None:
     source[0] += "\n".join(["", "```{toctree}", ":hidden:", *below, "```", ""])
 
 
+_TUPLE_FIELD = type(states.SlaveStats.timestamp)
+
+#: The names of the types with limits, by how these are written without them.
+_ALIASES = {
+    str(alias).removeprefix("typing."): name
+    for name, alias in vars(states).items()
+    if hasattr(alias, "__metadata__")
+}
+
+
+def _short_signature(*args: Any) -> tuple[str | None, str | None]:
+    """Write ``Count`` for ``Annotated[int, Limit(...)]`` in a signature."""
+    signature, result = args[-2:]
+    for long, name in _ALIASES.items():
+        signature = signature and re.sub(rf"(~?typing\.)?{re.escape(long)}", name, signature)
+    return signature, result
+
+
+def _is_field(*args: Any) -> bool | None:
+    """Leave the fields of named tuples to the signature of their class."""
+    return True if isinstance(args[3], _TUPLE_FIELD) else None
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _contents)
+    app.connect("autodoc-process-signature", _short_signature)
+    app.connect("autodoc-skip-member", _is_field)

@@ -147,7 +147,8 @@ def decisions_block(_: str) -> Iterator[str]:
 BLOCKS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "options": options_block, "file": file_block, "variables": variables_block,
     "messages": wires.messages_block, "states": wires.states_block, "limits": wires.limits_block,
-    "follows": wires.follows_block, "wires": wires.wires_block, "decisions": decisions_block,
+    "conversation": wires.conversation_block, "wires": wires.wires_block,
+    "decisions": decisions_block,
 }  # fmt: skip
 MARKER: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<what>[\w.-]+))? -->$", re.M)
 END: Final = "<!-- end -->"

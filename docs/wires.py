@@ -1,4 +1,4 @@
-"""What the documents take from the wires: messages, states and limits; and the diagrams."""
+"""The parts of the documents that come from the wires: messages, states, limits, diagrams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import drawing
 from markup import Stale, code, table
 
-from piwheels.core import checks, protocols, states
+from piwheels.core import protocols, schema, states
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.core.wheels.built import HELLO_SECONDS
 from piwheels.master.lumberjack import BATCH, WAIT
@@ -26,22 +26,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEANINGS: Final = tomllib.loads(Path(__file__).with_name("meanings.toml").read_text("utf-8"))
-#: What a slave that has not been told anything is at.
-BEGIN: Final = "begin"
 NOTHING: Final = type(protocols.NoData)
 
 # -- tables
 
 
 def messages_block(where: str) -> Iterator[str]:
-    """Give the table of one direction of a wire (``slave_driver.recv``)."""
+    """Yield the table of one direction of a wire (``slave_driver.recv``)."""
     wire, _, side = where.partition(".")
     tables = getattr(protocols, wire)
     messages = getattr(tables, side)
     meanings = MEANINGS.get(wire, {}).get(side, {})
     if wrong := sorted(messages.keys() ^ meanings.keys()):
         raise Stale(f"docs/meanings.toml: [{where}] and the protocol differ in {', '.join(wrong)}")
-    answers = {"slave_driver.recv": slave_answers, "console.recv": console_answers}.get(where)
+    answers = {"console.recv": console_answers}.get(where)
     yield from table(
         ("message", "data", *(["answers"] if answers else []), "what it says"),
         (
@@ -51,18 +49,13 @@ def messages_block(where: str) -> Iterator[str]:
     )
 
 
-def slave_answers(msg: str) -> str:
-    """Return what may be replied to a slave."""
-    return ", ".join(map(code, MEANINGS["slave_driver"]["answers"][msg])) or "nothing"
-
-
 def console_answers(msg: str) -> str:
     """Return the data of the ``OK`` to a console."""
     return named(protocols.CONSOLE_ANSWERS[msg])
 
 
 def named(kind: Any) -> str:
-    """Return the words for a type, with links to the states."""
+    """Return a type in words, with links to the states."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind in PLAIN:
         return PLAIN[kind]
@@ -81,7 +74,7 @@ def named(kind: Any) -> str:
         return f"({', '.join(map(named, args))})"
     if len(args) == 1:
         return f"list of {named(args[0])}"
-    if is_state(args[1]):  # as checks has it
+    if is_state(args[1]):  # as piwheels.core.schema has it
         return f"list of {named(args[1])}"
     return f"map of {named(args[0])} to {named(args[1])}"
 
@@ -104,7 +97,7 @@ def is_state(kind: Any) -> bool:
 
 
 def fields(kind: Any) -> dict[str, Any]:
-    """Return what travels of a state: names and types, in order."""
+    """Return the fields of a state that cross a wire: names and types, in order."""
     hints = typing.get_type_hints(kind, include_extras=True)
     declared = getattr(kind, "__dataclass_fields__", {})
     return {
@@ -115,7 +108,7 @@ def fields(kind: Any) -> dict[str, Any]:
 
 
 def states_block(_: str) -> Iterator[str]:
-    """Give every state that crosses a wire: what it is, and its fields in their order."""
+    """Yield every state that crosses a wire: its meaning, and its fields in their order."""
     found: dict[str, Any] = {}
 
     def visit(kind: Any) -> None:
@@ -142,54 +135,90 @@ def states_block(_: str) -> Iterator[str]:
 
 
 def docstring(kind: Any) -> str:
-    """Return what the docstring says, as Markdown."""
+    """Return the docstring as Markdown."""
     text = " ".join(inspect.cleandoc(kind.__doc__).replace("\n\n", "\n").split())
     return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
 
 
 def limits_block(_: str) -> Iterator[str]:
-    """Give the words that stand for text and numbers with a limit."""
+    """Yield the types of text and numbers that have a limit."""
     yield from table(
         ("word", "what it may be"), sorted((name, limit(kind)) for kind, name in ALIASES.items())
     )
 
 
 def limit(kind: Any) -> str:
-    """Return what a type with a limit allows."""
+    """Return the limit of a type in words."""
     rule, size = kind.__metadata__[0]
     if rule == "count":
         return f"an integer from 0 to {size:,}"
-    pattern = checks._PATTERNS.get(rule)  # noqa: SLF001 (nobody else has use for them)
+    pattern = schema.PATTERNS.get(rule)
     of = {"text": ", no control characters", "log": ""}.get(rule, "")
     of = f" that match {code(pattern.pattern)}" if pattern else of
     return f"at most {size:,} characters{of}"
 
 
-def follows_block(_: str) -> Iterator[str]:
-    """Give which requests may follow which reply."""
-    yield from table(
-        ("after", "a slave may say"),
+def conversation_block(name: str) -> Iterator[str]:
+    """Yield the table of a conversation: the requests of each phase, and their replies."""
+    conversation = getattr(protocols, name)
+    rows = [
         (
-            (
-                "nothing yet" if replies == [BEGIN] else " or ".join(map(code, replies)),
-                ", ".join(map(code, requests)),
-            )
-            for replies, requests in slave_states()
-        ),
-    )
+            " or ".join(map(code, phases)),
+            "; ".join(f"{marked(msg, conversation, 0)} → {either(turns[msg])}" for msg in turns),
+        )
+        for phases, turns in grouped(conversation)
+    ]
+    yield from table(("phase", "requests, and the replies to each"), rows)
+    always = [marked(msg, conversation, 1) for msg in conversation.interruptions]
+    if always:
+        yield from ("", f"Any request may also have the reply {' or '.join(always)}.")
+    if conversation.farewells:
+        words = " and ".join(map(code, sorted(conversation.farewells)))
+        yield from ("", f"In any phase {words} may come, and has no reply.")
+    rows = [
+        (code(phase), " or ".join(map(code, leading(conversation, phase))) or "nothing yet")
+        for phase, turns in conversation.turns.items()
+        if turns
+    ]
+    yield from ("", "Replies lead to phases:", "", *table(("phase", "after the reply"), rows))
 
 
-def slave_states() -> list[tuple[list[str], list[str]]]:
-    """Return what a slave may be at: the replies that lead there, the requests that may follow."""
-    found: defaultdict[frozenset[str], list[str]] = defaultdict(list)
-    for reply, requests in protocols.FOLLOWS.items():
-        found[requests].append(reply or BEGIN)
-    order = list(protocols.slave_driver.recv)
-    return [(replies, sorted(requests, key=order.index)) for requests, replies in found.items()]
+def marked(msg: str, conversation: Any, side: int) -> str:
+    """Return *msg*, and its level if that is 1; *side* is 0 for requests, 1 for replies."""
+    return code(msg) + (" (level 1)" if msg in conversation.level_1[side] else "")
+
+
+def either(replies: Any) -> str:
+    """Return the replies to a request in words."""
+    return " or ".join(map(code, replies))
+
+
+def leading(conversation: Any, phase: str) -> list[str]:
+    """Return the replies that lead to *phase*."""
+    found = [
+        reply
+        for turns in conversation.turns.values()
+        for replies in turns.values()
+        for reply, after in replies.items()
+        if after == phase
+    ]
+    found += [reply for reply, after in conversation.interruptions.items() if after == phase]
+    return list(dict.fromkeys(found))
+
+
+def grouped(conversation: Any) -> list[tuple[list[str], Any]]:
+    """Return the phases in which the same requests may come, with these and their replies."""
+    found: list[tuple[list[str], Any]] = []
+    for phase, turns in conversation.turns.items():
+        if found and turns == found[-1][1]:
+            found[-1][0].append(phase.value)
+        elif turns:
+            found.append(([phase.value], turns))
+    return found
 
 
 def wires_block(_: str) -> Iterator[str]:
-    """Give the table of the master's wires."""
+    """Yield the table of the master's wires."""
     how = {"router": "asks", "rpc": "asks", "push": "tells", "pub": "publishes"}
     rows = []
     for wire in WIRES:
@@ -211,33 +240,30 @@ NO_MESSAGES: Final = {
 
 
 def slave_diagram() -> str:
-    """Draw what a slave may be at, and what leads from one to the other."""
-    boxes = [replies for replies, _ in slave_states()]
-    answers = {msg: set(replies) for msg, replies in MEANINGS["slave_driver"]["answers"].items()}
-    requests = [set(follow) for _, follow in slave_states()]
-    always = set.intersection(*requests[1:])
-    never = set.intersection(*(answers[msg] for msg in answers if msg not in always))
+    """Draw the phases of a slave, with the requests and replies that lead from one to another."""
+    conversation = protocols.slave_conversation
+    resumption = {"returning", "resuming"}  # as much again; the table has it
+    groups = [group for group in grouped(conversation) if not resumption.intersection(group[0])]
     found: defaultdict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
-    for begin, follow in enumerate(requests):
-        for msg in (msg for msg in answers if msg in follow - always):
-            for end, replies in enumerate(boxes):
-                for reply in replies:
-                    if reply in answers[msg] - never:
-                        found[begin, end].append((msg, reply))
+    for begin, (_, turns) in enumerate(groups):
+        for msg, replies in turns.items():
+            for reply, phase in replies.items():
+                end = next(i for i, (phases, _) in enumerate(groups) if phase in phases)
+                found[begin, end].append((msg, reply))
     edges = []
     for (begin, end), pairs in found.items():
         says, hears = (", ".join(dict.fromkeys(words)) for words in zip(*pairs, strict=True))
         edges.append(drawing.Edge(begin, end, f"{says} → {hears}"))
     notes = [
-        "A box: what the master has replied. An arrow: what the slave then says → the reply.",
-        f"{', '.join(sorted(never))} may be the reply to anything. {', '.join(sorted(always))} may"
-        " come at any time; nothing is sent back.",
+        "A box: a phase of the slave. An arrow: a request of the slave → the reply of the master.",
+        f"{', '.join(conversation.interruptions)} may be the reply to any request."
+        f" {', '.join(conversation.farewells)} may come in any phase, and has no reply.",
     ]
-    return drawing.states("What a slave may say when", boxes, edges, notes)
+    return drawing.states("The phases of a slave", [phases for phases, _ in groups], edges, notes)
 
 
 def build_diagram() -> str:
-    """Draw a build's way through the wires to a slave; refuse one that the tables do not allow."""
+    """Draw the messages of a build; refuse an order that the conversation does not allow."""
     slave, driver, juggler = "piw-slave", "SlaveDriver", "FileJuggler"
     steps = [
         drawing.Step(slave, driver, "HELLO"),
@@ -259,18 +285,12 @@ def build_diagram() -> str:
         drawing.Step(driver, slave, "DONE"),
         drawing.Step(slave, driver, "IDLE"),
     ]
-    reply: str | None = None
-    for begin, end, text in steps:
-        msg = text.split()[0]
-        if (begin, end) == (slave, driver) and msg not in protocols.FOLLOWS[reply]:
-            raise Stale(f"docs/generate.py draws {msg} after {reply}, which FOLLOWS does not allow")
-        if (begin, end) == (driver, slave):
-            reply = msg
+    _check_order(steps, slave, driver, protocols.slave_conversation)
     return drawing.sequence("A build on the wires", [slave, driver, juggler], steps)
 
 
 def file_diagram() -> str:
-    """Draw a file's way, with a connection that breaks."""
+    """Draw the messages of a transfer, with a connection that breaks."""
     sender, juggler = "piw-slave, piw-import", "FileJuggler"
     starts = [number * CHUNK_SIZE for number in range(CREDIT + 1)]
     steps = [
@@ -292,7 +312,7 @@ def file_diagram() -> str:
 
 
 def import_diagram() -> str:
-    """Draw two imports side by side; refuse what the table of MrChase does not have."""
+    """Draw two imports at the same time; refuse an order that the conversation does not allow."""
     tool, chase, juggler, other = "piw-import", "MrChase", "FileJuggler", "another piw-import"
     one, two = protocols.FIRST_IMPORT + 7, protocols.FIRST_IMPORT + 4711
     steps = [
@@ -317,13 +337,14 @@ def import_diagram() -> str:
         drawing.Step(chase, "", "... verified, in place; SEND of the next file, or all committed"),
         drawing.Step(chase, tool, "DONE IMPORT"),
     ]
-    _see_to_it(steps, chase, [tool, other], protocols.mr_chase)
+    for each in (tool, other):
+        _check_order(steps, each, chase, protocols.tool_conversation)
     title = "Two imports, of which one is refused"
     return drawing.sequence(title, [tool, chase, juggler, other], steps)
 
 
 def log_diagram() -> str:
-    """Draw an access log's way into the database; refuse what Lumberjack's table does not have."""
+    """Draw the access log on its way; refuse messages that the table of Lumberjack lacks."""
     server, tool, jack, oracle = "web server", "piw-logger", "Lumberjack", "TheOracle"
     steps = [
         drawing.Step(server, tool, '"GET /simple/six/six-...whl HTTP/1.1" 200'),
@@ -343,6 +364,21 @@ def log_diagram() -> str:
     return drawing.sequence("The access log", [server, tool, jack, oracle], steps)
 
 
+def _check_order(steps: list[drawing.Step], asker: str, server: str, conversation: Any) -> None:
+    """Refuse *steps* unless the messages between *asker* and *server* follow the conversation."""
+    phase, replies = next(iter(conversation.turns)), {}
+    for begin, end, text in steps:
+        msg = text.split()[0]
+        if (begin, end) == (asker, server):
+            if msg not in conversation.requests(phase):
+                raise Stale(f"docs/wires.py draws {msg} in the phase {phase}, where it is wrong")
+            replies = conversation.replies(phase, msg)
+        elif (begin, end) == (server, asker):
+            if msg not in replies:
+                raise Stale(f"docs/wires.py draws the reply {msg}, where it is wrong ({phase})")
+            phase = replies[msg]
+
+
 def _see_to_it(
     steps: list[drawing.Step], task: str, others: list[str], tables: protocols.Protocol
 ) -> None:
@@ -355,7 +391,7 @@ def _see_to_it(
 
 
 def wiring_diagram() -> str:
-    """Draw who binds and who connects which wire."""
+    """Draw which task binds each wire, and which connect to it."""
     names = dict.fromkeys(name for wire in WIRES for name in (*wire.connects, wire.binds))
     inside = [name for name in names if name == "main" or name[:1].isupper()]
     groups = {

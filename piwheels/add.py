@@ -6,10 +6,9 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, Refused
+from piwheels.core.farm import Done, Farm
 from piwheels.core.program.admin import (
-    Admin,
     explaining,
     package_name,
     package_option,
@@ -100,16 +99,16 @@ def main(config: AddConfig) -> int:
     more = ", and follow it upstream" if config.watch else ""
     if not confirmed(f"add {config.what} (or change it){details}{more}", yes=config.yes):
         raise Fatal("nothing was changed")
-    with Admin(config.import_queue) as master, explaining(config.package, config.version):
-        code = _add_version(master, config) if config.version else _add_package(master, config)
-        if code in ("NEWPKG", "NEWVER"):
+    with Farm(config.import_queue) as farm, explaining(config.package, config.version):
+        done = _add_version(farm, config) if config.version else _add_package(farm, config)
+        if done in (Done.PACKAGE_ADDED, Done.VERSION_ADDED):
             text = ", ".join([f"added {config.what}", *config.changes])
         else:
             changed = ", ".join(config.changes) or "nothing changed"
             text = f"{config.what} is known already: {changed}"
         say(text, quiet=config.quiet)
         if config.watch:
-            master.ask("WATCH", config.package)
+            farm.watch(config.package)
             say(f"{config.package} is followed upstream from now on", quiet=config.quiet)
     return 0
 
@@ -127,26 +126,39 @@ def _check(config: AddConfig) -> None:
         usage.error("--description is said of the whole package: leave VERSION out")
 
 
-def _add_package(master: Admin, config: AddConfig) -> str:
-    data = [config.package, config.description, config.skip, config.unskip, config.alias]
-    return master.ask("ADDPKG", data)[1]
+def _add_package(farm: Farm, config: AddConfig) -> Done:
+    return farm.add_package(
+        config.package,
+        description=config.description,
+        skip=config.skip,
+        unskip=config.unskip,
+        aliases=config.alias,
+    )
 
 
-def _add_version(master: Admin, config: AddConfig) -> str:
-    data = [
-        config.package, config.version, config.skip, config.unskip,
-        config.released or SYSTEM.now(), config.yank, config.unyank, config.alias,
-    ]  # fmt: skip
+def _add_version(farm: Farm, config: AddConfig) -> Done:
+    def add() -> Done:
+        return farm.add_version(
+            config.package,
+            config.version,
+            released=config.released,
+            skip=config.skip,
+            unskip=config.unskip,
+            yank=config.yank,
+            unyank=config.unyank,
+            aliases=config.alias,
+        )
+
     try:
-        return master.ask("ADDVER", data)[1]
+        return add()
     except Refused as exc:
         if exc.code != "NOPKG":
             raise
     if not confirmed(f"add the package {config.package}, which is not known, too", yes=config.yes):
         raise Fatal("nothing was changed")
-    master.ask("ADDPKG", [config.package, "", "", False, config.alias])
+    farm.add_package(config.package, aliases=config.alias)
     say(f"added {config.package}", quiet=config.quiet)
-    return master.ask("ADDVER", data)[1]
+    return add()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (ImportConfig is read when the program runs)
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import zmq
 from packaging.version import Version
 
 from piwheels.core.clock import SYSTEM
@@ -25,14 +24,10 @@ from piwheels.core.errors import (
     Unavailable,
     one_line,
 )
+from piwheels.core.farm import FILE_QUEUE, Farm, send_file
 from piwheels.core.program.admin import (
-    FILE_QUEUE,
-    LONG_ANSWER,
-    REACHED,
     REFUSALS,
-    Admin,
     abi_tag,
-    file_address,
     package_name,
     queue_option,
     version_text,
@@ -43,7 +38,6 @@ from piwheels.core.program.paths import address
 from piwheels.core.program.terminal import Progress, confirmed, say
 from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.transport import Context
 from piwheels.core.wheels.built import Wheel
 from piwheels.core.wheels.dependencies import System, library_dependencies
 from piwheels.core.words import counted, size_text
@@ -186,49 +180,19 @@ def do_import(
     check: Callable[[], None] = lambda: None,
     sent: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Have the master at *config*'s ``import_queue`` take in the build *state*.
+    """Import the build *state* with its files *packages* into the farm that *config* names.
 
-    *packages* are its files, which are sent as the master asks for them. *check* is called again
-    and again, and may raise to give up; *sent* is told of bytes that were sent. Raises
-    :exc:`~piwheels.core.errors.Refused` with what the master says against it,
-    :exc:`~piwheels.core.errors.Unavailable` if there is none (any more).
+    *check* is called several times a second, and may raise to give up; *sent* is called with the
+    number of bytes of each part that was sent. Raises
+    :exc:`~piwheels.core.errors.Refused` with the master's reason,
+    :exc:`~piwheels.core.errors.Unavailable` if there is no master, or it is lost.
     """
-    with Admin(config.import_queue, check) as master:
-        reply, filename = master.ask("IMPORT", state.as_message(), LONG_ANSWER)
-        while reply == "SEND":
-            do_send(
-                packages, filename,
-                file_queue=config.file_queue or file_address(config.import_queue),
-                slave_id=state.slave_id, check=master.check, sent=sent,
-            )  # fmt: skip
-            reply, filename = master.ask("SENT", limit=LONG_ANSWER)
+    with Farm(config.import_queue, files=config.file_queue, meanwhile=check) as farm:
+        farm.import_build(state, packages, sent=sent)
 
 
-def do_send(
-    packages: Iterable[Wheel],
-    filename: str,
-    *,
-    file_queue: str = FILE_QUEUE,
-    slave_id: int = 0,
-    check: Callable[[], None] = lambda: None,
-    sent: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Send that of *packages* which is called *filename* to the master's *file_queue*.
-
-    *slave_id* is the import's number there. Returns when the master has all of it.
-    """
-    wheel = next((each for each in packages if each.filename == filename), None)
-    if wheel is None:
-        raise Refused("SEND", f"the master wants {filename!r}, which is not among the files")
-    with Context().socket(zmq.DEALER) as queue:
-        # Then it says HELLO only when somebody is there to hear it.
-        queue.setsockopt(zmq.IMMEDIATE, 1)
-        queue.connect(file_queue)
-        if not queue.poll(REACHED, zmq.POLLOUT):
-            raise Unavailable(
-                f"nobody takes files at {file_queue}: say where piw-master does with --file-queue"
-            )
-        wheel.transfer(queue, slave_id, check, sent)
+#: The documented name.
+do_send = send_file
 
 
 def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Wheel]]]:

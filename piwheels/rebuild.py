@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from piwheels.core.errors import Fatal
+from piwheels.core.farm import OF_PACKAGES, Farm, Pages
 from piwheels.core.program.admin import (
-    LONG_ANSWER,
-    Admin,
     explaining,
     package_option,
     queue_option,
@@ -18,35 +17,27 @@ from piwheels.core.program.admin import (
 from piwheels.core.program.command_line import Common, option, parser, program
 from piwheels.core.program.terminal import confirmed, say
 
-
-class _Part(NamedTuple):
-    """What is rebuilt: the wire's word for it, and what its answer means (``{}``: of whom)."""
-
-    word: str
-    done: str
-    of_packages: bool = True
-
-
-#: By what an operator calls it.
-PARTS: Final = {
-    "home": _Part("HOME", "the home page will be written within a minute", of_packages=False),
-    "search": _Part("SEARCH", "the search index will be written at once", of_packages=False),
-    "project": _Part("PROJECT", "the project page of {} will be written within a minute"),
-    "index": _Part("BOTH", "index and project page of {} will be written within a minute"),
+#: What each answer means (``{}``: the package).
+PARTS: Final[dict[Pages, str]] = {
+    "home": "the home page will be written within a minute",
+    "search": "the search index will be written at once",
+    "project": "the project page of {} will be written within a minute",
+    "index": "index and project page of {} will be written within a minute",
 }
 
 
-def _part(text: str) -> str:
-    if text not in PARTS:
-        raise ValueError(f"{text!r} cannot be rebuilt: choose one of {', '.join(PARTS)}")
-    return text
+def _part(text: str) -> Pages:
+    for part in PARTS:
+        if text == part:
+            return part
+    raise ValueError(f"{text!r} cannot be rebuilt: choose one of {', '.join(PARTS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildConfig(Common):
     """Have pages written again, from what the database holds."""
 
-    part: str = option(
+    part: Pages = option(
         metavar="PART", positional=True, parse=_part,
         help="home, search (the search index), project (project pages and their JSON), or index"
         " (those, and the pages that pip reads)",
@@ -69,18 +60,16 @@ class RebuildConfig(Common):
 )
 def main(config: RebuildConfig) -> int:
     """Have pages written again; return the exit status."""
-    part = PARTS[config.part]
-    if config.package and not part.of_packages:
+    of_packages = config.part in OF_PACKAGES
+    if config.package and not of_packages:
         usage = parser("piw-rebuild", RebuildConfig)
         usage.error(f"{config.part} is not of one package: leave PACKAGE out")
-    every = part.of_packages and not config.package
+    every = of_packages and not config.package
     if every and not confirmed("have the pages of all packages written again", yes=config.yes):
         raise Fatal("nothing was changed")
-    what = [part.word, config.package or None] if part.of_packages else [part.word]
-    with Admin(config.import_queue) as master, explaining(config.package):
-        master.ask("REBUILD", what, LONG_ANSWER)
-    whose = config.package or "each package"
-    done = part.done.format(whose)
+    with Farm(config.import_queue) as farm, explaining(config.package):
+        farm.rebuild(config.part, config.package or None)
+    done = PARTS[config.part].format(config.package or "each package")
     if every:
         done = done.replace("within a minute", "one after the other")
     say(done, quiet=config.quiet)

@@ -6,9 +6,8 @@ import sys
 from dataclasses import dataclass
 
 from piwheels.core.errors import Fatal, Refused
+from piwheels.core.farm import Farm
 from piwheels.core.program.admin import (
-    LONG_ANSWER,
-    Admin,
     explaining,
     package_option,
     queue_option,
@@ -82,17 +81,21 @@ def main(config: RemoveConfig) -> int:
         parser("piw-remove", RemoveConfig).error("--yank is said of a VERSION: give one")
     if not confirmed(", and ".join(todo for todo, _ in config.plan), yes=config.yes):
         raise Fatal("nothing was changed")
-    with Admin(config.import_queue) as master, explaining(config.package, config.version):
+    with Farm(config.import_queue) as farm, explaining(config.package, config.version):
         if config.removes or config.skip or config.yank:
             if config.version:
-                data = [config.package, config.version, config.builds, config.skip, config.yank]
-                master.ask("REMVER", data, LONG_ANSWER)
+                farm.remove_version(
+                    config.package,
+                    config.version,
+                    builds=config.builds,
+                    skip=config.skip,
+                    yank=config.yank,
+                )
             else:
-                data = [config.package, config.builds, config.skip]
-                master.ask("REMPKG", data, LONG_ANSWER)
+                farm.remove_package(config.package, builds=config.builds, skip=config.skip)
         if config.unwatch:
             try:
-                master.ask("UNWATCH", config.package)
+                farm.unwatch(config.package)
             except Refused as exc:
                 if exc.code != "NOPKG":
                     raise

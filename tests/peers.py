@@ -9,8 +9,8 @@ import pytest
 import zmq
 
 from piwheels.core import codec
-from piwheels.core.checks import check_of
 from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console, mr_chase
+from piwheels.core.schema import schema_of
 from piwheels.core.transport import Context
 from piwheels.master import wiring
 
@@ -125,7 +125,7 @@ class Console:
             if kind == "REFUSED" and got == ticket:
                 return kind, data
             if kind == "OK" and got == ticket:
-                return check_of(CONSOLE_ANSWERS[msg])(data)
+                return schema_of(CONSOLE_ANSWERS[msg]).validate(data)
             self.told.append((got, kind, data))
 
     def ask(self, msg, data=NoData):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from helpers import until
+from piwheels.core import protocols
 from piwheels.core.program.command_line import load
 from piwheels.core.program.paths import master_socket
 
@@ -58,20 +59,24 @@ def test_generation_tells_what_it_cannot_do(generate, monkeypatch):
         generate.filled(page)
 
 
-def test_a_build_that_the_tables_do_not_allow_is_not_drawn(generate, monkeypatch):
-    monkeypatch.setitem(generate.wires.protocols.FOLLOWS, "SEND", frozenset({"BYE"}))
-    with pytest.raises(generate.Stale, match="SENT after SEND"):
-        generate.wires.build_diagram()
+def test_an_order_that_a_conversation_forbids_is_not_drawn(generate, monkeypatch):
+    wires, slave = generate.wires, generate.wires.protocols.slave_conversation
+    monkeypatch.setitem(slave.turns, protocols.Phase.SENDING, {})
+    with pytest.raises(generate.Stale, match="SENT in the phase sending"):
+        wires.build_diagram()
+    monkeypatch.setitem(slave.turns, protocols.Phase.SENDING, {"SENT": {}})
+    with pytest.raises(generate.Stale, match="the reply DONE, where it is wrong"):
+        wires.build_diagram()
+    turns = wires.protocols.tool_conversation.turns
+    monkeypatch.setitem(turns, protocols.ToolPhase.READY, {})
+    with pytest.raises(generate.Stale, match="IMPORT in the phase ready"):
+        wires.import_diagram()
 
 
 def test_a_message_that_is_in_no_table_is_not_drawn(generate, monkeypatch):
-    wires = generate.wires
-    monkeypatch.delitem(wires.protocols.mr_chase.recv, "SENT")
-    with pytest.raises(generate.Stale, match="'SENT', which MrChase"):
-        wires.import_diagram()
-    monkeypatch.delitem(wires.protocols.lumberjack.recv, "LOGSEARCH")
+    monkeypatch.delitem(generate.wires.protocols.lumberjack.recv, "LOGSEARCH")
     with pytest.raises(generate.Stale, match="'LOGSEARCH', which Lumberjack"):
-        wires.log_diagram()
+        generate.wires.log_diagram()
 
 
 def test_the_file_with_every_key_is_accepted(generate, tmp_path):
@@ -109,6 +114,17 @@ def test_every_page_is_reached_from_the_index():
         todo += [each for each in found if each not in seen and DOCS in each.parents]
     pages = {page for page in DOCS.rglob("*.md") if "_build" not in page.parts}
     assert pages - seen == set()
+
+
+def test_the_reference_has_the_modules_that_scripts_may_import():
+    pages = [page.read_text() for page in sorted((DOCS / "api").glob("*.md"))]
+    found = re.findall(r"^\.\. automodule:: (\S+)$", "".join(pages), flags=re.M)
+    assert len(found) == len(set(found))
+    for name in found:
+        importlib.import_module(name)
+    names = re.findall(r":mod:`(\S+)`", importlib.import_module("piwheels.core").__doc__)
+    assert {name for name in names if any(each.startswith(name) for each in found)} == set(names)
+    assert {each for each in found if any(each.startswith(name) for name in names)} == set(found)
 
 
 def test_the_glossary_defines_each_term_once_in_alphabetical_order():

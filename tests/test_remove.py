@@ -39,7 +39,7 @@ def said(tool):
     ],
 )  # fmt: skip
 def test_what_goes(chase, said, args, asked, lines):
-    done = ("DONE", "as the master calls it")
+    done = ("DONE", "DELPKG")
     chase.answers = {"REMPKG": done, "REMVER": done, "UNWATCH": done}
     assert said(*args, "--yes") == (0, lines)
     assert chase.asked == asked

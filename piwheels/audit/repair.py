@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from piwheels.audit.findings import Finding, Remedy, shown
 from piwheels.audit.tree import Tree
 from piwheels.core.errors import BadWheel, Fatal, PiWheelsError
-from piwheels.core.program.admin import Admin
-from piwheels.core.program.paths import master_socket
+from piwheels.core.farm import Farm
 from piwheels.core.program.terminal import confirmed
 from piwheels.core.site import log_name, work_path
 from piwheels.core.wheels.inspection import inspect_wheel
@@ -172,13 +171,13 @@ class Repair:
         if not live:
             logger.info("scheduled %s: the master rewrites them when it starts", what)
             return
-        requests = [["BOTH", package] for package in known] + (
-            [["HOME"], ["SEARCH"]] if root else []
-        )
         try:
-            with Admin(self._config.import_queue or master_socket("import")) as admin:
-                for request in requests:
-                    admin.ask("REBUILD", request)
+            with Farm(self._config.import_queue) as farm:
+                for package in known:
+                    farm.rebuild("index", package)
+                if root:
+                    farm.rebuild("home")
+                    farm.rebuild("search")
         except PiWheelsError as exc:
             logger.warning("scheduled %s, but the master was not notified: %s", what, exc)
         else:

@@ -5,10 +5,7 @@ Anything else that is raised is a bug of ours: the task ends, and the program wi
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+from piwheels.core.text import CONTROL
 
 
 class PiWheelsError(Exception):
@@ -54,5 +51,5 @@ def worth_telling(count: int) -> bool:
 
 
 def one_line(error: object) -> str:
-    """Return an error's text as it may stand in an answer: one line, at most 1,000 characters."""
-    return _CONTROL.sub(" ", str(error))[:1000]
+    """Return an error's text as one line of at most 1,000 characters, for an answer."""
+    return CONTROL.sub(" ", str(error))[:1000]

@@ -2,7 +2,7 @@
 
 Each wire is a :class:`Protocol` of two tables, written from the master's side; a client uses
 ``reversed(protocol)``. The values of the tables are *types*, and the checks are derived from them
-(:mod:`piwheels.core.checks`): the annotations in :mod:`piwheels.core.states` are the only place
+(:mod:`piwheels.core.schema`): the annotations in :mod:`piwheels.core.states` are the only place
 where a field is described. Checked data comes back typed: a positional list becomes its
 ``NamedTuple`` or state. A :class:`Conversation` says which message may follow which.
 
@@ -19,9 +19,9 @@ from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, Ty
 
 import voluptuous as vol
 
-from piwheels.core.checks import check_of
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage
+from piwheels.core.schema import Schema, schema_of
 from piwheels.core.states import (
     BuildState,
     Count,
@@ -85,26 +85,30 @@ class Protocol(NamedTuple):
 
         Raises ``BadMessage`` if it is not of this wire.
         """
-        return _checked(self.recv, msg, data)
+        schema = _schema(self.recv, msg)
+        try:
+            return schema.check(data)
+        except vol.Invalid as exc:
+            raise BadMessage(f"bad {msg}: {exc}") from exc
 
     def to_send(self, msg: str, data: Any) -> Any:
-        """Check a message that is to go out, and return its *data* as given.
+        """Check a message that is to go out; return its *data* as it travels.
 
         Raises ``BadMessage``, which is a bug of ours.
         """
-        _checked(self.send, msg, data)
-        return data
+        schema = _schema(self.send, msg)
+        try:
+            schema.check(data)
+        except vol.Invalid as exc:
+            raise BadMessage(f"bad {msg}: {exc}") from exc
+        return schema.pack(data)
 
 
-def _checked(table: Mapping[str, Any], msg: str, data: Any) -> Any:
+def _schema(table: Mapping[str, Any], msg: str) -> Schema:
     try:
-        kind = table[msg]
+        return schema_of(table[msg])
     except KeyError:
         raise BadMessage(f"unknown message {msg[:40]!r}") from None
-    try:
-        return check_of(kind)(data)
-    except vol.Invalid as exc:
-        raise BadMessage(f"bad {msg}: {exc}") from exc
 
 
 P = TypeVar("P", bound=StrEnum)
@@ -207,8 +211,8 @@ slave_driver: Final = Protocol(
     },
 )
 
-#: How the routing id (of at most 255 bytes) of a slave of level 1 begins. So the master knows the
-#: level of a slave whose ``HELLO`` it has not heard.
+#: How the routing id (of at most 255 bytes) of a slave begins that understands the replies of
+#: level 1. So the master knows that of a slave whose ``HELLO`` it has not received, too.
 LEVEL_1_ID: Final = b"piw1-"
 #: A slave logs this sentence when it ends by ``DIE``; piw-up looks for it.
 ENDED_BY_OPERATOR: Final = "an operator has ended this slave"
@@ -283,7 +287,7 @@ class SlaveEvent(NamedTuple):
         event = cls(*parts)
         if event.message not in CONSOLE_MESSAGES:
             raise vol.Invalid(f"unknown slave message {event.message[:40]!r}")
-        return event._replace(data=check_of(CONSOLE_MESSAGES[event.message])(event.data))
+        return event._replace(data=schema_of(CONSOLE_MESSAGES[event.message]).check(event.data))
 
 
 monitor_stats: Final = Protocol(
@@ -504,7 +508,7 @@ class ToolPhase(StrEnum):
 
 _DONE: Final = {"DONE": ToolPhase.READY, "ERROR": ToolPhase.READY}
 _TOOL: Final = {
-    **dict.fromkeys(mr_chase.recv.keys() - {"SENT"}, _DONE),
+    **{msg: _DONE for msg in mr_chase.recv if msg != "SENT"},
     "IMPORT": {"SEND": ToolPhase.SENDING, "ERROR": ToolPhase.READY},
 }
 

@@ -1,7 +1,7 @@
 """The states of the farm as plain values: builds, files, slaves, statistics, log entries.
 
 A ``NamedTuple`` crosses a wire unchanged (cbor2 writes it as a positional list); its schema is
-derived from its annotations by :mod:`piwheels.core.checks`. The annotations are therefore types
+derived from its annotations by :mod:`piwheels.core.schema`. The annotations are therefore types
 *with their limits* (see the aliases below). A state that changes in memory is a slotted dataclass;
 those that cross a wire have ``as_message`` and ``from_message``.
 """
@@ -15,19 +15,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
+from piwheels.core.schema import Limit as Limit  # noqa: PLC0414 (a name of ours)
+from piwheels.core.schema import schema_of
 from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414, TC001 (a name of ours)
 
-# The limits of the wires, as markers that piwheels.core.checks turns into checks. -----------------
-
-
-class Limit(NamedTuple):
-    """A bound on a value: *kind* names a check of :mod:`piwheels.core.checks`, *size* its limit."""
-
-    kind: Literal[
-        "text", "log", "count", "filename", "sha256", "package", "version", "items", "tag"
-    ]
-    size: int = 200
-
+# Types with their limits, which piwheels.core.schema checks. --------------------------------------
 
 #: Text of at most 200 characters, without control characters.
 Text = Annotated[str, Limit("text")]
@@ -159,19 +151,7 @@ class FileState:
 
     def as_message(self) -> list[Any]:
         """Return the eleven elements that travel (protocols.md, *file state*)."""
-        return [
-            self.filename,
-            self.filesize,
-            self.filehash,
-            self.package_tag,
-            self.package_version_tag,
-            self.py_version_tag,
-            self.abi_tag,
-            self.platform_tag,
-            self.requires_python,
-            {tool: list(names) for tool, names in self.dependencies.items()},
-            self.location,
-        ]
+        return _packed(self)
 
 
 @dataclass(slots=True)
@@ -201,16 +181,7 @@ class BuildState:
 
     def as_message(self) -> list[Any]:
         """Return the eight elements that travel (protocols.md, *build state*)."""
-        return [
-            self.slave_id,
-            self.package,
-            self.version,
-            self.abi_tag,
-            self.status,
-            self.duration,
-            self.output,
-            [state.as_message() for state in self.files.values()],
-        ]
+        return _packed(self)
 
     @property
     def next_file(self) -> str | None:
@@ -221,6 +192,12 @@ class BuildState:
     def transfers_done(self) -> bool:
         """Whether every file has been transferred."""
         return self.next_file is None
+
+
+def _packed(state: Any) -> list[Any]:
+    cls: Any = type(state)
+    message: list[Any] = schema_of(cls).pack(state)
+    return message
 
 
 # Access-log entries -------------------------------------------------------------------------------

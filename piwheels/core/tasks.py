@@ -3,7 +3,7 @@
 A task registers handlers for its sockets and for intervals, and is then run. Three kinds of error
 end in three ways: a ``BadMessage`` is counted and logged once, and the task goes on; ``TaskQuit``
 ends it in order; anything else is a bug of ours, ends the task, and is kept in
-:attr:`Task.failure` for the master, which then stops with a non-zero exit status.
+``Task.failure`` for the master, which then stops with a non-zero exit status.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Task(threading.Thread):
         self.send_control("RESUME")
 
     def quit(self) -> None:
-        """Ask the task to end; :meth:`join` waits for it."""
+        """Ask the task to end; ``join`` waits for it."""
         self.send_control("QUIT")
 
     def send_control(self, msg: str, data: Any = NoData) -> None:
@@ -274,7 +274,7 @@ class PauseableTask(Task):
 
 
 class PausingTask(Task):
-    """A task that goes on while it is paused, but knows that it is: see :attr:`paused`."""
+    """A task that goes on while it is paused, but knows that it is: see ``paused``."""
 
     def __init__(self, config: Any, control_protocol: Protocol = task_control) -> None:
         super().__init__(config, control_protocol)

@@ -1,14 +1,35 @@
-"""Sanitises foreign text. Pure."""
+"""Sanitises foreign text. Pure.
+
+The character classes that our programs refuse or replace are declared here, once.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-#: Characters that would break a line or a terminal, and those that UTF-8 cannot encode.
-_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: Control characters but line ends and tabs (C0, DEL, C1): a terminal obeys them.
+_OBEYED: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+#: Characters that end a line, and tabs.
+_LAYOUT: Final = r"\t\n\r\u2028\u2029"
+#: Halves of a character, which UTF-8 cannot encode.
+_SURROGATES: Final = r"\ud800-\udfff"
+
+#: A sequence by which a program colours a terminal or sets its title.
+ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+#: What a text of one line never has.
+CONTROL: Final = re.compile(f"[{_OBEYED}{_LAYOUT}]")
+#: What a text of several lines never has.
+CONTROL_IN_LINES: Final = re.compile(f"[{_OBEYED}]")
+_INVALID: Final = re.compile(f"[{_OBEYED}{_LAYOUT}{_SURROGATES}]")
+_INVALID_IN_LINES: Final = re.compile(f"[{_OBEYED}{_SURROGATES}]")
 
 
 def clean(value: str, size: int = 200) -> str:
-    """Return *value* cut to *size* characters, with U+FFFD in place of control characters."""
-    return _UNSAFE.sub("\ufffd", value[:size])
+    """Return *value* as one line of at most *size* characters, U+FFFD for each invalid one."""
+    return _INVALID.sub("\ufffd", value[:size])
+
+
+def clean_lines(value: str, size: int) -> str:
+    """Return *value* cut to *size* characters as :func:`clean` does; line ends and tabs stay."""
+    return _INVALID_IN_LINES.sub("\ufffd", value[:size])

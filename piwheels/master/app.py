@@ -212,7 +212,14 @@ class PiWheelsMaster:
             self._paused = msg == "SLEEP"
             for task in self.tasks:
                 task.pause() if msg == "SLEEP" else task.resume()
-        self._task(SlaveDriver).send_control(msg, slave_id)
+        driver = self._task(SlaveDriver)
+        commands = {
+            "KILL": driver.kill_slave,
+            "SKIP": driver.skip_slave,
+            "SLEEP": driver.sleep_slave,
+            "WAKE": driver.wake_slave,
+        }
+        commands[msg](slave_id)
 
     def _task(self, kind: type[T]) -> T:
         return next(task for task in self.tasks if isinstance(task, kind))

@@ -36,8 +36,6 @@ MAX_ALIASES: Final = 100
 #: want that at a time.
 WINDOW: Final = 1000
 MAX_REWRITING: Final = 4
-#: Why a version is not built while its builds are being removed: the next must not come too early.
-HOLD: Final = "its builds are being removed"
 
 
 class MrChase(PausingTask):
@@ -132,6 +130,8 @@ class MrChase(PausingTask):
                 self.db.set_package_description(package, add.description)
             if add.skip or add.unskip:
                 self.db.skip_package(package, add.skip)
+            if add.unskip:
+                self.db.hold_builds(package, None, False)
         for name in names:
             self.db.add_package_name(package, name)
         self._rewrite(package)
@@ -153,6 +153,8 @@ class MrChase(PausingTask):
             done = "SKIPVER" if add.skip else "YANKVER" if add.yank else "UPDVER"
             if add.skip or add.unskip:
                 self.db.skip_package_version(package, version, add.skip)
+            if add.unskip:
+                self.db.hold_builds(package, version, False)
         if add.yank:
             self.db.yank_version(package, version)
         if add.unyank:
@@ -187,13 +189,15 @@ class MrChase(PausingTask):
             self.db.skip_package(package, remove.skip)
             self._rewrite(package)
             return "SKIPPKG"
-        self.db.skip_package(package, HOLD)
+        if remove.skip:
+            self.db.skip_package(package, remove.skip)
+        self.db.hold_builds(package, None, True)
         self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
         self.db.add_rewrite(package, "BOTH")
         for version in data["releases"]:
             self.db.delete_build(package, version)
         self.web.call("DELPKG", package, WEB_TIMEOUT)
-        self.db.skip_package(package, remove.skip or _unheld(data["skip"]))
+        self.db.hold_builds(package, None, False)
         self._rewrite_now(package)
         return "DELPKGBLD"
 
@@ -223,14 +227,15 @@ class MrChase(PausingTask):
             self._delete_version(package, version, self.db.delete_version)
             self._rewrite(package)
             return "DELVER"
-        release = self._release(self._project(package), version)
+        self._release(self._project(package), version)
         if remove.yank:
             self.db.yank_version(package, version)
         if remove.builds:
-            self.db.skip_package_version(package, version, HOLD)
+            if remove.skip:
+                self.db.skip_package_version(package, version, remove.skip)
+            self.db.hold_builds(package, version, True)
             self._delete_version(package, version, self.db.delete_build)
-            skip = remove.skip or _unheld(release["skip"])
-            self.db.skip_package_version(package, version, skip)
+            self.db.hold_builds(package, version, False)
             self._rewrite_now(package)
             return "DELVERBLD"
         if remove.skip:
@@ -323,19 +328,20 @@ class MrChase(PausingTask):
     # Files ----------------------------------------------------------------------------------
 
     def do_import(self, addr: bytes, build: BuildState) -> None:
-        """Begin to take a build in from a tool, if the farm can have it: SEND will follow.
+        """Begin to take in a build of a tool, if that is allowed: SEND follows.
 
-        Neither a skip nor a yank forbids it (docs/decisions/0028), only a deletion that is marked
-        or under way.
+        Neither a skip nor a yank forbids it (docs/decisions/0028), only a deletion that is marked,
+        or a removal of builds that is in progress.
         """
         data = self._project(canonical(build.package))
-        if data["skip"] == HOLD:
+        if self.db.builds_held(data["name"]):
             raise Refused("SKIPPKG")
         if build.version not in data["releases"]:
             # A wheel's name spells its version in the normal way, the index as it likes.
             same = (each for each in data["releases"] if same_version(each, build.version))
             build.version = next(same, build.version)
-        if self._release(data, build.version)["skip"] == HOLD:
+        self._release(data, build.version)
+        if self.db.builds_held(data["name"], build.version):
             raise Refused("SKIPVER")
         check(build, list(self.db.get_build_queue(1)), self.db.get_build_abis())
         self.desk.begin(addr, build)
@@ -357,8 +363,3 @@ class MrChase(PausingTask):
 def _not_both(one: object, other: object, what: str) -> None:
     if one and other:
         raise Refused("BOTH", f"{what} exclude each other")
-
-
-def _unheld(reason: str) -> str:
-    """Return *reason*, unless it is ours, left from a removal that was cut short."""
-    return "" if reason == HOLD else reason

@@ -57,6 +57,8 @@ class SlaveDriver(PausingTask):
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config, driver_control)
         self.fleet = Fleet(config.pypi_simple or default_index())
+        #: The slaves by address.
+        self.slaves = self.fleet.slaves
         self._questions = rpc.Questions(self.patience)
         self._slaves = self.socket(zmq.ROUTER, slave_driver)
         self._slaves.hwm = 10_000

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import voluptuous as vol
 import zmq
 
-from piwheels.core.checks import check_of
 from piwheels.core.database import Database
-from piwheels.core.errors import PiWheelsError, Unavailable
+from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
 from piwheels.core.protocols import Job
+from piwheels.core.schema import schema_of
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import architect, big_brother
@@ -114,8 +113,8 @@ class TheArchitect(PauseableTask):
     def _fits(self, package: str, version: str) -> bool:
         # One by one, so that an odd name in the database costs nobody else's build.
         try:
-            check_of(Job)((package, version))
-        except vol.Invalid as exc:
+            schema_of(Job).validate((package, version))
+        except BadMessage as exc:
             self.logger.warning("cannot build %r %r (skip it): %s", package, version, exc)
             return False
         return True

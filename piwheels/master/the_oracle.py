@@ -178,7 +178,7 @@ class DbClient(_Methods):
         """Ask for the method *name* and wait for its result."""
         method = methods()[name]
         data = method.pack(args, kwargs)
-        return method.result.unpack(self._client.call(name, data, self._timeout))
+        return method.result.validate(self._client.call(name, data, self._timeout))
 
     def request(self, name: str, *args: Any, **kwargs: Any) -> int:
         """Ask for the method *name* without waiting; return the ticket that its answer will carry.
@@ -197,6 +197,6 @@ class DbClient(_Methods):
             if method is None:
                 continue
             if answer.error is None:
-                yield answer._replace(result=method.result.unpack(answer.result))
+                yield answer._replace(result=method.result.validate(answer.result))
             else:
                 yield answer

@@ -8,14 +8,13 @@ from collections import deque
 from threading import Lock
 from typing import Final
 
+from piwheels.core.text import CONTROL_IN_LINES, ESCAPE
+
 #: The size limit of a log, in bytes of UTF-8: it fits a message (protocols.md) with other fields.
 MAX_LOG = 15 * 2**20
 #: The amount of newest output that is kept for OUTPUT messages, in characters.
 RECENT: Final = 2**16
 
-# Escape sequences for terminals, and control characters.
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # pip repeats this for each folder in the machine's configuration, in every build.
 _NOISE = re.compile(r"^[^\S\n]*WARNING: Location .* is ignored: .*\n?", re.MULTILINE)
 
@@ -134,7 +133,7 @@ class _Recent:
 
 def _clean(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _NOISE.sub("", _CONTROLS.sub("", _ESCAPES.sub("", text)))
+    return _NOISE.sub("", CONTROL_IN_LINES.sub("", ESCAPE.sub("", text)))
 
 
 def _shown(data: bytes) -> str:

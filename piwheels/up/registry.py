@@ -20,9 +20,9 @@ from packaging.requirements import Requirement
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import PiWheelsError, Refused
+from piwheels.core.farm import ANSWER, Farm
 from piwheels.core.host.pip_config import source_versions
 from piwheels.core.host.processes import Supervised
-from piwheels.core.program.admin import ANSWER, Admin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -103,31 +103,30 @@ def _answer(line: bytes) -> tuple[str, str, str, str] | None:
     return name, version, problem, detail
 
 
-class Registrar(Admin):
-    """Has the master build the requested versions."""
+class Registrar(Farm):
+    """Registers what is to be built with the master."""
 
     def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
-        super().__init__(address, meanwhile, patience=ANSWER)
+        super().__init__(address, patience=ANSWER, meanwhile=meanwhile)
         self._newest = SYSTEM.now()
 
     def greet(self) -> None:
-        """Wait until the master answers, and have it rewrite the pages that contain its address.
+        """Wait for the master, and have the pages that name the site's address written again.
 
         The address may have changed since the last start.
         """
-        self.ask("REBUILD", ["HOME"])
-        self.ask("REBUILD", ["PROJECT", None])
+        self.rebuild("home")
+        self.rebuild("project")
 
     def register(self, ask: Ask) -> None:
-        """Have the master build *ask*; store a refusal in it."""
-        # Each a little later: the queue is sorted by release time.
+        """Register the version of *ask*; note in it if the master refuses."""
+        # Versions are built in the order of their release; this makes it the order of the requests.
         self._newest += timedelta(milliseconds=1)
-        version = [*ask.key, "", False, self._newest, False, False, []]
         try:
-            self.ask("ADDPKG", [ask.package, "", "", False, []])
-            self.ask("ADDVER", version)
+            self.add_package(ask.package)
+            self.add_version(*ask.key, released=self._newest)
             if ask.watched:
-                self.ask("WATCH", ask.package)
+                self.watch(ask.package)
         except Refused as exc:
             ask.problem, ask.detail = "refused", str(exc)
 

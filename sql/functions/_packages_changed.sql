@@ -3,8 +3,8 @@ CREATE FUNCTION piwheels._packages_changed() RETURNS trigger LANGUAGE plpgsql AS
 BEGIN
     PERFORM _queue_refresh(array_agg(v.package), array_agg(v.version))
         FROM old_rows JOIN new_rows USING (package) JOIN versions v USING (package)
-        WHERE (old_rows.skip = '' AND old_rows.status <> 'quarantined')
-            <> (new_rows.skip = '' AND new_rows.status <> 'quarantined');
+        WHERE (old_rows.skip = '' AND NOT old_rows.removing AND old_rows.status <> 'quarantined')
+            <> (new_rows.skip = '' AND NOT new_rows.removing AND new_rows.status <> 'quarantined');
     RETURN NULL;
 END
 $$;

@@ -8,13 +8,15 @@ BEGIN
     ELSE
         PERFORM _queue_refresh(array_agg(k.package), array_agg(k.version)) FROM (
             SELECT package, version FROM (
-                SELECT package, version, skip = '' AND NOT quarantined AS wanted, released FROM old_rows
-                EXCEPT ALL SELECT package, version, skip = '' AND NOT quarantined, released FROM new_rows
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined AS wanted, released FROM old_rows
+                EXCEPT ALL
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined, released FROM new_rows
             ) AS before_it
             UNION
             SELECT package, version FROM (
-                SELECT package, version, skip = '' AND NOT quarantined AS wanted, released FROM new_rows
-                EXCEPT ALL SELECT package, version, skip = '' AND NOT quarantined, released FROM old_rows
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined AS wanted, released FROM new_rows
+                EXCEPT ALL
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined, released FROM old_rows
             ) AS after_it
         ) AS k;
     END IF;

@@ -5,6 +5,7 @@ LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN v.skip <> '' THEN v.skip
         WHEN p.skip <> '' THEN p.skip
+        WHEN v.removing OR p.removing THEN 'its builds are being removed'
         WHEN v.quarantined OR p.status = 'quarantined' THEN 'quarantined'
         ELSE ''
     END

@@ -32,4 +32,5 @@ CROSS JOIN LATERAL (
     ORDER BY a.position, a.abi_tag
     LIMIT 1
 ) AS wanted
-WHERE v.skip = '' AND p.skip = '' AND NOT v.quarantined AND p.status <> 'quarantined';
+WHERE v.skip = '' AND p.skip = '' AND NOT v.removing AND NOT p.removing
+AND NOT v.quarantined AND p.status <> 'quarantined';

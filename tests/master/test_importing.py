@@ -17,7 +17,7 @@ from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
 from piwheels.master.file_juggler import FileJuggler, FsClient
 from piwheels.master.logic import imports
-from piwheels.master.mr_chase import HOLD, MrChase
+from piwheels.master.mr_chase import MrChase
 
 PURE = "foo-1.0-py3-none-any.whl"
 NATIVE = "foo-1.0-cp311-cp311-linux_x86_64.whl"
@@ -288,11 +288,13 @@ def test_what_cannot_be_imported(tool, farm, db):
     assert refusal(version="2.0") == "SKIPVER"
     db.add_new_package_version("foo", "1.1")
     assert f"{PURE} is not a file of version 1.1" in refusal(version="1.1")
-    db.skip_package_version("foo", "1.0", HOLD)
+    db.hold_builds("foo", "1.0", True)
     assert refusal() == "SKIPVER"
-    for reason in (HOLD, "deleted"):
-        db.skip_package("foo", reason)
-        assert refusal() == "SKIPPKG"
+    db.hold_builds("foo", None, True)
+    assert refusal() == "SKIPPKG"
+    db.hold_builds("foo", None, False)
+    db.skip_package("foo", "deleted")
+    assert refusal() == "SKIPPKG"
     assert nothing_left(farm, db)
 
 

@@ -14,7 +14,7 @@ from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.transport import Context
 from piwheels.master import mr_chase
-from piwheels.master.mr_chase import HOLD, MrChase
+from piwheels.master.mr_chase import MrChase
 from piwheels.master.wiring import big_brother
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -271,7 +271,8 @@ def test_what_is_marked_as_deleted_can_be_removed_and_brought_back(ask, db):
 def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
     secretary.error = DatabaseError("the disk is full")
     assert refused(ask("REMVER", "foo", "1.0", True, "", False), "the disk is full")
-    assert db.get_version_skip("foo", "1.0") == HOLD
+    assert db.get_version_skip("foo", "1.0") == "its builds are being removed"
+    assert db.get_project_data("foo")["releases"]["1.0"]["skip"] == ""
     secretary.error = None
     assert ask("REMVER", "foo", "1.0", True, "", False) == ("DONE", "DELVERBLD")
     assert db.get_version_skip("foo", "1.0") == ""

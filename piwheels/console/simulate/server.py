@@ -195,6 +195,8 @@ class Server:
         match msg:
             case "SLAVES":
                 return world.replay(data, PAGE, now)
+            case "HISTORY":
+                raise Refused("HISTORY", "the simulator keeps no history of its slaves")
             case "FIGURES":
                 return list(world.figures)
             case "QUEUE":

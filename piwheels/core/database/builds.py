@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from piwheels.core.database.connection import LOG, REASON, Client, clean, clean_log
+from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
 from piwheels.core.database.rows import BuildRow, EndedBuild, Lease
 from piwheels.core.errors import Refused
+from piwheels.core.text import clean_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,8 +64,8 @@ class Builds(Client):
         """Record a build with its files and its log; return its number.
 
         The same transaction ends the lease and schedules the package's pages. Raises
-        :exc:`Refused` with ``NOVER`` (unknown version), ``NOABI`` (unknown ABI) or
-        ``FILECONFLICT`` (the file name belongs to another version, or has other bytes).
+        :exc:`~piwheels.core.errors.Refused` with ``NOVER`` (unknown version), ``NOABI`` (unknown
+        ABI) or ``FILECONFLICT`` (the file name belongs to another version, or has other bytes).
         """
         (result,) = self.log_builds([build])
         if isinstance(result, Refused):
@@ -168,7 +169,7 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "abi_tag": clean(build.abi_tag),
         "status": build.status,
         "duration": build.duration.total_seconds(),
-        "output": clean_log(build.output),
+        "output": clean_lines(build.output, LOG),
         "files": [_file_as_json(state) for state in build.files.values()],
     }
 

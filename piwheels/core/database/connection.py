@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from functools import cache
@@ -31,15 +30,8 @@ logger = logging.getLogger("database")
 NAME, REASON, LOG = 200, 8192, 15 * 2**20
 STATEMENT_TIMEOUT, CONNECT_TIMEOUT = 60, 10  # seconds
 
-# Control characters and what UTF-8 cannot encode (as in core.text), but not line ends and tabs.
-_INVALID_IN_LOG = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 # Deadlock and serialization failure: the server rolled everything back, so a retry is safe.
 _ROLLED_BACK = frozenset({"40001", "40P01"})
-
-
-def clean_log(value: str) -> str:
-    """Return a build's log as its column takes it: like :func:`clean`, but with lines and tabs."""
-    return _INVALID_IN_LOG.sub("\ufffd", value[:LOG])
 
 
 def database_url(dsn: str) -> URL:

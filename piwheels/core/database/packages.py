@@ -63,6 +63,17 @@ class Packages(Client):
         values = clean(package), clean(version), clean(reason, REASON)
         self._value("skip_package_version", *values)
 
+    def hold_builds(self, package: str, version: str | None, state: bool) -> None:
+        """Begin (*state* true) or end a removal of builds: nothing is built in between.
+
+        *version* ``None``: of all versions of *package*.
+        """
+        self._value("hold_builds", clean(package), version and clean(version), state)
+
+    def builds_held(self, package: str, version: str | None = None) -> bool:
+        """Return whether builds are being removed: of *version*, or (``None``) of all versions."""
+        return bool(self._value("builds_held", clean(package), version and clean(version)))
+
     def yank_version(self, package: str, version: str, reason: str = "") -> None:
         """Mark *version* of *package* as yanked (PEP 592), with the *reason* given upstream."""
         self._value("yank_version", clean(package), clean(version), clean(reason, REASON))

@@ -10,11 +10,9 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import voluptuous as vol
-
-from piwheels.core.checks import check_of
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.errors import BadMessage
+from piwheels.core.schema import schema_of
 from piwheels.core.states import Package
 from piwheels.core.states import Version as VersionText
 from piwheels.core.wheels.tags import canonical, is_version
@@ -94,7 +92,7 @@ def parse(answer: Any, since: int) -> Batch:
         if entry[4] > since:
             try:
                 found.append(_event(*entry))
-            except vol.Invalid:
+            except BadMessage:
                 odd += 1
         top = max(top, entry[4])
     return Batch(sorted(found, key=lambda event: event.serial), top, odd)
@@ -107,7 +105,7 @@ def is_serial(value: Any) -> bool:
 
 def _event(name: Any, version: Any, when: Any, action: Any, serial: int) -> Event:
     if type(when) is not int or not 0 <= when < _MAX_TIME or not isinstance(action, str):
-        raise vol.Invalid("neither a time nor an action")
+        raise BadMessage("neither a time nor an action")
     spelled: str = _NAME(name)
     return Event(
         canonical(spelled),
@@ -119,7 +117,7 @@ def _event(name: Any, version: Any, when: Any, action: Any, serial: int) -> Even
     )
 
 
-_NAME, _VERSION = check_of(Package), check_of(VersionText)
+_NAME, _VERSION = schema_of(Package).validate, schema_of(VersionText).validate
 
 
 def slice_of(events: Sequence[Event], most: int, barred: Set[Deletion]) -> int:

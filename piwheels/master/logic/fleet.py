@@ -31,6 +31,7 @@ from piwheels.master.logic.effects import (
 )
 from piwheels.master.logic.intake import Intake, Step
 from piwheels.master.logic.queue import Queue
+from piwheels.master.logic.reports import outcome_of, replay_of, skipped, stats_each
 from piwheels.master.logic.slaves import (
     answer,
     is_building,
@@ -40,7 +41,6 @@ from piwheels.master.logic.slaves import (
     resumed,
     target_of,
 )
-from piwheels.master.logic.telling import outcome_of, replay_of, skipped, stats_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -92,8 +92,8 @@ class Fleet:
         if slave is None:
             # It was declared dead, or speaks to a master that was restarted. A slave of level 0
             # says HELLO by itself, after its time-out; DIE would end it for good.
-            known = msg == "BYE" or not is_level_1(address)
-            return None, [] if known else [Reply(address, "HELLO")]
+            greet = is_level_1(address) and msg != "BYE"
+            return None, [Reply(address, "HELLO")] if greet else []
         try:
             receive(slave, msg, data, instant)
         except BadMessage as exc:
@@ -104,10 +104,10 @@ class Fleet:
         """End the session of a slave that broke the protocol."""
         slave = self.slaves.get(address)
         if slave is None:
-            return [_refusal(address, why, level_1=is_level_1(address))]
+            return [_refusal(address, why)]
         warning = _warning(slave, f"broke the protocol, and is refused: {why}")
-        refusal = _refusal(address, why, level_1=slave.level > 0)
-        return [warning, refusal, *self._remove(slave, f"protocol error: {why}", instant)]
+        removal = self._remove(slave, f"protocol error: {why}", instant)
+        return [warning, _refusal(address, why), *removal]
 
     def _newcomer(
         self, address: bytes, info: SlaveInfo, instant: Instant
@@ -119,8 +119,7 @@ class Fleet:
         slave = SlaveState(address, *clamped, first_seen=instant.at)
         if len(self.slaves) >= MAX_SLAVES:
             why = f"there are {MAX_SLAVES:,} slaves already"
-            refusal = _refusal(address, why, level_1=slave.level > 0)
-            return None, [_warning(slave, f"is refused: {why}"), refusal]
+            return None, [_warning(slave, f"is refused: {why}"), _refusal(address, why)]
         if resumed(slave) is not None:
             slave.phase = Phase.RETURNING
         receive(slave, "HELLO", info, instant)
@@ -440,8 +439,10 @@ def _validate_slave(slave: SlaveState, intake: Intake | None) -> None:
     assert slave.history[-1].state == phase  # noqa: S101
 
 
-def _refusal(address: bytes, why: str, *, level_1: bool) -> Reply:
-    return Reply(address, "REFUSED", one_line(why)) if level_1 else Reply(address, "DIE")
+def _refusal(address: bytes, why: str) -> Reply:
+    if is_level_1(address):
+        return Reply(address, "REFUSED", one_line(why))
+    return Reply(address, "DIE")
 
 
 def _warning(slave: SlaveState, text: str) -> Warn:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
+from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import canonical, parse_filename, same_version, with_build_tag
 from piwheels.master.logic.effects import (
     AskPublished,
@@ -42,7 +43,6 @@ MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
 OUR_FAULT = ("NOROOM", "UNAVAILABLE")
 
 _ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Step(StrEnum):
@@ -95,7 +95,7 @@ def fit_log(text: str) -> str:
 
     Of a log of more than :data:`MAX_LOG` bytes the end is kept.
     """
-    data = _CONTROL.sub("?", text).encode()
+    data = CONTROL_IN_LINES.sub("?", text).encode()
     return data[-MAX_LOG:].decode("utf-8", "ignore")
 
 

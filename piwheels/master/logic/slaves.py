@@ -28,7 +28,7 @@ TRANSITIONS = (
 
 
 def is_level_1(address: bytes) -> bool:
-    """Return whether a slave of which only the routing id is known speaks level 1."""
+    """Return whether a slave understands ``HELLO`` and ``REFUSED`` as replies."""
     return address.startswith(LEVEL_1_ID)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from piwheels.core.errors import BadWheel
 from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
+from piwheels.core.text import ESCAPE
 from piwheels.core.wheels.tags import abi_key, parse_filename
 from piwheels.core.words import size_text
 from piwheels.master.logic.pages import specifier, to_json, version_key
@@ -39,7 +40,6 @@ MAX_LOGS: Final = 12
 #: The size of a failure reason: lines, characters per line; and of the searched end of the log.
 _LINES, _WIDTH = 8, 200
 _TAIL: Final = 100_000
-_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
@@ -148,7 +148,7 @@ def unexplained(data: ProjectData) -> list[int]:
 
 def reason(log: str) -> str:
     """Return the lines of a failed build's *log* that most likely contain the reason."""
-    plain = _ESCAPES.sub("", log[-_TAIL:])
+    plain = ESCAPE.sub("", log[-_TAIL:])
     lines = [_shown(line) for line in last_lines(plain, _LINES)]
     return textwrap.dedent("\n".join(lines)).strip("\n")
 

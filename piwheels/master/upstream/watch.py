@@ -7,11 +7,9 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import voluptuous as vol
-
-from piwheels.core.checks import check_of
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion, WatchedRow
-from piwheels.core.errors import PiWheelsError
+from piwheels.core.errors import BadMessage, PiWheelsError
+from piwheels.core.schema import schema_of
 from piwheels.core.states import Package
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic.failures import Failures
@@ -146,7 +144,7 @@ class Watch:
             try:
                 if name:
                     found[canonical(_NAME(name))] = None
-            except vol.Invalid:
+            except BadMessage:
                 bad += 1
                 if bad > TOLD:
                     continue
@@ -273,4 +271,4 @@ class Watch:
         poll.row, poll.missing = row, {}
 
 
-_NAME: Final = check_of(Package)
+_NAME: Final = schema_of(Package).validate

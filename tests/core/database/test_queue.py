@@ -70,6 +70,7 @@ operations = st.one_of(
     st.tuples(st.just("add_version"), package, version, st.integers(0, 3), reason),
     st.tuples(st.just("skip_package"), package, reason),
     st.tuples(st.just("skip_version"), package, version, reason),
+    st.tuples(st.just("hold_builds"), package, st.none() | version, st.booleans()),
     st.tuples(st.just("delete_package"), package),
     st.tuples(st.just("delete_version"), package, version),
     st.tuples(st.just("delete_build"), package, version),
@@ -117,6 +118,8 @@ def apply(db, cursor, number, operation):
             db.skip_package(name, skip)
         case "skip_version", name, which, skip:
             db.skip_package_version(name, which, skip)
+        case "hold_builds", name, which, state:
+            db.hold_builds(name, which, state)
         case "delete_package", name:
             db.delete_package(name)
         case "delete_version", name, which:
@@ -142,8 +145,8 @@ def wanted(cursor):
                    " LEFT JOIN files f USING (build_id)")  # fmt: skip
     builds = cursor.fetchall()
     cursor.execute("SELECT package, version FROM versions v JOIN packages p USING (package)"
-                   " WHERE v.skip = '' AND NOT v.quarantined"
-                   " AND p.skip = '' AND p.status <> 'quarantined'")  # fmt: skip
+                   " WHERE v.skip = '' AND NOT v.quarantined AND NOT v.removing"
+                   " AND p.skip = '' AND NOT p.removing AND p.status <> 'quarantined'")  # fmt: skip
     queue = set()
     for key in cursor.fetchall():
         mine = [build[2:] for build in builds if build[:2] == key]

@@ -460,19 +460,19 @@ def test_an_unknown_slave_may_leave():
 
 
 def test_only_an_operator_ends_a_slave_of_level_1(monkeypatch):
-    farm = Farm()
-    farm.join(b"a", level=1)
-    made = farm.say(b"a", "SENT")
+    farm, one = Farm(), LEVEL_1_ID + b"a"
+    farm.join(one, level=1)
+    made = farm.say(one, "SENT")
     assert [(reply.msg, "SENT" in reply.data) for reply in replies(made)] == [("REFUSED", True)]
     monkeypatch.setattr("piwheels.master.logic.fleet.MAX_SLAVES", 0)
-    (reply,) = replies(farm.say(b"b", "HELLO", hello(level=1)))
+    (reply,) = replies(farm.say(one, "HELLO", hello(level=1)))
     assert (reply.msg, "already" in reply.data) == ("REFUSED", True)
     assert replies(farm.say(b"c", "HELLO", hello())) == [Reply(b"c", "DIE")]
     made = farm.fleet.protocol_error(LEVEL_1_ID, "bad HELLO", farm.instant)
     assert made == [Reply(LEVEL_1_ID, "REFUSED", "bad HELLO")]
     monkeypatch.undo()
-    farm.fleet.kill(farm.join(b"a", level=1))
-    assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "DIE")]
+    farm.fleet.kill(farm.join(one, level=1))
+    assert replies(farm.say(one, "IDLE", stats())) == [Reply(one, "DIE")]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -878,13 +878,13 @@ class Anything(RuleBasedStateMachine):
             match effect:
                 case Reply(address, msg, data):
                     reversed(slave_driver).received(msg, data)
-                    self.check_reply(msg, *self.waiting.pop(address))
+                    self.check_reply(address, msg, *self.waiting.pop(address))
                 case effects.AskPublished() | effects.Expect() | effects.Verify() | LogBuild():
                     self.asked.append(effect)
                 case _:
                     pass
 
-    def check_reply(self, msg, asked, phase, level):
+    def check_reply(self, address, msg, asked, phase, level):
         """Check that *msg* may be the reply to the request *asked*, by the table alone."""
         if phase is None:
             phases = [Phase.NEW, Phase.RETURNING] if asked == "HELLO" else []
@@ -893,7 +893,7 @@ class Anything(RuleBasedStateMachine):
         elif asked in slave_conversation.requests(phase, level):
             assert msg in slave_conversation.replies(phase, asked, level)
         else:
-            assert msg == ("REFUSED" if level > 0 else "DIE")
+            assert msg == ("REFUSED" if address.startswith(LEVEL_1_ID) else "DIE")
 
     @rule(
         target=addresses,

@@ -1,4 +1,4 @@
-"""What consoles get to know: the replay of a slave's past events, and the outcomes of builds."""
+"""Reports for the consoles: the past events of a slave, and the outcomes of builds."""
 
 from __future__ import annotations
 

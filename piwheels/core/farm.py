@@ -1,0 +1,441 @@
+"""A client of a farm, for scripts and the administrators' programs.
+
+:class:`Farm` has a method for each request that a master takes from administrators, and
+:meth:`Farm.listen` yields the events that a master publishes.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import zmq
+
+from piwheels.core.clock import SYSTEM
+from piwheels.core.codec import NoData
+from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
+from piwheels.core.program.paths import master_socket
+from piwheels.core.protocols import (
+    AddPackage,
+    AddVersion,
+    RemovePackage,
+    RemoveVersion,
+    SlaveEvent,
+    master_control,
+    monitor_stats,
+    mr_chase,
+)
+from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.transport import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from piwheels.core.states import BuildState
+    from piwheels.core.transport import Socket
+    from piwheels.core.wheels.built import Wheel
+
+__all__ = ["Done", "Event", "Farm", "Pages"]
+
+#: Seconds that the master may take for an ordinary answer, and for one that is long work.
+ANSWER: Final = 60.0
+LONG_ANSWER: Final = 900.0
+#: Seconds within which a running master is reached.
+REACHED: Final = 5.0
+#: Seconds without an event after which a master counts as lost: statistics come every 10 s.
+SILENCE: Final = 60.0
+#: Where the master takes files if there is no socket ``file`` beside the one for requests.
+FILE_QUEUE: Final = "tcp://127.0.0.1:5556"
+
+#: Seconds between two checks whether a wait must end.
+_SLICE: Final = 0.2
+#: Seconds between two requests for the farm's state until it comes: at first, and at most.
+_FIRST_PAUSE, _MAX_PAUSE = 1.0, 30.0
+#: How many events may wait for a script that is busy; the master drops those that follow.
+_MAX_WAITING: Final = 10_000
+
+#: What :meth:`Farm.listen` yields: who the master is, its statistics, and what a slave said or was
+#: sent.
+Event = MasterInfo | MasterStats | SlaveEvent
+
+
+class Done(StrEnum):
+    """What the master did for a request; the values are the code words of the wire."""
+
+    PACKAGE_ADDED = "NEWPKG"
+    PACKAGE_UPDATED = "UPDPKG"
+    PACKAGE_SKIPPED = "SKIPPKG"
+    PACKAGE_REMOVED = "DELPKG"
+    PACKAGE_BUILDS_REMOVED = "DELPKGBLD"
+    VERSION_ADDED = "NEWVER"
+    VERSION_UPDATED = "UPDVER"
+    VERSION_SKIPPED = "SKIPVER"
+    VERSION_YANKED = "YANKVER"
+    VERSION_REMOVED = "DELVER"
+    VERSION_BUILDS_REMOVED = "DELVERBLD"
+    REBUILD_NOTED = "REBUILD"
+    BUILD_IMPORTED = "IMPORT"
+    WATCHED = "WATCH"
+    UNWATCHED = "UNWATCH"
+
+
+#: What :meth:`Farm.rebuild` can have written; project pages and indexes are those of packages.
+Pages = Literal["home", "search", "project", "index"]
+OF_PACKAGES: Final[frozenset[Pages]] = frozenset({"project", "index"})
+_PAGES: Final[dict[Pages, str]] = {
+    "home": "HOME", "search": "SEARCH", "project": "PROJECT", "index": "BOTH",
+}  # fmt: skip
+
+
+class Farm:
+    """A client of the master whose socket for requests is *address*.
+
+    Without an address it is the master of this user, or else the machine's service. Its other
+    sockets are beside that one; where they are not (over TCP), *status*, *control* and *files* say
+    where they are.
+
+    *patience* is for how many seconds a master may be absent before a request fails. *meanwhile* is
+    called several times a second during each wait, and may raise to end it.
+
+    Requests raise :exc:`~piwheels.core.errors.Refused` with the master's reason (its ``code`` is a
+    code word of the wire, if that is the reason), :exc:`~piwheels.core.errors.Unavailable` if there
+    is no master or it does not answer in time, and :exc:`~piwheels.core.errors.BadMessage` for an
+    argument that is invalid. After an error the next request connects again.
+
+    Use a ``Farm`` in one thread; only :meth:`close` may be called from others. It is a context
+    manager.
+    """
+
+    def __init__(
+        self,
+        address: str = "",
+        *,
+        status: str = "",
+        control: str = "",
+        files: str = "",
+        patience: float | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.address = address or master_socket("import")
+        self.invalid = 0  #: How many invalid messages :meth:`listen` has skipped.
+        self._status, self._control = status, control
+        self._files = files
+        self._patience = REACHED if patience is None else patience
+        self._meanwhile = meanwhile
+        self._stack = ExitStack()
+        self._link: tuple[Socket, Socket] | None = None
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; :meth:`listen` ends within a second. May be repeated."""
+        self._closed.set()
+        self._disconnect()
+
+    def is_running(self, limit: float = REACHED) -> bool:
+        """Return whether the master accepts connections, waiting up to *limit* seconds."""
+        return self._wait(self._connect()[0], limit, zmq.POLLOUT)
+
+    # Packages and versions ------------------------------------------------------------------
+
+    def add_package(
+        self,
+        package: str,
+        *,
+        description: str = "",
+        skip: str = "",
+        unskip: bool = False,
+        aliases: Iterable[str] = (),
+    ) -> Done:
+        """Add *package*, or change what is given.
+
+        *description* is one line of text. *skip* is a reason not to build it; *unskip* ends that.
+        *aliases* are other spellings of its name. Returns ``PACKAGE_ADDED``, or
+        ``PACKAGE_SKIPPED`` or ``PACKAGE_UPDATED`` if it was known.
+        """
+        return self._do("ADDPKG", AddPackage(package, description, skip, unskip, list(aliases)))
+
+    def add_version(
+        self,
+        package: str,
+        version: str,
+        *,
+        released: datetime | None = None,
+        skip: str = "",
+        unskip: bool = False,
+        yank: bool = False,
+        unyank: bool = False,
+        aliases: Iterable[str] = (),
+    ) -> Done:
+        """Add a *version* of a known package, or change what is given.
+
+        *released* is an aware time (default: now); versions are built in its order. *skip* is a
+        reason not to build the version, *yank* marks it as yanked; *unskip* and *unyank* end that.
+        Returns ``VERSION_ADDED``, or ``VERSION_SKIPPED``, ``VERSION_YANKED`` or
+        ``VERSION_UPDATED`` if it was known.
+        """
+        released = released or SYSTEM.now()
+        version_data = AddVersion(
+            package, version, skip, unskip, released, yank, unyank, list(aliases)
+        )
+        return self._do("ADDVER", version_data)
+
+    def remove_package(self, package: str, *, builds: bool = False, skip: str = "") -> Done:
+        """Remove *package* with all its versions, builds and files.
+
+        With *builds* only builds and files go, and are built again; with *skip*, a reason not to
+        build it any more, only that is noted (or done as well). Returns ``PACKAGE_REMOVED``,
+        ``PACKAGE_BUILDS_REMOVED`` or ``PACKAGE_SKIPPED``.
+        """
+        return self._do("REMPKG", RemovePackage(package, builds, skip), LONG_ANSWER)
+
+    def remove_version(
+        self,
+        package: str,
+        version: str,
+        *,
+        builds: bool = False,
+        skip: str = "",
+        yank: bool = False,
+    ) -> Done:
+        """Remove a *version* with its builds and files.
+
+        *builds* and *skip* are as for :meth:`remove_package`; with *yank* the version is marked as
+        yanked, and kept. Returns ``VERSION_REMOVED``, ``VERSION_BUILDS_REMOVED``,
+        ``VERSION_YANKED`` or ``VERSION_SKIPPED``.
+        """
+        data = RemoveVersion(package, version, builds, skip, yank)
+        return self._do("REMVER", data, LONG_ANSWER)
+
+    def watch(self, package: str) -> Done:
+        """Follow *package* upstream, from its newest release on."""
+        return self._do("WATCH", package)
+
+    def unwatch(self, package: str) -> Done:
+        """Stop following *package* upstream. Refused (``NOPKG``) if no request had asked for it."""
+        return self._do("UNWATCH", package)
+
+    # Pages and builds -----------------------------------------------------------------------
+
+    def rebuild(self, pages: Pages, package: str | None = None) -> Done:
+        """Have pages of the site written again.
+
+        ``project`` is the project page of *package*, ``index`` that and its simple index; without a
+        package, those of all packages. ``home`` is the home page, ``search`` the search index.
+        Returns as soon as the master has noted it.
+        """
+        data = [_PAGES[pages], package] if pages in OF_PACKAGES else [_PAGES[pages]]
+        return self._do("REBUILD", data, LONG_ANSWER)
+
+    def import_build(
+        self,
+        build: BuildState,
+        wheels: Sequence[Wheel],
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> Done:
+        """Import *build*, which was made elsewhere, with its files *wheels*.
+
+        *sent* is called with the number of bytes of each part that was sent. The slave's number of
+        *build* is the import's: :data:`~piwheels.core.protocols.FIRST_IMPORT` or greater, chosen at
+        random, so that several programs can import at once.
+        """
+        reply, text = self._request("IMPORT", build, LONG_ANSWER)
+        while reply == "SEND":
+            send_file(
+                wheels, text, file_queue=self._files or file_address(self.address),
+                slave_id=build.slave_id, check=self._check, sent=sent,
+            )  # fmt: skip
+            reply, text = self._request("SENT", limit=LONG_ANSWER)
+        return self._done(text)
+
+    # Events ---------------------------------------------------------------------------------
+
+    def listen(self, timeout: float = math.inf, silence: float = SILENCE) -> Iterator[Event]:
+        """Yield what the master publishes, also its present state, which it is asked for.
+
+        Ends after *timeout* seconds, or when :meth:`close` is called. When the master is lost, it
+        connects again, and asks for the state again; raises ``Unavailable`` if nothing valid has
+        come for *silence* seconds. Invalid messages are skipped, and counted in :attr:`invalid`.
+
+        A script that reads too slowly harms nobody: the master drops events for it.
+        """
+        # Time that the script spends on an event does not count as silence.
+        end, heard = SYSTEM.monotonic() + timeout, SYSTEM.monotonic()
+        with ExitStack() as stack:
+            context = Context()
+            status = stack.enter_context(context.socket(zmq.SUB, reversed(monitor_stats)))
+            control = stack.enter_context(context.socket(zmq.PUSH, reversed(master_control)))
+            status.hwm = _MAX_WAITING
+            status.subscribe()
+            connected = stack.enter_context(status.monitor(zmq.EVENT_HANDSHAKE_SUCCEEDED))
+            control.setsockopt(zmq.IMMEDIATE, 1)
+            status.connect(self._status or self._beside("status"))
+            control.connect(self._control or self._beside("control"))
+            ask_at, pause = math.inf, _FIRST_PAUSE
+            while not self._closed.is_set() and (now := SYSTEM.monotonic()) < end:
+                self._meanwhile()
+                if connected.poll(0):
+                    connected.drain()
+                    ask_at, pause = now, _FIRST_PAUSE
+                if now >= ask_at:  # the subscription may arrive after the first request
+                    _ask_for_state(control)
+                    ask_at, pause = now + pause, min(2 * pause, _MAX_PAUSE)
+                if now - heard > silence:
+                    raise Unavailable(
+                        f"the master at {status.address} published nothing for {silence:g} s: it"
+                        " has ended, or publishes elsewhere"
+                    )
+                if not status.poll(min(_SLICE, end - now)):
+                    continue
+                try:
+                    msg, event = status.recv_msg()
+                except BadMessage:
+                    self.invalid += 1
+                    continue
+                if msg == "HELLO":
+                    ask_at = math.inf
+                yield event
+                heard = SYSTEM.monotonic()
+
+    def _beside(self, name: str) -> str:
+        """Return the address of the master's socket *name*, beside that for requests."""
+        if not self.address.startswith("ipc://"):
+            raise Fatal(f"the {name} socket of the master at {self.address} is not known: name it")
+        return f"ipc://{Path(self.address.removeprefix('ipc://')).with_name(name)}"
+
+    # Requests -------------------------------------------------------------------------------
+
+    def _do(self, msg: str, data: Any, limit: float = ANSWER) -> Done:
+        return self._done(self._request(msg, data, limit)[1])
+
+    def _done(self, word: str) -> Done:
+        try:
+            return Done(word)
+        except ValueError:
+            raise Unavailable(
+                f"what listens at {self.address} is no master: it answered {word[:40]!r}"
+            ) from None
+
+    def _request(self, msg: str, data: Any = NoData, limit: float = ANSWER) -> tuple[str, str]:
+        """Return the answer: ``DONE`` with a code word, or ``SEND`` with a file's name."""
+        socket, lost = self._connect()
+        if not self._wait(socket, self._patience, zmq.POLLOUT):
+            raise Unavailable(
+                f"no master listens at {self.address}: start piw-master (or piw-up), or say where"
+                " it listens with --import-queue"
+            )
+        lost.drain()
+        socket.send_msg(msg, data, zmq.DONTWAIT)
+        try:
+            reply, text = self._answer(socket, msg, limit)
+        except BaseException:
+            self._disconnect()  # a REQ socket sends no other request before its answer has come
+            raise
+        if reply == "ERROR":
+            raise Refused(text if _is_code(text) else msg, text)
+        return reply, text
+
+    def _answer(self, socket: Socket, msg: str, limit: float) -> tuple[str, str]:
+        if not self._wait(socket, limit, zmq.POLLIN):
+            raise Unavailable(
+                f"the master at {self.address} did not answer {msg} within {limit:g} s: whether it"
+                " was done is not known; see its log"
+            )
+        try:
+            reply, text = socket.recv_msg()
+        except BadMessage as exc:
+            raise Unavailable(f"what listens at {self.address} is no master: {exc}") from exc
+        return reply, str(text)
+
+    def _connect(self) -> tuple[Socket, Socket]:
+        """Return the socket for requests, and the monitor that reports when it is lost."""
+        if self._closed.is_set():
+            raise ValueError("this Farm is closed")
+        if self._link is None:
+            socket = self._stack.enter_context(Context().socket(zmq.REQ, reversed(mr_chase)))
+            socket.setsockopt(zmq.IMMEDIATE, 1)  # it takes no message while there is no master
+            lost = self._stack.enter_context(socket.monitor(zmq.EVENT_DISCONNECTED))
+            socket.connect(self.address)
+            self._link = socket, lost
+        return self._link
+
+    def _disconnect(self) -> None:
+        self._link = None
+        self._stack.close()
+
+    def _wait(self, socket: Socket, limit: float, event: int) -> bool:
+        """Return whether *event* happens within *limit* seconds."""
+        deadline = SYSTEM.monotonic() + limit
+        while not socket.poll(min(_SLICE, max(0.0, deadline - SYSTEM.monotonic())), event):
+            if SYSTEM.monotonic() >= deadline:
+                return False
+            if event == zmq.POLLIN:
+                self._check()
+            else:
+                self._meanwhile()
+        return True
+
+    def _check(self) -> None:
+        """Raise ``Unavailable`` if the master was lost since the last request."""
+        self._meanwhile()
+        if self._link is not None and self._link[1].poll(0):
+            raise Unavailable(
+                f"lost the master at {self.address}: whether the last request was done is not"
+                " known; ask again when it is back"
+            )
+
+
+def _is_code(text: str) -> bool:
+    return text.isascii() and text.isalpha() and text.isupper()
+
+
+def _ask_for_state(control: Socket) -> None:
+    with suppress(Unavailable):  # the master is away; its return is another connection
+        control.send_msg("HELLO", flags=zmq.DONTWAIT)
+
+
+def file_address(address: str) -> str:
+    """Return where the master at *address* (``""``: this user's) takes files."""
+    socket = Path((address or master_socket("import")).removeprefix("ipc://"))
+    beside = socket.with_name("file")
+    return f"ipc://{beside}" if beside.is_socket() else FILE_QUEUE
+
+
+def send_file(
+    packages: Iterable[Wheel],
+    filename: str,
+    *,
+    file_queue: str = FILE_QUEUE,
+    slave_id: int = 0,
+    check: Callable[[], None] = lambda: None,
+    sent: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Send that of *packages* which is called *filename* to the master's *file_queue*.
+
+    *slave_id* is the number of the slave or the import there. *check* is called several times a
+    second, and may raise to give up; *sent* is called with the number of bytes of each part.
+    Returns when the master has all of it. Raises ``Refused`` if no package has this name,
+    ``Unavailable`` if nobody takes files.
+    """
+    wheel = next((each for each in packages if each.filename == filename), None)
+    if wheel is None:
+        raise Refused("SEND", f"the master wants {filename!r}, which is not among the files")
+    with Context().socket(zmq.DEALER) as queue:
+        queue.setsockopt(zmq.IMMEDIATE, 1)  # it says HELLO only to somebody
+        queue.connect(file_queue)
+        if not queue.poll(REACHED, zmq.POLLOUT):
+            raise Unavailable(
+                f"nobody takes files at {file_queue}: say where piw-master does with --file-queue"
+            )
+        wheel.transfer(queue, slave_id, check, sent)

@@ -1,0 +1,5 @@
+-- Whether builds are being removed: until that ends, nothing of it is built or imported. Before, this was a skip reason.
+ALTER TABLE packages ADD COLUMN removing BOOLEAN NOT NULL DEFAULT false;
+ALTER TABLE versions ADD COLUMN removing BOOLEAN NOT NULL DEFAULT false;
+UPDATE packages SET removing = true, skip = '' WHERE skip = 'its builds are being removed';
+UPDATE versions SET removing = true, skip = '' WHERE skip = 'its builds are being removed';
