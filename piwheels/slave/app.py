@@ -170,7 +170,8 @@ class PiWheelsSlave:
                 self.systemd.status(waiting)
                 self.connection.pause_after(ended)
         except SystemExit:
-            self.logger.warning(ENDED_BY_OPERATOR)
+            level_0 = "the master has ended this slave"
+            self.logger.warning(ENDED_BY_OPERATOR if self.config.level > 0 else level_0)
         except Stopped:
             by = signal.Signals(self._signal).name if self._signal else "a caller"
             self.logger.warning("ending: stopped by %s", by)

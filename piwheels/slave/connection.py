@@ -120,9 +120,9 @@ class Connection:
         Waits for the reply to ``HELLO`` without limit, for any other up to *timeout*. Raises
         ``MasterTimeout`` if there is none, and ``TurnedAway`` if the reply is ``REFUSED``.
 
-        At level 0, ``DIE`` may also come from a master that does not know this slave: one that was
-        restarted, or that has heard nothing from it for longer than *forgotten*. Then it raises
-        ``MasterTimeout``, too.
+        At level 0, ``DIE`` has other meanings, too. In reply to ``HELLO``, it turns the slave away
+        (``TurnedAway``). After a lost connection, or when the master has heard nothing for longer
+        than *forgotten*, it does not know the slave any more (``MasterTimeout``).
         """
         silent = self._clock.since_boot() - self.last_reply
         hello = request[0] == "HELLO"
@@ -132,7 +132,9 @@ class Connection:
             case ("REFUSED", why):
                 raise TurnedAway(why)
             case ("HELLO", _) if hello:
-                raise TurnedAway("it does not accept our HELLO")
+                raise TurnedAway("it asks for HELLO again and again")
+            case ("DIE", _) if hello and self._level == 0:
+                raise TurnedAway("it accepts no more slaves (see its log)")
             case ("ACK", _) | ("HELLO", _):
                 pass
             case ("DIE", _) if self._level == 0 and (

@@ -122,6 +122,21 @@ def test_without_room_to_build_it_asks_for_nothing(master, slave, monkeypatch):
 
 
 @pytest.mark.parametrize("level", [0])
+def test_at_level_0_die_to_hello_turns_away(master, slave, caplog):
+    slave.connection._refusals = Pauses(0.1, 0.4)
+    for _ in range(3):
+        master.hear("HELLO")
+        master.say("DIE")
+    master.welcome()
+    master.hear("IDLE")
+    assert caplog.text.count("turned this slave away") == 3
+    master.say("DIE")
+    master.hear("BYE")
+    slave.thread.join(30)
+    assert "the master has ended this slave" in caplog.text
+
+
+@pytest.mark.parametrize("level", [0])
 def test_at_level_0_die_after_a_long_silence_is_not_the_end(master, slave):
     assert not master.welcome_id().startswith(LEVEL_1_ID)
     master.hear("IDLE")
