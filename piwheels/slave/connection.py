@@ -94,6 +94,8 @@ class Connection:
         self._logger = logger
         self._losses = Pauses(RETRY_FIRST, RETRY_MOST)
         self._refusals = Pauses(REFUSED_FIRST, REFUSED_MOST)
+        #: Whether the slave repeats its HELLO on request, and the master has not accepted it since.
+        self._greets_again = False
         self._monitor: Socket | None = None
 
     @contextmanager
@@ -131,18 +133,21 @@ class Connection:
         match reply:
             case ("REFUSED", why):
                 raise TurnedAway(why)
-            case ("HELLO", _) if hello:
+            case ("HELLO", _) if hello or self._greets_again:
                 raise TurnedAway("it asks for HELLO again and again")
             case ("DIE", _) if hello and self._level == 0:
                 raise TurnedAway("it accepts no more slaves (see its log)")
-            case ("ACK", _) | ("HELLO", _):
-                pass
+            case ("HELLO", _):
+                self._greets_again = True
+            case ("ACK", _):
+                pass  # a greeting alone is no proof that the master accepts this slave
             case ("DIE", _) if self._level == 0 and (
                 self._lost or silent > forgotten.total_seconds()
             ):
                 raise MasterTimeout("the master does not know this slave any more")
             case _:
-                self._refusals.reset()  # the conversation goes on: the master has accepted us
+                self._refusals.reset()
+                self._greets_again = False
         return reply
 
     def _reply(self, queue: Socket, limit: float | None) -> Request:

@@ -180,6 +180,17 @@ def test_a_stranger_to_the_master_says_hello_again_and_keeps_its_build(master, s
     master.hear("IDLE")
 
 
+def test_a_master_that_asks_for_hello_for_ever_is_not_stormed(master, slave, caplog):
+    slave.connection._refusals = Pauses(0.1, 0.4)
+    master.welcome()
+    for _ in range(2):
+        master.hear("IDLE")
+        master.say("HELLO")
+        master.welcome()  # the second time, on a new socket after a pause
+    master.hear("IDLE")
+    assert caplog.text.count("asks for HELLO again and again") == 1
+
+
 def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
     master, slave, source, monkeypatch, caplog
 ):
