@@ -344,18 +344,30 @@ def test(args: Sequence[str]) -> int:
     replace(*tests(args))
 
 
-def check(args: Sequence[str]) -> int:
-    """Run the whole gate: format, lint, types, imports, tests."""
+def check_steps(args: Sequence[str]) -> dict[str, Sequence[object]]:
+    """Return the commands of all checks, by name; *args* are pytest's."""
     tools = Path(sys.executable).parent
-    steps: dict[str, Sequence[object]] = {
+    return {
         "format": [tools / "ruff", "format", "--check", ".", "go"],
         "lint": [tools / "ruff", "check", ".", "go"],
         "types": [tools / "mypy"],
         "imports": [tools / "lint-imports", "--no-cache"],
         "tests": tests(args),
     }
+
+
+def check(args: Sequence[str]) -> int:
+    """Run all checks: format, lint, types, imports, tests (or some: --only lint,types)."""
+    only: Sequence[str] = ()
+    if args[:1] == ["--only"]:
+        only, args = "".join(args[1:2]).split(","), args[2:]
+    steps = check_steps(args)
+    if unknown := [name for name in only if name not in steps]:
+        raise Stop(f"there is no check {unknown[0]!r}, only {', '.join(steps)}")
     results = []
     for name, command in steps.items():
+        if only and name not in only:
+            continue
         say(f"{name} ...")
         start = time.monotonic()
         passed = call(*command)

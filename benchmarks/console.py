@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from support import program, table
 from support.flood import Flood
 
+from piwheels.console.clock import ConsoleClock
 from piwheels.console.session import Session
 from piwheels.console.ui.app import ConsoleApp
 
@@ -76,7 +77,7 @@ def headless(
     """Measure the fleet screen without a terminal."""
 
     async def run() -> Cost:
-        app = ConsoleApp(Session(Flood(slaves, rate)))
+        app = ConsoleApp(Session(Flood(slaves, rate)), clock=ConsoleClock())
         async with app.run_test(size=size) as pilot:
             await _shown(app, pilot, slaves)
             await asyncio.sleep(warm)

@@ -12,12 +12,15 @@ from piwheels.core import states
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
+#: The documents in the root of the repository.
+PAGES = ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "RELEASING", "SECURITY")
+
 project = "piwheels"
 release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 # The source directory is the repository, so that links among all documents are what they are.
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "sql/README.md", "ARCHITECTURE.md", "CHANGELOG.md"]
+include_patterns = ["docs/**.md", "sql/README.md", *(f"{name}.md" for name in PAGES)]
 exclude_patterns = ["docs/_build"]
 templates_path = ["_templates"]
 myst_heading_anchors = 4  # links such as protocols.md#framing, as other Markdown viewers have them

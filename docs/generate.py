@@ -1,8 +1,9 @@
-"""Make what the documents take from the code: tables between markers, and the diagrams.
+"""Generate the parts of the documents that come from the code.
 
-``docs/generate.py`` writes them, ``docs/generate.py --check`` says what is not current. A marker is
-``<!-- options: piw-slave -->`` or the like, what is generated follows it, and ``<!-- end -->``
-ends it; :data:`BLOCKS` is what there is.
+These are tables between markers, diagrams, and manual pages. ``docs/generate.py`` writes them,
+``docs/generate.py --check`` lists the files that are not current. A marker is a line such as
+``<!-- options: piw-slave -->``; generated text follows it, up to ``<!-- end -->``. :data:`BLOCKS`
+has all markers.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import roff
 import wires
 from markup import Stale, code, table
 
+from piwheels.core.program.command_line import manual_of
 from piwheels.core.program.manual import flags, written
 from piwheels.core.program.options import Common, options
 
@@ -190,6 +193,10 @@ def everything() -> Iterator[Made]:
     for name, draw in wires.DIAGRAMS.items():
         path = DOCS / "diagrams" / name
         yield Made(path, path.read_text("utf-8") if path.exists() else "", draw())
+    for name, each in programs().items():
+        path = DOCS / "man" / f"{name}.1"
+        page = roff.page(manual_of(name, each.config, each.examples))
+        yield Made(path, path.read_text("utf-8") if path.exists() else "", page)
 
 
 def main(args: list[str]) -> int:
@@ -197,6 +204,7 @@ def main(args: list[str]) -> int:
     stale = [made for made in everything() if made.is_now != made.should_be]
     for made in stale:
         if args != ["--check"]:
+            made.path.parent.mkdir(exist_ok=True)
             made.path.write_text(made.should_be, "utf-8")
         sys.stdout.write(
             f"{'stale' if args else 'written'}: {made.path.relative_to(DOCS.parent)}\n"

@@ -26,21 +26,14 @@ PARTS: Final[dict[Pages, str]] = {
 }
 
 
-def _part(text: str) -> Pages:
-    for part in PARTS:
-        if text == part:
-            return part
-    raise ValueError(f"{text!r} cannot be rebuilt: choose one of {', '.join(PARTS)}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class RebuildConfig(Common):
     """Have pages written again, from what the database holds."""
 
     part: Pages = option(
-        metavar="PART", positional=True, parse=_part,
-        help="home, search (the search index), project (project pages and their JSON), or index"
-        " (those, and the pages that pip reads)",
+        positional=True, choices=PARTS,
+        help="the home page; the search index; project pages and their JSON; or these and the pages"
+        " that pip reads",
     )  # fmt: skip
     package: str = package_option(
         default="", help="whose pages; without one, those of all packages"

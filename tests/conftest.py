@@ -15,7 +15,8 @@ import pytest
 
 from helpers import installed
 from piwheels.core.database.dsn import administer, database_of, redirect
-from piwheels.core.host.postgres import DAEMON, Cluster
+from piwheels.core.host.postgres import Cluster
+from piwheels.core.program.paths import DAEMON
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 
-from piwheels.serve import HTML, JSON, POLICY
+from piwheels.serve.site import HTML, JSON, POLICY
 
 PIP = f"{JSON}, {HTML}; q=0.2, text/html; q=0.01"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"

@@ -1,4 +1,4 @@
-"""The documents: what is generated is current, every program and every error is in them."""
+"""The documents: generated parts are current; every program, error and warning is documented."""
 
 import ast
 import contextlib
@@ -23,13 +23,13 @@ from piwheels.core.program.paths import master_socket
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-#: Errors whose text is made elsewhere, or that only a bug of ours or a test can cause.
-NOT_SAID = {"piwheels/console/wire/link.py", "piwheels/master/rpc.py"}
+#: Modules whose errors get their text elsewhere, or can be caused only by a bug or a test.
+UNDOCUMENTED = {"piwheels/console/wire/link.py", "piwheels/master/rpc.py"}
 
 
 @pytest.fixture
 def generate(monkeypatch):
-    """The generator, with what stands beside it."""
+    """The generator, imported from the folder of the documents."""
     monkeypatch.syspath_prepend(DOCS)
     before = set(sys.modules)
     yield importlib.import_module("generate")
@@ -37,11 +37,11 @@ def generate(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_what_is_generated_is_current(generate, capsys):
+def test_generated_parts_are_current(generate, capsys):
     assert generate.main(["--check"]) == 0, capsys.readouterr().out + "run docs/generate.py"
 
 
-def test_generation_tells_what_it_cannot_do(generate, monkeypatch):
+def test_the_generator_reports_what_it_cannot_do(generate, monkeypatch):
     page = "<!-- messages: lumberjack.recv -->\nold\n<!-- end -->\n"
     assert "LOGPAGE" in generate.filled(page)
     assert "old" not in generate.filled(page)
@@ -73,7 +73,7 @@ def test_an_order_that_a_conversation_forbids_is_not_drawn(generate, monkeypatch
         wires.import_diagram()
 
 
-def test_a_message_that_is_in_no_table_is_not_drawn(generate, monkeypatch):
+def test_an_unknown_message_is_not_drawn(generate, monkeypatch):
     monkeypatch.delitem(generate.wires.protocols.lumberjack.recv, "LOGSEARCH")
     with pytest.raises(generate.Stale, match="'LOGSEARCH', which Lumberjack"):
         generate.wires.log_diagram()
@@ -86,7 +86,7 @@ def test_the_file_with_every_key_is_accepted(generate, tmp_path):
     file.write_text(re.sub(r"^# (?=.* = .)", "", block, flags=re.M))
     assert file.read_text().count(" = ") > 30
     for name, program in generate.programs().items():
-        words = shlex.split(program.examples[0][0])[1:]  # what has to be given is among them
+        words = shlex.split(program.examples[0][0])[1:]  # includes the required options
         env = {"HOME": "/nonexistent"}
         config = load(name, program.config, ["-c", str(file), *words], env)
         default = load(name, program.config, words, env)
@@ -94,7 +94,7 @@ def test_the_file_with_every_key_is_accepted(generate, tmp_path):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_program_has_its_chapter(name):
+def test_every_program_has_a_chapter(name):
     text = (DOCS / "programs" / f"{name}.md").read_text()
     headings = re.findall(r"^#+ .*", text, flags=re.M)
     assert headings[0] == f"# {name}"
@@ -104,7 +104,7 @@ def test_every_program_has_its_chapter(name):
     assert f"({name}.md)" in (DOCS / "programs" / "index.md").read_text()
 
 
-def test_every_page_is_reached_from_the_index():
+def test_every_page_is_linked_from_the_index():
     seen, todo = set(), [DOCS / "index.md"]
     while todo:
         page = todo.pop()
@@ -127,6 +127,32 @@ def test_the_reference_has_the_modules_that_scripts_may_import():
     assert {each for each in found if any(each.startswith(name) for name in names)} == set(found)
 
 
+def anchors(page):
+    """Return the anchors of the headings of a page, as GitHub and Sphinx make them."""
+    headings = re.findall(
+        r"^#+ (.*)", re.sub(r"^```.*?^```", "", page, flags=re.M | re.S), flags=re.M
+    )
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_every_link_between_documents_works():
+    broken = []
+    pages = [
+        *DOCS.rglob("*.md"),
+        ROOT / "README.md",
+        ROOT / "ARCHITECTURE.md",
+        ROOT / "sql/README.md",
+    ]
+    for page in pages:
+        if "_build" in page.parts:
+            continue
+        for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([\w-]+))?\)", page.read_text()):
+            path = (page.parent / target).resolve() if target else page
+            if not path.exists() or (anchor and anchor not in anchors(path.read_text())):
+                broken.append(f"{page.relative_to(ROOT)}: {target}#{anchor}")
+    assert broken == []
+
+
 def test_the_glossary_defines_each_term_once_in_alphabetical_order():
     text = (DOCS / "glossary.md").read_text()
     terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text, flags=re.M)[1:]
@@ -140,14 +166,14 @@ def test_the_glossary_defines_each_term_once_in_alphabetical_order():
 
 
 @pytest.mark.parametrize("unit", sorted(DOCS.glob("deploy/*.service")), ids=lambda unit: unit.stem)
-def test_a_unit_starts_its_program_as_that_wants(unit, generate):
+def test_the_command_of_a_unit_is_valid(unit, generate):
     command = re.search(r"^ExecStart=/opt/piwheels/bin/(.*)", unit.read_text(), flags=re.M)
     name, *words = shlex.split(command[1])
     assert load(name, generate.program(name).config, words, {"HOME": "/nonexistent"})
 
 
 def calls(path):
-    """Give the name of each call in a module, and the argument that is its text."""
+    """Yield the name of each call in a module, its full name, and its text argument."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and node.args:
             name = getattr(node.func, "attr", "") or getattr(node.func, "id", "")
@@ -155,7 +181,7 @@ def calls(path):
 
 
 def fixed_part(node):
-    """Return the longest part of a text that is always the same, as far as it is known."""
+    """Return the longest constant part of a text expression."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         parts = re.split(r"%[\d.]*[a-z]", node.value)
     elif isinstance(node, ast.JoinedStr):
@@ -172,14 +198,14 @@ def plain(page):
 
 
 def modules_of(name):
-    """Return the modules that are the program *name* alone."""
+    """Return the modules that belong only to the program *name*."""
     module = SCRIPTS[name].partition(":")[0].split(".")
     folder = ROOT.joinpath(*module[:2])
     return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, "core"])
-def test_every_error_is_in_its_chapter(name):
+def test_every_error_is_in_a_chapter(name):
     shared = plain(DOCS / "programs" / "errors.md")
     if name == "core":
         modules, text = sorted((ROOT / "piwheels" / "core").rglob("*.py")), shared
@@ -188,14 +214,14 @@ def test_every_error_is_in_its_chapter(name):
     missing = [
         f"{path.name}: {part}"
         for path in modules
-        if str(path.relative_to(ROOT)) not in NOT_SAID and "simulate" not in path.parts
+        if str(path.relative_to(ROOT)) not in UNDOCUMENTED and "simulate" not in path.parts
         for call, _, node in calls(path)
         if call in {"Fatal", "CannotInit", "Unavailable"} and (part := fixed_part(node)) not in text
     ]
     assert not missing, "\n".join(missing)
 
 
-def test_every_alarm_in_the_log_is_explained():
+def test_every_warning_in_the_log_is_documented():
     text = plain(DOCS / "operations.md")
     folders = ("master", "slave", "core")
     missing = [
@@ -210,12 +236,12 @@ def test_every_alarm_in_the_log_is_explained():
     assert not missing, "\n".join(missing)
 
 
-# The examples of docs/library.md -------------------------------------------------------------
+# The examples in docs/library.md -------------------------------------------------------------
 
 
 @pytest.fixture
 def master(db_dsn, tmp_path, monkeypatch):
-    """A master whose sockets are where a script of this user looks."""
+    """A master whose sockets are in this user's default folder."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     env = {**os.environ, "PIW_ALLOW_ROOT": "1", "PIP_CONFIG_FILE": os.devnull}
@@ -231,7 +257,7 @@ def master(db_dsn, tmp_path, monkeypatch):
         assert process.wait(30) == 0
 
 
-def test_the_examples_of_the_library_do_what_they_say(db_dsn, master):
+def test_the_examples_of_the_library_work(db_dsn, master):
     page = (DOCS / "library.md").read_text().replace("postgresql:///piwheels", db_dsn)
     examples = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", page, flags=re.M | re.S)
     assert len(examples) == page.count("```python") >= 8

@@ -22,8 +22,8 @@ ABI = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 # A slave and a master as they are, but for the patience with one another.
 IMPATIENT = (
     "import sys\nfrom datetime import timedelta\n"
-    "from piwheels.master import app\nfrom piwheels.master.logic import fleet\n"
-    "fleet.SILENCE = timedelta(seconds=1), fleet.SILENCE[1]\nsys.exit(app.main())"
+    "from piwheels.master.__main__ import main\nfrom piwheels.master.logic import fleet\n"
+    "fleet.SILENCE = timedelta(seconds=1), fleet.SILENCE[1]\nsys.exit(main())"
 )
 SHORT_LIVED = (
     "import sys\nfrom datetime import timedelta\nfrom piwheels.slave import app\n"

@@ -144,3 +144,25 @@ def test_ci_runs_the_readmes_test_command_alone():
     assert "./go" not in system
     assert set(re.findall(r"apt-get -qq (\w+)", system)) == {"update", "install"}
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_check_runs_some_steps(go, monkeypatch, capsys):
+    monkeypatch.setenv("PIW_GO_CACHE", "/nonexistent")
+    commands = []
+    monkeypatch.setattr(go, "call", lambda *command: commands.append(command) or len(commands) == 1)
+    assert go.check(["--only", "types,lint"]) == 1
+    assert [Path(command[0]).name for command in commands] == ["ruff", "mypy"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["lint", "passed"], ["types", "FAILED"]]
+    for args in (["--only", "lnt"], ["--only"]):
+        with pytest.raises(go.Stop, match="only format, lint, types, imports, tests"):
+            go.check(args)
+
+
+def test_pre_commit_runs_the_same_checks(go, monkeypatch):
+    monkeypatch.setenv("PIW_GO_CACHE", "/nonexistent")
+    text = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"id: (.+)", text) == list(go.check_steps([]))
+    entries = re.findall(r"entry: (.+)", text)
+    assert entries.pop() == "./go test --quick"
+    assert entries == [f"./go check --only {name}" for name in list(go.check_steps([]))[:-1]]

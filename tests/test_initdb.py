@@ -1,4 +1,4 @@
-"""piw-initdb makes and upgrades the database, or says in a sentence why not."""
+"""piw-initdb creates and upgrades the database, or reports in one sentence why it cannot."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from piwheels import initdb
 from piwheels.core.database import Database, sql_files
 from piwheels.core.database.dsn import administer, database_of, redirect
+from piwheels.initdb import schema
 
 NUMBERS = itertools.count(1)
 
-# Everything that a dump of the schema would show, from the system's own tables.
+# Everything that a dump of the schema contains, from the system catalogs.
 DUMP = """
 SELECT 'column', attrelid::regclass::text, attname, format('%s %s %s %s %s', attnum,
     format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation,
@@ -48,7 +49,7 @@ ORDER BY 1, 2, 3, 4
 
 @pytest.fixture
 def empty_dsn(server_dsn, template_db):
-    """A superuser's address of an empty database (the template brings the daemon's role)."""
+    """The DSN of an empty database, as superuser (the template fixture creates the role)."""
     name = f"piw_empty_{os.getpid()}_{next(NUMBERS)}"
     administer(server_dsn, "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0", names=[name])
     yield redirect(server_dsn, name)
@@ -73,8 +74,8 @@ def test_a_second_run_changes_nothing(superuser_dsn):
 
 
 @pytest.mark.parametrize("version", list(sql_files.migrations()))
-def test_an_upgrade_gives_the_same_as_a_fresh_start(version, empty_dsn, superuser_dsn):
-    # As the piw-initdb of that version left it: its tables, and no functions that we know.
+def test_an_upgraded_database_equals_a_new_one(version, empty_dsn, superuser_dsn):
+    # The tables as that version of piw-initdb left them, without any of the current functions
     conn = initdb.get_connection(empty_dsn)
     with conn, conn.begin():
         raw = conn.execution_options(no_parameters=True)
@@ -92,13 +93,13 @@ def test_an_upgrade_gives_the_same_as_a_fresh_start(version, empty_dsn, superuse
     conn.engine.dispose()
     assert main(empty_dsn) == 0
     assert dump(empty_dsn) == dump(superuser_dsn)
-    # What was there before the triggers is in the queue all the same.
+    # The queue contains rows that existed before the triggers
     with Database(redirect(empty_dsn, database_of(empty_dsn), "piwheels")) as db:
         assert db.get_build_queue() == {"cp311": [("foo", "1.0")]}
         assert db.get_statistics()["builds_pending"] == {"cp311": 1}
 
 
-def test_two_at_once_do_not_collide(empty_dsn, superuser_dsn):
+def test_concurrent_runs_do_not_conflict(empty_dsn, superuser_dsn):
     codes = []
     threads = [threading.Thread(target=lambda: codes.append(main(empty_dsn))) for _ in range(2)]
     for thread in threads:
@@ -109,7 +110,7 @@ def test_two_at_once_do_not_collide(empty_dsn, superuser_dsn):
     assert dump(empty_dsn) == dump(superuser_dsn)
 
 
-def test_refusals_are_sentences(empty_dsn, server_dsn, capsys, monkeypatch):
+def test_errors_are_sentences(empty_dsn, server_dsn, capsys, monkeypatch):
     administer(empty_dsn, 'CREATE ROLE "piw odd" SUPERUSER LOGIN')
     odd = redirect(empty_dsn, database_of(empty_dsn), "piwheels")
     monkeypatch.setattr("sys.stdin", io.StringIO("y"))  # no terminal
@@ -132,7 +133,7 @@ def test_refusals_are_sentences(empty_dsn, server_dsn, capsys, monkeypatch):
     administer(empty_dsn, 'DROP ROLE "piw odd"')
 
 
-def test_it_asks_before_it_changes_anything(empty_dsn, monkeypatch):
+def test_it_asks_before_changes(empty_dsn, monkeypatch):
     class Terminal:
         def __init__(self, answer):
             self.readline = lambda: answer
@@ -145,7 +146,7 @@ def test_it_asks_before_it_changes_anything(empty_dsn, monkeypatch):
         assert made == [(code == 0,)]
 
 
-def test_what_is_not_ours_is_left_alone(empty_dsn, superuser_dsn, capsys):
+def test_foreign_tables_are_not_touched(empty_dsn, superuser_dsn, capsys):
     administer(superuser_dsn, "UPDATE configuration SET version = '9999+01234567'")
     assert main(superuser_dsn) == 1
     assert "newer" in capsys.readouterr().err
@@ -157,8 +158,8 @@ def test_what_is_not_ours_is_left_alone(empty_dsn, superuser_dsn, capsys):
     assert "another program" in capsys.readouterr().err
 
 
-def test_who_holds_the_tables_is_named_as_the_cause(superuser_dsn, capsys, monkeypatch):
-    monkeypatch.setattr(initdb, "LOCK_TIMEOUT", 1)
+def test_a_lock_on_the_tables_is_reported(superuser_dsn, capsys, monkeypatch):
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT", 1)
     holder = psycopg2.connect(superuser_dsn)
     holder.cursor().execute("LOCK TABLE builds IN ROW EXCLUSIVE MODE")
     assert main(superuser_dsn) == 1
@@ -197,13 +198,13 @@ def test_statements_are_split_at_their_ends():
 
 
 @given(parts=st.lists(st.sampled_from(["a", "';'", '";"', "$$;$$", "$t$;$$;$t$", " "]), min_size=1))
-def test_quoted_ends_do_not_split(parts):
+def test_quoted_semicolons_do_not_split(parts):
     statement = " ".join(parts).strip()
     expected = [statement] * 2 if statement else []
     assert list(initdb.parse_statements(f"{statement};\n{statement};")) == expected
 
 
-def test_the_script_of_an_upgrade_has_no_tables_that_are_there():
+def test_the_script_of_an_upgrade_does_not_create_existing_tables():
     assert "CREATE TABLE packages" in initdb.get_script()
     newest = initdb.get_script(sql_files.version())
     assert "CREATE TABLE packages" not in newest

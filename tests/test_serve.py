@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from piwheels import serve
-from piwheels.serve import HTML, JSON, Site, byte_range, negotiate, quality
+from piwheels.serve import __main__ as serve
+from piwheels.serve.site import HTML, JSON, Site, byte_range, negotiate, quality
 from site_requests import (
     BIG,
     MISSING,

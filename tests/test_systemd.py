@@ -84,9 +84,9 @@ def service(run_dir, command, watchdog="2000000"):
         ear.socket.close()
 
 
-def master(run_dir, dsn, *, code="from piwheels.master import app"):
+def master(run_dir, dsn, *, code=""):
     wires = [f"--{name}-queue=ipc://{run_dir}/{name}" for name in QUEUES]
-    run = f"{code}\nimport sys\nsys.exit(app.main(sys.argv[1:]))"
+    run = f"{code}\nimport sys\nfrom piwheels.master.__main__ import main\nsys.exit(main())"
     return [
         sys.executable, "-c", run, f"--dsn={dsn}", f"--output-path={run_dir}/site", *wires
     ]  # fmt: skip

@@ -1,5 +1,1 @@
 """``piw-audit``: checks the site, and the derived data of the database, against the database."""
-
-from piwheels.audit.app import main
-
-__all__ = ["main"]

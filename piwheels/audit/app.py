@@ -1,4 +1,4 @@
-"""``piw-audit``: its options, the sequence of its checks, and its report."""
+"""``piw-audit``: the sequence of its checks, and its report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from piwheels.audit.config import PARTS
 from piwheels.audit.findings import KINDS, Finding
 from piwheels.audit.packages import Looker, check_files, check_logs
 from piwheels.audit.pages import check_index, check_root
@@ -25,19 +24,17 @@ from piwheels.audit.walk import Walk
 from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
-from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.paths import address
 from piwheels.core.program.terminal import Progress
 from piwheels.core.site import work_path
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
+    from piwheels.audit.config import AuditConfig
     from piwheels.core.database.audit import AuditPackage
 
-#: The parts of an audit, in this sequence.
-PARTS: Final = ("files", "logs", "index", "database")
 #: The number of packages in one query.
 PAGE: Final = 200
 #: Seconds until a suspect is checked again: a path; the root pages, which a running master writes
@@ -49,67 +46,16 @@ MAX_FINDINGS: Final = 1000
 _STALE: Final = 86400.0
 
 
-def _part(text: str) -> str:
-    if text not in PARTS:
-        raise ValueError(f"{text!r} is no part: choose from {', '.join(PARTS)}")
-    return text
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditConfig(Common):
-    """Check the site's files, logs and pages, and the database's derived data.
-
-    Nothing is changed without --repair. Changes that a running master is making are not reported.
-    """
-
-    parts: list[str] = option(
-        default=[],
-        metavar="PART",
-        parse=_part,
-        positional=True,
-        help="what to check: files, logs, index or database (default: all of them)",
-    )
-    dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
-    output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
-    )
-    package: list[str] = option(
-        "-p",
-        default=[],
-        metavar="NAME",
-        help="check only this package (can be repeated), and the database only if named",
-    )
-    quick: bool = option(
-        default=False, help="check names and sizes of files and logs without reading them"
-    )
-    json: bool = option(default=False, help="write each finding as a JSON object, one per line")
-    repair: bool = option(
-        default=False, help="repair what can be repaired, asking before each change"
-    )
-    yes: bool = option("-y", default=False, help="with --repair: do not ask before each")
-    quarantine_dir: Path | None = option(
-        default=None,
-        metavar="DIR",
-        help="with --repair: move foreign files here; nothing is ever deleted",
-    )
-    import_queue: str = option(
-        default="",
-        metavar="ADDR",
-        parse=address,
-        help="with --repair: the address of the master (default: this user's, or the service's)",
-    )
-
-
 class Audit:
     """One audit. It yields its findings one by one, in memory that does not grow with the farm."""
 
     def __init__(self, config: AuditConfig, db: AuditDatabase, progress: Progress) -> None:
         self.config, self.db, self.progress = config, db, progress
-        self.work = work_path(config.output_path)
+        self.work = work_path(config.place.site)
         self.read = 0
         self._counting = threading.Lock()
         self.look = Looker(
-            Tree(config.output_path), config.quick, _is_held(self.work / "lock"), self._on_bytes
+            Tree(config.place.site), config.quick, _is_held(self.work / "lock"), self._on_bytes
         )
         self.parts = config.parts or [
             part for part in PARTS if part != "database" or not config.package
@@ -291,23 +237,13 @@ def _bar(config: AuditConfig, db: AuditDatabase) -> Progress:
     return Progress(total, unit, quiet=config.quiet)
 
 
-@program(
-    "piw-audit",
-    AuditConfig,
-    examples=[
-        ("piw-audit", "check everything"),
-        ("piw-audit --quick files logs", "check that every file exists, without reading it"),
-        ("piw-audit -p numpy --json", "check one package, with output for programs"),
-        ("piw-audit database --repair", "rebuild derived data if it is wrong"),
-    ],
-)
-def main(config: AuditConfig) -> int:
+def run(config: AuditConfig) -> int:
     """Check the farm; return the exit status (1: there are findings)."""
-    if not config.output_path.is_dir() and config.parts != ["database"]:
-        raise Fatal(f"no site at {config.output_path}: check --output-path")
+    if not config.place.site.is_dir() and config.parts != ["database"]:
+        raise Fatal(f"no site at {config.place.site}: check --output-path")
     counts: Counter[str] = Counter()
     to_repair: list[Finding] = []
-    with AuditDatabase(config.dsn) as db:
+    with AuditDatabase(config.place.dsn) as db:
         repair = Repair(config, db)
         began = SYSTEM.since_boot()
         with _bar(config, db) as progress:

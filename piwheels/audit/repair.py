@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from piwheels.audit.app import AuditConfig
+    from piwheels.audit.config import AuditConfig
     from piwheels.core.database.audit import AuditDatabase
 
 logger = logging.getLogger("audit")
@@ -33,10 +33,10 @@ class Repair:
 
     def __init__(self, config: AuditConfig, db: AuditDatabase) -> None:
         self._config, self._db = config, db
-        self._tree = Tree(config.output_path)
+        self._tree = Tree(config.place.site)
         self._quarantine = config.quarantine_dir and config.quarantine_dir.absolute()
         if config.repair and self._quarantine is not None:
-            _check_quarantine(self._quarantine, config.output_path.resolve())
+            _check_quarantine(self._quarantine, config.place.site.resolve())
 
     def repair(self, findings: Sequence[Finding], *, live: bool) -> None:
         """Repair *findings*, files first and pages last; *live*: a master runs."""
@@ -109,7 +109,7 @@ class Repair:
         path = self._tree.full(finding.path)
         if not self._confirmed(f"write {shown(finding.path)} again"):
             return
-        work = work_path(self._config.output_path)
+        work = work_path(self._config.place.site)
         tmp = work / f"audit-{os.getpid()}.metadata"
         try:
             data = inspect_wheel(self._path(finding.path.removesuffix(".metadata"))).metadata
@@ -194,7 +194,7 @@ class Repair:
         return confirmed(what, yes=self._config.yes)
 
     def _path(self, path: str) -> Path:
-        return self._config.output_path / path
+        return self._config.place.site / path
 
 
 def _check_quarantine(folder: Path, site: Path) -> None:

@@ -1,4 +1,4 @@
-"""The ``piw-console`` program: which shell over which source."""
+"""The ``piw-console`` program: it chooses a source and a shell over it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from piwheels.console.wire.replay import Replay
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import program
+from piwheels.core.program.extras import needs
 
 if TYPE_CHECKING:
     from piwheels.console.source import Source
     from piwheels.console.ui.app import ConsoleApp
 
 
-#: The status of who ends because its terminal has gone (128 and the signal's number).
+#: The exit status when the terminal is gone (128 plus the signal's number).
 _HUNG_UP: Final = 128 + signal.SIGHUP
 #: Textual's thread that writes to the terminal.
 _WRITER: Final = "textual-output"
@@ -36,18 +37,18 @@ _WRITER: Final = "textual-output"
 
 def _check(config: ConsoleConfig) -> None:
     if config.json and not config.once:
-        raise Fatal("--json goes with --once")
+        raise Fatal("--json needs --once")
     shells = [name for name in ("once", "plain", "web") if getattr(config, name)]
     if len(shells) > 1:
         raise Fatal(f"--{shells[0]} and --{shells[1]} exclude each other")
     if config.replay is not None and config.record is not None:
         raise Fatal("--record and --replay exclude each other")
     if config.replay is None and "control" not in config.addresses:
-        raise Fatal("a tcp --status-queue needs a --control-queue beside it")
+        raise Fatal("a tcp --status-queue also needs a --control-queue")
 
 
 def make_session(config: ConsoleConfig, clock: ConsoleClock) -> Session:
-    """Return the session that *config* asks for. Raises ``Fatal``."""
+    """Return the session that *config* describes. Raises ``Fatal``."""
     if config.replay is not None:
         recording: Source = Replay(config.replay, clock)
         return Session(recording, read_only=True, who=operator())
@@ -68,16 +69,17 @@ def make_session(config: ConsoleConfig, clock: ConsoleClock) -> Session:
     examples=[
         ("piw-console", "the farm of this user, or its piw-up"),
         ("piw-console --status-queue ipc:///srv/farm/run/status", "another one, on this machine"),
-        ("piw-console --once --json", "what the farm is at, for a script"),
-        ("piw-console --plain --record monday.rec", "a line for each event, and all of it kept"),
-        ("piw-console --replay monday.rec", "what was kept"),
+        ("piw-console --once --json", "the state of the farm, for a script"),
+        ("piw-console --plain --record monday.rec", "a line for each event, and a recording"),
+        ("piw-console --replay monday.rec", "replay the recording"),
     ],
 )
 def main(config: ConsoleConfig) -> int:
     """Run ``piw-console``."""
     _check(config)
     if config.web:
-        from piwheels.console import web  # noqa: PLC0415 (its libraries are an extra)
+        with needs("web"):
+            from piwheels.console import web  # noqa: PLC0415 (an extra)
 
         return web.run(config)
     clock = ConsoleClock()
@@ -94,18 +96,13 @@ def main(config: ConsoleConfig) -> int:
 
 
 def _screens(config: ConsoleConfig, session: Session, clock: ConsoleClock) -> int:
-    try:
+    with needs("console", "or use --plain or --once"):
         from piwheels.console.ui.app import ConsoleApp  # noqa: PLC0415 (an extra)
         from piwheels.console.ui.prefs import Prefs, prefs_path  # noqa: PLC0415 (as above)
-    except ImportError as exc:
-        raise Fatal(
-            f"the screens need {exc.name}: install piwheels with the extra 'console',"
-            " or use --plain or --once"
-        ) from exc
     served = "TEXTUAL_DRIVER" in os.environ  # by --web
-    streams = (sys.stdin, sys.stdout, sys.stderr)  # it is on the last that it is drawn
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # the last one is drawn on
     if not served and not all(stream.isatty() for stream in streams):
-        raise Fatal("this is no terminal: use --plain or --once there")
+        raise Fatal("this is not a terminal: use --plain or --once")
     for handler in logging.getLogger().handlers:  # a log line would tear the screen
         if type(handler) is logging.StreamHandler:
             logging.getLogger().removeHandler(handler)
@@ -117,14 +114,14 @@ def _screens(config: ConsoleConfig, session: Session, clock: ConsoleClock) -> in
         theme=config.theme,
         clock=clock,
     )
-    asyncio.run(_until_told(app))
+    asyncio.run(_run(app))
     return app.return_code or 0
 
 
-async def _until_told(app: ConsoleApp) -> None:
-    """Run *app* until it ends or a signal says so: then, too, the terminal is put right first.
+async def _run(app: ConsoleApp) -> None:
+    """Run *app* until it ends or a signal ends it; the terminal is restored in both cases.
 
-    Without a terminal it ends at once: Textual would wait for ever for what it writes to be taken.
+    If the terminal is gone, end at once: Textual would wait forever to write to it.
     """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, functools.partial(app.exit, return_code=143))
@@ -147,6 +144,6 @@ async def _until_told(app: ConsoleApp) -> None:
 
 
 def _end_at_once(app: ConsoleApp) -> NoReturn:
-    with contextlib.suppress(Exception):  # nobody is there to be told
+    with contextlib.suppress(Exception):  # there is nobody to report it to
         app.session.close()
     os._exit(_HUNG_UP)

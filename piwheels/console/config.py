@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ConsoleConfig(Common):
-    """Watch a farm and steer it: who builds what, what waits, what went wrong.
+    """Monitor and control a farm: what it builds, what waits, what fails.
 
-    Leaving it (q) stops nothing on the farm.
+    Quitting the console (q) stops nothing on the farm.
     """
 
     status_queue: str = option(
@@ -40,17 +40,17 @@ class ConsoleConfig(Common):
         default="",
         metavar="ADDR",
         help="where the master answers consoles (default: console, beside an ipc status queue;"
-        " without it, what became of a command is seen, not told)",
+        " without it, outcomes of commands are inferred)",
         parse=address,
     )
     read_only: bool = option(default=False, help="refuse all commands")
     farm_name: str = option(
-        default="", metavar="TEXT", help="what to call the farm (default: its host)"
+        default="", metavar="TEXT", help="the name of the farm (default: its host)"
     )
     ascii: bool = option(default=False, help="draw with ASCII characters only")
-    theme: str = option(default="", metavar="NAME", help="the colours (F2 goes through them)")
+    theme: str = option(default="", metavar="NAME", help="the theme (F2 cycles through them)")
     plain: bool = option(default=False, help="write a line for each event, for pipes and readers")
-    once: bool = option(default=False, help="write what the farm is at, and end")
+    once: bool = option(default=False, help="write the state of the farm, and exit")
     json: bool = option(default=False, help="with --once: as JSON")
     timeout: timedelta = option(
         default=timedelta(seconds=10),
@@ -58,10 +58,10 @@ class ConsoleConfig(Common):
         help="with --once: how long to wait for the master",
     )
     record: Path | None = option(
-        default=None, metavar="FILE", help="record all that comes, for --replay"
+        default=None, metavar="FILE", help="record all events, for --replay"
     )
     replay: Path | None = option(
-        default=None, metavar="FILE", help="show a recording, with a bar to move in time"
+        default=None, metavar="FILE", help="show a recording, with a time bar"
     )
     web: bool = option(default=False, help="serve this console to browsers instead")
     web_host: str = option(
@@ -72,13 +72,12 @@ class ConsoleConfig(Common):
     )
     web_control: bool = option(
         default=False,
-        help="with --web: let browsers steer the farm, not only watch it: whoever reaches the"
-        " address can then",
+        help="with --web: let browsers give commands: everybody who reaches the address can",
     )
 
     @property
     def addresses(self) -> dict[Wire, str]:
-        """Where each socket connects; the console's is left out if there is none to try."""
+        """The addresses of the sockets; without ``console`` if there is none to try."""
         status = self.status_queue or master_socket("status")
         beside = status.rpartition("/")[0] if status.startswith("ipc:") else ""
         control = self.control_queue or (f"{beside}/control" if beside else "")
@@ -92,7 +91,7 @@ class ConsoleConfig(Common):
 
 
 def operator() -> str:
-    """Return who operates this console, for the other consoles: ``dave@ops pts/3``."""
+    """Return the operator of this console, for other consoles: ``dave@ops pts/3``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""What is known, as plain data for JSON."""
+"""Conversion to plain data for JSON."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def plain(value: Any) -> Any:
             return {key: plain(each) for key, each in value.items()}
         case list() | tuple():
             return [plain(each) for each in value]
-        case float() if value - value != 0:  # neither JSON nor a figure
+        case float() if value - value != 0:  # NaN and infinities
             return None
     return value

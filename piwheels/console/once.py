@@ -1,7 +1,7 @@
-"""``piw-console --once``: what the farm is at now, as a table, or as JSON for other programs.
+"""``piw-console --once``: the state of the farm, as a table, or as JSON for other programs.
 
 The JSON has these keys, to which others may be added. Times are in ISO 8601, durations in seconds,
-sizes in bytes; what is not known is null.
+sizes in bytes; unknown values are null.
 
 - ``format``: 1; ``at``: this machine's time
 - ``link``: ``state`` (LIVE, PAUSED, QUIET, MISMATCH, REPLAY), ``level`` (of the protocol),
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import Slave
     from piwheels.console.session import Session
 
-#: How often what has come is looked at, and how long a master that is attached may take to answer
-#: questions, in seconds.
+#: The pause between two looks at new events, in seconds, and the time for an attached master to
+#: answer requests.
 TURN: Final = 0.05
 ANSWERS: Final = timedelta(seconds=2)
 #: The widths of the table's columns.
@@ -58,12 +58,12 @@ def run(
     clock: Callable[[], datetime],
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Write what the farm is at to *out*; return 0, or 1 if no master has told within *timeout*."""
+    """Write the state of the farm to *out*; return 0, or 1 without a master within *timeout*."""
     session.start(clock())
     try:
         if not _attach(session, timeout, clock, sleep):
             lines = [f"no master has answered within {timeout.total_seconds():g} s"]
-            lines += session.advice()[1:]  # the first says that we go on trying
+            lines += session.advice()[1:]  # the first says that it keeps trying
             sys.stderr.write("".join(f"piw-console: {line}\n" for line in lines))
             return 1
         if json:
@@ -83,7 +83,7 @@ def _attach(
     clock: Callable[[], datetime],
     sleep: Callable[[float], None],
 ) -> bool:
-    """Wait for the farm's picture; return whether it has come."""
+    """Wait for the state of the farm; return whether it has come."""
     recording = session.recording
     if recording is not None:
         session.seek(recording.end)
@@ -109,7 +109,7 @@ def _attach(
 
 
 def picture(session: Session) -> dict[str, Any]:
-    """Return what the module's own text tells, as plain values."""
+    """Return the values that the module's docstring describes."""
     farm, info = session.farm, session.farm.info
     paused = {"paused": session.paused}
     state = "REPLAY" if session.state is LinkState.FILE else session.state.value
@@ -156,7 +156,7 @@ def _slave(session: Session, slave: Slave) -> dict[str, Any]:
 
 
 def table(session: Session) -> Iterator[str]:
-    """Give the lines that people read."""
+    """Yield the lines of the table."""
     farm = session.farm
     label = clean(farm.info.label) if farm.info else session.source.name
     counts = farm.counts()

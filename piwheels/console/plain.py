@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from piwheels.console.model.journal import Entry
     from piwheels.console.session import Session
 
-#: How often what has come is looked at, in seconds.
+#: The pause between two looks at new events, in seconds.
 TURN: Final = 0.25
-#: How long an entry is kept back, since another may take its place: a flood is told as one.
+#: How long an entry is held back, since it may be merged with later ones.
 SETTLED: Final = timedelta(seconds=5)
-#: How much faster than it was a recording is told.
-HURRY: Final = 1000.0
-#: What is said of the link where the journal has nothing to say of it.
+#: The speed at which a recording is replayed.
+REPLAY_SPEED: Final = 1000.0
+#: Texts for states of the link that the journal does not mention.
 _LINKS: Final = {
     LinkState.CONNECTING: "connecting to",
     LinkState.ATTACHING: "asking the master at",
-    LinkState.REPLAYING: "hearing what has been so far from",
-    LinkState.MISMATCH: "not all is understood of what comes from",
-    LinkState.FILE: "telling the recording",
+    LinkState.REPLAYING: "loading the state of the farm from",
+    LinkState.MISMATCH: "receiving invalid messages from",
+    LinkState.FILE: "replaying",
 }
 
 
@@ -38,13 +38,13 @@ def run(
     clock: Callable[[], datetime],
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Write what happens to *out*, a line at a time, for ever; a recording up to its end.
+    """Write a line for each event to *out*, forever; for a recording, up to its end.
 
-    Raises ``BrokenPipeError`` when nobody reads it any more.
+    Raises ``BrokenPipeError`` when the reader is gone.
     """
     session.start(clock())
     if session.recording is not None:
-        session.recording.speed = HURRY
+        session.recording.speed = REPLAY_SPEED
     try:
         for line in _lines(session, clock, sleep):
             out.write(f"{line}\n")
@@ -73,7 +73,7 @@ def _lines(
                 break
             told = number + 1
             yield sentence(entry, session.shown(entry.at))
-        # Once it is clear that nobody answers, and once more when the reason is another.
+        # When it is clear that nobody answers, and when the reason changes.
         if len(session.advice()) > 1 and session.advice() != advice:
             advice = session.advice()
             yield from (f"{_when(session.shown(now))} LINK: {line}" for line in advice)

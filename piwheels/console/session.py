@@ -1,8 +1,7 @@
-"""A session with a farm: all that a console is, but for how it looks.
+"""A session with a farm: a console without its looks.
 
-The screens, ``--plain`` and ``--once`` are shells over a :class:`Session`. It has a *source* (the
-link to a master, a recording, or a test's own), folds what comes into the model, and says what
-is to be sent.
+The screens, ``--plain`` and ``--once`` are shells over a :class:`Session`. It folds the events of
+a *source* (the link to a master, a recording, or a test's own) into the model, and sends messages.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from piwheels.console.model.farm import Changes, Farm
 from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.model.link import LinkMachine, LinkState
 from piwheels.console.model.slave import State
-from piwheels.console.questions import Questions
 from piwheels.console.source import Recording
 from piwheels.console.text import clean, short_span
+from piwheels.console.tickets import Tickets
 from piwheels.core.codec import NoData
 from piwheels.core.errors import worth_telling
 from piwheels.core.protocols import CommandReport, Outcome, Output, QueueHead, SlaveEvent
@@ -39,26 +38,26 @@ if TYPE_CHECKING:
     from piwheels.console.model.events import Answer, Incoming, Outgoing
     from piwheels.console.source import Recorder, Source
 
-#: How many versions of each ABI's queue and how many builds a master of level 1 is asked for, and
-#: how often.
+#: The number of versions of each queue and of builds that a level-1 master is asked for, and the
+#: interval.
 _HEADS, _BUILDS = 20, 200
 _QUEUE_EVERY: Final = timedelta(seconds=10)
-#: How long a restart of the master is told of on the flash line.
+#: How long the flash line shows a restart of the master.
 _BANNER: Final = timedelta(seconds=20)
 
 _KINDS: Final = {
     Phase.ACKNOWLEDGED: Kind.ACK,
-    Phase.MOOT: Kind.ACK,
+    Phase.SUPERSEDED: Kind.ACK,
     Phase.EXPIRED: Kind.WARN,
     Phase.UNKNOWN: Kind.WARN,
     Phase.REFUSED: Kind.WARN,
 }
-#: What is noted when all is well again, if it was not the link that was lost.
+#: The journal's text when a state other than a lost link ends.
 _BACK: Final = {
-    LinkState.PAUSED: ("the farm goes on", ""),
-    LinkState.QUIET: ("the master is heard again", ""),
+    LinkState.PAUSED: ("the farm is resumed", ""),
+    LinkState.QUIET: ("the master sends again", ""),
 }
-#: What the wire's verbs are called here.
+#: The console's verb for each message of the wire.
 _VERBS: Final = {
     msg: verb for verb, messages in MESSAGES.items() if len(messages) == 1 for msg in messages
 }
@@ -69,9 +68,9 @@ def _whole(verb: Verb) -> str:
 
 
 class Session:
-    """What a console knows and does. *read_only* refuses all commands; *who* operates it.
+    """The state and the actions of a console. *read_only* refuses commands; *who*: the operator.
 
-    *addresses* are the sockets' (for advice; ``console`` among them: level 1 is tried). Time is
+    *addresses*: of the sockets (for advice; with ``console`` among them, level 1 is tried). Time is
     console time (:mod:`piwheels.console.clock`): *now* is an argument of :meth:`pump` and
     :meth:`tick`, and holds until the next. *wall* reads the wall clock, for :meth:`shown` only.
     """
@@ -93,11 +92,11 @@ class Session:
         self.recorder = recorder
         self.farm = Farm()
         self.journal = Journal()
-        #: What the master (level 1) last told of its queue; empty at level 0.
+        #: The master's queue as last reported; empty at level 0.
         self.queue: list[QueueHead] = []
-        #: What it told of the builds that ended last, newest first.
+        #: The last builds as reported by the master, newest first.
         self.recent: list[Outcome] = []
-        #: What is to be read at once, whatever is on the screen: a restart of the master.
+        #: An urgent message for every screen: the master was restarted.
         self.banner = ""
         self._banner_until: datetime | None = None
         self._tickets = itertools.count(1)
@@ -109,7 +108,7 @@ class Session:
         self._wall = wall
         self._stepped = timedelta()
         self._changes = Changes()
-        self._questions = Questions(self._tickets)
+        self._asked = Tickets(self._tickets)
         self._queue_due: datetime | None = None
 
     @property
@@ -124,19 +123,19 @@ class Session:
 
     @property
     def recording(self) -> Recording | None:
-        """The recording that is shown, if it is one."""
+        """The recording, if one is shown."""
         return self.source if isinstance(self.source, Recording) else None
 
     # Time and events --------------------------------------------------------------------------
 
     def start(self, now: datetime) -> None:
-        """Begin to attach."""
+        """Start to attach."""
         self._now = now
         self.farm.tick(now)
         self.source.start()
 
     def pump(self, now: datetime, most: int = 2000) -> bool:
-        """Fold up to *most* events that have come; return whether there may be more."""
+        """Fold up to *most* events; return whether there may be more."""
         self._now = now
         taken = 0
         for incoming in itertools.islice(self.source.take(), most):
@@ -146,7 +145,7 @@ class Session:
         return taken == most
 
     def tick(self, now: datetime) -> None:
-        """Let time pass: to be called once a second."""
+        """Let time pass; call it once a second."""
         self._now = now
         if self._wall is not None:
             self._stepped = self._wall() - now
@@ -155,7 +154,7 @@ class Session:
         self.tracker.tick(now)
         self._note_ended()
         self._note_entries()
-        self._questions.tick(now)
+        self._asked.tick(now)
         if self._banner_until is not None and now > self._banner_until:
             self.banner, self._banner_until = "", None
         if self.recorder is not None and self.recorder.failure:
@@ -169,7 +168,7 @@ class Session:
             self.ask("QUEUE", _HEADS, self._got_queue)
 
     def take_changes(self) -> Changes:
-        """Return what has changed since the last call."""
+        """Return the changes since the last call."""
         changes, self._changes = self._changes, Changes()
         folded = self.farm.take_changes()
         for name in Changes.__slots__:
@@ -178,13 +177,13 @@ class Session:
         return changes
 
     def close(self) -> None:
-        """Let the source end."""
+        """Stop the source, and finish the recording."""
         self.source.stop()
         if self.recorder is not None:
             self.recorder.close()
 
     def seek(self, at: datetime) -> None:
-        """Go to a moment of the recording that is shown."""
+        """Move to a moment of the recording."""
         if self.recording is not None:
             self.recording.seek(at)
             self.farm, self.journal = Farm(), Journal()
@@ -210,16 +209,16 @@ class Session:
                 del self.recent[_BUILDS:]
                 self._changes.answers = True
             case Output():
-                self._questions.heard(event)
+                self._asked.deliver(event)
             case CommandReport():
-                self._note_told(event, now)
+                self._note_report(event, now)
             case events.Sent(ticket):
                 self.tracker.sent(ticket)
                 self._changes.commands = True
             case events.Unsent(ticket, why):
                 self.tracker.unsent(ticket, why, now)
                 self._changes.commands = True
-                self._questions.answer(ticket, None, why)
+                self._asked.answer(ticket, None, why)
             case events.Answer():
                 self._answered(event, now)
             case events.Garbled(wire, why, sample):
@@ -245,9 +244,9 @@ class Session:
         if restarted:
             self.tracker.lost(now)
             self.tracker.forget_slaves()
-            self._questions.lose("the master was restarted")
+            self._asked.lose("the master was restarted")
             what = f"the master was restarted at {info.started.astimezone():%H:%M:%S}"
-            detail = f"{old:,} slaves of before are cleared" if old else ""
+            detail = f"{old:,} slaves from before are cleared" if old else ""
             self.journal.note(now, Kind.MASTER, what, detail=detail)
             self.banner = f"{what}; {detail}".rstrip("; ")
             self._banner_until = now + _BANNER
@@ -257,7 +256,7 @@ class Session:
         if not past:
             if event.message == "DONE" and self.tracker.is_skipping(event.slave_id):
                 self.farm.skipped(event.slave_id)
-            self.tracker.heard(event.slave_id, event.message, event.data, now)
+            self.tracker.observe(event.slave_id, event.message, event.data, now)
         self.farm.fold(event, now, replay=past)
 
     def _ended_by_itself(self, outcome: Outcome, now: datetime) -> None:
@@ -277,7 +276,7 @@ class Session:
         self._changes.link = True
         if state is LinkState.LOST:
             self.tracker.lost(now)
-            self._questions.lose("the link was lost")
+            self._asked.lose("the link was lost")
         words = {
             LinkState.LIVE: _BACK.get(before, ("attached", f"level {self.level}")),
             LinkState.LOST: ("lost the master", "trying to reach it again"),
@@ -294,7 +293,7 @@ class Session:
             self.ask("FIGURES", NoData, self._got_figures)
             self._queue_due = None
 
-    # What is noted ----------------------------------------------------------------------------
+    # Journal ----------------------------------------------------------------------------
 
     def _note_entries(self) -> None:
         for entry in self.farm.take_entries():
@@ -316,27 +315,27 @@ class Session:
                 detail=f"{took}: {command.note}" if command.note else took,
             )
             done = command.slave_id is None and command.phase is Phase.ACKNOWLEDGED
-            if done and command.verb in (Verb.PAUSE, Verb.HALT, Verb.WAKE):
-                self.link.paused = command.verb is not Verb.WAKE
+            if done and command.verb in (Verb.PAUSE, Verb.HALT, Verb.RESUME):
+                self.link.paused = command.verb is not Verb.RESUME
 
-    def _note_told(self, told: CommandReport, now: datetime) -> None:
-        if told.who == self.who:
+    def _note_report(self, report: CommandReport, now: datetime) -> None:
+        if report.who == self.who:
             return
-        count = "all slaves" if told.slaves is None else f"{len(told.slaves)} slaves"
-        slave_id = told.slaves[0] if told.slaves and len(told.slaves) == 1 else None
+        count = "all slaves" if report.slaves is None else f"{len(report.slaves)} slaves"
+        slave_id = report.slaves[0] if report.slaves and len(report.slaves) == 1 else None
         slave = self.farm.slaves.get(slave_id) if slave_id is not None else None
         label = slave.label if slave is not None else count
-        who = clean(told.who)
-        if told.verb == "WAKE":
-            self.tracker.taken_back(told.slaves, now, now, f"taken back by {who}")
-        what = f"{_VERBS[told.verb]} by {who}"
+        who = clean(report.who)
+        if report.verb == "WAKE":
+            self.tracker.taken_back(report.slaves, now, now, f"taken back by {who}")
+        what = f"{_VERBS[report.verb]} by {who}"
         self.journal.note(now, Kind.COMMAND, what, slave_id=slave_id, label=label)
         self._changes.journal = True
 
     def _note_garbled(self, wire: str, why: str, sample: bytes, now: datetime) -> None:
         self._changes.link = True
         if worth_telling(self.link.garbled):
-            what = f"a frame on {wire} is not of the protocol"
+            what = f"invalid frame on {wire}"
             detail = f"{clean(why)}; {self.link.garbled:,} so far; begins {sample.hex(' ')}"
             self.journal.note(now, Kind.LINK, what, detail=detail)
             self._changes.journal = True
@@ -345,29 +344,29 @@ class Session:
 
     @property
     def state(self) -> LinkState:
-        """Where the link stands."""
+        """The state of the link."""
         return self.link.state
 
     @property
     def level(self) -> int:
-        """The protocol level that the master speaks with us (0 until it is known to be 1)."""
+        """The protocol level of the link (0 until it is known to be 1)."""
         return self.link.level
 
     @property
     def paused(self) -> bool:
-        """Whether the farm as a whole is paused, as far as is known."""
+        """Whether the farm as a whole is known to be paused."""
         return self.link.paused or self.state is LinkState.PAUSED
 
     def link_text(self) -> str:
-        """Return the status line's words on the link: ``LIVE``, ``LOST 12:40:58 (9s)``."""
+        """Return the link's state for the status line: ``LIVE``, ``LOST 12:40:58 (9s)``."""
         return self.link.text(self.now, self.shown)
 
     def advice(self) -> list[str]:
-        """Return what is wrong with the link and what to do about it, in lines; or nothing."""
+        """Return what is wrong with the link and what to do about it, in lines; or ``[]``."""
         return self.link.advice(self.addresses, self.now)
 
     def reattach(self) -> None:
-        """Ask the master to tell everything again."""
+        """Ask the master for a full replay."""
         self._send(self.link.reattach(self.now))
         self._changes.link = True
 
@@ -378,27 +377,27 @@ class Session:
     # Commands ---------------------------------------------------------------------------------
 
     def why_not(self, verb: Verb) -> str:
-        """Return why *verb* cannot be given now, as a sentence; ``""`` if it can."""
+        """Return why *verb* cannot be given now, in a sentence; ``""`` if it can."""
         if self.recording is not None:
-            return "this is a recording: nothing can be commanded"
+            return "this is a recording: it takes no commands"
         if self.read_only:
-            return "this console only looks (--read-only)"
+            return "this console is read-only"
         match self.state:
             case LinkState.LIVE | LinkState.PAUSED | LinkState.QUIET:
                 return ""
             case LinkState.MISMATCH:
-                return "the master speaks what this console does not understand"
+                return "the master sends what this console does not understand"
             case LinkState.REPLAYING | LinkState.ATTACHING:
                 return f"not yet attached to the master: {verb} again in a moment"
-        return "there is no master: nothing was sent, and nothing will be later"
+        return "there is no master: nothing was sent, now or later"
 
-    def order(self, verb: Verb, slaves: Sequence[int] | None) -> Batch:
+    def command(self, verb: Verb, slaves: Sequence[int] | None) -> Batch:
         """Give a command to *slaves* (``None``: the farm, or the master itself).
 
-        What cannot be sent is REFUSED at once, and never later.
+        A command that cannot be sent now is REFUSED; it is never sent later.
         """
         everyone = slaves is None
-        living = [one for one in self.farm.slaves.values() if one.told is not State.DEAD]
+        living = [one for one in self.farm.slaves.values() if one.reported is not State.DEAD]
         if slaves is not None:
             wanted = set(slaves)
             living = [one for one in living if one.id in wanted]
@@ -423,7 +422,7 @@ class Session:
         return batch
 
     def command_of(self, slave_id: int) -> Command | None:
-        """Return the newest command for a slave that the CMD column should show."""
+        """Return the command that the CMD column shows for a slave."""
         return self.tracker.of(slave_id, self.now)
 
     @property
@@ -431,29 +430,29 @@ class Session:
         """The batches of this session, oldest first."""
         return self.tracker.batches
 
-    # Questions (level 1) ----------------------------------------------------------------------
+    # Requests (level 1) ---------------------------------------------------------------------
 
     def ask(self, msg: str, data: Any, then: Callable[[Any, str], None]) -> bool:
-        """Ask the master; *then* gets the answer, or ``None`` and why there is none.
+        """Ask the master; *then* gets the answer, or ``None`` and the reason.
 
-        Return whether it was asked: a master of level 0 cannot be. See
+        Return whether the request was sent: a level-0 master takes none. See
         :data:`piwheels.core.protocols.console`: QUEUE, BUILDS, LOG.
         """
         if self.level == 0 or not self.link.attached:
             return False
-        self.source.send(self._questions.ask(msg, data, then, self.now))
+        self.source.send(self._asked.ask(msg, data, then, self.now))
         return True
 
     def watch(self, slave_id: int, then: Callable[[int, str], None]) -> bool:
-        """Have *then* called with offset and text of the running build's log, as it comes."""
+        """Follow a running build's log: *then* is called with offset and text of each part."""
         if not self.ask("WATCH", slave_id, lambda _data, _why: None):
             return False
-        self._questions.watch(slave_id, then)
+        self._asked.watch(slave_id, then)
         return True
 
     def unwatch(self, slave_id: int) -> None:
         """End :meth:`watch`."""
-        if self._questions.unwatch(slave_id):
+        if self._asked.unwatch(slave_id):
             self.ask("UNWATCH", slave_id, lambda _data, _why: None)
 
     def _answered(self, answer: Answer, now: datetime) -> None:
@@ -464,7 +463,7 @@ class Session:
             self._fold_info(answer.data.info, now)
         elif answer.msg == "QUEUE" and self.recording is not None:
             self._got_queue(answer.data, "")
-        elif not self._questions.answer(answer.ticket, answer.data, clean(answer.refused)):
+        elif not self._asked.answer(answer.ticket, answer.data, clean(answer.refused)):
             self.tracker.answered(answer, now)
             self._changes.commands = True
 
@@ -486,8 +485,8 @@ class Session:
 
     # Estimates --------------------------------------------------------------------------------
 
-    def blast(self, slaves: Sequence[int]) -> tuple[int, timedelta]:
-        """Return how many of *slaves* build, and how much work that is so far, in all."""
+    def affected_builds(self, slaves: Sequence[int]) -> tuple[int, timedelta]:
+        """Return how many of *slaves* build, and the sum of their work so far."""
         building = [
             slave
             for slave in map(self.farm.slaves.get, slaves)

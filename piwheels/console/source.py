@@ -1,4 +1,4 @@
-"""What a session can be fed by, and what can write down what it was fed."""
+"""The interfaces of a session's source and recorder."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Where a session's events come from, and where its messages go."""
+    """The origin of a session's events, and the destination of its messages."""
 
-    #: What it is, for the status line: ``ipc://...``, or a file's name.
+    #: Its name for the status line: ``ipc://...``, or a file's name.
     name: str
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
 
     def take(self) -> Iterable[Incoming]:
-        """Give the events that have come, oldest first; never wait."""
+        """Yield the events that have come, oldest first; never block."""
 
     def send(self, outgoing: Outgoing) -> None:
-        """Have a message sent; Sent or Unsent follows, and perhaps an Answer."""
+        """Send a message; Sent or Unsent follows, and perhaps an Answer."""
 
     def stop(self) -> None:
-        """End, within a second or so."""
+        """Stop, within about a second."""
 
 
 @runtime_checkable
 class Recording(Protocol):
-    """A source that is a recording: time can be moved in it."""
+    """A source that replays a recording, from any moment."""
 
     begin: datetime
     end: datetime
@@ -42,23 +42,23 @@ class Recording(Protocol):
     playing: bool
 
     def seek(self, at: datetime) -> None:
-        """Go to a moment: the picture that it begins with comes next."""
+        """Move to a moment: the last keyframe before it comes next."""
 
     def play(self) -> None:
         """Let time pass."""
 
     def pause(self) -> None:
-        """Let it stand still."""
+        """Stop time."""
 
 
 class Recorder(Protocol):
-    """What notes all that comes, to be looked at later (``--record``)."""
+    """Records all events (``--record``)."""
 
-    #: Why it does so no more, as a sentence; ``""`` while it does.
+    #: Why it has stopped, as a sentence; ``""`` while it records.
     failure: str
 
     def note(self, incoming: Incoming, farm: Farm) -> None:
-        """Note what has come; *farm* is the picture after it."""
+        """Record an event; *farm*: the model after it."""
 
     def close(self) -> None:
-        """End the recording."""
+        """Finish the recording."""

@@ -1,6 +1,6 @@
-"""What is shown as text: foreign text made fit for it, times, sizes, bars.
+"""Text for display: sanitised foreign text, durations, sizes, bars.
 
-Labels, package names, log lines: everything that came over a wire goes through :func:`clean`
+Everything that came over a wire (labels, package names, log lines) passes through :func:`clean`
 before it reaches a terminal.
 """
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-#: Categories of characters that a terminal obeys, or that change the order of what is beside them
+#: Categories of characters that a terminal obeys, or that reorder the text next to them
 #: (Unicode, table 4-4): controls, formats (among them all that override the direction of text),
 #: surrogates, private use, unassigned, line and paragraph separators.
 _OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-#: What stands for such a character.
+#: The replacement of such a character.
 MARK: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 @lru_cache(maxsize=65_536)
 def clean(text: str) -> str:
-    """Return *text* with a mark for each character that a terminal would obey instead of show.
+    """Return *text* with each character that a terminal would obey replaced by a mark.
 
-    Right-to-left letters become marks as well: beside them the columns of a table would change
-    places. Combining characters stay, at most two in a row.
+    Right-to-left letters are replaced too, since they would reorder the columns of a table.
+    Combining characters stay, at most two in a row.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -44,13 +44,13 @@ def clean(text: str) -> str:
 
 
 def span(time: timedelta) -> str:
-    """Return *time* as a clock has it: ``0:04:12``, ``31:09:55``."""
+    """Return a duration in hours, minutes and seconds: ``0:04:12``, ``31:09:55``."""
     hours, rest = divmod(max(0, int(time.total_seconds())), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
 def short_span(time: timedelta) -> str:
-    """Return *time* in two units at most: ``7s``, ``3m12``, ``24m``, ``2h41``, ``12d03h``."""
+    """Return a duration in at most two units: ``7s``, ``3m12``, ``24m``, ``2h41``, ``12d03h``."""
     seconds = max(0, int(time.total_seconds()))
     if seconds < 60:
         return f"{seconds}s"
@@ -77,7 +77,7 @@ def size(count: float) -> str:
 
 
 def number(count: float) -> str:
-    """Return *count* with separators, and shorter from a million on: ``41,020``, ``28.1M``."""
+    """Return *count* with separators, abbreviated from a million on: ``41,020``, ``28.1M``."""
     for unit, one in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if count >= one:
             return f"{count / one:.1f}{unit}"
@@ -85,13 +85,13 @@ def number(count: float) -> str:
 
 
 def spark(values: Sequence[float], width: int, *, ascii_only: bool = False) -> str:
-    """Return the last *width* of *values* as bars, from the least to the greatest of them."""
+    """Return the last *width* of *values* as bars, scaled from their least to their greatest."""
     bars = "_.-=+*%#" if ascii_only else "▁▂▃▄▅▆▇█"
     shown = list(values)[-width:]
     if not shown:
         return ""
     low, high = min(shown), max(shown)
-    reach = high / 2 - low / 2  # by halves: what is between can be more than a float holds
+    reach = high / 2 - low / 2  # by halves: the difference may exceed a float
     parts = ((value / 2 - low / 2) / reach if reach else 0.0 for value in shown)
     return "".join(bars[round(part * (len(bars) - 1))] for part in parts)
 

@@ -22,15 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from aiohttp import WSCloseCode, web
+from textual_serve.app_service import AppService
+from textual_serve.server import Server, to_int
+
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import dies_with_parent
-
-try:
-    from aiohttp import WSCloseCode, web
-    from textual_serve.app_service import AppService
-    from textual_serve.server import Server, to_int
-except ImportError as exc:
-    raise Fatal(f"--web needs {exc.name}: install piwheels with the extra 'web'") from exc
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

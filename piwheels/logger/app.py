@@ -49,12 +49,6 @@ _DRAIN: Final = 3.0
 _CHECK: Final = 0.5
 
 
-def _format(name: str) -> str:
-    if name not in FORMATS:
-        raise ValueError(f"{name!r} is not a format: choose one of {', '.join(FORMATS)}")
-    return name
-
-
 @dataclass(frozen=True, kw_only=True)
 class LoggerConfig(Common):
     """Report the site's requests to the master, from the web server's access log."""
@@ -63,10 +57,7 @@ class LoggerConfig(Common):
         default=[], positional=True, metavar="FILE",
         help="a log to read (- or none: standard input, as it arrives)",
     )  # fmt: skip
-    format: str = option(
-        "-f", default="combined", metavar="FORMAT", parse=_format,
-        help=f"the format of its lines: {', '.join(FORMATS)}",
-    )  # fmt: skip
+    format: str = option("-f", default="combined", choices=FORMATS, help="the format of its lines")
     site: str = option(
         default="", metavar="NAME", help="report only this virtual host (formats vhost and json)"
     )

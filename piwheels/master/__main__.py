@@ -1,7 +1,32 @@
-"""``python -m piwheels.master`` is ``piw-master``."""
+"""``piw-master``: its entry point."""
 
 import sys
 
-from piwheels.master.app import main
+from piwheels.core.program.command_line import program
+from piwheels.master.wiring import MasterConfig
 
-sys.exit(main())
+
+@program(
+    "piw-master",
+    MasterConfig,
+    extra="master",
+    examples=[
+        ("piw-master -o /srv/piwheels", "build what piw-add adds, with slaves on this machine"),
+        (
+            "piw-master --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
+            "listen for slaves on all addresses, which only your boards should reach",
+        ),
+        ("piw-master --source watch --watch-file names", "follow what these projects release"),
+        ("piw-master --source changelog", "follow all that the index releases from now on"),
+        ("piw-master --debug slave_driver", "log all that slaves say and are told"),
+    ],
+)
+def main(config: MasterConfig) -> int:
+    """Run ``piw-master``."""
+    from piwheels.master.app import run  # noqa: PLC0415 (it needs the extra)
+
+    return run(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

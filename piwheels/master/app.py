@@ -14,7 +14,6 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
 from piwheels.core.host.machine import machine
-from piwheels.core.program.command_line import program
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import master_control, monitor_stats
@@ -34,12 +33,13 @@ from piwheels.master.the_operator import TheOperator
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
-from piwheels.master.wiring import MasterConfig, news, orders
+from piwheels.master.wiring import news, orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from piwheels.core.tasks import Task
+    from piwheels.master.wiring import MasterConfig
 
 T = TypeVar("T")
 
@@ -232,22 +232,8 @@ def _pass_on(events: Socket, status: Socket) -> None:
         status.send_multipart(events.recv_multipart())
 
 
-@program(
-    "piw-master",
-    MasterConfig,
-    examples=[
-        ("piw-master -o /srv/piwheels", "build what piw-add adds, with slaves on this machine"),
-        (
-            "piw-master --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
-            "listen for slaves on all addresses, which only your boards should reach",
-        ),
-        ("piw-master --source watch --watch-file names", "follow what these projects release"),
-        ("piw-master --source changelog", "follow all that the index releases from now on"),
-        ("piw-master --debug slave_driver", "log all that slaves say and are told"),
-    ],
-)
-def main(config: MasterConfig) -> int:
-    """Run ``piw-master``."""
+def run(config: MasterConfig) -> int:
+    """Run the master until it is told to stop; return the exit status."""
     refuse_root("piw-master")
     for name in config.debug:
         if name not in (names := {task.name for task in CAST}):

@@ -51,12 +51,6 @@ def _queue(default: str, help: str, *, internal: bool = False) -> Any:  # noqa: 
     return option(default=default, metavar="ADDR", help=help, parse=address, secret=internal)
 
 
-def _source(text: str) -> str:
-    if text not in ("changelog", "watch", "none"):
-        raise ValueError(f"{text!r} is none of changelog, watch and none")
-    return text
-
-
 def _serial(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise ValueError(f"{text!r} is no serial, which is a whole number")
@@ -88,10 +82,9 @@ class MasterConfig(Common):
     )
     source: str = option(
         default="none",
-        metavar="changelog|watch|none",
-        parse=_source,
-        help="how the upstream index is followed: all of it, by its changelog; the projects that"
-        " are watched; not at all",
+        choices=("changelog", "watch", "none"),
+        help="how to follow the upstream index: all of it, by its changelog; only the watched"
+        " projects; not at all",
     )
     pypi_simple: str = option(
         default="",

@@ -58,12 +58,6 @@ OUTPUT_WAIT: Final = 2.0
 SLEEP_FIRST, SLEEP_MOST, SLEEP_NEAR = 1.0, 10.0, 2.0
 
 
-def _level(text: str) -> int:
-    if text not in ("0", "1"):
-        raise ValueError(f"{text!r} is not a protocol level: write 0 or 1")
-    return int(text)
-
-
 @dataclass(frozen=True, kw_only=True)
 class SlaveConfig(Common):
     """Build wheels for a master: ask it for versions, build them with pip, send them back."""
@@ -96,9 +90,8 @@ class SlaveConfig(Common):
     )
     level: int = option(
         default=1,
-        metavar="0|1",
-        parse=_level,
-        help="the protocol level to speak; 0 for a master that is not ours",
+        choices=(0, 1),
+        help="the protocol level to use; 0 for a master of another implementation",
     )
 
 

@@ -1,7 +1,32 @@
-"""``python -m piwheels.up`` is ``piw-up``."""
+"""``piw-up``: its entry point."""
 
 import sys
 
-from piwheels.up.app import main
+from piwheels.core.program.command_line import program
+from piwheels.up.config import UpConfig
 
-sys.exit(main())
+
+@program(
+    "piw-up",
+    UpConfig,
+    extra="up",
+    examples=[
+        ("piw-up", "build a small set that shows what a farm does"),
+        ("piw-up markupsafe==3.0.2 pyyaml", "build these, and what they need"),
+        ("piw-up --once --no-deps six", "build it, print a table, end: status 0 if it was built"),
+        (
+            "piw-up --python /usr/bin/python3.11 --python /opt/python3.13/bin/python3 wrapt",
+            "build for two interpreters, with a slave each",
+        ),
+        ("piw-up --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'", "let boards join"),
+    ],
+)
+def main(config: UpConfig) -> int:
+    """Run ``piw-up``."""
+    from piwheels.up.app import run  # noqa: PLC0415 (it needs the extra)
+
+    return run(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

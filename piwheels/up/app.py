@@ -17,14 +17,14 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal
 from piwheels.core.host.interpreters import Interpreter, probe
-from piwheels.core.program.command_line import program
+from piwheels.core.program.extras import install
 from piwheels.core.program.paths import data_dir
 from piwheels.core.program.privileges import become, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key
 from piwheels.up import console, database, site, summary
-from piwheels.up.config import UpConfig, labels, queues, to_connect
+from piwheels.up.config import labels, queues, to_connect, write_farm_file
 from piwheels.up.processes import IN_VAIN, Processes, Stopped, child_environment, last_lines
 from piwheels.up.progress import RED, Screen, Slaves, span
 from piwheels.up.registry import Registrar, Resolver
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from piwheels.core.clock import Clock
     from piwheels.core.host.postgres import Cluster
     from piwheels.core.protocols import SlaveEvent
+    from piwheels.up.config import UpConfig
     from piwheels.up.summary import Ask
 
 #: Pure wheels, native ones, one for the stable ABI, and one that cannot be built (platform.md).
@@ -145,6 +146,8 @@ class Up:
             env = child_environment(self.config, os.environ, server.superuser)
             self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
+        import_queue = to_connect(self.queues["import"])
+        write_farm_file(self.processes.home, server.daemon, self.site, import_queue)
         alone = self.queues["slave"].startswith("ipc:")
         database.take_up(db, self.abis, set(self.pythons), alone=alone)
         return db, child_environment(self.config, os.environ, server.daemon)
@@ -202,7 +205,7 @@ class Up:
         if config.no_console or config.once or config.quiet or not console.possible():
             return
         if not console.installed():
-            self.screen.say("no console: install piwheels with the extra 'console' to have one")
+            self.screen.say(f"no console: textual is not installed ({install('console')})")
             return
         options = ["-c", str(config.config)] if config.config is not None else []
         self.screen.divert(self.processes.logs / "up.log")
@@ -324,22 +327,8 @@ def _executable(path: Path) -> Path:
     return Path(found).absolute()
 
 
-@program(
-    "piw-up",
-    UpConfig,
-    examples=[
-        ("piw-up", "build a small set that shows what a farm does"),
-        ("piw-up markupsafe==3.0.2 pyyaml", "build these, and what they need"),
-        ("piw-up --once --no-deps six", "build it, print a table, end: status 0 if it was built"),
-        (
-            "piw-up --python /usr/bin/python3.11 --python /opt/python3.13/bin/python3 wrapt",
-            "build for two interpreters, with a slave each",
-        ),
-        ("piw-up --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'", "let boards join"),
-    ],
-)
-def main(config: UpConfig) -> int:
-    """Run ``piw-up``."""
+def run(config: UpConfig) -> int:
+    """Run a farm until it is told to stop; return the exit status."""
     pythons = [_executable(path) for path in config.python] or [Path(sys.executable)]
     readable = [each for path in config.python for each in interpreter_dirs(str(_executable(path)))]
     become(extra_dirs=readable, data_dir=config.dir)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.errors import DatabaseError, Fatal
-from piwheels.core.host.postgres import DAEMON, Cluster
+from piwheels.core.host.postgres import Cluster
+from piwheels.core.program.paths import DAEMON
 from piwheels.core.program.privileges import USER
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ BEGIN
         INSERT INTO downloads_ever AS d (package, downloads)
             SELECT package, count(*) FROM known GROUP BY package ORDER BY package
             ON CONFLICT (package) DO UPDATE SET downloads = d.downloads + EXCLUDED.downloads
-    ), figures AS (
+    ), sums AS (
         INSERT INTO counters (counter, key, value)
             SELECT 'downloads', '', count(*) FROM known HAVING count(*) > 0
             UNION ALL

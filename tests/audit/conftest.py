@@ -19,9 +19,10 @@ import pytest
 
 from helpers import until
 from piwheels.audit import app
+from piwheels.audit.__main__ import main
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.database.dsn import administer, database_of, redirect
-from piwheels.core.host.postgres import DAEMON
+from piwheels.core.program.paths import DAEMON
 from piwheels.core.site import work_path
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.master.seraph import Seraph
@@ -117,7 +118,7 @@ class Farm:
         """Return the findings, as (kind, path)."""
         self.capsys.readouterr()
         args = ["--dsn", self.dsn, "-o", str(self.site), "--json", *options]
-        code = app.main(args)
+        code = main(args)
         said = self.capsys.readouterr()
         self.said = said.err
         assert "Traceback" not in said.err

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piwheels.audit import app, reading
+from piwheels.audit.__main__ import main
 from piwheels.audit.tree import Tree
 from piwheels.core import codec
 
@@ -369,7 +370,7 @@ def test_refusals_are_sentences(farm, tmp_path):
 def test_what_people_read(farm):
     (farm.site / "simple/spam/a\x1b[2Jb\n").touch()
     farm.capsys.readouterr()
-    code = app.main(["--dsn", farm.dsn, "-o", str(farm.site), "-q"])
+    code = main(["--dsn", farm.dsn, "-o", str(farm.site), "-q"])
     lines = farm.capsys.readouterr().out.splitlines()
     assert code == 1
     assert lines[0] == (
@@ -378,5 +379,5 @@ def test_what_people_read(farm):
     assert lines[1].startswith("files, logs, index, database: 1 findings in ")
     assert lines[2] == "  1 foreign: move it out of the site"
     farm.sql("DELETE FROM build_queue WHERE package = 'spam'")
-    assert app.main(["--dsn", farm.dsn, "-o", str(farm.site), "-q", "database"]) == 1
+    assert main(["--dsn", farm.dsn, "-o", str(farm.site), "-q", "database"]) == 1
     assert farm.capsys.readouterr().out.startswith("wrong-queue spam 3.0: ")

@@ -114,7 +114,7 @@ def test_what_happens_right_after_a_step_of_the_master_s_clock(step):
     farm.tell(2, "BUILD", Job("numpy", "2.0"))
     farm.wait(7)
     slaves = farm.session.farm.slaves
-    assert (slaves[1].told, slaves[2].job) == (State.CLEAN, ("numpy", "2.0"))
+    assert (slaves[1].reported, slaves[2].job) == (State.CLEAN, ("numpy", "2.0"))
     assert slaves[1].builds[-1].duration == 100 * SECOND
     assert slaves[2].builds[-1].duration == 105 * SECOND
     assert farm.session.farm.work(slaves[2]) == 7 * SECOND

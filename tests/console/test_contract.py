@@ -138,13 +138,13 @@ class Farm:
         return self.session.state is LinkState.LIVE and self.session.level == self.level
 
     def seen(self, label):
-        living = [s for s in self.session.farm.slaves.values() if s.told is not State.DEAD]
+        living = [s for s in self.session.farm.slaves.values() if s.reported is not State.DEAD]
         return next((slave for slave in living if slave.label == label), None)
 
-    def order(self, verb, *labels):
+    def command(self, verb, *labels):
         """Give a command; return it."""
         ids = [self.seen(label).id for label in labels]
-        (command,) = self.session.order(verb, ids or None).commands
+        (command,) = self.session.command(verb, ids or None).commands
         return command
 
     def acknowledged(self, command):
@@ -152,7 +152,7 @@ class Farm:
         assert command.phase is Phase.ACKNOWLEDGED, command
 
     def building(self, label):
-        self.until(lambda: self.seen(label).told is State.BUILD, f"{label} does not build")
+        self.until(lambda: self.seen(label).reported is State.BUILD, f"{label} does not build")
         return self.seen(label).job
 
     def answer(self, msg, data):
@@ -202,18 +202,18 @@ def test_every_verb_is_acknowledged(make_farm, level):
         farm.add_slave("idle", 0, "cp39")  # for which nothing is built
         farm.attach("old", "new", "idle")
         # One slave that has nothing to do, and two that build.
-        farm.acknowledged(farm.order(Verb.PAUSE, "idle"))
-        assert farm.seen("idle").told is State.PAUSE
-        farm.acknowledged(farm.order(Verb.WAKE, "idle"))
-        assert farm.seen("idle").told is not State.PAUSE
+        farm.acknowledged(farm.command(Verb.PAUSE, "idle"))
+        assert farm.seen("idle").reported is State.PAUSE
+        farm.acknowledged(farm.command(Verb.RESUME, "idle"))
+        assert farm.seen("idle").reported is not State.PAUSE
         before = farm.building("new")
-        farm.acknowledged(farm.order(Verb.SKIP, "new"))
+        farm.acknowledged(farm.command(Verb.SKIP, "new"))
         farm.until(lambda: farm.seen("new").outcome, "nobody says how it ended")
         assert farm.seen("new").outcome[:4] == (*before, ABI, "skipped")
         assert farm.building("new") != before
         farm.building("old")
-        stop = farm.order(Verb.STOP, "old")
-        pause = farm.order(Verb.PAUSE, "new")
+        stop = farm.command(Verb.KILL, "old")
+        pause = farm.command(Verb.PAUSE, "new")
         busy = len(old.told)
         farm.until(lambda: len(old.told) > busy + 3, "the old slave says nothing")
         assert stop.phase.pending
@@ -223,23 +223,23 @@ def test_every_verb_is_acknowledged(make_farm, level):
         farm.acknowledged(stop)
         farm.acknowledged(pause)
         assert old.told[-1] == "DIE"
-        farm.acknowledged(farm.order(Verb.WAKE, "new"))
+        farm.acknowledged(farm.command(Verb.RESUME, "new"))
         # To kill does not wait for the end of a build.
         farm.building("new")
-        farm.acknowledged(farm.order(Verb.KILL, "new"))
+        farm.acknowledged(farm.command(Verb.ABORT, "new"))
         assert new.told[-2:] == ["DONE", "DIE"]
         # The farm.
         last = farm.add_slave("last", 1)
         farm.until(lambda: farm.seen("last"), "not seen")
         farm.building("last")
-        farm.acknowledged(farm.order(Verb.PAUSE))
-        farm.acknowledged(farm.order(Verb.WAKE))
-        farm.acknowledged(farm.order(Verb.HALT))
+        farm.acknowledged(farm.command(Verb.PAUSE))
+        farm.acknowledged(farm.command(Verb.RESUME))
+        farm.acknowledged(farm.command(Verb.HALT))
         farm.until(lambda: last.told[-1] == "SLEEP", "it still builds")
         assert "BUILD" not in last.told[last.told.index("DONE") :]
-        farm.acknowledged(farm.order(Verb.WAKE))
-        farm.acknowledged(farm.order(Verb.KILL, "idle"))
-        farm.acknowledged(farm.order(Verb.QUIT))
+        farm.acknowledged(farm.command(Verb.RESUME))
+        farm.acknowledged(farm.command(Verb.ABORT, "idle"))
+        farm.acknowledged(farm.command(Verb.QUIT))
         assert farm.session.state is LinkState.LOST
         assert farm.master.wait(30) == 0
 
@@ -251,7 +251,7 @@ def test_what_a_master_of_level_1_tells(make_farm):
         # A command that makes no sense is refused, with the reason.
         idle = farm.add_slave("idle", 0, "cp39")
         farm.until(lambda: farm.seen("idle"), "not seen")
-        skip = farm.order(Verb.SKIP, "idle")
+        skip = farm.command(Verb.SKIP, "idle")
         farm.until(lambda: not skip.phase.pending, "no answer")
         assert (skip.phase, skip.note) == (Phase.REFUSED, "not building")
         assert "DONE" not in idle.told
@@ -292,7 +292,7 @@ def test_a_master_that_is_killed_and_comes_back(make_farm):
         farm.attach("old", "new")
         job = farm.building("new")
         farm.building("old")
-        pending = farm.order(Verb.STOP, "new")
+        pending = farm.command(Verb.KILL, "new")
         farm.until(lambda: pending.taken, "not taken")
         started = farm.session.farm.info.started
         farm.master.kill()
@@ -300,7 +300,7 @@ def test_a_master_that_is_killed_and_comes_back(make_farm):
         farm.until(lambda: farm.session.state is LinkState.LOST, "not noticed")
         assert pending.phase is Phase.UNKNOWN
         farm.until(farm.session.advice, "no advice")
-        refused = farm.session.order(Verb.HALT, None).commands
+        refused = farm.session.command(Verb.HALT, None).commands
         assert {command.phase for command in refused} == {Phase.REFUSED}
         assert not farm.session.ask("QUEUE", 1, lambda *_: None)
         farm.start_master()
@@ -308,9 +308,9 @@ def test_a_master_that_is_killed_and_comes_back(make_farm):
         assert farm.session.farm.info.started > started
         farm.until(lambda: farm.seen("new") and farm.seen("old"), "not seen again")
         assert farm.building("new") == job  # it went on
-        pause = farm.order(Verb.PAUSE, "old")
+        pause = farm.command(Verb.PAUSE, "old")
         old.finish.set()
         farm.acknowledged(pause)
         # What was refused, or given to the master that is gone, was not done by this one.
         assert "DIE" not in new.told
-        farm.acknowledged(farm.order(Verb.KILL, "new"))
+        farm.acknowledged(farm.command(Verb.ABORT, "new"))

@@ -24,7 +24,7 @@ def test_a_real_session():
         session.pump(replay.position)
         session.tick(replay.position)
         session.farm.validate()
-        seen.update(slave.told for slave in session.farm.slaves.values())
+        seen.update(slave.reported for slave in session.farm.slaves.values())
     session.close()
     assert seen >= {State.BUILD, State.SEND, State.SLEEP}
     assert [(one.package, one.result, one.files) for one in session.farm.builds] == [
@@ -34,7 +34,7 @@ def test_a_real_session():
         ("simplejson", "ok", 1),
     ]
     (slave,) = session.farm.slaves.values()
-    assert (slave.label, slave.told, slave.job) == ("slave-cp311", State.SLEEP, None)
+    assert (slave.label, slave.reported, slave.job) == ("slave-cp311", State.SLEEP, None)
     assert session.farm.figures[-1].packages_built == 3
     told = [entry.what for entry in session.journal.entries]
     assert told == ["wrapt 2.5.2 cp311 ok", "simplejson 4.3.0 cp311 ok"]

@@ -73,7 +73,7 @@ def looks(farm):
     """Return what a farm shows of its slaves, but for what a keyframe leaves out."""
     return {
         slave.id: (
-            *(slave.told, slave.since, slave.job, slave.job_since, slave.info),
+            *(slave.reported, slave.since, slave.job, slave.job_since, slave.info),
             *list(slave.stats)[-1:],
         )
         for slave in farm.slaves.values()
@@ -116,7 +116,7 @@ def test_the_farm_is_the_same(recording):
         pass
     assert looks(session.farm) == looks(farm)
     assert [entry.what for entry in session.journal.entries], "nothing was worth a word"
-    batch = session.order(Verb.PAUSE, [1])
+    batch = session.command(Verb.PAUSE, [1])
     assert [command.phase for command in batch.commands] == ["refused"]
     session.close()
 
@@ -283,7 +283,7 @@ def test_cut_anywhere_it_plays_up_to_its_last_whole_block(tmp_path):
         path.write_bytes(data[:size])
         whole = sum(end <= size for end in ends)
         if whole == 0:
-            with pytest.raises(Fatal, match=r"not a recording|holds nothing"):
+            with pytest.raises(Fatal, match=r"not a recording|is empty"):
                 Replay(path, Clock())
             continue
         replay = Replay(path, Clock())
@@ -329,7 +329,7 @@ def raw_block(raw, *, at=NOW, kind=EVENTS, crc=None):
         (RECORD.pack(0, False, 4) + b"\xff\xff\xff\xff", "not CBOR"),
         (RECORD.pack(0, False, 4) + b"\x63FOO", "unknown message"),
         (RECORD.pack(0, False, 6) + b"\x65HELLO", "bad HELLO"),
-        (b"\0" * (2**26 + 1), "too much"),
+        (b"\0" * (2**26 + 1), "too large"),
     ],
 )
 def test_what_no_recorder_has_written(tmp_path, raw, why):
@@ -367,7 +367,7 @@ def test_a_wrong_checksum(tmp_path):
 def test_what_is_no_recording_is_refused_with_a_sentence(tmp_path, data):
     path = tmp_path / "farm"
     path.write_bytes(data)
-    with pytest.raises(Fatal, match=r"not a recording|holds nothing|damaged at byte"):
+    with pytest.raises(Fatal, match=r"not a recording|is empty|damaged at byte"):
         Replay(path, Clock())
 
 

@@ -136,7 +136,7 @@ def test_attaching_shows_who_is_there(case):
 
 def test_a_command_is_seen_done(case):
     case.attach("one", "two")
-    batch = case.session.order(Verb.PAUSE, [2])
+    batch = case.session.command(Verb.PAUSE, [2])
     wire = "console" if case.level else "control"
     assert case.sent == [(wire, "SLEEP", [2] if case.level else 2)]
     case.tell(1, "SLEEP", data=True)
@@ -151,7 +151,7 @@ def test_a_command_is_seen_done(case):
 def test_nothing_is_sent_to_slaves_that_are_not_there(case):
     case.attach("one")
     case.tell(1, "DIE")
-    case.session.order(Verb.SKIP, [1, 77])
+    case.session.command(Verb.SKIP, [1, 77])
     assert case.sent in ([], [("console", "SKIP", [])])
 
 
@@ -168,8 +168,8 @@ def test_what_cannot_be_sent_is_refused_now_and_not_delivered_later(case, happen
     case.say(happening).wait(0.25)
     case.script.sent.clear()
     case.session.farm.fold(SlaveEvent(1, START, "HELLO", slave_info()), START)
-    assert why in case.session.why_not(Verb.KILL)
-    batch = case.session.order(Verb.KILL, [1])
+    assert why in case.session.why_not(Verb.ABORT)
+    batch = case.session.command(Verb.ABORT, [1])
     assert {command.phase for command in batch.commands} == {Phase.REFUSED}
     assert not [sent for sent in case.sent if sent[1] in ("KILL", "SKIP")]
 
@@ -177,21 +177,21 @@ def test_what_cannot_be_sent_is_refused_now_and_not_delivered_later(case, happen
 def test_a_session_that_only_looks():
     case = Case(read_only=True).attach("one")
     for verb in Verb:
-        assert "only looks" in case.session.why_not(verb)
-        assert case.session.order(verb, None).pending == 0
+        assert "read-only" in case.session.why_not(verb)
+        assert case.session.command(verb, None).pending == 0
     assert case.sent == []
 
 
 def test_what_the_socket_did_not_take(case):
     case.attach("one")
-    batch = case.session.order(Verb.PAUSE, [1])
+    batch = case.session.command(Verb.PAUSE, [1])
     case.say(Unsent(case.script.sent[-1].ticket, "nobody takes what is sent"))
     assert batch.commands[0].phase is Phase.REFUSED
 
 
 def test_a_lost_link_leaves_commands_unknown_and_the_picture_as_it_was(case):
     case.attach("one")
-    batch = case.session.order(Verb.PAUSE, [1])
+    batch = case.session.command(Verb.PAUSE, [1])
     case.wait(0.25).say(WireDown("control"), WireDown("console"), WireDown("status"))
     assert batch.commands[0].phase is Phase.UNKNOWN
     assert list(case.session.farm.slaves) == [1]
@@ -210,25 +210,25 @@ def test_a_restarted_master_has_other_slaves(case):
 
 def test_a_farm_is_paused_and_woken(case):
     case.attach("one")
-    batch = case.session.order(Verb.PAUSE, None)
+    batch = case.session.command(Verb.PAUSE, None)
     if case.level:
         case.answer("SLEEP", [])
     case.tell(1, "SLEEP", data=True).wait(1)
     assert batch.commands[0].phase is Phase.ACKNOWLEDGED
     assert case.session.paused
-    case.session.order(Verb.WAKE, None)
+    case.session.command(Verb.RESUME, None)
     if case.level:
         case.answer("WAKE", [])
     case.tell(1, "SLEEP", data=False).wait(1)
     assert not case.session.paused
     links = [what for kind, what in case.noted if kind is Kind.LINK]
-    assert links == ["attached", "the farm is paused", "the farm goes on"]
+    assert links == ["attached", "the farm is paused", "the farm is resumed"]
 
 
 def test_a_skipped_build_is_no_failure(case):
     case.attach("one")
     case.tell(1, "BUILD", Job("six", "1.0"))
-    case.session.order(Verb.SKIP, [1])
+    case.session.command(Verb.SKIP, [1])
     case.tell(1, "DONE")
     assert case.session.farm.slaves[1].outcome.result == "skipped"
     case.tell(1, "BUILD", Job("six", "1.1")).tell(1, "DONE")
@@ -255,11 +255,11 @@ def test_what_a_master_of_level_1_tells():
 def test_what_another_operator_wakes_needs_not_be_waited_for():
     case = Case(level=1).attach("one", "two")
     case.tell(1, "BUILD", Job("six", "1.0")).tell(2, "BUILD", Job("six", "2.0"))
-    pauses = case.session.order(Verb.PAUSE, [1, 2]).commands
+    pauses = case.session.command(Verb.PAUSE, [1, 2]).commands
     case.answer("SLEEP", []).wait(1)
     case.say(CommandReport("you@there", "WAKE", [1], case.script.now)).wait(1)
     assert [(one.phase, one.note) for one in pauses] == [
-        (Phase.MOOT, "taken back by you@there"),
+        (Phase.SUPERSEDED, "taken back by you@there"),
         (Phase.SENT, "after its build"),
     ]
     assert case.session.command_of(1) is None
@@ -303,7 +303,7 @@ def test_a_running_build_is_watched():
 
 def test_refusals_of_the_master():
     case = Case(level=1).attach("one", "two")
-    batch = case.session.order(Verb.SKIP, [1, 2])
+    batch = case.session.command(Verb.SKIP, [1, 2])
     case.answer("SKIP", [Rejection(1, "not building")])
     assert [command.phase for command in batch.commands] == [Phase.REFUSED, Phase.SENT]
     assert case.session.command_of(1).note == "not building"
@@ -344,6 +344,6 @@ def test_the_state_of_a_slave(case):
 def test_what_is_refused_for_the_whole_farm_is_noted():
     case = Case()
     for verb in Verb:
-        (command,) = case.session.order(verb, None).commands
+        (command,) = case.session.command(verb, None).commands
         assert command.phase is Phase.REFUSED
     assert len(case.noted) == len(Verb)

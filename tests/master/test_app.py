@@ -247,7 +247,8 @@ def test_a_task_that_dies_ends_the_master_with_a_status(run_dir, db_dsn):
     script = (
         "import sys\nfrom piwheels.master import app\n"
         "def die(self): raise KeyError('a bug')\n"
-        "app.TheArchitect.once = die\nsys.exit(app.main(sys.argv[1:]))"
+        "from piwheels.master.__main__ import main\n"
+        "app.TheArchitect.once = die\nsys.exit(main())"
     )
     args = [sys.executable, "-c", script, *command(run_dir, db_dsn)[3:]]
     done = subprocess.run(args, check=False, env=ENV, capture_output=True, text=True, timeout=60)

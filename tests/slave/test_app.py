@@ -449,7 +449,7 @@ def test_sigterm_while_waiting_for_a_master(work):
 @pytest.mark.parametrize(
     ("option", "status", "sentence"),
     [
-        (["--level", "7"], 2, "'7' is not a protocol level: write 0 or 1"),
+        (["--level", "7"], 2, "'7' is not one of 0, 1"),
         (["--dir", "/nonexistent"], 1, "cannot build in /nonexistent (No such file or directory)"),
     ],
 )

@@ -1,27 +1,27 @@
-"""The master's clock, as far as its messages betray it."""
+"""An estimate of the master's clock, from the timestamps of its messages."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Final
 
-#: Of the delays of so long (and of as long before) the shortest counts.
+#: The shortest delay within this time, or the same time before, is the estimate.
 _WINDOW: Final = timedelta(minutes=1)
-#: No clock is taken to be further off: all dates that result from it can be written.
+#: The largest difference between two clocks that counts: all resulting dates are valid.
 _FAR: Final = timedelta(days=300_000)
 
 
 class MasterClock:
-    """How far this machine's clock is ahead of the master's; days are nothing special.
+    """How far console time is ahead of the master's clock, possibly by days.
 
-    A message comes some time after it was stamped, so the least difference between the two clocks
-    is the best guess. It is forgotten after a minute or two: clocks are put right. What tells of
-    the past is older than that; it is good enough for as long as nothing else has come.
+    A message arrives some time after its timestamp, so the smallest difference between the two
+    clocks is the best estimate. It expires after a minute or two, since clocks are adjusted. A
+    repeated message is older than its arrival suggests; it counts until a live one comes.
     """
 
     def __init__(self) -> None:
         self.ahead = timedelta()
-        #: Whether a message has come that was stamped just then.
+        #: Whether a live message has come.
         self.sure = False
         self._known = False
         self._before: timedelta | None = None
@@ -29,7 +29,7 @@ class MasterClock:
         self._since: datetime | None = None
 
     def note(self, now: datetime, stamped: datetime, *, past: bool) -> None:
-        """Take the stamp of a message that has come at *now*, and tells of the *past* or not."""
+        """Take the timestamp of a message that came at *now*; *past*: it was a repeated one."""
         ahead = max(-_FAR, min(now - stamped, _FAR))
         if past:
             if not self.sure and (not self._known or ahead < self.ahead):
@@ -46,13 +46,13 @@ class MasterClock:
             self.ahead = min(ahead, self.ahead)
 
     def here(self, stamped: datetime, latest: datetime) -> datetime:
-        """Return when it was *stamped*, by this machine's clock, but not after *latest*."""
+        """Convert the master's timestamp to console time, not later than *latest*."""
         age = latest - stamped - self.ahead
         return latest if age <= timedelta() else latest - min(age, _FAR)
 
 
 def without(moment: datetime, skew: timedelta) -> datetime:
-    """Return what a clock that is *skew* ahead should have said at *moment*, if that is a date."""
+    """Correct *moment*, read from a clock that is *skew* ahead, if the result is a date."""
     try:
         return moment - skew
     except OverflowError:

@@ -1,7 +1,7 @@
-"""The life of a command: sent, then acknowledged, expired, refused, unknown or moot.
+"""The life of a command: sent, then acknowledged, expired, refused, unknown or superseded.
 
-A master of level 0 answers nothing: what it did is seen in what it then tells its slaves. One of
-level 1 says at once whom it could not tell; what became of the command is seen in the same way.
+A level-0 master does not answer: its effect shows in the replies to its slaves. A level-1 master
+answers at once which slaves it could not command; the effect shows in the same way.
 """
 
 from __future__ import annotations
@@ -22,41 +22,40 @@ if TYPE_CHECKING:
 
 
 class Verb(StrEnum):
-    """What an operator can tell slaves, or (``None``) the whole farm."""
+    """The commands of an operator, for slaves or for the whole farm."""
 
     PAUSE = "pause"
-    WAKE = "wake"
+    RESUME = "resume"
     SKIP = "skip"
-    STOP = "stop"  # once it has nothing to do: after its build
-    KILL = "kill"  # now
-    HALT = "halt"  # the farm only: pause and skip
-    QUIT = "quit"  # the master only
+    KILL = "kill"  # ends the slave after its build
+    ABORT = "abort"  # skip and kill: ends the slave now
+    HALT = "halt"  # pause and skip, for the farm only
+    QUIT = "quit"  # ends the master
 
 
 class Phase(StrEnum):
-    """Where a command is in its life."""
+    """The phase of a command's life."""
 
     SENDING = "sending"
     SENT = "sent"
     ACKNOWLEDGED = "acknowledged"
-    MOOT = "moot"  # what it was to end has ended by itself
+    SUPERSEDED = "superseded"  # the build ended by itself, or another command took its place
     EXPIRED = "expired"
-    UNKNOWN = "unknown"  # the link was lost before we knew
+    UNKNOWN = "unknown"  # the link was lost before its effect was seen
     REFUSED = "refused"
 
     @property
     def pending(self) -> bool:
-        """Whether the command's life goes on."""
+        """Whether the outcome is still open."""
         return self in (Phase.SENDING, Phase.SENT)
 
 
 @dataclass(slots=True)
 class Command:
-    """A verb for one slave (``None``: the farm or the master), and what became of it.
+    """A command for one slave (``None``: the farm or the master), and its outcome.
 
-    Times are by this machine's clock. *note* is a sentence for whoever looks closer; *limit* is
-    when patience ends (``None``: it waits for the end of a build). *taken* tells that a master of
-    level 1 has said that it will do it.
+    Times are console time. *note* is a sentence with details. At *limit* the command expires
+    (``None``: it waits for the end of a build). *taken*: a level-1 master has accepted it.
     """
 
     verb: Verb
@@ -70,14 +69,14 @@ class Command:
     taken: bool = False
 
     def end(self, phase: Phase, now: datetime, note: str = "") -> None:
-        """Note what became of it."""
+        """Set the outcome."""
         self.phase, self.ended, self.limit = phase, now, None
         self.note = note or self.note
 
 
 @dataclass(slots=True)
 class Batch:
-    """The commands that one key press gave."""
+    """The commands of one key press."""
 
     number: int
     verb: Verb
@@ -86,12 +85,12 @@ class Batch:
 
     @property
     def pending(self) -> int:
-        """How many of them are under way."""
+        """The number of commands that are under way."""
         return sum(command.phase.pending for command in self.commands)
 
 
 class Target(NamedTuple):
-    """A slave that a command is for: whether it *builds* decides how long to wait for it."""
+    """A slave that a command is for; if it *builds*, the command may wait for the end of that."""
 
     slave_id: int
     label: str
@@ -101,35 +100,35 @@ class Target(NamedTuple):
 #: The messages of each verb (``protocols.md``, *control*), in the order of sending.
 MESSAGES: Final[dict[Verb, tuple[str, ...]]] = {
     Verb.PAUSE: ("SLEEP",),
-    Verb.WAKE: ("WAKE",),
+    Verb.RESUME: ("WAKE",),
     Verb.SKIP: ("SKIP",),
-    Verb.STOP: ("KILL",),
-    Verb.KILL: ("SKIP", "KILL"),
+    Verb.KILL: ("KILL",),
+    Verb.ABORT: ("SKIP", "KILL"),
     Verb.HALT: ("SLEEP", "SKIP"),
     Verb.QUIT: ("QUIT",),
 }
 
-#: How long each verb may take to be seen done, where no build has to end first: for a slave, and
-#: for the farm.
-_PATIENCE: Final = timedelta(seconds=20)
-_PATIENCE_OF: Final = {Verb.KILL: timedelta(seconds=40), Verb.QUIT: timedelta(seconds=60)}
-_FARM_PATIENCE: Final = timedelta(seconds=30)
-#: Verbs that wait for the end of what a slave builds.
-_AFTER_BUILD: Final = (Verb.PAUSE, Verb.WAKE, Verb.STOP)
-#: Verbs that a WAKE takes back as long as they have not been acted on.
-_UNDONE: Final = (Verb.PAUSE, Verb.SKIP, Verb.STOP, Verb.KILL, Verb.HALT)
-#: For how long the end of a command is shown in its slave's row, if it was not a good one.
+#: How long the effect of each verb may take where no build has to end first: for a slave, and for
+#: the farm.
+_LIMIT: Final = timedelta(seconds=20)
+_LIMITS: Final = {Verb.ABORT: timedelta(seconds=40), Verb.QUIT: timedelta(seconds=60)}
+_FARM_LIMIT: Final = timedelta(seconds=30)
+#: Verbs that wait for the end of the slave's build.
+_AFTER_BUILD: Final = (Verb.PAUSE, Verb.RESUME, Verb.KILL)
+#: Verbs that a resume takes back as long as they have had no effect.
+_UNDONE: Final = (Verb.PAUSE, Verb.SKIP, Verb.KILL, Verb.ABORT, Verb.HALT)
+#: How long a slave's row shows a command that failed.
 SHOWN: Final = timedelta(seconds=60)
 
-_LAPSED: Final = {
-    Verb.PAUSE: "no sign of it: masters of other makes ignore a pause of single slaves",
+_EXPIRED_NOTES: Final = {
+    Verb.PAUSE: "no effect seen: some masters ignore a pause of single slaves",
     Verb.QUIT: "the master still answers: look at its log",
 }
 
 
-def _patience(verb: Verb, slave_id: int | None) -> timedelta:
-    usual = _FARM_PATIENCE if slave_id is None else _PATIENCE
-    return _PATIENCE_OF.get(verb, usual)
+def _time_limit(verb: Verb, slave_id: int | None) -> timedelta:
+    usual = _FARM_LIMIT if slave_id is None else _LIMIT
+    return _LIMITS.get(verb, usual)
 
 
 class CommandTracker:
@@ -149,12 +148,12 @@ class CommandTracker:
     def issue(
         self, verb: Verb, targets: Sequence[Target], now: datetime, *, everyone: bool, level: int
     ) -> tuple[Batch, list[Outgoing]]:
-        """Begin a command for *targets*; return it with what is to be sent.
+        """Begin a command for *targets*; return it with the messages to send.
 
-        With *everyone* it is one for the whole farm. Then a STOP or KILL is noted for each of
-        *targets*, since each of them is seen to end; all other verbs are noted once.
+        *everyone*: one command for the whole farm. A kill or abort is then tracked for each of
+        *targets*, since each slave ends visibly; all other verbs are tracked once.
         """
-        if everyone and verb not in (Verb.STOP, Verb.KILL):
+        if everyone and verb not in (Verb.KILL, Verb.ABORT):
             targets = ()
             commands = [self._begin(verb, None, "", now)]
         else:
@@ -171,7 +170,7 @@ class CommandTracker:
         return batch
 
     def _begin(self, verb: Verb, slave_id: int | None, label: str, now: datetime) -> Command:
-        limit = now + _patience(verb, slave_id)
+        limit = now + _time_limit(verb, slave_id)
         command = Command(verb, slave_id, label, now, limit=limit)
         self._pending.setdefault(slave_id, []).append(command)
         if slave_id is not None:
@@ -197,7 +196,7 @@ class CommandTracker:
         return Outgoing("console" if level > 0 else "control", ticket, msg, data)
 
     def refuse(self, verb: Verb, targets: Sequence[Target], now: datetime, why: str) -> Batch:
-        """Note a command that is not sent at all, and *why*; no *targets* stand for the farm."""
+        """Record a command that is not sent, and *why*; without *targets* it is for the farm."""
         whom: list[tuple[int | None, str]] = [(one.slave_id, one.label) for one in targets]
         whom = whom or [(None, "")]
         batch = self._batch(verb, [self._begin(verb, *one, now) for one in whom], now)
@@ -207,39 +206,39 @@ class CommandTracker:
     # What comes back --------------------------------------------------------------------------
 
     def sent(self, ticket: int) -> None:
-        """Note that a message has gone out."""
+        """Record that a message was sent."""
         for command in self._of_ticket.get(ticket, ()):
             if command.phase is Phase.SENDING:
                 command.phase = Phase.SENT
 
     def unsent(self, ticket: int, why: str, now: datetime) -> None:
-        """Note that a message will never go out."""
+        """Record that a message could not be sent, and never will be."""
         self._end_all(self._of_ticket.pop(ticket, ()), Phase.REFUSED, now, why)
 
     def answered(self, answer: Answer, now: datetime) -> None:
-        """Note what a master of level 1 says of a command."""
+        """Take a level-1 master's answer to a command."""
         commands = self._of_ticket.pop(answer.ticket, None)
-        if commands is None:  # it is of something else, and too late
+        if commands is None:  # a late answer to something else
             return
         if answer.refused:
             self._end_all(commands, Phase.REFUSED, now, clean(answer.refused))
             return
-        untold = {} if answer.data is NoData else {one.slave_id: one.why for one in answer.data}
+        rejected = {} if answer.data is NoData else {one.slave_id: one.why for one in answer.data}
         for command in commands:
-            if command.slave_id in untold:
-                # To kill is to skip as well, which an idle slave has no need of.
-                if command.verb is not Verb.KILL or answer.msg == "KILL":
-                    self._end(command, Phase.REFUSED, now, clean(untold[command.slave_id]))
+            if command.slave_id in rejected:
+                # An abort is also a skip, which an idle slave may reject.
+                if command.verb is not Verb.ABORT or answer.msg == "KILL":
+                    self._end(command, Phase.REFUSED, now, clean(rejected[command.slave_id]))
                 continue
             command.taken = True
             if command.verb is not Verb.QUIT and command.slave_id is None:
                 self._end(command, Phase.ACKNOWLEDGED, now)
-            elif command.verb is Verb.WAKE and command.limit is None:
-                self._end(command, Phase.ACKNOWLEDGED, now, "it builds, and goes on after that")
+            elif command.verb is Verb.RESUME and command.limit is None:
+                self._end(command, Phase.ACKNOWLEDGED, now, "it builds, and continues after that")
         self._settle()
 
-    def heard(self, slave_id: int, msg: str, data: Any, now: datetime) -> None:
-        """Take what a slave was told, for what it says of the commands under way."""
+    def observe(self, slave_id: int, msg: str, data: Any, now: datetime) -> None:
+        """Look for the effect of commands in the master's reply to a slave."""
         ended = len(self._ended)
         for command in [*self._pending.get(slave_id, ()), *self._pending.get(None, ())]:
             if command.phase is not Phase.SENDING:
@@ -251,64 +250,66 @@ class CommandTracker:
         match command.verb, msg:
             case (Verb.PAUSE | Verb.HALT, "SLEEP") if data is True:
                 self._end(command, Phase.ACKNOWLEDGED, now)
-            case (Verb.WAKE, "BUILD"):
+            case (Verb.RESUME, "BUILD"):
                 self._end(command, Phase.ACKNOWLEDGED, now)
-            case (Verb.WAKE, "SLEEP") if data is False:
+            case (Verb.RESUME, "SLEEP") if data is False:
                 self._end(command, Phase.ACKNOWLEDGED, now)
             case (Verb.SKIP, "DONE"):
                 self._end(command, Phase.ACKNOWLEDGED, now)
             case (Verb.SKIP, "SEND"):
-                self._end(command, Phase.MOOT, now, "the build had ended by itself")
-            case (Verb.STOP | Verb.KILL, "DIE"):
+                self._end(command, Phase.SUPERSEDED, now, "the build had already ended")
+            case (Verb.KILL | Verb.ABORT, "DIE"):
                 self._end(command, Phase.ACKNOWLEDGED, now)
-            case (Verb.SKIP | Verb.PAUSE | Verb.WAKE, "DIE") if command.slave_id is not None:
-                self._end(command, Phase.MOOT, now, "the slave has left")
+            case (Verb.SKIP | Verb.PAUSE | Verb.RESUME, "DIE") if command.slave_id is not None:
+                self._end(command, Phase.SUPERSEDED, now, "the slave has left")
             case (_, "DONE") if command.limit is None:
-                command.limit = now + _patience(command.verb, command.slave_id)
+                command.limit = now + _time_limit(command.verb, command.slave_id)
 
     def ended_by_itself(self, slave_id: int, now: datetime) -> None:
-        """Note that the build of a slave has ended in order: there was nothing left to skip."""
+        """Record that a slave's build ended normally: there is nothing left to skip."""
         for command in self._pending.get(slave_id, ()):
             if command.verb is Verb.SKIP:
-                self._end(command, Phase.MOOT, now, "the build had ended by itself")
+                self._end(command, Phase.SUPERSEDED, now, "the build had already ended")
         self._settle()
 
     def taken_back(
         self, slaves: Iterable[int] | None, before: datetime, now: datetime, note: str
     ) -> None:
-        """Note that a WAKE of *slaves* (``None``: all) has undone what was given *before*."""
+        """Record that a resume of *slaves* (``None``: all) undid the commands given *before*."""
         chosen = None if slaves is None else set(slaves)
         for command in self._all():
             meant = chosen is None or command.slave_id in chosen
             if meant and command.verb in _UNDONE and command.at < before:
-                self._end(command, Phase.MOOT, now, note)
+                self._end(command, Phase.SUPERSEDED, now, note)
         self._settle()
 
     def is_skipping(self, slave_id: int) -> bool:
-        """Whether a skip or kill is under way for a slave."""
-        verbs = (Verb.SKIP, Verb.KILL)
+        """Whether a skip, abort or halt is under way for a slave."""
+        verbs = (Verb.SKIP, Verb.ABORT)
         ours = any(command.verb in verbs for command in self._pending.get(slave_id, ()))
         return ours or any(one.verb is Verb.HALT for one in self._pending.get(None, ()))
 
     def lost(self, now: datetime) -> None:
-        """Note that the link is lost: a master told to quit has; of the rest we know nothing."""
+        """Record the loss of the link: a quit has worked; the outcome of all others is unknown."""
         for command in self._all():
             if command.verb is Verb.QUIT and command.phase is Phase.SENT:
                 self._end(command, Phase.ACKNOWLEDGED, now)
             else:
-                self._end(command, Phase.UNKNOWN, now, "the link was lost before it was seen done")
+                self._end(
+                    command, Phase.UNKNOWN, now, "the link was lost before an effect was seen"
+                )
         self._of_ticket.clear()
         self._settle()
 
     def forget_slaves(self) -> None:
-        """Note that another master has come, which gives the slaves' numbers anew."""
+        """Forget which slave has which command: a new master numbers the slaves again."""
         self._newest.clear()
 
     def tick(self, now: datetime) -> None:
-        """Let patience end."""
+        """Expire overdue commands."""
         for command in self._all():
             if command.limit is not None and now > command.limit:
-                note = _LAPSED.get(command.verb, "no sign of it")
+                note = _EXPIRED_NOTES.get(command.verb, "no effect seen")
                 self._end(command, Phase.EXPIRED, now, note)
         self._settle()
 
@@ -316,15 +317,15 @@ class CommandTracker:
 
     @property
     def pending(self) -> int:
-        """How many commands are under way."""
+        """The number of commands that are under way."""
         return sum(map(len, self._pending.values()))
 
     def of(self, slave_id: int, now: datetime) -> Command | None:
-        """Return the newest command for a slave: one under way, or one that came to no good."""
+        """Return a slave's newest command if it is under way, or has failed lately."""
         command = self._newest.get(slave_id)
         if command is None or command.phase.pending:
             return command
-        good = command.phase in (Phase.ACKNOWLEDGED, Phase.MOOT)
+        good = command.phase in (Phase.ACKNOWLEDGED, Phase.SUPERSEDED)
         old = command.ended is not None and now - command.ended > SHOWN
         return None if good or old else command
 
@@ -333,7 +334,7 @@ class CommandTracker:
         ended, self._ended = self._ended, []
         return ended
 
-    # The books --------------------------------------------------------------------------------
+    # Bookkeeping --------------------------------------------------------------------------------
 
     def _all(self) -> list[Command]:
         return [command for commands in self._pending.values() for command in commands]
@@ -347,12 +348,12 @@ class CommandTracker:
         if command.phase.pending:
             command.end(phase, now, note)
             self._ended.append(command)
-            if command.verb is Verb.WAKE and phase is Phase.ACKNOWLEDGED:
+            if command.verb is Verb.RESUME and phase is Phase.ACKNOWLEDGED:
                 whom = None if command.slave_id is None else [command.slave_id]
-                self.taken_back(whom, command.at, now, "taken back by a wake")
+                self.taken_back(whom, command.at, now, "taken back by a resume")
 
     def _settle(self) -> None:
-        """Drop what has ended from what is under way."""
+        """Remove commands that have ended from the tables of open ones."""
         for slave_id, commands in list(self._pending.items()):
             left = [command for command in commands if command.phase.pending]
             if left:

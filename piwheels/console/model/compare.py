@@ -1,4 +1,4 @@
-"""What is different between two moments of a farm, in sentences."""
+"""The differences between two snapshots of a farm, in sentences."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """A slave at a moment."""
+    """A slave in a snapshot."""
 
     label: str
     group: str
     state: State
 
 
-class Picture(NamedTuple):
-    """A farm at a moment, by this machine's clock; *pending* is ``None`` if it was not told."""
+class Snapshot(NamedTuple):
+    """A farm at a moment (console time); *pending* is ``None`` if it is unknown."""
 
     at: datetime
     slaves: Mapping[int, Seen]
@@ -32,30 +32,30 @@ class Picture(NamedTuple):
 
 
 _WELL: Final = frozenset(State) - {State.SILENT, State.EXPIRED, State.DEAD}
-#: What a slave's change from one state to another is called; the first that fits counts.
+#: Words for a change of state; the first that matches counts.
 _CHANGES: Final[Sequence[tuple[str, Callable[[State, State], bool]]]] = (
     ("died or left", lambda old, new: new is State.DEAD and old is not State.DEAD),
     ("expired", lambda old, new: new is State.EXPIRED and old is not State.EXPIRED),
     ("went silent", lambda old, new: new is State.SILENT and old in _WELL),
     ("came back", lambda old, new: old not in _WELL and new in _WELL),
     ("were paused", lambda old, new: new is State.PAUSE and old is not State.PAUSE),
-    ("were woken", lambda old, new: old is State.PAUSE and new in _WELL - {State.PAUSE}),
+    ("were resumed", lambda old, new: old is State.PAUSE and new in _WELL - {State.PAUSE}),
 )
 
 
-def picture(farm: Farm, at: datetime) -> Picture:
-    """Return *farm* as it is at the moment *at*."""
+def take_snapshot(farm: Farm, at: datetime) -> Snapshot:
+    """Return a snapshot of *farm* at the moment *at*."""
     slaves = {
         slave.id: Seen(slave.label, group_of(slave), slave.state_at(at))
         for slave in farm.slaves.values()
     }
     pending = sum(farm.figures[-1].builds_pending.values()) if farm.figures else None
-    return Picture(at, slaves, pending)
+    return Snapshot(at, slaves, pending)
 
 
-def compare(one: Picture, other: Picture) -> list[str]:
-    """Return what changed between two moments: ``7 went silent, all rack3``."""
-    before, after = sorted((one, other), key=lambda picture: picture.at)
+def compare(one: Snapshot, other: Snapshot) -> list[str]:
+    """Return the differences in sentences: ``7 went silent, all rack3``."""
+    before, after = sorted((one, other), key=lambda snapshot: snapshot.at)
     changed: dict[str, list[Seen]] = {}
     for number, seen in after.slaves.items():
         old = before.slaves.get(number)
@@ -69,15 +69,15 @@ def compare(one: Picture, other: Picture) -> list[str]:
     for number, seen in before.slaves.items():
         if number not in after.slaves and seen.state is not State.DEAD:
             changed.setdefault("died or left", []).append(seen)
-    order = [*(words for words, _ in _CHANGES), "joined"]
-    sentences = [_sentence(words, changed[words]) for words in order if words in changed]
+    sequence = [*(words for words, _ in _CHANGES), "joined"]
+    sentences = [_sentence(words, changed[words]) for words in sequence if words in changed]
     if None not in (before.pending, after.pending) and before.pending != after.pending:
         sentences.append(f"the queue went from {before.pending:,} to {after.pending:,}")
-    return sentences or ["no slave joined, left, fell silent, came back, was paused or woken"]
+    return sentences or ["no slave joined, left, fell silent, came back, was paused or resumed"]
 
 
 def _sentence(words: str, slaves: Sequence[Seen]) -> str:
-    """Return how many and, where that says more, of which group or by which names."""
+    """Return the number of slaves, with their names or their group if that is informative."""
     count = len(slaves)
     if count <= 3:
         return f"{count} {words}: {', '.join(sorted(seen.label for seen in slaves))}"

@@ -1,4 +1,4 @@
-"""What waits for each ABI, and when it will be done, if all goes on as it does."""
+"""The queue of each ABI, and a linear estimate of when it will be empty."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import PastBuild, Slave
     from piwheels.core.states import MasterStats
 
-#: What builds an hour are counted over, and the least time of watching that a count is worth.
+#: The window in which builds are counted, and the shortest one that gives a usable rate.
 WINDOW: Final = timedelta(minutes=15)
 _ENOUGH: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
-#: More hours than anybody waits.
+#: The longest estimate, in hours.
 _AGES: Final = 1e6
-#: Masters of other makes look no further into a queue: there may be more.
+#: Some masters count no further than this: the queue may be longer.
 CAP: Final = 1000
 _BUSY: Final = (State.BUILD, State.SEND, State.CLEAN)
 _IDLE: Final = (State.IDLE, State.SLEEP)
@@ -29,11 +29,11 @@ _WRONG: Final = (State.SILENT, State.EXPIRED)
 
 
 class AbiQueue(NamedTuple):
-    """The queue of an ABI, and who works on it.
+    """The queue of an ABI, and its slaves.
 
-    *capped* tells that *pending* is a lower bound, and *eta* with it; *eta* is ``None`` if it will
-    never be done. *failing* slaves are silent, expired, or fail build after build; they are among
-    the busy or idle as well. *history* is of *pending*, the newest last.
+    *capped*: *pending* and *eta* are lower bounds. *eta* is ``None`` if the queue never empties.
+    *failing* slaves are silent, expired, or fail one build after another; they also count as busy
+    or idle. *history* holds earlier values of *pending*, newest last.
     """
 
     abi: str
@@ -52,10 +52,10 @@ class AbiQueue(NamedTuple):
 def rates(
     builds: Iterable[PastBuild], figures: MasterStats | None, now: datetime, since: datetime | None
 ) -> dict[str, float]:
-    """Return the builds an hour of each ABI at *now*: those that ended within 15 minutes.
+    """Return the builds per hour of each ABI, from those that ended in the last 15 minutes.
 
-    All *builds* are known from *since* on (console time).
-    Where that is too short a time, what the master says of the last hour has to do.
+    All *builds* since *since* (console time) are known. If that is too short a time, the master's
+    count of the last hour is returned.
     """
     watched = min(now - since, WINDOW) if since is not None else timedelta()
     if watched < _ENOUGH and figures is not None:
@@ -69,7 +69,7 @@ def rates(
 
 
 class _Crew:
-    """The slaves of an ABI, counted."""
+    """The number of slaves of an ABI, by activity."""
 
     __slots__ = ("busy", "failing", "idle", "paused", "slaves")
 
@@ -85,11 +85,11 @@ def _crews(slaves: Iterable[Slave], now: datetime, without: Collection[int]) -> 
             continue
         crew = crews.setdefault(slave.abi, _Crew())
         crew.slaves += 1
-        told = slave.told
-        crew.busy += told in _BUSY
-        crew.idle += told in _IDLE
+        reported = slave.reported
+        crew.busy += reported in _BUSY
+        crew.idle += reported in _IDLE
         crew.failing += state in _WRONG or slave.failures >= 3
-        crew.paused += slave.id in without and told in _BUSY
+        crew.paused += slave.id in without and reported in _BUSY
     return crews
 
 
@@ -100,9 +100,9 @@ def queues(
     now: datetime,
     without: Collection[int] = (),
 ) -> list[AbiQueue]:
-    """Return the queue of each ABI at *now* (this machine's clock), if *without* were paused.
+    """Return the queue of each ABI at *now* (console time), as if *without* were paused.
 
-    *hourly* are the builds an hour; who pauses takes an equal share of them away.
+    *hourly*: builds per hour. Each paused slave takes an equal share of them away.
     """
     crews = _crews(slaves, now, without)
     pending = figures[-1].builds_pending if figures else {}
@@ -132,7 +132,7 @@ def _note(crew: _Crew, pending: int) -> str:
 
 
 def total(queues_: Sequence[AbiQueue]) -> AbiQueue:
-    """Return all queues as one: it is done when the last is that will ever be."""
+    """Return the sum of all queues; it finishes when the last queue that can finish does."""
     waiting = [queue.eta for queue in queues_ if queue.pending]
     ends = [one for one in waiting if one is not None]
     eta = max(ends) if ends else None if waiting else timedelta()

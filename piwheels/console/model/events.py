@@ -1,6 +1,6 @@
-"""What can happen to a console: messages of the master, and news of the connection.
+"""Events of a console: the master's messages, and changes of the connection.
 
-The messages are the values that :mod:`piwheels.core.protocols` gives for them. All else is here.
+Messages are values of :mod:`piwheels.core.protocols`; all other events are defined here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class WireUp:
 
 @dataclass(frozen=True, slots=True)
 class WireDown:
-    """A socket has lost the master, or could not reach it; *why* is a sentence, perhaps empty."""
+    """A socket has lost the master, or cannot reach it; *why* is a sentence, or ``""``."""
 
     wire: Wire
     why: str = ""
@@ -35,14 +35,14 @@ class WireDown:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was to be sent under *ticket* has gone out."""
+    """The message with *ticket* was sent."""
 
     ticket: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """What was to be sent under *ticket* has not gone out, and never will; *why* is a sentence."""
+    """The message with *ticket* could not be sent and never will be; *why* is a sentence."""
 
     ticket: int
     why: str
@@ -52,8 +52,8 @@ class Unsent:
 class Answer:
     """The master's answer (level 1) to the request *msg* of *ticket*.
 
-    *data* is as :data:`~piwheels.core.protocols.CONSOLE_ANSWERS` says; *refused* is why there is
-    none.
+    Its *data* is described in :data:`~piwheels.core.protocols.CONSOLE_ANSWERS`; *refused* is the
+    reason if there is none.
     """
 
     ticket: int
@@ -64,14 +64,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Garbled:
-    """A frame that is not of the protocol: *why*, and how it begins (*sample*, up to 64 bytes)."""
+    """An invalid frame: *why*, and its first bytes (*sample*, up to 64)."""
 
     wire: Wire
     why: str
     sample: bytes
 
 
-#: Whatever can come in.
+#: All events.
 Event = (
     MasterInfo  # the master's HELLO
     | MasterStats
@@ -90,9 +90,9 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An event with the moment at which it came (aware, by this machine's clock).
+    """An event with the console time of its arrival.
 
-    One that is *past* is part of a picture that a recording begins with: it is nothing new.
+    *past*: it is part of the snapshot with which a recording begins, so it is no news.
     """
 
     at: datetime

@@ -1,4 +1,4 @@
-"""The farm as the console sees it: a fold over what the master tells."""
+"""The model of a farm: a fold over the master's messages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from piwheels.console.model import causes, eta, health, keyframe, news
+from piwheels.console.model import entries, eta, failures, health, keyframe
 from piwheels.console.model.clock import MasterClock, without
-from piwheels.console.model.joins import Joins
+from piwheels.console.model.flapping import JoinHistory
+from piwheels.console.model.history import add_stats, insert, is_sorted, merge
 from piwheels.console.model.journal import Entry, Kind
-from piwheels.console.model.ordered import in_order, insert, keep, settle
 from piwheels.console.model.peers import Peers
+from piwheels.console.model.replies import When, apply
 from piwheels.console.model.slave import Moment, PastBuild, Slave, State
-from piwheels.console.model.told import When, apply
 from piwheels.console.text import clean
 from piwheels.core.protocols import Outcome, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     from piwheels.console.model.eta import AbiQueue
     from piwheels.console.model.events import Event
 
-#: How long the row of a slave that has left stays.
-STAYS: Final = timedelta(seconds=30)
-#: How many slaves are known at a time, and how many of them may be dead: whoever makes them come
-#: and go without end shall not fill our memory.
+#: How long the row of a slave that left stays.
+ROW_STAYS: Final = timedelta(seconds=30)
+#: The most slaves at a time, and the most dead ones among them: hostile messages cannot exhaust
+#: memory.
 MOST, _MOST_DEAD = 50_000, 5000
-#: Once the master has said nothing for so long, time stands still: of what we do not hear we do
-#: not know that it is silent.
-_DEAF: Final = timedelta(seconds=15)
-#: Each slave is looked at once in so many ticks, whether it has changed or not; at least so many.
+#: After this silence of the master, the model's time stands still: slaves that cannot be heard are
+#: not silent.
+_UNHEARD: Final = timedelta(seconds=15)
+#: Unchanged slaves are checked once in this many ticks, but at least this many in each tick.
 _ROUND, _FEW = 5, 100
-#: How many builds the causes of failures are sought in.
-_LATELY: Final = 200
+#: The number of builds in which causes of failures are searched.
+_RECENT: Final = 200
 _ZERO: Final = timedelta()
 
 
 @dataclass(slots=True)
 class Changes:
-    """What has changed since the last look."""
+    """Changes since the last call."""
 
-    #: Another master, or the same one begun anew: all slaves are gone and all ids are free.
+    #: A new master, or a restarted one: all slaves are gone and all ids are free.
     epoch: bool = False
-    #: Slaves that are new, and slaves that look different, by id.
+    #: Ids of new slaves, and of slaves that look different.
     new: set[int] = field(default_factory=set)
     slaves: set[int] = field(default_factory=set)
-    #: Slaves whose rows are to go (a while after they left).
+    #: Slaves whose rows disappear (some time after they left).
     gone: set[int] = field(default_factory=set)
-    #: The master's figures; the link; commands; the journal; the queue, builds or other answers.
+    #: The master's stats; the link; commands; the journal; the queue, builds or other answers.
     figures: bool = False
     link: bool = False
     commands: bool = False
@@ -65,52 +65,52 @@ class Changes:
 
 
 class Farm:
-    """All that is known of a farm. :meth:`fold` takes what happened, :meth:`tick` lets time pass.
+    """The state of a farm. :meth:`fold` takes an event, :meth:`tick` lets time pass.
 
-    *now* is console time, everywhere; :meth:`master_time` converts it into the master's.
+    *now* is always console time; :meth:`master_time` converts it to the master's clock.
     """
 
     def __init__(self) -> None:
         self.info: MasterInfo | None = None
         self.figures: deque[MasterStats] = deque(maxlen=100)
         self.slaves: dict[int, Slave] = {}
-        #: Slaves that have left, the newest last.
+        #: Slaves that have left, newest last.
         self.left: deque[Slave] = deque(maxlen=500)
-        #: Builds that have ended, of all slaves, the newest last.
+        #: Builds that have ended, newest last.
         self.builds: deque[PastBuild] = deque(maxlen=2000)
-        #: The last moment that the farm was told of, by this machine's clock; or a little later.
+        #: Console time, but at most some seconds after the last message.
         self.now: datetime = None  # type: ignore[assignment]
-        #: How many messages were of slaves that we know nothing of.
-        self.strays = 0
+        #: The number of messages about unknown slaves.
+        self.unknown = 0
         self._heard: datetime | None = None
         self._clock = MasterClock()
         self._peers = Peers()
         self._changes = Changes()
-        self._entries: list[Entry] = []
-        #: Slaves whose builds somebody wants to be skipped.
+        self._journal: list[Entry] = []
+        #: Slaves whose builds an operator has skipped.
         self._skipped: set[int] = set()
-        #: When the dead died, by this machine's clock.
+        #: When each dead slave died, by console time.
         self._died: dict[int, datetime] = {}
-        #: Slaves to be looked at, and whether nothing is to be told of what is found.
+        #: Slaves to check, and whether to check them without journal entries.
         self._due: dict[int, bool] = {}
         self._round: deque[int] = deque()
-        #: When a slave last gave a sign of life before we listened, by the master's clock.
-        self._signs: dict[int, datetime] = {}
-        #: Builds that have ended since the last tick, by slave, and when they did: how may follow.
+        #: The master's timestamp of each slave's last message in a replay.
+        self._last_stamps: dict[int, datetime] = {}
+        #: Builds that have ended since the last tick, by slave; their results may follow.
         self._ended: dict[int, tuple[datetime, PastBuild]] = {}
-        self._joins = Joins()
+        self._joins = JoinHistory()
         #: Slaves whose times are estimates, made before a live message gave the master's time.
         self._undated: set[int] = set()
-        #: Since when we know of all builds that end, by console time.
+        #: The console time from which all builds are known.
         self._since: datetime | None = None
-        #: Packages that fail everywhere, as has been told.
-        self._hopeless: set[str] = set()
+        #: Packages that fail everywhere and were reported.
+        self._broken: set[str] = set()
         self._disk_step = 0
 
     # What happened ----------------------------------------------------------------------------
 
     def fold(self, event: Event, now: datetime, *, replay: bool = False) -> None:
-        """Take *event*; in a *replay* nothing is new: no alerts, no journal entries follow."""
+        """Take *event*. A *replay* is no news: it causes no alerts and no journal entries."""
         self.now = self._heard = now
         match event:
             case SlaveEvent():
@@ -128,21 +128,21 @@ class Farm:
 
     def _info(self, info: MasterInfo) -> None:
         if self.info is not None and self.info.started != info.started:
-            for of_slaves in (self.slaves, self._died, self._due, self._signs, self._ended):
+            for of_slaves in (self.slaves, self._died, self._due, self._last_stamps, self._ended):
                 of_slaves.clear()
             for others in (self.left, self._round, self._skipped, self._undated):
                 others.clear()
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
-            self._clock, self._joins, self._since = MasterClock(), Joins(), None
+            self._clock, self._joins, self._since = MasterClock(), JoinHistory(), None
             self._changes = Changes(epoch=True, figures=True)
         self.info = info
 
     def _figures(self, stats: MasterStats, replay: bool) -> None:
-        keep(self.figures, stats, put_back=not replay)
+        add_stats(self.figures, stats, set_back=not replay)
         self._changes.figures = True
         step = health.disk_step(self.figures[-1])
         if step > self._disk_step and not replay:
-            self._entries.append(
+            self._journal.append(
                 Entry(self.now, Kind.MASTER, None, "", f"the master's disk is {step}% full")
             )
         self._disk_step = step
@@ -153,25 +153,25 @@ class Farm:
         slave = self.slaves.get(slave_id)
         if message == "HELLO":
             if slave is None and len(self.slaves) >= MOST:
-                self.strays += 1
+                self.unknown += 1
                 return
             slave = self._hello(slave, event, here, replay)
         elif slave is None:
-            self.strays += 1
+            self.unknown += 1
             return
         elif message == "STATS":
-            keep(slave.stats, data, put_back=not replay)
+            add_stats(slave.stats, data, set_back=not replay)
             if data.timestamp != at:  # in a master's replay they are the same
                 slave.skew = data.timestamp - at
             elif slave.skew is not None:
                 at = without(at, slave.skew)
         else:
-            self._told(slave, event, here, replay)
+            self._reply(slave, event, here, replay)
         if replay:
             self._undated.add(slave_id)
-            self._signs[slave_id] = max(at, self._signs.get(slave_id, at))
+            self._last_stamps[slave_id] = max(at, self._last_stamps.get(slave_id, at))
         else:
-            slave.heard, slave.heard_what = self.now, message
+            slave.heard, slave.last_message = self.now, message
             self._since = self._since or self.now
         self._touch(slave, quiet=replay)
 
@@ -181,13 +181,13 @@ class Farm:
         self._changes.slaves.add(slave.id)
 
     def _hello(self, slave: Slave | None, event: SlaveEvent, here: datetime, replay: bool) -> Slave:
-        """Return the slave that says who it is: a new one, unless that was known."""
+        """Return the slave that introduces itself: a new one, or the one that is known."""
         slave_id, at, _, info = event
         label = clean(info.label)
         if slave is not None and slave.joined == at and slave.label == label:
             slave.info = info
             return slave
-        slave = Slave(slave_id, info, label, joined=at, told_at=at, since=at, heard=self.now)
+        slave = Slave(slave_id, info, label, joined=at, reported_at=at, since=at, heard=self.now)
         slave.state_began = here
         slave.joins = self._joins.add(label, info.board_serial, at, here)
         slave.timeline.append(Moment(at, "JOIN", slave.abi))
@@ -195,10 +195,10 @@ class Farm:
         self._died.pop(slave_id, None)
         self._changes.new.add(slave_id)
         if not replay:
-            self._entries.append(news.joined(slave, self.now))
+            self._journal.append(entries.joined(slave, self.now))
         return slave
 
-    def _told(self, slave: Slave, event: SlaveEvent, here: datetime, replay: bool) -> None:
+    def _reply(self, slave: Slave, event: SlaveEvent, here: datetime, replay: bool) -> None:
         slave_id, at, message, data = event
         skipped = slave_id in self._skipped
         ended = apply(slave, message, data, When(at, here, replay), skipped=skipped)
@@ -207,34 +207,34 @@ class Farm:
         if ended is not None:
             insert(self.builds, ended)
             self._add_build(ended, None, replay)
-        if slave.told is not State.DEAD:
+        if slave.reported is not State.DEAD:
             self._died.pop(slave_id, None)
         elif slave_id not in self._died:
             self._died[slave_id] = self.now
             if not replay:
-                self._entries.append(news.left(slave, self.now, builds=ended is not None))
+                self._journal.append(entries.left(slave, self.now, builds=ended is not None))
 
     # Builds -----------------------------------------------------------------------------------
 
     def skipped(self, slave_id: int) -> None:
-        """Note that the build of a slave, if it has one, is to be skipped."""
+        """Record that an operator skips a slave's build."""
         self._skipped.add(slave_id)
 
     def _outcome(self, outcome: Outcome, replay: bool) -> None:
-        """Take how a build ended from a master that says so, be it before or after its DONE."""
+        """Take the outcome of a build, which a level-1 master sends before or after DONE."""
         here = self._clock.here(outcome.ended, self.now) if replay else self.now
         build = PastBuild.of(outcome, here)
         slave = self.slaves.get(outcome.slave_id)
         if slave is not None and slave.label == build.label:
-            settle(slave.builds, build)
+            merge(slave.builds, build)
             slave.outcome = slave.builds[-1]
             self._touch(slave, quiet=replay)
         if replay and (self._since is None or build.seen < self._since):
             self._since = build.seen
-        self._add_build(build, settle(self.builds, build), replay)
+        self._add_build(build, merge(self.builds, build), replay)
 
     def _add_build(self, build: PastBuild, before: PastBuild | None, replay: bool) -> None:
-        """Learn from a build; of the same one less was known *before*, if anything."""
+        """Learn from a build; *before*: an earlier, less complete record of it."""
         known = "" if before is None else before.result
         if build.result == "ok" != known and build.duration is not None:
             self._peers.add(build.abi, build.package, build.duration)
@@ -243,45 +243,47 @@ class Farm:
             self._ended[build.slave_id] = waits[0], build
         elif not replay and build.result not in ("", known):
             if waits is not None:
-                self._entries.append(news.ended(waits[1], waits[0]))
+                self._journal.append(entries.ended(waits[1], waits[0]))
             self._ended[build.slave_id] = self.now, build
 
-    def _tell_builds(self) -> None:
-        """Tell of builds that have ended: what the master says of them should have come by now."""
-        entries = [news.ended(build, at) for at, build in self._ended.values()]
+    def _report_builds(self) -> None:
+        """Add entries for builds that have ended: their outcomes should have come by now."""
+        ended = [entries.ended(build, at) for at, build in self._ended.values()]
         self._ended.clear()
-        self._entries += entries
-        if any(entry.kind is Kind.FAIL for entry in entries):
-            found = causes.packages(self._lately())
-            for package in found.keys() - self._hopeless:
-                self._entries.append(Entry(self.now, Kind.WARN, None, "", found[package]))
-            self._hopeless = set(found)
+        self._journal += ended
+        if any(entry.kind is Kind.FAIL for entry in ended):
+            found = failures.packages(self._lately())
+            for package in found.keys() - self._broken:
+                self._journal.append(Entry(self.now, Kind.WARN, None, "", found[package]))
+            self._broken = set(found)
 
     def _lately(self) -> Iterator[PastBuild]:
-        return itertools.islice(reversed(self.builds), _LATELY)
+        return itertools.islice(reversed(self.builds), _RECENT)
 
     # Time -------------------------------------------------------------------------------------
 
     def tick(self, now: datetime) -> None:
-        """Let time pass: silence, alerts, peers; rows of the dead go after 30 s."""
-        self.now = now if self._heard is None else min(now, self._heard + _DEAF)
+        """Update silences, alerts and estimates; remove the rows of dead slaves after 30 s."""
+        self.now = now if self._heard is None else min(now, self._heard + _UNHEARD)
         self._date()
-        self._tell_builds()
+        self._report_builds()
         over = len(self._died) - _MOST_DEAD
         dead = enumerate(self._died.items())
-        for slave_id in [one for at, (one, died) in dead if at < over or self.now - died > STAYS]:
+        for slave_id in [
+            one for at, (one, died) in dead if at < over or self.now - died > ROW_STAYS
+        ]:
             del self._died[slave_id]
             self.left.append(self.slaves.pop(slave_id))
             self._changes.gone.add(slave_id)
-        if self._clock.sure and self._signs:
-            self._read_signs()
+        if self._clock.sure and self._last_stamps:
+            self._estimate_contacts()
         due, self._due = self._due, {}
         for slave_id, quiet in due.items():
-            self._look_at(slave_id, quiet=quiet)
+            self._check(slave_id, quiet=quiet)
         if not self._round:
             self._round.extend(self.slaves)
         for _ in range(min(len(self._round), max(_FEW, len(self.slaves) // _ROUND))):
-            self._look_at(self._round.popleft(), quiet=False)
+            self._check(self._round.popleft(), quiet=False)
 
     def redate(self) -> None:
         """Estimate all ages again from the master's timestamps, as soon as a live message comes.
@@ -300,24 +302,24 @@ class Farm:
         if self._clock.sure:
             self._undated.clear()
 
-    def _read_signs(self) -> None:
-        """Find when slaves were last heard of whom we have only been told.
+    def _estimate_contacts(self) -> None:
+        """Estimate the last contact of slaves that are known only from a replay.
 
-        Who was silent for longer than the master allows would be gone: its clock is slow.
+        A slave that was silent beyond its limit would be gone: then its timestamps are wrong.
         """
-        for slave_id, stamped in self._signs.items():
+        for slave_id, stamped in self._last_stamps.items():
             slave = self.slaves.get(slave_id)
             if slave is None:
                 continue
             heard = self._clock.here(stamped, self.now)
-            if slave.heard_what:
+            if slave.last_message:
                 slave.heard = max(heard, slave.heard)
             elif slave.skew is not None or self.now - heard < slave.info.busy_timeout:
                 slave.heard = heard
-        self._signs.clear()
+        self._last_stamps.clear()
 
-    def _look_at(self, slave_id: int, *, quiet: bool) -> None:
-        """Compare a slave with its peers and its limits; tell of new alerts unless *quiet*."""
+    def _check(self, slave_id: int, *, quiet: bool) -> None:
+        """Compare a slave with its peers and limits; report new alerts unless *quiet*."""
         slave = self.slaves.get(slave_id)
         if slave is None:
             return
@@ -331,10 +333,10 @@ class Farm:
         slave.version += 1
         self._changes.slaves.add(slave_id)
         if not quiet:
-            self._entries += news.alerts(slave, alerts, elapsed, self.now)
+            self._journal += entries.alerts(slave, alerts, elapsed, self.now)
 
     def _compare(self, slave: Slave) -> timedelta:
-        """Compare the slave's build with its peers; return how long it takes so far."""
+        """Compare the slave's build with its peers; return how long it has taken so far."""
         if slave.job is None:
             if slave.peers:
                 slave.peers, slave.median, slave.ratio, slave.eta = 0, None, None, None
@@ -342,11 +344,11 @@ class Farm:
         elapsed = self.work(slave)
         found = self._peers.compare(slave.abi, clean(slave.job[0]), elapsed)
         slave.peers, slave.median, slave.ratio, slave.slow_from, slave.eta = found
-        if slave.told is State.SEND:
+        if slave.reported is State.SEND:
             slave.eta = None
         return elapsed
 
-    # What is to be seen -----------------------------------------------------------------------
+    # What can be read -----------------------------------------------------------------------
 
     def take_changes(self) -> Changes:
         """Return what has changed since the last call."""
@@ -354,37 +356,37 @@ class Farm:
         return changes
 
     def take_entries(self) -> list[Entry]:
-        """Return what is to be noted in the journal since the last call."""
-        entries, self._entries = self._entries, []
-        return entries
+        """Return the journal entries since the last call."""
+        taken, self._journal = self._journal, []
+        return taken
 
     def master_time(self, now: datetime) -> datetime:
-        """Return the time of the master's clock at *now*, estimated from what has come live."""
+        """Return the time of the master's clock at *now*, estimated from live messages."""
         return now - self._clock.ahead
 
     def elapsed(self, slave: Slave) -> timedelta:
-        """Return how long *slave* has been at what it is at (never negative): the TIME column."""
-        if slave.told is State.BUILD:
+        """Return how long *slave* has been in its state (never negative): the TIME column."""
+        if slave.reported is State.BUILD:
             return self.work(slave)
         return max(_ZERO, self.now - slave.state_began)
 
     def work(self, slave: Slave) -> timedelta:
-        """Return how long *slave* has worked on its build: what is lost if that is given up."""
+        """Return how long *slave* has built: the work that a skip loses."""
         if slave.job is None or slave.build_began is None:
             return _ZERO
         return max(_ZERO, self.now - slave.build_began)
 
     def counts(self) -> Counter[State]:
-        """Return how many slaves are in each state now."""
+        """Return the number of slaves in each state."""
         now = self.now
         return Counter(slave.state_at(now) for slave in self.slaves.values())
 
     def alerting(self) -> int:
-        """Return how many slaves have an alert now."""
+        """Return the number of slaves with alerts."""
         return sum(bool(slave.alerts) for slave in self.slaves.values())
 
     def rate(self, now: datetime) -> float:
-        """Return how many builds end in an hour, as things go."""
+        """Return the builds per hour at the current rate."""
         return sum(self._rates(now).values())
 
     def _rates(self, now: datetime) -> dict[str, float]:
@@ -392,21 +394,21 @@ class Farm:
         return eta.rates(self.builds, figures, now, self._since)
 
     def queues(self, now: datetime, without: Collection[int] = ()) -> list[AbiQueue]:
-        """Return the queue of each ABI, as it would go on if *without* were paused."""
+        """Return the queue of each ABI, as if *without* were paused."""
         hourly = self._rates(now)
         return eta.queues(self.slaves.values(), self.figures, hourly, self.now, without)
 
     def longest(self, n: int) -> list[Slave]:
-        """Return the *n* slaves that have been at their builds for longest."""
+        """Return the *n* slaves with the longest running builds."""
         building = (one for one in self.slaves.values() if one.job is not None)
         return heapq.nlargest(n, building, key=self.work)
 
     def causes(self) -> list[str]:
-        """Return what the failures of late are due to, in sentences."""
-        return causes.causes(self._lately(), self.slaves.values())
+        """Return the causes of recent failures, in sentences."""
+        return failures.explain(self._lately(), self.slaves.values())
 
     def as_events(self) -> list[Event]:
-        """Return events that make a farm of the same looks, if they are folded as a replay."""
+        """Return events that recreate this farm when they are folded as a replay."""
         events: list[Event] = [] if self.info is None else [self.info]
         events += self.figures
         for slave in self.slaves.values():
@@ -414,15 +416,15 @@ class Farm:
         return [*events, *keyframe.of_builds(self.builds)]
 
     def validate(self) -> None:
-        """Raise ``AssertionError`` unless all that must hold between events does."""
+        """Raise ``AssertionError`` if an invariant is broken."""
         for key, slave in self.slaves.items():
             assert key == slave.id  # noqa: S101
             assert (slave.job is None) == (slave.job_since is None)  # noqa: S101
-            assert slave.told is not State.BUILD or slave.job is not None  # noqa: S101
-            assert (slave.told is State.DEAD) == (key in self._died)  # noqa: S101
+            assert slave.reported is not State.BUILD or slave.job is not None  # noqa: S101
+            assert (slave.reported is State.DEAD) == (key in self._died)  # noqa: S101
             assert slave.label == clean(slave.label)  # noqa: S101
-            assert in_order([build.seen for build in slave.builds])  # noqa: S101
-            assert in_order([stats.timestamp for stats in slave.stats])  # noqa: S101
+            assert is_sorted([build.seen for build in slave.builds])  # noqa: S101
+            assert is_sorted([stats.timestamp for stats in slave.stats])  # noqa: S101
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
-        assert in_order([build.seen for build in self.builds])  # noqa: S101
-        assert in_order([stats.timestamp for stats in self.figures])  # noqa: S101
+        assert is_sorted([build.seen for build in self.builds])  # noqa: S101
+        assert is_sorted([stats.timestamp for stats in self.figures])  # noqa: S101

@@ -1,7 +1,7 @@
-"""What is wrong with a slave: rules, each with a limit and the value below which it is over.
+"""Alerts of a slave, by rules with limits.
 
-A value of 0 stands for one that is not known. How many cores a board has is not known either: all
-that build for us have four, so a load of 8 is two builds' worth.
+A value of 0 means unknown. The number of cores is unknown too: boards of the farm have four, so a
+load of 8 is worth two builds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """An alert from *limit* on, of *weight*; from *worse* on it is of *heavy*.
+    """An alert of *weight* from *limit* on, and of *heavy* from *worse* on.
 
-    Once there it stays until the value is below *release*, so that it does not come and go. The
-    *value* is of a slave's newest figures, or of the slave; ``None`` if it is not known.
+    An alert stays until the value falls below *release*, so that it does not flicker. *value*
+    reads a slave's newest stats, or the slave; it returns ``None`` if the value is unknown.
     """
 
     reason: str
@@ -38,7 +38,7 @@ class Rule(NamedTuple):
     text: Callable[[float], str]
 
     def weigh(self, value: float, before: Alert | None) -> int:
-        """Return the weight of *value*, 0 for none; *before* is the alert that is there."""
+        """Return the weight of *value*, 0 for no alert; *before* is the current alert, if any."""
         if value >= self.worse:
             return self.heavy
         return self.weight if value >= (self.limit if before is None else self.release) else 0
@@ -75,25 +75,25 @@ def _span(value: float) -> str:
 
 _times = "x{:.1f}".format
 _count = "x{:.0f}".format
-_OF_FIGURES: Final = (
+_STATS_RULES: Final = (
     Rule("disk", 82, 85, 95, 1, 3, _disk, _percent),
     Rule("mem", 87, 92, 98, 1, 2, _mem, _percent),
     Rule("swap", 45, 60, 90, 1, 2, _swap, _percent),
     Rule("load", 6, 8, 16, 1, 2, lambda stats: stats.load_average, "{:.1f}".format),
     Rule("temp", 75, 78, 85, 1, 2, lambda stats: stats.cpu_temp, "{:.0f}C".format),
 )
-_OF_SLAVES: Final = (
+_SLAVE_RULES: Final = (
     Rule("clock", 20, 30, 3600, 1, 2, _skew, _span),
     Rule("slow", 0, 0, 8, 1, 2, _slow, _times),
     Rule("flapping", 3, 3, inf, 2, 2, lambda slave: slave.joins, _count),
     Rule("failing", 3, 3, inf, 2, 2, lambda slave: slave.failures, _count),
 )
-#: How coarsely silence is told.
+#: The step in which the alert shows the length of a silence.
 _STEP: Final = timedelta(seconds=30)
 
 
 def judge(slave: Slave, now: datetime) -> tuple[Alert, ...]:
-    """Return what is wrong with *slave* at *now* (this machine's clock), the worst first."""
+    """Return the alerts of *slave* at *now* (console time), the most severe first."""
     state = slave.state_at(now)
     if state is State.DEAD:
         return ()
@@ -106,8 +106,8 @@ def judge(slave: Slave, now: datetime) -> tuple[Alert, ...]:
         since = before[reason].since if reason in before else now
         found.append(Alert(reason, short_span(silence), since, weight))
     if slave.stats:
-        found += _broken(_OF_FIGURES, slave.stats[-1], before, now)
-    found += _broken(_OF_SLAVES, slave, before, now)
+        found += _broken(_STATS_RULES, slave.stats[-1], before, now)
+    found += _broken(_SLAVE_RULES, slave, before, now)
     found.sort(key=lambda alert: -alert.weight)
     return tuple(found)
 
@@ -125,7 +125,7 @@ def _broken(
 
 
 def explain(slave: Slave, alert: Alert, elapsed: timedelta) -> str:
-    """Return what more is to be said of an alert of *slave*, which has built for *elapsed*."""
+    """Return details of an alert of *slave*, whose build has taken *elapsed* so far."""
     match alert.reason:
         case "no msg" | "expired":
             job = f"; it builds {clean(' '.join(slave.job))}" if slave.job else ""
@@ -138,15 +138,15 @@ def explain(slave: Slave, alert: Alert, elapsed: timedelta) -> str:
         case "disk" | "mem" | "swap" if slave.stats:
             return f"of {size(getattr(slave.stats[-1], f'{alert.reason}_size'))}"
         case "flapping":
-            return "it joins again and again"
+            return "it joins repeatedly"
     return ""
 
 
-#: How full the master's disk is, in percent, before it is told of.
+#: How full the master's disk is before the journal says so, in percent.
 _MASTER_DISK: Final = 85
 
 
 def disk_step(stats: MasterStats) -> int:
-    """Return how full the master's disk is, in whole percent; 0 while there is room."""
+    """Return how full the master's disk is, in whole percent; 0 below the limit."""
     full = _disk(stats)
     return 0 if full is None or full < _MASTER_DISK else int(full)

@@ -1,4 +1,4 @@
-"""The heat map without its colours: slaves in groups, each a level of some metric."""
+"""The data of the heat map: slaves in groups, each with its level of a metric."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 #: Levels go from 0 (cool) to this (hot).
 HOTTEST: Final = 4
-#: States in which something is wrong with a slave, the worst first.
+#: States of slaves with a problem, the most severe first.
 WRONG: Final = (State.DEAD, State.EXPIRED, State.SILENT)
 _NUMBER: Final = re.compile(r"[-_. ]*\d+$")
 
 
 class Metric(StrEnum):
-    """What a cell's tint tells."""
+    """The quantity that a cell's tint shows."""
 
     STATE = "state"
     TEMP = "temp"
@@ -34,14 +34,14 @@ class Metric(StrEnum):
 
 
 class Grouping(StrEnum):
-    """What slaves are put together by; a rack is what is left of a label without its number."""
+    """The property that groups slaves; a rack is a label without its number."""
 
     RACK = "rack"
     ABI = "abi"
     OS = "os"
 
 
-#: The values from which on a cell is of level 1, 2, 3, 4: degrees, load, hours, times its peers.
+#: The values at which levels 1, 2, 3 and 4 begin: degrees, load, hours, multiple of its peers.
 _LIMITS: Final[dict[Metric, tuple[float, float, float, float]]] = {
     Metric.TEMP: (50, 60, 70, 78),
     Metric.LOAD: (1, 3, 5, 8),
@@ -51,14 +51,14 @@ _LIMITS: Final[dict[Metric, tuple[float, float, float, float]]] = {
 
 
 class Group(NamedTuple):
-    """Slaves that belong together, in the order of their labels."""
+    """Slaves that belong together, sorted by label."""
 
     name: str
     slaves: Sequence[Slave]
 
 
 def value(slave: Slave, metric: Metric, elapsed: timedelta) -> float | None:
-    """Return *metric* of *slave*, which has been *elapsed* at what it is at; ``None``: unknown."""
+    """Return *metric* of *slave*, in its state for *elapsed*; ``None``: unknown."""
     if metric is Metric.AGE:
         return elapsed.total_seconds() / 3600 if slave.job else None
     if metric is Metric.SLOW:
@@ -70,7 +70,7 @@ def value(slave: Slave, metric: Metric, elapsed: timedelta) -> float | None:
 
 
 def level(slave: Slave, metric: Metric, elapsed: timedelta) -> int | None:
-    """Return how hot *slave* is by *metric*: 0 to 4, or ``None``: unknown (or a state)."""
+    """Return the level of *slave* by *metric*, 0 to 4; ``None``: unknown, or a state."""
     limits = _LIMITS.get(metric)
     number = value(slave, metric, elapsed) if limits else None
     if limits is None or number is None:
@@ -79,7 +79,7 @@ def level(slave: Slave, metric: Metric, elapsed: timedelta) -> int | None:
 
 
 def scale(metric: Metric) -> str:
-    """Return what the levels of *metric* begin at: ``50 60 70 78``."""
+    """Return the values at which the levels of *metric* begin: ``50 60 70 78``."""
     return " ".join(f"{limit:g}" for limit in _LIMITS.get(metric, ()))
 
 
@@ -93,7 +93,7 @@ def group_of(slave: Slave, by: Grouping = Grouping.RACK) -> str:
 
 
 def groups(slaves: Iterable[Slave], by: Grouping) -> list[Group]:
-    """Return *slaves* in groups, both in the order of their names."""
+    """Return *slaves* in groups, both sorted by name."""
     found: dict[str, list[Slave]] = {}
     for slave in slaves:
         found.setdefault(group_of(slave, by), []).append(slave)
@@ -105,7 +105,7 @@ def groups(slaves: Iterable[Slave], by: Grouping) -> list[Group]:
 
 @lru_cache(maxsize=16_384)
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a key that has ``rack2`` before ``rack10``."""
+    """Return a sort key that puts ``rack2`` before ``rack10``."""
     parts = re.split(r"(\d{1,18})", name.casefold())
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
 
@@ -116,10 +116,10 @@ def count_states(slaves: Iterable[Slave], now: datetime) -> Counter[State]:
 
 
 def clusters(counts: Sequence[Counter[State]]) -> list[bool]:
-    """Tell for each group, by its states' *counts*, whether its members fail together.
+    """Return for each group, from its *counts* of states, whether its members fail together.
 
-    They do if at least three and a tenth of them are silent, expired or dead, and that is at
-    least three times as many, by share, as elsewhere.
+    That is so if at least three of them and a tenth are silent, expired or dead, and their share
+    is at least three times that of all other groups.
     """
     wrong = [sum(count[state] for state in WRONG) for count in counts]
     sizes = [count.total() for count in counts]

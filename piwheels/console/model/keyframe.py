@@ -1,4 +1,4 @@
-"""A farm as the events that lead to it: what a recording begins with."""
+"""A farm as a list of events that recreate it: the keyframes of a recording."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SLEEPS: Final = {State.SLEEP: False, State.PAUSE: True}
 
 
 def of_slave(slave: Slave, heard: datetime) -> Iterator[SlaveEvent]:
-    """Tell of a slave that was *heard* last then, by the master's clock, in the order of time."""
+    """Yield a slave's events, oldest first; *heard*: its last contact, by the master's clock."""
     yield SlaveEvent(slave.id, slave.joined, "HELLO", slave.info)
     for stats in slave.stats:
         at = without(stats.timestamp, slave.skew or _ZERO)
@@ -32,16 +32,16 @@ def of_slave(slave: Slave, heard: datetime) -> Iterator[SlaveEvent]:
     reply = _reply(slave)
     if reply is not None:
         yield SlaveEvent(slave.id, slave.since, *reply)
-        latest = max(slave.told_at, heard)
-        if slave.told in _SLEEPS and latest > slave.since:
+        latest = max(slave.reported_at, heard)
+        if slave.reported in _SLEEPS and latest > slave.since:
             yield SlaveEvent(slave.id, latest, *reply)
 
 
 def _reply(slave: Slave) -> tuple[str, Any] | None:
-    """Return what the slave was told last, if that says more than its build."""
-    match slave.told:
+    """Return the last reply to the slave, if it says more than its build."""
+    match slave.reported:
         case State.SLEEP | State.PAUSE:
-            return "SLEEP", _SLEEPS[slave.told]
+            return "SLEEP", _SLEEPS[slave.reported]
         case State.SEND:
             return "SEND", slave.file
         case State.CLEAN:
@@ -52,7 +52,7 @@ def _reply(slave: Slave) -> tuple[str, Any] | None:
 
 
 def of_builds(builds: Iterable[PastBuild]) -> Iterator[Event]:
-    """Tell of builds whose results are known."""
+    """Yield the builds with known results."""
     for one in builds:
         match one.result:
             case "ok" | "failed" | "skipped" as result if one.duration is not None:

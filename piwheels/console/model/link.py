@@ -1,6 +1,6 @@
-"""The state of the link to a master: a machine without input or output (console.md, 3.4).
+"""The state machine of the link to a master, without input or output.
 
-Events go in, messages to send come out. How it attaches:
+It takes events and returns messages to send. How it attaches:
 
 ====================  ==============================================================================
 to a level-1 master   the sockets are up; ``HELLO`` on the console socket, ``Welcome`` back; then
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class LinkState(StrEnum):
-    """Where the link stands: the word on the status line."""
+    """The state of the link: the word on the status line."""
 
     CONNECTING = "CONNECTING"
     ATTACHING = "ATTACHING"
@@ -50,54 +50,54 @@ class LinkState(StrEnum):
     FILE = "REPLAY"
 
 
-#: States in which a picture is there and moves.
+#: States in which the farm is shown and updated.
 ATTACHED: Final = (LinkState.LIVE, LinkState.PAUSED, LinkState.QUIET, LinkState.MISMATCH)
 
 _SECOND: Final = timedelta(seconds=1)
-#: How long the console socket may come later than the others before we do without it.
+#: How long the console socket may connect after the others before the link does without it.
 _CONSOLE_WAIT: Final = 0.5 * _SECOND
-#: How long a master of level 1 may take to welcome us before we take it for one of level 0.
+#: How long a level-1 master may take to answer HELLO before it counts as level 0.
 _WELCOME_WAIT: Final = 1.5 * _SECOND
-#: After how long HELLO is said again, as often as it takes.
+#: The pauses between repeated HELLOs; the last one repeats.
 _AGAIN: Final = (3 * _SECOND, 10 * _SECOND, 30 * _SECOND)
-#: A replay of level 0 is over when nothing of the past has come for so long, or at last.
+#: A level-0 replay ends when no repeated message has come for this long, or after the second.
 _REPLAY_QUIET, _REPLAY_MOST = _SECOND, 15 * _SECOND
-#: What is older than the newest by more than this is of the past.
+#: A message older than the newest by more than this is a repeated one.
 _PAST: Final = 5 * _SECOND
-#: For how long a master may repeat the past after its greeting (another console has asked for it).
-#: What seems to be of the past at any other time is not: the master's clock was set back.
-_TOLD_AGAIN: Final = 30 * _SECOND
-#: Silence that is worth a word, and how often a console of level 1 says that it is there.
+#: How long a master may repeat messages after its greeting (another console asked for a replay).
+#: An old message at any other time is live: the master's clock was set back.
+_REPEATS: Final = 30 * _SECOND
+#: The silence that is reported, and the interval of a level-1 console's keepalive.
 _QUIET, _KEEP_ALIVE = 15 * _SECOND, 30 * _SECOND
-#: For how long frames that were not understood force the console to look only.
+#: How long invalid frames make the console read-only.
 _MISMATCH: Final = 60 * _SECOND
-#: A connection that takes no longer than this needs no words.
+#: The time to connect after which the screen explains why it takes so long.
 _PROMPT: Final = 2 * _SECOND
-#: A replay of more messages than this has no end: it is looked at as it is.
+#: A replay longer than this counts as endless: the link becomes live.
 _MOST_REPLAYED: Final = 1_000_000
-#: The next page of slaves is asked for again after so long.
+#: The time after which a page of slaves is requested again.
 _PAGE_WAIT: Final = 5 * _SECOND
 
 
 class LinkMachine:
-    """The state of the link. *who* operates us; *console* tells whether level 1 may be tried."""
+    """The state of the link. *who*: the operator; *console*: level 1 may be tried."""
 
     def __init__(self, who: str, tickets: Iterator[int] | None = None, *, console: bool) -> None:
         self.who = who
         self.state = LinkState.CONNECTING
         self.since: datetime | None = None
         self.level = 0
-        #: The master's start: with another one all slaves have other numbers.
+        #: The master's start: after a restart all slaves have new numbers.
         self.epoch: datetime | None = None
         self.heard: datetime | None = None
-        #: Why each socket that is down is down, as far as is known.
+        #: Why each socket is down, as far as is known.
         self.why: dict[Wire, str] = {}
         self.replayed = 0
         self.garbled = 0
         self.garbled_what = ""
         #: Whether the farm as a whole is paused, as far as is known.
         self.paused = False
-        #: How often the link was lost so far.
+        #: The number of times the link was lost.
         self.losses = 0
         self._console = console
         self._tickets = tickets or itertools.count(1)
@@ -117,21 +117,21 @@ class LinkMachine:
         self._figures_at: datetime | None = None
         self._told_paused = False
 
-    # What is asked of it ----------------------------------------------------------------------
+    # Queries ----------------------------------------------------------------------
 
     @property
     def attached(self) -> bool:
-        """Whether there is a master that could take a command."""
+        """Whether there is a master to take commands."""
         return self.state in ATTACHED
 
     def age(self, now: datetime) -> timedelta | None:
-        """Return how long ago the master was last heard; ``None``: never."""
+        """Return the time since the master's last message; ``None``: there was none."""
         return None if self.heard is None else now - self.heard
 
     # Events -----------------------------------------------------------------------------------
 
     def handle(self, event: Event, now: datetime) -> list[Outgoing]:
-        """Take *event*; return what is to be sent."""
+        """Take *event*; return messages to send."""
         if self.state is LinkState.FILE:
             self._hear(now)
             return []
@@ -174,7 +174,7 @@ class LinkMachine:
         if self._connected() and self._up_at is None:
             self._up_at = now
         if wire == "console" and self._hellos and self.level == 0:
-            # A master that begins: its socket for us has come after the others.
+            # A master that starts: its console socket appears after the others.
             self._try_console = self._console
             return [self._greet(now)]
         return []
@@ -190,10 +190,10 @@ class LinkMachine:
             self.losses += 1
         if not self._connected() or wire in needed:
             self._up_at = now if self._connected() else None
-            self._begin_anew()
+            self._restart()
         return []
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         self.level, self._hellos, self._hello_at = 0, 0, None
         self._try_console = self._console
         self._page_ticket, self._page_at, self._page_after = 0, None, 0
@@ -227,10 +227,10 @@ class LinkMachine:
         return Outgoing("console", self._page_ticket, "SLAVES", after)
 
     def _greeted(self, info: MasterInfo, now: datetime) -> None:
-        """Take the master's greeting: a replay follows, unless another console asked for it."""
-        anew = self._epoch(info)
+        """Take the master's greeting: a replay follows."""
+        restarted = self._epoch(info)
         self._asked_at = now
-        if self.state in (LinkState.ATTACHING, LinkState.LOST) or anew:
+        if self.state in (LinkState.ATTACHING, LinkState.LOST) or restarted:
             self.replayed = 0
             self._past_at = self._newest = None
             self._go(LinkState.REPLAYING, now)
@@ -240,7 +240,7 @@ class LinkMachine:
         return before is not None and before != info.started
 
     def is_past(self, event: SlaveEvent) -> bool:
-        """Whether *event* tells of the past, which is nothing new."""
+        """Whether *event* repeats something old, which is no news."""
         if self.state is LinkState.REPLAYING:
             return True
         return self._newest is not None and self._newest - event.timestamp > _PAST
@@ -248,7 +248,7 @@ class LinkMachine:
     def _timed(self, event: SlaveEvent, now: datetime) -> None:
         if self.state is LinkState.REPLAYING:
             self.replayed += 1
-        asked = self._asked_at is not None and now - self._asked_at <= _TOLD_AGAIN
+        asked = self._asked_at is not None and now - self._asked_at <= _REPEATS
         if self._newest is None or event.timestamp > self._newest or not asked:
             self._newest = event.timestamp
         if self._newest - event.timestamp > _PAST or event.message == "HELLO":
@@ -259,7 +259,7 @@ class LinkMachine:
     # Time -------------------------------------------------------------------------------------
 
     def tick(self, now: datetime) -> list[Outgoing]:
-        """Let time pass; return what is to be sent."""
+        """Let time pass; return messages to send."""
         self.since = self.since or now
         match self.state:
             case LinkState.CONNECTING | LinkState.LOST:
@@ -305,7 +305,7 @@ class LinkMachine:
     def _hello_again(self, now: datetime) -> list[Outgoing]:
         waited = now - (self._hello_at or now)
         if self._try_console and waited >= _WELCOME_WAIT and "control" in self._up:
-            self._try_console = False  # it is of level 0, or busy: its control socket will do
+            self._try_console = False  # level 0, or busy: the control socket will do
             return self._hello(now)
         if waited >= _AGAIN[min(max(self._hellos - 1, 0), len(_AGAIN) - 1)]:
             return self._hello(now)
@@ -323,7 +323,7 @@ class LinkMachine:
         return []
 
     def _settle(self, now: datetime) -> None:
-        """Be LIVE, or what is more to the point."""
+        """Choose among LIVE and the states that qualify it."""
         state = LinkState.LIVE
         if self._garbled_at is not None and now - self._garbled_at < _MISMATCH:
             state = LinkState.MISMATCH
@@ -334,7 +334,7 @@ class LinkMachine:
         self._go(state, now)
 
     def _has_no_figures(self, now: datetime) -> bool:
-        """Whether the master's figures have stopped, as those of other makes do in a pause."""
+        """Whether the master's stats have stopped, as some masters' do while paused."""
         return self._figures_at is not None and now - self._figures_at >= _QUIET
 
     def _go(self, state: LinkState, now: datetime) -> None:
@@ -342,10 +342,10 @@ class LinkMachine:
             self.state, self.since = state, now
 
     def reattach(self, now: datetime) -> list[Outgoing]:
-        """Ask the master to tell everything again."""
+        """Ask the master for a full replay."""
         if not self.attached:
             return []
-        self._begin_anew()
+        self._restart()
         self._up_at = now
         self._go(LinkState.ATTACHING, now)
         return self._hello(now)
@@ -371,16 +371,16 @@ class LinkMachine:
             case LinkState.LOST:
                 return f"LOST {clock} ({age})"
             case LinkState.MISMATCH:
-                return f"protocol: {self.garbled:,} frames not understood"
+                return f"protocol: {self.garbled:,} invalid frames"
             case state:
                 return state.value
 
     def advice(self, addresses: dict[Wire, str], now: datetime) -> list[str]:
-        """Return what is wrong and what to do about it, in lines; nothing if all is well."""
-        told = bool(self.why) or now - (self.since or now) >= _PROMPT
+        """Return what is wrong and what to do about it, in lines; ``[]`` if all is well."""
+        explain = bool(self.why) or now - (self.since or now) >= _PROMPT
         match self.state:
-            case LinkState.CONNECTING | LinkState.LOST if told and not self._connected():
-                lines = ["No master answers. This console goes on trying."]
+            case LinkState.CONNECTING | LinkState.LOST if explain and not self._connected():
+                lines = ["No master answers. This console keeps trying."]
                 for wire in ("status", "control"):
                     if wire not in self._up and wire in addresses:
                         why = self.why.get(wire, "")
@@ -392,13 +392,13 @@ class LinkMachine:
                 return lines
             case LinkState.ATTACHING | LinkState.LOST if self._hellos > 1:
                 return [
-                    "There is a master, but it does not answer HELLO.",
+                    "A master is there, but does not answer HELLO.",
                     "It may be very busy, or these addresses are not its status and control queue.",
                 ]
             case LinkState.MISMATCH:
                 return [
-                    f"{self.garbled:,} messages are not of the protocol, last: {self.garbled_what}",
-                    "Commands are refused until a minute has passed without such a message.",
+                    f"{self.garbled:,} invalid messages, last: {self.garbled_what}",
+                    "Commands are refused until a minute passes without one.",
                     "Is this console as new as the master? The Events screen shows the bytes.",
                 ]
         return []

@@ -1,4 +1,4 @@
-"""A build's log as lines to be shown: split, folded, freed of escapes, graded."""
+"""A build's log as lines for display: split, folded, without escape sequences, graded."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 #: A longer line is shown as several.
 LONGEST: Final = 100_000
-#: How many lines are kept: of more the older half goes, so that no build can fill our memory.
+#: The most lines that are kept; beyond it the older half is dropped to limit memory.
 KEPT: Final = 400_000
-#: How much of a line is looked at to grade it: what is wrong is said at its beginning.
+#: The number of characters of a line that decide its grade.
 _GRADED = 1000
 
-#: What colours a terminal's text or moves its cursor (ECMA-48): control sequences, control strings
-#: that are ended, other escape sequences. Each alternative is linear in the length of the line.
+#: Escape sequences of terminals (ECMA-48): control sequences, terminated control strings, others.
+#: Each alternative is linear in the length of the line.
 _ESCAPES: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"
@@ -36,28 +36,28 @@ _ERROR: Final = re.compile(
     r"|\bNo space left on device\b|\bSegmentation fault\b|\bCannot allocate memory\b"
 )
 _WARNING: Final = re.compile(r"(?i:\bwarning\s*[:\[])|Warning:|\bCMake (?:Deprecation )?Warning\b")
-#: What the above find has one of these in it: most lines have none, and are not searched.
+#: Each match of the patterns above contains one of these; most lines do not and are not searched.
 _SUSPECT: Final = (
     "error", "warning", "fatal", "traceback", "exception", "exit:", "failed: ", "stopped", "***",
     "undefined", "cannot find -l", "no space left", "segmentation fault", "cannot allocate",
 )  # fmt: skip
-#: The cached one would keep what no screen shows any more.
+#: Without the cache, which would keep lines that no screen shows any more.
 _clean = clean.__wrapped__
 
 
 class Grade(Enum):
-    """What kind of line it is."""
+    """The severity of a line."""
 
     PLAIN = 0
     WARNING = 1
     ERROR = 2
-    GAP = 3  # stands for what was not sent
+    GAP = 3  # a part that was not sent
 
 
 class Line(NamedTuple):
-    """A line, fit to be shown. *folds* is how many earlier states of a progress line it hides.
+    """A line, cleaned for display. *folds*: the number of earlier states of a progress line.
 
-    *start* is the offset in the log, in characters, at which it begins.
+    *start*: its offset in the log, in characters.
     """
 
     text: str
@@ -67,7 +67,7 @@ class Line(NamedTuple):
 
 
 def read_line(raw: str, start: int = 0) -> Line:
-    r"""Return the line that *raw* is shown as: of states that ``\r`` parts, only the last."""
+    r"""Return *raw* for display; of several states separated by ``\r`` only the last is shown."""
     if "\x1b" in raw or "\x9b" in raw:
         raw = _ESCAPES.sub("", raw)
     folds = 0
@@ -90,30 +90,30 @@ def _grade(text: str) -> Grade:
 
 
 class LogText:
-    """The lines of a log that comes in parts. However it is cut into parts, the lines are the same.
+    """The lines of a log that arrives in parts; the lines do not depend on how it is split.
 
-    The last of them may be open: it is shown as it is so far.
+    The last line may be incomplete; it is shown as it is so far.
     """
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
-        #: How many lines there are of each grade.
+        #: The number of lines of each grade.
         self.counts: dict[Grade, int] = dict.fromkeys(Grade, 0)
-        #: The offset of what is to come next, in characters.
+        #: The offset of the next part, in characters.
         self.end = 0
-        #: How many characters were not sent.
+        #: The number of characters that were not sent.
         self.missing = 0
         self._open = ""
-        #: How many lines are not kept.
+        #: The number of lines that were dropped.
         self._forgotten = 0
-        #: Up to which offset each part went, and the time of the build at which it came.
+        #: The end offset of each part, and the build's elapsed time when it arrived.
         self._arrivals: list[tuple[int, timedelta | None]] = []
 
     def add(self, offset: int, text: str, at: timedelta | None = None) -> int:
-        """Add the part at *offset*, which was written by the time *at* of the build.
+        """Add the part at *offset*, which arrived *at* that elapsed time of the build.
 
-        What is there already is not added again. Return the number of the first line that is new
-        or different.
+        Text that is there already is ignored. Return the number of the first line that is new or
+        different.
         """
         text = text[max(0, self.end - offset) :]
         if not text:
@@ -156,12 +156,12 @@ class LogText:
             self._forget()
 
     def _forget(self) -> None:
-        """Let the older half of the lines go, and say so in their place."""
+        """Replace the older half of the lines by a note."""
         half = len(self.lines) // 2
         for line in self.lines[:half]:
             self.counts[line.grade] -= 1
         self._forgotten += half - bool(self._forgotten)
-        what = f"… the first {self._forgotten:,} lines are not kept"
+        what = f"… the first {self._forgotten:,} lines were dropped"
         self.lines[:half] = [Line(what, Grade.GAP, start=self.lines[half].start)]
         self.counts[Grade.GAP] += 1
 
@@ -170,23 +170,23 @@ class LogText:
 
     @property
     def has_times(self) -> bool:
-        """Whether it is known of any line when it came."""
+        """Whether the time of any line is known."""
         return any(at is not None for _, at in self._arrivals)
 
     def time_of(self, line: Line) -> timedelta | None:
-        """Return by when *line* had begun to be written, in the time of the build; if known."""
+        """Return the build's elapsed time when *line* began, if it is known."""
         place = bisect_right(self._arrivals, line.start, key=lambda arrival: arrival[0])
         return self._arrivals[place][1] if place < len(self._arrivals) else None
 
     def take_times(self, other: LogText) -> None:
-        """Take the times at which *other*, the same log, came."""
+        """Copy the times of *other*, an earlier copy of this log."""
         self._arrivals = other._arrivals
 
 
 def hits(lines: Sequence[Line], needle: str, first: int = 0) -> Iterator[int]:
-    """Yield the numbers of the lines from *first* on that have *needle* in them.
+    """Yield the numbers of the lines from *first* on that contain *needle*.
 
-    Upper and lower case are the same, unless *needle* has upper case.
+    The search ignores case, unless *needle* has upper case.
     """
     as_it_is = needle != needle.lower()
     for number in range(first, len(lines)):
@@ -196,7 +196,7 @@ def hits(lines: Sequence[Line], needle: str, first: int = 0) -> Iterator[int]:
 
 
 def places(text: str, needle: str) -> Iterator[int]:
-    """Yield where in *text* a search for *needle* finds it."""
+    """Yield the positions of *needle* in *text*."""
     if needle == needle.lower():
         text = text.lower()
     place = text.find(needle) if needle else -1

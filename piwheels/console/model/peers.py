@@ -1,4 +1,4 @@
-"""How long builds take that are like another: of the same package, for the same ABI."""
+"""Durations of comparable builds: of the same package, for the same ABI."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from math import exp, inf, log
 from statistics import median
 from typing import Final, NamedTuple
 
-#: Fewer builds than this say nothing of what is usual, and so many of each package are kept, of so
-#: many packages for each ABI.
+#: The least number of builds for a comparison, the number kept for each package, and the number of
+#: packages and ABIs.
 ENOUGH, KEPT, KEYS = 5, 50, 8192
-#: A build is slow if it takes this many times as long as is usual, if that is beyond what its peers
-#: differ by (three standard deviations of the logarithm, estimated by the median deviation), and if
-#: so many seconds are lost by it.
+#: A build is slow if it takes this many times the median of its peers, lies outside their spread
+#: (three standard deviations of the logarithm, estimated by the median deviation), and loses this
+#: many seconds.
 SLOW: Final = 3.0
 _WORTH: Final = 60.0
 _DEVIATIONS: Final = 3 * 1.4826
-#: How many peers must have taken longer than a build for a guess of when it ends.
+#: The least number of peers with a longer duration for an estimate of a build's end.
 _ENOUGH_LONGER: Final = 3
-#: The least time that is told from none, and the greatest from ever, in seconds.
+#: The shortest and the longest duration that count, in seconds.
 _LEAST, _MOST = 1.0, 1e9
 
 
 class Comparison(NamedTuple):
-    """A build beside *peers* others, which are too few if *ratio* is ``None``.
+    """A build compared with *peers* others, which are too few if *ratio* is ``None``.
 
-    *median* is how long they took, *ratio* how many times as long this one is at it, *slow_from*
-    from which ratio on it is slow, *eta* how much longer those took that took longer than it.
+    *median*: of their durations. *ratio*: this build's duration as a multiple of it. *slow_from*:
+    the ratio from which the build is slow. *eta*: the time that it still needs, estimated from
+    the peers that took longer.
     """
 
     peers: int
@@ -39,7 +40,7 @@ class Comparison(NamedTuple):
 
 
 class _Durations:
-    """The last so many durations, in seconds: in the order of coming, and of length."""
+    """The most recent durations, in seconds, by arrival and by length."""
 
     __slots__ = ("_lately", "_limit", "_median", "lengths")
 
@@ -57,7 +58,7 @@ class _Durations:
         self._median = 0.0
 
     def usual(self) -> tuple[float, float]:
-        """Return the median, and from which multiple of it on a build is slow."""
+        """Return the median, and the multiple of it from which a build is slow."""
         if not self._median:
             self._median = median(self.lengths)
             apart = median(abs(log(length / self._median)) for length in self.lengths)
@@ -65,7 +66,7 @@ class _Durations:
         return self._median, self._limit
 
     def rest(self, seconds: float) -> timedelta | None:
-        """Return how much longer those took, in the middle, that took longer than *seconds*."""
+        """Return the median of the time that longer durations have beyond *seconds*."""
         longer = self.lengths[bisect_right(self.lengths, seconds) :]
         if len(longer) < _ENOUGH_LONGER:
             return None
@@ -73,16 +74,16 @@ class _Durations:
 
 
 class Peers:
-    """Durations of builds that made something, by package and ABI, and by package alone.
+    """Durations of successful builds, by package and ABI, and by package alone.
 
-    What was used least lately is forgotten once there is too much of it.
+    The least recently used packages are dropped when there are too many.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], _Durations] = {}
 
     def add(self, abi: str, package: str, took: timedelta) -> None:
-        """Note that a build of *package* for *abi* took so long."""
+        """Add the duration of a build."""
         seconds = min(max(_LEAST, took.total_seconds()), _MOST)
         for key in ((abi, package), ("", package)):
             durations = self._known.pop(key, None) or _Durations()
@@ -92,7 +93,7 @@ class Peers:
             del self._known[next(iter(self._known))]
 
     def compare(self, abi: str, package: str, elapsed: timedelta) -> Comparison:
-        """Compare a running build with those for its ABI or, if they are few, with all."""
+        """Compare a running build with those for its ABI, or for all ABIs if they are few."""
         durations = self._known.get((abi, package))
         if durations is None or len(durations.lengths) < ENOUGH:
             durations = self._known.get(("", package))

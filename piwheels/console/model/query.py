@@ -1,15 +1,15 @@
-"""The filter language of the fleet (console.md, 3.3): ``abi=cp311 load>4 !label~rack1``.
+"""The filter language of the fleet: ``abi=cp311 load>4 !label~rack1``.
 
-A filter is a row of terms, all of which have to hold:
+A filter is a list of terms; a slave matches if all of them hold:
 
 =====================  =============================================================================
 ``numpy``              the letters are in the label or the task, or begin parts of it (``pi r1``)
 ``abi=cp39,cp311``     the value is one of these; of texts: ``abi label os board serial task cmd``
-``os~bookworm``        the text has this in it
+``os~bookworm``        the text contains this
 ``load>4 time>1h30``   numbers ``disk mem swap`` (% in use), ``load temp slow files id skew``, and
                        times ``time eta``; with ``= != < <= > >=``
 ``state=build,send``   one of the states
-``alert`` ``cmd``      there is an alert; a command is under way, or came to no good
+``alert`` ``cmd``      there is an alert; a command is under way or has failed
 ``!...``               the term does not hold
 ``"..."``              a word or a value with spaces or signs in it
 =====================  =============================================================================
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A slave as it stands in the table: what is shown of it, sorted by and asked for."""
+    """A row of the fleet table: a slave with the values that are shown, sorted and filtered."""
 
     slave: Slave
     state: State
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 class QueryError(ValueError):
-    """A filter that cannot be understood: the sentence says why, *column* (from 1) says where."""
+    """An invalid filter: the sentence says why, *column* (from 1) says where."""
 
     def __init__(self, why: str, column: int) -> None:
         super().__init__(f"column {column}: {why}")
@@ -51,17 +51,17 @@ class QueryError(ValueError):
 
 
 class Query(NamedTuple):
-    """A filter that was understood; an empty one lets everything pass."""
+    """A parsed filter; an empty one matches everything."""
 
     text: str = ""
     tests: tuple[Callable[[Row], bool], ...] = ()
 
     def matches(self, row: Row) -> bool:
-        """Return whether *row* is what was asked for."""
+        """Return whether *row* matches."""
         return all(test(row) for test in self.tests)
 
 
-# What can be asked for ----------------------------------------------------------------------------
+# Fields ----------------------------------------------------------------------------
 
 
 def task(row: Row) -> str:
@@ -117,13 +117,13 @@ NUMBERS: Final[dict[str, Callable[[Row], float | None]]] = {
     "time": lambda row: row.elapsed.total_seconds(),
     "eta": lambda row: _seconds(row.slave.eta),
 }
-#: Words that stand alone: there is one.
+#: Terms without a value.
 FLAGS: Final = ("alert", "cmd")
 FIELDS: Final = ("state", *TEXTS, *NUMBERS)
 
 _STATES: Final = {name.lower(): state for state in State for name in (state.name, state.value)}
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
-    # What is shown is rounded: who asks for 85 means what reads as 85.
+    # Shown values are rounded: 85 means everything that is shown as 85.
     "=": lambda value, limit: abs(value - limit) < 0.5,
     "!=": lambda value, limit: abs(value - limit) >= 0.5,
     "<": operator.lt,
@@ -132,7 +132,7 @@ _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
 }
 
-# How a filter is read -----------------------------------------------------------------------------
+# The parser -----------------------------------------------------------------------------
 
 _TERM: Final = re.compile(r'(?:"[^"]*"?|[^"\s])+')
 _FIELD: Final = re.compile(r"([A-Za-z]+)(!=|<=|>=|=|<|>|~)(.*)", re.DOTALL)
@@ -143,18 +143,15 @@ _PARTS: Final = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9\s._/-]")
 
 
 def parse(text: str) -> Query:
-    """Read a filter.
-
-    :raises QueryError: it cannot be understood.
-    """
+    """Parse a filter. Raises ``QueryError``."""
     tests = []
     for found in _TERM.finditer(text):
         term = found[0].lstrip("!")
         bangs = len(found[0]) - len(term)
         if not term:
-            raise QueryError("nothing follows the !", found.start() + 1)
+            raise QueryError("a term must follow the !", found.start() + 1)
         if term.count('"') % 2:
-            raise QueryError('a " has no other', found.start() + found[0].rindex('"') + 1)
+            raise QueryError('unbalanced "', found.start() + found[0].rindex('"') + 1)
         test = _term(term, found.start() + bangs + 1)
         tests.append(_inverted(test) if bangs % 2 else test)
     return Query(text.strip(), tuple(tests))
@@ -174,10 +171,10 @@ def _term(term: str, column: int) -> Callable[[Row], bool]:
         return lambda row: fuzzy(word, row.slave.label.lower()) or fuzzy(word, task(row).lower())
     field, sign, value = parts[1].lower(), parts[2], parts[3].replace('"', "")
     if field not in FIELDS:
-        raise QueryError(f"there is no {field}; there are: {', '.join(FIELDS)}", column)
+        raise QueryError(f"no field {field}; fields: {', '.join(FIELDS)}", column)
     there = column + parts.start(3)
     if not value:
-        raise QueryError(f"what is {field} to be?", there)
+        raise QueryError(f"{field} needs a value", there)
     if field == "state":
         return _state(sign, value, column + parts.start(2), there)
     if field in NUMBERS:
@@ -187,12 +184,12 @@ def _term(term: str, column: int) -> Callable[[Row], bool]:
 
 def _state(sign: str, value: str, column: int, there: int) -> Callable[[Row], bool]:
     if sign not in ("=", "!="):
-        raise QueryError("states go with = or !=", column)
+        raise QueryError("states take = or !=", column)
     words = [word for word in value.lower().split(",") if word]
     for word in words:
         if word not in _STATES:
             known = ", ".join(state.lower() for state in State)
-            raise QueryError(f"there is no state {word}; there are: {known}", there)
+            raise QueryError(f"no state {word}; states: {known}", there)
     states = {_STATES[word] for word in words}
     return lambda row: (row.state in states) == (sign == "=")
 
@@ -201,18 +198,18 @@ def _text(asked: Callable[[Row], str], sign: str, value: str, column: int) -> Ca
     if sign == "~":
         return lambda row: value in asked(row).lower()
     if sign not in ("=", "!="):
-        raise QueryError("texts go with =, != or ~", column)
+        raise QueryError("texts take =, != or ~", column)
     values = set(value.split(","))
     return lambda row: (asked(row).lower() in values) == (sign == "=")
 
 
 def _number(field: str, sign: str, value: str, column: int, there: int) -> Callable[[Row], bool]:
     if sign == "~":
-        raise QueryError("numbers go with =, !=, <, <=, > or >=", column)
+        raise QueryError("numbers take =, !=, <, <=, > or >=", column)
     read = _read_span if field in ("time", "eta") else _read_number
     limits = [read(one, there) for one in value.split(",")]
     if len(limits) > 1 and sign not in ("=", "!="):
-        raise QueryError(f"one number goes with {sign}", there)
+        raise QueryError(f"{sign} takes one number", there)
     asked, compare = NUMBERS[field], _COMPARE[sign]
     quantify = all if sign == "!=" else any
 
@@ -226,7 +223,7 @@ def _number(field: str, sign: str, value: str, column: int, there: int) -> Calla
 def _read_number(value: str, column: int) -> float:
     found = _NUMBER.fullmatch(value)
     if found is None:
-        raise QueryError(f"{value} is no number", column)
+        raise QueryError(f"{value} is not a number", column)
     return float(found[1])
 
 
@@ -234,7 +231,7 @@ def _read_span(value: str, column: int) -> float:
     """Read ``90``, ``15m``, ``1h30``, ``2d`` as seconds; a number without unit follows its unit."""
     found = list(_SPAN.finditer(value.lower()))
     if not found or "".join(one[0] for one in found) != value.lower():
-        raise QueryError(f"{value} is no time: 90, 15m, 1h30, 2d", column)
+        raise QueryError(f"{value} is not a duration, such as 90, 15m, 1h30 or 2d", column)
     units = list(_UNITS)
     unit, seconds = "m", 0.0
     for one in found:
@@ -245,10 +242,10 @@ def _read_span(value: str, column: int) -> float:
 
 @lru_cache(maxsize=65_536)
 def fuzzy(word: str, text: str) -> bool:
-    """Return whether *word* is in *text*, or is made of the beginnings of its parts in order.
+    """Return whether *text* contains *word*, or *word* consists of beginnings of its parts.
 
-    ``r1`` and ``pr101`` are found in ``pi4-rack1-01``, ``rack1`` is not in ``pi4-rack2-01``: who
-    marks all that is shown must not be surprised.
+    ``r1`` and ``pr101`` match ``pi4-rack1-01``; ``rack1`` does not match ``pi4-rack2-01``. An
+    operator who marks all matches must not be surprised.
     """
     if word in text:
         return True

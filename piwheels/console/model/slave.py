@@ -1,4 +1,4 @@
-"""A slave, as the console sees it."""
+"""The model of one slave."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from piwheels.core.protocols import Outcome
     from piwheels.core.states import SlaveInfo, SlaveStats
 
-#: How long a slave that reports every few seconds may say nothing, and for how long nobody wonders.
+#: The silence after which a slave counts as silent, and a silence that never counts.
 QUIET: Final = timedelta(seconds=30)
 _BRIEF: Final = timedelta(seconds=1)
 
 
 class State(StrEnum):
-    """What a slave is at: the word of the STATE column."""
+    """The state of a slave: the word in the STATE column."""
 
     IDLE = "IDLE"
     SLEEP = "SLEEP"
@@ -35,12 +35,12 @@ class State(StrEnum):
 
 
 class Alert(NamedTuple):
-    """Why a slave wants attention: ``disk``, ``slow``, ...; *value* is shown beside it."""
+    """A reason why a slave needs attention: ``disk``, ``slow``, ...; *value* is shown with it."""
 
     reason: str
     value: str
     since: datetime
-    #: 1 to be looked at some time, 2 soon, 3 now.
+    #: How urgent it is: 1 some time, 2 soon, 3 now.
     weight: int = 1
 
     def __str__(self) -> str:
@@ -48,9 +48,9 @@ class Alert(NamedTuple):
 
 
 class PastBuild(NamedTuple):
-    """A build that has ended, as far as the console knows: *result* is ``""`` if it does not.
+    """A build that has ended; *result* is ``""`` if it is unknown.
 
-    *ended* is by the master's clock. *build_id* is known from masters of level 1.
+    *ended* is the master's timestamp. Level-1 masters report the *build_id*.
     """
 
     package: str
@@ -74,7 +74,7 @@ class PastBuild(NamedTuple):
         return cls(*texts, outcome.duration, *rest, seen, outcome.build_id)
 
     def is_same(self, other: PastBuild) -> bool:
-        """Whether *other* is the same build, told in another way, perhaps of an unknown result."""
+        """Whether *other* is a record of the same build, perhaps without a result."""
         if self.build_id is not None and other.build_id is not None:
             return self.build_id == other.build_id
         if self[:3] != other[:3] or self.slave_id != other.slave_id:
@@ -83,13 +83,13 @@ class PastBuild(NamedTuple):
         return abs(apart) <= _SAME or (self.result == "" and apart > _NONE)
 
 
-#: Two reports of one build's end are not further apart.
+#: The largest difference between two timestamps of the end of one build.
 _SAME: Final = timedelta(minutes=1)
 _NONE: Final = timedelta()
 
 
 class Moment(NamedTuple):
-    """A line of a slave's timeline: when (master's clock), a word, what."""
+    """A line of a slave's timeline: the master's timestamp, a word, details."""
 
     at: datetime
     word: str
@@ -102,43 +102,43 @@ class Slave:
 
     id: int
     info: SlaveInfo
-    #: As *info* has it, but fit to be shown (:func:`piwheels.console.text.clean`).
+    #: The label of *info*, cleaned for display (:func:`piwheels.console.text.clean`).
     label: str
     joined: datetime
-    #: What it was last told: one of the states but SILENT and EXPIRED (see :meth:`state_at`), and
-    #: when it was told so last.
-    told: State = State.IDLE
-    told_at: datetime = None  # type: ignore[assignment]  # set with joined
+    #: The state that the master last reported (never SILENT or EXPIRED, see :meth:`state_at`), and
+    #: when it last did.
+    reported: State = State.IDLE
+    reported_at: datetime = None  # type: ignore[assignment]  # set with joined
     since: datetime = None  # type: ignore[assignment]  # set with joined
     #: When a message about it last came, by console time, and which.
     heard: datetime = None  # type: ignore[assignment]
-    heard_what: str = ""
+    last_message: str = ""
     job: tuple[str, str] | None = None
     job_since: datetime | None = None
     #: When the state and the build began, by console time: a step of the master's clock does not
     #: change ages.
     state_began: datetime = None  # type: ignore[assignment]  # set with joined
     build_began: datetime | None = None
-    #: How many files of the build were asked for so far.
+    #: The number of the build's files that were requested so far, and the last one.
     files: int = 0
     file: str = ""
     outcome: PastBuild | None = None
     stats: deque[SlaveStats] = field(default_factory=lambda: deque(maxlen=100))
     builds: deque[PastBuild] = field(default_factory=lambda: deque(maxlen=50))
     timeline: deque[Moment] = field(default_factory=lambda: deque(maxlen=100))
-    #: How far its clock is ahead of the master's; ``None``: not known.
+    #: How far its clock is ahead of the master's; ``None``: unknown.
     skew: timedelta | None = None
     alerts: tuple[Alert, ...] = ()
-    #: How long the build took so far, as a multiple of its peers' median; of how many peers.
+    #: The duration of the build so far as a multiple of its peers' median; the number of peers.
     ratio: float | None = None
     peers: int = 0
     median: timedelta | None = None
     eta: timedelta | None = None
-    #: The multiple from which on it is slow beyond what its peers' builds differ by.
+    #: The multiple from which the build is slow.
     slow_from: float = inf
-    #: How often a slave of its name and board has joined within the last minutes.
+    #: How often a slave with this label and board has joined within the last minutes.
     joins: int = 1
-    #: Raised by whatever changes how the slave is shown, but for the passing of time.
+    #: Increased by each change that is visible, except for the passing of time.
     version: int = 0
 
     @property
@@ -149,17 +149,17 @@ class Slave:
     def state_at(self, now: datetime) -> State:
         """Return the state at *now* (console time), which may be silence."""
         silence = now - self.heard
-        if silence <= _BRIEF or self.told is State.DEAD:
-            return self.told
+        if silence <= _BRIEF or self.reported is State.DEAD:
+            return self.reported
         limit = self.info.busy_timeout
         if silence > limit:
             return State.EXPIRED
-        quiet = limit / 2 if self.told in (State.SEND, State.CLEAN) else min(QUIET, limit / 2)
-        return State.SILENT if silence > quiet else self.told
+        quiet = limit / 2 if self.reported in (State.SEND, State.CLEAN) else min(QUIET, limit / 2)
+        return State.SILENT if silence > quiet else self.reported
 
     @property
     def failures(self) -> int:
-        """How many of its last builds have failed in a row; what was skipped does not count."""
+        """The number of failures in a row; skipped builds do not count."""
         count = 0
         for build in reversed(self.builds):
             if build.result == "failed":

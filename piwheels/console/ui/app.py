@@ -1,4 +1,4 @@
-"""The application of screens: it lets events and time in, and commands out."""
+"""The application: it feeds events and time to the session, and shows the screens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from piwheels.console.ui.ascii import AsciiFilter
 from piwheels.console.ui.commander import Commander
 from piwheels.console.ui.export import save_table
 from piwheels.console.ui.format import count
-from piwheels.console.ui.glyphs import LOOKS, SIGNS
+from piwheels.console.ui.glyphs import LOOKS, SYMBOLS
 from piwheels.console.ui.palette import ConsoleCommands, Palette, entries, find_entry
 from piwheels.console.ui.prefs import Prefs
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
@@ -48,20 +48,20 @@ if TYPE_CHECKING:
     from piwheels.console.session import Session
 
 T = TypeVar("T")
-#: How long events are folded at a stretch, before keys and painting have their turn.
-_STRETCH: Final = 0.015
-#: How long they have it, in seconds.
-_BREATH: Final = 0.005
-#: So many events are folded between two looks at the clock.
-_HANDFUL: Final = 20
-#: The seconds between two looks at what comes while the master tells everything in pages.
+#: How long events are folded at a time before keys and painting have their turn, in seconds.
+_FOLD_SECONDS: Final = 0.015
+#: The pause for keys and painting, in seconds.
+_PAUSE: Final = 0.005
+#: The number of events between two readings of the clock.
+_BATCH: Final = 20
+#: The interval at which pages of a replay are read, in seconds.
 _ATTACHING: Final = 0.03
-#: How long a message stays.
+#: How long the flash line shows a message.
 _MESSAGE: Final = timedelta(seconds=8)
-#: Within which time leaving has to be asked for again, while commands are under way.
+#: While commands are under way, the time in which a second quit key quits.
 _AGAIN: Final = timedelta(seconds=8)
-#: Changes a second that are shown while the terminal has not the focus.
-_BLURRED: Final = 1.0
+#: The refresh rate without the focus, per second.
+_BLURRED_RATE: Final = 1.0
 
 _SCREENS: Final[dict[str, type[FarmScreen]]] = {
     "fleet": FleetScreen,
@@ -73,34 +73,34 @@ _SCREENS: Final[dict[str, type[FarmScreen]]] = {
 
 
 class ConsoleApp(App[None], inherit_bindings=False):
-    """The console's screens over *session*. *clock* is the only one that they know."""
+    """The console's screens over *session*. *clock* gives console time."""
 
     TITLE = "piw-console"
-    # All of it at once: a screen's own would be read, and all be styled anew, when it first shows.
+    # All at once: loading a screen's own file when it first shows would restyle everything.
     CSS_PATH: ClassVar[Any] = [f"css/{name}.tcss" for name in ("app", "slave", "log", *_SCREENS)]
     MODES: ClassVar[dict[str, Any]] = dict(_SCREENS)
     DEFAULT_MODE = "fleet"
     COMMANDS = {ConsoleCommands}  # noqa: RUF012 (as Textual has it)
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        # With priority, so that what is typed fast after it is not taken for keys.
+        # With priority, so that fast typing after it is not taken for keys.
         Binding("colon", "command", "cmd", priority=True, id="frame.command",
                 tooltip="type a command by its name"),
-        Binding("question_mark,f1", "help", "help", id="frame.help", tooltip="all keys and signs"),
+        Binding("question_mark,f1", "help", "help", id="frame.help", tooltip="keys and symbols"),
         *(
             Binding(str(at), f"mode('{mode}')", f"the {screen.title_in_tabs} screen", show=False,
                     id=f"tab.{mode}")
             for at, (mode, screen) in enumerate(_SCREENS.items(), 1)
         ),
         Binding("ctrl+p", "command_palette", "choose a command", show=False, id="frame.palette"),
-        Binding("f2", "theme", "other colours", show=False, id="frame.theme"),
-        Binding("f5", "reattach", "have the master tell everything anew", show=False,
+        Binding("f2", "theme", "next theme", show=False, id="frame.theme"),
+        Binding("f5", "reattach", "ask the master for a full replay", show=False,
                 id="frame.reattach"),
         Binding("plus", "rate(1)", "show changes more often", show=False, id="frame.faster"),
         Binding("minus", "rate(-1)", "show changes less often", show=False, id="frame.slower"),
-        Binding("ctrl+z", "suspend_process", "suspend the console; fg goes on", show=False,
+        Binding("ctrl+z", "suspend_process", "suspend the console; fg continues", show=False,
                 id="frame.suspend"),
-        Binding("q,f10,ctrl+c", "ask_quit", "leave; nothing on the farm is stopped", show=False,
+        Binding("q,f10,ctrl+c", "ask_quit", "quit the console; the farm continues", show=False,
                 id="frame.quit"),
     ]  # fmt: skip
 
@@ -122,7 +122,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._ascii_filter = AsciiFilter()
         self._farm_name = clean(farm_name)
         self._wanted_theme = theme
-        #: What was last to be told, and whether it is of something that went wrong.
+        #: The last message, whether it is an error, and its time.
         self._message: tuple[str, bool, datetime] | None = None
         self._leaving: datetime | None = None
         self._timer: Timer | None = None
@@ -130,22 +130,22 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.commands = Commander(self)
         self._state = session.state
 
-    # Beginning and end ------------------------------------------------------------------------
+    # Start and end ------------------------------------------------------------------------
 
     def on_load(self) -> None:
-        """Begin to attach, before there is a screen that could ask for something."""
+        """Start to attach before the first screen asks for something."""
         self.session.start(self.now())
 
     def on_mount(self) -> None:
-        """Let time pass."""
+        """Start the timers."""
         self._use_theme()
         self.set_keymap(self.prefs.keymap)
         if self.prefs.problem:
             self.flash(self.prefs.problem, error=True)
         self.app_resume_signal.subscribe(self, lambda _: self._resumed())
-        self.beat(self.prefs.rate)
+        self.use_rate(self.prefs.rate)
         self.set_interval(1.0, self._tick)
-        self._hurry = self.set_interval(_ATTACHING, self._read_pages, pause=True)
+        self._page_timer = self.set_interval(_ATTACHING, self._read_pages, pause=True)
 
     def _resumed(self) -> None:
         """Draw all of it again; console time stood still while the console was suspended."""
@@ -158,70 +158,72 @@ class ConsoleApp(App[None], inherit_bindings=False):
                 self.theme = name
                 return
             if name:
-                self.flash(f"there are no colours {name}", error=True)
+                self.flash(f"there is no theme {name}", error=True)
         self.theme = suitable(self.console.color_system)
 
     def on_unmount(self) -> None:
-        """Let the link go."""
+        """Close the session."""
         self.session.close()
 
     def action_ask_quit(self) -> None:
-        """Leave; while it is not known what became of a command, only at the second time."""
+        """Quit; while commands are under way, only at the second key press."""
         now = self.now()
         waiting = self.session.tracker.pending
         if not waiting or (self._leaving is not None and now - self._leaving < _AGAIN):
             self.exit()
             return
         self._leaving = now
-        self.flash(f"{count(waiting, 'command')} not yet seen done (in force all the same): again?")
+        self.flash(
+            f"{count(waiting, 'command')} still under way (quitting does not cancel): again?"
+        )
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Let nothing but ASCII through if that was asked for."""
+        """Filter everything to ASCII if that is set."""
         filters = super().get_line_filters()
         return [*filters, self._ascii_filter] if self.ascii else filters
 
     # Time and events --------------------------------------------------------------------------
 
-    def beat(self, rate: float) -> None:
-        """Show *rate* changes a second."""
+    def use_rate(self, rate: float) -> None:
+        """Refresh *rate* times per second."""
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_interval(1 / rate, self.pump)
 
     def on_app_blur(self) -> None:
-        """Show changes less often while nobody looks."""
-        self.beat(min(_BLURRED, self.prefs.rate))
+        """Refresh less often without the focus."""
+        self.use_rate(min(_BLURRED_RATE, self.prefs.rate))
 
     def on_app_focus(self) -> None:
-        """Show changes as often as usual."""
-        self.beat(self.prefs.rate)
+        """Refresh at the usual rate."""
+        self.use_rate(self.prefs.rate)
 
     def pump(self) -> None:
-        """Take what has come, for as long as nobody notices, and show it."""
+        """Fold events for a short time, and show the changes."""
         self._fold()
         self._show()
 
     def _fold(self) -> None:
-        """Take what has come for a stretch, and go on after a breath if there is more.
+        """Fold events for a short time; continue after a pause if there are more.
 
-        It is a timer that goes on, and one alone: whoever calls himself later in one's own queue
-        never lets the event loop go, and nothing else has its turn until all is folded.
+        A single timer continues: a callback in the application's own queue would never yield to the
+        event loop, and nothing else would run until all events are folded.
         """
-        until = SYSTEM.monotonic() + _STRETCH
+        until = SYSTEM.monotonic() + _FOLD_SECONDS
         more = True
         while more and SYSTEM.monotonic() < until:
-            more = self.session.pump(self.now(), _HANDFUL)
+            more = self.session.pump(self.now(), _BATCH)
         if self._rest is not None:
             self._rest.stop()
-        self._rest = self.set_timer(_BREATH, self._fold) if more else None
+        self._rest = self.set_timer(_PAUSE, self._fold) if more else None
 
     def _read_pages(self) -> None:
-        """Ask for the next page as soon as one is there, and show them at the usual pace."""
-        self.session.pump(self.now(), _HANDFUL * 10)
-        self._mind_link()
+        """Request the next page as soon as one is there; show them at the usual rate."""
+        self.session.pump(self.now(), _BATCH * 10)
+        self._follow_link()
 
     def _show(self) -> None:
-        self._mind_link()
+        self._follow_link()
         screen = self.farm_screen
         if screen is None or not screen.is_mounted:
             return
@@ -235,7 +237,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         waiting = self.session.tracker.pending
         self.session.tick(self.now())
         if waiting:
-            self._tell_expired()
+            self._notify_expired()
         screen = self.farm_screen
         if screen is not None and screen.is_mounted:
             screen.tick()
@@ -243,25 +245,28 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     @property
     def farm_screen(self) -> FarmScreen | None:
-        """The screen that is shown, below all dialogs."""
+        """The screen below all dialogs."""
         above = (each for each in reversed(self.screen_stack) if isinstance(each, FarmScreen))
         return next(above, None)
 
-    def _mind_link(self) -> None:
+    def _follow_link(self) -> None:
         before, self._state = self._state, self.session.state
         if self._state in (LinkState.ATTACHING, LinkState.REPLAYING):
-            self._hurry.resume()
+            self._page_timer.resume()
         else:
-            self._hurry.pause()
+            self._page_timer.pause()
         if self._state is LinkState.LIVE and before is LinkState.REPLAYING:
-            # What is there stays: to go through it again and again would stop the screen, with
-            # 5,000 slaves for a tenth of a second.
+            # These objects stay: collecting them again would block the screen for a tenth of a
+            # second with 5,000 slaves.
             gc.collect()
             gc.freeze()
         if self._state is LinkState.LOST and before is not LinkState.LOST:
-            self._toast("The master is lost. Commands are refused until it is back.", "error")
+            self._toast(
+                "The connection to the master is lost. Commands are refused until it is back.",
+                "error",
+            )
 
-    def _tell_expired(self) -> None:
+    def _notify_expired(self) -> None:
         now = self.session.now
         expired = [
             one
@@ -277,16 +282,16 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.notify(clean(text), severity=severity, markup=False)
 
     async def on_event(self, event: events.Event) -> None:
-        """Take an event, but for keys that were typed into a dialog which is just gone."""
-        if isinstance(event, events.Key) and self.commands.deaf:
+        """Take an event, except keys that were meant for a dialog that has just closed."""
+        if isinstance(event, events.Key) and self.commands.ignores_keys:
             return
         await super().on_event(event)
 
-    # What screens ask for ---------------------------------------------------------------------
+    # For screens ---------------------------------------------------------------------
 
-    def sign(self, sign: str) -> str:
-        """Return *sign*, or what stands for it in ASCII."""
-        return SIGNS.get(sign, sign) if self.ascii else sign
+    def symbol(self, symbol: str) -> str:
+        """Return *symbol*, or its stand-in in ASCII."""
+        return SYMBOLS.get(symbol, symbol) if self.ascii else symbol
 
     def look(self, state: State) -> tuple[str, str]:
         """Return a state's glyph and component class."""
@@ -294,14 +299,14 @@ class ConsoleApp(App[None], inherit_bindings=False):
         return (look.ascii if self.ascii else look.glyph), look.style
 
     def key_name(self, key: str) -> str:
-        """Return how a key is called on the screen."""
+        """Return the name of a key as the screen shows it."""
         if key == "space" and not self.ascii:
             return "␣"
         name = self.get_key_display(Binding(key, ""))
         return key if self.ascii and not name.isascii() else name
 
     def farm_name(self, *, short: bool = False) -> str:
-        """Return what the farm is called: as was asked for, else by its host."""
+        """Return the farm's name: the configured one, else its host."""
         info = self.session.farm.info
         name = self._farm_name or (clean(info.label) if info is not None else "")
         name = name or clean(self.session.source.name)
@@ -313,7 +318,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         return self._clock() if recording is None else recording.position
 
     def tabs(self) -> list[tuple[str, str]]:
-        """Return the modes with the names of their screens."""
+        """Return the modes with the titles of their screens."""
         return [(mode, screen.title_in_tabs) for mode, screen in _SCREENS.items()]
 
     def targets(self) -> list[int]:
@@ -325,14 +330,14 @@ class ConsoleApp(App[None], inherit_bindings=False):
         return 0 if self.farm_screen is None else self.farm_screen.hidden(slaves)
 
     def flash(self, text: str, error: bool = False) -> None:
-        """Tell something on the line below the body."""
+        """Show *text* below the body for some seconds."""
         self._message = (clean(text), error, self._clock())
         if self.farm_screen is not None and self.farm_screen.is_mounted:
             self.farm_screen.show_frame(counted=False)
 
     @property
     def message(self) -> tuple[str, bool]:
-        """What is to be told, and whether something went wrong."""
+        """The message of the flash line, and whether it is an error."""
         if self._message is not None and self._clock() - self._message[2] < _MESSAGE:
             return self._message[:2]
         return "", False
@@ -360,29 +365,29 @@ class ConsoleApp(App[None], inherit_bindings=False):
     # Places -----------------------------------------------------------------------------------
 
     def go(self, mode: str) -> None:
-        """Show one of the main screens; from a screen above it, go back to it."""
+        """Show a main screen; close the screens above it."""
         self.switch_mode(mode)
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
     def action_mode(self, mode: str) -> None:
-        """Show one of the main screens."""
+        """Show a main screen."""
         self.go(mode)
 
     def open_fleet(self, filter_text: str) -> None:
-        """Show the slaves that a filter lets through."""
+        """Show the slaves that match a filter."""
         self.go("fleet")
         wrong = self.fleet.look_for(filter_text)
         if wrong:
             self.flash(wrong, error=True)
 
     def action_fleet(self, filter_text: str) -> None:
-        """Show the slaves that a filter lets through."""
+        """Show the slaves that match a filter."""
         self.open_fleet(filter_text)
 
     @property
     def fleet(self) -> FleetScreen:
-        """The fleet's screen, which is there from the beginning."""
+        """The Fleet screen, which exists from the start."""
         (screen,) = (each for each in self._screen_stacks["fleet"] if type(each) is FleetScreen)
         return screen
 
@@ -402,37 +407,37 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self.flash(wrong, error=True)
 
     def open_slave(self, slave_id: int) -> None:
-        """Show all about a slave."""
+        """Open the screen of a slave."""
         self.push_screen(SlaveScreen(slave_id))
 
     def open_log(self, slave_id: int, build: PastBuild | None = None) -> None:
-        """Show the log of a build, or of the one that a slave is at."""
+        """Open the log of *build*, by default of the slave's running build."""
         self.push_screen(LogScreen(slave_id, build))
 
     def action_help(self) -> None:
         """Show the keys that work here."""
         self.push_screen(HelpScreen(help_lines(self, self.screen.active_bindings.values())))
 
-    # What is typed ----------------------------------------------------------------------------
+    # Typed commands ----------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let a colon be typed into a prompt, and into a dialog."""
+        """Let the operator type a colon into a prompt or a dialog."""
         typing = isinstance(self.focused, Input) or isinstance(self.screen, ModalScreen)
         return not (action == "command" and typing)
 
     def action_command_palette(self) -> None:
-        """Let a command be chosen."""
+        """Open the palette."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_command(self) -> None:
-        """Let a command be typed."""
+        """Open the prompt for a command."""
         if self.farm_screen is not None:
             offers = [each.name + (" " if each.takes else "") for each in entries(self)]
             self.farm_screen.ask_command(offers)
 
     def run_command(self, text: str) -> None:
-        """Do what was typed."""
+        """Run a typed command."""
         if not text.strip():
             return
         entry, rest = find_entry(entries(self), text)
@@ -441,7 +446,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         else:
             entry.run(self, rest)
 
-    # Choices, and what is taken out -----------------------------------------------------------
+    # Settings and files -----------------------------------------------------------
 
     @property
     def themes(self) -> Mapping[str, object]:
@@ -453,11 +458,11 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.theme = name
 
     def action_theme(self) -> None:
-        """Show the next colours."""
+        """Switch to the next theme."""
         settings.choose_theme(self, next_theme(self.theme))
 
     def action_rate(self, by: int) -> None:
-        """Show changes more or less often."""
+        """Change the refresh rate by one step."""
         settings.step_rate(self, by)
 
     def save(self, name: str) -> None:
@@ -484,6 +489,6 @@ class ConsoleApp(App[None], inherit_bindings=False):
         return f"{self.session.shown(self._clock()).astimezone():%Y%m%d-%H%M%S}"
 
     def screenshot(self, name: str) -> None:
-        """Save a picture of the screen."""
+        """Save a picture of the screen as SVG."""
         path = Path(name or f"piw-console-{self._stamp()}.svg")
         self._saved(path, lambda: path.write_text(self.export_screenshot()), "the screen")

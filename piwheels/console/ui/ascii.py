@@ -1,4 +1,4 @@
-"""What is drawn with more than ASCII, for terminals that have no more (``--ascii``)."""
+"""Stand-ins in ASCII for everything that is drawn (``--ascii``)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.filter import LineFilter
 
-from piwheels.console.ui.glyphs import SIGNS
+from piwheels.console.ui.glyphs import SYMBOLS
 
 if TYPE_CHECKING:
     from textual.color import Color
 
-#: What borders, bars and curves are made of.
+#: The characters of borders, bars and curves.
 _DRAWN: Final = {
     **dict.fromkeys("─━═▔▁", "-"),
     **dict.fromkeys("│┃║▌▐▊▎", "|"),
@@ -27,18 +27,18 @@ _DRAWN: Final = {
 
 @lru_cache(maxsize=4096)
 def stand_in(char: str) -> str:
-    """Return what stands for *char*, as wide as it is: ``?`` for one of which nothing is known."""
+    """Return the stand-in for *char*, of the same width; ``?`` if there is none."""
     if char.isascii():
         return char
     width = cell_len(char)
-    if "\u2800" <= char <= "\u28ff":  # braille patterns, which curves are made of
+    if "\u2800" <= char <= "\u28ff":  # braille patterns, for curves
         return " " if char == "\u2800" else "*"
-    known = _DRAWN.get(char) or SIGNS.get(char) or "?"
+    known = _DRAWN.get(char) or SYMBOLS.get(char) or "?"
     return known if len(known) == width else "?" * width
 
 
 class AsciiFilter(LineFilter):
-    """Lets ASCII through, and stand-ins for all else: foreign names, borders, curves."""
+    """Replaces everything that is not ASCII: foreign names, borders, curves."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """Return *segments* in ASCII."""

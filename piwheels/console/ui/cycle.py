@@ -1,4 +1,4 @@
-"""Going round in a few choices: what a key does that is pressed again and again."""
+"""Cycling through choices with one key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def after(one: T, choices: Iterable[T]) -> T:
-    """Return the choice after *one*; after the last comes the first."""
-    ordered = list(choices)
-    return ordered[(ordered.index(one) + 1) % len(ordered)]
+def next_choice(one: T, choices: Iterable[T]) -> T:
+    """Return the choice after *one*; the first follows the last."""
+    known = list(choices)
+    return known[(known.index(one) + 1) % len(known)]

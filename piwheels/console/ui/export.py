@@ -1,4 +1,4 @@
-"""What is taken out of the console: rows as files, slaves as JSON."""
+"""Export: tables as files, slaves as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def as_json(slave: Slave) -> str:
-    """Return what is known of a slave as one line of JSON: times ISO 8601, spans in seconds."""
+    """Return a slave as one line of JSON: times in ISO 8601, durations in seconds."""
     known = {each.name: getattr(slave, each.name) for each in dataclasses.fields(slave)}
     known["stats"] = slave.stats[-1] if slave.stats else None
     known["alerts"] = [str(alert) for alert in slave.alerts]
@@ -28,7 +28,7 @@ def as_json(slave: Slave) -> str:
 
 
 def save_table(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table to *path*, which must not exist: CSV, or JSONL if it is called so.
+    """Write a table to *path*, which must not exist, as CSV or, by its suffix, as JSON lines.
 
     Raises ``OSError``.
     """

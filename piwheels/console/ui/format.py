@@ -8,15 +8,15 @@ from rich.cells import cell_len, set_cell_size
 
 from piwheels.console.text import clean
 
-#: What stands for what is cut off, and up to which width nothing does.
+#: The mark at the end of cut text, and the width up to which there is none.
 _CUT: Final = "…"
 _TINY: Final = 4
 
 
 def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
-    """Return *text* made fit to be shown (``clean``), cut or filled to *width* cells.
+    """Return *text*, cleaned for display, cut or padded to *width* cells.
 
-    What is cut ends with an ellipsis, where there is room for it and something more.
+    Cut text ends with an ellipsis where there is room for one.
     """
     width = max(0, width)
     shown = clean(text)

@@ -1,4 +1,4 @@
-"""How states look: a glyph and a style for each word (console.md, 3.2)."""
+"""The symbols and styles of states."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOOKS: Final[dict[State, Look]] = {
     State.DEAD: Look("†", "x", "state--dead"),
 }
 
-#: The link's glyph (its stand-in is of SIGNS) and the class that carries its colours.
+#: The link's glyph (its stand-in is in SYMBOLS) and the class that carries its colours.
 LINKS: Final[dict[LinkState, tuple[str, str]]] = {
     LinkState.CONNECTING: ("○", "tone--warn"),
     LinkState.ATTACHING: ("◐", "tone--accent"),
@@ -41,8 +41,8 @@ LINKS: Final[dict[LinkState, tuple[str, str]]] = {
     LinkState.FILE: ("▶", ""),
 }
 
-#: Signs that are no states, each with its ASCII stand-in.
-SIGNS: Final[dict[str, str]] = {
+#: Other symbols, with their stand-ins in ASCII.
+SYMBOLS: Final[dict[str, str]] = {
     "▲": "!", "●": "*", "○": "o", "◐": "o", "◔": "o", "✗": "x", "✓": "v", "⚠": "!", "‖": "=",
     "│": "|", "»": ">", "…": "...", "→": "->", "▌": ">", "†": "x", "█": "#", "░": ".", "›": ">",
     "▶": ">", "↑": "^", "↓": "v", "·": ".", "×": "x", "–": "-", "↻": "@", "°": "",

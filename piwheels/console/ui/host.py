@@ -63,8 +63,8 @@ class Host(Protocol):
     def now(self) -> datetime:
         """Return the moment that is shown: the present, or a recording's."""
 
-    def sign(self, sign: str) -> str:
-        """Return *sign*, or its stand-in in ASCII."""
+    def symbol(self, symbol: str) -> str:
+        """Return *symbol*, or its stand-in in ASCII."""
 
     def look(self, state: State) -> tuple[str, str]:
         """Return a state's glyph and component class."""
@@ -136,8 +136,8 @@ class CommandHost(Host, Protocol):
     def use_theme(self, name: str) -> None:
         """Switch to a theme."""
 
-    def beat(self, rate: float) -> None:
-        """Show *rate* changes a second."""
+    def use_rate(self, rate: float) -> None:
+        """Refresh *rate* times per second."""
 
     def action_commands(self) -> None:
         """Show all commands of this session."""

@@ -1,4 +1,4 @@
-"""Where a build's log comes from: the master's live output, then what it has stored."""
+"""The source of a build's log: the master's live output, then the stored log."""
 
 from __future__ import annotations
 
@@ -17,31 +17,29 @@ if TYPE_CHECKING:
     from piwheels.core.protocols import LogPart
 
 
-class Source(Enum):
-    """What the lines are, or why there are none."""
+class LogSource(Enum):
+    """The source of the lines."""
 
     LIVE = "live output"
-    ENDED = "live output, ended"  # what is stored is not known yet, or not to be had
+    ENDED = "live output, ended"  # the stored log is not known yet, or unavailable
     LOADING = "stored log, loading"
     STORED = "stored log"
     NONE = "none"
 
 
-NO_LEVEL: Final = (
-    "the master speaks level 0: it gives no logs, neither of running nor of old builds"
-)
-NO_OUTPUT: Final = "nothing has come yet; a slave of level 0 sends its log when the build has ended"
-NO_NUMBER: Final = "the master has not told under which number it keeps this log"
-SKIPPED: Final = "the build was skipped: nothing of it is kept"
-NO_BUILD: Final = "it builds nothing, and nothing was built on it since the console attached"
-RESTARTED: Final = "the master was restarted: this slave is not known any more"
+NO_LEVEL: Final = "the master speaks protocol level 0, which has no logs"
+NO_OUTPUT: Final = "no output yet; a level-0 slave sends its log when the build ends"
+NO_NUMBER: Final = "the master has not reported the number of this log"
+SKIPPED: Final = "the build was skipped: its log is not stored"
+NO_BUILD: Final = "it builds nothing, and has built nothing since the console attached"
+RESTARTED: Final = "the master was restarted: this slave is no longer known"
 
 
 class LogFeed:
-    """The log of what a slave builds now, or of *build*.
+    """The log of a slave's running build, or of *build*.
 
-    *changed* is called with the number of the first line that is new; with ``None`` if
-    :attr:`log` is another.
+    *changed* is called with the number of the first new line, or with ``None`` if :attr:`log` was
+    replaced.
     """
 
     def __init__(
@@ -54,13 +52,13 @@ class LogFeed:
         self.log = LogText()
         self.slave_id = slave_id
         self.build = build
-        #: What is (or was) built while we look, package and version, and how long it took so far.
+        #: Package and version of the running (or just ended) build, and its duration so far.
         self.job: tuple[str, str] | None = None
         self.elapsed: timedelta | None = None
-        self.source = Source.NONE
-        #: Why there is no log, or no more of it.
+        self.source = LogSource.NONE
+        #: Why there is no log, or not more of it.
         self.why = ""
-        #: How many characters the stored log has in all.
+        #: The length of the stored log, in characters.
         self.size = 0
         self._session = session
         self._changed = changed
@@ -74,7 +72,7 @@ class LogFeed:
         if build is None and slave is not None:
             if slave.job is not None:
                 self.job = slave.job
-                self.source = Source.LIVE
+                self.source = LogSource.LIVE
             else:
                 self.build = slave.outcome or (slave.builds[-1] if slave.builds else None)
 
@@ -86,52 +84,52 @@ class LogFeed:
         return (*(self.job or ("", "")), self._abi)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         if self.job is None:
             self._load()
         else:
             self.update()
 
     def update(self) -> None:
-        """Look whether the build has ended, and how; whether the link allows to go on."""
+        """Check whether the build has ended, and how, and whether the link is up."""
         farm, state = self._session.farm, self._session.state
         if farm.info is not None and self._epoch not in (None, farm.info.started):
-            if self.source in (Source.LIVE, Source.LOADING):
-                self.source, self.why = Source.ENDED, RESTARTED
+            if self.source in (LogSource.LIVE, LogSource.LOADING):
+                self.source, self.why = LogSource.ENDED, RESTARTED
             self._watching = False
             return
         if state is LinkState.LOST:
             self._watching = False
-        if self.source is Source.LIVE:
+        if self.source is LogSource.LIVE:
             slave = self._builder()
             if slave is not None:
                 self.elapsed = farm.elapsed(slave)
                 self._watch()
             else:
-                self.source = Source.ENDED
+                self.source = LogSource.ENDED
                 self._unwatch()
-        if self.source in (Source.ENDED, Source.NONE) and self.job is not None:
+        if self.source in (LogSource.ENDED, LogSource.NONE) and self.job is not None:
             self._find_build()
 
     def _slave(self) -> Slave | None:
         return self._session.farm.slaves.get(self.slave_id)
 
     def _builder(self) -> Slave | None:
-        """Return the slave if it still is at the build that we look at."""
+        """Return the slave if the followed build is still running."""
         slave = self._slave()
         same = slave is not None and (slave.job, slave.job_since) == (self.job, self._since)
         return slave if same else None
 
     @property
     def next_job(self) -> tuple[str, str] | None:
-        """What the slave builds by now, if that is something else."""
+        """What the slave builds now, if that is another build."""
         slave = self._slave()
-        if self.source is Source.LIVE or slave is None or self.why == RESTARTED:
+        if self.source is LogSource.LIVE or slave is None or self.why == RESTARTED:
             return None
         return slave.job
 
     def close(self) -> None:
-        """Let nothing come any more."""
+        """Stop following the log."""
         self._closed = True
         self._unwatch()
 
@@ -151,16 +149,16 @@ class LogFeed:
         self._watching = False
 
     def _heard(self, offset: int, text: str) -> None:
-        if self._closed or self.source is not Source.LIVE or self._builder() is None:
+        if self._closed or self.source is not LogSource.LIVE or self._builder() is None:
             return
-        # The first part is what was written before we asked: nobody knows when.
+        # The first part was written earlier, at an unknown time.
         at = self.elapsed if self._heard_once else None
         self._heard_once = True
         self.why = ""
         self._changed(self.log.add(offset, text, at))
 
     def _find_build(self) -> None:
-        """Look for how the build ended, and for the number of its log."""
+        """Find the outcome of the build, and the number of its log."""
         for build in reversed(self._session.farm.builds):
             mine = build.slave_id == self.slave_id and (build.package, build.version) == self.job
             if mine and (self._since is None or build.ended >= self._since):
@@ -186,7 +184,7 @@ class LogFeed:
             if not self.log.lines:
                 self.log = stored
                 self._changed(None)
-            self.source = Source.LOADING
+            self.source = LogSource.LOADING
             self._ask(build.build_id, stored)
 
     def _ask(self, build_id: int, stored: LogText) -> None:
@@ -202,7 +200,7 @@ class LogFeed:
             self._fail(stored, "the link was lost")
 
     def _fail(self, stored: LogText, why: str) -> None:
-        self.source = Source.NONE if self.log is stored else Source.ENDED
+        self.source = LogSource.NONE if self.log is stored else LogSource.ENDED
         self.why = why
         self._changed(len(self.log.lines))
 
@@ -211,7 +209,7 @@ class LogFeed:
         self.size = part.size
         whole = stored.end >= part.size or not part.text
         if whole:
-            self.source, self.why = Source.STORED, "" if stored.lines else "the log is empty"
+            self.source, self.why = LogSource.STORED, "" if stored.lines else "the log is empty"
         else:
             self._ask(build_id, stored)
         if self.log is stored:

@@ -1,4 +1,4 @@
-"""What can be typed: one registry for the ``:`` line and for the palette (ctrl+p)."""
+"""The typed commands: one registry for the ``:`` line and the palette (ctrl+p)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.content import Content
 
 from piwheels.console.model.commands import Verb
 from piwheels.console.ui import settings
-from piwheels.console.ui.verbs import DEEDS, OF_SLAVES
+from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class Palette(CommandPalette):
-    """The palette, for which a page is no page while its list is drawn anew."""
+    """The palette; it ignores page keys while its list is rebuilt."""
 
     def _action_command_list(self, action: str) -> None:
-        with suppress(KeyError):  # Textual's list does not know its lines then
+        with suppress(KeyError):  # Textual's list has no lines then
             super()._action_command_list(action)
 
 
 class Entry(NamedTuple):
-    """A command: what is typed, what it does, how; *takes* names what may be typed after it."""
+    """A command: its name, its help, its function; *takes*: the name of its argument."""
 
     name: str
     help: str
@@ -39,17 +39,17 @@ class Entry(NamedTuple):
 
 
 def entries(console: CommandHost) -> list[Entry]:
-    """Return all that can be typed now."""
+    """Return all commands that can be typed now."""
     return [
         *_PLACES,
         *(Entry(mode, f"the {title} screen", _go(mode)) for mode, title in console.tabs()[1:]),
-        *(Entry(verb.value, DEEDS[verb].does, _give(verb)) for verb in OF_SLAVES),
-        *(Entry(_of_all(verb), deed.farm, _give_all(verb))
-          for verb, deed in DEEDS.items() if deed.farm),
+        *(Entry(verb.value, ACTIONS[verb].does, _give(verb)) for verb in SLAVE_VERBS),
+        *(Entry(_of_all(verb), action.farm, _give_all(verb))
+          for verb, action in ACTIONS.items() if action.farm),
         *_OTHERS,
-        *(Entry(f"@{name}", "a filter that was kept", _filter(text))
+        *(Entry(f"@{name}", "a saved filter", _filter(text))
           for name, text in console.prefs.filters.items()),
-        *(Entry(f"theme {name}", "these colours", _theme(name))
+        *(Entry(f"theme {name}", "this theme", _theme(name))
           for name in sorted(console.themes)),
     ]  # fmt: skip
 
@@ -67,7 +67,7 @@ def _give_all(verb: Verb) -> Callable[[CommandHost, str], object]:
 
 
 def _of_all(verb: Verb) -> str:
-    return "master-stop" if verb is Verb.QUIT else f"farm-{verb}"
+    return "master-quit" if verb is Verb.QUIT else f"farm-{verb}"
 
 
 def _filter(text: str) -> Callable[[CommandHost, str], object]:
@@ -91,25 +91,25 @@ _PLACES: Final = (
     Entry("fleet", "all slaves, or those of a filter", lambda it, to: it.open_fleet(to), "WHAT"),
     Entry("slave", "a slave by its number or label", _slave, "ID"),
     Entry("group", "by abi, rack or os; without: slaves", lambda it, by: it.group(by), "BY"),
-    Entry("commands", "all commands, and what became of them", lambda it, _: it.action_commands()),
-    Entry("help", "all keys and signs", lambda it, _: it.action_help()),
+    Entry("commands", "all commands and their outcomes", lambda it, _: it.action_commands()),
+    Entry("help", "keys and symbols", lambda it, _: it.action_help()),
 )  # fmt: skip
 _OTHERS: Final = (
-    Entry("save", "what is shown, as CSV or .jsonl", lambda it, name: it.save(name), "FILE"),
+    Entry("save", "the table, as CSV or .jsonl", lambda it, name: it.save(name), "FILE"),
     Entry("keep", "the fleet's filter, as @NAME", settings.keep_filter, "NAME"),
-    Entry("forget", "a filter that was kept", settings.forget_filter, "NAME"),
-    Entry("rate", "so many changes a second: 0.5 to 10", settings.set_rate, "HZ"),
-    Entry("confirm", "ask from this level of danger on: 1 or 2", settings.set_confirm, "LEVEL"),
-    Entry("reattach", "have the master tell everything anew", lambda it, _: it.action_reattach()),
+    Entry("forget", "a saved filter", settings.forget_filter, "NAME"),
+    Entry("rate", "refreshes per second: 0.5 to 10", settings.set_rate, "HZ"),
+    Entry("confirm", "confirm commands from this level on: 1 or 2", settings.set_confirm, "LEVEL"),
+    Entry("reattach", "ask the master for a full replay", lambda it, _: it.action_reattach()),
     Entry("screenshot", "the screen as an SVG picture", lambda it, to: it.screenshot(to), "FILE"),
-    Entry("quit", "leave; nothing on the farm is stopped", lambda it, _: it.action_ask_quit()),
+    Entry("quit", "quit the console; the farm continues", lambda it, _: it.action_ask_quit()),
 )  # fmt: skip
 
 
 def find_entry(known: list[Entry], typed: str) -> tuple[Entry | None, str]:
-    """Return the entry that *typed* begins with (its name may be cut short), and the rest.
+    """Return the entry that *typed* names (perhaps abbreviated), and its argument.
 
-    Without an entry, what is wrong.
+    Without an entry, the second value is the error.
     """
     text = typed.strip()
     exact = [each for each in known if text == each.name or text.startswith(f"{each.name} ")]
@@ -139,14 +139,14 @@ class ConsoleCommands(Provider):
         return entries(self._console)
 
     async def discover(self) -> Hits:
-        """Give all."""
+        """Yield all commands."""
         for each in self._entries:
             yield DiscoveryHit(
                 Content(each.name), partial(each.run, self._console, ""), each.name, each.help
             )
 
     async def search(self, query: str) -> Hits:
-        """Give what matches; with an argument, what takes one."""
+        """Yield the commands that match; with an argument, those that take one."""
         matcher = self.matcher(query)
         for each in self._entries:
             if each.takes and query.startswith(f"{each.name} "):

@@ -1,4 +1,4 @@
-"""What the operator has chosen, kept in a file from one time to the next."""
+"""The operator's settings, in a file."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-#: How often a second the screen may be brought up to date.
+#: Refresh rates, per second.
 RATES: Final = (0.5, 1.0, 2.0, 4.0, 10.0)
 
 
 def prefs_path() -> Path:
-    """Return the file of this user's choices (not made here)."""
+    """Return the path of this user's settings; the file may not exist."""
     base = os.environ.get("XDG_CONFIG_HOME")
     return Path(base or Path.home() / ".config", "piwheels", "console.json")
 
 
 @dataclass(slots=True)
 class Prefs:
-    """The choices; those without a *path* are not kept."""
+    """The settings; without a *path* they are not saved."""
 
     theme: str = ""
-    #: Changes a second that are shown.
+    #: Refreshes per second.
     rate: float = 4.0
-    #: Commands of a lower level of danger than this are given without a question: 1 or 2.
+    #: The level from which commands are confirmed: 1 or 2.
     confirm_from: int = 1
     #: Filters of the fleet, by name.
     filters: dict[str, str] = field(default_factory=dict)
     #: Keys by the bindings' ids: ``{"verb.skip": "f6"}``.
     keymap: dict[str, str] = field(default_factory=dict)
     path: Path | None = None
-    #: What was wrong with the file: then nothing is kept, so that it can be mended.
+    #: What is wrong with the file: then nothing is saved, so that it can be repaired.
     problem: str = ""
 
     @classmethod
     def load(cls, path: Path) -> Prefs:
-        """Return what is kept in *path*: of a file that is no such file nothing, and why."""
+        """Read the settings in *path*; for an invalid file return defaults and the problem."""
         try:
             kept = json.loads(path.read_bytes())
             return cls(**_checked(kept), path=path)
         except FileNotFoundError:
             return cls(path=path)
         except (OSError, ValueError, RecursionError) as exc:
-            return cls(problem=f"{path} is not read, nor written: {exc}")
+            return cls(problem=f"{path} is neither read nor written: {exc}")
 
     def save(self) -> str:
-        """Keep the choices; return what went wrong, or ``""``."""
+        """Save the settings; return an error, or ``""``."""
         if self.path is None:
             return ""
         kept = asdict(self)
@@ -60,7 +60,7 @@ class Prefs:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _write(self.path, text)
         except OSError as exc:
-            return f"nothing is kept: {exc}"
+            return f"settings are not saved: {exc}"
         return ""
 
 
@@ -68,7 +68,7 @@ _NOT_KEPT: Final = ("path", "problem")
 
 
 def _write(path: Path, text: str) -> None:
-    """Write *path* as a whole, or not at all."""
+    """Replace *path* atomically."""
     handle, name = tempfile.mkstemp(prefix=".console-", dir=path.parent)
     try:
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 (a handle)
@@ -81,9 +81,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _checked(kept: Any) -> dict[str, Any]:
-    """Return those of *kept* that are ours. Raises ``ValueError`` for what cannot be meant."""
+    """Return the known settings of *kept*. Raises ``ValueError`` for an invalid value."""
     if not isinstance(kept, dict):
-        raise ValueError("it holds no object")  # noqa: TRY004 (the file is wrong, no caller)
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 (an invalid file)
     names = {each.name for each in fields(Prefs)}.difference(_NOT_KEPT)
     ours = {name: value for name, value in kept.items() if name in names}
     for name, value in ours.items():

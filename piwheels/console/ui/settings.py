@@ -1,4 +1,4 @@
-"""What an operator chooses and keeps: colours, rate, when to be asked, filters by name."""
+"""Commands that change the operator's settings: theme, rate, confirmation, named filters."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def _keep(console: CommandHost, what: str) -> None:
 
 
 def choose_theme(console: CommandHost, name: str) -> None:
-    """Show other colours, from now on."""
+    """Switch to another theme, and keep it."""
     console.prefs.theme = name
     console.use_theme(name)
-    _keep(console, f"colours: {name}")
+    _keep(console, f"theme: {name}")
 
 
 def set_rate(console: CommandHost, text: str) -> None:
-    """Show so many changes a second, from now on."""
+    """Set the refresh rate, and keep it."""
     try:
         rate = float(text)
     except ValueError:
@@ -33,27 +33,27 @@ def set_rate(console: CommandHost, text: str) -> None:
         console.flash(f"a rate is a number from {RATES[0]:g} to {RATES[-1]:g}", error=True)
         return
     console.prefs.rate = rate
-    console.beat(rate)
-    _keep(console, f"{rate:g} changes a second are shown")
+    console.use_rate(rate)
+    _keep(console, f"{rate:g} refreshes per second")
 
 
 def step_rate(console: CommandHost, by: int) -> None:
-    """Show changes as often as the next (-1: the last) of the rates says."""
+    """Set the next higher (-1: lower) refresh rate."""
     near = min(range(len(RATES)), key=lambda at: abs(RATES[at] - console.prefs.rate))
     set_rate(console, str(RATES[max(0, min(near + by, len(RATES) - 1))]))
 
 
 def set_confirm(console: CommandHost, text: str) -> None:
-    """Ask before commands from a level of danger on: 1 (all but the harmless), or 2."""
+    """Set the level from which commands are confirmed: 1 (all but the harmless), or 2."""
     if text not in ("1", "2"):
-        console.flash("confirm 1: ask before what touches one build; 2: only before more", True)
+        console.flash("confirm 1: also for one build or slave; confirm 2: only for more", True)
         return
     console.prefs.confirm_from = int(text)
-    _keep(console, f"it is asked from level {text} on")
+    _keep(console, f"commands are confirmed from level {text} on")
 
 
 def keep_filter(console: CommandHost, name: str) -> None:
-    """Keep the fleet's filter under a name."""
+    """Save the fleet's filter under a name."""
     text = console.filter
     if not name or not text:
         console.flash("filter the fleet first, then :keep NAME", error=True)
@@ -63,7 +63,7 @@ def keep_filter(console: CommandHost, name: str) -> None:
 
 
 def forget_filter(console: CommandHost, name: str) -> None:
-    """Keep a filter no longer."""
+    """Delete a named filter."""
     if console.prefs.filters.pop(name.removeprefix("@"), None) is None:
         console.flash(f"there is no filter {name}", error=True)
         return

@@ -1,12 +1,12 @@
-"""Which colours there are, and which suit a terminal."""
+"""Themes, and the choice of one for a terminal."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from piwheels.console.ui.cycle import after
+from piwheels.console.ui.cycle import next_choice
 
-#: The themes that F2 goes through; all others of Textual can be had by name (``:theme``).
+#: The themes that F2 cycles through; ``:theme`` selects any theme of Textual by name.
 THEMES: Final = (
     "textual-dark",
     "textual-light",
@@ -20,10 +20,10 @@ THEMES: Final = (
 
 
 def suitable(color_system: str | None) -> str:
-    """Return the theme to begin with: one of 16 colours if the terminal has no more."""
+    """Return the default theme: one of 16 colours if the terminal has no more."""
     return "ansi-dark" if color_system == "standard" else THEMES[0]
 
 
 def next_theme(theme: str) -> str:
     """Return the theme after *theme*."""
-    return after(theme, THEMES) if theme in THEMES else THEMES[0]
+    return next_choice(theme, THEMES) if theme in THEMES else THEMES[0]

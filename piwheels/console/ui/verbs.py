@@ -1,4 +1,4 @@
-"""The verbs: what each does, to whom it can be done, and how much it asks before it is done."""
+"""The verbs: their effects, the slaves that they apply to, and how to confirm them."""
 
 from __future__ import annotations
 
@@ -16,125 +16,128 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import Slave
     from piwheels.console.session import Session
 
-#: So many slaves can be killed before their number has to be typed.
-_KILLED: Final = 5
+#: An abort of more slaves than this asks the operator to type their number.
+_ABORTED: Final = 5
 
 
-class Deed(NamedTuple):
-    """A verb in words: its *key* (``""``: it is for the farm only), and what it does."""
+class Action(NamedTuple):
+    """A verb in words: its *key* (``""``: it is for the farm only), and its effect."""
 
     key: str
     name: str
     does: str
-    #: What it does to the farm as a whole; ``""``: it cannot be done to that.
+    #: The effect on the farm as a whole; ``""``: it does not apply to the farm.
     farm: str = ""
-    #: Whether what a slave is building is lost by it, and whether a WAKE in time takes it back.
+    #: Whether running builds are lost, and whether a resume in time takes it back.
     loses: bool = False
     undone: bool = False
 
 
-DEEDS: Final[dict[Verb, Deed]] = {
-    Verb.PAUSE: Deed(
-        "p", "pause", "builds nothing new; what is being built is finished",
+ACTIONS: Final[dict[Verb, Action]] = {
+    Verb.PAUSE: Action(
+        "p", "pause", "starts no new build; a running build finishes",
         "no new builds anywhere; running builds finish",
     ),
-    Verb.WAKE: Deed(
-        "w", "wake", "goes on; a stop not yet done is taken back",
-        "goes on; pause, kill and skip marks are cleared on every slave",
+    Verb.RESUME: Action(
+        "w", "resume", "builds again; takes back a pause, kill or abort not yet carried out",
+        "builds again; withdraws pause, kill and skip from every slave",
     ),
-    Verb.SKIP: Deed("s", "skip", "cancels the build, and keeps nothing of it", loses=True),
-    Verb.STOP: Deed(
-        "x", "stop", "ends once there is nothing to do: after the build",
-        "each slave ends after its build", undone=True,
+    Verb.SKIP: Action("s", "skip", "abandons the current build and its files", loses=True),
+    Verb.KILL: Action(
+        "x", "kill", "ends the slave after its build", "every slave ends after its build",
+        undone=True,
     ),
-    Verb.KILL: Deed(
-        "K", "kill", "cancels the build, and ends", "every build is cancelled, every slave ends",
-        loses=True, undone=True,
+    Verb.ABORT: Action(
+        "K", "abort", "abandons the build and ends the slave",
+        "every build is abandoned, every slave ends", loses=True, undone=True,
     ),
-    Verb.HALT: Deed(
-        "", "halt", "", "no new builds anywhere, and all running builds are cancelled", loses=True
+    Verb.HALT: Action(
+        "", "halt", "", "no new builds anywhere, and all running builds are abandoned", loses=True
     ),
-    Verb.QUIT: Deed("", "stop", "", "the master ends; slaves keep running and reconnect later"),
+    Verb.QUIT: Action("", "quit", "", "the master ends; slaves keep running and reconnect later"),
 }  # fmt: skip
-#: The verbs for slaves, in the order in which they are offered.
-OF_SLAVES: Final = tuple(verb for verb, deed in DEEDS.items() if deed.key)
+#: The verbs for slaves, in the sequence in which menus offer them.
+SLAVE_VERBS: Final = tuple(verb for verb, action in ACTIONS.items() if action.key)
 
 
-class Aim(NamedTuple):
-    """Whom a command is for: ids (``None``: the farm), and why not the others that were meant."""
+class Targets(NamedTuple):
+    """The slaves that a command is for (``None``: the farm); why the others are excluded."""
 
     ids: list[int] | None
-    others: dict[int, str]
+    excluded: dict[int, str]
 
 
-def aim(session: Session, verb: Verb, slaves: Iterable[int] | None) -> Aim:
-    """Return to which of *slaves* a verb can be done now."""
+def select_targets(session: Session, verb: Verb, slaves: Iterable[int] | None) -> Targets:
+    """Return those of *slaves* that a verb applies to now."""
     if slaves is None:
-        return Aim(None, {})
-    ids, others = [], {}
+        return Targets(None, {})
+    ids, excluded = [], {}
     for slave_id in slaves:
         slave = session.farm.slaves.get(slave_id)
         why = "has left" if slave is None else _why_not(verb, slave)
         if why:
-            others[slave_id] = why
+            excluded[slave_id] = why
         else:
             ids.append(slave_id)
-    return Aim(ids, others)
+    return Targets(ids, excluded)
 
 
-def possible(session: Session, verb: Verb, slaves: Iterable[int]) -> bool:
-    """Return whether a verb can be done to any of *slaves* now."""
+def applies(session: Session, verb: Verb, slaves: Iterable[int]) -> bool:
+    """Return whether a verb applies to any of *slaves* now."""
     known = (session.farm.slaves.get(slave_id) for slave_id in slaves)
     return any(slave is not None and not _why_not(verb, slave) for slave in known)
 
 
 def _why_not(verb: Verb, slave: Slave) -> str:
-    if slave.told is State.DEAD:
+    if slave.reported is State.DEAD:
         return "has left"
-    if verb is Verb.SKIP and slave.told is not State.BUILD:
+    if verb is Verb.SKIP and slave.reported is not State.BUILD:
         return "builds nothing"
-    if verb is Verb.PAUSE and slave.told is State.PAUSE:
+    if verb is Verb.PAUSE and slave.reported is State.PAUSE:
         return "is paused"
     return ""
 
 
-def danger(verb: Verb, ids: Sequence[int] | None) -> int:
-    """Return how much is asked before: 0 nothing, 1 yes, 2 yes to a list, 3 a typed word."""
-    if ids is None or (verb is Verb.KILL and len(ids) > _KILLED):
+def confirm_level(verb: Verb, ids: Sequence[int] | None) -> int:
+    """Return how a verb is confirmed: 0 not at all, 1 yes, 2 yes to a list, 3 a typed word."""
+    if ids is None or (verb is Verb.ABORT and len(ids) > _ABORTED):
         return 3
     many = len(ids) > 1
     match verb:
-        case Verb.PAUSE | Verb.WAKE:
+        case Verb.PAUSE | Verb.RESUME:
             return 1 if many else 0
-        case Verb.SKIP | Verb.STOP:
+        case Verb.SKIP | Verb.KILL:
             return 2 if many else 1
     return 2
 
 
 def title(verb: Verb, ids: Sequence[int] | None) -> str:
-    """Return what is to be done, as a heading: ``Skip 3 builds``, ``Stop the master``."""
-    name = DEEDS[verb].name.capitalize()
+    """Return a heading for a command: ``Skip 3 builds``, ``Quit the master``."""
+    name = ACTIONS[verb].name.capitalize()
     if ids is None:
         return f"{name} the master" if verb is Verb.QUIT else f"{name} the farm"
     return f"{name} {count(len(ids), 'build' if verb is Verb.SKIP else 'slave')}"
 
 
-def lost(session: Session, verb: Verb, ids: Sequence[int] | None) -> str:
-    """Return what work would be lost, or waited for: ``17 builds, 31h of work``; or nothing."""
-    builds, work = session.blast(list(session.farm.slaves) if ids is None else ids)
+def loss(session: Session, verb: Verb, ids: Sequence[int] | None) -> str:
+    """Return the work that is lost, or that finishes first, in a sentence; or ``""``."""
+    builds, work = session.affected_builds(list(session.farm.slaves) if ids is None else ids)
     if not builds:
         return ""
-    if DEEDS[verb].loses:
+    if ACTIONS[verb].loses:
         return f"Lost: {count(builds, 'build')}, {short_span(work)} of work."
-    if verb in (Verb.PAUSE, Verb.STOP):
-        who = "It builds" if builds == 1 else f"{builds:,} of them build"
-        return f"{who}: that is finished first."
+    if verb in (Verb.PAUSE, Verb.KILL):
+        return (
+            "A running build finishes first."
+            if builds == 1
+            else (f"{builds:,} running builds finish first.")
+        )
     return ""
 
 
-def queue_without(session: Session, verb: Verb, ids: Sequence[int] | None) -> str:
-    """Return how much longer the queue would last without these slaves; nothing if no longer."""
-    if not ids or verb not in (Verb.PAUSE, Verb.STOP, Verb.KILL):
+def queue_effect(session: Session, verb: Verb, ids: Sequence[int] | None) -> str:
+    """Return how much longer the queue lasts without these slaves; ``""`` if no longer."""
+    if not ids or verb not in (Verb.PAUSE, Verb.KILL, Verb.ABORT):
         return ""
     farm = session.farm
     now = total(farm.queues(farm.now)).eta
@@ -145,11 +148,11 @@ def queue_without(session: Session, verb: Verb, ids: Sequence[int] | None) -> st
     return f"The queue would {lasts} instead of {short_span(now)}."
 
 
-def reasons(session: Session, others: dict[int, str]) -> str:
-    """Return why a verb is not for the *others*: ``#3 pi4-rack1 builds nothing``, or how many."""
-    if len(others) == 1:
-        ((slave_id, why),) = others.items()
+def explain(session: Session, excluded: dict[int, str]) -> str:
+    """Return why slaves are excluded: ``#3 pi4-rack1 builds nothing``, or how many are."""
+    if len(excluded) == 1:
+        ((slave_id, why),) = excluded.items()
         slave = session.farm.slaves.get(slave_id)
         return f"#{slave_id} {clean(slave.label)} {why}" if slave else f"#{slave_id} {why}"
-    whys = sorted(set(others.values()))
-    return f"{len(others):,} others: each {' or '.join(whys)}" if whys else ""
+    whys = sorted(set(excluded.values()))
+    return f"{len(excluded):,} excluded: each {' or '.join(whys)}" if whys else ""

@@ -1,7 +1,7 @@
-"""The link to a master: all of the console's sockets, in a thread of their own.
+"""The link to a master: the console's sockets, in a thread of their own.
 
-The thread takes what comes into a deque, from which the session is fed at its own pace: a burst of
-50,000 messages must not stop the screen. A socket is made, used and closed by that thread alone.
+The thread puts messages into a deque, which the session reads at its own pace: a burst of 50,000
+messages must not block the screen. Only that thread creates, uses and closes the sockets.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-#: How many messages may wait for the session before the sockets have to.
+#: The most messages that wait for the session before the sockets are no longer read.
 MOST_WAITING: Final = 100_000
-#: How many messages are read from a socket in one go.
+#: The most messages that are read from a socket at a time.
 BURST: Final = 1000
-#: How often a master that is not there is looked for by hand, to tell why, in seconds.
-LOOK_EVERY: Final = 3.0
+#: How often the reason for a missing master is determined, in seconds.
+PROBE_EVERY: Final = 3.0
 
-_KINDS: Final[dict[Wire, int]] = {"status": zmq.SUB, "control": zmq.PUSH, "console": zmq.DEALER}
+_SOCKETS: Final[dict[Wire, int]] = {"status": zmq.SUB, "control": zmq.PUSH, "console": zmq.DEALER}
 _STATUS: Final = reversed(monitor_stats)
 _CONSOLE: Final = reversed(console)
 _ANSWERS: Final = Protocol(CONSOLE_ANSWERS, {})
@@ -89,13 +89,13 @@ class Link:
         self._failure: Exception | None = None
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start to connect."""
         self._thread.start()
 
     def take(self) -> Iterator[Incoming]:
-        """Give the events that have come, oldest first; never wait.
+        """Yield the events that have come, oldest first; never block.
 
-        Raises what has ended the link's thread, which is a bug of ours.
+        Raises the exception that ended the thread, which is a bug.
         """
         while self._inbox:
             yield self._inbox.popleft()
@@ -103,12 +103,12 @@ class Link:
             raise self._failure
 
     def send(self, outgoing: Outgoing) -> None:
-        """Have a message sent; Sent or Unsent follows, and perhaps an Answer."""
+        """Send a message; Sent or Unsent follows, and perhaps an Answer."""
         self._outbox.append(outgoing)
         self._wake()
 
     def stop(self) -> None:
-        """End the thread, which closes the sockets."""
+        """Stop the thread, which closes the sockets."""
         self._stopping.set()
         self._wake()
         if self._thread.is_alive():
@@ -116,7 +116,7 @@ class Link:
         self._waker.close()
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # it is awake, or has ended
+        with contextlib.suppress(OSError, ValueError):  # it is awake, or has stopped
             os.eventfd_write(self._waker.fileno(), 1)
 
     def _run(self) -> None:
@@ -126,13 +126,13 @@ class Link:
                 sockets.poller.register(self._waker)
                 while not self._stopping.is_set():
                     if len(self._inbox) > MOST_WAITING:
-                        self._stopping.wait(0.1)  # the session has to catch up first
+                        self._stopping.wait(0.1)  # until the session catches up
                         continue
                     if self._waker in sockets.poll(1):
                         self._waker.read(8)
                     while self._outbox:
                         sockets.send(self._outbox.popleft())
-        except Exception as exc:  # noqa: BLE001 (it is raised where the events are taken)
+        except Exception as exc:  # noqa: BLE001 (raised again by take)
             self._failure = exc
 
     def _put(self, event: Event) -> None:
@@ -140,7 +140,7 @@ class Link:
 
 
 class _Sockets:
-    """A socket and its monitor for each address; *put* takes the events that come of them."""
+    """A socket and its monitor for each address; *put* takes their events."""
 
     def __init__(
         self,
@@ -154,12 +154,12 @@ class _Sockets:
         self._sockets: dict[Wire, Socket] = {}
         self._monitors: dict[Wire, Socket] = {}
         self._up: set[Wire] = set()
-        self._look_at: dict[Wire, float] = {}
+        self._check: dict[Wire, float] = {}
         self._asked: dict[int, str] = {}
         context = Context()
         for wire, address in addresses.items():
             spoken = reversed(master_control) if wire == "control" else None
-            made = stack.enter_context(context.socket(_KINDS[wire], spoken))
+            made = stack.enter_context(context.socket(_SOCKETS[wire], spoken))
             _prepare(made, wire, address)
             monitor = stack.enter_context(made.monitor(_EVENTS))
             self._sockets[wire], self._monitors[wire] = made, monitor
@@ -169,9 +169,9 @@ class _Sockets:
             made.connect(address)
 
     def poll(self, timeout: float) -> dict[Any, int]:
-        """Wait up to *timeout* seconds, take what has come, and return what was ready."""
+        """Wait up to *timeout* seconds, read messages, and return what was ready."""
         ready = self.poller.poll(timeout)
-        # First what was said, then that somebody has gone.
+        # Messages first, then the end of connections.
         for wire, each in self._sockets.items():
             if each in ready:
                 self._read(wire, each)
@@ -191,9 +191,9 @@ class _Sockets:
                 if wire == "console":
                     self._asked.clear()
                 self._put(WireDown(wire, "the connection has ended"))
-            elif wire not in self._up and SYSTEM.monotonic() >= self._look_at.get(wire, 0.0):
+            elif wire not in self._up and SYSTEM.monotonic() >= self._check.get(wire, 0.0):
                 self._put(WireDown(wire, why_unreachable(self._addresses[wire])))
-                self._look_at[wire] = SYSTEM.monotonic() + LOOK_EVERY
+                self._check[wire] = SYSTEM.monotonic() + PROBE_EVERY
 
     def _read(self, wire: Wire, each: Socket) -> None:
         for _ in range(BURST):
@@ -223,13 +223,13 @@ class _Sockets:
         ticket = int.from_bytes(frames[0], "big")
         asked = self._asked.pop(ticket, None)
         if asked is None:
-            raise BadMessage("an answer to what was not asked")
+            raise BadMessage("an answer without a request")
         if msg == "REFUSED":
             return Answer(ticket, asked, NoData, data or "refused")
         return Answer(ticket, asked, _ANSWERS.received(asked, data))
 
     def send(self, outgoing: Outgoing) -> None:
-        """Send a message now, or never."""
+        """Send a message now or never."""
         each = self._sockets.get(outgoing.wire)
         try:
             if each is None:
@@ -248,7 +248,7 @@ class _Sockets:
 
 
 def _prepare(made: Socket, wire: Wire, address: str) -> None:
-    """Set what makes a command that nobody takes fail now, instead of being delivered later."""
+    """Make commands fail at once if nobody takes them, instead of being delivered later."""
     if wire == "status":
         made.hwm = 200_000  # a whole replay
         made.subscribe()
@@ -261,14 +261,14 @@ def _prepare(made: Socket, wire: Wire, address: str) -> None:
 
 
 def _check_address(wire: Wire, address: str) -> None:
-    with Context().socket(_KINDS[wire]) as trial:
+    with Context().socket(_SOCKETS[wire]) as trial:
         trial.connect(address)
 
 
 def why_unreachable(address: str) -> str:
-    """Return, as a sentence, why nobody can be reached at *address*; ``""`` if it seems fine.
+    """Return, as a sentence, why *address* cannot be reached; ``""`` if it seems fine.
 
-    Takes up to a second, and longer only if a name server does.
+    Takes up to a second, or longer if a name server does.
     """
     kind, _, rest = address.partition("://")
     try:
@@ -279,7 +279,7 @@ def why_unreachable(address: str) -> str:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
                 pass
     except FileNotFoundError:
-        return "there is no such socket: no master has been started there"
+        return "no such socket: no master was started there"
     except ConnectionRefusedError:
         return "nobody listens there (any more)"
     except PermissionError:

@@ -1,10 +1,10 @@
-"""Recordings of what a console was told, for :mod:`piwheels.console.wire.replay`.
+"""Recordings of a console's events, for :mod:`piwheels.console.wire.replay`.
 
-A recording is a line (:data:`MAGIC`) and blocks: a header (:data:`HEADER`), then compressed
-records of when, whether that was past already, and a message as the wires have it
-(:mod:`piwheels.core.codec`): nothing in it can be executed. A block of *events* is written every
-few seconds, so that a crash loses no more; every few minutes a *keyframe* follows, which holds the
-whole picture, so that a moment is found without everything before it.
+A recording is a line (:data:`MAGIC`) and blocks: a header (:data:`HEADER`) and compressed records.
+A record has a time, whether it repeats the past, and a message in the format of the wires
+(:mod:`piwheels.core.codec`); nothing in it can be executed. A block of *events* is written every
+few seconds, which limits the loss in a crash. A *keyframe* with the whole state of the farm follows
+every few minutes, so that a moment can be found without reading everything before it.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     from piwheels.console.model.events import Event, Incoming
     from piwheels.console.model.farm import Farm
 
-    #: When it came (microseconds since 1970), whether it tells of the past, what it is.
+    #: Its time (microseconds since 1970), whether it repeats the past, its name and data.
     Record = tuple[int, bool, str, Any]
 
 MAGIC: Final = b"piw-console recording 1\n"
 #: A block's mark, kind, first and last moment (microseconds since 1970), size, and CRC-32.
 HEADER: Final = struct.Struct(">4scqqII")
 MARK, EVENTS, KEYFRAME = b"PIWB", b"E", b"K"
-#: A record's moment, whether it is past, and how long its message is.
+#: A record's time, whether it repeats the past, and the length of its message.
 RECORD: Final = struct.Struct(">q?I")
-#: The most that a block may hold, in bytes, before and after it is compressed.
+#: The largest block, in bytes, before and after compression.
 MAX_BLOCK: Final = 64 * 2**20
-#: The most that a recording may have, in bytes: some weeks of a large farm.
+#: The largest recording, in bytes: some weeks of a large farm.
 MAX_SIZE: Final = 4 * 2**30
 
-#: How often what has come is written, and how often the whole picture is, or after so many events.
+#: The intervals of blocks and of keyframes; a keyframe also follows this many events.
 FLUSH_EVERY: Final = timedelta(seconds=5)
 KEYFRAME_EVERY: Final = timedelta(minutes=5)
 KEYFRAME_AFTER, KEYFRAME_PAUSE = 6_000, timedelta(seconds=30)
-#: How many events a block has at most, and how many slaves' figures a keyframe.
+#: The most events in a block, and the most stats of slaves in a keyframe.
 BLOCK_EVENTS, KEYFRAME_FIGURES = 2000, 5_000
-#: How many blocks may wait to be written.
+#: The most blocks that wait to be written.
 _MOST_WAITING: Final = 200
 
-#: What is recorded.
+#: The messages that are recorded.
 RECORDED: Final = Protocol(
     {
         "HELLO": MasterInfo,
@@ -83,10 +83,10 @@ def micros(at: datetime) -> int:
 
 
 class Recorder:
-    """Records into the new file *path*, which only its owner may read. Raises ``Fatal``.
+    """Records into the new file *path*, which only its owner can read. Raises ``Fatal``.
 
-    What it is given is written by a thread of its own. *failure* is a sentence once that could not
-    be done: the recording has ended then, and nothing else.
+    A thread of its own writes the file. If it fails, *failure* is a sentence and the recording
+    ends; the console continues.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,38 +102,38 @@ class Recorder:
         self._records: list[Record] = []
         self._heads: list[QueueHead] | None = None
         self._flushed: datetime | None = None
-        self._pictured: datetime | None = None
-        self._since_picture = 0
+        self._keyframe_at: datetime | None = None
+        self._since_keyframe = 0
         self._size = 0
         self._blocks: queue.Queue[tuple[bytes, list[Record]] | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
         self._thread.start()
 
     def note(self, incoming: Incoming, farm: Farm) -> None:
-        """Note what has come; *farm* is the picture after it."""
+        """Record an event; *farm*: the model after it."""
         if self.failure:
             return
         at = incoming.at
-        for event, past in _told_by(incoming.event):
+        for event, past in _messages_of(incoming.event):
             self._records.append((micros(at), past or incoming.past, _NAMES[type(event)], event))
-            self._since_picture += 1
+            self._since_keyframe += 1
         if isinstance(incoming.event, Answer) and incoming.event.msg == "QUEUE":
             self._heads = incoming.event.data
             self._records.append((micros(at), True, "QUEUE", self._heads))
         self._flushed = self._flushed or at
-        self._pictured = self._pictured or at
+        self._keyframe_at = self._keyframe_at or at
         if at - self._flushed >= FLUSH_EVERY or len(self._records) >= BLOCK_EVENTS:
             self._flush(at)
-        since = at - self._pictured
-        enough = self._since_picture >= KEYFRAME_AFTER and since >= KEYFRAME_PAUSE
+        since = at - self._keyframe_at
+        enough = self._since_keyframe >= KEYFRAME_AFTER and since >= KEYFRAME_PAUSE
         if since >= KEYFRAME_EVERY or enough:
             self._flush(at)
-            if picture := self._picture(at, farm):
-                self._put(KEYFRAME, picture)
-            self._pictured, self._since_picture = at, 0
+            if records := self._keyframe(at, farm):
+                self._put(KEYFRAME, records)
+            self._keyframe_at, self._since_keyframe = at, 0
 
     def close(self) -> None:
-        """Write what is still to be written, and end."""
+        """Write what is left, and finish."""
         if self._records:
             self._put(EVENTS, self._records)
             self._records = []
@@ -145,10 +145,10 @@ class Recorder:
             self._put(EVENTS, self._records)
         self._records, self._flushed = [], at
 
-    def _picture(self, at: datetime, farm: Farm) -> list[Record]:
+    def _keyframe(self, at: datetime, farm: Farm) -> list[Record]:
         moment = micros(at)
         most = max(1, KEYFRAME_FIGURES // max(1, len(farm.slaves)))
-        events = _newest_figures(farm.as_events(), most)
+        events = _newest_stats(farm.as_events(), most)
         picture: list[Record] = [(moment, True, _NAMES[type(event)], event) for event in events]
         if self._heads is not None:
             picture.append((moment, True, "QUEUE", self._heads))
@@ -158,7 +158,7 @@ class Recorder:
         try:
             self._blocks.put_nowait((kind, records))
         except queue.Full:
-            self.failure = f"the disk of {self._path} is too slow for it"
+            self.failure = f"the disk of {self._path} is too slow"
 
     # In the thread ----------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class Recorder:
             except ValueError as exc:
                 self.failure = str(exc)
             while self.failure and self._blocks.get() is not None:
-                pass  # whoever still puts something there must not have to wait
+                pass  # the session must not block
 
     def _write(self, data: bytes) -> None:
         self._size += len(data)
@@ -198,15 +198,15 @@ def pack(kind: bytes, records: list[Record]) -> bytes:
     return HEADER.pack(MARK, kind, first, last, len(body), zlib.crc32(body)) + body
 
 
-def _told_by(event: Event) -> Iterator[tuple[Any, bool]]:
-    """Give the messages to record *event* by, and whether each tells of the past."""
+def _messages_of(event: Event) -> Iterator[tuple[Any, bool]]:
+    """Yield the messages that record *event*, and whether each repeats the past."""
     match event:
         case Answer() if event.refused:
             return
         case Answer(msg="HELLO", data=welcome):
             yield welcome.info, True
-        case Answer(msg="SLAVES" | "FIGURES", data=told):
-            for one in told:
+        case Answer(msg="SLAVES" | "FIGURES", data=reported):
+            for one in reported:
                 yield one, True
         case Answer(msg="BUILDS", data=builds):
             for one in reversed(builds):
@@ -215,8 +215,8 @@ def _told_by(event: Event) -> Iterator[tuple[Any, bool]]:
             yield event, False
 
 
-def _newest_figures(events: Sequence[Event], most: int) -> list[Event]:
-    """Return *events*, but of each slave's figures only the newest."""
+def _newest_stats(events: Sequence[Event], most: int) -> list[Event]:
+    """Return *events* with only the newest stats of each slave."""
     count: Counter[int] = Counter()
     kept: list[Event] = []
     for event in reversed(events):

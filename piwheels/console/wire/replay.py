@@ -1,4 +1,4 @@
-"""Recordings as a source of a session: what was told then is told again, at the pace of choice."""
+"""A source that replays a recording at any speed."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.events import Event, Outgoing
 
-#: Moments that a recording can be of, in microseconds since 1970: the years 1970 to 9998.
+#: Valid times of a recording, in microseconds since 1970: the years 1970 to 9998.
 _MOMENTS: Final = range(253_370_764_800_000_000)
-#: How many blocks a recording may have.
+#: The most blocks of a recording.
 _MOST_BLOCKS: Final = 10_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -52,9 +52,9 @@ def _moment(at: int) -> datetime:
 
 
 class Replay:
-    """The recording *path*, as a source in which time can be moved; *clock* tells the real time.
+    """The recording *path* as a source; *clock* gives console time.
 
-    Raises ``Fatal`` for what is no recording. One that was cut off ends with its last whole block.
+    Raises ``Fatal`` for an invalid file. A truncated recording ends with its last complete block.
     """
 
     def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
@@ -76,7 +76,7 @@ class Replay:
         self.begin = _moment(self._blocks[0].first)
         self.end = max(self.begin, _moment(self._blocks[-1].last))
         self._position, self._set_at = self.begin, clock()
-        self._next_block, self._picture = 0, self._blocks[0].key
+        self._next_block, self._wants_keyframe = 0, self._blocks[0].key
         self._records: Iterator[Incoming] = iter(())
         self._next: Incoming | None = None
         self._refused: deque[Incoming] = deque()
@@ -84,11 +84,11 @@ class Replay:
     # As a source ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to play."""
+        """Start to play."""
         self.play()
 
     def take(self) -> Iterator[Incoming]:
-        """Give what the played time has reached, oldest first."""
+        """Yield the events up to the current position, oldest first."""
         while self._refused:
             yield self._refused.popleft()
         until = self.position
@@ -99,7 +99,7 @@ class Replay:
             self.pause()
 
     def send(self, outgoing: Outgoing) -> None:
-        """Refuse: the past cannot be told anything."""
+        """Refuse the message: a recording takes none."""
         unsent = Unsent(outgoing.ticket, "this is a recording: nothing can be sent")
         self._refused.append(Incoming(self.position, unsent))
 
@@ -111,7 +111,7 @@ class Replay:
 
     @property
     def position(self) -> datetime:
-        """The moment that the played time has reached."""
+        """The current position."""
         if not self.playing:
             return self._position
         passed = max(timedelta(0), self._clock() - self._set_at)
@@ -120,7 +120,7 @@ class Replay:
 
     @property
     def speed(self) -> float:
-        """How many times faster than real time it plays."""
+        """The speed, as a multiple of real time."""
         return self._speed
 
     @speed.setter
@@ -134,7 +134,7 @@ class Replay:
         self.playing = True
 
     def pause(self) -> None:
-        """Let it stand still."""
+        """Stop time."""
         self._set(self.position)
         self.playing = False
 
@@ -142,18 +142,18 @@ class Replay:
         self._position, self._set_at = at, self._clock()
 
     def seek(self, at: datetime) -> None:
-        """Go to a moment: the keyframe before it is told next, then what followed up to it."""
+        """Move to a moment: the keyframe before it comes next, then the events up to it."""
         at = min(max(at, self.begin), self.end)
         self._set(at)
         before = bisect.bisect_right(self._keys, micros(at), key=lambda i: self._blocks[i].first)
         self._next_block = self._keys[before - 1] if before else 0
-        self._picture = self._blocks[self._next_block].key
+        self._wants_keyframe = self._blocks[self._next_block].key
         self._records, self._next = iter(()), None
 
     # The file ---------------------------------------------------------------------------------
 
     def _scan(self) -> Iterator[_Block]:
-        """Give the file's blocks. Raises ``Fatal`` if it is no recording."""
+        """Yield the file's blocks. Raises ``Fatal`` if it is not a recording."""
         size = os.fstat(self._file.fileno()).st_size
         if self._file.read(len(MAGIC)) != MAGIC:
             raise Fatal(f"{self._path} is not a recording of piw-console")
@@ -167,16 +167,16 @@ class Replay:
                 raise Fatal(f"the recording {self._path} is damaged at byte {offset:,}")
             offset += HEADER.size + length
             if offset > size:
-                break  # it was cut off here
+                break  # truncated here
             count, latest = count + 1, max(latest, first)
-            # Should the clock have been put back meanwhile: time only goes on.
+            # If the clock was set back while recording, time still only advances.
             yield _Block(kind == KEYFRAME, latest, max(latest, last), offset - length, length, crc)
             latest = max(latest, last)
         if not count:
-            raise Fatal(f"the recording {self._path} holds nothing")
+            raise Fatal(f"the recording {self._path} is empty")
 
     def _peek(self, until: int) -> Incoming | None:
-        """Return the next event, if there is one in the blocks that begin up to *until*."""
+        """Return the next event from blocks that begin not later than *until*, if any."""
         while self._next is None:
             self._next = next(self._records, None)
             if self._next is not None:
@@ -187,8 +187,8 @@ class Replay:
             if block.first > until:
                 return None
             self._next_block += 1
-            if self._picture or not block.key:
-                self._picture = False
+            if self._wants_keyframe or not block.key:
+                self._wants_keyframe = False
                 self._records = self._read(block)
         return self._next
 
@@ -202,7 +202,7 @@ class Replay:
             yield Incoming(_moment(block.last), Garbled("status", why[:200], b""))
 
     def _frames(self, block: _Block) -> Iterator[tuple[int, bool, bytes]]:
-        """Give when each message of *block* came, whether it is past, and its bytes."""
+        """Yield time, whether it repeats the past, and bytes of each message of *block*."""
         self._file.seek(block.offset)
         body = self._file.read(block.size)
         if zlib.crc32(body) != block.crc:
@@ -213,7 +213,7 @@ class Replay:
         except zlib.error as exc:
             raise BadMessage(str(exc)) from exc
         if not unpacked.eof:
-            raise BadMessage("it holds too much")
+            raise BadMessage("it is too large")
         offset = 0
         while offset < len(raw):
             if offset + RECORD.size > len(raw):

@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from piwheels.core.errors import DatabaseError, Fatal
+from piwheels.core.program.extras import install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def driver() -> Any:  # psycopg2 ships no types
-    """Return the module psycopg2; :exc:`Fatal` names both extras that bring it."""
+    """Return the module psycopg2. Raises ``Fatal`` if it is missing or does not load."""
     try:
         import psycopg2  # noqa: PLC0415 (see above)
     except ImportError as error:
-        raise Fatal(
-            "there is no database driver: install the extra 'db-bin' (a ready psycopg2) or 'db'"
-            " (compiled here, needs libpq's headers), as in: pip install '.[db-bin]'"
-            f" ({error})"
-        ) from None
+        raise Fatal(f"there is no database driver ({error}): {install('master')}") from None
     return psycopg2
 
 

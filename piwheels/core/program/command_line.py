@@ -36,7 +36,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from piwheels import __version__
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
-from piwheels.core.program.manual import manual
+from piwheels.core.program.completion import SHELLS, completion
+from piwheels.core.program.extras import needs
+from piwheels.core.program.manual import Manual, manual
 from piwheels.core.program.options import Common, Option, duration, option, options, port_number
 
 if TYPE_CHECKING:
@@ -70,14 +72,15 @@ LOG_FORMAT: Final = "%(asctime)s %(name)s: %(levelname)s: %(message)s"
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads a command line. Its help is the program's manual, an error of its one sentence."""
+    """Reads a command line. Its help is the program's manual; an error is one sentence."""
 
-    def __init__(self, prog: str, page: str) -> None:
-        super().__init__(prog=prog, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-        self.page = page
+    def __init__(self, manual: Manual, cls: type[Any]) -> None:
+        super().__init__(prog=manual.prog, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+        self.manual = manual
+        self.config = cls
 
     def format_help(self) -> str:
-        return self.page
+        return self.manual.help()
 
     def error(self, message: str) -> NoReturn:
         sentence = message.removeprefix("argument ")
@@ -96,7 +99,7 @@ class _Parser(argparse.ArgumentParser):
 
     @property
     def flags(self) -> list[str]:
-        """Every flag that the help shows."""
+        """All flags that the help shows."""
         shown = (each for each in self._actions if each.help is not argparse.SUPPRESS)
         return [flag for each in shown for flag in each.option_strings]
 
@@ -106,15 +109,17 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
 
     *examples* are shown in its help.
     """
-    made = _Parser(prog, manual(prog, cls, examples, table=_table(prog)))
+    made = _Parser(manual_of(prog, cls, examples), cls)
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    made.add_argument("--print-completion", action=_PrintCompletion)
     for opt in options(cls):
         meta = opt.meta
         extra: dict[str, Any] = {"help": argparse.SUPPRESS if meta["secret"] else None}
         if meta["positional"]:
             nargs = "*" if opt.many else None if opt.required else "?"
             extra |= {"nargs": nargs, "default": None}
-            made.add_argument(opt.name, type=_argument(opt), metavar=opt.metavar, **extra)
+            name = meta["metavar"] or opt.name.upper()
+            made.add_argument(opt.name, type=_argument(opt), metavar=name, **extra)
         elif opt.kind is bool:
             made.add_argument(*meta["flags"], opt.flag, dest=opt.name, action="store_true", **extra)
         else:
@@ -126,10 +131,23 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
     return made
 
 
-def _table(prog: str) -> str:
-    """Return the program's table in a file; empty if it has none."""
+def manual_of(prog: str, cls: type[Any], examples: Examples = ()) -> Manual:
+    """Return the manual of the program *prog*, with its table in configuration files."""
     name = prog.removeprefix("piw-")
-    return name if name in PROGRAMS else ""
+    return manual(prog, cls, examples, table=name if name in PROGRAMS else "")
+
+
+class _PrintCompletion(argparse.Action):
+    """Writes the completion script for a shell, and ends the program."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _: object, values: object, *__: object
+    ) -> NoReturn:
+        assert isinstance(parser, _Parser)  # noqa: S101 (argparse passes the parser that has it)
+        if values not in SHELLS:
+            parser.error(f"--print-completion: {values!r} is not one of {', '.join(SHELLS)}")
+        sys.stdout.write(completion(parser.prog, parser.config, str(values)))
+        parser.exit()
 
 
 def _argument(opt: Option) -> Callable[[str], Any]:
@@ -231,14 +249,20 @@ def set_up_logging(prog: str, config: Common) -> None:
 
 
 class Program(Generic[T]):
-    """A program's ``main(args=None) -> int``, and what is known of it: name, options, examples."""
+    """A program's ``main(args=None) -> int``, with its name, options, examples and extra."""
 
     def __init__(
-        self, prog: str, cls: type[T], examples: Examples, function: Callable[[T], int]
+        self,
+        prog: str,
+        cls: type[T],
+        examples: Examples,
+        extra: str,
+        function: Callable[[T], int],
     ) -> None:
         self.prog = prog
         self.config = cls
         self.examples = examples
+        self.extra = extra
         self._function = function
 
     def __call__(self, args: Sequence[str] | None = None) -> int:
@@ -246,7 +270,8 @@ class Program(Generic[T]):
         try:
             config = load(self.prog, self.config, args, examples=self.examples)
             set_up_logging(self.prog, config)
-            return self._function(config)
+            with needs(self.extra) if self.extra else contextlib.nullcontext():
+                return self._function(config)
         except PiWheelsError as exc:
             with contextlib.suppress(OSError):
                 sys.stderr.write(f"{self.prog}: {exc}\n")
@@ -260,11 +285,16 @@ class Program(Generic[T]):
 
 
 def program(
-    prog: str, cls: type[T], examples: Examples = ()
+    prog: str, cls: type[T], examples: Examples = (), extra: str = ""
 ) -> Callable[[Callable[[T], int]], Program[T]]:
-    """Make a program of a function that takes its configuration and returns the exit status."""
+    """Make a program of a function that takes its configuration and returns the exit status.
+
+    *extra* is the extra of this project whose packages it needs. The function imports them, and
+    the modules that use them, in its body: without the extra, ``--help`` still works, and the
+    program says what to install.
+    """
 
     def decorate(function: Callable[[T], int]) -> Program[T]:
-        return Program(prog, cls, examples, function)
+        return Program(prog, cls, examples, extra, function)
 
     return decorate

@@ -1,74 +1,120 @@
-"""The ``--help`` of a program, formatted like a manual page: plain text of 80 columns.
+"""The manual of a program: its content, and its form for ``--help`` (plain text of 80 columns).
 
-It is derived from the option declarations (:mod:`piwheels.core.program.options`): the summary from
-the docstring of the dataclass, the rest from its fields.
+The content is derived from the option declarations (:mod:`piwheels.core.program.options`): the
+summary is the docstring of the dataclass, the rest comes from its fields. ``docs/roff.py`` formats
+the same content as a manual page.
 """
 
 from __future__ import annotations
 
 import inspect
 import textwrap
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from piwheels.core.program.options import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from piwheels.core.program.options import Option
 
-#: Columns of the whole, and where what an option does begins.
+#: Columns of the whole, and the column in which descriptions begin.
 WIDTH, COLUMN = 80, 28
 
-_LAST: Final = (
-    ("-h, --help", "show this help, and end"),
-    ("    --version", "show the version, and end"),
-)
+#: Terms with their descriptions: options, files, examples.
+Rows = list[tuple[str, str]]
+
+#: Options that are not in the configuration of a program: they end it.
+_ENDING: Final = [
+    ("-h, --help", "show this help and exit"),
+    ("    --version", "show the version and exit"),
+    ("    --print-completion SHELL", "write a completion script for bash, zsh or tcsh and exit"),
+]
 _STATUS: Final = "0 done, 1 refused or failed (standard error says why), 2 wrong command line"
+_PRECEDENCE: Final = "Later sources override earlier ones; the command line overrides them all."
+_EXAMPLES: Final = "Examples"
+
+
+class Section(NamedTuple):
+    """A titled part of a manual: rows, then a sentence."""
+
+    title: str
+    rows: Rows
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manual:
+    """The manual of the program *prog*; *words* stand for its arguments in the synopsis."""
+
+    prog: str
+    summary: str
+    words: list[str]
+    description: list[str]
+    sections: list[Section]
+
+    @property
+    def synopsis(self) -> str:
+        """How it is called."""
+        return " ".join([self.prog, "[OPTION]...", *self.words])
+
+    def help(self) -> str:
+        """Return it as the text of ``--help``."""
+        parts = [
+            _filled(f"{self.prog} - {self.summary}", "    "),
+            _filled(f"Usage: {self.synopsis}", "    "),
+            *map(_filled, self.description),
+            *map(_section, self.sections),
+        ]
+        return "\n\n".join(parts) + "\n"
 
 
 def manual(
     prog: str, cls: type[Any], examples: Iterable[tuple[str, str]] = (), *, table: str = ""
-) -> str:
-    """Return the help of the program *prog*, whose options are the fields of *cls*.
+) -> Manual:
+    """Return the manual of the program *prog*, whose options are the fields of *cls*.
 
-    *examples* are command lines, each with what it does; *table* is its table in a file.
+    *examples* are command lines, each with its effect; *table* is the program's table in a
+    configuration file, empty if it has none.
     """
     shown = [opt for opt in options(cls) if not opt.meta["secret"]]
-    words = [opt for opt in shown if opt.meta["positional"]]
-    own = [opt for opt in shown if not opt.common and opt not in words]
+    arguments = [opt for opt in shown if opt.meta["positional"]]
+    own = [opt for opt in shown if not opt.common and opt not in arguments]
     common = [opt for opt in shown if opt.common]
     summary, *description = paragraphs(cls)
-    usage = ["Usage:", prog, "[OPTION]...", *map(_usage, words)]
-    parts = [
-        _filled(f"{prog} - {summary[:1].lower()}{summary[1:].rstrip('.')}", "    "),
-        _filled(" ".join(usage), "    "),
-        *map(_filled, description),
-        _section("Arguments", _rows((opt.metavar, says(opt)) for opt in words)),
-        _section("Options", _rows((flags(opt), says(opt)) for opt in own)),
-        _section("Common options", _rows([*((flags(opt), says(opt)) for opt in common), *_LAST])),
-        _section("Examples", _examples(examples)),
-        _section("Files and environment", _elsewhere(own, table)),
-        _section("Exit status", [f"  {_STATUS}"]),
+    sections = [
+        Section("Arguments", [(opt.metavar, says(opt)) for opt in arguments]),
+        Section("Options", [(flags(opt), says(opt)) for opt in own]),
+        Section("Common options", [*((flags(opt), says(opt)) for opt in common), *_ENDING]),
+        Section(_EXAMPLES, list(examples)),
+        Section("Files and environment", _sources(own[0], table) if own else [], _PRECEDENCE),
+        Section("Exit status", [], _STATUS),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return Manual(
+        prog,
+        f"{summary[:1].lower()}{summary[1:].rstrip('.')}",
+        [_usage(opt) for opt in arguments],
+        description,
+        [each for each in sections if each.rows or each.note is _STATUS],
+    )
 
 
 def paragraphs(cls: type[Any]) -> list[str]:
-    """Return what the docstring of *cls* says, a paragraph an item; the first is the summary."""
+    """Return the paragraphs of the docstring of *cls*; the first is the summary."""
     text = inspect.cleandoc(cls.__doc__ or "")
     return [" ".join(part.split()) for part in text.split("\n\n")]
 
 
 def flags(opt: Option) -> str:
-    """Return how an option is given, in columns: ``-d, --dsn URL``."""
+    """Return the forms of an option, in columns: ``-d, --dsn URL``."""
     short = "".join(f"{flag}, " for flag in opt.meta["flags"])
     return f"{short or '    '}{opt.flag} {opt.metavar}".rstrip()
 
 
 def says(opt: Option) -> str:
-    """Return what an option does, with its default as a user would write it."""
+    """Return the description of an option, with its default as a user would write it."""
     text: str = opt.meta["help"]
     default = opt.default
     if opt.required or opt.kind is bool or opt.many or default in (None, ""):
@@ -92,45 +138,46 @@ def _usage(opt: Option) -> str:
     return opt.metavar if opt.required else f"[{opt.metavar}]"
 
 
-def _elsewhere(own: Sequence[Option], table: str) -> Iterator[str]:
-    """Say where options can stand beside the command line, with one of *own* as an example."""
-    if not own:
-        return
-    files = ("/etc/piwheels.toml", "~/.config/piwheels/piwheels.toml") if table else ()
-    key, variable = own[0].flag.removeprefix("--"), own[0].variable
-    yield from _rows((file, "") for file in files)
-    if table:
-        yield from _rows([("FILE of --config", f"the table [{table}] (with keys such as {key})")])
-    yield from _rows([("PIW_...", f"the environment ({variable} and so on)")])
-    yield "  What is further down is stronger, the command line strongest."
+def _sources(opt: Option, table: str) -> Rows:
+    """Return where values of options come from; *opt* is the example."""
+    variables = ("PIW_...", f"the environment ({opt.variable} and so on)")
+    if not table:
+        return [variables]
+    key = opt.flag.removeprefix("--")
+    return [
+        ("/etc/piwheels.toml", f"the table [{table}] (with keys such as {key})"),
+        ("~/.config/piwheels/piwheels.toml", "the same table"),
+        ("FILE of --config", "the same table"),
+        variables,
+    ]
 
 
-def _section(title: str, lines: Iterable[str]) -> str:
-    text = "\n".join(lines)
-    return f"{title}:\n{text}" if text else ""
+def _section(section: Section) -> str:
+    rows = _examples(section.rows) if section.title is _EXAMPLES else _columns(section.rows)
+    note = [f"  {section.note}"] if section.note else []
+    return "\n".join([f"{section.title}:", *rows, *note])
 
 
-def _rows(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Set *rows* in two columns; what is too long for the first has a line of its own."""
+def _columns(rows: Rows) -> Iterator[str]:
+    """Set *rows* in two columns; a term that is too long for the first has a line of its own."""
     for left, right in rows:
         first = f"  {left:<{COLUMN - 2}}"
-        if len(left) > COLUMN - 4 or not right:
+        if len(left) > COLUMN - 4:
             yield first.rstrip()
             first = " " * COLUMN
-        if right:
-            yield _filled(right, " " * COLUMN, first)
+        yield _filled(right, " " * COLUMN, first)
 
 
-def _examples(examples: Iterable[tuple[str, str]]) -> Iterator[str]:
-    for command, what in examples:
+def _examples(rows: Rows) -> Iterator[str]:
+    for command, effect in rows:
         yield _filled(command, "      ", "  ", " \\")
-        yield _filled(what, "      ", "      ")
+        yield _filled(effect, "      ", "      ")
 
 
 def _filled(text: str, indent: str = "", first: str = "", end: str = "") -> str:
-    """Return *text* in lines that fit: *first* begins the first, *indent* those that follow.
+    """Return *text* in lines that fit.
 
-    *end* ends each line that goes on.
+    The first begins with *first*, the others with *indent*; each but the last ends with *end*.
     """
     lines = textwrap.wrap(
         text.replace("(default: ", "(default:\N{NO-BREAK SPACE}"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 def duration(s: str) -> timedelta:
@@ -91,15 +91,17 @@ def option(
     help: str,  # noqa: A002 (as argparse has it)
     metavar: str | None = None,
     parse: Callable[[str], Any] | None = None,
+    choices: Iterable[Any] = (),
     positional: bool = False,
     secret: bool = False,
 ) -> Any:
-    """Declare an option: a dataclass field with what the command line needs to know of it.
+    """Declare an option: a dataclass field with the metadata that the command line needs.
 
     *flags* are its short forms; the long one is the field's name. *parse* turns text into the
-    value, and raises ``ValueError`` with a sentence; without it the field's type says how. A
-    list's items come from repeated flags, from commas in the environment, or from a TOML array.
-    One that is *secret* is left out of ``--help``.
+    value and raises ``ValueError`` with a sentence; without it, the type of the field decides.
+    *choices* are all valid values; every other one is an error. The items of a list come from
+    repeated flags, from commas in the environment, or from a TOML array. ``--help`` leaves out
+    *secret* options.
     """
     if isinstance(default, list):
         factory: Any = functools.partial(list, default)
@@ -114,6 +116,7 @@ def option(
             "help": help,
             "metavar": metavar,
             "parse": parse,
+            "choices": tuple(choices),
             "positional": positional,
             "secret": secret,
         },
@@ -127,8 +130,8 @@ class Common:
     config: Path | None = option(
         "-c", default=None, metavar="FILE", help="read options from this TOML file too"
     )
-    quiet: bool = option("-q", default=False, help="say only what went wrong")
-    verbose: bool = option("-v", default=False, help="say more")
+    quiet: bool = option("-q", default=False, help="log only warnings and errors")
+    verbose: bool = option("-v", default=False, help="log debug messages too")
     log_file: Path | None = option(
         "-l", default=None, metavar="FILE", help="write the log to this file too"
     )
@@ -160,8 +163,15 @@ class Option:
 
     @property
     def metavar(self) -> str:
-        """What stands for its value in the help; empty for a flag that takes none."""
-        return "" if self.kind is bool else self.meta["metavar"] or self.name.upper()
+        """The placeholder of its value in the help; empty for a flag that takes none."""
+        if self.kind is bool:
+            return ""
+        return self.meta["metavar"] or "|".join(self.choices) or self.name.upper()
+
+    @property
+    def choices(self) -> list[str]:
+        """All valid values, as text; empty if it takes any."""
+        return [str(choice) for choice in self.meta["choices"]]
 
     @property
     def required(self) -> bool:
@@ -185,8 +195,11 @@ class Option:
         return default
 
     def parse(self, text: str) -> Any:
-        """Return the value that *text* stands for; raise ``ValueError`` with a sentence."""
-        parse = self.meta["parse"] or _PARSERS[self.kind]
+        """Return the value of *text*; raise ``ValueError`` with a sentence."""
+        if self.choices and text not in self.choices:
+            raise ValueError(f"{text!r} is not one of {', '.join(self.choices)}")
+        literal = typing.get_origin(self.kind) is typing.Literal  # a text among the choices
+        parse = self.meta["parse"] or (str if literal else _PARSERS[self.kind])
         return parse(text)
 
     def from_environment(self, text: str) -> Any:
@@ -196,7 +209,7 @@ class Option:
         return self.parse(text)
 
     def from_toml(self, value: Any) -> Any:
-        """Return the value that stands in a file; raise ``ValueError`` with a sentence."""
+        """Return the value of a key in a file; raise ``ValueError`` with a sentence."""
         if self.many:
             if not isinstance(value, list):
                 raise ValueError("expected a list")
@@ -204,15 +217,13 @@ class Option:
         return self._one_from_toml(value)
 
     def _one_from_toml(self, value: Any) -> Any:
-        if isinstance(value, str) and self.kind is not bool:
-            return self.parse(value)
-        if self.kind is timedelta and type(value) in (int, float):
-            return self.parse(str(value))
-        if type(value) is not self.kind:
+        if type(value) not in _TOML_TYPES.get(self.kind, (str,)):
             raise ValueError(f"expected {_NAMES.get(self.kind, 'text')}")
-        return value
+        return value if self.kind is bool else self.parse(str(value))
 
 
+#: The types of a TOML value that an option of each type accepts; all others take text only.
+_TOML_TYPES: Final = {bool: (bool,), int: (int, str), timedelta: (int, float, str)}
 _NAMES: Final = {bool: "true or false", int: "a whole number", timedelta: "a duration"}
 
 

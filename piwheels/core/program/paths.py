@@ -8,6 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+#: The role of piw-master in the database.
+DAEMON: Final = "piwheels"
+#: The file in the folder of piw-up that has the options by which programs find that farm.
+FARM_FILE: Final = "farm.toml"
 #: Where docs/deploy/piw-master.service has its sockets.
 SERVICE: Final = Path("/run/piwheels")
 
@@ -40,6 +44,12 @@ def master_socket(name: str) -> str:
     """
     paths = [folder / name for folder in (runtime_dir(), data_dir() / "run", SERVICE)]
     return f"ipc://{next(filter(_listens, paths), paths[0])}"
+
+
+def running_farm() -> Path | None:
+    """Return the folder of this user's piw-up, if that is the master which programs reach."""
+    home = data_dir()
+    return home if master_socket("import") == f"ipc://{home}/run/import" else None
 
 
 def _listens(path: Path) -> bool:

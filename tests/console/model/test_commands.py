@@ -34,10 +34,10 @@ def said(messages):
     ("verb", "sent"),
     [
         (Verb.PAUSE, ["SLEEP"]),
-        (Verb.WAKE, ["WAKE"]),
+        (Verb.RESUME, ["WAKE"]),
         (Verb.SKIP, ["SKIP"]),
-        (Verb.STOP, ["KILL"]),
-        (Verb.KILL, ["SKIP", "KILL"]),
+        (Verb.KILL, ["KILL"]),
+        (Verb.ABORT, ["SKIP", "KILL"]),
     ],
 )
 def test_what_a_verb_sends(verb, sent):
@@ -51,20 +51,20 @@ def test_what_a_verb_sends(verb, sent):
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_wake_takes_back_what_has_not_happened_yet(whole):
-    tracker, batch, _ = give(Verb.STOP, BUSY, level=1)
+    tracker, batch, _ = give(Verb.KILL, BUSY, level=1)
     later = NOW + SECOND
-    wake, messages = tracker.issue(Verb.WAKE, [BUSY], later, everyone=whole, level=1)
-    after, _ = tracker.issue(Verb.STOP, [BUSY], later + SECOND, everyone=False, level=1)
+    wake, messages = tracker.issue(Verb.RESUME, [BUSY], later, everyone=whole, level=1)
+    after, _ = tracker.issue(Verb.KILL, [BUSY], later + SECOND, everyone=False, level=1)
     tracker.answered(Answer(messages[0].ticket, "WAKE", [], ""), later + SECOND)
     assert wake.commands[0].phase is Phase.ACKNOWLEDGED
     assert (batch.commands[0].phase, batch.commands[0].note) == (
-        Phase.MOOT,
-        "taken back by a wake",
+        Phase.SUPERSEDED,
+        "taken back by a resume",
     )
     assert after.commands[0].phase.pending
-    tracker.heard(2, "DONE", NoData, later + 9 * SECOND)
+    tracker.observe(2, "DONE", NoData, later + 9 * SECOND)
     tracker.tick(later + 60 * SECOND)
-    assert batch.commands[0].phase is Phase.MOOT
+    assert batch.commands[0].phase is Phase.SUPERSEDED
 
 
 def test_what_is_for_the_farm_alone():
@@ -80,31 +80,31 @@ def test_what_is_for_the_farm_alone():
     [
         (Verb.PAUSE, IDLE, "SLEEP", True, Phase.ACKNOWLEDGED),
         (Verb.PAUSE, IDLE, "SLEEP", False, Phase.SENT),
-        (Verb.WAKE, IDLE, "SLEEP", False, Phase.ACKNOWLEDGED),
-        (Verb.WAKE, IDLE, "BUILD", ("a", "1"), Phase.ACKNOWLEDGED),
-        (Verb.WAKE, IDLE, "SLEEP", True, Phase.SENT),
+        (Verb.RESUME, IDLE, "SLEEP", False, Phase.ACKNOWLEDGED),
+        (Verb.RESUME, IDLE, "BUILD", ("a", "1"), Phase.ACKNOWLEDGED),
+        (Verb.RESUME, IDLE, "SLEEP", True, Phase.SENT),
         (Verb.SKIP, BUSY, "DONE", NoData, Phase.ACKNOWLEDGED),
-        (Verb.SKIP, BUSY, "SEND", "a.whl", Phase.MOOT),
-        (Verb.SKIP, BUSY, "DIE", NoData, Phase.MOOT),
-        (Verb.STOP, BUSY, "DONE", NoData, Phase.SENT),
-        (Verb.STOP, BUSY, "DIE", NoData, Phase.ACKNOWLEDGED),
+        (Verb.SKIP, BUSY, "SEND", "a.whl", Phase.SUPERSEDED),
+        (Verb.SKIP, BUSY, "DIE", NoData, Phase.SUPERSEDED),
         (Verb.KILL, BUSY, "DONE", NoData, Phase.SENT),
         (Verb.KILL, BUSY, "DIE", NoData, Phase.ACKNOWLEDGED),
+        (Verb.ABORT, BUSY, "DONE", NoData, Phase.SENT),
+        (Verb.ABORT, BUSY, "DIE", NoData, Phase.ACKNOWLEDGED),
     ],
 )
 def test_what_acknowledges_a_verb(verb, target, msg, data, phase):
     tracker, batch, _ = give(verb, target)
-    tracker.heard(99, msg, data, NOW)  # another slave
+    tracker.observe(99, msg, data, NOW)  # another slave
     assert batch.commands[0].phase is Phase.SENT
-    tracker.heard(target.slave_id, msg, data, NOW + SECOND)
+    tracker.observe(target.slave_id, msg, data, NOW + SECOND)
     assert batch.commands[0].phase is phase
     assert bool(tracker.pending) == phase.pending
 
 
 def test_nothing_acknowledges_what_was_not_sent():
     tracker = CommandTracker(itertools.count(1))
-    batch, (message,) = tracker.issue(Verb.STOP, [IDLE], NOW, everyone=False, level=0)
-    tracker.heard(1, "DIE", NoData, NOW)
+    batch, (message,) = tracker.issue(Verb.KILL, [IDLE], NOW, everyone=False, level=0)
+    tracker.observe(1, "DIE", NoData, NOW)
     assert batch.commands[0].phase is Phase.SENDING
     tracker.unsent(message.ticket, "nobody there", NOW)
     assert (batch.commands[0].phase, batch.commands[0].note) == (Phase.REFUSED, "nobody there")
@@ -117,7 +117,7 @@ def test_patience():
     assert (idle.phase, busy.phase) == (Phase.EXPIRED, Phase.SENT)
     assert tracker.of(1, NOW + 22 * SECOND) is idle  # shown for a while
     assert tracker.of(1, NOW + 120 * SECOND) is None
-    tracker.heard(2, "DONE", NoData, NOW + 7200 * SECOND)  # its build has ended at last
+    tracker.observe(2, "DONE", NoData, NOW + 7200 * SECOND)  # its build has ended at last
     tracker.tick(NOW + 7210 * SECOND)
     assert busy.phase is Phase.SENT
     tracker.tick(NOW + 7221 * SECOND)
@@ -126,15 +126,15 @@ def test_patience():
 
 def test_a_farm_is_paused_when_its_first_slave_is():
     tracker, batch, _ = give(Verb.PAUSE, everyone=True)
-    tracker.heard(7, "SLEEP", False, NOW)
-    tracker.heard(8, "SLEEP", True, NOW)
+    tracker.observe(7, "SLEEP", False, NOW)
+    tracker.observe(8, "SLEEP", True, NOW)
     assert batch.commands[0].phase is Phase.ACKNOWLEDGED
 
 
 def test_all_slaves_stopped_are_seen_to_end_one_by_one():
-    tracker, batch, messages = give(Verb.STOP, IDLE, BUSY, everyone=True)
+    tracker, batch, messages = give(Verb.KILL, IDLE, BUSY, everyone=True)
     assert len(messages) == 1
-    tracker.heard(2, "DIE", NoData, NOW)
+    tracker.observe(2, "DIE", NoData, NOW)
     assert [command.phase for command in batch.commands] == [Phase.SENT, Phase.ACKNOWLEDGED]
     assert batch.pending == 1
 
@@ -145,11 +145,11 @@ def test_what_a_master_of_level_1_says():
     idle, busy = batch.commands
     assert (idle.phase, idle.note) == (Phase.REFUSED, "not building")
     assert (busy.phase, busy.taken) == (Phase.SENT, True)
-    tracker, batch, (skip, kill) = give(Verb.KILL, IDLE, level=1)
+    tracker, batch, (skip, kill) = give(Verb.ABORT, IDLE, level=1)
     tracker.answered(Answer(skip.ticket, "SKIP", [Rejection(1, "not building")]), NOW)
     tracker.answered(Answer(kill.ticket, "KILL", []), NOW)
     assert batch.commands[0].phase is Phase.SENT
-    tracker, batch, (message,) = give(Verb.WAKE, BUSY, level=1)
+    tracker, batch, (message,) = give(Verb.RESUME, BUSY, level=1)
     tracker.answered(Answer(message.ticket, "WAKE", []), NOW)
     assert batch.commands[0].phase is Phase.ACKNOWLEDGED
     tracker, batch, (message,) = give(Verb.PAUSE, everyone=True, level=1)
@@ -161,7 +161,7 @@ def test_what_a_master_of_level_1_says():
 def test_a_build_that_ended_by_itself_makes_a_skip_moot():
     tracker, batch, _ = give(Verb.SKIP, BUSY)
     tracker.ended_by_itself(2, NOW)
-    assert batch.commands[0].phase is Phase.MOOT
+    assert batch.commands[0].phase is Phase.SUPERSEDED
 
 
 def test_a_lost_link():
@@ -175,7 +175,7 @@ def test_a_lost_link():
 
 def test_refused_at_once():
     tracker = CommandTracker(itertools.count(1))
-    batch = tracker.refuse(Verb.KILL, [IDLE, BUSY], NOW, "there is no master")
+    batch = tracker.refuse(Verb.ABORT, [IDLE, BUSY], NOW, "there is no master")
     assert {command.phase for command in batch.commands} == {Phase.REFUSED}
     assert len(tracker.take_ended()) == 2
     assert tracker.take_ended() == []
@@ -227,7 +227,7 @@ class Anything(RuleBasedStateMachine):
         ),
     )  # fmt: skip
     def heard(self, slave_id, told):
-        self.tracker.heard(slave_id, *told, self.now)
+        self.tracker.observe(slave_id, *told, self.now)
 
     @rule(seconds=st.integers(0, 100))
     def wait(self, seconds):

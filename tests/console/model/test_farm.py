@@ -14,24 +14,24 @@ SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days
 
 def test_the_life_of_a_build(teller):
     slave = teller.hello(1)
-    assert (slave.told, slave.job, slave.joined) == (State.IDLE, None, teller.there)
+    assert (slave.reported, slave.job, slave.joined) == (State.IDLE, None, teller.there)
     teller.build(1, "numpy", "2.3.4")
     teller.wait(3 * MINUTE)
-    assert (slave.told, slave.job) == (State.BUILD, ("numpy", "2.3.4"))
+    assert (slave.reported, slave.job) == (State.BUILD, ("numpy", "2.3.4"))
     assert teller.farm.elapsed(slave) == teller.farm.work(slave) == 3 * MINUTE
     for name in ("numpy-a.whl", "numpy-a.whl", "numpy-b.whl"):  # the first is asked for again
         teller.say(1, "SEND", name)
         teller.wait(10 * SECOND)
-    assert (slave.told, slave.files, slave.file) == (State.SEND, 2, "numpy-b.whl")
+    assert (slave.reported, slave.files, slave.file) == (State.SEND, 2, "numpy-b.whl")
     assert teller.farm.elapsed(slave) == 30 * SECOND
     teller.say(1, "DONE")
-    assert (slave.told, slave.job, slave.files) == (State.CLEAN, None, 0)
+    assert (slave.reported, slave.job, slave.files) == (State.CLEAN, None, 0)
     assert slave.outcome == slave.builds[-1] == teller.farm.builds[-1]
     assert slave.outcome[:6] == ("numpy", "2.3.4", "cp311", "ok", 3 * MINUTE, 2)
     teller.say(1, "SLEEP", data=False)
     teller.wait(5 * SECOND)
     teller.say(1, "SLEEP", data=False)
-    assert slave.told is State.SLEEP
+    assert slave.reported is State.SLEEP
     assert teller.farm.elapsed(slave) == 5 * SECOND  # it sleeps since it was told so first
     words = [moment.word for moment in slave.timeline]
     assert words == ["JOIN", "BUILD", "SEND", "SEND", "DONE", "SLEEP"]
@@ -119,7 +119,8 @@ def test_a_replay_says_nothing_new(teller):
 
     def picture():
         return [
-            (s.told, s.since, s.job, s.job_since, s.files, s.heard, list(s.stats), list(s.builds),
+            (s.reported, s.since, s.job, s.job_since, s.files, s.heard, list(s.stats),
+             list(s.builds),
              list(s.timeline), s.skew)
             for s in teller.farm.slaves.values()
         ]  # fmt: skip
@@ -241,7 +242,7 @@ def test_another_epoch(teller):
     assert [build.result for build in teller.farm.builds] == ["ok"]
     teller.wait(MINUTE)
     slave = teller.hello(1, label="another")
-    assert (slave.label, slave.told, len(slave.builds)) == ("another", State.IDLE, 0)
+    assert (slave.label, slave.reported, len(slave.builds)) == ("another", State.IDLE, 0)
     assert teller.farm.take_changes().new == {1}
     teller.tell(teller.farm.info)  # said again: nothing new
     assert list(teller.farm.slaves) == [1]
@@ -251,7 +252,7 @@ def test_another_epoch(teller):
 def test_strangers_are_counted(teller):
     for message, data in (("BUILD", ("a", "1")), ("SLEEP", True), ("DONE", None), ("DIE", None)):
         teller.say(99, message, data)
-    assert teller.farm.strays == 4
+    assert teller.farm.unknown == 4
     assert not teller.farm.slaves
 
 
@@ -325,7 +326,7 @@ def test_the_events_of_a_farm_make_the_same_farm(make_teller):
     def looks(farm):
         return {
             s.id: (
-                s.label, s.told, s.state_at(farm.now), s.job, s.files, farm.elapsed(s),
+                s.label, s.reported, s.state_at(farm.now), s.job, s.files, farm.elapsed(s),
                 farm.work(s), list(s.stats), list(s.builds), s.outcome,
                 [alert[:2] for alert in s.alerts],
             )
@@ -375,7 +376,7 @@ def test_who_comes_and_goes_without_end_does_not_fill_the_memory(teller, monkeyp
     for number in range(2, 61):
         teller.say(number, "HELLO", info)
     assert list(farm.slaves) == list(range(1, 51))
-    assert farm.strays == 10
+    assert farm.unknown == 10
     for number in range(1, 51):
         teller.say(number, "DIE")
     teller.wait(SECOND)

@@ -43,7 +43,7 @@ FIGURES = st.builds(
 )
 MASTERS = st.builds(MasterInfo, st.sampled_from([NOW, NOW - timedelta(days=1)]), *[TEXTS] * 5)
 EVENTS = SLAVE_EVENTS | SLAVE_EVENTS | SLAVE_EVENTS | OUTCOMES | FIGURES | MASTERS
-#: An event or (None) a second that passes; how long after the one before, and of the past or not.
+#: An event or (None) a second that passes; how long after the match before, and of the past or not.
 STEPS = st.lists(st.tuples(EVENTS | st.none(), st.integers(-1, 400), st.booleans()), max_size=60)
 
 
@@ -90,7 +90,7 @@ def test_a_replay_changes_nothing(steps):
     def looks():
         return {
             slave.id: (
-                slave.told, slave.since, slave.job, slave.job_since, slave.files, slave.joined,
+                slave.reported, slave.since, slave.job, slave.job_since, slave.files, slave.joined,
                 [one.timestamp for one in slave.stats], list(slave.timeline),
             )
             for slave in farm.slaves.values()
@@ -109,7 +109,7 @@ def test_who_has_left_stays_only_for_a_while(steps):
     for event, _, past in steps:
         if event is not None:
             farm.fold(event, now, replay=past)
-    stay = {slave.id for slave in farm.slaves.values() if slave.told is not State.DEAD}
+    stay = {slave.id for slave in farm.slaves.values() if slave.reported is not State.DEAD}
     figures = MasterStats(now, 0, {}, timedelta(), 0, {}, *[0] * 13)
     for seconds in (0, 14, 28, 42):
         now = NOW + timedelta(seconds=seconds)

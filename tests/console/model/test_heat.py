@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from piwheels.console.model.compare import Picture, Seen, compare
+from piwheels.console.model.compare import Seen, Snapshot, compare
 from piwheels.console.model.heat import Grouping, Metric, clusters, group_of, groups, level, scale
 from piwheels.console.model.slave import Slave, State
 from piwheels.core.states import SlaveInfo, SlaveStats
@@ -90,7 +90,7 @@ def test_a_cluster_is_a_group_that_fails_more_than_others(counts, found):
 
 
 def picture(minute, slaves, pending=None):
-    return Picture(NOW.replace(minute=minute), slaves, pending)
+    return Snapshot(NOW.replace(minute=minute), slaves, pending)
 
 
 def rack(number, count, state):
@@ -123,5 +123,5 @@ def test_most_of_a_rack():
     after = picture(40, rack(1, 4, State.PAUSE) | rack(2, 1, State.PAUSE))
     assert compare(before, after) == ["5 were paused, 4 of them rack1"]
     assert compare(before, before) == [
-        "no slave joined, left, fell silent, came back, was paused or woken"
+        "no slave joined, left, fell silent, came back, was paused or resumed"
     ]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piwheels.console.model import causes
+from piwheels.console.model import failures
 from piwheels.console.model.peers import ENOUGH, KEPT, KEYS, Peers
 
 MINUTE = timedelta(minutes=1)
@@ -82,4 +82,4 @@ def test_whether_the_package_or_the_slave_is_to_blame(teller):
     ]
     warned = [what for _, number, what in teller.entries() if number is None]
     assert warned == ["pyarrow fails everywhere (3 of 3 slaves)"]  # told when it was found
-    assert causes.packages(teller.farm.slaves[1].builds) == {}
+    assert failures.packages(teller.farm.slaves[1].builds) == {}

@@ -114,7 +114,7 @@ def test_lets_pass(builder, text):
         "skew>0",
         "!alert",
         "!cmd",
-        "cmd=wake",
+        "cmd=resume",
     ],
 )
 def test_holds_back(builder, text):
@@ -130,19 +130,19 @@ def test_what_is_unknown_is_neither_more_nor_less():
 @pytest.mark.parametrize(
     ("text", "column", "why"),
     [
-        ("abi=cp311 speed>3", 11, "there is no speed"),
-        ("state=bild", 7, "there is no state bild"),
-        ("!state=build,x", 8, "there is no state x"),
-        ("state>build", 6, "go with"),
-        ("load>much", 6, "no number"),
+        ("abi=cp311 speed>3", 11, "no field speed"),
+        ("state=bild", 7, "no state bild"),
+        ("!state=build,x", 8, "no state x"),
+        ("state>build", 6, "take"),
+        ("load>much", 6, "not a number"),
         ("load>1,2", 6, "one number"),
-        ("time>soon", 6, "no time"),
-        ("time>,", 6, "no time"),
-        ("rack1 load~4", 11, "numbers go with"),
-        ("label>5", 6, "texts go with"),
-        ("abi=", 5, "what is abi to be"),
-        ("rack1 !", 7, "nothing follows"),
-        ('rack1 label="pi', 13, "no other"),
+        ("time>soon", 6, "not a duration"),
+        ("time>,", 6, "not a duration"),
+        ("rack1 load~4", 11, "numbers take"),
+        ("label>5", 6, "texts take"),
+        ("abi=", 5, "abi needs a value"),
+        ("rack1 !", 7, "must follow"),
+        ('rack1 label="pi', 13, "unbalanced"),
     ],
 )
 def test_says_what_is_wrong_and_where(text, column, why):

@@ -118,12 +118,12 @@ def test_commands_are_seen_done(make_farm, attach, level):
     builders = [
         slave.id
         for slave in session.farm.slaves.values()
-        if slave.told is State.BUILD and slave.label in well
+        if slave.reported is State.BUILD and slave.label in well
     ]
-    batch = session.order(Verb.KILL, builders[-2:])
+    batch = session.command(Verb.ABORT, builders[-2:])
     wait(session, lambda: not batch.pending)
     phases = {command.phase for command in batch.commands}
-    assert phases <= {Phase.ACKNOWLEDGED, Phase.MOOT}
+    assert phases <= {Phase.ACKNOWLEDGED, Phase.SUPERSEDED}
     assert Phase.ACKNOWLEDGED in phases
 
 
@@ -205,7 +205,7 @@ def test_the_hostile_do_no_harm(make_farm, attach):
 def test_an_operator_can_end_it(make_farm, attach):
     farm = make_farm()
     session = attach(farm)
-    batch = session.order(Verb.QUIT, None)
+    batch = session.command(Verb.QUIT, None)
     wait(session, lambda: not batch.pending)
     assert batch.commands[0].phase is Phase.ACKNOWLEDGED
     assert farm.server.ended

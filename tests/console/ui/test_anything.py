@@ -18,7 +18,7 @@ from piwheels.console.ui.screens.help import HelpScreen
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import SlaveEvent, Welcome
 
-VERBS = {"SLEEP": Verb.PAUSE, "WAKE": Verb.WAKE, "SKIP": Verb.SKIP, "KILL": Verb.STOP}
+VERBS = {"SLEEP": Verb.PAUSE, "WAKE": Verb.RESUME, "SKIP": Verb.SKIP, "KILL": Verb.KILL}
 SIZES = [(1, 1), (4, 3), (20, 5), (59, 14), (80, 24), (120, 40), (400, 120)]
 USUAL = ["up", "down", "pagedown", "end", "enter", "escape", "tab", "space", "y", *"12345"]
 LEAVES = {"q", "f10", "ctrl+c", "ctrl+z", "ctrl+q"}
@@ -108,7 +108,7 @@ def test_no_keys_at_no_size_upset_it_or_send_what_is_not_allowed(level, tmp_path
                 elif chance < 0.3:
                     wait(random.choice((0.2, 1, 5, 20)))
                 else:
-                    app.commands._deaf_until = 0.0
+                    app.commands._keys_ignored_until = 0.0
                     await pilot.press(random.choice(USUAL if chance < 0.5 else keys_of(app)))
             wait(1)
             await pilot.pause()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App
 
-from piwheels.console.ui.cycle import after
+from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.timetravel import scrubber
 from piwheels.console.ui.widgets.lines import Column, LineList
 from piwheels.console.ui.widgets.plot import curve
@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
 def test_after_the_last_comes_the_first():
-    assert [after(each, "abc") for each in "abc"] == ["b", "c", "a"]
+    assert [next_choice(each, "abc") for each in "abc"] == ["b", "c", "a"]
 
 
 def test_a_curve_in_stars_rises_from_the_least_to_the_greatest():
@@ -85,8 +85,8 @@ class Lists(App):
     def compose(self):
         yield self.list
 
-    def sign(self, sign):
-        return sign
+    def symbol(self, symbol):
+        return symbol
 
 
 def lines_of(app):

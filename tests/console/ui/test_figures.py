@@ -341,7 +341,7 @@ def test_graphs_go_as_they_came():
 def test_the_keys_of_the_farm():
     async def story(app, pilot, told):
         await pilot.press("P", "W", "H", "X", "Q")
-        verbs = [Verb.PAUSE, Verb.WAKE, Verb.HALT, Verb.STOP, Verb.QUIT]
+        verbs = [Verb.PAUSE, Verb.RESUME, Verb.HALT, Verb.KILL, Verb.QUIT]
         assert told == [("give", verb, None) for verb in verbs]
         stage.master.asked.clear()
         await pilot.press("R")
@@ -354,13 +354,13 @@ def test_the_keys_of_the_farm():
 def test_a_console_that_only_looks_says_so():
     text = look(make_stage(read_only=True), "master", "#controls", "#controls")
     assert "Controls (disabled)" in text
-    assert text.count("only looks") == 5
+    assert text.count("read-only") == 5
 
 
 def test_a_master_that_has_told_nothing():
     stage = Stage()
     text = look(stage, "master", "#panels", "#panels", "g", "down", "g")
-    assert "no figures yet" in text
+    assert "no stats yet" in text
 
 
 # Heat ---------------------------------------------------------------------------------------------

@@ -326,7 +326,7 @@ def test_the_look_at_a_slave(snapshot):
         stage = show.stage
         stage.end(slave_id=2, package="numpy", version="2.3.2", took=timedelta(minutes=3))
         stage.build(slave_id=2)
-        stage.session.order(Verb.SKIP, [2])
+        stage.session.command(Verb.SKIP, [2])
         await show.wait(4)
         show.table.move_to(2)
         await show.pilot.pause()

@@ -9,12 +9,12 @@ from textual.app import App
 
 from piwheels.console.model.commands import Command, Phase, Verb
 from piwheels.console.model.farm import Changes, Farm
+from piwheels.console.model.fleet_view import View
 from piwheels.console.model.heat import Grouping
-from piwheels.console.model.order import View
 from piwheels.console.model.query import parse
 from piwheels.console.model.slave import Alert, PastBuild, Slave, State
 from piwheels.console.text import clean
-from piwheels.console.ui.glyphs import LOOKS, SIGNS
+from piwheels.console.ui.glyphs import LOOKS, SYMBOLS
 from piwheels.console.ui.widgets.fleet_columns import columns
 from piwheels.console.ui.widgets.fleet_table import FleetTable
 from piwheels.core.states import SlaveInfo, SlaveStats
@@ -31,13 +31,15 @@ class StillFarm(Farm):
         super().__init__()
         self.tick(NOW)
 
-    def add(self, number, label=None, told=State.IDLE, *, minutes=1.0, abi="cp311", **more):
+    def add(self, number, label=None, reported=State.IDLE, *, minutes=1.0, abi="cp311", **more):
         label = label or f"pi4-rack{1 + number // 8}-{number % 8:02}"
         info = SlaveInfo(180 * MINUTE, 15 * MINUTE, "3.11.2", abi, "linux_aarch64", label,
                          "Debian", "12", "Pi 4B", "1000")  # fmt: skip
         since = NOW - minutes * MINUTE
         heard = more.pop("heard", NOW)
-        slave = Slave(number, info, clean(label), joined=since, since=since, heard=heard, told=told)
+        slave = Slave(
+            number, info, clean(label), joined=since, since=since, heard=heard, reported=reported
+        )
         slave.job_since = slave.state_began = slave.build_began = since
         for name, value in more.items():
             setattr(slave, name, value)
@@ -67,8 +69,8 @@ class Stage(App):
     def now(self):
         return self.time
 
-    def sign(self, sign):
-        return SIGNS.get(sign, sign) if self.ascii else sign
+    def symbol(self, symbol):
+        return SYMBOLS.get(symbol, symbol) if self.ascii else symbol
 
     def look(self, state):
         look = LOOKS[state]
@@ -116,17 +118,17 @@ def small_farm():
     build = {"job": ("tensorflow-io", "0.37"), "median": 26 * MINUTE, "peers": 14}
     slow = Alert("slow", "x6.2", NOW, 2)
     farm.add(
-        1, told=State.BUILD, minutes=161.12, ratio=6.2, eta=4 * MINUTE, alerts=(slow,), **build
+        1, reported=State.BUILD, minutes=161.12, ratio=6.2, eta=4 * MINUTE, alerts=(slow,), **build
     )
-    farm.add(2, told=State.SEND, job=("pillow", "12.0.0"), files=2, abi="cp313")
-    farm.add(3, told=State.SLEEP, minutes=0.1)
-    farm.add(4, told=State.PAUSE, minutes=700)
+    farm.add(2, reported=State.SEND, job=("pillow", "12.0.0"), files=2, abi="cp313")
+    farm.add(3, reported=State.SLEEP, minutes=0.1)
+    farm.add(4, reported=State.PAUSE, minutes=700)
     past = PastBuild("lxml", "6.0.2", "cp311", "failed", MINUTE, 0, NOW, 5, "", NOW)
-    farm.add(5, told=State.CLEAN, outcome=past)
-    farm.add(6, told=State.BUILD, job=("scipy", "1.16.2"), heard=NOW - 7 * MINUTE,
+    farm.add(5, reported=State.CLEAN, outcome=past)
+    farm.add(6, reported=State.BUILD, job=("scipy", "1.16.2"), heard=NOW - 7 * MINUTE,
              alerts=(Alert("no msg", "7m", NOW, 3), slow))  # fmt: skip
-    farm.add(7, told=State.BUILD, job=("lxml", "6.0.2"), heard=NOW - 16 * MINUTE)
-    farm.add(8, told=State.DEAD)
+    farm.add(7, reported=State.BUILD, job=("lxml", "6.0.2"), heard=NOW - 16 * MINUTE)
+    farm.add(8, reported=State.DEAD)
     farm.add(9)
     for number in range(1, 8):
         for step in range(20):

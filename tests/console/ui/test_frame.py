@@ -114,7 +114,7 @@ def test_what_is_asked_before_what_is_sent():
     async def story(app, pilot):
         for key, slaves, typed, expected in CASES:
             stage.master.asked.clear()
-            app.commands._deaf_until = 0
+            app.commands._keys_ignored_until = 0
             await mark(app, pilot, *slaves)
             await pilot.press(key)
             if typed:
@@ -143,7 +143,7 @@ def test_a_skip_of_who_builds_nothing_asks_and_sends_nothing():
 FOR_ALL = {
     Verb.PAUSE: ("12", [("SLEEP", None)]),
     Verb.HALT: ("12", [("SLEEP", None), ("SKIP", None)]),
-    Verb.STOP: ("12", [("KILL", None)]),
+    Verb.KILL: ("12", [("KILL", None)]),
     Verb.QUIT: ("farm1.farm.example", [("QUIT", NoData)]),
 }
 
@@ -154,7 +154,7 @@ def test_what_is_for_all_has_to_be_typed():
     async def story(app, pilot):
         for verb, (word, expected) in FOR_ALL.items():
             stage.master.asked.clear()
-            app.commands._deaf_until = 0
+            app.commands._keys_ignored_until = 0
             app.commands.give(verb, None)
             await until(pilot, lambda: asks(app))
             await pilot.press("y", "enter")
@@ -217,7 +217,7 @@ def test_a_link_lost_under_a_dialog_sends_nothing():
         stage.master.inbox.clear()
         pump(app)
         await pilot.pause()
-        assert "It cannot be done now" in screen_of(app)
+        assert "Not possible now" in screen_of(app)
         await pilot.press("y")
         await until(pilot, lambda: not asks(app))
         assert sent(stage) == []
@@ -238,7 +238,7 @@ def test_a_skip_is_for_the_builds_that_were_asked_about():
         pump(app)
         await pilot.pause()
         shown = screen_of(app)
-        assert "Dropped meanwhile" in shown
+        assert "Dropped since" in shown
         assert (
             "rack1-02" not in app.screen.query_one("#question").render().plain.split("Dropped")[0]
         )
@@ -353,11 +353,11 @@ def test_a_stop_is_taken_back_with_one_key_for_a_while():
         await until(pilot, lambda: asks(app))
         await pilot.press("y")
         await until(pilot, lambda: not asks(app))
-        app.commands._deaf_until = 0
+        app.commands._keys_ignored_until = 0
         stage.now += timedelta(seconds=9)
         pump(app)
         await pilot.pause()
-        assert "w within 1s cancels it" in screen_of(app)
+        assert "w within 1s takes it back" in screen_of(app)
         await mark(app, pilot, 9)
         await pilot.press("w")
         assert sent(stage) == [("KILL", [1, 2]), ("WAKE", [1, 2])]
@@ -376,7 +376,7 @@ def test_a_stop_is_not_taken_back_later():
         await until(pilot, lambda: asks(app))
         await pilot.press("y")
         await until(pilot, lambda: not asks(app))
-        app.commands._deaf_until = 0
+        app.commands._keys_ignored_until = 0
         stage.now += timedelta(seconds=11)
         await mark(app, pilot, 9)
         await pilot.press("w")
@@ -443,7 +443,7 @@ def test_a_dialog_fits_and_shows_its_answers(size):
 
     async def story(app, pilot):
         await mark(app, pilot, *range(1, 9))
-        app.commands.give(Verb.KILL, list(range(1, 9)))
+        app.commands.give(Verb.ABORT, list(range(1, 9)))
         await until(pilot, lambda: asks(app))
         await pilot.pause()
         shown = screen_of(app)
@@ -606,7 +606,7 @@ def test_every_screen_shows_its_keys_in_one_line(size):
 
 def test_there_is_nothing_but_ascii_if_that_is_asked_for():
     async def story(app, pilot):
-        app.commands.give(Verb.STOP, [1, 2])
+        app.commands.give(Verb.KILL, [1, 2])
         await until(pilot, lambda: asks(app))
         await pilot.pause()
         return screen_of(app)
@@ -639,7 +639,7 @@ def test_what_is_typed_at_once_after_a_slash_is_a_filter_and_no_key():
 
 WRONG = {
     "nonsense": "there is no command nonsense",
-    "m": "m could be master, master-stop",
+    "m": "m could be master, master-quit",
     "rate 99": "a rate is a number from 0.5 to 10",
     "theme s": "could be",
     "group moon": "there is no group by moon",
@@ -851,7 +851,7 @@ def test_only_a_lost_link_and_what_came_to_nothing_are_told_loudly():
 
     async def story(app, pilot):
         assert not list(app._notifications)
-        app.commands.give(Verb.WAKE, [9])
+        app.commands.give(Verb.RESUME, [9])
         stage.wait()
         pump(app)
         assert not list(app._notifications)

@@ -5,7 +5,7 @@ import pytest
 from console_stage import Stage, lines_of, renew, until
 from console_stage import play as run
 from piwheels.console.text import MARK
-from piwheels.console.ui.logfeed import Source
+from piwheels.console.ui.logfeed import LogSource
 from piwheels.console.ui.screens.log import LogScreen
 from piwheels.console.ui.widgets.log_view import LogView
 
@@ -101,7 +101,7 @@ def test_a_stored_log_begins_at_its_beginning():
     build = stage.session.farm.slaves[3].builds[-1]
 
     async def story(app, pilot):
-        await until(pilot, lambda: app.screen.feed.source is Source.STORED)
+        await until(pilot, lambda: app.screen.feed.source is LogSource.STORED)
         top = body(app)
         await pilot.press("G")
         await renew(app, pilot)

@@ -6,7 +6,7 @@ import pytest
 
 from console_stage import Stage, master_info
 from piwheels.console.model import events
-from piwheels.console.ui.logfeed import LogFeed, Source
+from piwheels.console.ui.logfeed import LogFeed, LogSource
 
 
 class Reader:
@@ -45,7 +45,7 @@ def stage():
 
 def test_live_output_is_asked_for_and_shown(stage):
     reader = Reader(stage)
-    assert reader.feed.source is Source.LIVE
+    assert reader.feed.source is LogSource.LIVE
     assert ("WATCH", 3) in stage.master.asked
     stage.output(0, "one\ntw")
     stage.wait(9)
@@ -74,7 +74,7 @@ def test_when_the_build_ends_the_stored_log_takes_the_place_of_what_was_missed(s
     assert reader.texts == ["… 8 characters were not sent", "three"]
     stage.end("failed")
     reader.look()
-    assert reader.feed.source is Source.STORED
+    assert reader.feed.source is LogSource.STORED
     assert reader.texts == ["one", "two", "three", "four"]
     assert reader.feed.build.result == "failed"
     assert ("UNWATCH", 3) in stage.master.asked
@@ -85,11 +85,11 @@ def test_a_number_that_comes_late_is_waited_for(stage):
     reader = Reader(stage)
     stage.tell(3, "DONE")
     reader.look()
-    assert reader.feed.source is Source.ENDED
+    assert reader.feed.source is LogSource.ENDED
     assert "number" in reader.feed.why
     stage.end()
     reader.look()
-    assert reader.feed.source is Source.STORED
+    assert reader.feed.source is LogSource.STORED
     assert reader.texts == ["one"]
 
 
@@ -112,7 +112,7 @@ def test_the_log_of_a_build_that_ended_before_is_fetched(stage):
     stage.end(build_id=5)
     build = stage.session.farm.slaves[3].builds[-1]
     reader = Reader(stage, build=build)
-    assert reader.feed.source is Source.STORED
+    assert reader.feed.source is LogSource.STORED
     assert reader.texts == ["x" * 50]
     assert Reader(stage).texts == reader.texts, "the last one is shown where none runs"
 
@@ -120,7 +120,7 @@ def test_the_log_of_a_build_that_ended_before_is_fetched(stage):
 def test_a_log_that_is_not_there_is_not_waited_for(stage):
     stage.end(build_id=6)
     reader = Reader(stage)
-    assert (reader.feed.source, reader.feed.why) == (Source.NONE, "there is no log of build 6")
+    assert (reader.feed.source, reader.feed.why) == (LogSource.NONE, "there is no log of build 6")
     assert reader.texts == []
 
 
@@ -134,14 +134,14 @@ def test_a_master_of_level_0_has_no_logs():
     stage.join()
     stage.build()
     reader = Reader(stage)
-    assert (reader.feed.source, reader.feed.name) == (Source.LIVE, ("grpcio", "1.75.1", "cp313"))
+    assert (reader.feed.source, reader.feed.name) == (LogSource.LIVE, ("grpcio", "1.75.1", "cp313"))
     assert "level 0" in reader.feed.why
     stage.wait(7)
     reader.look()
     assert reader.feed.elapsed >= timedelta(seconds=7)
     stage.end()
     reader.look()
-    assert reader.feed.source is not Source.LIVE
+    assert reader.feed.source is not LogSource.LIVE
     assert "level 0" in reader.feed.why
 
 
@@ -168,7 +168,7 @@ def test_after_a_restart_of_the_master_its_numbers_mean_nothing(stage):
     stage.join(label="another")
     stage.build()
     reader.look()
-    assert reader.feed.source is Source.ENDED
+    assert reader.feed.source is LogSource.ENDED
     assert "restarted" in reader.feed.why
     assert reader.texts == ["one"]
     assert reader.feed.next_job is None

@@ -19,7 +19,7 @@ from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.prefs import Prefs
 
 NOW = datetime(2026, 11, 24, 12, 41, 7, tzinfo=UTC)
-#: A place, and the keys that lead there from the one before.
+#: A place, and the keys that lead there from the match before.
 PLACES = {
     "fleet": ["j", "j", "space", "j", "space"],
     "kill": ["K"],

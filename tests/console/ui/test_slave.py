@@ -178,7 +178,7 @@ def test_a_command_under_way_is_told_of():
     stage = make_stage()
 
     async def story(app, pilot):
-        stage.session.order(Verb.SKIP, [3])
+        stage.session.command(Verb.SKIP, [3])
         stage.wait(2)
         await renew(app, pilot)
         return "\n".join(lines_of(app, "#now"))

@@ -93,7 +93,7 @@ def test_daemon_may_log_in_and_is_no_superuser(make):
     with make() as cluster:
         cluster.ensure_database("it's")
         cluster.ensure_database("it's")
-        dsn = cluster.dsn("it's", postgres.DAEMON)
+        dsn = cluster.dsn("it's", "piwheels")
         who = "SELECT current_user, usesuper FROM pg_user WHERE usename = current_user"
         assert administer(dsn, who) == [("piwheels", False)]
 

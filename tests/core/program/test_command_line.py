@@ -10,7 +10,7 @@ import pytest
 
 from piwheels.core.errors import Fatal
 from piwheels.core.program import command_line
-from piwheels.core.program.command_line import Common, duration, option
+from piwheels.core.program.command_line import Common, duration, option, port_number
 from piwheels.core.program.paths import address, runtime_dir
 
 
@@ -28,7 +28,8 @@ class ToyConfig(Common):
     )
     python: list[Path] = option(default=[], help="interpreters")
     queue: str = option(default="ipc://{run}/x", help="the queue", parse=address)
-    port: int = option(default=80, help="the port")
+    port: int = option(default=80, help="the port", parse=port_number)
+    speed: int = option(default=1, choices=(0, 1), help="how fast")
     dev_mode: bool = option(default=False, help="develop")
     hidden: str = option(default="", help="not for everybody", secret=True)
     packages: list[str] = option(default=[], positional=True, metavar="PKG", help="packages")
@@ -87,6 +88,28 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            "port = 70000",
+            "port: '70000' is not a port: write a number up to 65535 (0: any free one)",
+        ),
+        ("speed = 2", "speed: '2' is not one of 0, 1"),
+        ("speed = true", "speed: expected a whole number"),
+        ("timeout = 0", "timeout: '0' is not a duration between a moment and a year"),
+        ("dev-mode = 1", "dev-mode: expected true or false"),
+        ("dsn = 1", "dsn: expected text"),
+    ],
+)
+def test_a_file_is_checked_like_the_command_line(tmp_path, line, sentence):
+    file = tmp_path / "x.toml"
+    file.write_text(f"[up]\n{line}\n")
+    with pytest.raises(Fatal) as error:
+        load("-c", str(file))
+    assert str(error.value) == f"{file}: [up] {sentence}"
+
+
 @pytest.mark.parametrize("text", ["[up", "\xff", None])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, text):
     file = tmp_path / "x.toml"
@@ -129,8 +152,16 @@ def test_what_may_not_be_entered_counts_only_if_it_was_named(tmp_path):
         (["six", "--pord=8"], "no option --pord: did you mean --port?"),
         (["--dev"], "no option --dev: did you mean --dev-mode?"),
         (["--hiddem", "x"], "no option --hiddem"),
-        (["--port", "x"], "--port: 'x' is not a whole number"),
+        (
+            ["--port", "x"],
+            "--port: 'x' is not a port: write a number up to 65535 (0: any free one)",
+        ),
+        (["--speed", "2"], "--speed: '2' is not one of 0, 1"),
         (["-d"], "-d/--dsn: expected one argument"),
+        (
+            ["--print-completion", "fish"],
+            "--print-completion: 'fish' is not one of bash, zsh, tcsh",
+        ),
         (["--dev-mode=3"], "--dev-mode: takes no value, but was given '3'"),
         (["-t", "soon"], "-t/--timeout: 'soon' is not a duration: write 90, 90s, 15m, 3h or 1h30m"),
         (["--port", "x" * 5000], f"--port: '{'x' * 991}"),
@@ -206,15 +237,19 @@ Options:
       --python PYTHON       interpreters
       --queue QUEUE         the queue (default: ipc://{run}/x)
       --port PORT           the port (default: 80)
+      --speed 0|1           how fast (default: 1)
       --dev-mode            develop
 
 Common options:
   -c, --config FILE         read options from this TOML file too
-  -q, --quiet               say only what went wrong
-  -v, --verbose             say more
+  -q, --quiet               log only warnings and errors
+  -v, --verbose             log debug messages too
   -l, --log-file FILE       write the log to this file too
-  -h, --help                show this help, and end
-      --version             show the version, and end
+  -h, --help                show this help and exit
+      --version             show the version and exit
+      --print-completion SHELL
+                            write a completion script for bash, zsh or tcsh and
+                            exit
 
 Examples:
   piw-up six
@@ -224,11 +259,12 @@ Examples:
       look there
 
 Files and environment:
-  /etc/piwheels.toml
+  /etc/piwheels.toml        the table [up] (with keys such as dsn)
   ~/.config/piwheels/piwheels.toml
-  FILE of --config          the table [up] (with keys such as dsn)
+                            the same table
+  FILE of --config          the same table
   PIW_...                   the environment (PIW_DSN and so on)
-  What is further down is stronger, the command line strongest.
+  Later sources override earlier ones; the command line overrides them all.
 
 Exit status:
   0 done, 1 refused or failed (standard error says why), 2 wrong command line

@@ -1,4 +1,4 @@
-"""What all screens have in common: the frame, and what the application calls."""
+"""The base of all screens: the frame, and the methods that the application calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from piwheels.console.text import clean
 from piwheels.console.ui.export import as_json
 from piwheels.console.ui.host import Hosted, Key
 from piwheels.console.ui.screens.timetravel import TimeBar
-from piwheels.console.ui.verbs import DEEDS, OF_SLAVES
+from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS
 from piwheels.console.ui.widgets.flash import FlashLine
 from piwheels.console.ui.widgets.status import FrameLine, KeyLine, KpiLine, StatusLine, TabLine
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.farm import Changes
 
 T = TypeVar("T")
-#: Below this size there is the status line, the body, and nothing else.
+#: Below this size only the status line and the body are shown.
 _TINY_WIDTH, _TINY_HEIGHT = 60, 15
 
 
@@ -40,9 +40,9 @@ def _group(name: str) -> int:
 class FarmScreen(Hosted, Screen[None]):
     """A screen within the frame: status line, figures, tabs, *body*, flash line, footer.
 
-    The application calls :meth:`apply` on the active screen alone, four times a second, and
-    :meth:`tick` once a second; what changed while another screen was shown is made good by
-    :meth:`show_all`, which is called whenever the screen comes (back) into view.
+    The application calls :meth:`apply` on the active screen several times a second, and
+    :meth:`tick` once a second. :meth:`show_all` is called whenever the screen comes into view, for
+    changes that it missed.
     """
 
     #: The breadcrumb and, for the five main screens, the tab's name.
@@ -52,26 +52,22 @@ class FarmScreen(Hosted, Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(DEEDS[verb].key, f"give('{verb}')", DEEDS[verb].name, id=f"verb.{verb}")
-            for verb in OF_SLAVES
+            Binding(ACTIONS[verb].key, f"give('{verb}')", ACTIONS[verb].name, id=f"verb.{verb}")
+            for verb in SLAVE_VERBS
         ),
-        Binding(
-            "a,f9", "menu", "menu", id="frame.menu", tooltip="what can be done to the chosen slaves"
-        ),
-        # With priority, so that what is typed fast after it is not taken for keys.
+        Binding("a,f9", "menu", "menu", id="frame.menu", tooltip="the verbs for the chosen slaves"),
+        # With priority, so that fast typing after it is not taken for keys.
         Binding(
             "slash,f3",
             "find",
             "filter",
             priority=True,
             id="frame.find",
-            tooltip="filter, or look for something",
+            tooltip="filter or search",
         ),
         Binding("y", "yank", "copy the label", show=False, id="frame.yank"),
-        Binding(
-            "Y", "yank_row", "copy all that is known, as JSON", show=False, id="frame.yank-row"
-        ),
-        Binding("ctrl+s", "save", "save what is shown", show=False, id="frame.save"),
+        Binding("Y", "yank_row", "copy the row as JSON", show=False, id="frame.yank-row"),
+        Binding("ctrl+s", "save", "save the table", show=False, id="frame.save"),
         Binding("t", "time", "move in time (recordings)", show=False, id="frame.time"),
     ]
 
@@ -83,7 +79,7 @@ class FarmScreen(Hosted, Screen[None]):
     # The frame --------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        """Give the frame, and the body in it."""
+        """Yield the frame with the body in it."""
         yield StatusLine()
         yield KpiLine()
         yield TabLine()
@@ -95,16 +91,16 @@ class FarmScreen(Hosted, Screen[None]):
         yield KeyLine()
 
     def on_screen_resume(self) -> None:
-        """Make good what was missed."""
+        """Show changes that were missed."""
         self.show_all()
         self.show_frame()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Leave the frame out where there is no room for it."""
+        """Hide the frame where there is no room for it."""
         self.set_class(event.size.width < _TINY_WIDTH or event.size.height < _TINY_HEIGHT, "-tiny")
 
     def show_frame(self, *, counted: bool = True) -> None:
-        """Show what is around the body; *counted*: also what has to be counted for it."""
+        """Update the frame; *counted*: also the line of counts, which is expensive."""
         advice = self.session.advice()
         empty = self.session.farm.info is None
         self.set_class(bool(advice), "-advice")
@@ -119,13 +115,13 @@ class FarmScreen(Hosted, Screen[None]):
                 line.update()
 
     def _focus_body(self) -> None:
-        """Give the body its focus again, which it loses while it is hidden."""
+        """Focus the body again, which loses the focus while it is hidden."""
         widgets = self.query("#body *")  # none, if it is just being made or taken down
         first = next((each for each in widgets if each.focusable), None)
         self.set_focus(first, scroll_visible=False)
 
     def shown_bindings(self) -> Iterator[Key]:
-        """Give the keys for the footer: what has the focus, the screen, the verbs, the frame."""
+        """Yield the keys for the footer: of the focused widget, screen, verbs, frame."""
         shown: dict[str, Key] = {}
         for active in self.active_bindings.values():
             binding = active.binding
@@ -134,52 +130,52 @@ class FarmScreen(Hosted, Screen[None]):
         yield from sorted(shown.values(), key=lambda key: key.group)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let a slash be typed into a prompt."""
+        """Let the operator type a slash into a prompt."""
         return not (action == "find" and isinstance(self.focused, Input))
 
-    # What a screen says -----------------------------------------------------------------------
+    # For subclasses -----------------------------------------------------------------------
 
     def compose_body(self) -> ComposeResult:
-        """Give the widgets between the tabs and the flash line."""
+        """Yield the widgets between the tabs and the flash line."""
         raise NotImplementedError
 
     def apply(self, changes: Changes) -> None:
-        """Show what has changed."""
+        """Show changes."""
 
     def tick(self) -> None:
-        """Show that time has passed."""
+        """Update ages."""
 
     def show_all(self) -> None:
-        """Show everything anew."""
+        """Show everything again."""
 
     def targets(self) -> list[int]:
-        """Return the slaves that a verb is for now: the marked ones, or the one at the cursor."""
+        """Return the slaves that a verb applies to: the marked ones, or the one at the cursor."""
         return []
 
     def hidden(self, slaves: Sequence[int]) -> int:
-        """Return how many of *slaves*, which were chosen here, are not to be seen here."""
+        """Return how many of the chosen *slaves* the screen hides."""
         return 0
 
     def crumbs(self) -> str:
-        """Return where we are: ``Fleet › #3 pi4-rack1-03``."""
+        """Return the path to this screen: ``Fleet › #3 pi4-rack1-03``."""
         return self.title_in_tabs
 
     def view_state(self) -> str:
-        """Return what is special about the view: sort, filter, marks, frozen or live."""
+        """Return how the view is set: sort, filter, marks, frozen or live."""
         return ""
 
     def find(self, text: str) -> str:
-        """Filter or search for *text* (``""``: no longer); return what is wrong with it, or ""."""
+        """Filter or search for *text* (``""``: end that); return an error, or ``""``."""
         return ""
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Return what is shown as a table (names of columns, rows), for ctrl+s; or nothing."""
+        """Return the table (column names, rows) for ctrl+s, or an empty one."""
         return (), ()
 
-    # What is typed ----------------------------------------------------------------------------
+    # The prompt ----------------------------------------------------------------------------
 
     def look_for(self, text: str) -> str:
-        """Have :meth:`find` look for *text*, and know it when the prompt is opened again."""
+        """Call :meth:`find`, and remember *text* for the next prompt."""
         wrong = self.find(text)
         if not wrong:
             self._found = text
@@ -187,15 +183,15 @@ class FarmScreen(Hosted, Screen[None]):
 
     @property
     def found(self) -> str:
-        """What was looked for last."""
+        """The last search or filter."""
         return self._found
 
     def action_find(self, begin: str = "") -> None:
-        """Let a filter be typed."""
+        """Open the prompt for a filter."""
         self._ask("/", begin or self._found)
 
     def ask_command(self, offers: Sequence[str]) -> None:
-        """Let a command be typed."""
+        """Open the prompt for a command."""
         self._ask(":", "", offers)
 
     def _ask(self, kind: str, text: str, offers: Sequence[str] = ()) -> None:
@@ -205,7 +201,7 @@ class FarmScreen(Hosted, Screen[None]):
         line.ask(kind, text, offers)
 
     def on_flash_line_typed(self, message: FlashLine.Typed) -> None:
-        """Filter while it is typed; run a command when it is complete."""
+        """Filter while the operator types; run a command at the end."""
         line = self.query_one(FlashLine)
         if message.kind == "/":
             line.wrong(self.look_for(message.text))
@@ -215,7 +211,7 @@ class FarmScreen(Hosted, Screen[None]):
                 self.console.run_command(message.text)
 
     def on_flash_line_left(self, message: FlashLine.Left) -> None:
-        """Take the filter back."""
+        """Clear the filter."""
         if message.kind == "/":
             self.look_for("")
         self._close_prompt()
@@ -224,26 +220,24 @@ class FarmScreen(Hosted, Screen[None]):
         self.query_one(FlashLine).close()
         self.set_focus(self._focused_before)
 
-    # What keys do -----------------------------------------------------------------------------
+    # Keys -----------------------------------------------------------------------------
 
     def action_give(self, verb: str) -> None:
-        """Have a command given to the targets."""
+        """Give a command to the targets."""
         self.console.commands.give(Verb(verb), self.targets())
 
     def action_menu(self) -> None:
-        """Offer the verbs, with what they do."""
+        """Open the menu of verbs."""
         self.console.commands.open_menu(self.targets())
 
     def action_save(self) -> None:
-        """Save what is shown as a table."""
+        """Save the table."""
         self.console.save("")
 
     def action_time(self) -> None:
-        """Give the keys to the time bar, if there is one."""
+        """Focus the time bar, if there is one."""
         if self.session.recording is None:
-            self.console.flash(
-                "time can be moved in a recording: --record FILE, then --replay FILE"
-            )
+            self.console.flash("only a recording has a time bar: --record FILE, then --replay FILE")
         else:
             self.query_one(TimeBar).focus()
 
@@ -254,7 +248,7 @@ class FarmScreen(Hosted, Screen[None]):
         self._copy("\n".join(labels), "the label" if len(labels) == 1 else f"{len(labels)} labels")
 
     def action_yank_row(self) -> None:
-        """Copy what is known of the targets."""
+        """Copy the targets as JSON."""
         slaves = self.session.farm.slaves
         known = [as_json(slaves[one]) for one in self.targets() if one in slaves]
         self._copy("\n".join(known), "the row as JSON")
@@ -268,9 +262,9 @@ class FarmScreen(Hosted, Screen[None]):
 
 
 class Dialog(Hosted, ModalScreen[T]):
-    """A dialog above a screen that goes on."""
+    """A dialog above a screen that keeps running."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012
 
     def follow(self) -> None:
-        """Show what has changed meanwhile."""
+        """Update the dialog."""

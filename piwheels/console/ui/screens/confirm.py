@@ -1,4 +1,4 @@
-"""The question before a command: to whom, what is lost by it, and who has dropped out meanwhile."""
+"""The confirmation of a command: its targets, the work that is lost, and dropped targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from textual.widgets import Button, Input, Static
 from piwheels.console.model.commands import Verb
 from piwheels.console.text import clean
 from piwheels.console.ui.screens.base import Dialog
-from piwheels.console.ui.verbs import DEEDS, Aim, aim, lost, queue_without, reasons, title
+from piwheels.console.ui.verbs import (
+    ACTIONS,
+    Targets,
+    explain,
+    loss,
+    queue_effect,
+    select_targets,
+    title,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,56 +31,56 @@ if TYPE_CHECKING:
 
     from piwheels.console.session import Session
 
-#: So many labels are named where there is room.
+#: The most labels that are listed.
 _NAMED: Final = 5
 
 
 class Plan(NamedTuple):
-    """A command that is asked about: the slaves, pinned with what each builds (``None``: the farm).
+    """A command to confirm: the slaves, each with its build (``None``: the farm).
 
-    *word* has to be typed if there is one.
+    If there is a *word*, the operator has to type it.
     """
 
     verb: Verb
     ids: list[int] | None
     others: dict[int, str]
     jobs: dict[int, tuple[str, str] | None]
-    #: The master's start: with another one the numbers are of other slaves.
+    #: The master's start: after a restart the numbers are of other slaves.
     epoch: datetime | None
     word: str = ""
-    #: How many of the slaves are not to be seen on the screen.
+    #: How many of the slaves the screen hides.
     hidden: int = 0
 
 
 def plan(
-    session: Session, verb: Verb, to: Aim, *, level: int, farm_name: str, hidden: int = 0
+    session: Session, verb: Verb, to: Targets, *, level: int, farm_name: str, hidden: int = 0
 ) -> Plan:
-    """Return what is to be asked: at level 3 for the number of slaves, or the farm's name."""
+    """Return the plan; level 3 asks for the number of slaves, or the farm's name."""
     slaves = session.farm.slaves
     jobs = {one: slaves[one].job for one in to.ids or ()}
-    number = len(aim(session, verb, slaves).ids or ()) if to.ids is None else len(to.ids)
+    number = len(select_targets(session, verb, slaves).ids or ()) if to.ids is None else len(to.ids)
     word = farm_name if verb is Verb.QUIT or not number else str(number)
     epoch = session.link.epoch
-    return Plan(verb, to.ids, to.others, jobs, epoch, word if level == 3 else "", hidden)
+    return Plan(verb, to.ids, to.excluded, jobs, epoch, word if level == 3 else "", hidden)
 
 
-def still(session: Session, asked: Plan) -> Aim:
-    """Return whom of a plan's slaves it is for by now; a skip is for one certain build."""
+def still(session: Session, asked: Plan) -> Targets:
+    """Return the targets that are left of a plan; a skip is for one particular build."""
     if asked.ids is None:
-        return Aim(None, {})
-    to = aim(session, asked.verb, asked.ids)
+        return Targets(None, {})
+    to = select_targets(session, asked.verb, asked.ids)
     assert to.ids is not None  # noqa: S101 (they are slaves)
     ids = []
     for slave_id in to.ids:
         if asked.verb is Verb.SKIP and session.farm.slaves[slave_id].job != asked.jobs[slave_id]:
-            to.others[slave_id] = "builds something else by now"
+            to.excluded[slave_id] = "builds something else now"
         else:
             ids.append(slave_id)
-    return Aim(ids, to.others)
+    return Targets(ids, to.excluded)
 
 
-class ConfirmScreen(Dialog[Aim | None]):
-    """Asks; gives whom it is for by now, or ``None``: do nothing."""
+class ConfirmScreen(Dialog[Targets | None]):
+    """Asks for confirmation; returns the targets, or ``None``: do nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "yes", "Do it", show=False, id="confirm.yes"),
@@ -87,7 +95,7 @@ class ConfirmScreen(Dialog[Aim | None]):
         self._text = Static(id="question", markup=False)
 
     def compose(self) -> ComposeResult:
-        """Give the question, a place for the word if one is wanted, and the answers."""
+        """Yield the question, an input if a word is required, and the buttons."""
         asked = self.asked
         with Vertical(id="dialog"):
             yield self._text
@@ -99,7 +107,7 @@ class ConfirmScreen(Dialog[Aim | None]):
                 yield Button(label if asked.word else f"{label} (y)", id="yes", compact=True)
 
     def on_mount(self) -> None:
-        """Begin to ask."""
+        """Fill the dialog."""
         self.query_one("#dialog").border_title = title(self.asked.verb, self.asked.ids)
         if self.asked.word:
             self.query_one("#yes", Button).disabled = True
@@ -107,7 +115,7 @@ class ConfirmScreen(Dialog[Aim | None]):
         self.follow()
 
     def follow(self) -> None:
-        """Show what the question is by now; with another master there is none."""
+        """Update the question; close it if the master was restarted."""
         if self.session.link.epoch != self.asked.epoch:
             self.app.bell()
             self.dismiss(None)
@@ -117,8 +125,8 @@ class ConfirmScreen(Dialog[Aim | None]):
     def _lines(self) -> Sequence[str]:
         verb, ids, others, _, _, word, hidden = self.asked
         session = self.session
-        deed, to = DEEDS[verb], still(session, self.asked)
-        lines = [f"{deed.farm if ids is None else deed.does}.".capitalize()]
+        action, to = ACTIONS[verb], still(session, self.asked)
+        lines = [f"{action.farm if ids is None else action.does}.".capitalize()]
         if to.ids is not None:
             slaves = session.farm.slaves
             most = 1 if self.has_class("-short") else _NAMED
@@ -126,24 +134,24 @@ class ConfirmScreen(Dialog[Aim | None]):
             if (more := len(to.ids) - most) > 0:
                 lines.append(f"+{more:,} more")
             elif not to.ids:
-                lines.append("No slave is left to do it to.")
+                lines.append("No slave is left.")
             if hidden:
-                lines += ["", f"{hidden:,} of them are not shown: the filter hides them."]
-        if (why := lost(session, verb, to.ids)) or others:
-            lines += ["", *filter(None, (why, reasons(session, others)))]
-        if longer := queue_without(session, verb, to.ids):
+                lines += ["", f"{hidden:,} of them are hidden by the filter."]
+        if (why := loss(session, verb, to.ids)) or others:
+            lines += ["", *filter(None, (why, explain(session, others)))]
+        if longer := queue_effect(session, verb, to.ids):
             lines += ["", longer]
-        if to.others:
-            lines += [f"Dropped meanwhile: {reasons(session, to.others)}."]
+        if to.excluded:
+            lines += [f"Dropped since: {explain(session, to.excluded)}."]
         if refused := session.why_not(verb):
-            lines += ["", f"It cannot be done now: {refused}."]
+            lines += ["", f"Not possible now: {refused}."]
         if word:
             lines += ["", f"Type {clean(word)} to confirm:"]
         return lines
 
     @on(Input.Changed)
     def typed(self, event: Input.Changed) -> None:
-        """Let it be done once the word is there."""
+        """Enable the button once the word is there."""
         self.query_one("#yes", Button).disabled = not self._is_word(event.value)
 
     def _is_word(self, text: str) -> bool:
@@ -151,25 +159,25 @@ class ConfirmScreen(Dialog[Aim | None]):
 
     @on(Input.Submitted)
     def entered(self, event: Input.Submitted) -> None:
-        """Do it if the word is right."""
+        """Confirm if the word is right."""
         if self._is_word(event.value):
             self._do()
 
     @on(Button.Pressed)
     def pressed(self, event: Button.Pressed) -> None:
-        """Take the answer."""
+        """Confirm or cancel."""
         if event.button.id == "yes":
             self._do()
         else:
             self.dismiss(None)
 
     def action_yes(self) -> None:
-        """Do it, unless a word is wanted."""
+        """Confirm, unless a word is required."""
         if not self.asked.word:
             self._do()
 
     def action_no(self) -> None:
-        """Do nothing."""
+        """Cancel."""
         self.dismiss(None)
 
     def _do(self) -> None:

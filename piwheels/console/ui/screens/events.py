@@ -1,4 +1,4 @@
-"""The Events screen: what happened on the farm, the newest on top."""
+"""The Events screen: the journal, newest on top."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.binding import Binding
 
 from piwheels.console.model.journal import Entry, Kind
-from piwheels.console.ui.cycle import after
+from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.lines import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Kinds(Enum):
-    """What can be chosen to be shown, in the order in which ``e`` goes through it."""
+    """The selections of kinds, in the sequence in which ``e`` cycles through them."""
 
     ALL = frozenset(Kind)
     CMD = frozenset({Kind.COMMAND, Kind.ACK})
@@ -76,10 +76,10 @@ class EventsScreen(FarmScreen):
 
     title_in_tabs = "Events"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "kinds", "kind", id="events.kinds", tooltip="other kinds of entries"),
+        Binding("e", "kinds", "kind", id="events.kinds", tooltip="show other kinds of entries"),
         Binding("F", "follow", "follow", id="events.follow", tooltip="follow the newest, or stay"),
         Binding("m", "read", "mark read", id="events.read", tooltip="mark all as read"),
-        Binding("escape", "clear", "all kinds again, and no search", show=False, id="events.clear"),
+        Binding("escape", "clear", "all kinds, and no search", show=False, id="events.clear"),
     ]
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class EventsScreen(FarmScreen):
         self._kinds = Kinds.ALL
         self._text = ""
         self._follow = True
-        #: How many entries there were when the operator marked them as read.
+        #: The number of entries when the operator marked them as read.
         self._read = 0
         self._list: LineList[Shown] = LineList(
             _COLUMNS, lambda shown: shown.number, empty="nothing has happened yet", id="journal"
@@ -96,7 +96,7 @@ class EventsScreen(FarmScreen):
         self._foot = Panel(id="kinds")
 
     def compose_body(self) -> ComposeResult:
-        """Give the journal, the whole of the entry at the cursor, and what is chosen."""
+        """Yield the journal, the entry at the cursor in full, and the selection."""
         yield self._list
         yield self._whole
         yield self._foot
@@ -109,7 +109,7 @@ class EventsScreen(FarmScreen):
             self.show_all()
 
     def show_all(self) -> None:
-        """Show the journal as it is chosen now."""
+        """Show the selected entries."""
         self._list.show(self._chosen(), follow=self._follow)
         self._show_entry()
 
@@ -140,21 +140,21 @@ class EventsScreen(FarmScreen):
                 else (kinds.name.lower(), "tone--dim"),
             )
         ]
-        follow = f"{self.console.sign('●')} FOLLOW" if self._follow else "F follows the newest"
+        follow = f"{self.console.symbol('●')} FOLLOW" if self._follow else "F follows the newest"
         search = f"   / {self._text}" if self._text else ""
         self._foot.show([[" kind:", *chosen, f"   {follow}{search}"]])
 
     def view_state(self) -> str:
-        """Return how many entries are kept, and how many are new."""
+        """Return the number of entries, and of new ones."""
         journal = self.session.journal
         new = journal.count - self._read
         kept = f"{len(journal.entries):,} kept"
         return f"{new:,} new, {kept}" if new else kept
 
-    # What it takes ----------------------------------------------------------------------------
+    # Keys and mouse ----------------------------------------------------------------------------
 
     def find(self, text: str) -> str:
-        """Show only entries that hold *text*, in any case of letters."""
+        """Show only entries that contain *text*, ignoring case."""
         self._text = text.casefold()
         self.show_all()
         return ""
@@ -171,16 +171,16 @@ class EventsScreen(FarmScreen):
 
     def action_kinds(self) -> None:
         """Show other kinds of entries."""
-        self._kinds = after(self._kinds, Kinds)
+        self._kinds = next_choice(self._kinds, Kinds)
         self.show_all()
 
     def action_follow(self) -> None:
-        """Follow the newest entry, or stay where we are."""
+        """Follow the newest entry, or stay."""
         self._follow = not self._follow
         self.show_all()
 
     def action_read(self) -> None:
-        """Count as new only what comes from now on."""
+        """Mark all entries as read."""
         self._read = self.session.journal.count
         self.show_all()
 
@@ -190,12 +190,12 @@ class EventsScreen(FarmScreen):
         self.show_all()
 
     def on_line_list_moved(self) -> None:
-        """Stay with an entry that the operator has gone to; follow again from the top."""
+        """Stay with an entry that the operator moved to; follow again from the top."""
         self._follow = self._list.at_top
         self._show_entry()
 
     def on_line_list_opened(self) -> None:
-        """Open the slave that the entry is about, if it is still there."""
+        """Open the slave of the entry, if it still exists."""
         for slave_id in self.targets():
             self.console.open_slave(slave_id)
             return
@@ -211,7 +211,7 @@ def _holds(entry: Entry, text: str) -> bool:
 
 
 def _in_full(entry: Entry, at: datetime, width: int) -> list[list[Cell]]:
-    """Return *entry* in lines: a long detail (a hex dump) has several of *width* cells."""
+    """Return *entry* in lines of *width* cells: a long detail (a hex dump) is wrapped."""
     who = f"#{entry.slave_id} {entry.label}" if entry.slave_id is not None else entry.label
     head: list[Cell] = [
         (f"{at.astimezone():%Y-%m-%d %H:%M:%S} {entry.kind} ", "tone--dim"),

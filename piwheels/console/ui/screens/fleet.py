@@ -1,4 +1,4 @@
-"""The Fleet screen: a row a slave, and what there is to know of the one at the cursor."""
+"""The Fleet screen: one row per slave, and details of the one at the cursor."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from textual.binding import Binding
 from textual.content import Content
 
 from piwheels.console.model.farm import Changes
+from piwheels.console.model.fleet_view import SORTS, View
 from piwheels.console.model.heat import Grouping
 from piwheels.console.model.link import LinkState
-from piwheels.console.model.order import SORTS, View
 from piwheels.console.model.query import Query, QueryError, parse
 from piwheels.console.text import clean
-from piwheels.console.ui.cycle import after
+from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.fleet_columns import columns
 from piwheels.console.ui.widgets.fleet_table import FleetTable
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
 
-#: From this size on there is room for the panel about the slave at the cursor.
+#: The size from which the panel of details is shown.
 _PEEK_WIDTH, _PEEK_HEIGHT = 120, 40
-#: States of the link in which the picture is not yet whole: the cursor stays at its place.
+#: States of the link in which the table is incomplete: the cursor keeps its place.
 _FILLING: Final = (LinkState.CONNECTING, LinkState.ATTACHING, LinkState.REPLAYING)
-#: States in which what is shown may no longer be so.
+#: States in which the table may be out of date.
 _STALE: Final = (LinkState.QUIET, LinkState.LOST)
 
 
 class FleetScreen(FarmScreen):
-    """The slaves: to be looked through, filtered, marked and commanded."""
+    """The slaves: to browse, filter, mark and command."""
 
     title_in_tabs = "Fleet"
     AUTO_FOCUS = "FleetTable"
@@ -50,19 +50,17 @@ class FleetScreen(FarmScreen):
             "freeze",
             "freeze",
             id="fleet.freeze",
-            tooltip="let order and values stand, or go on",
+            tooltip="freeze or update rows and values",
         ),
         Binding("z", "errors", "only slaves with alerts, or all", show=False, id="fleet.errors"),
-        Binding(
-            "ampersand", "highlight", "show where something is", show=False, id="fleet.highlight"
-        ),
-        Binding("n", "hit(1)", "the next of those", show=False, id="fleet.next-hit"),
-        Binding("N", "hit(-1)", "the one before", show=False, id="fleet.previous-hit"),
-        Binding("l", "log", "log", id="fleet.log", tooltip="the log of what it builds"),
+        Binding("ampersand", "highlight", "highlight matches", show=False, id="fleet.highlight"),
+        Binding("n", "hit(1)", "the next match", show=False, id="fleet.next-hit"),
+        Binding("N", "hit(-1)", "the match before", show=False, id="fleet.previous-hit"),
+        Binding("l", "log", "log", id="fleet.log", tooltip="the log of its build"),
         Binding(
             "escape",
             "back",
-            "take back the filter, the groups, then the marks",
+            "clear the filter, the groups, then the marks",
             show=False,
             id="fleet.back",
         ),
@@ -77,13 +75,13 @@ class FleetScreen(FarmScreen):
         self._peek = Panel(id="peek")
 
     def compose_body(self) -> ComposeResult:
-        """Give the table and the panel."""
+        """Yield the table and the panel."""
         yield FleetTable(self.view, self.console)
         yield self._peek
 
     @property
     def view(self) -> View:
-        """The rows, and their order."""
+        """The rows of the table."""
         if self._view is None:
             self._view = View(self.session.command_of)
         return self._view
@@ -96,9 +94,9 @@ class FleetScreen(FarmScreen):
     # What it shows ----------------------------------------------------------------------------
 
     def apply(self, changes: Changes) -> None:
-        """Show what has changed, in its place; show another order when it is time for it."""
+        """Show changes in place; sort again when it is time."""
         table = self.table
-        if self._begun_anew():
+        if self._restarted():
             changes.epoch = True
             table.set_marks(set())
         if self.view.update(self.session.farm, changes, self.console.now()):
@@ -108,25 +106,25 @@ class FleetScreen(FarmScreen):
             table.refresh_rows(changes.slaves | changes.gone)
         self._show_peek()
 
-    def _begun_anew(self) -> bool:
-        """Whether this is another master than before, also if it came while we were not shown."""
+    def _restarted(self) -> bool:
+        """Whether the master was restarted, perhaps while the screen was hidden."""
         info = self.session.farm.info
         before, self._started = self._started, info.started if info is not None else None
         return before != self._started
 
     def _why_empty(self) -> str:
         if self.session.farm.slaves:
-            return "no slave is like that: esc clears the filter"
+            return "no slave matches: esc clears the filter"
         return "no slave has joined yet" if self.session.state is LinkState.LIVE else ""
 
     def tick(self) -> None:
-        """Show that a second has passed."""
+        """Update ages."""
         self.table.set_class(self.session.state in _STALE, "-stale")
         self.apply(Changes())
         self.table.refresh_times()
 
     def show_all(self) -> None:
-        """Show everything anew."""
+        """Show everything again."""
         self.apply(Changes(new=set(self.session.farm.slaves)))
         self.table.show_rows()
         self.table.refresh_all()
@@ -145,20 +143,22 @@ class FleetScreen(FarmScreen):
         console, row = self.console, self.view.row(cursor)
         self._peek.border_title = Content(f"#{row.slave.id} {row.slave.label}")
         shown, ascii_only = self.session.shown, console.ascii
-        self._peek.show(peek(row, console.now(), console.sign, shown=shown, ascii_only=ascii_only))
+        self._peek.show(
+            peek(row, console.now(), console.symbol, shown=shown, ascii_only=ascii_only)
+        )
 
     @property
     def _has_room(self) -> bool:
         return self.size.width >= _PEEK_WIDTH and self.size.height >= _PEEK_HEIGHT
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show the panel where there is room for it."""
+        """Show the panel if there is room for it."""
         self._show_peek()
 
     def view_state(self) -> str:
-        """Return the sort, the filter, how many are marked, and whether the order stands."""
-        sign, marks = self.console.sign, self.table.marks
-        words = [f"sort: {self.view.sort}{sign('↑' if self.view.reverse else '↓')}"]
+        """Return sort, filter, number of marks, and whether the view is frozen."""
+        symbol, marks = self.console.symbol, self.table.marks
+        words = [f"sort: {self.view.sort}{symbol('↑' if self.view.reverse else '↓')}"]
         if self._query.text:
             words.append(f"/{self._query.text} ({len(self.view.shown):,})")
         if self._errors:
@@ -168,10 +168,10 @@ class FleetScreen(FarmScreen):
         if marks:
             hidden = len(marks.difference(self.view.shown))
             words.append(f"{len(marks):,} marked" + (f" ({hidden:,} hidden)" if hidden else ""))
-        words.append("FROZEN" if self.view.frozen else "order live")
+        words.append("FROZEN" if self.view.frozen else "live")
         return "   ".join(words)
 
-    # What it takes ----------------------------------------------------------------------------
+    # Keys and mouse ----------------------------------------------------------------------------
 
     def hidden(self, slaves: Sequence[int]) -> int:
         """Return how many of *slaves* the filter hides."""
@@ -185,12 +185,12 @@ class FleetScreen(FarmScreen):
         return [slave_id for slave_id in chosen if slave_id in slaves]
 
     def find(self, text: str) -> str:
-        """Show only what *text* asks for (``query.py``); a leading ``&`` only shows where it is."""
+        """Show only rows that match *text* (``query.py``); a leading ``&`` only highlights them."""
         try:
             query = parse(text.removeprefix("&"))
         except QueryError as error:
             return str(error)
-        # Who leaves the prompt of the highlight takes that back, and not the filter.
+        # Leaving the prompt of the highlight clears the highlight, not the filter.
         self._highlights = text.startswith("&") or (self._highlights and not text)
         if self._highlights:
             self.table.highlight = query
@@ -201,15 +201,15 @@ class FleetScreen(FarmScreen):
         return ""
 
     def action_highlight(self) -> None:
-        """Let be typed what is only shown where it is."""
+        """Open the prompt for a highlight."""
         self._highlights = True
         self.action_find("&")
 
     def group(self, by: str) -> str:
-        """Show groups by ``abi``, ``rack``, ``os``, or (``""``) slaves; return what is wrong."""
+        """Group by ``abi``, ``rack`` or ``os`` (``""``: not at all); return an error, or ``""``."""
         known = [each.value for each in Grouping]
         if by and by not in known:
-            return f"there is no group by {by}; there are: {', '.join(known)}"
+            return f"cannot group by {by}; choose from: {', '.join(known)}"
         self.view.group = Grouping(by) if by else None
         self.view.open.clear()
         self._arrange()
@@ -227,8 +227,8 @@ class FleetScreen(FarmScreen):
         self._show_peek()
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Return what is shown, with all columns."""
-        every = columns(1000, 5, self.console.sign, ascii_only=self.console.ascii)
+        """Return the rows with all columns."""
+        every = columns(1000, 5, self.console.symbol, ascii_only=self.console.ascii)
         shown = [
             [cell if isinstance(cell := column.show(row), str) else cell[0] for column in every]
             for row in map(self.view.row, self.view.shown)
@@ -237,7 +237,7 @@ class FleetScreen(FarmScreen):
 
     def action_sort(self) -> None:
         """Sort by the next column."""
-        self._sort(after(self.view.sort, SORTS))
+        self._sort(next_choice(self.view.sort, SORTS))
 
     def _sort(self, name: str) -> None:
         self.view.reverse = not self.view.reverse if name == self.view.sort else False
@@ -249,7 +249,7 @@ class FleetScreen(FarmScreen):
         self._sort(self.view.sort)
 
     def action_freeze(self) -> None:
-        """Let order and values stand, or go on."""
+        """Freeze the view, or update it again."""
         if self.view.frozen:
             self.view.thaw(self.console.now())
             self.table.show_rows()
@@ -262,7 +262,7 @@ class FleetScreen(FarmScreen):
         self._filter()
 
     def action_hit(self, by: int) -> None:
-        """Go to the next row that the highlight is on, or the one before."""
+        """Go to the next highlighted row, or the one before."""
         keys, cursor = self.view.keys, self.table.cursor
         if not keys or not self.table.highlight.tests:
             return
@@ -274,12 +274,12 @@ class FleetScreen(FarmScreen):
                 return
 
     def action_log(self) -> None:
-        """Open the log of what the slave at the cursor builds."""
+        """Open the log of the build at the cursor."""
         if isinstance(self.table.cursor, int):
             self.console.open_log(self.table.cursor)
 
     def action_back(self) -> None:
-        """Take back, one at a time: the highlight, the filter, the groups, the marks."""
+        """Clear, one at a time: the highlight, the filter, the groups, the marks."""
         if self.table.highlight.tests:
             self.find("&")
             self._highlights = False
@@ -292,7 +292,7 @@ class FleetScreen(FarmScreen):
             self.table.action_unmark()
 
     def on_fleet_table_moved(self) -> None:
-        """Tell of the slave at the cursor."""
+        """Show details of the slave at the cursor."""
         self._show_peek()
 
     def on_fleet_table_sort_wanted(self, message: FleetTable.SortWanted) -> None:

@@ -1,4 +1,4 @@
-"""The Heat screen: all slaves on one page, a cell each, so that patterns are seen."""
+"""The Heat screen: one cell per slave, to make patterns visible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from piwheels.console.model.heat import Grouping, Metric, groups, scale
 from piwheels.console.model.query import Query, QueryError, Row, parse
 from piwheels.console.model.slave import State
 from piwheels.console.text import short_span
-from piwheels.console.ui.cycle import after
+from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.heatmap import HeatMap
 from piwheels.console.ui.widgets.panel import Panel
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class HeatScreen(FarmScreen):
-    """The map; ``m`` tints by another metric, ``b`` groups by something else."""
+    """The heat map; ``m`` changes the metric, ``b`` the grouping."""
 
     title_in_tabs = "Heat"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,7 +44,7 @@ class HeatScreen(FarmScreen):
         self._about = Panel(id="about")
 
     def compose_body(self) -> ComposeResult:
-        """Give what the tints mean, the map, and the slave at the cursor."""
+        """Yield the scale, the map, and details of the slave at the cursor."""
         yield self._head
         yield self._map
         yield self._about
@@ -60,7 +60,7 @@ class HeatScreen(FarmScreen):
             self._show_slave()
 
     def tick(self) -> None:
-        """Show who has fallen silent, and count anew."""
+        """Update silent slaves and counts."""
         self.show_all()
 
     def show_all(self) -> None:
@@ -71,12 +71,13 @@ class HeatScreen(FarmScreen):
         self._map.show(farm, groups(shown, self._by), farm.now)
         levels = f"   from {scale(self._map.metric)}" if scale(self._map.metric) else ""
         text = f"   / {self._query.text}" if self._query.text else ""
+        alert = self.console.symbol("▲")
         self._head.show(
             [
                 [
                     (" metric ", "tone--dim"), (self._map.metric, "tone--accent"), levels,
                     ("   group ", "tone--dim"), (self._by, "tone--accent"),
-                    f"   {len(shown):,} slaves   {self.console.sign('▲')}{farm.alerting():,}", text,
+                    f"   {len(shown):,} slaves   {alert}{farm.alerting():,}", text,
                 ]
             ]
         )  # fmt: skip
@@ -106,15 +107,15 @@ class HeatScreen(FarmScreen):
         words = f"{glyph} {state} {short_span(farm.elapsed(slave))}"
         if state in (State.SILENT, State.EXPIRED):
             words = f"{glyph} {state} {short_span(now - slave.heard)}"
-            words += f", was {slave.told}"
+            words += f", was {slave.reported}"
         job = "  " + " ".join(slave.job) if slave.job else ""
         facts = slave.abi
         if slave.stats and (stats := slave.stats[-1]):
             facts += f"  temp {stats.cpu_temp:.0f}°" if stats.cpu_temp else ""
             facts += f"  load {stats.load_average:.2f}"
-        alerts = "".join(f" {self.console.sign('▲')}{alert}" for alert in slave.alerts)
+        alerts = "".join(f" {self.console.symbol('▲')}{alert}" for alert in slave.alerts)
         ratio = f"  x{slave.ratio:.1f} of {slave.peers} peers" if slave.ratio else ""
-        name = f" {self.console.sign('›')} #{slave.id} {slave.label}  "
+        name = f" {self.console.symbol('›')} #{slave.id} {slave.label}  "
         return [
             [name, (words, look), job],
             [(f"   {facts}{ratio} ", "tone--dim"), (alerts, "tone--warn")],
@@ -124,10 +125,10 @@ class HeatScreen(FarmScreen):
         """Return the metric and the groups."""
         return f"{self._map.metric} by {self._by}"
 
-    # What it takes ----------------------------------------------------------------------------
+    # Keys and mouse ----------------------------------------------------------------------------
 
     def find(self, text: str) -> str:
-        """Show only slaves that the filter *text* lets pass; return what is wrong with it."""
+        """Show only slaves that match *text*; return an error, or ``""``."""
         try:
             self._query = parse(text)
         except QueryError as error:
@@ -141,7 +142,7 @@ class HeatScreen(FarmScreen):
         return [slave.id] if slave else []
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Return a row for each slave: its group, and what it is at."""
+        """Return a row for each slave: its group and state."""
         now = self.session.farm.now
         table = [
             [group.name, str(slave.id), slave.label, slave.state_at(now)]
@@ -152,16 +153,16 @@ class HeatScreen(FarmScreen):
 
     def action_metric(self) -> None:
         """Tint by the next metric."""
-        self._map.metric = after(self._map.metric, Metric)
+        self._map.metric = next_choice(self._map.metric, Metric)
         self.show_all()
 
     def action_group(self) -> None:
-        """Group by something else."""
-        self._by = after(self._by, Grouping)
+        """Change the grouping."""
+        self._by = next_choice(self._by, Grouping)
         self.show_all()
 
     def on_heat_map_moved(self) -> None:
-        """Tell of the slave that the operator has gone to."""
+        """Show details of the slave at the cursor."""
         self._show_slave()
 
     def on_heat_map_opened(self) -> None:

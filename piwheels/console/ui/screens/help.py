@@ -1,4 +1,4 @@
-"""Help: the keys that do something here, then all others; what the signs mean."""
+"""Help: the active keys, and the meaning of symbols."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from piwheels.console.ui.glyphs import LOOKS
 from piwheels.console.ui.screens.base import Dialog
-from piwheels.console.ui.verbs import DEEDS, OF_SLAVES
+from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS
 from piwheels.console.ui.widgets.lines import Column, LineList
 
 if TYPE_CHECKING:
@@ -23,36 +23,36 @@ if TYPE_CHECKING:
     from piwheels.console.ui.host import Host
 
 _STATES: Final = {
-    "IDLE": "greeted the master, nothing else yet",
-    "SLEEP": "there is no job for it",
-    "BUILD": "builds",
-    "SEND": "sends the files of a build",
-    "CLEAN": "cleans up after a build",
-    "PAUSE": "told to build nothing",
+    "IDLE": "it has registered, and nothing else yet",
+    "SLEEP": "there is nothing to build for it",
+    "BUILD": "it builds",
+    "SEND": "it sends the files of a build",
+    "CLEAN": "its build has ended",
+    "PAUSE": "it, or the farm, is paused",
     "SILNT": "no message for longer than usual",
-    "EXPIR": "no message for so long that the master gives it up",
-    "DEAD": "has left; its row goes soon",
+    "EXPIR": "no message for so long that the master drops it",
+    "DEAD": "it has left; its row disappears soon",
 }
-#: What Textual has named in its own way, or (``""``) does nothing here.
+#: Descriptions for Textual's own bindings; ``""``: hidden.
 _OTHERS: Final = {
     "app.focus_next": "to the next list",
     "app.focus_previous": "to the list before",
-    "screen.copy_text": "copy what the mouse has selected; else leave",
+    "screen.copy_text": "copy the selection; without one, quit",
     "scroll_left": "",
     "scroll_right": "",
     "page_left": "",
     "page_right": "",
 }
 _NOTES: Final = (
-    ("skip?", "a command on its way: not yet seen done"),
-    ("✗skip", "a command that was refused, or of which there was no sign"),
+    ("skip?", "a command under way"),
+    ("✗skip", "a command that was refused or had no visible effect"),
     ("/", "numpy abi=cp311 state=build,send load>4 disk>85 time>1h slow>3 alert !label~rack1"),
-    ("esc", "leaves a prompt, a dialog, a screen; stops nothing on the farm"),
+    ("esc", "closes a prompt, dialog or screen; the farm continues"),
 )
 
 
 class Line(NamedTuple):
-    """A line of help: where it holds, a key or sign, what it does or means."""
+    """A line of help: where it holds, a key or symbol, what it does or means."""
 
     where: str
     key: str
@@ -60,7 +60,7 @@ class Line(NamedTuple):
 
 
 class HelpScreen(Dialog[None]):
-    """All keys, to be searched by typing."""
+    """All keys; typing searches them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f1,ctrl+c", "dismiss(None)", "back", show=False, id="help.leave"),
@@ -82,12 +82,12 @@ class HelpScreen(Dialog[None]):
                 Column("", 0, lambda line: line.what),
             ),
             lambda line: line,
-            empty="nothing of that name",
+            empty="no match",
             id="keys",
         )
 
     def compose(self) -> ComposeResult:
-        """Give the search, and what it finds."""
+        """Yield the search and its results."""
         with Vertical(id="help") as box:
             box.border_title = "Help (esc: back)"
             yield self._search
@@ -98,7 +98,7 @@ class HelpScreen(Dialog[None]):
         self._list.show(self._lines)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Show what is looked for."""
+        """Show the lines that match."""
         words = event.value.casefold().split()
         found = [
             line for line in self._lines if all(word in " ".join(line).casefold() for word in words)
@@ -115,13 +115,13 @@ class HelpScreen(Dialog[None]):
 
 
 def help_lines(console: Host, active: Iterable[ActiveBinding]) -> list[Line]:
-    """Return the lines: *active* bindings as they hold now, verbs, signs."""
-    does = {f"verb.{verb}": DEEDS[verb].does for verb in OF_SLAVES}
+    """Return the lines: *active* bindings, states, symbols."""
+    does = {f"verb.{verb}": ACTIONS[verb].does for verb in SLAVE_VERBS}
     lines: dict[tuple[str, str], list[str]] = {}
     for each in active:
         binding = each.binding
         name = _OTHERS.get(binding.action, binding.description)
-        if name and not binding.key.startswith("super+"):  # no terminal sends it
+        if name and not binding.key.startswith("super+"):  # no terminal sends these
             what = f"{name}: {does[binding.id]}" if binding.id in does else ""
             place = (_where(each), what or binding.tooltip or name)
             lines.setdefault(place, []).append(console.key_name(binding.key))
@@ -129,7 +129,7 @@ def help_lines(console: Host, active: Iterable[ActiveBinding]) -> list[Line]:
     for state, look in LOOKS.items():
         glyph = look.ascii if console.ascii else look.glyph
         result.append(Line("state", f"{glyph} {state}", _STATES[state]))
-    result += [Line("sign", "".join(map(console.sign, key)), what) for key, what in _NOTES]
+    result += [Line("symbol", "".join(map(console.symbol, key)), what) for key, what in _NOTES]
     return result
 
 

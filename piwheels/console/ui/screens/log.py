@@ -1,4 +1,4 @@
-"""The log of a build: of the one that a slave is at, as it comes, or of one that has ended."""
+"""The log of a build, live while it runs, or stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.binding import Binding
 from piwheels.console.model.logtext import Grade
 from piwheels.console.text import clean, short_span, size, span
 from piwheels.console.ui.format import count
-from piwheels.console.ui.logfeed import LogFeed, Source
+from piwheels.console.ui.logfeed import LogFeed, LogSource
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.screens.slave import RESULTS, neighbour
 from piwheels.console.ui.widgets.log_view import LogView
@@ -28,21 +28,19 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import PastBuild
     from piwheels.console.ui.widgets.lines import Cell
 
-#: From how many columns on what is shown of the log fits beside what it is.
+#: The width from which the head fits on one line.
 _WIDE: Final = 100
 
 
 class LogScreen(FarmScreen):
-    """A build's log; without *build* that of the slave's running build, else of its last one."""
+    """The log of *build*; without it, of the slave's running or else last build."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", id="log.back", tooltip="end the search, or go back"),
-        Binding(
-            "left_square_bracket", "slave(-1)", "the slave before", show=False, id="log.before"
-        ),
-        Binding("right_square_bracket", "slave(1)", "the next slave", show=False, id="log.after"),
+        Binding("left_square_bracket", "slave(-1)", "previous slave", show=False, id="log.before"),
+        Binding("right_square_bracket", "slave(1)", "next slave", show=False, id="log.after"),
         Binding("l", "newest", "the newest log of this slave", show=False, id="log.newest"),
-        Binding("y", "yank", "yank line", id="log.yank", tooltip="copy the line"),
+        Binding("y", "yank", "copy line", id="log.yank", tooltip="copy the line"),
         Binding("ctrl+s", "save", "save", id="log.save", tooltip="save the log"),
     ]
 
@@ -57,15 +55,15 @@ class LogScreen(FarmScreen):
         self._foot = Panel(id="foot")
 
     def compose_body(self) -> ComposeResult:
-        """Give what it is, the lines or why there are none, and what is in them."""
+        """Yield the head, the lines or the reason why there are none, and the foot."""
         yield self._head
         yield self._view
         yield self._nothing
         yield self._foot
 
     def on_mount(self) -> None:
-        """Begin to read."""
-        self._view.folds, self._view.mark = map(self.console.sign, ("↻", "▌"))
+        """Start to read."""
+        self._view.folds, self._view.mark = map(self.console.symbol, ("↻", "▌"))
         self._open()
         self._view.focus()
 
@@ -76,7 +74,7 @@ class LogScreen(FarmScreen):
 
     @property
     def feed(self) -> LogFeed:
-        """Where the log comes from."""
+        """The source of the log."""
         assert self._feed is not None, "the screen is not shown yet"  # noqa: S101
         return self._feed
 
@@ -86,7 +84,7 @@ class LogScreen(FarmScreen):
         self._feed = None
         feed = LogFeed(self.session, self.slave_id, self._build, self._grown)
         self._feed = feed
-        self._view.follows = feed.source is Source.LIVE
+        self._view.follows = feed.source is LogSource.LIVE
         self._view.show(feed.log)
         feed.start()
         self._show_around()
@@ -103,12 +101,12 @@ class LogScreen(FarmScreen):
     # What it shows ----------------------------------------------------------------------------
 
     def apply(self, changes: Changes) -> None:
-        """Show whether the build has ended, and how."""
+        """Show the state of the build."""
         if changes.slaves or changes.link or changes.answers or changes.epoch:
             self.show_all()
 
     def tick(self) -> None:
-        """Show how long the build has taken by now."""
+        """Update the duration of the build."""
         self.show_all()
 
     def show_all(self) -> None:
@@ -118,7 +116,7 @@ class LogScreen(FarmScreen):
             self._show_around()
 
     def on_log_view_changed(self) -> None:
-        """Show where the cursor is, and what is searched for."""
+        """Show the cursor and the search."""
         self._show_around()
 
     def _show_around(self) -> None:
@@ -139,29 +137,29 @@ class LogScreen(FarmScreen):
         feed, console = self.feed, self.console
         head = f" #{self.slave_id} {' '.join(map(clean, feed.name))}".rstrip()
         cells: list[Cell] = [(head, "tone--accent"), "  "]
-        if feed.source is Source.LIVE:
+        if feed.source is LogSource.LIVE:
             time = "" if feed.elapsed is None else f" {span(feed.elapsed)}"
-            cells.append((f"{console.sign('▶')} running{time}", "state--build"))
+            cells.append((f"{console.symbol('▶')} running{time}", "state--build"))
         elif feed.build is not None:
             cells.append(self._outcome(feed.build))
         elif feed.job is not None:
-            cells.append(("ended; how is not known yet", "tone--warn"))
+            cells.append(("ended; result not known yet", "tone--warn"))
         if (lines := len(feed.log.lines)) and self.size.width >= _WIDE:
             cells.append(f"   {count(lines, 'line')} {size(feed.log.end)}")
         return cells
 
     def _outcome(self, build: PastBuild) -> Cell:
-        sign, word, tone = RESULTS[build.result]
+        symbol, word, tone = RESULTS[build.result]
         took = f" {short_span(build.duration)}" if build.duration is not None else ""
         files = f" {count(build.files, 'file')}" if build.files else ""
         when = f"{build.ended.astimezone():%H:%M:%S}"
-        return f"{self.console.sign(sign)} {word}{took}{files} at {when}", tone
+        return f"{self.console.symbol(symbol)} {word}{took}{files} at {when}", tone
 
     def _how(self) -> list[Cell]:
         view = self._view
         cells: list[Cell] = []
         if view.follows:
-            cells.append((f"{self.console.sign('●')} FOLLOW  ", "tone--accent"))
+            cells.append((f"{self.console.symbol('●')} FOLLOW  ", "tone--accent"))
         if view.wraps:
             cells.append("WRAP  ")
         if view.needle:
@@ -169,14 +167,14 @@ class LogScreen(FarmScreen):
         return cells
 
     def _counts(self) -> list[Cell]:
-        counts, sign, view = self.feed.log.counts, self.console.sign, self._view
+        counts, symbol, view = self.feed.log.counts, self.console.symbol, self._view
         warnings, errors = counts[Grade.WARNING], counts[Grade.ERROR]
         return [
             (
-                f" {sign('⚠')} {count(warnings, 'warning')}",
+                f" {symbol('⚠')} {count(warnings, 'warning')}",
                 "tone--warn" if warnings else "tone--dim",
             ),
-            (f"  {sign('✗')} {count(errors, 'error')}", "tone--warn" if errors else "tone--dim"),
+            (f"  {symbol('✗')} {count(errors, 'error')}", "tone--warn" if errors else "tone--dim"),
             (f"  line {view.cursor + 1:,} of {len(self.feed.log.lines):,}", "tone--dim"),
             (f"  hidden {view.hidden:,}" if view.hidden else "", "tone--warn"),
         ]
@@ -188,13 +186,17 @@ class LogScreen(FarmScreen):
             return [(f" now builds {package} {version}: l shows it", "tone--accent")]
         if feed.why and feed.log.lines:
             return [(f" {feed.why}", "tone--warn")]
-        of = f" {size(feed.log.end)} of {size(feed.size)}" if feed.source is Source.LOADING else ""
+        of = (
+            f" {size(feed.log.end)} of {size(feed.size)}"
+            if feed.source is LogSource.LOADING
+            else ""
+        )
         gap = f", {feed.log.missing:,} characters missing" if feed.log.missing else ""
         return [(f" source: {feed.source.value}{of}{gap}", "tone--dim")]
 
     def _reason(self) -> list[list[Cell]]:
         feed = self.feed
-        why = textwrap.wrap(feed.why or "the log is being fetched", max(20, self.size.width - 8))
+        why = textwrap.wrap(feed.why or "loading the log", max(20, self.size.width - 8))
         lines: list[list[Cell]] = [[(line, "tone--warn")] for line in why]
         slave = self.session.farm.slaves.get(self.slave_id)
         package, version, abi = feed.name
@@ -202,10 +204,10 @@ class LogScreen(FarmScreen):
             "slave": f"#{self.slave_id} {slave.label}" if slave is not None else "",
             "build": f"{package} {version} {abi}".strip(),
             "since": f"{slave.job_since.astimezone():%H:%M:%S}"
-            if slave is not None and slave.job_since is not None and feed.source is Source.LIVE
+            if slave is not None and slave.job_since is not None and feed.source is LogSource.LIVE
             else "",
             "runs": span(feed.elapsed)
-            if feed.elapsed is not None and feed.source is Source.LIVE
+            if feed.elapsed is not None and feed.source is LogSource.LIVE
             else "",
         }
         lines.append([])
@@ -216,16 +218,16 @@ class LogScreen(FarmScreen):
         name = " ".join(self.feed.name[:2]) if self._feed is not None else ""
         return f"Fleet › #{self.slave_id} › log {clean(name)}".rstrip()
 
-    # What it takes ----------------------------------------------------------------------------
+    # Keys ----------------------------------------------------------------------------
 
     def targets(self) -> list[int]:
-        """Return the slave whose build it is, if it still is at it."""
-        return [self.slave_id] if self.feed.source is Source.LIVE else []
+        """Return the slave, while it runs the build."""
+        return [self.slave_id] if self.feed.source is LogSource.LIVE else []
 
     def find(self, text: str) -> str:
         """Search for *text*."""
         self._view.search(text)
-        return "no line has it" if text and not self._view.found else ""
+        return "no match" if text and not self._view.found else ""
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Return the lines."""
@@ -239,11 +241,11 @@ class LogScreen(FarmScreen):
             self.dismiss()
 
     def action_slave(self, step: int) -> None:
-        """Show the log of the next slave, or of the one before."""
+        """Show the log of the next slave, or of the previous one."""
         self._show_slave(neighbour(self, self.slave_id, step))
 
     def action_newest(self) -> None:
-        """Show what the slave builds now, or what it built last."""
+        """Show the slave's running or else last build."""
         self._show_slave(self.slave_id)
 
     def _show_slave(self, slave_id: int) -> None:
@@ -254,10 +256,10 @@ class LogScreen(FarmScreen):
         """Copy the line at the cursor."""
         if (line := self._view.line) is not None:
             self.app.copy_to_clipboard(line.text)
-            self.console.flash(f"line {self._view.cursor + 1:,} is copied")
+            self.console.flash(f"line {self._view.cursor + 1:,} copied")
 
     def action_save(self) -> None:
-        """Save the log into the working folder as it is shown: no escapes, progress folded."""
+        """Save the log as it is shown, into the working folder."""
         lines = self.feed.log.lines
         name = re.sub(r"[^\w.+-]", "_", "-".join(filter(None, self.feed.name)) or "build")
         when = self.session.shown(self.console.now()).astimezone()
@@ -272,6 +274,6 @@ class LogScreen(FarmScreen):
 
 
 def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:
-    """Return a line of *width* with cells at its left and at its right."""
+    """Return a line of *width* with cells at both ends."""
     used = sum(len(cell if isinstance(cell, str) else cell[0]) for cell in [*left, *right])
     return [*left, " " * max(2, width - used), *right]

@@ -1,4 +1,4 @@
-"""The Master screen: the farm's own figures over time, and what concerns the whole farm."""
+"""The Master screen: the farm's stats over time, and commands for the whole farm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, number, short_span, size, spark
 from piwheels.console.ui.format import count
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.verbs import DEEDS, title
+from piwheels.console.ui.verbs import ACTIONS, title
 from piwheels.console.ui.widgets.lines import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.plot import Plot
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Figure(NamedTuple):
-    """A figure of the farm: its value, how a value is written, and where it is too much."""
+    """A statistic of the farm: its value, format and limit."""
 
     name: str
     value: Callable[[MasterStats], float]
@@ -73,18 +73,18 @@ FIGURES: Final[tuple[Figure, ...]] = (
 )
 
 
-#: What can be done to the whole farm, by key.
+#: The commands for the whole farm, by key.
 CONTROLS: Final[dict[str, Verb]] = {
     "P": Verb.PAUSE,
-    "W": Verb.WAKE,
+    "W": Verb.RESUME,
     "H": Verb.HALT,
-    "X": Verb.STOP,
+    "X": Verb.KILL,
     "Q": Verb.QUIT,
 }
 
 
 class Figures(LineList[Figure]):
-    """The list of figures: ``g`` draws the one at the cursor, pages move the whole screen."""
+    """The list of stats: ``g`` draws the one at the cursor, pages scroll the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -92,9 +92,9 @@ class Figures(LineList[Figure]):
             "screen.zoom",
             "graph",
             id="master.zoom",
-            tooltip="draw the figure at the cursor as a graph",
+            tooltip="draw the line at the cursor as a graph",
         ),
-        Binding("enter", "screen.zoom", "draw the figure at the cursor as a graph", show=False),
+        Binding("enter", "screen.zoom", "draw a graph", show=False),
     ]
 
     def action_page(self, by: int) -> None:
@@ -104,7 +104,7 @@ class Figures(LineList[Figure]):
 
 
 class MasterScreen(FarmScreen):
-    """Who the master is, its totals, its figures' graphs, and the controls of the farm."""
+    """The master, totals, graphs, and controls of the farm."""
 
     title_in_tabs = "Master"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -114,7 +114,7 @@ class MasterScreen(FarmScreen):
                 f"farm('{verb}')",
                 title(verb, None).lower(),
                 id=f"master.{verb}",
-                tooltip=f"{title(verb, None).lower()}: {DEEDS[verb].farm}",
+                tooltip=f"{title(verb, None).lower()}: {ACTIONS[verb].farm}",
             )
             for key, verb in CONTROLS.items()
         ),
@@ -123,7 +123,7 @@ class MasterScreen(FarmScreen):
             "app.reattach",
             "re-attach",
             id="master.reattach",
-            tooltip="have the master tell everything anew",
+            tooltip="ask the master for a full replay",
         ),
         Binding("escape", "unzoom", "no graph", show=False, id="master.unzoom"),
     ]
@@ -146,7 +146,7 @@ class MasterScreen(FarmScreen):
         self._controls = Panel("Controls", id="controls")
 
     def compose_body(self) -> ComposeResult:
-        """Give panels that scroll together, and the graph that takes their place."""
+        """Yield panels that scroll together, and the graph that replaces them."""
         with VerticalScroll(id="panels", can_focus=False):
             yield Horizontal(self._host, self._totals, id="who")
             yield self._figures
@@ -157,12 +157,12 @@ class MasterScreen(FarmScreen):
     # What it shows ----------------------------------------------------------------------------
 
     def apply(self, changes: Changes) -> None:
-        """Show new figures, and what the link allows."""
+        """Show new stats, and which commands are possible."""
         if changes.figures or changes.link or changes.epoch:
             self.show_all()
 
     def tick(self) -> None:
-        """Show how long it has been up, and what would be lost."""
+        """Update uptime and controls."""
         self._show_host()
         self._show_controls()
 
@@ -172,9 +172,9 @@ class MasterScreen(FarmScreen):
         figures = self.session.farm.figures
         self._figures.show(FIGURES)
         past = figures[-1].timestamp - figures[0].timestamp if figures else timedelta()
-        self._figures.border_title = f"Last {short_span(past)}" if past else "Figures"
+        self._figures.border_title = f"Last {short_span(past)}" if past else "Stats"
         last = figures[-1] if figures else None
-        self._totals.show(_totals(last) if last else [[("no figures yet", "tone--dim")]])
+        self._totals.show(_totals(last) if last else [[("no stats yet", "tone--dim")]])
         self._abis.show(self._per_abi(last) if last else [])
         self._show_controls()
         self._show_plot()
@@ -182,7 +182,7 @@ class MasterScreen(FarmScreen):
     def _show_host(self) -> None:
         info = self.session.farm.info
         if info is None:
-            self._host.show([[("the master has not said who it is", "tone--dim")]])
+            self._host.show([[("the master has not introduced itself", "tone--dim")]])
             return
         up = short_span(self.session.farm.master_time(self.console.now()) - info.started)
         board = " ".join(clean(text) for text in (info.board_revision, info.board_serial) if text)
@@ -211,7 +211,9 @@ class MasterScreen(FarmScreen):
             return ""
         value, whole = figure.value(figures[-1]), figure.of(figures[-1])
         text = f"{figure.text(value):>8}" + (f" of {size(whole)}" if whole else "")
-        return (f"{text} {self.console.sign('▲')}", "tone--warn") if value > figure.limit else text
+        return (
+            (f"{text} {self.console.symbol('▲')}", "tone--warn") if value > figure.limit else text
+        )
 
     def _show_plot(self) -> None:
         figure = self._figures.item
@@ -240,30 +242,30 @@ class MasterScreen(FarmScreen):
         counts = self.session.farm.counts()
         stakes = {
             Verb.HALT: f" ({count(counts[State.BUILD], 'build')})",
-            Verb.STOP: f" ({count(counts.total() - counts[State.DEAD], 'slave')})",
+            Verb.KILL: f" ({count(counts.total() - counts[State.DEAD], 'slave')})",
         }
         lines: list[list[Cell]] = []
         for key, verb in CONTROLS.items():
             why = self.session.why_not(verb)
             tone = "tone--dim" if why else "tone--accent"
             name = f"{title(verb, None):16}", "tone--dim" if why else ""
-            what = why or DEEDS[verb].farm + stakes.get(verb, "")
+            what = why or ACTIONS[verb].farm + stakes.get(verb, "")
             lines.append([(f" {key}  ", tone), name, (what, "tone--dim")])
-        what = "ask the master to tell everything anew, to every console"
+        what = "ask the master for a full replay"
         lines.append([(" R  ", "tone--accent"), f"{'Re-attach':16}", (what, "tone--dim")])
         self._controls.show(lines)
         disabled = self.session.why_not(Verb.PAUSE)
         self._controls.border_title = f"Controls ({'disabled' if disabled else 'each asks first'})"
 
     def view_state(self) -> str:
-        """Return which graph is drawn."""
+        """Return the name of the graph."""
         figure = self._figures.item
         return f"graph: {figure.name}" if figure and self.has_class("-zoom") else ""
 
-    # What it takes ----------------------------------------------------------------------------
+    # Keys ----------------------------------------------------------------------------
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Return the figures over time."""
+        """Return the stats over time."""
         names = ["time", *(figure.name for figure in FIGURES)]
         values = [
             [stats.timestamp.isoformat(), *(str(figure.value(stats)) for figure in FIGURES)]
@@ -272,11 +274,11 @@ class MasterScreen(FarmScreen):
         return names, values
 
     def action_farm(self, verb: str) -> None:
-        """Have a command given to the whole farm, or to the master."""
+        """Give a command to the whole farm, or to the master."""
         self.console.commands.give(Verb(verb), None)
 
     def action_zoom(self) -> None:
-        """Draw the figure at the cursor as a graph, or no longer."""
+        """Draw a graph, or no longer."""
         self.toggle_class("-zoom")
         self._figures.focus()
         self._show_plot()
@@ -286,7 +288,7 @@ class MasterScreen(FarmScreen):
         self.remove_class("-zoom")
 
     def on_line_list_moved(self) -> None:
-        """Draw the figure that the operator has gone to."""
+        """Draw the line at the cursor."""
         self._show_plot()
 
 

@@ -1,4 +1,4 @@
-"""The action menu: what can be done to the targets, and the list of what was done."""
+"""The menu of verbs, and the list of commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from piwheels.console.model.commands import Command, Verb
 from piwheels.console.text import clean, short_span
 from piwheels.console.ui.format import count
 from piwheels.console.ui.screens.base import Dialog
-from piwheels.console.ui.verbs import DEEDS, OF_SLAVES, aim, reasons
+from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS, explain, select_targets
 from piwheels.console.ui.widgets.lines import Column, LineList
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class MenuScreen(Dialog[Verb | None]):
-    """Offers the verbs for *targets*, each with what it does, or why it cannot be done."""
+    """Offers the verbs for *targets*, each with its effect, or why it does not apply."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,a,f9,ctrl+c", "leave", "back", show=False, id="menu.leave"),
         Binding("j", "cursor(1)", show=False),
         Binding("k", "cursor(-1)", show=False),
         *(
-            Binding(DEEDS[verb].key, f"choose('{verb}')", DEEDS[verb].name, show=False)
-            for verb in OF_SLAVES
+            Binding(ACTIONS[verb].key, f"choose('{verb}')", ACTIONS[verb].name, show=False)
+            for verb in SLAVE_VERBS
         ),
     ]
 
@@ -45,8 +45,8 @@ class MenuScreen(Dialog[Verb | None]):
         self._session, self._targets = session, targets
 
     def compose(self) -> ComposeResult:
-        """Give the list."""
-        menu = OptionList(*map(self._option, OF_SLAVES), id="menu", markup=False, compact=True)
+        """Yield the list."""
+        menu = OptionList(*map(self._option, SLAVE_VERBS), id="menu", markup=False, compact=True)
         slaves, targets = self._session.farm.slaves, self._targets
         known = [slaves[one].label for one in targets if one in slaves]
         name = f"#{targets[0]} {known[0]}" if len(known) == 1 else count(len(known), "slave")
@@ -55,18 +55,20 @@ class MenuScreen(Dialog[Verb | None]):
         yield menu
 
     def _option(self, verb: Verb) -> Option:
-        deed, to = DEEDS[verb], aim(self._session, verb, self._targets)
-        text = deed.does if to.ids else reasons(self._session, to.others) or "no slave is chosen"
-        line = f" {deed.key}  {deed.name:6}{len(to.ids or ()):>6,}  {clean(text)}"
+        action, to = ACTIONS[verb], select_targets(self._session, verb, self._targets)
+        text = (
+            action.does if to.ids else explain(self._session, to.excluded) or "no slave is chosen"
+        )
+        line = f" {action.key}  {action.name:6}{len(to.ids or ()):>6,}  {clean(text)}"
         impossible = not to.ids or bool(self._session.why_not(verb))
         return Option(Content(line), id=verb.value, disabled=impossible)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Take what was chosen."""
+        """Return the chosen verb."""
         self.dismiss(Verb(event.option_id or ""))
 
     def action_choose(self, verb: str) -> None:
-        """Take the verb of a key."""
+        """Return the verb of a key."""
         if not self.query_one(OptionList).get_option(verb).disabled:
             self.dismiss(Verb(verb))
 
@@ -79,12 +81,12 @@ class MenuScreen(Dialog[Verb | None]):
             menu.action_cursor_up()
 
     def action_leave(self) -> None:
-        """Choose nothing."""
+        """Return no verb."""
         self.dismiss(None)
 
 
 class CommandsScreen(Dialog[None]):
-    """All commands of this session and what became of them, the newest first."""
+    """All commands of this session and their outcomes, newest first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+c", "dismiss(None)", "back", show=False, id="commands.leave"),
@@ -99,18 +101,18 @@ class CommandsScreen(Dialog[None]):
                 Column("VERB", 5, lambda one: one.verb),
                 Column("SLAVE", 6, lambda one: "" if one.slave_id is None else f"#{one.slave_id}"),
                 Column("LABEL", 14, lambda one: one.label or "(the farm)", least=76),
-                Column("STANDS", 12, _phase),
+                Column("STATUS", 12, _phase),
                 Column("TOOK", 5, lambda one: _took(one, session.now), right=True),
                 Column("", 0, lambda one: one.note),
             ),
             id,
-            empty="nothing was commanded yet",
+            empty="no command was given yet",
             id="commands",
         )
         self._list.border_title = "Commands"
 
     def compose(self) -> ComposeResult:
-        """Give the list."""
+        """Yield the list."""
         yield self._list
 
     def on_mount(self) -> None:
@@ -119,7 +121,7 @@ class CommandsScreen(Dialog[None]):
         self._list.focus()
 
     def follow(self) -> None:
-        """Show where they stand now."""
+        """Update the list."""
         newest = reversed(self._session.batches)
         self._list.show([one for batch in newest for one in batch.commands])
 
@@ -127,7 +129,7 @@ class CommandsScreen(Dialog[None]):
 def _phase(one: Command) -> Cell:
     if one.phase.pending:
         return one.phase, "tone--accent"
-    good = one.phase in ("acknowledged", "moot")
+    good = one.phase in ("acknowledged", "superseded")
     return one.phase, "tone--good" if good else "tone--bad"
 
 

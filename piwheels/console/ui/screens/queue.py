@@ -1,4 +1,4 @@
-"""The Queue screen: what waits for each ABI, when it will be done, what takes long."""
+"""The Queue screen: the queue of each ABI, a forecast, the longest and newest builds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import PastBuild
 from piwheels.console.text import clean, number, short_span, span, spark
-from piwheels.console.ui.cycle import after
+from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.lines import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 #: The forecast's horizon, in hours.
 _DAY: Final = 24
 
-#: What ``o`` sorts by.
-_ORDERS: Final[dict[str, Callable[[AbiQueue], object]]] = {
+#: Sort keys, in the sequence in which ``o`` cycles through them.
+_SORTS: Final[dict[str, Callable[[AbiQueue], object]]] = {
     "abi": lambda queue: natural(queue.abi),
     "pending": lambda queue: -queue.pending,
     "eta": lambda queue: -_hours(queue),
 }
 _TONES: Final = {"ok": "tone--good", "failed": "tone--warn", "skipped": "tone--dim"}
 
-#: How many causes of failures are told.
+#: The most causes of failures that are shown.
 _CAUSES: Final = 3
 
 
@@ -50,12 +50,12 @@ class QueueScreen(FarmScreen):
 
     title_in_tabs = "Queue"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "order", "sort", id="queue.order", tooltip="sort by the next column")
+        Binding("o", "sort", "sort", id="queue.sort", tooltip="sort by the next column")
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._order = "abi"
+        self._sort = "abi"
         self._text = ""
         self._abis: LineList[AbiQueue] = LineList(
             (
@@ -70,7 +70,7 @@ class QueueScreen(FarmScreen):
                 Column("NOTE", 0, self._note),
             ),
             lambda queue: queue.abi,
-            empty="the master has not told of any queue yet",
+            empty="the master has not reported its queue yet",
             id="abis",
         )
         self._total = Panel(id="total")
@@ -110,7 +110,7 @@ class QueueScreen(FarmScreen):
         self._recent.border_title = "Newest builds"
 
     def compose_body(self) -> ComposeResult:
-        """Give the table of ABIs, the forecast, and three lists below."""
+        """Yield the table of ABIs, the forecast, and three lists."""
         yield self._abis
         yield self._total
         yield self._forecast
@@ -120,24 +120,24 @@ class QueueScreen(FarmScreen):
     # What it shows ----------------------------------------------------------------------------
 
     def apply(self, changes: Changes) -> None:
-        """Show new figures, and answers of the master."""
+        """Show new stats, and answers of the master."""
         if changes.figures or changes.answers or changes.epoch:
             self.show_all()
 
     def tick(self) -> None:
-        """Show how long builds take, which ended, and what that makes of the estimates."""
+        """Update durations and estimates."""
         self.show_all()
 
     def show_all(self) -> None:
         """Show the queue as it is now."""
         farm, session = self.session.farm, self.session
         queues = [queue for queue in farm.queues(self.console.now()) if self._text in queue.abi]
-        self._abis.show(sorted(queues, key=_ORDERS[self._order]))  # type: ignore[arg-type]
+        self._abis.show(sorted(queues, key=_SORTS[self._sort]))  # type: ignore[arg-type]
         self._longest.show(farm.longest(50))
         recent = [PastBuild.of(outcome, outcome.ended) for outcome in session.recent] or list(
             reversed(farm.builds)
         )
-        # Who does not look closer always sees the newest.
+        # Without the focus the list always shows the newest.
         newest = self._recent.at_top and not self._recent.has_focus
         self._recent.show(recent[:200], follow=newest)
         self._show_heads()
@@ -161,7 +161,7 @@ class QueueScreen(FarmScreen):
         return spark(queue.history, 30, ascii_only=self.console.ascii), "tone--bar"
 
     def _note(self, queue: AbiQueue) -> Cell:
-        return (f"{self.console.sign('▲')} {queue.note}", "tone--warn") if queue.note else ""
+        return (f"{self.console.symbol('▲')} {queue.note}", "tone--warn") if queue.note else ""
 
     def _elapsed(self, slave: Slave) -> str:
         return span(self.session.farm.elapsed(slave))
@@ -181,14 +181,14 @@ class QueueScreen(FarmScreen):
         return [[head, ("  share ", "tone--dim"), (bar, "tone--bar")] if bar else [head]]
 
     def view_state(self) -> str:
-        """Return what the table is sorted by, and filtered for."""
+        """Return sort and filter."""
         text = f"   / {self._text}" if self._text else ""
-        return f"sort: {self._order}{text}"
+        return f"sort: {self._sort}{text}"
 
-    # What it takes ----------------------------------------------------------------------------
+    # Keys ----------------------------------------------------------------------------
 
     def find(self, text: str) -> str:
-        """Show only ABIs that have *text* in their names."""
+        """Show only ABIs that contain *text*."""
         self._text = text.strip().casefold()
         self.show_all()
         return ""
@@ -207,9 +207,9 @@ class QueueScreen(FarmScreen):
         lists = (self._longest, self._heads, self._recent)
         return next((found.table() for found in lists if found.has_focus), self._abis.table())
 
-    def action_order(self) -> None:
-        """Sort the ABIs by something else."""
-        self._order = after(self._order, _ORDERS)
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self._sort = next_choice(self._sort, _SORTS)
         self.show_all()
 
     @on(LineList.Moved, "#abis")
@@ -237,7 +237,7 @@ class QueueScreen(FarmScreen):
 
 
 def _hours(queue: AbiQueue) -> float:
-    """Return how long it takes: for ever if nobody builds it."""
+    """Return the hours until the queue is empty; infinite if nobody builds it."""
     if not queue.pending:
         return 0
     return float("inf") if queue.eta is None else queue.eta / timedelta(hours=1)
@@ -268,7 +268,7 @@ def _took(build: PastBuild) -> str:
 def _forecast(
     queues: Sequence[AbiQueue], width: int, *, ascii_only: bool = False
 ) -> list[list[Cell]]:
-    """Return a bar for each ABI as long as it will take, up to a day, over an axis of hours."""
+    """Return a bar for each ABI with the time it needs, up to a day."""
     full, beyond = ("=", ">") if ascii_only else ("█", "▶")
     room = max(10, width - 18)
     lines: list[list[Cell]] = [

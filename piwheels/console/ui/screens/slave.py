@@ -1,4 +1,4 @@
-"""One slave: who it is, what it is at, its figures over time, what it did, what it built."""
+"""The Slave screen: one slave, its state, stats, timeline and builds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from piwheels.console.ui.widgets.lines import Cell
     from piwheels.core.states import SlaveStats
 
-#: A build's result: a sign, a word, a tone.
+#: A build's result: a symbol, a word, a tone.
 RESULTS: Final[dict[str, tuple[str, str, str]]] = {
     "ok": ("✓", "ok", "tone--good"),
     "failed": ("✗", "FAILED", "tone--bad"),
@@ -43,14 +43,14 @@ _WORDS: Final = {
     "CMD": "tone--accent",
     "BUILD": "tone--good",
 }
-#: How wide the bar of a build's time is.
+#: The width of the bar of a build's duration.
 _BAR: Final = 12
 
 
 class Figure(NamedTuple):
-    """A figure of a slave: its name (also of its alert), its value, how that is written.
+    """A statistic of a slave: its name (also of its alert), value and format.
 
-    *whole* names what it is a share of; a slave without (no swap) has none.
+    *whole*: the quantity of which it is a share; a slave without it (no swap) shows none.
     """
 
     name: str
@@ -75,27 +75,27 @@ FIGURES: Final[tuple[Figure, ...]] = (
 
 
 def curves(slave: Slave, console: Host) -> list[Curve]:
-    """Return what is shown of a slave's figures over time."""
+    """Return the curves of a slave's stats."""
     return [_curve(figure, slave, console) for figure in FIGURES] if slave.stats else []
 
 
 def _curve(figure: Figure, slave: Slave, console: Host) -> Curve:
-    sign, shown = console.sign, console.session.shown
+    symbol, shown = console.symbol, console.session.shown
     last = slave.stats[-1]
     value = figure.value(last)
-    text = figure.text.format(value).replace("°", sign("°")).rjust(5)
+    text = figure.text.format(value).replace("°", symbol("°")).rjust(5)
     if figure.whole:
         full = getattr(last, f"{figure.whole}_size")
         text = f"{text} of {size(full)}" if full else " none"
     elif figure.name == "temp" and not value:
         text = " unknown"
     alerts = [alert.since for alert in slave.alerts if alert.reason == figure.name]
-    alert = f"{sign('▲')} since {shown(min(alerts)).astimezone():%H:%M}" if alerts else ""
+    alert = f"{symbol('▲')} since {shown(min(alerts)).astimezone():%H:%M}" if alerts else ""
     return Curve(figure.name, [figure.value(one) for one in slave.stats], text, alert)
 
 
 def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
-    """Return the slave after (before) *slave_id* in the order of the fleet; round at its ends."""
+    """Return the next (previous) slave in the fleet's table; cycle at its ends."""
     order = list(screen.console.fleet_order()) or [slave_id]
     if slave_id not in order:
         return order[0]
@@ -103,9 +103,9 @@ def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
 
 
 class SlaveScreen(FarmScreen):
-    """A slave, as long as it is looked at: one that dies or is forgotten stays, greyed."""
+    """A slave; one that dies or is forgotten stays on the screen, greyed."""
 
-    AUTO_FOCUS = ""  # it would scroll to what it focuses
+    AUTO_FOCUS = ""  # focusing would scroll
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "back", id="slave.back"),
         Binding(
@@ -113,7 +113,7 @@ class SlaveScreen(FarmScreen):
             "slave(-1)",
             "previous",
             id="slave.before",
-            tooltip="the slave before",
+            tooltip="the previous slave",
         ),
         Binding(
             "right_square_bracket",
@@ -122,14 +122,14 @@ class SlaveScreen(FarmScreen):
             id="slave.after",
             tooltip="the next slave",
         ),
-        Binding("l", "log", "log", id="slave.log", tooltip="the log of what it builds"),
+        Binding("l", "log", "log", id="slave.log", tooltip="the log of its build"),
     ]
 
     def __init__(self, slave_id: int) -> None:
         super().__init__()
         self.slave_id = slave_id
         self._slave: Slave | None = None
-        #: When the master began that gave the slave its number.
+        #: The start of the master that numbered the slave.
         self._epoch: datetime | None = None
         self._who = Panel("Slave", id="slave")
         self._now = Panel("Now", id="now")
@@ -160,14 +160,14 @@ class SlaveScreen(FarmScreen):
         self._builds.border_title = "Builds here"
 
     def compose_body(self) -> ComposeResult:
-        """Give panels that scroll together where there is little room."""
+        """Yield panels that scroll together."""
         with VerticalScroll(id="panels", can_focus=False):
             yield Horizontal(self._who, self._now, id="who")
             yield self._sparks
             yield Horizontal(self._timeline, self._builds, id="lists")
 
     def on_mount(self) -> None:
-        """Look at the slave."""
+        """Show the slave."""
         self._sparks.ascii_only = self.console.ascii
         self._builds.focus(scroll_visible=False)
 
@@ -175,7 +175,7 @@ class SlaveScreen(FarmScreen):
 
     @property
     def _forgotten(self) -> bool:
-        """Whether the slave is one of a master that has been restarted since."""
+        """Whether the master has been restarted since."""
         info = self.session.farm.info
         return info is not None and self._epoch not in (None, info.started)
 
@@ -194,7 +194,7 @@ class SlaveScreen(FarmScreen):
     # What it shows ----------------------------------------------------------------------------
 
     def apply(self, changes: Changes) -> None:
-        """Show what has changed of the slave."""
+        """Show changes of the slave."""
         if changes.epoch or changes.commands or self.slave_id in changes.slaves | changes.gone:
             self.show_all()
 
@@ -220,7 +220,7 @@ class SlaveScreen(FarmScreen):
         self._builds.show(list(reversed(slave.builds)))
 
     def on_resize(self, event: events.Resize) -> None:
-        """Say as much of the slave as there is room for."""
+        """Fit the facts to the size."""
         self.tick()
 
     def _facts(self, slave: Slave) -> list[list[Cell]]:
@@ -234,12 +234,12 @@ class SlaveScreen(FarmScreen):
             "board": info.board_revision,
             "serial": info.board_serial,
             "joined": f"{short_span(now - slave.joined)} ago",
-            "clock": "not known" if skew is None else f"{skew.total_seconds():+.1f}s skew",
+            "clock": "unknown" if skew is None else f"{skew.total_seconds():+.1f}s skew",
             "limits": f"build {short_span(info.build_timeout)}  "
             f"busy {short_span(info.busy_timeout)}",
         }
         if self.size.width < 100 or self.size.height < 30:
-            dot = f" {self.console.sign('·')} "
+            dot = f" {self.console.symbol('·')} "
             texts = [
                 *(
                     dot.join(str(facts[name]) for name in names if facts[name])
@@ -258,7 +258,7 @@ class SlaveScreen(FarmScreen):
             [(f"{glyph} {state}", style), f"  {clean(' '.join(slave.job or ()))}"]
         ]
         if self._forgotten:
-            why = "the master was restarted: this slave is not known any more (esc: back)"
+            why = "the master was restarted: this slave is no longer known (esc: back)"
             return [*lines, [(why, "tone--bad")]]
         if state is State.DEAD:
             return [*lines, *self._end(slave)]
@@ -266,10 +266,10 @@ class SlaveScreen(FarmScreen):
         if slave.job is not None:
             lines += self._against_peers(slave)
         heard = short_span(now - slave.heard)
-        lines.append([(f"last message {heard} ago ({clean(slave.heard_what)})", "tone--dim")])
+        lines.append([(f"last message {heard} ago ({clean(slave.last_message)})", "tone--dim")])
         lines += self._command(now)
         lines += [
-            [(f"{console.sign('▲')}{clean(str(alert))}", "tone--warn")] for alert in slave.alerts
+            [(f"{console.symbol('▲')}{clean(str(alert))}", "tone--warn")] for alert in slave.alerts
         ]
         return lines
 
@@ -278,7 +278,7 @@ class SlaveScreen(FarmScreen):
         since = f"{slave.since.astimezone():%H:%M:%S}"
         return [
             [(f"it left at {since}", "tone--warn"), f"  {', '.join(words)}"],
-            [("what is shown is what was known last (esc: back)", "tone--dim")],
+            [("this is its last known state (esc: back)", "tone--dim")],
             *self._command(self.console.now()),
         ]
 
@@ -309,7 +309,7 @@ class SlaveScreen(FarmScreen):
         at = self.session.shown(command.at).astimezone()
         what = f"cmd  {command.verb} {command.phase} {at:%H:%M:%S}"
         if command.phase.pending:
-            what += f" {self.console.sign('…')} {short_span(now - command.at)}"
+            what += f" {self.console.symbol('…')} {short_span(now - command.at)}"
         note = f": {command.note}" if command.note else ""
         return [[(what, "tone--accent" if command.phase.pending else "tone--warn"), note]]
 
@@ -317,26 +317,26 @@ class SlaveScreen(FarmScreen):
         """Return where we are: ``Fleet › #3 pi4-rack1-03``."""
         return f"Fleet › #{self.slave_id} {self._slave.label if self._slave else ''}".rstrip()
 
-    # What it takes ----------------------------------------------------------------------------
+    # Keys ----------------------------------------------------------------------------
 
     def targets(self) -> list[int]:
-        """Return the slave, if there still is one."""
+        """Return the slave, while it lives."""
         slave = self._find()
         living = slave is not None and self._state(slave) is not State.DEAD
         return [self.slave_id] if living else []
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Return what was built."""
+        """Return the builds."""
         return self._builds.table()
 
     def action_slave(self, step: int) -> None:
-        """Look at the next slave, or at the one before."""
+        """Show the next slave, or the previous one."""
         self.slave_id = neighbour(self, self.slave_id, step)
         self._slave = self._epoch = None
         self.show_all()
 
     def action_log(self) -> None:
-        """Open the log of what it builds."""
+        """Open the log of its build."""
         self.console.open_log(self.slave_id)
 
     @on(LineList.Opened, "#builds")
@@ -348,7 +348,7 @@ class SlaveScreen(FarmScreen):
 
 def _title(stats: Sequence[SlaveStats]) -> str:
     if not stats:
-        return "Resources: no figures yet"
+        return "Resources: no stats yet"
     time = short_span(stats[-1].timestamp - stats[0].timestamp)
     return f"Resources, last {time} ({len(stats)} samples)"
 

@@ -1,4 +1,4 @@
-"""Time travel: the bar that moves a recording, above the footer of every screen."""
+"""The time bar of a recording, above the footer of every screen."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from textual.binding import Binding
 from textual.strip import Strip
 from textual.widget import Widget
 
-from piwheels.console.model.compare import compare, picture
+from piwheels.console.model.compare import compare, take_snapshot
 from piwheels.console.text import clean
-from piwheels.console.ui.cycle import after
+from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.host import Hosted
 from piwheels.console.ui.widgets.lines import TONES, TONES_CSS
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
     from textual.geometry import Size
 
-    from piwheels.console.model.compare import Picture
+    from piwheels.console.model.compare import Snapshot
     from piwheels.console.source import Recording
 
-#: How many seconds of the recording pass in one of ours.
+#: Speeds, as multiples of real time.
 SPEEDS: Final = (1.0, 4.0, 16.0, 60.0)
-#: The room beside the scrubber, and the least that the scrubber has.
+#: The width of everything but the scrubber, and the least width of the scrubber.
 _BESIDE: Final = 34
 _LEAST: Final = 10
 
 
 class TimeBar(Hosted, Widget, can_focus=True):
-    """A scrubber; ``c`` keeps a moment, and at another says what is different.
+    """A scrubber; ``c`` keeps a moment and compares it with another.
 
-    It has no height unless the session shows a recording.
+    It is hidden unless the session shows a recording.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*TONES}
@@ -50,36 +50,34 @@ class TimeBar(Hosted, Widget, can_focus=True):
     """
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "space", "play", "play/pause", id="time.play", tooltip="let time pass, or stand still"
-        ),
+        Binding("space", "play", "play/pause", id="time.play", tooltip="play or pause"),
         Binding("left", "jump(-10)", "10 s back", show=False, id="time.back"),
         Binding("right", "jump(10)", "10 s on", show=False, id="time.on"),
         Binding("shift+left", "jump(-60)", "1 min back", show=False, id="time.far-back"),
         Binding("shift+right", "jump(60)", "1 min on", show=False, id="time.far-on"),
-        Binding("comma", "step(-1)", "1 s back, and stand still", show=False, id="time.event-back"),
-        Binding("full_stop", "step(1)", "1 s on, and stand still", show=False, id="time.event-on"),
+        Binding("comma", "step(-1)", "1 s back, and pause", show=False, id="time.event-back"),
+        Binding("full_stop", "step(1)", "1 s on, and pause", show=False, id="time.event-on"),
         Binding("x", "speed", "speed", id="time.speed", tooltip="1, 4, 16, 60 times as fast"),
-        Binding("home", "go(0)", "to the begin", show=False, id="time.begin"),
+        Binding("home", "go(0)", "to the start", show=False, id="time.begin"),
         Binding("end", "go(1)", "to the end", show=False, id="time.end"),
         Binding(
             "c",
             "compare",
             "compare",
             id="time.compare",
-            tooltip="keep this moment; at another, what is different",
+            tooltip="keep this moment, then compare it with another",
         ),
-        Binding("escape", "leave", "back", id="time.leave", tooltip="give the keys back"),
+        Binding("escape", "leave", "back", id="time.leave", tooltip="leave the time bar"),
     ]
 
     def __init__(self) -> None:
         super().__init__(id="time-bar")
-        self._kept: Picture | None = None
+        self._kept: Snapshot | None = None
         self._found: list[str] = []
         self._drawn: object = None
 
     def on_mount(self) -> None:
-        """Be there if there is a recording, and move on with it."""
+        """Show the bar if there is a recording."""
         self.set_class(self.session.recording is not None, "-recording")
         if self.session.recording is not None:
             self.set_interval(0.25, self._follow)
@@ -92,14 +90,14 @@ class TimeBar(Hosted, Widget, can_focus=True):
             self._drawn = drawn
             self.refresh()
 
-    # How it looks -----------------------------------------------------------------------------
+    # Painting -----------------------------------------------------------------------------
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Return the height: the scrubber, and what was found different above it."""
+        """Return the height: the scrubber, and the differences above it."""
         return 1 + len(self._found)
 
     def render_line(self, y: int) -> Strip:
-        """Paint what was found different, and below it the scrubber."""
+        """Paint the differences, and below them the scrubber."""
         base, width = self.rich_style, self.size.width
         if y < len(self._found):
             return Strip([Segment(f" {clean(self._found[y])}", base)]).crop_extend(0, width, base)
@@ -110,7 +108,7 @@ class TimeBar(Hosted, Widget, can_focus=True):
         dim = base + self.get_component_rich_style("tone--dim", partial=True)
         console = self.console
         plain = console.ascii
-        mark = (">" if plain else "▶") if recording.playing else console.sign("‖")
+        mark = (">" if plain else "▶") if recording.playing else console.symbol("‖")
         line = scrubber(recording, max(_LEAST, width - _BESIDE), ascii_only=plain)
         kept = f"  c: {_clock(self._kept.at)} –" if self._kept else "  c compare"
         text = f" {_clock(recording.position)} {'x' if plain else '×'}{recording.speed:g}"
@@ -118,14 +116,14 @@ class TimeBar(Hosted, Widget, can_focus=True):
         segments.append(Segment(kept.replace("–", "-") if plain else kept, dim))
         return Strip(segments).crop_extend(0, width, base)
 
-    # What it takes ----------------------------------------------------------------------------
+    # Keys and mouse ----------------------------------------------------------------------------
 
     def _seek(self, recording: Recording, at: datetime) -> None:
         self.session.seek(max(recording.begin, min(at, recording.end)))
         self.refresh()
 
     def action_play(self) -> None:
-        """Let time pass, or stand still; at the end, begin again."""
+        """Play or pause; at the end, start again."""
         if (recording := self.session.recording) is None:
             return
         if recording.playing:
@@ -142,28 +140,28 @@ class TimeBar(Hosted, Widget, can_focus=True):
             self._seek(recording, recording.position + timedelta(seconds=seconds))
 
     def action_step(self, by: int) -> None:
-        """Stand still, and move to the next second in either direction."""
+        """Pause, and move by a second."""
         if (recording := self.session.recording) is not None:
             recording.pause()
             self._seek(recording, recording.position + timedelta(seconds=by))
 
     def action_speed(self) -> None:
-        """Let time pass faster; after the fastest comes the slowest."""
+        """Set the next speed; the slowest follows the fastest."""
         if (recording := self.session.recording) is not None:
             known = recording.speed in SPEEDS
-            recording.speed = after(recording.speed, SPEEDS) if known else SPEEDS[0]
+            recording.speed = next_choice(recording.speed, SPEEDS) if known else SPEEDS[0]
             self.refresh()
 
     def action_go(self, share: int) -> None:
-        """Move to the begin (0) or the end (1)."""
+        """Move to the start (0) or the end (1)."""
         if (recording := self.session.recording) is not None:
             self._seek(recording, recording.end if share else recording.begin)
 
     def action_compare(self) -> None:
-        """Keep this moment; or say what is different between the one that was kept and this."""
+        """Keep this moment, or show the differences from the kept one."""
         if (recording := self.session.recording) is None:
             return
-        here = picture(self.session.farm, recording.position)
+        here = take_snapshot(self.session.farm, recording.position)
         if self._kept is None:
             self._kept, self._found = here, []
         else:
@@ -174,7 +172,7 @@ class TimeBar(Hosted, Widget, can_focus=True):
         self.refresh(layout=True)
 
     def action_leave(self) -> None:
-        """Take away what was found, or give the keys back to the screen."""
+        """Clear the differences, or return the focus to the screen."""
         if self._found or self._kept:
             self._found, self._kept = [], None
             self.refresh(layout=True)
@@ -193,7 +191,7 @@ class TimeBar(Hosted, Widget, can_focus=True):
 
 
 def scrubber(recording: Recording, width: int, *, ascii_only: bool = False) -> str:
-    """Return the recording as a line of *width* cells, with a dot where it stands."""
+    """Return the recording as a line of *width* cells, with a dot at its position."""
     left, line, dot, right = "|-O|" if ascii_only else "├─●┤"
     whole = recording.end - recording.begin
     share = (recording.position - recording.begin) / whole if whole else 0

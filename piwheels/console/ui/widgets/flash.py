@@ -1,4 +1,4 @@
-"""The line below the body: what became of the last command; and where one is typed."""
+"""The line below the body: the outcome of the last command, or a prompt."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.commands import Batch
 
-#: For how long the end of a command is told here.
-_TOLD: Final = timedelta(seconds=60)
-#: The phases that a command can end in, the worst first: its sign and tone.
+#: How long the outcome of a command is shown.
+_SHOWN: Final = timedelta(seconds=60)
+#: Final phases, the worst first: symbol and tone.
 _ENDS: Final[dict[Phase, tuple[str, str]]] = {
     Phase.REFUSED: ("✗", "tone--bad"),
     Phase.EXPIRED: ("✗", "tone--bad"),
     Phase.UNKNOWN: ("?", "tone--warn"),
-    Phase.MOOT: ("·", "tone--dim"),
+    Phase.SUPERSEDED: ("·", "tone--dim"),
     Phase.ACKNOWLEDGED: ("✓", "tone--good"),
 }
 
 
-def describe(batch: Batch, now: datetime, sign: Callable[[str], str]) -> Part:
-    """Return where a batch of commands stands: ``» skip 12/17 acknowledged, 5 waiting``."""
+def describe(batch: Batch, now: datetime, symbol: Callable[[str], str]) -> Part:
+    """Describe a batch of commands: ``» skip 12/17 acknowledged, 5 waiting``."""
     commands = batch.commands
     if len(commands) == 1:
         one = commands[0]
@@ -45,11 +45,13 @@ def describe(batch: Batch, now: datetime, sign: Callable[[str], str]) -> Part:
         if one.phase.pending:
             waits = f", {one.note}" if one.note else ""
             took = short_span(now - one.at)
-            return Part(f"{sign('»')} {who} {one.phase}{sign('…')} {took}{waits}", "tone--accent")
+            return Part(
+                f"{symbol('»')} {who} {one.phase}{symbol('…')} {took}{waits}", "tone--accent"
+            )
         mark, tone = _ENDS[one.phase]
         took = short_span((one.ended or now) - one.at)
         note = f": {one.note}" if one.note else ""
-        return Part(f"{sign(mark)} {who} {one.phase} ({took}){note}", tone)
+        return Part(f"{symbol(mark)} {who} {one.phase} ({took}){note}", tone)
     counts = {phase: sum(one.phase is phase for one in commands) for phase in _ENDS}
     ends = ", ".join(f"{count:,} {phase}" for phase, count in counts.items() if count)
     done = counts.pop(Phase.ACKNOWLEDGED)
@@ -57,80 +59,80 @@ def describe(batch: Batch, now: datetime, sign: Callable[[str], str]) -> Part:
         text = f"{done:,}/{len(commands):,} acknowledged, {batch.pending:,} waiting"
         bad = ", ".join(f"{count:,} {phase}" for phase, count in counts.items() if count)
         text += f", {bad}" if bad else ""
-        return Part(f"{sign('»')} {batch.verb} {text}", "tone--accent")
+        return Part(f"{symbol('»')} {batch.verb} {text}", "tone--accent")
     worst = next((phase for phase, count in counts.items() if count), Phase.ACKNOWLEDGED)
     mark, tone = _ENDS[worst]
-    return Part(f"{sign(mark)} {batch.verb} {ends}", tone)
+    return Part(f"{symbol(mark)} {batch.verb} {ends}", tone)
 
 
-def told(batches: Sequence[Batch], now: datetime) -> list[Batch]:
-    """Return the batches that are worth a word, the newest first, two at most."""
-    recent = [
+def recent(batches: Sequence[Batch], now: datetime) -> list[Batch]:
+    """Return the batches to show, newest first, two at most."""
+    shown = [
         batch
         for batch in list(batches)[-2:]
         if batch.commands
-        and (batch.pending or now - max(one.ended or now for one in batch.commands) < _TOLD)
+        and (batch.pending or now - max(one.ended or now for one in batch.commands) < _SHOWN)
     ]
-    return recent[::-1]
+    return shown[::-1]
 
 
-class Told(FrameLine, can_focus=True):
-    """What is to be told: enter or a click opens the list of all commands."""
+class Outcomes(FrameLine, can_focus=True):
+    """A message, or the last commands; enter or a click lists all commands."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "app.commands", "all commands", id="flash.commands"),
     ]
 
     def left(self) -> Iterator[Part]:
-        """Give a message, else how commands stand, else nothing."""
+        """Yield the message, or the state of commands."""
         console, session = self.console, self.session
         now = console.now()
         if session.banner:
-            yield Part(f"{console.sign('⚠')} {session.banner}", "tone--warn")
+            yield Part(f"{console.symbol('⚠')} {session.banner}", "tone--warn")
         message, error = console.message
         if message:
             yield Part(message, "tone--bad" if error else "", 1)
             return
         if undo := console.commands.undo_text():
             yield Part(undo, "tone--warn")
-        for rank, batch in enumerate(told(session.batches, now)):
-            yield describe(batch, now, console.sign)._replace(rank=rank, action="app.commands")
+        for rank, batch in enumerate(recent(session.batches, now)):
+            yield describe(batch, now, console.symbol)._replace(rank=rank, action="app.commands")
 
 
 class Prompt(Input):
-    """Takes a filter, or a command."""
+    """An input for a filter or a command."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "take it"),
+        Binding("enter", "submit", "accept"),
         Binding("escape", "leave", "cancel"),
         Binding("ctrl+c", "leave", "cancel", show=False),
         Binding("tab", "complete", "complete", show=False),
     ]
 
     class Left(Message):
-        """It was left without an answer."""
+        """The prompt was cancelled."""
 
     def action_leave(self) -> None:
-        """Leave it."""
+        """Cancel."""
         self.post_message(self.Left())
 
     def action_complete(self) -> None:
-        """Take what is suggested."""
+        """Accept the suggestion."""
         self.action_cursor_right()
 
 
 class FlashLine(Horizontal):
-    """Tells what became of commands; is a prompt while something is typed."""
+    """Shows outcomes of commands, or a prompt."""
 
     class Typed(Message):
-        """What stands in the prompt; *done*: enter was pressed."""
+        """The text in the prompt; *done*: enter was pressed."""
 
         def __init__(self, kind: str, text: str, *, done: bool) -> None:
             super().__init__()
             self.kind, self.text, self.done = kind, text, done
 
     class Left(Message):
-        """The prompt was left."""
+        """The prompt was cancelled."""
 
         def __init__(self, kind: str) -> None:
             super().__init__()
@@ -138,7 +140,7 @@ class FlashLine(Horizontal):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told = Told()
+        self._outcomes = Outcomes()
         self._kind = ""
         self._sign = Static("", id="prompt-kind", markup=False)
         self._prompt = Prompt(compact=True, select_on_focus=False, id="prompt")
@@ -146,8 +148,8 @@ class FlashLine(Horizontal):
         self._wrong = Static("", id="prompt-wrong", markup=False)
 
     def compose(self) -> ComposeResult:
-        """Give the line and the prompt, of which one is seen."""
-        yield self._told
+        """Yield the line and the prompt, of which one is visible."""
+        yield self._outcomes
         yield self._sign
         yield self._prompt
         yield self._wrong
@@ -155,15 +157,15 @@ class FlashLine(Horizontal):
 
     @property
     def asks(self) -> bool:
-        """Whether the prompt is there."""
+        """Whether the prompt is open."""
         return self._prompt.display
 
     def update(self) -> None:
-        """Show what is so now."""
-        self._told.update()
+        """Update the line."""
+        self._outcomes.update()
 
     def ask(self, kind: str, text: str, offers: Sequence[str] = ()) -> None:
-        """Let something be typed, ``/`` or ``:``, beginning with *text*."""
+        """Open the prompt (``/`` or ``:``) with *text*."""
         self._kind = kind
         self._sign.update(f" {kind}")
         self._wrong.update("")
@@ -172,31 +174,31 @@ class FlashLine(Horizontal):
             self._prompt.value = text
         self._prompt.cursor_position = len(text)
         self._switch(asks=True)
-        self.screen.set_focus(self._prompt)  # at once: what is typed next belongs here
+        self.screen.set_focus(self._prompt)  # at once: the next keys belong here
 
     def wrong(self, what: str) -> None:
-        """Tell what is wrong with what is typed."""
+        """Show an error in the prompt."""
         self._wrong.update(f"{what} " if what else "")
 
     def close(self) -> None:
-        """Take the prompt away."""
+        """Close the prompt."""
         self._switch(asks=False)
 
     def _switch(self, *, asks: bool) -> None:
-        self._told.display = not asks
+        self._outcomes.display = not asks
         for each in (self._sign, self._prompt, self._wrong):
             each.display = asks
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Pass on what stands there."""
+        """Report the text."""
         event.stop()
         self.post_message(self.Typed(self._kind, event.value, done=False))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Pass on what was typed."""
+        """Report the final text."""
         event.stop()
         self.post_message(self.Typed(self._kind, event.value, done=True))
 
     def on_prompt_left(self) -> None:
-        """Pass on that nothing is wanted."""
+        """Report that the prompt was cancelled."""
         self.post_message(self.Left(self._kind))

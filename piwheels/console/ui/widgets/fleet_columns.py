@@ -1,4 +1,4 @@
-"""The columns of the fleet table: what each shows of a row, and which fit a width."""
+"""The columns of the fleet table, and the choice of those that fit."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.commands import Command
 
-    Sign = Callable[[str], str]
+    Symbol = Callable[[str], str]
 
-#: How wide is what stands before the first column: cursor, mark, glyph, and the gaps.
+#: The width before the first column: cursor, mark, symbol and gaps.
 LEAD: Final = 5
-#: The width from which on a row is a row of the table, and not only ``glyph STATE id label time``.
+#: The width from which rows have more than state, id, label and time.
 TINY: Final = 60
 _TINY: Final = ("STATE", "ID", "LABEL", "TIME")
 _TEN_HOURS: Final = timedelta(hours=10)
 _TREND: Final = 16
-#: What may be given up where the table is narrower than 80 cells: how much, and by which column.
+#: The columns that shrink where the table is narrower than 80 cells, and by how much.
 _GIVEN_UP: Final = (("TASK", 9), ("LABEL", 5), ("TASK", 8))
 
 
-def columns(width: int, widest_id: int, sign: Sign, *, ascii_only: bool) -> list[Column[Row]]:
-    """Return the columns for a table *width* cells wide: what fits, then all others.
+def columns(width: int, widest_id: int, symbol: Symbol, *, ascii_only: bool) -> list[Column[Row]]:
+    """Return the columns for a table of *width* cells: those that fit, then the others.
 
-    *widest_id* is how many digits the longest id has. The others are there for who scrolls.
+    *widest_id*: the digits of the longest id. The others are visible by scrolling.
     """
     every = [
         replace(column, width=max(column.width, widest_id)) if column.name == "ID" else column
-        for column in _every(sign, ascii_only=ascii_only)
+        for column in _every(symbol, ascii_only=ascii_only)
     ]
     kept = [column for column in every if _fits(column, width)]
     others = [column for column in every if column not in kept]
@@ -61,22 +61,22 @@ def _widened(kept: list[Column[Row]], more: dict[str, int]) -> list[Column[Row]]
     return [replace(column, width=column.width + more.get(column.name, 0)) for column in kept]
 
 
-def _every(sign: Sign, *, ascii_only: bool) -> list[Column[Row]]:
+def _every(symbol: Symbol, *, ascii_only: bool) -> list[Column[Row]]:
     def alert(row: Row) -> Cell:
         if not row.slave.alerts:
             return ""
         worst = max(row.slave.alerts, key=lambda alert: alert.weight)
         more = f" +{len(row.slave.alerts) - 1}" if len(row.slave.alerts) > 1 else ""
-        return f"{sign('▲')}{worst}{more}", "tone--bad" if worst.weight > 2 else "tone--warn"
+        return f"{symbol('▲')}{worst}{more}", "tone--bad" if worst.weight > 2 else "tone--warn"
 
     def trend(row: Row) -> Cell:
         loads = [stats.load_average for stats in row.slave.stats]
         return spark(loads, _TREND, ascii_only=ascii_only), "tone--dim"
 
-    degree = sign("°")
+    degree = symbol("°")
     return [
         Column("STATE", 5, lambda row: row.state),
-        Column("CMD", 6, lambda row: _command(row.command, sign)),
+        Column("CMD", 6, lambda row: _command(row.command, symbol)),
         Column("ID", 3, lambda row: str(row.slave.id), right=True),
         Column("LABEL", 13, lambda row: row.slave.label),
         Column("ABI", 5, lambda row: row.slave.abi, least=74),
@@ -100,22 +100,22 @@ def _every(sign: Sign, *, ascii_only: bool) -> list[Column[Row]]:
     ]  # fmt: skip
 
 
-def command_word(command: Command | None, sign: Sign) -> str:
-    """Return ``skip?`` for a command under way, ``✗skip`` for one that came to no good."""
+def command_word(command: Command | None, symbol: Symbol) -> str:
+    """Return ``skip?`` for a command under way, ``✗skip`` for one that failed."""
     if command is None:
         return ""
-    return f"{command.verb}?" if command.phase.pending else f"{sign('✗')}{command.verb}"
+    return f"{command.verb}?" if command.phase.pending else f"{symbol('✗')}{command.verb}"
 
 
-def _command(command: Command | None, sign: Sign) -> Cell:
+def _command(command: Command | None, symbol: Symbol) -> Cell:
     pending = command is not None and command.phase.pending
-    return command_word(command, sign), "tone--warn" if pending else "tone--bad"
+    return command_word(command, symbol), "tone--warn" if pending else "tone--bad"
 
 
 def doing(row: Row) -> str:
-    """Return what the slave is at, in words fit to be shown: the TASK column."""
+    """Return the slave's work, cleaned for display: the TASK column."""
     slave, job = row.slave, clean(task(row))
-    match slave.told:
+    match slave.reported:
         case State.SLEEP:
             return "waiting for jobs"
         case State.SEND if slave.files:

@@ -1,4 +1,4 @@
-"""How a row of the fleet table is painted."""
+"""Painting of the rows of the fleet table."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from piwheels.console.model.order import Group
+    from piwheels.console.model.fleet_view import Group
     from piwheels.console.model.query import Row
     from piwheels.console.ui.host import Host
     from piwheels.console.ui.widgets.lines import Column
 
-#: How long a state's word is.
+#: The width of a state's word.
 _WORD: Final = max(map(len, LOOKS))
 
 
 class Place(NamedTuple):
-    """What is special about a row: the cursor is there, it is marked, a search has found it."""
+    """Marks of a row: the cursor, a mark, a match."""
 
     cursor: bool = False
     marked: bool = False
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 class Painter:
-    """Paints rows in *columns*; *style_of* gives what a component class looks like."""
+    """Paints rows in *columns*; *style_of* returns the style of a component class."""
 
     def __init__(self, console: Host, style_of: Callable[[str], Style]) -> None:
         self.columns: Sequence[Column[Row]] = ()
@@ -43,8 +43,8 @@ class Painter:
         self._style = style_of
 
     def header(self, base: Style, sort: str, *, reverse: bool) -> Strip:
-        """Paint the names of the columns, with an arrow at the one that is sorted by."""
-        arrow = self._console.sign("↑" if reverse else "↓")
+        """Paint the names of the columns, with an arrow at the sorted one."""
+        arrow = self._console.symbol("↑" if reverse else "↓")
         texts = [" " * LEAD]
         for column in self.columns:
             sorts = column.name.lower() == sort
@@ -90,7 +90,7 @@ class Painter:
             glyph, state_class = self._console.look(state)
             segments.append(Segment(f" {glyph}{count:,}", style + self._style(state_class)))
         if group.alerts:
-            text = f"  {self._console.sign('▲')}{group.alerts:,}"
+            text = f"  {self._console.symbol('▲')}{group.alerts:,}"
             segments.append(Segment(text, style + self._style("tone--warn")))
         return Strip(segments)
 
@@ -101,5 +101,5 @@ class Painter:
         return base
 
     def _lead(self, place: Place) -> str:
-        cursor = self._console.sign("▌") if place.cursor else " "
+        cursor = self._console.symbol("▌") if place.cursor else " "
         return cursor + ("* " if place.marked else "  ")

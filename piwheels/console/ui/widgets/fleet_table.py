@@ -1,7 +1,7 @@
-"""The fleet table: a row a slave, painted line by line (console.md, 4.4).
+"""The fleet table: one row per slave, painted line by line.
 
-Only what is in view is painted, and of that only what has changed: a row's strip is kept until
-something that it shows is different, and a passing second repaints the TIME column alone.
+Only rows in view that have changed are painted: a row's strip is cached until something that it
+shows changes, and each second repaints the TIME column only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from piwheels.console.model.order import SORTS, Key, View
+from piwheels.console.model.fleet_view import SORTS, Key, View
 from piwheels.console.model.query import Query
 from piwheels.console.ui.format import fit
 from piwheels.console.ui.widgets.fleet_columns import LEAD, columns
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
     from piwheels.console.ui.host import Host
 
-#: How many cells a key scrolls sideways.
+#: The number of cells that a key scrolls sideways.
 _SIDEWAYS: Final = 8
 
 
 class _Painted(NamedTuple):
-    """A row's strip, and all that it depends on."""
+    """A row's strip, and the values that it depends on."""
 
     stamp: tuple[Any, ...]
     strip: Strip
@@ -77,7 +77,7 @@ class FleetTable(ScrollView, can_focus=True):
         Binding("end,G", "bottom", "bottom", show=False, id="fleet.bottom"),
         Binding("left", "sideways(-1)", "scroll left", show=False, id="fleet.left"),
         Binding("right", "sideways(1)", "scroll right", show=False, id="fleet.right"),
-        Binding("space", "mark", "mark", id="fleet.mark", tooltip="mark, or take the mark away"),
+        Binding("space", "mark", "mark", id="fleet.mark", tooltip="mark or unmark"),
         Binding(
             "V,ctrl+@",
             "mark_range",
@@ -95,13 +95,13 @@ class FleetTable(ScrollView, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor is on another row."""
+        """The cursor moved."""
 
     class Marked(Message):
-        """The marks are others."""
+        """The marks changed."""
 
     class Opened(Message):
-        """The row at the cursor is to be opened."""
+        """The operator opened the row at the cursor."""
 
         def __init__(self, key: Key) -> None:
             super().__init__()
@@ -120,7 +120,7 @@ class FleetTable(ScrollView, can_focus=True):
         self._host = console
         self.marks: set[int] = set()
         self.highlight = Query()
-        #: What stands where there are no rows.
+        #: The text for a table without rows.
         self.empty = ""
         self._last_mark: Key | None = None
         self._cursor: Key | None = None
@@ -129,12 +129,12 @@ class FleetTable(ScrollView, can_focus=True):
         self._painter = Painter(console, self._style)
         self._shape: tuple[int, int] = (0, 0)
 
-    # What it shows ----------------------------------------------------------------------------
+    # Contents ----------------------------------------------------------------------------
 
     def show_rows(self, *, follow: bool = True) -> None:
-        """Show the view's rows, which are others or in another order; the cursor stays on its.
+        """Show the view's rows, which changed or moved; the cursor stays on its row.
 
-        Without *follow* it stays at its place. Who has scrolled away from it is left alone.
+        Without *follow* it keeps its place. If it is out of view, nothing scrolls.
         """
         place, keys = self._place, self.view.keys
         near = self._in_view(place)
@@ -149,14 +149,14 @@ class FleetTable(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def refresh_rows(self, slaves: Iterable[int]) -> None:
-        """Paint those of *slaves* anew that are in view."""
+        """Repaint those of *slaves* that are in view."""
         for slave_id in slaves:
             place = self._places.get(slave_id)
             if place is not None and self._in_view(place):
                 self.refresh_line(place + 1)
 
     def refresh_times(self) -> None:
-        """Paint the TIME column anew."""
+        """Repaint the TIME column."""
         x = LEAD - self.scroll_offset.x
         for column in self._painter.columns:
             if column.name == "TIME" and not self.view.frozen:
@@ -164,7 +164,7 @@ class FleetTable(ScrollView, can_focus=True):
             x += column.width + 1
 
     def refresh_all(self) -> None:
-        """Paint everything anew."""
+        """Repaint everything."""
         self._painted.clear()
         self.refresh()
 
@@ -174,7 +174,7 @@ class FleetTable(ScrollView, can_focus=True):
         self._into_view()
 
     def notify_style_update(self) -> None:
-        """Forget what was painted in other colours."""
+        """Drop strips that were painted in another theme."""
         self._painted.clear()
         super().notify_style_update()
 
@@ -184,14 +184,14 @@ class FleetTable(ScrollView, can_focus=True):
         if shape != self._shape and shape[0]:
             self._shape = shape
             console = self._host
-            self._painter.columns = columns(*shape, console.sign, ascii_only=console.ascii)
+            self._painter.columns = columns(*shape, console.symbol, ascii_only=console.ascii)
             self._painted.clear()
         width = LEAD - 1 + sum(column.width + 1 for column in self._painter.columns)
         size = Size(max(width, shape[0]), len(self._places) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
 
-    # How it is painted ------------------------------------------------------------------------
+    # Painting ------------------------------------------------------------------------
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
@@ -327,12 +327,12 @@ class FleetTable(ScrollView, can_focus=True):
         self.set_marks(self.marks.union(self.view.shown))
 
     def action_unmark(self) -> None:
-        """Take all marks away."""
+        """Remove all marks."""
         self._last_mark = None
         self.set_marks(set())
 
     def set_marks(self, marks: set[int]) -> None:
-        """Let *marks* be what is marked."""
+        """Replace the marks."""
         if marks != self.marks:
             self.marks = marks
             self.view.moved(self._host.now())
@@ -342,11 +342,11 @@ class FleetTable(ScrollView, can_focus=True):
     # The mouse --------------------------------------------------------------------------------
 
     def on_mouse_scroll_down(self) -> None:
-        """Let the order stand for who looks around."""
+        """Keep rows in place while the operator scrolls."""
         self.view.moved(self._host.now())
 
     def on_mouse_scroll_up(self) -> None:
-        """Let the order stand for who looks around."""
+        """Keep rows in place while the operator scrolls."""
         self.view.moved(self._host.now())
 
     def on_click(self, event: events.Click) -> None:

@@ -1,4 +1,4 @@
-"""The heat map: a cell for each slave, in groups; what is not in view is not painted."""
+"""The heat map: one cell per slave, in groups; only cells in view are painted."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from piwheels.console.model.heat import Group
     from piwheels.console.model.slave import Slave
 
-#: A level's glyph, its ASCII stand-in and its component class; unknown levels have none.
+#: A level's symbol, its stand-in in ASCII and its component class.
 _LEVELS: Final = tuple(
     (glyph, plain, f"heat--{number}")
     for number, (glyph, plain) in enumerate(zip("▁▂▄▆█", ".:+*#", strict=True))
 )
 assert len(_LEVELS) == HOTTEST + 1  # noqa: S101
-#: The room for sums beside the cells: for all, for some, for the number of slaves alone. The most
-#: is taken that leaves each group on a line, or else all lines in view.
+#: The width of the sums: all, some, or only the number of slaves. The largest is used that leaves
+#: each group on a line, or else all lines in view.
 _SUMS: Final = (26, 14, 6)
-#: The states in the order of their sums: as many as there is room for are shown.
-_ORDER: Final = (
+#: The states in the sequence of their sums.
+_SUM_STATES: Final = (
     *WRONG,
     State.BUILD,
     State.PAUSE,
@@ -111,7 +111,7 @@ class HeatMap(ScrollView, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor is on another slave."""
+        """The cursor moved."""
 
     class Opened(Message):
         """Enter was pressed on a slave."""
@@ -132,7 +132,7 @@ class HeatMap(ScrollView, can_focus=True):
         self._cursor: int | None = None
         self._at = (0, 0)
 
-    # What it shows ----------------------------------------------------------------------------
+    # Contents ----------------------------------------------------------------------------
 
     def show(self, farm: Farm, groups: Sequence[Group], now: datetime) -> None:
         """Show *groups* of the slaves of *farm* as they are at *now*."""
@@ -148,7 +148,7 @@ class HeatMap(ScrollView, can_focus=True):
         self.refresh()
 
     def on_resize(self) -> None:
-        """Lay the cells out anew."""
+        """Lay out the cells."""
         self._arrange()
 
     def _arrange(self) -> None:
@@ -195,7 +195,7 @@ class HeatMap(ScrollView, can_focus=True):
                 return self._groups[run.group].slaves[run.start + x - run.x]
         return None
 
-    # How it is painted ------------------------------------------------------------------------
+    # Painting ------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
         """Paint the line in view at *y*: the group's name, its cells, its sums."""
@@ -236,12 +236,12 @@ class HeatMap(ScrollView, can_focus=True):
         return (plain if self.ascii_only else glyph), name
 
     def _sums_of(self, number: int, base: Style) -> Iterator[Segment]:
-        """Give how many there are, a cluster's sign, and how many of each state."""
+        """Give how many there are, a cluster's symbol, and how many of each state."""
         counts = self._counts[number]
         parts = [(f"{counts.total():3,}", "")]
         if self._clusters[number]:
             parts.append(("!" if self.ascii_only else "▲", "tone--bad"))
-        for state in _ORDER:
+        for state in _SUM_STATES:
             if counts[state]:
                 look = LOOKS[state]
                 glyph = look.ascii if self.ascii_only else look.glyph
@@ -255,7 +255,7 @@ class HeatMap(ScrollView, can_focus=True):
             yield Segment(" ", base)
         yield Segment(" " * room, base)
 
-    # How it is moved over ---------------------------------------------------------------------
+    # Keys and mouse ---------------------------------------------------------------------
 
     def _go(self, x: int, y: int) -> None:
         """Put the cursor on the cell that is nearest to a column and line."""
@@ -297,7 +297,7 @@ class HeatMap(ScrollView, can_focus=True):
         self._go(0 if line == 0 else self.size.width, line % max(1, len(self._lines)))
 
     def action_open(self) -> None:
-        """Tell the screen to open the slave at the cursor."""
+        """Open the slave at the cursor."""
         if self.slave is not None:
             self.post_message(self.Opened())
 

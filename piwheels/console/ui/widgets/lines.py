@@ -1,7 +1,7 @@
-"""A table of lines with a cursor, painted line by line: journal, queue, builds, figures.
+"""A table with a cursor, painted line by line: journal, queue, builds, stats.
 
-It shows any number of items (only those in view are painted), knows its cursor by an item's key
-and not by its place, and keeps what is looked at in place while items come in above it.
+Only the items in view are painted. The cursor follows an item, not a place, and the view stays put
+while items are added above it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
 T = TypeVar("T")
-#: The component classes that a cell may be painted with: tones, and the states of slaves.
+#: The component classes of cells: tones, and the states of slaves.
 TONES: Final = frozenset(
     {
         "tone--dim",
@@ -50,15 +50,15 @@ TONES_CSS: Final = """
 .tone--accent { color: $text-accent; }
 """
 STATES: Final = frozenset(look.style for look in LOOKS.values())
-#: A text, or a text and the component class that it is painted with.
+#: A text, or a text and its component class.
 Cell = str | tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """A column: what it shows of an item, and how wide (0: all that the others leave).
+    """A column: its text for an item, and its width (0: the rest of the line).
 
-    It is left out where the table is narrower than *least*.
+    It is hidden if the table is narrower than *least*.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Column(Generic[T]):
 
 
 class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
-    """Shows items in columns; *key* tells items apart. Columns that are too many are left out."""
+    """Shows items in columns; *key* identifies an item."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", *TONES, *STATES}
     SCOPED_CSS = False
@@ -95,7 +95,7 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor was moved by the operator."""
+        """The operator moved the cursor."""
 
         def __init__(self, source: LineList[Any]) -> None:
             super().__init__()
@@ -107,7 +107,7 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
             return self.source
 
     class Opened(Moved):
-        """Enter was pressed on, or a second click made on, the item at the cursor."""
+        """The operator opened the item at the cursor, by enter or a second click."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._columns = columns
-        #: How many lines the names of the columns take: none if none has a name.
+        #: The height of the header: 0 if no column has a name.
         self._head = int(any(column.name for column in columns))
         self._key = key
         self._empty = empty
@@ -128,10 +128,10 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
         self._cursor: Hashable | None = None
         self._index = 0
 
-    # What it shows ----------------------------------------------------------------------------
+    # Contents ----------------------------------------------------------------------------
 
     def show(self, items: Sequence[T], *, follow: bool = False) -> None:
-        """Show *items*; the cursor stays on its item, or at the top if it is to *follow*."""
+        """Show *items*; the cursor stays on its item, or at the top with *follow*."""
         before, self._items = self._index, items
         found = None if follow else self._place(self._cursor)
         self._index = max(0, min(before, len(items) - 1)) if found is None else found
@@ -169,7 +169,7 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
         rows = [[_text(column.show(item)) for column in self._columns] for item in self._items]
         return [column.name for column in self._columns], rows
 
-    # How it is painted ------------------------------------------------------------------------
+    # Painting ------------------------------------------------------------------------
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
@@ -189,7 +189,7 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
         item = self._items[index]
         mark = " "
         if index == self._index and self.has_focus:
-            mark = self.console.sign("▌")
+            mark = self.console.symbol("▌")
             base += self._style("lines--cursor")
         return self._paint(columns, [column.show(item) for column in columns], base, mark, width)
 
@@ -211,7 +211,7 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
             )
         return Strip(segments).crop_extend(0, width, base)
 
-    # How it is moved over ---------------------------------------------------------------------
+    # Keys and mouse ---------------------------------------------------------------------
 
     def _move_to(self, index: int) -> None:
         if not self._items:
@@ -244,7 +244,7 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
         self._move_to(len(self._items) - 1)
 
     def action_open(self) -> None:
-        """Tell the screen to open the item at the cursor."""
+        """Open the item at the cursor."""
         if self.item is not None:
             self.post_message(self.Opened(self))
 

@@ -30,7 +30,7 @@ _STYLES: Final = {
     Grade.ERROR: "log--error",
     Grade.GAP: "log--gap",
 }
-#: How far a key scrolls to the side.
+#: The number of cells that a key scrolls sideways.
 _SIDE = 20
 
 
@@ -58,7 +58,7 @@ def _cells(text: str) -> int:
 
 
 class LogView(ScrollView, can_focus=True):
-    """Shows the lines of a :class:`LogText`; it is told by :meth:`grown` that more have come."""
+    """Shows the lines of a :class:`LogText`; :meth:`grown` reports new ones."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "log--gutter",
@@ -88,23 +88,23 @@ class LogView(ScrollView, can_focus=True):
         Binding("home,g", "top", "top", show=False, id="log.top"),
         Binding("end,G", "bottom", "bottom", show=False, id="log.end"),
         Binding("F", "follow", "follow", id="log.follow", tooltip="follow the end, or stay"),
-        Binding("n", "hit(1)", "next", id="log.next", tooltip="the next hit"),
-        Binding("N", "hit(-1)", "the hit before", show=False, id="log.previous"),
+        Binding("n", "hit(1)", "next", id="log.next", tooltip="the next match"),
+        Binding("N", "hit(-1)", "the previous match", show=False, id="log.previous"),
         Binding("e", "error(1)", "next error", id="log.error", tooltip="the next error"),
-        Binding("E", "error(-1)", "the error before", show=False, id="log.error-before"),
+        Binding("E", "error(-1)", "the previous error", show=False, id="log.error-before"),
         Binding(
             "ampersand",
             "narrow",
-            "only hits",
+            "only matches",
             id="log.narrow",
-            tooltip="only lines with hits, or all",
+            tooltip="only lines that match, or all",
         ),
         Binding("w", "wrap", "wrap", id="log.wrap", tooltip="wrap long lines, or cut them"),
-        Binding("t", "times", "time", id="log.times", tooltip="when each line came, or not"),
+        Binding("t", "times", "time", id="log.times", tooltip="show or hide times"),
     ]
 
     class Changed(Message):
-        """What is shown of the log has changed: the cursor, the search, how it is shown."""
+        """The cursor, the search or the layout changed."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -112,16 +112,16 @@ class LogView(ScrollView, can_focus=True):
         self.follows = False
         self.wraps = False
         self.shows_times = True
-        #: What is searched for, and the numbers of the lines that have it.
+        #: The search, and the numbers of the lines that match.
         self.needle = ""
         self.found: list[int] = []
         #: Whether only these lines are shown.
         self.narrowed = False
         #: The number of the line at the cursor.
         self.cursor = 0
-        #: What stands before the number of states that a line hides.
+        #: The symbol before the number of states that a line hides.
         self.folds = "↻"
-        #: What stands before the line at the cursor.
+        #: The symbol before the line at the cursor.
         self.mark = "▌"
         self._errors: list[int] = []
         self._widest = 0
@@ -132,10 +132,10 @@ class LogView(ScrollView, can_focus=True):
         self._gutter = 0
         self._room = 0
 
-    # What it shows ----------------------------------------------------------------------------
+    # Contents ----------------------------------------------------------------------------
 
     def show(self, log_text: LogText) -> None:
-        """Show *log_text* instead of what was there; the cursor stays where it is in the log."""
+        """Show another log; the cursor keeps its offset."""
         offset = self.line.start if self.line else 0
         self.log_text = log_text
         self._widest = 0
@@ -144,7 +144,7 @@ class LogView(ScrollView, can_focus=True):
             self.go_to(bisect_right(log_text.lines, offset, key=lambda line: line.start) - 1)
 
     def grown(self, first: int) -> None:
-        """Show that the lines from number *first* on are new or different."""
+        """Show the lines from number *first* on, which are new or different."""
         lines = self.log_text.lines
         self._widest = max(
             self._widest, max((_cells(self._text(line)) for line in lines[first:]), default=0)
@@ -349,25 +349,25 @@ class LogView(ScrollView, can_focus=True):
         self.go_to(len(self.log_text.lines), centre=False)
 
     def action_follow(self) -> None:
-        """Follow the end, or no longer."""
+        """Follow the end, or stop that."""
         self.follows = not self.follows
         self._lay_out()
         self.post_message(self.Changed())
 
     def action_hit(self, step: int) -> None:
-        """Go to the next line, or the one before, that has what is searched for."""
+        """Go to the next match, or the previous one."""
         if self._go_along(self.found, step):
             self._show_hit()
         else:
             self.app.bell()
 
     def action_error(self, step: int) -> None:
-        """Go to the next error, or the one before."""
+        """Go to the next error, or the previous one."""
         if not self._go_along(self._errors, step):
             self.app.bell()
 
     def action_narrow(self) -> None:
-        """Show only the lines that have what is searched for, or all."""
+        """Show only lines that match, or all."""
         self.narrowed = bool(self.needle) and not self.narrowed
         self._change_layout()
 
@@ -378,7 +378,7 @@ class LogView(ScrollView, can_focus=True):
         self._change_layout()
 
     def action_times(self) -> None:
-        """Show when each line came, or no longer."""
+        """Show or hide the times of lines."""
         self.shows_times = not self.shows_times
         self._change_layout()
 
@@ -390,7 +390,7 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.Changed())
 
     def on_mouse_scroll_up(self) -> None:
-        """Follow no longer: somebody reads."""
+        """Stop following: somebody reads."""
         self.follows = False
         self.post_message(self.Changed())
 

@@ -1,4 +1,4 @@
-"""A few painted lines in a frame: facts, totals, controls."""
+"""A few lines in a frame: facts, totals, controls."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Panel(Widget):
         self._lines: Sequence[Sequence[Cell]] = ()
 
     def show(self, lines: Sequence[Sequence[Cell]]) -> None:
-        """Show *lines* instead of what was there."""
+        """Replace the lines."""
         taller = len(lines) != len(self._lines)
         self._lines = lines
         self.refresh(layout=taller)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Return how many lines there are."""
+        """Return the number of lines."""
         return len(self._lines)
 
     def render_line(self, y: int) -> Strip:

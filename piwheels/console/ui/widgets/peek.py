@@ -1,4 +1,4 @@
-"""What the fleet screen tells of the slave at the cursor, in six lines."""
+"""The panel of the Fleet screen: six lines about the slave at the cursor."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from piwheels.console.model.order import Group
+    from piwheels.console.model.fleet_view import Group
     from piwheels.console.model.slave import PastBuild, Slave
     from piwheels.console.ui.widgets.lines import Cell
 
-    Sign = Callable[[str], str]
+    Symbol = Callable[[str], str]
     Shown = Callable[[datetime], datetime]
 
 _BAR, _SPARK = 14, 20
 
 
 def peek(
-    row: Row, now: datetime, sign: Sign, *, shown: Shown, ascii_only: bool
+    row: Row, now: datetime, symbol: Symbol, *, shown: Shown, ascii_only: bool
 ) -> list[list[Cell]]:
     """Return the lines about *row* at *now*; *shown* gives times by the wall clock."""
-    dot = f" {sign('·')} "
+    dot = f" {symbol('·')} "
     return [
         [(dot.join(filter(None, _platform(row))), "tone--dim")],
-        _now(row, sign, ascii_only=ascii_only),
-        _trends(row, sign("°"), ascii_only=ascii_only),
+        _now(row, symbol, ascii_only=ascii_only),
+        _trends(row, symbol("°"), ascii_only=ascii_only),
         _fillings(row, now, ascii_only=ascii_only),
         [("last 5  ", "tone--dim"), dot.join(map(past, list(row.slave.builds)[:-6:-1])) or "none"],
-        _command(row, now, sign, shown),
+        _command(row, now, symbol, shown),
     ]
 
 
@@ -45,7 +45,7 @@ def peek_group(group: Group) -> list[list[Cell]]:
     return [
         [f"{count(len(group.members), 'slave')}: {states}"],
         [(alerts, tone)],
-        [("enter shows or hides them; commands are for all of them", "tone--dim")],
+        [("enter shows or hides them; commands apply to all of them", "tone--dim")],
     ]
 
 
@@ -63,10 +63,10 @@ def _platform(row: Row) -> list[str]:
     ]
 
 
-def _now(row: Row, sign: Sign, *, ascii_only: bool) -> list[Cell]:
+def _now(row: Row, symbol: Symbol, *, ascii_only: bool) -> list[Cell]:
     slave = row.slave
     if slave.job is None:
-        return [f"{row.state.lower()} for {short_span(row.elapsed)}", *_alerts(slave, sign)]
+        return [f"{row.state.lower()} for {short_span(row.elapsed)}", *_alerts(slave, symbol)]
     limit = slave.info.build_timeout
     filled = bar(row.elapsed / limit if limit else 0, _BAR, ascii_only=ascii_only)
     cells: list[Cell] = [
@@ -76,15 +76,15 @@ def _now(row: Row, sign: Sign, *, ascii_only: bool) -> list[Cell]:
     if slave.median is not None:
         cells.append(f"  peers: median {short_span(slave.median)} (n={slave.peers})")
     if slave.ratio is not None:
-        cells.append(f" {sign('→')} x{slave.ratio:.1f}")
+        cells.append(f" {symbol('→')} x{slave.ratio:.1f}")
     if slave.eta is not None:
         cells.append(f"  ETA ~{short_span(slave.eta)}")
-    return [*cells, *_alerts(slave, sign)]
+    return [*cells, *_alerts(slave, symbol)]
 
 
-def _alerts(slave: Slave, sign: Sign) -> list[Cell]:
+def _alerts(slave: Slave, symbol: Symbol) -> list[Cell]:
     return [
-        (f"  {sign('▲')}{alert}", "tone--bad" if alert.weight > 2 else "tone--warn")
+        (f"  {symbol('▲')}{alert}", "tone--bad" if alert.weight > 2 else "tone--warn")
         for alert in slave.alerts
     ]
 
@@ -93,7 +93,7 @@ def _trends(row: Row, degree: str, *, ascii_only: bool) -> list[Cell]:
     stats = row.slave.stats
     loaded, warm, taken = load(row), temp(row), used(row, "mem")
     if loaded is None:
-        return [("no figures yet", "tone--dim")]
+        return [("no stats yet", "tone--dim")]
 
     def line(values: list[float]) -> str:
         return spark(values, _SPARK, ascii_only=ascii_only)
@@ -118,18 +118,18 @@ def _fillings(row: Row, now: datetime, *, ascii_only: bool) -> list[Cell]:
             filled = bar(taken / 100, _BAR, ascii_only=ascii_only)
             cells += [(f"{what} ", "tone--dim"), f"{filled} {taken:.0f}% of {full}   "]
     heard = f"last message {short_span(now - row.slave.heard)} ago"
-    what = clean(row.slave.heard_what)
+    what = clean(row.slave.last_message)
     return [*cells, (f"{heard} ({what})" if what else heard, "tone--dim")]
 
 
 def past(build: PastBuild) -> str:
-    """Return a build that has ended in a few words: ``lxml 6.0.1 ok 3m``."""
+    """Describe a build that has ended: ``lxml 6.0.1 ok 3m``."""
     took = short_span(build.duration) if build.duration is not None else ""
     result = "FAIL" if build.result == "failed" else build.result
     return " ".join(filter(None, (clean(build.package), clean(build.version), result, took)))
 
 
-def _command(row: Row, now: datetime, sign: Sign, shown: Shown) -> list[Cell]:
+def _command(row: Row, now: datetime, symbol: Symbol, shown: Shown) -> list[Cell]:
     command = row.command
     if command is None:
         return [("cmd     ", "tone--dim"), "none"]
@@ -137,8 +137,6 @@ def _command(row: Row, now: datetime, sign: Sign, shown: Shown) -> list[Cell]:
     note = f": {command.note}" if command.note else ""
     if not command.phase.pending:
         return [("cmd     ", "tone--dim"), (f"{since}{note}", "tone--bad")]
-    patience = (
-        f" (gives up waiting at {short_span(command.limit - command.at)})" if command.limit else ""
-    )
-    waits = f"{sign('…')} {short_span(now - command.at)}{note}{patience}"
+    expires = f" (expires after {short_span(command.limit - command.at)})" if command.limit else ""
+    waits = f"{symbol('…')} {short_span(now - command.at)}{note}{expires}"
     return [("cmd     ", "tone--dim"), (f"{since} {waits}", "tone--warn")]

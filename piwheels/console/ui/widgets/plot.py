@@ -1,4 +1,4 @@
-"""A graph of one figure over time, drawn in dots of braille (or stars), with its axes."""
+"""A graph of one statistic over time, in braille dots (or stars), with axes."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def curve(
 
 
 class Plot(Widget):
-    """Shows a curve with its greatest, middle and least value, and its first and last moment."""
+    """Shows a curve with scales of values and of time."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*TONES}
     SCOPED_CSS = False
     DEFAULT_CSS = TONES_CSS
-    #: The room for the values at the left.
+    #: The width of the values at the left.
     _LEFT: ClassVar[int] = 11
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
@@ -88,7 +88,7 @@ class Plot(Widget):
         dim = base + self.get_component_rich_style("tone--dim", partial=True)
         width, height = self.size.width - self._LEFT - 1, self.size.height - 2
         if not self._values or width < 10 or height < 2:
-            text = " no figures yet" if y == 0 else ""
+            text = " no stats yet" if y == 0 else ""
             return Strip([Segment(text, dim)]).crop_extend(0, self.size.width, base)
         if y >= height:
             return self._axis(y - height, width, dim)

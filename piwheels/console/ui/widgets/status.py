@@ -1,4 +1,4 @@
-"""The lines around a screen's body: the link, the farm's figures, the tabs, the keys."""
+"""The lines around a screen's body: link, stats of the farm, tabs, keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from piwheels.console.model.slave import State
 from piwheels.console.text import clean, number, short_span
 from piwheels.console.ui.glyphs import LINKS, LOOKS
 from piwheels.console.ui.host import Hosted
-from piwheels.console.ui.verbs import OF_SLAVES, possible
+from piwheels.console.ui.verbs import SLAVE_VERBS, applies
 from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from piwheels.console.ui.host import Framed
 
-#: From this width on there is room for words, and for more of them.
+#: The width from which there is room for words.
 WIDE: Final = 100
 
 
 class Part(NamedTuple):
-    """A piece of a line: a text, its component class, what a click on it does; a key before it.
+    """A part of a line: text, component class, action of a click, and a key before it.
 
-    Where there is no room for all, those with the highest *rank* are left out; 0 stays.
+    If the room is short, parts with the highest *rank* are left out; rank 0 stays.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
     @property
     def cells(self) -> int:
-        """How wide it is, with what is left free after it."""
+        """The width, with the gap after it."""
         return cell_len(self.key) + cell_len(self.text) + _APART
 
 
@@ -50,7 +50,7 @@ _APART: Final = 2
 
 
 def arrange(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Part]:
-    """Return the parts that have room in *width* cells, *right* ones at the end, with blanks."""
+    """Return the parts that fit into *width* cells, *right* ones at the end, with blanks."""
     shown = [(part, at >= len(left)) for at, part in enumerate((*left, *right)) if part.text]
     while shown and sum(part.cells for part, _ in shown) > width:
         last = max(range(len(shown)), key=lambda at: (shown[at][0].rank, at))
@@ -68,7 +68,7 @@ def arrange(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Par
 
 
 class FrameLine(Hosted, Widget):
-    """A line of parts; it is painted anew only if they have become others."""
+    """A line of parts; it is repainted only if they change."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"frame--key", "frame--name", *TONES, *STATES}
     SCOPED_CSS = False
@@ -80,31 +80,31 @@ class FrameLine(Hosted, Widget):
 
     @property
     def farm_screen(self) -> Framed:
-        """The screen that it is a part of."""
+        """The screen of the line."""
         return cast("Framed", self.screen)
 
     @property
     def room(self) -> int:
-        """How wide it is: all there is, until it has its place."""
+        """The width; that of the terminal before the first layout."""
         return self.size.width or self.app.size.width
 
     def left(self) -> Iterable[Part]:
-        """Give the parts from the left on."""
+        """Yield the parts at the left."""
         return ()
 
     def right(self) -> Iterable[Part]:
-        """Give the parts at the right end."""
+        """Yield the parts at the right."""
         return ()
 
     def update(self) -> None:
-        """Show what is so now."""
+        """Update the line."""
         parts = arrange(tuple(self.left()), tuple(self.right()), self.room)
         if parts != self._parts:
             self._parts = parts
             self.refresh()
 
     def on_resize(self) -> None:
-        """Use the room there is."""
+        """Fit the line to the width."""
         self.update()
 
     def render_line(self, y: int) -> Strip:
@@ -125,12 +125,12 @@ class FrameLine(Hosted, Widget):
 
 
 class StatusLine(FrameLine):
-    """Which farm, how the link stands, what may be done: it never scrolls away."""
+    """The farm, the state of the link, and the rights."""
 
     _dim = "tone--dim"
 
     def update(self) -> None:
-        """Show it, on a bar that cannot be overlooked where the picture is not the present."""
+        """Update the line, with a striking background unless it shows the present."""
         session = self.session
         is_lost, is_past = session.state is LinkState.LOST, session.recording is not None
         self.set_class(is_lost, "-lost")
@@ -139,13 +139,13 @@ class StatusLine(FrameLine):
         super().update()
 
     def left(self) -> Iterator[Part]:
-        """Give the farm, the link, and whether commands are taken."""
+        """Yield the farm, the link, and the rights."""
         console, session = self.console, self.session
         wide = self.room >= WIDE
         yield Part("piw-console" if wide else "piw", self._dim, rank=8)
         yield Part(console.farm_name(short=not wide), "frame--name", rank=2)
         glyph, style = LINKS[session.state]
-        yield Part(f"{console.sign(glyph)} {session.link_text()}", style)
+        yield Part(f"{console.symbol(glyph)} {session.link_text()}", style)
         if session.recording is None:
             yield self._rights(wide)
         info = session.farm.info
@@ -164,7 +164,7 @@ class StatusLine(FrameLine):
         return Part("read-write" if wide else "rw", self._dim, rank=5)
 
     def right(self) -> Iterator[Part]:
-        """Give how old the newest message is, and the time."""
+        """Yield the age of the newest message, and the time."""
         console = self.console
         age = self.session.link.age(console.now())
         if age is not None and self.session.recording is None:
@@ -173,10 +173,10 @@ class StatusLine(FrameLine):
 
 
 class KpiLine(FrameLine):
-    """How many slaves are in which state (a click filters for them), the rate, the queue."""
+    """The number of slaves in each state (a click filters), the rate, the queue."""
 
     def left(self) -> Iterator[Part]:
-        """Give the counts, then the figures."""
+        """Yield the counts, then the stats."""
         console, farm = self.console, self.session.farm
         wide = self.room >= WIDE
         counts = farm.counts()
@@ -191,19 +191,19 @@ class KpiLine(FrameLine):
         if alerts := farm.alerting():
             word = (" alert" if alerts == 1 else " alerts") if wide else ""
             click = "app.fleet('alert')"
-            yield Part(f"{console.sign('▲')}{alerts:,}{word}", "tone--warn", 1, click)
+            yield Part(f"{console.symbol('▲')}{alerts:,}{word}", "tone--warn", 1, click)
         yield from self._figures(console.now())
 
     def _figures(self, now: datetime) -> Iterator[Part]:
-        farm, sign = self.session.farm, self.console.sign
+        farm, symbol = self.session.farm, self.console.symbol
         if not farm.figures:
             return
         last = farm.figures[-1]
-        yield Part(f"{sign('│')} {number(sum(last.builds_last_hour.values()))}/h", rank=4)
+        yield Part(f"{symbol('│')} {number(sum(last.builds_last_hour.values()))}/h", rank=4)
         queues = farm.queues(now)
         pending = number(sum(queue.pending for queue in queues))
         more = "+" if any(queue.capped for queue in queues) else ""
-        yield Part(f"{sign('│')} queue {pending}{more}", rank=3, action="app.mode('queue')")
+        yield Part(f"{symbol('│')} queue {pending}{more}", rank=3, action="app.mode('queue')")
         waiting = [queue.eta for queue in queues if queue.pending]
         if waiting:
             yield Part(_drained(waiting, more), rank=5)
@@ -212,17 +212,17 @@ class KpiLine(FrameLine):
             yield Part(f"disk {free}% free", "tone--warn" if free < _LOW_DISK else "", rank=9)
 
 
-#: Which counts give way first where there is no room for all.
+#: The ranks of the counts.
 _RANKS: Final = {
     State.IDLE: 8, State.CLEAN: 8, State.SLEEP: 7, State.SEND: 6, State.BUILD: 1,
     State.PAUSE: 2, State.SILENT: 2, State.EXPIRED: 1, State.DEAD: 6,
 }  # fmt: skip
-#: Percent of the master's disk: less that is free is worth a colour.
+#: Free space on the master's disk below which the line warns, in percent.
 _LOW_DISK: Final = 10
 
 
 def _drained(waiting: Sequence[timedelta | None], more: str) -> str:
-    """Return when the last of the queues that something waits in will be empty."""
+    """Return when all queues will be empty."""
     known = [eta for eta in waiting if eta is not None]
     if not known:
         return "ETA never"
@@ -231,10 +231,10 @@ def _drained(waiting: Sequence[timedelta | None], more: str) -> str:
 
 
 class TabLine(FrameLine):
-    """The screens, and on the right where we are and what is special about the view."""
+    """The tabs, and on the right the path and the settings of the view."""
 
     def left(self) -> Iterator[Part]:
-        """Give the tabs."""
+        """Yield the tabs."""
         console = self.console
         for at, (mode, title) in enumerate(console.tabs(), 1):
             if mode == console.current_mode:
@@ -243,7 +243,7 @@ class TabLine(FrameLine):
                 yield Part(f"{at} {title}", "tone--dim", 3, f"app.mode('{mode}')")
 
     def right(self) -> Iterator[Part]:
-        """Give the view, and the way to a screen above the others."""
+        """Yield the settings of the view, and the path of a screen above the tabs."""
         screen = self.farm_screen
         yield Part(clean(screen.view_state()), "tone--dim", rank=2)
         if not screen.title_in_tabs:
@@ -251,10 +251,10 @@ class TabLine(FrameLine):
 
 
 class KeyLine(FrameLine):
-    """The keys that do something now: those of what has the focus first."""
+    """The active keys, those of the focused widget first."""
 
     def left(self) -> Iterator[Part]:
-        """Give the keys."""
+        """Yield the keys."""
         impossible = self._impossible()
         parts = [
             self._key(active.binding.key, active.binding.description, 3 - group)
@@ -267,8 +267,8 @@ class KeyLine(FrameLine):
         session, targets = self.session, self.farm_screen.targets()
         return {
             f"verb.{verb}"
-            for verb in OF_SLAVES
-            if session.why_not(verb) or not possible(session, verb, targets)
+            for verb in SLAVE_VERBS
+            if session.why_not(verb) or not applies(session, verb, targets)
         }
 
     def _key(self, key: str, description: str, rank: int) -> Part:

@@ -1,0 +1,236 @@
+"""The rows of the fleet table: filtered, sorted, grouped.
+
+Rows must not move while somebody reads or selects: they are sorted at most every 2 s, not within
+3 s of a key that moves the cursor, and never while the view is frozen. In between, new rows are
+appended, and the rows of slaves that left stay.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter, deque
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from piwheels.console.model.heat import Grouping, group_of, natural
+from piwheels.console.model.query import NUMBERS, TEXTS, Query, Row
+from piwheels.console.model.slave import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from piwheels.console.model.commands import Command
+    from piwheels.console.model.farm import Changes, Farm
+    from piwheels.console.model.slave import Slave
+
+#: The least time between two sorts, and after a key that moves the cursor.
+SETTLE: Final = timedelta(seconds=2)
+CALM: Final = timedelta(seconds=3)
+
+#: States, the one that most needs attention first.
+WORST: Final = (
+    State.EXPIRED,
+    State.SILENT,
+    State.DEAD,
+    State.PAUSE,
+    State.BUILD,
+    State.SEND,
+    State.CLEAN,
+    State.IDLE,
+    State.SLEEP,
+)
+_RANK: Final = {state: rank for rank, state in enumerate(WORST)}
+
+#: A row's key: a slave's id, or a group's name.
+Key = int | str
+
+
+class Group(NamedTuple):
+    """A row for several slaves; *alerts*: how many of them have alerts."""
+
+    name: str
+    members: tuple[int, ...]
+    worst: State
+    counts: tuple[tuple[State, int], ...]
+    alerts: int
+
+
+def _alert(row: Row) -> tuple[int, float]:
+    weight = max((alert.weight for alert in row.slave.alerts), default=0)
+    return -weight, -row.elapsed.total_seconds()
+
+
+def _number(asked: Callable[[Row], float | None]) -> Callable[[Row], float]:
+    """Make a sort key: largest first, unknown last."""
+
+    def key(row: Row) -> float:
+        known = asked(row)
+        return float("inf") if known is None or known != known else -known  # noqa: PLR0124 (NaN)
+
+    return key
+
+
+def _text(asked: Callable[[Row], str]) -> Callable[[Row], object]:
+    """Make a sort key: ``pi4-2`` before ``pi4-10``, empty last."""
+
+    def key(row: Row) -> object:
+        text = asked(row)
+        return not text, natural(text)
+
+    return key
+
+
+#: The sort keys of the columns: problems first, large first, A first.
+SORTS: Final[dict[str, Callable[[Row], object]]] = {
+    "alert": _alert,
+    "state": lambda row: _RANK[row.state],
+    "cmd": _text(TEXTS["cmd"]),
+    "id": lambda row: row.slave.id,
+    "label": _text(TEXTS["label"]),
+    "abi": _text(TEXTS["abi"]),
+    "task": _text(TEXTS["task"]),
+    **{
+        name: _number(NUMBERS[name])
+        for name in ("time", "eta", "slow", "load", "temp", "mem", "swap", "disk", "skew")
+    },
+    "os": _text(TEXTS["os"]),
+}
+
+
+class View:
+    """The rows of the fleet table. *command_of* returns the command in the CMD column."""
+
+    def __init__(self, command_of: Callable[[int], Command | None]) -> None:
+        self.command_of = command_of
+        self.query = Query()
+        self.sort = "alert"
+        self.reverse = False
+        self.group: Grouping | None = None
+        #: The groups whose members are shown, by name.
+        self.open: set[str] = set()
+        self.keys: list[Key] = []
+        self.groups: dict[str, Group] = {}
+        self._farm: Farm | None = None
+        self._slaves: dict[int, Slave] = {}
+        self._frozen: dict[int, Row] | None = None
+        self._moved: datetime | None = None
+        self._sorted: datetime | None = None
+
+    # Rows ------------------------------------------------------------------------
+
+    def row(self, slave_id: int) -> Row:
+        """Return a row as it is now, or was when the view was frozen."""
+        if self._frozen is not None and slave_id in self._frozen:
+            command = self.command_of(slave_id)
+            gone = slave_id not in self._known()
+            return self._frozen[slave_id]._replace(command=command, gone=gone)
+        return self._look(self._slaves[slave_id])
+
+    def _look(self, slave: Slave) -> Row:
+        assert self._farm is not None, "nothing has been shown yet"  # noqa: S101
+        state, elapsed = slave.state_at(self._farm.now), self._farm.elapsed(slave)
+        gone = slave.id not in self._farm.slaves
+        return Row(slave, state, elapsed, self.command_of(slave.id), gone)
+
+    def _known(self) -> dict[int, Slave]:
+        return self._farm.slaves if self._farm is not None else {}
+
+    @property
+    def shown(self) -> list[int]:
+        """The slaves that match the filter, sorted, with those of closed groups."""
+        if self.group is None:
+            return [key for key in self.keys if isinstance(key, int)]
+        return [one for group in self.groups.values() for one in group.members]
+
+    def members(self, key: Key) -> list[int]:
+        """Return the slaves of a row: one, or those of its group."""
+        if isinstance(key, int):
+            return [key]
+        return list(self.groups[key].members) if key in self.groups else []
+
+    # When they change -------------------------------------------------------------------------
+
+    def moved(self, now: datetime) -> None:
+        """Record a move of the cursor: rows keep their places for a while."""
+        self._moved = now
+
+    @property
+    def frozen(self) -> bool:
+        """Whether rows and values are frozen."""
+        return self._frozen is not None
+
+    def freeze(self) -> None:
+        """Freeze rows and values until :meth:`thaw`."""
+        self._frozen = {one.id: _copied(self._look(one)) for one in self._known().values()}
+
+    def thaw(self, now: datetime) -> None:
+        """End :meth:`freeze`."""
+        self._frozen = None
+        self.arrange(now)
+
+    def update(self, farm: Farm, changes: Changes, now: datetime) -> bool:
+        """Take changes; return whether the rows changed or moved."""
+        if farm is not self._farm or changes.epoch:
+            self._farm, self._frozen = farm, None
+            self.keys, self.groups, self._slaves = [], {}, {}
+            return self.arrange(now)
+        if not self.frozen and self._due(now):
+            return self.arrange(now)
+        return self._append(changes.new)
+
+    def _due(self, now: datetime) -> bool:
+        settled = self._sorted is None or now - self._sorted >= SETTLE
+        return settled and (self._moved is None or now - self._moved >= CALM)
+
+    def _append(self, new: Iterable[int]) -> bool:
+        known = self._known()
+        added = [known[one] for one in sorted(new) if one in known and one not in self._slaves]
+        for slave in added:
+            self._slaves[slave.id] = slave
+            if self._frozen is not None:
+                self._frozen[slave.id] = _copied(self._look(slave))
+            if self.group is None and self.query.matches(self.row(slave.id)):
+                self.keys.append(slave.id)
+        return bool(added)
+
+    def arrange(self, now: datetime) -> bool:
+        """Filter, sort and group the rows; return whether they changed or moved."""
+        self._sorted = now
+        if self._frozen is None:
+            self._slaves = dict(self._known())
+            rows = [self._look(slave) for slave in self._slaves.values()]
+        else:
+            rows = [self.row(slave_id) for slave_id in self._frozen]
+        rows = [row for row in rows if self.query.matches(row)]
+        rows.sort(key=lambda row: row.slave.id)
+        if self.sort != "alert":
+            rows.sort(key=_alert)
+        rows.sort(key=SORTS[self.sort], reverse=self.reverse)  # type: ignore[arg-type]
+        before, self.keys = self.keys, [row.slave.id for row in rows]
+        old, self.groups = self.groups, {}
+        if self.group is not None:
+            self.keys = self._grouped(rows, self.group)
+        return self.keys != before or self.groups != old
+
+    def _grouped(self, rows: list[Row], by: Grouping) -> list[Key]:
+        groups: dict[str, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(group_of(row.slave, by), []).append(row)
+        keys: list[Key] = []
+        for name in sorted(groups, key=natural):
+            members = groups[name]
+            counts = Counter(row.state for row in members)
+            ids = tuple(row.slave.id for row in members)
+            by_severity = tuple((state, counts[state]) for state in WORST if counts[state])
+            alerts = sum(bool(row.slave.alerts) for row in members)
+            self.groups[name] = Group(name, ids, by_severity[0][0], by_severity, alerts)
+            keys += (name, *(ids if name in self.open else ()))
+        return keys
+
+
+def _copied(row: Row) -> Row:
+    """Return a copy of a row that later changes of its slave do not affect."""
+    slave = copy.copy(row.slave)
+    slave.stats = deque(slave.stats)
+    return row._replace(slave=slave)

@@ -1,0 +1,1 @@
+"""``piw-serve``: a small web server for the site."""

@@ -1,0 +1,94 @@
+"""``piw-serve``: its entry point."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from piwheels.core.errors import Fatal
+from piwheels.core.program.command_line import Common, option, port_number, program
+
+logger = logging.getLogger("serve")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(Common):
+    """Serve the site to pip, uv and browsers, on one machine or in a trusted network."""
+
+    output_path: Path = option(
+        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
+    )
+    host: str = option(default="127.0.0.1", metavar="ADDRESS", help="the address to listen on")
+    port: int = option(
+        default=8080, metavar="NUMBER", parse=port_number, help="the port to listen on"
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises :exc:`Fatal` with the reason and what to do."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise Fatal(f"cannot listen on {host} ({error.strerror}): choose another --host") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise Fatal(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port, or stop"
+            " the program that listens there"
+        ) from None
+    return listener
+
+
+@program(
+    "piw-serve",
+    ServeConfig,
+    extra="serve",
+    examples=[
+        ("piw-serve -o /srv/piwheels", "on this machine: http://127.0.0.1:8080/"),
+        ("piw-serve -o /srv/piwheels --host 0.0.0.0 --port 80", "for a whole network"),
+    ],
+)
+def main(config: ServeConfig) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    import uvicorn  # noqa: PLC0415 (an extra)
+
+    from piwheels.serve.site import Site  # noqa: PLC0415 (it needs the extra)
+
+    if not config.output_path.is_dir():
+        raise Fatal(f"{config.output_path} is not a directory: set --output-path to the site's")
+    with listen(config.host, config.port) as listener:
+        port = listener.getsockname()[1]
+        logger.info("serving %s at http://%s:%s/", config.output_path, config.host, port)
+        settings = uvicorn.Config(
+            Site(config.output_path.absolute()),
+            lifespan="off",
+            ws="none",
+            interface="asgi3",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=1000,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=3,
+        )
+        for number in signal.SIGINT, signal.SIGTERM:
+            # uvicorn stops by itself, then raises the signal again: ignore that one
+            signal.signal(number, lambda *_: None)
+        uvicorn.Server(settings).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
