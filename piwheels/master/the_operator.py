@@ -10,9 +10,8 @@ read is forgotten, and no other console notices.
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
@@ -86,7 +85,7 @@ class TheOperator(PausingTask):
         self.ports = Ports("TheOperator", config, self.logger, self)
         self.ports.serve("news", self.handle_news)  # "console" follows when the master has started
         self._db = DbClient(self.ports)
-        self.every(timedelta(seconds=10), lambda: self.consoles.tick(time.monotonic()))
+        self.every(timedelta(seconds=10), lambda: self.consoles.tick(self.clock.monotonic()))
 
     def poll(self, timeout: float = 1) -> None:
         """Do one cycle; read one log, if a console waits for one."""
@@ -118,7 +117,7 @@ class TheOperator(PausingTask):
     def _take(self, asker: Asker, frame: bytes) -> None:
         msg, data = codec.loads(frame)
         data = console.received(msg, data)
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if msg == "HELLO":
             self.consoles.greet(asker, data.who, now)
             assert self._info is not None  # noqa: S101 (no console is served before)
@@ -158,7 +157,7 @@ class TheOperator(PausingTask):
         some = "" if everyone else f" {', '.join(map(str, slaves[:10]))}"
         target = "all slaves" if everyone else f"{len(slaves)} slaves:{some}"
         self.logger.warning("%s said %s to %s", who, verb, target)
-        self._tell_all(CommandReport(who, verb, None if everyone else slaves, datetime.now(UTC)))
+        self._tell_all(CommandReport(who, verb, None if everyone else slaves, self.clock.now()))
 
     def _watch(self, asker: Asker, slave_id: int) -> None:
         self.consoles.watch(asker, slave_id)
