@@ -113,28 +113,31 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     made.add_argument("--print-completion", action=_PrintCompletion)
     for opt in options(cls):
-        meta = opt.meta
-        extra: dict[str, Any] = {"help": argparse.SUPPRESS if meta["secret"] else None}
-        if meta["positional"]:
+        names = *opt.meta["flags"], opt.flag
+        if opt.meta["positional"]:
             nargs = "*" if opt.many else None if opt.required else "?"
-            extra |= {"nargs": nargs, "default": None}
-            name = meta["metavar"] or opt.name.upper()
-            made.add_argument(opt.name, type=_argument(opt), metavar=name, **extra)
+            kind, name = _argument(opt), opt.meta["metavar"] or opt.name.upper()
+            made.add_argument(opt.name, nargs=nargs, default=None, type=kind, metavar=name)
         elif opt.kind is bool:
-            made.add_argument(*meta["flags"], opt.flag, dest=opt.name, action="store_true", **extra)
+            made.add_argument(*names, dest=opt.name, action="store_true")
         else:
             action = "append" if opt.many else "store"
             made.add_argument(
-                *meta["flags"], opt.flag, dest=opt.name, action=action, type=_argument(opt),
-                metavar=opt.metavar, **extra,
-            )  # fmt: skip
+                *names, dest=opt.name, action=action, type=_argument(opt), metavar=opt.metavar
+            )
     return made
 
 
-def manual_of(prog: str, cls: type[Any], examples: Examples = ()) -> Manual:
-    """Return the manual of the program *prog*, with its table in configuration files."""
+def manual_of(
+    prog: str, cls: type[Any], examples: Examples = (), *, portable: bool = False
+) -> Manual:
+    """Return the manual of the program *prog*, with its table in configuration files.
+
+    *portable*: with the declared defaults, not those of this machine.
+    """
     name = prog.removeprefix("piw-")
-    return manual(prog, cls, examples, table=name if name in PROGRAMS else "")
+    table = name if name in PROGRAMS else ""
+    return manual(prog, cls, examples, table=table, portable=portable)
 
 
 class _PrintCompletion(argparse.Action):
