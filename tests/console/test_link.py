@@ -93,7 +93,7 @@ def test_answers(make_master, make_link):
     assert wait_for(link, Output) == [Output(4, "six", "1.0", 0, "line\n")]
     master.answer(watch, "OK")  # once more
     master.answer(hello, "OK", 5)
-    assert "not asked" in wait_for(link, Garbled)[0].why
+    assert "without a request" in wait_for(link, Garbled)[0].why
 
 
 def test_an_answer_of_the_wrong_kind_is_counted(make_master, make_link):

@@ -721,7 +721,7 @@ def test_leaving_is_asked_about_while_a_command_is_under_way():
         await pilot.press("ctrl+c")
         await pilot.pause()
         assert app.is_running
-        assert "1 command not yet seen done" in screen_of(app)
+        assert "1 command still under way" in screen_of(app)
         await pilot.press("q")
         await until(pilot, lambda: not app.is_running)
 
