@@ -19,14 +19,14 @@ from support import ABI, LOG, farm, fill, free_port, program, table
 
 from piwheels.core.database import Database
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.transport import Context
 from piwheels.master.logic import catalog
-from piwheels.master.rpc import Client
+from piwheels.master.messages import RewritePages, WriteHome
+from piwheels.master.ports import Ports
 from piwheels.master.seraph import Seraph
 from piwheels.master.site.rendering import Renderer
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
-from piwheels.master.wiring import MasterConfig
+from piwheels.master.wiring import WIRES, MasterConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,32 +53,33 @@ def built(package: str, version: str) -> BuildState:
 
 
 @contextmanager
-def scribe(config: MasterConfig) -> Iterator[Client]:
-    """Run TheScribe and those whom it asks; give who asks it."""
+def scribe(config: MasterConfig) -> Iterator[Ports]:
+    """Run TheScribe and the tasks that it asks; give the ports of TheSecretary to it."""
     cast = [Seraph(config), TheOracle(config), TheOracle(config), TheScribe(config)]
-    client = Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("bench"))
+    wires = [wire for wire in WIRES if wire.name == "scribe"]
+    ports = Ports("TheSecretary", config, logging.getLogger("bench"), wires=wires)
     for task in cast:
         task.start()
     try:
-        yield client
+        yield ports
     finally:
         for task in reversed(cast):
             task.quit()
             task.join(15)
-        client.close()
+        ports.close()
 
 
-def rewrite(client: Client) -> float:
-    """Have all packages written; return how many that was a second."""
-    start = time.perf_counter()
-    waiting = {client.request("BOTH", f"load{number}") for number in range(1, PACKAGES + 1)}
-    while waiting:
-        if not client.socket.poll(30):
-            sys.exit("TheScribe does not answer")
-        for answer in client.answers():
-            if answer.error:
-                sys.exit(f"TheScribe has refused: {answer.error}")
-            waiting.discard(answer.ticket)
+def rewrite(ports: Ports) -> float:
+    """Have all packages written; return how many per second."""
+    start, results = time.perf_counter(), []
+    for number in range(1, PACKAGES + 1):
+        ports.ask("scribe", RewritePages("BOTH", f"load{number}"), results.append, 300)
+    ports.finish("scribe", 300)
+    if len(results) < PACKAGES:
+        sys.exit("TheScribe does not answer")
+    for result in results:
+        if result.error:
+            sys.exit(f"TheScribe has refused: {result.error}")
     return PACKAGES / (time.perf_counter() - start)
 
 
@@ -185,9 +186,9 @@ def main() -> int:
                 db.log_builds([built(*job) for job in jobs[start : start + 100]])
             db.logs_written(db.get_all_build_ids())  # or TheScribe would see to them meanwhile
         config = MasterConfig(dsn=ours.dsn, output_path=ours.home / "site")
-        with scribe(config) as client:
-            client.call("HOME", {}, timeout=30)  # it has started, and has told the root
-            new, unchanged = rewrite(client), rewrite(client)
+        with scribe(config) as ports:
+            ports.call("scribe", WriteHome({}))  # it has started, and has told the root
+            new, unchanged = rewrite(ports), rewrite(ports)
         answered = serve(config.output_path, ours.home)
     what = f"of {VERSIONS} versions: index, page and JSON"
     rows = [

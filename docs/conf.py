@@ -1,4 +1,4 @@
-"""How Sphinx makes pages of our documents: ``./go docs``. They are plain Markdown, and stay so."""
+"""The configuration of Sphinx, which converts the documents to HTML (``./go docs``)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PAGES = ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "RELEASING", "SECURITY")
 project = "piwheels"
 release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-# The source directory is the repository, so that links among all documents are what they are.
+# The source directory is the repository, so that links between all documents work.
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "sql/README.md", *(f"{name}.md" for name in PAGES)]
 exclude_patterns = ["docs/_build"]
 templates_path = ["_templates"]
-myst_heading_anchors = 4  # links such as protocols.md#framing, as other Markdown viewers have them
+myst_heading_anchors = 4  # links such as protocols.md#framing, as in other Markdown viewers
 nitpicky = True
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 nitpick_ignore_regex = [
-    ("py:class", r"(?!piwheels\.).*"),  # what is not ours has no page here
+    ("py:class", r"(?!piwheels\.).*"),  # other packages have no pages here
     ("py:class", r"piwheels\..*\.(_\w+|[A-Z])"),
     ("py:mod", r"piwheels\.(?!core\.).*"),
 ]
@@ -43,7 +43,7 @@ html_copy_source = False
 
 
 def _contents(_: Sphinx, name: str, source: list[str]) -> None:
-    """Make of the links in an index to the pages below it what Sphinx wants for the side bar."""
+    """Add a toctree for the side bar, from the links in an index."""
     folder, last = posixpath.split(name)
     if last != "index":
         return
@@ -55,7 +55,7 @@ def _contents(_: Sphinx, name: str, source: list[str]) -> None:
 
 _TUPLE_FIELD = type(states.SlaveStats.timestamp)
 
-#: The names of the types with limits, by how these are written without them.
+#: The names of types with limits, by their full annotations.
 _ALIASES = {
     str(alias).removeprefix("typing."): name
     for name, alias in vars(states).items()
@@ -64,7 +64,7 @@ _ALIASES = {
 
 
 def _short_signature(*args: Any) -> tuple[str | None, str | None]:
-    """Write ``Count`` for ``Annotated[int, Limit(...)]`` in a signature."""
+    """Replace ``Annotated[int, Limit(...)]`` by ``Count`` in a signature."""
     signature, result = args[-2:]
     for long, name in _ALIASES.items():
         signature = signature and re.sub(rf"(~?typing\.)?{re.escape(long)}", name, signature)
@@ -72,7 +72,7 @@ def _short_signature(*args: Any) -> tuple[str | None, str | None]:
 
 
 def _is_field(*args: Any) -> bool | None:
-    """Leave the fields of named tuples to the signature of their class."""
+    """Omit the fields of named tuples, which the signature of the class shows."""
     return True if isinstance(args[3], _TUPLE_FIELD) else None
 
 

@@ -1,7 +1,7 @@
-"""Diagrams as SVG, in pure Python: boxes, lines and monospaced text, in light and in dark.
+"""Draws diagrams as SVG in pure Python: boxes, lines and monospaced text, in light and dark.
 
-Text is as wide as it has characters, so that a layout is arithmetic and looks alike everywhere. A
-picture has its own background: whatever the page around it is, it can be read.
+The width of a text follows from its number of characters, so a layout is plain arithmetic and looks
+the same everywhere. A picture has its own background, so that it is readable on any page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-CHAR, LINE = 7.83, 18  # a character's width, and a line's height, at 13 px
+CHAR, LINE = 7.83, 18  # the width of a character and the height of a line at 13 px
 PAD = 20
 
 _STYLE = """
@@ -43,19 +43,19 @@ text { font: 13px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; 
 
 
 def width(text: str) -> float:
-    """Return how wide *text* is."""
+    """Return the width of *text*."""
     return len(text) * CHAR
 
 
 class Picture:
-    """What is drawn so far."""
+    """A drawing in progress."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self._parts: list[str] = []
 
     def add(self, kind: str, cls: str, text: str | None = None, **attributes: object) -> None:
-        """Add an element of a *kind*, with its class and its attributes (an underscore: a dash)."""
+        """Add an element with a class and attributes (an underscore in a name becomes a hyphen)."""
         shown = {
             name.replace("_", "-"): f"{value:.1f}".removesuffix(".0")
             if isinstance(value, float)
@@ -67,11 +67,11 @@ class Picture:
         self._parts.append(f'<{kind} class="{cls}"{inner}{end}')
 
     def text(self, x: float, y: float, text: str, anchor: str = "middle", cls: str = "") -> None:
-        """Write *text* with its base line at *y*."""
+        """Draw *text* with its baseline at *y*."""
         self.add("text", cls, text, x=x, y=y, text_anchor=anchor)
 
     def path(self, steps: str, cls: str = "line", *, arrow: bool = True) -> None:
-        """Draw a path, with an arrow at its end."""
+        """Draw a path with an arrow at its end."""
         self.add("path", cls, d=steps, **({"marker_end": "url(#arrow)"} if arrow else {}))
 
     def box(self, x: float, y: float, w: float, h: float, lines: Sequence[str]) -> None:
@@ -82,7 +82,7 @@ class Picture:
             self.text(x + w / 2, top, line, cls="boxed")
 
     def svg(self, w: float, h: float) -> str:
-        """Return the whole, *w* wide and *h* high."""
+        """Return the drawing as SVG with width *w* and height *h*."""
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{w:.0f}" height="{h:.0f}"'
             f' viewBox="0 0 {w:.0f} {h:.0f}">\n<title>{escape(self.title)}</title>\n'
@@ -97,7 +97,7 @@ class Picture:
 
 
 class Edge(NamedTuple):
-    """From one state to another, by their numbers."""
+    """A transition between two states, by their numbers."""
 
     begin: int
     end: int
@@ -107,10 +107,10 @@ class Edge(NamedTuple):
 def states(
     title: str, boxes: Sequence[Sequence[str]], edges: Sequence[Edge], notes: Sequence[str]
 ) -> str:
-    """Draw states in a row, the *boxes* with their lines, and what leads from one to another.
+    """Draw the states in *boxes* in a row, and the transitions in *edges*.
 
-    What goes to the next one is straight, what stays loops above, all else passes below. What
-    nothing leads to, but for the first, has an arrow from nowhere.
+    A transition to the next state is a straight line, one to the same state a loop above, all
+    others pass below. A state without incoming transitions, except the first, gets an arrow.
     """
     picture = Picture(title)
     wide = [max(map(width, box)) + 2 * PAD for box in boxes]
@@ -118,7 +118,7 @@ def states(
     ahead = {(edge.begin, edge.end): edge.label for edge in edges}
     gaps = [width(ahead.get(pair, "")) + 36 for pair in pairwise(range(len(boxes)))]
     for begin, end, label in edges:
-        if begin == end + 1:  # what leads back to the box before has to have room below
+        if begin == end + 1:  # a line back to the previous box needs space below
             room = width(label) + 60 - (wide[begin] + wide[end]) / 2
             gaps[end] = max(gaps[end], room)
     loops = [edge for edge in edges if edge.begin == edge.end]
@@ -161,7 +161,7 @@ def states(
 
 
 class Step(NamedTuple):
-    """A message from one to another; *end* is empty for a remark over the line of *begin*."""
+    """A message between two actors; an empty *end* makes a note on the line of *begin*."""
 
     begin: str
     end: str
@@ -169,14 +169,14 @@ class Step(NamedTuple):
 
 
 def sequence(title: str, actors: Sequence[str], steps: Sequence[Step]) -> str:
-    """Draw who says what to whom, from the top down."""
+    """Draw a sequence diagram, from top to bottom."""
     picture = Picture(title)
     gaps = []
     for number, (one, other) in enumerate(pairwise(actors)):
         between = (
             step.text
             for step in steps
-            if step.end and min(map(actors.index, step[:2])) == number  # where it is written
+            if step.end and min(map(actors.index, step[:2])) == number  # the column of its text
         )
         gaps.append(max([*map(width, between), width(one) / 2 + width(other) / 2 + 30]) + 44)
     first = PAD + width(actors[0]) / 2 + 12
@@ -203,7 +203,7 @@ def sequence(title: str, actors: Sequence[str], steps: Sequence[Step]) -> str:
 
 
 class Row(NamedTuple):
-    """A wire: its name, who *binds* it, who *connects* to it."""
+    """A wire: its name, the participant that binds it, and those that connect to it."""
 
     name: str
     binds: str
@@ -213,7 +213,7 @@ class Row(NamedTuple):
 def board(
     title: str, groups: Mapping[str, Sequence[str]], rows: Sequence[Row], notes: Iterable[str]
 ) -> str:
-    """Draw a column for each participant (by the *groups' names), and a line for each wire."""
+    """Draw a column for each participant (in named *groups*), and a line for each wire."""
     picture = Picture(title)
     step, pitch = 44.0, 26.0
     begin = PAD + max(width(row.name) for row in rows) + 30
@@ -224,7 +224,7 @@ def board(
             xs[member] = x
             x += step
         x += 14
-    # Names lean to the right, at 45 degrees.
+    # Names are rotated by 45 degrees
     rise = max(map(width, xs)) * 0.71
     top = PAD + LINE + rise + 26
     bottom = top + pitch * len(rows)

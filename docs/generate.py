@@ -56,16 +56,16 @@ def programs() -> dict[str, Program[Any]]:
 
 def shown(cls: type[Any], *, common: bool = False) -> list[Option]:
     """Return the options that a user of the configuration *cls* has."""
-    return [opt for opt in options(cls) if opt.common is common and not opt.meta["secret"]]
+    return [opt for opt in options(cls) if opt.common is common]
 
 
 def free(cls: type[Any]) -> list[Option]:
-    """Return those that can stand elsewhere than on the command line."""
+    """Return the options that can be set outside the command line."""
     return [opt for opt in shown(cls) if not opt.required]
 
 
 def options_block(name: str) -> Iterator[str]:
-    """Give the table of a program's options."""
+    """Yield the table of a program's options."""
     common = name == "common"
     cls = Common if common else program(name).config
     yield from table(
@@ -83,11 +83,11 @@ def options_block(name: str) -> Iterator[str]:
     )
     if not common:
         yield ""
-        yield "Besides, it has the [options of every program](index.md#options-of-every-program)."
+        yield "It also has the [options of every program](index.md#options-of-every-program)."
 
 
 def said(opt: Option) -> tuple[str, str]:
-    """Return what an option does, and its default."""
+    """Return the description and the default of an option."""
     text: str = opt.meta["help"]
     if match := re.fullmatch(r"(.*) \(default: ([^()]*)\)", text):
         return match[1], match[2]
@@ -96,7 +96,7 @@ def said(opt: Option) -> tuple[str, str]:
 
 
 def file_block(_: str) -> Iterator[str]:
-    """Give a configuration file with every key, each with its default if that can be written."""
+    """Yield a configuration file with every key and its default."""
     yield "```toml"
     for name, each in programs().items():
         yield f"[{name.removeprefix('piw-')}]"
@@ -107,7 +107,7 @@ def file_block(_: str) -> Iterator[str]:
 
 
 def in_toml(opt: Option) -> str:
-    """Return an option's default as it may stand in a file; empty if that is to say nothing."""
+    """Return an option's default in TOML syntax, or an empty string."""
     value = opt.declared
     if isinstance(value, (bool, int, float, list)):
         return json.dumps(value)
@@ -115,7 +115,7 @@ def in_toml(opt: Option) -> str:
 
 
 def variables_block(_: str) -> Iterator[str]:
-    """Give the environment variables that set options, with the programs that have them."""
+    """Yield the environment variables for options, with their programs."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, each in programs().items():
         for opt in free(each.config):
@@ -126,7 +126,7 @@ def variables_block(_: str) -> Iterator[str]:
 
 
 def decisions_block(_: str) -> Iterator[str]:
-    """Give the table of the decisions, from their titles."""
+    """Yield the table of decisions, from their titles."""
     titles = {path: path.read_text("utf-8").split("\n")[0] for path in DECISIONS.glob("0*.md")}
     yield from table(
         ("", "decision"),
@@ -143,14 +143,14 @@ BLOCKS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "options": options_block, "file": file_block, "variables": variables_block,
     "messages": wires.messages_block, "states": wires.states_block, "limits": wires.limits_block,
     "conversation": wires.conversation_block, "wires": wires.wires_block,
-    "decisions": decisions_block,
+    "tasks": wires.tasks_block, "decisions": decisions_block,
 }  # fmt: skip
 MARKER: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<what>[\w.-]+))? -->$", re.M)
 END: Final = "<!-- end -->"
 
 
 def filled(page: str) -> str:
-    """Return *page* with all its blocks made anew."""
+    """Return *page* with all its blocks generated again."""
     parts, done = [], 0
     markers = list(MARKER.finditer(page))
     if [marker[0] == END for marker in markers] != [False, True] * (len(markers) // 2):
@@ -165,7 +165,7 @@ def filled(page: str) -> str:
 
 
 class Made(NamedTuple):
-    """A file: what is in it, and what should be."""
+    """A file with its current and its expected contents."""
 
     path: Path
     is_now: str
@@ -173,7 +173,7 @@ class Made(NamedTuple):
 
 
 def everything() -> Iterator[Made]:
-    """Give all files that have something generated."""
+    """Yield all files with generated parts."""
     for path in sorted(DOCS.rglob("*.md")):
         if "_build" in path.parts:
             continue
@@ -192,7 +192,7 @@ def everything() -> Iterator[Made]:
 
 
 def main(args: list[str]) -> int:
-    """Write what is not current; with ``--check``, only say what that is."""
+    """Write the files that are out of date; with ``--check``, only list them."""
     stale = [made for made in everything() if made.is_now != made.should_be]
     for made in stale:
         if args != ["--check"]:

@@ -1,4 +1,4 @@
-"""Pieces of Markdown, and the error of what cannot be generated."""
+"""Markdown elements, and the error of the generator."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 class Stale(Exception):
-    """The text says what the documents lack."""
+    """A document cannot be generated; the text is the reason."""
 
 
 def code(text: str) -> str:
-    """Return *text* as code that may stand in a table."""
+    """Return *text* as code that is valid in a table."""
     return f"`{text}`".replace("|", r"\|")
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Give the lines of a table."""
+    """Yield the lines of a table."""
     for row in (head, ("---",) * len(head), *rows):
         yield f"| {' | '.join(row)} |"

@@ -1,4 +1,4 @@
-"""Draw ``docs/console.svg``: the console itself, before a simulated farm that is always the same.
+"""Draws ``docs/console.svg``: a screenshot of the console with a fixed simulated farm.
 
 Run it with the project's interpreter: ``.venv/bin/python docs/picture.py``.
 """
@@ -21,12 +21,12 @@ from piwheels.console.ui.prefs import Prefs
 SIZE = (120, 40)
 NOW = datetime(2026, 11, 24, 12, 41, 7, tzinfo=UTC)
 SLAVES, SEED = 212, 7
-#: What is typed before the picture is taken.
+#: The keys to press before the screenshot.
 KEYS = ["j"] * 9 + ["space", "j", "j", "space", "j", "p", "y"]
 
 
 async def draw(path: Path) -> None:
-    """Run the console without a terminal, and save what it shows."""
+    """Run the console without a terminal, and save a screenshot."""
     begin = NOW - timedelta(seconds=40)
     farm, session = simulated_session(SLAVES, SEED, begin)
     app = ConsoleApp(session, prefs=Prefs(theme="textual-dark"), clock=lambda: farm.now)
@@ -41,9 +41,9 @@ async def draw(path: Path) -> None:
         for key in KEYS:
             await pilot.press(key)
             await pilot.pause()
-        await asyncio.sleep(1)  # the screen shows what has changed four times a second
+        await asyncio.sleep(1)  # the screen updates four times a second
         drawn = app.export_screenshot(title="piw-console")
-    # Whoever looks at it asks nobody for a font: the browser has one.
+    # Use a font of the browser instead of a download.
     path.write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.S), encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -19,6 +20,7 @@ from markup import Stale, code, table
 from piwheels.core import protocols, schema, states
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.core.wheels.built import HELLO_SECONDS
+from piwheels.master import messages
 from piwheels.master.lumberjack import BATCH, WAIT
 from piwheels.master.wiring import WIRES
 
@@ -222,19 +224,48 @@ def wires_block(_: str) -> Iterator[str]:
     how = {"router": "asks", "rpc": "asks", "push": "tells", "pub": "publishes"}
     rows = []
     for wire in WIRES:
-        sides = wire.protocol or protocols.Protocol({}, {})
-        words = ", ".join(map(code, [*sides.recv, *sides.send])) or NO_MESSAGES[wire.queue]
-        rows.append(
-            (code(wire.queue), how[wire.pattern], wire.binds, ", ".join(wire.connects), words)
-        )
-    yield from table(("option", "how", "binds", "connects", "messages"), rows)
+        words: list[str] = [cls.__name__ for cls in wire.messages]
+        if isinstance(wire.speaks, protocols.Protocol):
+            words = list(dict.fromkeys([*wire.speaks.recv, *wire.speaks.send]))
+        marks = f"{wire.limits.unread:,} / {wire.limits.unsent:,}"
+        content = ", ".join(map(code, words)) or NO_MESSAGES[wire.name]
+        row = (code(wire.name), how[wire.pattern], wire.binds, ", ".join(wire.connects), marks)
+        rows.append((*row, content))
+    yield from table(("wire", "how", "binds", "connects", "high-water marks", "messages"), rows)
 
 
 NO_MESSAGES: Final = {
-    "file_queue": "raw frames, see [protocols](protocols.md#the-file-wire)",
-    "db_queue": "the methods of `Database`",
-    "oracle_queue": "the methods of `Database`",
+    "file": "raw frames, see [protocols](protocols.md#the-file-wire)",
+    "database": "the methods of `Database`",
+    "oracles": "the methods of `Database`",
 }
+
+
+def tasks_block(_: str) -> Iterator[str]:
+    """Give the messages between the master's tasks, in the order of their declaration."""
+    carried = {cls for wire in WIRES for cls in wire.messages}
+    rows = []
+    classes = [value for value in vars(messages).values() if isinstance(value, type)]
+    for cls in filter(carried.__contains__, classes):
+        fields = ", ".join(field.name for field in dataclasses.fields(cls))
+        answer = getattr(cls, "answer", None)
+        text = inspect.cleandoc(cls.__doc__).partition("\n\n")[0].replace("\n", " ")
+        says = re.sub(r":class:`~?([\w.]*\.)?(\w+)`", r"`\2`", text).replace("``", "`")
+        rows.append((code(cls.__name__), fields, code(spelled(answer)) if answer else "", says))
+    yield from table(("message", "fields", "answer", "meaning"), rows)
+
+
+def spelled(kind: Any) -> str:
+    """Return the type *kind* as Python spells it, without modules and limits."""
+    if alias := ALIASES.get(kind):
+        return {"count": "int", "integer": "int"}.get(alias, "str")
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(spelled, args))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(spelled, args))}]"
+    return "None" if kind is types.NoneType else kind.__name__
+
 
 # -- diagrams
 
@@ -399,14 +430,11 @@ def wiring_diagram() -> str:
         "tasks of piw-master": sorted(inside, key=lambda name: name != "main"),
     }
     rows = [
-        drawing.Row(
-            f"{wire.queue.removesuffix('_queue')} ({wire.pattern})", wire.binds, wire.connects
-        )
-        for wire in WIRES
+        drawing.Row(f"{wire.name} ({wire.pattern})", wire.binds, wire.connects) for wire in WIRES
     ]
     notes = [
-        "A square binds the wire, a circle connects to it. router, rpc: who connects asks, and is",
-        "answered; push: who connects tells; pub: who binds tells all who connect.",
+        "A square binds the wire, a circle connects to it. router, rpc: the connecting side asks,",
+        "and gets answers; push: the connecting side tells; pub: the binding side tells all.",
     ]
     return drawing.board("The wires of the master", groups, rows, notes)
 

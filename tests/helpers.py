@@ -1,6 +1,7 @@
 """What tests of several folders share: waiting, processes, sources that can be built."""
 
 import io
+import logging
 import os
 import shutil
 import socket
@@ -8,9 +9,13 @@ import tarfile
 import time
 import uuid
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
-from piwheels.master.wiring import WIRES
+from piwheels.master.ports import Ports
+from piwheels.master.wiring import WIRES, MasterConfig
+
+LOGGER = logging.getLogger("test")
 
 # A build backend (PEP 517) that needs nothing; *before* and *after* are what a build does besides.
 BACKEND = """
@@ -63,10 +68,50 @@ def until(condition, seconds=15.0):
         time.sleep(0.01)
 
 
-def own_wires():
-    """Return addresses for all wires of a master that nobody else has."""
+def own_config(**options):
+    """Return the configuration of a master in this process that shares no wire with another."""
     mark = uuid.uuid4().hex
-    return {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
+    queues = [field.name for field in fields(MasterConfig) if field.name.endswith("_queue")]
+    return MasterConfig(**{queue: f"inproc://{queue}-{mark}" for queue in queues} | options)
+
+
+def wire(name):
+    """Return the row of the table of wires that has this name."""
+    return next(each for each in WIRES if each.name == name)
+
+
+class Connected:
+    """The connecting side of one wire between a master's tasks."""
+
+    def __init__(self, config, name):
+        self.name = name
+        self.ports = Ports(wire(name).connects[0], config, LOGGER, wires=[wire(name)])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def call(self, request, limit=30):
+        return self.ports.call(self.name, request, limit)
+
+    def ask(self, request, limit=30):
+        """Ask without waiting; return a list that gets the result when :meth:`all` collects it."""
+        results = []
+        self.ports.ask(self.name, request, results.append, limit)
+        return results
+
+    def all(self, *asked):
+        """Collect the answers that have come; return whether all of *asked* have theirs."""
+        self.ports.expire()
+        return all(asked)
+
+    def push(self, message):
+        assert self.ports.push(self.name, message)
+
+    def close(self):
+        self.ports.close()
 
 
 def alive(pid):

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
+from helpers import Connected
 from piwheels.core import codec
-from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console, mr_chase
+from piwheels.core.protocols import CONSOLE_ANSWERS, Job, NoData, console, mr_chase
 from piwheels.core.schema import schema_of
 from piwheels.core.transport import Context
-from piwheels.master import wiring
+from piwheels.master.messages import BuildQueue, ExpectFile, VerifyFile
 
 
 class Slave:
@@ -84,10 +85,23 @@ def send_file(config, number, content):
 
 
 def queue_up(config, *jobs, abi="cp311"):
-    with Context().socket(zmq.PUSH, reversed(wiring.builds)) as push:
-        push.connect(config.builds_queue)
-        push.send_msg("QUEUE", {abi: [list(job) for job in jobs]})
-        push.close(linger=1)
+    # A push socket of the real wire lets go of its message when it is closed: wait for the reader.
+    with Connected(config, "builds") as builds:
+        builds.push(BuildQueue({abi: [Job(*job) for job in jobs]}))
+        builds.ports.socket("builds").close(linger=1)
+
+
+class Files(Connected):
+    """Asks FileJuggler, as SlaveDriver does, but waits for the answers."""
+
+    def __init__(self, config):
+        super().__init__(config, "files")
+
+    def expect(self, number, state, publish_as=None):
+        self.call(ExpectFile(number, state, publish_as))
+
+    def verify(self, number, package):
+        return self.call(VerifyFile(number, package))
 
 
 class Console:
@@ -150,13 +164,15 @@ class Console:
 class StandIn(threading.Thread):
     """Answers what comes to a ROUTER at *address*; what it does is for its subclasses to say."""
 
-    def __init__(self, address, protocol=None):
+    def __init__(self, address, protocol=None, socket=None):
         super().__init__(daemon=True)
         self.address = address
         self._over = threading.Event()
-        self._socket = Context().socket(zmq.ROUTER, protocol)
-        self._socket.hwm = 10_000
-        self._socket.bind(address)
+        self._socket = socket
+        if socket is None:
+            self._socket = Context().socket(zmq.ROUTER, protocol)
+            self._socket.hwm = 10_000
+            self._socket.bind(address)
 
     def __enter__(self):
         self.start()

@@ -2,18 +2,15 @@
 
 import hashlib
 import io
-import logging
 import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from helpers import own_wires, until
+from helpers import Connected, own_config, until
 from piwheels.core.database import Database
 from piwheels.core.states import BuildState, DownloadState, FileState
-from piwheels.core.transport import Context
-from piwheels.master.rpc import Client
+from piwheels.master.messages import RewritePages, WriteHome, WriteSearch
 from piwheels.master.the_scribe import TheScribe
-from piwheels.master.wiring import MasterConfig
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 #: Hostile text.
@@ -120,7 +117,7 @@ def scribe(config, dsn):
     """Run TheScribe on the database *dsn*; yield a client for it."""
     task = TheScribe(config)
     task.db = Database(dsn)
-    client = Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("test"))
+    client = Connected(config, "scribe")
     task.start()
     try:
         yield client
@@ -133,18 +130,16 @@ def scribe(config, dsn):
 
 def write(dsn, path, site_url=""):
     """Write a site to *path* from the database *dsn*."""
-    config = MasterConfig(
-        dsn=dsn, output_path=path, dev_mode=True, site_url=site_url, **own_wires()
-    )
+    config = own_config(dsn=dsn, output_path=path, dev_mode=True, site_url=site_url)
     with Database(dsn) as db:
         names = fill(db, config.output_path)
         logs = config.output_path / "logs"
         with scribe(config, dsn) as client:
             until(lambda: not db.get_unwritten_logs() and logs.is_dir())
             for name in names:
-                client.call("BOTH", name, timeout=30)
-            client.call("SEARCH", timeout=30)
-            client.call("HOME", {**db.get_statistics(), "disk_free": 12 * 10**9}, timeout=30)
+                client.call(RewritePages("BOTH", name))
+            client.call(WriteSearch())
+            client.call(WriteHome({**db.get_statistics(), "disk_free": 12 * 10**9}))
             root = config.output_path
             for page in ("index.html", "stats.html", "packages.html"):
                 until(lambda path=root / page: contains(path, b"holygrail"))

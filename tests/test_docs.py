@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 #: Modules whose errors get their text elsewhere, or can be caused only by a bug or a test.
-UNDOCUMENTED = {"piwheels/console/wire/link.py", "piwheels/master/rpc.py"}
+UNDOCUMENTED = {"piwheels/console/wire/link.py", "piwheels/master/ports.py"}
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""The operator's console: what it knows (``model``), how it hears of it (``wire``), the screens."""
+"""The operator's console: the state of a farm (``model``), its sources (``wire``), the screens."""

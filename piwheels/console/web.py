@@ -1,9 +1,8 @@
 """``piw-console --web``: the same console in a browser, by textual-serve.
 
-Every page that is open is a process of its own. Whoever reaches the address can watch the farm, and
-steer it with ``--web-control``, so that it is this machine's own unless told otherwise; a page of
-another site can neither read nor steer, since its browser says where it comes from. Nothing is
-fetched from elsewhere.
+Each open page is a process of its own. Everybody who reaches the address can watch the farm, and
+command it with ``--web-control``; by default only this machine can reach it. A page of another site
+can do neither, because its browser reports its origin. Nothing is fetched from other sites.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ if TYPE_CHECKING:
 
     from piwheels.console.config import ConsoleConfig
 
-#: How many pages may be open.
+#: The most open pages.
 MOST_PAGES: Final = 16
-#: How long a console may take to end when its page is closed, asked and then told, in seconds.
-ASKED, TOLD = 3.0, 2.0
-#: What textual-serve raises if a page does not say what its own script would.
+#: How long a console may take to end after each signal when its page is closed, in seconds.
+ASKED, SIGNALLED = 3.0, 2.0
+#: Exceptions of textual-serve for a page that sends something invalid.
 _NONSENSE: Final = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
-#: The sizes that a page's terminal may have.
+#: The valid sizes of a page's terminal.
 _SIZES: Final = range(10, 1001)
-#: Options that a page's console does not inherit: it is one, and it logs nowhere.
+#: Options that a page's console does not inherit.
 _OURS: Final = frozenset({"config", "log_file", "quiet", "verbose", "record", "read_only", "json"})
-#: What the page may load: its own parts. Its one font from elsewhere is done without.
+#: A page may load its own parts only; the one font from another site is left out.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; font-src 'self' data:; connect-src 'self' {socket};"
@@ -57,17 +56,17 @@ logger = logging.getLogger("web")
 
 
 def run(config: ConsoleConfig) -> int:
-    """Serve consoles until told to end. Raises ``Fatal`` if that cannot be."""
+    """Serve consoles until a signal ends the program. Raises ``Fatal``."""
     if config.record is not None:
         raise Fatal("--web cannot --record: record with a console of its own")
     url = f"http://{_in_url(config.web_host)}:{config.web_port}/"
     served = _Pages(config)
-    what = "watch and steer" if config.web_control else "watch"
-    logger.info("serving the console at %s; whoever reaches it can %s the farm", url, what)
+    what = "watch and command" if config.web_control else "watch"
+    logger.info("serving the console at %s; everybody who reaches it can %s the farm", url, what)
     if not _is_loopback(config.web_host):
-        logger.warning("this is not only for this machine, and nobody is asked who they are")
+        logger.warning("other machines can reach it, without authentication")
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    # It says that a console failed to start where a page has left before that.
+    # It reports a failed start when a page was closed before its console started.
     logging.getLogger("textual-serve").setLevel(logging.CRITICAL)
     try:
         web.run_app(
@@ -80,7 +79,7 @@ def run(config: ConsoleConfig) -> int:
 
 
 def environment_of(config: ConsoleConfig) -> dict[str, str]:
-    """Return the environment by which a console of a page has our options."""
+    """Return the environment that passes our options to a page's console."""
     passed: dict[str, str] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -97,7 +96,7 @@ def environment_of(config: ConsoleConfig) -> dict[str, str]:
 
 
 class _Pages(Server):
-    """The pages, and a console for each that is open."""
+    """The open pages, each with its console."""
 
     def __init__(self, config: ConsoleConfig) -> None:
         command = shlex.join([sys.executable, "-P", "-m", "piwheels.console"])
@@ -107,7 +106,7 @@ class _Pages(Server):
         self._open: set[web.WebSocketResponse] = set()
 
     async def make_app(self) -> web.Application:
-        """Return the application, with its doors guarded."""
+        """Return the application with its guard."""
         app = await self._make_app()
         app.middlewares.append(self._guard)
         return app
@@ -194,7 +193,7 @@ class _Console(AppService):
         return self._process
 
     async def stop(self) -> None:
-        """End the console: asked, then told, then by force."""
+        """End the console: by request, then SIGTERM, then SIGKILL."""
         task, self._task = self._task, None
         process = self._process
         if task is None or process is None:
@@ -208,7 +207,7 @@ class _Console(AppService):
             with contextlib.suppress(TimeoutError):
                 if process.returncode is None:
                     _signal_group(process.pid, sign)
-                await asyncio.wait_for(process.wait(), TOLD)
+                await asyncio.wait_for(process.wait(), SIGNALLED)
         _signal_group(process.pid, signal.SIGKILL)  # what it may have started
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -255,7 +255,10 @@ def _dataclass(cls: Any, internal: bool) -> Schema:
     record = _positional(
         [schema_of(hints[name], internal) for name in names], lambda parts: cls(*parts)
     )
-    values = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+    if len(names) > 1:
+        values: Callable[[Any], Any] = attrgetter(*names)
+    else:  # attrgetter would return a bare value
+        values = lambda value: tuple(getattr(value, name) for name in names)  # noqa: E731
 
     def plain(value: Any) -> Any:
         return values(value) if isinstance(value, cls) else value
@@ -273,10 +276,8 @@ def _union(options: Sequence[Any], internal: bool) -> Schema:
         some = _AS_IT_IS
     elif internal:
         some = _tagged({option.__name__: part for option, part in parts.items()})
-    elif all(part.pack is _unchanged for part in parts.values()):
-        some = Schema(vol.Schema(vol.Any(*(part.check for part in parts.values()))))
     else:
-        raise TypeError(f"no schema for the union of {', '.join(map(str, options))}")
+        some = _first_of(list(parts.values()))
     if some is _AS_IT_IS or len(parts) == len(options):
         return some
     check, pack = some
@@ -284,6 +285,23 @@ def _union(options: Sequence[Any], internal: bool) -> Schema:
         lambda value: None if value is None else check(value),
         pack if pack is _unchanged else lambda value: None if value is None else pack(value),
     )
+
+
+def _first_of(parts: Sequence[Schema]) -> Schema:
+    """Return the schema of a value that is valid by one of *parts*, the first that accepts it."""
+
+    def accepts(part: Schema, value: Any) -> bool:
+        try:
+            part.check(value)
+        except vol.Invalid:
+            return False
+        return True
+
+    def pack(value: Any) -> Any:
+        return next(part.pack(value) for part in parts if accepts(part, value))
+
+    check = vol.Schema(vol.Any(*(part.check for part in parts)))
+    return Schema(check, _unchanged if all(part.pack is _unchanged for part in parts) else pack)
 
 
 def _tagged(parts: Mapping[str, Schema]) -> Schema:

@@ -87,7 +87,6 @@ class Task(threading.Thread):
         super().__init__(name=type(self).name, daemon=True)
         self.config = config
         self.logger = logging.getLogger(type(self).name)
-        self.ctx = Context()
         self.failure: BaseException | None = None
         #: When the loop last began a turn, of the monotonic clock (``None``: it has not yet).
         self.turned: float | None = None
@@ -96,21 +95,19 @@ class Task(threading.Thread):
         self._poller = Poller()
         self._handlers: dict[Any, Callable[[Any], None]] = {}
         self._timers: list[_Timer] = []
-        control = self.socket(zmq.PULL, control_protocol)
+        self._owned: list[Any] = []
+        control = Context().socket(zmq.PULL, control_protocol, self.logger)
         control.hwm = 1000
         control.bind(address)
         self.register(control, self.handle_control)
         self._control = control
         # One for all threads, so that what they say is heard in the order in which it is said.
-        self._commands: Socket | None = self.socket(zmq.PUSH, reversed(control_protocol))
-        self._commands.connect(address)
+        commands = Context().socket(zmq.PUSH, reversed(control_protocol), self.logger)
+        commands.connect(address)
+        self._commands: Socket | None = commands
         self._commanding = threading.Lock()
 
     # What a task has ------------------------------------------------------------------------
-
-    def socket(self, kind: int, protocol: Protocol | None = None) -> Socket:
-        """Return a new socket of *kind* that speaks *protocol* and logs as this task."""
-        return self.ctx.socket(kind, protocol, self.logger)
 
     def register(self, queue: Any, handler: Callable[[Any], None], flags: int = zmq.POLLIN) -> None:
         """Have *handler* called with *queue* whenever it has the events *flags*."""
@@ -121,13 +118,15 @@ class Task(threading.Thread):
         """Have *handler* called every *interval*, the first time as soon as the task runs."""
         self._timers.append(_Timer(interval.total_seconds(), handler, due=time.monotonic()))
 
-    def close(self) -> None:
-        """Close the sockets that are registered; runs in the task's thread.
+    def own(self, thing: Any) -> None:
+        """Close *thing* with the task."""
+        self._owned.append(thing)
 
-        Override it to close others as well.
-        """
-        for queue in self._handlers:
-            queue.close()
+    def close(self) -> None:
+        """Close what the task owns and the sockets that are registered; in the task's thread."""
+        for thing in (*reversed(self._owned), *self._handlers):
+            thing.close()
+        self._owned.clear()
         self._handlers.clear()
         with self._commanding:
             if self._commands is not None:

@@ -1,4 +1,4 @@
-"""The master itself: starts the cast, stands between it and the operators, stops it in order."""
+"""The master itself: starts the cast, passes on operators' commands, stops the cast in order."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import logging
 import signal
 import socket
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
-
-import zmq
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, Fatal, Unavailable
+from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.machine import machine
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import master_control, monitor_stats
+from piwheels.core.protocols import CommandReport
 from piwheels.core.states import MasterInfo
 from piwheels.core.tasks import Refusals
-from piwheels.core.transport import Context, Poller, Socket
+from piwheels.core.transport import Poller
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.lumberjack import Lumberjack
+from piwheels.master.messages import CommandGiven, MasterStarted, PublishStats
 from piwheels.master.mr_chase import MrChase
+from piwheels.master.ports import Ports
 from piwheels.master.seraph import Seraph
 from piwheels.master.site.files import Site
 from piwheels.master.slave_driver import SlaveDriver
@@ -34,7 +33,6 @@ from piwheels.master.the_operator import TheOperator
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
-from piwheels.master.wiring import news, orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +40,11 @@ if TYPE_CHECKING:
     from piwheels.core.tasks import Task
     from piwheels.master.wiring import MasterConfig
 
+    _Verb = Literal["KILL", "SLEEP", "SKIP", "WAKE", "QUIT"]
+
 T = TypeVar("T")
 
-#: The cast in the order in which it starts; it stops in the opposite one, so that whoever asks
-#: goes before whoever answers.
+#: The cast in its starting order. It stops in reverse, so that each task ends before those it asks.
 CAST: tuple[type[Task], ...] = (
     Seraph,
     TheOracle,
@@ -68,7 +67,7 @@ FAREWELL = 15.0
 
 
 class PiWheelsMaster:
-    """The ``piw-master`` program: the cast, and the sockets that operators attach to."""
+    """The ``piw-master`` program: the cast, and the sockets of operators."""
 
     def __init__(self, config: MasterConfig) -> None:
         self.config = config
@@ -83,40 +82,29 @@ class PiWheelsMaster:
         self._info = MasterInfo(datetime.now(UTC), socket.gethostname()[:200], *machine())
 
     def main_loop(self) -> int:
-        """Run the farm until told to stop; return the exit status."""
-        ctx = Context()
-        with (
-            ctx.socket(zmq.PULL, master_control, self.logger) as control,
-            ctx.socket(zmq.PUB, monitor_stats, self.logger) as status,
-            ctx.socket(zmq.PULL) as events,
-            ctx.socket(zmq.PULL, orders, self.logger) as ordered,
-            ctx.socket(zmq.PUSH, reversed(news), self.logger) as operator,
-        ):
-            control.bind(self.config.control_queue)
-            status.hwm = 100_000
-            status.bind(self.config.status_queue)
-            events.hwm = 100_000
-            events.bind(self.config.events_queue)
-            ordered.bind(self.config.orders_queue)
-            operator.connect(self.config.news_queue)
-            operator.send_msg("INFO", self._info)
+        """Run the farm until it is stopped; return the exit status."""
+        ports = Ports("main", self.config, self.logger)
+        try:
+            ports.push("news", MasterStarted(self._info))
             poller = Poller()
-            for each in (control, events, ordered):
-                poller.register(each)
+            for wire in ("control", "events", "commands"):
+                poller.register(ports.socket(wire))
             try:
                 self._start()
                 while not self._stopping and self._all_alive():
                     self._tell_systemd()
                     ready = poller.poll(min(1, self._systemd.interval))
-                    if events in ready:
-                        _pass_on(events, status)
-                    if control in ready:
-                        self._command(control, status, operator)
-                    if ordered in ready:
-                        self._obey(ordered.recv_msg()[0], None)
+                    if ports.socket("events") in ready:
+                        _pass_on(ports)
+                    if ports.socket("control") in ready:
+                        self._command(ports)
+                    if ports.socket("commands") in ready:
+                        self._obey(ports.socket("commands").recv().verb, None)
             finally:
-                # Whatever the consoles are to see of the end still passes.
-                self._stop(lambda: _pass_on(events, status))
+                # Consoles still see the events of the end.
+                self._stop(lambda: _pass_on(ports))
+        finally:
+            ports.close()
         return 1 if any(task.failure for task in self.tasks) else 0
 
     # The cast -------------------------------------------------------------------------------
@@ -138,7 +126,7 @@ class PiWheelsMaster:
         return not dead
 
     def _tell_systemd(self) -> None:
-        """Say what we are at; and that we are alive, as long as every task's loop turns."""
+        """Report the status to systemd, and a heartbeat while every task's loop turns."""
         if not self._ready:
             if any(task.turned is None for task in self.tasks):
                 return
@@ -179,32 +167,33 @@ class PiWheelsMaster:
                 self.logger.critical("%s does not end: left behind", task.name)
 
     def stop(self, *_: object) -> None:
-        """Have the main loop end; fit for a signal's handler."""
+        """End the main loop; usable as a signal handler."""
         self._stopping = True
 
     # Operators ------------------------------------------------------------------------------
 
-    def _command(self, control: Socket, status: Socket, operator: Socket) -> None:
-        """Take what came over the control socket; tell the other consoles by way of *operator*."""
+    def _command(self, ports: Ports) -> None:
+        """Take a message of the control socket; TheOperator tells the other consoles."""
         try:
-            msg, slave_id = control.recv_msg()
+            msg, slave_id = ports.socket("control").recv_msg()
         except BadMessage as exc:
             self._refused.note(exc)
             return
         if msg == "HELLO":
-            status.send_msg("HELLO", self._info)
+            ports.socket("status").send_msg("HELLO", self._info)
             self._task(SlaveDriver).list_slaves()
-            self._task(BigBrother).replay()
+            ports.push("stats", PublishStats())
             return
         target = None if msg == "QUIT" else slave_id
         slaves = None if target is None else [target]
-        with suppress(Unavailable):  # the consoles hear of the next one
-            told = "control", msg, slaves, datetime.now(UTC)
-            operator.send_msg("TOLD", told, zmq.DONTWAIT)
+        ports.push(
+            "news",
+            CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, datetime.now(UTC))),
+        )
         self._obey(msg, target)
 
     def _obey(self, msg: str, slave_id: int | None) -> None:
-        """Do what an operator wants, whichever socket it came by."""
+        """Carry out an operator's command, from either socket."""
         if msg == "QUIT":
             self.logger.warning("an operator said QUIT")
             self._stopping = True
@@ -226,7 +215,8 @@ class PiWheelsMaster:
         return next(task for task in self.tasks if isinstance(task, kind))
 
 
-def _pass_on(events: Socket, status: Socket) -> None:
+def _pass_on(ports: Ports) -> None:
+    events, status = ports.socket("events"), ports.socket("status")
     for _ in range(1000):  # then the operators' commands have their turn
         if not events.poll(0):
             return

@@ -1,32 +1,41 @@
-"""BigBrother, who watches the farm's figures, and has them published."""
+"""BigBrother, who gathers the farm's statistics and publishes them."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import zmq
 
 from piwheels.core.errors import Unavailable
 from piwheels.core.host import machine
-from piwheels.core.protocols import monitor_stats
 from piwheels.core.states import MasterStats
 from piwheels.core.tasks import NonStopTask
-from piwheels.master.rpc import Client
+from piwheels.master.messages import (
+    BuildsPending,
+    DiskSpace,
+    DownloadsCounted,
+    PublishStats,
+    RefreshHome,
+    StatsMessage,
+    StatsPublished,
+    WriteHome,
+    WriteSearch,
+)
+from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import big_brother, news
 
 if TYPE_CHECKING:
-    from piwheels.core.transport import Socket
+    from piwheels.master.ports import Inbox
+    from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-#: How many sets of figures a console that attaches gets to see.
+#: How many statistics a console that attaches gets to see.
 HISTORY: Final = 100
 
-#: The figures that the database keeps, until it has told them.
+#: The statistics of the database, before it has answered.
 _UNKNOWN: Final = {
     "packages_built": 0,
     "builds_last_hour": {},
@@ -42,32 +51,22 @@ _UNKNOWN: Final = {
 
 
 class BigBrother(NonStopTask):
-    """Puts the figures of the database, of the site's disk and of this machine together.
+    """Gathers the statistics of the database, of the site's disk and of this machine.
 
-    They are published every ten seconds (in ``dev_mode`` every second), kept for consoles that
-    attach later, and go to the home page every ten minutes (in ``dev_mode`` every half). So often,
-    too, the list of packages is written, if its downloads or packages may be others than last time:
-    that asks the database for much. It never waits for the database: while that is silent, the
-    figures are those it told last.
+    They are published every ten seconds (in ``dev_mode`` every second), and kept for consoles that
+    attach later. Every ten minutes (in ``dev_mode`` every half) they go to the home page. Then the
+    list of packages is written as well, if its packages or downloads may have changed: a costly
+    query. The task never waits for the database: while there is no answer, it publishes the
+    statistics of the last one.
     """
 
     name = "big_brother"
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        stats = self.socket(zmq.PULL, big_brother)
-        stats.hwm = 10_000
-        stats.bind(config.stats_queue)
-        self.register(stats, self.handle_stats)
-        self.db = DbClient(config, self.logger)
-        self.register(self.db.socket, self.handle_database)
-        self.web = Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
-        self.register(self.web.socket, self.handle_web)
-        self.events = self.socket(zmq.PUSH, monitor_stats)
-        self.events.connect(config.events_queue)
-        self._news = self.socket(zmq.PUSH, reversed(news))
-        self._news.hwm = HISTORY
-        self._news.connect(config.news_queue)
+        self.ports = Ports("BigBrother", config, self.logger, self)
+        self.ports.serve("stats", self.handle_stats)
+        self.db = DbClient(self.ports)
         self.history: deque[MasterStats] = deque(maxlen=HISTORY)
         self._figures: dict[str, Any] = dict(_UNKNOWN)
         self._disk = machine.disk_space(config.output_path)
@@ -78,72 +77,48 @@ class BigBrother(NonStopTask):
         self._listed: Any = None
         self.every(timedelta(seconds=1 if config.dev_mode else 10), self.ask)
 
-    def close(self) -> None:
-        """Close the sockets that are not registered, too."""
-        super().close()
-        self.events.close()
-        self._news.close()
-
-    def replay(self) -> None:
-        """Have the kept figures published again for a new console; from any thread."""
-        with self.ctx.socket(zmq.PUSH, reversed(big_brother), self.logger) as socket:
-            socket.connect(self.config.stats_queue)
-            socket.send_msg("HELLO")
-            socket.close(linger=1)
-
     def ask(self) -> None:
-        """Ask the database for its figures.
+        """Ask the database for its statistics.
 
-        If it still owes us the last ones, publish what we have.
+        If it has not answered the last request yet, publish the statistics that there are.
         """
         if self._asked:
             self.publish()
-            return
-        try:
-            self.db.request("get_statistics")
+        else:
             self._asked = True
-        except Unavailable as exc:
-            self.logger.warning("cannot ask for the database's figures, trying again: %s", exc)
+            self.db.ask(self._answered, "get_statistics")
 
-    def handle_database(self, _: Socket) -> None:
-        """Note the database's figures, and publish all of them."""
-        for answer in self.db.answers():
-            self._asked = False
-            if answer.error is None:
-                found = answer.result
-                self._figures |= {name: found[name] for name in _UNKNOWN if name in found}
-                self._known = True
-            else:
-                self.logger.warning("no figures of the database, trying again: %s", answer.error)
-            self.publish()
+    def _answered(self, result: Result[dict[str, Any]]) -> None:
+        self._asked = False
+        if result.error is None:
+            found = result.value
+            self._figures |= {name: found[name] for name in _UNKNOWN if name in found}
+            self._known = True
+        else:
+            self.logger.warning("no statistics from the database, trying again: %s", result.error)
+        self.publish()
 
-    def handle_stats(self, queue: Socket) -> None:
-        """Note what another task tells, or do what it asks for."""
-        msg, data = queue.recv_msg()
-        match msg:
-            case "STATFS":
-                self._disk = data
-            case "STATBQ":
-                self._figures["builds_pending"] = data
-            case "LOGDOWNLOAD":  # until the database tells its own count
+    def handle_stats(self, queue: Inbox[StatsMessage]) -> None:
+        """Take a message of another task."""
+        match queue.recv():
+            case DiskSpace(size, free):
+                self._disk = size, free
+            case BuildsPending(by_abi):
+                self._figures["builds_pending"] = by_abi
+            case DownloadsCounted(count):  # until the database has counted them
                 for name in ("downloads_last_hour", "downloads_last_month", "downloads_all"):
-                    self._figures[name] += data
-            case "HELLO":
+                    self._figures[name] += count
+            case PublishStats():
                 for stats in self.history:
                     self._send(stats)
                 self.publish()
-            case "HOME":
+            case RefreshHome():
                 self.update_home()
-
-    def handle_web(self, _: Socket) -> None:
-        """Hear what became of the home page and the list of packages."""
-        for answer in self.web.answers():
-            if answer.error is not None:
-                self._listed = None
-                self.logger.warning("a page was not written, but will be: %s", answer.error)
+            case never:
+                assert_never(never)
 
     def gather(self) -> MasterStats:
-        """Return the figures of now."""
+        """Return the current statistics."""
         here = machine.slave_stats(self.config.output_path, datetime.now(UTC))
         disk_size, disk_free = self._disk
         return MasterStats(
@@ -151,42 +126,38 @@ class BigBrother(NonStopTask):
         )
 
     def publish(self) -> None:
-        """Publish the figures of now, and keep them; have pages written if they are due."""
+        """Publish and keep the current statistics; have pages written if they are due."""
         stats = self.gather()
         self.history.append(stats)
         self._send(stats)
-        with suppress(Unavailable):  # TheOperator has a hundred of them to read
-            self._news.send_msg("FIGURES", stats, zmq.DONTWAIT)
+        self.ports.push("news", StatsPublished(stats))
         if self._known and time.monotonic() >= self._home_due:
             self.update_home()
             self.update_search()
 
     def update_home(self) -> None:
-        """Have the home page written with the figures of now."""
+        """Have the home page written with the current statistics."""
         self._home_due = time.monotonic() + self._home_pause
-        try:
-            self.web.request("HOME", self.gather()._asdict())
-        except Unavailable as exc:
-            self.logger.warning("the home page was not written, but will be: %s", exc)
+        self.ports.ask("web", WriteHome(self.gather()._asdict()), self._written)
 
     def update_search(self) -> None:
-        """Have the list of packages written, if what it shows may have changed.
+        """Have the list of packages written, if its content may have changed.
 
-        A package comes with versions to build, and its downloads leave the last month as days pass.
+        A new package has versions to build; downloads leave the last month as days pass.
         """
         shown = ("downloads_all", "packages_built", "builds_pending", "files_count")
         made_from = datetime.now(UTC).date(), *(self._figures[name] for name in shown)
-        if made_from == self._listed:
-            return
-        try:
-            self.web.request("SEARCH")
-        except Unavailable as exc:
-            self.logger.warning("the list of packages was not written, but will be: %s", exc)
-        else:
+        if made_from != self._listed:
             self._listed = made_from
+            self.ports.ask("web", WriteSearch(), self._written)
+
+    def _written(self, result: Result[None]) -> None:
+        if result.error is not None:
+            self._listed = None
+            self.logger.warning("a page was not written, but will be: %s", result.error)
 
     def _send(self, stats: MasterStats) -> None:
         try:
-            self.events.send_msg("STATS", stats, zmq.DONTWAIT)
+            self.ports.socket("events").send_msg("STATS", stats, zmq.DONTWAIT)
         except Unavailable:
-            self.logger.debug("nobody publishes the figures just now")
+            self.logger.debug("events: no room for STATS")

@@ -1,37 +1,39 @@
-"""CloudGazer, who follows the upstream index for new, changed and deleted releases."""
+"""CloudGazer, who follows the upstream index: new, changed and deleted releases."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from piwheels.core.errors import Fatal, PiWheelsError, Unavailable
 from piwheels.core.host.pip_config import index_access
 from piwheels.core.tasks import PauseableTask
-from piwheels.master.beside import Beside
 from piwheels.master.logic.changelog import Deletion
 from piwheels.master.logic.failures import Failures
-from piwheels.master.rpc import Client
+from piwheels.master.messages import DeletePackage, DeleteVersion, PagesNoted
+from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.upstream.changelog import Changelog
 from piwheels.master.upstream.fetching import Limits
 from piwheels.master.upstream.pypi import Upstream
 from piwheels.master.upstream.watch import Watch
+from piwheels.master.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
     from piwheels.core.host.pip_config import IndexAccess
-    from piwheels.master.beside import Outcome
+    from piwheels.master.messages import Part, Request
+    from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
 #: Seconds that another task may take for one answer: less than the master gives us to end.
 PATIENCE: Final = 10.0
-#: How many questions are under way at once.
+#: How many requests to the index are in flight at once.
 ROOM: Final = 4
-#: How often it is told in the log what was asked and what came.
+#: How often the log shows the number of requests and the size of the answers.
 REPORT: Final = timedelta(minutes=10)
 
 
@@ -47,24 +49,24 @@ class CloudGazer(PauseableTask):
     """
 
     name = "cloud_gazer"
-    #: What a question to the index may take.
+    #: The limits of a request to the index.
     limits: ClassVar[Limits] = Limits()
-    #: How often it looks what is due, in seconds; what comes is taken at once.
+    #: How often the task checks what is due, in seconds; answers are handled at once.
     beat: ClassVar[float] = 1.0
-    #: How many seconds after a failure the next try is, at first.
+    #: Seconds between a first failure and the next try.
     back_off: ClassVar[float] = 10.0
-    #: For how many seconds something must be missing upstream until it is taken to be gone.
+    #: Seconds for which something must be missing upstream before it counts as deleted.
     confirm: ClassVar[float] = 120.0
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        self.db = DbClient(config, self.logger, PATIENCE)
-        self.web = Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
-        self.driver = Client(self.ctx, config.delete_queue, "SlaveDriver", self.logger)
-        self.beside = Beside(ROOM, "gazer")
-        self.register(self.beside.socket, lambda _: self.work())
+        self.ports = Ports("CloudGazer", config, self.logger, self)
+        self.db = DbClient(self.ports, PATIENCE)
+        self.pool = WorkerPool(ROOM, "gazer")
+        self.own(self.pool)
+        self.register(self.pool.socket, lambda _: self.work())
         self.upstream: Upstream | None = None
-        #: What is marked as deleted, and when its removal is tried (again).
+        #: Deletions that are marked in the database, and when each is carried out (again).
         self.removals: dict[Deletion, float] = {}
         self._marks_known = False
         self._source: Changelog | Watch | None = None
@@ -74,48 +76,41 @@ class CloudGazer(PauseableTask):
         self.every(REPORT, self.report)
 
     def once(self) -> None:
-        """Have pip asked where the index is, and how it is reached."""
+        """Ask pip for the address of the index and the way to it."""
         if self.config.source == "none":
             self.logger.info("the upstream index is not followed: only what is added gets built")
         else:
-            self.beside.submit(index_access, self._follow)
+            self.pool.submit(index_access, self._follow)
 
-    def _follow(self, outcome: Outcome[IndexAccess]) -> None:
+    def _follow(self, result: Result[IndexAccess]) -> None:
         config = self.config
         try:
-            access = outcome.get()
+            access = result.get()
             if config.pypi_simple:
                 access = access._replace(url=config.pypi_simple)
             self.upstream = Upstream(access, config.pypi_xmlrpc, self.limits)
         except (Fatal, Unavailable) as exc:
-            # The farm can do without: a task that ends would take it all down.
+            # The farm works without it; a task that ends would stop the master.
             self.logger.error("the upstream index is not followed: %s", exc)
             return
         kind = Changelog if config.source == "changelog" else Watch
         self._source = kind(self, self.upstream)
 
     def close(self) -> None:
-        """Leave what is under way, and close every connection."""
+        """Abandon running requests, and close every connection."""
         if self.upstream is not None:
             self.upstream.close()
-        self.beside.close()
-        for each in (self.db, self.web, self.driver):
-            each.close()
         super().close()
 
     # The loop -----------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Take in what has come, and do one step of what there is to do."""
-        for client in (self.web, self.driver):
-            for answer in client.answers():
-                if answer.error is not None:
-                    self.logger.error("%s", answer.error)
+        """Handle the answers that have come, and do one step of the work."""
         now = time.monotonic()
         if now < self._rest:
-            return  # what has come waits
+            return  # the answers wait
         try:
-            self.beside.run()
+            self.pool.run()
             more = self._step(now)
         except PiWheelsError as exc:
             wait, tell = self._failures.failed()
@@ -128,10 +123,10 @@ class CloudGazer(PauseableTask):
         if over := self._failures.recovered():
             self.logger.info("going on (failures: %d)", over)
         if more:
-            self.beside.wake()
+            self.pool.wake()
 
     def _step(self, now: float) -> bool:
-        """Do one step; return whether there is another one right now."""
+        """Do one step; return whether another one is due now."""
         if not self._marks_known:
             self._find_marked()
             self._marks_known = True
@@ -157,19 +152,22 @@ class CloudGazer(PauseableTask):
         if any(each.deleted for each in packages) or any(each.deleted for each in versions):
             self._find_marked()
         for package, how in rewrites:
-            self._ask(self.web, "NOTED", [how, package])  # the database has it, should this be lost
+            self._ask(
+                "web", PagesNoted(cast("Part", how), package)
+            )  # the database knows, if this gets lost
         for each in packages:
             if each.status == "quarantined":
-                self._ask(self.driver, "DELPKG", each.package)
+                self._ask("deletions", DeletePackage(each.package))
         for version in versions:
             if version.quarantined:
-                self._ask(self.driver, "DELVER", [version.package, version.version])
+                self._ask("deletions", DeleteVersion(version.package, version.version))
 
-    def _ask(self, whom: Client, msg: str, data: Any) -> None:
-        try:
-            whom.request(msg, data)
-        except Unavailable as exc:
-            self.logger.error("could not pass on %s %s: %s", msg, data, exc)
+    def _ask(self, wire: str, request: Request[object]) -> None:
+        def then(result: Result[object]) -> None:
+            if result.error is not None:
+                self.logger.error("could not pass on %s: %s", request, result.error)
+
+        self.ports.ask(wire, request, then, PATIENCE)
 
     # What is gone upstream ----------------------------------------------------------------------
 
@@ -178,13 +176,13 @@ class CloudGazer(PauseableTask):
             self.removals.setdefault(Deletion(package, version), 0.0)
 
     def _remove(self, gone: Deletion, now: float) -> None:
-        """Take what is marked out of the queue, the site and the database, in this order."""
+        """Remove a marked package or version from the queue, the site and the database."""
         package, version = gone
         what = package if version is None else f"{package} {version}"
-        data = package if version is None else [package, version]
+        deletion = DeletePackage(package) if version is None else DeleteVersion(package, version)
         try:
-            for whom in (self.driver, self.web):
-                whom.call("DELPKG" if version is None else "DELVER", data, PATIENCE)
+            for wire in ("deletions", "web"):
+                self.ports.call(wire, deletion, PATIENCE)
             if version is None:
                 self.db.delete_package(package)
             else:
@@ -200,7 +198,7 @@ class CloudGazer(PauseableTask):
     # The log ------------------------------------------------------------------------------------
 
     def report(self) -> None:
-        """Tell what was asked, and what came."""
+        """Log the number of requests and the size of the answers."""
         if self.upstream is not None and self._source is not None and self.upstream.questions:
             self.logger.info(
                 "so far %d questions to the index, %.1f MB of answers; %s",

@@ -1,30 +1,24 @@
 """FileJuggler, who takes files from build slaves and from tools that import them.
 
-The protocol of the file wire is raw frames (protocols.md); anyone may send anything there. Bytes
-are written only for a file that SlaveDriver (or MrChase) expects, only where they were asked for,
-and only to a temporary file in the site's working directory. What takes long (hashing what did not
-come in order, looking into the wheel, syncing it to the disk) is done by two helper threads, so
-that no big file stops the others.
+The file wire carries raw frames (protocols.md); anyone may send anything there. Bytes are written
+only for a file that SlaveDriver (or MrChase) expects, only where they were asked for, and only to a
+temporary file in the site's working directory. A pool of two threads does the slow work (hashing
+chunks that came out of order, inspecting the wheel, syncing it to the disk), so that no big file
+delays the others.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
 
-import zmq
-
-from piwheels.core.errors import BadMessage, BadWheel, Refused, Unavailable
+from piwheels.core.errors import BadWheel, Refused
 from piwheels.core.states import TransferState
 from piwheels.core.tasks import NonStopTask
-from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.core.wheels.tags import parse_filename
 from piwheels.master.fs_client import FsClient
 from piwheels.master.incoming import (
@@ -36,34 +30,46 @@ from piwheels.master.incoming import (
     number,
 )
 from piwheels.master.logic.names import Names
-from piwheels.master.rpc import Request, recv_request, send_error, send_result
+from piwheels.master.messages import (
+    DiskSpace,
+    ExpectFile,
+    FileRequest,
+    MissingBytes,
+    VerifyFile,
+    WithdrawFiles,
+)
+from piwheels.master.ports import Ports
 from piwheels.master.site.files import Site
-from piwheels.master.wiring import MasterConfig, big_brother, files
+from piwheels.master.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable
 
     from piwheels.core.states import FileState
     from piwheels.core.transport import Socket
+    from piwheels.master.ports import Inbox, Ticket
+    from piwheels.master.result import Result
+    from piwheels.master.wiring import MasterConfig
 
 __all__ = ["FileJuggler", "FsClient", "TransferDone", "TransferError", "TransferIgnoreChunk"]
 
-#: How many messages of the file wire are taken before the other sockets are looked at.
+#: How many messages of the file wire are read before the other sockets have their turn.
 _BATCH: Final = 8
+#: Seconds that the files which are being published may take when the master stops.
+_LAST: Final = 10.0
 
 
 class FileJuggler(NonStopTask):
-    """Takes expected files from slaves and puts those that verify in their place on the site."""
+    """Receives expected files from slaves, and publishes those that verify on the site."""
 
     name = "file_juggler"
-    #: The largest file that is expected, and what is always left free on the disk, in bytes.
+    #: The largest file that is taken, and the space that always stays free on the disk, in bytes.
     max_size: ClassVar[int] = 2 * 2**30
     reserve: ClassVar[int] = 64 * 2**20
-    #: How long an address may be silent before another may go on with its transfer, in seconds: a
-    #: little less than the 5 s after which slaves say HELLO again.
+    #: Seconds of silence after which another address may continue a transfer: a little less than
+    #: the 5 s after which slaves send HELLO again.
     takeover: ClassVar[float] = 4.0
-    #: How long a transfer may go without a byte before it is given up, in seconds.
+    #: Seconds without a byte after which a transfer is given up.
     patience: ClassVar[float] = 300.0
 
     def __init__(self, config: MasterConfig) -> None:
@@ -74,75 +80,56 @@ class FileJuggler(NonStopTask):
         self.transfers: dict[bytes, Incoming] = {}
         self._names = Names()
 
-        wire = self.socket(zmq.ROUTER)
-        # A peer's memory here is bounded by size and number of what may wait to be read.
-        wire.setsockopt(zmq.MAXMSGSIZE, CHUNK_SIZE + 1024)
-        wire.setsockopt(zmq.RCVHWM, 2 * CREDIT)
-        wire.setsockopt(zmq.SNDHWM, 4 * CREDIT)
-        wire.bind(config.file_queue)
-        self.register(wire, self.handle_file)
-        self.wire = wire
-        asked = self.socket(zmq.ROUTER)
-        asked.hwm = 100_000
-        asked.bind(config.fs_queue)
-        self.register(asked, self.handle_fs)
-        self._asked = asked
-        self._stats = self.socket(zmq.PUSH, reversed(big_brother))
-        self._stats.hwm = 1
-        self._stats.connect(config.stats_queue)
-
-        self._helpers = ThreadPoolExecutor(2, thread_name_prefix="juggler")
-        self._results: SimpleQueue[tuple[Request, Incoming, Future[Verified]]] = SimpleQueue()
-        woken, self._waker = socket.socketpair()
-        woken.setblocking(False)
-        self._waker.setblocking(False)
-        self.register(woken, self.handle_results)
+        self.ports = Ports("FileJuggler", config, self.logger, self)
+        self.ports.serve("file", self.handle_file)
+        self.ports.serve("files", self.handle_files)
+        self._pool = WorkerPool(2, "juggler")
+        self.register(self._pool.socket, lambda _: self._pool.run())
+        #: Transfers that the pool verifies.
+        self._verifying: set[Incoming] = set()
         self.every(timedelta(minutes=1), self.report_disk)
         self.every(timedelta(seconds=15), self.expire)
 
     def close(self) -> None:
-        """Finish what is being put in its place, and drop every other transfer."""
-        self._helpers.shutdown(cancel_futures=True)
-        for transfer in self.pending.values():
+        """Finish the files that are being published, and drop every other transfer."""
+        self._pool.close(wait=_LAST)
+        for transfer in (*self.pending.values(), *self._verifying):
             transfer.discard()
         self.pending.clear()
         self.transfers.clear()
-        self._stats.close()
-        self._waker.close()
         super().close()
 
-    # Questions of other tasks ---------------------------------------------------------------
+    # Requests of other tasks ----------------------------------------------------------------
 
-    def handle_fs(self, queue: Socket) -> None:
-        """Take a question: EXPECT is answered at once, VERIFY when the file has been checked."""
-        request = recv_request(queue)
+    def handle_files(self, queue: Inbox[FileRequest]) -> None:
+        """Answer a request: VerifyFile when the file has been verified, the others at once."""
+        ticket = queue.recv_ticket()
         try:
-            match request.msg, files.received(request.msg, request.data):
-                case "EXPECT", (slave_id, file_state, publish_as):
-                    self.do_expect(slave_id, file_state, publish_as)
-                    send_result(queue, request)
-                case "VERIFY", (slave_id, package):
-                    transfer = self._awaited(slave_id)
-                    future = self.do_verify(slave_id, package)
-                    future.add_done_callback(partial(self._verified, request, transfer))
-                case "MISSING", slave_id:
-                    coming = self.pending.get(slave_id)
-                    send_result(queue, request, coming and coming.state.missing)
-                case "WITHDRAW", (slave_id, package, filenames):
-                    self.do_withdraw(slave_id, package, filenames)
-                    send_result(queue, request)
-        except (BadMessage, BadWheel, Refused, OSError) as exc:
-            send_error(queue, request, self._refusal(exc))
+            match ticket.request:
+                case ExpectFile(number, state, publish_as):
+                    self.do_expect(number, state, publish_as)
+                    ticket.answer()
+                case VerifyFile(number, package):
+                    self.do_verify(number, package, partial(self._verified, ticket))
+                case MissingBytes(number):
+                    coming = self.pending.get(number)
+                    ticket.answer(coming and coming.state.missing)
+                case WithdrawFiles(number, package, filenames):
+                    self.do_withdraw(number, package, filenames)
+                    ticket.answer()
+                case never:
+                    assert_never(never)
+        except (BadWheel, Refused, OSError) as exc:
+            ticket.refuse(self._refusal(exc))
 
     def do_expect(
         self, slave_id: int, file_state: FileState, publish_as: str | None = None
     ) -> None:
-        """Make ready for *file_state* from *slave_id*.
+        """Expect *file_state* from *slave_id*, to be published as *publish_as*.
 
-        It will be published as *publish_as* (``None``: by its own name). Whatever was expected
-        from that slave before is dropped. Raises ``Refused``: ``BADWHEEL`` for a name that is not
-        a wheel's, ``TAKEN`` for one that has just been given to other bytes, ``TOOBIG``, or
-        ``NOROOM`` for a full disk.
+        (``None``: under its own name.) A file that was expected from that slave before is dropped.
+        Raises ``Refused``: ``BADWHEEL`` for an invalid name of a wheel, ``TAKEN`` if other bytes
+        have just been published under that name, ``TOOBIG``, or ``NOROOM`` for a full disk.
         """
         self._drop(slave_id)
         target = publish_as or file_state.filename
@@ -167,31 +154,37 @@ class FileJuggler(NonStopTask):
         self.pending[slave_id] = transfer
 
     def do_withdraw(self, slave_id: int, package: str, filenames: Iterable[str]) -> None:
-        """Drop what *slave_id* still sends, and remove what it has sent of *package*.
+        """Drop the file that *slave_id* still sends, and remove its published *filenames*.
 
-        *filenames* are the names under which that was published; a file that somebody else has sent
-        as well, of the same bytes, stays. Raises ``OSError``.
+        They are files of *package*. A file that another slave has sent as well, with the same
+        bytes, stays. Raises ``OSError``.
         """
         self._drop(slave_id)
         folder = self.site.project_dir(package)
         for filename in filenames:
             if self._names.take_back(slave_id, filename):
-                self.site.remove(folder / filename)  # the wheel first: none is there without ...
+                self.site.remove(folder / filename)  # the wheel first: each has its metadata
                 self.site.remove(folder / f"{filename}.metadata")
-        with suppress(OSError):  # it is not there, or has other files
+        with suppress(OSError):  # there is no folder, or it has other files
             folder.rmdir()
 
-    def do_verify(self, slave_id: int, package: str) -> Future[Verified]:
-        """Have what *slave_id* sent checked and published as a file of *package*.
+    def do_verify(
+        self,
+        slave_id: int,
+        package: str,
+        then: Callable[[Result[Verified]], None] = lambda result: None,
+    ) -> None:
+        """Verify the file that *slave_id* has sent, and publish it as a file of *package*.
 
-        Either way the transfer ends. Raises ``Refused``, or the result does: ``UNKNOWN`` if
-        nothing was expected, ``BADHASH`` if the file is not whole or not the one declared (it may
-        be sent again), ``TAKEN`` if its name was given to other bytes meanwhile (send it again, as
-        another), ``BADWHEEL`` if it is not a wheel of that package (final), ``NOROOM`` if it could
-        not be written.
+        The transfer ends in any case; *then* gets the result. Raises ``Refused`` (or the result
+        has that error): ``UNKNOWN`` if no file was expected, ``BADHASH`` if the file is not whole
+        or not the one declared (it may be sent again), ``TAKEN`` if other bytes were published
+        under its name meanwhile (send it again, under another), ``BADWHEEL`` if it is not a wheel
+        of that package (final), ``NOROOM`` if it could not be written.
         """
-        transfer = self._awaited(slave_id)
-        self._forget(slave_id)
+        transfer = self._forget(slave_id)
+        if transfer is None:
+            raise Refused("UNKNOWN", f"no file is expected from slave {slave_id}")
         try:
             if transfer.failure:
                 raise Refused("NOROOM", transfer.failure)
@@ -201,37 +194,30 @@ class FileJuggler(NonStopTask):
             filehash = transfer.state.file_state.filehash
             if not self._names.give(slave_id, transfer.target, filehash, time.monotonic()):
                 raise Refused("TAKEN", f"other bytes have just been published as {transfer.target}")
-            future = self._helpers.submit(transfer.publish, self.site, package)
         except BaseException:
             transfer.discard()
             raise
-        future.add_done_callback(lambda _: transfer.discard())  # also if it never began
-        return future
+        self._verifying.add(transfer)
+        publish = partial(transfer.publish, self.site, package)
+        self._pool.submit(publish, partial(self._published, transfer, then))
 
-    def _awaited(self, slave_id: int) -> Incoming:
-        transfer = self.pending.get(slave_id)
-        if transfer is None:
-            raise Refused("UNKNOWN", f"no file is expected from slave {slave_id}")
-        return transfer
+    def _published(
+        self,
+        transfer: Incoming,
+        then: Callable[[Result[Verified]], None],
+        result: Result[Verified],
+    ) -> None:
+        self._verifying.discard(transfer)
+        transfer.discard()
+        if result.error is not None:
+            self._names.take_back(transfer.state.slave_id, transfer.target)
+        then(result)
 
-    def _verified(self, request: Request, transfer: Incoming, future: Future[Verified]) -> None:
-        # In a helper's thread, which may touch no socket of 0MQ's but its own.
-        self._results.put((request, transfer, future))
-        with suppress(BlockingIOError, OSError):  # woken already, or ending
-            self._waker.send(b"!")
-
-    def handle_results(self, woken: socket.socket) -> None:
-        """Answer the questions whose files the helpers are done with."""
-        with suppress(BlockingIOError):
-            woken.recv(4096)
-        with suppress(Empty):
-            while True:
-                request, transfer, future = self._results.get_nowait()
-                try:
-                    send_result(self._asked, request, future.result(timeout=0))
-                except (BadWheel, Refused, OSError) as exc:
-                    self._names.take_back(transfer.state.slave_id, transfer.target)
-                    send_error(self._asked, request, self._refusal(exc))
+    def _verified(self, ticket: Ticket[Any], result: Result[Verified]) -> None:
+        try:
+            ticket.answer(result.get())
+        except (BadWheel, Refused, OSError) as exc:
+            ticket.refuse(self._refusal(exc))
 
     def _refusal(self, exc: Exception) -> Exception:
         match exc:
@@ -245,7 +231,7 @@ class FileJuggler(NonStopTask):
     # The file wire --------------------------------------------------------------------------
 
     def handle_file(self, queue: Socket) -> None:
-        """Take messages from slaves, and ask them for more, or tell them that they are done."""
+        """Read messages of slaves, and fetch more from them or end their transfers."""
         for _ in range(_BATCH):
             address, *frames = queue.recv_multipart()
             self._handle_one(queue, address, *(frames or [b""]))
@@ -267,14 +253,14 @@ class FileJuggler(NonStopTask):
                 queue.send_multipart([address, b"FETCH", *place])
 
     def new_transfer(self, msg: bytes, *args: bytes) -> Incoming:
-        """Return the transfer that a HELLO with a slave's id begins, or goes on with.
+        """Return the transfer that a HELLO with a slave's id begins or continues.
 
-        Raises ``TransferError`` if it is something else (``TransferIgnoreChunk`` for a CHUNK), or
-        nothing is expected from that slave.
+        Raises ``TransferError`` for any other message (``TransferIgnoreChunk`` for a CHUNK), or if
+        no file is expected from that slave.
         """
         match msg, args:
             case b"HELLO", (slave_id,):
-                # Old importers say 0, or whichever number they made up (docs/decisions/0027).
+                # Old importers send 0, or a number that they made up (docs/decisions/0027).
                 transfer = self.pending.get(number(slave_id)) or self.pending.get(0)
                 if transfer is None:
                     raise TransferError("HELLO from a slave of which no file is expected")
@@ -286,9 +272,9 @@ class FileJuggler(NonStopTask):
     def current_transfer(self, transfer: Incoming, msg: bytes, *args: bytes) -> None:
         """Take a message that belongs to *transfer*.
 
-        It is CHUNK, with offset and bytes, or HELLO again, which has what is missing fetched anew.
-        Raises ``TransferDone`` when nothing is missing (or the file cannot be written: VERIFY will
-        say so), ``BadMessage`` for what is to be dropped.
+        It is CHUNK, with offset and bytes, or HELLO again, which fetches all missing bytes again.
+        Raises ``TransferDone`` when no byte is missing (or the file cannot be written, which
+        VerifyFile reports), ``BadMessage`` for an invalid message.
         """
         match msg, args:
             case b"HELLO", _:
@@ -335,7 +321,7 @@ class FileJuggler(NonStopTask):
             transfer.discard()
 
     def expire(self) -> None:
-        """Give up the transfers of which nothing has come for a long time."""
+        """Give up the transfers that have been silent for too long."""
         now = time.monotonic()
         self._names.expire(now)
         before = now - self.patience
@@ -350,7 +336,7 @@ class FileJuggler(NonStopTask):
             )
 
     def report_disk(self) -> None:
-        """Tell BigBrother the size of the site's file system, and what is free there, in bytes."""
+        """Report the size and the free space of the site's file system to BigBrother."""
         try:
             disk = os.statvfs(self.site.root)
         except OSError as exc:
@@ -358,6 +344,5 @@ class FileJuggler(NonStopTask):
                 "cannot look at %s, see to its disk: %s", self.site.root, exc.strerror
             )
             return
-        with suppress(Unavailable):  # BigBrother is behind; the next figures are as good
-            sizes = (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
-            self._stats.send_msg("STATFS", sizes, zmq.DONTWAIT)
+        size, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+        self.ports.push("stats", DiskSpace(size, free))

@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from piwheels.core.transport import Context
-from piwheels.master.rpc import Client
+from piwheels.master.messages import ExpectFile, MissingBytes, VerifyFile, WithdrawFiles
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from piwheels.core.states import FileState
-    from piwheels.master.incoming import Verified
-    from piwheels.master.wiring import MasterConfig
+    from piwheels.master.ports import Ports
+    from piwheels.master.result import Result
+
+    #: What the answer is for.
+    Then = Callable[[Result[Any]], None]
 
 
-class FsClient(Client):
-    """Asks FileJuggler to await and to verify files; for use in one thread.
+class FsClient:
+    """Asks FileJuggler for what its ``do_*`` methods do, over *ports*, without blocking.
 
-    :meth:`expect` and :meth:`verify` wait; who may not wait uses :meth:`request_expect`,
-    :meth:`request_verify` and ``answers()``.
+    *number* is a slave's or an import's. The answer, or the error, goes to *then* within *limit*
+    seconds.
     """
 
-    def __init__(self, config: MasterConfig, logger: logging.Logger) -> None:
-        super().__init__(Context(), config.fs_queue, "FileJuggler", logger)
+    def __init__(self, ports: Ports, limit: float) -> None:
+        self._ports, self._limit = ports, limit
 
-    def request_expect(
-        self, slave_id: int, file_state: FileState, publish_as: str | None = None
-    ) -> int:
-        """Ask as :meth:`expect` does, without waiting; return the ticket of the answer."""
-        return self.request("EXPECT", [slave_id, file_state, publish_as])
+    def expect(self, number: int, state: FileState, publish_as: str | None, then: Then) -> None:
+        """Have a file expected."""
+        self._ports.ask("files", ExpectFile(number, state, publish_as), then, self._limit)
 
-    def request_verify(self, slave_id: int, package: str) -> int:
-        """Ask as :meth:`verify` does, without waiting; return the ticket of the answer."""
-        return self.request("VERIFY", [slave_id, package])
+    def verify(self, number: int, package: str, then: Then) -> None:
+        """Have the file verified and published; the answer is a ``Verified``."""
+        self._ports.ask("files", VerifyFile(number, package), then, self._limit)
 
-    def request_missing(self, slave_id: int) -> int:
+    def missing(self, number: int, then: Then) -> None:
         """Ask how many bytes have not come yet (``None``: no file is expected)."""
-        return self.request("MISSING", slave_id)
+        self._ports.ask("files", MissingBytes(number), then, self._limit)
 
-    def request_withdraw(self, slave_id: int, package: str, filenames: Sequence[str]) -> int:
-        """Ask for what ``FileJuggler.do_withdraw`` does; return the ticket of the answer."""
-        return self.request("WITHDRAW", [slave_id, package, list(filenames)])
-
-    def expect(self, slave_id: int, file_state: FileState, publish_as: str | None = None) -> None:
-        """Have FileJuggler await a file; see ``FileJuggler.do_expect``.
-
-        Raises ``Refused``, or ``Unavailable`` if there was no answer within 30 s.
-        """
-        self.call("EXPECT", [slave_id, file_state, publish_as], timeout=30)
-
-    def verify(self, slave_id: int, package: str) -> Verified:
-        """Have the file verified and published; see ``FileJuggler.do_verify``.
-
-        Raises ``Refused``, or ``Unavailable`` if there was no answer within 5 minutes.
-        """
-        answer: Any = self.call("VERIFY", [slave_id, package], timeout=300)
-        return cast("Verified", answer)
+    def withdraw(self, number: int, package: str, filenames: Sequence[str], then: Then) -> None:
+        """Have the file that comes dropped, and those that were published removed."""
+        self._ports.ask("files", WithdrawFiles(number, package, filenames), then, self._limit)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from piwheels.core.clock import SYSTEM, Clock
-from piwheels.master.file_juggler import FsClient
+from piwheels.master.fs_client import FsClient
 from piwheels.master.logic import effects
 from piwheels.master.logic.imports import Imports
-from piwheels.master.rpc import Client, Questions
+from piwheels.master.messages import RewritePages, WriteLog
 from piwheels.master.the_oracle import DbClient
 
 if TYPE_CHECKING:
@@ -17,39 +17,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from piwheels.core.states import BuildState
-    from piwheels.core.tasks import Task
     from piwheels.master.logic.effects import ImportEffect
-    from piwheels.master.wiring import MasterConfig
+    from piwheels.master.ports import Ports
+    from piwheels.master.result import Result
 
 #: How long another task may take to answer, in seconds.
 PATIENCE = 120.0
 
 
 class ImportDesk:
-    """Performs what :class:`~piwheels.master.logic.imports.Imports` decides, for *task*.
+    """Performs what :class:`~piwheels.master.logic.imports.Imports` decides, over *ports*.
 
     *reply* sends a tool its reply: address, message, data.
     """
 
     def __init__(
         self,
-        config: MasterConfig,
-        task: Task,
+        ports: Ports,
+        logger: logging.Logger,
         reply: Callable[[bytes, str, Any], None],
         clock: Clock = SYSTEM,
     ) -> None:
         self.imports = Imports()
-        self._logger: logging.Logger = task.logger
-        self._reply = reply
-        self._clock = clock
-        self._questions = Questions(PATIENCE)
-        self._db = DbClient(config, task.logger)
-        self._fs = FsClient(config, task.logger)
-        self._web = Client(task.ctx, config.web_queue, "TheSecretary", task.logger)
-        collect = self._questions.collect
-        task.register(self._db.socket, lambda _: collect("db", self._db.answers()))
-        task.register(self._fs.socket, lambda _: collect("fs", self._fs.answers()))
-        task.register(self._web.socket, lambda _: collect("web", self._web.answers()))
+        self._ports, self._logger, self._reply, self._clock = ports, logger, reply, clock
+        self._db = DbClient(ports, PATIENCE)
+        self._fs = FsClient(ports, PATIENCE)
 
     def begin(self, address: bytes, build: BuildState) -> None:
         """Begin to import *build* for the tool at *address*. Raises ``Refused``."""
@@ -64,8 +56,7 @@ class ImportDesk:
         self._perform(self.imports.leave(address, "its tool has abandoned it"))
 
     def tick(self) -> None:
-        """End imports whose tool is silent, and questions that have no answer in time."""
-        self._questions.expire()
+        """End imports whose tool is silent."""
         self._perform(self.imports.tick())
 
     def _perform(self, todo: Iterable[ImportEffect]) -> None:
@@ -76,17 +67,16 @@ class ImportDesk:
                 case effects.Warn(_, _, text):
                     self._logger.warning("import: %s", text)
                 case effects.AskPublished(number, package):
-                    self._ask("db", self._db.request("get_package_files", package), number)
+                    self._db.ask(self._continue(number), "get_package_files", package)
                 case effects.LogBuild(number, build):
                     own = dataclasses.replace(build, slave_id=0)  # no slave has built it
-                    self._ask("db", self._db.request("log_build", own), number)
+                    self._db.ask(self._continue(number), "log_build", own)
                 case effects.Expect(number, state, publish_as):
-                    self._ask("fs", self._fs.request_expect(number, state, publish_as), number)
+                    self._fs.expect(number, state, publish_as, self._continue(number))
                 case effects.Verify(number, package):
-                    self._ask("fs", self._fs.request_verify(number, package), number)
+                    self._fs.verify(number, package, self._continue(number))
                 case effects.Withdraw(number, package, filenames):
-                    ticket = self._fs.request_withdraw(number, package, filenames)
-                    self._ask("fs", ticket, number)
+                    self._fs.withdraw(number, package, filenames, self._continue(number))
                 case effects.AskMissing(number):
                     self._ask_missing(number)
                 case effects.Written(build):
@@ -94,34 +84,40 @@ class ImportDesk:
                 case _:
                     assert_never(effect)
 
-    def _ask(self, whose: str, ticket: int, number: int) -> None:
-        """Have the active import with *number* go on when the answer has come."""
+    def _continue(self, number: int) -> Callable[[Result[Any]], None]:
+        """Return a callback that goes on with the import *number* when an answer has come."""
         asking = self.imports.lines[number][0]
         step = asking.step
 
-        def then(result: Any, error: Exception | None) -> None:
+        def then(result: Result[Any]) -> None:
             line = self.imports.lines.get(number)
             # Otherwise the import that asked was given up in the meantime.
             if line and line[0] is asking and asking.step is step:
-                self._perform(self.imports.answered(number, result, error))
+                value, error = result
+                self._perform(self.imports.answered(number, value, error))
 
-        self._questions.remember(whose, ticket, step, then)
+        return then
 
     def _ask_missing(self, number: int) -> None:
         asking = self.imports.lines[number][0]
 
-        def then(missing: Any, error: Exception | None) -> None:
+        def then(result: Result[int | None]) -> None:
             line = self.imports.lines.get(number)
-            if line and line[0] is asking and error is None:
+            if line and line[0] is asking and result.error is None:
                 now = self._clock.monotonic()
-                self._perform(self.imports.progress(number, missing, now))
+                self._perform(self.imports.progress(number, result.value, now))
 
-        self._questions.remember("fs", self._fs.request_missing(number), "progress", then)
+        self._fs.missing(number, then)
 
     def _written(self, build: BuildState) -> None:
         self._logger.info(
             "imported %s %s for %s: %s",
             build.package, build.version, build.abi_tag, ", ".join(build.files),
         )  # fmt: skip
-        self._web.request("LOG", [build.build_id, build.output])
-        self._web.request("BOTH", build.package)
+        log = WriteLog(cast("int", build.build_id), build.output)
+        for request in (log, RewritePages("BOTH", build.package)):
+            self._ports.ask("web", request, self._requested)
+
+    def _requested(self, result: Result[Any]) -> None:
+        if result.error is not None:
+            self._logger.error("TheSecretary did not take a request: %s", result.error)

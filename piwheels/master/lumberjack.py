@@ -8,26 +8,26 @@ from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import zmq
-
-from piwheels.core.errors import BadMessage, Unavailable, worth_telling
-from piwheels.core.protocols import lumberjack
+from piwheels.core.errors import BadMessage, worth_telling
 from piwheels.core.states import DownloadState
 from piwheels.core.tasks import NonStopTask
+from piwheels.master.messages import DownloadsCounted
+from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import big_brother
 
 if TYPE_CHECKING:
     from piwheels.core.transport import Socket
+    from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-#: Rows in one transaction, at most; and the seconds that a row waits for others.
+#: The most rows in one transaction; and for how many seconds a row waits for others.
 BATCH, WAIT = 1000, 0.5
-#: Rows that wait while the database is away; what comes then is lost.
+#: How many rows wait while the database is away; further ones are lost.
 MAX_WAITING: Final = 200_000
-#: No row is near this size, in bytes.
-MAX_ROW: Final = 256 * 1024
-#: A group of rows is tried again for so many seconds, with pauses that grow.
+#: Seconds that the database may take to answer: longer than Seraph lets any request wait, since a
+#: group that is sent again may be stored twice.
+DB_TIMEOUT: Final = 200.0
+#: For how many seconds a group of rows is tried again, with pauses that grow.
 GIVE_UP: Final = 600.0
 MAX_PAUSE: Final = 30.0
 #: Seconds that the last rows may take when the master stops.
@@ -37,49 +37,40 @@ LAST: Final = 5.0
 class Lumberjack(NonStopTask):
     """Collects rows of the access log, and hands them to the database in groups.
 
-    One group is under way at a time; each is of one kind, and so is noted wholly or not at all. It
-    is kept until the database has confirmed it. Where that confirmation is lost, the group is noted
-    again: a row may be there twice.
+    One group is in flight at a time. All of its rows are of one kind, so that it is stored wholly
+    or not at all. It is kept until the database has confirmed it. If the confirmation is lost, the
+    group is stored again: a row may be there twice.
     """
 
     name = "lumberjack"
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        logs = self.socket(zmq.PULL, lumberjack)
-        logs.hwm = 10_000
-        logs.setsockopt(zmq.MAXMSGSIZE, MAX_ROW)
-        logs.bind(config.log_queue)
-        self.register(logs, self.handle_log)
-        self._logs = logs
-        self.db = DbClient(config, self.logger)
-        self.register(self.db.socket, self.handle_answer)
-        self.stats = self.socket(zmq.PUSH, reversed(big_brother))
-        self.stats.connect(config.stats_queue)
+        self.ports = Ports("Lumberjack", config, self.logger, self)
+        self.ports.serve("log", self.handle_log)
+        self._logs = self.ports.socket("log")
+        self.db = DbClient(self.ports, DB_TIMEOUT)
         self.every(timedelta(seconds=WAIT), self.flush)
         self._rows: deque[Any] = deque()
         self._lost = 0
         self._groups: deque[list[Any]] = deque()
-        self._ticket: int | None = None
+        self._in_flight = False
         self._first_try = self._next_try = 0.0
         self._pause = 1.0
 
     def close(self) -> None:
-        """Take the rows that have come, have all of them noted, then close everything."""
+        """Read the rows that have come, and store all of them; then close everything."""
         while len(self._rows) < MAX_WAITING and self._logs.poll(0):
             self._receive()
-        end = time.monotonic() + LAST
         self._next_try = 0.0
         self.flush()
-        while self._ticket is not None and self.db.socket.poll(end - time.monotonic()):
-            self.handle_answer(self.db.socket)
+        self.ports.finish("database", LAST)
         if rows := len(self._rows) + sum(map(len, self._groups)):
             self.logger.error("the master ends: %d rows of the access log are lost", rows)
-        self.stats.close()
         super().close()
 
     def handle_log(self, queue: Socket) -> None:
-        """Take the rows that have come, as many as fit a group."""
+        """Read the rows that have come, up to a group."""
         for _ in range(BATCH):
             if not queue.poll(0):
                 break
@@ -108,47 +99,39 @@ class Lumberjack(NonStopTask):
     def flush(self) -> None:
         """Send the database the next group of rows.
 
-        Not while it is busy with one, nor within the pause after a failure.
+        Do nothing while another group is in flight, or in the pause after a failure.
         """
         now = time.monotonic()
-        if self._ticket is not None or now < self._next_try:
+        if self._in_flight or now < self._next_try:
             return
         if not self._groups and self._rows:
             size = min(BATCH, len(self._rows))
             rows = sorted((self._rows.popleft() for _ in range(size)), key=_kind)
             self._groups.extend(list(group) for _, group in itertools.groupby(rows, _kind))
             self._first_try = now
-        while self._groups and self._ticket is None:
+        while self._groups and not self._in_flight:
             try:
-                self._ticket = self.db.request("log_many", self._groups[0])
-            except Unavailable as exc:
-                self._again(exc)
-                return
+                self.db.ask(self._answered, "log_many", self._groups[0])
+                self._in_flight = True
             except ValueError:  # more than a message may hold
                 group = self._groups.popleft()
                 half = len(group) // 2
                 self._groups.extendleft((group[half:], group[:half]))
 
-    def handle_answer(self, _: Socket) -> None:
-        """Forget the rows that were noted; keep, for a while, those that were not."""
-        for answer in self.db.answers():
-            if answer.ticket != self._ticket:
-                continue
-            self._ticket = None
-            if answer.error is None:
-                self._noted(answer.result)
-            else:
-                self._again(answer.error)
-            self.flush()
+    def _answered(self, result: Result[int]) -> None:
+        """Forget the rows that were stored; keep, for a while, those that were not."""
+        self._in_flight = False
+        if result.error is None:
+            self._stored(result.value)
+        else:
+            self._again(result.error)
+        self.flush()
 
-    def _noted(self, downloads: int) -> None:
+    def _stored(self, downloads: int) -> None:
         self._groups.popleft()
         self._first_try, self._pause = time.monotonic(), 1.0
         if downloads:
-            try:
-                self.stats.send_msg("LOGDOWNLOAD", downloads, zmq.DONTWAIT)
-            except Unavailable:
-                self.logger.debug("nobody counts the downloads just now")
+            self.ports.push("stats", DownloadsCounted(downloads))
 
     def _again(self, error: Exception) -> None:
         now = time.monotonic()

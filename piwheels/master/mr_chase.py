@@ -1,24 +1,30 @@
-"""MrChase, who adds, removes, skips and imports packages and versions as the admin tools ask."""
+"""MrChase, who adds, removes, skips and imports packages and versions for the admin tools."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import zmq
-
-from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
-from piwheels.core.protocols import mr_chase
+from piwheels.core.errors import BadMessage, PiWheelsError, Refused, one_line
 from piwheels.core.tasks import PausingTask
 from piwheels.core.wheels.tags import canonical, is_version, same_version
 from piwheels.master.importing import ImportDesk
 from piwheels.master.logic.imports import check
-from piwheels.master.rpc import Client
+from piwheels.master.messages import (
+    DeletePackage,
+    DeleteVersion,
+    PagesNoted,
+    RefreshHome,
+    RewritePages,
+    WriteRoot,
+    WriteSearch,
+)
+from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import big_brother
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,48 +33,55 @@ if TYPE_CHECKING:
     from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
     from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
+    from piwheels.master.messages import Deletion, Part
+    from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
 #: Seconds that SlaveDriver and TheSecretary may take for one answer.
 DRIVER_TIMEOUT, WEB_TIMEOUT = 10.0, 60.0
 #: How many other names one message may give a package.
 MAX_ALIASES: Final = 100
-#: How many requests to rebuild pages are made in one go, when all are to be; how many tools may
-#: want that at a time.
+#: How many requests to rewrite pages are in flight when all pages are rebuilt; and how many tools
+#: may want that at a time.
 WINDOW: Final = 1000
 MAX_REWRITING: Final = 4
+
+
+@dataclass
+class _Rewriting:
+    """A request of the tool at *addr* to rewrite the pages of all packages; *packages* are left."""
+
+    addr: bytes
+    part: Part
+    packages: Iterator[str]
+    in_flight: int = 0
 
 
 class MrChase(PausingTask):
     """Answers each request of an admin tool with ``DONE`` and a code word, or ``ERROR`` and why.
 
-    Names are taken in any spelling and kept in the canonical one (PEP 503), the spelling given as
-    another name of the package; versions are kept as they are spelled, and must be such (PEP 440).
-    Requests are dealt with one after the other; the tools wait for it. An import, which takes
-    several, does not stop the others (:mod:`piwheels.master.importing`). Of a farm that is paused
-    nothing is removed: its site would go on to have it.
+    Names may have any spelling and are stored in the canonical one (PEP 503), with the given
+    spelling as another name of the package. Versions are stored as they are spelled, and must be
+    valid (PEP 440). Requests are handled one after the other, while the tools wait. An import,
+    which takes several requests, does not block the others (:mod:`piwheels.master.importing`).
+    Nothing is removed from a paused farm: its site would still have it.
     """
 
     name = "mr_chase"
-    #: How often it is looked whether imports go on.
+    #: How often the progress of imports is checked.
     look: ClassVar[timedelta] = timedelta(seconds=5)
     stuck_after = 1200.0  # one request may be about every version or every page
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        requests = self.socket(zmq.ROUTER, mr_chase)
-        requests.bind(config.import_queue)
-        self.register(requests, self.handle_import)
-        self._tools = requests
-        #: Who wants the pages of all packages written, which pages, and the packages that are left.
-        self._rewriting: deque[tuple[bytes, str, Iterator[str]]] = deque()
-        self.desk = ImportDesk(config, self, requests.send_addr_msg)
+        self.ports = Ports("MrChase", config, self.logger, self)
+        self.ports.serve("import", self.handle_import)
+        self._tools = self.ports.socket("import")
+        #: Requests to rewrite the pages of all packages; the first is being worked on.
+        self._rewritings: deque[_Rewriting] = deque()
+        self.desk = ImportDesk(self.ports, self.logger, self._tools.send_addr_msg)
         self.every(self.look, self.desk.tick)
-        self.db = DbClient(config, self.logger)
-        self.web = Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
-        self.driver = Client(self.ctx, config.delete_queue, "SlaveDriver", self.logger)
-        self.stats = self.socket(zmq.PUSH, reversed(big_brother))
-        self.stats.connect(config.stats_queue)
+        self.db = DbClient(self.ports)
         self._requests: dict[str, Callable[[Any], str]] = {
             "ADDPKG": self.do_addpkg,
             "ADDVER": self.do_addver,
@@ -78,12 +91,6 @@ class MrChase(PausingTask):
             "WATCH": self.do_watch,
             "UNWATCH": self.do_unwatch,
         }
-
-    def close(self) -> None:
-        """Close the connections that are not registered, too."""
-        super().close()
-        for each in (self.db, self.web, self.driver, self.stats):
-            each.close()
 
     def handle_import(self, queue: Socket) -> None:
         """Answer a request, whatever it is."""
@@ -98,13 +105,13 @@ class MrChase(PausingTask):
             if msg == "SENT":
                 self.desk.sent(addr)
                 return  # the reply follows, when the file has been verified
-            self.desk.leave(addr)  # a tool that is at something else has given its import up
+            self.desk.leave(addr)  # a tool with another request has given its import up
             if msg == "IMPORT":
                 self.do_import(addr, data)
                 return  # the reply follows, when the file is expected
             if msg == "REBUILD" and data[1:] == (None,):
                 self._begin_rewriting(addr, data[0])
-                return  # the reply follows, when all of it is noted
+                return  # the reply follows, when all of them are noted
             reply = "DONE", self._requests[msg](data)
         except Refused as exc:
             reply = "ERROR", one_line(exc)
@@ -116,10 +123,10 @@ class MrChase(PausingTask):
             self.logger.info("%s %s: %s", msg, "/".join(map(str, about)), reply[1])
         queue.send_addr_msg(addr, *reply)
 
-    # What comes -----------------------------------------------------------------------------
+    # Adding ---------------------------------------------------------------------------------
 
     def do_addpkg(self, add: AddPackage) -> str:
-        """Register a package, or change what is said of it: NEWPKG, SKIPPKG or UPDPKG."""
+        """Register a package, or change its data: NEWPKG, SKIPPKG or UPDPKG."""
         _not_both(add.skip, add.unskip, "skip and unskip")
         package = canonical(add.package)
         names = self._names(package, [add.package, *add.aliases])
@@ -175,7 +182,7 @@ class MrChase(PausingTask):
                 raise Refused("ALIASES", f"{name} is the name of another package")
         return others
 
-    # What goes ------------------------------------------------------------------------------
+    # Removing -------------------------------------------------------------------------------
 
     def do_rempkg(self, remove: RemovePackage) -> str:
         """Remove a package (DELPKG), or only its builds (DELPKGBLD), or skip it (SKIPPKG)."""
@@ -193,17 +200,17 @@ class MrChase(PausingTask):
         if remove.skip:
             self.db.skip_package(package, remove.skip)
         self.db.hold_builds(package, None, True)
-        self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
+        self._delete_builds(DeletePackage(package))
         self.db.add_rewrite(package, "BOTH")
         for version in data["releases"]:
             self.db.delete_build(package, version)
-        self.web.call("DELPKG", package, WEB_TIMEOUT)
+        self._delete_files(DeletePackage(package))
         self.db.hold_builds(package, None, False)
         self._rewrite_now(package)
         return "DELPKGBLD"
 
     def _check_awake(self) -> None:
-        """See to it that the site can be written: else what is removed would stay there."""
+        """Check that the site can be written: otherwise it would keep what is removed."""
         if self.paused:
             raise Refused("PAUSED", "the farm is paused, and its site with it: wake it first")
 
@@ -211,11 +218,17 @@ class MrChase(PausingTask):
         if not self.db.test_package(package):
             raise Refused("NOPKG")
         self.db.unwatch_package(package)  # or its next release would bring it back
-        self.driver.call("DELPKG", package, DRIVER_TIMEOUT)
-        # Should we end half-way, the next master finds by this that the pages have to go.
+        self._delete_builds(DeletePackage(package))
+        # If this master ends half-way, the next one removes the pages because of this note.
         self.db.add_rewrite(package, "BOTH")
         self.db.delete_package(package)
-        self.web.call("DELPKG", package, WEB_TIMEOUT)
+        self._delete_files(DeletePackage(package))
+
+    def _delete_builds(self, deletion: Deletion) -> None:
+        self.ports.call("deletions", deletion, DRIVER_TIMEOUT)
+
+    def _delete_files(self, deletion: Deletion) -> None:
+        self.ports.call("web", deletion, WEB_TIMEOUT)
 
     def do_remver(self, remove: RemoveVersion) -> str:
         """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
@@ -245,13 +258,13 @@ class MrChase(PausingTask):
         return "YANKVER" if remove.yank else "SKIPVER"
 
     def _delete_version(self, package: str, version: str, delete: Any) -> None:
-        self.driver.call("DELVER", [package, version], DRIVER_TIMEOUT)
+        self._delete_builds(DeleteVersion(package, version))
         self.db.add_rewrite(package, "BOTH")
         delete(package, version)
-        self.web.call("DELVER", [package, version], WEB_TIMEOUT)
+        self._delete_files(DeleteVersion(package, version))
 
     def _project(self, package: str) -> ProjectData:
-        """Return what is known of *package*. What is marked as deleted has to be brought back."""
+        """Return the data of *package*. Raises ``Refused`` if it is unknown or deleted."""
         data = self.db.get_project_data(package)
         if data is None:
             raise Refused("SKIPPKG" if self.db.test_package(package) else "NOPKG")
@@ -266,65 +279,61 @@ class MrChase(PausingTask):
     # Pages ----------------------------------------------------------------------------------
 
     def do_rebuild(self, what: Sequence[str | None]) -> str:
-        """Have pages written again: REBUILD, when that is noted (for the search index: done)."""
+        """Rebuild pages: REBUILD, once that is noted."""
         match what:
             case ("HOME",):
-                self.stats.send_msg("HOME", flags=zmq.DONTWAIT)
+                self.ports.push("stats", RefreshHome())
             case ("SEARCH",):
-                for msg in ("SEARCH", "ROOT"):
-                    self.web.call(msg, timeout=WEB_TIMEOUT)
-            case (str() as part, str() as package):
+                for request in (WriteSearch(), WriteRoot()):
+                    self.ports.call("web", request, WEB_TIMEOUT)
+            case ("PROJECT" | "BOTH" as part, str() as package):
                 if not self.db.test_package(canonical(package)):
                     raise Refused("NOPKG")
                 self._rewrite(canonical(package), part)
         return "REBUILD"
 
-    def _rewrite(self, package: str, part: str = "BOTH") -> None:
-        """Have the pages of *package* written within a minute; that is noted on return."""
-        self.web.call(part, package, WEB_TIMEOUT)
+    def _rewrite(self, package: str, part: Part = "BOTH") -> None:
+        """Have the pages of *package* written within a minute; return when that is noted."""
+        self.ports.call("web", RewritePages(part, package), WEB_TIMEOUT)
 
     def _rewrite_now(self, package: str) -> None:
-        """Have the pages of *package* written at once: as they are, they tell of a removal."""
+        """Have the pages of *package* written without delay: they still show the removal."""
         self.db.add_rewrite(package, "BOTH")
-        self.web.call("NOTED", ["URGENT", package], WEB_TIMEOUT)
+        self.ports.call("web", PagesNoted("URGENT", package), WEB_TIMEOUT)
 
-    def _begin_rewriting(self, addr: bytes, part: str) -> None:
-        if len(self._rewriting) >= MAX_REWRITING:
+    def _begin_rewriting(self, addr: bytes, part: Part) -> None:
+        if len(self._rewritings) >= MAX_REWRITING:
             raise Refused("REBUILD", "the pages of all packages are being asked for: wait for that")
-        self._rewriting.append((addr, part, iter(sorted(self.db.get_all_packages()))))
-
-    def poll(self, timeout: float = 1) -> None:
-        """Do one cycle; with a part of the pages of all packages, if somebody wants those."""
-        if self._rewriting:
+        packages = iter(sorted(self.db.get_all_packages()))
+        self._rewritings.append(_Rewriting(addr, part, packages))
+        if len(self._rewritings) == 1:
             self._rewrite_some()
-            timeout = 0
-        super().poll(timeout)
 
     def _rewrite_some(self) -> None:
-        addr, part, packages = self._rewriting[0]
-        some = list(islice(packages, WINDOW))
-        try:
-            self._noted({self.web.request(part, package) for package in some})
-        except PiWheelsError as exc:
-            self.logger.error("could not do REBUILD: %s", exc)
-            reply = "ERROR", one_line(exc)
-        else:
-            if len(some) == WINDOW:
+        """Request the next pages; their answers request further ones."""
+        while self._rewritings:
+            current = self._rewritings[0]
+            some = list(islice(current.packages, WINDOW))
+            current.in_flight = len(some)
+            for package in some:
+                request = RewritePages(current.part, package)
+                self.ports.ask("web", request, partial(self._rewritten, current), WEB_TIMEOUT)
+            if some:
                 return
-            reply = "DONE", "REBUILD"
-        self._rewriting.popleft()
-        self._tools.send_addr_msg(addr, *reply)
+            self._rewritings.popleft()
+            self._tools.send_addr_msg(current.addr, "DONE", "REBUILD")
 
-    def _noted(self, waiting: set[int]) -> None:
-        """Wait until all these requests are noted."""
-        deadline = time.monotonic() + WEB_TIMEOUT
-        while waiting:
-            if not self.web.socket.poll(max(0.0, deadline - time.monotonic())):
-                raise Unavailable("TheSecretary takes no more requests: the site is not written?")
-            for answer in self.web.answers():
-                waiting.discard(answer.ticket)
-                if answer.error is not None:
-                    raise answer.error
+    def _rewritten(self, asked: _Rewriting, result: Result[Any]) -> None:
+        asked.in_flight -= 1
+        if not self._rewritings or asked is not self._rewritings[0]:
+            return  # it has failed already
+        if result.error is not None:
+            self.logger.error("could not do REBUILD: %s", result.error)
+            self._rewritings.popleft()
+            self._tools.send_addr_msg(asked.addr, "ERROR", one_line(result.error))
+        elif asked.in_flight:
+            return
+        self._rewrite_some()
 
     # Files ----------------------------------------------------------------------------------
 
@@ -355,7 +364,7 @@ class MrChase(PausingTask):
         return "WATCH"
 
     def do_unwatch(self, name: str) -> str:
-        """Have CloudGazer follow the project *name* no more: UNWATCH, NOPKG if nobody had asked."""
+        """Stop following the project *name*: UNWATCH. Raises ``Refused`` if it is not watched."""
         if not self.db.unwatch_package(canonical(name)):
             raise Refused("NOPKG")
         return "UNWATCH"

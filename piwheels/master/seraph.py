@@ -7,12 +7,10 @@ from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import zmq
-
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, Unavailable, worth_telling
 from piwheels.core.tasks import NonStopTask
-from piwheels.master.rpc import Request, send_error
+from piwheels.master.ports import Ports, Ticket
 from piwheels.master.wiring import DB_LIMIT
 
 if TYPE_CHECKING:
@@ -21,11 +19,11 @@ if TYPE_CHECKING:
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
 
-#: An oracle that is silent for so many seconds is given up: the database's own limits are shorter.
+#: Seconds after which a silent oracle is given up; the database's own limits are shorter.
 ORACLE_LIMIT: Final = 2 * DB_LIMIT
 #: How many requests may wait, and how many bytes in all.
 MAX_WAITING, MAX_BYTES = 10_000, 256 * 2**20
-#: How many builds an oracle gets at once, to be logged in one transaction; at most so many bytes.
+#: How many builds an oracle logs in one transaction, at most; and their size in bytes.
 GROUP, GROUP_BYTES = 16, codec.MAX_FRAME
 
 # How a message ["log_build", data] begins: an array of two, then the name.
@@ -42,23 +40,18 @@ class _Waiting(NamedTuple):
 class Seraph(NonStopTask):
     """Shares the requests to the database among the oracles.
 
-    A request that no oracle has taken within the time that its asker waits is dropped; an oracle
-    that never answers is given up, until it does. In both cases the asker is told
-    (``Unavailable``).
+    A request that no oracle has taken within the asker's limit is dropped. An oracle that does not
+    answer gets nothing more until it does. In both cases the answer is ``Unavailable``.
     """
 
     name = "seraph"
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        self.front = self.socket(zmq.ROUTER)
-        self.front.hwm = 100_000
-        self.front.bind(config.db_queue)
-        self.register(self.front, self.handle_front)
-        self.back = self.socket(zmq.ROUTER)
-        self.back.hwm = 1000
-        self.back.bind(config.oracle_queue)
-        self.register(self.back, self.handle_back)
+        self.ports = Ports("Seraph", config, self.logger, self)
+        self.ports.serve("database", self.handle_front)
+        self.ports.serve("oracles", self.handle_back)
+        self.front, self.back = self.ports.socket("database"), self.ports.socket("oracles")
         self.every(timedelta(seconds=1), self.expire)
         self._idle: deque[bytes] = deque()
         self._busy: dict[bytes, list[_Waiting]] = {}
@@ -81,27 +74,27 @@ class Seraph(NonStopTask):
         self._hand_out()
 
     def handle_back(self, queue: Socket) -> None:
-        """Pass an oracle's answers on; it is free again."""
+        """Pass on the answers of an oracle, which is free again."""
         oracle, *parts = queue.recv_multipart()
         if self._busy.pop(oracle, None) is not None:
             for answer in range(0, len(parts), 3):
                 self.front.send_multipart(parts[answer : answer + 3])
         elif oracle in self._idle:
             raise BadMessage("an answer from an oracle that was not asked")
-        else:  # a newcomer, or back after it was given up: nobody waits for what it has to say
+        else:  # a new oracle, or one that was given up: its askers have had their answer
             self.logger.debug("%s oracles are there", len(self._idle) + len(self._busy) + 1)
         self._idle.append(oracle)
         self._hand_out()
 
     def expire(self) -> None:
-        """Give up what has waited too long."""
+        """Give up the requests that have waited too long."""
         now = time.monotonic()
         for queue in (self._builds, self._others):
             while queue and queue[0].since < now - DB_LIMIT:
                 self._refuse(
                     [self._take(queue, now)], "the database has no time: is it overloaded?"
                 )
-        # What is under way was stamped anew when it was handed out.
+        # A request is stamped again when it is handed out.
         late = [key for key, work in self._busy.items() if work[0].since < now - ORACLE_LIMIT]
         for oracle in late:
             self._refuse(self._busy.pop(oracle), "the database does not answer: see its log")
@@ -131,6 +124,4 @@ class Seraph(NonStopTask):
             self._given_up += 1
             if worth_telling(self._given_up):
                 self.logger.error("gave up %d requests so far: %s", self._given_up, why)
-            send_error(
-                self.front, Request(request.peer, request.ticket, "", None), Unavailable(why)
-            )
+            Ticket(self.front, request.peer, request.ticket, None).refuse(Unavailable(why))

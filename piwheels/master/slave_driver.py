@@ -1,40 +1,57 @@
 """SlaveDriver, who talks to the build slaves.
 
 :mod:`piwheels.master.logic.fleet` decides. This task never waits for another one: a question goes
-out with a ticket, the loop goes on, and the slave gets its reply when the answer has come, or its
-time is over.
+out, the loop goes on, and the slave gets its reply when the answer has come, or its time is over.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, assert_never, cast
 
 import zmq
 
 from piwheels.core.clock import SYSTEM, Clock
 from piwheels.core.errors import BadMessage, Refused, Unavailable
 from piwheels.core.host.pip_config import default_index
-from piwheels.core.protocols import monitor_stats, slave_driver
+from piwheels.core.protocols import Output
 from piwheels.core.states import Instant
 from piwheels.core.tasks import PausingTask, TaskControl
-from piwheels.master import rpc, wiring
-from piwheels.master.file_juggler import FsClient
+from piwheels.master.fs_client import FsClient
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import SILENCE, Fleet
+from piwheels.master.messages import (
+    BuildEnded,
+    BuildQueue,
+    CommandSlaves,
+    DeletePackage,
+    DeleteVersion,
+    Deletion,
+    FleetRequest,
+    ListQueue,
+    ListSlaves,
+    OutputReceived,
+    PagesNoted,
+    QueueEmpty,
+    SlaveHistory,
+    WriteLog,
+)
+from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import MasterConfig, driver_control
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from piwheels.core.database.rows import Lease
     from piwheels.core.states import BuildState, SlaveState
     from piwheels.core.transport import Socket
     from piwheels.master.logic.effects import SlaveEffect, Target
+    from piwheels.master.messages import Part
+    from piwheels.master.ports import Inbox
+    from piwheels.master.result import Result
 
 #: How many requests of slaves are taken before the other sockets have their turn.
 BURST = 100
@@ -61,37 +78,12 @@ class SlaveDriver(PausingTask):
         self.fleet = Fleet(config.pypi_simple or default_index())
         #: The slaves by address.
         self.slaves = self.fleet.slaves
-        self._questions = rpc.Questions(self.patience)
-        self._slaves = self.socket(zmq.ROUTER, slave_driver)
-        self._slaves.hwm = 10_000
-        self._slaves.bind(config.slave_queue)  # heard once the leases are known
-        builds = self.socket(zmq.PULL, wiring.builds)
-        builds.hwm = 10
-        builds.bind(config.builds_queue)
-        self.register(builds, self.handle_build)
-        deletes = self.socket(zmq.ROUTER)
-        deletes.bind(config.delete_queue)
-        self.register(deletes, self.handle_delete)
-        questions = self.socket(zmq.ROUTER)
-        questions.hwm = 10_000
-        questions.bind(config.fleet_queue)
-        self.register(questions, self.handle_question)
-        self._events = self.socket(zmq.PUSH, monitor_stats)
-        self._events.hwm = 100_000
-        self._events.connect(config.events_queue)
-        self._news = self.socket(zmq.PUSH, reversed(wiring.news))
-        self._news.hwm = wiring.NEWS_LIMIT
-        self._news.connect(config.news_queue)
-        self._architect = self.socket(zmq.PUSH, reversed(wiring.architect))
-        self._architect.hwm = 2
-        self._architect.connect(config.architect_queue)
-        self._web = rpc.Client(self.ctx, config.web_queue, "TheSecretary", self.logger)
-        self._db = DbClient(config, self.logger)
-        self._fs = FsClient(config, self.logger)
-        collect = self._questions.collect
-        self.register(self._web.socket, lambda _: collect("web", self._web.answers()))
-        self.register(self._db.socket, lambda _: collect("db", self._db.answers()))
-        self.register(self._fs.socket, lambda _: collect("fs", self._fs.answers()))
+        self.ports = Ports("SlaveDriver", config, self.logger, self, clock=self.clock)
+        self.ports.serve("builds", self.handle_build)
+        self.ports.serve("deletions", self.handle_delete)
+        self.ports.serve("fleet", self.handle_question)  # "slave" follows when the leases are known
+        self._db = DbClient(self.ports, self.patience)
+        self._fs = FsClient(self.ports, self.patience)
         #: The last slave of the replay that is running, if one is; whether another has to follow.
         self._replayed: int | None = None
         self._replay_again = False
@@ -100,12 +92,6 @@ class SlaveDriver(PausingTask):
     def once(self) -> None:
         """Ask for the leases of an earlier master; requests of slaves wait until they are known."""
         self._ask_leases()
-
-    def close(self) -> None:
-        """Close all sockets."""
-        for each in (self._slaves, self._events, self._news, self._architect):
-            each.close()
-        super().close()
 
     def poll(self, timeout: float = 1) -> None:
         """Do one cycle; with a part of the replay, if one is running."""
@@ -167,21 +153,23 @@ class SlaveDriver(PausingTask):
 
     # Other tasks ----------------------------------------------------------------------------
 
-    def handle_build(self, queue: Socket) -> None:
+    def handle_build(self, queue: Inbox[BuildQueue]) -> None:
         """Replace the queues by those that TheArchitect has read."""
-        _, queues = queue.recv_msg()
-        self.fleet.queue.replace(queues)
+        self.fleet.queue.replace(queue.recv().queues)
 
-    def handle_delete(self, queue: Socket) -> None:
+    def handle_delete(self, queue: Inbox[Deletion]) -> None:
         """Forget a package or version that was deleted upstream or by an administrator."""
-        request = rpc.recv_request(queue)
-        data = wiring.delete.received(request.msg, request.data)
-        package, version = (data, None) if request.msg == "DELPKG" else data
-        self.fleet.deletion(package, version)
-        rpc.send_result(queue, request)
+        ticket = queue.recv_ticket()
+        match ticket.request:
+            case DeletePackage(package):
+                self.fleet.deletion(package, None)
+            case DeleteVersion(package, version):
+                self.fleet.deletion(package, version)
+            case never:
+                assert_never(never)
+        ticket.answer()
 
     def _tick(self) -> None:
-        self._questions.expire()
         self._perform(self.fleet.tick(self._instant()))
 
     # Operators ------------------------------------------------------------------------------
@@ -203,28 +191,26 @@ class SlaveDriver(PausingTask):
             target = "all slaves" if one is None else f"slave {one}"
             self.logger.warning("an operator said %s to %s", command.msg, target)
 
-    def handle_question(self, queue: Socket) -> None:
-        """Answer a question of TheOperator, or carry out a command; one in a cycle."""
-        request = rpc.recv_request(queue)
-        data = wiring.fleet.received(request.msg, request.data)
-        match request.msg:
-            case "HISTORY":
+    def handle_question(self, queue: Inbox[FleetRequest]) -> None:
+        """Answer a request of TheOperator; one in a cycle."""
+        ticket = queue.recv_ticket()
+        match ticket.request:
+            case SlaveHistory(slave_id):
                 try:
-                    result: Any = self.fleet.history(data)
+                    ticket.answer(self.fleet.history(slave_id))
                 except Refused as exc:
-                    rpc.send_error(queue, request, exc)
-                    return
-            case "SLAVES":
-                result = self.fleet.replay(data, PAGE)
-            case "QUEUE":
-                queues = self.fleet.queue.jobs.items()
-                result = {
-                    abi: (len(jobs), list(islice(self.fleet.queue.waiting(abi), data)))
-                    for abi, jobs in queues
-                }
-            case verb:
-                result = self.fleet.command(verb, data)
-        rpc.send_result(queue, request, result)
+                    ticket.refuse(exc)
+            case ListSlaves(after):
+                ticket.answer(self.fleet.replay(after, PAGE))
+            case ListQueue(most):
+                waiting, queues = self.fleet.queue.waiting, self.fleet.queue.jobs.items()
+                ticket.answer(
+                    {abi: (len(jobs), list(islice(waiting(abi), most))) for abi, jobs in queues}
+                )
+            case CommandSlaves(verb, slaves):
+                ticket.answer(self.fleet.command(verb, slaves))
+            case never:
+                assert_never(never)
 
     def _replay(self, after: int) -> None:
         events = self.fleet.replay(after, REPLAY_BURST)
@@ -271,18 +257,17 @@ class SlaveDriver(PausingTask):
         for effect in todo:
             match effect:
                 case effects.Reply(address, msg, data):
-                    self._slaves.send_addr_msg(address, msg, data)
+                    self.ports.socket("slave").send_addr_msg(address, msg, data)
                 case effects.Publish(slave_id, timestamp, msg, data):
                     self._publish(slave_id, timestamp, msg, data)
                 case effects.BuildOutput():
-                    self._tell("OUTPUT", effect)
-                case effects.Ended():
-                    self._tell("ENDED", effect)
+                    self.ports.push("news", OutputReceived(Output(*effect)))
+                case effects.Ended(slave_id, outcome):
+                    self.ports.push("news", BuildEnded(slave_id, outcome))
                 case effects.Warn():
                     self._warn(effect)
                 case effects.More(active):
-                    with suppress(Unavailable):  # it got the same message a moment ago
-                        self._architect.send_msg("MORE", active, zmq.DONTWAIT)
+                    self.ports.push("architect", QueueEmpty(active))
                 case effects.Grant((package, version, abi), label, period):
                     self._note("grant_lease", package, version, abi, label, self._until(period))
                 case effects.Renew(targets, period):
@@ -290,15 +275,13 @@ class SlaveDriver(PausingTask):
                 case effects.Release((package, version, abi)):
                     self._note("release_lease", package, version, abi)
                 case effects.AskPublished(slave_id, package):
-                    self._ask_db(slave_id, "get_package_files", package)
+                    self._db.ask(self._continue(slave_id), "get_package_files", package)
                 case effects.LogBuild(slave_id, build):
-                    self._ask_db(slave_id, "log_build", build)
+                    self._db.ask(self._continue(slave_id), "log_build", build)
                 case effects.Expect(slave_id, state, publish_as):
-                    ticket = self._fs.request_expect(slave_id, state, publish_as)
-                    self._await("fs", ticket, slave_id, "EXPECT")
+                    self._fs.expect(slave_id, state, publish_as, self._continue(slave_id))
                 case effects.Verify(slave_id, package):
-                    ticket = self._fs.request_verify(slave_id, package)
-                    self._await("fs", ticket, slave_id, "VERIFY")
+                    self._fs.verify(slave_id, package, self._continue(slave_id))
                 case effects.Written(build):
                     self._written(build)
                 case _:
@@ -316,58 +299,57 @@ class SlaveDriver(PausingTask):
 
     def _publish(self, slave_id: int, timestamp: datetime, msg: str, data: Any) -> None:
         try:
-            self._events.send_msg("SLAVE", [slave_id, timestamp, msg, data], zmq.DONTWAIT)
+            event = [slave_id, timestamp, msg, data]
+            self.ports.socket("events").send_msg("SLAVE", event, zmq.DONTWAIT)
         except Unavailable:
             self.logger.debug("an event for consoles is lost: nobody reads them")
-
-    def _tell(self, msg: str, data: Any) -> None:
-        try:
-            self._news.send_msg(msg, data, zmq.DONTWAIT)
-        except Unavailable:
-            self.logger.debug("TheOperator is too busy for %s", msg)
 
     def _written(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"
         what = f"{build.package} {build.version}"
         self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.abi_tag)
-        self._web.request("LOG", [build.build_id, build.output])
+        self.ports.ask("web", WriteLog(cast("int", build.build_id), build.output), _ignore)
         # The transaction that logged the build has noted the page already.
-        self._web.request("NOTED", ["BOTH" if build.files else "PROJECT", build.package])
+        part: Part = "BOTH" if build.files else "PROJECT"
+        self.ports.ask("web", PagesNoted(part, build.package), _ignore)
 
-    def _ask_db(self, slave_id: int, method: str, *args: Any) -> None:
-        self._await("db", self._db.request(method, *args), slave_id, method)
-
-    def _await(self, whose: str, ticket: int, slave_id: int, what: str) -> None:
-        """Have the slave's intake go on when the answer to its question has come."""
+    def _continue(self, slave_id: int) -> Callable[[Result[Any]], None]:
+        """Return a callback that goes on with the slave's build when an answer has come."""
         intake = self.fleet.intakes.get(slave_id)
 
-        def then(result: Any, error: Exception | None) -> None:
+        def then(result: Result[Any]) -> None:
             # Otherwise the build was dropped in the meantime.
             if self.fleet.intakes.get(slave_id) is intake:
-                self._perform(self.fleet.answered(slave_id, result, error, self._instant()))
+                value, error = result
+                self._perform(self.fleet.answered(slave_id, value, error, self._instant()))
 
-        self._questions.remember(whose, ticket, what, then)
+        return then
 
     def _note(self, method: str, *args: Any) -> None:
         """Have something noted in the database; only a failure matters."""
 
-        def then(_: Any, error: Exception | None) -> None:
-            if error is not None:
-                self.logger.warning("%s was not noted in the database: %s", method, error)
+        def then(result: Result[None]) -> None:
+            if result.error is not None:
+                self.logger.warning("%s was not noted in the database: %s", method, result.error)
 
-        self._questions.remember("db", self._db.request(method, *args), method, then)
+        self._db.ask(then, method, *args)
 
     def _ask_leases(self) -> None:
-        def then(leases: Any, error: Exception | None) -> None:
-            if error is not None:
+        def then(result: Result[list[Lease]]) -> None:
+            if result.error is not None:
+                error = result.error
                 self.logger.warning("slaves have to wait until the leases are known: %s", error)
                 self._ask_leases()
             else:
                 now, at = self._instant()
-                self.fleet.queue.take_leases(_remaining(leases, at), now)
-                self.register(self._slaves, self.handle_slave)
+                self.fleet.queue.take_leases(_remaining(result.value, at), now)
+                self.ports.serve("slave", self.handle_slave)
 
-        self._questions.remember("db", self._db.request("get_leases"), "get_leases", then)
+        self._db.ask(then, "get_leases")
+
+
+def _ignore(_: Result[Any]) -> None:
+    """Take an answer that changes nothing: TheSecretary logs its own errors."""
 
 
 def _remaining(leases: Iterable[Lease], at: datetime) -> dict[Target, float]:

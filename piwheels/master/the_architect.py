@@ -1,4 +1,4 @@
-"""TheArchitect, who knows what is to be built, and tells SlaveDriver as soon as that changes."""
+"""TheArchitect, who reads the build queue and sends it to SlaveDriver when it changes."""
 
 from __future__ import annotations
 
@@ -6,85 +6,70 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import zmq
-
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
+from piwheels.core.errors import BadMessage, PiWheelsError
 from piwheels.core.protocols import Job
 from piwheels.core.schema import schema_of
 from piwheels.core.tasks import PauseableTask
+from piwheels.master.messages import BuildQueue, BuildsPending, QueueEmpty
+from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import architect, big_brother
 
 if TYPE_CHECKING:
     from piwheels.core.database import Listener
-    from piwheels.core.transport import Socket
+    from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
-#: How many versions SlaveDriver is told of, at most, for each ABI.
+#: How many versions SlaveDriver gets for each ABI, at most.
 LIMIT: Final = 1000
 #: Seconds between two refreshes, however often the queue changes.
 PAUSE: Final = 1.0
-#: Seconds that the database may take to tell the queue; the next refresh is soon.
+#: Seconds that the database may take to answer; the next refresh is soon.
 DB_TIMEOUT: Final = 20.0
 
 
 class TheArchitect(PauseableTask):
     """Reads the build queue and pushes it to SlaveDriver, which replaces what it had.
 
-    The database tells when the queue has changed, and it is read at once, but not more often than
-    once a second. It is also read each minute, in case word of a change was lost, and to have those
-    versions built again whose slaves have vanished.
+    PostgreSQL notifies when the queue has changed, and it is read at once, but at most once a
+    second. It is also read each minute, in case a notification was lost, and to have the versions
+    of vanished slaves built again.
     """
 
     name = "the_architect"
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        self.db = DbClient(config, self.logger, DB_TIMEOUT)
+        self.ports = Ports("TheArchitect", config, self.logger, self)
+        self.db = DbClient(self.ports, DB_TIMEOUT)
         with Database(config.dsn) as database:
             self.news = database.listen()
         self.register(self.news, self.handle_news)
-        more = self.socket(zmq.PULL, architect)
-        more.bind(config.architect_queue)
-        self.register(more, self.handle_more)
-        # What SlaveDriver has not taken yet is out of date soon: better to drop than to wait.
-        self.builds = self.socket(zmq.PUSH)
-        self.builds.hwm = 2
-        self.builds.connect(config.builds_queue)
-        self.stats = self.socket(zmq.PUSH, reversed(big_brother))
-        self.stats.hwm = 10
-        self.stats.connect(config.stats_queue)
+        self.ports.serve("architect", self.handle_more)
         self._changed = False
         self._active = 0
         self._refreshed = -PAUSE
         self.every(timedelta(minutes=1), self.update_build_queue)
         self.every(timedelta(seconds=PAUSE / 4), self.check_news)
 
-    def close(self) -> None:
-        """Close the connections that are not registered, too."""
-        super().close()
-        for each in (self.db, self.builds, self.stats):
-            each.close()
-
     def handle_news(self, queue: Listener) -> None:
-        """Refresh the queue if the database says that it has changed.
+        """Refresh the queue if the database has notified of a change.
 
-        If the last time was less than a second ago, it is done a little later.
+        If the last refresh is less than a second ago, this one is a little later.
         """
         self._changed |= queue.drain()
         self.refresh_if_due()
 
-    def handle_more(self, queue: Socket) -> None:
-        """Read on in the queue, beyond what is being built: SlaveDriver has run out of it."""
-        _, self._active = queue.recv_msg()
+    def handle_more(self, queue: Inbox[QueueEmpty]) -> None:
+        """Read on in the queue, beyond the versions that are being built."""
+        self._active = queue.recv().active
         self._changed = True
         self.refresh_if_due()
 
     def check_news(self) -> None:
         """Refresh the queue if that is due.
 
-        It asks for news as well: a connection that was lost tells nothing of itself.
+        It reads the notifications too: a lost connection never becomes readable.
         """
         self.handle_news(self.news)
 
@@ -103,16 +88,14 @@ class TheArchitect(PauseableTask):
         except PiWheelsError as exc:
             self.logger.warning("cannot read the build queue, trying again soon: %s", exc)
             return
-        fit = {abi: [job for job in jobs if self._fits(*job)] for abi, jobs in queue.items()}
-        try:
-            self.builds.send_msg("QUEUE", fit, zmq.DONTWAIT)
-            self.stats.send_msg("STATBQ", pending, zmq.DONTWAIT)
-        except Unavailable:
-            self._changed = True
-            self.logger.debug("the last queue has not been taken yet")
+        valid = {
+            abi: [Job(*job) for job in jobs if self._is_valid(*job)] for abi, jobs in queue.items()
+        }
+        self._changed = not self.ports.push("builds", BuildQueue(valid))
+        self.ports.push("stats", BuildsPending(pending))
 
-    def _fits(self, package: str, version: str) -> bool:
-        # One by one, so that an odd name in the database costs nobody else's build.
+    def _is_valid(self, package: str, version: str) -> bool:
+        # One by one, so that an invalid name in the database stops no other build.
         try:
             schema_of(Job).validate((package, version))
         except BadMessage as exc:

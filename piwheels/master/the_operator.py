@@ -1,10 +1,11 @@
 """TheOperator, who talks to the consoles of protocol level 1.
 
-A console asks under a ticket and is answered under it (:data:`piwheels.core.protocols.console`).
-What concerns the slaves is asked of SlaveDriver, what concerns all tasks of the master itself, logs
-and past builds of the database; none is waited for. What the other tasks tell of (builds that end,
-figures, what builds say) goes on to the consoles that want it. Anybody may send anything here: who
-asks too much is refused, who does not read is forgotten, and nobody else notices.
+A console's request carries a ticket, and so does its answer
+(:data:`piwheels.core.protocols.console`). TheOperator asks SlaveDriver about slaves and the
+database about logs and past builds, and sends the master itself the commands for all tasks; it
+never blocks. News of other tasks (ended builds, statistics, output) goes on to the consoles that
+want it. Anybody may send anything here: a console that asks too much is refused, one that does not
+read is forgotten, and no other console notices.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import zmq
 
@@ -23,10 +25,22 @@ from piwheels.core.protocols import CommandReport, LogPart, Outcome, QueueHead, 
 from piwheels.core.tasks import PausingTask
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Asker, Consoles, Tails
-from piwheels.master.rpc import Client
+from piwheels.master.messages import (
+    BuildEnded,
+    CommandGiven,
+    CommandMaster,
+    CommandSlaves,
+    ListQueue,
+    ListSlaves,
+    MasterStarted,
+    News,
+    OutputReceived,
+    SlaveHistory,
+    StatsPublished,
+)
+from piwheels.master.ports import Ports
 from piwheels.master.site.files import Site
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import NEWS_LIMIT, news, orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,27 +48,26 @@ if TYPE_CHECKING:
     from piwheels.core.database.rows import EndedBuild
     from piwheels.core.states import MasterInfo, MasterStats
     from piwheels.core.transport import Socket
-    from piwheels.master.rpc import Answer
+    from piwheels.master.messages import FleetRequest
+    from piwheels.master.ports import Inbox
+    from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-    #: What is called with the answer to a question of ours, to say what the console's answer is.
-    _Then = Callable[[Any], Any]
+    #: Turns the answer of another task into the console's (``None``: that comes later).
+    _Convert = Callable[[Any], Any]
 
-#: The protocol level that we speak.
+#: The protocol level of this master.
 LEVEL: Final = 1
-#: How many requests, and how much news, are taken before the other sockets have their turn.
+#: How many requests, or news, are read in one go before the other sockets have their turn.
 BURST: Final = 100
-#: The longest request that is read, in bytes; how many of a console's may wait, and how many
-#: messages to it. Who leaves more unread is forgotten.
-MAX_REQUEST, MAX_UNREAD, MAX_UNSENT = 2**20, 100, 300
-#: The most versions of an ABI, and builds, that one answer has; characters of a log.
+#: The most versions of an ABI, builds, and characters of a log in one answer.
 MAX_QUEUE, MAX_BUILDS, LOG_PART = 1000, 500, 2**19
 
 
 class TheOperator(PausingTask):
-    """Answers consoles, passes on their commands, and tells them what happens.
+    """Answers consoles, passes on their commands, and sends them news.
 
-    It goes on while the farm is paused; that it is, is among what consoles are told.
+    It goes on while the farm is paused, and tells consoles about the pause.
     """
 
     name = "the_operator"
@@ -66,39 +79,17 @@ class TheOperator(PausingTask):
         self.tails = Tails()
         self.figures: deque[MasterStats] = deque(maxlen=HISTORY)
         self._info: MasterInfo | None = None
-        self._asked: dict[tuple[str, int], tuple[Asker, _Then]] = {}
-        #: Logs to be read from the site, one in a cycle; and the last one, since it is asked for in
-        #: parts.
+        #: Logs to read from the site, one in a cycle; and the last one, since consoles ask for
+        #: parts of it.
         self._logs: deque[tuple[Asker, int, int]] = deque()
         self._read: tuple[int | None, str] = None, ""
-        wire = self.socket(zmq.ROUTER)
-        wire.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST)
-        wire.setsockopt(zmq.RCVHWM, MAX_UNREAD)
-        wire.setsockopt(zmq.SNDHWM, MAX_UNSENT)
-        wire.setsockopt(zmq.ROUTER_MANDATORY, 1)  # we want to know who has gone
-        wire.bind(config.console_queue)  # heard once we know who the master is
-        self._wire = wire
-        heard = self.socket(zmq.PULL, news)
-        heard.hwm = NEWS_LIMIT
-        heard.bind(config.news_queue)
-        self.register(heard, self.handle_news)
-        self._fleet = Client(self.ctx, config.fleet_queue, "SlaveDriver", self.logger)
-        self.register(self._fleet.socket, lambda _: self._collect("fleet", self._fleet.answers()))
-        self._db = DbClient(config, self.logger)
-        self.register(self._db.socket, lambda _: self._collect("db", self._db.answers()))
-        self._orders = self.socket(zmq.PUSH, reversed(orders))
-        self._orders.hwm = 100
-        self._orders.connect(config.orders_queue)
+        self.ports = Ports("TheOperator", config, self.logger, self)
+        self.ports.serve("news", self.handle_news)  # "console" follows when the master has started
+        self._db = DbClient(self.ports)
         self.every(timedelta(seconds=10), lambda: self.consoles.tick(time.monotonic()))
 
-    def close(self) -> None:
-        """Close all sockets; the answer to QUIT still leaves."""
-        self._wire.close(linger=1)
-        self._orders.close()
-        super().close()
-
     def poll(self, timeout: float = 1) -> None:
-        """Do one cycle; with one of the logs that are to be read, if there are any."""
+        """Do one cycle; read one log, if a console waits for one."""
         if self._logs:
             self._read_log(*self._logs.popleft())
             timeout = 0
@@ -107,7 +98,7 @@ class TheOperator(PausingTask):
     # Consoles -------------------------------------------------------------------------------
 
     def handle_console(self, queue: Socket) -> None:
-        """Take the requests of consoles that have come."""
+        """Read the requests of consoles that have come."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
@@ -130,19 +121,21 @@ class TheOperator(PausingTask):
         now = time.monotonic()
         if msg == "HELLO":
             self.consoles.greet(asker, data.who, now)
-            assert self._info is not None  # noqa: S101 (nobody is heard before)
+            assert self._info is not None  # noqa: S101 (no console is served before)
             self._answer(asker, Welcome(LEVEL, self._info, self.paused))
             return
         who = self.consoles.heard(asker, now).who
         match msg:
             case "FIGURES":
                 self._answer(asker, list(self.figures))
-            case "SLAVES" | "HISTORY":
-                self._ask("fleet", asker, _as_it_is, msg, data)
+            case "SLAVES":
+                self._ask_fleet(asker, _unchanged, ListSlaves(data))
+            case "HISTORY":
+                self._ask_fleet(asker, _unchanged, SlaveHistory(data))
             case "QUEUE":
-                self._ask("fleet", asker, self._heads, msg, min(data, MAX_QUEUE))
+                self._ask_fleet(asker, self._heads, ListQueue(min(data, MAX_QUEUE)))
             case "BUILDS":
-                self._ask("db", asker, _outcomes, "get_recent_builds", min(data, MAX_BUILDS))
+                self._ask_db(asker, _outcomes, "get_recent_builds", min(data, MAX_BUILDS))
             case "LOG":
                 self._log(asker, *data)
             case "WATCH":
@@ -156,10 +149,12 @@ class TheOperator(PausingTask):
     def _command(self, asker: Asker, who: str, verb: Any, slaves: Any) -> None:
         everyone = slaves is None or slaves is NoData
         if verb == "QUIT" or (everyone and verb in ("SLEEP", "WAKE")):
-            self._orders.send_msg(verb, flags=zmq.DONTWAIT)
+            if not self.ports.push("commands", CommandMaster(verb)):
+                raise Unavailable("the master takes no more commands: try again")
             self._answer(asker, NoData if verb == "QUIT" else [])
         else:
-            self._ask("fleet", asker, _as_it_is, verb, slaves)
+            command = CommandSlaves(verb, None if everyone else slaves)
+            self._ask_fleet(asker, _unchanged, command)
         some = "" if everyone else f" {', '.join(map(str, slaves[:10]))}"
         target = "all slaves" if everyone else f"{len(slaves)} slaves:{some}"
         self.logger.warning("%s said %s to %s", who, verb, target)
@@ -172,35 +167,29 @@ class TheOperator(PausingTask):
         if tail is not None:
             self._send(asker, codec.dumps("OUTPUT", tail))
 
-    # Questions of ours ----------------------------------------------------------------------
+    # Requests to other tasks ----------------------------------------------------------------
 
-    def _ask(
-        self, whom: Literal["fleet", "db"], asker: Asker, then: _Then, msg: str, *args: Any
-    ) -> None:
+    def _ask_fleet(self, asker: Asker, convert: _Convert, request: FleetRequest) -> None:
         self.consoles.opened(asker)
-        client = self._fleet if whom == "fleet" else self._db
-        try:
-            ticket = client.request(msg, *args)
-        except Unavailable:
-            self.consoles.closed(asker)
-            raise
-        self._asked[whom, ticket] = asker, then
+        self.ports.ask("fleet", request, partial(self._answered, asker, convert))
 
-    def _collect(self, whose: str, answers: Iterable[Answer]) -> None:
-        for answer in answers:
-            asker, then = self._asked.pop((whose, answer.ticket))
-            if answer.error is not None:
-                self._end(asker, answer.error)
-            elif (result := then(answer.result)) is not None:
-                self._end(asker, result)
+    def _ask_db(self, asker: Asker, convert: _Convert, method: str, *args: Any) -> None:
+        self.consoles.opened(asker)
+        self._db.ask(partial(self._answered, asker, convert), method, *args)
 
-    def _end(self, asker: Asker, result: Any) -> None:
-        """Answer a question that had to wait: with its *result*, or why there is none."""
+    def _answered(self, asker: Asker, convert: _Convert, result: Result[Any]) -> None:
+        if result.error is not None:
+            self._end(asker, result.error)
+        elif (answer := convert(result.value)) is not None:
+            self._end(asker, answer)
+
+    def _end(self, asker: Asker, answer: Any) -> None:
+        """Send the *answer* to a request that had to wait, or the error that came instead."""
         self.consoles.closed(asker)
-        if isinstance(result, PiWheelsError):
-            self._refuse(asker, result)
+        if isinstance(answer, PiWheelsError):
+            self._refuse(asker, answer)
         else:
-            self._answer(asker, result)
+            self._answer(asker, answer)
 
     def _heads(self, queues: dict[str, tuple[int, list[Any]]]) -> list[QueueHead]:
         pending = self.figures[-1].builds_pending if self.figures else {}
@@ -213,13 +202,13 @@ class TheOperator(PausingTask):
     # Logs -----------------------------------------------------------------------------------
 
     def _log(self, asker: Asker, build_id: int, offset: int) -> None:
-        def then(found: tuple[str, int] | None) -> LogPart | None:
+        def convert(found: tuple[str, int] | None) -> LogPart | None:
             if found is None:
                 self._logs.append((asker, build_id, offset))
                 return None
             return LogPart(offset, *found)
 
-        self._ask("db", asker, then, "get_build_log", build_id, offset, LOG_PART)
+        self._ask_db(asker, convert, "get_build_log", build_id, offset, LOG_PART)
 
     def _read_log(self, asker: Asker, build_id: int, offset: int) -> None:
         if self._read[0] != build_id:
@@ -238,26 +227,28 @@ class TheOperator(PausingTask):
 
     # News -----------------------------------------------------------------------------------
 
-    def handle_news(self, queue: Socket) -> None:
-        """Take what other tasks tell, and pass it on to who wants to hear it."""
+    def handle_news(self, queue: Inbox[News]) -> None:
+        """Read the news of other tasks, and send them to the consoles that want them."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
-            match queue.recv_msg():
-                case "INFO", info:
+            match queue.recv():
+                case MasterStarted(info):
                     self._info = info
-                    self.register(self._wire, self.handle_console)
-                case "FIGURES", figures:
-                    self.figures.append(figures)
-                case "OUTPUT", output:
+                    self.ports.serve("console", self.handle_console)
+                case StatsPublished(stats):
+                    self.figures.append(stats)
+                case OutputReceived(output):
                     self.tails.add(output)
                     self._tell(self.consoles.watchers(output.slave_id), "OUTPUT", output)
-                case "ENDED", (slave_id, outcome):
+                case BuildEnded(slave_id, outcome):
                     self.tails.drop(slave_id)
                     if outcome is not None:
                         self._tell(self.consoles.everyone(), "OUTCOME", outcome)
-                case "TOLD", told:
-                    self._tell_all(told)
+                case CommandGiven(command):
+                    self._tell_all(command)
+                case never:
+                    assert_never(never)
 
     def _tell_all(self, told: CommandReport) -> None:
         self._tell(self.consoles.everyone(), "COMMAND", told)
@@ -268,7 +259,7 @@ class TheOperator(PausingTask):
             frame = frame or codec.dumps(msg, data)
             self._send(asker, frame)
 
-    # What leaves ----------------------------------------------------------------------------
+    # Sending --------------------------------------------------------------------------------
 
     def _answer(self, asker: Asker, result: Any) -> None:
         self._send(asker, codec.dumps("OK", result))
@@ -278,7 +269,7 @@ class TheOperator(PausingTask):
 
     def _send(self, asker: Asker, frame: bytes) -> None:
         try:
-            self._wire.send_multipart([*asker, frame], zmq.DONTWAIT)
+            self.ports.socket("console").send_multipart([*asker, frame], zmq.DONTWAIT)
         except Unavailable:
             self.note_bad_message(BadMessage("a console does not read what it is sent"))
             self.consoles.forget(asker.peer)
@@ -288,7 +279,7 @@ class TheOperator(PausingTask):
             self.consoles.forget(asker.peer)  # it has gone
 
 
-def _as_it_is(result: Any) -> Any:
+def _unchanged(result: Any) -> Any:
     return result
 
 

@@ -1,34 +1,32 @@
 """TheOracle, who asks the database on behalf of the other tasks, and DbClient, who asks TheOracle.
 
-Requests go by way of Seraph, who has several oracles: one message a method of
-:class:`~piwheels.core.database.Database`, its name with the list of its arguments
-(:mod:`piwheels.master.logic.travel` says how they travel). An oracle gets ``[peer, ticket, frame]``
-one or more times in one message, and answers all of them in one, which also says that it is free.
+Requests go by way of Seraph, who has several oracles. A request is a method of
+:class:`~piwheels.core.database.Database`: its name with the list of its arguments, in the form that
+:mod:`piwheels.master.logic.travel` derives. An oracle gets ``[peer, ticket, frame]`` one or more
+times in one message, and answers all of them in one, which also says that it is free.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-import zmq
 from sqlalchemy.exc import OperationalError
 
 from piwheels.core import codec
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused
 from piwheels.core.tasks import NonStopTask
-from piwheels.core.transport import Context
 from piwheels.master.logic.travel import Method, methods_of
-from piwheels.master.rpc import Answer, Client, error_frame
+from piwheels.master.ports import Ports, error_frame
 from piwheels.master.wiring import DB_LIMIT
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
+    from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
     #: To type checkers, a DbClient has the very methods of Database.
@@ -38,9 +36,9 @@ else:
 
 T = TypeVar("T")
 
-#: What is made of the answers to several questions, each of which fits a message.
+#: Methods that make several calls, since their whole answer would not fit a message.
 IN_PARTS: Final = ("get_search_index", "load_rewrites_pending")
-#: What is not asked of TheOracle: that, and what is about a connection of one's own.
+#: Methods that TheOracle is not asked for: those, and the ones about one's own connection.
 LOCAL: Final = frozenset({"close", "abort_retries", "listen", *IN_PARTS})
 
 
@@ -51,10 +49,9 @@ def methods() -> dict[str, Method]:
 
 
 class TheOracle(NonStopTask):
-    """Answers questions about the database, one group at a time; there are several of this task.
+    """Carries out requests to the database, one group at a time; several of this task run.
 
-    The database's errors are answers; what is left of a lost connection's patience is the
-    database's own business. Raises ``Fatal`` if there is no such database.
+    The database's errors are answers. Raises ``Fatal`` if there is no such database.
     """
 
     name = "the_oracle"
@@ -63,20 +60,13 @@ class TheOracle(NonStopTask):
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
         self.db = Database(config.dsn)
-        work = self.socket(zmq.DEALER)
-        work.hwm = 1000
-        work.connect(config.oracle_queue)
-        self.register(work, self.handle_work)
-        self._work = work
+        self.own(self.db)
+        self.ports = Ports("TheOracle", config, self.logger, self)
+        self.ports.serve("oracles", self.handle_work)
 
     def once(self) -> None:
-        """Tell Seraph that here is someone to ask."""
-        self._work.send_multipart([b""])
-
-    def close(self) -> None:
-        """Close the connection to the database, too."""
-        super().close()
-        self.db.close()
+        """Report to Seraph as free."""
+        self.ports.socket("oracles").send_multipart([b""])
 
     def abort_retries(self) -> None:
         """Stop retrying database calls: the master is ending. Safe to call from any thread."""
@@ -132,8 +122,28 @@ class TheOracle(NonStopTask):
         ]
 
 
+class _Call(NamedTuple):
+    """A call of *method* with *args*, as :meth:`~piwheels.master.ports.Ports.ask` wants it."""
+
+    method: Method
+    args: list[Any]
+
+    @property
+    def name(self) -> str:
+        return self.method.name
+
+    def frame(self) -> bytes:
+        return codec.dumps(self.name, self.args)
+
+    def read(self, answer: Any) -> Any:
+        try:
+            return self.method.result.validate(answer)
+        except (TypeError, ValueError, LookupError, AttributeError) as exc:
+            raise BadMessage(f"bad answer to {self.name}: {exc}") from exc
+
+
 def _forwarded(cls: type[T]) -> type[T]:
-    """Give *cls* a method for each of ``Database``'s, which asks TheOracle and waits."""
+    """Give *cls* each method of ``Database``, as a call that waits for TheOracle's answer."""
 
     def forward(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -151,52 +161,27 @@ def _forwarded(cls: type[T]) -> type[T]:
 
 @_forwarded
 class DbClient(_Methods):
-    """The methods of ``Database``, asked of TheOracle by way of Seraph; for use in one thread.
+    """The methods of ``Database``, carried out by TheOracle; over the *ports* of a task.
 
-    Each method waits for its answer, at most *timeout* seconds, and raises what the database raised
-    (``DatabaseError``, ``Refused``) or ``Unavailable``. Who may not wait uses :meth:`request` and
-    :meth:`answers` instead, with a client of its own: a waiting call drops the answers to requests.
+    Each method waits for its answer, at most *limit* seconds, and raises what the database raised
+    (``DatabaseError``, ``Refused``) or ``Unavailable``. Tasks that must not block use :meth:`ask`.
     """
 
-    def __init__(
-        self, config: MasterConfig, logger: logging.Logger, timeout: float = DB_LIMIT
-    ) -> None:
-        self._client = Client(Context(), config.db_queue, "the database", logger)
-        self._timeout = timeout
-        self._asked: dict[int, Method] = {}
-
-    @property
-    def socket(self) -> Socket:
-        """The socket on which answers come, for a poller."""
-        return self._client.socket
-
-    def close(self) -> None:
-        """Close the connection; answers that are under way are lost."""
-        self._client.close()
+    def __init__(self, ports: Ports, limit: float = DB_LIMIT) -> None:
+        self._ports, self._limit = ports, limit
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Ask for the method *name* and wait for its result."""
-        method = methods()[name]
-        data = method.pack(args, kwargs)
-        return method.result.validate(self._client.call(name, data, self._timeout))
+        """Call the method *name* and return its result."""
+        return self._ports.call("database", _call(name, *args, **kwargs), self._limit)
 
-    def request(self, name: str, *args: Any, **kwargs: Any) -> int:
-        """Ask for the method *name* without waiting; return the ticket that its answer will carry.
+    def ask(self, then: Callable[[Result[Any]], None], name: str, *args: Any) -> None:
+        """Call the method *name* without blocking; *then* gets its result.
 
-        Every request is answered sooner or later, if only by ``Unavailable``.
+        Raises ``ValueError`` if the arguments are larger than a message may be.
         """
-        method = methods()[name]
-        ticket = self._client.request(name, method.pack(args, kwargs))
-        self._asked[ticket] = method
-        return ticket
+        self._ports.ask("database", _call(name, *args), then, self._limit)
 
-    def answers(self) -> Iterator[Answer]:
-        """Give the answers to requests that have come, with typed results, without waiting."""
-        for answer in self._client.answers():
-            method = self._asked.pop(answer.ticket, None)
-            if method is None:
-                continue
-            if answer.error is None:
-                yield answer._replace(result=method.result.validate(answer.result))
-            else:
-                yield answer
+
+def _call(name: str, *args: Any, **kwargs: Any) -> _Call:
+    method = methods()[name]
+    return _Call(method, method.pack(args, kwargs))

@@ -5,30 +5,36 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
-import zmq
-
-from piwheels.core.codec import NoData
-from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused, Unavailable
+from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavailable
 from piwheels.core.site import INDEX
 from piwheels.core.tasks import PauseableTask
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic import catalog, pages, views
-from piwheels.master.rpc import recv_request, send_error, send_result
+from piwheels.master.messages import (
+    DeletePackage,
+    DeleteVersion,
+    RewritePages,
+    ScribeRequest,
+    WriteHome,
+    WriteLog,
+    WriteRoot,
+    WriteSearch,
+)
+from piwheels.master.ports import Ports
 from piwheels.master.site.files import Site
 from piwheels.master.site.overview import Overview
 from piwheels.master.site.rendering import Renderer, static_files
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import web
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.database import Database
     from piwheels.core.database.rows import ProjectData, SimpleProject
-    from piwheels.core.transport import Socket
-    from piwheels.master.rpc import Request
+    from piwheels.master.messages import Part
+    from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
 #: What one package, or a full disk, can do to us; the request is answered with it.
@@ -54,7 +60,8 @@ class TheScribe(PauseableTask):
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        self.db: Database | None = None
+        self.ports = Ports("TheScribe", config, self.logger, self)
+        self.db: Database = DbClient(self.ports)
         self.site = Site(config.output_path, config.work_path)
         self._renderer = Renderer(config.site_url)
         pause = 0.2 if config.dev_mode else 60.0
@@ -62,84 +69,72 @@ class TheScribe(PauseableTask):
         #: Logs that are written, and the folders that have to be synced before the database hears.
         self._logs: dict[int, Path] = {}
         self._sweep_due = 0.0
-        work = self.socket(zmq.ROUTER)
-        work.hwm = 100_000
-        work.bind(config.scribe_queue)
-        self.register(work, self.handle_request)
+        self.ports.serve("scribe", self.handle_request)
         beat = timedelta(seconds=0.2 if config.dev_mode else 0.5)
         self.every(beat, self.see_to_overview)
         self.every(beat, self.see_to_logs)
 
     def once(self) -> None:
-        """Connect to the database, and write what is the same always."""
-        if self.db is None:
-            self.db = DbClient(self.config, self.logger)
+        """Write the files whose content never changes."""
         robots = {"robots.txt": catalog.robots(self.config.site_url)}
         for name, data in {**static_files(), **self._renderer.fixed(), **robots}.items():
             self.site.write(self.site.root / name, data)
 
     def close(self) -> None:
-        """Tell the database of the last logs, and close the connection to it."""
+        """Report the last logs to the database, then close everything."""
+        self._report_logs()
         super().close()
-        if self.db is not None:
-            self._report_logs()
-            self.db.close()
 
     # Requests -----------------------------------------------------------------------------------
 
-    def handle_request(self, queue: Socket) -> None:
-        """Do what is asked and answer; no package can end the task."""
-        request = recv_request(queue)
+    def handle_request(self, queue: Inbox[ScribeRequest]) -> None:
+        """Carry out a request and answer it; no package can end the task."""
+        ticket = queue.recv_ticket()
         try:
-            note = self._do(request)
-        except BadMessage as exc:
-            self.note_bad_message(exc)
-            send_error(queue, request, exc)
+            note = self._do(ticket.request)
         except _FAILURES as exc:
             self.logger.error(
-                "could not do %s %.120r: %s", request.msg, request.data, exc,
-                exc_info=_unexpected(exc),
-            )  # fmt: skip
-            send_error(queue, request, exc)
+                "could not do %.160s: %s", ticket.request, exc, exc_info=_unexpected(exc)
+            )
+            ticket.refuse(exc)
         else:
-            send_result(queue, request, note)
+            ticket.answer(note)
 
-    def _do(self, request: Request) -> int | None:
-        """Do what is asked; return the number of the note in the database that this settles."""
-        data = web.received(request.msg, request.data)
-        match request.msg:
-            case "PROJECT" | "BOTH" | "DELPKG":
-                return self._do_package(request.msg, canonical(data))
-            case "DELVER":
-                return self._do_package("DELVER", canonical(data[0]), data[1])
-            case "LOG":
-                self.write_log(*data)
-            case "HOME":
-                self._overview.note_stats(None if data is NoData else data)
-            case "SEARCH":
-                self._overview.write_search(self._db, None if data is NoData else data)
-            case "ROOT":
+    def _do(self, request: ScribeRequest) -> int | None:
+        """Carry out *request*; return the number of the note in the database that it settles."""
+        match request:
+            case RewritePages(part, name):
+                return self._rewrite(part, canonical(name))
+            case DeletePackage(name):
+                note = self.db.get_rewrite_note(canonical(name), "BOTH")
+                self.delete_package(canonical(name))
+                self._sweep_due = 0.0
+                return note
+            case DeleteVersion(name, version):
+                note = self.db.get_rewrite_note(canonical(name), "BOTH")
+                self.delete_version(canonical(name), version)
+                self._sweep_due = 0.0
+                return note
+            case WriteLog(build_id, text):
+                self.write_log(build_id, text)
+            case WriteHome(stats):
+                self._overview.note_stats(stats)
+            case WriteSearch():
+                self._overview.write_search(self.db)
+            case WriteRoot():
                 self._overview.note_damage()
-            case _:
-                raise BadMessage(f"unknown message {request.msg[:40]!r}")
+            case never:
+                assert_never(never)
         return None
 
-    def _do_package(self, msg: str, package: str, version: str = "") -> int | None:
-        # Before anything of the package is read: what is noted later is not settled by this.
-        note = self._db.get_rewrite_note(package, "PROJECT" if msg == "PROJECT" else "BOTH")
-        match msg:
-            case "PROJECT":
-                self.write_page(package)
-            case "BOTH":
-                self.write_index(package)
-                self.write_page(package)
-                self._overview.note_stats()
-            case "DELPKG":
-                self.delete_package(package)
-            case _:
-                self.delete_version(package, version)
-        if msg.startswith("DEL"):
-            self._sweep_due = 0.0
+    def _rewrite(self, part: Part, package: str) -> int | None:
+        # Before anything of the package is read: this does not settle later notes.
+        note = self.db.get_rewrite_note(package, part)
+        if part == "BOTH":
+            self.write_index(package)
+        self.write_page(package)
+        if part == "BOTH":
+            self._overview.note_stats()
         return note
 
     # A package ----------------------------------------------------------------------------------
@@ -150,7 +145,7 @@ class TheScribe(PauseableTask):
         Of a package that the database does not know, everything is removed: a crash may have come
         between its removal there and here.
         """
-        project = self._db.get_simple_project(package)
+        project = self.db.get_simple_project(package)
         if project is None:
             self.delete_package(package)
         elif not (project.files or project.status != "active"):
@@ -178,7 +173,7 @@ class TheScribe(PauseableTask):
     def write_page(self, package: str) -> None:
         """Write the page of *package* for people and its JSON, or remove them if it is unknown."""
         folder = self.site.page_dir(package)
-        found = self._db.get_project_data(package)
+        found = self.db.get_project_data(package)
         if found is None:
             self._remove_page(package)
             return
@@ -190,7 +185,7 @@ class TheScribe(PauseableTask):
             }
         )
         self._overview.note_shown(package, shown=data["status"] != "quarantined")
-        for alias in self._db.get_package_aliases(package):
+        for alias in self.db.get_package_aliases(package):
             try:
                 self.site.link_alias(package, alias)
             except (ValueError, OSError) as exc:
@@ -218,7 +213,7 @@ class TheScribe(PauseableTask):
     def delete_version(self, package: str, version: str) -> None:
         """Remove one version of *package*: first from the pages, then its files."""
         files = self.site.files_of(package, version)
-        project = self._db.get_simple_project(package)
+        project = self.db.get_simple_project(package)
         if project is not None:
             # The database may still have them, or not: what is asked for holds either way.
             project = pages.without_version(project, version)
@@ -251,7 +246,7 @@ class TheScribe(PauseableTask):
     def see_to_overview(self) -> None:
         """Write what tells of all projects, as far as it has changed and it is time."""
         try:
-            self._overview.work(self._db)
+            self._overview.work(self.db)
         except _FAILURES as exc:
             self.logger.error(
                 "could not write the pages of all projects, trying again: %s", exc,
@@ -266,7 +261,7 @@ class TheScribe(PauseableTask):
         One of a build that goes meanwhile is removed by :meth:`see_to_logs`: later, as both are
         done here.
         """
-        if not self._db.log_waits(build_id):
+        if not self.db.log_waits(build_id):
             return
         self._logs[build_id] = self.site.write_log(build_id, text)
         if len(self._logs) >= _MAX_LOGS:
@@ -293,18 +288,18 @@ class TheScribe(PauseableTask):
 
     def _remove_logs(self) -> bool:
         """Remove some logs of builds that are gone; tell whether there may be more."""
-        gone = self._db.get_logs_gone(_GONE_LOGS)
+        gone = self.db.get_logs_gone(_GONE_LOGS)
         paths = [self.site.log_path(build_id) for build_id in gone]
         self.site.sync({path.parent for path in paths if self.site.remove(path)})
         if gone:
-            self._db.logs_removed(gone)
+            self.db.logs_removed(gone)
         return len(gone) == _GONE_LOGS
 
     def _write_left_logs(self) -> bool:
         """Write some logs that nobody has passed on; tell whether there may be more."""
         for _ in range(_LEFT_LOGS):
             # One at a time: a log may be as large as a message.
-            left = self._db.get_unwritten_logs(1)
+            left = self.db.get_unwritten_logs(1)
             if not left:
                 return False
             for build_id, text in left:
@@ -317,19 +312,13 @@ class TheScribe(PauseableTask):
             return
         try:
             self.site.sync(set(self._logs.values()))
-            self._db.logs_written(list(self._logs))
+            self.db.logs_written(list(self._logs))
         except (DatabaseError, Unavailable, Refused, OSError) as exc:
             if strict:
                 raise
             # The files are there; the database will offer them again, and they will be the same.
             self.logger.error("could not tell the database of %d logs: %s", len(self._logs), exc)
         self._logs.clear()
-
-    @property
-    def _db(self) -> Database:
-        if self.db is None:
-            raise Unavailable("the task has not started")
-        return self.db
 
 
 def _unexpected(exc: Exception) -> Exception | None:

@@ -1,74 +1,66 @@
-"""TheSecretary, who buffers what TheScribe is to write."""
+"""TheSecretary, who buffers the requests for TheScribe."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
-import zmq
-
-from piwheels.core.errors import BadMessage, Unavailable
+from piwheels.core.errors import Unavailable
 from piwheels.core.tasks import PausingTask
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic.rewrites import Rewrite, Rewrites
-from piwheels.master.rpc import Client, Request, recv_request, send_error, send_result
+from piwheels.master.messages import (
+    DeletePackage,
+    DeleteVersion,
+    PagesNoted,
+    RewritePages,
+    WebRequest,
+    WriteHome,
+    WriteLog,
+    WriteRoot,
+    WriteSearch,
+)
+from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
-from piwheels.master.wiring import web
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from piwheels.core.database.rows import RewritePendingRow
-    from piwheels.core.transport import Socket
-    from piwheels.master.rpc import Answer
+    from piwheels.master.messages import Deletion, Part
+    from piwheels.master.ports import Inbox, Ticket
+    from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-#: How much of logs may be on the way to TheScribe, in characters; the rest it finds itself.
+    #: A page to rewrite that the database has not noted yet, and who waits for that.
+    _Unsaved = tuple[Rewrite, Ticket[Any] | None]
+
+#: The characters of logs that may be in flight to TheScribe; it finds further logs itself.
 _MAX_LOGS: Final = 64 * 2**20
-#: How long TheScribe may take for what was passed on, before it is taken to be lost.
-_LIMIT: Final = timedelta(minutes=5)
+#: Seconds that TheScribe may take for a request.
+_LIMIT: Final = 300.0
 #: How many rewrites the database notes at a time.
 _GROUP: Final = 5_000
-#: How often it is looked whether the database has notes that nobody has told of.
+#: How often the notes in the database are scanned for those that no message has announced.
 _LOOK: Final = timedelta(minutes=5)
-#: Seconds that the last of it may take when the master stops.
+#: Seconds that the last notes may take when the master stops.
 _LAST: Final = 5.0
-
-
-class _Passed(NamedTuple):
-    """A request that was passed on: who waits for the answer (``None``: nobody any more)."""
-
-    request: Request | None
-    msg: str
-    data: Any
-    size: int
-    since: datetime
-
-
-class _Saving(NamedTuple):
-    """What the database is noting."""
-
-    ticket: int
-    taken: list[tuple[Rewrite, Request | None]]
-    rows: list[RewritePendingRow]
 
 
 class TheSecretary(PausingTask):
     """Buffers requests for TheScribe, so that each page is written once for many changes.
 
-    ``PROJECT`` and ``BOTH`` are answered when the database has noted them (so a crash loses nothing
-    that was answered), wait a minute for others of the same package, and are then passed on, a few
-    at a time; so is ``NOTED``, which the database knows of already (``URGENT``: without the wait).
-    All others are passed on at once; ``DELPKG`` and ``DELVER`` are answered when TheScribe has done
-    them, ``LOG``, ``HOME``, ``SEARCH`` and ``ROOT`` without waiting.
+    ``RewritePages`` is answered when the database has noted it, so that a crash loses nothing that
+    was answered. It waits a minute for others of the same package and is then passed on, a few at a
+    time; so is ``PagesNoted``, which the database has noted already (*URGENT* does not wait). All
+    others are passed on at once. Deletions are answered when TheScribe has carried them out, the
+    others immediately.
 
-    The database gets what has come while it noted what came before, in one transaction. Where it
-    cannot note it, whoever asked is told so, and the pages are written if the master lives. While
-    the task is paused, it notes and passes nothing on. It waits neither for TheScribe nor for the
-    database.
+    While the database notes some requests, further ones gather, and are noted next in one
+    transaction. If it cannot note them, the askers get the error; the pages are still written
+    unless the master ends. While the task is paused, it notes but passes nothing on. It waits
+    neither for TheScribe nor for the database.
     """
 
     name = "the_secretary"
@@ -76,44 +68,30 @@ class TheSecretary(PausingTask):
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
         self._buffer = Rewrites(timedelta(seconds=0.2 if config.dev_mode else 60))
-        self._writing: dict[int, Rewrite] = {}
-        self._passed: dict[int, _Passed] = {}
         self._log_size = 0
-        #: What the database does not know yet, and who is to be told when it does.
-        self._unsaved: deque[tuple[Rewrite, Request | None]] = deque()
-        self._saving: _Saving | None = None
-        #: Which packages' notes are being removed, by ticket.
-        self._removing: dict[int, str] = {}
-        #: How far the notes in the database are looked through (``None``: to their end).
+        self._unsaved: deque[_Unsaved] = deque()
+        self._saving = False
+        #: How far the notes in the database are scanned (``None``: no scan runs).
         self._loaded: str | None = None
-        self._loading: int | None = None
-        queue = self.socket(zmq.ROUTER)
-        queue.hwm = 100_000
-        queue.bind(config.web_queue)
-        self.register(queue, self.handle_input)
-        self._queue = queue
-        self._scribe = Client(self.ctx, config.scribe_queue, "TheScribe", self.logger)
-        self.register(self._scribe.socket, self.handle_answers)
-        self._db = DbClient(config, self.logger)
-        self.register(self._db.socket, self.handle_database)
+        self._loading = False
+        self.ports = Ports("TheSecretary", config, self.logger, self)
+        self.ports.serve("web", self.handle_input)
+        self._db = DbClient(self.ports)
         self.every(timedelta(seconds=5), self.load)
         self.every(_LOOK, self.look)
         self.every(timedelta(seconds=1), self.pass_on)
         self.every(timedelta(seconds=1), self.save)
-        self.every(timedelta(seconds=30), self.give_up)
 
     def close(self) -> None:
-        """Leave what still waits in the database, then close everything."""
-        end = time.monotonic() + _LAST
+        """Have the database note the waiting requests, then close everything."""
         self.save()
-        while (self._saving or self._removing) and self._db.socket.poll(end - time.monotonic()):
-            self.handle_database(self._db.socket)
+        self.ports.finish("database", _LAST)
         if self._saving or self._unsaved:
-            self.logger.error("the master ends: some pages that are to be written are not noted")
+            self.logger.error("the master ends: some pages to write are not noted")
         super().close()
 
     def poll(self, timeout: float = 1) -> None:
-        """Do one cycle; it ends when the oldest page is due, which is then handed out."""
+        """Do one cycle; it ends when the oldest page is due, which is then passed on."""
         if self.paused:
             super().poll(timeout)
             return
@@ -121,204 +99,161 @@ class TheSecretary(PausingTask):
         if not self._buffer.wait(_now()):
             self.pass_on()
 
-    # What comes in ------------------------------------------------------------------------------
+    # Requests -----------------------------------------------------------------------------------
 
-    def handle_input(self, queue: Socket) -> None:
+    def handle_input(self, queue: Inbox[WebRequest]) -> None:
         """Take a request: note it, or pass it on."""
-        request = recv_request(queue)
-        try:
-            data = web.received(request.msg, request.data)
-        except BadMessage as exc:
-            send_error(queue, request, exc)
-            raise
-        match request.msg:
-            case "PROJECT" | "BOTH":
-                rewrite = self._buffer.add(canonical(data), request.msg, _now())
+        ticket = queue.recv_ticket()
+        match ticket.request:
+            case RewritePages(part, package):
+                rewrite = self._buffer.add(canonical(package), part, _now())
                 if rewrite.saved:
-                    send_result(queue, request)
+                    ticket.answer()
                 else:
-                    self._unsaved.append((rewrite, request))
+                    self._unsaved.append((rewrite, ticket))
                     self.save()
-            case "NOTED":
-                urgent = data[0] == "URGENT"
-                command = "BOTH" if urgent else data[0]
-                self._buffer.add(canonical(data[1]), command, _now(), saved=True, urgent=urgent)
-                send_result(queue, request)
-            case "LOG":
-                # A log that is not passed on now is still in the database: TheScribe looks there.
-                if self._log_size + len(data[1]) <= _MAX_LOGS:
-                    self._pass(request, size=len(data[1]))
-                send_result(queue, request)
-            case "DELPKG" | "DELVER":
-                if request.msg == "DELPKG":
-                    self._buffer.drop(canonical(data))
-                self._pass(request, waits=True)
-            case _:
-                self._pass(request)
-                send_result(queue, request)
+            case PagesNoted(part, package):
+                urgent = part == "URGENT"
+                command = "BOTH" if part == "URGENT" else part
+                self._buffer.add(canonical(package), command, _now(), saved=True, urgent=urgent)
+                ticket.answer()
+            case DeletePackage(package) as deletion:
+                self._buffer.drop(canonical(package))
+                self._pass_deletion(ticket, deletion)
+            case DeleteVersion() as deletion:
+                self._pass_deletion(ticket, deletion)
+            case WriteLog(build_id, text) as request:
+                # A log that is not passed on is still in the database: TheScribe reads it there.
+                size = len(text)
+                if self._log_size + size <= _MAX_LOGS:
+                    self._log_size += size
+                    self._pass(request, f"WriteLog({build_id})", size)
+                ticket.answer()
+            case (WriteHome() | WriteSearch() | WriteRoot()) as request:
+                self._pass(request, request.name)
+                ticket.answer()
+            case never:
+                assert_never(never)
 
-    def _pass(self, request: Request, *, waits: bool = False, size: int = 0) -> None:
-        try:
-            ticket = self._scribe.request(request.msg, request.data)
-        except Unavailable as exc:
-            if waits:
-                send_error(self._queue, request, exc)
-            self.logger.error("could not pass on %s: %s", request.msg, exc)
-            return
-        self._log_size += size
-        # What a log says is not kept here: its number is enough to speak of it.
-        about = request.data[0] if request.msg == "LOG" else request.data
-        self._passed[ticket] = _Passed(request if waits else None, request.msg, about, size, _now())
+    def _pass(
+        self, request: WriteLog | WriteHome | WriteSearch | WriteRoot, label: str, size: int = 0
+    ) -> None:
+        def then(result: Result[None]) -> None:
+            self._log_size -= size
+            if result.error is not None:
+                self.logger.error("TheScribe could not do %s: %s", label, result.error)
 
-    # What goes out ------------------------------------------------------------------------------
+        self.ports.ask("scribe", request, then, _LIMIT)
+
+    def _pass_deletion(self, ticket: Ticket[Any], deletion: Deletion) -> None:
+        def then(result: Result[int | None]) -> None:
+            if result.error is not None:
+                ticket.refuse(result.error)
+            else:
+                self._remove_note(canonical(deletion.package), result.value)
+                ticket.answer()
+
+        self.ports.ask("scribe", deletion, then, _LIMIT)
+
+    # Pages --------------------------------------------------------------------------------------
 
     def pass_on(self) -> None:
-        """Hand TheScribe what has waited long enough."""
+        """Ask TheScribe for the pages that have waited long enough."""
         if self.paused:
             return
-        now = _now()
-        for rewrite in self._buffer.due(now):
-            try:
-                ticket = self._scribe.request(rewrite.command, rewrite.package)
-            except Unavailable as exc:
-                self._failed(rewrite, exc)
-            else:
-                self._writing[ticket] = rewrite
+        for rewrite in self._buffer.due(_now()):
+            request = RewritePages(cast("Part", rewrite.command), rewrite.package)
+            self.ports.ask("scribe", request, partial(self._written, rewrite), _LIMIT)
 
-    def handle_answers(self, _: Socket) -> None:
-        """Take TheScribe's answers, and hand it what comes next."""
-        for answer in self._scribe.answers():
-            if (rewrite := self._writing.pop(answer.ticket, None)) is not None:
-                if answer.error is None:
-                    self._buffer.done(rewrite)
-                    self._remove_note(rewrite.package, answer.result)
-                else:
-                    self._failed(rewrite, answer.error)
-            elif (passed := self._passed.pop(answer.ticket, None)) is not None:
-                self._done(passed, answer)
+    def _written(self, rewrite: Rewrite, result: Result[int | None]) -> None:
+        if result.error is None:
+            self._buffer.done(rewrite)
+            self._remove_note(rewrite.package, result.value)
+        else:
+            again = self._buffer.failed(rewrite, _now())
+            self.logger.log(
+                logging.WARNING if again else logging.ERROR,
+                "could not write the pages of %s (%s): %s", rewrite.package,
+                "trying again" if again else "given up for some minutes", result.error,
+            )  # fmt: skip
         self.pass_on()
 
-    def _failed(self, rewrite: Rewrite, error: Exception) -> None:
-        again = self._buffer.failed(rewrite, _now())
-        self.logger.log(
-            logging.WARNING if again else logging.ERROR, "could not write the pages of %s (%s): %s",
-            rewrite.package, "trying again" if again else "given up for some minutes", error,
-        )  # fmt: skip
-
-    def _done(self, passed: _Passed, answer: Answer) -> None:
-        self._log_size -= passed.size
-        if passed.request is None:
-            if answer.error is not None:
-                self.logger.error("TheScribe could not do %s: %s", passed.msg, answer.error)
-        elif answer.error is not None:
-            send_error(self._queue, passed.request, answer.error)
-        else:
-            package = passed.data if passed.msg == "DELPKG" else passed.data[0]
-            self._remove_note(canonical(package), answer.result)
-            send_result(self._queue, passed.request)
-
-    def give_up(self) -> None:
-        """Stop waiting for what TheScribe should have done long ago."""
-        now, error = _now(), Unavailable(f"TheScribe did not answer within {_LIMIT}")
-        late = self._buffer.overdue(now, _LIMIT)
-        for ticket in [ticket for ticket, rewrite in self._writing.items() if rewrite in late]:
-            self._failed(self._writing.pop(ticket), error)
-        for ticket in [t for t, passed in self._passed.items() if now - passed.since > _LIMIT]:
-            passed = self._passed.pop(ticket)
-            self._log_size -= passed.size
-            if passed.request is not None:
-                send_error(self._queue, passed.request, error)
-
-    # What the database keeps --------------------------------------------------------------------
+    # Notes in the database ----------------------------------------------------------------------
 
     def load(self) -> None:
-        """Go on to take over what is noted in the database, part by part, up to its end."""
-        if self._loaded is not None and self._loading is None:
-            try:
-                self._loading = self._db.request("load_rewrites_part", self._loaded)
-            except Unavailable as exc:
-                self.logger.error("could not load what waits to be written, trying again: %s", exc)
+        """Continue a scan of the notes in the database, part by part, up to its end."""
+        if self._loaded is not None and not self._loading:
+            self._loading = True
+            self._db.ask(self._take_over, "load_rewrites_part", self._loaded)
 
     def look(self) -> None:
-        """Look through all notes: some are left, others nobody tells of."""
+        """Scan all notes: some are left by an earlier master, others no message has announced."""
         if self._loaded is None:
             self._loaded = ""
             self.load()
 
+    def _take_over(self, result: Result[list[RewritePendingRow]]) -> None:
+        self._loading = False
+        if result.error is not None:
+            self.logger.error("could not load the pages to write, trying again: %s", result.error)
+            return
+        rows = result.value
+        if new := self._buffer.load(rows, _now()):
+            self.logger.info("%d packages are noted to be written: taken over", new)
+        self._loaded = rows[-1].package if rows else None
+        self.load()
+
     def save(self) -> None:
-        """Have the database note what it does not know yet, unless it is at that already."""
-        if self._saving is not None or not self._unsaved:
+        """Have the database note the next requests, unless it still notes others."""
+        if self._saving or not self._unsaved:
             return
         size = min(len(self._unsaved), _GROUP)
         taken = [self._unsaved.popleft() for _ in range(size)]
         rows = [rewrite.row for rewrite, _ in taken if rewrite.package in self._buffer]
-        try:
-            ticket = self._db.request("save_rewrites_pending", rows)
-        except Unavailable as exc:
-            self._not_saved(taken, exc)
-        else:
-            self._saving = _Saving(ticket, taken, rows)
+        self._saving = True
+        self._db.ask(partial(self._saved, taken, rows), "save_rewrites_pending", rows)
 
-    def handle_database(self, _: Socket) -> None:
-        """Hear what the database has noted, or what it had noted before."""
-        for answer in self._db.answers():
-            if self._saving is not None and answer.ticket == self._saving.ticket:
-                self._saved(self._saving, answer)
-            elif answer.ticket == self._loading:
-                self._take_over(answer)
-            elif (package := self._removing.pop(answer.ticket, None)) and answer.error is not None:
-                # The pages are there; at the next start they are written once more.
-                self.logger.error("could not note that %s is written: %s", package, answer.error)
+    def _saved(
+        self, taken: list[_Unsaved], rows: list[RewritePendingRow], result: Result[None]
+    ) -> None:
+        self._saving = False
+        if result.error is not None:
+            self._not_saved(taken, result.error)
+            return
+        noted = {(row.package, row.command) for row in rows}
+        for rewrite, ticket in taken:
+            # More may be wanted by now: that is saved next.
+            rewrite.saved = rewrite.saved or (rewrite.package, rewrite.command) in noted
+            if ticket is not None:
+                ticket.answer()
+        for row in rows:
+            if row.package not in self._buffer:
+                # Written before it was noted: it is written once more, then the note goes.
+                self._buffer.add(row.package, row.command, _now(), saved=True)
+        self.save()
 
-    def _saved(self, saving: _Saving, answer: Answer) -> None:
-        self._saving = None
-        if answer.error is not None:
-            self._not_saved(saving.taken, answer.error)
-        else:
-            noted = {(row.package, row.command) for row in saving.rows}
-            for rewrite, request in saving.taken:
-                # More may be wanted by now: that is to be saved yet.
-                rewrite.saved = rewrite.saved or (rewrite.package, rewrite.command) in noted
-                if request is not None:
-                    send_result(self._queue, request)
-            for row in saving.rows:
-                if row.package not in self._buffer:
-                    # Written sooner than it was noted: once more, then the note goes.
-                    self._buffer.add(row.package, row.command, _now(), saved=True)
-            self.save()
-
-    def _not_saved(self, taken: Iterable[tuple[Rewrite, Request | None]], error: Exception) -> None:
-        # All that wait, wait for the same: they hear of it now.
+    def _not_saved(self, taken: list[_Unsaved], error: Exception) -> None:
+        # All waiting requests wait for the same: they get the error now.
         waiting = [*taken, *self._unsaved]
         rewrites = {id(rewrite): rewrite for rewrite, _ in waiting}
         self._unsaved = deque((rewrite, None) for rewrite in rewrites.values())
         self.logger.error("could not note %d rewrites, trying again: %s", len(waiting), error)
         why = Unavailable(f"{error}; the pages will be written, unless the master ends first")
-        for _, request in waiting:
-            if request is not None:
-                send_error(self._queue, request, why)
+        for _, ticket in waiting:
+            if ticket is not None:
+                ticket.refuse(why)
 
     def _remove_note(self, package: str, note: int | None) -> None:
-        """Have the database forget *note*: the pages of *package* show what was known then."""
+        """Have the database remove *note*: the pages of *package* show the state it asked for."""
         if note is None or package in self._buffer:
-            return  # there was none; or it waits again, which is noted by the same
-        try:
-            self._removing[self._db.request("rewrite_done", package, note)] = package
-        except Unavailable as exc:
-            self.logger.error("could not note that %s is written: %s", package, exc)
+            return  # there was none; or the pages wait again, under the same note
 
-    def _take_over(self, answer: Answer) -> None:
-        self._loading = None
-        if answer.error is not None:
-            self.logger.error(
-                "could not load what waits to be written, trying again: %s", answer.error
-            )
-            return
-        rows: list[RewritePendingRow] = answer.result
-        if new := self._buffer.load(rows, _now()):
-            self.logger.info("%d packages are noted to be written: taken over", new)
-        self._loaded = rows[-1].package if rows else None
-        self.load()
+        def then(result: Result[None]) -> None:
+            if result.error is not None:
+                # The pages are written; at the next start they are written once more.
+                self.logger.error("could not note that %s is written: %s", package, result.error)
+
+        self._db.ask(then, "rewrite_done", package, note)
 
 
 def _now() -> datetime:

@@ -1,25 +1,22 @@
-"""The master's configuration and its wires: each address, who binds it, who connects to it.
+"""The master's configuration, and the table of its wires: addresses, sides, messages and limits.
 
-What other processes speak is in :mod:`piwheels.core.protocols`; what stays among the tasks is
-here. ``rpc`` is question and answer as in :mod:`piwheels.master.rpc`; ``push`` goes one way and is
-never answered.
+:mod:`piwheels.master.ports` makes each task's sockets from the table. What other programs speak is
+in :mod:`piwheels.core.protocols`, what the tasks say to each other in
+:mod:`piwheels.master.messages`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
+from piwheels.core.codec import MAX_FRAME
 from piwheels.core.program.command_line import Common, duration, option
 from piwheels.core.program.paths import address
 from piwheels.core.protocols import (
-    CommandReport,
-    Job,
-    NoData,
-    Outcome,
-    Output,
     Protocol,
     console,
     lumberjack,
@@ -30,25 +27,27 @@ from piwheels.core.protocols import (
     task_control,
 )
 from piwheels.core.site import site_address, work_path
-from piwheels.core.states import (
-    Count,
-    Filename,
-    FileState,
-    MasterInfo,
-    MasterStats,
-    Package,
-    Tag,
-    Version,
+from piwheels.core.transfers import CHUNK_SIZE, CREDIT
+from piwheels.master.messages import (
+    BuildQueue,
+    CommandMaster,
+    Deletion,
+    FileRequest,
+    FleetRequest,
+    Message,
+    News,
+    QueueEmpty,
+    ScribeRequest,
+    StatsMessage,
+    WebRequest,
 )
-
-_NOTHING = type(NoData)
 
 #: How many seconds a task waits for the database's answer to one question.
 DB_LIMIT: Final = 60.0
 
 
-def _queue(default: str, help: str, *, internal: bool = False) -> Any:  # noqa: A002 (as option has it)
-    return option(default=default, metavar="ADDR", help=help, parse=address, secret=internal)
+def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
+    return option(default=default, metavar="ADDR", help=help, parse=address)
 
 
 def _serial(text: str) -> int:
@@ -121,22 +120,8 @@ class MasterConfig(Common):
     log_queue: str = _queue("ipc://{run}/log", "take access-log entries here")
     slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves here")
     file_queue: str = _queue("tcp://127.0.0.1:5556", "take files from slaves here")
-    # Among the tasks; hidden from --help, since nobody but a test has reason to change them.
-    architect_queue: str = _queue(
-        "inproc://architect", "SlaveDriver to TheArchitect", internal=True
-    )
-    builds_queue: str = _queue("inproc://builds", "TheArchitect to SlaveDriver", internal=True)
-    db_queue: str = _queue("inproc://db", "anyone to Seraph", internal=True)
-    delete_queue: str = _queue("inproc://delete", "anyone to SlaveDriver", internal=True)
-    events_queue: str = _queue("inproc://events", "tasks to the status socket", internal=True)
-    fleet_queue: str = _queue("inproc://fleet", "TheOperator to SlaveDriver", internal=True)
-    fs_queue: str = _queue("inproc://fs", "anyone to FileJuggler", internal=True)
-    news_queue: str = _queue("inproc://news", "tasks to TheOperator", internal=True)
-    oracle_queue: str = _queue("inproc://oracle", "Seraph to TheOracle", internal=True)
-    orders_queue: str = _queue("inproc://orders", "TheOperator to the master", internal=True)
-    scribe_queue: str = _queue("inproc://scribe", "TheSecretary to TheScribe", internal=True)
-    stats_queue: str = _queue("inproc://stats", "anyone to BigBrother", internal=True)
-    web_queue: str = _queue("inproc://web", "anyone to TheSecretary", internal=True)
+    #: Sets the wires between this master's tasks apart from those of others in the same process.
+    token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)
 
     @property
     def work_path(self) -> Path:
@@ -144,143 +129,104 @@ class MasterConfig(Common):
         return work_path(self.output_path)
 
 
-#: SlaveDriver's own control socket: what an operator can ask of slaves, and what every task hears.
+#: The control socket of SlaveDriver: operators' commands, and the commands of every task.
 driver_control: Final = Protocol({**master_control.recv, **task_control.recv}, {})
 
-#: TheArchitect to SlaveDriver: what needs building, first things first; replaces what went before.
-builds: Final = Protocol(recv={"QUEUE": dict[Tag, list[Job]]}, send={})
 
-#: SlaveDriver to TheArchitect: the queue has run dry, while so many builds are under way.
-architect: Final = Protocol(recv={"MORE": Count}, send={})
+class Limits(NamedTuple):
+    """The limits of a wire's sockets.
 
-#: Anyone to BigBrother. STATFS: the site's file system, its size and free bytes; STATBQ: the builds
-#: that are pending, by ABI; LOGDOWNLOAD: so many more downloads; HELLO: publish what is kept.
-big_brother: Final = Protocol(
-    recv={
-        "STATFS": tuple[Count, Count],
-        "STATBQ": dict[Tag, Count],
-        "HOME": _NOTHING,
-        "HELLO": _NOTHING,
-        "LOGDOWNLOAD": Count,
-    },
-    send={},
-)
+    *unread* and *unsent* are the high-water marks, in messages; *message* is the size of the
+    largest message that is read, in bytes; *linger* is for how many seconds a socket that is closed
+    still sends. A *mandatory* ROUTER reports peers that have gone.
+    """
 
-#: Questions to SlaveDriver of what has been deleted; the answer is OK.
-delete: Final = Protocol(recv={"DELPKG": Package, "DELVER": tuple[Package, Version]}, send={})
-
-#: Questions to SlaveDriver. SLAVES: past events of the slaves with a greater number, some at a
-#: time; HISTORY: the last transitions of a slave; QUEUE: so many versions of each ABI; a command,
-#: and the slaves that are to carry it out (answer: those that reject it).
-fleet: Final = Protocol(
-    recv={
-        "SLAVES": Count,
-        "HISTORY": Count,
-        "QUEUE": Count,
-        **{verb: console.recv[verb] for verb in ("KILL", "SLEEP", "SKIP", "WAKE")},
-    },
-    send={},
-)
-
-#: What consoles may want to hear, for TheOperator. INFO: who the master is; FIGURES: the farm's of
-#: now; OUTPUT: of a running build; ENDED: a slave's build is over, and how if that is kept; TOLD: a
-#: command that came over the control socket.
-news: Final = Protocol(
-    recv={
-        "INFO": MasterInfo,
-        "FIGURES": MasterStats,
-        "OUTPUT": Output,
-        "ENDED": tuple[Count, Outcome | None],
-        "TOLD": CommandReport,
-    },
-    send={},
-)
-
-#: How much of it may wait (each up to 64 KiB).
-NEWS_LIMIT: Final = 500
-
-#: TheOperator to the master itself: what a console wants of all tasks.
-orders: Final = Protocol(recv={"SLEEP": _NOTHING, "WAKE": _NOTHING, "QUIT": _NOTHING}, send={})
-
-#: Anyone to TheSecretary, TheSecretary to TheScribe. TheSecretary answers when the database has
-#: noted a request (DEL*: when it is done), TheScribe when it is done. NOTED is PROJECT or BOTH from
-#: one who has noted it there already (URGENT: BOTH, without delay), and never goes to TheScribe.
-#: HOME without figures and SEARCH without an index take the database's; ROOT has the index's root
-#: written anew, although the set of projects is the same: it may be damaged.
-web: Final = Protocol(
-    recv={
-        "PROJECT": Package,
-        "BOTH": Package,
-        "NOTED": tuple[Literal["PROJECT", "BOTH", "URGENT"], Package],
-        "LOG": tuple[Count, str],
-        "HOME": dict[Tag, Any] | _NOTHING,
-        "SEARCH": dict[Package, tuple[Count, Count]] | _NOTHING,
-        "ROOT": _NOTHING,
-        "DELPKG": Package,
-        "DELVER": tuple[Package, Version],
-    },
-    send={},
-)
-
-#: Questions to FileJuggler, of a slave's file or an import's (by its number): EXPECT number, file
-#: state, published name; VERIFY number, package; MISSING: how many bytes have not come (None: no
-#: file is expected); WITHDRAW number, package, published names: as if nothing had been sent.
-files: Final = Protocol(
-    recv={
-        "EXPECT": tuple[Count, FileState, Filename | None],
-        "VERIFY": tuple[Count, Package],
-        "MISSING": Count,
-        "WITHDRAW": tuple[Count, Package, list[Filename]],
-    },
-    send={},
-)
+    unread: int = 1000
+    unsent: int = 1000
+    message: int = MAX_FRAME
+    linger: float = 0
+    mandatory: bool = False
 
 
 class Wire(NamedTuple):
-    """One wire: the option *queue* holds its address; *binds* and *connects* say whose it is.
+    """One wire. *binds* and *connects* are names of tasks, ``main``, or other programs.
 
-    They are names of tasks, ``main``, or programs. *protocol* is as the side that binds sees it;
-    ``None``: raw frames, or the calls of ``Database`` (:mod:`piwheels.master.logic.travel`).
+    *speaks* is what travels on it: a protocol, as the side that binds sees it, where other programs
+    or their frames are involved; the messages between tasks; or ``None`` for raw frames and calls
+    of ``Database``. ``rpc`` wires carry requests and answers (:mod:`piwheels.master.ports`).
     """
 
-    queue: str
+    name: str
     pattern: Literal["router", "rpc", "push", "pub"]
     binds: str
     connects: tuple[str, ...]
-    protocol: Protocol | None
+    speaks: Protocol | tuple[type[Message], ...] | None
+    limits: Limits = Limits()
 
+    @property
+    def messages(self) -> tuple[type[Message], ...]:
+        """The messages between tasks that the wire carries."""
+        return () if self.speaks is None or isinstance(self.speaks, Protocol) else self.speaks
+
+    def address(self, config: MasterConfig) -> str:
+        """Return the address of the wire: an option's, or one inside the process."""
+        inside = f"inproc://{self.name}-{config.token}"
+        return str(getattr(config, f"{self.name}_queue", inside))
+
+
+#: For wires on which much may wait.
+_LONG: Final = Limits(100_000, 100_000)
+#: What SlaveDriver and TheArchitect have not read is soon out of date: it is dropped, not kept.
+_SHORT: Final = Limits(2, 2)
 
 _DB_CLIENTS: Final = (
     "TheArchitect", "SlaveDriver", "MrChase", "BigBrother", "TheSecretary", "TheScribe",
     "Lumberjack", "TheOperator", "CloudGazer",
 )  # fmt: skip
 
-#: The whole wiring, which tests/master/test_wiring.py holds the tasks to.
+#: All wires of the master. :class:`~piwheels.master.ports.Ports` makes the sockets from this table.
 WIRES: Final = (
-    Wire("slave_queue", "router", "SlaveDriver", ("piw-slave",), slave_driver),
-    Wire("file_queue", "router", "FileJuggler", ("piw-slave", "piw-import"), None),
-    Wire("control_queue", "push", "main", ("consoles", "piw-up"), master_control),
-    Wire("status_queue", "pub", "main", ("consoles", "piw-up"), monitor_stats),
-    Wire("console_queue", "router", "TheOperator", ("consoles",), console),
-    Wire("import_queue", "router", "MrChase", ("admin tools", "piw-up"), mr_chase),
-    Wire("log_queue", "push", "Lumberjack", ("piw-logger",), lumberjack),
-    Wire("architect_queue", "push", "TheArchitect", ("SlaveDriver",), architect),
-    Wire("builds_queue", "push", "SlaveDriver", ("TheArchitect",), builds),
-    Wire("db_queue", "rpc", "Seraph", _DB_CLIENTS, None),
-    Wire("oracle_queue", "rpc", "Seraph", ("TheOracle",), None),
-    Wire("delete_queue", "rpc", "SlaveDriver", ("CloudGazer", "MrChase"), delete),
-    Wire("events_queue", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats)),
-    Wire("fleet_queue", "rpc", "SlaveDriver", ("TheOperator",), fleet),
-    Wire("fs_queue", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), files),
-    Wire("news_queue", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"), news),
-    Wire("orders_queue", "push", "main", ("TheOperator",), orders),
-    Wire("scribe_queue", "rpc", "TheScribe", ("TheSecretary",), web),
+    # To other programs: the option NAME_queue holds the address.
+    Wire("slave", "router", "SlaveDriver", ("piw-slave",), slave_driver, Limits(10_000, 10_000)),
     Wire(
-        "stats_queue", "push", "BigBrother",
-        ("FileJuggler", "Lumberjack", "MrChase", "TheArchitect", "main"), big_brother,
+        "file", "router", "FileJuggler", ("piw-slave", "piw-import"), None,
+        Limits(2 * CREDIT, 4 * CREDIT, message=CHUNK_SIZE + 1024),
+    ),
+    Wire("control", "push", "main", ("consoles", "piw-up"), master_control),
+    Wire("status", "pub", "main", ("consoles", "piw-up"), monitor_stats, _LONG),
+    Wire(
+        "console", "router", "TheOperator", ("consoles",), console,
+        Limits(100, 300, message=2**20, linger=1, mandatory=True),
+    ),
+    Wire("import", "router", "MrChase", ("admin tools", "piw-up"), mr_chase),
+    Wire(
+        "log", "push", "Lumberjack", ("piw-logger",), lumberjack,
+        Limits(10_000, 10_000, message=256 * 1024),
+    ),
+    # Between the tasks.
+    Wire("architect", "push", "TheArchitect", ("SlaveDriver",), (QueueEmpty,), _SHORT),
+    Wire("builds", "push", "SlaveDriver", ("TheArchitect",), (BuildQueue,), _SHORT),
+    Wire("database", "rpc", "Seraph", _DB_CLIENTS, None, _LONG),
+    Wire("oracles", "router", "Seraph", ("TheOracle",), None),
+    Wire("deletions", "rpc", "SlaveDriver", ("CloudGazer", "MrChase"), get_args(Deletion), _LONG),
+    Wire(
+        "events", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats), _LONG
+    ),
+    Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
+    Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
+    Wire(
+        "news", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"), get_args(News),
+        Limits(500, 500),  # each up to 64 KiB
+    ),
+    Wire("commands", "push", "main", ("TheOperator",), (CommandMaster,)),
+    Wire("scribe", "rpc", "TheScribe", ("TheSecretary",), get_args(ScribeRequest), _LONG),
+    Wire(
+        "stats", "push", "BigBrother",
+        ("FileJuggler", "Lumberjack", "MrChase", "TheArchitect", "main"), get_args(StatsMessage),
+        Limits(10_000, 10_000),
     ),
     Wire(
-        "web_queue", "rpc", "TheSecretary",
-        ("BigBrother", "CloudGazer", "MrChase", "SlaveDriver"), web,
+        "web", "rpc", "TheSecretary", ("BigBrother", "CloudGazer", "MrChase", "SlaveDriver"),
+        get_args(WebRequest), _LONG,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
--- After a change of skip reason or status: updates the queue for all versions of the packages.
+-- After a change of skip reason, removal or status: updates the queue for all versions of the packages.
 CREATE FUNCTION piwheels._packages_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM _queue_refresh(array_agg(v.package), array_agg(v.version))

@@ -1,4 +1,5 @@
--- After a change of versions: updates the queue for them. Only changes of skip, quarantined and released matter.
+-- After a change of versions: updates the queue for them. Only changes of skip, removing, quarantined and released
+-- matter.
 CREATE FUNCTION piwheels._versions_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN

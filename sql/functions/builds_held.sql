@@ -1,4 +1,4 @@
--- Whether builds are being removed: of this version, or (null) of the whole package.
+-- Returns whether builds of this version, or (null) of the whole package, are being removed.
 CREATE FUNCTION piwheels.builds_held(the_package text, the_version text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN the_version IS NULL

@@ -1,4 +1,4 @@
--- Begin or end a removal of builds: of a version, or (null) of the package.
+-- Starts or ends the removal of builds of a version, or (null) of the whole package.
 CREATE FUNCTION piwheels.hold_builds(the_package text, the_version text, the_state boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

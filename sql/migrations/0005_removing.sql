@@ -1,4 +1,4 @@
--- Whether builds are being removed: until that ends, nothing of it is built or imported. Before, this was a skip reason.
+-- Whether builds are being removed. Until the removal ends, nothing is built or imported. This used to be a skip reason.
 ALTER TABLE packages ADD COLUMN removing BOOLEAN NOT NULL DEFAULT false;
 ALTER TABLE versions ADD COLUMN removing BOOLEAN NOT NULL DEFAULT false;
 UPDATE packages SET removing = true, skip = '' WHERE skip = 'its builds are being removed';

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers import until
+from helpers import own_config, until
 from piwheels.audit import app
 from piwheels.audit.__main__ import main
 from piwheels.core.database.audit import AuditDatabase
@@ -30,7 +30,6 @@ from piwheels.master.site.files import Site
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
-from piwheels.master.wiring import WIRES, MasterConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,9 +163,7 @@ def healthy(server_dsn, template_db, tmp_path_factory):
 @contextmanager
 def scribes(site, dsn):
     """Run the tasks that write the site."""
-    mark = uuid.uuid4().hex
-    wires = {wire.queue: f"inproc://{wire.queue}-{mark}" for wire in WIRES}
-    config = MasterConfig(**wires, dsn=dsn, output_path=site, dev_mode=True)
+    config = own_config(dsn=dsn, output_path=site, dev_mode=True)
     tasks = [Seraph(config), TheOracle(config), TheScribe(config), TheSecretary(config)]
     for task in tasks:
         task.start()

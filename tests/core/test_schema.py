@@ -24,6 +24,7 @@ from piwheels.core.states import (
     SlaveInfo,
     Text,
 )
+from piwheels.master import wiring
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "vectors.json").read_text())[
     "vectors"
@@ -113,7 +114,23 @@ class Hidden:
     outer: int = 0
 
 
-@pytest.mark.parametrize("hint", [object, Path, Refused, int | FileState, Hidden])
+def test_one_of_several_types_is_packed_as_what_it_is():
+    schema = schema_of(dict[str, FileState] | int | type(codec.NoData))
+    for value in ({FILE.filename: FILE}, 7, codec.NoData):
+        assert schema.validate(through_cbor(schema.pack(value))) == value
+
+
+TABLES = [each for each in vars(protocols).values() if isinstance(each, protocols.Protocol)]
+TABLES += [each for each in vars(wiring).values() if isinstance(each, protocols.Protocol)]
+
+
+@pytest.mark.parametrize("wire", TABLES, ids=lambda wire: "-".join([*wire.recv, *wire.send])[:40])
+def test_every_message_has_a_schema(wire):
+    for cls in (*wire.recv.values(), *wire.send.values()):
+        assert schema_of(cls)
+
+
+@pytest.mark.parametrize("hint", [object, Path, Refused, Hidden])
 def test_some_types_cannot_cross_a_process(hint):
     with pytest.raises(TypeError, match=r"no schema|travels after"):
         schema_of(hint)

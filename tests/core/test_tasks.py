@@ -38,7 +38,7 @@ def task_of(kind):
             super().__init__(None, CONTROL)
             self.words, self.beats, self.extra, self.begun = [], 0, 0, 0
             self.address = f"inproc://{uuid.uuid4().hex}"
-            queue = self.socket(zmq.PULL, WORDS)
+            queue = Context().socket(zmq.PULL, WORDS)
             queue.bind(self.address)
             self.register(queue, self.handle)
             self.every(timedelta(seconds=0.02), self.beat)

@@ -5,16 +5,13 @@ from datetime import timedelta
 from hashlib import sha256
 
 import pytest
-import zmq
 
-from helpers import own_wires
+from helpers import LOGGER, own_config, wire
 from peers import StandIn
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.transport import Context
-from piwheels.master.rpc import recv_request, send_error, send_result
+from piwheels.master.ports import open_socket
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
-from piwheels.master.wiring import MasterConfig, delete, web
 
 
 @pytest.fixture
@@ -22,7 +19,7 @@ def make_config(tmp_path):
     """Return a maker of configurations, each of which has all wires to itself."""
 
     def make(dsn="postgresql:///nowhere", **more):
-        return MasterConfig(**{"dsn": dsn, "output_path": tmp_path} | own_wires() | more)
+        return own_config(**{"dsn": dsn, "output_path": tmp_path} | more)
 
     return make
 
@@ -56,20 +53,20 @@ def with_db(make_config, db_dsn):
 
 
 class OtherEnd:
-    """The other end of a wire, bound to *address*: it notes what comes, and answers questions."""
+    """The side of a wire that binds: it takes messages, and answers requests."""
 
-    def __init__(self, kind, address, protocol=None):
-        self.socket = Context().socket(kind, protocol)
-        self.socket.bind(address)
+    def __init__(self, config, name):
+        self.wire = wire(name)
+        self.socket = open_socket(self.wire, config, LOGGER, bind=True)
 
     def take(self, timeout=30):
-        """Return the next message, answered if it is a question; fail if none comes."""
+        """Return the next message, answered if it is a request; fail if none comes."""
         assert self.socket.poll(timeout), "nothing has come"
-        if self.socket._socket.type == zmq.ROUTER:
-            request = recv_request(self.socket)
-            send_result(self.socket, request)
-            return request.msg, request.data
-        return self.socket.recv_msg()
+        if self.wire.pattern == "rpc":
+            ticket = self.socket.recv_ticket()
+            ticket.answer()
+            return ticket.request
+        return self.socket.recv() if self.wire.messages else self.socket.recv_msg()
 
     def is_silent(self, timeout=0.2):
         return not self.socket.poll(timeout)
@@ -77,7 +74,7 @@ class OtherEnd:
 
 @pytest.fixture
 def other_end():
-    """Return a maker of other ends (kind of socket, address, protocol), closed after the test."""
+    """Return a maker of other ends (configuration, wire's name), closed after the test."""
     made = []
 
     def make(*args):
@@ -106,28 +103,28 @@ def build_of():
 
 
 class Helper(StandIn):
-    """Stands in for TheSecretary or SlaveDriver: answers, and notes what was asked."""
+    """Stands in for TheSecretary or SlaveDriver: answers, and keeps the requests."""
 
-    def __init__(self, address, checks):
-        super().__init__(address)
-        self.asked, self.error, self._checks = [], None, checks
+    def __init__(self, config, name):
+        super().__init__(None, socket=open_socket(wire(name), config, LOGGER, bind=True))
+        self.asked, self.error = [], None
 
     def answer(self, socket):
-        request = recv_request(socket)
-        self.asked.append((request.msg, self._checks.received(request.msg, request.data)))
+        ticket = socket.recv_ticket()
+        self.asked.append(ticket.request)
         if self.error:
-            send_error(socket, request, self.error)
+            ticket.refuse(self.error)
         else:
-            send_result(socket, request)
+            ticket.answer()
 
 
 @pytest.fixture
 def secretary(with_db):
-    with Helper(with_db.web_queue, web) as helper:
+    with Helper(with_db, "web") as helper:
         yield helper
 
 
 @pytest.fixture
 def driver(with_db):
-    with Helper(with_db.delete_queue, delete) as helper:
+    with Helper(with_db, "deletions") as helper:
         yield helper

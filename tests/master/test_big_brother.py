@@ -1,18 +1,25 @@
 """BigBrother publishes what it was told, keeps it, and goes on without the database."""
 
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import zmq
 
+from helpers import Connected
 from piwheels.core.database.dsn import administer
-from piwheels.core.protocols import monitor_stats
 from piwheels.core.states import DownloadState
-from piwheels.core.transport import Context
 from piwheels.master import big_brother as big_brother_module
 from piwheels.master.big_brother import HISTORY, BigBrother
-from piwheels.master.wiring import big_brother
+from piwheels.master.messages import (
+    BuildsPending,
+    DiskSpace,
+    DownloadsCounted,
+    PublishStats,
+    RefreshHome,
+    WriteHome,
+    WriteSearch,
+)
 
 
 class Tomorrow(datetime):
@@ -25,19 +32,13 @@ class Tomorrow(datetime):
 
 @pytest.fixture
 def consoles(other_end):
-    return lambda config: other_end(zmq.PULL, config.events_queue, reversed(monitor_stats))
+    return lambda config: other_end(config, "events")
 
 
 @pytest.fixture
-def tell(make_config):
-    with Context().socket(zmq.PUSH, reversed(big_brother)) as socket:
-
-        def to(config, msg, *data):
-            if not socket.address:
-                socket.connect(config.stats_queue)
-            socket.send_msg(msg, *data)
-
-        yield to
+def tell():
+    with ExitStack() as stack:
+        yield lambda config: stack.enter_context(Connected(config, "stats")).push
 
 
 def figures(consoles):
@@ -49,8 +50,8 @@ def figures(consoles):
 def answered(watcher):
     """Have the database's figures asked for, and their answer taken."""
     watcher.ask()
-    assert watcher.db.socket.poll(10)
-    watcher.handle_database(watcher.db.socket)
+    watcher.ports.finish("database", 10)
+    assert not watcher._asked
 
 
 def test_the_databases_figures_are_published(with_db, db, consoles, running, build_of):
@@ -120,7 +121,7 @@ def test_the_list_of_packages_is_written_when_it_may_have_changed(
     with_db, db, consoles, other_end, monkeypatch
 ):
     consoles(with_db)
-    web = other_end(zmq.ROUTER, with_db.web_queue)
+    web = other_end(with_db, "web")
     watcher = BigBrother(with_db)
 
     def due():
@@ -129,19 +130,19 @@ def test_the_list_of_packages_is_written_when_it_may_have_changed(
         answered(watcher)
         asked = []
         while web.socket.poll(0.1):
-            asked.append(web.take()[0])
+            asked.append(type(web.take()))
         return asked
 
     try:
-        assert due() == ["HOME", "SEARCH"]
-        assert due() == ["HOME"]
+        assert due() == [WriteHome, WriteSearch]
+        assert due() == [WriteHome]
         db.add_build_abi("cp311")
         db.add_new_package("foo")
         db.add_new_package_version("foo", "1.0")
-        assert due() == ["HOME", "SEARCH"]
+        assert due() == [WriteHome, WriteSearch]
         monkeypatch.setattr(big_brother_module, "datetime", Tomorrow)
-        assert due() == ["HOME", "SEARCH"]
-        assert due() == ["HOME"]
+        assert due() == [WriteHome, WriteSearch]
+        assert due() == [WriteHome]
     finally:
         watcher.close()
 
@@ -149,30 +150,29 @@ def test_the_list_of_packages_is_written_when_it_may_have_changed(
 def test_what_other_tasks_tell_is_published(make_config, consoles, tell, running, other_end):
     config = make_config(dev_mode=True)
     ends = consoles(config)
-    web = other_end(zmq.ROUTER, config.web_queue)
+    web = other_end(config, "web")
     with running(BigBrother(config)):  # nobody answers for the database
-        tell(config, "STATFS", [1000, 10])
-        tell(config, "STATBQ", {"cp311": 7})
-        tell(config, "LOGDOWNLOAD", 3)
-        tell(config, "LOGDOWNLOAD", 4)
-        tell(config, "HELLO")
+        push = tell(config)
+        push(DiskSpace(1000, 10))
+        push(BuildsPending({"cp311": 7}))
+        push(DownloadsCounted(3))
+        push(DownloadsCounted(4))
+        push(PublishStats())
         stats = figures(ends)
         assert (stats.disk_size, stats.disk_free) == (1000, 10)
         assert stats.builds_pending == {"cp311": 7}
         assert stats.downloads_all == 7
-        tell(config, "HOME")
-        msg, data = web.take()
-        assert msg == "HOME"
-        assert data["downloads_all"] == 7
+        push(RefreshHome())
+        assert web.take().stats["downloads_all"] == 7
 
 
-def test_a_console_that_attaches_sees_what_was(make_config, consoles, running):
+def test_a_console_that_attaches_sees_what_was(make_config, consoles, running, tell):
     config = make_config(dev_mode=True)
     ends = consoles(config)
     watcher = BigBrother(config)
     with running(watcher):
         first = figures(ends)
-        watcher.replay()
+        tell(config)(PublishStats())
         replayed = [figures(ends) for _ in range(2)]
     assert replayed[0] == first
     assert replayed[1].timestamp > first.timestamp
@@ -183,7 +183,8 @@ def test_it_goes_on_when_nobody_takes_the_figures(make_config, running, tell):
     config = make_config(dev_mode=True)
     watcher = BigBrother(config)
     with running(watcher):
+        push = tell(config)
         for _ in range(50):
-            tell(config, "HELLO")
+            push(PublishStats())
         time.sleep(0.5)
         assert watcher.is_alive()

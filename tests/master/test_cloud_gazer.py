@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,7 +21,6 @@ from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.upstream import watch
 from piwheels.master.upstream.fetching import Limits
-from piwheels.master.wiring import MasterConfig
 
 
 @pytest.fixture
@@ -37,14 +37,13 @@ def make(toy, with_db, running, monkeypatch, tmp_path):
     monkeypatch.setattr(CloudGazer, "beat", 0.05)
     monkeypatch.setattr(CloudGazer, "confirm", 0.2)
     monkeypatch.setattr(CloudGazer, "limits", Limits(0.2, 0.4, 1_000_000, 1_000_000))
-    config = {wire: getattr(with_db, wire) for wire in vars(with_db) if wire.endswith("_queue")}
-    config |= {"dsn": with_db.dsn, "output_path": tmp_path / "www", "dev_mode": True}
+    config = {"output_path": tmp_path / "www", "dev_mode": True}
     config |= {"poll_every": timedelta(seconds=0.05), "pypi_simple": toy.url + "simple/"}
+    others = replace(with_db, **config)
 
     def gazer(source, **more):
-        return CloudGazer(MasterConfig(**{**config, "source": source, **more}))
+        return CloudGazer(replace(others, source=source, **more))
 
-    others = MasterConfig(**config)
     with running(TheScribe(others), TheSecretary(others), SlaveDriver(others)):
         yield gazer
 

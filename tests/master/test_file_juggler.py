@@ -2,12 +2,13 @@
 
 import hashlib
 import io
-import logging
 import os
 import time
 import uuid
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,14 +17,17 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import LOGGER, until, wire
+from peers import Files
+from piwheels.core import codec
 from piwheels.core.errors import Refused
 from piwheels.core.states import FileState
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.core.transport import Context
-from piwheels.master.file_juggler import FileJuggler, FsClient
-from piwheels.master.wiring import MasterConfig, big_brother
+from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.messages import VerifyFile
+from piwheels.master.ports import open_socket
 
-LOGGER = logging.getLogger("test")
 NAME = "Some_Thing-1.0-py3-none-any.whl"
 METADATA = b"Metadata-Version: 2.1\nName: some.thing\nVersion: 1.0\nRequires-Python: >=3.9\n\n"
 
@@ -87,11 +91,10 @@ def config(make_config, tmp_path):
 @pytest.fixture
 def running(config):
     """A juggler that runs, one who asks it, and one who sends files."""
-    stats = Context().socket(zmq.PULL, big_brother)
-    stats.bind(config.stats_queue)
+    stats = open_socket(wire("stats"), config, LOGGER, bind=True)
     juggler = FileJuggler(config)
-    slave = Slave(juggler.wire.address)
-    fs = FsClient(config, LOGGER)
+    slave = Slave(juggler.ports.socket("file").address)
+    fs = Files(config)
     juggler.start()
     yield SimpleNamespace(juggler=juggler, slave=slave, fs=fs, stats=stats)
     juggler.quit()
@@ -117,18 +120,15 @@ def standing(config):
 
 @pytest.fixture
 def still(config):
-    local = MasterConfig(
-        output_path=config.output_path,
-        file_queue=f"inproc://file-{uuid.uuid4().hex}",
-        fs_queue=config.fs_queue,
-        stats_queue=config.stats_queue,
-    )
-    with standing(local) as (juggler, slave):
+    with standing(replace(config, file_queue=f"inproc://file-{uuid.uuid4().hex}")) as (
+        juggler,
+        slave,
+    ):
         yield juggler, slave
 
 
 def turn(juggler):
-    while juggler.wire.poll(0):
+    while juggler.ports.socket("file").poll(0):
         juggler.poll(0)
 
 
@@ -216,7 +216,7 @@ def test_an_unfinished_file_does_not_verify(running, config):
 
 def test_many_slaves_send_at_once(running, config):
     contents = {n: wheel(os.urandom(CHUNK_SIZE * 2 + n)) for n in range(1, 6)}
-    slaves = {n: Slave(running.juggler.wire.address) for n in contents}
+    slaves = {n: Slave(running.juggler.ports.socket("file").address) for n in contents}
     for n, content in contents.items():
         running.fs.expect(n, declared(content), f"Some_Thing-1.0-{n}-py3-none-any.whl")
         slaves[n].send("HELLO", n)
@@ -229,33 +229,31 @@ def test_many_slaves_send_at_once(running, config):
             else:
                 start, length = map(int, place)
                 slaves[n].send("CHUNK", start, contents[n][start : start + length])
-    tickets = {running.fs.request_verify(n, "some-thing") for n in contents}
-    while tickets:
-        assert running.fs.socket.poll(10)
-        for answer in running.fs.answers():
-            assert answer.error is None
-            tickets.remove(answer.ticket)
+    asked = [running.fs.ask(VerifyFile(n, "some-thing")) for n in contents]
+    until(lambda: running.fs.all(*asked))
+    assert [result.error for [result] in asked] == [None] * len(contents)
     assert len(tree(config.output_path)) == 10
     for slave in slaves.values():
         slave.socket.close()
 
 
 def test_the_disk_is_reported(running):
-    msg, (size, free) = running.stats.recv_msg()
-    assert msg == "STATFS"
-    assert size > free > 0
+    disk = running.stats.recv()
+    assert disk.size > disk.free > 0
 
 
 def test_bad_questions_are_answered(running):
+    bad = VerifyFile(1, "some-thing")
     for data in ([1], [-1, "some-thing"], [1, "../etc"], None):
+        object.__setattr__(bad, "frame", partial(codec.dumps, "VerifyFile", data))
         with pytest.raises(Refused):
-            running.fs.call("VERIFY", data, timeout=30)
+            running.fs.call(bad)
 
 
 def test_a_frame_beyond_all_measure_costs_the_connection_only(running, config):
     content = wheel()
     running.fs.expect(5, declared(content))
-    rude = Slave(running.juggler.wire.address)
+    rude = Slave(running.juggler.ports.socket("file").address)
     rude.send("HELLO", 5)
     rude.hear()
     rude.send("CHUNK", 0, bytes(40 * 2**20))
@@ -427,7 +425,7 @@ def test_any_bytes_whatever(still, messages):
         for index, frames in messages:
             peers[index].send(*frames)
         deadline = time.monotonic() + 5
-        while juggler.wire.poll(0) and time.monotonic() < deadline:
+        while juggler.ports.socket("file").poll(0) and time.monotonic() < deadline:
             juggler.poll(0)
         mine = {each.path.name: each.state.file_state.filesize for each in juggler.pending.values()}
         grown = {Path(name) for name in tree(juggler.site.root.parent) - before}

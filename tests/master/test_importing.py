@@ -1,6 +1,5 @@
 """Imports: several at once, sent again if need be, and nothing is left of one that fails."""
 
-import logging
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -8,15 +7,16 @@ import pytest
 import zmq
 
 from helpers import until, wheel_bytes
-from peers import send_file
+from peers import Files, send_file
 from piwheels import importer
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
-from piwheels.master.file_juggler import FileJuggler, FsClient
+from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.logic import imports
+from piwheels.master.messages import RewritePages, WriteLog
 from piwheels.master.mr_chase import MrChase
 
 PURE = "foo-1.0-py3-none-any.whl"
@@ -131,7 +131,7 @@ def test_a_build_is_imported_with_all_its_files(tool, farm, db, secretary):
     assert [lease.label for lease in db.get_leases()] == ["a slave"], "it goes on building"
     assert db.get_build_log(build.build_id, 0, 99) == ("a log\n", 6)
     until(lambda: len(secretary.asked) == 2)
-    assert secretary.asked == [("LOG", (build.build_id, "a log\n")), ("BOTH", "foo")]
+    assert secretary.asked == [WriteLog(build.build_id, "a log\n"), RewritePages("BOTH", "foo")]
 
 
 @pytest.mark.parametrize(("number", "hello"), [(0, 0), (7, 0), (7, 7)])
@@ -352,7 +352,7 @@ def test_a_build_that_comes_in_meanwhile_does_not_lose_its_name(tool, farm, db, 
         tool.send(1, theirs)
         slave.verify(1, "foo")
 
-    slave = FsClient(farm, logging.getLogger("slave"))
+    slave = Files(farm)
     if not late:
         come_in()
     reply = tool.ask("IMPORT", state_of({PURE: ours}, OURS))

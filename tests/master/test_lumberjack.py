@@ -27,7 +27,6 @@ from piwheels.master import lumberjack, the_oracle
 from piwheels.master.lumberjack import Lumberjack
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
-from piwheels.master.wiring import big_brother
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ROWS = {
@@ -85,7 +84,7 @@ def send(socket, msg, row):
 
 def test_rows_of_all_kinds_are_noted(pile, other_end):
     socket, db, config = pile
-    stats = other_end(zmq.PULL, config.stats_queue, big_brother)
+    stats = other_end(config, "stats")
     for msg, row in ROWS.items():
         send(socket, msg, row)
         send(socket, msg, row)
@@ -96,9 +95,7 @@ def test_rows_of_all_kinds_are_noted(pile, other_end):
     assert all(len(set(map(type, group))) == 1 for group in db.rows)
     counted = 0
     while counted < 2:
-        msg, data = stats.take()
-        assert msg == "LOGDOWNLOAD"
-        counted += data
+        counted += stats.take().count
 
 
 def test_many_rows_go_in_groups(pile):
@@ -208,7 +205,7 @@ def test_the_real_database_keeps_them(with_db, running, superuser_dsn, build_of,
         db.add_new_package("a")
         db.add_new_package_version("a", "1.0")
         db.log_build(build_of("a", file_abi="none"))
-    stats = other_end(zmq.PULL, with_db.stats_queue, big_brother)
+    stats = other_end(with_db, "stats")
     wheel = ROWS["LOGDOWNLOAD"]._replace(filename="a-1.0-py3-none-any.whl")
     with running(Lumberjack(with_db)), Context().socket(zmq.PUSH) as socket:
         socket.connect(with_db.log_queue)
@@ -225,7 +222,7 @@ def test_the_real_database_keeps_them(with_db, running, superuser_dsn, build_of,
         until(lambda: administer(superuser_dsn, count) == [(9, 1, 3, 3, 3, 3)])
         told = 0
         while told < 6:  # of a file that we have
-            told += stats.take()[1]
+            told += stats.take().count
         assert stats.is_silent()
         assert told == 6
     with Database(with_db.dsn) as db:

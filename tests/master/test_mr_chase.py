@@ -14,8 +14,16 @@ from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.transport import Context
 from piwheels.master import mr_chase
+from piwheels.master.messages import (
+    DeletePackage,
+    DeleteVersion,
+    PagesNoted,
+    RefreshHome,
+    RewritePages,
+    WriteRoot,
+    WriteSearch,
+)
 from piwheels.master.mr_chase import MrChase
-from piwheels.master.wiring import big_brother
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -79,7 +87,7 @@ def test_a_package_is_registered_in_its_canonical_name(ask, db, secretary):
     assert db.get_all_packages() == {"markupsafe"}
     assert db.get_package_aliases("markupsafe") == ["Markup.Safe", "MarkupSafe"]
     assert db.get_project_data("markupsafe")["description"] == "Strings"
-    assert secretary.asked == [("BOTH", "markupsafe")]
+    assert secretary.asked == [RewritePages("BOTH", "markupsafe")]
 
 
 def test_a_package_is_updated(ask, db):
@@ -112,7 +120,7 @@ def test_a_version_is_registered_and_goes_through_the_queue(ask, db, secretary):
     assert db.get_build_queue() == {"cp311": [("foo", "1.0rc1")]}
     assert db.get_package_aliases("foo") == ["FOO", "Foo"]
     assert db.get_project_data("foo")["releases"]["1.0rc1"]["released"] == NOW
-    assert secretary.asked == [("BOTH", "foo")] * 2
+    assert secretary.asked == [RewritePages("BOTH", "foo")] * 2
 
 
 def test_a_version_is_registered_as_skipped_or_yanked(ask, db):
@@ -162,8 +170,8 @@ def test_what_a_version_cannot_be(ask, db):
 def test_a_package_is_removed_everywhere(ask, db, secretary, driver):
     assert ask("REMPKG", "Foo", False, "") == ("DONE", "DELPKG")
     assert db.get_all_packages() == set()
-    assert driver.asked == [("DELPKG", "foo")]
-    assert secretary.asked[-1] == ("DELPKG", "foo")
+    assert driver.asked == [DeletePackage("foo")]
+    assert secretary.asked[-1] == DeletePackage("foo")
     assert ask("REMPKG", "foo", False, "") == ("ERROR", "NOPKG")
 
 
@@ -213,7 +221,7 @@ def test_a_packages_builds_are_removed(ask, db, secretary, *, build_of, skip):
     data = db.get_project_data("foo")
     assert (data["skip"], set(data["releases"])) == (skip, {"1.0", "2.0"})
     assert len(db.get_build_queue()["cp311"]) == (0 if skip else 2)
-    assert secretary.asked[-2:] == [("DELPKG", "foo"), ("NOTED", ("URGENT", "foo"))]
+    assert secretary.asked[-2:] == [DeletePackage("foo"), PagesNoted("URGENT", "foo")]
     assert [row[::2] for row in db.load_rewrites_pending()] == [("foo", "BOTH")]
 
 
@@ -221,8 +229,8 @@ def test_a_packages_builds_are_removed(ask, db, secretary, *, build_of, skip):
 def test_a_version_is_removed_everywhere(ask, db, secretary, driver):
     assert ask("REMVER", "Foo", "1.0", False, "", False) == ("DONE", "DELVER")
     assert db.get_project_data("foo")["releases"] == {}
-    assert driver.asked == [("DELVER", ("foo", "1.0"))]
-    assert secretary.asked[-2:] == [("DELVER", ("foo", "1.0")), ("BOTH", "foo")]
+    assert driver.asked == [DeleteVersion("foo", "1.0")]
+    assert secretary.asked[-2:] == [DeleteVersion("foo", "1.0"), RewritePages("BOTH", "foo")]
     assert ask("REMVER", "foo", "1.0", False, "", False) == ("ERROR", "NOVER")
     assert ask("REMVER", "bar", "1.0", False, "", False) == ("ERROR", "NOPKG")
 
@@ -284,25 +292,25 @@ def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
 @pytest.mark.usefixtures("add")
 def test_pages_are_rebuilt(ask, with_db, db, *, secretary, other_end, monkeypatch):
     monkeypatch.setattr(mr_chase, "WINDOW", 10)
-    stats = other_end(zmq.PULL, with_db.stats_queue, big_brother)
+    stats = other_end(with_db, "stats")
     for number in range(30):
         db.add_new_package(f"p{number:02}")
     secretary.asked.clear()
     assert ask("REBUILD", "HOME") == ("DONE", "REBUILD")
-    assert stats.take() == ("HOME", NoData)
+    assert stats.take() == RefreshHome()
     assert ask("REBUILD", "SEARCH") == ("DONE", "REBUILD")
     assert ask("REBUILD", "PROJECT", "Foo") == ("DONE", "REBUILD")
     assert ask("REBUILD", "BOTH", "foo") == ("DONE", "REBUILD")
     assert ask("REBUILD", "BOTH", "unknown") == ("ERROR", "NOPKG")
     assert secretary.asked == [
-        ("SEARCH", NoData),
-        ("ROOT", NoData),
-        ("PROJECT", "foo"),
-        ("BOTH", "foo"),
+        WriteSearch(),
+        WriteRoot(),
+        RewritePages("PROJECT", "foo"),
+        RewritePages("BOTH", "foo"),
     ]
     secretary.asked.clear()
     assert ask("REBUILD", "BOTH", None) == ("DONE", "REBUILD")
-    assert secretary.asked == [("BOTH", name) for name in sorted(db.get_all_packages())]
+    assert secretary.asked == [RewritePages("BOTH", name) for name in sorted(db.get_all_packages())]
 
 
 @pytest.mark.usefixtures("add")

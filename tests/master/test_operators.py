@@ -5,13 +5,12 @@ import zmq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helpers import own_wires
+from helpers import LOGGER, own_config
 from piwheels.core import codec
-from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context
-from piwheels.master import wiring
 from piwheels.master.app import PiWheelsMaster
 from piwheels.master.big_brother import BigBrother
+from piwheels.master.ports import Ports
 from piwheels.master.slave_driver import SlaveDriver
 
 VERBS = ["HELLO", "KILL", "SLEEP", "SKIP", "WAKE", "QUIT", "FOO"]
@@ -24,19 +23,14 @@ FRAMES = st.binary(max_size=100) | COMMANDS | st.sampled_from(VERBS).map(codec.d
 @pytest.fixture(scope="module")
 def master():
     """A master with two of its tasks, which note what they are told and do nothing."""
-    config = wiring.MasterConfig(pypi_simple="https://index.example/simple", **own_wires())
+    config = own_config(pypi_simple="https://index.example/simple")
     master = PiWheelsMaster(config)
     master.tasks = [SlaveDriver(config), BigBrother(config)]
-    with (
-        Context().socket(zmq.PULL, master_control) as control,
-        Context().socket(zmq.PUB, monitor_stats) as status,
-        Context().socket(zmq.PUSH, reversed(wiring.news)) as news,
-        Context().socket(zmq.PUSH) as operator,
-    ):
-        news.connect(config.news_queue)
-        control.bind(config.control_queue)
+    ports = Ports("main", config, LOGGER)
+    with Context().socket(zmq.PUSH) as operator:
         operator.connect(config.control_queue)
-        yield master, (control, status, news), operator
+        yield master, ports, operator
+    ports.close()
     for task in master.tasks:
         task.close()
 
@@ -50,11 +44,11 @@ def heard(task):
 @given(st.lists(st.lists(FRAMES, min_size=1, max_size=3), min_size=1, max_size=5))
 @example([[b"\x9f" * 1000]])
 def test_any_bytes_on_the_control_socket(master, messages):
-    app, sockets, operator = master
+    app, ports, operator = master
     for message in [*messages, [codec.dumps("SKIP", 7)]]:
         operator.send_multipart(message)
-        assert sockets[0].poll(5)
-        app._command(*sockets)
+        assert ports.socket("control").poll(5)
+        app._command(ports)
     told = [list(heard(task)) for task in app.tasks]
     assert told[0][-1] == ("SKIP", 7)
 

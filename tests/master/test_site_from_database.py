@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 from datetime import timedelta
 
 import pytest
 
-from helpers import until
+from helpers import Connected, until
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.transport import Context
-from piwheels.master.rpc import Client
+from piwheels.master.messages import DeletePackage, DeleteVersion, WriteLog
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
@@ -37,7 +35,7 @@ def site(make_config, tmp_path, db, db_dsn):
         BuildState(1, "spam", "1.0", "cp311", True, duration, "built it", {WHEEL: state})
     )
     tasks = [Seraph(config), TheOracle(config), TheScribe(config), TheSecretary(config)]
-    client = Client(Context(), config.web_queue, "TheSecretary", logging.getLogger("test"))
+    client = Connected(config, "web")
     for task in tasks:
         task.start()
     yield config.output_path, client, build_id
@@ -66,15 +64,15 @@ def test_what_a_crash_left_undone_is_done_at_the_start(site, db):
     until(lambda: b'"spam"' in (path / "simple/index.v1_json").read_bytes())
 
     db.delete_version("spam", "1.0")
-    client.call("DELVER", ["spam", "1.0"], timeout=30)
+    client.call(DeleteVersion("spam", "1.0"))
     assert not list((path / "simple/spam").iterdir())
     until(lambda: not db.get_logs_gone())
     assert not log.exists()
-    client.call("LOG", [build_id, "built it"], timeout=30)  # it was under way
-    client.call("DELVER", ["spam", "1.0"], timeout=30)
+    client.call(WriteLog(build_id, "built it"))  # it was under way
+    client.call(DeleteVersion("spam", "1.0"))
     assert not log.exists()
     db.delete_package("spam")
-    client.call("DELPKG", "spam", timeout=30)
+    client.call(DeletePackage("spam"))
     assert not (path / "simple/spam").exists()
     assert list((path / "project").iterdir()) == []
     until(lambda: b"spam" not in (path / "simple/index.v1_json").read_bytes())

@@ -15,16 +15,15 @@ import zmq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from helpers import own_wires, until
+from helpers import LOGGER, Connected, own_config, until, wire
 from peers import Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.database.rows import Lease
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
-from piwheels.core.transport import Context
-from piwheels.master import wiring
 from piwheels.master.file_juggler import FileJuggler
-from piwheels.master.rpc import Client, recv_request, send_result
+from piwheels.master.messages import DeletePackage, DeleteVersion, PagesNoted, WriteLog
+from piwheels.master.ports import open_socket
 from piwheels.master.slave_driver import SlaveDriver, _remaining
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -55,8 +54,7 @@ def farm(with_db, db, running, other_end):
     db.add_build_abi("cp311")
     db.add_new_package("demo")
     db.add_new_package_version("demo", "1.0", datetime.now(UTC))
-    web = other_end(zmq.ROUTER, config.web_queue)
-    events = other_end(zmq.PULL, config.events_queue)
+    web, events = other_end(config, "web"), other_end(config, "events")
     driver = SlaveDriver(config)
     with running(FileJuggler(config), driver):
         driver.web, driver.events, driver.config_used = web, events, config
@@ -92,8 +90,8 @@ def test_a_build_from_hello_to_done(farm, db, tmp_path):
         folder = tmp_path / "simple/demo"
         assert (folder / name).read_bytes() == content
         assert (folder / f"{name}.metadata").read_bytes() == METADATA
-        assert farm.web.take() == ("LOG", [1, "log\n"])
-        assert farm.web.take() == ("NOTED", ["BOTH", "demo"])
+        assert farm.web.take() == WriteLog(1, "log\n")
+        assert farm.web.take() == PagesNoted("BOTH", "demo")
         assert slave.stats("IDLE")[0] == "SLEEP"
         slave.socket.send(codec.dumps("BYE"))
         messages = [event[2] for event in seen(farm)]
@@ -122,7 +120,7 @@ def test_a_failed_build_is_logged(farm, db):
         slave.hello().work()
         assert slave.built(status=False, log="it broke\n") == ("DONE", NoData)
     assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
-    assert farm.web.take()[1][1] == "it broke\n"
+    assert farm.web.take().text == "it broke\n"
 
 
 @pytest.mark.parametrize(
@@ -202,14 +200,14 @@ def test_a_replay_reaches_the_last_slave_though_consoles_ask_again_and_again(far
 
 def test_what_is_deleted_is_not_built(farm):
     config = farm.config_used
-    client = Client(Context(), config.delete_queue, "SlaveDriver", farm.logger)
+    client = Connected(config, "deletions")
     with Slave(config) as slave:
         slave.hello().work()
-        client.call("DELVER", ["demo", "1.0"], 30)
+        client.call(DeleteVersion("demo", "1.0"))
         assert slave.stats("BUSY") == ("DONE", NoData)
         queue_up(config, ("demo", "2.0"), ("demo", "3.0"))
         time.sleep(0.1)
-        client.call("DELPKG", "demo", 30)
+        client.call(DeletePackage("demo"))
         assert slave.stats("IDLE") == ("SLEEP", False)
     client.close()
 
@@ -289,7 +287,7 @@ def test_what_an_earlier_master_handed_out_is_not_handed_out_again(with_db, db, 
     soon = datetime.now(UTC) + timedelta(seconds=60)
     assert db.grant_lease("demo", "1.0", "cp311", "board", soon)
     object.__setattr__(with_db, "pypi_simple", "https://index.example/simple")
-    other_end(zmq.PULL, with_db.events_queue)
+    other_end(with_db, "events")
     driver = SlaveDriver(with_db)
     with running(driver), Slave(with_db, label="other") as slave:
         queue_up(with_db, ("demo", "1.0"))
@@ -320,12 +318,12 @@ FRAMES = (
 @pytest.fixture(scope="module")
 def lonely():
     """A SlaveDriver with nobody behind it but who says that nothing is leased."""
-    config = wiring.MasterConfig(pypi_simple="https://index.example/simple", **own_wires())
+    config = own_config(pypi_simple="https://index.example/simple")
     driver = SlaveDriver(config)
     driver.start()
-    with Context().socket(zmq.ROUTER) as database:
-        database.bind(config.db_queue)
-        send_result(database, recv_request(database), [])
+    with open_socket(wire("database"), config, LOGGER, bind=True) as database:
+        peer, ticket, _ = database.recv_multipart()
+        database.send_multipart([peer, ticket, codec.dumps("OK", [])])
         yield driver
     driver.quit()
     driver.join(10)

@@ -4,10 +4,9 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-import zmq
 
+from piwheels.master.messages import BuildQueue, BuildsPending
 from piwheels.master.the_architect import TheArchitect
-from piwheels.master.wiring import big_brother, builds
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -16,27 +15,25 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 def ends(with_db, db, other_end, running):
     """The ends of SlaveDriver and BigBrother, while TheArchitect runs on a farm with one ABI."""
     db.add_build_abi("cp311")
-    driver = other_end(zmq.PULL, with_db.builds_queue, builds)
-    stats = other_end(zmq.PULL, with_db.stats_queue, big_brother)
+    driver, stats = other_end(with_db, "builds"), other_end(with_db, "stats")
     with running(TheArchitect(with_db)):
         yield driver, stats
 
 
 def test_the_queue_comes_at_start_and_when_it_changes(ends, db):
     driver, stats = ends
-    assert driver.take() == ("QUEUE", {"cp311": []})
-    assert stats.take() == ("STATBQ", {"cp311": 0})
+    assert driver.take() == BuildQueue({"cp311": []})
+    assert stats.take() == BuildsPending({"cp311": 0})
     db.add_new_package("foo")
     db.add_new_package_version("foo", "1.0", NOW)
     db.add_new_package_version("foo", "0.9", NOW.replace(year=2025))
     started = time.monotonic()
     jobs = []
     while len(jobs) < 2:
-        _, queue = driver.take()
-        jobs = queue["cp311"]
+        jobs = driver.take().queues["cp311"]
     assert jobs == [("foo", "0.9"), ("foo", "1.0")]
     assert time.monotonic() - started < 2.5
-    while stats.take() != ("STATBQ", {"cp311": 2}):
+    while stats.take() != BuildsPending({"cp311": 2}):
         pass
 
 
@@ -51,7 +48,7 @@ def test_many_changes_are_told_once_a_second(ends, db):
         count += 1
     told = 0
     while not driver.is_silent(1.2):
-        _, queue = driver.take()
+        queue = driver.take().queues
         told += 1
     assert told <= 4
     assert len(queue["cp311"]) == min(count, 1000)
@@ -66,7 +63,7 @@ def test_an_odd_name_costs_only_itself(ends, db):
     db.add_new_package_version("fine", "2.0 beta", NOW)
     jobs = []
     while not jobs or not driver.is_silent(1.2):
-        jobs = driver.take()[1]["cp311"]
+        jobs = driver.take().queues["cp311"]
     assert jobs == [("fine", "1.0")]
 
 

@@ -5,18 +5,17 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import zmq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from helpers import own_wires, until
+from helpers import Connected, own_config, until
 from peers import Console, Slave, queue_up
 from piwheels.core import codec
-from piwheels.core.protocols import NoData, console
+from piwheels.core.protocols import CommandReport, NoData, console
 from piwheels.core.states import MasterInfo, MasterStats
-from piwheels.core.transport import Context
-from piwheels.master import the_operator, wiring
+from piwheels.master import the_operator
 from piwheels.master.logic.consoles import MAX_CONSOLES, MAX_WATCHED
+from piwheels.master.messages import CommandGiven, CommandMaster, MasterStarted, StatsPublished
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_operator import TheOperator
 
@@ -54,13 +53,10 @@ def farm(with_db, db, running, other_end):
     db.add_new_package("demo")
     for number in range(1, 4):
         db.add_new_package_version("demo", f"{number}.0", START + timedelta(days=number))
-    web = other_end(zmq.ROUTER, config.web_queue)
-    main = other_end(zmq.PULL, config.orders_queue, wiring.orders)
-    events = other_end(zmq.PULL, config.events_queue)
+    web, main, events = (other_end(config, name) for name in ("web", "commands", "events"))
     driver, operator = SlaveDriver(config), TheOperator(config)
-    with Context().socket(zmq.PUSH, reversed(wiring.news)) as news, running(driver, operator):
-        news.connect(config.news_queue)
-        news.send_msg("INFO", INFO)
+    with Connected(config, "news") as news, running(driver, operator):
+        news.push(MasterStarted(INFO))
         operator.web, operator.main, operator.events, operator.news = web, main, events, news
         operator.driver = driver
         queue_up(config, *(("demo", f"{number}.0") for number in range(1, 4)))
@@ -131,7 +127,7 @@ def test_figures_and_the_queue(farm, me):
     assert me.ask("FIGURES") == []
     assert me.ask("QUEUE", 1) == [("cp311", 3, [("demo", "1.0")])]
     for number in range(120):
-        farm.news.send_msg("FIGURES", FIGURES._replace(packages_built=number))
+        farm.news.push(StatsPublished(FIGURES._replace(packages_built=number)))
     until(lambda: farm.figures and farm.figures[-1].packages_built == 119)
     figures = me.ask("FIGURES")
     assert [one.packages_built for one in figures] == list(range(20, 120))
@@ -247,14 +243,14 @@ def test_commands_are_answered_and_told_to_all(farm, me, you, slave):
 def test_what_concerns_all_tasks_is_the_masters(farm, me):
     for verb, answer in (("SLEEP", []), ("SLEEP", []), ("WAKE", [])):
         assert me.ask(verb, None) == answer
-        assert farm.main.take() == (verb, NoData)
+        assert farm.main.take() == CommandMaster(verb)
     assert me.ask("QUIT") is NoData
-    assert farm.main.take() == ("QUIT", NoData)
+    assert farm.main.take() == CommandMaster("QUIT")
     assert [me.hear("COMMAND")[1].verb for _ in range(4)] == ["SLEEP", "SLEEP", "WAKE", "QUIT"]
 
 
 def test_commands_of_the_control_socket_are_told_too(farm, me):
-    farm.news.send_msg("TOLD", ["control", "KILL", [3], START])
+    farm.news.push(CommandGiven(CommandReport("control", "KILL", [3], START)))
     assert me.hear("COMMAND") == (1, ("control", "KILL", [3], START))
 
 
@@ -300,7 +296,7 @@ def test_there_is_always_room_for_another_console(farm):
             one.socket.close()
 
         def all_gone():  # who has is noticed when there is something to tell
-            farm.news.send_msg("TOLD", ["control", "SKIP", None, START])
+            farm.news.push(CommandGiven(CommandReport("control", "SKIP", None, START)))
             return len(farm.consoles.attached) == 1
 
         until(all_gone)
@@ -323,11 +319,10 @@ FRAMES = (
 @pytest.fixture(scope="module")
 def lonely():
     """A TheOperator with nobody behind it."""
-    operator = TheOperator(wiring.MasterConfig(**own_wires()))
+    operator = TheOperator(own_config())
     operator.start()
-    with Context().socket(zmq.PUSH, reversed(wiring.news)) as news:
-        news.connect(operator.config.news_queue)
-        news.send_msg("INFO", INFO)
+    with Connected(operator.config, "news") as news:
+        news.push(MasterStarted(INFO))
         yield operator
     operator.quit()
     operator.join(10)

@@ -1,30 +1,46 @@
 """DbClient, Seraph and TheOracle together, and each against what may go wrong."""
 
-import logging
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import zmq
 
+from helpers import LOGGER, Connected, until, wire
 from piwheels.core import codec
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
 from piwheels.core.states import BuildState
-from piwheels.core.transport import Context
 from piwheels.master import seraph as seraph_module
 from piwheels.master import the_oracle
-from piwheels.master.rpc import Client
+from piwheels.master.ports import open_socket
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import DbClient, TheOracle
 
-LOGGER = logging.getLogger("test")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def build(package="foo", output="log"):
     return BuildState(1, package, "1.0", "cp311", False, timedelta(seconds=1), output)
+
+
+class Asker(DbClient):
+    """A client with a connection of its own, which also asks without waiting."""
+
+    def __init__(self, config, limit=10):
+        self.connection = Connected(config, "database")
+        super().__init__(self.connection.ports, limit)
+
+    def request(self, name, *args):
+        results = []
+        self.ask(results.append, name, *args)
+        return results
+
+    def wait(self, *asked):
+        until(lambda: self.connection.all(*asked))
+
+    def close(self):
+        self.connection.close()
 
 
 class Pretender:
@@ -69,13 +85,17 @@ class Pretender:
         ]
 
 
+def free_oracle(config):
+    return open_socket(wire("oracles"), config, LOGGER, bind=False)
+
+
 @pytest.fixture
 def cast(monkeypatch, make_config, running):
     """A client, with Seraph and one oracle running who asks a pretender; all of the three."""
     monkeypatch.setattr(the_oracle, "Database", Pretender)
     config = make_config()
     seraph, oracle = Seraph(config), TheOracle(config)
-    client = DbClient(config, LOGGER, timeout=10)
+    client = Asker(config)
     with running(seraph, oracle):
         yield client, seraph, oracle
     client.close()
@@ -101,31 +121,28 @@ def test_errors_come_back_as_what_they_were(cast):
         client.get_all_packages()  # more than a frame may have
     with pytest.raises(TypeError):
         client.get_version_skip("one argument too few")
-    raw = Client(Context(), oracle.config.db_queue, "the database", LOGGER)
-    for message in [
-        ("no_such_method", []),
-        ("close", []),
-        ("get_version_skip", 1),
-        ("__init__", [""]),
-    ]:
-        with pytest.raises(Refused):
-            raw.call(*message, timeout=30)
-    raw.close()
+    with open_socket(wire("database"), oracle.config, LOGGER, bind=False) as raw:
+        for message in [
+            ("no_such_method", []),
+            ("close", []),
+            ("get_version_skip", 1),
+            ("__init__", [""]),
+        ]:
+            raw.send_multipart([bytes(8), codec.dumps(*message)])
+            assert raw.poll(30)
+            assert codec.loads(raw.recv_multipart()[1])[0] == "ERROR"
     assert client.get_version_skip("foo", "1") == "foo 1"
 
 
 def test_requests_are_answered_without_waiting(cast):
     client, _, oracle = cast
-    tickets = [client.request("get_version_skip", "wait", "1")]
-    tickets += [client.request("get_versions_deleted", "a") for _ in range(3)]
-    assert list(client.answers()) == []
+    waiting = client.request("get_version_skip", "wait", "1")
+    others = [client.request("get_versions_deleted", "a") for _ in range(3)]
+    assert not client.connection.all(waiting, *others)
     oracle.db.gate.set()
-    got = {}
-    deadline = time.monotonic() + 10
-    while len(got) < 4 and time.monotonic() < deadline:
-        client.socket.poll(1)
-        got |= {answer.ticket: answer.result for answer in client.answers()}
-    assert got == dict(zip(tickets, ["wait 1", *[{"0", "1", "2"}] * 3], strict=True))
+    client.wait(waiting, *others)
+    assert waiting[0].get() == "wait 1"
+    assert [result.get() for [result] in others] == [{"0", "1", "2"}] * 3
 
 
 def test_builds_that_wait_are_logged_together(cast):
@@ -136,14 +153,10 @@ def test_builds_that_wait_are_logged_together(cast):
     other = client.request("get_version_skip", "foo", "1")
     time.sleep(0.2)  # until Seraph has them all
     oracle.db.gate.set()
-    got = {}
-    deadline = time.monotonic() + 10
-    while len(got) < 23 and time.monotonic() < deadline:
-        client.socket.poll(1)
-        got |= {answer.ticket: answer for answer in client.answers()}
-    assert [got[ticket].result for ticket in tickets] == list(range(20))
-    assert got[refused].error.code == "NOVER"
-    assert (got[held].result, got[other].result) == ("wait 1", "foo 1")
+    client.wait(held, *tickets, refused, other)
+    assert [result.get() for [result] in tickets] == list(range(20))
+    assert refused[0].error.code == "NOVER"
+    assert (held[0].get(), other[0].get()) == ("wait 1", "foo 1")
     assert oracle.db.groups == [16, 5]
 
 
@@ -151,13 +164,11 @@ def test_a_build_that_the_database_cannot_take_loses_no_other(cast):
     client, _, oracle = cast
     client.request("get_version_skip", "wait", "1")
     names = ["a", "b", "poison", "c"]
-    tickets = {client.request("log_build", build(name)): name for name in names}
+    asked = {name: client.request("log_build", build(name)) for name in names}
     time.sleep(0.2)  # until Seraph has them all
     oracle.db.gate.set()
-    got = {}
-    while len(got) < 5 and client.socket.poll(10):
-        got |= {answer.ticket: answer for answer in client.answers()}
-    failed = [name for ticket, name in tickets.items() if got[ticket].error]
+    client.wait(*asked.values())
+    failed = [name for name, [result] in asked.items() if result.error]
     assert failed == ["poison"]
     assert oracle.db.groups == [4, 1, 1, 1, 1]
 
@@ -166,7 +177,7 @@ def test_without_an_oracle_the_asker_is_told(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "DB_LIMIT", 0.3)
     config = make_config()
     seraph = Seraph(config)
-    client = DbClient(config, LOGGER, timeout=10)
+    client = Asker(config)
     with running(seraph), pytest.raises(Unavailable, match="no time"):
         client.get_pypi_serial()
     client.close()
@@ -176,21 +187,19 @@ def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch, ma
     monkeypatch.setattr(seraph_module, "ORACLE_LIMIT", 0.3)
     config = make_config()
     seraph = Seraph(config)
-    client = DbClient(config, LOGGER, timeout=10)
-    ctx = Context()
-    with running(seraph), ctx.socket(zmq.DEALER) as oracle:
-        oracle.connect(config.oracle_queue)
+    client = Asker(config)
+    with running(seraph), free_oracle(config) as oracle:
         oracle.send_multipart([b""])
         with pytest.raises(Unavailable, match="does not answer"):
             client.get_pypi_serial()
         late = oracle.recv_multipart()
         oracle.send_multipart([*late[:2], codec.dumps("OK", 1)])
-        ticket = client.request("get_pypi_serial")
+        asked = client.request("get_pypi_serial")
         assert oracle.poll(30)
         peer, mark, _ = oracle.recv_multipart()
         oracle.send_multipart([peer, mark, codec.dumps("OK", 2)])
-        assert client.socket.poll(30)
-        assert [(a.ticket, a.result) for a in client.answers()] == [(ticket, 2)]
+        client.wait(asked)
+        assert asked[0].get() == 2
     client.close()
 
 
@@ -198,41 +207,37 @@ def test_the_queue_is_bounded(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "MAX_WAITING", 5)
     config = make_config()
     seraph = Seraph(config)
-    client = DbClient(config, LOGGER)
+    client = Asker(config)
     with running(seraph):
-        tickets = [client.request("get_pypi_serial") for _ in range(8)]
-        refused = []
-        while len(refused) < 3 and client.socket.poll(30):
-            refused += client.answers()
-    assert [answer.ticket for answer in refused] == tickets[5:]
-    assert all(isinstance(answer.error, Unavailable) for answer in refused)
+        asked = [client.request("get_pypi_serial") for _ in range(8)]
+        client.wait(*asked[5:])
+    assert asked[:5] == [[]] * 5
+    assert all(isinstance(result.error, Unavailable) for [result] in asked[5:])
     client.close()
 
 
 def test_the_oracle_that_idled_longest_is_asked_first(make_config, running):
     config = make_config()
     seraph = Seraph(config)
-    client = DbClient(config, LOGGER)
-    ctx = Context()
-    with running(seraph), ctx.socket(zmq.DEALER) as one, ctx.socket(zmq.DEALER) as two:
+    client = Asker(config)
+    with running(seraph), free_oracle(config) as one, free_oracle(config) as two:
         for oracle in (one, two):
-            oracle.connect(config.oracle_queue)
             oracle.send_multipart([b""])
             time.sleep(0.1)
         for oracle in (one, two, one, two):
-            client.request("get_pypi_serial")
+            asked = client.request("get_pypi_serial")
             assert oracle.poll(30)
             peer, mark, _ = oracle.recv_multipart()
             oracle.send_multipart([peer, mark, codec.dumps("OK", 2)])
-            assert client.socket.poll(30)
-            assert [a.result for a in client.answers()] == [2]
+            client.wait(asked)
+            assert asked[0].get() == 2
     client.close()
 
 
 def test_the_real_database_is_asked(make_config, running, db_dsn):
     config = make_config(db_dsn)
     tasks = [Seraph(config), TheOracle(config), TheOracle(config)]
-    client = DbClient(config, LOGGER, timeout=10)
+    client = Asker(config)
     with running(*tasks):
         assert client.add_new_package("foo", description="Foo\0bar")
         assert client.add_new_package_version("foo", "1.0", released=NOW)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import logging
 import os
 import threading
 from contextlib import suppress
@@ -16,11 +15,20 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import until
+from helpers import Connected, until, wire
+from piwheels.core import codec
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.transport import Context
-from piwheels.master.rpc import Client
+from piwheels.master.messages import (
+    DeletePackage,
+    DeleteVersion,
+    RewritePages,
+    WriteHome,
+    WriteLog,
+    WriteRoot,
+    WriteSearch,
+)
 from piwheels.master.the_scribe import TheScribe
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -172,7 +180,7 @@ def start(config):
     def start(shelf, config=config):
         task = TheScribe(config)
         task.db = shelf
-        client = Client(Context(), config.scribe_queue, "TheScribe", logging.getLogger("test"))
+        client = Connected(config, "scribe")
         started.append((task, client))
         task.start()
         return client
@@ -222,7 +230,7 @@ def test_a_new_site_has_its_own_pages(scribe, shelf, site):
 
 def test_both_writes_all_pages_of_a_package(scribe, shelf, site):
     shelf.aliases["spam"] = ["Spam", "../../evil", "spam"]
-    scribe.call("BOTH", "Spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "Spam"))
     folder = site / "simple/spam"
     assert len(json.loads((folder / "index.v1_json").read_bytes())["files"]) == 2
     assert (folder / "index.html").read_bytes() == (folder / "index.v1_html").read_bytes()
@@ -233,15 +241,15 @@ def test_both_writes_all_pages_of_a_package(scribe, shelf, site):
 
 
 @pytest.mark.parametrize(
-    ("msg", "data", "note"),
+    ("request_", "note"),
     [
-        ("PROJECT", "Spam", 1),
-        ("BOTH", "spam", 2),
-        ("DELVER", ["spam", "1"], 2),
-        ("BOTH", "x", None),
+        (RewritePages("PROJECT", "Spam"), 1),
+        (RewritePages("BOTH", "spam"), 2),
+        (DeleteVersion("spam", "1"), 2),
+        (RewritePages("BOTH", "x"), None),
     ],
 )
-def test_the_answer_is_the_note_that_was_there_before(scribe, shelf, msg, data, note):
+def test_the_answer_is_the_note_that_was_there_before(scribe, shelf, request_, note):
     shelf.notes = {("spam", "PROJECT"): 1, ("spam", "BOTH"): 2}
     get_project_data = shelf.get_project_data
 
@@ -250,11 +258,11 @@ def test_the_answer_is_the_note_that_was_there_before(scribe, shelf, msg, data, 
         return get_project_data(package)
 
     shelf.get_project_data = read
-    assert scribe.call(msg, data, timeout=30) == note
+    assert scribe.call(request_) == note
 
 
 def test_project_writes_the_page_for_people_only(scribe, site):
-    scribe.call("PROJECT", "spam", timeout=30)
+    scribe.call(RewritePages("PROJECT", "spam"))
     assert (site / "project/spam/index.html").exists()
     assert not (site / "simple/spam").exists()
 
@@ -262,25 +270,25 @@ def test_project_writes_the_page_for_people_only(scribe, site):
 def test_the_root_follows_the_set_of_projects(scribe, shelf, site):
     until(lambda: listed(site) == ["spam"])
     shelf.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
-    scribe.call("BOTH", "eggs", timeout=30)
+    scribe.call(RewritePages("BOTH", "eggs"))
     until(lambda: listed(site) == ["eggs", "spam"])
     shelf.versions["spam"] = {}
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     until(lambda: listed(site) == ["eggs"])
 
 
 def test_unchanged_pages_are_not_written(scribe, site):
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     before = {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")}
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     assert {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")} == before
 
 
 def test_all_of_an_unknown_package_goes(scribe, shelf, site):
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     wheels(site, "spam-1.0-py3-none-any.whl")
     del shelf.versions["spam"]
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     assert not (site / "simple/spam").exists()
     assert not (site / "project/spam").exists()
 
@@ -288,13 +296,13 @@ def test_all_of_an_unknown_package_goes(scribe, shelf, site):
 @pytest.mark.parametrize("known", [True, False])
 def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site, known):
     shelf.aliases["spam"] = ["Spam"]
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     wheels(site, "spam-1.0-py3-none-any.whl", "spamalot-1.0-py3-none-any.whl")
     if known:
         shelf.versions["spam"] = {"1.0": []}  # only its builds are gone
     else:
         del shelf.versions["spam"]
-    scribe.call("DELPKG", "spam", timeout=30)
+    scribe.call(DeletePackage("spam"))
     assert not (site / "simple/spam").exists()
     pages = {path.name for path in (site / "project").iterdir()}
     assert pages == ({"spam", "Spam"} if known else set())
@@ -306,12 +314,12 @@ def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site, known):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_version_goes_and_the_others_stay(scribe, shelf, site, known):
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     names = ["spam-1.0-py3-none-any.whl", "spam-1.0.0-cp311-cp311-linux_armv7l.whl"]
     wheels(site, *names, "spam-1.1-py3-none-any.whl")
     if not known:
         del shelf.versions["spam"]["1.0"]
-    scribe.call("DELVER", ["spam", "1.0"], timeout=30)
+    scribe.call(DeleteVersion("spam", "1.0"))
     folder = site / "simple/spam"
     assert sorted(path.name for path in folder.iterdir() if ".whl" in path.name) == [
         "spam-1.1-py3-none-any.whl",
@@ -322,24 +330,24 @@ def test_a_version_goes_and_the_others_stay(scribe, shelf, site, known):
 
 
 def test_the_last_version_takes_the_index_along(scribe, shelf, site):
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     shelf.versions["spam"] = {"1.0": shelf.versions["spam"]["1.0"]}
     wheels(site, "spam-1.0-py3-none-any.whl")
-    scribe.call("DELVER", ["spam", "1.0"], timeout=30)
+    scribe.call(DeleteVersion("spam", "1.0"))
     assert list((site / "simple/spam").iterdir()) == []
     until(lambda: listed(site) == [])
 
 
 def test_a_log_is_written_and_the_database_hears_of_it(scribe, shelf, site):
     shelf.logs = {123456789: "built\n"}
-    scribe.call("LOG", [123456789, "built\n"], timeout=30)
+    scribe.call(WriteLog(123456789, "built\n"))
     path = site / "logs/0001/2345/6789.txt.gz"
     assert gzip.decompress(path.read_bytes()) == b"built\n"
     until(lambda: not shelf.logs)
 
 
 def test_the_log_of_a_build_that_is_gone_is_not_written(scribe, site):
-    scribe.call("LOG", [5, "built\n"], timeout=30)
+    scribe.call(WriteLog(5, "built\n"))
     assert not (site / "logs").exists()
 
 
@@ -353,7 +361,7 @@ def test_logs_of_builds_that_are_gone_are_removed(start, shelf, site):
     until(lambda: not shelf.gone)
     assert [path.name for path in folder.iterdir()] == ["0002.txt.gz"]
     shelf.gone = [2]
-    client.call("DELVER", ["spam", "1.0"], timeout=30)
+    client.call(DeleteVersion("spam", "1.0"))
     until(lambda: not list(folder.iterdir()))
 
 
@@ -362,7 +370,7 @@ def test_logs_that_lead_elsewhere_end_nothing(start, shelf, site, tmp_path):
     (site / "logs").symlink_to(tmp_path)
     shelf.logs, shelf.gone = {1: "built"}, [2]
     client = start(shelf)
-    client.call("BOTH", "spam", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
     assert shelf.logs
     assert shelf.gone
 
@@ -382,29 +390,31 @@ def found(site):
     return json.loads((site / "packages.json").read_bytes())
 
 
-def test_figures_and_search_index(scribe, shelf, site):
-    scribe.call("HOME", {"packages_built": 815}, timeout=30)
+def test_figures_and_search_index(scribe, shelf, site, monkeypatch):
+    scribe.call(WriteHome({"packages_built": 815}))
     until(lambda: holds(site / "index.html", b"815") and holds(site / "stats.html", b"815"))
     shelf.versions["eggs"] = {"1.0": []}
-    scribe.call("BOTH", "spam", timeout=30)
-    scribe.call("PROJECT", "eggs", timeout=30)
-    scribe.call("SEARCH", {"eggs": [3, 4], "no-page": [9, 9]}, timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
+    scribe.call(RewritePages("PROJECT", "eggs"))
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf, "get_search_index", lambda: {"eggs": (3, 4), "no-page": (9, 9)})
+        scribe.call(WriteSearch())
     assert found(site) == [["eggs", 3, 4], ["spam", 0, 0]]
     assert (
         gzip.decompress((site / "packages.json.gz").read_bytes())
         == (site / "packages.json").read_bytes()
     )
-    scribe.call("SEARCH", timeout=30)
+    scribe.call(WriteSearch())
     assert found(site) == [["spam", 1, 2], ["eggs", 0, 0]]
 
 
 def test_a_root_that_is_damaged_is_written_anew(scribe, site):
     root = site / "simple/index.html"
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     until(lambda: holds(root, b"spam"))
     good = root.read_bytes()
     root.write_bytes(good + b"evil")
-    scribe.call("ROOT", timeout=30)
+    scribe.call(WriteRoot())
     until(lambda: root.read_bytes() == good)
 
 
@@ -412,9 +422,9 @@ def test_a_root_that_is_damaged_is_written_anew(scribe, site):
 def test_odd_figures_end_nothing(scribe, site, value):
     names = ("packages_built", "builds_size", "builds_time", "builds_last_hour", "builds_pending")
     with suppress(Refused):
-        scribe.call("HOME", dict.fromkeys(names, value), timeout=30)
-    scribe.call("PROJECT", "spam", timeout=30)
-    scribe.call("HOME", {"packages_built": 815}, timeout=30)
+        scribe.call(WriteHome(dict.fromkeys(names, value)))
+    scribe.call(RewritePages("PROJECT", "spam"))
+    scribe.call(WriteHome({"packages_built": 815}))
     until(lambda: holds(site / "index.html", b"815"))
 
 
@@ -436,16 +446,16 @@ def test_what_goes_is_forgotten_everywhere(start, shelf, site, config, how):
     shelf.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
     client = start(shelf, config)
     for name in ("spam", "eggs"):
-        client.call("BOTH", name, timeout=30)
+        client.call(RewritePages("BOTH", name))
     until(lambda: len(names_of(site)) == 5)
     until(lambda: all(names == {"spam", "eggs"} for names in names_of(site).values()))
     assert listed(site) == ["eggs", "spam"]
     if how == "deleted":
         del shelf.versions["eggs"]
-        client.call("DELPKG", "eggs", timeout=30)
+        client.call(DeletePackage("eggs"))
     else:
         shelf.quarantined.add("eggs")
-        client.call("BOTH", "eggs", timeout=30)
+        client.call(RewritePages("BOTH", "eggs"))
         assert b"In quarantine" in (site / "project/eggs/index.html").read_bytes()
         index = json.loads((site / "simple/eggs/index.v1_json").read_bytes())
         assert (index["files"], index["project-status"]) == ([], {"status": "quarantined"})
@@ -465,7 +475,7 @@ def test_a_start_finds_the_pages_that_are_there(start, shelf, site):
 
 def test_a_sitemap_names_pages_that_are_there_and_goes_with_the_address(start, shelf, config, site):
     client = start(shelf, dataclasses.replace(config, site_url="https://wheels.example/pi/"))
-    client.call("PROJECT", "spam", timeout=30)
+    client.call(RewritePages("PROJECT", "spam"))
     until((site / "sitemap.xml").exists)
     until(lambda: b"spam" in (site / "sitemap1.xml").read_bytes())
     assert b"https://wheels.example/pi/project/spam/" in (site / "sitemap1.xml").read_bytes()
@@ -476,7 +486,7 @@ def test_a_sitemap_names_pages_that_are_there_and_goes_with_the_address(start, s
         b"--index-url <var>https://wheels.example/pi</var>/simple/"
         in (site / "index.html").read_bytes()
     )
-    start(shelf, dataclasses.replace(config, scribe_queue=f"{config.scribe_queue}-2"))
+    start(shelf, dataclasses.replace(config, token=f"{config.token}-2"))
     until(lambda: not list(site.glob("sitemap*.xml")))
     assert b"Sitemap" not in (site / "robots.txt").read_bytes()
 
@@ -484,8 +494,8 @@ def test_a_sitemap_names_pages_that_are_there_and_goes_with_the_address(start, s
 def test_a_failure_is_explained_by_the_end_of_its_log(scribe, shelf, site):
     shelf.failed = True
     shelf.logs = {7: "cc\n\x1b[31mfatal: <no> tin\x1b[0m\n[end of output]\nnote: pip"}
-    scribe.call("LOG", [7, shelf.logs[7]], timeout=30)
-    scribe.call("PROJECT", "spam", timeout=30)
+    scribe.call(WriteLog(7, shelf.logs[7]))
+    scribe.call(RewritePages("PROJECT", "spam"))
     page = (site / "project/spam/index.html").read_text()
     assert "fatal: &lt;no&gt; tin" in page
     assert "note: pip" not in page
@@ -493,36 +503,38 @@ def test_a_failure_is_explained_by_the_end_of_its_log(scribe, shelf, site):
 
 def test_overview_is_not_written_when_nothing_has_changed(scribe, site):
     names = ("index.html", "packages.html", "packages.json", "packages.json.gz", "stats.html")
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(RewritePages("BOTH", "spam"))
     until(lambda: all((site / name).exists() for name in names))
     until(lambda: b"spam" in (site / "index.html").read_bytes())
-    scribe.call("SEARCH", timeout=30)
+    scribe.call(WriteSearch())
     until(lambda: b"<td>1</td>" in (site / "stats.html").read_bytes())
     before = [(site / name).stat().st_ino for name in names]
-    scribe.call("SEARCH", timeout=30)
-    scribe.call("HOME", timeout=30)
-    scribe.call("BOTH", "spam", timeout=30)
+    scribe.call(WriteSearch())
+    scribe.call(WriteHome({}))
+    scribe.call(RewritePages("BOTH", "spam"))
     assert [(site / name).stat().st_ino for name in names] == before
 
 
 @pytest.mark.parametrize(
-    ("msg", "data"),
+    "frame",
     [
-        ("PROJECT", "odd"),
-        ("PROJECT", "../x"),
-        ("BOTH", 1),
-        ("LOG", [10**15, "no such number"]),
-        ("LOG", [-1, ""]),
-        ("DELVER", ["spam"]),
-        ("NONSENSE", None),
+        RewritePages("PROJECT", "odd").frame(),
+        WriteLog(10**15, "no such number").frame(),
+        codec.dumps("RewritePages", ["PROJECT", "../x"]),
+        codec.dumps("RewritePages", ["BOTH", 1]),
+        codec.dumps("WriteLog", [-1, ""]),
+        codec.dumps("DeleteVersion", ["spam"]),
+        codec.dumps("NONSENSE"),
     ],
 )
-def test_a_bad_request_is_answered_and_the_task_goes_on(scribe, shelf, site, msg, data):
+def test_a_bad_request_is_answered_and_the_task_goes_on(scribe, shelf, site, frame):
     shelf.versions["odd"] = {}
     shelf.log_waits = lambda _: True
+    bad = WriteSearch()
+    object.__setattr__(bad, "frame", lambda: frame)
     with pytest.raises(Refused):
-        scribe.call(msg, data, timeout=30)
-    scribe.call("BOTH", "spam", timeout=30)
+        scribe.call(bad)
+    scribe.call(RewritePages("BOTH", "spam"))
 
 
 def test_a_full_disk_is_answered(scribe, site):
@@ -530,21 +542,21 @@ def test_a_full_disk_is_answered(scribe, site):
     until((site / "404.html").exists)
     (site / "project").write_bytes(b"in the way")
     with pytest.raises(Refused):
-        scribe.call("PROJECT", "spam", timeout=30)
+        scribe.call(RewritePages("PROJECT", "spam"))
     (site / "project").unlink()
-    scribe.call("PROJECT", "spam", timeout=30)
+    scribe.call(RewritePages("PROJECT", "spam"))
 
 
 def test_without_a_database_it_waits_for_better_times(start, shelf, site):
     shelf.error = DatabaseError("away")
     client = start(shelf)
     with pytest.raises(DatabaseError, match="away"):
-        client.call("BOTH", "spam", timeout=30)
+        client.call(RewritePages("BOTH", "spam"))
     with pytest.raises(DatabaseError, match="away"):
-        client.call("LOG", [1, "text"], timeout=30)
+        client.call(WriteLog(1, "text"))
     assert listed(site) is None
     shelf.error = None
-    client.call("BOTH", "spam", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
     until(lambda: listed(site) == ["spam"] and (site / "index.html").exists())
 
 
@@ -552,6 +564,6 @@ def test_without_a_database_it_waits_for_better_times(start, shelf, site):
 @given(frames=st.lists(st.binary(max_size=40), min_size=1, max_size=4))
 def test_no_bytes_end_it(scribe, config, frames):
     with Context().socket(zmq.DEALER) as raw:
-        raw.connect(config.scribe_queue)
+        raw.connect(wire("scribe").address(config))
         raw.send_multipart(frames)
-        scribe.call("PROJECT", "spam", timeout=30)
+        scribe.call(RewritePages("PROJECT", "spam"))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
-from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,18 +14,26 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import until
+from helpers import LOGGER, Connected, until, wire
 from piwheels.core.database.rows import RewritePendingRow
-from piwheels.core.errors import DatabaseError, Refused, Unavailable
+from piwheels.core.errors import BadMessage, DatabaseError, Refused, Unavailable
 from piwheels.core.transport import Context
 from piwheels.master import the_oracle, the_secretary
 from piwheels.master.logic.rewrites import Rewrites
-from piwheels.master.rpc import Client, recv_request, send_error, send_result
+from piwheels.master.messages import (
+    DeletePackage,
+    DeleteVersion,
+    PagesNoted,
+    RewritePages,
+    WriteHome,
+    WriteLog,
+    WriteSearch,
+)
+from piwheels.master.ports import open_socket
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_secretary import TheSecretary
 
-LOGGER = logging.getLogger("test")
 NUMBERS = itertools.count(1)
 
 
@@ -76,41 +83,39 @@ class Notes:
 class Scribe(threading.Thread):
     """Stands in for TheScribe: notes what it is asked, and answers as it is told to."""
 
-    def __init__(self, address):
+    def __init__(self, config):
         super().__init__(daemon=True)
         self.seen = []
         self.answering = threading.Event()
         self.answering.set()
         self.failing = 0
         self.ending = False
-        self.address = address
         self.notes = None
-        self.socket = Context().socket(zmq.ROUTER)
-        self.socket.bind(address)
+        self.socket = open_socket(wire("scribe"), config, LOGGER, bind=True)
 
     def run(self):
         while not self.ending:
             if not self.socket.poll(0.02):
                 continue
-            request = recv_request(self.socket)
-            note = self._note(request)
-            self.seen.append((request.msg, request.data))
+            ticket = self.socket.recv_ticket()
+            note = self._note(ticket.request)
+            self.seen.append(ticket.request)
             while not self.answering.wait(0.02):
                 if self.ending:
                     return
             if self.failing:
                 self.failing -= 1
-                send_error(self.socket, request, Refused("ERROR", "full disk"))
+                ticket.refuse(Refused("ERROR", "full disk"))
             else:
-                send_result(self.socket, request, note)
+                ticket.answer(note)
 
     def _note(self, request):
-        if self.notes is None or request.msg not in {"PROJECT", "BOTH", "DELPKG", "DELVER"}:
+        if self.notes is None or not hasattr(request, "package"):
             return None
-        return self.notes.number(request.data[0] if request.msg == "DELVER" else request.data)
+        return self.notes.number(request.package)
 
-    def asked(self, *messages):
-        return [data for msg, data in self.seen if msg in messages]
+    def asked(self, cls):
+        return [request for request in self.seen if isinstance(request, cls)]
 
 
 @pytest.fixture
@@ -120,7 +125,7 @@ def config(make_config):
 
 @pytest.fixture
 def scribe(config):
-    scribe = Scribe(config.scribe_queue)
+    scribe = Scribe(config)
     scribe.start()
     yield scribe
     scribe.ending = True
@@ -149,37 +154,37 @@ def secretary(config, notes, scribe):
 
 @pytest.fixture
 def client(config, secretary):
-    client = Client(Context(), config.web_queue, "TheSecretary", LOGGER)
+    client = Connected(config, "web")
     yield client
     client.close()
 
 
 def test_many_requests_for_a_package_are_one_writing(secretary, client, scribe):
     secretary.start()
-    for msg in ("PROJECT", "BOTH", "PROJECT", "BOTH"):
-        client.call(msg, "Spam", timeout=30)
-    client.call("PROJECT", "eggs", timeout=30)
+    for part in ("PROJECT", "BOTH", "PROJECT", "BOTH"):
+        client.call(RewritePages(part, "Spam"))
+    client.call(RewritePages("PROJECT", "eggs"))
     until(lambda: len(scribe.seen) == 2)
     time.sleep(0.3)
-    assert scribe.seen == [("BOTH", "spam"), ("PROJECT", "eggs")]
+    assert scribe.seen == [RewritePages("BOTH", "spam"), RewritePages("PROJECT", "eggs")]
 
 
 def test_noting_never_waits_for_the_scribe(secretary, client, scribe):
     scribe.answering.clear()
     secretary.start()
     for number in range(200):
-        client.call("BOTH", f"p{number}", timeout=30)
+        client.call(RewritePages("BOTH", f"p{number}"))
     until(lambda: scribe.seen)
-    client.call("LOG", [1, "text"], timeout=30)
+    client.call(WriteLog(1, "text"))
     scribe.answering.set()
-    until(lambda: len(scribe.asked("BOTH")) == 200)
-    assert scribe.asked("LOG") == [[1, "text"]]
+    until(lambda: len(scribe.asked(RewritePages)) == 200)
+    assert scribe.asked(WriteLog) == [WriteLog(1, "text")]
 
 
 def test_what_waits_is_noted_until_it_is_written(secretary, client, scribe, notes):
     scribe.answering.clear()
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
     until(lambda: "spam" in notes.rows)
     assert notes.rows["spam"].command == "BOTH"
     scribe.answering.set()
@@ -192,14 +197,14 @@ def test_what_an_earlier_run_left_is_written_first(secretary, scribe, notes):
         notes.note(RewritePendingRow(name, added, "BOTH"))
     secretary.start()
     until(lambda: not notes.rows)
-    assert scribe.seen == [("BOTH", "a"), ("BOTH", "b")]
+    assert scribe.seen == [RewritePages("BOTH", "a"), RewritePages("BOTH", "b")]
 
 
 def test_quitting_leaves_what_waits_in_the_database(secretary, client, scribe, notes):
     scribe.answering.clear()
     secretary.start()
     for number in range(20):
-        client.call("PROJECT", f"p{number}", timeout=30)
+        client.call(RewritePages("PROJECT", f"p{number}"))
     secretary.quit()
     secretary.join(30)
     assert len(notes.rows) == 20
@@ -211,7 +216,7 @@ def test_a_failed_page_is_tried_again(secretary, client, scribe, notes, monkeypa
     monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
     scribe.failing = 2
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
     until(lambda: len(scribe.seen) == 3)
     until(lambda: not len(secretary._buffer))
 
@@ -229,40 +234,39 @@ def test_a_page_that_never_works_is_left_for_the_next_start(
     until(lambda: len(scribe.seen) == rewrites.ATTEMPTS and not len(secretary._buffer))
     assert "spam" in notes.rows
     scribe.failing = 0
-    client.call("BOTH", "spam", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
     until(lambda: not notes.rows)
 
 
 def test_removals_are_answered_when_they_are_done(secretary, client, scribe):
     scribe.answering.clear()
     secretary.start()
-    first, second = client.request("DELPKG", "spam"), client.request("DELVER", ["eggs", "1.0"])
+    first, second = client.ask(DeletePackage("spam")), client.ask(DeleteVersion("eggs", "1.0"))
     until(lambda: scribe.seen)
-    assert list(client.answers()) == []
+    assert not client.all(first)
+    assert not second
     scribe.failing = 1
     scribe.answering.set()
-    answers = []
-    until(lambda: answers.extend(client.answers()) or len(answers) == 2)
-    assert [answer.ticket for answer in answers] == [first, second]
-    assert isinstance(answers[0].error, Refused)
-    assert answers[1].error is None
+    until(lambda: client.all(first, second))
+    assert isinstance(first[0].error, Refused)
+    assert second[0].error is None
 
 
 def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
-    client.call("DELPKG", "spam", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
+    client.call(DeletePackage("spam"))
     time.sleep(0.4)
-    assert scribe.seen == [("DELPKG", "spam")]
+    assert scribe.seen == [DeletePackage("spam")]
 
 
 def test_a_removal_settles_what_was_noted_before(secretary, client, scribe, notes):
     secretary.start()
-    client.call("PROJECT", "spam", timeout=30)  # then it has looked for notes
+    client.call(RewritePages("PROJECT", "spam"))  # then it has looked for notes
     notes.note(RewritePendingRow("eggs", datetime.now(UTC), "BOTH"))
-    client.call("DELVER", ["eggs", "1.0"], timeout=30)
+    client.call(DeleteVersion("eggs", "1.0"))
     until(lambda: notes.rows == {})
-    assert ("BOTH", "eggs") not in scribe.seen
+    assert RewritePages("BOTH", "eggs") not in scribe.seen
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(hours=1)])
@@ -272,8 +276,8 @@ def test_clocks_that_disagree_lose_no_note_and_leave_none(
     monkeypatch.setattr(the_secretary, "_now", lambda: datetime.now(UTC) + skew)
     scribe.answering.clear()
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
-    client.call("BOTH", "eggs", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
+    client.call(RewritePages("BOTH", "eggs"))
     until(lambda: scribe.seen)
     # Noted by somebody else since TheScribe has looked; nobody tells TheSecretary.
     notes.note(RewritePendingRow("spam", datetime.now(UTC), "BOTH"))
@@ -288,15 +292,15 @@ def test_notes_that_nobody_tells_of_are_found(config, scribe, notes, running, mo
         for name in ("spam", "eggs", "ham"):
             notes.note(RewritePendingRow(name, datetime.now(UTC), "BOTH"))
             until(lambda: not notes.rows)
-    assert scribe.seen == [("BOTH", name) for name in ("spam", "eggs", "ham")]
+    assert scribe.seen == [RewritePages("BOTH", name) for name in ("spam", "eggs", "ham")]
 
 
 def test_the_rest_is_passed_on_at_once(secretary, client, scribe):
     secretary.start()
-    client.call("HOME", {"packages_built": 1}, timeout=30)
-    client.call("SEARCH", timeout=30)
+    client.call(WriteHome({"packages_built": 1}))
+    client.call(WriteSearch())
     until(lambda: len(scribe.seen) == 2)
-    assert scribe.seen[0] == ("HOME", {"packages_built": 1})
+    assert scribe.seen[0] == WriteHome({"packages_built": 1})
 
 
 def test_logs_under_way_are_bounded(secretary, client, scribe, monkeypatch):
@@ -304,31 +308,31 @@ def test_logs_under_way_are_bounded(secretary, client, scribe, monkeypatch):
     scribe.answering.clear()
     secretary.start()
     for number in range(10):
-        client.call("LOG", [number, "x" * 300], timeout=30)
+        client.call(WriteLog(number, "x" * 300))
     scribe.answering.set()
-    until(lambda: not secretary._passed)
-    assert len(scribe.asked("LOG")) == 3
-    client.call("LOG", [99, "x" * 900], timeout=30)
-    until(lambda: len(scribe.asked("LOG")) == 4)
+    until(lambda: not secretary._log_size)
+    assert len(scribe.asked(WriteLog)) == 3
+    client.call(WriteLog(99, "x" * 900))
+    until(lambda: len(scribe.asked(WriteLog)) == 4)
 
 
 def test_paused_it_notes_and_passes_nothing_on(secretary, client, scribe):
     secretary.start()
     secretary.pause()
     until(lambda: secretary.paused)
-    client.call("BOTH", "spam", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
     time.sleep(0.4)
     assert scribe.seen == []
     secretary.resume()
-    until(lambda: scribe.seen == [("BOTH", "spam")])
+    until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])
 
 
 def test_without_a_database_pages_are_still_written(secretary, client, scribe, notes):
     notes.error = DatabaseError("away")
     secretary.start()
     with pytest.raises(Unavailable, match="away; the pages will be written, unless"):
-        client.call("BOTH", "spam", timeout=30)
-    until(lambda: scribe.seen == [("BOTH", "spam")])
+        client.call(RewritePages("BOTH", "spam"))
+    until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])
 
 
 def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes):
@@ -337,7 +341,7 @@ def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes
     secretary.start()
     for name in ("spam", "eggs"):
         with pytest.raises(Unavailable, match="away"):
-            client.call("BOTH", name, timeout=30)
+            client.call(RewritePages("BOTH", name))
     notes.error = None
     until(lambda: set(notes.rows) == {"spam", "eggs"})
 
@@ -345,20 +349,19 @@ def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes
 def test_an_answer_means_that_the_database_knows(secretary, client, scribe, notes):
     secretary._buffer = Rewrites(timedelta(hours=1))
     secretary.start()
-    client.call("PROJECT", "spam", timeout=30)
+    client.call(RewritePages("PROJECT", "spam"))
     assert notes.rows["spam"].command == "PROJECT"
     notes.ready.clear()
-    client.call("PROJECT", "Spam", timeout=30)  # that it knows already
-    tickets = [client.request("BOTH", f"p{number}") for number in range(50)]
-    tickets += [client.request("BOTH", "spam"), client.request("PROJECT", "spam")]
+    client.call(RewritePages("PROJECT", "Spam"))  # that it knows already
+    asked = [client.ask(RewritePages("BOTH", f"p{number}")) for number in range(50)]
+    asked += [client.ask(RewritePages("BOTH", "spam")), client.ask(RewritePages("PROJECT", "spam"))]
     scribe.answering.clear()
-    client.request("HOME", {"packages_built": 1})  # is taken: the task does not wait
+    home = client.ask(WriteHome({"packages_built": 1}))  # is taken: the task does not wait
     until(lambda: scribe.seen)
-    answered = list(client.answers())
-    assert not {answer.ticket for answer in answered} & set(tickets)
+    until(lambda: client.all(home))
+    assert not any(asked)
     notes.ready.set()
-    until(lambda: answered.extend(client.answers()) or len(answered) == len(tickets) + 1)
-    assert {answer.ticket for answer in answered} > set(tickets)
+    until(lambda: client.all(*asked))
     assert notes.rows["spam"].command == "BOTH"
     assert set(notes.rows) == {"spam", *(f"p{number}" for number in range(50))}
     assert len(notes.saves) <= 4  # in groups
@@ -366,38 +369,34 @@ def test_an_answer_means_that_the_database_knows(secretary, client, scribe, note
 
 def test_what_is_noted_already_is_not_noted_again(secretary, client, scribe, notes):
     secretary.start()
-    client.call("NOTED", ["PROJECT", "Spam"], timeout=30)
-    client.call("NOTED", ["BOTH", "spam"], timeout=30)
-    until(lambda: scribe.seen == [("BOTH", "spam")])
+    client.call(PagesNoted("PROJECT", "Spam"))
+    client.call(PagesNoted("BOTH", "spam"))
+    until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])
     assert notes.saves == []
-    with pytest.raises(Refused):
-        client.call("NOTED", ["HOME", "spam"], timeout=30)
+    with pytest.raises(BadMessage):
+        client.call(PagesNoted("HOME", "spam"))
 
 
 def test_a_note_that_comes_late_is_removed_all_the_same(secretary, client, scribe, notes):
     notes.ready.clear()
     secretary.start()
-    ticket = client.request("BOTH", "spam")
-    until(lambda: scribe.seen == [("BOTH", "spam")])  # sooner than it was noted
+    asked = client.ask(RewritePages("BOTH", "spam"))
+    until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])  # sooner than it was noted
     until(lambda: not len(secretary._buffer))
     notes.ready.set()
-    until(lambda: [answer.ticket for answer in client.answers()] == [ticket])
+    until(lambda: client.all(asked))
     until(lambda: notes.saves and not notes.rows)
 
 
 def test_a_lost_answer_is_given_up(secretary, client, scribe, monkeypatch):
-    monkeypatch.setattr(the_secretary, "_LIMIT", timedelta(0))
+    monkeypatch.setattr(the_secretary, "_LIMIT", 0.0)
     scribe.answering.clear()
     secretary.start()
-    client.call("BOTH", "spam", timeout=30)
+    client.call(RewritePages("BOTH", "spam"))
     until(lambda: scribe.seen)
-    ticket = client.request("DELPKG", "eggs")
-    until(lambda: secretary._passed)
-    secretary._timers[-1].due = 0
-    answers = []
-    until(lambda: answers.extend(client.answers()) or answers)
-    assert answers[0].ticket == ticket
-    assert "did not answer" in str(answers[0].error)
+    asked = client.ask(DeletePackage("eggs"))
+    until(lambda: client.all(asked))
+    assert "not answered within" in str(asked[0].error)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
@@ -406,18 +405,14 @@ def test_no_bytes_end_it(secretary, client, config, frames):
     if not secretary.is_alive():
         secretary.start()
     with Context().socket(zmq.DEALER) as raw:
-        raw.connect(config.web_queue)
+        raw.connect(wire("web").address(config))
         raw.send_multipart(frames)
-        client.call("PROJECT", "spam", timeout=30)
+        client.call(RewritePages("PROJECT", "spam"))
 
 
-def test_what_is_urgent_waits_for_nothing(make_config, notes, scribe, running):
-    secretary = TheSecretary(make_config(scribe_queue=scribe.address))  # a minute, in earnest
-    secretary.db = notes
-    with (
-        running(secretary),
-        closing(Client(Context(), secretary.config.web_queue, "TheSecretary", LOGGER)) as client,
-    ):
+def test_what_is_urgent_waits_for_nothing(config, scribe, running):
+    secretary = TheSecretary(replace(config, dev_mode=False))  # a minute, in earnest
+    with running(secretary), Connected(config, "web") as client:
         for how, name in (("BOTH", "spam"), ("BOTH", "eggs"), ("URGENT", "Spam")):
-            client.call("NOTED", [how, name], timeout=30)
-        until(lambda: scribe.seen == [("BOTH", "spam")])
+            client.call(PagesNoted(how, name))
+        until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])

@@ -1,83 +1,120 @@
-"""The table of wires against what the tasks really do; the map against the files."""
+"""The table of wires against what the tasks do; the map against the files."""
 
+import ast
+import inspect
 import re
+import typing
 from collections import defaultdict
+from dataclasses import is_dataclass
 from pathlib import Path
 
-import pytest
-import zmq
-
-from piwheels.core.transport import Socket
-from piwheels.master import app
-from piwheels.master.app import CAST, PiWheelsMaster
-from piwheels.master.wiring import WIRES
+from piwheels.master import messages
+from piwheels.master.app import CAST
+from piwheels.master.messages import Message
+from piwheels.master.ports import KINDS, Ports
+from piwheels.master.wiring import WIRES, MasterConfig
 
 ROOT = Path(__file__).parents[2]
-#: The kinds of socket that bind and connect, by a wire's pattern.
-KINDS = {
-    "router": (zmq.ROUTER, None),
-    "rpc": (zmq.ROUTER, zmq.DEALER),
-    "push": (zmq.PULL, zmq.PUSH),
-    "pub": (zmq.PUB, zmq.SUB),
-}
+MASTER = ROOT / "piwheels/master"
+#: Files that a task's work is spread over, beside its own.
+PARTS = {"importing.py": "MrChase", "app.py": "main"}
+#: What the objects that use ports for others use of them.
+CLIENTS = {"DbClient": "database", "FsClient": "files"}
+METHODS = {"serve", "socket", "push", "ask", "call", "finish", "_ask"}
 
 
-@pytest.fixture
-def seen(make_config, db_dsn, monkeypatch):
-    """What happens to each wire when the cast is made: (what, who, kind of socket, protocol)."""
-    config, other = make_config(db_dsn), make_config(db_dsn)
-    wires = {getattr(each, wire.queue): wire.queue for each in (config, other) for wire in WIRES}
-    found = defaultdict(list)
-    who = "nobody"
-
-    def note(what):
-        really = getattr(Socket, what)
-
-        def noted(self, address):
-            if address in wires:
-                found[wires[address]].append((what, who, self._socket.type, self._protocol))
-            really(self, address)
-
-        monkeypatch.setattr(Socket, what, noted)
-
-    note("bind")
-    note("connect")
-    for kind in dict.fromkeys(CAST):
-        who = kind.__name__
-        task = kind(config)
-        task.once()
-        if who == "BigBrother":
-            who = "main"
-            task.replay()
-        task.close()
-    who = "main"
-    monkeypatch.setattr(app, "CAST", ())
-    # Not on the wires of tasks that are just being closed: what is said there goes nowhere
-    master = PiWheelsMaster(other)
-    master.stop()
-    assert master.main_loop() == 0
-    return found
+def owner_of(path):
+    """Return the name of the task whose file *path* is (None: it is not one)."""
+    tasks = {Path(inspect.getfile(cls)): cls.__name__ for cls in CAST}
+    return tasks.get(path) or PARTS.get(path.name)
 
 
-def test_tasks_bind_and_connect_what_the_table_says(seen):
-    tasks = {"main", *(kind.__name__ for kind in CAST)}
-    for wire in WIRES:
-        events = seen[wire.queue]
-        binds, connects = KINDS[wire.pattern]
-        assert [(who, kind) for what, who, kind, _ in events if what == "bind"] == [
-            (wire.binds, binds)
-        ]
-        ends = {(who, kind) for what, who, kind, _ in events if what == "connect"}
-        assert ends == {(who, connects) for who in wire.connects if who in tasks}, wire.queue
+def uses(path):
+    """Give each wire that the code in *path* uses, by what it does with it."""
+    tree = ast.parse(path.read_text())
+    tree.body = [node for node in tree.body if getattr(node, "name", "") not in CLIENTS]
+    loops = {
+        node.target.id: [each.value for each in node.iter.elts]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For) and isinstance(node.target, ast.Name)
+        and isinstance(node.iter, ast.Tuple)
+        and all(isinstance(each, ast.Constant) for each in node.iter.elts)
+    }  # fmt: skip
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id in CLIENTS:
+            yield "ask", CLIENTS[node.func.id]
+        if isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:
+            match node.args[0]:
+                case ast.Constant(str() as wire):
+                    yield node.func.attr, wire
+                case ast.Name(name) if name in loops:
+                    for wire in loops[name]:
+                        yield node.func.attr, wire
 
 
-def test_sockets_check_what_the_table_says(seen):
-    """Questions and events that are passed on as they are get their checks elsewhere."""
-    for wire in WIRES:
-        for what, who, _, protocol in seen[wire.queue]:
-            if protocol is not None:
-                expected = wire.protocol if what == "bind" else reversed(wire.protocol)
-                assert protocol == expected, (wire.queue, who)
+def test_the_tasks_use_the_wires_that_the_table_gives_them():
+    found = defaultdict(set)
+    for path in MASTER.glob("*.py"):
+        owner = owner_of(path)
+        for _, wire in uses(path) if owner else ():
+            found[wire].add(owner)
+    tasks = {"main", *(cls.__name__ for cls in CAST)}
+    assert found == {wire.name: {wire.binds, *wire.connects} & tasks for wire in WIRES}
+
+
+def test_a_handler_takes_the_messages_of_its_wire():
+    """The annotation of each handler names the messages that the table has."""
+    seen = set()
+    for cls in dict.fromkeys(CAST):
+        for method, wire in re.findall(
+            r"ports\.serve\(\s*\"(\w+)\",\s*self\.(\w+)", inspect.getsource(cls)
+        ):
+            row = next(each for each in WIRES if each.name == method)
+            if row.messages:
+                hint = inspect.signature(getattr(cls, wire)).parameters["queue"].annotation
+                inner = re.fullmatch(r"Inbox\[(\w+)\]", hint)[1]
+                type_ = getattr(messages, inner)
+                assert set(typing.get_args(type_) or (type_,)) == set(row.messages), method
+                seen.add(method)
+    mains = {"commands"}  # read by the main loop itself
+    assert seen == {wire.name for wire in WIRES if wire.messages} - mains
+
+
+def test_every_message_has_a_wire():
+    carried = {message for wire in WIRES for message in wire.messages}
+    classes = [value for value in vars(messages).values() if isinstance(value, type)]
+    declared = {cls for cls in classes if issubclass(cls, Message) and is_dataclass(cls)}
+    assert carried == declared
+
+
+def test_each_task_gets_its_sockets_from_the_table(make_config, monkeypatch, db_dsn):
+    config = make_config(db_dsn)
+    made = {}
+    create = Ports.__init__
+
+    def noted(self, owner, *args, **more):
+        create(self, owner, *args, **more)
+        made[owner] = {
+            name: (socket._socket.type, socket.address) for name, socket in self._sockets.items()
+        }
+
+    monkeypatch.setattr(Ports, "__init__", noted)
+    for cls in dict.fromkeys(CAST):
+        cls(config).close()
+        expected = {
+            wire.name: (KINDS[wire.pattern][wire.binds != cls.__name__], wire.address(config))
+            for wire in WIRES if cls.__name__ in (wire.binds, *wire.connects)
+        }  # fmt: skip
+        assert made[cls.__name__] == expected
+
+
+def test_addresses_are_options_only_for_wires_to_other_programs():
+    tasks = {"main", *(cls.__name__ for cls in CAST)}
+    options = {name for name in vars(MasterConfig()) if name.endswith("_queue")}
+    outside = {f"{wire.name}_queue" for wire in WIRES if not tasks >= {wire.binds, *wire.connects}}
+    assert options == outside
 
 
 def test_the_map_names_what_there_is():
@@ -85,7 +122,7 @@ def test_the_map_names_what_there_is():
     package = ROOT / "piwheels"
     named = {path.parent.relative_to(package) for path in package.rglob("*.py")} - {Path()}
     assert {str(path) for path in named if f"`{path}/`" not in text} == set()
-    assert {kind.__name__ for kind in CAST if kind.__name__ not in text} == set()
+    assert {cls.__name__ for cls in CAST if cls.__name__ not in text} == set()
     for name in re.findall(r"`((?:core|master|slave|up|logic|sql|tests|docs)/[A-Za-z_/.]*)", text):
         paths = [place / name for place in (ROOT, package, package / "master")]
         assert any(path.exists() or path.with_suffix(".py").exists() for path in paths), name

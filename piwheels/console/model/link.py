@@ -6,7 +6,7 @@ It takes events and returns messages to send. How it attaches:
 to a level-1 master   the sockets are up; ``HELLO`` on the console socket, ``Welcome`` back; then
                       pages of ``SLAVES`` until an empty one
 to any other          ``HELLO`` on the control socket; the master publishes its own ``HELLO``, then
-                      what it knows of each slave, with times that have passed
+                      the last messages of each slave, with old timestamps
 ====================  ==============================================================================
 """
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _PROG: Final = "python -m piwheels.console.simulate"
-#: How long a master that is restarted is away, in seconds.
+#: How long a restart of the master takes, in seconds.
 AWAY: Final = 3.0
-#: How long a turn of the loop may wait, in seconds.
+#: The longest wait of a turn of the loop, in seconds.
 TURN: Final = 0.05
 
 
@@ -50,24 +50,26 @@ def _count(text: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateConfig(Common):
-    """Simulate a farm that is not there, to be watched and steered with piw-console.
+    """Simulate a farm, to try piw-console on.
 
     SIGHUP restarts its master; Ctrl-C ends it.
     """
 
     slaves: int = option(default=50, metavar="NUMBER", help="how many slaves", parse=_count)
-    seed: int = option(default=1, metavar="NUMBER", help="with the same one life is the same")
+    seed: int = option(default=1, metavar="NUMBER", help="the same seed gives the same events")
     speed: float = option(
-        default=1.0, metavar="FACTOR", help="how much faster than life", parse=_positive
+        default=1.0, metavar="FACTOR", help="the speed, as a multiple of real time", parse=_positive
     )
     history: timedelta = option(
-        default=timedelta(minutes=30), metavar="DURATION", help="how long ago it all began"
+        default=timedelta(minutes=30),
+        metavar="DURATION",
+        help="how long ago the simulation started",
     )
     level: int = option(default=1, metavar="0|1", help="the protocol level to speak")
     restart_every: timedelta | None = option(
-        default=None, metavar="DURATION", help="restart the master so often"
+        default=None, metavar="DURATION", help="restart the master at this interval"
     )
-    hostile: bool = option(default=False, help="labels, clocks, logs and frames that should not be")
+    hostile: bool = option(default=False, help="send hostile labels, clocks, logs and frames")
     dir: Path | None = option(
         default=None, metavar="DIR", help="put the sockets there (default: where piw-console looks)"
     )
@@ -102,12 +104,15 @@ def attach_line(addresses: dict[str, str]) -> str:
     SimulateConfig,
     examples=[
         (_PROG, "50 slaves, where piw-console looks"),
-        (f"{_PROG} --slaves 500 --speed 10 --history 2h", "a large farm, in a hurry"),
-        (f"{_PROG} --dir /tmp/farm --restart-every 5m", "a master that does not last, elsewhere"),
+        (f"{_PROG} --slaves 500 --speed 10 --history 2h", "a large farm at ten times the speed"),
+        (
+            f"{_PROG} --dir /tmp/farm --restart-every 5m",
+            "a master that restarts, in another folder",
+        ),
     ],
 )
 def main(config: SimulateConfig) -> int:
-    """Run the simulated farm until it is told to end."""
+    """Run the simulated farm until a signal ends it."""
     if config.level not in (0, 1):
         raise Fatal("--level is 0 or 1")
     clock = ConsoleClock()
@@ -126,7 +131,7 @@ def main(config: SimulateConfig) -> int:
 
 
 def _one_life(world: World, config: SimulateConfig, clock: ConsoleClock, asked: set[int]) -> bool:
-    """Be a master until it ends; return whether another follows."""
+    """Serve as a master until it ends; return whether it restarts."""
     every = config.restart_every
     until = None if every is None else SYSTEM.monotonic() + every.total_seconds()
     asked.clear()
@@ -141,9 +146,9 @@ def _one_life(world: World, config: SimulateConfig, clock: ConsoleClock, asked: 
 
 
 def _announce() -> bool:
-    """Say that the master is restarted; return whether our terminal is still there for that.
+    """Announce the restart; return whether the terminal is still there.
 
-    It is a hangup as well that ends a session, and then nobody would end us.
+    A hangup also ends a session, after which nobody would end this process.
     """
     try:
         os.write(sys.stdout.fileno(), b"the master is restarted\n")
@@ -154,7 +159,7 @@ def _announce() -> bool:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[set[int]]:
-    """Give the set of the signals that have come."""
+    """Yield the set of received signals."""
     asked: set[int] = set()
 
     def note(number: int, _: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What the simulated farm builds, and for whom: packages, ABIs, racks of boards."""
+"""The packages, ABIs and racks of the simulated farm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated master's sockets: what the world tells goes out, what consoles say comes in."""
+"""The sockets of the simulated master."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ class Server:
         self._poller.register(self._console)
 
     def close(self) -> None:
-        """Close the sockets; what has been said still leaves."""
+        """Close the sockets; messages that were sent are still delivered."""
         for each in (self._status, self._control, self._console):
             each.close(linger=1)
 
     def turn(self, now: datetime, timeout: float) -> None:
-        """Take what has come, waiting up to *timeout* seconds, and tell what has happened."""
+        """Handle messages, waiting up to *timeout* seconds, and publish events."""
         ready = self._poller.poll(0 if self._replayed is not None else timeout)
         if self._control in ready:
             self._take_control(now)
@@ -106,7 +106,7 @@ class Server:
             if (now - each.heard).total_seconds() > SILENCE:
                 self._forget(peer)
 
-    # What is told ---------------------------------------------------------------------------
+    # Sending ---------------------------------------------------------------------------
 
     def _tell(self, event: Event) -> None:
         name = NAMES[type(event)]
@@ -144,12 +144,12 @@ class Server:
             self._let_go()
 
     def _let_go(self) -> None:
-        """Let the world care no more for logs that nobody follows."""
+        """Stop logs that nobody follows."""
         followed = set(itertools.chain(*(each.watched for each in self._consoles.values())))
         for number in self.world.watched.keys() - followed:
             del self.world.watched[number]
 
-    # What is said to us ---------------------------------------------------------------------
+    # Receiving ---------------------------------------------------------------------
 
     def _take_control(self, now: datetime) -> None:
         for _ in range(BURST):

@@ -1,4 +1,4 @@
-"""The simulated slaves: boards that are attached, and what each is at."""
+"""The simulated slaves and their builds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Work:
         return self._log
 
     def said(self, now: datetime, *, hostile: bool) -> str:
-        """Return what its log says so far."""
+        """Return the log so far."""
         log = self.log(hostile=hostile)
         return log.text[: log.said((now - self.since) / max(self.until - self.since, _INSTANT))]
 
@@ -99,7 +99,7 @@ class Slave:
                 self.killed = self.skipped = self.paused = False
 
     def told(self, now: datetime, figures: int) -> Iterator[SlaveEvent]:
-        """Give what consoles were told of it, with at most so many of its figures."""
+        """Yield the slave's past events, with a limited number of its stats."""
         yield SlaveEvent(self.number, self.joined, "HELLO", self.board.info)
         for at in self.board.figures_before(now, self.joined, figures):
             yield SlaveEvent(self.number, at, "STATS", self.figures(at))

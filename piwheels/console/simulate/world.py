@@ -1,7 +1,7 @@
-"""The simulated farm: time passes and commands come, out comes what consoles would be told.
+"""The simulated farm: it takes time and commands, and returns the events for consoles.
 
-No input or output, no clock: *now* is an argument. Commands act as at our master: KILL bites at the
-slave's next request for work, SKIP is for who builds, WAKE takes everything back.
+No input or output, no clock: *now* is an argument. Commands act as on our master: KILL acts at the
+slave's next request for work, SKIP on a running build, and WAKE withdraws both and a pause.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.simulate.boards import Board
 
-    #: What consoles are told without asking.
+    #: The events that consoles receive.
     Event = MasterInfo | MasterStats | SlaveEvent | Outcome | Output | CommandReport
 
 #: How many builds are remembered, how many of a slave's figures, and of all together in a replay.
@@ -36,7 +36,7 @@ FIGURES_EVERY: Final = timedelta(seconds=10)
 OUTPUT_EVERY: Final = timedelta(seconds=2)
 #: How often new versions appear, in seconds of a real farm's time.
 RELEASE_EVERY: Final = 20
-#: The most of a running build's log that is told, in characters.
+#: The longest tail of a running build's log, in characters.
 TAIL: Final = 2**16
 
 
@@ -58,7 +58,7 @@ class World:
         self.slaves: dict[int, Slave] = {}
         self.builds: deque[Outcome] = deque(maxlen=PAST)
         self.figures: deque[MasterStats] = deque(maxlen=FIGURES)
-        #: The slaves whose logs somebody follows, each with how much of it has been told.
+        #: The slaves whose logs are followed, each with the length that was sent.
         self.watched: dict[int, int] = {}
         boards = Counter(board.info.native_abi for board in self.boards)
         self._queues = Queues(boards, self.random)
@@ -67,7 +67,7 @@ class World:
         self._plan: list[tuple[datetime, int, Callable[..., None], Any]] = []
         self._order = itertools.count()
         self._numbers = itertools.count(48_213_001)
-        #: In the past nobody listens: what only listeners would notice is left out.
+        #: While the past is simulated, events that only consoles notice are left out.
         self._past = False
         self._spoke = now
         self._begin(now)
@@ -75,7 +75,7 @@ class World:
     # The master -------------------------------------------------------------------------------
 
     def _begin(self, now: datetime) -> None:
-        """Begin anew, as a master does: nobody is there, and numbers begin with 1."""
+        """Start as a master does: without slaves, and with numbers from 1."""
         self.info = MasterInfo(now, "farm.example", "Debian", "13", "d04170", "10000000feedbeef")
         self.slaves.clear()
         self.watched.clear()
@@ -88,19 +88,19 @@ class World:
         self._at(now, 5, self._release, None)
 
     def restart(self, now: datetime) -> None:
-        """Let the master end and begin again: builds are lost, and all slaves come back."""
+        """Restart the master: builds are lost, and all slaves join again."""
         self._told.clear()
         self._begin(now)
 
     def _at(self, now: datetime, seconds: float, what: Callable[..., None], whom: Any) -> None:
-        """Plan *what* for *whom* in so many *seconds* of a real farm's time."""
+        """Schedule *what* for *whom* in *seconds* of simulated time."""
         self._plan_at(now + timedelta(seconds=seconds / self.pace), what, whom)
 
     def _plan_at(self, when: datetime, what: Callable[..., None], whom: Any) -> None:
         heapq.heappush(self._plan, (when, next(self._order), what, whom))
 
     def step(self, now: datetime) -> list[Event]:
-        """Let time pass up to *now*; return what is told, oldest first."""
+        """Advance to *now*; return the events, oldest first."""
         while self._plan and self._plan[0][0] <= now:
             when, _, what, whom = heapq.heappop(self._plan)
             what(whom, when)
@@ -112,7 +112,7 @@ class World:
         return told
 
     def live_until(self, now: datetime) -> None:
-        """Let time pass up to *now* with nobody listening, which is quicker."""
+        """Advance to *now* without events, which is faster."""
         self._past = True
         self.step(now)
         self._past = False
@@ -241,7 +241,7 @@ class World:
         if slave.board.ailment != "flapping":
             self._plan_at(now + slave.board.info.busy_timeout, self._expire, slave)
             return
-        # Its connection breaks, and it comes anew; now and then it has time to say so.
+        # Its connection breaks and it joins again; sometimes it leaves properly first.
         self._at(now, self.random.uniform(2, 30), self._join, slave.board)
         if self.random.random() < 0.7:
             self._leave(slave, now, None)
@@ -293,9 +293,9 @@ class World:
     # What consoles ask ------------------------------------------------------------------------
 
     def replay(self, after: int, most: int, now: datetime) -> list[SlaveEvent]:
-        """Return what was told of the slaves that come next after number *after*.
+        """Return the past events of the slaves that follow number *after*.
 
-        Of as many as have not more than *most* events together, but at least of one.
+        At most *most* events, but all of at least one slave.
         """
         told: list[SlaveEvent] = []
         figures = min(FIGURES, max(1, REPLAYED // max(1, len(self.slaves))))
@@ -312,7 +312,7 @@ class World:
         return self._queues.heads(most)
 
     def watch(self, number: int, now: datetime) -> Output | None:
-        """Have the log of a slave's builds told from now on; return what it has said so far."""
+        """Follow the log of a slave's builds; return the log so far."""
         slave = self.slaves.get(number)
         if slave is None:
             return None

@@ -113,21 +113,18 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     made.add_argument("--print-completion", action=_PrintCompletion)
     for opt in options(cls):
-        meta = opt.meta
-        extra: dict[str, Any] = {"help": argparse.SUPPRESS if meta["secret"] else None}
-        if meta["positional"]:
+        names = *opt.meta["flags"], opt.flag
+        if opt.meta["positional"]:
             nargs = "*" if opt.many else None if opt.required else "?"
-            extra |= {"nargs": nargs, "default": None}
-            name = meta["metavar"] or opt.name.upper()
-            made.add_argument(opt.name, type=_argument(opt), metavar=name, **extra)
+            kind, name = _argument(opt), opt.meta["metavar"] or opt.name.upper()
+            made.add_argument(opt.name, nargs=nargs, default=None, type=kind, metavar=name)
         elif opt.kind is bool:
-            made.add_argument(*meta["flags"], opt.flag, dest=opt.name, action="store_true", **extra)
+            made.add_argument(*names, dest=opt.name, action="store_true")
         else:
             action = "append" if opt.many else "store"
             made.add_argument(
-                *meta["flags"], opt.flag, dest=opt.name, action=action, type=_argument(opt),
-                metavar=opt.metavar, **extra,
-            )  # fmt: skip
+                *names, dest=opt.name, action=action, type=_argument(opt), metavar=opt.metavar
+            )
     return made
 
 

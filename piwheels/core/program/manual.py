@@ -89,7 +89,7 @@ def manual(
     def described(opt: Option) -> str:
         return says(opt, opt.declared if portable else opt.default)
 
-    shown = [opt for opt in options(cls) if not opt.meta["secret"]]
+    shown = options(cls)
     arguments = [opt for opt in shown if opt.meta["positional"]]
     own = [opt for opt in shown if not opt.common and opt not in arguments]
     common = [opt for opt in shown if opt.common]

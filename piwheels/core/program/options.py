@@ -93,15 +93,13 @@ def option(
     parse: Callable[[str], Any] | None = None,
     choices: Iterable[Any] = (),
     positional: bool = False,
-    secret: bool = False,
 ) -> Any:
     """Declare an option: a dataclass field with the metadata that the command line needs.
 
     *flags* are its short forms; the long one is the field's name. *parse* turns text into the
     value and raises ``ValueError`` with a sentence; without it, the type of the field decides.
     *choices* are all valid values; every other one is an error. The items of a list come from
-    repeated flags, from commas in the environment, or from a TOML array. ``--help`` leaves out
-    *secret* options.
+    repeated flags, from commas in the environment, or from a TOML array.
     """
     if isinstance(default, list):
         factory: Any = functools.partial(list, default)
@@ -118,7 +116,6 @@ def option(
             "parse": parse,
             "choices": tuple(choices),
             "positional": positional,
-            "secret": secret,
         },
     )
 
@@ -240,6 +237,8 @@ def options(cls: type[Any]) -> list[Option]:
     hints = typing.get_type_hints(cls)
     found = []
     for field in dataclasses.fields(cls):
+        if not field.metadata:
+            continue  # not an option
         kind = hints[field.name]
         if typing.get_origin(kind) is types.UnionType:  # X | None
             kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)

@@ -103,10 +103,10 @@ class Overview:
             raise
         schedule.done(now, time.monotonic())
 
-    def write_search(self, db: Database, index: Mapping[str, tuple[int, int]] | None) -> None:
-        """Write the search page now, with the downloads in *index* or else from the database."""
+    def write_search(self, db: Database) -> None:
+        """Write the search page now, with the download counts of the database."""
         self._load(db)
-        self._set_downloads(db.get_search_index() if index is None else index)
+        self._set_downloads(db.get_search_index())
         self._write_search(db)
 
     def _load(self, db: Database) -> None:

@@ -12,9 +12,9 @@ from piwheels.master.logic.failures import Failures
 from piwheels.master.upstream.fetching import UpstreamFault
 
 if TYPE_CHECKING:
-    from piwheels.master.beside import Outcome
     from piwheels.master.cloud_gazer import CloudGazer
     from piwheels.master.logic.changelog import Batch, Event
+    from piwheels.master.result import Result
     from piwheels.master.upstream.pypi import Upstream
 
 #: How many events are stored in one transaction; between two of them, the task listens.
@@ -67,7 +67,7 @@ class Changelog:
                 self._started = True
                 self._logger.info("following the changelog at %s", self._upstream.xmlrpc)
             self._asking = True
-            self._gazer.beside.submit(partial(self._look, self._serial), self._looked)
+            self._gazer.pool.submit(partial(self._look, self._serial), self._looked)
         return False
 
     def _look(self, serial: int | None) -> Look:
@@ -85,10 +85,10 @@ class Changelog:
         except BadMessage as exc:
             raise UpstreamFault(str(exc)) from None
 
-    def _looked(self, outcome: Outcome[Look]) -> None:
+    def _looked(self, result: Result[Look]) -> None:
         self._asking = False
         try:
-            last, batch = outcome.get()
+            last, batch = result.get()
         except UpstreamFault as fault:
             wait, tell = self._failures.failed(fault.retry_after)
             self._due = time.monotonic() + wait
@@ -148,7 +148,7 @@ class Changelog:
         self._tail = {event for event in batch.events if event.serial == batch.top}
         self._top = batch.top
         self._batch, self._done, self._due = batch._replace(events=events), 0, 0.0
-        self._gazer.beside.wake()
+        self._gazer.pool.wake()
 
     def _slice(self, batch: Batch) -> bool:
         """Store the next events of *batch*."""

@@ -22,9 +22,9 @@ from piwheels.master.upstream.fetching import UpstreamFault
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from piwheels.master.beside import Outcome
     from piwheels.master.cloud_gazer import CloudGazer
     from piwheels.master.logic.releases import Project
+    from piwheels.master.result import Result
     from piwheels.master.upstream.pypi import Page, Upstream
 
 #: Seconds between two looks at one project, where the operator does not say.
@@ -79,7 +79,7 @@ class Watch:
             return False
         if now >= self._root_due and len(self._polls):
             self._root_due = now + max(self._interval / 10, self._gazer.back_off)
-            self._gazer.beside.submit(self._upstream.root_serial, self._rooted)
+            self._gazer.pool.submit(self._upstream.root_serial, self._rooted)
         removed = {deletion.package for deletion in self._gazer.removals}
         # An index in trouble is asked one thing at a time, until it answers.
         most = ROOM if self._index.count < WIDE else 1 - self._polls.out
@@ -92,7 +92,7 @@ class Watch:
             else:
                 poll.idle = 0
                 look = partial(self._upstream.page, poll.row)
-                self._gazer.beside.submit(look, partial(self._looked, poll, self._root))
+                self._gazer.pool.submit(look, partial(self._looked, poll, self._root))
         return False
 
     # What is watched ----------------------------------------------------------------------------
@@ -159,19 +159,19 @@ class Watch:
 
     # What comes ---------------------------------------------------------------------------------
 
-    def _rooted(self, outcome: Outcome[int]) -> None:
+    def _rooted(self, result: Result[int]) -> None:
         try:
-            self._root = outcome.get()
+            self._root = result.get()
         except UpstreamFault as fault:
             self._logger.debug("the serial of the whole index: %s", fault)
             self._root = 0
         if not self._root:
             self._root_due = time.monotonic() + NO_ROOT
 
-    def _looked(self, poll: Poll, root: int, outcome: Outcome[Page]) -> None:
+    def _looked(self, poll: Poll, root: int, result: Result[Page]) -> None:
         now = time.monotonic()
         try:
-            page = outcome.get()
+            page = result.get()
         except UpstreamFault as fault:
             self._failed(poll, fault, now)
             return

@@ -162,7 +162,7 @@ def test_an_empty_farm_has_an_empty_queue():
     stage = make_stage(0)
     stage.session.farm.queues = lambda _now, without=(): []
     text = look(stage, "queue", "#abis", "#lists", "down", "enter", "o")
-    assert "has not told of any queue" in text
+    assert "has not reported its queue" in text
     assert "nothing is being built" in text
 
 

@@ -201,7 +201,7 @@ def test_who_may_only_look_sends_nothing():
             await pilot.press(key)
             assert not asks(app)
             assert sent(stage) == []
-            await until(pilot, lambda: "--read-only" in screen_of(app))
+            await until(pilot, lambda: "is read-only" in screen_of(app))
 
     play(stage, story)
 
@@ -304,7 +304,7 @@ def test_it_is_said_that_marks_are_hidden():
         app.open_fleet("id=1")
         await pilot.press("K")
         await until(pilot, lambda: asks(app))
-        assert any("1 of them are not shown" in line for line in app.screen._lines())
+        assert any("1 of them are hidden" in line for line in app.screen._lines())
 
     play(stage, story)
 
@@ -642,7 +642,7 @@ WRONG = {
     "m": "m could be master, master-quit",
     "rate 99": "a rate is a number from 0.5 to 10",
     "theme s": "could be",
-    "group moon": "there is no group by moon",
+    "group moon": "cannot group by moon",
     "forget x": "there is no filter x",
 }
 
@@ -770,7 +770,7 @@ def test_a_file_of_choices_that_is_broken_is_left_alone(tmp_path, text):
     path = tmp_path / "console.json"
     path.write_text(text, encoding="latin-1")
     prefs = Prefs.load(path)
-    assert "is not read, nor written" in prefs.problem
+    assert "is neither read nor written" in prefs.problem
     assert prefs.save() == ""
     assert path.read_text(encoding="latin-1") == text
 
@@ -779,10 +779,10 @@ def test_that_choices_are_not_kept_is_told(tmp_path):
     (tmp_path / "console.json").write_text("{")
 
     async def story(app, pilot):
-        assert "is not read, nor written" in app.message[0]
+        assert "is neither read nor written" in app.message[0]
         app.prefs = Prefs(path=tmp_path / "console.json" / "no-folder")
         await pilot.press("f2")
-        await until(pilot, lambda: "nothing is kept" in app.message[0])
+        await until(pilot, lambda: "settings are not saved" in app.message[0])
 
     play(make_stage(), story, prefs=Prefs.load(tmp_path / "console.json"))
 

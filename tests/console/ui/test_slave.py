@@ -13,7 +13,7 @@ from piwheels.console.text import MARK
 from piwheels.console.ui.screens.log import LogScreen
 from piwheels.console.ui.screens.slave import SlaveScreen, curves
 from piwheels.console.ui.widgets.lines import LineList
-from piwheels.core.states import SlaveInfo
+from piwheels.core.states import SlaveInfo, Transition
 
 SIZES = [(80, 24), (120, 40), (200, 50), (60, 15), (40, 10)]
 
@@ -247,3 +247,37 @@ def test_the_lists_are_kept_where_they_are_looked_at():
         return before, builds.item.package, len(app.screen.rows()[1])
 
     assert play(stage, story) == ("pyarrow", "pyarrow", 4)
+
+
+def test_the_history_on_the_master_takes_the_place_of_the_timeline(monkeypatch):
+    stage = make_stage()
+    transitions = [Transition(NOW, "idle", "IDLE"), Transition(NOW, "building", "BUILD grpcio")]
+    answer = stage.master._answer
+
+    def answers(msg, data):
+        return (transitions, "") if (msg, data) == ("HISTORY", 3) else answer(msg, data)
+
+    monkeypatch.setattr(stage.master, "_answer", answers)
+
+    async def story(app, pilot):
+        await pilot.press("h")
+        await renew(app, pilot)
+        shown = lines_of(app, "#history")
+        await pilot.press("h")
+        assert app.screen.query_one("#timeline").display
+        return shown
+
+    shown = play(stage, story)
+    assert any("building" in line and "BUILD grpcio" in line for line in shown)
+    assert len([line for line in shown if "12:41:07" in line]) == 2
+
+
+def test_a_master_of_level_0_has_no_history():
+    async def story(app, pilot):
+        await pilot.press("h")
+        return app.message
+
+    assert play(make_stage(level=0), story) == (
+        "only an attached level-1 master has a history",
+        True,
+    )

@@ -31,7 +31,6 @@ class ToyConfig(Common):
     port: int = option(default=80, help="the port", parse=port_number)
     speed: int = option(default=1, choices=(0, 1), help="how fast")
     dev_mode: bool = option(default=False, help="develop")
-    hidden: str = option(default="", help="not for everybody", secret=True)
     packages: list[str] = option(default=[], positional=True, metavar="PKG", help="packages")
 
 

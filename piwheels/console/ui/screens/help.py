@@ -52,7 +52,7 @@ _NOTES: Final = (
 
 
 class Line(NamedTuple):
-    """A line of help: where it holds, a key or symbol, what it does or means."""
+    """A line of help: its context, a key or symbol, its effect or meaning."""
 
     where: str
     key: str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import Moment, PastBuild, Slave
     from piwheels.console.ui.host import Host
     from piwheels.console.ui.widgets.lines import Cell
-    from piwheels.core.states import SlaveStats
+    from piwheels.core.states import SlaveStats, Transition
 
 #: A build's result: a symbol, a word, a tone.
 RESULTS: Final[dict[str, tuple[str, str, str]]] = {
@@ -123,6 +123,13 @@ class SlaveScreen(FarmScreen):
             tooltip="the next slave",
         ),
         Binding("l", "log", "log", id="slave.log", tooltip="the log of its build"),
+        Binding(
+            "h",
+            "history",
+            "timeline, or last transitions on the master",
+            show=False,
+            id="slave.history",
+        ),
     ]
 
     def __init__(self, slave_id: int) -> None:
@@ -145,6 +152,18 @@ class SlaveScreen(FarmScreen):
             id="timeline",
         )
         self._timeline.border_title = "Timeline"
+        self._history: LineList[Transition] = LineList(
+            (
+                Column("", 8, lambda one: f"{one.when.astimezone():%H:%M:%S}"),
+                Column("", 9, lambda one: (one.state, "tone--dim")),
+                Column("", 0, lambda one: one.cause),
+            ),
+            lambda one: one,
+            empty="no history",
+            id="history",
+        )
+        self._history.border_title = "Last transitions on the master (h: timeline)"
+        self._history.display = False
         self._builds: LineList[PastBuild] = LineList(
             (
                 Column("package", 0, lambda build: f"{build.package} {build.version}"),
@@ -164,7 +183,7 @@ class SlaveScreen(FarmScreen):
         with VerticalScroll(id="panels", can_focus=False):
             yield Horizontal(self._who, self._now, id="who")
             yield self._sparks
-            yield Horizontal(self._timeline, self._builds, id="lists")
+            yield Horizontal(self._timeline, self._history, self._builds, id="lists")
 
     def on_mount(self) -> None:
         """Show the slave."""
@@ -218,6 +237,8 @@ class SlaveScreen(FarmScreen):
         self._sparks.show(curves(slave, self.console))
         self._timeline.show(list(reversed(slave.timeline)), follow=self._timeline.at_top)
         self._builds.show(list(reversed(slave.builds)))
+        if self._history.display:
+            self._ask_history()
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the facts to the size."""
@@ -334,6 +355,24 @@ class SlaveScreen(FarmScreen):
         self.slave_id = neighbour(self, self.slave_id, step)
         self._slave = self._epoch = None
         self.show_all()
+
+    def action_history(self) -> None:
+        """Show the slave's last transitions on the master in place of the timeline, or back."""
+        shows = not self._history.display
+        self._history.display, self._timeline.display = shows, not shows
+        if shows and not self._ask_history():
+            self.console.flash("only an attached level-1 master has a history", error=True)
+
+    def _ask_history(self) -> bool:
+        slave_id = self.slave_id
+
+        def show(transitions: list[Transition] | None, why: str) -> None:
+            if transitions is None:
+                self.console.flash(why, error=True)
+            elif slave_id == self.slave_id and self.is_mounted:
+                self._history.show(transitions[::-1], follow=self._history.at_top)
+
+        return self.session.ask("HISTORY", slave_id, show)
 
     def action_log(self) -> None:
         """Open the log of its build."""

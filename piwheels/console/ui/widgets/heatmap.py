@@ -57,7 +57,7 @@ class Run(NamedTuple):
     x: int
 
     def place(self, x: int) -> int:
-        """Return the place of the cell that is at, or nearest to, the column *x*."""
+        """Return the place of the cell nearest to the column *x*."""
         return max(0, min(x - self.x, self.end - self.start - 1))
 
 

@@ -128,7 +128,7 @@ class LogView(ScrollView, can_focus=True):
         #: The numbers of the lines that are shown, and the rows on which each begins, and the end.
         self._shown: Sequence[int] = range(0)
         self._tops: Sequence[int] = range(1)
-        #: How wide the numbers and times beside the lines are, and how wide wrapped lines are.
+        #: The width of the numbers and times, and of wrapped lines.
         self._gutter = 0
         self._room = 0
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Curve(NamedTuple):
     """A figure over time: its name, its values (the newest last), the newest one in words.
 
-    *alert* is what is wrong with it, e.g. ``▲ since 12:40``.
+    *alert* is its alert, for example ``▲ since 12:40``.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Curve(NamedTuple):
 
 
 class Sparks(Widget):
-    """Shows curves as wide as there is room; their values are in a column beside them."""
+    """Shows curves that fill the width, with a column of values."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(TONES)
     SCOPED_CSS = False
@@ -43,7 +43,7 @@ class Sparks(Widget):
         self._curves: Sequence[Curve] = ()
 
     def show(self, curves: Sequence[Curve]) -> None:
-        """Show *curves* instead of what was there."""
+        """Replace the curves."""
         taller = len(curves) != len(self._curves)
         self._curves = curves
         self.refresh(layout=taller)

@@ -1,0 +1,347 @@
+"""The messages between the master's tasks: a frozen dataclass each.
+
+A :class:`Message` goes one way; a :class:`Request` is answered with a value of its type parameter.
+The annotations are the only description of a message: it is checked against them where it is sent
+and where it is received. Which wire carries which messages is in :mod:`piwheels.master.wiring`;
+:mod:`piwheels.master.ports` sends them.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+
+from piwheels.core import codec
+from piwheels.core.errors import BadMessage
+from piwheels.core.protocols import CommandReport, Job, Outcome, Output, Rejection
+from piwheels.core.schema import schema_of
+from piwheels.core.states import (
+    Count,
+    Filename,
+    FileState,
+    MasterInfo,
+    MasterStats,
+    Package,
+    Tag,
+    Transition,
+    Version,
+)
+
+A_co = TypeVar("A_co", covariant=True)
+
+
+class Message:
+    """A message of one task to another; it travels as its class's name and a list of its fields."""
+
+    @property
+    def name(self) -> str:
+        """The name of the message."""
+        return type(self).__name__
+
+    def frame(self) -> bytes:
+        """Return the message as it travels.
+
+        Raises ``BadMessage`` for a field that its annotation does not allow, ``ValueError`` if the
+        message is larger than a frame may be.
+        """
+        self.of(self)
+        cls: Any = type(self)
+        return codec.dumps(self.name, schema_of(cls).pack(self))
+
+    @classmethod
+    def of(cls, values: Any) -> Self:
+        """Return the message whose fields have come as *values*. Raises ``BadMessage``."""
+        return typing.cast("Self", _valid(cls, values, cls.__name__))
+
+
+def _valid(type_: Any, value: Any, what: str) -> Any:
+    try:
+        return schema_of(type_).validate(value)
+    except BadMessage as exc:
+        raise BadMessage(f"bad {what}: {exc}") from exc
+
+
+class Request(Message, Generic[A_co]):
+    """A message that is answered with a value of the type *A_co*."""
+
+    #: The type of the answer.
+    answer: ClassVar[Any]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        [cls.answer] = typing.get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+
+    def read(self, answer: Any) -> A_co:
+        """Return the typed value of an *answer* that has come. Raises ``BadMessage``."""
+        return typing.cast("A_co", _valid(self.answer, answer, f"answer to {self.name}"))
+
+
+#: The parts of a project's pages: its project page, or this and its index pages.
+Part = Literal["PROJECT", "BOTH"]
+
+# SlaveDriver <-> TheArchitect -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BuildQueue(Message):
+    """The versions to build, by ABI, the most urgent first. It replaces the queue before it."""
+
+    queues: Mapping[Tag, list[Job]]
+
+
+@dataclass(frozen=True)
+class QueueEmpty(Message):
+    """SlaveDriver has nothing left to hand out, while *active* versions are being built."""
+
+    active: Count
+
+
+# Deletions ------------------------------------------------------------------------------------
+#
+# SlaveDriver answers None. TheScribe answers with the number of the note in the database that its
+# work settles (None: there was no note).
+
+
+@dataclass(frozen=True)
+class DeletePackage(Request[Count | None]):
+    """Delete a package: SlaveDriver from its queue, TheScribe from the site."""
+
+    package: Package
+
+
+@dataclass(frozen=True)
+class DeleteVersion(Request[Count | None]):
+    """Delete one version of a package, as :class:`DeletePackage` does a package."""
+
+    package: Package
+    version: Version
+
+
+Deletion = DeletePackage | DeleteVersion
+
+# The site's pages: TheSecretary and TheScribe -------------------------------------------------
+#
+# TheSecretary answers RewritePages when the database has noted it, deletions when TheScribe has
+# carried them out, and the others at once. TheScribe answers when the files are written.
+
+
+@dataclass(frozen=True)
+class RewritePages(Request[Count | None]):
+    """Write pages of a package.
+
+    TheScribe answers with the number of the note in the database that its work settles.
+    """
+
+    part: Part
+    package: Package
+
+
+@dataclass(frozen=True)
+class PagesNoted(Request[None]):
+    """Write the pages of a package; the sender has noted that in the database itself.
+
+    *URGENT* is *BOTH* without delay.
+    """
+
+    part: Literal["PROJECT", "BOTH", "URGENT"]
+    package: Package
+
+
+@dataclass(frozen=True)
+class WriteLog(Request[None]):
+    """Write the log of a build."""
+
+    build_id: Count
+    text: str
+
+
+@dataclass(frozen=True)
+class WriteHome(Request[None]):
+    """Write the home page with these statistics (a ``MasterStats`` as a dictionary)."""
+
+    stats: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WriteSearch(Request[None]):
+    """Write the list of packages that the search uses, with the database's download counts."""
+
+
+@dataclass(frozen=True)
+class WriteRoot(Request[None]):
+    """Write the root of the simple index, although the set of projects has not changed."""
+
+
+SitePage = WriteLog | WriteHome | WriteSearch | WriteRoot
+#: What TheScribe does.
+ScribeRequest = RewritePages | DeletePackage | DeleteVersion | SitePage
+#: What TheSecretary takes.
+WebRequest = ScribeRequest | PagesNoted
+
+# Files: FileJuggler ---------------------------------------------------------------------------
+#
+# *number* is a slave's, or one that a tool has chosen for its import.
+
+
+@dataclass(frozen=True)
+class ExpectFile(Request[None]):
+    """Expect a file, to be published as *publish_as* (``None``: under its own name)."""
+
+    number: Count
+    state: FileState
+    publish_as: Filename | None
+
+
+@dataclass(frozen=True)
+class VerifyFile(Request[dict[str, str | None]]):
+    """Verify the file that has been sent, and publish it as a file of *package*.
+
+    The answer is a :class:`~piwheels.master.incoming.Verified`.
+    """
+
+    number: Count
+    package: Package
+
+
+@dataclass(frozen=True)
+class MissingBytes(Request[Count | None]):
+    """Ask how many bytes of the file have not come yet (``None``: no file is expected)."""
+
+    number: Count
+
+
+@dataclass(frozen=True)
+class WithdrawFiles(Request[None]):
+    """Drop the file that is being sent, and remove those that were published for this number."""
+
+    number: Count
+    package: Package
+    filenames: Sequence[Filename]
+
+
+FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles
+
+# The fleet: TheOperator asks SlaveDriver ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListSlaves(Request[list[Any]]):
+    """Ask for the events of the slaves with a greater number than *after*, some at a time.
+
+    The answer is a list of ``SlaveEvent``, which goes on to a console unread.
+    """
+
+    after: Count
+
+
+@dataclass(frozen=True)
+class SlaveHistory(Request[list[Transition]]):
+    """Ask for the last transitions of a slave, the oldest first."""
+
+    slave_id: Count
+
+
+@dataclass(frozen=True)
+class ListQueue(Request[dict[Tag, tuple[Count, list[Job]]]]):
+    """Ask, by ABI, how many versions wait to be built, and for the first *most* of them."""
+
+    most: Count
+
+
+@dataclass(frozen=True)
+class CommandSlaves(Request[list[Rejection]]):
+    """Give slaves (``None``: all) an operator's command. The answer: those that do not take it."""
+
+    verb: Literal["KILL", "SLEEP", "SKIP", "WAKE"]
+    slaves: list[Count] | None
+
+
+FleetRequest = ListSlaves | SlaveHistory | ListQueue | CommandSlaves
+
+
+@dataclass(frozen=True)
+class CommandMaster(Message):
+    """An operator's command that concerns every task."""
+
+    verb: Literal["SLEEP", "WAKE", "QUIT"]
+
+
+# News for consoles: TheOperator ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MasterStarted(Message):
+    """The master has started."""
+
+    info: MasterInfo
+
+
+@dataclass(frozen=True)
+class StatsPublished(Message):
+    """The farm's statistics have been taken."""
+
+    stats: MasterStats
+
+
+@dataclass(frozen=True)
+class OutputReceived(Message):
+    """A running build has written to its log."""
+
+    output: Output
+
+
+@dataclass(frozen=True)
+class BuildEnded(Message):
+    """A slave's build has ended (*outcome* ``None``: the version will be built again)."""
+
+    slave_id: Count
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True)
+class CommandGiven(Message):
+    """An operator has given a command over the control socket."""
+
+    command: CommandReport
+
+
+News = MasterStarted | StatsPublished | OutputReceived | BuildEnded | CommandGiven
+
+# Statistics: BigBrother -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DiskSpace(Message):
+    """The size of the site's file system and its free space, in bytes."""
+
+    size: Count
+    free: Count
+
+
+@dataclass(frozen=True)
+class BuildsPending(Message):
+    """How many versions wait to be built, by ABI."""
+
+    by_abi: dict[Tag, Count]
+
+
+@dataclass(frozen=True)
+class DownloadsCounted(Message):
+    """So many more downloads have been stored."""
+
+    count: Count
+
+
+@dataclass(frozen=True)
+class PublishStats(Message):
+    """Publish the recent statistics again: a console has attached."""
+
+
+@dataclass(frozen=True)
+class RefreshHome(Message):
+    """Have the home page written now."""
+
+
+StatsMessage = DiskSpace | BuildsPending | DownloadsCounted | PublishStats | RefreshHome

@@ -1,0 +1,324 @@
+"""The sockets of a task, made from the table of wires, and the requests that go over them.
+
+Each request has a *ticket*, a number that its answer carries back. On an ``rpc`` wire a request
+travels as ``[ticket, message]``, the ticket in eight bytes. The answer is the same ticket with
+``OK`` and a value, or with ``ERROR`` and ``[code, text]``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import typing
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+import zmq
+
+from piwheels.core import codec
+from piwheels.core.clock import SYSTEM
+from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused, Unavailable
+from piwheels.core.protocols import Protocol
+from piwheels.core.transport import Socket
+from piwheels.master.result import Result, failed
+from piwheels.master.wiring import WIRES, Wire
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Sequence
+
+    from piwheels.core.clock import Clock
+    from piwheels.master.messages import Message
+    from piwheels.master.wiring import MasterConfig
+
+M = TypeVar("M")
+A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
+
+#: Seconds that an answer may take, unless the asker says otherwise.
+LIMIT: Final = 60.0
+#: The kinds of socket that bind and connect, by a wire's pattern.
+KINDS: Final = {
+    "router": (zmq.ROUTER, zmq.DEALER),
+    "rpc": (zmq.ROUTER, zmq.DEALER),
+    "push": (zmq.PULL, zmq.PUSH),
+    "pub": (zmq.PUB, zmq.SUB),
+}
+#: The errors that keep their type when they are an answer; so does ``Refused``, by its code.
+_CODES: Final[dict[str, type[Exception]]] = {"DATABASE": DatabaseError, "UNAVAILABLE": Unavailable}
+
+
+class Askable(typing.Protocol[A_co]):
+    """What can be asked: a :class:`~piwheels.master.messages.Request`, or a database call."""
+
+    @property
+    def name(self) -> str:
+        """The name of the request, for errors."""
+
+    def frame(self) -> bytes:
+        """Return the request as it travels."""
+
+    def read(self, answer: Any) -> A_co:
+        """Return the typed value of an answer. Raises ``BadMessage``."""
+
+
+class Loop(typing.Protocol):
+    """What ports need of their task."""
+
+    def register(self, queue: Any, handler: Callable[[Any], None]) -> None:
+        """Have *handler* called with *queue* when it can be read."""
+
+    def every(self, interval: timedelta, handler: Callable[[], None]) -> None:
+        """Have *handler* called every *interval*."""
+
+    def own(self, thing: Any) -> None:
+        """Close *thing* with the task."""
+
+
+class Ticket(NamedTuple, Generic[M]):
+    """A *request* that has come; *peer* and *number* say where its answer goes."""
+
+    queue: Socket
+    peer: bytes
+    number: bytes
+    request: M
+
+    def answer(self, value: Any = None) -> None:
+        """Send *value* to the asker."""
+        self.queue.send_multipart([self.peer, self.number, codec.dumps("OK", value)])
+
+    def refuse(self, error: Exception) -> None:
+        """Send *error* to the asker, who gets it raised; a ``Refused`` keeps its code."""
+        self.queue.send_multipart([self.peer, self.number, error_frame(error)])
+
+
+class Inbox(Socket, Generic[M]):
+    """The socket of *wire*; on a wire between tasks, it receives messages of the type *M*."""
+
+    def __init__(self, wire: Wire, socket: zmq.Socket[Any], *args: Any) -> None:
+        super().__init__(socket, *args)
+        self._wire = wire
+
+    def recv(self) -> M:
+        """Receive a message that is not answered. Raises ``BadMessage``."""
+        [frame] = self.recv_multipart()
+        return self._message(frame)
+
+    def recv_ticket(self) -> Ticket[M]:
+        """Receive a request. Raises ``BadMessage``, which the asker is told as well."""
+        frames = self.recv_multipart()
+        if len(frames) != 3:
+            raise BadMessage(f"{len(frames)} frames instead of three")
+        try:
+            return Ticket(self, frames[0], frames[1], self._message(frames[2]))
+        except BadMessage as exc:
+            Ticket(self, frames[0], frames[1], None).refuse(exc)
+            raise
+
+    def _message(self, frame: bytes) -> M:
+        name, values = codec.loads(frame)
+        cls = next((cls for cls in self._wire.messages if cls.__name__ == name), None)
+        if cls is None:
+            raise BadMessage(f"unknown message {name[:40]!r}")
+        return typing.cast("M", cls.of(values))
+
+
+class _Open(NamedTuple):
+    """A request that waits for its answer until *deadline*; *late* is the error after it."""
+
+    wire: str
+    request: Askable[Any]
+    then: Callable[[Result[Any]], None]
+    deadline: float
+    late: Unavailable
+
+
+class Ports:
+    """All the sockets that the table of wires gives to *owner*: a task, or ``main``.
+
+    *loop* is the task, which calls the handlers and closes the ports. Without a loop nothing can be
+    served, and only :meth:`call` can ask. For use in one thread. Raises ``Fatal`` if an address
+    cannot be bound.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        config: MasterConfig,
+        logger: logging.Logger,
+        loop: Loop | None = None,
+        *,
+        wires: Sequence[Wire] = WIRES,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._owner, self._config, self._logger, self._loop = owner, config, logger, loop
+        self._clock = clock
+        self._wires = {w.name: w for w in wires if owner == w.binds or owner in w.connects}
+        self._sockets: dict[str, Inbox[Any]] = {}
+        #: The connections of waiting calls, which nothing else uses.
+        self._callers: dict[str, Inbox[Any]] = {}
+        self._tickets = itertools.count(1)
+        self._open: dict[int, _Open] = {}
+        try:
+            for name, wire in self._wires.items():
+                self._sockets[name] = open_socket(wire, config, logger, bind=owner == wire.binds)
+        except BaseException:
+            self.close()
+            raise
+        if loop is not None:
+            loop.own(self)
+            for name, wire in self._wires.items():
+                if wire.pattern == "rpc" and owner in wire.connects:
+                    loop.register(self._sockets[name], self._collect)
+            loop.every(timedelta(seconds=1), self.expire)
+
+    def close(self) -> None:
+        """Close every socket. Answers that have not come are lost."""
+        for name, socket in (*self._sockets.items(), *self._callers.items()):
+            socket.close(self._wires[name].limits.linger)
+
+    def socket(self, wire: str) -> Inbox[Any]:
+        """Return the socket of *wire*. Raises ``LookupError`` if the table does not give it."""
+        if wire not in self._sockets:
+            raise LookupError(f"{self._owner} has no wire {wire!r}: see WIRES")
+        return self._sockets[wire]
+
+    def serve(self, wire: str, handler: Callable[[Inbox[Any]], None]) -> None:
+        """Call *handler* with the socket of *wire* whenever something has come."""
+        assert self._loop is not None, "ports without a loop cannot serve"  # noqa: S101
+        self._loop.register(self.socket(wire), handler)
+
+    # Sending --------------------------------------------------------------------------------
+
+    def push(self, wire: str, message: Message) -> bool:
+        """Send *message*, and return whether there was room for it; never block.
+
+        Raises ``TypeError`` for a message that *wire* does not carry, ``BadMessage`` for an invalid
+        one.
+        """
+        try:
+            self.socket(wire).send_multipart([self._frame(wire, message)], zmq.DONTWAIT)
+        except Unavailable:
+            self._logger.debug("%s: no room for %s", wire, message.name)
+            return False
+        return True
+
+    def ask(
+        self,
+        wire: str,
+        request: Askable[A],
+        then: Callable[[Result[A]], None],
+        limit: float = LIMIT,
+    ) -> None:
+        """Send *request* without blocking; *then* gets the answer, or the error, from the loop.
+
+        After *limit* seconds without an answer it gets ``Unavailable``, and a later answer is
+        dropped. Raises as :meth:`push` does.
+        """
+        ticket, frame = next(self._tickets), self._frame(wire, request)
+        late = Unavailable(f"{wire}: {request.name} was not answered within {limit:g} s")
+        deadline = self._clock.monotonic() + limit
+        try:
+            _send(self.socket(wire), ticket, frame)
+        except Unavailable as exc:
+            deadline, late = 0.0, exc
+        self._open[ticket] = _Open(wire, request, then, deadline, late)
+
+    def call(self, wire: str, request: Askable[A], limit: float = LIMIT) -> A:
+        """Send *request*, wait up to *limit* seconds, and return the answer.
+
+        Raises the error that was answered (``Refused``, ``DatabaseError``), or ``Unavailable``.
+        """
+        ticket, frame = next(self._tickets), self._frame(wire, request)
+        if wire not in self._callers:
+            self._callers[wire] = open_socket(
+                self._wires[wire], self._config, self._logger, bind=False
+            )
+        socket = self._callers[wire]
+        deadline = self._clock.monotonic() + limit
+        _send(socket, ticket, frame)
+        while (left := deadline - self._clock.monotonic()) > 0 and socket.poll(left):
+            came, answer = socket.recv_multipart()
+            if int.from_bytes(came, "big") == ticket:  # else it is the answer to an earlier call
+                return _read(request, answer).get()
+        raise Unavailable(f"{wire}: {request.name} was not answered within {limit:g} s")
+
+    # Answers --------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Answer, with ``Unavailable``, the requests whose time is up."""
+        for wire in {each.wire for each in self._open.values()}:
+            self._collect(self._sockets[wire])  # the loop may have been busy when they came
+        now = self._clock.monotonic()
+        for ticket in [ticket for ticket, each in self._open.items() if each.deadline <= now]:
+            late = self._open.pop(ticket, None)
+            if late is not None:  # else another callback has waited for it
+                late.then(failed(late.late))
+
+    def finish(self, wire: str, limit: float) -> None:
+        """Wait up to *limit* seconds for the answers that are still to come over *wire*."""
+        deadline, socket = self._clock.monotonic() + limit, self.socket(wire)
+        while any(each.wire == wire for each in self._open.values()):
+            if not socket.poll(deadline - self._clock.monotonic()):
+                return
+            self._collect(socket)
+
+    def _collect(self, socket: Socket) -> None:
+        while socket.poll(0):
+            ticket, frame = socket.recv_multipart()
+            answered = self._open.pop(int.from_bytes(ticket, "big"), None)
+            if answered is not None:
+                answered.then(_read(answered.request, frame))
+
+    def _frame(self, wire: str, message: Message | Askable[Any]) -> bytes:
+        self.socket(wire)
+        known = self._wires[wire].messages
+        if known and type(message) not in known:
+            raise TypeError(f"{wire} does not carry {message.name}: see WIRES")
+        return message.frame()
+
+
+def open_socket(
+    wire: Wire, config: MasterConfig, logger: logging.Logger, *, bind: bool
+) -> Inbox[Any]:
+    """Return a new socket of *wire*: the one that binds, or one that connects."""
+    kind = KINDS[wire.pattern][0 if bind else 1]
+    protocol = wire.speaks if isinstance(wire.speaks, Protocol) else None
+    if protocol is not None and not bind:
+        protocol = reversed(protocol)
+    socket: Inbox[Any] = Inbox(wire, zmq.Context.instance().socket(kind), protocol, logger)
+    socket.setsockopt(zmq.RCVHWM, wire.limits.unread)
+    socket.setsockopt(zmq.SNDHWM, wire.limits.unsent)
+    socket.setsockopt(zmq.MAXMSGSIZE, wire.limits.message)
+    if wire.limits.mandatory and bind:
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    address = wire.address(config)
+    try:
+        socket.bind(address) if bind else socket.connect(address)
+    except BaseException:
+        socket.close()
+        raise
+    return socket
+
+
+def error_frame(error: Exception) -> bytes:
+    """Return the answer that carries *error*; a ``Refused`` keeps its code."""
+    if isinstance(error, Refused):
+        code = error.code
+    else:
+        code = next((code for code, cls in _CODES.items() if isinstance(error, cls)), "ERROR")
+    return codec.dumps("ERROR", [code, str(error)[:8000]])
+
+
+def _send(socket: Socket, ticket: int, frame: bytes) -> None:
+    socket.send_multipart([ticket.to_bytes(8, "big"), frame], zmq.DONTWAIT)
+
+
+def _read(request: Askable[A], frame: bytes) -> Result[A]:
+    try:
+        msg, data = codec.loads(frame)
+        if msg != "ERROR":
+            return Result(request.read(data))
+        code, text = data
+    except PiWheelsError as exc:
+        return failed(exc)
+    return failed(_CODES[code](text) if code in _CODES else Refused(code, text))
