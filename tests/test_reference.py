@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import pytest
 
-from helpers import own_wires, wheel_bytes
+from helpers import own_config, wheel_bytes
 from piwheels.core import states, transport
 from piwheels.core.states import BuildState, FileState, SlaveState, TransferState
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.slave_driver import SlaveDriver
-from piwheels.master.wiring import MasterConfig
 from piwheels.slave.builder import Builder, Wheel
 
 NAMES = json.loads((Path(__file__).parent / "data" / "names.json").read_text())["names"]
@@ -159,7 +158,7 @@ def test_documented_attributes_of_a_wheel(tmp_path):
 
 
 def test_documented_attributes_of_tasks(tmp_path):
-    config = MasterConfig(output_path=tmp_path, pypi_simple="https://x.example", **own_wires())
+    config = own_config(output_path=tmp_path, pypi_simple="https://x.example")
     driver, juggler = SlaveDriver(config), FileJuggler(config)
     try:
         assert driver.slaves == juggler.pending == {}

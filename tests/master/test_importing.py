@@ -162,9 +162,10 @@ def test_imports_with_numbers_of_their_own_go_side_by_side(tool, other, farm, db
 
 
 def test_other_requests_are_answered_meanwhile(tool, other, farm, db):
-    assert tool.ask("IMPORT", state_of({PURE: wheel_bytes()}, OURS))[0] == "SEND"
+    content = wheel_bytes()  # once: a wheel has the time at which it was made
+    assert tool.ask("IMPORT", state_of({PURE: content}, OURS))[0] == "SEND"
     assert other.ask("ADDPKG", ["bar", "", "", False, []]) == ("DONE", "NEWPKG")
-    tool.send(OURS, wheel_bytes())
+    tool.send(OURS, content)
     assert tool.ask("SENT") == ("DONE", "IMPORT")
 
 
