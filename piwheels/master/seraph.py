@@ -87,7 +87,7 @@ class Seraph(NonStopTask):
         self._hand_out()
 
     def expire(self) -> None:
-        """Give up the requests that have waited too long."""
+        """Abandon the requests that have waited too long."""
         now = time.monotonic()
         for queue in (self._builds, self._others):
             while queue and queue[0].since < now - DB_LIMIT:
