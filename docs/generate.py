@@ -91,16 +91,8 @@ def said(opt: Option) -> tuple[str, str]:
     text: str = opt.meta["help"]
     if match := re.fullmatch(r"(.*) \(default: ([^()]*)\)", text):
         return match[1], match[2]
-    value = raw(opt)
+    value = opt.declared
     return text, "" if opt.kind is bool or not value else code(written(value))
-
-
-def raw(opt: Option) -> Any:
-    """Return the declared default of an option, with ``{run}`` unexpanded, or None."""
-    if opt.required:
-        return None
-    default = opt.field.default
-    return default if isinstance(default, str) else opt.default
 
 
 def file_block(_: str) -> Iterator[str]:
@@ -116,7 +108,7 @@ def file_block(_: str) -> Iterator[str]:
 
 def in_toml(opt: Option) -> str:
     """Return an option's default in TOML syntax, or an empty string."""
-    value = raw(opt)
+    value = opt.declared
     if isinstance(value, (bool, int, float, list)):
         return json.dumps(value)
     return json.dumps(written(value)) if value else ""
@@ -195,7 +187,7 @@ def everything() -> Iterator[Made]:
         yield Made(path, path.read_text("utf-8") if path.exists() else "", draw())
     for name, each in programs().items():
         path = DOCS / "man" / f"{name}.1"
-        page = roff.page(manual_of(name, each.config, each.examples))
+        page = roff.page(manual_of(name, each.config, each.examples, portable=True))
         yield Made(path, path.read_text("utf-8") if path.exists() else "", page)
 
 

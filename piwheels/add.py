@@ -35,13 +35,13 @@ def moment(text: str) -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class AddConfig(Common):
-    """Add a package, or a version of one, to those that the farm builds.
+    """Add a package or a version for the farm to build.
 
-    Of one that is known already, change what is given.
+    If the farm has it already, change the given properties.
     """
 
     package: str = package_option()
-    version: str = version_option("the version; without one, the package itself is added")
+    version: str = version_option("the version; without it, add the package itself")
     skip: str = reason_option("do not build it, for this reason")
     unskip: bool = option(default=False, help="build it after all")
     alias: list[str] = option(
@@ -49,16 +49,16 @@ class AddConfig(Common):
         help="another spelling of the package's name (can be repeated)",
     )  # fmt: skip
     description: str = option(
-        default="", metavar="TEXT", help="what the package is, in one line (without VERSION)"
+        default="", metavar="TEXT", help="the package's description, in one line (without VERSION)"
     )
     released: datetime | None = option(
         default=None, metavar="WHEN", parse=moment,
         help="when the version was released, as 2026-01-31T12:00Z (default: now)",
     )  # fmt: skip
     yank: bool = option(default=False, help="mark the version as yanked")
-    unyank: bool = option(default=False, help="mark the version as not yanked (any more)")
+    unyank: bool = option(default=False, help="mark the version as not yanked")
     watch: bool = option(
-        default=False, help="follow the package upstream: have its new releases built"
+        default=False, help="follow the package upstream and build its new releases"
     )
     yes: bool = yes_option()
     import_queue: str = queue_option()

@@ -76,16 +76,16 @@ class ImportConfig(Common):
     )
     package: str = option(
         default="", metavar="NAME", parse=package_name,
-        help="the package that all files are of (default: what their names say)",
+        help="the package of all files (default: that of their names)",
     )  # fmt: skip
     package_version: str = option(
         default="", metavar="VERSION", parse=version_text,
-        help="the version that all files are of (default: what their names say)",
+        help="the version of all files (default: that of their names)",
     )  # fmt: skip
     abi: str = option(
         default="", metavar="TAG", parse=abi_tag,
-        help="the ABI that they count as built for (default: what their names say; for those that"
-        " need none, the first of the farm's that can use them)",
+        help="the ABI of the build (default: that of their names; for wheels that need none, the"
+        " first of the farm's ABIs that can use them)",
     )  # fmt: skip
     duration: timedelta | None = option(
         default=None, metavar="DURATION", help="how long the build took (default: unknown)"
@@ -94,9 +94,9 @@ class ImportConfig(Common):
         default=None, metavar="FILE", help="the build's log (default: a line that says: imported)"
     )
     jobs: int = option(
-        "-j", default=2, metavar="NUMBER", parse=_jobs, help="import so many builds at once"
+        "-j", default=2, metavar="NUMBER", parse=_jobs, help="how many builds to import at once"
     )
-    delete: bool = option(default=False, help="remove each file here once it has been imported")
+    delete: bool = option(default=False, help="delete each local file after its import")
     yes: bool = yes_option()
     import_queue: str = queue_option()
     file_queue: str = option(

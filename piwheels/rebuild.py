@@ -28,16 +28,14 @@ PARTS: Final[dict[Pages, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildConfig(Common):
-    """Have pages written again, from what the database holds."""
+    """Rebuild pages from the database."""
 
     part: Pages = option(
         positional=True, choices=PARTS,
         help="the home page; the search index; project pages and their JSON; or these and the pages"
         " that pip reads",
     )  # fmt: skip
-    package: str = package_option(
-        default="", help="whose pages; without one, those of all packages"
-    )
+    package: str = package_option(default="", help="the package; without it, all packages")
     yes: bool = yes_option()
     import_queue: str = queue_option()
 
@@ -46,9 +44,9 @@ class RebuildConfig(Common):
     "piw-rebuild",
     RebuildConfig,
     examples=[
-        ("piw-rebuild index six", "write all pages of a package again"),
-        ("piw-rebuild project", "write all project pages again"),
-        ("piw-rebuild search", "write the search index again"),
+        ("piw-rebuild index six", "rebuild all pages of a package"),
+        ("piw-rebuild project", "rebuild all project pages"),
+        ("piw-rebuild search", "rebuild the search index"),
     ],
 )
 def main(config: RebuildConfig) -> int:

@@ -23,15 +23,15 @@ from piwheels.core.program.terminal import confirmed, say
 class RemoveConfig(Common):
     """Remove a package, or a version of one, with all its builds and files.
 
-    With --builds, --skip, --yank or --unwatch only that is done, and the rest is kept.
+    With --builds, --skip, --yank or --unwatch, do only that and keep the rest.
     """
 
     package: str = package_option()
-    version: str = version_option("the version; without one, it is about the whole package")
-    builds: bool = option(default=False, help="remove only builds and files; it is built again")
-    skip: str = reason_option("do not build it (again): why not")
+    version: str = version_option("the version; without it, the whole package")
+    builds: bool = option(default=False, help="remove only builds and files, and build it again")
+    skip: str = reason_option("do not build it (again), for this reason")
     yank: bool = option(default=False, help="only mark the version as yanked")
-    unwatch: bool = option(default=False, help="follow the package upstream no more")
+    unwatch: bool = option(default=False, help="stop following the package upstream")
     yes: bool = yes_option()
     import_queue: str = queue_option()
 

@@ -34,8 +34,8 @@ def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
 class UpConfig(Common):
     """Run a whole farm on this machine, from the database to the web server, until stopped.
 
-    PACKAGE is NAME (its newest release with sources) or NAME==VERSION; without any, a small set
-    that shows what a farm does is built.
+    PACKAGE is NAME (its newest release with sources) or NAME==VERSION. Without any, it builds a
+    small set as a demonstration.
     """
 
     packages: list[str] = option(
@@ -53,19 +53,19 @@ class UpConfig(Common):
     dir: Path | None = option(
         default=None,
         metavar="DIR",
-        help="where the farm lives (default: piwheels in the user's data directory)",
+        help="the directory of the farm (default: piwheels in the user's data directory)",
     )
-    no_deps: bool = option(
-        default=False, help="leave out what the packages need, beside themselves, to be installed"
+    no_deps: bool = option(default=False, help="do not build the dependencies of the packages")
+    no_console: bool = option(default=False, help="do not open the console on a terminal")
+    once: bool = option(default=False, help="exit once every package was attempted")
+    host: str = option(
+        default="127.0.0.1", metavar="ADDRESS", help="the address to serve the site on"
     )
-    no_console: bool = option(default=False, help="open no console, although this is a terminal")
-    once: bool = option(default=False, help="end as soon as everything asked for was attempted")
-    host: str = option(default="127.0.0.1", metavar="ADDRESS", help="serve the site on this one")
     port: int = option(
         default=8080,
         metavar="NUMBER",
         parse=port_number,
-        help="the port of the site; 0: any free one",
+        help="the port to serve the site on (0: any free one)",
     )
     timeout: timedelta = option(
         "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
@@ -74,7 +74,7 @@ class UpConfig(Common):
         "-d",
         default="",
         metavar="URL",
-        help="use this PostgreSQL server, as a superuser (default: one of our own)",
+        help="use this PostgreSQL server, as a superuser (default: an embedded one)",
     )
     slave_queue: str = _queue("a private socket; tcp lets boards join", "listen for slaves here")
     file_queue: str = _queue("a private socket", "take files from slaves here")

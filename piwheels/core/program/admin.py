@@ -85,7 +85,7 @@ def queue_option() -> Any:
         default="",
         metavar="ADDR",
         parse=lambda text: address(text) if text else "",
-        help="ask the master here (default: this user's, or else the service)",
+        help="the address of the master (default: this user's, or the service's)",
     )
 
 

@@ -128,10 +128,16 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
     return made
 
 
-def manual_of(prog: str, cls: type[Any], examples: Examples = ()) -> Manual:
-    """Return the manual of the program *prog*, with its table in configuration files."""
+def manual_of(
+    prog: str, cls: type[Any], examples: Examples = (), *, portable: bool = False
+) -> Manual:
+    """Return the manual of the program *prog*, with its table in configuration files.
+
+    *portable*: with the declared defaults, not those of this machine.
+    """
     name = prog.removeprefix("piw-")
-    return manual(prog, cls, examples, table=name if name in PROGRAMS else "")
+    table = name if name in PROGRAMS else ""
+    return manual(prog, cls, examples, table=table, portable=portable)
 
 
 class _PrintCompletion(argparse.Action):

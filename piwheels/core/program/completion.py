@@ -29,17 +29,16 @@ def completion(prog: str, cls: type[Any], shell: str) -> str:
     made.add_argument("--version", action="version", help="show the version and exit")
     made.add_argument("--print-completion", choices=SHELLS, help="write a completion script")
     for opt in options(cls):
-        if not opt.meta["secret"]:
-            completes = _add(made, opt)
-            if opt.kind is Path:
-                folder = opt.metavar == "DIR"
-                completes.complete = shtab.DIRECTORY if folder else shtab.FILE  # type: ignore[attr-defined]
+        completes = _add(made, opt)
+        if opt.kind is Path:
+            folder = opt.metavar == "DIR"
+            completes.complete = shtab.DIRECTORY if folder else shtab.FILE  # type: ignore[attr-defined]
     script: str = shtab.complete(made, shell)
     return f"{script.rstrip()}\n"
 
 
 def _add(made: argparse.ArgumentParser, opt: Option) -> argparse.Action:
-    extra: dict[str, Any] = {"help": says(opt).replace("%", "%%")}
+    extra: dict[str, Any] = {"help": says(opt, opt.default).replace("%", "%%")}
     if opt.kind is bool:
         return made.add_argument(*opt.meta["flags"], opt.flag, action="store_true", **extra)
     extra |= {"metavar": opt.metavar, "choices": opt.choices or None}

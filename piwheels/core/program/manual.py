@@ -72,24 +72,37 @@ class Manual:
 
 
 def manual(
-    prog: str, cls: type[Any], examples: Iterable[tuple[str, str]] = (), *, table: str = ""
+    prog: str,
+    cls: type[Any],
+    examples: Iterable[tuple[str, str]] = (),
+    *,
+    table: str = "",
+    portable: bool = False,
 ) -> Manual:
     """Return the manual of the program *prog*, whose options are the fields of *cls*.
 
     *examples* are command lines, each with its effect; *table* is the program's table in a
-    configuration file, empty if it has none.
+    configuration file, empty if it has none. *portable*: with the declared defaults, not those of
+    this machine.
     """
+
+    def described(opt: Option) -> str:
+        return says(opt, opt.declared if portable else opt.default)
+
     shown = options(cls)
     arguments = [opt for opt in shown if opt.meta["positional"]]
     own = [opt for opt in shown if not opt.common and opt not in arguments]
     common = [opt for opt in shown if opt.common]
     summary, *description = paragraphs(cls)
+    sources = _sources(own[0], table) if own else []
+    if portable and any("{run}" in described(opt) for opt in own):
+        sources.append(("{run}", "$XDG_RUNTIME_DIR/piwheels, or else /tmp/piwheels-UID"))
     sections = [
-        Section("Arguments", [(opt.metavar, says(opt)) for opt in arguments]),
-        Section("Options", [(flags(opt), says(opt)) for opt in own]),
-        Section("Common options", [*((flags(opt), says(opt)) for opt in common), *_ENDING]),
+        Section("Arguments", [(opt.metavar, described(opt)) for opt in arguments]),
+        Section("Options", [(flags(opt), described(opt)) for opt in own]),
+        Section("Common options", [*((flags(opt), described(opt)) for opt in common), *_ENDING]),
         Section(_EXAMPLES, list(examples)),
-        Section("Files and environment", _sources(own[0], table) if own else [], _PRECEDENCE),
+        Section("Files and environment", sources, _PRECEDENCE),
         Section("Exit status", [], _STATUS),
     ]
     return Manual(
@@ -113,10 +126,9 @@ def flags(opt: Option) -> str:
     return f"{short or '    '}{opt.flag} {opt.metavar}".rstrip()
 
 
-def says(opt: Option) -> str:
-    """Return the description of an option, with its default as a user would write it."""
+def says(opt: Option, default: Any) -> str:
+    """Return the description of an option, with *default* as a user would write it."""
     text: str = opt.meta["help"]
-    default = opt.default
     if opt.required or opt.kind is bool or opt.many or default in (None, ""):
         return text
     return f"{text} (default: {written(default)})"

@@ -191,6 +191,14 @@ class Option:
             return self.parse(default)
         return default
 
+    @property
+    def declared(self) -> Any:
+        """Its default as declared, the same on every machine (``{run}``); None if it has none."""
+        if self.required:
+            return None
+        default = self.field.default
+        return default if isinstance(default, str) else self.default
+
     def parse(self, text: str) -> Any:
         """Return the value of *text*; raise ``ValueError`` with a sentence."""
         if self.choices and text not in self.choices:
