@@ -223,7 +223,7 @@ def _pass_on(ports: Ports) -> None:
 
 
 def run(config: MasterConfig) -> int:
-    """Run the master until it is told to stop; return the exit status."""
+    """Run the master until it is stopped; return the exit status."""
     refuse_root("piw-master")
     for name in config.debug:
         if name not in (names := {task.name for task in CAST}):

@@ -86,7 +86,7 @@ class Seraph(NonStopTask):
         self._hand_out()
 
     def expire(self) -> None:
-        """Give up the requests that have waited too long."""
+        """Abandon the requests that have waited too long."""
         now = self.clock.monotonic()
         for queue in (self._builds, self._others):
             while queue and queue[0].since < now - DB_LIMIT:

@@ -312,7 +312,7 @@ class SlaveDriver(PausingTask):
         self.ports.ask("web", PagesNoted(part, build.package), _ignore)
 
     def _continue(self, slave_id: int) -> Callable[[Result[Any]], None]:
-        """Return a callback that goes on with the slave's build when an answer has come."""
+        """Return a callback that continues the slave's build when an answer has come."""
         intake = self.fleet.intakes.get(slave_id)
 
         def then(result: Result[Any]) -> None:

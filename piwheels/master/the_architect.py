@@ -1,4 +1,4 @@
-"""TheArchitect, who reads the build queue and sends it to SlaveDriver when it changes."""
+"""TheArchitect: reads the build queue, and sends it to SlaveDriver when it changes."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 A console's request carries a ticket, and so does its answer
 (:data:`piwheels.core.protocols.console`). TheOperator asks SlaveDriver about slaves and the
 database about logs and past builds, and sends the master itself the commands for all tasks; it
-never blocks. News of other tasks (ended builds, statistics, output) goes on to the consoles that
-want it. Anybody may send anything here: a console that asks too much is refused, one that does not
+never blocks. News of other tasks (ended builds, statistics, output) is passed to the consoles that
+want it. Anyone may send anything here: a console that asks too much is refused, one that does not
 read is forgotten, and no other console notices.
 """
 
@@ -66,7 +66,7 @@ MAX_QUEUE, MAX_BUILDS, LOG_PART = 1000, 500, 2**19
 class TheOperator(PausingTask):
     """Answers consoles, passes on their commands, and sends them news.
 
-    It goes on while the farm is paused, and tells consoles about the pause.
+    It continues while the farm is paused, and tells consoles about the pause.
     """
 
     name = "the_operator"
@@ -76,7 +76,7 @@ class TheOperator(PausingTask):
         self.site = Site(config.output_path, config.work_path)
         self.consoles = Consoles()
         self.tails = Tails()
-        self.figures: deque[MasterStats] = deque(maxlen=HISTORY)
+        self.stats: deque[MasterStats] = deque(maxlen=HISTORY)
         self._info: MasterInfo | None = None
         #: Logs to read from the site, one in a cycle; and the last one, since consoles ask for
         #: parts of it.
@@ -126,7 +126,7 @@ class TheOperator(PausingTask):
         who = self.consoles.heard(asker, now).who
         match msg:
             case "FIGURES":
-                self._answer(asker, list(self.figures))
+                self._answer(asker, list(self.stats))
             case "SLAVES":
                 self._ask_fleet(asker, _unchanged, ListSlaves(data))
             case "HISTORY":
@@ -191,7 +191,7 @@ class TheOperator(PausingTask):
             self._answer(asker, answer)
 
     def _heads(self, queues: dict[str, tuple[int, list[Any]]]) -> list[QueueHead]:
-        pending = self.figures[-1].builds_pending if self.figures else {}
+        pending = self.stats[-1].builds_pending if self.stats else {}
         heads: dict[str, Any] = dict.fromkeys(pending, (0, ())) | queues
         return [
             QueueHead(abi, pending.get(abi, waiting), first)
@@ -236,7 +236,7 @@ class TheOperator(PausingTask):
                     self._info = info
                     self.ports.serve("console", self.handle_console)
                 case StatsPublished(stats):
-                    self.figures.append(stats)
+                    self.stats.append(stats)
                 case OutputReceived(output):
                     self.tails.add(output)
                     self._tell(self.consoles.watchers(output.slave_id), "OUTPUT", output)
