@@ -6,7 +6,6 @@ import logging
 import secrets
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from packaging.version import Version
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import (
     BadMessage,
     BadWheel,
@@ -322,7 +322,7 @@ class _Run:
                 self._delete(build.wheels)
 
     def _check(self) -> None:
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._deadline is not None and SYSTEM.monotonic() > self._deadline:
             raise Stopped
 
     def _stop(self, why: str, seconds: float) -> None:
@@ -331,7 +331,7 @@ class _Run:
             if self._deadline is None:
                 self._progress.clear()
                 sys.stderr.write(f"piw-import: {why}\n")
-            self._deadline = time.monotonic() + seconds
+            self._deadline = SYSTEM.monotonic() + seconds
 
     def _sent(self, count: int) -> None:
         with self._lock:

@@ -200,3 +200,19 @@ def test_what_a_killed_slave_was_building_is_built_by_another(farm):
     farm.until(farm.published, "not built again")
     assert [build.status for build in farm.builds()] == [True]
     assert "declared dead" in farm.said("master")
+
+
+def test_a_suspended_slave_that_was_declared_dead_resumes_its_own_build(farm):
+    farm.master("-c", IMPATIENT)
+    slave = farm.slave("one", "-c", SHORT_LIVED)
+    farm.until(lambda: farm.reached() == 1, "nobody builds")
+    slave.send_signal(signal.SIGSTOP)
+    farm.until(lambda: "declared dead" in farm.said("master"), "not declared dead", 60)
+    slave.send_signal(signal.SIGCONT)
+    farm.until(lambda: farm.said("one").count("welcomed") == 2, "not welcomed again", 60)
+    assert "still building demo 1.0" in farm.said("one")
+    assert "connecting again" not in farm.said("one")  # the master said HELLO, on the same socket
+    farm.gate.touch()
+    farm.until(farm.published, "not published", 60)
+    assert [build.status for build in farm.builds()] == [True]
+    assert farm.reached() == 1

@@ -21,6 +21,7 @@ from piwheels.audit.pages import check_index, check_root
 from piwheels.audit.repair import Repair
 from piwheels.audit.tree import Tree, reason
 from piwheels.audit.walk import Walk
+from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
 from piwheels.core.program.terminal import Progress
@@ -136,12 +137,12 @@ class Audit:
 
     def _root(self) -> Iterator[Finding]:
         # A running master writes these pages at most once a minute.
-        limit = time.monotonic() + (ROOT_RECHECK if self.look.live else 0.0)
+        limit = SYSTEM.monotonic() + (ROOT_RECHECK if self.look.live else 0.0)
         found = self._root_now()
         while found:
             time.sleep(RECHECK)
             found = _in_both(found, self._root_now())
-            if time.monotonic() >= limit:
+            if SYSTEM.monotonic() >= limit:
                 break
         yield from found
 
@@ -159,7 +160,7 @@ class Audit:
         try:
             for name in tree.names(""):
                 about = tree.about(name)
-                old = about is not None and time.time() - about.st_mtime > _STALE
+                old = about is not None and file_age(about.st_mtime) > _STALE
                 if name != "lock" and about is not None and (old or not self.look.live):
                     why = "was left by a master that has stopped"
                     yield Finding("leftover", f"../{self.work.name}/{name}", why)
@@ -188,15 +189,15 @@ def confirmed_findings(
     def recheck(least: float) -> Iterator[Finding]:
         while waiting and waiting[0][0] <= least:
             due, first = waiting.popleft()
-            time.sleep(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - SYSTEM.monotonic()))
             second = check(list(first))
             for name, found in first.items():
                 yield from _in_both(found, second.get(name, []))
 
     for names in batches:
         if first := {name: found for name, found in check(names).items() if found}:
-            waiting.append((time.monotonic() + RECHECK, first))
-        yield from recheck(time.monotonic())
+            waiting.append((SYSTEM.monotonic() + RECHECK, first))
+        yield from recheck(SYSTEM.monotonic())
     yield from recheck(math.inf)
 
 
@@ -244,7 +245,7 @@ def run(config: AuditConfig) -> int:
     to_repair: list[Finding] = []
     with AuditDatabase(config.place.dsn) as db:
         repair = Repair(config, db)
-        began = time.monotonic()
+        began = SYSTEM.since_boot()
         with _bar(config, db) as progress:
             audit = Audit(config, db, progress)
             for finding in audit.findings():
@@ -254,7 +255,7 @@ def run(config: AuditConfig) -> int:
                 counts[finding.kind] += 1
                 if config.repair:
                     to_repair.append(finding)
-        _summarize(config, audit, counts, time.monotonic() - began)
+        _summarize(config, audit, counts, SYSTEM.since_boot() - began)
         if to_repair:
             repair.repair(to_repair, live=audit.look.live)
     return 1 if counts else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from piwheels.audit.findings import Finding
 from piwheels.audit.tree import kind_of, reason
+from piwheels.core.clock import file_age
 from piwheels.core.errors import BadWheel
 from piwheels.core.site import INDEX, log_name
 from piwheels.core.wheels.inspection import MAX_METADATA, inspect_wheel
@@ -138,7 +138,7 @@ def _in_progress(look: Looker, package: AuditPackage, name: str) -> bool:
         return False
     leased = any(same_version(version, each) for each in package.leased)
     return leased or (
-        look.live and about is not None and time.time() - about.st_ctime < YOUNG
+        look.live and about is not None and file_age(about.st_ctime) < YOUNG
     )  # st_ctime also changes by a rename
 
 

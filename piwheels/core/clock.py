@@ -5,7 +5,8 @@ clock (NTP, an administrator) does not move it. It stands still while the proces
 (``SIGSTOP``, a laptop that sleeps): a process that did not run heard nobody, so the silence of its
 peers does not count. :meth:`Clock.now` is for timestamps only; no decision depends on it.
 
-Code takes its clock as a parameter; :data:`SYSTEM` is the default.
+Code takes its clock as a parameter; :data:`SYSTEM` is the default. This is the only module that
+reads the clocks of the standard library (the linter forbids it everywhere else).
 """
 
 from __future__ import annotations
@@ -36,9 +37,25 @@ class Clock:
             self._read = read
             return read - self._suspended
 
+    def since_boot(self) -> float:
+        """Return the seconds since the machine booted, suspended or not.
+
+        It tells for how long *others* have heard nothing from this process.
+        """
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
     def now(self) -> datetime:
         """Return the date and time in UTC, for people to read."""
         return datetime.now(UTC)
+
+
+def file_age(timestamp: float) -> float:
+    """Return the age in seconds of a file with this *timestamp* (``st_mtime``, ``st_ctime``).
+
+    File systems know only wall-clock time. After a step backwards a file may seem to come from the
+    future: its age is the difference all the same, so that it does not stay new for ever.
+    """
+    return abs(time.time() - timestamp)
 
 
 #: The clock of this process.

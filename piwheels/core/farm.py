@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -35,6 +34,7 @@ from piwheels.core.transport import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
@@ -184,7 +184,7 @@ class Farm:
         Returns ``VERSION_ADDED``, or ``VERSION_SKIPPED``, ``VERSION_YANKED`` or
         ``VERSION_UPDATED`` if it was known.
         """
-        released = released or datetime.now(UTC)
+        released = released or SYSTEM.now()
         version_data = AddVersion(
             package, version, skip, unskip, released, yank, unyank, list(aliases)
         )

@@ -50,6 +50,7 @@ from piwheels.core.states import (
 __all__ = [
     "CONSOLE_ANSWERS",
     "CONSOLE_MESSAGES",
+    "ENDED_BY_OPERATOR",
     "FIRST_IMPORT",
     "LEVEL_1_ID",
     "Conversation",
@@ -213,6 +214,8 @@ slave_driver: Final = Protocol(
 #: How the routing id (of at most 255 bytes) of a slave begins that understands the replies of
 #: level 1. So the master knows that of a slave whose ``HELLO`` it has not received, too.
 LEVEL_1_ID: Final = b"piw1-"
+#: A slave logs this sentence when it ends by ``DIE``; piw-up looks for it.
+ENDED_BY_OPERATOR: Final = "an operator has ended this slave"
 
 _ASKS: Final = {"IDLE": {"BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP}}
 _BUILDS: Final = {

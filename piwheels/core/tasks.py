@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
-import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import zmq
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, worth_telling
 from piwheels.core.protocols import NoData, Protocol, task_control
 from piwheels.core.transport import Context, Poller, Socket
@@ -26,6 +26,8 @@ from piwheels.core.transport import Context, Poller, Socket
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
+
+    from piwheels.core.clock import Clock
 
 
 class TaskQuit(Exception):
@@ -82,13 +84,15 @@ class Task(threading.Thread):
     #: How long one turn of the loop may take before the task counts as stuck, in seconds: longer
     #: than all that a handler may have to wait for.
     stuck_after: ClassVar[float] = 300.0
+    #: The clock of its timers, limits and timestamps.
+    clock: Clock = SYSTEM
 
     def __init__(self, config: Any, control_protocol: Protocol = task_control) -> None:
         super().__init__(name=type(self).name, daemon=True)
         self.config = config
         self.logger = logging.getLogger(type(self).name)
         self.failure: BaseException | None = None
-        #: When the loop last began a turn, of the monotonic clock (``None``: it has not yet).
+        #: When the loop last began a turn, by :attr:`clock` (``None``: it has not yet).
         self.turned: float | None = None
         self.refused = Refusals(self.logger)
         address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
@@ -116,7 +120,7 @@ class Task(threading.Thread):
 
     def every(self, interval: timedelta, handler: Callable[[], None]) -> None:
         """Have *handler* called every *interval*, the first time as soon as the task runs."""
-        self._timers.append(_Timer(interval.total_seconds(), handler, due=time.monotonic()))
+        self._timers.append(_Timer(interval.total_seconds(), handler, due=self.clock.monotonic()))
 
     def own(self, thing: Any) -> None:
         """Close *thing* with the task."""
@@ -135,7 +139,7 @@ class Task(threading.Thread):
 
     def stuck(self) -> float:
         """Return for how long the loop has not turned, in seconds, if that is too long (else 0)."""
-        idle = 0.0 if self.turned is None else time.monotonic() - self.turned
+        idle = 0.0 if self.turned is None else self.clock.monotonic() - self.turned
         return idle if idle > self.stuck_after else 0.0
 
     # From other threads ---------------------------------------------------------------------
@@ -193,14 +197,16 @@ class Task(threading.Thread):
 
         It waits *timeout* seconds at most, and less if a timer is due sooner.
         """
-        now = self.turned = time.monotonic()
+        now = self.turned = self.clock.monotonic()
         for timer in self._timers:
             if timer.due <= now:
                 # Never catch up: after a long pause, one run is enough.
                 timer.due = now + timer.interval
                 self._guarded(timer.handler)
         if self._timers:
-            timeout = min(timeout, max(0.0, min(t.due for t in self._timers) - time.monotonic()))
+            timeout = min(
+                timeout, max(0.0, min(t.due for t in self._timers) - self.clock.monotonic())
+            )
         for queue in self._poller.poll(timeout):
             self._guarded(self._handlers[queue], queue)
 
@@ -254,7 +260,7 @@ class PauseableTask(Task):
         """Wait, deaf to all but control, until RESUME or QUIT."""
         self.logger.info("paused")
         while True:
-            self.turned = time.monotonic()
+            self.turned = self.clock.monotonic()
             if self._control.poll(self.cycle):
                 match self._control.recv_msg():
                     case ("QUIT", _):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import zmq
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, Unavailable, worth_telling
 from piwheels.core.program.command_line import Common, option, program
 from piwheels.core.program.paths import address, master_socket
@@ -192,8 +193,8 @@ class _Source:
         end = None
         while True:
             if stopping():
-                end = end or time.monotonic() + _DRAIN
-                if self.size or time.monotonic() > end:
+                end = end or SYSTEM.monotonic() + _DRAIN
+                if self.size or SYSTEM.monotonic() > end:
                     break
             if not poller.poll(0 if end else 1000 * _CHECK):
                 if end:
@@ -254,10 +255,10 @@ class Sender:
     def close(self) -> bool:
         """Flush the sent entries; return whether all of them arrived within a limit."""
         limit = _CONNECT if self._drop else _FLUSH
-        end = time.monotonic() + limit
+        end = SYSTEM.monotonic() + limit
         arrived = not self.sent or self._arrived(end)
         self._watching.close()
-        self._socket.close(max(0.0, end - time.monotonic()))
+        self._socket.close(max(0.0, end - SYSTEM.monotonic()))
         self._ctx.term()
         if not arrived:
             logger.error(
@@ -278,7 +279,7 @@ class Sender:
                 event = self._connected.recv_multipart()[0]
                 kind, number = struct.unpack("=Hi", event)
                 connection = number if kind == zmq.EVENT_CONNECTED else None
-            if time.monotonic() > end:
+            if SYSTEM.monotonic() > end:
                 return False
             empty = 0 if connection is None or _unread(connection) else empty + 1
             time.sleep(0.02)
@@ -286,9 +287,9 @@ class Sender:
 
     def _wait(self) -> bool:
         """Wait until the socket takes an entry; return whether it does."""
-        began = time.monotonic()
+        began = SYSTEM.monotonic()
         while not self._socket.poll(_CHECK, zmq.POLLOUT):
-            waited = time.monotonic() - began
+            waited = SYSTEM.monotonic() - began
             if waited > _BLOCKED and not self._warned:
                 self._warned = True
                 logger.warning(

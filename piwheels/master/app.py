@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.machine import machine
@@ -79,7 +78,7 @@ class PiWheelsMaster:
         self._ready = self._paused = False
         self._stuck: dict[str, float] = {}
         # Not getfqdn(), which may wait long for a name server.
-        self._info = MasterInfo(datetime.now(UTC), socket.gethostname()[:200], *machine())
+        self._info = MasterInfo(SYSTEM.now(), socket.gethostname()[:200], *machine())
 
     def main_loop(self) -> int:
         """Run the farm until it is stopped; return the exit status."""
@@ -159,8 +158,8 @@ class PiWheelsMaster:
             if not task.is_alive():
                 continue
             task.quit()
-            deadline = time.monotonic() + FAREWELL
-            while task.is_alive() and time.monotonic() < deadline:
+            deadline = SYSTEM.monotonic() + FAREWELL
+            while task.is_alive() and SYSTEM.monotonic() < deadline:
                 task.join(0.05)
                 meanwhile()
             if task.is_alive():
@@ -188,7 +187,7 @@ class PiWheelsMaster:
         slaves = None if target is None else [target]
         ports.push(
             "news",
-            CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, datetime.now(UTC))),
+            CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, SYSTEM.now())),
         )
         self._obey(msg, target)
 
@@ -224,7 +223,7 @@ def _pass_on(ports: Ports) -> None:
 
 
 def run(config: MasterConfig) -> int:
-    """Run the master until it is told to stop; return the exit status."""
+    """Run the master until it is stopped; return the exit status."""
     refuse_root("piw-master")
     for name in config.debug:
         if name not in (names := {task.name for task in CAST}):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import zmq
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 #: How many statistics a console that attaches gets to see.
 HISTORY: Final = 100
+#: Seconds until the list of packages is written again without a change.
+LIST_AT_LEAST: Final = 86_400.0
 
 #: The statistics of the database, before it has answered.
 _UNKNOWN: Final = {
@@ -72,9 +73,10 @@ class BigBrother(NonStopTask):
         self._disk = machine.disk_space(config.output_path)
         self._asked = self._known = False
         self._home_pause = 30 if config.dev_mode else 600
-        self._home_due = time.monotonic() + self._home_pause / 10
+        self._home_due = self.clock.monotonic() + self._home_pause / 10
         #: What the list of packages was made from last.
         self._listed: Any = None
+        self._list_due = 0.0
         self.every(timedelta(seconds=1 if config.dev_mode else 10), self.ask)
 
     def ask(self) -> None:
@@ -119,7 +121,7 @@ class BigBrother(NonStopTask):
 
     def gather(self) -> MasterStats:
         """Return the current statistics."""
-        here = machine.slave_stats(self.config.output_path, datetime.now(UTC))
+        here = machine.slave_stats(self.config.output_path, self.clock.now())
         disk_size, disk_free = self._disk
         return MasterStats(
             **here._asdict() | self._figures | {"disk_size": disk_size, "disk_free": disk_free}
@@ -131,13 +133,13 @@ class BigBrother(NonStopTask):
         self.history.append(stats)
         self._send(stats)
         self.ports.push("news", StatsPublished(stats))
-        if self._known and time.monotonic() >= self._home_due:
+        if self._known and self.clock.monotonic() >= self._home_due:
             self.update_home()
             self.update_search()
 
     def update_home(self) -> None:
         """Have the home page written with the current statistics."""
-        self._home_due = time.monotonic() + self._home_pause
+        self._home_due = self.clock.monotonic() + self._home_pause
         self.ports.ask("web", WriteHome(self.gather()._asdict()), self._written)
 
     def update_search(self) -> None:
@@ -146,9 +148,10 @@ class BigBrother(NonStopTask):
         A new package has versions to build; downloads leave the last month as days pass.
         """
         shown = ("downloads_all", "packages_built", "builds_pending", "files_count")
-        made_from = datetime.now(UTC).date(), *(self._figures[name] for name in shown)
-        if made_from != self._listed:
-            self._listed = made_from
+        made_from = tuple(self._figures[name] for name in shown)
+        now = self.clock.monotonic()
+        if made_from != self._listed or now >= self._list_due:
+            self._listed, self._list_due = made_from, now + LIST_AT_LEAST
             self.ports.ask("web", WriteSearch(), self._written)
 
     def _written(self, result: Result[None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
@@ -106,7 +105,7 @@ class CloudGazer(PauseableTask):
 
     def work(self) -> None:
         """Handle the answers that have come, and do one step of the work."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if now < self._rest:
             return  # the answers wait
         try:

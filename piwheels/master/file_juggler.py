@@ -10,7 +10,6 @@ delays the others.
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -144,7 +143,7 @@ class FileJuggler(NonStopTask):
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = Incoming(
-            TransferState(slave_id, file_state), target, path, file, time.monotonic()
+            TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
         )
         disk = os.fstatvfs(file.fileno())
         promised = sum(other.state.missing for other in self.pending.values())
@@ -192,7 +191,7 @@ class FileJuggler(NonStopTask):
                 missing = transfer.state.missing
                 raise Refused("BADHASH", f"{transfer.target}: {missing:,} bytes have not come")
             filehash = transfer.state.file_state.filehash
-            if not self._names.give(slave_id, transfer.target, filehash, time.monotonic()):
+            if not self._names.give(slave_id, transfer.target, filehash, self.clock.monotonic()):
                 raise Refused("TAKEN", f"other bytes have just been published as {transfer.target}")
         except BaseException:
             transfer.discard()
@@ -288,7 +287,7 @@ class FileJuggler(NonStopTask):
 
     def _take(self, transfer: Incoming, offset: int, data: bytes) -> None:
         transfer.state.chunk(offset, data)
-        transfer.progress = transfer.heard = time.monotonic()
+        transfer.progress = transfer.heard = self.clock.monotonic()
         try:
             transfer.write(offset, data)
         except OSError as exc:
@@ -298,7 +297,7 @@ class FileJuggler(NonStopTask):
     def _bind(self, transfer: Incoming, address: bytes) -> None:
         if transfer.address == address:
             return
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if transfer.address is not None:
             if now - transfer.heard < self.takeover:
                 raise TransferError("HELLO for a transfer that another address makes")
@@ -322,7 +321,7 @@ class FileJuggler(NonStopTask):
 
     def expire(self) -> None:
         """Give up the transfers that have been silent for too long."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         self._names.expire(now)
         before = now - self.patience
         for slave_id in [key for key, each in self.pending.items() if each.progress < before]:

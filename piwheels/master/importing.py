@@ -85,7 +85,7 @@ class ImportDesk:
                     assert_never(effect)
 
     def _continue(self, number: int) -> Callable[[Result[Any]], None]:
-        """Return a callback that goes on with the import *number* when an answer has come."""
+        """Return a callback that continues the import *number* when an answer has come."""
         asking = self.imports.lines[number][0]
         step = asking.step
 

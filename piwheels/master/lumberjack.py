@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -101,7 +100,7 @@ class Lumberjack(NonStopTask):
 
         Do nothing while another group is in flight, or in the pause after a failure.
         """
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if self._in_flight or now < self._next_try:
             return
         if not self._groups and self._rows:
@@ -129,12 +128,12 @@ class Lumberjack(NonStopTask):
 
     def _stored(self, downloads: int) -> None:
         self._groups.popleft()
-        self._first_try, self._pause = time.monotonic(), 1.0
+        self._first_try, self._pause = self.clock.monotonic(), 1.0
         if downloads:
             self.ports.push("stats", DownloadsCounted(downloads))
 
     def _again(self, error: Exception) -> None:
-        now = time.monotonic()
+        now = self.clock.monotonic()
         rows = len(self._groups[0])
         if now - self._first_try > GIVE_UP:
             self._groups.popleft()

@@ -230,7 +230,7 @@ FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles
 class ListSlaves(Request[list[Any]]):
     """Ask for the events of the slaves with a greater number than *after*, some at a time.
 
-    The answer is a list of ``SlaveEvent``, which goes on to a console unread.
+    The answer is a list of ``SlaveEvent``, which passes to a console unread.
     """
 
     after: Count

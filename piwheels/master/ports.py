@@ -104,7 +104,7 @@ class Inbox(Socket, Generic[M]):
         return self._message(frame)
 
     def recv_ticket(self) -> Ticket[M]:
-        """Receive a request. Raises ``BadMessage``, which the asker is told as well."""
+        """Receive a request. Raises ``BadMessage``, which the asker gets as well."""
         frames = self.recv_multipart()
         if len(frames) != 3:
             raise BadMessage(f"{len(frames)} frames instead of three")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -65,7 +64,7 @@ class Seraph(NonStopTask):
         frames = queue.recv_multipart()
         if len(frames) != 3:
             raise BadMessage(f"{len(frames)} frames instead of three")
-        request = _Waiting(frames[0], frames[1], frames[2], time.monotonic())
+        request = _Waiting(frames[0], frames[1], frames[2], self.clock.monotonic())
         if len(self._builds) + len(self._others) >= MAX_WAITING or self._bytes > MAX_BYTES:
             self._refuse([request], "too many requests wait for the database already")
             return
@@ -87,8 +86,8 @@ class Seraph(NonStopTask):
         self._hand_out()
 
     def expire(self) -> None:
-        """Give up the requests that have waited too long."""
-        now = time.monotonic()
+        """Abandon the requests that have waited too long."""
+        now = self.clock.monotonic()
         for queue in (self._builds, self._others):
             while queue and queue[0].since < now - DB_LIMIT:
                 self._refuse(
@@ -101,7 +100,7 @@ class Seraph(NonStopTask):
 
     def _hand_out(self) -> None:
         while self._idle and (self._builds or self._others):
-            now = time.monotonic()
+            now = self.clock.monotonic()
             if not self._others or (self._builds and self._builds[0].since < self._others[0].since):
                 work: list[_Waiting] = []
                 size = 0

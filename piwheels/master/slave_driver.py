@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, assert_never, cast
 
 import zmq
 
-from piwheels.core.clock import SYSTEM, Clock
 from piwheels.core.errors import BadMessage, Refused, Unavailable
 from piwheels.core.host.pip_config import default_index
 from piwheels.core.protocols import Output
@@ -71,7 +70,6 @@ class SlaveDriver(PausingTask):
     name = "slave_driver"
     #: How long another task may take to answer, in seconds.
     patience: ClassVar[float] = 120.0
-    clock: Clock = SYSTEM
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config, driver_control)
@@ -314,7 +312,7 @@ class SlaveDriver(PausingTask):
         self.ports.ask("web", PagesNoted(part, build.package), _ignore)
 
     def _continue(self, slave_id: int) -> Callable[[Result[Any]], None]:
-        """Return a callback that goes on with the slave's build when an answer has come."""
+        """Return a callback that continues the slave's build when an answer has come."""
         intake = self.fleet.intakes.get(slave_id)
 
         def then(result: Result[Any]) -> None:

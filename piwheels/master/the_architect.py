@@ -1,8 +1,7 @@
-"""TheArchitect, who reads the build queue and sends it to SlaveDriver when it changes."""
+"""TheArchitect: reads the build queue, and sends it to SlaveDriver when it changes."""
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -75,12 +74,12 @@ class TheArchitect(PauseableTask):
 
     def refresh_if_due(self) -> None:
         """Refresh the queue if it has changed and the last time is a while ago."""
-        if self._changed and time.monotonic() - self._refreshed >= PAUSE:
+        if self._changed and self.clock.monotonic() - self._refreshed >= PAUSE:
             self.update_build_queue()
 
     def update_build_queue(self) -> None:
         """Read the build queue, up to a limit for each ABI, and push it to SlaveDriver."""
-        self._changed, self._refreshed = False, time.monotonic()
+        self._changed, self._refreshed = False, self.clock.monotonic()
         try:
             # Its first versions may all be under way.
             queue = self.db.get_build_queue(LIMIT + self._active)

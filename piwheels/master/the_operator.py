@@ -3,16 +3,15 @@
 A console's request carries a ticket, and so does its answer
 (:data:`piwheels.core.protocols.console`). TheOperator asks SlaveDriver about slaves and the
 database about logs and past builds, and sends the master itself the commands for all tasks; it
-never blocks. News of other tasks (ended builds, statistics, output) goes on to the consoles that
-want it. Anybody may send anything here: a console that asks too much is refused, one that does not
+never blocks. News of other tasks (ended builds, statistics, output) is passed to the consoles that
+want it. Anyone may send anything here: a console that asks too much is refused, one that does not
 read is forgotten, and no other console notices.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
@@ -67,7 +66,7 @@ MAX_QUEUE, MAX_BUILDS, LOG_PART = 1000, 500, 2**19
 class TheOperator(PausingTask):
     """Answers consoles, passes on their commands, and sends them news.
 
-    It goes on while the farm is paused, and tells consoles about the pause.
+    It continues while the farm is paused, and tells consoles about the pause.
     """
 
     name = "the_operator"
@@ -77,7 +76,7 @@ class TheOperator(PausingTask):
         self.site = Site(config.output_path, config.work_path)
         self.consoles = Consoles()
         self.tails = Tails()
-        self.figures: deque[MasterStats] = deque(maxlen=HISTORY)
+        self.stats: deque[MasterStats] = deque(maxlen=HISTORY)
         self._info: MasterInfo | None = None
         #: Logs to read from the site, one in a cycle; and the last one, since consoles ask for
         #: parts of it.
@@ -86,7 +85,7 @@ class TheOperator(PausingTask):
         self.ports = Ports("TheOperator", config, self.logger, self)
         self.ports.serve("news", self.handle_news)  # "console" follows when the master has started
         self._db = DbClient(self.ports)
-        self.every(timedelta(seconds=10), lambda: self.consoles.tick(time.monotonic()))
+        self.every(timedelta(seconds=10), lambda: self.consoles.tick(self.clock.monotonic()))
 
     def poll(self, timeout: float = 1) -> None:
         """Do one cycle; read one log, if a console waits for one."""
@@ -118,7 +117,7 @@ class TheOperator(PausingTask):
     def _take(self, asker: Asker, frame: bytes) -> None:
         msg, data = codec.loads(frame)
         data = console.received(msg, data)
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if msg == "HELLO":
             self.consoles.greet(asker, data.who, now)
             assert self._info is not None  # noqa: S101 (no console is served before)
@@ -127,7 +126,7 @@ class TheOperator(PausingTask):
         who = self.consoles.heard(asker, now).who
         match msg:
             case "FIGURES":
-                self._answer(asker, list(self.figures))
+                self._answer(asker, list(self.stats))
             case "SLAVES":
                 self._ask_fleet(asker, _unchanged, ListSlaves(data))
             case "HISTORY":
@@ -158,7 +157,7 @@ class TheOperator(PausingTask):
         some = "" if everyone else f" {', '.join(map(str, slaves[:10]))}"
         target = "all slaves" if everyone else f"{len(slaves)} slaves:{some}"
         self.logger.warning("%s said %s to %s", who, verb, target)
-        self._tell_all(CommandReport(who, verb, None if everyone else slaves, datetime.now(UTC)))
+        self._tell_all(CommandReport(who, verb, None if everyone else slaves, self.clock.now()))
 
     def _watch(self, asker: Asker, slave_id: int) -> None:
         self.consoles.watch(asker, slave_id)
@@ -192,7 +191,7 @@ class TheOperator(PausingTask):
             self._answer(asker, answer)
 
     def _heads(self, queues: dict[str, tuple[int, list[Any]]]) -> list[QueueHead]:
-        pending = self.figures[-1].builds_pending if self.figures else {}
+        pending = self.stats[-1].builds_pending if self.stats else {}
         heads: dict[str, Any] = dict.fromkeys(pending, (0, ())) | queues
         return [
             QueueHead(abi, pending.get(abi, waiting), first)
@@ -237,7 +236,7 @@ class TheOperator(PausingTask):
                     self._info = info
                     self.ports.serve("console", self.handle_console)
                 case StatsPublished(stats):
-                    self.figures.append(stats)
+                    self.stats.append(stats)
                 case OutputReceived(output):
                     self.tails.add(output)
                     self._tell(self.consoles.watchers(output.slave_id), "OUTPUT", output)

@@ -1,6 +1,6 @@
-"""TheOracle, who asks the database on behalf of the other tasks, and DbClient, who asks TheOracle.
+"""TheOracle, which calls the database for the other tasks, and DbClient, their way to it.
 
-Requests go by way of Seraph, who has several oracles. A request is a method of
+Requests go through Seraph, which has several oracles. A request is a method of
 :class:`~piwheels.core.database.Database`: its name with the list of its arguments, in the form that
 :mod:`piwheels.master.logic.travel` derives. An oracle gets ``[peer, ticket, frame]`` one or more
 times in one message, and answers all of them in one, which also says that it is free.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
@@ -65,7 +64,7 @@ class TheScribe(PauseableTask):
         self.site = Site(config.output_path, config.work_path)
         self._renderer = Renderer(config.site_url)
         pause = 0.2 if config.dev_mode else 60.0
-        self._overview = Overview(self.site, self._renderer, config.site_url, pause)
+        self._overview = Overview(self.site, self._renderer, config.site_url, pause, self.clock)
         #: Logs that are written, and the folders that have to be synced before the database hears.
         self._logs: dict[int, Path] = {}
         self._sweep_due = 0.0
@@ -270,7 +269,7 @@ class TheScribe(PauseableTask):
     def see_to_logs(self) -> None:
         """Tell the database which logs are written; now and then, ask for what was left over."""
         self._report_logs()
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if now < self._sweep_due:
             return
         self._sweep_due = now + 60

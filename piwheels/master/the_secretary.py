@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
@@ -67,7 +67,7 @@ class TheSecretary(PausingTask):
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
-        self._buffer = Rewrites(timedelta(seconds=0.2 if config.dev_mode else 60))
+        self._buffer = Rewrites(0.2 if config.dev_mode else 60.0)
         self._log_size = 0
         self._unsaved: deque[_Unsaved] = deque()
         self._saving = False
@@ -95,8 +95,8 @@ class TheSecretary(PausingTask):
         if self.paused:
             super().poll(timeout)
             return
-        super().poll(min(timeout, self._buffer.wait(_now())))
-        if not self._buffer.wait(_now()):
+        super().poll(min(timeout, self._buffer.wait(self.clock.monotonic())))
+        if not self._buffer.wait(self.clock.monotonic()):
             self.pass_on()
 
     # Requests -----------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class TheSecretary(PausingTask):
         ticket = queue.recv_ticket()
         match ticket.request:
             case RewritePages(part, package):
-                rewrite = self._buffer.add(canonical(package), part, _now())
+                rewrite = self._add(canonical(package), part)
                 if rewrite.saved:
                     ticket.answer()
                 else:
@@ -115,7 +115,7 @@ class TheSecretary(PausingTask):
             case PagesNoted(part, package):
                 urgent = part == "URGENT"
                 command = "BOTH" if part == "URGENT" else part
-                self._buffer.add(canonical(package), command, _now(), saved=True, urgent=urgent)
+                self._add(canonical(package), command, saved=True, urgent=urgent)
                 ticket.answer()
             case DeletePackage(package) as deletion:
                 self._buffer.drop(canonical(package))
@@ -134,6 +134,12 @@ class TheSecretary(PausingTask):
                 ticket.answer()
             case never:
                 assert_never(never)
+
+    def _add(
+        self, package: str, command: str, *, saved: bool = False, urgent: bool = False
+    ) -> Rewrite:
+        now, added_at = self.clock.monotonic(), self.clock.now()
+        return self._buffer.add(package, command, now, added_at, saved=saved, urgent=urgent)
 
     def _pass(
         self, request: WriteLog | WriteHome | WriteSearch | WriteRoot, label: str, size: int = 0
@@ -161,7 +167,7 @@ class TheSecretary(PausingTask):
         """Ask TheScribe for the pages that have waited long enough."""
         if self.paused:
             return
-        for rewrite in self._buffer.due(_now()):
+        for rewrite in self._buffer.due(self.clock.monotonic()):
             request = RewritePages(cast("Part", rewrite.command), rewrite.package)
             self.ports.ask("scribe", request, partial(self._written, rewrite), _LIMIT)
 
@@ -170,7 +176,7 @@ class TheSecretary(PausingTask):
             self._buffer.done(rewrite)
             self._remove_note(rewrite.package, result.value)
         else:
-            again = self._buffer.failed(rewrite, _now())
+            again = self._buffer.failed(rewrite, self.clock.monotonic())
             self.logger.log(
                 logging.WARNING if again else logging.ERROR,
                 "could not write the pages of %s (%s): %s", rewrite.package,
@@ -198,7 +204,7 @@ class TheSecretary(PausingTask):
             self.logger.error("could not load the pages to write, trying again: %s", result.error)
             return
         rows = result.value
-        if new := self._buffer.load(rows, _now()):
+        if new := self._buffer.load(rows, self.clock.monotonic()):
             self.logger.info("%d packages are noted to be written: taken over", new)
         self._loaded = rows[-1].package if rows else None
         self.load()
@@ -229,7 +235,7 @@ class TheSecretary(PausingTask):
         for row in rows:
             if row.package not in self._buffer:
                 # Written before it was noted: it is written once more, then the note goes.
-                self._buffer.add(row.package, row.command, _now(), saved=True)
+                self._add(row.package, row.command, saved=True)
         self.save()
 
     def _not_saved(self, taken: list[_Unsaved], error: Exception) -> None:
@@ -254,7 +260,3 @@ class TheSecretary(PausingTask):
                 self.logger.error("could not note that %s is written: %s", package, result.error)
 
         self._db.ask(then, "rewrite_done", package, note)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

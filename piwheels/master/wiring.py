@@ -93,7 +93,7 @@ class MasterConfig(Common):
     pypi_xmlrpc: str = option(
         default="",
         metavar="URL",
-        help="its XML-RPC interface, for --source changelog (default: pypi, beside the index)",
+        help="its XML-RPC interface, for --source changelog (default: pypi, next to the index)",
     )
     pypi_serial: int | None = option(
         default=None,
@@ -105,7 +105,7 @@ class MasterConfig(Common):
     watch_file: Path | None = option(
         default=None,
         metavar="FILE",
-        help="the projects to watch, a name a line, besides those that piw-add --watch names",
+        help="the projects to watch, one name per line, in addition to those of piw-add --watch",
     )
     poll_every: timedelta | None = option(
         default=None,
@@ -125,7 +125,7 @@ class MasterConfig(Common):
 
     @property
     def work_path(self) -> Path:
-        """The working directory beside the site, on the same file system and never served."""
+        """The working directory next to the site, on the same file system and never served."""
         return work_path(self.output_path)
 
 

@@ -6,7 +6,7 @@ __all__ = ["PiWheelsSlave", "duration"]
 
 
 def __getattr__(name: str) -> Any:
-    # Whoever imports the builder alone does not get the sockets with it.
+    # So that importing the builder alone does not load the sockets.
     if name in __all__:
         from piwheels.slave import app  # noqa: PLC0415
 

@@ -1,9 +1,12 @@
-"""The slave itself: talks to the master, builds in a thread, sends files on a wire of their own.
+"""The slave: talks to the master, builds in a thread, sends files on a second connection.
 
-The master may vanish at any moment: it is restarted, the network goes, this machine sleeps. Then
-the build goes on, the slave connects anew, and says in its ``HELLO`` what it is still at (protocol
-level 1), so that the master can let it go on. It ends when the master says ``DIE`` or when it is
-told to by a signal, and leaves nothing behind.
+The connection can break at any time: the master restarts, the network fails, this machine sleeps.
+The build goes on. The slave connects again, and its ``HELLO`` names that build (protocol level 1),
+so that the master lets it continue. A master that does not know the slave asks for that ``HELLO``;
+one that turns the slave away says why, and the slave tries again later.
+
+The slave ends when an operator tells the master to end it (``DIE``), or by a signal. It leaves
+nothing behind.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import socket
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import Fatal, Unavailable
 from piwheels.core.host.interpreters import probe
@@ -31,25 +35,26 @@ from piwheels.core.program.command_line import Common, duration, option, program
 from piwheels.core.program.paths import address
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import SlaveOutput, slave_driver
+from piwheels.core.protocols import ENDED_BY_OPERATOR, SlaveOutput, slave_driver
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.dependencies import System
-from piwheels.slave.builder import Builder, clean_stale, unfit
-from piwheels.slave.connection import Connection, MasterTimeout, Request, Stopped
+from piwheels.slave.builder import Builder, clean_stale, why_unusable
+from piwheels.slave.connection import Connection, MasterTimeout, Request, Stopped, TurnedAway
 
 if TYPE_CHECKING:
+    from piwheels.core.clock import Clock
     from piwheels.core.states import SlaveStats
 
 __all__ = ["MasterTimeout", "PiWheelsSlave", "SlaveConfig", "duration", "main"]
 
-#: After this silence of ours the master takes us for dead.
+#: The master declares this slave dead after this silence.
 BUSY_TIMEOUT: Final = timedelta(minutes=5)
-#: How long a build is waited for before the master gets a sign of life, in seconds.
+#: Seconds between two BUSY messages during a build.
 CONT_WAIT: Final = 10.0
-#: How long at least the master is told nothing new of a build's log, in seconds.
+#: The least number of seconds between two OUTPUT messages.
 OUTPUT_WAIT: Final = 2.0
-#: How long an idle slave waits before it asks again, in seconds: the first time; at most; and at
-#: most where the master is on the same machine.
+#: Seconds that an idle slave waits before it asks again: the first time, at most, and at most if
+#: the master is on the same machine.
 SLEEP_FIRST, SLEEP_MOST, SLEEP_NEAR = 1.0, 10.0, 2.0
 
 
@@ -91,28 +96,31 @@ class SlaveConfig(Common):
 
 
 class _Log(logging.LoggerAdapter["logging.Logger"]):
-    """Puts the number that the master gave us before each line."""
+    """Begins each line with the number that the master gave this slave."""
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         return f"slave {(self.extra or {}).get('id') or '?'}: {msg}", kwargs
 
 
 class PiWheelsSlave:
-    """The ``piw-slave`` program: loops around the slave protocol until it is told to end."""
+    """The ``piw-slave`` program: serves a master by the slave protocol until it is told to end."""
 
-    def __init__(self, config: SlaveConfig) -> None:
+    def __init__(self, config: SlaveConfig, clock: Clock = SYSTEM) -> None:
         self.config = config
+        self.clock = clock
         self.extra: dict[str, Any] = {"id": None}
         self.logger = _Log(logging.getLogger("slave"), self.extra)
         self.interpreter = probe(config.python)
-        # Asked once, since asking takes longer than a small build's own pip.
+        # Once only: it takes longer than pip does for a small build.
         self.pip = pip_command(self.interpreter.path)
         self.system = System()
         self.label = (config.label or socket.gethostname())[:200]
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue = config.slave_queue or f"tcp://{config.master}:5555"
         self.systemd = Notifier()
-        self.connection = Connection(self.slave_queue, self.logger, self.systemd.beat)
+        self.connection = Connection(
+            self.slave_queue, self.logger, self.systemd.beat, level=config.level, clock=clock
+        )
         self.file_queue = config.file_queue or f"tcp://{config.master}:5556"
         self.ctx = Context()
         self.slave_id: int | None = None
@@ -120,17 +128,20 @@ class PiWheelsSlave:
         self.builder: Builder | None = None
         self._nap = SLEEP_FIRST
         self._busy_due = self._output_due = math.inf
-        #: How many characters of the build's log the master knows.
-        self._told = 0
+        #: How many characters of the build's log the master has.
+        self._sent = 0
+        self._signal = 0
 
-    def stop(self, *_: object) -> None:
-        """Have the slave end at the next opportunity; fit for a signal's handler."""
+    def stop(self, number: int = 0, _frame: object = None) -> None:
+        """End the slave soon. Can be the handler of the signal *number*."""
+        self._signal = number
         self.connection.stopping = True
 
     def run(self) -> int:
-        """Serve the master, and whichever comes after it, until told to end.
+        """Serve the master, and every later one at the same address, until told to end.
 
-        Return the exit status.
+        Return the exit status: 0, after an operator's command or a signal (a supervisor should not
+        start the slave again).
         """
         self.logger.info(
             "building for %s on %s as %r",
@@ -139,7 +150,7 @@ class PiWheelsSlave:
             self.label,
         )
         clean_stale(self.dir)
-        # Not only once there is a master: it may come later, and go, without a fault of ours.
+        # Ready also without a master: it may come later, and go again.
         waiting = f"waiting for the master at {self.slave_queue}"
         self.systemd.ready(waiting)
         try:
@@ -147,14 +158,16 @@ class PiWheelsSlave:
                 with self.ctx.socket(zmq.REQ, reversed(slave_driver), self.logger.logger) as queue:
                     try:
                         self.main_loop(queue)
-                    except MasterTimeout as exc:
-                        self.logger.warning("%s; connecting anew", exc)
-                        self.systemd.status(waiting)
-                self.connection.pause()
+                    except (MasterTimeout, TurnedAway) as exc:
+                        ended = exc
+                self.systemd.status(waiting)
+                self.connection.pause_after(ended)
         except SystemExit:
-            self.logger.warning("the master told us to end")
+            level_0 = "the master has ended this slave"
+            self.logger.warning(ENDED_BY_OPERATOR if self.config.level > 0 else level_0)
         except Stopped:
-            self.logger.warning("ending, as we were told by a signal")
+            by = signal.Signals(self._signal).name if self._signal else "a caller"
+            self.logger.warning("ending: stopped by %s", by)
         finally:
             self.systemd.stopping()
             self.clean_up_build()
@@ -163,14 +176,15 @@ class PiWheelsSlave:
     # The conversation -----------------------------------------------------------------------
 
     def main_loop(self, queue: Socket, master_timeout: timedelta = timedelta(seconds=300)) -> None:
-        """Talk to the master on *queue*, which is not connected yet, until one of us ends it.
+        """Talk to the master on *queue*, which is not connected yet, until the conversation ends.
 
-        Raises ``MasterTimeout`` if the connection goes or the master does not answer within
-        *master_timeout*, ``SystemExit`` if it says ``DIE``, and ``Stopped`` if we are to end.
+        Raises ``MasterTimeout`` if the connection is lost or the master does not reply within
+        *master_timeout*, ``TurnedAway`` if it refuses this slave, ``SystemExit`` if it says
+        ``DIE``, and ``Stopped`` if a signal told the slave to end.
         """
         ask = partial(self.connection.ask, queue, timeout=master_timeout, forgotten=BUSY_TIMEOUT)
         with self.connection.open(queue):
-            reply = ask(self._hello(), welcome=True)
+            reply = ask(self._hello())
             while True:
                 reply = ask(self.handle_reply(*reply))
 
@@ -189,9 +203,9 @@ class PiWheelsSlave:
         return "HELLO", info
 
     def _wait(self, seconds: float) -> None:
-        """Wait up to *seconds*, or until the build has ended or we have to."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        """Wait up to *seconds*, or until the build ends; raises as :meth:`Connection.check`."""
+        deadline = self.clock.monotonic() + seconds
+        while (left := deadline - self.clock.monotonic()) > 0:
             self.connection.check()
             if self.builder is None:
                 time.sleep(min(0.2, left))
@@ -203,8 +217,8 @@ class PiWheelsSlave:
     # Replies of the master ------------------------------------------------------------------
 
     def handle_reply(self, msg: str, data: Any) -> Request:
-        """Do what the master's reply says, and return our next request."""
-        self.logger.debug("was told %s", msg)
+        """Do what the master's reply says, and return the next request."""
+        self.logger.debug("received %s", msg)
         if msg != "SLEEP":
             self._nap = SLEEP_FIRST
         match msg:
@@ -220,11 +234,13 @@ class PiWheelsSlave:
                 return self.do_send(data)
             case "DONE":
                 return self.do_done()
+            case "HELLO":
+                return self._hello()
             case _:
                 return self.do_die()
 
     def do_ack(self, new_id: int, pypi_url: str) -> Request:
-        """Note our number and where sources are; be idle, or go on with the build that we have."""
+        """Store this slave's number and the sources' URL; go on with the build, or be idle."""
         self.slave_id = self.extra["id"] = new_id
         self.pypi_url = pypi_url or None
         self.connection.welcomed()
@@ -232,19 +248,19 @@ class PiWheelsSlave:
             return self._idle()
         self.logger.info("still building %s %s", self.builder.package, self.builder.version)
         self.systemd.status(f"building {self.builder.package} {self.builder.version}")
-        self._tell_log_anew()  # it may be another master
+        self._restart_output()  # it may be another master
         return self._busy()
 
     def do_sleep(self, paused: bool) -> Request:
-        """Wait a little: longer each time, up to ten seconds (two where the master is near)."""
+        """Wait: longer each time, up to ten seconds (two if the master is on this machine)."""
         self.logger.debug("nothing to do%s", " (paused)" if paused else "")
         self._wait(self._nap)
-        near = self.slave_queue.startswith("ipc:")
-        self._nap = min(self._nap * 2, SLEEP_NEAR if near else SLEEP_MOST)
+        local = self.slave_queue.startswith("ipc:")
+        self._nap = min(self._nap * 2, SLEEP_NEAR if local else SLEEP_MOST)
         return self._idle()
 
     def do_build(self, package: str, version: str) -> Request:
-        """Start to build a version."""
+        """Start the build of a version."""
         self.clean_up_build()
         self.logger.info("building %s %s", package, version)
         self.systemd.status(f"building {package} {version}")
@@ -257,48 +273,51 @@ class PiWheelsSlave:
             python=self.interpreter.path,
             pip=self.pip,
             system=self.system,
+            clock=self.clock,
         )
         self.builder.start()
-        self._tell_log_anew()
-        self._busy_due = time.monotonic() + CONT_WAIT
+        self._restart_output()
+        self._busy_due = self.clock.monotonic() + CONT_WAIT
         return self.do_cont()
 
     def do_cont(self) -> Request:
-        """Wait for the build to end; say that it has, what is new in its log, or that we are busy.
+        """Wait for the build; return ``BUILT`` at its end, else ``BUSY`` or (level 1) ``OUTPUT``.
 
-        Every ten seconds we are busy; in between (level 1) there may be something new.
+        ``BUSY`` is due every ten seconds, ``OUTPUT`` when the log has grown.
         """
-        if self.builder is None:  # told to go on with nothing: be idle
+        if self.builder is None:  # there is no build to go on with
             return self._idle()
         while self.builder.is_alive():
-            now = time.monotonic()
+            now = self.clock.monotonic()
             if now >= self._busy_due:
                 return self._busy()
             if now >= self._output_due:
                 self._output_due = now + OUTPUT_WAIT
-                news = SlaveOutput(*self.builder.output_since(self._told))
-                self._told = news.offset + len(news.text)
-                if news.text:
-                    return "OUTPUT", news
+                output = SlaveOutput(*self.builder.output_since(self._sent))
+                self._sent = output.offset + len(output.text)
+                if output.text:
+                    return "OUTPUT", output
             self._wait(min(self._busy_due, self._output_due) - now)
         word = "built" if self.builder.status else "failed to build"
         self.logger.info("%s %s %s", word, self.builder.package, self.builder.version)
         return "BUILT", self.builder.as_message()
 
     def _busy(self) -> Request:
-        self._busy_due = time.monotonic() + CONT_WAIT
+        self._busy_due = self.clock.monotonic() + CONT_WAIT
         return "BUSY", self.get_status()
 
-    def _tell_log_anew(self) -> None:
-        self._told = 0
-        self._output_due = time.monotonic() + OUTPUT_WAIT if self.config.level > 0 else math.inf
+    def _restart_output(self) -> None:
+        """Have the log sent from its beginning."""
+        self._sent = 0
+        due = self.clock.monotonic() + OUTPUT_WAIT
+        self._output_due = due if self.config.level > 0 else math.inf
 
     def do_send(self, filename: str) -> Request:
-        """Send a file of the build on the file wire."""
+        """Send a file of the build over the file wire."""
         wheels = self.builder.wheels if self.builder is not None else []
         wheel = next((wheel for wheel in wheels if wheel.filename == filename), None)
         if wheel is None:
-            self.logger.error("the master asks for %s, which we have not built", filename)
+            self.logger.error("the master asks for %s, which this slave has not built", filename)
             return "SENT", NoData
         self.logger.info("sending %s (%d bytes)", filename, wheel.filesize)
         self.systemd.status(f"sending {filename}")
@@ -308,43 +327,42 @@ class PiWheelsSlave:
             try:
                 wheel.transfer(queue, self.slave_id or 0, self.connection.check)
             except (Unavailable, OSError) as exc:
-                # The master finds out when it verifies, and asks again.
+                # The master notices when it verifies the file, and asks again.
                 self.logger.error(
                     "could not send %s, the master has to ask again: %s", filename, exc
                 )
         return "SENT", NoData
 
     def do_done(self) -> Request:
-        """Drop everything of the build, and be idle."""
+        """Remove the build, and be idle."""
         self.clean_up_build()
         return self._idle()
 
     def do_die(self) -> Request:
-        """End."""
+        """End the slave, as an operator wants."""
         raise SystemExit(0)
 
     def _idle(self) -> Request:
-        """Ask for work, once there is a place to build in.
+        """Ask for work, as soon as the build directory is usable.
 
-        A slave with a full disk would have every version fail, one after the other, by no fault of
-        theirs. It asks for nothing instead, until there is room again.
+        On a full disk, one version after the other would fail.
         """
-        told = ""
-        while why := unfit(self.dir):
-            if why != told:
-                told = why
+        logged = ""
+        while why := why_unusable(self.dir):
+            if why != logged:
+                logged = why
                 self.logger.error("%s; asking for no work until then", why)
                 self.systemd.status(why)
             self._wait(SLEEP_MOST)
-        if told:
-            self.logger.info("there is a place to build in again")
+        if logged:
+            self.logger.info("can build in %s again", self.dir)
         self.systemd.status(f"idle, as number {self.slave_id}")
         return "IDLE", self.get_status()
 
     # The build ------------------------------------------------------------------------------
 
     def clean_up_build(self, timeout: timedelta = timedelta(seconds=60)) -> None:
-        """End the build, if there is one, and remove what it left.
+        """End the build, if there is one, and remove its files.
 
         Raises ``Unavailable`` if it does not end within *timeout*.
         """
@@ -358,8 +376,8 @@ class PiWheelsSlave:
         builder.close()
 
     def get_status(self) -> SlaveStats:
-        """Return our figures."""
-        return slave_stats(self.dir, datetime.now(UTC))
+        """Return the statistics of this machine."""
+        return slave_stats(self.dir, self.clock.now())
 
 
 @program(
@@ -378,7 +396,7 @@ def main(config: SlaveConfig) -> int:
     """Run ``piw-slave``."""
     refuse_root("piw-slave")
     slave = PiWheelsSlave(config)
-    if why := unfit(slave.dir):
+    if why := why_unusable(slave.dir):
         raise Fatal(why)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, slave.stop)

@@ -1,4 +1,4 @@
-"""Building wheels from source with pip, so that nothing is left behind, whatever the build does."""
+"""Builds wheels from source with pip, and leaves nothing behind, whatever the build does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import tempfile
-import time
 from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.version import InvalidVersion, Version
 
+from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.errors import BadWheel, PiWheelsError
 from piwheels.core.host.pip_config import pip_command
 from piwheels.core.host.processes import Ending, Supervised, build_environment, private_home
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from typing import Self
 
-#: How the directories of builds are named.
+    from piwheels.core.clock import Clock
+
+#: The names of build directories begin with this.
 PREFIX: Final = "piw-build-"
-#: A build is stopped when less than this is free on its disk, in bytes.
+#: A build is stopped when its disk has less free space than this, in bytes.
 RESERVE: Final = 64 * 2**20
-#: The longest file that a build may write, in bytes.
+#: The size limit of a file that a build writes, in bytes.
 MAX_FILE: Final = 8 * 2**30
-#: The most wheels that one build may make.
+#: The limit of wheels per build.
 MAX_WHEELS: Final = 10
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
@@ -45,20 +47,20 @@ _REASONS: Final = {
     "signal": "the build failed: pip was killed by signal {0.detail}",
     "stopped": "the build was stopped",
     "disk": f"the build was stopped because its disk is full (less than {RESERVE >> 20} MiB free)",
-    "error": "the build could not be watched: {0.detail}",
+    "error": "the build could not be supervised: {0.detail}",
     "lost": "the build's supervisor was killed (did memory run out?)",
 }
 
 
 class Builder(Thread):
-    """Builds the wheels of *version* of *package* in the background, once :meth:`start` is called.
+    """Builds the wheels of *version* of *package* in a thread, once :meth:`start` is called.
 
-    *timeout* is for the build alone. *index_url* and *extra_index_urls* are where sources come from
-    (``None`` and none: what pip is configured with); *dir* is where the build's own directory is
-    made (``None``: the system's directory for temporary files). *python* is the interpreter to
+    *timeout* limits the build alone. Sources come from *index_url* and *extra_index_urls* (``None``
+    and none: from the indexes that pip is configured with). The build has a directory of its own in
+    *dir* (``None``: the system's directory for temporary files). *python* is the interpreter to
     build for (``None``: the one that runs this), and *pip* the command that runs pip for it, if
-    :func:`~piwheels.core.host.pip_config.pip_command` was asked before. *system* may be shared by
-    builders.
+    :func:`~piwheels.core.host.pip_config.pip_command` has found it before. Builders may share
+    *system*.
 
     Call :meth:`close` at the end (or use it as a context manager): it removes everything.
     """
@@ -75,6 +77,7 @@ class Builder(Thread):
         python: Path | None = None,
         pip: Sequence[str] | None = None,
         system: System | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         super().__init__(name="builder", daemon=True)
         self._package = package
@@ -86,6 +89,7 @@ class Builder(Thread):
         self._python = python
         self._pip = pip
         self._system = system or System()
+        self._clock = clock
         self._log = BuildLog()
         self._process: Supervised | None = None
         self._lock = -1
@@ -94,7 +98,7 @@ class Builder(Thread):
         self._status = False
         self._duration = timedelta(0)
         self._output: str | None = None
-        #: The wheels that were made, once the build has succeeded.
+        #: The wheels, once the build has succeeded.
         self.wheels: list[Wheel] = []
 
     def __enter__(self) -> Self:
@@ -115,38 +119,38 @@ class Builder(Thread):
 
     @property
     def timeout(self) -> timedelta:
-        """How long the build may take."""
+        """The time limit of the build."""
         return self._timeout
 
     @property
     def index_url(self) -> str | None:
-        """Where sources come from; ``None``: from where pip is configured to get them."""
+        """The index of the sources; ``None``: the one that pip is configured with."""
         return self._index_url
 
     @property
     def extra_index_urls(self) -> frozenset[str]:
-        """Where else to look, for wheels of what the build itself needs, for one."""
+        """Further indexes, for example for wheels that the build requires."""
         return self._extra_index_urls
 
     @property
     def status(self) -> bool:
-        """Whether the build has ended and all its wheels are sound."""
+        """Whether the build has succeeded and all its wheels are valid."""
         return self._status
 
     @property
     def duration(self) -> timedelta:
-        """How long pip took, and nothing else."""
+        """The run time of pip."""
         return self._duration
 
     @property
     def output(self) -> str:
-        """The build's log, so far or at last."""
+        """The build's log: all of it at the end, the part so far before."""
         return self._log.text() if self._output is None else self._output
 
     def output_since(self, offset: int) -> tuple[int, str]:
-        """Return the log's lines from the character *offset* on, the newest 65,536 characters.
+        """Return the log's lines from the character *offset* on, and the offset where they begin.
 
-        With them goes the offset at which they begin.
+        These are the newest 65,536 characters at most.
         """
         return self._log.since(offset)
 
@@ -156,20 +160,20 @@ class Builder(Thread):
         return [self.status, self.duration, self.output, files]
 
     def stop(self) -> None:
-        """Kill the build, if it still runs. Returns at once; the thread ends soon after."""
+        """Kill the build, if it still runs. Returns immediately; the thread ends soon after."""
         self._stopping.set()
         if self._process is not None:
             self._process.stop()
 
     def close(self) -> None:
-        """Stop the build, wait for its end, and remove everything that it made. May be repeated."""
+        """Stop the build, wait for its end, and remove its files. May be called again."""
         self.stop()
         if self.ident is not None:
             self.join()
         self._clean_up()
 
     def run(self) -> None:
-        """Build; never raises. What went wrong is in the log, and then :attr:`status` is false."""
+        """Build; never raises. After a failure the log says why, and :attr:`status` is false."""
         try:
             self._check_request()
             self._prepare()
@@ -180,22 +184,22 @@ class Builder(Thread):
         except (PiWheelsError, OSError) as error:
             self._log.note(str(error))
         except Exception as error:
-            # No odd file may end a slave, and no odd exception may count as success.
-            logging.getLogger("builder").exception("a build met an error of ours")
-            self._log.note(f"this is an error of the farm's own, please report it: {error!r}")
+            # A strange file must not end the slave, and a strange exception is no success.
+            logging.getLogger("builder").exception("internal error during a build")
+            self._log.note(f"internal error of the farm, please report it: {error!r}")
         if not self._status:
             self.wheels = []
             self._clean_up()
         self._output = self._log.text()
 
     def build_wheel(self, log_file: BuildLog) -> Ending:
-        """Run pip until it ends, is stopped, or its time is over; return how it ended.
+        """Run pip until it ends, is stopped, or times out; return how it ended.
 
-        What it writes goes to *log_file*. Nothing that it started lives on.
+        Its output goes to *log_file*. All processes that it started have ended then.
         """
         assert self._work is not None  # noqa: S101
         pip = self._pip or pip_command(self._python)
-        started = time.monotonic()
+        started = self._clock.monotonic()
         self._process = process = Supervised(
             self._command(pip),
             env=build_environment(self._work / "home", self._work / "tmp"),
@@ -204,26 +208,27 @@ class Builder(Thread):
             remove=[self._work],
             limits={"FSIZE": MAX_FILE},
             reserve=RESERVE,
+            clock=self._clock,
         )
-        if self._stopping.is_set():  # by somebody who could not see the process yet
+        if self._stopping.is_set():  # before the process existed
             process.stop()
         for block in iter(process.read, b""):
             log_file.write(block)
         ending = process.wait()
-        self._duration = timedelta(seconds=time.monotonic() - started)
+        self._duration = timedelta(seconds=self._clock.monotonic() - started)
         return ending
 
     def calc_apt_dependencies(self, wheel: Wheel) -> dict[str, list[str]]:
-        """Return the Debian packages (``"apt"``) and other libraries (``""``) that it needs."""
+        """Return the Debian packages (``"apt"``) and other libraries (``""``) of *wheel*."""
         return library_dependencies(wheel.path, self._system)
 
     def _check_request(self) -> None:
-        # Both end on a command line, where some texts mean more than a name and a version.
+        # Both become part of a command line, where some texts would be options.
         try:
             Version(self._version)
         except InvalidVersion:
             raise BadWheel(
-                f"{self._version!r} is no version that pip can build (PEP 440)"
+                f"{self._version!r} is not a version that pip can build (PEP 440)"
             ) from None
         if not _NAME.fullmatch(self._package):
             raise BadWheel(f"{self._package!r} is not the name of a package (PEP 508)")
@@ -260,7 +265,7 @@ class Builder(Thread):
         if ending.success:
             return
         if ending.kind == "timeout":
-            reason = f"the build was stopped after {self._timeout}: that is its time-out"
+            reason = f"the build was stopped after {self._timeout}, its time-out"
         elif ending == Ending("signal", str(int(signal.SIGKILL))):
             reason = "the build was killed from outside (did memory run out?)"
         else:
@@ -296,8 +301,8 @@ class Builder(Thread):
             self._lock = -1
 
 
-def unfit(folder: Path) -> str:
-    """Return why nothing can be built in *folder* and what to do, as a sentence; ``""``: it can."""
+def why_unusable(folder: Path) -> str:
+    """Return why builds in *folder* would fail, and what to do; ``""`` if they would not."""
     try:
         with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder):
             disk = os.statvfs(folder)
@@ -311,9 +316,9 @@ def unfit(folder: Path) -> str:
 
 
 def clean_stale(folder: Path | None = None) -> int:
-    """Remove what builds of slaves that are gone have left in *folder*; return how many there were.
+    """Remove the build directories of slaves that have ended from *folder*; return their number.
 
-    For the start of a slave. A directory whose owner lives is locked by it, and so is left alone.
+    A slave does this at its start. Running slaves have locked theirs.
     """
     count = 0
     for path in (folder or Path(tempfile.gettempdir())).glob(f"{PREFIX}*"):
@@ -323,8 +328,8 @@ def clean_stale(folder: Path | None = None) -> int:
             continue
         try:
             about = os.fstat(handle)
-            # One that is brand new may not have been locked yet.
-            if about.st_uid == os.geteuid() and time.time() - about.st_ctime > _NEW_SECONDS:
+            # A new one may not be locked yet.
+            if about.st_uid == os.geteuid() and file_age(about.st_ctime) > _NEW_SECONDS:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 count += remove_tree(str(path))
         except BlockingIOError:

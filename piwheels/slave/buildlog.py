@@ -1,4 +1,4 @@
-"""The log of a build: all that it wrote, in order, as text that is fit to be shown and sent."""
+"""The log of a build: its output in order, as text that is safe to show and to send."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 
 from piwheels.core.text import CONTROL_IN_LINES, ESCAPE
 
-#: The longest log, in bytes of UTF-8: what fits a message (protocols.md) beside its other fields.
+#: The size limit of a log, in bytes of UTF-8: it fits a message (protocols.md) with other fields.
 MAX_LOG = 15 * 2**20
-#: How much of what is newest is kept to be shown while it is written, in characters.
+#: The amount of newest output that is kept for OUTPUT messages, in characters.
 RECENT: Final = 2**16
 
-# pip warns of each folder that the machine's configuration names, in every build.
+# pip repeats this for each folder in the machine's configuration, in every build.
 _NOISE = re.compile(r"^[^\S\n]*WARNING: Location .* is ignored: .*\n?", re.MULTILINE)
 
 
 class BuildLog:
-    """Takes a build's output in pieces; keeps its beginning and its end where it is too long.
+    """Collects a build's output; of a long one, it keeps the beginning and the end.
 
     *limit* is in bytes. Any thread may read while another writes.
     """
@@ -37,7 +37,7 @@ class BuildLog:
         self._lock = Lock()
 
     def write(self, data: bytes) -> None:
-        """Add what the build wrote."""
+        """Add output of the build."""
         with self._lock:
             self._recent.write(data)
             room = self._half - len(self._head)
@@ -52,28 +52,28 @@ class BuildLog:
                 self._lost += gone
 
     def note(self, sentence: str) -> None:
-        """Add a line of our own, which always stands at the end."""
+        """Add a line of the farm; these come at the end of the log."""
         with self._lock:
             self._notes.append(f"piwheels: {sentence}\n")
 
     def since(self, offset: int) -> tuple[int, str]:
-        """Return the lines that were written from *offset* on, and the offset at which they begin.
+        """Return the lines from *offset* on, and the offset at which they begin.
 
-        Offsets count the characters of :meth:`text` as if all of it was kept. What is given are
-        the newest characters, 65,536 at most; a line that has no end yet is not among them.
+        Offsets count the characters of :meth:`text` as if it was complete. The result has only
+        complete lines, and the newest 65,536 characters at most.
         """
         with self._lock:
             return self._recent.since(offset)
 
     def __contains__(self, words: bytes) -> bool:
-        """Tell whether *words* stand in what is kept."""
+        """Return whether the log, as far as it is kept, contains *words*."""
         with self._lock:
             return words in self._head or any(words in block for block in self._tail)
 
     def text(self) -> str:
-        """Return the log: valid text of at most *limit* bytes in UTF-8 (but for our own lines).
+        """Return the log: text of at most *limit* bytes in UTF-8, without the lines of the farm.
 
-        What is not UTF-8 shows as U+FFFD; control characters are taken out, line ends made uniform.
+        Invalid UTF-8 becomes U+FFFD, line endings become line feeds; control characters go.
         """
         with self._lock:
             head, tail = bytes(self._head), b"".join(self._tail)
@@ -98,9 +98,9 @@ class BuildLog:
 
 
 class _Recent:
-    """The newest of what was written, as it is to be shown; how much there ever was.
+    """The newest output, cleaned, and the length of all output so far.
 
-    What is taken out of a log lies within a line, so a piece can be cleaned once its line is whole.
+    Cleaning works line by line, so each line is cleaned as soon as it is complete.
     """
 
     def __init__(self) -> None:
@@ -111,11 +111,11 @@ class _Recent:
         self._end = 0
 
     def write(self, data: bytes) -> None:
-        """Add what the build wrote."""
+        """Add output of the build."""
         text = self._begun + self._decode(data)
-        # A carriage return at the end may be the first half of a line's end.
+        # A carriage return at the end may be the first half of a line ending.
         whole = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
-        if len(text) - whole > RECENT:  # no line that anybody reads: never mind where it is cut
+        if len(text) - whole > RECENT:  # too long for a line that people read: cut it anywhere
             whole = len(text)
         self._begun = text[whole:]
         if piece := _clean(text[:whole]):

@@ -1,14 +1,18 @@
-"""The slave's line to its master: a question at a time, and what to do when the master is gone."""
+"""The slave's connection to its master: one request at a time, and the pauses between attempts."""
 
 from __future__ import annotations
 
+import os
+import random
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
+from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.core.transport import Poller
 
 if TYPE_CHECKING:
@@ -16,13 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import timedelta
 
+    from piwheels.core.clock import Clock
     from piwheels.core.transport import Socket
 
-__all__ = ["Connection", "MasterTimeout", "Request", "Stopped"]
+__all__ = ["Connection", "MasterTimeout", "Request", "Stopped", "TurnedAway"]
 
-#: How long a slave waits before it connects anew, in seconds: the first time, and at most.
+#: The pause before the slave connects again, in seconds: the first one, and the longest.
 RETRY_FIRST, RETRY_MOST = 0.2, 5.0
-#: How long the wait for the master's welcome is before the log says what it waits for, in seconds.
+#: The same for a slave that the master has turned away.
+REFUSED_FIRST, REFUSED_MOST = 1.0, 60.0
+#: Seconds to wait for the master's welcome before the log says so.
 PATIENCE: Final = 5.0
 
 #: A request to the master: its name and its data.
@@ -30,18 +37,42 @@ Request = tuple[str, Any]
 
 
 class MasterTimeout(PiWheelsError):
-    """The master has gone, or has not answered in time: connect anew."""
+    """The master is gone, or has not replied in time: connect again."""
+
+
+class TurnedAway(PiWheelsError):
+    """The master has turned this slave away, for the reason in the text: try again later."""
 
 
 class Stopped(PiWheelsError):
-    """We have been told to end by a signal."""
+    """A signal told this slave to end."""
+
+
+class Pauses:
+    """Random pauses that grow, from about *first* to at most *most* seconds.
+
+    They are random so that the slaves of a farm do not all come back at once.
+    """
+
+    def __init__(self, first: float, most: float) -> None:
+        self._first, self._most = first, most
+        self._next = first
+
+    def grow(self) -> float:
+        """Return the next pause, in seconds."""
+        pause, self._next = self._next, min(self._next * 2, self._most)
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+
+    def reset(self) -> None:
+        """Begin with the shortest pause again."""
+        self._next = self._first
 
 
 class Connection:
-    """A slave's connection to the master at *address*, made anew as often as it is lost.
+    """A slave's connection to the master at *address*, opened again as often as it is lost.
 
-    It ends the slave's waits, too: :meth:`check` raises :exc:`Stopped` once *stopping* is set.
-    *alive* is called at least once a second, whatever is waited for.
+    *level* is the protocol level that the slave speaks. Waits end early when *stopping* is set:
+    :meth:`check` raises :exc:`Stopped` then. Each wait calls *alive* at least once a second.
     """
 
     def __init__(
@@ -49,18 +80,30 @@ class Connection:
         address: str,
         logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
         alive: Callable[[], None] = lambda: None,
+        *,
+        level: int = 1,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.address = address
-        self._alive = alive
         self.stopping = False
-        self.last_reply = time.monotonic()
+        #: The time of the last reply, in seconds since boot.
+        self.last_reply = clock.since_boot()
+        self._level = level
+        self._clock = clock
+        self._alive = alive
         self._logger = logger
-        self._retry = RETRY_FIRST
+        self._losses = Pauses(RETRY_FIRST, RETRY_MOST)
+        self._refusals = Pauses(REFUSED_FIRST, REFUSED_MOST)
+        #: Whether the slave repeats its HELLO on request, and the master has not accepted it since.
+        self._greets_again = False
         self._monitor: Socket | None = None
 
     @contextmanager
     def open(self, queue: Socket) -> Iterator[None]:
-        """Connect *queue* for as long as the block lasts; say ``BYE`` if the slave ends in it."""
+        """Connect *queue* for the length of the block; say ``BYE`` if the slave ends in it."""
+        if self._level > 0:
+            # The master sees in it that the slave understands HELLO and REFUSED as replies.
+            queue.setsockopt(zmq.ROUTING_ID, LEVEL_1_ID + os.urandom(16))
         try:
             with queue.monitor(zmq.EVENT_DISCONNECTED) as self._monitor:
                 queue.connect(self.address)
@@ -72,35 +115,48 @@ class Connection:
             self._monitor = None
 
     def ask(
-        self,
-        queue: Socket,
-        request: Request,
-        timeout: timedelta,
-        forgotten: timedelta,
-        *,
-        welcome: bool = False,
+        self, queue: Socket, request: Request, timeout: timedelta, forgotten: timedelta
     ) -> Request:
         """Send *request* on *queue*, and return the master's reply.
 
-        A *welcome* is waited for as long as it takes, any other reply up to *timeout*. Raises
-        ``MasterTimeout`` if there is none, or if it is the ``DIE`` of a master that does not know
-        us: one that was restarted, or that took us for dead since we were silent for longer than
-        *forgotten* (this machine slept).
+        Waits for the reply to ``HELLO`` without limit, for any other up to *timeout*. Raises
+        ``MasterTimeout`` if there is none, and ``TurnedAway`` if the reply is ``REFUSED``.
+
+        At level 0, ``DIE`` has other meanings, too. In reply to ``HELLO``, it turns the slave away
+        (``TurnedAway``). After a lost connection, or when the master has heard nothing for longer
+        than *forgotten*, it does not know the slave any more (``MasterTimeout``).
         """
-        silent = time.monotonic() - self.last_reply
+        silent = self._clock.since_boot() - self.last_reply
+        hello = request[0] == "HELLO"
         queue.send_msg(*request)
-        reply = self._reply(queue, None if welcome else timeout.total_seconds())
-        if reply[0] == "DIE" and (self._lost or silent > forgotten.total_seconds()):
-            raise MasterTimeout("the master does not know us any more")
+        reply = self._reply(queue, None if hello else timeout.total_seconds())
+        match reply:
+            case ("REFUSED", why):
+                raise TurnedAway(why)
+            case ("HELLO", _) if hello or self._greets_again:
+                raise TurnedAway("it asks for HELLO again and again")
+            case ("DIE", _) if hello and self._level == 0:
+                raise TurnedAway("it accepts no more slaves (see its log)")
+            case ("HELLO", _):
+                self._greets_again = True
+            case ("ACK", _):
+                pass  # a greeting alone is no proof that the master accepts this slave
+            case ("DIE", _) if self._level == 0 and (
+                self._lost or silent > forgotten.total_seconds()
+            ):
+                raise MasterTimeout("the master does not know this slave any more")
+            case _:
+                self._refusals.reset()
+                self._greets_again = False
         return reply
 
     def _reply(self, queue: Socket, limit: float | None) -> Request:
         poller = Poller()
         poller.register(queue)
         poller.register(self._monitor)
-        begin = time.monotonic()
-        told = False
-        while limit is None or time.monotonic() - begin < limit:
+        begin = self._clock.monotonic()
+        logged = False
+        while limit is None or self._clock.monotonic() - begin < limit:
             if self.stopping:
                 raise Stopped
             ready = poller.poll(0.5)
@@ -108,23 +164,21 @@ class Connection:
                 try:
                     reply = queue.recv_msg()
                 except BadMessage as exc:
-                    raise MasterTimeout(
-                        f"the master sent what we do not understand ({exc})"
-                    ) from exc
-                self.last_reply = time.monotonic()
+                    raise MasterTimeout(f"cannot understand the master ({exc})") from exc
+                self.last_reply = self._clock.since_boot()
                 return reply
             self.check()
-            if limit is None and not told and time.monotonic() - begin > PATIENCE:
-                told = True
+            if limit is None and not logged and self._clock.monotonic() - begin > PATIENCE:
+                logged = True
                 self._logger.warning("no master at %s yet: waiting for it", self.address)
-        raise MasterTimeout(f"no answer of the master for {limit:g} s")
+        raise MasterTimeout(f"no reply of the master for {limit:g} s")
 
     @property
     def _lost(self) -> bool:
         return self._monitor is not None and self._monitor.poll(0)
 
     def check(self) -> None:
-        """Raise ``Stopped`` if we are to end, ``MasterTimeout`` if the connection has gone."""
+        """Raise ``Stopped`` if the slave must end, ``MasterTimeout`` if the connection is lost."""
         self._alive()
         if self.stopping:
             raise Stopped
@@ -132,22 +186,29 @@ class Connection:
             raise MasterTimeout(f"lost the master at {self.address}")
 
     def welcomed(self) -> None:
-        """Note that a master has welcomed us: the next loss is the first one again."""
-        self._retry = RETRY_FIRST
+        """Note the master's welcome: the next pause after a loss is the shortest one."""
+        self._losses.reset()
         self._logger.info("welcomed by the master at %s", self.address)
 
-    def pause(self) -> None:
-        """Wait before connecting anew: longer each time, until a master has welcomed us."""
-        deadline = time.monotonic() + self._retry
-        self._retry = min(self._retry * 2, RETRY_MOST)
-        while (left := deadline - time.monotonic()) > 0:
+    def pause_after(self, exc: MasterTimeout | TurnedAway) -> None:
+        """Log why the connection ended, and wait before the next one: longer each time."""
+        if isinstance(exc, TurnedAway):
+            pause = self._refusals.grow()
+            self._logger.warning(
+                "the master turned this slave away: %s; trying again in %.0f s", exc, pause
+            )
+        else:
+            pause = self._losses.grow()
+            self._logger.warning("%s; connecting again", exc)
+        deadline = self._clock.monotonic() + pause
+        while (left := deadline - self._clock.monotonic()) > 0:
             self.check()
             time.sleep(min(0.1, left))
 
     def _say_bye(self, queue: Socket) -> None:
-        # A REQ socket that waits for a reply cannot say anything more; then silence has to do.
+        # A REQ socket that waits for a reply cannot send: then the master notices the silence.
         try:
             queue.send_msg("BYE", flags=zmq.DONTWAIT)
             queue.close(linger=1)
         except (zmq.ZMQError, Unavailable):
-            self._logger.debug("the master does not hear our BYE")
+            self._logger.debug("could not send BYE to the master")

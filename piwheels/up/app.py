@@ -1,4 +1,4 @@
-"""The ``piw-up`` program: the order in which a farm comes to life, works, and ends."""
+"""The ``piw-up`` program: starts the parts of a farm, has it work, and stops it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import os
 import shutil
 import signal
 import sys
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import zmq
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal
 from piwheels.core.host.interpreters import Interpreter, probe
@@ -24,9 +23,9 @@ from piwheels.core.program.privileges import become, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key
-from piwheels.up import console, database, outcome, site
+from piwheels.up import console, database, site, summary
 from piwheels.up.config import labels, queues, to_connect, write_farm_file
-from piwheels.up.farm import IN_VAIN, Farm, Stopped, child_environment, last_lines
+from piwheels.up.processes import IN_VAIN, Processes, Stopped, child_environment, last_lines
 from piwheels.up.progress import RED, Screen, Slaves, span
 from piwheels.up.registry import Registrar, Resolver
 from piwheels.up.watch import Watch
@@ -34,28 +33,37 @@ from piwheels.up.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from piwheels.core.clock import Clock
     from piwheels.core.host.postgres import Cluster
+    from piwheels.core.protocols import SlaveEvent
     from piwheels.up.config import UpConfig
-    from piwheels.up.outcome import Ask
+    from piwheels.up.summary import Ask
 
 #: Pure wheels, native ones, one for the stable ABI, and one that cannot be built (platform.md).
 FIRST: Final = (
     "six", "markupsafe", "zope.interface", "wrapt", "simplejson", "psutil", "functools32",
 )  # fmt: skip
-#: Seconds between two looks at the daemons and at what they say, and between two at the database.
+#: Seconds between two checks of the daemons, and between two queries of the database.
 TICK, LOOK = 0.2, 1.0
-#: Seconds that pages and logs may take to be there, once the last build has ended.
+#: Seconds to wait for pages and logs after the end of the last build.
 PUBLISHING: Final = 90.0
 
 
 class Up:
-    """The farm in *farm*'s folder at work. Its slaves build for *interpreters*."""
+    """Runs the farm in the folder of *processes*. Its slaves build for *interpreters*."""
 
-    def __init__(self, config: UpConfig, farm: Farm, interpreters: Sequence[Interpreter]) -> None:
+    def __init__(
+        self,
+        config: UpConfig,
+        processes: Processes,
+        interpreters: Sequence[Interpreter],
+        clock: Clock = SYSTEM,
+    ) -> None:
         self.config = config
-        self.farm = farm
-        self.site = farm.home / "www"
-        self.queues = queues(config, farm.home)
+        self._clock = clock
+        self.processes = processes
+        self.site = processes.home / "www"
+        self.queues = queues(config, processes.home)
         self.port = site.free_port(config.host, config.port)
         self.host = site.host_in_url(config.host)
         self.pythons = labels(interpreters)
@@ -64,39 +72,40 @@ class Up:
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
         self.console = console.Console()
         self.slaves = Slaves()
-        asks = outcome.asked(config.packages or FIRST)
+        asks = summary.asked(config.packages or FIRST)
         self.watch = Watch(asks, self.abis, self.versions, self.site, self.screen)
         self._unresolved = {ask.spec: ask for ask in asks if not ask.version}
         self._resolver = Resolver([], self.versions[0])
         self._cluster: Cluster | None = None
-        self._began = time.monotonic()
+        self._began = clock.monotonic()
         for handler in logging.getLogger().handlers:
             if type(handler) is logging.StreamHandler:
                 handler.setStream(self.screen)
 
     @property
     def url(self) -> str:
-        """Where the site is."""
+        """The address of the site."""
         return f"http://{self.host}:{self.port}/"
 
-    # The order of things --------------------------------------------------------------------
+    # Start and end ----------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Have the farm build what is asked for, and go on until stopped (or, ``--once``, do not).
+        """Build the requested versions, then serve until stopped (with ``--once``, return).
 
-        Return the exit status. Raises :exc:`Stopped` when a signal comes, :exc:`Fatal` when a part
-        of the farm ends; everything is stopped then.
+        Return the exit status. Raises :exc:`Stopped` after a signal, or when an operator has
+        stopped the farm, and :exc:`Fatal` when a part of it fails; all parts are stopped then.
         """
-        self.screen.say(f"the farm is in {self.farm.home}")
-        for folder in (self.site, self.farm.home / "build"):
+        self.screen.say(f"the farm is in {self.processes.home}")
+        for folder in (self.site, self.processes.home / "build"):
             folder.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
             db, env = self._open_database(stack)
             status = stack.enter_context(Context().socket(zmq.SUB, reversed(monitor_stats)))
             status.subscribe()
             status.connect(to_connect(self.queues["status"]))
-            # Whatever happens from here on, the daemons go before the database does.
+            # From here on, the daemons stop before the database does.
             stack.callback(self._stop)
+            self.watch.begin(db)
             self._start_daemons(env)
             self._resolve()
             stack.callback(self._forget_questions)
@@ -127,42 +136,42 @@ class Up:
                 self._tick(status)
 
     def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
-        """Return the database, ready for work, and the environment that tells daemons of it."""
-        home = self.farm.home / "postgres"
+        """Return the database, ready for use, and the environment with its address for daemons."""
+        home = self.processes.home / "postgres"
         server = stack.enter_context(database.server(self.config.dsn, home))
         self._cluster = server.cluster
         self._check()
         if not database.current(server):
             self.screen.say("preparing the database")
             env = child_environment(self.config, os.environ, server.superuser)
-            self.farm.run("piwheels.initdb", env | {"PIW_YES": "1"})
+            self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
         import_queue = to_connect(self.queues["import"])
-        write_farm_file(self.farm.home, server.daemon, self.site, import_queue)
+        write_farm_file(self.processes.home, server.daemon, self.site, import_queue)
         alone = self.queues["slave"].startswith("ipc:")
         database.take_up(db, self.abis, set(self.pythons), alone=alone)
         return db, child_environment(self.config, os.environ, server.daemon)
 
     def _start_daemons(self, env: dict[str, str]) -> None:
-        config, home = self.config, self.farm.home
+        config, home = self.config, self.processes.home
         common = ["-v"] if config.verbose else []
         common += ["-c", str(config.config)] if config.config is not None else []
         wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
         place = f"--output-path={self.site}"
         source = f"--source={'none' if config.once else 'watch'}"
         args = [place, "--dev-mode", source, *wires, *common]
-        if not site.is_everywhere(config.host):  # else it has more addresses than we know
+        if not site.is_everywhere(config.host):  # else it has several addresses
             args.append(f"--site-url={self.url}")
-        self.farm.start("master", "piwheels.master", args, env)
+        self.processes.start("master", "piwheels.master", args, env)
         http = [f"--host={config.host}", f"--port={self.port}"]
-        # What comes now has no business with the database.
+        # The server and the slaves do not use the database.
         env = {name: value for name, value in env.items() if name != "PIW_DSN"}
-        self.farm.start("serve", "piwheels.serve", [place, *http, *common], env)
+        self.processes.start("serve", "piwheels.serve", [place, *http, *common], env)
         for label, python in self.pythons.items():
             args = [f"--label={label}", f"--python={python}", f"--dir={home / 'build'}"]
             args += [f"--timeout={config.timeout.total_seconds():f}"]
             args += [f"--{q}-queue={to_connect(self.queues[q])}" for q in ("slave", "file")]
-            self.farm.start(label, "piwheels.slave", [*args, *common], env)
+            self.processes.start(label, "piwheels.slave", [*args, *common], env)
         self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
 
     def _tick(self, status: Socket) -> None:
@@ -171,27 +180,27 @@ class Up:
 
     def _check(self) -> None:
         try:
-            for name in self.farm.check():
+            for name in self.processes.check():
                 self.screen.say(f"an operator has stopped {name}; the farm goes on without it")
         except Stopped as end:
-            if not self.farm.stopping:
+            if not self.processes.stopping:
                 self.screen.say(str(end))
             raise
         self._look_at_console()
         if self._cluster is not None and self._cluster.pid is None:
             log = self._cluster.log
-            self.farm.patience = IN_VAIN  # the master would try for long to save what it has
+            self.processes.patience = IN_VAIN  # the master would keep trying to save its data
             raise Fatal(f"PostgreSQL has ended; the end of {log}:\n{last_lines(log)}")
 
     def _stop(self) -> None:
         self.screen.show([])
         self.screen.say("stopping")
-        self.farm.stop()
+        self.processes.stop()
 
     # The console ----------------------------------------------------------------------------
 
     def _open_console(self) -> None:
-        """Open the console, if there is somebody to see it; what we say goes to a file then."""
+        """Open the console on a terminal; from then on, piw-up's log goes to a file."""
         config = self.config
         if config.no_console or config.once or config.quiet or not console.possible():
             return
@@ -199,7 +208,7 @@ class Up:
             self.screen.say(f"no console: textual is not installed ({install('console')})")
             return
         options = ["-c", str(config.config)] if config.config is not None else []
-        self.screen.divert(self.farm.logs / "up.log")
+        self.screen.divert(self.processes.logs / "up.log")
         self.console.open(self.queues, options, child_environment(config, os.environ, ""))
 
     def _look_at_console(self) -> None:
@@ -217,7 +226,7 @@ class Up:
         self.screen.come_back()
 
     def _say_hello(self) -> None:
-        """Have the master tell again of slaves that came before we listened."""
+        """Have the master repeat the events of slaves that came before piw-up listened."""
         with Context().socket(zmq.PUSH, reversed(master_control)) as control:
             control.connect(to_connect(self.queues["control"]))
             control.send_msg("HELLO")
@@ -226,7 +235,7 @@ class Up:
     # Work -----------------------------------------------------------------------------------
 
     def _work(self, db: Database, status: Socket, registrar: Registrar) -> None:
-        """Register what is asked for, and watch until all of it was attempted and is published."""
+        """Register the requested versions, and wait until all were attempted and published."""
         for ask in self.watch.asks:
             if ask.version:
                 self._register(ask, registrar)
@@ -236,9 +245,9 @@ class Up:
             self._listen(status, TICK)
             for name, *answer in self._resolver.answers():
                 self._resolved(self._unresolved.pop(name), *answer, registrar=registrar)
-            if time.monotonic() < look:
+            if self._clock.monotonic() < look:
                 continue
-            look = time.monotonic() + LOOK
+            look = self._clock.monotonic() + LOOK
             try:
                 done = self.watch.look(db)
             except DatabaseError as exc:
@@ -251,15 +260,15 @@ class Up:
                 self._resolve()
                 continue
             if done:
-                deadline = deadline or time.monotonic() + PUBLISHING
+                deadline = deadline or self._clock.monotonic() + PUBLISHING
                 if self.watch.published():
                     return
-                if time.monotonic() > deadline:
+                if self._clock.monotonic() > deadline:
                     self.screen.say("the site does not show all of it yet", RED)
                     return
 
     def _resolve(self) -> None:
-        """Have the versions found of what was asked for by its name alone."""
+        """Look up the newest versions of the packages that were requested by name."""
         self._forget_questions()
         if self._unresolved:
             self.screen.say(f"asking the index for {', '.join(self._unresolved)}")
@@ -272,7 +281,7 @@ class Up:
         self, ask: Ask, version: str, problem: str, detail: str, *, registrar: Registrar
     ) -> None:
         if version and any(other.key == (ask.package, version) for other in self.watch.asks):
-            self.watch.asks.remove(ask)  # it was asked for by its version, too
+            self.watch.asks.remove(ask)  # it was requested by its version, too
             return
         ask.version, ask.problem, ask.detail = version, problem, detail
         if problem:
@@ -288,23 +297,30 @@ class Up:
             self.screen.say(f"registered {ask.package} {ask.version}")
 
     def _listen(self, status: Socket, seconds: float) -> None:
-        """Take what the master says of its slaves, for up to *seconds*."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        """Take the events of slaves from the master, for *seconds*."""
+        deadline = self._clock.monotonic() + seconds
+        while (left := deadline - self._clock.monotonic()) > 0:
             if status.poll(left):
                 with contextlib.suppress(BadMessage):
                     msg, data = status.recv_msg()
-                    said = self.slaves.event(data) if msg == "SLAVE" else ""
-                    if said and not self.screen.live:
-                        self.screen.say(said)
-        lines = self.slaves.lines(datetime.now(UTC))
+                    if msg == "SLAVE":
+                        self._take_event(data)
+        now = self._clock.monotonic()
+        lines = self.slaves.lines(now)
         if (done := self.watch.done) < (asked := len(self.watch.asks)):
-            lines.append(f"  {done} of {asked} done, {span(time.monotonic() - self._began)}")
+            lines.append(f"  {done} of {asked} done, {span(now - self._began)}")
         self.screen.show(lines)
+
+    def _take_event(self, event: SlaveEvent) -> None:
+        # The master repeats old events on request: their age is the only use of the timestamp.
+        age = (self._clock.now() - event.timestamp).total_seconds()
+        sentence = self.slaves.event(event, self._clock.monotonic(), age)
+        if sentence and not self.screen.live:
+            self.screen.say(sentence)
 
 
 def _executable(path: Path) -> Path:
-    """Return the interpreter *path*, looked up like a command if it is a bare name."""
+    """Return the interpreter *path*; a bare name is looked up like a command."""
     found = shutil.which(str(path))
     if found is None:
         raise Fatal(f"there is no interpreter {path}: name one that is there in --python")
@@ -319,14 +335,14 @@ def run(config: UpConfig) -> int:
     interpreters = [probe(path) for path in pythons]
     if not config.verbose:  # which PostgreSQL it is need not be seen each time
         logging.getLogger("postgres").setLevel(logging.WARNING)
-    with Farm((config.dir or data_dir()).absolute()) as farm:
+    with Processes((config.dir or data_dir()).absolute()) as processes:
         for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(sign, farm.on_signal)
+            signal.signal(sign, processes.on_signal)
         try:
-            return Up(config, farm, interpreters).run()
+            return Up(config, processes, interpreters).run()
         except Stopped:
             return 1 if config.once else 0
         except Fatal:
-            if farm.stopping:  # what a Ctrl+C reached besides us has failed by it
+            if processes.stopping:  # what a Ctrl+C reached besides us has failed by it
                 return 1 if config.once else 0
             raise

@@ -1,4 +1,4 @@
-"""The options of ``piw-up``, and what follows from them: addresses, and the names of slaves."""
+"""The options of ``piw-up``, with the addresses and the names of slaves that follow from them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.core.program.paths import FARM_FILE, address, runtime_dir
-from piwheels.up import outcome
+from piwheels.up import summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from piwheels.core.host.interpreters import Interpreter
 
-#: What a unix socket's path may have, in bytes, before the name of the socket itself.
+#: The length limit of a unix socket's folder, in bytes.
 FOLDER_LIMIT: Final = 90
 
 
@@ -42,7 +42,7 @@ class UpConfig(Common):
         default=[],
         help="what to build",
         metavar="PACKAGE",
-        parse=outcome.parse,
+        parse=summary.parse,
         positional=True,
     )
     python: list[Path] = option(
@@ -106,7 +106,7 @@ def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
 
 
 def to_connect(where: str) -> str:
-    """Return how a socket that is bound to *where* is reached from here."""
+    """Return the address at which this machine reaches a socket bound to *where*."""
     for any_address in ("tcp://*:", "tcp://0.0.0.0:"):
         if where.startswith(any_address):
             return where.replace(any_address, "tcp://127.0.0.1:")

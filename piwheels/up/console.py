@@ -1,7 +1,7 @@
-"""The console in the foreground of our terminal, while we go on behind it.
+"""The console in the foreground of the terminal, while piw-up goes on in the background.
 
-It is a process of its own, in our process group: the terminal's signals reach both (it turns
-Ctrl+C into a key while it draws), and what it leaves behind when it is killed is put right here.
+It is a process of its own in piw-up's process group: the terminal's signals reach both (while it
+draws, Ctrl+C is a key of the console). If it is killed, piw-up restores the terminal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import termios
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from piwheels.core.host.processes import dies_with_parent
+from piwheels.core.host.processes import dies_with_parent, wait_for_exit
 from piwheels.up.config import to_connect
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 MODULE: Final = "piwheels.console"
 #: The master's sockets that a console uses.
 WIRES: Final = ("status", "control", "console")
-#: Seconds that a console has to end, before it is killed.
+#: Seconds that a console has to end before it is killed.
 FAREWELL: Final = 3.0
-# On which it puts the terminal right before it ends.
+# On this signal, it restores the terminal and ends.
 _LEAVE: Final = signal.SIGTERM
-# Off: mouse, focus, paste and size reports, the keyboard's protocol, the alternate screen; on: the
-# cursor (XTerm Control Sequences; the kitty keyboard protocol).
+# Turns off mouse, focus, paste and size reports, the keyboard protocol and the alternate screen;
+# shows the cursor (XTerm Control Sequences; the kitty keyboard protocol).
 _SANE: Final = (
     "".join(f"\x1b[?{mode}l" for mode in (1000, 1002, 1003, 1004, 1006, 1015, 2004, 2048))
     + "\x1b[<u\x1b[0m\x1b[?1049l\x1b[?25h"
@@ -42,14 +42,14 @@ _SANE: Final = (
 def attach_line(queues: Mapping[str, str]) -> str:
     """Return the command that attaches a console to the master that listens at *queues*."""
     beside = queues["status"].rpartition("/")[0]
-    # A console finds what lies beside an ipc status queue.
-    told = [name for name in WIRES if name == "status" or queues[name] != f"{beside}/{name}"]
-    options = [(f"--{name}-queue", to_connect(queues[name])) for name in told]
+    # A console finds the sockets beside an ipc status queue.
+    named = [name for name in WIRES if name == "status" or queues[name] != f"{beside}/{name}"]
+    options = [(f"--{name}-queue", to_connect(queues[name])) for name in named]
     return shlex.join(["piw-console", *itertools.chain(*options)])
 
 
 def possible() -> bool:
-    """Tell whether we have a terminal to open a console in, and are in its foreground."""
+    """Return whether piw-up has a terminal for a console, and is in its foreground."""
     try:
         return (
             os.environ.get("TERM", "dumb") != "dumb"
@@ -61,12 +61,12 @@ def possible() -> bool:
 
 
 def installed() -> bool:
-    """Tell whether what the console draws with is there."""
+    """Return whether the console's libraries are installed."""
     return importlib.util.find_spec("textual") is not None
 
 
 class Console:
-    """A console in our terminal; none yet."""
+    """The console in piw-up's terminal; not open at first."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,17 +74,17 @@ class Console:
 
     @property
     def has_terminal(self) -> bool:
-        """Whether the terminal is the console's."""
+        """Whether the console uses the terminal."""
         return self._process is not None
 
     def open(
         self, queues: Mapping[str, str], options: Sequence[str], env: Mapping[str, str]
     ) -> None:
-        """Start it, attached to the master that listens at *queues*. Only in the main thread."""
+        """Start it, attached to the master at *queues*. Call it in the main thread only."""
         wires = [f"--{name}-queue={to_connect(queues[name])}" for name in WIRES]
         self._modes = termios.tcgetattr(sys.stdin)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # as in Farm.start
+            warnings.simplefilter("ignore", DeprecationWarning)  # as in Processes.start
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE, *wires, *options],
                 env=dict(env),
@@ -92,7 +92,7 @@ class Console:
             )
 
     def ended(self) -> int | None:
-        """Return the exit status once it has ended; the terminal is ours again then."""
+        """Return the exit status once it has ended, and take the terminal back."""
         if self._process is None or (status := self._process.poll()) is None:
             self._suspend()
             return None
@@ -101,28 +101,26 @@ class Console:
         return status
 
     def _suspend(self) -> None:
-        """Stop with it (Ctrl+Z), so that the shell has the terminal; its ``fg`` wakes us both."""
+        """Suspend piw-up with it (Ctrl+Z), for the shell's prompt; ``fg`` resumes both."""
         stopped = os.WSTOPPED | os.WNOHANG
         if self._process is not None and os.waitid(os.P_PID, self._process.pid, stopped):
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def close(self) -> None:
-        """End it, if it still has the terminal."""
+        """Stop it, if it still uses the terminal."""
         if self._process is None:
             return
         self._process.send_signal(_LEAVE)
-        try:
-            self._process.wait(FAREWELL)
-        except subprocess.TimeoutExpired:
+        if not wait_for_exit(self._process, FAREWELL):
             self._process.kill()
             self._process.wait()
         self.ended()
 
     def _restore(self, *, killed: bool) -> None:
-        """Make the terminal what it was before."""
+        """Restore the terminal's modes; reset it if the console was *killed*."""
         try:
             termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, self._modes)
-        except termios.error:  # it is gone
+        except termios.error:  # it was closed
             return
         if killed:
             sys.stderr.write(_SANE)

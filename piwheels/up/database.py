@@ -1,4 +1,4 @@
-"""The farm's database: on a server of our own, or on one that exists."""
+"""The farm's database: on its own server, or on an existing one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME: Final = "piwheels"
-#: Databases that every server has: they are never ours.
+#: Databases that every server has: never the farm's.
 TEMPLATES: Final = ("", "postgres", "template0", "template1")
-#: Why an ABI is not built for at the moment.
+#: The skip reason of an ABI without slaves.
 NOBODY: Final = "no slave of this farm builds for it"
-#: Seconds that a question is tried again for; after that, look whether the server still runs.
+#: Seconds to retry a query; after that, piw-up checks whether the server still runs.
 PATIENCE: Final = 2.0
 
 
 class Server(NamedTuple):
     """A database on a server: its address as *superuser* and as *daemon*.
 
-    *cluster* is the server, if it is our own.
+    *cluster* is the server, if it belongs to this farm.
     """
 
     superuser: str
@@ -39,9 +39,9 @@ class Server(NamedTuple):
 
 @contextmanager
 def server(dsn: str, home: Path) -> Iterator[Server]:
-    """Give the farm's database on the server *dsn*.
+    """Yield the farm's database on the server *dsn*.
 
-    ``""`` stands for a server of our own, whose files are below *home* and which ends with us.
+    ``""`` stands for the farm's own server, which has its files below *home* and ends with piw-up.
     Raises :exc:`Fatal` if the server cannot be used.
     """
     if not dsn:
@@ -60,7 +60,7 @@ def server(dsn: str, home: Path) -> Iterator[Server]:
 
 
 def _make(dsn: str, name: str) -> None:
-    """Make what is missing: the daemon's role, and the database *name*."""
+    """Create the daemon's role and the database *name*, if they are missing."""
     dsn = redirect(dsn, "postgres")
     if not administer(dsn, "SELECT 1 FROM pg_roles WHERE rolname = %s", DAEMON):
         administer(dsn, "CREATE ROLE {} LOGIN", names=[DAEMON])
@@ -69,7 +69,7 @@ def _make(dsn: str, name: str) -> None:
 
 
 def current(server: Server) -> bool:
-    """Tell whether the schema is there, and the one that we need."""
+    """Return whether the database has the current schema."""
     try:
         Database(server.daemon).close()
     except Fatal:
@@ -78,10 +78,10 @@ def current(server: Server) -> bool:
 
 
 def take_up(db: Database, abis: Collection[str], labels: Collection[str], *, alone: bool) -> None:
-    """Have the farm build for *abis*, and go on where an earlier one was killed.
+    """Have the farm build for *abis*, and take over from an earlier one that was killed.
 
-    What was handed out to slaves with our *labels* is nobody's any more. With *alone* nobody else
-    can join: other ABIs would only wait for ever, and keep ours from what comes after them.
+    Releases the leases of slaves with these *labels*. With *alone*, no other slaves can join: other
+    ABIs are skipped, since their versions would wait for ever and delay ours.
     """
     for abi in sorted(abis):
         db.add_build_abi(abi)

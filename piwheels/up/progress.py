@@ -1,4 +1,4 @@
-"""What is seen of the farm while it works: who builds what, and lines that stay."""
+"""Shows the farm at work: the current build of each slave, and a log of events."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from piwheels.core.protocols import SlaveEvent
 
 GREEN, RED, DIM, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
-#: How many lines are said again after the terminal was somebody else's.
+#: The number of lines to repeat when the console has given the terminal back.
 AGAIN: Final = 40
-#: The place of the label in what a slave says of itself.
+#: The index of the label in a slave's HELLO.
 _LABEL: Final = 5
 
 
@@ -27,20 +26,24 @@ _LABEL: Final = 5
 class _Slave:
     label: str
     doing: str
-    since: datetime
+    since: float
 
 
 class Slaves:
-    """What each slave does, as the master's status socket tells."""
+    """The activity of each slave, from the events of the master's status socket.
+
+    ``now`` is in seconds of the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self._slaves: dict[int, _Slave] = {}
 
-    def event(self, event: SlaveEvent) -> str:
-        """Take note of *event*; return a sentence if a build has begun, else ``""``."""
-        number, when, message, data = event
-        if message == "HELLO" and number not in self._slaves:  # it is told again on request
-            self._slaves[number] = _Slave(data[_LABEL], "", when)
+    def event(self, event: SlaveEvent, now: float, age: float) -> str:
+        """Apply *event*, *age* seconds old; return a sentence if a build has begun, else ``""``."""
+        number, _, message, data = event
+        began = now - max(0.0, age)
+        if message == "HELLO" and number not in self._slaves:  # the master repeats it on request
+            self._slaves[number] = _Slave(data[_LABEL], "", began)
         slave = self._slaves.get(number)
         if slave is None:
             return ""
@@ -48,32 +51,32 @@ class Slaves:
             case "BUILD":
                 doing = f"building {data[0]} {data[1]}"
                 if doing != slave.doing:
-                    slave.doing, slave.since = doing, when
+                    slave.doing, slave.since = doing, began
                     return f"{slave.label}: {doing}"
             case "SEND":
                 slave.doing = f"sending {data}"
             case "SLEEP" | "DONE":
-                slave.doing, slave.since = "", when
+                slave.doing, slave.since = "", began
             case "DIE":
                 del self._slaves[number]
         return ""
 
-    def lines(self, now: datetime) -> list[str]:
-        """Return a line for each slave, in the order of their labels."""
+    def lines(self, now: float) -> list[str]:
+        """Return a line for each slave, sorted by label."""
         slaves = sorted(self._slaves.values(), key=lambda slave: slave.label)
         width = max((len(slave.label) for slave in slaves), default=0)
         return [_line(slave, width, now) for slave in slaves]
 
 
-def _line(slave: _Slave, width: int, now: datetime) -> str:
+def _line(slave: _Slave, width: int, now: float) -> str:
     label = slave.label.ljust(width)
     if not slave.doing:
         return f"  {label}  idle"
-    return f"  {label}  {slave.doing}  {span((now - slave.since).total_seconds())}"
+    return f"  {label}  {slave.doing}  {span(now - slave.since)}"
 
 
 def span(seconds: float) -> str:
-    """Return a duration as a person reads it: ``7 s``, ``2:05``, ``1:02:05``."""
+    """Return a duration for people: ``7 s``, ``2:05``, ``1:02:05``."""
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -83,10 +86,10 @@ def span(seconds: float) -> str:
 
 
 class Screen:
-    """Standard error: lines that stay, and on a terminal a few below them that are rewritten.
+    """Standard error: a log, and on a terminal a few status lines below it that are redrawn.
 
-    It has the ``write`` and ``flush`` of a stream, so that the log can go through it. With *quiet*,
-    :meth:`say` says nothing.
+    It has the ``write`` and ``flush`` of a stream, so that logging can use it. With *quiet*,
+    :meth:`say` writes nothing.
     """
 
     def __init__(self, stream: IO[str], environ: Mapping[str, str], *, quiet: bool = False) -> None:
@@ -101,20 +104,20 @@ class Screen:
         self._drawn = 0
 
     def write(self, text: str) -> int:
-        """Write *text*, whole lines, above what is rewritten."""
-        with contextlib.suppress(OSError):  # a full disk, a terminal that is gone: tell nobody
+        """Write *text*, whole lines, above the status lines."""
+        with contextlib.suppress(OSError):  # a full disk, a closed terminal: nowhere to report it
             self._erase()
             self._stream.write(text)
             self._draw()
         return len(text)
 
     def flush(self) -> None:
-        """Have everything seen."""
+        """Flush the stream."""
         with contextlib.suppress(OSError):
             self._stream.flush()
 
     def say(self, text: str, colour: str = "") -> None:
-        """Say a line that stays: with the time where nobody watches."""
+        """Write a line of the log: with the time if this is not a terminal."""
         if self._quiet:
             return
         stamp = "" if self.live else time.strftime("%H:%M:%S ")
@@ -122,24 +125,24 @@ class Screen:
         self.flush()
 
     def paint(self, text: str, colour: str) -> str:
-        """Return *text* in *colour*, where colours are wanted."""
+        """Return *text* in *colour*, if the stream shows colours."""
         return f"{colour}{text}{PLAIN}" if colour and self.colour else text
 
     def show(self, lines: Sequence[str]) -> None:
-        """Rewrite the lines at the bottom (on a terminal; else nothing)."""
+        """Redraw the status lines (on a terminal; else do nothing)."""
         if self.live and list(lines) != self._wanted:
             self._erase()
             self._wanted = list(lines)
             self._draw()
 
     def divert(self, log: Path) -> None:
-        """Write to the file *log* from now on: somebody else has the terminal."""
+        """Write to the file *log* from now on: the console uses the terminal."""
         self.show([])
         self._stream, self.live, self.colour = log.open("w", buffering=1), False, False
         self._log = log
 
     def come_back(self) -> None:
-        """Write to the terminal again: first the end of what was said meanwhile."""
+        """Write to the terminal again: first the newest lines of the file."""
         if self._log is None:
             return
         with contextlib.suppress(OSError):
@@ -147,7 +150,7 @@ class Screen:
         self._stream, (self.live, self.colour) = self._terminal, self._looks
         said = self._log.read_text(errors="replace").splitlines(keepends=True)
         if len(said) > AGAIN:
-            self.say(f"(all that was said meanwhile is in {self._log})")
+            self.say(f"(the earlier lines are in {self._log})")
         self.write("".join(said[-AGAIN:]))
         self._log = None
 
@@ -160,7 +163,7 @@ class Screen:
         if not self._wanted:
             return
         columns, rows = shutil.get_terminal_size(_terminal_size(self._stream))
-        lines = self._wanted[-max(1, rows - 1) :]  # what scrolled away could not be erased
+        lines = self._wanted[-max(1, rows - 1) :]  # lines that scroll away cannot be erased
         for line in lines:
             self._stream.write(self.paint(line[: columns - 1], DIM) + "\n")
         self._drawn = len(lines)

@@ -1,8 +1,8 @@
-"""Find the versions of packages, and register them with the master.
+"""Finds the versions of packages, and registers them with the master.
 
 pip asks the index (:mod:`piwheels.core.host.pip_config`), for several names at once, in a child
-process (``python -m piwheels.up.registry 3.X NAME...``). The child and its pips are killed when
-this process ends, however it ends. It prints a line of JSON for each name.
+process (``python -m piwheels.up.registry 3.X NAME...``). The child and its pips end with this
+process, even if it is killed. It prints a line of JSON for each name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import os
 import select
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from packaging.requirements import Requirement
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import PiWheelsError, Refused
 from piwheels.core.farm import ANSWER, Farm
 from piwheels.core.host.pip_config import source_versions
@@ -26,13 +27,13 @@ from piwheels.core.host.processes import Supervised
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from piwheels.up.outcome import Ask
+    from piwheels.up.summary import Ask
 
-#: How many names are asked for at once: each is a pip, which takes a processor for a second.
+#: The number of names to look up in parallel: each pip uses a processor for a second.
 AT_ONCE: Final = 4
-#: Seconds that all the questions together may take, per name and at least.
+#: The limit in seconds for all names together: for each name, and at least.
 PER_NAME, AT_LEAST = 60.0, 300.0
-#: What is said of a name that cannot be built, by the code of the refusal.
+#: The report on a name that cannot be built, by the code of the refusal.
 PROBLEMS: Final = {"NOPKG": "not found", "NOVER": "no source distribution"}
 UNREACHABLE: Final = "index unreachable"
 
@@ -64,13 +65,13 @@ class Resolver:
         self.close()
 
     def close(self) -> None:
-        """Ask no more. May be repeated."""
+        """Cancel the lookup. May be called again."""
         if self._questions is not None:
             self._questions.close()
             self._questions = None
 
     def answers(self) -> Iterator[tuple[str, str, str, str]]:
-        """Give what has come, without waiting: name, version, problem, detail (``""``: none)."""
+        """Yield the new results, without waiting: name, version, problem, detail (``""``: none)."""
         if self._questions is None:
             return
         output = self._questions.output
@@ -85,7 +86,7 @@ class Resolver:
             if not block:
                 why = self._buffer.decode(errors="replace")[-200:].strip()
                 for name in sorted(self._left):
-                    yield name, "", UNREACHABLE, why or "the questions to pip have ended early"
+                    yield name, "", UNREACHABLE, why or "the lookup with pip ended early"
                 self._left.clear()
         if not self._left:
             self.close()
@@ -107,7 +108,7 @@ class Registrar(Farm):
 
     def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
         super().__init__(address, patience=ANSWER, meanwhile=meanwhile)
-        self._newest = datetime.now(UTC)
+        self._newest = SYSTEM.now()
 
     def greet(self) -> None:
         """Wait for the master, and have the pages that name the site's address written again.
@@ -131,7 +132,7 @@ class Registrar(Farm):
 
 
 def main(python_version: str, names: Sequence[str]) -> None:
-    """Ask for the newest release of each of *names*; write what is found, one line each."""
+    """Look up the newest release of each of *names*; write one line for each."""
 
     def find(name: str) -> str:
         answer = [name, "", "", ""]

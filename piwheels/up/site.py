@@ -1,4 +1,4 @@
-"""The site as piw-up reads it: whether it lists what was built, and the logs of what was not."""
+"""Reads the site: the wheels that its index lists, and the logs of failed builds."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-#: How much of a log is read, in bytes.
+#: The limit for reading a log, in bytes.
 MOST: Final = 32 * 2**20
 
 
 def lists(site: Path, package: str, filenames: Collection[str]) -> bool:
-    """Tell whether the page of *package* in the simple index of *site* has all of *filenames*."""
+    """Return whether *package*'s page in the simple index of *site* has all of *filenames*."""
     return _listed(site, package).issuperset(filenames)
 
 
@@ -40,9 +40,9 @@ def _listed(site: Path, package: str) -> set[str]:
 
 
 def missing(site: Path, package: str, wheel: str, pythons: Iterable[str]) -> dict[str, str]:
-    """Return what *wheel* of *package* needs and *site* has not, on any of *pythons* (``"3.11"``).
+    """Return the dependencies of *wheel* that *site* lacks, for any of *pythons* (``"3.11"``).
 
-    The names are keys, the values say which versions will do (PEP 508: ``"tzdata>=2024"``).
+    The keys are names, the values are requirements (PEP 508: ``"tzdata>=2024"``).
     """
     try:
         data = (site / "simple" / package / f"{wheel}.metadata").read_bytes()
@@ -62,7 +62,7 @@ def missing(site: Path, package: str, wheel: str, pythons: Iterable[str]) -> dic
 
 
 def read_log(site: Path, build_id: int) -> str:
-    """Return the log of a build, or ``""`` if it has not been written yet."""
+    """Return the log of a build, or ``""`` if it does not exist yet."""
     try:
         with gzip.open(site / log_name(build_id)) as file:
             return file.read(MOST).decode("utf-8", "replace")
@@ -71,7 +71,7 @@ def read_log(site: Path, build_id: int) -> str:
 
 
 def free_port(host: str, port: int) -> int:
-    """Return *port*, or for 0 any that is free; :exc:`Fatal` if it cannot be listened on."""
+    """Return *port*, or a free one for 0; raise :exc:`Fatal` if it is in use."""
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -89,7 +89,7 @@ def free_port(host: str, port: int) -> int:
 
 
 def host_in_url(host: str) -> str:
-    """Return *host* as it stands in an address that one can open on this machine."""
+    """Return *host* as part of a URL that works on this machine."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -100,7 +100,7 @@ def host_in_url(host: str) -> str:
 
 
 def is_everywhere(host: str) -> bool:
-    """Tell whether what listens on *host* is reached by each address of this machine."""
+    """Return whether *host* stands for all addresses of this machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
@@ -108,7 +108,7 @@ def is_everywhere(host: str) -> bool:
 
 
 def needs_trust(host: str) -> bool:
-    """Tell whether pip refuses an unencrypted index on *host* unless told that it is trusted."""
+    """Return whether pip needs ``--trusted-host`` for an unencrypted index on *host*."""
     if host == "localhost":
         return False
     try:

@@ -1,15 +1,14 @@
-"""How far the farm is with what was asked for, and the report at the end."""
+"""Follows the progress of the requested versions, and writes the report at the end."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
-from piwheels.up import outcome, site
-from piwheels.up.outcome import Ask
+from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
+from piwheels.up.summary import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
 
     from piwheels.core.database import Database
     from piwheels.core.database.rows import BuildRow
-    from piwheels.up.outcome import Row
     from piwheels.up.progress import Screen
+    from piwheels.up.summary import Row
 
 
 class Watch:
-    """Follows *asks*, which others add versions and problems to, for each of *abis*.
+    """Follows *asks*, to which others add versions and problems, for each of *abis*.
 
-    *pythons* are the versions of the interpreters (``"3.11"``); *folder* is where the site is.
+    *pythons* are the versions of the interpreters (``"3.11"``); *folder* contains the site.
     """
 
     def __init__(
@@ -41,23 +40,28 @@ class Watch:
         self._site = folder
         self._screen = screen
         self._rows: list[Row] = []
-        self._since = datetime.now(UTC)
-        self._told: set[int] = set()
+        #: The newest build before the start of this farm.
+        self._newest_before = 0
+        self._reported: set[int] = set()
         self._ended: set[tuple[str, str]] = set()
 
     @property
     def done(self) -> int:
-        """For how many asks there is nothing more to do."""
+        """The number of asks that are finished."""
         return sum(1 for ask in self.asks if ask.problem or ask.key in self._ended)
 
+    def begin(self, db: Database) -> None:
+        """Note the builds of earlier farms, before a new one can begin."""
+        self._newest_before = max((row.build_id for row in db.get_recent_builds(1)), default=0)
+
     def look(self, db: Database) -> bool:
-        """Ask the database how far we are; return whether everything was attempted."""
+        """Read the progress from the database; return whether everything was attempted."""
         asks = [ask for ask in self.asks if ask.version and not ask.problem]
         keys = [ask.key for ask in asks]
-        # In this order: what is built in between shows as pending once more, never as forgotten.
+        # In this order: a build that ends in between counts as pending, never as missing.
         waiting = {(package, version) for package, version, _ in db.get_pending(keys)}
         builds = db.get_builds(keys)
-        self._tell(builds)
+        self._report_builds(builds)
         attempted = {(build.package, build.version) for build in builds}
         for ask in asks:
             if ask.key not in waiting | attempted and (skip := db.get_version_skip(*ask.key)):
@@ -66,16 +70,16 @@ class Watch:
         self._rows = [
             row
             for ask in self.asks
-            for row in outcome.rows_of(ask, self._abis, builds, ask.key in waiting)
+            for row in summary.rows_of(ask, self._abis, builds, ask.key in waiting)
         ]
         return self.done == len(self.asks)
 
-    def _tell(self, builds: Sequence[BuildRow]) -> None:
-        """Say which builds have ended since the last time (or our start)."""
+    def _report_builds(self, builds: Sequence[BuildRow]) -> None:
+        """Log the builds that have ended since the last call (or the start)."""
         for build in builds:
-            if build.build_id in self._told or build.built_at < self._since:
+            if build.build_id in self._reported or build.build_id <= self._newest_before:
                 continue
-            self._told.add(build.build_id)
+            self._reported.add(build.build_id)
             what = f"{build.package} {build.version} for {build.abi_tag}"
             seconds = f"{build.duration.total_seconds():.1f} s"
             if build.status:
@@ -85,7 +89,7 @@ class Watch:
                 self._screen.say(f"failed {what} after {seconds}", RED)
 
     def published(self) -> bool:
-        """Tell whether the site shows it all: the wheels in the index, the logs of failures."""
+        """Return whether the site is complete: wheels in the index, and the logs of failures."""
         files: dict[str, set[str]] = {}
         for row in self._rows:
             if row.wheel:
@@ -98,17 +102,17 @@ class Watch:
         return [
             (row, row.build_id)
             for row in self._rows
-            if row.result == outcome.FAILED and row.build_id is not None
+            if row.result == summary.FAILED and row.build_id is not None
         ]
 
     def _missing(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Give what has to come from elsewhere when a package is installed."""
+        """Yield the packages with the dependencies that the site does not have."""
         for package, wheel in sorted({(row.package, row.wheel) for row in self._rows if row.wheel}):
             if needs := site.missing(self._site, package, wheel, self._pythons):
                 yield package, needs
 
     def follow(self) -> list[Ask]:
-        """Ask for what the packages that are built by now need, too; return what is new."""
+        """Add the dependencies of the packages built so far; return the new asks."""
         known = {ask.package for ask in self.asks}
         new: dict[str, Ask] = {}
         for package, needs in self._missing():
@@ -120,16 +124,16 @@ class Watch:
 
     @property
     def good(self) -> bool:
-        """Whether all that was asked for is built."""
+        """Whether all requested versions are built."""
         needed = {ask.package for ask in self.asks if ask.needed_by}
         return all(row.good for row in self._rows if row.package not in needed)
 
     def report(self, url: str, trusted: str = "") -> str:
-        """Return the table, the failures with their reasons, and the command that installs it all.
+        """Return the table, the failures with their reasons, and the command to install it all.
 
-        *url* is the site's; *trusted* is as for :func:`~piwheels.up.outcome.install_line`.
+        *url* is the site's; *trusted* is as for :func:`~piwheels.up.summary.install_line`.
         """
-        lines = ["", *outcome.table(self._rows), ""]
+        lines = ["", *summary.table(self._rows), ""]
         lines += [f"{a.package}: needed by {a.needed_by}" for a in self.asks if a.needed_by]
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.asks if a.problem]
         for row, number in self._failed():
@@ -140,6 +144,6 @@ class Watch:
             lines.append(f"{package} needs {', '.join(needs.values())}, which this index has not")
         if lines[-1]:
             lines.append("")
-        specs = outcome.installable(self.asks, self._rows)
-        install = outcome.install_line(f"{url}simple/", specs, trusted)
+        specs = summary.installable(self.asks, self._rows)
+        install = summary.install_line(f"{url}simple/", specs, trusted)
         return "\n".join([*lines, install if specs else "nothing was built", ""])

@@ -7,7 +7,7 @@ import sys
 import time
 
 from piwheels.core import clock
-from piwheels.core.clock import Clock
+from piwheels.core.clock import Clock, file_age
 
 WAIT = """
 import sys, time, zmq
@@ -38,3 +38,9 @@ def test_a_wait_does_not_count_the_time_in_which_the_process_was_stopped():
     waited, real = map(float, process.communicate(timeout=60)[0].split())
     assert waited >= 7
     assert real >= waited + 2
+
+
+def test_a_file_from_the_future_has_an_age():
+    assert 0 <= file_age(time.time()) < 60
+    assert 3500 < file_age(time.time() - 3600) < 3700
+    assert 3500 < file_age(time.time() + 3600) < 3700

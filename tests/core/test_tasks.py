@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from clocks import STEPS, StepClock
 from helpers import patience, until
 from piwheels.core.errors import BadMessage
 from piwheels.core.protocols import NoData, Protocol
@@ -214,3 +215,20 @@ def test_a_timer_never_catches_up():
     with running(task):
         time.sleep(0.35)
     assert 2 <= len(slow) <= 5
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_of_the_clock_moves_no_timer(step):
+    task = task_of(NonStopTask)
+    clock = task.clock = StepClock()
+    hours = []
+    task.every(timedelta(hours=1), lambda: hours.append(clock.now()))
+    task.poll(0)
+    clock.step(step)
+    task.poll(0)
+    assert (len(hours), task.stuck()) == (1, 0)
+    clock.advance(3600)
+    assert task.stuck() >= 3600
+    task.poll(0)
+    assert len(hours) == 2
+    task.close()

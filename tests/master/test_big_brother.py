@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from clocks import STEPS, StepClock
 from helpers import Connected
 from piwheels.core.database.dsn import administer
 from piwheels.core.states import DownloadState
-from piwheels.master import big_brother as big_brother_module
-from piwheels.master.big_brother import HISTORY, BigBrother
+from piwheels.master.big_brother import HISTORY, LIST_AT_LEAST, BigBrother
 from piwheels.master.messages import (
     BuildsPending,
     DiskSpace,
@@ -20,14 +20,6 @@ from piwheels.master.messages import (
     WriteHome,
     WriteSearch,
 )
-
-
-class Tomorrow(datetime):
-    """The clock, a day ahead."""
-
-    @classmethod
-    def now(cls, tz=None):
-        return datetime.now(tz) + timedelta(days=1)
 
 
 @pytest.fixture
@@ -117,12 +109,11 @@ def test_each_figure_is_what_there_is(with_db, db, superuser_dsn, consoles, buil
     assert stats.load_average >= 0
 
 
-def test_the_list_of_packages_is_written_when_it_may_have_changed(
-    with_db, db, consoles, other_end, monkeypatch
-):
+def test_the_list_of_packages_is_written_when_it_may_have_changed(with_db, db, consoles, other_end):
     consoles(with_db)
     web = other_end(with_db, "web")
     watcher = BigBrother(with_db)
+    clock = watcher.clock = StepClock()
 
     def due():
         """Have what is due published once; return what TheSecretary was asked for."""
@@ -140,7 +131,10 @@ def test_the_list_of_packages_is_written_when_it_may_have_changed(
         db.add_new_package("foo")
         db.add_new_package_version("foo", "1.0")
         assert due() == [WriteHome, WriteSearch]
-        monkeypatch.setattr(big_brother_module, "datetime", Tomorrow)
+        for step in STEPS:
+            clock.step(step)
+            assert due() == [WriteHome]
+        clock.advance(LIST_AT_LEAST)
         assert due() == [WriteHome, WriteSearch]
         assert due() == [WriteHome]
     finally:

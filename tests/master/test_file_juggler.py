@@ -17,6 +17,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clocks import STEPS, StepClock
 from helpers import LOGGER, patience, until, wire
 from peers import Files
 from piwheels.core import codec
@@ -367,6 +368,31 @@ def test_a_silent_transfer_ends_with_its_temporary(still, caplog):
     assert not juggler.transfers
     assert len(tree(juggler.site.work)) == 1
     assert "slave 1" in caplog.text
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_of_the_clock_ends_no_transfer(still, step):
+    juggler, slave = still
+    clock = juggler.clock = StepClock()
+    content = wheel()
+    juggler.do_expect(1, declared(content))
+    clock.step(step)
+    slave.send("HELLO", 1)
+    turn(juggler)
+    juggler.expire()
+    clock.step(-step)
+    slave.send("CHUNK", 0, content)
+    turn(juggler)
+    juggler.expire()
+    assert hearings(slave)[-1] == [b"DONE"]
+    verified = []
+    juggler.do_verify(1, "some-thing", verified.append)
+    until(lambda: juggler._pool.run() or verified)
+    assert verified[0].get()["filename"] == NAME
+    juggler.do_expect(2, declared(content))
+    clock.advance(juggler.patience + 1)
+    juggler.expire()
+    assert not juggler.pending
 
 
 def test_what_is_out_of_order_is_counted_and_dropped(still):

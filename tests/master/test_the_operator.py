@@ -128,7 +128,7 @@ def test_figures_and_the_queue(farm, me):
     assert me.ask("QUEUE", 1) == [("cp311", 3, [("demo", "1.0")])]
     for number in range(120):
         farm.news.push(StatsPublished(FIGURES._replace(packages_built=number)))
-    until(lambda: farm.figures and farm.figures[-1].packages_built == 119)
+    until(lambda: farm.stats and farm.stats[-1].packages_built == 119)
     figures = me.ask("FIGURES")
     assert [one.packages_built for one in figures] == list(range(20, 120))
     assert me.ask("QUEUE", 2) == [

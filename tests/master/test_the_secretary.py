@@ -14,6 +14,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clocks import STEPS, StepClock
 from helpers import LOGGER, Connected, patience, until, wire
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import BadMessage, DatabaseError, Refused, Unavailable
@@ -213,7 +214,7 @@ def test_quitting_leaves_what_waits_in_the_database(secretary, client, scribe, n
 def test_a_failed_page_is_tried_again(secretary, client, scribe, notes, monkeypatch):
     from piwheels.master.logic import rewrites  # noqa: PLC0415
 
-    monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
+    monkeypatch.setattr(rewrites, "_BACK_OFF", 0.01)
     scribe.failing = 2
     secretary.start()
     client.call(RewritePages("BOTH", "spam"))
@@ -226,7 +227,7 @@ def test_a_page_that_never_works_is_left_for_the_next_start(
 ):
     from piwheels.master.logic import rewrites  # noqa: PLC0415
 
-    monkeypatch.setattr(rewrites, "_BACK_OFF", timedelta(milliseconds=10))
+    monkeypatch.setattr(rewrites, "_BACK_OFF", 0.01)
     added = datetime.now(UTC) - timedelta(hours=1)
     notes.note(RewritePendingRow("spam", added, "BOTH"))
     scribe.failing = 100
@@ -269,11 +270,28 @@ def test_a_removal_settles_what_was_noted_before(secretary, client, scribe, note
     assert RewritePages("BOTH", "eggs") not in scribe.seen
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_of_the_clock_moves_no_page_that_waits(secretary, client, scribe, step):
+    clock = secretary.clock = StepClock()
+    secretary._buffer = Rewrites(60.0)
+    secretary.start()
+    client.call(RewritePages("BOTH", "spam"))
+    clock.advance(30)
+    clock.step(step)
+    client.call(RewritePages("BOTH", "eggs"))
+    assert 0 < secretary._buffer.wait(clock.monotonic()) <= 30
+    assert scribe.seen == []
+    clock.advance(30)
+    until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])
+    clock.step(-step)
+    clock.advance(30)
+    until(lambda: scribe.seen == [RewritePages("BOTH", "spam"), RewritePages("BOTH", "eggs")])
+
+
 @pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(hours=1)])
-def test_clocks_that_disagree_lose_no_note_and_leave_none(
-    secretary, client, scribe, notes, *, monkeypatch, skew
-):
-    monkeypatch.setattr(the_secretary, "_now", lambda: datetime.now(UTC) + skew)
+def test_clocks_that_disagree_lose_no_note_and_leave_none(secretary, client, scribe, notes, skew):
+    secretary.clock = StepClock()
+    secretary.clock.step(skew)
     scribe.answering.clear()
     secretary.start()
     client.call(RewritePages("BOTH", "spam"))
@@ -336,7 +354,7 @@ def test_without_a_database_pages_are_still_written(secretary, client, scribe, n
 
 
 def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes):
-    secretary._buffer = Rewrites(timedelta(hours=1))
+    secretary._buffer = Rewrites(3600.0)
     notes.error = DatabaseError("away")
     secretary.start()
     for name in ("spam", "eggs"):
@@ -347,7 +365,7 @@ def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes
 
 
 def test_an_answer_means_that_the_database_knows(secretary, client, scribe, notes):
-    secretary._buffer = Rewrites(timedelta(hours=1))
+    secretary._buffer = Rewrites(3600.0)
     secretary.start()
     client.call(RewritePages("PROJECT", "spam"))
     assert notes.rows["spam"].command == "PROJECT"

@@ -10,151 +10,21 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import cbor2
 import pytest
-import zmq
 
-from helpers import add_source, free_port, patience
+from clocks import STEPS
+from helpers import free_port, patience
 from piwheels.core.codec import NoData
 from piwheels.core.host.supervision import descendants
-from piwheels.core.protocols import slave_driver
-from piwheels.core.transport import Context
+from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
-
-NAME = "demo-1.0-py3-none-any.whl"
-
-
-@pytest.fixture
-def source(tmp_path, monkeypatch):
-    """Return a maker of demo 1.0's source, where pip finds it; *act* is what its build does."""
-    folder = tmp_path / "sources"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-
-    def make(act="pass"):
-        add_source(folder, before=act)
-
-    make()
-    return make
-
-
-class Master:
-    """The master as the test plays it, on both wires; it can vanish and come back."""
-
-    def __init__(self):
-        self.ports = [free_port(), free_port()]
-        self.queue = self.files = None
-        self.back()
-
-    def back(self):
-        self.context = zmq.Context()
-        ctx = Context(self.context)
-        self.queue = ctx.socket(zmq.ROUTER, slave_driver)
-        self.queue.bind(self.addresses[0])
-        self.files = ctx.socket(zmq.ROUTER)
-        self.files.bind(self.addresses[1])
-
-    def vanish(self):
-        self.queue.close()
-        self.files.close()
-        self.context.term()  # then the ports are free
-
-    @property
-    def addresses(self):
-        return [f"tcp://127.0.0.1:{port}" for port in self.ports]
-
-    def hear(self, *expected, seconds=8):
-        """Return the data of the next request, which must be one of those expected."""
-        assert self.queue.poll(patience(seconds)), f"no {expected} within {seconds} s"
-        self.peer, msg, data = self.queue.recv_addr_msg()
-        assert msg in expected, (msg, data)
-        self.heard = msg
-        return data
-
-    def say(self, msg, data=NoData):
-        self.queue.send_addr_msg(self.peer, msg, data)
-
-    def raw(self, *frames):
-        self.queue.send_multipart([self.peer, *frames])
-
-    def welcome(self):
-        info = self.hear("HELLO")
-        self.say("ACK", (7, ""))
-        return info
-
-    def give_build(self):
-        self.welcome()
-        self.hear("IDLE")
-        self.say("BUILD", ("demo", "1.0"))
-
-    def told(self, text, seconds=20):
-        """Say CONT until the log that is told has *text*; that is not answered yet."""
-        end = time.monotonic() + patience(seconds)
-        while time.monotonic() < end:
-            data = self.hear("BUSY", "OUTPUT")  # pip may be slow to say something
-            if self.heard == "OUTPUT" and text in data.text:
-                return data
-            self.say("CONT")
-        pytest.fail(f"the log does not tell {text}")
-
-    def built(self, seconds=20):
-        """Say CONT until the build has ended; return what the slave says of it."""
-        end = time.monotonic() + patience(seconds)
-        while time.monotonic() < end:
-            data = self.hear("BUSY", "BUILT")
-            if self.heard == "BUILT":
-                return data
-            self.say("CONT")
-        pytest.fail("the build does not end")
-
-    def fetch(self, size):
-        assert self.files.poll(patience(10))
-        peer, *frames = self.files.recv_multipart()
-        assert frames == [b"HELLO", b"7"]
-        self.files.send_multipart([peer, b"FETCH", b"0", b"%d" % size])
-        assert self.files.poll(patience(5))
-        _, *frames = self.files.recv_multipart()
-        assert frames[:2] == [b"CHUNK", b"0"]
-        self.files.send_multipart([peer, b"DONE"])
-        return frames[2]
-
-
-@pytest.fixture
-def master():
-    made = Master()
-    yield made
-    if not made.context.closed:
-        made.vanish()
-
-
-@pytest.fixture
-def work(tmp_path):
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def slave(master, work, monkeypatch):
-    """A running slave (in a thread); it must end with status 0, and leave nothing."""
-    monkeypatch.setattr(app, "CONT_WAIT", 0.5)
-    monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
-    queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
-    made = PiWheelsSlave(SlaveConfig(dir=work, label="toy", **queues))
-    ended = []
-    thread = threading.Thread(target=lambda: ended.append(made.run()))
-    thread.start()
-    made.thread = thread
-    yield made
-    made.stop()
-    thread.join(patience(15))
-    assert ended == [0]
-    assert list(work.iterdir()) == []
+from piwheels.slave.connection import Pauses
+from toy_master import NAME
 
 
 def test_a_build_from_hello_to_die(master, slave, source):
@@ -178,7 +48,7 @@ def test_a_build_from_hello_to_die(master, slave, source):
     assert list(slave.dir.iterdir()) == []
     master.say("DIE")
     master.hear("BYE")
-    slave.thread.join(patience(5))
+    slave.thread.join(patience(30))
     assert not slave.thread.is_alive()
 
 
@@ -200,9 +70,7 @@ def test_a_master_that_vanishes_in_mid_build_finds_its_slave_again(master, slave
     master.vanish()
     time.sleep(1)
     master.back()
-    begin = time.monotonic()
     info = master.hear("HELLO")
-    assert time.monotonic() - begin < patience(6)
     assert info.features["resume"] == ["demo", "1.0"]
     master.say("ACK", (8, ""))
     assert master.built().status
@@ -223,13 +91,11 @@ def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monke
         master.say("BUILD", ("demo", "1.0"))
         assert master.built().status
         master.say("SEND", NAME)
-        assert master.files.poll(patience(5))
+        assert master.files.poll(patience(30))
     time.sleep(0.3)
     master.vanish()
     master.back()
-    begin = time.monotonic()
     info = master.hear("HELLO")
-    assert time.monotonic() - begin < patience(6)
     assert info.features["resume"] == (["demo", "1.0"] if moment == "transfer" else None)
     master.say("ACK", (8, ""))
     master.hear("BUSY" if moment == "transfer" else "IDLE")
@@ -239,33 +105,151 @@ def test_it_ends_at_once_in_mid_transfer(master, slave, source):
     master.give_build()
     assert master.built().status
     master.say("SEND", NAME)
-    assert master.files.poll(patience(5))
+    assert master.files.poll(patience(30))
     slave.stop()
-    slave.thread.join(3)
+    slave.thread.join(patience(30))
     assert not slave.thread.is_alive()
 
 
 def test_without_room_to_build_it_asks_for_nothing(master, slave, monkeypatch):
     monkeypatch.setattr(app, "SLEEP_MOST", 0.1)
     whys = ["no room"]
-    monkeypatch.setattr(app, "unfit", lambda _: whys[0] if whys else "")
+    monkeypatch.setattr(app, "why_unusable", lambda _: whys[0] if whys else "")
     master.welcome()
     assert not master.queue.poll(0.5)
     whys.clear()
     master.hear("IDLE")
 
 
-def test_die_for_a_stranger_is_not_the_end(master, slave):
+@pytest.mark.parametrize("level", [0])
+def test_at_level_0_die_to_hello_turns_away(master, slave, caplog):
+    slave.connection._refusals = Pauses(0.1, 0.4)
+    for _ in range(3):
+        master.hear("HELLO")
+        master.say("DIE")
     master.welcome()
     master.hear("IDLE")
-    # This machine slept: the master has taken us for dead, the connection still stands.
-    slave._wait = lambda _: setattr(slave.connection, "last_reply", time.monotonic() - 3600)
+    assert caplog.text.count("turned this slave away") == 3
+    master.say("DIE")
+    master.hear("BYE")
+    slave.thread.join(patience(30))
+    assert "the master has ended this slave" in caplog.text
+
+
+@pytest.mark.parametrize("level", [0])
+def test_at_level_0_die_after_a_long_silence_is_not_the_end(master, slave):
+    assert not master.welcome_id().startswith(LEVEL_1_ID)
+    master.hear("IDLE")
+    # This machine slept: the master has declared the slave dead, the connection still stands.
+    master.say("SLEEP", data=False)
+    master.hear("IDLE")
+    slave._wait = lambda _: setattr(slave.connection, "last_reply", -3600.0)
     master.say("SLEEP", data=False)
     master.hear("IDLE")
     master.say("DIE")
     del slave._wait
     master.welcome()
     master.hear("IDLE")
+
+
+def test_a_stranger_to_the_master_says_hello_again_and_keeps_its_build(master, slave, source):
+    source("print('zzz', flush=True); time.sleep(3)")
+    first = master.welcome_id()
+    assert first.startswith(LEVEL_1_ID)
+    assert len(first) == len(LEVEL_1_ID) + 16
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    master.told("zzz")
+    build = slave.builder
+    master.say("HELLO")
+    info = master.hear("HELLO")
+    assert info.features["resume"] == ["demo", "1.0"]
+    assert (master.peer, slave.builder) == (first, build)
+    master.say("ACK", (9, ""))
+    assert master.built().status
+    master.say("HELLO")  # also one that has ended
+    assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
+    master.say("ACK", (10, ""))
+    assert master.built().status
+    master.say("DONE")
+    master.hear("IDLE")
+    master.say("HELLO")
+    assert master.hear("HELLO").features["resume"] is None
+    master.say("ACK", (11, ""))
+    master.hear("IDLE")
+
+
+def test_a_master_that_asks_for_hello_for_ever_is_not_stormed(master, slave, caplog):
+    slave.connection._refusals = Pauses(0.1, 0.4)
+    master.welcome()
+    for _ in range(2):
+        master.hear("IDLE")
+        master.say("HELLO")
+        master.welcome()  # the second time, on a new socket after a pause
+    master.hear("IDLE")
+    assert caplog.text.count("asks for HELLO again and again") == 1
+
+
+def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
+    master, slave, source, monkeypatch, caplog
+):
+    pauses = Pauses(0.1, 0.4)
+    slave.connection._refusals = pauses
+    source("print('zzz', flush=True); time.sleep(3)")
+    first = master.welcome_id()
+    master.hear("IDLE")
+    master.say("BUILD", ("demo", "1.0"))
+    master.told("zzz")
+    build = slave.builder
+    master.say("REFUSED", "there are 10,000 slaves already")
+    for _ in range(3):  # to whatever it says
+        info = master.hear("HELLO")
+        assert info.features["resume"] == ["demo", "1.0"]
+        assert master.peer != first
+        master.say("REFUSED", "there are 10,000 slaves already")
+    assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
+    assert pauses._next == 0.4
+    assert caplog.text.count("turned this slave away: there are 10,000 slaves already") == 4
+    master.say("HELLO")  # a reply that would have no end
+    master.welcome()
+    master.hear("BUSY")
+    assert pauses._next == 0.4  # a welcome alone is no proof
+    master.say("CONT")
+    assert master.built().status
+    assert (pauses._next, slave.builder) == (0.1, build)
+    master.say("DONE")
+    master.hear("IDLE")
+
+
+def test_an_operators_die_is_the_end_however_long_it_was_silent(master, slave, caplog):
+    master.welcome()
+    master.hear("IDLE")
+    slave.connection.last_reply -= 3600
+    master.say("DIE")
+    master.hear("BYE")
+    slave.thread.join(patience(30))
+    assert "an operator has ended this slave" in caplog.text
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_of_the_clock_ends_neither_build_nor_transfer(master, slave, source, step):
+    source("print('zzz', flush=True); time.sleep(2)")
+    master.give_build()
+    master.told("zzz")
+    slave.clock.step(step)
+    master.say("CONT")
+    built = master.built()
+    assert built.status, built.output
+    assert timedelta(seconds=2) <= built.duration < timedelta(minutes=5)
+    master.say("SEND", NAME)
+    slave.clock.step(-step)
+    content = master.fetch(built.files[0].filesize)
+    assert hashlib.sha256(content).hexdigest() == built.files[0].filehash
+    master.hear("SENT")
+    slave.clock.step(step)
+    master.say("DONE")
+    stats = master.hear("IDLE")
+    assert abs(stats.timestamp - slave.clock.now()) < timedelta(minutes=5)
 
 
 def test_the_log_is_told_while_it_grows(master, slave, source, monkeypatch):
@@ -317,7 +301,7 @@ def test_another_master_is_told_the_log_from_its_beginning(master, slave, source
     assert data.offset == 0
 
 
-def test_level_0_tells_nothing_of_its_log(master, work, source, monkeypatch):
+def test_at_level_0_there_is_no_output(master, work, source, monkeypatch):
     monkeypatch.setattr(app, "CONT_WAIT", 0.5)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(1.5)")
@@ -329,11 +313,11 @@ def test_level_0_tells_nothing_of_its_log(master, work, source, monkeypatch):
         assert master.welcome().features is None
         master.hear("IDLE")
         master.say("BUILD", ("demo", "1.0"))
-        assert "zzz" in master.built().output  # nothing but BUSY before
+        assert "zzz" in master.built("BUSY").output  # no OUTPUT before
         master.say("DONE")
     finally:
         old.stop()
-        thread.join(patience(15))
+        thread.join(patience(60))
 
 
 def test_level_0_says_ten_things_and_drops_its_build(master, work, monkeypatch):
@@ -428,11 +412,11 @@ def test_sigterm_in_mid_build_leaves_nothing(master, work, source):
         tree = descendants(process.pid)
         assert list(work.iterdir())
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=patience(15))
+        _, said = process.communicate(timeout=patience(60))
         assert process.returncode == 0, said
     assert "Traceback" not in said
-    assert "signal" in said
-    assert master.queue.poll(patience(5))
+    assert "stopped by SIGTERM" in said
+    assert master.queue.poll(patience(30))
     assert master.queue.recv_addr_msg()[1] in ("BYE", "BUSY")
     assert list(work.iterdir()) == []
     assert not any(_command(pid) for pid in tree)
@@ -456,7 +440,7 @@ def test_sigterm_while_waiting_for_a_master(work):
         assert "building for" in line
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=patience(10))
+        _, said = process.communicate(timeout=patience(60))
         assert process.returncode == 0
     assert "Traceback" not in said
 

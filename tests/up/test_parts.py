@@ -17,26 +17,27 @@ from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
 from piwheels.core.host.interpreters import Interpreter
 from piwheels.core.program.command_line import load
+from piwheels.core.protocols import ENDED_BY_OPERATOR
 from piwheels.up import database, site
 from piwheels.up.config import UpConfig, labels, queues, to_connect
-from piwheels.up.farm import Farm, Stopped, child_environment
+from piwheels.up.processes import Processes, Stopped, child_environment
 
 
 def sleeper(tmp_path, monkeypatch, text):
     (tmp_path / "sleeper.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return Farm(tmp_path / "farm")
+    return Processes(tmp_path / "farm")
 
 
 def test_a_farm_has_one_piw_up(tmp_path):
-    with Farm(tmp_path / "farm"), pytest.raises(Fatal, match="is running already"):
-        Farm(tmp_path / "farm")
-    Farm(tmp_path / "farm").__exit__()
+    with Processes(tmp_path / "farm"), pytest.raises(Fatal, match="is running already"):
+        Processes(tmp_path / "farm")
+    Processes(tmp_path / "farm").__exit__()
 
 
 def test_a_folder_that_cannot_be_written_is_refused():
     with pytest.raises(Fatal, match="--dir"):
-        Farm(Path("/proc/farm"))
+        Processes(Path("/proc/farm"))
 
 
 def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
@@ -48,9 +49,14 @@ def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
             farm.check()
 
 
+OPERATOR = f"""import sys, time
+if 'stay' in sys.argv: time.sleep(60)
+print("slave 1: {ENDED_BY_OPERATOR}")
+"""
+
+
 def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
-    text = "import sys, time; time.sleep(60 * ('stay' in sys.argv))"
-    with sleeper(tmp_path, monkeypatch, text) as farm:
+    with sleeper(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.start("slave-two", "sleeper", ["stay"], os.environ)
         farm.daemons[0].process.wait(patience(20))
@@ -60,10 +66,19 @@ def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
         farm.daemons[-1].process.wait(patience(20))
         with pytest.raises(Stopped, match="the master"):
             farm.check()
-    with sleeper(tmp_path, monkeypatch, text) as farm:
+    with sleeper(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Stopped, match="the last slave"):
+            farm.check()
+
+
+def test_a_slave_that_ended_by_itself_or_a_signal_is_a_failure(tmp_path, monkeypatch):
+    with sleeper(tmp_path, monkeypatch, "print('ending: stopped by SIGTERM')") as farm:
+        farm.logs.joinpath("slave-one.log").write_text(OPERATOR)  # of an earlier slave
+        farm.start("slave-one", "sleeper", [], os.environ)
+        farm.daemons[0].process.wait(patience(20))
+        with pytest.raises(Fatal, match=r"piw-slave-one ended \(0\)(.|\n)*SIGTERM"):
             farm.check()
 
 
@@ -79,7 +94,7 @@ def test_a_daemon_that_does_not_end_is_killed(tmp_path, monkeypatch):
 
 
 def test_logs_do_not_grow_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("piwheels.up.farm.LOG_LIMIT", 10)
+    monkeypatch.setattr("piwheels.up.processes.LOG_LIMIT", 10)
     with sleeper(tmp_path, monkeypatch, "") as farm:
         log = farm.logs / "serve.log"
         log.write_text("a log that is too long")

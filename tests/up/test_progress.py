@@ -20,19 +20,29 @@ def hello(number, label):
 
 def test_each_slave_has_a_line():
     slaves = Slaves()
-    slaves.event(hello(1, "b"))
-    slaves.event(hello(2, "a-long"))
-    assert slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1"))) == "b: building six 1"
-    assert slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1"))) == ""
-    slaves.event(hello(1, "b"))
-    assert slaves.event(SlaveEvent(9, START, "BUILD", ("six", "1"))) == ""
-    later = START + timedelta(seconds=65)
+    slaves.event(hello(1, "b"), 100.0, 0.0)
+    slaves.event(hello(2, "a-long"), 100.0, 0.0)
+    assert (
+        slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1")), 100.0, -3600.0)
+        == "b: building six 1"
+    )
+    assert slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1")), 100.0, -3600.0) == ""
+    slaves.event(hello(1, "b"), 100.0, 0.0)
+    assert slaves.event(SlaveEvent(9, START, "BUILD", ("six", "1")), 100.0, 0.0) == ""
+    later = 165.0
     assert slaves.lines(later) == ["  a-long  idle", "  b       building six 1  1:05"]
-    slaves.event(SlaveEvent(1, later, "SEND", "six.whl"))
+    slaves.event(SlaveEvent(1, START, "SEND", "six.whl"), later, 0.0)
     assert slaves.lines(later)[1] == "  b       sending six.whl  1:05"
-    slaves.event(SlaveEvent(1, later, "DONE", None))
-    slaves.event(SlaveEvent(2, later, "DIE", None))
+    slaves.event(SlaveEvent(1, START, "DONE", None), later, 0.0)
+    slaves.event(SlaveEvent(2, START, "DIE", None), later, 0.0)
     assert slaves.lines(later) == ["  b  idle"]
+
+
+def test_a_build_that_began_before_counts_from_its_start():
+    slaves = Slaves()
+    slaves.event(hello(1, "b"), 1000.0, 700.0)
+    slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1")), 1000.0, 600.0)
+    assert slaves.lines(1005.0) == ["  b  building six 1  10:05"]
 
 
 def test_spans():

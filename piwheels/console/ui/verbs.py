@@ -39,7 +39,7 @@ ACTIONS: Final[dict[Verb, Action]] = {
         "no new builds anywhere; running builds finish",
     ),
     Verb.RESUME: Action(
-        "w", "resume", "builds again; takes back a pause, kill or abort not yet carried out",
+        "w", "resume", "builds again; takes back a pause, kill or abort",
         "builds again; withdraws pause, kill and skip from every slave",
     ),
     Verb.SKIP: Action("s", "skip", "abandons the current build and its files", loses=True),

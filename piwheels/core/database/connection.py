@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database import sql_files
 from piwheels.core.database.dsn import driver
 from piwheels.core.errors import DatabaseError, Fatal
@@ -167,8 +168,8 @@ class Client:
 
     def _pauses(self) -> Iterator[float | None]:
         """Yield the seconds to wait before each retry, doubling; then ``None`` for "give up"."""
-        pause, end = 0.1, time.monotonic() + self._patience
-        while (left := end - time.monotonic()) > 0:
+        pause, end = 0.1, SYSTEM.monotonic() + self._patience
+        while (left := end - SYSTEM.monotonic()) > 0:
             yield min(pause, left)
             pause = min(pause * 2, 5.0)
         yield None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import select
-import time
 from typing import TYPE_CHECKING, Any, Self
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database.dsn import driver
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Listener:
         ``True``, because a notification may have been lost.
         """
         if self._connection is None:
-            return time.monotonic() >= self._next_try and self._connect()
+            return SYSTEM.monotonic() >= self._next_try and self._connect()
         try:
             self._connection.poll()
         except driver().Error as exc:
@@ -68,7 +68,7 @@ class Listener:
 
     def _connect(self) -> bool:
         psycopg2 = driver()
-        self._next_try = time.monotonic() + PAUSE
+        self._next_try = SYSTEM.monotonic() + PAUSE
         connection = None
         try:
             connection = psycopg2.connect(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database.connection import REASON, Client, clean
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Packages(Client):
@@ -30,12 +34,12 @@ class Packages(Client):
 
         Return ``False`` if it existed, or if *package* does not exist.
         """
-        values = clean(package), clean(version), released or datetime.now(UTC), clean(skip, REASON)
+        values = clean(package), clean(version), released or SYSTEM.now(), clean(skip, REASON)
         return bool(self._value("add_new_package_version", *values, again=False))
 
     def add_package_name(self, package: str, name: str, seen: datetime | None = None) -> None:
         """Record *name* as an alias of *package*, last *seen* at that time (default: now)."""
-        seen = seen or datetime.now(UTC)
+        seen = seen or SYSTEM.now()
         self._value("add_package_name", clean(package), clean(name), seen)
 
     def set_package_description(self, package: str, description: str) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database.dsn import administer, driver
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import dies_with_parent as dies_with_parent  # noqa: PLC0414 (ours too)
@@ -274,12 +275,12 @@ class Cluster:
                 raise Fatal(f"cannot start {command[0]} ({error}): {INSTALL}") from None
 
     def _wait(self, server: subprocess.Popen[bytes], limit: float) -> None:
-        psycopg2, deadline = driver(), time.monotonic() + limit
+        psycopg2, deadline = driver(), SYSTEM.monotonic() + limit
         while server.poll() is None:
             try:
                 psycopg2.connect(self.dsn(), connect_timeout=5).close()
             except psycopg2.OperationalError as error:
-                if time.monotonic() > deadline:
+                if SYSTEM.monotonic() > deadline:
                     raise Fatal(
                         f"PostgreSQL did not answer in {limit:.0f} s ({error}): see {self.log}"
                     ) from None

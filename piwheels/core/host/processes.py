@@ -2,7 +2,8 @@
 
 A command runs under a supervisor process (:mod:`piwheels.core.host.supervision`). The supervisor
 kills everything that the command started, and removes its working directories, when the command
-ends, times out or is stopped, and when *this* process dies, even by ``kill -9``.
+ends, times out or is stopped, and when *this* process dies, even by ``kill -9``. No limit counts
+the time in which this process or the supervisor is suspended.
 """
 
 from __future__ import annotations
@@ -14,30 +15,34 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.host import supervision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
-#: How many seconds longer than the command's time-out its supervisor may live.
+    from piwheels.core.clock import Clock
+
+#: Seconds that the supervisor has to end the command: after the time-out, and after :meth:`stop`.
 GRACE = 30.0
 _CLOSE_SECONDS = 60.0
+#: The longest wait between two readings of the clock, in seconds.
+_SLICE = 1.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
-# What a build may know of the slave's environment. No PIW_*, no tokens, no agents' sockets.
+# The variables that a build inherits from the slave. No PIW_*, no tokens, no agents' sockets.
 _KEEP = (
     "PATH TERM TZ SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE XDG_CONFIG_DIRS "
     "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy "
     "CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS MAKEFLAGS PKG_CONFIG_PATH RUSTUP_HOME "
     "CARGO_HTTP_CAINFO SOURCE_DATE_EPOCH"
 )
-# Settings of pip that would send a build elsewhere, or keep its log from us.
+# Settings of pip that would change where a build goes, or hide its log.
 _PIP_DROP = (
     "PIP_PYTHON PIP_LOG PIP_QUIET PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV "
     "PIP_WHEEL_DIR PIP_DRY_RUN PIP_REPORT"
@@ -47,8 +52,8 @@ _PIP_DROP = (
 class Ending(NamedTuple):
     """How a command ended.
 
-    *kind* is one of ``supervision.ENDINGS``, and *detail* is what follows it there; or *kind* is
-    ``lost``: the supervisor itself was killed, so nobody knows.
+    *kind* is one of ``supervision.ENDINGS``, and *detail* is the rest of that line. Or *kind* is
+    ``lost``: the supervisor was killed, so the ending is unknown.
     """
 
     kind: str
@@ -56,15 +61,15 @@ class Ending(NamedTuple):
 
     @property
     def success(self) -> bool:
-        """Whether the command ended by itself with status 0."""
+        """Whether the command ended on its own with status 0."""
         return self == ("exit", "0")
 
 
 class Supervised:
-    """A command that runs under a supervisor, from its making until :meth:`close`.
+    """A command that runs under a supervisor, from the constructor until :meth:`close`.
 
     *command* is looked up on the ``PATH`` of *env*, its whole environment; *cwd* is its working
-    directory; *timeout* is in seconds. The directories *remove* are removed at the end. *limits*
+    directory; *timeout* is in seconds. :meth:`close` removes the directories *remove*. *limits*
     are resource limits (``{"FSIZE": bytes, "NPROC": n, "AS": bytes}``, names as in
     :mod:`resource` without ``RLIMIT_``); core dumps are always off. With *reserve*, the command
     is killed when fewer bytes are free on the disk of *cwd*.
@@ -82,8 +87,12 @@ class Supervised:
         remove: Sequence[Path] = (),
         limits: Mapping[str, int] | None = None,
         reserve: int = 0,
+        clock: Clock = SYSTEM,
     ) -> None:
-        self._deadline = time.monotonic() + timeout + GRACE
+        self._clock = clock
+        self._looked = clock.monotonic()
+        self._deadline = self._looked + timeout + GRACE
+        self._ending_soon = False
         self._remove = [str(path) for path in remove]
         self._status, status = os.pipe()
         spec: supervision.Spec = {
@@ -96,7 +105,7 @@ class Supervised:
             "reserve": reserve,
         }
         try:
-            # A session of its own: Ctrl+C at the slave's terminal is the slave's business alone.
+            # In its own session, so that Ctrl+C at the terminal reaches only the slave.
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", supervision.__file__, json.dumps(spec)],
                 env=dict(env),
@@ -121,28 +130,26 @@ class Supervised:
 
     @property
     def output(self) -> IO[bytes]:
-        """Standard output and error of the command in the order of writing, unbuffered."""
+        """Standard output and error of the command, in the order of writing, unbuffered."""
         assert self._process.stdout is not None  # noqa: S101 (it was asked for)
         return self._process.stdout
 
     def read(self, size: int = 65536) -> bytes:
         """Return the next bytes of the output; ``b""`` at its end, or if it is overdue."""
-        wait = self._deadline - time.monotonic()
-        if wait > 0 and select.select([self.output], [], [], wait)[0]:
+        if self._wait_for(self.output.fileno()):
             return os.read(self.output.fileno(), size)
         return b""
 
     def stop(self) -> None:
-        """Ask that the command and all that it started be killed. Returns at once."""
+        """Ask the supervisor to kill the command and all its descendants. Returns at once."""
+        self._ending_soon = True
+        self._deadline = min(self._deadline, self._clock.monotonic() + GRACE)
         self._leash(b"k")
 
     def wait(self) -> Ending:
-        """Return how the command ended; all its descendants are then gone (but see ``lost``)."""
+        """Return how the command ended; then its descendants are gone (unless it is ``lost``)."""
         if self._ending is None:
-            line = b""
-            wait = max(0.0, self._deadline - time.monotonic())
-            if select.select([self._status], [], [], wait)[0]:
-                line = os.read(self._status, 4096)
+            line = os.read(self._status, 4096) if self._wait_for(self._status) else b""
             if not line:
                 self._kill_supervisor()
             kind, _, detail = line.decode(errors="replace").strip().partition(" ")
@@ -150,29 +157,46 @@ class Supervised:
         return self._ending
 
     def close(self) -> None:
-        """Kill what is left, remove the directories, return when that is done. May be repeated."""
+        """Kill all that still runs, then remove the directories. May be called again."""
         if self._process.stdin is None or self._process.stdin.closed:
             return
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        try:
-            self._process.wait(_CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not wait_for_exit(self._process, _CLOSE_SECONDS, self._clock):
             self._kill_supervisor()
         self.output.close()
         os.close(self._status)
-        for path in self._remove:  # for the case that the supervisor could not
+        for path in self._remove:  # if the supervisor could not
             supervision.remove_tree(path)
 
+    def _wait_for(self, descriptor: int) -> bool:
+        """Wait until *descriptor* is readable; return False if the supervisor is overdue."""
+        while (left := self._deadline - self._clock.monotonic()) > 0:
+            self._allow_for_suspension()
+            if select.select([descriptor], [], [], min(left, _SLICE))[0]:
+                return True
+        return bool(select.select([descriptor], [], [], 0)[0])
+
+    def _allow_for_suspension(self) -> None:
+        """Move the deadline if the supervisor is suspended, as it does with its own.
+
+        Once it has been told to stop, it has no more time than that: a build could suspend it.
+        """
+        now = self._clock.monotonic()
+        if now - self._looked < _SLICE:
+            return
+        if not self._ending_soon and _is_suspended(self._process.pid):
+            self._deadline += now - self._looked
+        self._looked = now
+
     def _leash(self, data: bytes) -> None:
-        with suppress(OSError, ValueError):  # it is gone already, or was closed
+        with suppress(OSError, ValueError):  # it has ended already, or was closed
             if self._process.stdin is not None:
                 self._process.stdin.write(data)
 
     def _kill_supervisor(self) -> None:
-        # The command dies with it (PR_SET_PDEATHSIG); what that had started is killed as far as it
-        # can be seen from here: by its place in the tree or, once it has been orphaned, by the
-        # directories to remove, which its environment names.
+        # The command dies with it (PR_SET_PDEATHSIG). Its descendants are found by their place in
+        # the tree or, if they are orphans, by the directories in their environment.
         tree = {**supervision.descendants(self._process.pid), self._process.pid: 0}
         for pid in tree:
             with suppress(ProcessLookupError, PermissionError):
@@ -182,11 +206,10 @@ class Supervised:
 
 
 def build_environment(home: Path, temp: Path) -> dict[str, str]:
-    """Return the environment for a build: this one's, without anything that a build need not know.
+    """Return the environment of a build: the safe part of this process's own.
 
-    *home* becomes its home and *temp* its directory for temporary files. What pip is configured
-    with stays (``PIP_*``, proxies, certificates); its configuration files are found because
-    :func:`private_home` copies them.
+    *home* is its home and *temp* its directory for temporary files. pip's settings are kept
+    (``PIP_*``, proxies, certificates); :func:`private_home` copies its configuration files.
     """
     keep, drop = frozenset(_KEEP.split()), frozenset(_PIP_DROP.split())
     environment = {
@@ -206,20 +229,29 @@ def build_environment(home: Path, temp: Path) -> dict[str, str]:
     }
 
 
+def wait_for_exit(process: subprocess.Popen[bytes], seconds: float, clock: Clock = SYSTEM) -> bool:
+    """Wait up to *seconds* for *process* to end; return whether it has."""
+    deadline = clock.monotonic() + seconds
+    while process.poll() is None and (left := deadline - clock.monotonic()) > 0:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(left, _SLICE))
+    return process.poll() is not None
+
+
 def dies_with_parent(sign: int) -> Callable[[], None]:
-    """Return what a child calls before its exec to be sent *sign* when the starting thread ends."""
+    """Return a function for a child to call before exec: it gets *sign* when our thread ends."""
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def prepare() -> None:
         prctl(_PR_SET_PDEATHSIG, int(sign))
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # the parent died before prctl
             os._exit(1)
 
     return prepare
 
 
 def private_home(home: Path) -> None:
-    """Make the directory *home*, with copies of this user's pip configuration and nothing else."""
+    """Make the directory *home*, with only copies of this user's pip configuration in it."""
     home.mkdir(mode=0o700)
     config = os.environ.get("XDG_CONFIG_HOME")
     sources = {
@@ -228,7 +260,7 @@ def private_home(home: Path) -> None:
         / "pip/pip.conf",
     }
     for name, source in sources.items():
-        with suppress(OSError):  # it is not there, or not ours to read: pip would not see it either
+        with suppress(OSError):  # missing or unreadable: pip would not see it either
             data = source.read_bytes()
             target = home / name
             target.parent.mkdir(parents=True)
@@ -237,3 +269,10 @@ def private_home(home: Path) -> None:
 
 def _own_home() -> Path:
     return Path(os.path.expanduser("~"))  # noqa: PTH111 (Path.home() raises where this does not)
+
+
+def _is_suspended(pid: int) -> bool:
+    """Return whether the process *pid* is stopped (``SIGSTOP``) or frozen by a debugger."""
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        return file.read().rpartition(b")")[2].split()[0] in b"Tt"
+    return False

@@ -3,16 +3,16 @@
 :mod:`piwheels.core.host.processes` starts it as a *file*, ``python -I -S supervision.py SPEC``, and
 controls it. It imports only modules that load quickly, and it outlives a killed parent.
 
-* Every descendant of the command, also a daemon that left its session, becomes a child of this
-  process when its own parent ends (``PR_SET_CHILD_SUBREAPER``), so that all can be found and
-  killed.
-* Standard input is the leash. A byte means: kill the command. Its end means that the parent closed
-  it or died: kill the command, remove the directories of SPEC, and go. No signal can be lost, no
-  pid mistaken.
-* What became of the command is written on the status descriptor, as one line of :data:`ENDINGS`.
+* Every descendant of the command, even a daemon that left its session, becomes a child of this
+  process when its own parent ends (``PR_SET_CHILD_SUBREAPER``), so that this process can find and
+  kill all of them.
+* Standard input is the leash. A byte on it means: kill the command. Its end means that the parent
+  closed it or died: kill the command, remove the directories of SPEC, and exit. No signal can be
+  lost, and no pid can be mistaken for another.
+* The result of the command is one line of :data:`ENDINGS` on the status descriptor.
+* Limits do not count the time in which this process is suspended, as in :mod:`piwheels.core.clock`.
 
-What a build can do that runs as the same user and kills this very process is not prevented here:
-that is the sandbox's part.
+A build runs as the same user and can kill this process. Only a sandbox prevents that.
 """
 
 from __future__ import annotations
@@ -43,14 +43,34 @@ if TYPE_CHECKING:
         reserve: int
 
 
-#: How a command can end; a number follows ``exit`` (its status) and ``signal``, a text ``error``.
+#: How a command can end. A number follows ``exit`` (its status) and ``signal``; a text ``error``.
 ENDINGS = ("exit", "signal", "timeout", "stopped", "disk", "error")
 
-_ENDS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})  # told so, we end
+_ENDS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})  # signals that end us
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_SECONDS = 10.0
 _TICK_SECONDS = 1.0
+_MAX_GAP = 5.0  # as piwheels.core.clock.MAX_GAP
+
+
+class Countdown:
+    """Counts *seconds* down while this process runs.
+
+    Call :meth:`left` at least once a second: of a longer gap, only the first five seconds count,
+    because the process was suspended.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._read = time.monotonic()
+
+    def left(self) -> float:
+        """Return the seconds that remain (not positive when the time is over)."""
+        now = time.monotonic()
+        self._left -= min(now - self._read, _MAX_GAP)
+        self._read = now
+        return self._left
 
 
 def main(argument: str) -> int:
@@ -69,11 +89,11 @@ def main(argument: str) -> int:
     except OSError as error:
         ending = f"error {error}"
     gone = kill_descendants(_KILL_SECONDS)
-    # Whoever reads the log waits for its end: from here on nobody holds it open.
+    # The reader of the log waits for its end, so close our copies of it.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    with suppress(BrokenPipeError):  # the parent is gone: then what is left is to clean up
+    with suppress(BrokenPipeError):  # the parent is gone: only the cleaning up remains
         os.write(status, (ending + ("" if gone else " unkillable") + "\n").encode(errors="replace"))
     os.close(status)
     while os.read(0, 4096):
@@ -110,7 +130,7 @@ def _start(spec: Spec) -> int:
 
 
 def _offer_to_the_oom_killer() -> None:
-    # When memory ends, the build shall go, not its slave. Where this is forbidden, chance decides.
+    # If memory runs out, the kernel should kill the build, not its slave. It may refuse to do so.
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("800")
 
@@ -122,11 +142,11 @@ def _limit(kind: int, value: int) -> None:
 
 
 def _watch(child: int, wake: int, spec: Spec) -> str:
-    deadline = time.monotonic() + spec["timeout"]
+    timeout = Countdown(spec["timeout"])
     reserve = spec["reserve"]
     while True:
-        wait = min(deadline - time.monotonic(), _TICK_SECONDS if reserve else 3600.0)
-        ready = select.select([0, wake], [], [], max(0.0, wait))[0]
+        wait = max(0.0, min(timeout.left(), _TICK_SECONDS))
+        ready = select.select([0, wake], [], [], wait)[0]
         if wake in ready:
             numbers = os.read(wake, 4096)
             if not _ENDS.isdisjoint(numbers):
@@ -136,10 +156,10 @@ def _watch(child: int, wake: int, spec: Spec) -> str:
             code = os.waitstatus_to_exitcode(ended)
             return f"exit {code}" if code >= 0 else f"signal {-code}"
         if 0 in ready:
-            # At the end of input the leash stays readable: main() finds it again.
+            # At its end the leash stays readable: main() sees the end again.
             os.read(0, 1)
             return "stopped"
-        if time.monotonic() >= deadline:
+        if timeout.left() <= 0:
             return "timeout"
         if reserve:
             disk = os.statvfs(spec["cwd"])
@@ -161,20 +181,20 @@ def _reap(child: int) -> int | None:
 
 
 def kill_descendants(seconds: float) -> bool:
-    """Kill all descendants of this process; return whether none was left after *seconds*."""
-    deadline = time.monotonic() + seconds
+    """Kill all descendants of this process; return whether none is left after *seconds*."""
+    patience = Countdown(seconds)
     own_group = os.getpgrp()
     while True:
         _reap(0)
         tree = descendants(os.getpid())
         if not tree:
             return True
-        # A group is killed in one go, so that nothing in it can fork away meanwhile.
+        # Kill whole groups at once, so that no member can fork in between.
         for group in set(tree.values()) - {own_group, 0, 1}:
             _kill(-group)
         for pid in tree:
             _kill(pid)
-        if time.monotonic() > deadline:
+        if patience.left() <= 0:
             return False
         time.sleep(0.002)
 
@@ -186,7 +206,7 @@ def descendants(root: int) -> dict[int, int]:
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
-                    # The name of the program stands in brackets and may hold anything.
+                    # The name of the program is in parentheses and may contain anything.
                     fields = file.read().rpartition(b")")[2].split()
             except OSError:
                 continue
@@ -202,9 +222,10 @@ def descendants(root: int) -> dict[int, int]:
 
 
 def kill_orphans(paths: list[str]) -> None:
-    """Kill the processes of this user that have a variable in one of the directories *paths*.
+    """Kill the processes of this user with an environment variable in one of *paths*.
 
-    For what a supervisor that was killed has left; a build that means harm can hide from it.
+    These are the processes of a build whose supervisor was killed. A hostile build can hide from
+    this.
     """
     folders = tuple(os.fsencode(path) + b"/" for path in paths)
     for name in os.listdir("/proc") if folders else ():  # noqa: PTH208
@@ -216,10 +237,10 @@ def kill_orphans(paths: list[str]) -> None:
 
 
 def remove_tree(path: str) -> bool:
-    """Remove the directory *path* with all that a build left in it; return whether it is gone.
+    """Remove the directory *path* and all its content; return whether it is gone.
 
-    ``rm`` knows how to get rid of trees deeper than the longest path name; unreadable directories
-    are opened first.
+    ``rm`` can remove trees that are deeper than the longest path name. If it fails, ``chmod`` makes
+    unreadable directories accessible first.
     """
     for command in (("rm", "-rf"), ("chmod", "-R", "u+rwX"), ("rm", "-rf")):
         if not os.path.lexists(path):
@@ -231,7 +252,7 @@ def remove_tree(path: str) -> bool:
 
 
 def _kill(pid: int) -> None:
-    # It may have been quicker, or be ours no more (a set-uid program).
+    # It may have ended already, or have another user by now (a set-uid program).
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
 

@@ -6,6 +6,7 @@ import fcntl
 import time
 from typing import IO, TYPE_CHECKING
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ def hold(path: Path, patience: float, in_use: str, unwritable: str) -> IO[str]:
         lock = path.open("a")
     except OSError as exc:
         raise Fatal(f"cannot write {path} ({exc.strerror}): {unwritable}") from None
-    deadline = time.monotonic() + patience
+    deadline = SYSTEM.monotonic() + patience
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() < deadline:
+            if SYSTEM.monotonic() < deadline:
                 time.sleep(_PAUSE)
                 continue
             lock.close()

@@ -12,8 +12,9 @@ import math
 import os
 import socket
 import sys
-import time
 from typing import TYPE_CHECKING, Final
+
+from piwheels.core.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -54,7 +55,7 @@ class Notifier:
 
     def beat(self) -> None:
         """Say that we are alive, if it is time for that."""
-        now = time.monotonic()
+        now = SYSTEM.since_boot()  # the service manager does not stand still with us
         if self.interval < math.inf and now >= self._due:
             self._due = now + self.interval
             self._tell("WATCHDOG=1")

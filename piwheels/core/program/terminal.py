@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from typing import TYPE_CHECKING, Final, Self
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
 from piwheels.core.words import size_text
 
@@ -54,7 +54,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
         self._quiet = quiet
-        self._began = self._said = time.monotonic()
+        self._began = self._said = SYSTEM.since_boot()
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +65,7 @@ class Progress:
     def step(self, count: int = 1, doing: str = "") -> None:
         """Note that *count* more steps are done, and what is being done now."""
         self.done += count
-        now = time.monotonic()
+        now = SYSTEM.since_boot()
         if self._quiet or now - self._said < (_DRAW if self._live else _SAY):
             return
         self._said = now

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import time
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -13,6 +12,7 @@ import zmq
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName, default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Unavailable
 from piwheels.core.states import FileState
 from piwheels.core.wheels.inspection import inspect_wheel
@@ -195,25 +195,25 @@ class Wheel:
         queue.drain()  # messages left over from an earlier transfer
         hello = [b"HELLO", str(slave_id).encode()]
         _send(queue, hello, check)
-        asked = heard = time.monotonic()
+        asked = heard = SYSTEM.monotonic()
         with self.path.open("rb", buffering=0) as file:
             while True:
                 check()
                 if not queue.poll(min(HELLO_SECONDS, CHECK_SECONDS)):
-                    now = time.monotonic()
+                    now = SYSTEM.monotonic()
                     if now - heard > SILENCE_SECONDS:
                         raise Unavailable(f"the master has stopped fetching {self.filename}")
                     if now - asked > HELLO_SECONDS:
                         _send(queue, hello, check)
                         asked = now
                     continue
-                asked = time.monotonic()
+                asked = SYSTEM.monotonic()
                 match queue.recv_multipart():
                     case [b"DONE"]:
                         return
                     case [b"FETCH", offset, length]:
                         if count := self._send_chunk(queue, file, offset, length, check):
-                            heard = time.monotonic()
+                            heard = SYSTEM.monotonic()
                             sent(count)
                     case frames:
                         _log().warning(
@@ -242,10 +242,10 @@ class Wheel:
 
 
 def _send(queue: Socket, frames: list[bytes], check: Callable[[], None]) -> None:
-    deadline = time.monotonic() + SILENCE_SECONDS
+    deadline = SYSTEM.monotonic() + SILENCE_SECONDS
     while not queue.poll(CHECK_SECONDS, zmq.POLLOUT):
         check()
-        if time.monotonic() > deadline:
+        if SYSTEM.monotonic() > deadline:
             raise Unavailable("the master does not read the file")
     queue.send_multipart(frames, zmq.DONTWAIT)
 

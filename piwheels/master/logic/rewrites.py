@@ -1,21 +1,24 @@
-"""Which pages wait to be written: buffered, each package once, a few at a time. Pure."""
+"""Which pages wait to be written: buffered, each package once, a few at a time. Pure.
+
+``now`` and ``due`` are seconds of the monotonic clock; ``added_at`` is a timestamp for people.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.database.rows import RewritePendingRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 #: How often a page is tried before it is given up for a while.
 ATTEMPTS: Final = 4
-#: How long after a failure it is tried again; twice as long after the next.
-_BACK_OFF: Final = timedelta(seconds=10)
+#: Seconds after a failure until it is tried again; twice as many after the next.
+_BACK_OFF: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -29,10 +32,10 @@ class Rewrite:
     package: str
     command: str
     added_at: datetime
-    due: datetime
+    due: float
     saved: bool = False
     attempts: int = 0
-    handed_at: datetime | None = None
+    handed_at: float | None = None
 
     @property
     def row(self) -> RewritePendingRow:
@@ -49,13 +52,15 @@ class Rewrite:
 
 
 class Rewrites:
-    """The buffer: a rewrite waits *delay* for others of its package; *room* are out at a time.
+    """The buffer: a rewrite waits *delay* seconds for others of its package.
+
+    At most *room* rewrites are out at a time.
 
     What is handed out by :meth:`due` ends by :meth:`done` or :meth:`failed`; until then its package
     is not handed out again, and what is asked for it meanwhile waits for its own turn.
     """
 
-    def __init__(self, delay: timedelta, room: int = 4) -> None:
+    def __init__(self, delay: float, room: int = 4) -> None:
         self._delay = delay
         self._room = room
         # By age: what is asked for again keeps its place, what has failed goes to the end.
@@ -72,22 +77,24 @@ class Rewrites:
         self,
         package: str,
         command: str,
-        now: datetime,
+        now: float,
+        added_at: datetime,
         *,
         saved: bool = False,
         urgent: bool = False,
     ) -> Rewrite:
         """Note that the pages of *package* are to be written; return what stands for that.
 
+        *added_at* is the time of the request, for the note in the database.
         *urgent*: without delay, and before all that waits.
         """
         due = now if urgent else now + self._delay
-        rewrite = self._put(Rewrite(package, command, now, due=due, saved=saved))
+        rewrite = self._put(Rewrite(package, command, added_at, due=due, saved=saved))
         if urgent:
             self._waiting = {package: rewrite, **self._waiting}
         return rewrite
 
-    def load(self, rows: Iterable[RewritePendingRow], now: datetime) -> int:
+    def load(self, rows: Iterable[RewritePendingRow], now: float) -> int:
         """Take over what the database has noted; return of how many packages nothing was known.
 
         Those have waited long enough; others keep their turn, and what is out is seen to already.
@@ -99,7 +106,7 @@ class Rewrites:
             self._put(Rewrite(row.package, row.command, row.added_at, due=due, saved=True))
         return len(new)
 
-    def due(self, now: datetime) -> list[Rewrite]:
+    def due(self, now: float) -> list[Rewrite]:
         """Hand out what is to be written now, oldest first, as far as there is room."""
         found: list[Rewrite] = []
         for rewrite in self._waiting.values():
@@ -114,7 +121,7 @@ class Rewrites:
             self._out[rewrite.package] = rewrite
         return found
 
-    def wait(self, now: datetime) -> float:
+    def wait(self, now: float) -> float:
         """Return for how many seconds :meth:`due` has nothing to hand out.
 
         Only the oldest that can be is looked at; one behind it may be due sooner (it has failed).
@@ -122,14 +129,14 @@ class Rewrites:
         if len(self._out) < self._room:
             for rewrite in self._waiting.values():
                 if rewrite.package not in self._out:
-                    return max(0.0, (rewrite.due - now).total_seconds())
+                    return max(0.0, rewrite.due - now)
         return math.inf
 
     def done(self, rewrite: Rewrite) -> None:
         """Note that *rewrite* is written."""
         self._out.pop(rewrite.package, None)
 
-    def failed(self, rewrite: Rewrite, now: datetime) -> bool:
+    def failed(self, rewrite: Rewrite, now: float) -> bool:
         """Note that *rewrite* could not be written; tell whether it will be tried again.
 
         It will after 10 s, 20 s and 40 s, and then not any more.
@@ -141,8 +148,8 @@ class Rewrites:
         self._put(rewrite)
         return True
 
-    def overdue(self, now: datetime, limit: timedelta) -> list[Rewrite]:
-        """Return what has been out for longer than *limit*."""
+    def overdue(self, now: float, limit: float) -> list[Rewrite]:
+        """Return what has been out for longer than *limit* seconds."""
         return [
             rewrite
             for rewrite in self._out.values()

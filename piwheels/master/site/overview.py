@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import time
 from typing import TYPE_CHECKING, Any, Final
 
+from piwheels.core.clock import SYSTEM
 from piwheels.master.logic import catalog
 from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from piwheels.core.clock import Clock
     from piwheels.core.database import Database
     from piwheels.master.site.files import Site
     from piwheels.master.site.rendering import Renderer
@@ -32,10 +33,18 @@ class Overview:
     The names and download counts are kept in memory: 600,000 projects take 100 MB.
     """
 
-    def __init__(self, site: Site, renderer: Renderer, site_url: str, pause: float) -> None:
+    def __init__(
+        self,
+        site: Site,
+        renderer: Renderer,
+        site_url: str,
+        pause: float,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self._site = site
         self._renderer = renderer
         self._url = site_url
+        self._clock = clock
         #: The farm's statistics, and whether the database has newer ones.
         self._stats: Mapping[str, Any] = {}
         self._stats_stale = True
@@ -87,7 +96,7 @@ class Overview:
 
     def work(self, db: Database) -> None:
         """Write one group of pages that is due, if any; it stays due after a failure."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         due = next((each for each in self._writers if each[0].is_due(now)), None)
         if due is None:
             return
@@ -101,7 +110,7 @@ class Overview:
             for other, _ in self._writers:
                 other.wait(now)  # the cause, such as a full disk, usually affects all of them
             raise
-        schedule.done(now, time.monotonic())
+        schedule.done(now, self._clock.monotonic())
 
     def write_search(self, db: Database) -> None:
         """Write the search page now, with the download counts of the database."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -91,7 +90,7 @@ class Changelog:
             last, batch = result.get()
         except UpstreamFault as fault:
             wait, tell = self._failures.failed(fault.retry_after)
-            self._due = time.monotonic() + wait
+            self._due = self._gazer.clock.monotonic() + wait
             if tell:
                 self._logger.warning(
                     "the changelog: %s; asking again in %.3g s (failure %d in a row)",
@@ -100,7 +99,7 @@ class Changelog:
             return
         if over := self._failures.recovered():
             self._logger.info("the changelog answers again (failures: %d)", over)
-        self._due = time.monotonic() + self._interval
+        self._due = self._gazer.clock.monotonic() + self._interval
         if last is not None:
             self._compare(last)
         if batch is not None:

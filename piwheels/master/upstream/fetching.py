@@ -25,6 +25,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError
 
 from piwheels import __version__
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Fetcher:
             raise UpstreamFault(
                 _MEANING.get(status, f"it answers {status}"),
                 wide=status in (401, 403, 407, 429) or status >= 500,
-                retry_after=_seconds(headers.get("Retry-After", "")),
+                retry_after=_seconds(headers.get("Retry-After", ""), headers.get("Date", "")),
             )
         parts, size = [], 0
         while part := response.read1(_CHUNK, decode_content=True):
@@ -316,13 +317,23 @@ def _from_netrc(host: str) -> str:
     return ""
 
 
-def _seconds(text: str) -> float | None:
-    """Return what a Retry-After says, in seconds from now: it is a number, or a date."""
+def _seconds(text: str, date: str) -> float | None:
+    """Return the seconds that a Retry-After asks for: *text* is a number of them, or a date.
+
+    A date counts from the *date* of the answer, which the same server wrote: our own clock may be
+    wrong, or may step while we wait.
+    """
     if text.isdigit():
         return float(text[:9])
+    when = _http_date(text)
+    if when is None:
+        return None
+    return max(0.0, (when - (_http_date(date) or SYSTEM.now())).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
     try:
         when = parsedate_to_datetime(text)
     except ValueError:
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import stat
-import time
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -166,10 +164,10 @@ class Watch:
             self._logger.debug("the serial of the whole index: %s", fault)
             self._root = 0
         if not self._root:
-            self._root_due = time.monotonic() + NO_ROOT
+            self._root_due = self._gazer.clock.monotonic() + NO_ROOT
 
     def _looked(self, poll: Poll, root: int, result: Result[Page]) -> None:
-        now = time.monotonic()
+        now = self._gazer.clock.monotonic()
         try:
             page = result.get()
         except UpstreamFault as fault:
@@ -232,7 +230,7 @@ class Watch:
         """Store what the page says; return what is known from now on, and what is new."""
         package = poll.row.package
         known = self._gazer.db.get_upstream_sources(package)
-        verdict = judge(poll.row, known, project, datetime.now(UTC))
+        verdict = judge(poll.row, known, project, self._gazer.clock.now())
         gone = poll.confirmed(verdict.gone, now, self._gazer.confirm)
         deleted = [UpstreamVersion(package, version, deleted=True) for version in sorted(gone)]
         self._gazer.take_in([verdict.package], [*verdict.versions, *deleted])

@@ -244,7 +244,7 @@ def test_the_cursor_follows_its_row():
     async def scene(stage, pilot):
         await pilot.press("j", "j")
         assert stage.table.cursor == 3
-        farm.slaves[3].since = NOW
+        farm.slaves[3].state_began = NOW
         stage.show(seconds=4)
         await pilot.pause()
         assert stage.view.keys[-1] == stage.table.cursor == 3

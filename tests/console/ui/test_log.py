@@ -138,7 +138,7 @@ def test_a_search_is_typed_and_ended():
     assert "hidden 18" in narrowed
     assert "Collecting" not in narrowed
     assert still_there
-    assert "no line" in why
+    assert "no match" in why
 
 
 def test_a_line_is_copied_and_the_log_is_saved(tmp_path, monkeypatch):

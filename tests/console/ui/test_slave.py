@@ -214,7 +214,7 @@ def test_a_slave_that_is_not_there_says_so():
 
 def test_curves_have_a_unit_and_say_since_when_they_are_too_high():
     session = make_stage().session
-    slave, console = session.farm.slaves[3], SimpleNamespace(sign=str, session=session)
+    slave, console = session.farm.slaves[3], SimpleNamespace(symbol=str, session=session)
 
     def shown():
         return {curve.name: (curve.text.strip(), curve.alert) for curve in curves(slave, console)}

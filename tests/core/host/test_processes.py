@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from helpers import alive, patience, until
-from piwheels.core.host import supervision
+from piwheels.core.host import processes, supervision
 from piwheels.core.host.processes import Ending, Supervised, build_environment, private_home
 
 if TYPE_CHECKING:
@@ -220,3 +220,51 @@ def test_the_private_home_has_the_configuration_of_pip(
     private_home(tmp_path / "home")
     files = (path for path in (tmp_path / "home").rglob("*") if path.is_file())
     assert [path.name for path in files] == ["pip.conf"]
+
+
+SUSPENDED = """
+import sys
+from pathlib import Path
+from piwheels.core.host import processes
+processes.GRACE = 2.0
+with processes.Supervised(sys.argv[2:], env={}, cwd=Path(sys.argv[1]), timeout=8) as command:
+    print(command._process.pid, flush=True)
+    for data in iter(command.read, b""):
+        print(data.decode(), end="", flush=True)
+    print(command.wait(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("who", ["supervisor", "both"])
+def test_a_suspension_longer_than_the_timeout_loses_no_command(tmp_path: Path, who: str) -> None:
+    command = ["sh", "-c", "echo begin; sleep 2; echo end"]
+    owner = subprocess.Popen(
+        [sys.executable, "-c", SUSPENDED, str(tmp_path), *command],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    supervisor = int(owner.stdout.readline())
+    assert owner.stdout.readline() == "begin\n"
+    stopped = [supervisor, owner.pid] if who == "both" else [supervisor]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(11)  # longer than the time-out and the grace
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    output, _ = owner.communicate(timeout=patience(60))
+    assert output == "end\nEnding(kind='exit', detail='0')\n"
+
+
+def test_a_supervisor_that_a_build_suspends_is_killed_when_it_has_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "GRACE", 1.0)
+    script = "echo $$; kill -STOP $PPID; sleep 60"
+    with Supervised(["sh", "-c", script], env=PATH, cwd=tmp_path, timeout=patience(60)) as process:
+        child = int(process.read())
+        until(lambda: processes._is_suspended(process._process.pid))
+        process.stop()
+        assert everything(process) == b""
+        assert process.wait() == Ending("lost")
+        until(lambda: not alive(child))

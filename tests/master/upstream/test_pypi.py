@@ -136,6 +136,15 @@ def test_a_validator_that_cannot_be_sent_back_is_none(toy, ask, tag):
     assert ask(toy.url + "simple/").page(DEMO).etag == ""
 
 
+@pytest.mark.parametrize("date", ["Sun, 01 Nov 1970 10:00:00 GMT", "Fri, 01 Nov 2080 10:00:00 GMT"])
+def test_a_retry_date_counts_from_the_date_of_the_answer(toy, ask, date):
+    later = date.replace("10:00:00", "10:02:00")
+    toy.faults.append(upstream.says(b"", "503 Service Unavailable", Retry_After=later, Date=date))
+    with pytest.raises(UpstreamFault) as fault:
+        ask(toy.url + "simple/").page(DEMO)
+    assert fault.value.retry_after == 120
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from piwheels.core.database.rows import BuildRow
-from piwheels.up.outcome import (
+from piwheels.up.summary import (
     Ask,
     asked,
     install_line,

@@ -1,4 +1,4 @@
-"""What was asked for, and what came of it: rows of a table, and sentences. Nothing is read here."""
+"""The requested versions and their results: rows of a table, and sentences. Pure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _ASKED = re.compile(
 
 @dataclass(slots=True)
 class Ask:
-    """One version that was asked for.
+    """A requested version.
 
-    *spec* is how; *version* is ``""`` until the newest is known; *problem* says why it cannot be
-    tried (``""``: it can); *needed_by* is the package that needs it, if nobody asked for it.
+    *spec* is the request as it was written; *version* is ``""`` until the newest one is known;
+    *problem* says why it cannot be built (``""``: it can); *needed_by* names the package that
+    depends on it, if it was not requested itself.
     """
 
     spec: str
@@ -40,17 +41,17 @@ class Ask:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The version as the database knows it."""
+        """The key of the version in the database."""
         return self.package, self.version
 
     @property
     def watched(self) -> bool:
-        """Whether newer releases are to be built, too: it was asked for by its name alone."""
+        """Whether to build newer releases, too: it was requested by name alone."""
         return not self.problem and canonical(self.spec) == self.package
 
 
 class Row(NamedTuple):
-    """A line of the table: what came of a version for one ABI."""
+    """A line of the table: the result of a version for one ABI."""
 
     package: str
     version: str
@@ -83,7 +84,7 @@ def parse(text: str) -> str:
 
 
 def asked(specs: Iterable[str]) -> list[Ask]:
-    """Return what *specs* (as :func:`parse` gave them) ask for, each once."""
+    """Return the requests in *specs* (results of :func:`parse`), without duplicates."""
     asks: dict[tuple[str, str], Ask] = {}
     for spec in specs:
         name, _, version = spec.partition("==")
@@ -93,7 +94,7 @@ def asked(specs: Iterable[str]) -> list[Ask]:
 
 
 def rows_of(ask: Ask, abis: Sequence[str], builds: Iterable[BuildRow], pending: bool) -> list[Row]:
-    """Return what came of *ask* for each of *abis*, from the *builds* of its version."""
+    """Return the results of *ask* for each of *abis*, from the *builds* of its version."""
     if ask.problem:
         return [Row(ask.package, ask.version, "", ask.problem)]
     mine = [build for build in builds if (build.package, build.version) == ask.key]
@@ -106,7 +107,7 @@ def _row(ask: Ask, abi: str, builds: Sequence[BuildRow], pending: bool) -> Row:
         last = own[-1]
         wheel = last.filenames[0] if last.status and last.filenames else ""
         result = "built" if wheel else "built again" if last.status else FAILED
-        # Two ABIs may have made the same file: it is listed with the build that made it last.
+        # Two ABIs may have made the same file: the newest build of it counts.
         wheel = wheel or (_serving(builds, abi)[1] if last.status else "")
         seconds = last.duration.total_seconds()
         return Row(*ask.key, abi, result, seconds, wheel, last.build_id)
@@ -132,7 +133,7 @@ def _serving(builds: Iterable[BuildRow], abi: str) -> tuple[str, str]:
 def install_line(url: str, specs: Sequence[str], trusted: str = "") -> str:
     """Return the command that installs *specs* from the index at *url*.
 
-    *trusted* is the host where pip would not take an unencrypted one without being told.
+    *trusted* is the host for ``--trusted-host``, if pip needs it.
     """
     trust = f" --trusted-host {trusted}" if trusted else ""
     return f"pip install --index-url {url}{trust} {' '.join(specs)}"
@@ -163,6 +164,6 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def installable(asks: Iterable[Ask], rows: Collection[Row]) -> list[str]:
-    """Return how those of *asks* were spelled that have a wheel."""
+    """Return the specs of those *asks* that have a wheel."""
     good = {(row.package, row.version) for row in rows if row.good}
     return [ask.spec for ask in asks if ask.key in good and not ask.needed_by]

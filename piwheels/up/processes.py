@@ -1,8 +1,8 @@
-"""The farm's processes: each started with a log file of its own, watched, and stopped in order.
+"""The farm's processes: starts each with a log file of its own, monitors them, stops them in order.
 
-None outlives us: the kernel sends each of them SIGTERM when we die, be it by ``kill -9``. They have
-all inherited the lock on the farm's directory, so that the next piw-up waits until the last of them
-is gone.
+None outlives piw-up: the kernel sends each of them SIGTERM when piw-up dies, even by ``kill -9``.
+All have inherited the lock on the farm's directory, so that the next piw-up waits until the last
+one has ended.
 """
 
 from __future__ import annotations
@@ -14,40 +14,43 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError
-from piwheels.core.host.processes import dies_with_parent
+from piwheels.core.host.processes import dies_with_parent, wait_for_exit
 from piwheels.core.program.locks import hold
+from piwheels.core.protocols import ENDED_BY_OPERATOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-#: A log that is longer (in bytes) is moved to ``NAME.log.1``.
+    from piwheels.core.clock import Clock
+
+#: A longer log (in bytes) is moved to ``NAME.log.1``.
 LOG_LIMIT: Final = 10 * 2**20
-#: Seconds between two looks at the logs' sizes.
+#: Seconds between two checks of the logs' sizes.
 LOG_INTERVAL: Final = 60.0
-#: Seconds that the daemons of a piw-up that was killed may take to end.
+#: Seconds to wait for the daemons of a killed piw-up to end.
 PATIENCE: Final = 60.0
-#: Seconds that daemons have to end, each kind in turn, and when there is nothing left to save.
+#: Seconds that each kind of daemon has to end: normally, and when the database is gone.
 FAREWELL, IN_VAIN = 30.0, 3.0
-#: How the names of daemons begin, in the order of stopping: who asks goes before who answers.
+#: The names of daemons begin so, in the order of stopping: clients before servers.
 STOP_ORDER: Final = ("slave", "master", "serve")
-#: What to do where the farm's folder cannot be written.
+#: The advice for a folder that cannot be written.
 ELSEWHERE: Final = "name a folder that this user can write to in --dir"
-#: How many lines of a dead daemon's log are shown.
+#: The number of log lines shown of a daemon that failed.
 LAST_LINES: Final = 12
 
 
 class Stopped(PiWheelsError):
-    """We have been told to end by a signal."""
+    """The farm has to stop: a signal came, or an operator stopped it."""
 
 
 class Daemon(NamedTuple):
-    """A running part of the farm; *name* is also that of its log, where it began at *start*."""
+    """A running part of the farm. Its log *log* had *start* bytes when it started."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -56,24 +59,25 @@ class Daemon(NamedTuple):
 
     @property
     def program(self) -> str:
-        """What a person calls it."""
+        """Its name for people."""
         return f"piw-{self.name}"
 
 
-class Farm:
-    """The daemons of the farm in *home*, which is made if it is missing; ``with`` stops them all.
+class Processes:
+    """The daemons of the farm in the folder *home*; ``with`` stops them all.
 
-    Raises :exc:`Fatal` where another piw-up has *home*, or it cannot be written.
+    Raises :exc:`Fatal` if another piw-up uses *home*, or it cannot be written.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
         self.home = home
         self.logs = home / "log"
         self.daemons: list[Daemon] = []
         self.stopping = False
-        #: Seconds that all of one kind of daemon have to end, before they are killed.
+        #: Seconds that all daemons of one kind have to end, before they are killed.
         self.patience = FAREWELL
-        self._looked = 0.0
+        self._logs_checked = clock.monotonic()
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -96,54 +100,55 @@ class Farm:
         self._own.close()
 
     def on_signal(self, *_: object) -> None:
-        """Note that we are to end; fit for a signal's handler."""
+        """Have the farm stop soon. Can be a signal handler."""
         self.stopping = True
 
     def start(self, name: str, module: str, args: Sequence[str], env: Mapping[str, str]) -> None:
         """Start the program *module* with *args*, in the environment *env*, as the daemon *name*.
 
-        Only in the main thread: the kernel watches the *thread* that started a process.
+        Call it in the main thread only: the daemon dies with the *thread* that started it.
         """
         log = self.logs / f"{name}.log"
         self._bound(log)
         start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output, warnings.catch_warnings():
-            # Python warns of code between fork and exec beside threads; ours is two system calls
+            # Python warns of code between fork and exec in threaded programs: two system calls here
             warnings.simplefilter("ignore", DeprecationWarning)
             process = subprocess.Popen(
-                # -P: what lies about in the working directory is no module of ours
+                # -P: do not import from the working directory
                 [sys.executable, "-P", "-m", module, *args],
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl+C at the terminal is for us alone
+                start_new_session=True,  # Ctrl+C at the terminal reaches only piw-up
                 pass_fds=[self._shared.fileno()],
                 preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 (as above)
             )
         self.daemons.append(Daemon(name, process, log, start))
 
     def check(self) -> list[str]:
-        """Return the names of the slaves that have ended as an operator told them to.
+        """Return the names of the slaves that an operator has ended since the last call.
 
-        Raises :exc:`Stopped` if we are to end, :exc:`Fatal` if a daemon has ended otherwise.
+        Their logs say so: after a signal, a slave has the same status. Raises :exc:`Stopped` if
+        the farm has to stop, :exc:`Fatal` if a daemon has ended for another reason.
         """
         if self.stopping:
-            raise Stopped("told to end")
+            raise Stopped("stopped by a signal")
         left = []
         for daemon in list(self.daemons):
             status = daemon.process.poll()
             if status == 0 and daemon.name == "master":
                 raise Stopped("an operator has stopped the master")
-            if status == 0 and daemon.name.startswith("slave"):
+            if status == 0 and ENDED_BY_OPERATOR in last_lines(daemon.log, daemon.start):
                 self.daemons.remove(daemon)
                 left.append(daemon.name)
             elif status is not None:
                 how = f"was killed by signal {-status}" if status < 0 else f"ended ({status})"
                 words = last_lines(daemon.log, daemon.start)
                 raise Fatal(f"{daemon.program} {how}; the end of {daemon.log}:\n{words}")
-        if time.monotonic() - self._looked > LOG_INTERVAL:
-            self._looked = time.monotonic()
+        if self._clock.monotonic() - self._logs_checked > LOG_INTERVAL:
+            self._logs_checked = self._clock.monotonic()
             for daemon in self.daemons:
                 self._bound(daemon.log)
         if left and not any(daemon.name.startswith("slave") for daemon in self.daemons):
@@ -151,45 +156,50 @@ class Farm:
         return left
 
     def run(self, module: str, env: Mapping[str, str], limit: float = 300.0) -> None:
-        """Run a program of ours to its end; raise :exc:`Fatal` with its own words if it fails."""
+        """Run a program for up to *limit* seconds; raise :exc:`Fatal` if it fails."""
         command = [sys.executable, "-P", "-m", module, "-q"]
         with subprocess.Popen(
             command, env=dict(env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
             try:
-                _, said = process.communicate(timeout=limit)
+                message = self._error_output(process, module, limit)
             except BaseException:
                 process.kill()
                 raise
         if process.returncode:
-            words = said.decode(errors="replace").strip()
-            raise Fatal(words or f"{module} failed ({process.returncode}) without a word: run it")
+            raise Fatal(message or f"{module} failed ({process.returncode}) silently: run it")
+
+    def _error_output(self, process: subprocess.Popen[bytes], module: str, limit: float) -> str:
+        deadline = self._clock.monotonic() + limit
+        while self._clock.monotonic() < deadline:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.communicate(timeout=1.0)[1].decode(errors="replace").strip()
+        raise Fatal(f"{module} has not ended within {limit:g} s: run it")
 
     def stop(self) -> None:
-        """Stop every daemon, kind by kind; kill what does not end in time."""
+        """Stop all daemons, kind by kind; kill those that do not end in time."""
         for kind in STOP_ORDER:
             some = [d for d in self.daemons if d.name.startswith(kind)]
             for daemon in some:
                 daemon.process.terminate()
-            deadline = time.monotonic() + self.patience
+            deadline = self._clock.monotonic() + self.patience
             for daemon in some:
-                try:
-                    daemon.process.wait(max(0.0, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired:
+                left = deadline - self._clock.monotonic()
+                if not wait_for_exit(daemon.process, left, self._clock):
                     daemon.process.kill()
                     daemon.process.wait()
         self.daemons.clear()
 
     def _bound(self, log: Path) -> None:
-        """Keep *log* from growing without end, although a daemon holds it open."""
-        with contextlib.suppress(OSError):  # it may be gone, closed to us, or its disk full
+        """Limit the size of *log*, although a daemon has it open."""
+        with contextlib.suppress(OSError):  # it may be missing or unreadable, or its disk full
             if log.stat().st_size > LOG_LIMIT:
                 shutil.copyfile(log, log.with_name(f"{log.name}.1"))
                 os.truncate(log, 0)
 
 
 def last_lines(log: Path, start: int = 0) -> str:
-    """Return the last lines of the file *log* (which begin behind *start* bytes), indented."""
+    """Return the last lines of the file *log* after its first *start* bytes, indented."""
     try:
         with log.open("rb") as file:
             size = log.stat().st_size
@@ -201,9 +211,9 @@ def last_lines(log: Path, start: int = 0) -> str:
 
 
 def child_environment(config: object, environ: Mapping[str, str], dsn: str) -> dict[str, str]:
-    """Return *environ* for a daemon: without our own options, which mean something else there.
+    """Return *environ* for a daemon: without piw-up's options, with the database's address.
 
-    The database's address goes by the environment, where no ``ps`` shows it.
+    An option of the same name may mean something else there. ``ps`` does not show the address.
     """
     ours = {f"PIW_{f.name.upper()}" for f in dataclasses.fields(config)}  # type: ignore[arg-type]
     kept = {name: value for name, value in environ.items() if name not in ours}

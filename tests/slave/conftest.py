@@ -1,0 +1,67 @@
+"""A source to build, a master that the test plays, and a directory to build in."""
+
+import os
+import threading
+
+import pytest
+
+from clocks import StepClock
+from helpers import add_source, patience
+from piwheels.slave import app
+from piwheels.slave.app import PiWheelsSlave, SlaveConfig
+from toy_master import Master
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """Return a maker of demo 1.0's source, where pip finds it; *act* is what its build does."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+    def make(act="pass"):
+        add_source(folder, before=act)
+
+    make()
+    return make
+
+
+@pytest.fixture
+def master():
+    made = Master()
+    yield made
+    if not made.context.closed:
+        made.vanish()
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def level():
+    """The protocol level that the slave speaks."""
+    return 1
+
+
+@pytest.fixture
+def slave(master, work, level, monkeypatch):
+    """A running slave (in a thread); it must end with status 0, and leave nothing."""
+    monkeypatch.setattr(app, "CONT_WAIT", 0.5)
+    monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
+    queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
+    made = PiWheelsSlave(SlaveConfig(dir=work, label="toy", level=level, **queues), StepClock())
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(made.run()))
+    thread.start()
+    made.thread = thread
+    yield made
+    made.stop()
+    thread.join(patience(60))
+    assert ended == [0]
+    assert list(work.iterdir()) == []

@@ -1,0 +1,107 @@
+"""Processes that are suspended (SIGSTOP) for longer than every limit lose no build."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+
+from helpers import patience
+from piwheels.core.host.supervision import descendants
+from piwheels.slave import app
+from toy_master import NAME
+
+#: Seconds that a build, and a reply of the master, may take; and how long processes are suspended.
+LIMIT, SUSPENDED = 14, 18
+
+SLAVE = f"""
+from datetime import timedelta
+from piwheels.core.host import processes
+from piwheels.slave import app
+app.CONT_WAIT = app.OUTPUT_WAIT = 0.5
+processes.GRACE = 2.0
+app.PiWheelsSlave.main_loop.__defaults__ = (timedelta(seconds={LIMIT}),)
+raise SystemExit(app.main())
+"""
+
+
+@pytest.fixture
+def process(work, source, master):
+    """A ``piw-slave`` in a process of its own, with short limits."""
+    command = [
+        sys.executable, "-c", SLAVE, "-d", str(work), "-L", "toy", f"--timeout={LIMIT}s",
+        "--slave-queue", master.addresses[0], "--file-queue", master.addresses[1],
+    ]  # fmt: skip
+    env = {**os.environ, "PIW_ALLOW_ROOT": "1"}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+        process.terminate()
+        process.said = process.communicate(timeout=patience(60))[1]
+
+
+def suspend(pids, seconds):
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("who", ["slave", "supervisor", "slave and build"])
+def test_a_suspended_process_loses_no_build(master, source, process, who):
+    source("print('zzz', flush=True); time.sleep(1)")
+    master.give_build()
+    master.told("zzz")
+    tree = descendants(process.pid)
+    supervisor = next(pid for pid, group in tree.items() if pid == group)
+    suspend(
+        {
+            "slave": [process.pid],
+            "supervisor": [supervisor],
+            "slave and build": [process.pid, *tree],
+        }[who],
+        SUSPENDED,
+    )
+    master.say("CONT")
+    built = master.built("OUTPUT", "HELLO")  # the slave may have missed a reply
+    assert built.status, built.output
+    master.say("SEND", NAME)
+    assert len(master.fetch(built.files[0].filesize)) == built.files[0].filesize
+    master.hear("SENT")
+
+
+def test_a_slave_that_was_declared_dead_resumes_its_build(master, source, process):
+    source("print('zzz', flush=True); time.sleep(1)")
+    master.give_build()
+    master.told("zzz")
+    peer = master.peer
+    master.say("CONT")
+    suspend([process.pid], SUSPENDED)
+    master.hear("BUSY", "BUILT", "OUTPUT")
+    assert master.peer == peer
+    master.say("HELLO")
+    assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
+    master.say("ACK", (8, ""))
+    assert master.built().status
+
+
+@pytest.fixture
+def _short_limit(monkeypatch):
+    limit = (timedelta(seconds=5),)
+    monkeypatch.setattr(app.PiWheelsSlave.main_loop, "__defaults__", limit)
+
+
+@pytest.mark.usefixtures("_short_limit")
+def test_a_master_that_was_suspended_finds_the_build(master, source, slave):
+    source("print('zzz', flush=True); time.sleep(10)")
+    master.give_build()
+    master.told("zzz")
+    first = master.peer
+    # It does not reply in time: the slave gives up that socket.
+    assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
+    assert master.peer != first
+    master.say("ACK", (8, ""))
+    assert master.built().status
