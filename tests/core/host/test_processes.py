@@ -130,7 +130,7 @@ from piwheels.core.host.processes import Supervised
 work = Path(sys.argv[1])
 work.mkdir()
 p = Supervised([sys.executable, "-c", Path(sys.argv[2]).read_text(), str(work / "pid")],
-               env={}, cwd=work, timeout=patience(60), remove=[work])
+               env={}, cwd=work, timeout=60, remove=[work])
 Path(sys.argv[3]).write_text(str(p._process.pid))
 print(p.read().decode(), flush=True)
 if sys.argv[4] == "after":
