@@ -142,7 +142,7 @@ def test_a_master_of_level_0_has_no_logs():
     stage.end()
     reader.look()
     assert reader.feed.source is not LogSource.LIVE
-    assert "level-0" in reader.feed.why
+    assert "level 0" in reader.feed.why
 
 
 def test_after_a_loss_it_goes_on_and_says_what_was_missed(stage):
