@@ -135,7 +135,7 @@ def test_a_master_of_level_0_has_no_logs():
     stage.build()
     reader = Reader(stage)
     assert (reader.feed.source, reader.feed.name) == (LogSource.LIVE, ("grpcio", "1.75.1", "cp313"))
-    assert "level-0" in reader.feed.why
+    assert "level 0" in reader.feed.why
     stage.wait(7)
     reader.look()
     assert reader.feed.elapsed >= timedelta(seconds=7)
