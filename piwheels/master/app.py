@@ -62,7 +62,7 @@ CAST: tuple[type[Task], ...] = (
 )
 
 #: How long a task may take to end, in seconds.
-FAREWELL = 15.0
+STOP_LIMIT = 15.0
 
 
 class PiWheelsMaster:
@@ -91,17 +91,17 @@ class PiWheelsMaster:
             try:
                 self._start()
                 while not self._stopping and self._all_alive():
-                    self._tell_systemd()
+                    self._notify_systemd()
                     ready = poller.poll(min(1, self._systemd.interval))
                     if ports.socket("events") in ready:
-                        _pass_on(ports)
+                        _forward_events(ports)
                     if ports.socket("control") in ready:
                         self._command(ports)
                     if ports.socket("commands") in ready:
-                        self._obey(ports.socket("commands").recv().verb, None)
+                        self._carry_out(ports.socket("commands").recv().verb, None)
             finally:
                 # Consoles still see the events of the end.
-                self._stop(lambda: _pass_on(ports))
+                self._stop(lambda: _forward_events(ports))
         finally:
             ports.close()
         return 1 if any(task.failure for task in self.tasks) else 0
@@ -109,8 +109,8 @@ class PiWheelsMaster:
     # The cast -------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        for kind in CAST:
-            self.tasks.append(kind(self.config))
+        for cls in CAST:
+            self.tasks.append(cls(self.config))
         for task in self.tasks:
             task.start()
         self.logger.info(
@@ -124,7 +124,7 @@ class PiWheelsMaster:
             self.logger.critical("%s has ended: stopping the master", ", ".join(dead))
         return not dead
 
-    def _tell_systemd(self) -> None:
+    def _notify_systemd(self) -> None:
         """Report the status to systemd, and a heartbeat while every task's loop turns."""
         if not self._ready:
             if any(task.turned is None for task in self.tasks):
@@ -148,7 +148,7 @@ class PiWheelsMaster:
         paused = "paused by an operator, " if self._paused else ""
         return f"{paused}listening for slaves on {self.config.slave_queue}"
 
-    def _stop(self, meanwhile: Callable[[], None]) -> None:
+    def _stop(self, while_waiting: Callable[[], None]) -> None:
         self.logger.info("stopping")
         self._systemd.stopping()
         for task in self.tasks:
@@ -158,10 +158,10 @@ class PiWheelsMaster:
             if not task.is_alive():
                 continue
             task.quit()
-            deadline = SYSTEM.monotonic() + FAREWELL
+            deadline = SYSTEM.monotonic() + STOP_LIMIT
             while task.is_alive() and SYSTEM.monotonic() < deadline:
                 task.join(0.05)
-                meanwhile()
+                while_waiting()
             if task.is_alive():
                 self.logger.critical("%s does not end: left behind", task.name)
 
@@ -189,9 +189,9 @@ class PiWheelsMaster:
             "news",
             CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, SYSTEM.now())),
         )
-        self._obey(msg, target)
+        self._carry_out(msg, target)
 
-    def _obey(self, msg: str, slave_id: int | None) -> None:
+    def _carry_out(self, msg: str, slave_id: int | None) -> None:
         """Carry out an operator's command, from either socket."""
         if msg == "QUIT":
             self.logger.warning("an operator said QUIT")
@@ -210,11 +210,11 @@ class PiWheelsMaster:
         }
         commands[msg](slave_id)
 
-    def _task(self, kind: type[T]) -> T:
-        return next(task for task in self.tasks if isinstance(task, kind))
+    def _task(self, cls: type[T]) -> T:
+        return next(task for task in self.tasks if isinstance(task, cls))
 
 
-def _pass_on(ports: Ports) -> None:
+def _forward_events(ports: Ports) -> None:
     events, status = ports.socket("events"), ports.socket("status")
     for _ in range(1000):  # then the operators' commands have their turn
         if not events.poll(0):

@@ -21,14 +21,14 @@ from piwheels.core.tasks import NonStopTask
 from piwheels.core.wheels.tags import parse_filename
 from piwheels.master.fs_client import FsClient
 from piwheels.master.incoming_file import (
-    Incoming,
+    IncomingFile,
     TransferDone,
     TransferError,
     TransferIgnoreChunk,
     Verified,
-    number,
+    parse_number,
 )
-from piwheels.master.logic.name_claims import Names
+from piwheels.master.logic.name_claims import NameClaims
 from piwheels.master.messages import (
     DiskSpace,
     ExpectFile,
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 __all__ = ["FileJuggler", "FsClient", "TransferDone", "TransferError", "TransferIgnoreChunk"]
 
 #: How many messages of the file wire are read before the other sockets have their turn.
-_BATCH: Final = 8
+_BURST: Final = 8
 #: Seconds that the files which are being published may take when the master stops.
-_LAST: Final = 10.0
+_CLOSING_LIMIT: Final = 10.0
 
 
 class FileJuggler(NonStopTask):
@@ -75,9 +75,9 @@ class FileJuggler(NonStopTask):
         super().__init__(config)
         self.site = Site(config.output_path, config.work_path)
         #: Transfers by the slave's id, and those that have begun by its address.
-        self.pending: dict[int, Incoming] = {}
-        self.transfers: dict[bytes, Incoming] = {}
-        self._names = Names()
+        self.pending: dict[int, IncomingFile] = {}
+        self.transfers: dict[bytes, IncomingFile] = {}
+        self._claims = NameClaims()
 
         self.ports = Ports("FileJuggler", config, self.logger, self)
         self.ports.serve("file", self.handle_file)
@@ -85,13 +85,13 @@ class FileJuggler(NonStopTask):
         self._pool = WorkerPool(2, "juggler")
         self.register(self._pool.socket, lambda _: self._pool.run())
         #: Transfers that the pool verifies.
-        self._verifying: set[Incoming] = set()
+        self._verifying: set[IncomingFile] = set()
         self.every(timedelta(minutes=1), self.report_disk)
         self.every(timedelta(seconds=15), self.expire)
 
     def close(self) -> None:
         """Finish the files that are being published, and drop every other transfer."""
-        self._pool.close(wait=_LAST)
+        self._pool.close(wait=_CLOSING_LIMIT)
         for transfer in (*self.pending.values(), *self._verifying):
             transfer.discard()
         self.pending.clear()
@@ -138,11 +138,11 @@ class FileJuggler(NonStopTask):
         size = file_state.filesize
         if size > self.max_size:
             raise Refused("TOOBIG", f"{size:,} bytes are more than a file may have")
-        if not self._names.may_be(target, file_state.filehash):
+        if not self._claims.is_free(target, file_state.filehash):
             raise Refused("TAKEN", f"other bytes have just been published as {target}")
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
-        transfer = Incoming(
+        transfer = IncomingFile(
             TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
         )
         disk = os.fstatvfs(file.fileno())
@@ -161,7 +161,7 @@ class FileJuggler(NonStopTask):
         self._drop(slave_id)
         folder = self.site.project_dir(package)
         for filename in filenames:
-            if self._names.take_back(slave_id, filename):
+            if self._claims.release(slave_id, filename):
                 self.site.remove(folder / filename)  # the wheel first: each has its metadata
                 self.site.remove(folder / f"{filename}.metadata")
         with suppress(OSError):  # there is no folder, or it has other files
@@ -191,7 +191,7 @@ class FileJuggler(NonStopTask):
                 missing = transfer.state.missing
                 raise Refused("BADHASH", f"{transfer.target}: {missing:,} bytes have not come")
             filehash = transfer.state.file_state.filehash
-            if not self._names.give(slave_id, transfer.target, filehash, self.clock.monotonic()):
+            if not self._claims.claim(slave_id, transfer.target, filehash, self.clock.monotonic()):
                 raise Refused("TAKEN", f"other bytes have just been published as {transfer.target}")
         except BaseException:
             transfer.discard()
@@ -202,14 +202,14 @@ class FileJuggler(NonStopTask):
 
     def _published(
         self,
-        transfer: Incoming,
+        transfer: IncomingFile,
         then: Callable[[Result[Verified]], None],
         result: Result[Verified],
     ) -> None:
         self._verifying.discard(transfer)
         transfer.discard()
         if result.error is not None:
-            self._names.take_back(transfer.state.slave_id, transfer.target)
+            self._claims.release(transfer.state.slave_id, transfer.target)
         then(result)
 
     def _verified(self, ticket: Ticket[Any], result: Result[Verified]) -> None:
@@ -231,7 +231,7 @@ class FileJuggler(NonStopTask):
 
     def handle_file(self, queue: Socket) -> None:
         """Read messages of slaves, and fetch more from them or end their transfers."""
-        for _ in range(_BATCH):
+        for _ in range(_BURST):
             address, *frames = queue.recv_multipart()
             self._handle_one(queue, address, *(frames or [b""]))
             if not queue.poll(0):
@@ -251,7 +251,7 @@ class FileJuggler(NonStopTask):
                 place = (str(wanted.start).encode(), str(len(wanted)).encode())
                 queue.send_multipart([address, b"FETCH", *place])
 
-    def new_transfer(self, msg: bytes, *args: bytes) -> Incoming:
+    def new_transfer(self, msg: bytes, *args: bytes) -> IncomingFile:
         """Return the transfer that a HELLO with a slave's id begins or continues.
 
         Raises ``TransferError`` for any other message (``TransferIgnoreChunk`` for a CHUNK), or if
@@ -260,7 +260,7 @@ class FileJuggler(NonStopTask):
         match msg, args:
             case b"HELLO", (slave_id,):
                 # Old importers send 0, or a number that they made up (docs/decisions/0027).
-                transfer = self.pending.get(number(slave_id)) or self.pending.get(0)
+                transfer = self.pending.get(parse_number(slave_id)) or self.pending.get(0)
                 if transfer is None:
                     raise TransferError("HELLO from a slave of which no file is expected")
                 return transfer
@@ -268,7 +268,7 @@ class FileJuggler(NonStopTask):
                 raise TransferIgnoreChunk("CHUNK from an address without a transfer")
         raise TransferError("neither HELLO nor CHUNK on the file wire")
 
-    def current_transfer(self, transfer: Incoming, msg: bytes, *args: bytes) -> None:
+    def current_transfer(self, transfer: IncomingFile, msg: bytes, *args: bytes) -> None:
         """Take a message that belongs to *transfer*.
 
         It is CHUNK, with offset and bytes, or HELLO again, which fetches all missing bytes again.
@@ -279,13 +279,13 @@ class FileJuggler(NonStopTask):
             case b"HELLO", _:
                 transfer.state.reset()
             case b"CHUNK", (offset, data) if not transfer.failure:
-                self._take(transfer, number(offset), data)
+                self._take(transfer, parse_number(offset), data)
             case _:
                 raise TransferError("not a message of a transfer that has begun")
         if transfer.state.done or transfer.failure:
             raise TransferDone("every byte has come")
 
-    def _take(self, transfer: Incoming, offset: int, data: bytes) -> None:
+    def _take(self, transfer: IncomingFile, offset: int, data: bytes) -> None:
         transfer.state.chunk(offset, data)
         transfer.progress = transfer.heard = self.clock.monotonic()
         try:
@@ -294,7 +294,7 @@ class FileJuggler(NonStopTask):
             transfer.failure = f"the master cannot write: {exc.strerror}"
             self.logger.error("cannot write %s, see to the disk: %s", transfer.path, exc)
 
-    def _bind(self, transfer: Incoming, address: bytes) -> None:
+    def _bind(self, transfer: IncomingFile, address: bytes) -> None:
         if transfer.address == address:
             return
         now = self.clock.monotonic()
@@ -309,7 +309,7 @@ class FileJuggler(NonStopTask):
 
     # Ends -----------------------------------------------------------------------------------
 
-    def _forget(self, slave_id: int) -> Incoming | None:
+    def _forget(self, slave_id: int) -> IncomingFile | None:
         transfer = self.pending.pop(slave_id, None)
         if transfer is not None and transfer.address is not None:
             del self.transfers[transfer.address]
@@ -322,7 +322,7 @@ class FileJuggler(NonStopTask):
     def expire(self) -> None:
         """Give up the transfers that have been silent for too long."""
         now = self.clock.monotonic()
-        self._names.expire(now)
+        self._claims.expire(now)
         before = now - self.patience
         for slave_id in [key for key, each in self.pending.items() if each.progress < before]:
             target = self.pending[slave_id].target

@@ -47,7 +47,7 @@ class Verified(TypedDict):
 
 
 @dataclass(slots=True, eq=False)
-class Incoming:
+class IncomingFile:
     """A file that is expected: *target* is its name on the site, *file* its temporary at *path*.
 
     Times are of the monotonic clock: *heard* is when *address* last did something of use (others
@@ -93,7 +93,7 @@ class Incoming:
         )
 
 
-def number(text: bytes) -> int:
+def parse_number(text: bytes) -> int:
     """Return the number that a frame holds in ASCII digits. Raises ``TransferError``."""
     # int() alone would take blanks, signs, underscores, and thousands of digits.
     if _NUMBER.fullmatch(text) is None:

@@ -69,7 +69,7 @@ class MrChase(PausingTask):
 
     name = "mr_chase"
     #: How often the progress of imports is checked.
-    look: ClassVar[timedelta] = timedelta(seconds=5)
+    check_interval: ClassVar[timedelta] = timedelta(seconds=5)
     stuck_after = 1200.0  # one request may be about every version or every page
 
     def __init__(self, config: MasterConfig) -> None:
@@ -80,7 +80,7 @@ class MrChase(PausingTask):
         #: Requests to rewrite the pages of all packages; the first is being worked on.
         self._rewritings: deque[_Rewriting] = deque()
         self.desk = ImportDesk(self.ports, self.logger, self._tools.send_addr_msg)
-        self.every(self.look, self.desk.tick)
+        self.every(self.check_interval, self.desk.tick)
         self.db = DbClient(self.ports)
         self._requests: dict[str, Callable[[Any], str]] = {
             "ADDPKG": self.do_addpkg,
@@ -105,7 +105,7 @@ class MrChase(PausingTask):
             if msg == "SENT":
                 self.desk.sent(addr)
                 return  # the reply follows, when the file has been verified
-            self.desk.leave(addr)  # a tool with another request has given its import up
+            self.desk.cancel(addr)  # a tool with another request has given its import up
             if msg == "IMPORT":
                 self.do_import(addr, data)
                 return  # the reply follows, when the file is expected
@@ -188,7 +188,7 @@ class MrChase(PausingTask):
         """Remove a package (DELPKG), or only its builds (DELPKGBLD), or skip it (SKIPPKG)."""
         package = canonical(remove.package)
         if remove.builds or not remove.skip:
-            self._check_awake()
+            self._check_not_paused()
         if not (remove.builds or remove.skip):
             self._delete_package(package)
             return "DELPKG"
@@ -209,7 +209,7 @@ class MrChase(PausingTask):
         self._rewrite_now(package)
         return "DELPKGBLD"
 
-    def _check_awake(self) -> None:
+    def _check_not_paused(self) -> None:
         """Check that the site can be written: otherwise it would keep what is removed."""
         if self.paused:
             raise Refused("PAUSED", "the farm is paused, and its site with it: wake it first")
@@ -234,7 +234,7 @@ class MrChase(PausingTask):
         """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
         package, version = canonical(remove.package), remove.version
         if remove.builds or not (remove.skip or remove.yank):
-            self._check_awake()
+            self._check_not_paused()
         if not (remove.builds or remove.skip or remove.yank):
             if not self.db.test_package_version(package, version):
                 raise Refused("NOVER" if self.db.test_package(package) else "NOPKG")

@@ -37,7 +37,7 @@ A_co = TypeVar("A_co", covariant=True)
 #: Seconds that an answer may take, unless the asker says otherwise.
 LIMIT: Final = 60.0
 #: The kinds of socket that bind and connect, by a wire's pattern.
-KINDS: Final = {
+SOCKET_TYPES: Final = {
     "router": (zmq.ROUTER, zmq.DEALER),
     "rpc": (zmq.ROUTER, zmq.DEALER),
     "push": (zmq.PULL, zmq.PUSH),
@@ -281,11 +281,11 @@ def open_socket(
     wire: Wire, config: MasterConfig, logger: logging.Logger, *, bind: bool
 ) -> Inbox[Any]:
     """Return a new socket of *wire*: the one that binds, or one that connects."""
-    kind = KINDS[wire.pattern][0 if bind else 1]
+    socket_type = SOCKET_TYPES[wire.pattern][0 if bind else 1]
     protocol = wire.speaks if isinstance(wire.speaks, Protocol) else None
     if protocol is not None and not bind:
         protocol = reversed(protocol)
-    socket: Inbox[Any] = Inbox(wire, zmq.Context.instance().socket(kind), protocol, logger)
+    socket: Inbox[Any] = Inbox(wire, zmq.Context.instance().socket(socket_type), protocol, logger)
     socket.setsockopt(zmq.RCVHWM, wire.limits.unread)
     socket.setsockopt(zmq.SNDHWM, wire.limits.unsent)
     socket.setsockopt(zmq.MAXMSGSIZE, wire.limits.message)

@@ -19,7 +19,7 @@ from piwheels.core.states import Instant
 from piwheels.core.tasks import PausingTask, TaskControl
 from piwheels.master.fs_client import FsClient
 from piwheels.master.logic import effects
-from piwheels.master.logic.fleet import SILENCE, Fleet
+from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet
 from piwheels.master.messages import (
     BuildEnded,
     BuildQueue,
@@ -79,7 +79,7 @@ class SlaveDriver(PausingTask):
         self.ports = Ports("SlaveDriver", config, self.logger, self, clock=self.clock)
         self.ports.serve("builds", self.handle_build)
         self.ports.serve("deletions", self.handle_delete)
-        self.ports.serve("fleet", self.handle_question)  # "slave" follows when the leases are known
+        self.ports.serve("fleet", self.handle_request)  # "slave" follows when the leases are known
         self._db = DbClient(self.ports, self.patience)
         self._fs = FsClient(self.ports, self.patience)
         #: The last slave of the replay that is running, if one is; whether another has to follow.
@@ -113,10 +113,10 @@ class SlaveDriver(PausingTask):
                     why = str(exc)[:200]
                     self._perform(self.fleet.protocol_error(exc.address, why, self._instant()))
                 continue
-            slave, todo = self.fleet.receive(address, msg, data, self._instant())
+            slave, effects_ = self.fleet.receive(address, msg, data, self._instant())
             if slave is not None:
-                todo = getattr(self, f"do_{msg.lower()}")(slave)
-            self._perform(todo)
+                effects_ = getattr(self, f"do_{msg.lower()}")(slave)
+            self._perform(effects_)
 
     def do_hello(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``HELLO``: greet a slave, and let it keep a build that it still has."""
@@ -160,9 +160,9 @@ class SlaveDriver(PausingTask):
         ticket = queue.recv_ticket()
         match ticket.request:
             case DeletePackage(package):
-                self.fleet.deletion(package, None)
+                self.fleet.delete(package, None)
             case DeleteVersion(package, version):
-                self.fleet.deletion(package, version)
+                self.fleet.delete(package, version)
             case never:
                 assert_never(never)
         ticket.answer()
@@ -189,7 +189,7 @@ class SlaveDriver(PausingTask):
             target = "all slaves" if one is None else f"slave {one}"
             self.logger.warning("an operator said %s to %s", command.msg, target)
 
-    def handle_question(self, queue: Inbox[FleetRequest]) -> None:
+    def handle_request(self, queue: Inbox[FleetRequest]) -> None:
         """Answer a request of TheOperator; one in a cycle."""
         ticket = queue.recv_ticket()
         match ticket.request:
@@ -251,27 +251,29 @@ class SlaveDriver(PausingTask):
 
     # Effects --------------------------------------------------------------------------------
 
-    def _perform(self, todo: Iterable[SlaveEffect]) -> None:  # noqa: PLR0912 (a branch an effect)
-        for effect in todo:
+    def _perform(self, effects_: Iterable[SlaveEffect]) -> None:  # noqa: PLR0912 (a branch an effect)
+        for effect in effects_:
             match effect:
                 case effects.Reply(address, msg, data):
                     self.ports.socket("slave").send_addr_msg(address, msg, data)
                 case effects.Publish(slave_id, timestamp, msg, data):
                     self._publish(slave_id, timestamp, msg, data)
-                case effects.BuildOutput():
+                case effects.PublishOutput():
                     self.ports.push("news", OutputReceived(Output(*effect)))
-                case effects.Ended(slave_id, outcome):
+                case effects.PublishEnd(slave_id, outcome):
                     self.ports.push("news", BuildEnded(slave_id, outcome))
                 case effects.Warn():
                     self._warn(effect)
-                case effects.More(active):
+                case effects.ReadQueue(active):
                     self.ports.push("architect", QueueEmpty(active))
-                case effects.Grant((package, version, abi), label, period):
-                    self._note("grant_lease", package, version, abi, label, self._until(period))
-                case effects.Renew(targets, period):
-                    self._note("renew_leases", targets, self._until(period))
-                case effects.Release((package, version, abi)):
-                    self._note("release_lease", package, version, abi)
+                case effects.GrantLease((package, version, abi), label, period):
+                    self._change_lease(
+                        "grant_lease", package, version, abi, label, self._until(period)
+                    )
+                case effects.RenewLeases(targets, period):
+                    self._change_lease("renew_leases", targets, self._until(period))
+                case effects.ReleaseLease((package, version, abi)):
+                    self._change_lease("release_lease", package, version, abi)
                 case effects.AskPublished(slave_id, package):
                     self._db.ask(self._continue(slave_id), "get_package_files", package)
                 case effects.LogBuild(slave_id, build):
@@ -280,8 +282,8 @@ class SlaveDriver(PausingTask):
                     self._fs.expect(slave_id, state, publish_as, self._continue(slave_id))
                 case effects.Verify(slave_id, package):
                     self._fs.verify(slave_id, package, self._continue(slave_id))
-                case effects.Written(build):
-                    self._written(build)
+                case effects.BuildStored(build):
+                    self._stored(build)
                 case _:
                     assert_never(effect)
 
@@ -302,14 +304,14 @@ class SlaveDriver(PausingTask):
         except Unavailable:
             self.logger.debug("an event for consoles is lost: nobody reads them")
 
-    def _written(self, build: BuildState) -> None:
+    def _stored(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"
         what = f"{build.package} {build.version}"
         self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.abi_tag)
-        self.ports.ask("web", WriteLog(cast("int", build.build_id), build.output), _ignore)
+        self.ports.ask("web", WriteLog(cast("int", build.build_id), build.output), _ignore_result)
         # The transaction that logged the build has noted the page already.
         part: Part = "BOTH" if build.files else "PROJECT"
-        self.ports.ask("web", PagesNoted(part, build.package), _ignore)
+        self.ports.ask("web", PagesNoted(part, build.package), _ignore_result)
 
     def _continue(self, slave_id: int) -> Callable[[Result[Any]], None]:
         """Return a callback that continues the slave's build when an answer has come."""
@@ -323,7 +325,7 @@ class SlaveDriver(PausingTask):
 
         return then
 
-    def _note(self, method: str, *args: Any) -> None:
+    def _change_lease(self, method: str, *args: Any) -> None:
         """Have something noted in the database; only a failure matters."""
 
         def then(result: Result[None]) -> None:
@@ -346,13 +348,13 @@ class SlaveDriver(PausingTask):
         self._db.ask(then, "get_leases")
 
 
-def _ignore(_: Result[Any]) -> None:
+def _ignore_result(_: Result[Any]) -> None:
     """Take an answer that changes nothing: TheSecretary logs its own errors."""
 
 
 def _remaining(leases: Iterable[Lease], at: datetime) -> dict[Target, float]:
     """Return the seconds that are left of each lease; never more than a slave may be silent."""
-    longest = SILENCE[1].total_seconds()
+    longest = BUSY_TIMEOUT[1].total_seconds()
     return {
         (lease.package, lease.version, lease.abi_tag): min(
             (lease.expires - at).total_seconds(), longest

@@ -42,8 +42,8 @@ _FAILURES: Final = (PiWheelsError, OSError, ValueError, TypeError, LookupError, 
 _MAX_LOGS: Final = 100
 #: How many logs that an earlier master left are written at a time (each up to 15 MiB); how many of
 #: builds that are gone are removed.
-_LEFT_LOGS: Final = 50
-_GONE_LOGS: Final = 500
+_UNWRITTEN_LOGS: Final = 50
+_ORPHANED_LOGS: Final = 500
 
 
 class TheScribe(PauseableTask):
@@ -67,11 +67,11 @@ class TheScribe(PauseableTask):
         self._overview = Overview(self.site, self._renderer, config.site_url, pause, self.clock)
         #: Logs that are written, and the folders that have to be synced before the database hears.
         self._logs: dict[int, Path] = {}
-        self._sweep_due = 0.0
+        self._scan_due = 0.0
         self.ports.serve("scribe", self.handle_request)
-        beat = timedelta(seconds=0.2 if config.dev_mode else 0.5)
-        self.every(beat, self.see_to_overview)
-        self.every(beat, self.see_to_logs)
+        interval = timedelta(seconds=0.2 if config.dev_mode else 0.5)
+        self.every(interval, self.write_overview)
+        self.every(interval, self.maintain_logs)
 
     def once(self) -> None:
         """Write the files whose content never changes."""
@@ -107,21 +107,21 @@ class TheScribe(PauseableTask):
             case DeletePackage(name):
                 note = self.db.get_rewrite_note(canonical(name), "BOTH")
                 self.delete_package(canonical(name))
-                self._sweep_due = 0.0
+                self._scan_due = 0.0
                 return note
             case DeleteVersion(name, version):
                 note = self.db.get_rewrite_note(canonical(name), "BOTH")
                 self.delete_version(canonical(name), version)
-                self._sweep_due = 0.0
+                self._scan_due = 0.0
                 return note
             case WriteLog(build_id, text):
                 self.write_log(build_id, text)
             case WriteHome(stats):
-                self._overview.note_stats(stats)
+                self._overview.update_stats(stats)
             case WriteSearch():
                 self._overview.write_search(self.db)
             case WriteRoot():
-                self._overview.note_damage()
+                self._overview.rewrite_root()
             case never:
                 assert_never(never)
         return None
@@ -133,7 +133,7 @@ class TheScribe(PauseableTask):
             self.write_index(package)
         self.write_page(package)
         if part == "BOTH":
-            self._overview.note_stats()
+            self._overview.update_stats()
         return note
 
     # A package ----------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class TheScribe(PauseableTask):
                 folder / "index.html": self._renderer.project(data, self._failures(data)),
             }
         )
-        self._overview.note_shown(package, shown=data["status"] != "quarantined")
+        self._overview.set_shown(package, shown=data["status"] != "quarantined")
         for alias in self.db.get_package_aliases(package):
             try:
                 self.site.link_alias(package, alias)
@@ -203,7 +203,7 @@ class TheScribe(PauseableTask):
 
         If it is still known (only its builds went), its page for people says what there is.
         """
-        self._overview.note_listed(package, listed=False)
+        self._overview.set_listed(package, listed=False)
         self._remove_index(package)
         self.write_page(package)
         if self.site.remove_folder(self.site.project_dir(package)):
@@ -231,18 +231,18 @@ class TheScribe(PauseableTask):
             self.site.remove(self.site.project_dir(package) / name)
 
     def _remove_page(self, package: str) -> None:
-        self._overview.note_shown(package, shown=False)
+        self._overview.set_shown(package, shown=False)
         for alias in self.site.aliases_of(package):
             self.site.remove(alias)
         self.site.remove_folder(self.site.page_dir(package))
 
     def _list(self, package: str, project: SimpleProject | None) -> None:
         listed = project is not None and bool(simple_index.listed_files(project))
-        self._overview.note_listed(package, listed=listed)
+        self._overview.set_listed(package, listed=listed)
 
     # The site's own pages -----------------------------------------------------------------------
 
-    def see_to_overview(self) -> None:
+    def write_overview(self) -> None:
         """Write what tells of all projects, as far as it has changed and it is time."""
         try:
             self._overview.work(self.db)
@@ -257,7 +257,7 @@ class TheScribe(PauseableTask):
     def write_log(self, build_id: int, text: str) -> None:
         """Write the log of a build that is still wanted; the database is told when it is safe.
 
-        One of a build that goes meanwhile is removed by :meth:`see_to_logs`: later, as both are
+        One of a build that goes meanwhile is removed by :meth:`maintain_logs`: later, as both are
         done here.
         """
         if not self.db.log_waits(build_id):
@@ -266,16 +266,16 @@ class TheScribe(PauseableTask):
         if len(self._logs) >= _MAX_LOGS:
             self._report_logs()
 
-    def see_to_logs(self) -> None:
+    def maintain_logs(self) -> None:
         """Tell the database which logs are written; now and then, ask for what was left over."""
         self._report_logs()
         now = self.clock.monotonic()
-        if now < self._sweep_due:
+        if now < self._scan_due:
             return
-        self._sweep_due = now + 60
+        self._scan_due = now + 60
         try:
-            more = self._remove_logs()
-            more = self._write_left_logs() or more
+            more = self._remove_orphaned_logs()
+            more = self._write_unwritten_logs() or more
         except _FAILURES as exc:
             self.logger.error(
                 "could not see to the logs that are left, trying again: %s", exc,
@@ -283,20 +283,20 @@ class TheScribe(PauseableTask):
             )  # fmt: skip
         else:
             if more:
-                self._sweep_due = now  # first whatever else has come
+                self._scan_due = now  # first whatever else has come
 
-    def _remove_logs(self) -> bool:
+    def _remove_orphaned_logs(self) -> bool:
         """Remove some logs of builds that are gone; tell whether there may be more."""
-        gone = self.db.get_logs_gone(_GONE_LOGS)
+        gone = self.db.get_logs_gone(_ORPHANED_LOGS)
         paths = [self.site.log_path(build_id) for build_id in gone]
         self.site.sync({path.parent for path in paths if self.site.remove(path)})
         if gone:
             self.db.logs_removed(gone)
-        return len(gone) == _GONE_LOGS
+        return len(gone) == _ORPHANED_LOGS
 
-    def _write_left_logs(self) -> bool:
+    def _write_unwritten_logs(self) -> bool:
         """Write some logs that nobody has passed on; tell whether there may be more."""
-        for _ in range(_LEFT_LOGS):
+        for _ in range(_UNWRITTEN_LOGS):
             # One at a time: a log may be as large as a message.
             left = self.db.get_unwritten_logs(1)
             if not left:

@@ -43,9 +43,9 @@ _LIMIT: Final = 300.0
 #: How many rewrites the database notes at a time.
 _GROUP: Final = 5_000
 #: How often the notes in the database are scanned for those that no message has announced.
-_LOOK: Final = timedelta(minutes=5)
+_SCAN_INTERVAL: Final = timedelta(minutes=5)
 #: Seconds that the last notes may take when the master stops.
-_LAST: Final = 5.0
+_CLOSING_LIMIT: Final = 5.0
 
 
 class TheSecretary(PausingTask):
@@ -72,20 +72,20 @@ class TheSecretary(PausingTask):
         self._unsaved: deque[_Unsaved] = deque()
         self._saving = False
         #: How far the notes in the database are scanned (``None``: no scan runs).
-        self._loaded: str | None = None
+        self._scanned_to: str | None = None
         self._loading = False
         self.ports = Ports("TheSecretary", config, self.logger, self)
         self.ports.serve("web", self.handle_input)
         self._db = DbClient(self.ports)
         self.every(timedelta(seconds=5), self.load)
-        self.every(_LOOK, self.look)
+        self.every(_SCAN_INTERVAL, self.scan)
         self.every(timedelta(seconds=1), self.pass_on)
         self.every(timedelta(seconds=1), self.save)
 
     def close(self) -> None:
         """Have the database note the waiting requests, then close everything."""
         self.save()
-        self.ports.finish("database", _LAST)
+        self.ports.finish("database", _CLOSING_LIMIT)
         if self._saving or self._unsaved:
             self.logger.error("the master ends: some pages to write are not noted")
         super().close()
@@ -95,8 +95,8 @@ class TheSecretary(PausingTask):
         if self.paused:
             super().poll(timeout)
             return
-        super().poll(min(timeout, self._buffer.wait(self.clock.monotonic())))
-        if not self._buffer.wait(self.clock.monotonic()):
+        super().poll(min(timeout, self._buffer.seconds_until_due(self.clock.monotonic())))
+        if not self._buffer.seconds_until_due(self.clock.monotonic()):
             self.pass_on()
 
     # Requests -----------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class TheSecretary(PausingTask):
         """Ask TheScribe for the pages that have waited long enough."""
         if self.paused:
             return
-        for rewrite in self._buffer.due(self.clock.monotonic()):
+        for rewrite in self._buffer.take_due(self.clock.monotonic()):
             request = RewritePages(cast("Part", rewrite.command), rewrite.package)
             self.ports.ask("scribe", request, partial(self._written, rewrite), _LIMIT)
 
@@ -188,14 +188,14 @@ class TheSecretary(PausingTask):
 
     def load(self) -> None:
         """Continue a scan of the notes in the database, part by part, up to its end."""
-        if self._loaded is not None and not self._loading:
+        if self._scanned_to is not None and not self._loading:
             self._loading = True
-            self._db.ask(self._take_over, "load_rewrites_part", self._loaded)
+            self._db.ask(self._take_over, "load_rewrites_part", self._scanned_to)
 
-    def look(self) -> None:
+    def scan(self) -> None:
         """Scan all notes: some are left by an earlier master, others no message has announced."""
-        if self._loaded is None:
-            self._loaded = ""
+        if self._scanned_to is None:
+            self._scanned_to = ""
             self.load()
 
     def _take_over(self, result: Result[list[RewritePendingRow]]) -> None:
@@ -206,7 +206,7 @@ class TheSecretary(PausingTask):
         rows = result.value
         if new := self._buffer.load(rows, self.clock.monotonic()):
             self.logger.info("%d packages are noted to be written: taken over", new)
-        self._loaded = rows[-1].package if rows else None
+        self._scanned_to = rows[-1].package if rows else None
         self.load()
 
     def save(self) -> None:

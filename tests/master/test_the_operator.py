@@ -183,7 +183,7 @@ def test_a_log_comes_from_the_database_and_then_from_the_site(farm, db, me, slav
 def test_what_a_build_says_goes_to_who_watches(farm, me, you, slave):
     assert slave.work() == ["demo", "1.0"]
     assert slave.say("OUTPUT", [0, "one\n"]) == ("CONT", NoData)
-    until(lambda: farm.tails.of(slave.id))
+    until(lambda: farm.tails.get(slave.id))
     watch = me.send("WATCH", slave.id)
     assert me.answer(watch, "WATCH") is NoData
     assert me.hear("OUTPUT") == (watch, (slave.id, "demo", "1.0", 0, "one\n"))
@@ -193,11 +193,11 @@ def test_what_a_build_says_goes_to_who_watches(farm, me, you, slave):
     assert me.hear("OUTPUT") == (again, (slave.id, "demo", "1.0", 0, "one\ntwo\n"))
     assert me.ask("UNWATCH", slave.id) is NoData
     slave.say("OUTPUT", [8, "three\n"])
-    until(lambda: farm.tails.of(slave.id).offset + len(farm.tails.of(slave.id).text) == 14)
+    until(lambda: farm.tails.get(slave.id).offset + len(farm.tails.get(slave.id).text) == 14)
     assert you.is_told_nothing()
     assert not [one for one in me.told if one[1] == "OUTPUT"]
     slave.built(status=False)
-    until(lambda: farm.tails.of(slave.id) is None)
+    until(lambda: farm.tails.get(slave.id) is None)
 
 
 def test_a_slave_of_level_0_has_nothing_to_say(farm):
@@ -209,11 +209,11 @@ def test_a_slave_of_level_0_has_nothing_to_say(farm):
 def test_the_tail_goes_however_a_build_ends(farm, me, slave):
     slave.work()
     slave.say("OUTPUT", [0, "text"])
-    until(lambda: farm.tails.of(slave.id))
+    until(lambda: farm.tails.get(slave.id))
     assert me.ask("KILL", [slave.id]) == []
     assert slave.say("OUTPUT", [4, "more"]) == ("CONT", NoData)  # the build goes on
     slave.socket.send(codec.dumps("BYE"))
-    until(lambda: farm.tails.of(slave.id) is None)
+    until(lambda: farm.tails.get(slave.id) is None)
     assert not any(kind == "OUTCOME" for _, kind, _ in me.told)
 
 

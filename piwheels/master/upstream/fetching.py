@@ -46,9 +46,11 @@ class UpstreamFault(PiWheelsError):
     wants to be left alone, if it says so.
     """
 
-    def __init__(self, why: str, *, wide: bool = True, retry_after: float | None = None) -> None:
+    def __init__(
+        self, why: str, *, of_index: bool = True, retry_after: float | None = None
+    ) -> None:
         super().__init__(one_line(why)[:300])
-        self.wide, self.retry_after = wide, retry_after
+        self.of_index, self.retry_after = of_index, retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,38 +84,38 @@ class Fetcher:
         self._silence = min(access.timeout or limits.silence, limits.silence)
         self._credentials: dict[str, str] = {}
         #: What socket each thread waits for.
-        self._using: dict[int, socket] = {}
+        self._waiting_sockets: dict[int, socket] = {}
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
         self._closed = False
         #: Questions asked, and bytes of answers (as they are read, not as they travel).
-        self.questions = self.received = 0
+        self.requests = self.received = 0
 
     def close(self) -> None:
         """Cut what is under way; nothing more can be asked."""
-        with self._opening:
+        with self._lock:
             self._closed = True
-        for connection in list(self._using.values()):
-            _cut(connection)
+        for connection in list(self._waiting_sockets.values()):
+            _shut_down(connection)
         for pool in self._pools.values():
             pool.clear()
 
     # What is asked ------------------------------------------------------------------------------
 
     def ask(
-        self, method: str, url: str, headers: dict[str, str], most: int, body: bytes = b""
+        self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes = b""
     ) -> Reply:
-        """Ask, and return the answer, whose body has at most *most* bytes."""
-        about = {"User-Agent": f"piwheels/{__version__}", "Accept-Encoding": "gzip"}
-        self.questions += 1
+        """Ask, and return the answer, whose body has at limit *limit* bytes."""
+        defaults = {"User-Agent": f"piwheels/{__version__}", "Accept-Encoding": "gzip"}
+        self.requests += 1
         try:
-            with self._in_time():
-                return self._follow(method, url, about | headers, most, body)
+            with self._time_limit():
+                return self._follow(method, url, defaults | headers, limit, body)
         except (HTTPError, OSError, ValueError) as exc:
             raise UpstreamFault(self._reason(exc)) from exc
 
     def _follow(
-        self, method: str, url: str, headers: dict[str, str], most: int, body: bytes
+        self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes
     ) -> Reply:
         for _ in range(_MAX_REDIRECTS + 1):
             auth = self._credentials.get(_origin(url))
@@ -129,27 +131,29 @@ class Fetcher:
             )
             try:
                 if response.status not in _REDIRECTS:
-                    return self._reply(response, most)
+                    return self._reply(response, limit)
                 url = _redirected(method, response.status, url, response.headers.get("Location"))
             finally:
                 response.close()
-        raise UpstreamFault(f"more than {_MAX_REDIRECTS} redirects, the last one to {_shown(url)}")
+        raise UpstreamFault(
+            f"more than {_MAX_REDIRECTS} redirects, the last one to {_without_credentials(url)}"
+        )
 
-    def _reply(self, response: urllib3.BaseHTTPResponse, most: int) -> Reply:
+    def _reply(self, response: urllib3.BaseHTTPResponse, limit: int) -> Reply:
         status, headers = response.status, response.headers
         if status in (304, 404, 410):
             return Reply(304 if status == 304 else 404, b"", headers)
         if status != 200:
             raise UpstreamFault(
-                _MEANING.get(status, f"it answers {status}"),
-                wide=status in (401, 403, 407, 429) or status >= 500,
+                _STATUS_REASONS.get(status, f"it answers {status}"),
+                of_index=status in (401, 403, 407, 429) or status >= 500,
                 retry_after=_seconds(headers.get("Retry-After", ""), headers.get("Date", "")),
             )
         parts, size = [], 0
         while part := response.read1(_CHUNK, decode_content=True):
             size += len(part)
-            if size > most:
-                raise UpstreamFault(f"more than {most:,} bytes", wide=False)
+            if size > limit:
+                raise UpstreamFault(f"more than {limit:,} bytes", of_index=False)
             parts.append(part)
         self.received += size
         return Reply(200, b"".join(parts), headers)
@@ -167,14 +171,14 @@ class Fetcher:
         return f"{text} ({type(exc).__name__})" if text else type(exc).__name__
 
     @contextmanager
-    def _in_time(self) -> Iterator[None]:
+    def _time_limit(self) -> Iterator[None]:
         """Cut the connection of this thread when the time is up: no trickle of bytes holds us."""
-        me, late = threading.get_ident(), threading.Event()
+        me, expired = threading.get_ident(), threading.Event()
 
         def end() -> None:
-            late.set()
-            if (connection := self._using.get(me)) is not None:
-                _cut(connection)
+            expired.set()
+            if (connection := self._waiting_sockets.get(me)) is not None:
+                _shut_down(connection)
 
         timer = threading.Timer(self.limits.total, end)
         timer.daemon = True
@@ -183,8 +187,8 @@ class Fetcher:
             yield
         finally:
             timer.cancel()
-            self._using.pop(me, None)
-            if late.is_set():  # whatever has come of it
+            self._waiting_sockets.pop(me, None)
+            if expired.is_set():  # whatever has come of it
                 raise UpstreamFault(f"no end of its answer within {self.limits.total:g} s")
 
     def _pool(self, url: str) -> urllib3.PoolManager:
@@ -195,7 +199,7 @@ class Fetcher:
         if proxy is None and not urllib.request.proxy_bypass(host):
             proxy = urllib.request.getproxies().get(parts.scheme)
         key = (proxy or "", bool(trusted))
-        with self._opening:
+        with self._lock:
             if self._closed:
                 raise UpstreamFault("we are ending")
             if key not in self._pools:
@@ -218,7 +222,11 @@ class Fetcher:
             urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
         )
         manager.pool_classes_by_scheme = {
-            scheme: type(scheme, (pool,), {"ConnectionCls": _noting(connection, self._using)})
+            scheme: type(
+                scheme,
+                (pool,),
+                {"ConnectionCls": _recording_socket(connection, self._waiting_sockets)},
+            )
             for scheme, pool, connection in (
                 ("http", HTTPConnectionPool, HTTPConnection),
                 ("https", HTTPSConnectionPool, HTTPSConnection),
@@ -226,7 +234,7 @@ class Fetcher:
         }
         return manager
 
-    def known(self, url: str) -> str:
+    def register(self, url: str) -> str:
         """Note the credentials for *url*; return it without them."""
         try:
             parts = urlsplit(url)
@@ -235,17 +243,17 @@ class Fetcher:
             good = None
         if not good:
             raise Fatal(
-                f"{_shown(url)} cannot be followed: name an index whose address begins with"
+                f"{_without_credentials(url)} cannot be followed: name an index whose address begins with"
                 " https:// or http:// in --pypi-simple (or --pypi-xmlrpc), or choose --source none"
             )
         auth = _basic(parts) or _from_netrc(parts.hostname or "")
         if auth:
             self._credentials[_origin(url)] = auth
-        return _shown(url)
+        return _without_credentials(url)
 
 
 #: What is said of some answers.
-_MEANING: Final = {
+_STATUS_REASONS: Final = {
     401: "it asks for a name and password (401): put them into the address, or into ~/.netrc",
     403: "it refuses us (403): see whether the credentials in the address are right",
     405: "it takes no such question (405): see whether --pypi-xmlrpc is an XML-RPC interface",
@@ -255,21 +263,23 @@ _MEANING: Final = {
 }
 
 
-def _noting(kind: type[HTTPConnection], using: dict[int, socket]) -> type[HTTPConnection]:
-    """Return *kind* of connection, which notes in *using* what socket a thread waits for.
+def _recording_socket(
+    cls: type[HTTPConnection], waiting_sockets: dict[int, socket]
+) -> type[HTTPConnection]:
+    """Return *kind* of connection, which notes in *waiting_sockets* what socket a thread waits for.
 
     To connect has its own limit, and so has the handshake of TLS.
     """
 
-    class Noting(kind):  # type: ignore[valid-type,misc]
+    class RecordingConnection(cls):  # type: ignore[valid-type,misc]
         def getresponse(self) -> urllib3.HTTPResponse:
-            using[threading.get_ident()] = self.sock
+            waiting_sockets[threading.get_ident()] = self.sock
             return super().getresponse()  # type: ignore[no-any-return]
 
-    return Noting
+    return RecordingConnection
 
 
-def _cut(connection: socket) -> None:
+def _shut_down(connection: socket) -> None:
     """Have whoever reads from *connection* see its end; from any thread."""
     with suppress(OSError):  # closed already
         socket.shutdown(connection, SHUT_RDWR)  # not that of TLS, which would be polite
@@ -281,7 +291,7 @@ def _redirected(method: str, status: int, url: str, target: str | None) -> str:
     new = urljoin(url, target)
     schemes = urlsplit(url).scheme, urlsplit(new).scheme
     if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
-        raise UpstreamFault(f"it sends us to {_shown(new)}, where we do not go")
+        raise UpstreamFault(f"it sends us to {_without_credentials(new)}, where we do not go")
     if method == "POST" and status == 303:
         raise UpstreamFault("it sends our question away (303)")
     return new
@@ -293,7 +303,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def _shown(url: str) -> str:
+def _without_credentials(url: str) -> str:
     """Return *url* without name and password."""
     try:
         parts = urlsplit(url)

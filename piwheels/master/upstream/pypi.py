@@ -37,16 +37,16 @@ class Page(NamedTuple):
 
 
 class Upstream(Fetcher):
-    """The index that *access* leads to, whose changelog is at *xmlrpc* (``""``: beside it).
+    """The index that *access* leads to, whose changelog is at *xmlrpc* (``""``: default it).
 
     Raises ``Fatal`` where it is no such address.
     """
 
     def __init__(self, access: IndexAccess, xmlrpc: str = "", limits: Limits | None = None) -> None:
         super().__init__(access, limits or Limits())
-        self.simple = self.known(access.url).rstrip("/") + "/"
-        beside = self.simple.removesuffix("simple/") + "pypi"
-        self.xmlrpc = self.known(xmlrpc or beside)
+        self.simple = self.register(access.url).rstrip("/") + "/"
+        default = self.simple.removesuffix("simple/") + "pypi"
+        self.xmlrpc = self.register(xmlrpc or default)
 
     def page(self, row: WatchedRow) -> Page:
         """Ask for the page of a project, if it is not the one that *row* knows."""
@@ -56,14 +56,18 @@ class Upstream(Fetcher):
         reply = self.ask("GET", f"{self.simple}{row.package}/", headers, self.limits.page)
         if reply.status != 200:
             if reply.status == 304 and not (row.etag or row.modified):
-                raise UpstreamFault("it answers 304 to a question without a condition", wide=False)
+                raise UpstreamFault(
+                    "it answers 304 to a question without a condition", of_index=False
+                )
             return Page(reply.status != 404, None, row.etag, row.modified)
-        kind = reply.headers.get("Content-Type", "nothing").partition(";")[0].strip().lower()
-        if kind not in _JSON_TYPES:
+        content_type = (
+            reply.headers.get("Content-Type", "nothing").partition(";")[0].strip().lower()
+        )
+        if content_type not in _JSON_TYPES:
             raise UpstreamFault(
-                f"it answers {kind:.80} where JSON was asked for: an index without the JSON API"
+                f"it answers {content_type:.80} where JSON was asked for: an index without the JSON API"
                 " (PEP 691) cannot be followed, since its pages tell neither times nor status",
-                wide=False,
+                of_index=False,
             )
         etag, modified = (_validator(reply.headers.get(n)) for n in ("ETag", "Last-Modified"))
         serial = releases.serial_of(reply.headers.get("X-PyPI-Last-Serial"))
@@ -72,7 +76,7 @@ class Upstream(Fetcher):
         try:
             project = releases.parse(json.loads(reply.body), row.package)
         except (ValueError, RecursionError) as exc:
-            raise UpstreamFault(f"its page cannot be read: {exc}", wide=False) from None
+            raise UpstreamFault(f"its page cannot be read: {exc}", of_index=False) from None
         project = project._replace(serial=project.serial or serial)
         if project.serial and project.serial == row.serial:
             return Page(True, None, etag, modified)
@@ -86,8 +90,8 @@ class Upstream(Fetcher):
     def call(self, method: str, *args: int) -> Any:
         """Call *method* of the XML-RPC interface; return its result."""
         headers = {"Accept": "text/xml", "Content-Type": "text/xml"}
-        question = dumps(args, method).encode()
-        reply = self.ask("POST", self.xmlrpc, headers, self.limits.events, question)
+        body = dumps(args, method).encode()
+        reply = self.ask("POST", self.xmlrpc, headers, self.limits.events, body)
         if reply.status != 200:
             raise UpstreamFault(f"there is no XML-RPC interface ({reply.status}): {self.xmlrpc}")
         return _unmarshal(reply.body)
@@ -95,8 +99,8 @@ class Upstream(Fetcher):
 
 def _validator(value: str | None) -> str:
     """Return a validator, if it can be sent back."""
-    fit = value and len(value) <= 200 and value.isascii() and value.isprintable()
-    return value if value and fit else ""
+    usable = value and len(value) <= 200 and value.isascii() and value.isprintable()
+    return value if value and usable else ""
 
 
 def _unmarshal(body: bytes) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.database.upstream import BINARY_ONLY
 from piwheels.core.errors import BadMessage
-from piwheels.master.logic.changelog import Deletion, fold, parse, serial_after, slice_of
+from piwheels.master.logic.changelog import Removal, fold, parse, serial_after, slice_length
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 TIME = int(WHEN.timestamp())
@@ -36,7 +36,7 @@ def test_entries_are_put_in_order_and_what_is_known_is_left_out():
         ["c", None, 0, "create", 3],
     ]
     batch = parse(entries, 3)
-    assert [(e.package, e.spelled, e.serial) for e in batch.events] == [
+    assert [(e.package, e.spelling, e.serial) for e in batch.events] == [
         ("a-b", "A.b", 7),
         ("b", "b", 9),
     ]
@@ -132,11 +132,11 @@ def test_a_slice_ends_before_what_comes_back():
         ("bar", None, "remove project"),
         ("bar", "3.0", "new release"),
     )
-    assert slice_of(happened, 100, set()) == 3
-    assert slice_of(happened[3:], 100, {Deletion("foo", "1.0")}) == 0
-    assert slice_of(happened[3:], 100, {Deletion("foo", "2.0")}) == 2
-    assert slice_of(happened[3:], 100, {Deletion("foo", None)}) == 0
-    assert slice_of(happened, 2, set()) == 2
+    assert slice_length(happened, 100, set()) == 3
+    assert slice_length(happened[3:], 100, {Removal("foo", "1.0")}) == 0
+    assert slice_length(happened[3:], 100, {Removal("foo", "2.0")}) == 2
+    assert slice_length(happened[3:], 100, {Removal("foo", None)}) == 0
+    assert slice_length(happened, 2, set()) == 2
 
 
 def test_a_serial_is_only_passed_when_all_of_its_events_are():
@@ -164,7 +164,7 @@ def follow(db, happened, most):
         db.delete_package(package)
     left = events(*happened)
     while left:
-        number = slice_of(left, most, set())
+        number = slice_length(left, most, set())
         changes = fold(left[:number])
         db.follow_upstream(changes.packages, changes.versions, serial_after(left, number))
         for package, version in db.get_deletions():

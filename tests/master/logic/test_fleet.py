@@ -22,16 +22,16 @@ from piwheels.core.states import HISTORY, Instant, Phase, SlaveState
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import RETRY
 from piwheels.master.logic.effects import (
-    BuildOutput,
-    Ended,
-    Grant,
+    BuildStored,
+    GrantLease,
     LogBuild,
     Publish,
-    Release,
-    Renew,
+    PublishEnd,
+    PublishOutput,
+    ReleaseLease,
+    RenewLeases,
     Reply,
     Warn,
-    Written,
 )
 from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
@@ -139,7 +139,7 @@ def test_a_build_from_hello_to_done():
     slave_id = farm.join()
     made = farm.say(b"a", "IDLE", stats())
     assert replies(made) == [Reply(b"a", "BUILD", ("foo", "1.0"))]
-    assert of(Grant, made)[0].target == ("foo", "1.0", "cp311")
+    assert of(GrantLease, made)[0].target == ("foo", "1.0", "cp311")
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     made = farm.say(b"a", "BUILT", built(file_state()))
     assert made == [effects.AskPublished(slave_id, "foo")]
@@ -154,7 +154,7 @@ def test_a_build_from_hello_to_done():
     state = log.build.files[PLACED["filename"]]
     assert (state.abi_tag, state.requires_python, state.metadata_hash) == ("cp311", ">=3.9", HASH)
     made = farm.answer(slave_id, 7)
-    assert of(Written, made)[0].build.build_id == 7
+    assert of(BuildStored, made)[0].build.build_id == 7
     assert replies(made) == [Reply(b"a", "DONE")]
     assert replies(farm.say(b"a", "IDLE", stats()))[0].data == ("bar", "2")
 
@@ -287,7 +287,7 @@ def test_a_build_that_can_never_be_logged_does_not_keep_its_slave_for_ever():
         assert of(LogBuild, farm.tick())
     made = farm.answer(slave_id, error=DatabaseError("away"))
     assert replies(made) == [Reply(b"a", "DONE")]
-    assert of(Release, made)
+    assert of(ReleaseLease, made)
 
 
 def test_a_version_that_went_meanwhile_is_dropped():
@@ -296,7 +296,7 @@ def test_a_version_that_went_meanwhile_is_dropped():
     farm.say(b"a", "BUILT", built(status=False))
     made = farm.answer(slave_id, error=Refused("NOVER"))
     assert replies(made) == [Reply(b"a", "DONE")]
-    assert of(Release, made)
+    assert of(ReleaseLease, made)
 
 
 def test_no_version_is_handed_out_twice():
@@ -327,7 +327,7 @@ def test_what_a_slave_leaves_behind_is_the_next_ones_at_once(end):
 def test_what_was_skipped_or_deleted_is_not_handed_on():
     farm = Farm({"cp311": [("foo", "1.0")]})
     farm.build(b"a")
-    farm.fleet.deletion("foo", None)
+    farm.fleet.delete("foo", None)
     farm.say(b"a", "BYE")
     farm.join(b"b")
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
@@ -346,12 +346,12 @@ def test_a_queue_that_runs_dry_is_read_again_but_an_empty_one_is_left_alone():
     farm = Farm({"cp311": [("foo", "1.0")]})
     farm.build(b"a")
     farm.join(b"b")
-    assert of(effects.More, farm.say(b"b", "IDLE", stats())) == [effects.More(1)]
+    assert of(effects.ReadQueue, farm.say(b"b", "IDLE", stats())) == [effects.ReadQueue(1)]
     farm.fleet.queue.replace({"cp311": []})
-    assert not of(effects.More, farm.say(b"b", "IDLE", stats()))
+    assert not of(effects.ReadQueue, farm.say(b"b", "IDLE", stats()))
     farm.fleet.skip(1)
     farm.say(b"a", "BUSY", stats())  # given back
-    assert of(effects.More, farm.say(b"b", "IDLE", stats())) == [effects.More(0)]
+    assert of(effects.ReadQueue, farm.say(b"b", "IDLE", stats())) == [effects.ReadQueue(0)]
 
 
 def test_a_slave_that_vanishes_has_its_version_handed_out_again():
@@ -362,7 +362,7 @@ def test_a_slave_that_vanishes_has_its_version_handed_out_again():
     farm.wait(2)
     made = farm.tick()
     assert of(Publish, made)[0][:3] == (slave_id, farm.at, "DIE")
-    assert of(Release, made)
+    assert of(ReleaseLease, made)
     farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     farm.build(b"b")
     # The dead one of level 0 comes back: DIE would end it, silence makes it say HELLO again.
@@ -480,13 +480,13 @@ def test_a_step_of_the_wall_clock_changes_nothing(step):
     farm = Farm({"cp311": [("foo", "1.0"), ("leased", "1"), ("bar", "2")]})
     farm.fleet.queue.take_leases({("leased", "1", "cp311"): 60.0}, farm.seconds)
     builder, sender = farm.build(b"a", build=60, busy=10), farm.build(b"b", build=60, busy=10)
-    assert farm.fleet.numbers[sender].build.package == "bar"  # the other one is leased
+    assert farm.fleet.by_number[sender].build.package == "bar"  # the other one is leased
     farm.say(b"b", "BUILT", built(file_state("bar-2-py3-none-any.whl")))
     farm.answer(sender, {})
     farm.answer(sender)
     farm.at += step
-    assert [type(effect) for effect in farm.tick()] == [Renew]
-    assert list(farm.fleet.numbers) == [builder, sender]
+    assert [type(effect) for effect in farm.tick()] == [RenewLeases]
+    assert list(farm.fleet.by_number) == [builder, sender]
     farm.fleet.queue.replace({"cp311": [("leased", "1")]})
     farm.join(b"c")
     assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "SLEEP", False)]
@@ -495,7 +495,7 @@ def test_a_step_of_the_wall_clock_changes_nothing(step):
     placed = {**PLACED, "filename": "bar-2-py3-none-any.whl"}
     assert of(LogBuild, farm.answer(sender, placed))
     farm.fleet.skip(builder)
-    (ended,) = of(Ended, farm.say(b"a", "BUSY", stats()))
+    (ended,) = of(PublishEnd, farm.say(b"a", "BUSY", stats()))
     assert ended.outcome.duration == timedelta(0)
     farm.wait(60)
     farm.fleet.queue.replace({"cp311": [("leased", "1")]})
@@ -570,7 +570,7 @@ def test_a_reply_or_a_transition_that_the_table_forbids_is_a_bug():
 def test_a_slave_has_its_build_and_its_transfer():
     farm = Farm()
     slave_id = farm.join(b"a")
-    slave = farm.fleet.numbers[slave_id]
+    slave = farm.fleet.by_number[slave_id]
     assert slave.build is slave.transfer is None
     farm.say(b"a", "IDLE", stats())
     assert (slave.build.package, slave.build.version, slave.build.abi_tag) == (
@@ -596,7 +596,7 @@ def test_out_of_order_is_the_end():
     made = farm.say(b"a", "IDLE", stats())
     assert replies(made) == [Reply(b"a", "DIE")]
     assert of(Warn, made)
-    assert of(Release, made)
+    assert of(ReleaseLease, made)
     assert not farm.fleet.slaves
 
 
@@ -671,7 +671,7 @@ def test_waking_takes_back_what_was_not_acted_on():
 def test_deleted_packages_are_given_up():
     farm = Farm({"cp311": [("foo", "1.0"), ("foo", "2.0"), ("bar", "2")]})
     farm.build()
-    farm.fleet.deletion("foo", None)
+    farm.fleet.delete("foo", None)
     farm.fleet.queue.replace({"cp311": [("foo", "2.0"), ("bar", "2")]})
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "DONE")]
     assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "BUILD", ("bar", "2"))]
@@ -689,8 +689,8 @@ def test_a_build_that_never_ends_is_ended():
 def test_leases_are_renewed_while_slaves_live():
     farm = Farm()
     farm.build()
-    (renew,) = of(Renew, farm.tick())
-    assert renew == Renew([("foo", "1.0", "cp311")], timedelta(seconds=300))
+    (renew,) = of(RenewLeases, farm.tick())
+    assert renew == RenewLeases([("foo", "1.0", "cp311")], timedelta(seconds=300))
 
 
 def test_a_replay_tells_of_what_is_being_sent():
@@ -735,7 +735,7 @@ def test_a_replay_is_less_than_what_may_wait_in_a_socket(slaves, figures):
         slave = SlaveState(b"%d" % number, *hello(), slave_id=number + 1, first_seen=START)
         slave.stats.extend([stats()] * 100)
         slave.reply, slave.replied_at = ("SLEEP", False), START
-        farm.fleet.slaves[slave.address] = farm.fleet.numbers[number + 1] = slave
+        farm.fleet.slaves[slave.address] = farm.fleet.by_number[number + 1] = slave
     told = farm.fleet.replay(0, 10**6)
     assert len(told) == slaves * (figures + 2) < 100_000
 
@@ -747,31 +747,33 @@ def test_the_outcome_of_a_build_is_told_once_it_is_known():
     for result in ({}, None):
         farm.answer(slave_id, result)
     farm.say(b"a", "SENT")
-    assert not of(Ended, farm.answer(slave_id, PLACED))
+    assert not of(PublishEnd, farm.answer(slave_id, PLACED))
     farm.say(b"a", "BYE")
     took = timedelta(seconds=5)
     ok = Outcome(7, slave_id, "board", "foo", "1.0", "cp311", "ok", took, 1, farm.at)
-    assert of(Ended, farm.answer(slave_id, 7)) == [Ended(slave_id, ok)]
+    assert of(PublishEnd, farm.answer(slave_id, 7)) == [PublishEnd(slave_id, ok)]
 
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
     failed = Outcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at)
-    assert of(Ended, farm.answer(slave_id, 8)) == [Ended(slave_id, failed)]
+    assert of(PublishEnd, farm.answer(slave_id, 8)) == [PublishEnd(slave_id, failed)]
 
     farm.say(b"a", "IDLE", stats())
     farm.wait(took.total_seconds())
     farm.fleet.skip(slave_id)
     skipped = Outcome(None, slave_id, "board", "baz", "3", "cp311", "skipped", took, 0, farm.at)
-    assert of(Ended, farm.say(b"a", "BUSY", stats())) == [Ended(slave_id, skipped)]
+    assert of(PublishEnd, farm.say(b"a", "BUSY", stats())) == [PublishEnd(slave_id, skipped)]
 
 
 def test_a_build_that_is_not_kept_ends_without_an_outcome():
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build()
-    assert of(Ended, farm.say(b"a", "BYE")) == [Ended(slave_id, None)]
+    assert of(PublishEnd, farm.say(b"a", "BYE")) == [PublishEnd(slave_id, None)]
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
-    assert of(Ended, farm.answer(slave_id, error=Refused("NOVER"))) == [Ended(slave_id, None)]
+    assert of(PublishEnd, farm.answer(slave_id, error=Refused("NOVER"))) == [
+        PublishEnd(slave_id, None)
+    ]
 
 
 def test_what_a_build_says_is_passed_on_and_is_a_sign_of_life():
@@ -779,12 +781,12 @@ def test_what_a_build_says_is_passed_on_and_is_a_sign_of_life():
     slave_id = farm.build(level=1, busy=10)
     for seconds in range(0, 60, 9):
         made = farm.say(b"a", "OUTPUT", SlaveOutput(seconds, "text"))
-        assert made == [BuildOutput(slave_id, "foo", "1.0", seconds, "text"), Reply(b"a", "CONT")]
+        assert made == [PublishOutput(slave_id, "foo", "1.0", seconds, "text"), Reply(b"a", "CONT")]
         farm.wait(9)
         farm.tick()
     farm.fleet.skip(slave_id)
     made = farm.say(b"a", "OUTPUT", SlaveOutput(60, "text"))
-    assert (replies(made), of(BuildOutput, made)) == ([Reply(b"a", "DONE")], [])
+    assert (replies(made), of(PublishOutput, made)) == ([Reply(b"a", "DONE")], [])
 
 
 @pytest.mark.parametrize("level", [0, True, "1", None, -1])
@@ -986,7 +988,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(version=st.sampled_from([None, "1.0"]))
     def delete(self, version):
-        self.fleet.deletion("foo", version)
+        self.fleet.delete("foo", version)
 
     @rule()
     def look(self):
@@ -1002,7 +1004,7 @@ class Anything(RuleBasedStateMachine):
     )
     def command(self, verb, ids):
         rejected = {one.slave_id for one in self.fleet.command(verb, ids)}
-        assert rejected.issuperset(set(ids or ()) - set(self.fleet.numbers))
+        assert rejected.issuperset(set(ids or ()) - set(self.fleet.by_number))
 
     @invariant()
     def holds(self):

@@ -33,7 +33,7 @@ def test_there_is_an_end_to_how_many_wait():
         imports.begin(b"%d" % number, build_of(number))
     with pytest.raises(Refused, match="try again later"):
         imports.begin(b"another", build_of())
-    imports.leave(b"9", "gone")
+    imports.cancel(b"9", "gone")
     imports.begin(b"another", build_of())
 
 
@@ -98,9 +98,11 @@ def test_a_commit_that_is_under_way_counts_though_its_tool_has_gone():
     imports.sent(b"tool")
     verified = {"filename": "foo", "metadata_hash": "c" * 64, "requires_python": None}
     [commit] = imports.answered(0, verified, None)
-    assert imports.leave(b"tool", "it has gone") == []
-    assert imports.answered(0, 1, None) == [effects.Written(commit.build)], "its tool gets no reply"
-    assert imports.lines == {}
+    assert imports.cancel(b"tool", "it has gone") == []
+    assert imports.answered(0, 1, None) == [effects.BuildStored(commit.build)], (
+        "its tool gets no reply"
+    )
+    assert imports.queues == {}
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -122,10 +124,10 @@ class AnyOrder(RuleBasedStateMachine):
                     assert self.waits.get(address), f"{msg} to a tool that does not wait"
                     assert msg in tool_conversation.replies(*self.said[address])
                     self.waits[address] = False
-                case effects.Warn() | effects.Written():
+                case effects.Warn() | effects.BuildStored():
                     pass
-                case effects.AskMissing(number):
-                    assert self.imports.lines[number][0].step is Step.SENT
+                case effects.AskMissingBytes(number):
+                    assert self.imports.queues[number][0].step is Step.SENT
                 case _:
                     assert effect.slave_id not in self.open, "two questions at a time"
                     self.open[effect.slave_id] = effect
@@ -143,13 +145,13 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(tool=tools)
     def leave(self, tool):
         # An import that is undone asks again which files are published.
-        for number, line in self.imports.lines.items():
-            if line[0].address == tool and not line[0].gone and line[0].step in (
+        for number, line in self.imports.queues.items():
+            if line[0].address == tool and not line[0].tool_gone and line[0].step in (
                 Step.PUBLISHED, Step.EXPECT,
             ):  # fmt: skip
                 self.open.pop(number, None)
         self.waits.pop(tool, None)
-        self.perform(self.imports.leave(tool, "it has gone"))
+        self.perform(self.imports.cancel(tool, "it has gone"))
 
     @rule()
     def all_is_well(self):
@@ -181,7 +183,7 @@ class AnyOrder(RuleBasedStateMachine):
             case effects.AskPublished():
                 result = dict.fromkeys(self.known, "b" * 64)
             case effects.Verify():
-                line = self.imports.lines[number][0]
+                line = self.imports.queues[number][0]
                 result = {
                     "filename": line.current.filename, "metadata_hash": "c" * 64,
                     "requires_python": None,
@@ -196,11 +198,11 @@ class AnyOrder(RuleBasedStateMachine):
             match asked:
                 case effects.Verify():
                     self.site.add((number, result["filename"]))
-                case effects.Withdraw(_, _, names):
+                case effects.WithdrawFiles(_, _, names):
                     self.site -= {(number, name) for name in names}
                 case effects.LogBuild():
                     self.site = {entry for entry in self.site if entry[0] != number}
-        elif isinstance(asked, (effects.AskPublished, effects.Withdraw)):
+        elif isinstance(asked, (effects.AskPublished, effects.WithdrawFiles)):
             self.site = {entry for entry in self.site if entry[0] != number}  # left, with a warning
         self.perform(self.imports.answered(number, None if error else result, error))
 
@@ -209,7 +211,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.now += seconds
         for effect in self.imports.tick():
             self.perform([effect])
-            line = self.imports.lines[effect.slave_id][0]
+            line = self.imports.queues[effect.slave_id][0]
             gone = self.imports.progress(effect.slave_id, missing, self.now)
             if gone:
                 assert self.waits[line.address] is False, "a tool that waits keeps its import"
@@ -217,14 +219,14 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def every_import_waits_for_something(self):
-        for number, line in self.imports.lines.items():
+        for number, line in self.imports.queues.items():
             assert line, "an empty line"
             if line[0].step is not Step.SENT:
                 assert number in self.open, line[0].step
             for waiting in line[1:]:
                 assert self.waits[waiting.address] is True
-        assert self.open.keys() <= self.imports.lines.keys()
-        assert {number for number, _ in self.site} <= self.imports.lines.keys(), "a file is left"
+        assert self.open.keys() <= self.imports.queues.keys()
+        assert {number for number, _ in self.site} <= self.imports.queues.keys(), "a file is left"
 
 
 AnyOrder.TestCase.settings = settings(max_examples=300, stateful_step_count=25)

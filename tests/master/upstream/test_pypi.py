@@ -159,7 +159,7 @@ def test_how_long_an_index_wants_to_be_left_alone(toy, ask, text, seconds):
     toy.faults.append(upstream.says(b"", "429 Too Many Requests", Retry_After=text))
     with pytest.raises(UpstreamFault) as fault:
         ask(toy.url + "simple/").page(DEMO)
-    assert (fault.value.retry_after, fault.value.wide) == (seconds, True)
+    assert (fault.value.retry_after, fault.value.of_index) == (seconds, True)
 
 
 def test_a_question_that_hangs_is_cut_when_we_end(toy, ask):
@@ -174,7 +174,7 @@ def test_a_question_that_hangs_is_cut_when_we_end(toy, ask):
     toy.faults.append(upstream.hang)
     thread = threading.Thread(target=question)
     thread.start()
-    while not toy.asked or not client._using:
+    while not toy.asked or not client._waiting_sockets:
         time.sleep(0.01)
     client.close()
     thread.join(10)
