@@ -18,7 +18,7 @@ from piwheels.master.wiring import MasterConfig
         ),
         (
             "piw-master --source watch --watch-file names",
-            "build the new releases of these projects",
+            "build new releases of these projects",
         ),
         ("piw-master --source changelog", "build all new releases of the index"),
         ("piw-master --debug slave_driver", "log all messages from and to slaves"),

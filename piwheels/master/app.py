@@ -1,4 +1,4 @@
-"""The master itself: starts the cast, passes on operators' commands, stops the cast in order."""
+"""The master program: starts the tasks, passes on operators' commands, stops the tasks in order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The cast in its starting order. It stops in reverse, so that each task ends before those it asks.
+#: The tasks in their starting order. They stop in reverse order, so that each task stops before the
+#: tasks that it depends on.
 CAST: tuple[type[Task], ...] = (
     Seraph,
     TheOracle,
@@ -66,7 +67,7 @@ STOP_LIMIT = 15.0
 
 
 class PiWheelsMaster:
-    """The ``piw-master`` program: the cast, and the sockets of operators."""
+    """The ``piw-master`` program: its tasks, and the sockets for operators."""
 
     def __init__(self, config: MasterConfig) -> None:
         self.config = config
@@ -106,7 +107,7 @@ class PiWheelsMaster:
             ports.close()
         return 1 if any(task.failure for task in self.tasks) else 0
 
-    # The cast -------------------------------------------------------------------------------
+    # Tasks ----------------------------------------------------------------------------------
 
     def _start(self) -> None:
         for cls in CAST:
@@ -172,7 +173,7 @@ class PiWheelsMaster:
     # Operators ------------------------------------------------------------------------------
 
     def _command(self, ports: Ports) -> None:
-        """Take a message of the control socket; TheOperator tells the other consoles."""
+        """Handle a message of the control socket; TheOperator reports it to other consoles."""
         try:
             msg, slave_id = ports.socket("control").recv_msg()
         except BadMessage as exc:
@@ -216,7 +217,7 @@ class PiWheelsMaster:
 
 def _forward_events(ports: Ports) -> None:
     events, status = ports.socket("events"), ports.socket("status")
-    for _ in range(1000):  # then the operators' commands have their turn
+    for _ in range(1000):  # then operators' commands are served
         if not events.poll(0):
             return
         status.send_multipart(events.recv_multipart())
@@ -233,10 +234,10 @@ def run(config: MasterConfig) -> int:
     site.check_writable()
     site.lock()
     try:
-        Database(config.dsn).close()  # says now, in a sentence, what is wrong with it
+        Database(config.dsn).close()  # reports a problem with the database now, in a sentence
         master = PiWheelsMaster(config)
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sign, master.stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, master.stop)
         return master.main_loop()
     finally:
         site.close()

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from piwheels.master.ports import Ports
     from piwheels.master.result import Result
 
-#: How long another task may take to answer, in seconds.
+#: The seconds that another task may take to answer.
 PATIENCE = 120.0
 
 
 class ImportDesk:
-    """Performs what :class:`~piwheels.master.logic.imports.Imports` decides, over *ports*.
+    """Performs the effects of :class:`~piwheels.master.logic.imports.Imports`, over *ports*.
 
     *reply* sends a tool its reply: address, message, data.
     """
@@ -44,7 +44,7 @@ class ImportDesk:
         self._fs = FsClient(ports, PATIENCE)
 
     def begin(self, address: bytes, build: BuildState) -> None:
-        """Begin to import *build* for the tool at *address*. Raises ``Refused``."""
+        """Begin an import for the tool at *address*. Raises ``Refused``."""
         self._perform(self.imports.begin(address, build))
 
     def sent(self, address: bytes) -> None:
@@ -85,13 +85,13 @@ class ImportDesk:
                     assert_never(effect)
 
     def _continue(self, number: int) -> Callable[[Result[Any]], None]:
-        """Return a callback that continues the import *number* when an answer has come."""
+        """Return a callback that continues the import *number* with an answer."""
         import_ = self.imports.queues[number][0]
         step = import_.step
 
         def then(result: Result[Any]) -> None:
             queue = self.imports.queues.get(number)
-            # Otherwise the import that asked was given up in the meantime.
+            # Otherwise the import has been abandoned in the meantime.
             if queue and queue[0] is import_ and import_.step is step:
                 value, error = result
                 self._perform(self.imports.answered(number, value, error))
@@ -120,4 +120,4 @@ class ImportDesk:
 
     def _requested(self, result: Result[Any]) -> None:
         if result.error is not None:
-            self._logger.error("TheSecretary did not take a request: %s", result.error)
+            self._logger.error("TheSecretary did not accept a request: %s", result.error)

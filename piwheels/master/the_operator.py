@@ -1,11 +1,11 @@
-"""TheOperator, who talks to the consoles of protocol level 1.
+"""TheOperator: serves the consoles of protocol level 1.
 
 A console's request carries a ticket, and so does its answer
 (:data:`piwheels.core.protocols.console`). TheOperator asks SlaveDriver about slaves and the
-database about logs and past builds, and sends the master itself the commands for all tasks; it
-never blocks. News of other tasks (ended builds, statistics, output) is passed to the consoles that
-want it. Anyone may send anything here: a console that asks too much is refused, one that does not
-read is forgotten, and no other console notices.
+database about logs and past builds, and passes commands for all tasks to the main thread; it never
+blocks. It sends events of other tasks (ended builds, statistics, output) to the consoles. Any
+program on the network may send here: a console with too many requests is refused, and one that does
+not read is forgotten, without an effect on other consoles.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ if TYPE_CHECKING:
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-    #: Turns the answer of another task into the console's (``None``: that comes later).
+    #: Converts the answer of another task into that of a console (``None``: it follows later).
     _Convert = Callable[[Any], Any]
 
 #: The protocol level of this master.
 LEVEL: Final = 1
-#: How many requests, or news, are read in one go before the other sockets have their turn.
+#: How many requests or events are read before other sockets are served.
 BURST: Final = 100
 #: The most versions of an ABI, builds, and characters of a log in one answer.
 MAX_QUEUE, MAX_BUILDS, LOG_PART = 1000, 500, 2**19
 
 
 class TheOperator(PausingTask):
-    """Answers consoles, passes on their commands, and sends them news.
+    """Answers consoles, passes on their commands, and sends them events.
 
-    It continues while the farm is paused, and tells consoles about the pause.
+    It continues while the farm is paused, and reports the pause to consoles.
     """
 
     name = "the_operator"
@@ -78,8 +78,8 @@ class TheOperator(PausingTask):
         self.tails = OutputTails()
         self.stats: deque[MasterStats] = deque(maxlen=HISTORY)
         self._info: MasterInfo | None = None
-        #: Logs to read from the site, one in a cycle; and the last one, since consoles ask for
-        #: parts of it.
+        #: The logs to read from the site, one in a cycle; the last one is kept, because consoles
+        #: request it in parts.
         self._logs: deque[tuple[Requester, int, int]] = deque()
         self._last_log: tuple[int | None, str] = None, ""
         self.ports = Ports("TheOperator", config, self.logger, self)
@@ -97,13 +97,13 @@ class TheOperator(PausingTask):
     # Consoles -------------------------------------------------------------------------------
 
     def handle_console(self, queue: Socket) -> None:
-        """Read the requests of consoles that have come."""
+        """Handle the requests of consoles that have arrived."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
             peer, *frames = queue.recv_multipart()
             if len(frames) != 2 or len(frames[0]) != 8:
-                self.note_bad_message(BadMessage("no ticket of eight bytes, and one frame"))
+                self.note_bad_message(BadMessage("not a ticket of eight bytes and one frame"))
                 continue
             requester = Requester(peer, frames[0])
             try:
@@ -185,7 +185,7 @@ class TheOperator(PausingTask):
             self._finish(requester, answer)
 
     def _finish(self, requester: Requester, answer: Any) -> None:
-        """Send the *answer* to a request that had to wait, or the error that came instead."""
+        """Send the *answer* to a request that had to wait, or the error in its place."""
         self.consoles.close_request(requester)
         if isinstance(answer, PiWheelsError):
             self._refuse(requester, answer)
@@ -228,10 +228,10 @@ class TheOperator(PausingTask):
         text = self._last_log[1]
         self._finish(requester, LogPart(offset, text[offset : offset + LOG_PART], len(text)))
 
-    # News -----------------------------------------------------------------------------------
+    # Events ---------------------------------------------------------------------------------
 
     def handle_news(self, queue: Inbox[News]) -> None:
-        """Read the news of other tasks, and send them to the consoles that want them."""
+        """Send events of other tasks to the consoles that follow them."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
@@ -274,7 +274,7 @@ class TheOperator(PausingTask):
         try:
             self.ports.socket("console").send_multipart([*requester, frame], zmq.DONTWAIT)
         except Unavailable:
-            self.note_bad_message(BadMessage("a console does not read what it is sent"))
+            self.note_bad_message(BadMessage("a console does not read its messages"))
             self.consoles.forget(requester.peer)
         except zmq.ZMQError as exc:
             if exc.errno != zmq.EHOSTUNREACH:

@@ -1,4 +1,4 @@
-"""TheSecretary, who buffers the requests for TheScribe."""
+"""TheSecretary: buffers the requests for TheScribe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-    #: A page to rewrite that the database has not noted yet, and who waits for that.
+    #: A rewrite that the database has not noted yet, and the request that waits for that.
     _Unsaved = tuple[Rewrite, Ticket[Any] | None]
 
 #: The characters of logs that may be in flight to TheScribe; it finds further logs itself.
@@ -44,7 +44,7 @@ _LIMIT: Final = 300.0
 _GROUP: Final = 5_000
 #: How often the notes in the database are scanned for those that no message has announced.
 _SCAN_INTERVAL: Final = timedelta(minutes=5)
-#: Seconds that the last notes may take when the master stops.
+#: The seconds that the last notes may take when the master stops.
 _CLOSING_LIMIT: Final = 5.0
 
 
@@ -58,7 +58,7 @@ class TheSecretary(PausingTask):
     others immediately.
 
     While the database notes some requests, further ones gather, and are noted next in one
-    transaction. If it cannot note them, the askers get the error; the pages are still written
+    transaction. If it cannot note them, the senders get the error; the pages are still written
     unless the master ends. While the task is paused, it notes but passes nothing on. It waits
     neither for TheScribe nor for the database.
     """
@@ -87,7 +87,7 @@ class TheSecretary(PausingTask):
         self.save()
         self.ports.finish("database", _CLOSING_LIMIT)
         if self._saving or self._unsaved:
-            self.logger.error("the master ends: some pages to write are not noted")
+            self.logger.error("the master stops: the database has not noted some pages to write")
         super().close()
 
     def poll(self, timeout: float = 1) -> None:
@@ -102,7 +102,7 @@ class TheSecretary(PausingTask):
     # Requests -----------------------------------------------------------------------------------
 
     def handle_input(self, queue: Inbox[WebRequest]) -> None:
-        """Take a request: note it, or pass it on."""
+        """Handle a request: note it, or pass it on."""
         ticket = queue.recv_ticket()
         match ticket.request:
             case RewritePages(part, package):
@@ -176,11 +176,11 @@ class TheSecretary(PausingTask):
             self._buffer.done(rewrite)
             self._remove_note(rewrite.package, result.value)
         else:
-            again = self._buffer.failed(rewrite, self.clock.monotonic())
+            retry = self._buffer.failed(rewrite, self.clock.monotonic())
             self.logger.log(
-                logging.WARNING if again else logging.ERROR,
+                logging.WARNING if retry else logging.ERROR,
                 "could not write the pages of %s (%s): %s", rewrite.package,
-                "trying again" if again else "given up for some minutes", result.error,
+                "trying again" if retry else "trying again in some minutes", result.error,
             )  # fmt: skip
         self.pass_on()
 
@@ -205,7 +205,7 @@ class TheSecretary(PausingTask):
             return
         rows = result.value
         if new := self._buffer.load(rows, self.clock.monotonic()):
-            self.logger.info("%d packages are noted to be written: taken over", new)
+            self.logger.info("found notes of %d more packages to write", new)
         self._scanned_to = rows[-1].package if rows else None
         self.load()
 
@@ -234,7 +234,7 @@ class TheSecretary(PausingTask):
                 ticket.answer()
         for row in rows:
             if row.package not in self._buffer:
-                # Written before it was noted: it is written once more, then the note goes.
+                # Written before it was noted: it is written again, which removes the note.
                 self._add(row.package, row.command, saved=True)
         self.save()
 
@@ -250,13 +250,17 @@ class TheSecretary(PausingTask):
                 ticket.refuse(why)
 
     def _remove_note(self, package: str, note: int | None) -> None:
-        """Have the database remove *note*: the pages of *package* show the state it asked for."""
+        """Have the database remove *note*: the pages of *package* are written."""
         if note is None or package in self._buffer:
-            return  # there was none; or the pages wait again, under the same note
+            return  # no note; or the pages wait again, with the same note
 
         def then(result: Result[None]) -> None:
             if result.error is not None:
                 # The pages are written; at the next start they are written once more.
-                self.logger.error("could not note that %s is written: %s", package, result.error)
+                self.logger.error(
+                    "could not remove the note of %s: %s",
+                    package,
+                    result.error,
+                )
 
         self._db.ask(then, "rewrite_done", package, note)

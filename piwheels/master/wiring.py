@@ -1,7 +1,7 @@
 """The master's configuration, and the table of its wires: addresses, sides, messages and limits.
 
-:mod:`piwheels.master.ports` makes each task's sockets from the table. What other programs speak is
-in :mod:`piwheels.core.protocols`, what the tasks say to each other in
+:mod:`piwheels.master.ports` makes each task's sockets from the table. The protocols with other
+programs are in :mod:`piwheels.core.protocols`, the messages between tasks in
 :mod:`piwheels.master.messages`.
 """
 
@@ -42,7 +42,7 @@ from piwheels.master.messages import (
     WebRequest,
 )
 
-#: How many seconds a task waits for the database's answer to one question.
+#: The seconds for which a task waits for an answer of the database.
 DB_LIMIT: Final = 60.0
 
 
@@ -52,7 +52,7 @@ def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
 
 def _serial(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise ValueError(f"{text!r} is no serial, which is a whole number")
+        raise ValueError(f"{text!r} is not a serial, which is a whole number")
     return int(text)
 
 
@@ -73,7 +73,7 @@ class MasterConfig(Common):
     )
     site_url: str = option(
         default="", metavar="URL", parse=site_address,
-        help="the site's address, for its sitemap and what its pages tell to type",
+        help="the site's address, for its sitemap and the commands on its pages",
     )  # fmt: skip
     dev_mode: bool = option(default=False, help="write pages at once instead of within a minute")
     debug: list[str] = option(
@@ -88,7 +88,7 @@ class MasterConfig(Common):
     pypi_simple: str = option(
         default="",
         metavar="URL",
-        help="the upstream index, where slaves get sources, too (default: pip's own index)",
+        help="the upstream index, also the source of the slaves (default: pip's own index)",
     )
     pypi_xmlrpc: str = option(
         default="",
@@ -99,8 +99,8 @@ class MasterConfig(Common):
         default=None,
         metavar="NUMBER",
         parse=_serial,
-        help="where nothing was followed yet, begin after this serial of the changelog (default:"
-        " its newest; 0: take in all that it has)",
+        help="in a new database, begin after this serial of the changelog (default: the newest;"
+        " 0: read the whole changelog)",
     )
     watch_file: Path | None = option(
         default=None,
@@ -111,7 +111,7 @@ class MasterConfig(Common):
         default=None,
         metavar="DURATION",
         parse=_interval,
-        help="how often upstream is asked (default: 10s for the changelog, 5m for each project)",
+        help="how often to ask upstream (default: 10s for the changelog, 5m for each project)",
     )
     status_queue: str = _queue("ipc://{run}/status", "publish to consoles here")
     control_queue: str = _queue("ipc://{run}/control", "take operators' commands here")
@@ -151,9 +151,9 @@ class Limits(NamedTuple):
 class Wire(NamedTuple):
     """One wire. *binds* and *connects* are names of tasks, ``main``, or other programs.
 
-    *speaks* is what travels on it: a protocol, as the side that binds sees it, where other programs
-    or their frames are involved; the messages between tasks; or ``None`` for raw frames and calls
-    of ``Database``. ``rpc`` wires carry requests and answers (:mod:`piwheels.master.ports`).
+    *speaks* describes its messages: a protocol with other programs, as seen by the side that binds;
+    the messages between tasks; or ``None`` for raw frames and calls of ``Database``. ``rpc`` wires
+    carry requests and answers (:mod:`piwheels.master.ports`).
     """
 
     name: str
@@ -174,9 +174,9 @@ class Wire(NamedTuple):
         return str(getattr(config, f"{self.name}_queue", inside))
 
 
-#: For wires on which much may wait.
+#: For wires with many waiting messages.
 _LONG: Final = Limits(100_000, 100_000)
-#: What SlaveDriver and TheArchitect have not read is soon out of date: it is dropped, not kept.
+#: For queues that are soon out of date: unread messages are dropped.
 _SHORT: Final = Limits(2, 2)
 
 _DB_CLIENTS: Final = (

@@ -34,8 +34,7 @@ class Queue:
         self.expired: set[Target] = set()
         #: Whether the database may have more to build, because a version was taken or returned.
         self.stale = True
-        # When builds ended, for the last seconds: a queue that was read before their commit may still
-        # contain them.
+        # When builds ended, for some seconds: a queue that was read before may still contain them.
         self._ended: dict[Target, float] = {}
         # Versions deleted since the last queue arrived: they may still be in it.
         self._deleted: set[tuple[str, str | None]] = set()

@@ -55,7 +55,7 @@ class OutputTail:
     size: int = 0
 
     def add(self, output: Output, limit: int) -> None:
-        """Append *output* and keep the last *limit* characters; after a gap, start again with it."""
+        """Append *output* and keep the last *limit* characters; after a gap, keep only it."""
         if output.offset != self.offset + self.size:
             self.parts.clear()
             self.offset, self.size = output.offset, 0
@@ -140,7 +140,7 @@ class Consoles:
         """Return the console that sent a request, and record the time of contact."""
         console = self.attached.get(requester.peer)
         if console is None:
-            raise Refused("HELLO", "say HELLO first, and again at least every 90 seconds")
+            raise Refused("HELLO", "send HELLO first, and again at least every 90 seconds")
         console.last_contact = now
         return console
 

@@ -122,7 +122,7 @@ class Warn(NamedTuple):
 
 
 class ReadQueue(NamedTuple):
-    """Have TheArchitect read the queue again: it is empty, and *active* versions are being built."""
+    """Have TheArchitect read the queue again: it is empty, and *active* builds are running."""
 
     active: int
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 #: The most slaves; more are refused, because each needs memory, and anyone on the network can join.
 MAX_SLAVES = 10_000
-#: The shortest and longest value of the two time-outs that a slave may choose: its silence, a build.
+#: The bounds of the time-outs that a slave may choose: for its silence, and for a build.
 BUSY_TIMEOUT = timedelta(seconds=10), timedelta(hours=24)
 BUILD_TIMEOUT = timedelta(seconds=10), timedelta(days=7)
 #: The seconds by which a build may exceed its slave's time-out before the master ends it.

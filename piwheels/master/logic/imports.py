@@ -69,7 +69,7 @@ def check(build: BuildState, active: Sequence[str], known: Collection[str]) -> N
 
 
 def _is_usable(name: str, abi: str) -> bool:
-    """Return whether interpreters of *abi* can use the file *name*, made for ``none`` or ``abi3``."""
+    """Return whether interpreters of *abi* can use the file *name*, for ``none`` or ``abi3``."""
     parts = parse_filename(name)
     stable = "none" not in parts.abi.split(".")
     if stable and is_free_threaded(abi):
@@ -158,7 +158,7 @@ class Import(Intake):
             self.last_bytes_at, self.missing = now, missing
         if now - self.last_bytes_at < SILENCE:
             return []
-        return self.cancel(f"nothing came for {SILENCE:.0f} s")
+        return self.cancel(f"nothing arrived for {SILENCE:.0f} s")
 
     def _reply(self, msg: str, data: str) -> list[Reply]:
         if self.tool_gone:

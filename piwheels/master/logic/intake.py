@@ -59,10 +59,11 @@ class Step(StrEnum):
 
 
 def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
-    """Return why a build that its slave reports as a success is invalid, or ``None`` if it is valid.
+    """Return why a build that its slave reports as successful is invalid, or ``None``.
 
     A build may only make files of its own package, version and ABI. The tags of its files are set
-    from their names, because the names are published. *platform* is the slave's (``None``: unknown).
+    from their names, because the names are published. *platform* is that of the slave (``None``:
+    unknown).
     """
     if not build.files:
         return "the build ended without an error but made no wheel"
@@ -162,7 +163,7 @@ class Intake:
     # Events ---------------------------------------------------------------------------------
 
     def begin(self) -> list[IntakeEffect]:
-        """Begin: commit a failed build, or ask for the files of a successful import_."""
+        """Begin: commit a failed build, or ask for the files of a successful one."""
         self.build.output = sanitise_log(self.build.output)
         if self.build.status and (why := reason_to_reject(self.build, self.platform)) is not None:
             self._mark_failed(why)

@@ -40,7 +40,7 @@ class WatchedProject:
     missing: dict[str, float] = field(default_factory=dict)
 
     def confirmed(self, gone: Iterable[str], now: float, after: float) -> set[str]:
-        """Record what is *gone* upstream; return the part that has been gone for *after* seconds."""
+        """Record what is *gone* upstream; return the part that is gone for *after* seconds."""
         self.missing = {version: self.missing.get(version, now) for version in gone}
         return {version for version, since in self.missing.items() if now - since >= after}
 
@@ -71,7 +71,7 @@ class PollSchedule:
         return sum(1 for project in found if WHOLE in project.missing), len(found)
 
     def sync(self, rows: Iterable[WatchedRow], now: float) -> None:
-        """Replace the set of projects. A project that is new here is due now; others keep their turn."""
+        """Replace the set of projects. A new project is due now; the others keep their turn."""
         before, self._projects = self._projects, {}
         for row in rows:
             project = before.get(row.package)

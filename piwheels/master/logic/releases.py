@@ -33,7 +33,7 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,179}", re.ASCII)
 
 @dataclass(slots=True)
 class Release:
-    """An upstream release: its *version* as spelled there, its *sources*, and the first upload time.
+    """An upstream release: its *version* as spelled there, its *sources*, its first upload time.
 
     It is *yanked* if all of its files are; *reason* may be empty.
     """

@@ -1,4 +1,4 @@
-"""Following all of an index by its changelog (XML-RPC); the rules are in logic/changelog."""
+"""Follows a whole index by its changelog (XML-RPC); logic/changelog has the rules."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from piwheels.master.logic.failures import Failures
 from piwheels.master.upstream.fetching import UpstreamFault
 
 if TYPE_CHECKING:
-    from piwheels.master.cloud_gazer import CloudGazer
     from piwheels.master.logic.changelog import Batch, Event
     from piwheels.master.result import Result
+    from piwheels.master.upstream.follower import Gazer
     from piwheels.master.upstream.pypi import Upstream
 
-#: How many events are stored in one transaction; between two of them, the task listens.
+#: The most events in one transaction; between two transactions, the task handles commands.
 SLICE: Final = 500
-#: Seconds between two looks, where the operator does not say.
+#: The default interval between two requests, in seconds.
 INTERVAL: Final = 10.0
-#: How many looks in a row must agree that the serial went back until we go back, too.
+#: How many consecutive answers must report a lower serial before it is accepted.
 CONFIRMATIONS: Final = 30
 
 
 class Answer(NamedTuple):
-    """What the upstream said: its *last* serial (``None``: not asked), and events, if any."""
+    """The upstream's *last* serial (``None``: not requested), and its new events, if any."""
 
     last: int | None
     batch: Batch | None
 
 
 class Changelog:
-    """Asks for events, and has them stored slice by slice, each with the serial that it ends at.
+    """Requests events, and stores them in slices, each together with its last serial.
 
-    Where nothing was followed before, it begins at the upstream's serial of now, or at that of
-    ``--pypi-serial``.
+    In a new database it begins at the upstream's newest serial, or at that of ``--pypi-serial``.
     """
 
-    def __init__(self, gazer: CloudGazer, upstream: Upstream) -> None:
+    def __init__(self, gazer: Gazer, upstream: Upstream) -> None:
         self._gazer, self._upstream, self._logger = gazer, upstream, gazer.logger
         every = gazer.config.poll_every
         self._interval = INTERVAL if every is None else every.total_seconds()
@@ -57,7 +56,7 @@ class Changelog:
         return f"{self._count:,} events, up to serial {self._serial or 0}"
 
     def work(self, now: float) -> bool:
-        """Do one step; return whether there is another one right now."""
+        """Do one step; return whether another step is due now."""
         if self._batch is not None:
             return self._store_slice(self._batch)
         if not self._requesting and now >= self._due:
@@ -70,7 +69,7 @@ class Changelog:
         return False
 
     def _request(self, serial: int | None) -> Answer:
-        """Ask the upstream what came after *serial*; in a helper's thread."""
+        """Request the events after *serial*; for a worker thread."""
         last = None
         if serial is None or not self._more:
             last = self._upstream.call("changelog_last_serial")
@@ -93,7 +92,7 @@ class Changelog:
             self._due = self._gazer.clock.monotonic() + wait
             if log:
                 self._logger.warning(
-                    "the changelog: %s; asking again in %.3g s (failure %d in a row)",
+                    "the changelog: %s; trying again in %.3g s (failure %d in a row)",
                     fault, wait, self._failures.count,
                 )  # fmt: skip
             return
@@ -106,21 +105,19 @@ class Changelog:
             self._take_batch(batch)
 
     def _compare(self, last: int) -> None:
-        """Answer at the upstream's *last* serial: where to begin, or whether it went back."""
+        """Begin at the upstream's *last* serial, or check whether it is lower than before."""
         if self._serial is None:
             self._gazer.store([], [], last)
             self._serial = last
-            self._logger.info(
-                "nothing was followed before: beginning at its serial of now, %d", last
-            )
+            self._logger.info("a new database: beginning at the newest serial, %d", last)
         elif last >= self._serial:
             self._lower_serials.clear()
         else:
             self._lower_serials.append(last)
             if len(self._lower_serials) == 1:
                 self._logger.warning(
-                    "the changelog's serial went back from %d to %d: if it stays so, all after that"
-                    " is taken in anew; see whether --pypi-xmlrpc is the right index",
+                    "the changelog's serial went back from %d to %d: if that is confirmed, the"
+                    " later events are read again; check whether --pypi-xmlrpc is the right index",
                     self._serial, last,
                 )  # fmt: skip
             if len(self._lower_serials) >= CONFIRMATIONS and min(self._lower_serials) > 0:
@@ -132,12 +129,12 @@ class Changelog:
                 self._lower_serials.clear()
 
     def _take_batch(self, batch: Batch) -> None:
-        """Take events that have come; or know by their absence that all have."""
+        """Accept the events of an answer; without any, all events up to its serial are complete."""
         events = [event for event in batch.events if event not in self._last_events]
         self._more = batch.last_serial > self._last_seen or bool(events)
         if batch.invalid and batch.last_serial > self._last_seen:
             self._logger.warning(
-                "%d entries of the changelog up to serial %d make no sense: passed over",
+                "ignored %d invalid entries of the changelog up to serial %d",
                 batch.invalid, batch.last_serial,
             )  # fmt: skip
         if not self._more:
@@ -154,14 +151,14 @@ class Changelog:
         left = batch.events[self._done :]
         number = changelog.slice_length(left, SLICE, self._gazer.removals.keys())
         if left and not number:
-            return False  # what it is about is being removed: that has to be over first
+            return False  # the removal of its package or version has to be finished first
         changes = changelog.fold(left[:number])
         finished = number == len(left)
-        # There may be more events of the last serial: it is noted when the next answer has none.
+        # The last serial may have further events: it is stored when the next answer has none.
         serial = batch.last_serial - 1 if finished else changelog.serial_after(left, number)
         self._gazer.store(changes.packages, changes.versions, serial)
         for event in changes.unknown:
-            self._logger.debug("nothing to us: %s", event)
+            self._logger.debug("ignored an event: %s", event)
         self._serial = serial
         self._done += number
         self._count += number

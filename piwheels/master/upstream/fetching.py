@@ -1,7 +1,7 @@
-"""Asking an upstream index over HTTP, as pip would reach it, and never for long or too much.
+"""Sends HTTP requests to an upstream index, with the configuration of pip.
 
-Whatever is at the other end, each question ends within its limits of time and size, with an answer
-or an :class:`UpstreamFault`. For use in helper threads; what is asked is :mod:`.pypi`'s business.
+Each request ends within limits of time and size, with an answer or an :class:`UpstreamFault`. For
+worker threads; :mod:`.pypi` has the requests.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _CHUNK: Final = 2**16
 
 
 class UpstreamFault(PiWheelsError):
-    """The upstream did not give what was asked for; the text says what it gave.
+    """A request to the upstream index failed; the text says why.
 
-    *wide*: it is not about the one thing that was asked for. *retry_after* is how many seconds it
-    wants to be left alone, if it says so.
+    *of_index* is false if the fault concerns only the requested page. *retry_after* is the delay
+    that the index requests, in seconds.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class UpstreamFault(PiWheelsError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one question may take: seconds until bytes come, and in all; bytes of its answer.
+    """The limits of a request: seconds without a byte, and in *total*; bytes of the answer.
 
-    *page* bytes may be those of a project (the largest have some 10 MB), *events* those of the
-    changelog, whose 50,000 events at once have some 25 MB.
+    *page* is the limit of a project's page in bytes (the largest have about 10 MB), *events* that
+    of a part of the changelog (50,000 events have about 25 MB).
     """
 
     silence: float = 20.0
@@ -68,7 +68,7 @@ class Limits:
 
 
 class Reply(NamedTuple):
-    """An answer: *status* is 200, 304 or 404; *body* is empty but for 200."""
+    """An answer: *status* is 200, 304 or 404; *body* is empty except for 200."""
 
     status: int
     body: bytes
@@ -76,14 +76,14 @@ class Reply(NamedTuple):
 
 
 class Fetcher:
-    """Asks as *access* says that pip would, within *limits*; several threads may."""
+    """Sends requests as pip would with *access*, within *limits*; for several threads."""
 
     def __init__(self, access: IndexAccess, limits: Limits) -> None:
         self.limits = limits
         self._access = access
         self._silence = min(access.timeout or limits.silence, limits.silence)
         self._credentials: dict[str, str] = {}
-        #: What socket each thread waits for.
+        #: The socket that each thread waits for.
         self._waiting_sockets: dict[int, socket] = {}
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
@@ -92,7 +92,7 @@ class Fetcher:
         self.requests = self.received = 0
 
     def close(self) -> None:
-        """Cut what is under way; nothing more can be asked."""
+        """Abort all requests in progress, and refuse further ones."""
         with self._lock:
             self._closed = True
         for connection in list(self._waiting_sockets.values()):
@@ -100,12 +100,12 @@ class Fetcher:
         for pool in self._pools.values():
             pool.clear()
 
-    # What is asked ------------------------------------------------------------------------------
+    # Requests -----------------------------------------------------------------------------------
 
     def ask(
         self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes = b""
     ) -> Reply:
-        """Ask, and return the answer, whose body has at limit *limit* bytes."""
+        """Send a request and return the answer, whose body has at most *limit* bytes."""
         defaults = {"User-Agent": f"piwheels/{__version__}", "Accept-Encoding": "gzip"}
         self.requests += 1
         try:
@@ -135,9 +135,7 @@ class Fetcher:
                 url = _redirected(method, response.status, url, response.headers.get("Location"))
             finally:
                 response.close()
-        raise UpstreamFault(
-            f"more than {_MAX_REDIRECTS} redirects, the last one to {_without_credentials(url)}"
-        )
+        raise UpstreamFault(f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(url)}")
 
     def _reply(self, response: urllib3.BaseHTTPResponse, limit: int) -> Reply:
         status, headers = response.status, response.headers
@@ -159,20 +157,20 @@ class Fetcher:
         return Reply(200, b"".join(parts), headers)
 
     def _reason(self, exc: BaseException) -> str:
-        """Return what went wrong at the bottom of *exc*: urllib3 wraps errors in errors."""
+        """Return the innermost reason of *exc*: urllib3 wraps errors in errors."""
         inner = getattr(exc, "reason", None) or (exc.args[-1] if exc.args else None)
         if isinstance(inner, BaseException):
             return self._reason(inner)
         if isinstance(exc, NewConnectionError) and exc.__cause__ is not None:
             return self._reason(exc.__cause__)
         if isinstance(exc, (TimeoutError, urllib3.exceptions.TimeoutError)):
-            return f"nothing came for {self._silence:g} s"
+            return f"nothing arrived for {self._silence:g} s"
         text = str(exc.strerror if isinstance(exc, OSError) and exc.strerror else exc)
         return f"{text} ({type(exc).__name__})" if text else type(exc).__name__
 
     @contextmanager
     def _time_limit(self) -> Iterator[None]:
-        """Cut the connection of this thread when the time is up: no trickle of bytes holds us."""
+        """Abort the request of this thread at its time limit, even if bytes still arrive slowly."""
         me, expired = threading.get_ident(), threading.Event()
 
         def end() -> None:
@@ -188,8 +186,8 @@ class Fetcher:
         finally:
             timer.cancel()
             self._waiting_sockets.pop(me, None)
-            if expired.is_set():  # whatever has come of it
-                raise UpstreamFault(f"no end of its answer within {self.limits.total:g} s")
+            if expired.is_set():  # whatever the request has returned
+                raise UpstreamFault(f"its answer did not end within {self.limits.total:g} s")
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts, access = urlsplit(url), self._access
@@ -201,14 +199,14 @@ class Fetcher:
         key = (proxy or "", bool(trusted))
         with self._lock:
             if self._closed:
-                raise UpstreamFault("we are ending")
+                raise UpstreamFault("the master is stopping")
             if key not in self._pools:
                 self._pools[key] = self._open(proxy or "", "CERT_NONE" if trusted else None)
             return self._pools[key]
 
     def _open(self, proxy: str, cert_reqs: str | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": 8, "cert_reqs": cert_reqs}
-        if cert_reqs:  # the operator has told pip to trust this host as it is
+        if cert_reqs:  # pip is configured to trust this host without a certificate
             urllib3.disable_warnings(InsecureRequestWarning)
         if self._access.client_cert:
             options["cert_file"] = self._access.client_cert
@@ -235,7 +233,7 @@ class Fetcher:
         return manager
 
     def register(self, url: str) -> str:
-        """Note the credentials for *url*; return it without them."""
+        """Store the credentials in *url* (or in ``~/.netrc``); return the address without them."""
         try:
             parts = urlsplit(url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -243,32 +241,32 @@ class Fetcher:
             good = None
         if not good:
             raise Fatal(
-                f"{_without_credentials(url)} cannot be followed: name an index whose address begins with"
+                f"{_public(url)} cannot be followed: name an index whose address begins with"
                 " https:// or http:// in --pypi-simple (or --pypi-xmlrpc), or choose --source none"
             )
         auth = _basic(parts) or _from_netrc(parts.hostname or "")
         if auth:
             self._credentials[_origin(url)] = auth
-        return _without_credentials(url)
+        return _public(url)
 
 
-#: What is said of some answers.
+#: The reasons of faults, by the status of the answer.
 _STATUS_REASONS: Final = {
-    401: "it asks for a name and password (401): put them into the address, or into ~/.netrc",
-    403: "it refuses us (403): see whether the credentials in the address are right",
-    405: "it takes no such question (405): see whether --pypi-xmlrpc is an XML-RPC interface",
-    407: "the proxy asks for a name and password (407): put them into pip's proxy setting",
+    401: "it requires a name and password (401): put them into the address, or into ~/.netrc",
+    403: "it refuses access (403): check the credentials in the address",
+    405: "it refuses the request (405): check whether --pypi-xmlrpc is an XML-RPC interface",
+    407: "the proxy requires a name and password (407): put them into pip's proxy setting",
     406: "it has no JSON (406): an index without the JSON API (PEP 691) cannot be followed",
-    429: "it says that we ask too much (429)",
+    429: "it reports too many requests (429)",
 }
 
 
 def _recording_socket(
     cls: type[HTTPConnection], waiting_sockets: dict[int, socket]
 ) -> type[HTTPConnection]:
-    """Return *kind* of connection, which notes in *waiting_sockets* what socket a thread waits for.
+    """Return a subclass of *cls* that stores the socket of each waiting thread.
 
-    To connect has its own limit, and so has the handshake of TLS.
+    It does so from the request on: connecting, and the handshake of TLS, have limits of their own.
     """
 
     class RecordingConnection(cls):  # type: ignore[valid-type,misc]
@@ -280,20 +278,20 @@ def _recording_socket(
 
 
 def _shut_down(connection: socket) -> None:
-    """Have whoever reads from *connection* see its end; from any thread."""
+    """End *connection* for its reader; for any thread."""
     with suppress(OSError):  # closed already
-        socket.shutdown(connection, SHUT_RDWR)  # not that of TLS, which would be polite
+        socket.shutdown(connection, SHUT_RDWR)  # not the method of TLS sockets, which may block
 
 
 def _redirected(method: str, status: int, url: str, target: str | None) -> str:
     if not target:
-        raise UpstreamFault(f"it answers {status} without saying where else to ask")
+        raise UpstreamFault(f"it answers {status} without another address")
     new = urljoin(url, target)
     schemes = urlsplit(url).scheme, urlsplit(new).scheme
     if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
-        raise UpstreamFault(f"it sends us to {_without_credentials(new)}, where we do not go")
+        raise UpstreamFault(f"it sends us to {_public(new)}, which is not followed")
     if method == "POST" and status == 303:
-        raise UpstreamFault("it sends our question away (303)")
+        raise UpstreamFault("it redirects the request to a page (303)")
     return new
 
 
@@ -303,7 +301,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def _without_credentials(url: str) -> str:
+def _public(url: str) -> str:
     """Return *url* without name and password."""
     try:
         parts = urlsplit(url)
@@ -328,10 +326,10 @@ def _from_netrc(host: str) -> str:
 
 
 def _seconds(text: str, date: str) -> float | None:
-    """Return the seconds that a Retry-After asks for: *text* is a number of them, or a date.
+    """Return the seconds that a Retry-After requests: *text* is their number, or a date.
 
-    A date counts from the *date* of the answer, which the same server wrote: our own clock may be
-    wrong, or may step while we wait.
+    A date is compared with the *date* of the answer, which has the same clock; the clock of this
+    machine may be wrong.
     """
     if text.isdigit():
         return float(text[:9])
