@@ -59,8 +59,8 @@ class ImportDesk:
         """End imports whose tool is silent."""
         self._perform(self.imports.tick())
 
-    def _perform(self, effects_: Iterable[ImportEffect]) -> None:
-        for effect in effects_:
+    def _perform(self, decided: Iterable[ImportEffect]) -> None:
+        for effect in decided:
             match effect:
                 case effects.Reply(address, msg, data):
                     self._reply(address, msg, data)

@@ -113,10 +113,10 @@ class SlaveDriver(PausingTask):
                     why = str(exc)[:200]
                     self._perform(self.fleet.protocol_error(exc.address, why, self._instant()))
                 continue
-            slave, effects_ = self.fleet.receive(address, msg, data, self._instant())
+            slave, decided = self.fleet.receive(address, msg, data, self._instant())
             if slave is not None:
-                effects_ = getattr(self, f"do_{msg.lower()}")(slave)
-            self._perform(effects_)
+                decided = getattr(self, f"do_{msg.lower()}")(slave)
+            self._perform(decided)
 
     def do_hello(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``HELLO``, the greeting of a slave, which may still have a build."""
@@ -251,8 +251,8 @@ class SlaveDriver(PausingTask):
 
     # Effects --------------------------------------------------------------------------------
 
-    def _perform(self, effects_: Iterable[SlaveEffect]) -> None:  # noqa: PLR0912 (a branch an effect)
-        for effect in effects_:
+    def _perform(self, decided: Iterable[SlaveEffect]) -> None:  # noqa: PLR0912 (a branch an effect)
+        for effect in decided:
             match effect:
                 case effects.Reply(address, msg, data):
                     self.ports.socket("slave").send_addr_msg(address, msg, data)

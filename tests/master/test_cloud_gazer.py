@@ -325,7 +325,7 @@ def test_an_index_that_has_nothing_any_more_removes_nothing(make, toy, db, runni
     with running(make("watch")):
         until(lambda: len(db.get_all_packages()) == 3)
         toy.projects.clear()
-        until(lambda: "nothing is removed while it is so many" in caplog.text)
+        until(lambda: "none is removed while so many are missing" in caplog.text)
     assert len(db.get_all_packages()) == 3
 
 

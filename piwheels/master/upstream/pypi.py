@@ -66,7 +66,7 @@ class Upstream(Fetcher):
         if content_type not in _JSON_TYPES:
             raise UpstreamFault(
                 f"it answers {content_type:.80} to a request for JSON: an index without the JSON"
-                " API (PEP 691) cannot be followed, because its pages have neither times nor status",
+                " API (PEP 691) cannot be followed, since its pages have neither times nor status",
                 of_index=False,
             )
         etag, modified = (_validator(reply.headers.get(n)) for n in ("ETag", "Last-Modified"))

@@ -1,4 +1,4 @@
-"""Who is attached, who watches, and the tails of what builds say: in any order."""
+"""Attached consoles, watched slaves and recent output, with events in any order."""
 
 import pytest
 from hypothesis import settings
@@ -15,7 +15,7 @@ def requester(number, ticket=1):
     return Requester(b"peer%d" % number, ticket.to_bytes(8, "big"))
 
 
-def test_a_console_is_told_under_the_ticket_of_its_last_hello():
+def test_messages_carry_the_ticket_of_the_last_hello():
     known = Consoles()
     known.attach(requester(1, 5), "me", 0)
     known.attach(requester(2, 6), "you", 0)
@@ -23,7 +23,7 @@ def test_a_console_is_told_under_the_ticket_of_its_last_hello():
     assert list(known.all()) == [requester(1, 7), requester(2, 6)]
 
 
-def test_who_is_silent_is_forgotten_with_all_that_it_watched():
+def test_a_silent_console_is_forgotten_with_its_watches():
     known = Consoles()
     for number in (1, 2):
         known.attach(requester(number), "me", 0)
@@ -35,7 +35,7 @@ def test_who_is_silent_is_forgotten_with_all_that_it_watched():
         known.identify(requester(1), 91)
 
 
-def test_there_is_an_end_to_what_consoles_may_want():
+def test_consoles_watches_and_open_requests_have_limits():
     known = Consoles()
     for number in range(consoles.MAX_CONSOLES):
         known.attach(requester(number), "me", number)
@@ -60,7 +60,7 @@ def test_there_is_an_end_to_what_consoles_may_want():
     known.validate()
 
 
-def test_a_tail_is_the_end_of_what_was_said():
+def test_a_tail_is_the_end_of_the_output():
     tails = OutputTails(limit=10)
     tails.add(Output(1, "foo", "1.0", 0, "abcdef"))
     tails.add(Output(1, "foo", "1.0", 6, "ghijkl"))
@@ -73,44 +73,44 @@ def test_a_tail_is_the_end_of_what_was_said():
     assert tails.get(1) is None
 
 
-def test_all_tails_together_have_a_limit_too():
+def test_all_tails_together_have_a_limit():
     tails = OutputTails(limit=10, total_limit=25)
     for slave_id in (1, 2, 1, 3):
         tails.add(Output(slave_id, "foo", "1.0", 0, "0123456789"))
     assert [slave_id for slave_id in range(5) if tails.get(slave_id)] == [1, 3]
 
 
-class Anything(RuleBasedStateMachine):
+class AnyOutput(RuleBasedStateMachine):
     """OutputTails against the plain text of each build."""
 
     def __init__(self):
         super().__init__()
         self.tails = OutputTails(limit=20, total_limit=50)
-        self.said = {}
+        self.outputs = {}
 
     @rule(slave_id=st.integers(1, 4), text=st.text("ab\n", max_size=30))
-    def say(self, slave_id, text):
-        before = self.said.get(slave_id, "")
-        self.said[slave_id] = before + text
+    def write(self, slave_id, text):
+        before = self.outputs.get(slave_id, "")
+        self.outputs[slave_id] = before + text
         self.tails.add(Output(slave_id, "foo", "1.0", len(before), text))
         assert self.tails.get(slave_id).offset + 20 >= len(before + text)
 
     @rule(slave_id=st.integers(1, 4))
     def end(self, slave_id):
-        self.said.pop(slave_id, None)
+        self.outputs.pop(slave_id, None)
         self.tails.drop(slave_id)
 
-    @precondition(lambda self: self.said)
+    @precondition(lambda self: self.outputs)
     @rule(data=st.data())
-    def look(self, data):
-        slave_id = data.draw(st.sampled_from(sorted(self.said)))
-        tail, said = self.tails.get(slave_id), self.said[slave_id]
+    def check(self, data):
+        slave_id = data.draw(st.sampled_from(sorted(self.outputs)))
+        tail, output = self.tails.get(slave_id), self.outputs[slave_id]
         if tail is not None:
-            assert said.endswith(tail.text)
-            assert tail.offset + len(tail.text) == len(said)
+            assert output.endswith(tail.text)
+            assert tail.offset + len(tail.text) == len(output)
 
     @invariant()
-    def holds(self):
+    def invariants_hold(self):
         self.tails.validate()
 
 
@@ -123,22 +123,22 @@ class AnyConsoles(RuleBasedStateMachine):
         super().__init__()
         self.known = Consoles()
         self.now = 0.0
-        self.last = {}
+        self.last_contact = {}
         self.watched = set()
 
     @rule(peer=peers, ticket=st.integers(0, 20))
-    def greet(self, peer, ticket):
+    def attach(self, peer, ticket):
         self.known.attach(requester(peer, ticket), "me", self.now)
-        self.last[peer] = self.now
+        self.last_contact[peer] = self.now
 
     @rule(peer=peers, ticket=st.integers(0, 20), slave_id=st.integers(1, 3), watch=st.booleans())
-    def ask(self, peer, ticket, slave_id, watch):
+    def request(self, peer, ticket, slave_id, watch):
         try:
             self.known.identify(requester(peer, ticket), self.now)
         except Refused:
-            assert peer not in self.last
+            assert peer not in self.last_contact
             return
-        self.last[peer] = self.now
+        self.last_contact[peer] = self.now
         if watch:
             self.known.watch(requester(peer, ticket), slave_id)
             self.watched.add((peer, slave_id))
@@ -150,19 +150,23 @@ class AnyConsoles(RuleBasedStateMachine):
     def wait(self, seconds):
         self.now += seconds
         self.known.tick(self.now)
-        self.last = {peer: at for peer, at in self.last.items() if self.now - at <= 90}
-        self.watched = {pair for pair in self.watched if pair[0] in self.last}
+        self.last_contact = {
+            peer: at for peer, at in self.last_contact.items() if self.now - at <= 90
+        }
+        self.watched = {pair for pair in self.watched if pair[0] in self.last_contact}
 
     @invariant()
-    def holds(self):
+    def invariants_hold(self):
         self.known.validate()
-        assert {each.peer for each in self.known.all()} == {requester(p).peer for p in self.last}
+        assert {each.peer for each in self.known.all()} == {
+            requester(p).peer for p in self.last_contact
+        }
         for slave_id in (1, 2, 3):
             watching = {requester(peer).peer for peer, of in self.watched if of == slave_id}
             assert {each.peer for each in self.known.watchers(slave_id)} == watching
 
 
-TestAnything = Anything.TestCase
-TestAnything.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyOutput = AnyOutput.TestCase
+TestAnyOutput.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestAnyConsoles = AnyConsoles.TestCase
 TestAnyConsoles.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
