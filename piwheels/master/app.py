@@ -99,7 +99,7 @@ class PiWheelsMaster:
                     if ports.socket("control") in ready:
                         self._command(ports)
                     if ports.socket("commands") in ready:
-                        self._carry_out(ports.socket("commands").recv().verb, None)
+                        self._master_command(ports.socket("commands").recv().verb)
             finally:
                 # Consoles still see the events of the end.
                 self._stop(lambda: _forward_events(ports))
@@ -193,15 +193,9 @@ class PiWheelsMaster:
         self._carry_out(msg, target)
 
     def _carry_out(self, msg: str, slave_id: int | None) -> None:
-        """Carry out an operator's command, from either socket."""
-        if msg == "QUIT":
-            self.logger.warning("an operator said QUIT")
-            self._stopping = True
-            return
-        if slave_id is None and msg in ("SLEEP", "WAKE"):
-            self._paused = msg == "SLEEP"
-            for task in self.tasks:
-                task.pause() if msg == "SLEEP" else task.resume()
+        """Carry out a command of the control socket."""
+        if msg == "QUIT" or (slave_id is None and msg in ("SLEEP", "WAKE")):
+            self._master_command(msg)
         driver = self._task(SlaveDriver)
         commands = {
             "KILL": driver.kill_slave,
@@ -209,7 +203,18 @@ class PiWheelsMaster:
             "SLEEP": driver.sleep_slave,
             "WAKE": driver.wake_slave,
         }
-        commands[msg](slave_id)
+        if msg in commands:
+            commands[msg](slave_id)
+
+    def _master_command(self, verb: str) -> None:
+        """Stop the master, or pause or resume its tasks."""
+        if verb == "QUIT":
+            self.logger.warning("an operator said QUIT")
+            self._stopping = True
+            return
+        self._paused = verb == "SLEEP"
+        for task in self.tasks:
+            task.pause() if self._paused else task.resume()
 
     def _task(self, cls: type[T]) -> T:
         return next(task for task in self.tasks if isinstance(task, cls))

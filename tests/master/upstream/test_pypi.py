@@ -7,6 +7,7 @@ import time
 import pytest
 
 import upstream
+from helpers import patience
 from piwheels.core.database.rows import WatchedRow
 from piwheels.core.errors import Fatal
 from piwheels.core.host.pip_config import IndexAccess
@@ -177,7 +178,7 @@ def test_closing_aborts_a_request_that_hangs(toy, ask):
     while not toy.asked or not client._waiting_sockets:
         time.sleep(0.01)
     client.close()
-    thread.join(10)
+    thread.join(patience(10))
     assert faults
     with pytest.raises(UpstreamFault, match="stopping"):
         client.page(DEMO)
