@@ -322,7 +322,7 @@ class Welcome(NamedTuple):
     paused: bool
 
 
-class Outcome(NamedTuple):
+class BuildOutcome(NamedTuple):
     """How a build ended, and when.
 
     *build_id* is the database's number: ``None`` for a skipped build, which is not stored.
@@ -411,7 +411,7 @@ console: Final = Protocol(
         "OK": Any,
         "REFUSED": LongText,
         "OUTPUT": Output,
-        "OUTCOME": Outcome,
+        "OUTCOME": BuildOutcome,
         "COMMAND": CommandReport,
     },
 )
@@ -423,7 +423,7 @@ CONSOLE_ANSWERS: Final[Mapping[str, Any]] = {
     "HISTORY": list[Transition],
     "FIGURES": list[MasterStats],
     "QUEUE": list[QueueHead],
-    "BUILDS": list[Outcome],
+    "BUILDS": list[BuildOutcome],
     "LOG": LogPart,
     "WATCH": _None,
     "UNWATCH": _None,

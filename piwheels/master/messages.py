@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage
-from piwheels.core.protocols import CommandReport, Job, Outcome, Output, Rejection
+from piwheels.core.protocols import BuildOutcome, CommandReport, Job, Output, Rejection
 from piwheels.core.schema import schema_of
 from piwheels.core.states import (
     Count,
@@ -297,7 +297,7 @@ class BuildEnded(Message):
     """A slave's build has ended (*outcome* ``None``: the version will be built again)."""
 
     slave_id: Count
-    outcome: Outcome | None
+    outcome: BuildOutcome | None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,14 @@ import zmq
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
-from piwheels.core.protocols import CommandReport, LogPart, Outcome, QueueHead, Welcome, console
+from piwheels.core.protocols import (
+    BuildOutcome,
+    CommandReport,
+    LogPart,
+    QueueHead,
+    Welcome,
+    console,
+)
 from piwheels.core.tasks import PausingTask
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Consoles, OutputTails, Requester
@@ -288,9 +295,9 @@ def _unchanged(result: Any) -> Any:
     return result
 
 
-def _outcomes(builds: Iterable[EndedBuild]) -> list[Outcome]:
+def _outcomes(builds: Iterable[EndedBuild]) -> list[BuildOutcome]:
     return [
-        Outcome(
+        BuildOutcome(
             build.build_id, build.slave_id, build.label, build.package, build.version,
             build.abi_tag, "ok" if build.status else "failed", build.duration, build.files,
             build.built_at,

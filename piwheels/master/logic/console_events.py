@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from piwheels.core.protocols import Outcome
+from piwheels.core.protocols import BuildOutcome
 from piwheels.master.logic.effects import Publish
 from piwheels.master.logic.slave_state import target_of
 
@@ -40,20 +40,20 @@ def replay_of(slave: SlaveState, stats: int) -> list[Publish]:
     return events
 
 
-def skipped_outcome(slave: SlaveState, instant: Instant) -> Outcome:
+def skipped_outcome(slave: SlaveState, instant: Instant) -> BuildOutcome:
     """Return the outcome of a build that an operator has skipped."""
     began = slave.build_began or instant
     took = timedelta(seconds=instant.now - began.now)
     about = slave.slave_id, slave.label, *target_of(slave)
-    return Outcome(None, *about, "skipped", took, 0, instant.at)
+    return BuildOutcome(None, *about, "skipped", took, 0, instant.at)
 
 
-def outcome_of(intake: Intake, ended: datetime) -> Outcome | None:
+def outcome_of(intake: Intake, ended: datetime) -> BuildOutcome | None:
     """Return the outcome of a finished intake; ``None`` if its build was not stored."""
     build = intake.build
     if build.build_id is None:
         return None
-    return Outcome(
+    return BuildOutcome(
         build.build_id, build.slave_id, intake.label, *intake.target,
         "ok" if build.status else "failed", build.duration, len(build.files), ended,
     )  # fmt: skip

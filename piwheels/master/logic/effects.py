@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from piwheels.core.protocols import Outcome
+    from piwheels.core.protocols import BuildOutcome
     from piwheels.core.states import BuildState, FileState, Transition
 
 #: A version of a package for an ABI: package, version, ABI tag.
@@ -53,7 +53,7 @@ class PublishEnd(NamedTuple):
     """Publish the end of a slave's build, and its outcome (``None``: it will be built again)."""
 
     slave_id: int
-    outcome: Outcome | None
+    outcome: BuildOutcome | None
 
 
 class GrantLease(NamedTuple):

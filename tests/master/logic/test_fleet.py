@@ -13,7 +13,7 @@ from piwheels.core.codec import NoData
 from piwheels.core.errors import BadWheel, DatabaseError, Refused
 from piwheels.core.protocols import (
     LEVEL_1_ID,
-    Outcome,
+    BuildOutcome,
     SlaveOutput,
     slave_conversation,
     slave_driver,
@@ -754,18 +754,20 @@ def test_the_outcome_of_a_build_is_published():
     assert not of(PublishEnd, farm.answer(slave_id, PLACED))
     farm.say(b"a", "BYE")
     took = timedelta(seconds=5)
-    ok = Outcome(7, slave_id, "board", "foo", "1.0", "cp311", "ok", took, 1, farm.at)
+    ok = BuildOutcome(7, slave_id, "board", "foo", "1.0", "cp311", "ok", took, 1, farm.at)
     assert of(PublishEnd, farm.answer(slave_id, 7)) == [PublishEnd(slave_id, ok)]
 
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
-    failed = Outcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at)
+    failed = BuildOutcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at)
     assert of(PublishEnd, farm.answer(slave_id, 8)) == [PublishEnd(slave_id, failed)]
 
     farm.say(b"a", "IDLE", stats())
     farm.wait(took.total_seconds())
     farm.fleet.skip(slave_id)
-    skipped = Outcome(None, slave_id, "board", "baz", "3", "cp311", "skipped", took, 0, farm.at)
+    skipped = BuildOutcome(
+        None, slave_id, "board", "baz", "3", "cp311", "skipped", took, 0, farm.at
+    )
     assert of(PublishEnd, farm.say(b"a", "BUSY", stats())) == [PublishEnd(slave_id, skipped)]
 
 
