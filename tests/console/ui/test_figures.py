@@ -142,7 +142,6 @@ def queue_stage():
     stage.session.queue = [
         QueueHead("cp311", 1000, [Job("scipy", "1.16.2"), Job("h5py", "3.14.0")])
     ]
-    took = timedelta(minutes=3)
     stage.session.recent = [
         BuildOutcome(
             7, 2, "rack1-01", "lxml", "6.0.2", "cp39", result, timedelta(minutes=3), 3, NOW
