@@ -142,8 +142,10 @@ class TheOperator(PausingTask):
             case "UNWATCH":
                 self.consoles.unwatch(asker, data)
                 self._answer(asker, NoData)
-            case _:
+            case "KILL" | "SLEEP" | "SKIP" | "WAKE" | "QUIT":
                 self._command(asker, who, msg, data)
+            case _:
+                raise NotImplementedError(msg)  # checked by tests/master/test_the_operator.py
 
     def _command(self, asker: Asker, who: str, verb: Any, slaves: Any) -> None:
         everyone = slaves is None or slaves is NoData
