@@ -317,8 +317,16 @@ def cache_environment() -> dict[str, str]:
 def tests(args: Sequence[str]) -> list[str]:
     """Return the command that runs the tests: all of them side by side, since most of them wait."""
     cache = os.path.join(os.environ["PIW_GO_CACHE"], "pytest")  # noqa: PTH118
-    args = args or ["-n", "4", "--dist", "loadfile"]
-    return [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *args]
+    options = {
+        "--quick": ["-m", "quick"],
+        "--coverage": ["--cov", "--cov-report=term:skip-covered"],
+    }
+    chosen = [word for name, words in options.items() if name in args for word in words]
+    own = [word for word in args if word not in options]
+    if not own and "--quick" not in args:
+        # A file stays in one process, because its tests share servers; the longest files begin.
+        own = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
+    return [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *chosen, *own]
 
 
 def up(args: Sequence[str]) -> int:
@@ -340,7 +348,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def test(args: Sequence[str]) -> int:
-    """Run the tests (the arguments are pytest's)."""
+    """Run the tests: all, or --quick (the pure ones), --coverage, or pytest's arguments."""
     replace(*tests(args))
 
 

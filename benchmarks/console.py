@@ -1,7 +1,4 @@
-"""What a console costs that watches a farm: the share of a core, and how long it is deaf at most.
-
-``python benchmarks/console.py guard`` measures one case for a few seconds, for the tests.
-"""
+"""What a console costs that watches a farm: its share of a core, and its longest stall."""
 
 from __future__ import annotations
 
@@ -151,10 +148,6 @@ def _used(pid: int) -> float:
 def main() -> int:
     """Measure the cases, and print them."""
     looking = idle()
-    if sys.argv[1:] == ["guard"]:
-        cost = headless(500, 50, (120, 40), warm=1.0, seconds=3.0)
-        sys.stdout.write(f"{cost.cpu - looking:.1f} {cost.stall:.0f}\n")
-        return 0
     rows = []
     for slaves, rate, sizes in CASES:
         for size in sizes:

@@ -1,4 +1,4 @@
-"""Shared fixtures: one PostgreSQL cluster a session, one copy of the schema a test."""
+"""Shared by all tests: tiers and limits; one PostgreSQL cluster a session, one schema a test."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import itertools
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
+import pytest_timeout
 
-from helpers import installed
+from helpers import installed, patience
 from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.host.postgres import Cluster
 from piwheels.core.program.paths import DAEMON
@@ -36,6 +39,63 @@ CARELESS = {
 NEEDED = {"chromium": "test_browser.py", "nginx": "test_servers.py", "apache2": "test_servers.py"}
 ABSENT = [name for name in NEEDED if not installed(name)]
 collect_ignore = [NEEDED[name] for name in ABSENT if name == "chromium"]
+
+
+# A test is quick unless its module or its fixtures can start processes, threads or servers.
+STARTERS = (
+    "asyncio", "httpx", "multiprocessing", "pty", "socket", "subprocess", "threading", "zmq",
+)  # fmt: skip
+STARTING_FIXTURES = {
+    "_quick_textual", "chase", "farm", "healthy", "make_config", "program", "running",
+    "server_dsn", "short_dir", "site_farm",
+}  # fmt: skip
+#: Files and folders whose tests start something by what they call.
+STARTING_FILES = ("tests/audit/test_damage.py", "tests/core/host/")
+#: The audit events of what a quick test must not do.
+STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.Popen"}
+#: The files that take longest begin first, so that no core is idle at the end.
+LONGEST = (
+    "up/test_farm.py", "test_browser.py", "master/test_app.py", "test_systemd.py", "test_farm.py",
+    "console/test_contract.py", "master/test_the_secretary.py", "console/ui/test_frame.py",
+)  # fmt: skip
+
+
+def _is_quick(item):
+    path = item.path.as_posix()
+    if any(name in path for name in STARTING_FILES):
+        return False
+    if not STARTING_FIXTURES.isdisjoint(item.fixturenames):
+        return False
+    values = (getattr(item.module, name, None) for name in STARTERS)
+    return not any(isinstance(value, ModuleType) for value in values)
+
+
+def _rank(item):
+    path = item.path.as_posix()
+    return next((at for at, name in enumerate(LONGEST) if path.endswith(f"tests/{name}")), 99)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=_rank)
+    for item in items:
+        if _is_quick(item):
+            item.add_marker("quick")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item, settings):
+    scaled = settings._replace(timeout=patience(settings.timeout))
+    return pytest_timeout.pytest_timeout_set_timer(item, scaled)
+
+
+def pytest_configure(config):
+    if config.option.markexpr == "quick":
+        sys.addaudithook(_refuse_to_start)
+
+
+def _refuse_to_start(event, _args):
+    if event in STARTS and os.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
+        raise RuntimeError(f"a quick test starts nothing, and this one does: {event}")
 
 
 def pytest_report_header():

@@ -1,9 +1,11 @@
 """A session with a master that does as it is told, without sockets: for tests of screens."""
 
 import asyncio
+import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
 
+from helpers import patience
 from piwheels.console.model import events
 from piwheels.console.model.link import LinkState
 from piwheels.console.session import Session
@@ -144,14 +146,15 @@ class Stage:
 # How screens are looked at --------------------------------------------------------------------
 
 
-async def until(pilot, happens, what=""):
-    """Wait until *happens* is true of what the pilot plays with; at most 30 s."""
-    for _ in range(600):
+async def until(pilot, happens, what="it has not happened"):
+    """Wait until *happens* is true of what the pilot plays with."""
+    begin = time.monotonic()
+    while True:
         await pilot.pause()
         if happens():
             return
-        await asyncio.sleep(0.05)
-    raise AssertionError(what or "it never happened")
+        assert time.monotonic() - begin < patience(30), what
+        await asyncio.sleep(0.01)
 
 
 async def renew(app, pilot):

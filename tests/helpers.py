@@ -60,12 +60,26 @@ def add_source(folder, name="demo", version="1.0", *, before="pass", after="pass
     write_sdist(folder, name, version, {"backend.py": backend})
 
 
-def until(condition, seconds=15.0):
-    """Wait until *condition* holds; fail if it does not within so many seconds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.01)
+def patience(seconds):
+    """Return a limit of *seconds* on an idle machine, scaled to how busy this one is now.
+
+    The environment variable PIW_TEST_PATIENCE gives the least factor.
+    """
+    waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return seconds * max(1.0, float(os.environ.get("PIW_TEST_PATIENCE") or 1), waiting)
+
+
+def until(condition, seconds=15.0, why="it has not happened", pause=0.01):
+    """Wait until *condition* holds and return its value; fail if the patience ends before.
+
+    *why* is the text of the failure, or a function that returns it.
+    """
+    begin = time.monotonic()
+    while not (value := condition()):
+        if time.monotonic() - begin > patience(seconds):
+            raise AssertionError(why() if callable(why) else why)
+        time.sleep(pause)
+    return value
 
 
 def own_config(**options):

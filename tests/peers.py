@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
-from helpers import Connected
+from helpers import Connected, patience
 from piwheels.core import codec
 from piwheels.core.protocols import CONSOLE_ANSWERS, Job, NoData, console, mr_chase
 from piwheels.core.schema import schema_of
@@ -35,7 +35,7 @@ class Slave:
 
     def say(self, msg, data=NoData, timeout=30):
         self.socket.send(codec.dumps(msg, data))
-        assert self.socket.poll(timeout * 1000), f"no answer to {msg}"
+        assert self.socket.poll(patience(timeout) * 1000), f"no answer to {msg}"
         return codec.loads(self.socket.recv())
 
     def hello(self):
@@ -74,7 +74,7 @@ def send_file(config, number, content):
         files.connect(config.file_queue)
         files.send_multipart([b"HELLO", b"%d" % number])
         while True:
-            assert files.poll(20_000), "nothing is fetched"
+            assert files.poll(patience(20_000)), "nothing is fetched"
             match files.recv_multipart():
                 case [b"DONE"]:
                     return
@@ -127,7 +127,7 @@ class Console:
         return ticket
 
     def recv(self, seconds=30):
-        assert self.socket.poll(seconds * 1000), "nothing has come"
+        assert self.socket.poll(patience(seconds) * 1000), "nothing has come"
         ticket, frame = self.socket.recv_multipart()
         msg, data = codec.loads(frame)
         return int.from_bytes(ticket, "big"), msg, reversed(console).received(msg, data)
@@ -183,7 +183,7 @@ class StandIn(threading.Thread):
 
     def stop(self):
         self._over.set()
-        self.join(30)
+        self.join(patience(30))
 
     def run(self):
         while not self._over.is_set():

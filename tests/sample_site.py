@@ -6,7 +6,7 @@ import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from helpers import Connected, own_config, until
+from helpers import Connected, own_config, patience, until
 from piwheels.core.database import Database
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.master.messages import RewritePages, WriteHome, WriteSearch
@@ -123,7 +123,7 @@ def scribe(config, dsn):
         yield client
     finally:
         task.quit()
-        task.join(10)
+        task.join(patience(10))
         client.close()
     assert task.failure is None
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 import sample_site
-from helpers import free_port, installed, until
+from helpers import free_port, installed, patience, until
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
@@ -25,7 +25,7 @@ PAGES = (
     "project/holygrail/", "project/evil/", "project/newt/", "project/parrot/",
     "project/spanish-inquisition/", "project/Zope.Interface/",
 )  # fmt: skip
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=patience(20_000))
 # Computes the contrast of each text with its background (WCAG); returns those that are too low.
 FAINT = """() => {
   const light = (c) => {

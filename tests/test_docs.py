@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import until
+from helpers import patience, until
 from piwheels.core import protocols
 from piwheels.core.program.command_line import load
 from piwheels.core.program.paths import master_socket
@@ -254,7 +254,7 @@ def master(db_dsn, tmp_path, monkeypatch):
         yield process
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(patience(30)) == 0
 
 
 def test_the_examples_of_the_library_work(db_dsn, master):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import add_source, alive
+from helpers import add_source, alive, patience
 from piwheels.core.host.supervision import descendants
 
 WHEEL = "demo-1.0-py3-none-any.whl"
@@ -74,7 +74,7 @@ class Farm:
         return (self.root / f"{name}.log").read_text()
 
     def until(self, condition, what, seconds=25):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while not condition():
             assert time.monotonic() < end, f"{what}\n" + "\n".join(
                 f"--- {name}\n{self.said(name)[-1500:]}" for name in self.processes
@@ -101,7 +101,7 @@ class Farm:
             process = self.processes[name]
             if process.poll() is None:
                 process.terminate()
-                assert process.wait(20) == 0, self.said(name)
+                assert process.wait(patience(20)) == 0, self.said(name)
             assert "Traceback" not in self.said(name)
         self.until(lambda: not any(map(alive, tree)), "orphans", 10)
         assert list(self.work.iterdir()) == []
@@ -177,7 +177,7 @@ def test_a_master_killed_in_mid_build_gets_its_build_once(farm):
     begin = time.monotonic()
     both = ("one", "two")
     farm.until(lambda: all(farm.said(name).count("welcomed") == 2 for name in both), "lost", 15)
-    assert time.monotonic() - begin < 12
+    assert time.monotonic() - begin < patience(12)
     farm.gate.touch()
     farm.until(farm.published, "not published")
     assert [build.status for build in farm.builds()] == [True]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers import patience
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -26,7 +28,12 @@ def go():
 def run(*args, **env):
     command = [sys.executable, str(ROOT / "go"), *args]
     return subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, **env}, timeout=60
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        timeout=patience(60),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import patience
 from piwheels import initdb
 from piwheels.core.database import Database, sql_files
 from piwheels.core.database.dsn import administer, database_of, redirect
@@ -105,7 +106,7 @@ def test_concurrent_runs_do_not_conflict(empty_dsn, superuser_dsn):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(patience(60))
     assert codes == [0, 0]
     assert dump(empty_dsn) == dump(superuser_dsn)
 

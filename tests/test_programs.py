@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import patience
 from piwheels.audit.config import AuditConfig
 from piwheels.console.simulate.app import main as simulate
 from piwheels.core.program import command_line
@@ -90,7 +91,7 @@ def test_completion_knows_every_option(name, shell, capsys):
         for choice in opt.choices:
             assert choice in script, opt.name
     if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=60)
+        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=patience(60))
 
 
 #: Completes words in bash as a press of the tab key does; prints the candidates.
@@ -111,7 +112,7 @@ def test_bash_completes_words(words, candidates):
     script = completion("piw-audit", AuditConfig, "bash")
     command = ["bash", "-c", COMPLETE, "-", "piw-audit", *words.split()]
     done = subprocess.run(
-        command, input=script, capture_output=True, text=True, check=True, timeout=60
+        command, input=script, capture_output=True, text=True, check=True, timeout=patience(60)
     )
     assert set(candidates.split()) <= set(done.stdout.split())
 
@@ -131,7 +132,7 @@ def test_manual_pages_are_valid():
     assert [page.stem for page in pages] == sorted(SCRIPTS)
     done = subprocess.run(
         ["groff", "-man", "-ww", "-Tutf8", "-z", *pages],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=patience(60),
     )  # fmt: skip
     assert done.stderr == ""
 
@@ -169,7 +170,9 @@ def run_bare(name, *args):
     here = ["piwheels", "_cbor2", *(IMPORT_NAMES.get(each, each) for each in needs)]
     command = [sys.executable, "-c", BARE, json.dumps(here), SCRIPTS[name], *args]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"}
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=env, timeout=patience(60), check=False
+    )
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from helpers import free_port, installed, until
+from helpers import free_port, installed, patience, until
 from site_requests import (
     BIG,
     GUARDS,
@@ -103,7 +103,7 @@ def served(name, home, site):
         yield address
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(patience(10))
     assert "[warn]" not in (home / "out").read_text()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from helpers import add_source
+from helpers import add_source, patience
 from piwheels.core import codec
 from piwheels.core.program.command_line import duration
 from piwheels.core.program.paths import SERVICE
@@ -41,7 +41,7 @@ class Ear:
 
     def until(self, text, seconds=20.0):
         """Wait until *text* is said; return what was said before it."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while (left := end - time.monotonic()) > 0:
             self.socket.settimeout(left)
             try:
@@ -115,7 +115,7 @@ def test_a_master_is_ready_alive_paused_frozen_and_ends(run_dir, db_dsn):
         ear.until("WATCHDOG=1", 3)
         say(run_dir, "QUIT")
         ear.until("STOPPING=1")
-        assert process.wait(20) == 0
+        assert process.wait(patience(20)) == 0
 
 
 STUCK = """
@@ -145,7 +145,7 @@ def test_a_task_that_hangs_ends_the_feeding_and_shows_where(run_dir, db_dsn):
         flag.touch()
         ear.until("STATUS=stuck: the_architect")
         process.send_signal(signal.SIGABRT)  # as the watchdog does
-        assert process.wait(10) == -signal.SIGABRT
+        assert process.wait(patience(10)) == -signal.SIGABRT
     said = (run_dir / "stderr").read_text()
     assert "stuck: the_architect for" in said
     assert "in poll" in said
@@ -154,7 +154,7 @@ def test_a_task_that_hangs_ends_the_feeding_and_shows_where(run_dir, db_dsn):
 def test_a_master_that_cannot_start_is_never_ready(run_dir):
     command = master(run_dir, "postgresql:///x?host=/nonexistent")
     with service(run_dir, command) as (ear, process):
-        assert process.wait(20) == 1
+        assert process.wait(patience(20)) == 1
         assert ear.silent(0.1)
         assert ear.heard == []
 
@@ -186,7 +186,7 @@ def test_a_slave_is_ready_without_a_master_and_fed_while_it_builds(run_dir, tmp_
             ear.until("WATCHDOG=1", 3)
             process.terminate()
             ear.until("STOPPING=1")
-            assert process.wait(20) == 0
+            assert process.wait(patience(20)) == 0
 
 
 def unit(name):

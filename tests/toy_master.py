@@ -5,7 +5,7 @@ import time
 import pytest
 import zmq
 
-from helpers import free_port
+from helpers import free_port, patience
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import slave_driver
 from piwheels.core.transport import Context
@@ -41,7 +41,7 @@ class Master:
 
     def hear(self, *expected, seconds=30):
         """Return the data of the next request, which must be one of those expected."""
-        assert self.queue.poll(seconds), f"no {expected} within {seconds} s"
+        assert self.queue.poll(patience(seconds)), f"no {expected} within {seconds} s"
         self.peer, msg, data = self.queue.recv_addr_msg()
         assert msg in expected, (msg, data)
         self.heard = msg
@@ -70,7 +70,7 @@ class Master:
 
     def told(self, text, seconds=20):
         """Say CONT until an OUTPUT has *text*; leave that one without a reply."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while time.monotonic() < end:
             data = self.hear("BUSY", "OUTPUT")  # pip may be slow to say something
             if self.heard == "OUTPUT" and text in data.text:
@@ -80,7 +80,7 @@ class Master:
 
     def built(self, *others, seconds=60):
         """Say CONT until the build has ended; return the data of BUILT."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while time.monotonic() < end:
             data = self.hear("BUSY", "BUILT", *(others or ["OUTPUT"]))
             match self.heard:
@@ -93,11 +93,11 @@ class Master:
         pytest.fail("the build does not end")
 
     def fetch(self, size):
-        assert self.files.poll(30)
+        assert self.files.poll(patience(30))
         peer, *frames = self.files.recv_multipart()
         assert frames == [b"HELLO", b"7"]
         self.files.send_multipart([peer, b"FETCH", b"0", b"%d" % size])
-        assert self.files.poll(30)
+        assert self.files.poll(patience(30))
         _, *frames = self.files.recv_multipart()
         assert frames[:2] == [b"CHUNK", b"0"]
         self.files.send_multipart([peer, b"DONE"])

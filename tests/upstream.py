@@ -13,6 +13,8 @@ from contextlib import suppress
 from email.utils import formatdate
 from xmlrpc.client import dumps, loads
 
+from helpers import patience
+
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -60,7 +62,7 @@ class Toy:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._thread.join(10)
+        self._thread.join(patience(10))
 
     # What it has --------------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ def drip(before, after=b"x", pause=0.02):
 
 
 def hang(toy, *_):
-    toy._over.wait(5)
+    toy._over.wait(patience(5))
 
 
 def cut(good_bytes):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers import own_config, until
+from helpers import own_config, patience, until
 from piwheels.audit import app
 from piwheels.audit.__main__ import main
 from piwheels.core.database.audit import AuditDatabase
@@ -170,7 +170,7 @@ def scribes(site, dsn):
     yield
     for task in reversed(tasks):
         task.quit()
-        task.join(10)
+        task.join(patience(10))
     assert [task.failure for task in tasks] == [None] * len(tasks)
 
 

@@ -16,6 +16,7 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import patience
 from piwheels.audit import app, reading
 from piwheels.audit.__main__ import main
 from piwheels.audit.tree import Tree
@@ -234,7 +235,7 @@ def test_a_database_at_work_is_right_at_every_moment(farm):
             assert db.audit_derived(10) == []
     finally:
         end.set()
-        thread.join(10)
+        thread.join(patience(10))
 
 
 # Pages of any bytes -------------------------------------------------------------------------------
@@ -336,7 +337,7 @@ def test_a_master_at_work_is_told(farm, tmp_path):
                 for _ in range(3):
                     asked.append(codec.loads(chase.recv()))
                     chase.send(codec.dumps("DONE", "REBUILD"))
-                heard.wait(20)  # what is not read yet goes with the socket
+                heard.wait(patience(20))  # what is not read yet goes with the socket
 
         thread = threading.Thread(target=answer)
         thread.start()
@@ -344,7 +345,7 @@ def test_a_master_at_work_is_told(farm, tmp_path):
             patch.setattr(app, "ROOT_RECHECK", 0.1)
             farm.audit("--repair", "--yes", f"--import-queue=ipc://{name}/import")
         heard.set()
-        thread.join(20)
+        thread.join(patience(20))
     assert asked == [("REBUILD", ["BOTH", "spam"]), ("REBUILD", ["HOME"]), ("REBUILD", ["SEARCH"])]
     assert "the master rewrites the pages of 1 packages and the root" in farm.said
 

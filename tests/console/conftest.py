@@ -5,6 +5,7 @@ import time
 import pytest
 import zmq
 
+from helpers import patience
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import console, master_control, monitor_stats
@@ -38,12 +39,12 @@ class Master:
 
     def heard(self, seconds=30):
         """Return the next message on the control socket."""
-        assert self.control.poll(seconds), "nothing has come"
+        assert self.control.poll(patience(seconds)), "nothing has come"
         return self.control.recv_msg()
 
     def asked(self, seconds=30):
         """Return the next request on the console socket: where its answer goes, and what it is."""
-        assert self.console.poll(seconds), "nothing has come"
+        assert self.console.poll(patience(seconds)), "nothing has come"
         peer, ticket, frame = self.console.recv_multipart()
         msg, data = codec.loads(frame)
         return (peer, ticket), msg, console.received(msg, data)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
+from helpers import patience
 from piwheels.console.model.commands import Phase, Verb
 from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
@@ -115,7 +116,7 @@ class Farm:
 
     def until(self, condition, what, seconds=30):
         """Let the session go on until *condition* holds; return what it gave."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patience(seconds)
         while not (found := condition()):
             log = (self.root / "master.log").read_text()[-1500:]
             assert time.monotonic() < end, f"{what}; {self.session.link_text()}\n{log}"
@@ -165,7 +166,7 @@ class Farm:
         for slave in self.slaves.values():
             slave.stopping.set()
         for slave in self.slaves.values():
-            slave.join(10)
+            slave.join(patience(10))
         self.session.close()
         if self.master is not None:
             self.master.kill()
@@ -241,7 +242,7 @@ def test_every_verb_is_acknowledged(make_farm, level):
         farm.acknowledged(farm.command(Verb.ABORT, "idle"))
         farm.acknowledged(farm.command(Verb.QUIT))
         assert farm.session.state is LinkState.LOST
-        assert farm.master.wait(30) == 0
+        assert farm.master.wait(patience(30)) == 0
 
 
 def test_what_a_master_of_level_1_tells(make_farm):

@@ -11,10 +11,12 @@ import time
 
 import pytest
 
+from helpers import patience
+
 
 def read(terminal, wanted, seconds=30):
     """Read what is drawn until *wanted* is among it."""
-    seen, end = b"", time.monotonic() + seconds
+    seen, end = b"", time.monotonic() + patience(seconds)
     while wanted not in seen:
         assert time.monotonic() < end, seen[-500:]
         if select.select([terminal], [], [], 0.2)[0]:
@@ -41,7 +43,7 @@ def test_it_ends_when_its_terminal_has_gone(signalled, short_dir):
     try:
         read(ours, b"No master answers")
         os.close(ours)
-        assert process.wait(30) == 129
+        assert process.wait(patience(30)) == 129
     finally:
         process.kill()
         process.wait()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import free_port
+from helpers import free_port, patience
 from piwheels.console import web
 from piwheels.console.config import ConsoleConfig
 from piwheels.core.errors import Fatal
@@ -53,7 +53,7 @@ def serving(folder, *options):
 
 
 def wait(wanted, why="it has not come to pass"):
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + patience(DEADLINE)
     while not (found := wanted()):
         assert time.monotonic() < end, why
         time.sleep(0.05)
@@ -67,7 +67,7 @@ def answers(port):
 
 
 def get(port, path, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience(DEADLINE))
     with contextlib.closing(connection):
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
-from helpers import until
+from helpers import patience, until
 from peers import Chase
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
@@ -210,7 +210,7 @@ class Master(threading.Thread):
 
     def __exit__(self, *_):
         self._over.set()
-        self.join(30)
+        self.join(patience(30))
         self._status.close()
         self._control.close()
 

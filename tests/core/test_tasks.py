@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from clocks import STEPS, StepClock
-from helpers import until
+from helpers import patience, until
 from piwheels.core.errors import BadMessage
 from piwheels.core.protocols import NoData, Protocol
 from piwheels.core.tasks import (
@@ -76,7 +76,7 @@ def running(task):
             yield push
         finally:
             task.quit()
-            task.join(5)
+            task.join(patience(5))
             assert not task.is_alive()
 
 

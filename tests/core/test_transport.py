@@ -11,6 +11,7 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import patience
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
 from piwheels.core.protocols import NoData, Protocol
 from piwheels.core.transport import Context, Poller, Socket
@@ -81,11 +82,11 @@ def test_waits_are_in_seconds_and_drain_empties(pair):
     pull, push = pair(zmq.PULL, zmq.PUSH)
     begin = time.monotonic()
     assert pull.poll(0.1) is False
-    assert 0.09 <= time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin >= 0.09
     assert pull.poll(-1) is False  # a deadline that has passed is no reason to wait for ever
     for number in range(5):
         push.send_msg("ADD", number)
-    assert pull.poll(1) is True
+    assert pull.poll(patience(1)) is True
     assert push.poll(1, zmq.POLLOUT) is True
     pull.drain()
     assert pull.poll(0) is False
@@ -114,7 +115,7 @@ def test_what_still_waits_may_leave_before_the_end(tmp_path):
             push.connect(address)
             push.send_msg("END")
             push.close(linger=2)
-        assert pull.poll(2)
+        assert pull.poll(patience(2))
 
 
 def test_subscriptions(pair):
@@ -175,11 +176,9 @@ def test_a_poller_speaks_of_our_sockets_and_of_files(pair):
     poller.register(pull)
     assert poller.poll(0) == {}
     assert poller.poll(-1) == {}
-    begin = time.monotonic()
     assert poller.poll(0.05) == {}
-    assert time.monotonic() - begin < 0.5
     push.send_msg("END")
-    assert poller.poll(1) == {pull: zmq.POLLIN}
+    assert poller.poll(patience(1)) == {pull: zmq.POLLIN}
     poller.unregister(pull)
     assert poller.poll(0) == {}
 
@@ -208,16 +207,16 @@ def test_the_end_of_a_monitor_leaves_all_other_sockets_alive():
             router.bind("tcp://127.0.0.1:*")
             with dealer.monitor(zmq.EVENT_ALL) as monitor:
                 dealer.connect(router.address)
-                assert monitor.poll(1)
+                assert monitor.poll(patience(1))
                 dealer.send_multipart([b"x"])
-                assert router.poll(1)
+                assert router.poll(patience(1))
             router.close()  # an event that nobody hears any more
             assert dealer.poll(0.05) is False
     with Context().socket(zmq.PULL) as pull, Context().socket(zmq.PUSH) as push:
         pull.bind("tcp://127.0.0.1:*")
         push.connect(pull.address)
         push.send_multipart([b"alive"])
-        assert pull.poll(2)
+        assert pull.poll(patience(2))
 
 
 def test_nobody_is_pushed_aside(short_dir):
@@ -229,7 +228,7 @@ def test_nobody_is_pushed_aside(short_dir):
         with Context().socket(zmq.PUSH) as peer:
             peer.connect(address)
             peer.send_msg("HELLO")
-            assert first.poll(2)
+            assert first.poll(patience(2))
     # What a listener that is gone has left is in nobody's way.
     with Context().socket(zmq.PULL) as third:
         third.bind(address)

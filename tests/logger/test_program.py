@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 import zmq
 
+from helpers import patience
 from piwheels.core import codec
 from piwheels.core.protocols import lumberjack
 
@@ -246,7 +247,7 @@ def test_a_long_file_shows_how_far_it_is(master, tmp_path):
         except OSError:  # as a terminal ends
             pass
         os.close(reader)
-        assert process.wait(30) == 0
+        assert process.wait(patience(30)) == 0
     assert b" MB, " in said
     assert b"60,000 irrelevant" in said
 
@@ -254,7 +255,8 @@ def test_a_long_file_shows_how_far_it_is(master, tmp_path):
 def test_the_folders_of_this_user_are_where_it_looks():
     done = subprocess.run(
         [sys.executable, "-m", "piwheels.logger", "--drop"], input=LOG.encode(),
-        env={**ENV, "TMPDIR": "/nonexistent"}, capture_output=True, check=False, timeout=60,
+        env={**ENV, "TMPDIR": "/nonexistent"}, capture_output=True, check=False,
+        timeout=patience(60),
     )  # fmt: skip
     assert done.returncode == 0
     assert b"the master at ipc://" in done.stderr
@@ -263,7 +265,7 @@ def test_the_folders_of_this_user_are_where_it_looks():
 def test_help_fits_a_terminal():
     done = subprocess.run(
         [sys.executable, "-m", "piwheels.logger", "--help"], env=ENV, capture_output=True,
-        text=True, check=True, timeout=60,
+        text=True, check=True, timeout=patience(60),
     )  # fmt: skip
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "--drop" in done.stdout

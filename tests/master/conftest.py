@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from helpers import LOGGER, own_config, wire
+from helpers import LOGGER, own_config, patience, wire
 from peers import StandIn
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.ports import open_socket
@@ -33,7 +33,7 @@ def _running(*tasks):
     finally:
         for task in reversed(tasks):
             task.quit()
-            task.join(10)
+            task.join(patience(10))
     assert [task.failure for task in tasks] == [None] * len(tasks)
     assert not any(task.is_alive() for task in tasks)
 
@@ -61,7 +61,7 @@ class OtherEnd:
 
     def take(self, timeout=30):
         """Return the next message, answered if it is a request; fail if none comes."""
-        assert self.socket.poll(timeout), "nothing has come"
+        assert self.socket.poll(patience(timeout)), "nothing has come"
         if self.wire.pattern == "rpc":
             ticket = self.socket.recv_ticket()
             ticket.answer()

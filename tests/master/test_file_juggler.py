@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clocks import STEPS, StepClock
-from helpers import LOGGER, until, wire
+from helpers import LOGGER, patience, until, wire
 from peers import Files
 from piwheels.core import codec
 from piwheels.core.errors import Refused
@@ -72,7 +72,7 @@ class Slave:
         self.socket.send_multipart([f if isinstance(f, bytes) else str(f).encode() for f in frames])
 
     def hear(self, timeout=30):
-        return self.socket.recv_multipart() if self.socket.poll(timeout) else None
+        return self.socket.recv_multipart() if self.socket.poll(patience(timeout)) else None
 
     def transfer(self, slave_id, content):
         self.send("HELLO", slave_id)
@@ -99,7 +99,7 @@ def running(config):
     juggler.start()
     yield SimpleNamespace(juggler=juggler, slave=slave, fs=fs, stats=stats)
     juggler.quit()
-    juggler.join(10)
+    juggler.join(patience(10))
     slave.socket.close()
     fs.close()
     stats.close()
@@ -450,7 +450,7 @@ def test_any_bytes_whatever(still, messages):
     try:
         for index, frames in messages:
             peers[index].send(*frames)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + patience(5)
         while juggler.ports.socket("file").poll(0) and time.monotonic() < deadline:
             juggler.poll(0)
         mine = {each.path.name: each.state.file_state.filesize for each in juggler.pending.values()}

@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 import zmq
 
-from helpers import until, wheel_bytes
+from helpers import patience, until, wheel_bytes
 from peers import Files, send_file
 from piwheels import importer
 from piwheels.core.codec import NoData
@@ -37,7 +37,7 @@ class Tool:
         return self.answer()
 
     def answer(self):
-        assert self.socket.poll(20), "no answer"
+        assert self.socket.poll(patience(20)), "no answer"
         return self.socket.recv_msg()
 
     def is_told_nothing(self):
@@ -247,7 +247,7 @@ def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch)
     with Context().socket(zmq.DEALER) as wire:
         wire.connect(farm.file_queue)
         wire.send_multipart([b"HELLO", b"0"])
-        assert wire.poll(20)
+        assert wire.poll(patience(20))
         _, offset, length = wire.recv_multipart()
         wire.send_multipart([b"CHUNK", offset, files[PURE][: int(length)]])
     assert other.answer() == ("SEND", PURE), "whoever waits has its turn"

@@ -9,7 +9,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import until
+from helpers import patience, until
 from piwheels.core import codec
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer
@@ -60,7 +60,7 @@ class Woodpile:
         return sum(map(len, self.rows))
 
     def wait_for(self, count, timeout=30):
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while self.count() < count and time.monotonic() < deadline:
             time.sleep(0.02)
         return self.count()
@@ -193,7 +193,7 @@ def test_any_bytes_are_survived(pile, hostile):
         socket.send_multipart(parts)
     mark = PageState(uuid.uuid4().hex, "::1", NOW, "agent")
     send(socket, "LOGPAGE", mark)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while not any(mark in group for group in db.rows):
         assert time.monotonic() < deadline
         time.sleep(0.01)

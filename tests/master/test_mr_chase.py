@@ -7,7 +7,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import until
+from helpers import patience, until
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import DatabaseError
@@ -40,7 +40,7 @@ def ask(with_db, secretary, driver, running):
         def question(msg, *data):
             fields = data[0] if msg.endswith("WATCH") else list(data)
             socket.send_msg(msg, fields if data else NoData)
-            assert socket.poll(10), "no answer"
+            assert socket.poll(patience(10)), "no answer"
             return socket.recv_msg()
 
         yield question
@@ -186,7 +186,7 @@ def test_nothing_is_removed_while_the_farm_is_paused(with_db, db, running, *, bu
 
         def ask(msg, *data):
             socket.send_msg(msg, list(data))
-            assert socket.poll(10), "no answer"
+            assert socket.poll(patience(10)), "no answer"
             return socket.recv_msg()
 
         chase.pause()
@@ -381,7 +381,7 @@ def test_a_tool_that_sends_garbage_is_told(ask, with_db):
         tool.connect(with_db.import_queue)
         for frame in (b"", b"\xff", codec.dumps("ADDPKG", ["x\n\0y"]), codec.dumps("\x1b[2J")):
             tool.send_multipart([frame])
-            assert tool.poll(30)
+            assert tool.poll(patience(30))
             msg, why = codec.loads(tool.recv_multipart()[0])
             assert (msg, why.partition(":")[0]) == ("ERROR", "not understood")
             assert why.isprintable()

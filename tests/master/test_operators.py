@@ -5,7 +5,7 @@ import zmq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helpers import LOGGER, own_config
+from helpers import LOGGER, own_config, patience
 from piwheels.core import codec
 from piwheels.core.transport import Context
 from piwheels.master.app import PiWheelsMaster
@@ -47,7 +47,7 @@ def test_any_bytes_on_the_control_socket(master, messages):
     app, ports, operator = master
     for message in [*messages, [codec.dumps("SKIP", 7)]]:
         operator.send_multipart(message)
-        assert ports.socket("control").poll(5)
+        assert ports.socket("control").poll(patience(5))
         app._command(ports)
     told = [list(heard(task)) for task in app.tasks]
     assert told[0][-1] == ("SKIP", 7)

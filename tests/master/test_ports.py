@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers import LOGGER, own_config, until
+from helpers import LOGGER, own_config, patience, until
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal, Refused, Unavailable
 from piwheels.core.states import Count, Package
@@ -108,7 +108,7 @@ def answering(config):
     child = Ports("Child", config, LOGGER, wires=WIRES)
     yield child
     end.set()
-    thread.join(5)
+    thread.join(patience(5))
     child.close()
     maker.close()
 
@@ -140,7 +140,7 @@ def test_the_answer_to_an_earlier_call_is_dropped(ends, config):
     late.answer(1)
 
     def answer():
-        queue.poll(30)
+        queue.poll(patience(30))
         queue.recv_ticket().answer(2)
 
     thread = threading.Thread(target=answer)
@@ -241,7 +241,7 @@ def test_what_is_not_a_request(ends):
         raw.send_multipart([b"12345678", frame])
         with pytest.raises(BadMessage):
             queue.recv_ticket()
-        assert raw.poll(10)
+        assert raw.poll(patience(10))
         while raw.poll(0):
             _, answer = raw.recv_multipart()
         assert codec.loads(answer)[0] == "ERROR"  # the asker hears of it

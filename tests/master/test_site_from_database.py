@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from helpers import Connected, until
+from helpers import Connected, patience, until
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.messages import DeletePackage, DeleteVersion, WriteLog
 from piwheels.master.seraph import Seraph
@@ -41,7 +41,7 @@ def site(make_config, tmp_path, db, db_dsn):
     yield config.output_path, client, build_id
     for task in reversed(tasks):
         task.quit()
-        task.join(10)
+        task.join(patience(10))
     client.close()
     assert [task.failure for task in tasks] == [None] * len(tasks)
 

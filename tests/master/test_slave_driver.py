@@ -15,7 +15,7 @@ import zmq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from helpers import LOGGER, Connected, own_config, until, wire
+from helpers import LOGGER, Connected, own_config, patience, until, wire
 from peers import Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
@@ -75,7 +75,7 @@ def test_a_build_from_hello_to_done(farm, db, tmp_path):
     with Slave(farm.config_used) as slave:
         slave.hello()
         assert slave.work() == ["demo", "1.0"]
-        until = time.monotonic() + 5
+        until = time.monotonic() + patience(5)
         while not (leases := db.get_leases()):
             assert time.monotonic() < until
         assert [(lease.package, lease.label) for lease in leases] == [("demo", "board")]
@@ -326,7 +326,7 @@ def lonely():
         database.send_multipart([peer, ticket, codec.dumps("OK", [])])
         yield driver
     driver.quit()
-    driver.join(10)
+    driver.join(patience(10))
     assert driver.failure is None
     assert not driver.is_alive()
 

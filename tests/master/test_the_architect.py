@@ -27,12 +27,10 @@ def test_the_queue_comes_at_start_and_when_it_changes(ends, db):
     db.add_new_package("foo")
     db.add_new_package_version("foo", "1.0", NOW)
     db.add_new_package_version("foo", "0.9", NOW.replace(year=2025))
-    started = time.monotonic()
     jobs = []
     while len(jobs) < 2:
         jobs = driver.take().queues["cp311"]
     assert jobs == [("foo", "0.9"), ("foo", "1.0")]
-    assert time.monotonic() - started < 2.5
     while stats.take() != BuildsPending({"cp311": 2}):
         pass
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helpers import LOGGER, Connected, until, wire
+from helpers import LOGGER, Connected, patience, until, wire
 from piwheels.core import codec
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
@@ -56,7 +56,7 @@ class Pretender:
     def get_version_skip(self, package, version):
         match package:
             case "wait":
-                assert self.gate.wait(10)
+                assert self.gate.wait(patience(10))
             case "broken":
                 raise DatabaseError("it is broken")
             case "refused":
@@ -129,7 +129,7 @@ def test_errors_come_back_as_what_they_were(cast):
             ("__init__", [""]),
         ]:
             raw.send_multipart([bytes(8), codec.dumps(*message)])
-            assert raw.poll(30)
+            assert raw.poll(patience(30))
             assert codec.loads(raw.recv_multipart()[1])[0] == "ERROR"
     assert client.get_version_skip("foo", "1") == "foo 1"
 
@@ -195,7 +195,7 @@ def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch, ma
         late = oracle.recv_multipart()
         oracle.send_multipart([*late[:2], codec.dumps("OK", 1)])
         asked = client.request("get_pypi_serial")
-        assert oracle.poll(30)
+        assert oracle.poll(patience(30))
         peer, mark, _ = oracle.recv_multipart()
         oracle.send_multipart([peer, mark, codec.dumps("OK", 2)])
         client.wait(asked)
@@ -226,7 +226,7 @@ def test_the_oracle_that_idled_longest_is_asked_first(make_config, running):
             time.sleep(0.1)
         for oracle in (one, two, one, two):
             asked = client.request("get_pypi_serial")
-            assert oracle.poll(30)
+            assert oracle.poll(patience(30))
             peer, mark, _ = oracle.recv_multipart()
             oracle.send_multipart([peer, mark, codec.dumps("OK", 2)])
             client.wait(asked)

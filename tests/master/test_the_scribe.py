@@ -15,7 +15,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import Connected, until, wire
+from helpers import Connected, patience, until, wire
 from piwheels.core import codec
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.core.errors import DatabaseError, Refused
@@ -188,7 +188,7 @@ def start(config):
     yield start
     for task, client in started:
         task.quit()
-        task.join(10)
+        task.join(patience(10))
         client.close()
         assert task.failure is None
         assert not task.is_alive()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clocks import STEPS, StepClock
-from helpers import LOGGER, Connected, until, wire
+from helpers import LOGGER, Connected, patience, until, wire
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import BadMessage, DatabaseError, Refused, Unavailable
 from piwheels.core.transport import Context
@@ -53,7 +53,7 @@ class Notes:
         pass
 
     def _check(self):
-        assert self.ready.wait(30)
+        assert self.ready.wait(patience(30))
         if self.error is not None:
             raise self.error
 
@@ -130,7 +130,7 @@ def scribe(config):
     scribe.start()
     yield scribe
     scribe.ending = True
-    scribe.join(30)
+    scribe.join(patience(30))
     scribe.socket.close()
 
 
@@ -149,7 +149,7 @@ def secretary(config, notes, scribe):
     yield task
     if task.is_alive():
         task.quit()
-        task.join(10)
+        task.join(patience(10))
     assert task.failure is None
 
 
@@ -207,7 +207,7 @@ def test_quitting_leaves_what_waits_in_the_database(secretary, client, scribe, n
     for number in range(20):
         client.call(RewritePages("PROJECT", f"p{number}"))
     secretary.quit()
-    secretary.join(30)
+    secretary.join(patience(30))
     assert len(notes.rows) == 20
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from clocks import StepClock
-from helpers import add_source
+from helpers import add_source, patience
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from toy_master import Master
@@ -62,6 +62,6 @@ def slave(master, work, level, monkeypatch):
     made.thread = thread
     yield made
     made.stop()
-    thread.join(60)
+    thread.join(patience(60))
     assert ended == [0]
     assert list(work.iterdir()) == []

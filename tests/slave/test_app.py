@@ -17,7 +17,7 @@ import cbor2
 import pytest
 
 from clocks import STEPS
-from helpers import free_port
+from helpers import free_port, patience
 from piwheels.core.codec import NoData
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import LEVEL_1_ID
@@ -48,7 +48,7 @@ def test_a_build_from_hello_to_die(master, slave, source):
     assert list(slave.dir.iterdir()) == []
     master.say("DIE")
     master.hear("BYE")
-    slave.thread.join(30)
+    slave.thread.join(patience(30))
     assert not slave.thread.is_alive()
 
 
@@ -91,7 +91,7 @@ def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monke
         master.say("BUILD", ("demo", "1.0"))
         assert master.built().status
         master.say("SEND", NAME)
-        assert master.files.poll(30)
+        assert master.files.poll(patience(30))
     time.sleep(0.3)
     master.vanish()
     master.back()
@@ -105,9 +105,9 @@ def test_it_ends_at_once_in_mid_transfer(master, slave, source):
     master.give_build()
     assert master.built().status
     master.say("SEND", NAME)
-    assert master.files.poll(30)
+    assert master.files.poll(patience(30))
     slave.stop()
-    slave.thread.join(30)
+    slave.thread.join(patience(30))
     assert not slave.thread.is_alive()
 
 
@@ -132,7 +132,7 @@ def test_at_level_0_die_to_hello_turns_away(master, slave, caplog):
     assert caplog.text.count("turned this slave away") == 3
     master.say("DIE")
     master.hear("BYE")
-    slave.thread.join(30)
+    slave.thread.join(patience(30))
     assert "the master has ended this slave" in caplog.text
 
 
@@ -227,7 +227,7 @@ def test_an_operators_die_is_the_end_however_long_it_was_silent(master, slave, c
     slave.connection.last_reply -= 3600
     master.say("DIE")
     master.hear("BYE")
-    slave.thread.join(30)
+    slave.thread.join(patience(30))
     assert "an operator has ended this slave" in caplog.text
 
 
@@ -317,7 +317,7 @@ def test_at_level_0_there_is_no_output(master, work, source, monkeypatch):
         master.say("DONE")
     finally:
         old.stop()
-        thread.join(60)
+        thread.join(patience(60))
 
 
 def test_level_0_says_ten_things_and_drops_its_build(master, work, monkeypatch):
@@ -405,18 +405,18 @@ def test_sigterm_in_mid_build_leaves_nothing(master, work, source):
         master.welcome()
         master.hear("IDLE")
         master.say("BUILD", ("demo", "1.0"))
-        end = time.monotonic() + 10
+        end = time.monotonic() + patience(10)
         while not any("pip" in _command(pid) for pid in descendants(process.pid)):
             assert time.monotonic() < end
             time.sleep(0.05)
         tree = descendants(process.pid)
         assert list(work.iterdir())
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=patience(60))
         assert process.returncode == 0, said
     assert "Traceback" not in said
     assert "stopped by SIGTERM" in said
-    assert master.queue.poll(30)
+    assert master.queue.poll(patience(30))
     assert master.queue.recv_addr_msg()[1] in ("BYE", "BUSY")
     assert list(work.iterdir()) == []
     assert not any(_command(pid) for pid in tree)
@@ -440,7 +440,7 @@ def test_sigterm_while_waiting_for_a_master(work):
         assert "building for" in line
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=patience(60))
         assert process.returncode == 0
     assert "Traceback" not in said
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zmq
 
-from helpers import BACKEND, add_source, alive, until
+from helpers import BACKEND, add_source, alive, patience, until
 from piwheels.core.errors import BadWheel, Unavailable
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import slave_driver
@@ -47,7 +47,7 @@ def build(work: Path, package: str, version: str = "1.0", seconds: float = 60) -
         package, version, timeout=timedelta(seconds=seconds), dir=work, system=System(work)
     )
     builder.start()
-    builder.join(90)
+    builder.join(patience(90))
     assert not builder.is_alive()
     return builder
 
@@ -131,7 +131,7 @@ def test_stop_in_mid_build(index: Path, work: Path) -> None:
     builder.start()
     until(lambda: "sleeping" in builder.output)
     builder.stop()
-    builder.join(10)
+    builder.join(patience(10))
     assert not builder.is_alive()
     failed(builder, work, "sleeping", "was stopped")
     assert set(descendants(os.getpid())) <= before
@@ -141,7 +141,7 @@ def test_stopped_before_it_starts(index: Path, work: Path) -> None:
     with Builder("demo", "1.0", dir=work) as builder:
         builder.stop()
         builder.start()
-        builder.join(10)
+        builder.join(patience(10))
         failed(builder, work, "was stopped")
     Builder("demo", "1.0", dir=work).close()
 
@@ -219,7 +219,7 @@ class Master:
             dealer.close(linger=1)
 
     def expect(self, seconds: float = 5) -> list[bytes]:
-        assert self.router.poll(seconds)
+        assert self.router.poll(patience(seconds))
         self.address, *frames = self.router.recv_multipart()
         return frames
 
@@ -227,7 +227,7 @@ class Master:
         self.router.send_multipart([self.address, *frames])
 
     def end(self) -> None:
-        self.thread.join(10)
+        self.thread.join(patience(10))
         assert not self.thread.is_alive()
         self.router.close()
         self.context._context.term()

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from helpers import patience
 from piwheels.core.host.supervision import descendants
 from piwheels.slave import app
 from toy_master import NAME
@@ -38,7 +39,7 @@ def process(work, source, master):
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
         yield process
         process.terminate()
-        process.said = process.communicate(timeout=60)[1]
+        process.said = process.communicate(timeout=patience(60))[1]
 
 
 def suspend(pids, seconds):

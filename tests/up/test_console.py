@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from helpers import patience
 from piwheels.up.console import attach_line, possible
 from piwheels.up.progress import Screen
 
@@ -66,7 +67,7 @@ class Terminal:
         os.close(self.ours)
 
     def until(self, words, limit=30.0):
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + patience(limit)
         while words not in self.said:
             assert time.monotonic() < deadline, self.said
             if select.select([self.ours], [], [], 0.1)[0]:
@@ -96,7 +97,7 @@ def test_the_terminal_is_as_before_however_it_ends(tmp_path, key, ending, put_ri
             terminal.type(key)
         terminal.until(ending)
         assert ("\x1b[?1049l" in terminal.said) == put_right
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(patience(10)) == 0
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
@@ -106,7 +107,7 @@ def test_a_console_that_is_told_to_end_puts_the_terminal_right_first(short_dir, 
         terminal.until("No master answers")
         terminal.process.send_signal(sign)
         terminal.until("\x1b[?1049l")
-        assert terminal.process.wait(10) == 128 + sign
+        assert terminal.process.wait(patience(10)) == 128 + sign
 
 
 def test_a_console_that_was_suspended_draws_everything_anew(short_dir):
@@ -191,4 +192,4 @@ def test_the_farm_goes_on_when_its_console_is_left(short_dir):
         assert terminal.process.poll() is None
         terminal.type("\x03")
         terminal.until("stopping")
-        assert terminal.process.wait(30) == 0
+        assert terminal.process.wait(patience(30)) == 0

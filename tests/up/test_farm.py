@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import pytest
 
-from helpers import until, write_sdist
+from helpers import patience, until, write_sdist
 
 # Builds a wheel with nothing but the standard library. What it does depends on its files.
 BACKEND = """
@@ -116,7 +116,7 @@ class Up:
 
     def until(self, pattern, limit=40.0):
         """Wait until *pattern* stands in what it says; return the match."""
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + patience(limit)
         while time.monotonic() < deadline:
             said = self.out.read_text() + self.err.read_text()
             if match := re.search(pattern, said, re.MULTILINE):
@@ -128,7 +128,7 @@ class Up:
     def end(self, limit=40.0):
         """Wait for the end; return the exit status."""
         try:
-            return self.process.wait(limit)
+            return self.process.wait(patience(limit))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running:\n{self.err.read_text()}") from None
 
@@ -145,7 +145,7 @@ class Up:
         return found
 
     def wait_for_nothing(self, limit=15.0):
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + patience(limit)
         while self.left():
             assert time.monotonic() < deadline, self.left()
             time.sleep(0.05)
@@ -191,7 +191,7 @@ def test_from_nothing_to_an_installed_wheel(place, tmp_path):
         assert f"--index-url <var>{command[3].removesuffix('/simple/')}</var>/simple/ toy" in page
         options = [f"--target={tmp_path}", "--no-cache-dir", "--only-binary=:all:"]
         pip = [sys.executable, "-I", "-m", "pip", "--isolated", *command[1:], *options]
-        subprocess.run(pip, check=True, capture_output=True, timeout=60)
+        subprocess.run(pip, check=True, capture_output=True, timeout=patience(60))
         assert (tmp_path / "toy.py").read_text() == (tmp_path / "metal.py").read_text()
         assert (tmp_path / "ore-1.5.dist-info").is_dir()
         up.process.send_signal(signal.SIGINT)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import patience
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
@@ -43,7 +44,7 @@ def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
     farm = sleeper(tmp_path, monkeypatch, "import sys; sys.exit('the last word')")
     with farm:
         farm.start("slave-x", "sleeper", [], os.environ)
-        farm.daemons[0].process.wait(20)
+        farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Fatal, match=r"piw-slave-x ended \(1\)(.|\n)*the last word"):
             farm.check()
 
@@ -58,16 +59,16 @@ def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
     with sleeper(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.start("slave-two", "sleeper", ["stay"], os.environ)
-        farm.daemons[0].process.wait(20)
+        farm.daemons[0].process.wait(patience(20))
         assert farm.check() == ["slave-one"]
         assert farm.check() == []
         farm.start("master", "sleeper", [], os.environ)
-        farm.daemons[-1].process.wait(20)
+        farm.daemons[-1].process.wait(patience(20))
         with pytest.raises(Stopped, match="the master"):
             farm.check()
     with sleeper(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
-        farm.daemons[0].process.wait(20)
+        farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Stopped, match="the last slave"):
             farm.check()
 
@@ -76,7 +77,7 @@ def test_a_slave_that_ended_by_itself_or_a_signal_is_a_failure(tmp_path, monkeyp
     with sleeper(tmp_path, monkeypatch, "print('ending: stopped by SIGTERM')") as farm:
         farm.logs.joinpath("slave-one.log").write_text(OPERATOR)  # of an earlier slave
         farm.start("slave-one", "sleeper", [], os.environ)
-        farm.daemons[0].process.wait(20)
+        farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Fatal, match=r"piw-slave-one ended \(0\)(.|\n)*SIGTERM"):
             farm.check()
 

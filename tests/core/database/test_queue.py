@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import patience
 from piwheels.core.database import Database
 from piwheels.core.errors import Refused
 from piwheels.core.states import BuildState, FileState
@@ -221,7 +222,7 @@ def beside(work):
     try:
         yield thread
     finally:
-        thread.join(30)
+        thread.join(patience(30))
     assert not thread.is_alive()
     assert failures == []
 

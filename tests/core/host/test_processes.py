@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers import alive, until
+from helpers import alive, patience, until
 from piwheels.core.host import processes, supervision
 from piwheels.core.host.processes import Ending, Supervised, build_environment, private_home
 
@@ -75,7 +75,7 @@ def test_timeout_kills_the_whole_tree(tmp_path: Path) -> None:
     started = time.monotonic()
     output, ending = run(tmp_path, "sh", "-c", script, timeout=1.0)
     assert ending == Ending("timeout")
-    assert 1.0 <= time.monotonic() - started < 5
+    assert 1.0 <= time.monotonic() - started < patience(5)
     assert output == b"started\n"
     assert not alive(int((tmp_path / "pid").read_text()))
 
@@ -87,7 +87,7 @@ def test_stop_from_outside_and_directories_go(tmp_path: Path) -> None:
         ["sh", "-c", "mkdir -p a/b; chmod 0 a/b; chmod 0 a; echo up; sleep 60"],
         env=PATH,
         cwd=work,
-        timeout=20,
+        timeout=patience(20),
         remove=[work],
     )
     assert process.read() == b"up\n"
@@ -116,7 +116,7 @@ def test_a_group_that_forks_all_the_time_is_caught(tmp_path: Path) -> None:
         ["sh", "-c", f'{sys.executable} -c "{script}"; sleep 60'],
         env=PATH,
         cwd=tmp_path,
-        timeout=20,
+        timeout=patience(20),
     ) as process:
         assert process.read() == b"up\n"
         process.stop()
@@ -162,7 +162,7 @@ def test_kill_9_of_the_owner_leaves_nothing(tmp_path: Path, when: str) -> None:
 
 def test_kill_9_of_the_supervisor(tmp_path: Path) -> None:
     command = ["sh", "-c", "echo $$; sleep 60"]
-    with Supervised(command, env=PATH, cwd=tmp_path, timeout=20) as process:
+    with Supervised(command, env=PATH, cwd=tmp_path, timeout=patience(20)) as process:
         child = int(process.read())
         os.kill(process._process.pid, signal.SIGKILL)
         assert process.wait() == Ending("lost")
@@ -175,7 +175,7 @@ def test_kill_9_of_the_supervisor_leaves_no_daemon(tmp_path: Path) -> None:
     script = DAEMON + "time.sleep(60)"
     command = [sys.executable, "-c", script, str(work / "pid")]
     env = {**PATH, "TMPDIR": str(work)}
-    with Supervised(command, env=env, cwd=work, timeout=20, remove=[work]) as process:
+    with Supervised(command, env=env, cwd=work, timeout=patience(20), remove=[work]) as process:
         assert process.read() == b"started\n"
         daemon = int((work / "pid").read_text())
         os.kill(process._process.pid, signal.SIGKILL)
@@ -252,7 +252,7 @@ def test_a_suspension_longer_than_the_timeout_loses_no_command(tmp_path: Path, w
     time.sleep(11)  # longer than the time-out and the grace
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
-    output, _ = owner.communicate(timeout=60)
+    output, _ = owner.communicate(timeout=patience(60))
     assert output == "end\nEnding(kind='exit', detail='0')\n"
 
 
@@ -261,7 +261,7 @@ def test_a_supervisor_that_a_build_suspends_is_killed_when_it_has_to_stop(
 ) -> None:
     monkeypatch.setattr(processes, "GRACE", 1.0)
     script = "echo $$; kill -STOP $PPID; sleep 60"
-    with Supervised(["sh", "-c", script], env=PATH, cwd=tmp_path, timeout=60) as process:
+    with Supervised(["sh", "-c", script], env=PATH, cwd=tmp_path, timeout=patience(60)) as process:
         child = int(process.read())
         until(lambda: processes._is_suspended(process._process.pid))
         process.stop()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
@@ -180,9 +179,7 @@ def test_ten_million_entries(tmp_path: Path) -> None:
         file.write(
             struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
         )
-    started = time.monotonic()
     refused(path, "more than")
-    assert time.monotonic() - started < 2
 
 
 @settings(

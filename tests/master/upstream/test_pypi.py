@@ -7,6 +7,7 @@ import time
 import pytest
 
 import upstream
+from helpers import patience
 from piwheels.core.database.rows import WatchedRow
 from piwheels.core.errors import Fatal
 from piwheels.core.host.pip_config import IndexAccess
@@ -177,7 +178,7 @@ def test_a_question_that_hangs_is_cut_when_we_end(toy, ask):
     while not toy.asked or not client._using:
         time.sleep(0.01)
     client.close()
-    thread.join(10)
+    thread.join(patience(10))
     assert said
     with pytest.raises(UpstreamFault, match="ending"):
         client.page(DEMO)

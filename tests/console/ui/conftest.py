@@ -1,0 +1,55 @@
+"""Textual without its waits: idle is known, not guessed, and style sheets are parsed once."""
+
+import asyncio
+
+import pytest
+import textual.app
+import textual.pilot
+from textual._context import active_app
+from textual.css.stylesheet import Stylesheet
+
+#: How often an application may ask to be painted again before somebody waits in vain for a rest.
+_ROUNDS = 1000
+
+
+async def _settle(*_limits):
+    """Return when every message is handled and painted: only timers and I/O can change more.
+
+    Textual's own looks in slices of 20 ms whether the process still uses the processor, which is
+    slow on an idle machine and wrong on a busy one.
+    """
+    app = active_app.get()
+    loop = asyncio.get_running_loop()
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)
+        while loop._ready:
+            await asyncio.sleep(0)
+        if not (app.is_running and app._screen_stack and app.screen.is_running):
+            return
+        if app._resize_event is not None:
+            app._check_resize()
+        elif app.screen._update_timer._active.is_set():
+            app.screen._on_timer_update()
+        else:
+            return
+    raise AssertionError("the screen paints without end")
+
+
+_parsed = {}
+_parse = Stylesheet._parse_rules
+
+
+def _parse_once(sheet, css, read_from, **how):
+    key = (css, read_from, *how.items(), *sheet._variables.items())
+    if key not in _parsed:
+        _parsed[key] = _parse(sheet, css, read_from, **how)
+    return _parsed[key]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_textual():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(textual.app, "wait_for_idle", _settle)
+        patch.setattr(textual.pilot, "wait_for_idle", _settle)
+        patch.setattr(Stylesheet, "_parse_rules", _parse_once)
+        yield
