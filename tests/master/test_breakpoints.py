@@ -21,7 +21,6 @@ from piwheels.core.transport import Context
 from piwheels.master.app import CAST
 from piwheels.master.mr_chase import MrChase
 from piwheels.master.slave_driver import SlaveDriver
-from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 
 NAMES = json.loads((Path(__file__).parents[1] / "data" / "names.json").read_text())["names"]
@@ -63,30 +62,34 @@ def called():
 
 
 @pytest.fixture
-def farm(called, make_config, db_dsn, db, running, other_end, monkeypatch, tmp_path):
-    """The configuration of a running master, traced, that has demo 1.0 and 2.0 to build."""
+def demo(db, monkeypatch, tmp_path):
+    """The folder with the sources of demo 1.0 and 2.0, where pip finds them."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setattr(app, "CONT_WAIT", 0.1)
     db.add_new_package("demo")
     for version in ("1.0", "2.0"):
         add_source(tmp_path, version=version)
         db.add_new_package_version("demo", version, datetime.now(UTC))
-    with tempfile.TemporaryDirectory(prefix="piw-") as sockets:
-        queues = {
-            f"{name}_queue": f"ipc://{sockets}/{name}" for name in ("slave", "file", "import")
-        }
-        config = make_config(
-            db_dsn, output_path=tmp_path / "site", pypi_simple="https://index.example/simple",
-            dev_mode=True, **queues,
-        )  # fmt: skip
-        for name in ("events", "commands"):
-            other_end(config, name)
-        tasks = [cls(config) for cls in CAST]
-        driver = next(task for task in tasks if isinstance(task, SlaveDriver))
-        with running(*tasks):
-            yield config, driver
+    return tmp_path
+
+
+@pytest.fixture
+def config(make_config, db_dsn, tmp_path):
+    with tempfile.TemporaryDirectory(prefix="piw-") as run:
+        queues = {f"{name}_queue": f"ipc://{run}/{name}" for name in ("slave", "file", "import")}
+        site = {"output_path": tmp_path / "site", "pypi_simple": "https://index.example/simple"}
+        yield make_config(db_dsn, dev_mode=True, **site, **queues)
+
+
+@pytest.fixture
+def driver(called, config, running, other_end):
+    """SlaveDriver, with the whole cast, which runs and is traced."""
+    for name in ("events", "commands"):
+        other_end(config, name)
+    tasks = [cls(config) for cls in CAST]
+    with running(*tasks):
+        yield next(task for task in tasks if isinstance(task, SlaveDriver))
 
 
 def ask(config, msg, data=NoData):
@@ -97,44 +100,44 @@ def ask(config, msg, data=NoData):
         return socket.recv_msg()
 
 
-def test_a_breakpoint_in_a_documented_method_stops_there(farm, called, db, tmp_path, monkeypatch):
-    config, driver = farm
-    monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
-    work = tmp_path / "work"
+def build_with_a_slave(config, driver, called, db, work):
+    """Have a slave build demo, then wait, and then end by a command; return its ABI."""
     work.mkdir()
-    slave = PiWheelsSlave(
-        SlaveConfig(dir=work, slave_queue=config.slave_queue, file_queue=config.file_queue)
-    )
+    queues = {"slave_queue": config.slave_queue, "file_queue": config.file_queue}
+    slave = PiWheelsSlave(SlaveConfig(dir=work, **queues))
     db.add_build_abi(slave.interpreter.abi)
     thread = threading.Thread(target=slave.run)
     thread.start()
     try:
-        until(lambda: "PiWheelsSlave.do_sleep" in called and len(built(db)) == 2, 60)
+        builds = [("demo", "1.0"), ("demo", "2.0")]
+        until(lambda: len(db.get_builds(builds)) == 2 and "PiWheelsSlave.do_sleep" in called, 60)
     finally:
         driver.kill_slave(slave.slave_id)
         thread.join(30)
+    assert not thread.is_alive()
+    return slave.interpreter.abi
 
-    day = datetime(2026, 1, 2, tzinfo=UTC)
+
+def test_a_breakpoint_in_a_documented_method_stops_there(demo, config, driver, called, db):
+    abi = build_with_a_slave(config, driver, called, db, demo / "work")
+    released = datetime(2026, 1, 2, tzinfo=UTC)
     ask(config, "ADDPKG", ["extra", "", "", False, []])
-    ask(config, "ADDVER", ["extra", "1.0", "", False, day, False, False, []])
-    with Slave(config, abi=slave.interpreter.abi, output=True) as other:
-        other.hello().work()
-        other.stats("BUSY")
-        other.say("OUTPUT", [0, "a line\n"])
-        other.built(status=False)
+    ask(config, "ADDVER", ["extra", "1.0", "", False, released, False, False, []])
+    with Slave(config, abi=abi, output=True) as old:
+        old.hello().work()
+        old.stats("BUSY")
+        old.say("OUTPUT", [0, "a line\n"])
+        old.built(status=False)
         ask(config, "REMVER", ["extra", "1.0", False, "", False])
         ask(config, "REMPKG", ["extra", False, ""])
-        other.socket.send(codec.dumps("BYE", NoData))
+        old.socket.send(codec.dumps("BYE", NoData))
     ask(config, "REBUILD", ["HOME"])
     ask(config, "WATCH", "demo")
     ask(config, "UNWATCH", "demo")
-    state = BuildState(2**32, "gone", "1.0", "cp311", False, timedelta(1), "", {})
-    ask(config, "IMPORT", state)
-    wanted = {*DOCUMENTED}
-    for cls in (SlaveDriver, MrChase):
-        wanted |= {f"{cls.__name__}.{name}" for name in vars(cls) if name.startswith("do_")}
-    until(lambda: wanted <= called or not print(wanted - called), 10)
-
-
-def built(db):
-    return db.get_builds([("demo", "1.0"), ("demo", "2.0")])
+    ask(config, "IMPORT", BuildState(2**32, "gone", "1.0", "cp311", False, timedelta(1), "", {}))
+    wanted = DOCUMENTED | {
+        f"{cls.__name__}.{name}"
+        for cls in (SlaveDriver, MrChase) for name in vars(cls) if name.startswith("do_")
+    }  # fmt: skip
+    assert len(wanted) > 30
+    until(lambda: wanted <= called, 30)
