@@ -322,7 +322,7 @@ class Welcome(NamedTuple):
     paused: bool
 
 
-class Outcome(NamedTuple):
+class BuildOutcome(NamedTuple):
     """How a build ended, and when.
 
     *build_id* is the database's number: ``None`` for a skipped build, which is not stored.
@@ -388,50 +388,43 @@ class Rejection(NamedTuple):
 
 _Targets = list[Count] | None
 
+#: Each request of a console: its data, and the data of the ``OK`` that answers it.
+_CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
+    "HELLO": (Greeting, Welcome),
+    # Events of the slaves with a greater number, about 2,000 in an answer, of whole slaves only:
+    # HELLO, the newest STATS, BUILD (with its true start) if it builds or sends, and the last
+    # reply. An empty answer: there are no more.
+    "SLAVES": (Count, list[SlaveEvent]),
+    "HISTORY": (Count, list[Transition]),  # of this slave
+    "FIGURES": (_None, list[MasterStats]),
+    "QUEUE": (Count, list[QueueHead]),  # so many versions of each ABI, at most 1,000
+    "BUILDS": (Count, list[BuildOutcome]),  # so many, at most 500, the newest first
+    # A build's number, and an offset: at most 2**19 characters from it.
+    "LOG": (tuple[Count, Count], LogPart),
+    # A slave (at most 100): the end of its build's output, then new lines.
+    "WATCH": (Count, _None),
+    "UNWATCH": (Count, _None),
+    "KILL": (_Targets, list[Rejection]),
+    "SLEEP": (_Targets, list[Rejection]),
+    "SKIP": (_Targets, list[Rejection]),
+    "WAKE": (_Targets, list[Rejection]),
+    "QUIT": (_None, _None),
+}
+
 console: Final = Protocol(
-    recv={
-        "HELLO": Greeting,
-        "SLAVES": Count,  # events of the slaves with a greater number, about 2,000 in an answer,
-        # of whole slaves only: HELLO, the newest STATS, BUILD (with its true start) if it builds or
-        # sends, and the last reply. An empty answer: there are no more
-        "HISTORY": Count,  # of this slave
-        "FIGURES": _None,
-        "QUEUE": Count,  # so many versions of each ABI, at most 1,000
-        "BUILDS": Count,  # so many, at most 500, the newest first
-        "LOG": tuple[Count, Count],  # a build's number, an offset: at most 2**19 characters from it
-        "WATCH": Count,  # a slave (at most 100): the end of its build's output, then new lines
-        "UNWATCH": Count,
-        "KILL": _Targets,
-        "SLEEP": _Targets,
-        "SKIP": _Targets,
-        "WAKE": _Targets,
-        "QUIT": _None,
-    },
+    recv={msg: data for msg, (data, _) in _CONSOLE_REQUESTS.items()},
     send={
         "OK": Any,
         "REFUSED": LongText,
         "OUTPUT": Output,
-        "OUTCOME": Outcome,
+        "OUTCOME": BuildOutcome,
         "COMMAND": CommandReport,
     },
 )
 
 #: The data of the OK to each of a console's requests.
 CONSOLE_ANSWERS: Final[Mapping[str, Any]] = {
-    "HELLO": Welcome,
-    "SLAVES": list[SlaveEvent],
-    "HISTORY": list[Transition],
-    "FIGURES": list[MasterStats],
-    "QUEUE": list[QueueHead],
-    "BUILDS": list[Outcome],
-    "LOG": LogPart,
-    "WATCH": _None,
-    "UNWATCH": _None,
-    "KILL": list[Rejection],
-    "SLEEP": list[Rejection],
-    "SKIP": list[Rejection],
-    "WAKE": list[Rejection],
-    "QUIT": _None,
+    msg: answer for msg, (_, answer) in _CONSOLE_REQUESTS.items()
 }
 
 # admin tools <-> MrChase --------------------------------------------------------------------------

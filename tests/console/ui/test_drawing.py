@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -78,7 +79,7 @@ def test_a_recording_of_a_moment_has_a_scrubber():
 
 
 class Bare(Screen):
-    COMPONENT_CLASSES = {*COMPONENTS}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*COMPONENTS}
 
 
 class Lists(App):

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import pytest
 from rich.cells import cell_len
@@ -50,7 +51,7 @@ class StillFarm(Farm):
 
 
 class Bare(Screen):
-    COMPONENT_CLASSES = {*COMPONENTS}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*COMPONENTS}
 
 
 class Stage(App):
