@@ -215,8 +215,8 @@ WIRES: Final = (
     Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
     Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
     Wire(
-        "console_events", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"), get_args(ConsoleEvent),
-        Limits(500, 500),  # each up to 64 KiB
+        "console_events", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"),
+        get_args(ConsoleEvent), Limits(500, 500),  # each up to 64 KiB
     ),
     Wire("commands", "push", "main", ("TheOperator",), (CommandMaster,)),
     Wire("scribe", "rpc", "TheScribe", ("TheSecretary",), get_args(ScribeRequest), _LONG),
