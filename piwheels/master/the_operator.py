@@ -90,9 +90,8 @@ class TheOperator(PausingTask):
         self._logs: deque[tuple[Requester, int, int]] = deque()
         self._last_log: tuple[int | None, str] = None, ""
         self.ports = Ports("TheOperator", config, self.logger, self)
-        self.ports.serve(
-            "console_events", self.handle_event
-        )  # "console" follows when the master has started
+        # The wire "console" is served when the master has started.
+        self.ports.serve("console_events", self.handle_event)
         self._db = DbClient(self.ports)
         self.every(timedelta(seconds=10), lambda: self.consoles.tick(self.clock.monotonic()))
 
