@@ -371,5 +371,5 @@ def test_a_bomb_in_the_place_of_a_log_is_read_to_no_end(farm, me):
     assert (len(text), size) == (2**19, 15 * 2**20)
     path.write_bytes(path.read_bytes()[:1000])
     assert me.ask("LOG", [5, 0])[0] == 0  # kept from the last time
-    farm._read = None, ""
+    farm._last_log = None, ""
     assert "cannot be read" in me.ask("LOG", [5, 0])[1]
