@@ -25,6 +25,7 @@ from piwheels.core.errors import (
     one_line,
 )
 from piwheels.core.farm import FILE_QUEUE, Farm, send_file
+from piwheels.core.paths import address
 from piwheels.core.program.admin import (
     REFUSALS,
     abi_tag,
@@ -34,7 +35,6 @@ from piwheels.core.program.admin import (
     yes_option,
 )
 from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.paths import address
 from piwheels.core.program.terminal import Progress, confirmed, say
 from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState

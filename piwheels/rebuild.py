@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from piwheels.core.errors import Fatal
-from piwheels.core.farm import OF_PACKAGES, Farm, Pages
+from piwheels.core.farm import PACKAGE_PAGES, Farm, Pages
 from piwheels.core.program.admin import (
     explaining,
     package_option,
@@ -51,7 +51,7 @@ class RebuildConfig(Common):
 )
 def main(config: RebuildConfig) -> int:
     """Have pages written again; return the exit status."""
-    of_packages = config.part in OF_PACKAGES
+    of_packages = config.part in PACKAGE_PAGES
     if config.package and not of_packages:
         usage = parser("piw-rebuild", RebuildConfig)
         usage.error(f"{config.part} is not of one package: leave PACKAGE out")

@@ -155,7 +155,7 @@ def test_wrong_usage(chase, args):
 
 
 def test_without_a_master_it_says_what_to_do(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("piwheels.core.farm.REACHED", 0.1)
+    monkeypatch.setattr("piwheels.core.farm.CONNECT_LIMIT", 0.1)
     where = f"ipc://{tmp_path}/nobody"
     assert add.main(["six", "--yes", "--import-queue", where]) == 1
     [line] = capsys.readouterr().err.splitlines()

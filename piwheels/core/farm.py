@@ -18,7 +18,7 @@ import zmq
 from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
-from piwheels.core.program.paths import master_socket
+from piwheels.core.paths import master_socket
 from piwheels.core.protocols import (
     AddPackage,
     AddVersion,
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["Done", "Event", "Farm", "Pages"]
 
 #: Seconds that the master may take for an ordinary answer, and for one that is long work.
-ANSWER: Final = 60.0
-LONG_ANSWER: Final = 900.0
+ANSWER_LIMIT: Final = 60.0
+LONG_ANSWER_LIMIT: Final = 900.0
 #: Seconds within which a running master is reached.
-REACHED: Final = 5.0
+CONNECT_LIMIT: Final = 5.0
 #: Seconds without an event after which a master counts as lost: statistics come every 10 s.
 SILENCE: Final = 60.0
 #: Where the master takes files if there is no socket ``file`` beside the one for requests.
@@ -86,7 +86,7 @@ class Done(StrEnum):
 
 #: What :meth:`Farm.rebuild` can have written; project pages and indexes are those of packages.
 Pages = Literal["home", "search", "project", "index"]
-OF_PACKAGES: Final[frozenset[Pages]] = frozenset({"project", "index"})
+PACKAGE_PAGES: Final[frozenset[Pages]] = frozenset({"project", "index"})
 _PAGES: Final[dict[Pages, str]] = {
     "home": "HOME", "search": "SEARCH", "project": "PROJECT", "index": "BOTH",
 }  # fmt: skip
@@ -125,7 +125,7 @@ class Farm:
         self.invalid = 0  #: How many invalid messages :meth:`listen` has skipped.
         self._status, self._control = status, control
         self._files = files
-        self._patience = REACHED if patience is None else patience
+        self._patience = CONNECT_LIMIT if patience is None else patience
         self._meanwhile = meanwhile
         self._stack = ExitStack()
         self._link: tuple[Socket, Socket] | None = None
@@ -142,7 +142,7 @@ class Farm:
         self._closed.set()
         self._disconnect()
 
-    def is_running(self, limit: float = REACHED) -> bool:
+    def is_running(self, limit: float = CONNECT_LIMIT) -> bool:
         """Return whether the master accepts connections, waiting up to *limit* seconds."""
         return self._wait(self._connect()[0], limit, zmq.POLLOUT)
 
@@ -197,7 +197,7 @@ class Farm:
         build it any more, only that is noted (or done as well). Returns ``PACKAGE_REMOVED``,
         ``PACKAGE_BUILDS_REMOVED`` or ``PACKAGE_SKIPPED``.
         """
-        return self._do("REMPKG", RemovePackage(package, builds, skip), LONG_ANSWER)
+        return self._do("REMPKG", RemovePackage(package, builds, skip), LONG_ANSWER_LIMIT)
 
     def remove_version(
         self,
@@ -215,7 +215,7 @@ class Farm:
         ``VERSION_YANKED`` or ``VERSION_SKIPPED``.
         """
         data = RemoveVersion(package, version, builds, skip, yank)
-        return self._do("REMVER", data, LONG_ANSWER)
+        return self._do("REMVER", data, LONG_ANSWER_LIMIT)
 
     def watch(self, package: str) -> Done:
         """Follow *package* upstream, from its newest release on."""
@@ -234,8 +234,8 @@ class Farm:
         package, those of all packages. ``home`` is the home page, ``search`` the search index.
         Returns as soon as the master has noted it.
         """
-        data = [_PAGES[pages], package] if pages in OF_PACKAGES else [_PAGES[pages]]
-        return self._do("REBUILD", data, LONG_ANSWER)
+        data = [_PAGES[pages], package] if pages in PACKAGE_PAGES else [_PAGES[pages]]
+        return self._do("REBUILD", data, LONG_ANSWER_LIMIT)
 
     def import_build(
         self,
@@ -250,13 +250,13 @@ class Farm:
         *build* is the import's: :data:`~piwheels.core.protocols.FIRST_IMPORT` or greater, chosen at
         random, so that several programs can import at once.
         """
-        reply, text = self._request("IMPORT", build, LONG_ANSWER)
+        reply, text = self._request("IMPORT", build, LONG_ANSWER_LIMIT)
         while reply == "SEND":
             send_file(
                 wheels, text, file_queue=self._files or file_address(self.address),
                 slave_id=build.slave_id, check=self._check, sent=sent,
             )  # fmt: skip
-            reply, text = self._request("SENT", limit=LONG_ANSWER)
+            reply, text = self._request("SENT", limit=LONG_ANSWER_LIMIT)
         return self._done(text)
 
     # Events ---------------------------------------------------------------------------------
@@ -280,8 +280,8 @@ class Farm:
             status.subscribe()
             connected = stack.enter_context(status.monitor(zmq.EVENT_HANDSHAKE_SUCCEEDED))
             control.setsockopt(zmq.IMMEDIATE, 1)
-            status.connect(self._status or self._beside("status"))
-            control.connect(self._control or self._beside("control"))
+            status.connect(self._status or self._sibling("status"))
+            control.connect(self._control or self._sibling("control"))
             ask_at, pause = math.inf, _FIRST_PAUSE
             while not self._closed.is_set() and (now := SYSTEM.monotonic()) < end:
                 self._meanwhile()
@@ -308,7 +308,7 @@ class Farm:
                 yield event
                 heard = SYSTEM.monotonic()
 
-    def _beside(self, name: str) -> str:
+    def _sibling(self, name: str) -> str:
         """Return the address of the master's socket *name*, beside that for requests."""
         if not self.address.startswith("ipc://"):
             raise Fatal(f"the {name} socket of the master at {self.address} is not known: name it")
@@ -316,7 +316,7 @@ class Farm:
 
     # Requests -------------------------------------------------------------------------------
 
-    def _do(self, msg: str, data: Any, limit: float = ANSWER) -> Done:
+    def _do(self, msg: str, data: Any, limit: float = ANSWER_LIMIT) -> Done:
         return self._done(self._request(msg, data, limit)[1])
 
     def _done(self, word: str) -> Done:
@@ -327,7 +327,9 @@ class Farm:
                 f"what listens at {self.address} is no master: it answered {word[:40]!r}"
             ) from None
 
-    def _request(self, msg: str, data: Any = NoData, limit: float = ANSWER) -> tuple[str, str]:
+    def _request(
+        self, msg: str, data: Any = NoData, limit: float = ANSWER_LIMIT
+    ) -> tuple[str, str]:
         """Return the answer: ``DONE`` with a code word, or ``SEND`` with a file's name."""
         socket, lost = self._connect()
         if not self._wait(socket, self._patience, zmq.POLLOUT):
@@ -434,7 +436,7 @@ def send_file(
     with Context().socket(zmq.DEALER) as queue:
         queue.setsockopt(zmq.IMMEDIATE, 1)  # it says HELLO only to somebody
         queue.connect(file_queue)
-        if not queue.poll(REACHED, zmq.POLLOUT):
+        if not queue.poll(CONNECT_LIMIT, zmq.POLLOUT):
             raise Unavailable(
                 f"nobody takes files at {file_queue}: say where piw-master does with --file-queue"
             )

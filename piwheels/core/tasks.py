@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import zmq
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, worth_telling
+from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, should_log
 from piwheels.core.protocols import NoData, Protocol, task_control
 from piwheels.core.transport import Context, Poller, Socket
 
@@ -42,7 +42,7 @@ class TaskControl(Exception):
         self.msg, self.data = msg, data
 
 
-class Refusals(Counter[str]):
+class BadMessages(Counter[str]):
     """Counts what peers did wrong, by its kind; tells *logger* of the first of each, and the
     10th.
     """
@@ -57,7 +57,7 @@ class Refusals(Counter[str]):
         if len(self) >= 1000:  # an enemy may make up as many kinds as it likes
             self.clear()
         self[what] += 1
-        if worth_telling(self[what]):
+        if should_log(self[what]):
             self._logger.warning("refused a message (%d so far): %s", self[what], exc)
 
 
@@ -93,8 +93,8 @@ class Task(threading.Thread):
         self.logger = logging.getLogger(type(self).name)
         self.failure: BaseException | None = None
         #: When the loop last began a turn, by :attr:`clock` (``None``: it has not yet).
-        self.turned: float | None = None
-        self.refused = Refusals(self.logger)
+        self.turn_began: float | None = None
+        self.bad_messages = BadMessages(self.logger)
         address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
         self._poller = Poller()
         self._handlers: dict[Any, Callable[[Any], None]] = {}
@@ -137,9 +137,9 @@ class Task(threading.Thread):
                 self._commands.close()
                 self._commands = None
 
-    def stuck(self) -> float:
+    def stuck_for(self) -> float:
         """Return for how long the loop has not turned, in seconds, if that is too long (else 0)."""
-        idle = 0.0 if self.turned is None else self.clock.monotonic() - self.turned
+        idle = 0.0 if self.turn_began is None else self.clock.monotonic() - self.turn_began
         return idle if idle > self.stuck_after else 0.0
 
     # From other threads ---------------------------------------------------------------------
@@ -197,7 +197,7 @@ class Task(threading.Thread):
 
         It waits *timeout* seconds at most, and less if a timer is due sooner.
         """
-        now = self.turned = self.clock.monotonic()
+        now = self.turn_began = self.clock.monotonic()
         for timer in self._timers:
             if timer.due <= now:
                 # Never catch up: after a long pause, one run is enough.
@@ -218,7 +218,7 @@ class Task(threading.Thread):
 
     def note_bad_message(self, exc: BadMessage) -> None:
         """Count what a peer did wrong; log the 1st, the 10th, the 100th, ... of its kind."""
-        self.refused.note(exc)
+        self.bad_messages.note(exc)
 
     def handle_control(self, queue: Socket) -> None:
         """Take a message from the control socket: PAUSE, RESUME or QUIT.
@@ -260,7 +260,7 @@ class PauseableTask(Task):
         """Wait, deaf to all but control, until RESUME or QUIT."""
         self.logger.info("paused")
         while True:
-            self.turned = self.clock.monotonic()
+            self.turn_began = self.clock.monotonic()
             if self._control.poll(self.cycle):
                 match self._control.recv_msg():
                     case ("QUIT", _):

@@ -31,8 +31,8 @@ from piwheels.core.errors import Fatal, Unavailable
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import pip_command
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import Common, duration, option, program
-from piwheels.core.program.paths import address
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import ENDED_BY_OPERATOR, SlaveOutput, slave_driver
@@ -119,7 +119,11 @@ class PiWheelsSlave:
         self.slave_queue = config.slave_queue or f"tcp://{config.master}:5555"
         self.systemd = Notifier()
         self.connection = Connection(
-            self.slave_queue, self.logger, self.systemd.beat, level=config.level, clock=clock
+            self.slave_queue,
+            self.logger,
+            self.systemd.feed_watchdog,
+            level=config.level,
+            clock=clock,
         )
         self.file_queue = config.file_queue or f"tcp://{config.master}:5556"
         self.ctx = Context()

@@ -17,9 +17,9 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal
 from piwheels.core.host.interpreters import Interpreter, probe
+from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
-from piwheels.core.program.paths import data_dir
-from piwheels.core.program.privileges import become, interpreter_dirs
+from piwheels.core.program.privileges import drop_root, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key
@@ -331,7 +331,7 @@ def run(config: UpConfig) -> int:
     """Run a farm until it is told to stop; return the exit status."""
     pythons = [_executable(path) for path in config.python] or [Path(sys.executable)]
     readable = [each for path in config.python for each in interpreter_dirs(str(_executable(path)))]
-    become(extra_dirs=readable, data_dir=config.dir)
+    drop_root(extra_dirs=readable, data_dir=config.dir)
     interpreters = [probe(path) for path in pythons]
     if not config.verbose:  # which PostgreSQL it is need not be seen each time
         logging.getLogger("postgres").setLevel(logging.WARNING)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Fatal
+from piwheels.core.paths import FARM_FILE, address, runtime_dir
 from piwheels.core.program.command_line import Common, option, port_number
-from piwheels.core.program.paths import FARM_FILE, address, runtime_dir
 from piwheels.up import summary
 
 if TYPE_CHECKING:

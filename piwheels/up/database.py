@@ -10,7 +10,7 @@ from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.host.postgres import Cluster
-from piwheels.core.program.paths import DAEMON
+from piwheels.core.paths import DAEMON
 from piwheels.core.program.privileges import USER
 
 if TYPE_CHECKING:

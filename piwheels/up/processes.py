@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError
 from piwheels.core.host.processes import dies_with_parent, wait_for_exit
-from piwheels.core.program.locks import hold
+from piwheels.core.program.locks import lock_file
 from piwheels.core.protocols import ENDED_BY_OPERATOR
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ class Processes:
         except OSError as exc:
             raise Fatal(f"the farm cannot live in {home} ({exc.strerror}): {ELSEWHERE}") from None
         in_use = f"the farm in {home} is running already: stop that piw-up, or choose another --dir"
-        self._own = hold(home / "piw-up.lock", 0.5, in_use, ELSEWHERE)
+        self._own = lock_file(home / "piw-up.lock", 0.5, in_use, ELSEWHERE)
         try:
             left = f"daemons of an earlier piw-up still run in {home}: end them (ps shows them)"
-            self._shared = hold(home / "daemons.lock", PATIENCE, left, ELSEWHERE)
+            self._shared = lock_file(home / "daemons.lock", PATIENCE, left, ELSEWHERE)
         except BaseException:
             self._own.close()
             raise

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import PiWheelsError, Refused
-from piwheels.core.farm import ANSWER, Farm
+from piwheels.core.farm import ANSWER_LIMIT, Farm
 from piwheels.core.host.pip_config import source_versions
 from piwheels.core.host.processes import Supervised
 
@@ -107,7 +107,7 @@ class Registrar(Farm):
     """Registers what is to be built with the master."""
 
     def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
-        super().__init__(address, patience=ANSWER, meanwhile=meanwhile)
+        super().__init__(address, patience=ANSWER_LIMIT, meanwhile=meanwhile)
         self._newest = SYSTEM.now()
 
     def greet(self) -> None:

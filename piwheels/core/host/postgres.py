@@ -28,9 +28,9 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database.dsn import administer, driver
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import dies_with_parent as dies_with_parent  # noqa: PLC0414 (ours too)
+from piwheels.core.paths import DAEMON
 from piwheels.core.program.extras import install
-from piwheels.core.program.locks import hold
-from piwheels.core.program.paths import DAEMON
+from piwheels.core.program.locks import lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -169,7 +169,7 @@ class Cluster:
             " another directory"
         )
         unwritable = "let this user write there, or use another directory"
-        return hold(self.home / name, patience, in_use, unwritable)
+        return lock_file(self.home / name, patience, in_use, unwritable)
 
     def _identity(self) -> dict[str, Any]:
         """Return the user, directory and environment of each child process."""

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadMessage, Fatal, Refused
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import option
-from piwheels.core.program.paths import address
 from piwheels.core.schema import schema_of
 from piwheels.core.states import Package, Tag
 from piwheels.core.states import Version as VersionText

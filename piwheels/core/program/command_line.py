@@ -118,7 +118,7 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
             nargs = "*" if opt.many else None if opt.required else "?"
             kind, name = _argument(opt), opt.meta["metavar"] or opt.name.upper()
             made.add_argument(opt.name, nargs=nargs, default=None, type=kind, metavar=name)
-        elif opt.kind is bool:
+        elif opt.type_ is bool:
             made.add_argument(*names, dest=opt.name, action="store_true")
         else:
             action = "append" if opt.many else "store"

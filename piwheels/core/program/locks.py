@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PAUSE = 0.02  # seconds between two tries
 
 
-def hold(path: Path, patience: float, in_use: str, unwritable: str) -> IO[str]:
+def lock_file(path: Path, patience: float, in_use: str, unwritable: str) -> IO[str]:
     """Return the file *path* (made if it is missing), locked for this process alone.
 
     A child that inherits the file has the lock, too. Raises :exc:`~piwheels.core.errors.Fatal` if

@@ -87,7 +87,7 @@ def manual(
     """
 
     def described(opt: Option) -> str:
-        return says(opt, opt.declared if portable else opt.default)
+        return option_text(opt, opt.declared if portable else opt.default)
 
     shown = options(cls)
     arguments = [opt for opt in shown if opt.meta["positional"]]
@@ -126,15 +126,15 @@ def flags(opt: Option) -> str:
     return f"{short or '    '}{opt.flag} {opt.metavar}".rstrip()
 
 
-def says(opt: Option, default: Any) -> str:
+def option_text(opt: Option, default: Any) -> str:
     """Return the description of an option, with *default* as a user would write it."""
     text: str = opt.meta["help"]
-    if opt.required or opt.kind is bool or opt.many or default in (None, ""):
+    if opt.required or opt.type_ is bool or opt.many or default in (None, ""):
         return text
-    return f"{text} (default: {written(default)})"
+    return f"{text} (default: {value_text(default)})"
 
 
-def written(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return *value* as it is written on a command line."""
     if not isinstance(value, timedelta):
         return str(value)

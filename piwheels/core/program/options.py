@@ -139,7 +139,7 @@ class Option:
     """One option: its name and type, and what :func:`option` was told of it."""
 
     name: str
-    kind: Any
+    type_: Any
     many: bool
     field: dataclasses.Field[Any]
 
@@ -161,7 +161,7 @@ class Option:
     @property
     def metavar(self) -> str:
         """The placeholder of its value in the help; empty for a flag that takes none."""
-        if self.kind is bool:
+        if self.type_ is bool:
             return ""
         return self.meta["metavar"] or "|".join(self.choices) or self.name.upper()
 
@@ -203,8 +203,8 @@ class Option:
         """Return the value of *text*; raise ``ValueError`` with a sentence."""
         if self.choices and text not in self.choices:
             raise ValueError(f"{text!r} is not one of {', '.join(self.choices)}")
-        literal = typing.get_origin(self.kind) is typing.Literal  # a text among the choices
-        parse = self.meta["parse"] or (str if literal else _PARSERS[self.kind])
+        literal = typing.get_origin(self.type_) is typing.Literal  # a text among the choices
+        parse = self.meta["parse"] or (str if literal else _PARSERS[self.type_])
         return parse(text)
 
     def from_environment(self, text: str) -> Any:
@@ -222,9 +222,9 @@ class Option:
         return self._one_from_toml(value)
 
     def _one_from_toml(self, value: Any) -> Any:
-        if type(value) not in _TOML_TYPES.get(self.kind, (str,)):
-            raise ValueError(f"expected {_NAMES.get(self.kind, 'text')}")
-        return value if self.kind is bool else self.parse(str(value))
+        if type(value) not in _TOML_TYPES.get(self.type_, (str,)):
+            raise ValueError(f"expected {_NAMES.get(self.type_, 'text')}")
+        return value if self.type_ is bool else self.parse(str(value))
 
 
 #: The types of a TOML value that an option of each type accepts; all others take text only.

@@ -50,7 +50,7 @@ def refuse_root(program: str) -> None:
         )
 
 
-def become(
+def drop_root(
     user: str = USER,
     home: Path = HOME,
     extra_dirs: Iterable[Path] = (),
@@ -266,9 +266,9 @@ def _open_to_all(path: str) -> bool:
 
 
 def main() -> NoReturn:
-    """Run the command that the arguments are, as root by way of :func:`become`."""
+    """Run the command that the arguments are, as root by way of :func:`drop_root`."""
     try:
-        become()
+        drop_root()
         os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606
     except (Fatal, OSError) as error:
         sys.exit(f"{sys.argv[1]}: {error}")

@@ -27,7 +27,7 @@ _VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 class Notifier:
     """Says to the service manager that *environ* names what it wants to hear.
 
-    Have :meth:`beat` called at least every :attr:`interval` seconds (``inf``: nobody watches).
+    Have :meth:`feed_watchdog` called at least every :attr:`interval` seconds (``inf``: nobody watches).
     """
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
@@ -53,7 +53,7 @@ class Notifier:
             self._said = status
             self._tell(f"STATUS={_line(status)}")
 
-    def beat(self) -> None:
+    def feed_watchdog(self) -> None:
         """Say that we are alive, if it is time for that."""
         now = SYSTEM.since_boot()  # the service manager does not stand still with us
         if self.interval < math.inf and now >= self._due:

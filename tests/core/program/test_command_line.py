@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from piwheels.core.errors import Fatal
+from piwheels.core.paths import address, runtime_dir
 from piwheels.core.program import command_line
 from piwheels.core.program.command_line import Common, duration, option, port_number
-from piwheels.core.program.paths import address, runtime_dir
 
 
 @dataclass(frozen=True, kw_only=True)
