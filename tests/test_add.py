@@ -93,7 +93,7 @@ def test_nothing_is_changed_without_consent(chase, said, answer, monkeypatch):
     status, lines = said("six", "--skip", "no")
     assert status == 1
     assert lines == [
-        "About to add six (or change it), not to be built (no). Go on? [y/N] "
+        "About to add six (or change it), not to be built (no). Continue? [y/N] "
         "piw-add: nothing was changed"
     ]
     assert chase.asked == []

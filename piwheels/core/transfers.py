@@ -64,7 +64,7 @@ class TransferState:
         return sum(map(len, self._missing))
 
     def fetch(self) -> range | None:
-        """Return the next range to request, or ``None`` if all are requested or no credit is left."""
+        """Return the next range to request; ``None`` if there is none, or no credit is left."""
         if not self._unrequested or len(self._requested) >= self._credit:
             return None
         chunk = self._unrequested[0][: self._chunk_size]

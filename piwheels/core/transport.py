@@ -132,8 +132,8 @@ class Socket:
         try:
             yield monitor
         finally:
-            # In this order: otherwise 0MQ's only thread would wait for ever to deliver an event, and
-            # no socket of the process would work any more.
+            # In this order: otherwise 0MQ's only thread would wait for ever to deliver an event,
+            # and no socket of the process would work any more.
             self._socket.disable_monitor()
             monitor.close()
 
@@ -264,7 +264,10 @@ def _prepare_folder(address: str) -> None:
 def _bind_error(address: str, exc: zmq.ZMQError) -> str:
     match exc.errno:
         case zmq.EADDRINUSE:
-            return f"{address} is in use: stop the program that uses it (another master?), or choose another"
+            return (
+                f"{address} is in use: stop the program that uses it (another master?), or choose"
+                " another"
+            )
         case zmq.EADDRNOTAVAIL:
             return f"{address} is not an address of this machine: choose one that is"
         case errno.ENAMETOOLONG:
@@ -280,7 +283,7 @@ class Poller:
         self._sockets: dict[Any, Any] = {}
 
     def register(self, socket: Any, flags: int = zmq.POLLIN) -> None:
-        """Poll *socket*, a :class:`Socket` or anything with a ``fileno``, for the events *flags*."""
+        """Poll *socket*, a :class:`Socket` or an object with a ``fileno``, for events *flags*."""
         raw = _raw(socket)
         self._sockets[raw] = socket
         self._poller.register(raw, flags)

@@ -164,7 +164,7 @@ def test_whoever_else_listens_is_no_master(tmp_path, answer):
 
         thread = threading.Thread(target=reply)
         thread.start()
-        with pytest.raises(Unavailable, match="is no master"):
+        with pytest.raises(Unavailable, match="is not a master"):
             farm.watch("six")
         thread.join()
 

@@ -1,4 +1,4 @@
-"""Completion scripts for shells, made by shtab from the option declarations."""
+"""Shell completion scripts, which shtab generates from the option declarations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from piwheels.core.program.options import options
 if TYPE_CHECKING:
     from piwheels.core.program.options import Option
 
-#: The shells that have one.
+#: The supported shells.
 SHELLS: Final = ("bash", "zsh", "tcsh")
 
 
 def completion(prog: str, cls: type[Any], shell: str) -> str:
-    """Return the script by which *shell* completes the command line of *prog*.
+    """Return the script with which *shell* completes the command line of *prog*.
 
     *cls* declares the options. Raises ``Fatal`` if shtab is missing.
     """
