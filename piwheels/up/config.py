@@ -124,7 +124,7 @@ def queues(config: UpConfig, home: Path) -> dict[str, str]:
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = private.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-            raise Fatal(f"{private} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR")
+            raise Fatal(f"{private} belongs to another user: remove it, or set XDG_RUNTIME_DIR")
         private.chmod(0o700)
     names = ("slave", "file", "status", "control", "console", "import", "log")
     given = {name: getattr(config, f"{name}_queue", "") for name in names}
