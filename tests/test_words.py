@@ -10,13 +10,13 @@ ROOT = Path(__file__).resolve().parents[1]
 CLEAN = (
     "ARCHITECTURE.md",
     "README.md",
+    "benchmarks",
     "docs",
-    "piwheels/core/database/sql_files.py",
-    "piwheels/core/reasons.py",
-    "piwheels/core/site.py",
-    "piwheels/core/text.py",
-    "piwheels/core/wheels",
-    "piwheels/core/words.py",
+    "go",
+    "piwheels/add.py",
+    "piwheels/audit",
+    "piwheels/core",
+    "piwheels/importer.py",
     "piwheels/initdb",
     "piwheels/logger",
     "piwheels/master/app.py",
@@ -39,7 +39,12 @@ CLEAN = (
     "piwheels/master/the_secretary.py",
     "piwheels/master/wiring.py",
     "piwheels/master/worker_pool.py",
+    "piwheels/rebuild.py",
+    "piwheels/remove.py",
     "piwheels/serve",
+    "piwheels/slave",
+    "piwheels/up",
+    "pyproject.toml",
     "sql",
     "tests/core/test_reasons.py",
     "tests/core/test_site.py",
@@ -105,7 +110,11 @@ def clean_files():
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             short = file.relative_to(ROOT).as_posix()
-            if file.suffix in SUFFIXES and "_build" not in short and not short.startswith(NOT_YET):
+            if (
+                (file.suffix in SUFFIXES or name == "go")
+                and "_build" not in short
+                and not short.startswith(NOT_YET)
+            ):
                 yield short
 
 

@@ -130,7 +130,7 @@ def hidden(dirs: Iterable[Path]) -> list[Path]:
 def environment(env: Mapping[str, str], owner: pwd.struct_passwd) -> dict[str, str]:
     """Return *env* for *owner*: with its own home, and without root's directories.
 
-    PIP_* variables stand in for root's pip configuration, which *owner* cannot read.
+    PIP_* variables replace root's pip configuration, which *owner* cannot read.
     """
     home = env.get("HOME", "/root")
     new = {**pip_settings(user_pip_files(home)), **env}
