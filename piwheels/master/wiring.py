@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from piwheels.core.codec import MAX_FRAME
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import Common, duration, option
-from piwheels.core.program.paths import address
 from piwheels.core.protocols import (
     Protocol,
     console,

@@ -305,7 +305,7 @@ def test_who_never_reads_is_forgotten(farm, you, slave):
             assert slave.say("OUTPUT", [offset, "x" * 2**16])[0] == "CONT"
             offset += 2**16
         assert you.ask("SLAVES", 0)
-        until(lambda: farm.refused["a console does not read its messages"] == 1)
+        until(lambda: farm.bad_messages["a console does not read its messages"] == 1)
 
 
 def test_there_is_always_room_for_another_console(farm):
