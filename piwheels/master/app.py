@@ -85,7 +85,7 @@ class PiWheelsMaster:
         """Run the farm until it is stopped; return the exit status."""
         ports = Ports("main", self.config, self.logger)
         try:
-            ports.push("news", MasterStarted(self._info))
+            ports.push("console_events", MasterStarted(self._info))
             poller = Poller()
             for wire in ("control", "events", "commands"):
                 poller.register(ports.socket(wire))
@@ -187,7 +187,7 @@ class PiWheelsMaster:
         target = None if msg == "QUIT" else slave_id
         slaves = None if target is None else [target]
         ports.push(
-            "news",
+            "console_events",
             CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, SYSTEM.now())),
         )
         self._carry_out(msg, target)

@@ -55,7 +55,7 @@ def farm(with_db, db, running, other_end):
         db.add_new_package_version("demo", f"{number}.0", START + timedelta(days=number))
     web, main, events = (other_end(config, name) for name in ("web", "commands", "events"))
     driver, operator = SlaveDriver(config), TheOperator(config)
-    with Connected(config, "news") as news, running(driver, operator):
+    with Connected(config, "console_events") as news, running(driver, operator):
         news.push(MasterStarted(INFO))
         operator.web, operator.main, operator.events, operator.news = web, main, events, news
         operator.driver = driver
@@ -343,7 +343,7 @@ def lonely():
     """A TheOperator with nobody behind it."""
     operator = TheOperator(own_config())
     operator.start()
-    with Connected(operator.config, "news") as news:
+    with Connected(operator.config, "console_events") as news:
         news.push(MasterStarted(INFO))
         yield operator
     operator.quit()
