@@ -187,7 +187,7 @@ def test_a_master_that_asks_for_hello_for_ever_is_not_stormed(master, slave, cap
         master.say("HELLO")
         master.welcome()  # the second time, on a new socket after a pause
     master.hear("IDLE")
-    assert caplog.text.count("asks for HELLO again and again") == 1
+    assert caplog.text.count("requests HELLO again and again") == 1
 
 
 def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
