@@ -15,18 +15,22 @@ CLEAN = (
     "README.md",
     "RELEASING.md",
     "SECURITY.md",
-    "benchmarks/README.md",
+    "benchmarks",
     "docs",
-    "piwheels/core/database/sql_files.py",
-    "piwheels/core/reasons.py",
-    "piwheels/core/site.py",
-    "piwheels/core/text.py",
-    "piwheels/core/wheels",
-    "piwheels/core/words.py",
+    "go",
+    "piwheels/add.py",
+    "piwheels/audit",
+    "piwheels/core",
+    "piwheels/importer.py",
     "piwheels/initdb",
     "piwheels/logger",
     "piwheels/master",
+    "piwheels/rebuild.py",
+    "piwheels/remove.py",
     "piwheels/serve",
+    "piwheels/slave",
+    "piwheels/up",
+    "pyproject.toml",
     "sql",
     "tests/core/test_reasons.py",
     "tests/core/test_site.py",
@@ -82,7 +86,7 @@ def clean_files():
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             short = file.relative_to(ROOT).as_posix()
-            if file.suffix in SUFFIXES and "_build" not in short:
+            if (file.suffix in SUFFIXES or name == "go") and "_build" not in short:
                 yield short
 
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING
 
+from piwheels.core.paths import address, master_socket
 from piwheels.core.program.command_line import Common, option, port_number
-from piwheels.core.program.paths import address, master_socket
 
 if TYPE_CHECKING:
     from piwheels.console.model.events import Wire

@@ -61,7 +61,7 @@ def test_live_output_is_asked_for_and_shown(stage):
 
 def test_of_a_slave_that_says_nothing_it_is_said_why(stage):
     reader = Reader(stage)
-    assert "level 0" in reader.feed.why
+    assert "level-0" in reader.feed.why
     stage.output(0, "one\n")
     assert reader.feed.why == ""
 
