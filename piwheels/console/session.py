@@ -28,7 +28,7 @@ from piwheels.console.source import Recording
 from piwheels.console.text import clean, short_span
 from piwheels.console.tickets import Tickets
 from piwheels.core.codec import NoData
-from piwheels.core.errors import worth_telling
+from piwheels.core.errors import should_log
 from piwheels.core.protocols import BuildOutcome, CommandReport, Output, QueueHead, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
@@ -334,7 +334,7 @@ class Session:
 
     def _note_garbled(self, wire: str, why: str, sample: bytes, now: datetime) -> None:
         self._changes.link = True
-        if worth_telling(self.link.garbled):
+        if should_log(self.link.garbled):
             what = f"invalid frame on {wire}"
             detail = f"{clean(why)}; {self.link.garbled:,} so far; begins {sample.hex(' ')}"
             self.journal.note(now, Kind.LINK, what, detail=detail)

@@ -150,8 +150,10 @@ class TheOperator(PausingTask):
             case "UNWATCH":
                 self.consoles.unwatch(requester, data)
                 self._answer(requester, NoData)
-            case _:
+            case "KILL" | "SLEEP" | "SKIP" | "WAKE" | "QUIT":
                 self._command(requester, who, msg, data)
+            case _:
+                raise BadMessage(f"{msg} has no handler")
 
     def _command(self, requester: Requester, who: str, verb: Any, slaves: Any) -> None:
         all_slaves = slaves is None or slaves is NoData

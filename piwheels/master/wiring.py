@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from piwheels.core.codec import MAX_FRAME
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import Common, duration, option
-from piwheels.core.program.paths import address
 from piwheels.core.protocols import (
     Protocol,
     console,
@@ -65,30 +65,32 @@ def _interval(text: str) -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class MasterConfig(Common):
-    """Run the farm's master: hand versions to build slaves, take their wheels, write the site."""
+    """Run a master: hand out versions to slaves, receive their wheels, write the site."""
 
     dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
     output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is written"
+        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
     )
     site_url: str = option(
         default="", metavar="URL", parse=site_address,
-        help="the site's address, for its sitemap and the commands on its pages",
+        help="the public address of the site, for its sitemap and the commands on its pages",
     )  # fmt: skip
-    dev_mode: bool = option(default=False, help="write pages at once instead of within a minute")
+    dev_mode: bool = option(
+        default=False, help="write pages immediately instead of within a minute"
+    )
     debug: list[str] = option(
-        default=[], metavar="TASK", help="log everything of this task (can be repeated)"
+        default=[], metavar="TASK", help="log debug messages of this task (can be repeated)"
     )
     source: str = option(
         default="none",
         choices=("changelog", "watch", "none"),
-        help="how to follow the upstream index: all of it, by its changelog; only the watched"
-        " projects; not at all",
+        help="how to follow the upstream index: all projects, by its changelog; only watched"
+        " projects; or not at all",
     )
     pypi_simple: str = option(
         default="",
         metavar="URL",
-        help="the upstream index, also the source of the slaves (default: pip's own index)",
+        help="the upstream index, also for the slaves (default: the one in pip's configuration)",
     )
     pypi_xmlrpc: str = option(
         default="",
@@ -99,27 +101,29 @@ class MasterConfig(Common):
         default=None,
         metavar="NUMBER",
         parse=_serial,
-        help="in a new database, begin after this serial of the changelog (default: the newest;"
-        " 0: read the whole changelog)",
+        help="for a new database: start after this serial of the changelog (default: the newest;"
+        " 0 imports the whole changelog)",
     )
     watch_file: Path | None = option(
         default=None,
         metavar="FILE",
-        help="the projects to watch, one name per line, in addition to those of piw-add --watch",
+        help="a file of projects to watch, one name per line, in addition to piw-add --watch",
     )
     poll_every: timedelta | None = option(
         default=None,
         metavar="DURATION",
         parse=_interval,
-        help="how often to ask upstream (default: 10s for the changelog, 5m for each project)",
+        help="how often to poll the index (default: 10s for the changelog, 5m for each project)",
     )
-    status_queue: str = _queue("ipc://{run}/status", "publish to consoles here")
-    control_queue: str = _queue("ipc://{run}/control", "take operators' commands here")
-    console_queue: str = _queue("ipc://{run}/console", "answer consoles here")
-    import_queue: str = _queue("ipc://{run}/import", "take the admin tools' requests here")
-    log_queue: str = _queue("ipc://{run}/log", "take access-log entries here")
-    slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves here")
-    file_queue: str = _queue("tcp://127.0.0.1:5556", "take files from slaves here")
+    status_queue: str = _queue("ipc://{run}/status", "publish to consoles on this address")
+    control_queue: str = _queue("ipc://{run}/control", "accept operators' commands on this address")
+    console_queue: str = _queue("ipc://{run}/console", "answer consoles on this address")
+    import_queue: str = _queue(
+        "ipc://{run}/import", "accept requests of admin tools on this address"
+    )
+    log_queue: str = _queue("ipc://{run}/log", "accept access-log entries on this address")
+    slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves on this address")
+    file_queue: str = _queue("tcp://127.0.0.1:5556", "receive files on this address")
     #: Sets the wires between this master's tasks apart from those of others in the same process.
     token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)
 

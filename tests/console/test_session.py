@@ -185,7 +185,7 @@ def test_a_session_that_only_looks():
 def test_what_the_socket_did_not_take(case):
     case.attach("one")
     batch = case.session.command(Verb.PAUSE, [1])
-    case.say(Unsent(case.script.sent[-1].ticket, "nobody takes what is sent"))
+    case.say(Unsent(case.script.sent[-1].ticket, "the peer does not accept messages"))
     assert batch.commands[0].phase is Phase.REFUSED
 
 

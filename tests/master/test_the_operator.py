@@ -95,6 +95,19 @@ def test_no_console_is_answered_that_has_not_said_hello(farm):
         assert (kind, "HELLO" in why) == ("REFUSED", True)
 
 
+def test_every_request_is_answered(me, slave):
+    requests = {
+        "HELLO": [1, "me"], "SLAVES": 0, "HISTORY": slave.id, "FIGURES": NoData, "QUEUE": 5,
+        "BUILDS": 5, "LOG": [1, 0], "WATCH": slave.id, "UNWATCH": slave.id, "QUIT": NoData,
+        "KILL": [], "SLEEP": [], "SKIP": [], "WAKE": [],
+    }  # fmt: skip
+    assert requests.keys() == console.recv.keys()
+    for msg, data in requests.items():
+        answer = me.ask(msg, data)
+        refused = isinstance(answer, tuple) and answer[0] == "REFUSED"
+        assert not refused or answer[1] == "there is no log of build 1", (msg, answer)
+
+
 def test_the_slaves_come_in_pages_to_who_asks(farm, me, you, monkeypatch):
     monkeypatch.setattr("piwheels.master.slave_driver.PAGE", 3)
     boards = [Slave(farm.config, f"board {number}").hello() for number in range(5)]
@@ -292,7 +305,7 @@ def test_who_never_reads_is_forgotten(farm, you, slave):
             assert slave.say("OUTPUT", [offset, "x" * 2**16])[0] == "CONT"
             offset += 2**16
         assert you.ask("SLAVES", 0)
-        until(lambda: farm.refused["a console does not read its messages"] == 1)
+        until(lambda: farm.bad_messages["a console does not read its messages"] == 1)
 
 
 def test_there_is_always_room_for_another_console(farm):

@@ -105,11 +105,22 @@ def test_each_task_gets_its_sockets_from_the_table(make_config, monkeypatch, db_
         cls(config).close()
         expected = {
             wire.name: (
-                SOCKET_TYPES[wire.pattern][wire.binds != cls.__name__], wire.address(config)
+                SOCKET_TYPES[wire.pattern][wire.binds != cls.__name__], wire.address(config),
             )
             for wire in WIRES if cls.__name__ in (wire.binds, *wire.connects)
         }  # fmt: skip
         assert made[cls.__name__] == expected
+
+
+def test_a_task_starts_after_the_tasks_that_it_asks():
+    """It then ends before them, so that its last requests are answered."""
+    start = {cls.__name__: at for at, cls in enumerate(CAST)}
+    late = {
+        f"{name} asks {wire.binds}"
+        for wire in WIRES if wire.pattern == "rpc"
+        for name in wire.connects if start[name] <= start[wire.binds]
+    }  # fmt: skip
+    assert late == set()
 
 
 def test_addresses_are_options_only_for_wires_to_other_programs():

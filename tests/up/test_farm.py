@@ -159,7 +159,7 @@ def test_a_new_release_is_built_without_being_asked_for(place):
     add_source(index, "fork", "1.0", "py3-none-any")
     site = home / "www/simple"
     with Up(place, home, "bell", "fork==1.0", PIW_POLL_EVERY="1s") as up:
-        up.until(r"watching bell: what they release from now on is built, too$")
+        up.until(r"watching bell: their new releases are built, too$")
         add_source(index, "fork", "1.1", "py3-none-any")
         add_source(index, "bell", "1.1", "py3-none-any")
         until(lambda: "bell-1.1-py3-none-any.whl" in (site / "bell/index.html").read_text(), 40)
