@@ -69,7 +69,7 @@ def options_block(name: str) -> Iterator[str]:
     common = name == "common"
     cls = Common if common else program(name).config
     yield from table(
-        ("option", "default", "what it does", "environment"),
+        ("option", "default", "description", "environment"),
         (
             (
                 code(opt.metavar if opt.meta["positional"] else flags(opt).strip()),

@@ -323,7 +323,7 @@ class Welcome(NamedTuple):
     paused: bool
 
 
-class Outcome(NamedTuple):
+class BuildOutcome(NamedTuple):
     """The result of a build.
 
     *build_id* is its number in the database, or ``None`` for a skipped build, which has none.
@@ -389,53 +389,43 @@ class Rejection(NamedTuple):
 
 _Targets = list[Count] | None
 
+#: Each request of a console: its data, and the data of the ``OK`` that answers it.
+_CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
+    "HELLO": (Greeting, Welcome),
+    # Events of the slaves with a greater number, about 2,000 in an answer, of whole slaves only:
+    # HELLO, the newest STATS, BUILD (with its true start) if it builds or sends, and the last
+    # reply. An empty answer: there are no more.
+    "SLAVES": (Count, list[SlaveEvent]),
+    "HISTORY": (Count, list[Transition]),  # of this slave
+    "FIGURES": (_None, list[MasterStats]),
+    "QUEUE": (Count, list[QueueHead]),  # so many versions of each ABI, at most 1,000
+    "BUILDS": (Count, list[BuildOutcome]),  # so many, at most 500, the newest first
+    # A build's number, and an offset: at most 2**19 characters from it.
+    "LOG": (tuple[Count, Count], LogPart),
+    # A slave (at most 100): the end of its build's output, then new lines.
+    "WATCH": (Count, _None),
+    "UNWATCH": (Count, _None),
+    "KILL": (_Targets, list[Rejection]),
+    "SLEEP": (_Targets, list[Rejection]),
+    "SKIP": (_Targets, list[Rejection]),
+    "WAKE": (_Targets, list[Rejection]),
+    "QUIT": (_None, _None),
+}
+
 console: Final = Protocol(
-    recv={
-        "HELLO": Greeting,
-        # The events of the slaves with a greater number, about 2,000 in an answer. Each slave is
-        # complete: HELLO, the newest STATS, BUILD (with its true start) if it builds or sends, and
-        # the last reply. An empty answer means that there are no more slaves.
-        "SLAVES": Count,
-        "HISTORY": Count,  # the transitions of this slave
-        "FIGURES": _None,
-        "QUEUE": Count,  # the number of versions of each ABI, at most 1,000
-        "BUILDS": Count,  # the number of builds, at most 500; the newest first
-        "LOG": tuple[
-            Count, Count
-        ],  # a build and an offset; the answer has at most 2**19 characters
-        "WATCH": Count,  # a slave (at most 100): the end of the output, then new lines
-        "UNWATCH": Count,
-        "KILL": _Targets,
-        "SLEEP": _Targets,
-        "SKIP": _Targets,
-        "WAKE": _Targets,
-        "QUIT": _None,
-    },
+    recv={msg: data for msg, (data, _) in _CONSOLE_REQUESTS.items()},
     send={
         "OK": Any,
         "REFUSED": LongText,
         "OUTPUT": Output,
-        "OUTCOME": Outcome,
+        "OUTCOME": BuildOutcome,
         "COMMAND": CommandReport,
     },
 )
 
 #: The data of the OK to each request of a console.
 CONSOLE_ANSWERS: Final[Mapping[str, Any]] = {
-    "HELLO": Welcome,
-    "SLAVES": list[SlaveEvent],
-    "HISTORY": list[Transition],
-    "FIGURES": list[MasterStats],
-    "QUEUE": list[QueueHead],
-    "BUILDS": list[Outcome],
-    "LOG": LogPart,
-    "WATCH": _None,
-    "UNWATCH": _None,
-    "KILL": list[Rejection],
-    "SLEEP": list[Rejection],
-    "SKIP": list[Rejection],
-    "WAKE": list[Rejection],
-    "QUIT": _None,
+    msg: answer for msg, (_, answer) in _CONSOLE_REQUESTS.items()
 }
 
 # admin tools <-> MrChase --------------------------------------------------------------------------

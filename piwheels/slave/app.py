@@ -2,7 +2,7 @@
 
 The connection can break at any time: the master restarts, the network fails, this machine sleeps.
 The build continues. The slave connects again, and its ``HELLO`` names that build (protocol level
-1), so that the master lets it continue. A master that does not know the slave requests that
+1), so that the master lets it continue. A master that does not know the slave asks for that
 ``HELLO``; one that refuses the slave gives a reason, and the slave tries again later.
 
 The slave ends after an operator's command (``DIE``) or a signal. It leaves

@@ -170,6 +170,14 @@ def test_a_conversation_has_every_message_of_its_wire_and_no_other(conversation,
     assert conversation.level_1[1] <= replies
 
 
+def test_slaves_of_level_0_meet_the_same_messages_for_ever():
+    """Slaves and masters of other implementations speak them: a new message is of level 1."""
+    requests, replies = slave_conversation.level_1
+    wire = protocols.slave_driver
+    assert set(wire.recv) - requests == {"HELLO", "IDLE", "BUSY", "BUILT", "SENT", "BYE"}
+    assert set(wire.send) - replies == {"ACK", "BUILD", "SLEEP", "CONT", "SEND", "DONE", "DIE"}
+
+
 def test_a_conversation_of_a_slave():
     requests, replies = slave_conversation.requests, slave_conversation.replies
     assert requests(Phase.BUILDING) == {"BUSY", "OUTPUT", "BUILT", "BYE"}

@@ -166,7 +166,7 @@ def test_a_new_release_is_built_without_being_asked_for(place):
         assert "fork-1.1" not in (site / "fork/index.html").read_text()
         up.process.send_signal(signal.SIGINT)
         assert up.end() == 0
-    assert "bell 1.1 is new upstream" in (home / "log/master.log").read_text()
+    assert "bell 1.1 is a new upstream release" in (home / "log/master.log").read_text()
 
 
 def test_from_nothing_to_an_installed_wheel(place, tmp_path):

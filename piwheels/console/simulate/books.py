@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from piwheels.console.simulate.catalogue import Project
-    from piwheels.core.protocols import Outcome
+    from piwheels.core.protocols import BuildOutcome
 
 #: How long a build takes, more or less, in seconds.
 BUILD: Final = 460
@@ -36,7 +36,7 @@ class Books:
     #: Builds by ABI, a Counter a minute.
     minutes: deque[tuple[int, Counter[str]]] = field(default_factory=lambda: deque(maxlen=60))
 
-    def count(self, outcome: Outcome, now: datetime) -> None:
+    def count(self, outcome: BuildOutcome, now: datetime) -> None:
         """Enter a build that has ended."""
         self.built += 1
         self.files += outcome.files

@@ -18,7 +18,14 @@ from piwheels.console.simulate.books import Books, Queues
 from piwheels.console.simulate.buildlog import build_log
 from piwheels.console.simulate.slaves import Slave, Work, begin_work
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import CommandReport, Outcome, Output, QueueHead, Rejection, SlaveEvent
+from piwheels.core.protocols import (
+    BuildOutcome,
+    CommandReport,
+    Output,
+    QueueHead,
+    Rejection,
+    SlaveEvent,
+)
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
     from piwheels.console.simulate.boards import Board
 
     #: The events that consoles receive.
-    Event = MasterInfo | MasterStats | SlaveEvent | Outcome | Output | CommandReport
+    Event = MasterInfo | MasterStats | SlaveEvent | BuildOutcome | Output | CommandReport
 
 #: How many builds are remembered, how many of a slave's figures, and of all together in a replay.
 PAST, FIGURES, REPLAYED = 500, 100, 15_000
@@ -56,7 +63,7 @@ class World:
         self.paused = False
         self.boards = make_boards(count, self.random, pace, hostile=hostile)
         self.slaves: dict[int, Slave] = {}
-        self.builds: deque[Outcome] = deque(maxlen=PAST)
+        self.builds: deque[BuildOutcome] = deque(maxlen=PAST)
         self.figures: deque[MasterStats] = deque(maxlen=FIGURES)
         #: The slaves whose logs are followed, each with the length that was sent.
         self.watched: dict[int, int] = {}
@@ -222,7 +229,7 @@ class World:
     def _end_work(self, slave: Slave, work: Work, now: datetime, result: Any) -> None:
         info = slave.board.info
         skipped = result == "skipped"
-        outcome = Outcome(
+        outcome = BuildOutcome(
             None if skipped else work.number, slave.number, info.label, *work.job, info.native_abi,
             result, min(now, work.until) - work.since, 0 if skipped else len(work.files), now,
         )  # fmt: skip

@@ -6,7 +6,7 @@ import gzip
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
-from piwheels.master.logic import catalog
+from piwheels.master.logic import site_wide
 from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ class Overview:
 
     # Changes --------------------------------------------------------------------------------------
 
-    def note_listed(self, package: str, *, listed: bool) -> None:
+    def set_listed(self, package: str, *, listed: bool) -> None:
         """Note whether the root of the index lists *package*."""
         if self._listed is None or listed == (package in self._listed):
             return
         (self._listed.add if listed else self._listed.discard)(package)
         self._root.touch(urgent=not listed)
 
-    def note_shown(self, package: str, *, shown: bool) -> None:
+    def set_shown(self, package: str, *, shown: bool) -> None:
         """Note whether the page of *package* is listed in the search and the sitemap."""
         if self._shown is None or shown == (package in self._shown):
             return
@@ -82,13 +82,13 @@ class Overview:
         for schedule in (self._search, self._home, self._sitemap):
             schedule.touch(urgent=not shown)
 
-    def note_stats(self, stats: Mapping[str, Any] | None = None) -> None:
+    def update_stats(self, stats: Mapping[str, Any] | None = None) -> None:
         """Note a new build, or (with *stats*) new statistics."""
         self._stats = stats or self._stats
         self._stats_stale = stats is None
         self._home.touch()
 
-    def note_damage(self) -> None:
+    def rewrite_root(self) -> None:
         """Note that the root of the index may have been damaged."""
         self._root.touch(urgent=True)
 
@@ -136,10 +136,10 @@ class Overview:
             shown[name] = same.setdefault(pair, pair)
 
     def _write_root(self, _: Database) -> None:
-        folder, names = self._site.root / "simple", list(catalog.by_name(self._listed or ()))
+        folder, names = self._site.root / "simple", list(site_wide.by_name(self._listed or ()))
         self._site.write_all(
             {
-                folder / "index.v1_json": catalog.root_json(names),
+                folder / "index.v1_json": site_wide.root_json(names),
                 folder / "index.html": self._renderer.simple_root(names),
             }
         )
@@ -149,13 +149,13 @@ class Overview:
         if not self._downloads_known:
             self._set_downloads(db.get_search_index())
         shown = self._shown or {}
-        names = catalog.ranked(shown)
+        names = site_wide.ranked(shown)
         popular = names[:POPULAR]
         if popular != self._popular:
             self._popular = popular
             self._home.touch()
-        data = catalog.search_json(names, shown)
-        rows = list(catalog.found(popular, shown))
+        data = site_wide.search_json(names, shown)
+        rows = list(site_wide.found(popular, shown))
         root = self._site.root
         self._site.write_all(
             {
@@ -177,13 +177,13 @@ class Overview:
             {
                 root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
                 root / "stats.html": self._renderer.stats(
-                    self._stats, db.get_activity(), list(catalog.found(popular[:20], shown))
+                    self._stats, db.get_activity(), list(site_wide.found(popular[:20], shown))
                 ),
             }
         )
 
     def _write_sitemap(self, _: Database) -> None:
-        files = catalog.sitemap(self._url, self._shown or ()) if self._url else {}
+        files = site_wide.sitemap(self._url, self._shown or ()) if self._url else {}
         root = self._site.root
         self._site.write_all({root / name: data for name, data in files.items()})
         for path in root.glob("sitemap*.xml"):

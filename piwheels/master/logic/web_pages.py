@@ -1,4 +1,4 @@
-"""The contents of the pages for people. Pure: equal state gives equal bytes.
+"""The contents of the project pages and the site-wide pages. Pure: equal state gives equal bytes.
 
 Texts come from untrusted sources. Nothing here is markup; the templates escape every value.
 """
@@ -18,7 +18,7 @@ from piwheels.core.site import log_name
 from piwheels.core.text import ESCAPE
 from piwheels.core.wheels.tags import abi_key, parse_filename
 from piwheels.core.words import size_text
-from piwheels.master.logic.pages import specifier, to_json, version_key
+from piwheels.master.logic.simple_index import specifier, to_json, version_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
