@@ -98,7 +98,7 @@ def _attach(
         session.tick(now)
         if session.state in ATTACHED:
             attached = attached or now
-            answered = session.queue and session.farm.figures
+            answered = session.queue and session.farm.stats
             if answered or session.level == 0 or now - attached >= ANSWERS:
                 return True
         sleep(TURN)
@@ -118,7 +118,7 @@ def picture(session: Session) -> dict[str, Any]:
         "at": plain(session.shown(session.now)),
         "link": {"state": state, "level": session.level, "source": session.source.name},
         "master": None if info is None else plain(info) | paused,
-        "figures": plain(farm.figures[-1]) if farm.figures else None,
+        "figures": plain(farm.stats[-1]) if farm.stats else None,
         "counts": {state.value: count for state, count in sorted(farm.counts().items())},
         "alerts": farm.alerting(),
         "slaves": [_slave(session, slave) for slave in _in_order(session)],
@@ -162,8 +162,8 @@ def table(session: Session) -> Iterator[str]:
     counts = farm.counts()
     states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
     yield f"{label}: {session.link_text()}; {', '.join(states) or 'no slaves'}"
-    if farm.figures:
-        pending = farm.figures[-1].builds_pending
+    if farm.stats:
+        pending = farm.stats[-1].builds_pending
         each = ", ".join(f"{clean(abi)} {number(count)}" for abi, count in pending.items())
         yield f"queue: {number(sum(pending.values()))} ({each or 'nothing waits'})"
     yield _row("ID", "LABEL", "ABI", "STATE", "TASK", "TIME", "ALERTS")

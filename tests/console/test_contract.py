@@ -23,7 +23,7 @@ from piwheels.core.transport import Context
 
 ABI = "cp311"
 NAMES = ("status", "control", "console", "import", "log", "slave", "file")
-FIGURES = [10**9] * 6
+STATS = [10**9] * 6
 HOURS = timedelta(hours=3)
 
 
@@ -75,7 +75,7 @@ class Slave(threading.Thread):
         if self.stopping.is_set():
             return None
         if self.job is None:
-            return "IDLE", self.figures()
+            return "IDLE", self.stats()
         if self.finish.is_set():
             self.finish.clear()
             return "BUILT", [False, timedelta(seconds=5), f"{self.label} could not do it\n", []]
@@ -83,10 +83,10 @@ class Slave(threading.Thread):
             offset, text = self.written, self.lines.popleft()
             self.written += len(text)
             return "OUTPUT", [offset, text]
-        return "BUSY", self.figures()
+        return "BUSY", self.stats()
 
-    def figures(self):
-        return [datetime.now(UTC), *FIGURES, 1.0, 50.0]
+    def stats(self):
+        return [datetime.now(UTC), *STATS, 1.0, 50.0]
 
 
 class Farm:

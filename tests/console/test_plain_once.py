@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MASTER = MasterInfo(NOW - timedelta(days=1), "farm1", "Debian", "12", "d04170", "beef")
 HEADS = [QueueHead("cp311", 2, [Job("numpy", "2.3.4"), Job("scipy", "1.16.2")])]
-FIGURES = MasterStats(
+STATS = MasterStats(
     NOW, 100, {"cp311": 12}, timedelta(hours=50), 10**9, {"cp311": 2}, 3, 90, 1, 2, 3,
     10**12, 10**11, 2**33, 2**32, 0, 0, 0.5, 48.0,
 )  # fmt: skip
@@ -99,7 +99,7 @@ class FakeMaster:
         answers = {
             "HELLO": Welcome(1, MASTER, False),
             "SLAVES": SLAVES if outgoing.data == 0 else [],
-            "FIGURES": [FIGURES],
+            "FIGURES": [STATS],
             "QUEUE": HEADS,
             "BUILDS": [ENDED],
         }

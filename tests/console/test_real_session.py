@@ -35,6 +35,6 @@ def test_a_real_session():
     ]
     (slave,) = session.farm.slaves.values()
     assert (slave.label, slave.reported, slave.job) == ("slave-cp311", State.SLEEP, None)
-    assert session.farm.figures[-1].packages_built == 3
+    assert session.farm.stats[-1].packages_built == 3
     told = [entry.what for entry in session.journal.entries]
     assert told == ["wrapt 2.5.2 cp311 ok", "simplejson 4.3.0 cp311 ok"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from piwheels.console.model.commands import Verb
 from piwheels.console.model.events import Answer, Garbled, Incoming, Outgoing, Unsent
-from piwheels.console.model.farm import Farm
+from piwheels.console.model.farm import FarmModel
 from piwheels.console.session import Session
 from piwheels.console.simulate.world import World
 from piwheels.console.wire import recorder as recorder_module
@@ -58,7 +58,7 @@ def told(count=10, minutes=5, seed=1):
 
 def record(path, heard):
     """Record *heard*, and return the farm as it was at the end, and after each event."""
-    recorder, farm = Recorder(path), Farm()
+    recorder, farm = Recorder(path), FarmModel()
     farm.tick(NOW)
     for incoming in heard:
         farm.fold(incoming.event, incoming.at, replay=incoming.past)
@@ -134,7 +134,7 @@ def test_a_moment_is_as_it_was(tmp_path, monkeypatch, heard, second):
         while session.pump(moment):
             pass
         session.tick(moment)
-    farm = Farm()
+    farm = FarmModel()
     farm.tick(NOW)
     for incoming in heard:
         if incoming.at <= at:
@@ -196,7 +196,7 @@ def test_answers_are_told_as_what_they_say(tmp_path):
     heard = [
         Incoming(NOW, Answer(1, "HELLO", Welcome(1, world.info, False))),
         Incoming(NOW, Answer(2, "SLAVES", slaves)),
-        Incoming(NOW, Answer(3, "FIGURES", list(world.figures))),
+        Incoming(NOW, Answer(3, "FIGURES", list(world.stats))),
         Incoming(NOW, Answer(4, "QUEUE", heads)),
         Incoming(NOW, Answer(5, "BUILDS", None, "no database")),
         Incoming(NOW, Answer(6, "WATCH", None)),
@@ -207,7 +207,7 @@ def test_answers_are_told_as_what_they_say(tmp_path):
     session.pump(NOW)
     assert session.farm.info == world.info
     assert len(session.farm.slaves) == 3
-    assert list(session.farm.figures) == list(world.figures)
+    assert list(session.farm.stats) == list(world.stats)
     assert session.queue == heads
     assert not session.journal.entries, "what was past already was told as news"
     session.close()
@@ -236,7 +236,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_a_full_disk_ends_the_recording_alone(monkeypatch, heard, tmp_path):
     monkeypatch.setattr(recorder_module, "MAX_SIZE", 45_000)
-    recorder, farm = Recorder(tmp_path / "farm"), Farm()
+    recorder, farm = Recorder(tmp_path / "farm"), FarmModel()
     farm.tick(NOW)
     for incoming in heard:
         recorder.note(incoming, farm)
@@ -256,7 +256,7 @@ def test_a_device_that_is_full(heard):
         patch.setattr(recorder_module.os, "O_EXCL", 0)
         patch.setattr(recorder_module.os, "O_CREAT", 0)
         recorder.__init__(full)
-    farm = Farm()
+    farm = FarmModel()
     farm.tick(NOW)
     for incoming in heard:
         recorder.note(incoming, farm)

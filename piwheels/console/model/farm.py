@@ -54,7 +54,7 @@ class Changes:
     #: Slaves whose rows disappear (some time after they left).
     gone: set[int] = field(default_factory=set)
     #: The master's stats; the link; commands; the journal; the queue, builds or other answers.
-    figures: bool = False
+    stats: bool = False
     link: bool = False
     commands: bool = False
     journal: bool = False
@@ -64,7 +64,7 @@ class Changes:
         return any(getattr(self, name) for name in self.__slots__)
 
 
-class Farm:
+class FarmModel:
     """The state of a farm. :meth:`fold` takes an event, :meth:`tick` lets time pass.
 
     *now* is always console time; :meth:`master_time` converts it to the master's clock.
@@ -72,7 +72,7 @@ class Farm:
 
     def __init__(self) -> None:
         self.info: MasterInfo | None = None
-        self.figures: deque[MasterStats] = deque(maxlen=100)
+        self.stats: deque[MasterStats] = deque(maxlen=100)
         self.slaves: dict[int, Slave] = {}
         #: Slaves that have left, newest last.
         self.left: deque[Slave] = deque(maxlen=500)
@@ -122,7 +122,7 @@ class Farm:
                 self._outcome(event, replay)
             case MasterStats():
                 self._clock.note(now, event.timestamp, past=replay)
-                self._figures(event, replay)
+                self._master_stats(event, replay)
             case MasterInfo():
                 self._info(event)
 
@@ -134,13 +134,13 @@ class Farm:
                 others.clear()
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
             self._clock, self._joins, self._since = MasterClock(), JoinHistory(), None
-            self._changes = Changes(epoch=True, figures=True)
+            self._changes = Changes(epoch=True, stats=True)
         self.info = info
 
-    def _figures(self, stats: MasterStats, replay: bool) -> None:
-        add_stats(self.figures, stats, set_back=not replay)
-        self._changes.figures = True
-        step = health.disk_step(self.figures[-1])
+    def _master_stats(self, stats: MasterStats, replay: bool) -> None:
+        add_stats(self.stats, stats, set_back=not replay)
+        self._changes.stats = True
+        step = health.disk_step(self.stats[-1])
         if step > self._disk_step and not replay:
             self._journal.append(
                 Entry(self.now, Kind.MASTER, None, "", f"the master's disk is {step}% full")
@@ -390,13 +390,13 @@ class Farm:
         return sum(self._rates(now).values())
 
     def _rates(self, now: datetime) -> dict[str, float]:
-        figures = self.figures[-1] if self.figures else None
-        return eta.rates(self.builds, figures, now, self._since)
+        stats = self.stats[-1] if self.stats else None
+        return eta.rates(self.builds, stats, now, self._since)
 
     def queues(self, now: datetime, without: Collection[int] = ()) -> list[AbiQueue]:
         """Return the queue of each ABI, as if *without* were paused."""
         hourly = self._rates(now)
-        return eta.queues(self.slaves.values(), self.figures, hourly, self.now, without)
+        return eta.queues(self.slaves.values(), self.stats, hourly, self.now, without)
 
     def longest(self, n: int) -> list[Slave]:
         """Return the *n* slaves with the longest running builds."""
@@ -410,7 +410,7 @@ class Farm:
     def as_events(self) -> list[Event]:
         """Return events that recreate this farm when they are folded as a replay."""
         events: list[Event] = [] if self.info is None else [self.info]
-        events += self.figures
+        events += self.stats
         for slave in self.slaves.values():
             events += keyframe.of_slave(slave, self.master_time(slave.heard))
         return [*events, *keyframe.of_builds(self.builds)]
@@ -427,4 +427,4 @@ class Farm:
             assert is_sorted([stats.timestamp for stats in slave.stats])  # noqa: S101
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
         assert is_sorted([build.seen for build in self.builds])  # noqa: S101
-        assert is_sorted([stats.timestamp for stats in self.figures])  # noqa: S101
+        assert is_sorted([stats.timestamp for stats in self.stats])  # noqa: S101

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from piwheels.console.model.commands import Command
-    from piwheels.console.model.farm import Changes, Farm
+    from piwheels.console.model.farm import Changes, FarmModel
     from piwheels.console.model.slave import Slave
 
 #: The least time between two sorts, and after a key that moves the cursor.
@@ -111,7 +111,7 @@ class View:
         self.open: set[str] = set()
         self.keys: list[Key] = []
         self.groups: dict[str, Group] = {}
-        self._farm: Farm | None = None
+        self._farm: FarmModel | None = None
         self._slaves: dict[int, Slave] = {}
         self._frozen: dict[int, Row] | None = None
         self._moved: datetime | None = None
@@ -169,7 +169,7 @@ class View:
         self._frozen = None
         self.arrange(now)
 
-    def update(self, farm: Farm, changes: Changes, now: datetime) -> bool:
+    def update(self, farm: FarmModel, changes: Changes, now: datetime) -> bool:
         """Take changes; return whether the rows changed or moved."""
         if farm is not self._farm or changes.epoch:
             self._farm, self._frozen = farm, None

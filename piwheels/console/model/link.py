@@ -114,7 +114,7 @@ class LinkMachine:
         #: When the master last greeted: the answer to a console that asks for a replay.
         self._asked_at: datetime | None = None
         self._garbled_at: datetime | None = None
-        self._figures_at: datetime | None = None
+        self._stats_at: datetime | None = None
         self._told_paused = False
 
     # Queries ----------------------------------------------------------------------
@@ -157,7 +157,7 @@ class LinkMachine:
                 self._timed(event, now)
             case MasterStats():
                 self._hear(now)
-                self._figures_at = now
+                self._stats_at = now
             case CommandReport(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
                 self._hear(now)
                 self.paused = verb == "SLEEP"
@@ -329,13 +329,13 @@ class LinkMachine:
             state = LinkState.MISMATCH
         elif self.heard is not None and now - self.heard >= _QUIET:
             state = LinkState.QUIET
-        elif self.paused or (self._told_paused and self._has_no_figures(now)):
+        elif self.paused or (self._told_paused and self._has_no_stats(now)):
             state = LinkState.PAUSED
         self._go(state, now)
 
-    def _has_no_figures(self, now: datetime) -> bool:
+    def _has_no_stats(self, now: datetime) -> bool:
         """Whether the master's stats have stopped, as some masters' do while paused."""
-        return self._figures_at is not None and now - self._figures_at >= _QUIET
+        return self._stats_at is not None and now - self._stats_at >= _QUIET
 
     def _go(self, state: LinkState, now: datetime) -> None:
         if state is not self.state:

@@ -1,6 +1,6 @@
 """The simulated boards: where they stand, what ails them, and how they feel at a moment.
 
-How a board feels is a function of time alone, so that its figures of the past need not be kept.
+How a board feels is a function of time alone, so that its stats of the past need not be kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HOSTILE: Final = (
 class Board:
     """A build board. *speed* multiplies how long its builds take; *phase* makes it unlike others.
 
-    *period* is how often it gives figures, in seconds; *skew* how far its clock is ahead.
+    *period* is how often it gives stats, in seconds; *skew* how far its clock is ahead.
     """
 
     info: SlaveInfo
@@ -45,18 +45,18 @@ class Board:
     heat: float
     skew: timedelta
 
-    def next_figures(self, after: datetime) -> datetime:
-        """Return when it gives figures next."""
+    def next_stats(self, after: datetime) -> datetime:
+        """Return when it gives stats next."""
         return self._moment(self._count(after) + 1)
 
-    def figures_before(self, now: datetime, since: datetime, most: int) -> list[datetime]:
-        """Return when it has given its last figures, oldest first, at most so many."""
+    def stats_before(self, now: datetime, since: datetime, most: int) -> list[datetime]:
+        """Return when it has given its last stats, oldest first, at most so many."""
         last = self._count(now)
         first = max(last - most, self._count(since))
         return [self._moment(count) for count in range(first + 1, last + 1)]
 
     def _count(self, at: datetime) -> int:
-        """Return how often it has given figures by *at*."""
+        """Return how often it has given stats by *at*."""
         count = floor((at.timestamp() - self.phase) / self.period)
         # A moment is rounded to microseconds: it may have come already.
         return count + 1 if self._moment(count + 1) <= at else count
@@ -64,8 +64,8 @@ class Board:
     def _moment(self, count: int) -> datetime:
         return datetime.fromtimestamp(self.phase + count * self.period, UTC)
 
-    def figures(self, at: datetime, since: datetime | None, memory: float) -> SlaveStats:
-        """Return its figures; *since* when it builds (or not) and how much *memory* that needs."""
+    def stats(self, at: datetime, since: datetime | None, memory: float) -> SlaveStats:
+        """Return its stats; *since* when it builds (or not) and how much *memory* that needs."""
         time = at.timestamp()
         noise, unrest, drift = (
             (sin(time / slow + self.phase) + sin(time / quick + 3 * self.phase)) / 2

@@ -56,10 +56,10 @@ class Books:
                 total.update(counts)
         return total
 
-    def figures(
+    def stats(
         self, now: datetime, pending: dict[str, int], slaves: int, random: Random
     ) -> MasterStats:
-        """Return the master's figures."""
+        """Return the master's stats."""
         wave = random.uniform(0.9, 1.1)
         disk = 4000 * _GIB
         return MasterStats(

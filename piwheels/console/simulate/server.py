@@ -198,7 +198,7 @@ class Server:
             case "HISTORY":
                 raise Refused("HISTORY", "the simulator keeps no history of its slaves")
             case "FIGURES":
-                return list(world.figures)
+                return list(world.stats)
             case "QUEUE":
                 return world.heads(min(data, 1000))
             case "BUILDS":

@@ -80,11 +80,11 @@ class Slave:
         """Whether it has a build that could be given up."""
         return self.work is not None and not self.sends
 
-    def figures(self, at: datetime) -> SlaveStats:
-        """Return its board's figures at a moment."""
+    def stats(self, at: datetime) -> SlaveStats:
+        """Return its board's stats at a moment."""
         if self.work is None:
-            return self.board.figures(at, None, 0)
-        return self.board.figures(at, self.work.since, self.work.project.memory)
+            return self.board.stats(at, None, 0)
+        return self.board.stats(at, self.work.since, self.work.project.memory)
 
     def obey(self, verb: str) -> None:
         """Note a command, which bites when the slave asks for something next."""
@@ -98,11 +98,11 @@ class Slave:
             case "WAKE":
                 self.killed = self.skipped = self.paused = False
 
-    def told(self, now: datetime, figures: int) -> Iterator[SlaveEvent]:
+    def told(self, now: datetime, stats: int) -> Iterator[SlaveEvent]:
         """Yield the slave's past events, with a limited number of its stats."""
         yield SlaveEvent(self.number, self.joined, "HELLO", self.board.info)
-        for at in self.board.figures_before(now, self.joined, figures):
-            yield SlaveEvent(self.number, at, "STATS", self.figures(at))
+        for at in self.board.stats_before(now, self.joined, stats):
+            yield SlaveEvent(self.number, at, "STATS", self.stats(at))
         if self.work is not None:
             yield SlaveEvent(self.number, self.work.since, "BUILD", self.work.job)
         if self.reply is not None and self.reply[0] != "BUILD":

@@ -65,7 +65,7 @@ class SimulatedFarm:
             case "SLAVES":
                 return self._world.replay(data, 2000, self.now)
             case "FIGURES":
-                return list(self._world.figures)
+                return list(self._world.stats)
             case "QUEUE":
                 return self._world.heads(data)
             case "BUILDS":

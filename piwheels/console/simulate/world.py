@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     #: The events that consoles receive.
     Event = MasterInfo | MasterStats | SlaveEvent | Outcome | Output | CommandReport
 
-#: How many builds are remembered, how many of a slave's figures, and of all together in a replay.
-PAST, FIGURES, REPLAYED = 500, 100, 15_000
-#: How often the master gives figures, and how often builds that are watched say something.
-FIGURES_EVERY: Final = timedelta(seconds=10)
+#: How many builds are remembered, how many of a slave's stats, and of all together in a replay.
+PAST, KEPT_STATS, REPLAYED = 500, 100, 15_000
+#: How often the master gives stats, and how often builds that are watched say something.
+STATS_EVERY: Final = timedelta(seconds=10)
 OUTPUT_EVERY: Final = timedelta(seconds=2)
 #: How often new versions appear, in seconds of a real farm's time.
 RELEASE_EVERY: Final = 20
@@ -57,7 +57,7 @@ class World:
         self.boards = make_boards(count, self.random, pace, hostile=hostile)
         self.slaves: dict[int, Slave] = {}
         self.builds: deque[Outcome] = deque(maxlen=PAST)
-        self.figures: deque[MasterStats] = deque(maxlen=FIGURES)
+        self.stats: deque[MasterStats] = deque(maxlen=KEPT_STATS)
         #: The slaves whose logs are followed, each with the length that was sent.
         self.watched: dict[int, int] = {}
         boards = Counter(board.info.native_abi for board in self.boards)
@@ -84,7 +84,7 @@ class World:
         self._ids = itertools.count(1)
         for index, board in enumerate(self.boards):
             self._at(now, self.random.uniform(0, min(20, 1 + index)), self._join, board)
-        self._at(now, 1, self._give_figures, None)
+        self._at(now, 1, self._publish_master_stats, None)
         self._at(now, 5, self._release, None)
 
     def restart(self, now: datetime) -> None:
@@ -120,7 +120,7 @@ class World:
         planned, self._plan = self._plan, []
         for when, _, what, whom in planned:
             builds = what == self._ask and whom.work is not None and not whom.sends
-            first = min(when, whom.board.next_figures(now)) if builds else when
+            first = min(when, whom.board.next_stats(now)) if builds else when
             self._plan_at(first, what, whom)
 
     def _tell(self, slave: Slave, now: datetime, message: str, data: Any = NoData) -> None:
@@ -131,11 +131,11 @@ class World:
         slave.reply, slave.replied_at = (message, data), now
         self._tell(slave, now, message, data)
 
-    def _give_figures(self, _: None, now: datetime) -> None:
-        self._plan_at(now + FIGURES_EVERY, self._give_figures, None)
+    def _publish_master_stats(self, _: None, now: datetime) -> None:
+        self._plan_at(now + STATS_EVERY, self._publish_master_stats, None)
         pending = self._queues.pending()
-        self.figures.append(self._books.figures(now, pending, len(self.slaves), self.random))
-        self._told.append(self.figures[-1])
+        self.stats.append(self._books.stats(now, pending, len(self.slaves), self.random))
+        self._told.append(self.stats[-1])
 
     def _release(self, _: None, now: datetime) -> None:
         self._at(now, RELEASE_EVERY, self._release, None)
@@ -166,19 +166,19 @@ class World:
         elif now >= slave.work.until:
             self._built(slave, slave.work, now)
         else:
-            self._figures_of(slave, now)
+            self._publish_slave_stats(slave, now)
             self._plan_busy(slave, slave.work, now)
 
-    def _figures_of(self, slave: Slave, now: datetime) -> None:
+    def _publish_slave_stats(self, slave: Slave, now: datetime) -> None:
         if not self._past:
-            self._tell(slave, now, "STATS", slave.figures(now))
+            self._tell(slave, now, "STATS", slave.stats(now))
 
     def _plan_busy(self, slave: Slave, work: Work, now: datetime) -> None:
-        when = work.until if self._past else min(work.until, slave.board.next_figures(now))
+        when = work.until if self._past else min(work.until, slave.board.next_stats(now))
         self._plan_at(when, self._ask, slave)
 
     def _idle(self, slave: Slave, now: datetime) -> None:
-        self._figures_of(slave, now)
+        self._publish_slave_stats(slave, now)
         slave.skipped = False
         if slave.killed:
             self._leave(slave, now, self.random.uniform(200, 600))
@@ -194,7 +194,7 @@ class World:
             )
             self._give(slave, work, now)
             return
-        self._plan_at(slave.board.next_figures(now), self._ask, slave)
+        self._plan_at(slave.board.next_stats(now), self._ask, slave)
 
     def _give(self, slave: Slave, work: Work, now: datetime) -> None:
         slave.work, slave.sent = work, 0
@@ -298,10 +298,10 @@ class World:
         At most *most* events, but all of at least one slave.
         """
         told: list[SlaveEvent] = []
-        figures = min(FIGURES, max(1, REPLAYED // max(1, len(self.slaves))))
+        stats = min(KEPT_STATS, max(1, REPLAYED // max(1, len(self.slaves))))
         for number, slave in self.slaves.items():
             if number > after:
-                of_slave = list(slave.told(now, figures))
+                of_slave = list(slave.told(now, stats))
                 if told and len(told) + len(of_slave) > most:
                     break
                 told += of_slave

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from piwheels.console.model.farm import Farm
+from piwheels.console.model.farm import FarmModel
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import Job, Outcome, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
@@ -21,7 +21,7 @@ class Teller:
     """
 
     def __init__(self, farm=None, ahead=timedelta()):
-        self.farm, self.ahead, self.now, self.past = farm or Farm(), ahead, NOW, False
+        self.farm, self.ahead, self.now, self.past = farm or FarmModel(), ahead, NOW, False
         self.told = []
         self.tell(MasterInfo(self.there - MINUTE, "farm.example", "Debian", "12", "d04170", "1"))
 
@@ -41,7 +41,7 @@ class Teller:
         end = self.now + time
         while self.now < end:
             self.now = min(end, self.now + SECOND)
-            self.farm.fold(self.figures(), self.now)
+            self.farm.fold(self.master_stats(), self.now)
             self.farm.tick(self.now)
         return self.farm
 
@@ -52,10 +52,10 @@ class Teller:
         self.say(number, "HELLO", info, at=at)
         return self.farm.slaves[number]
 
-    def stats(self, number, *, at=None, skew=timedelta(), **figures):
+    def stats(self, number, *, at=None, skew=timedelta(), **stats):
         known = dict.fromkeys(SlaveStats._fields, 0) | {"load_average": 0.0, "cpu_temp": 0.0}
         at = at or self.there
-        self.say(number, "STATS", SlaveStats(**known | figures | {"timestamp": at + skew}), at=at)
+        self.say(number, "STATS", SlaveStats(**known | stats | {"timestamp": at + skew}), at=at)
 
     def build(self, number, package="numpy", version="1.0", *, at=None):
         self.say(number, "BUILD", Job(package, version), at=at)
@@ -75,10 +75,10 @@ class Teller:
         about = build_id, number, label, package, "1.0", "cp311", result
         self.tell(Outcome(*about, took, 1 if result == "ok" else 0, ended or self.there))
 
-    def figures(self, **figures):
+    def master_stats(self, **stats):
         known = dict.fromkeys(MasterStats._fields, 0)
         known |= {"builds_last_hour": {}, "builds_pending": {}, "builds_time": timedelta()}
-        return MasterStats(**known | {"timestamp": self.there} | figures)
+        return MasterStats(**known | {"timestamp": self.there} | stats)
 
     def entries(self):
         """Return what is to be noted by now, without times."""

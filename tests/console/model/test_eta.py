@@ -14,7 +14,7 @@ def queue(teller, abi="cp311", **how):
 
 def pending(teller, last_hour=None, **counts):
     teller.now += SECOND
-    teller.tell(teller.figures(builds_pending=counts, builds_last_hour=last_hour or {}))
+    teller.tell(teller.master_stats(builds_pending=counts, builds_last_hour=last_hour or {}))
 
 
 def test_nothing_is_known_yet(teller):

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from piwheels.console.model.farm import Farm
+from piwheels.console.model.farm import FarmModel
 from piwheels.console.model.journal import Kind
 from piwheels.console.model.slave import State
 from piwheels.core.states import MasterInfo
@@ -277,14 +277,14 @@ def test_hostile_labels_are_fit_to_be_shown(teller):
     assert slave.info.label.startswith("\x1b")
 
 
-def test_figures_are_kept_once_and_in_order(teller):
+def test_stats_are_kept_once_and_in_order(teller):
     slave = teller.hello(1)
     for seconds in (10, 30, 20, 30, 10, 40):
         teller.stats(1, at=teller.there + seconds * SECOND)
-        teller.tell(teller.figures(timestamp=teller.there + seconds * SECOND))
+        teller.tell(teller.master_stats(timestamp=teller.there + seconds * SECOND))
     times = [(stats.timestamp - teller.there).seconds for stats in slave.stats]
     assert times == [10, 20, 30, 40]
-    assert [(stats.timestamp - teller.there).seconds for stats in teller.farm.figures] == times
+    assert [(stats.timestamp - teller.there).seconds for stats in teller.farm.stats] == times
     teller.stats(1, skew=-DAY)  # its clock is put right: what was ahead is of no worth
     assert [stats.timestamp for stats in slave.stats] == [teller.there - DAY]
     teller.past = True
@@ -314,12 +314,12 @@ def test_the_events_of_a_farm_make_the_same_farm(make_teller):
     teller.say(7, "SEND", "numpy.whl")
     teller.wait(20 * SECOND)
 
-    other = Farm()
+    other = FarmModel()
     for event in teller.farm.as_events():
         other.fold(event, teller.now, replay=True)
     assert other.take_entries() == []
     for farm in (teller.farm, other):
-        farm.fold(teller.figures(), teller.now)
+        farm.fold(teller.master_stats(), teller.now)
         farm.tick(teller.now)
         farm.validate()
 
@@ -336,7 +336,7 @@ def test_the_events_of_a_farm_make_the_same_farm(make_teller):
     assert looks(other) == looks(teller.farm)
     assert {s.state_at(other.now) for s in other.slaves.values()} > {State.SILENT, State.SLEEP}
     assert list(other.builds) == [build for build in teller.farm.builds if build.result]
-    assert (other.info, list(other.figures)) == (teller.farm.info, list(teller.farm.figures))
+    assert (other.info, list(other.stats)) == (teller.farm.info, list(teller.farm.stats))
 
 
 def test_changes_tell_what_to_paint_again(teller):
@@ -351,8 +351,8 @@ def test_changes_tell_what_to_paint_again(teller):
     changes = teller.farm.take_changes()
     assert (changes.slaves, changes.new, changes.epoch) == ({1}, set(), False)
     assert slave.version > version
-    teller.tell(teller.figures())
-    assert teller.farm.take_changes().figures
+    teller.tell(teller.master_stats())
+    assert teller.farm.take_changes().stats
 
 
 def test_ten_thousand_slaves(make_teller):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from piwheels.console.model.commands import Command, Verb
-from piwheels.console.model.farm import Changes, Farm
+from piwheels.console.model.farm import Changes, FarmModel
 from piwheels.console.model.fleet_view import SORTS, View
 from piwheels.console.model.heat import Grouping
 from piwheels.console.model.query import parse
@@ -18,7 +18,7 @@ SECOND = timedelta(seconds=1)
 
 def still_farm():
     """Return a farm whose slaves are put there by hand."""
-    farm = Farm()
+    farm = FarmModel()
     farm.tick(NOW)
     return farm
 

@@ -17,7 +17,7 @@ def alerts(teller, slave):
 
 
 @pytest.mark.parametrize(
-    ("figures", "told"),
+    ("stats", "alert"),
     [
         ({}, []),  # 0 is what is not known
         ({"disk_size": 1000, "disk_free": 160}, []),
@@ -35,10 +35,10 @@ def alerts(teller, slave):
         ({"cpu_temp": float("nan"), "load_average": float("inf")}, [("load inf", 2)]),
     ],
 )
-def test_figures_beyond_their_limits(teller, figures, told):
+def test_stats_beyond_their_limits(teller, stats, alert):
     slave = teller.hello(1)
-    teller.stats(1, **figures)
-    assert alerts(teller, slave) == told
+    teller.stats(1, **stats)
+    assert alerts(teller, slave) == alert
 
 
 def test_an_alert_does_not_come_and_go(teller):
@@ -82,17 +82,17 @@ def test_what_was_so_before_we_came_is_shown_but_not_told(teller):
 
 
 @pytest.mark.parametrize(
-    ("skew", "told"),
+    ("skew", "alert"),
     [
         (29 * SECOND, []),
         (-31 * SECOND, [("clock 31s", 1)]),
         (timedelta(days=-3), [("clock 3d00h", 2)]),
     ],
 )
-def test_a_clock_that_is_wrong(teller, skew, told):
+def test_a_clock_that_is_wrong(teller, skew, alert):
     slave = teller.hello(1)
     teller.stats(1, skew=skew)
-    assert alerts(teller, slave) == told
+    assert alerts(teller, slave) == alert
 
 
 def test_who_joins_again_and_again(teller):
@@ -154,13 +154,14 @@ def test_what_takes_much_longer_than_elsewhere(teller):
 
 def test_the_masters_disk_fills_up(teller):
     assert [
-        disk_step(teller.figures(disk_size=1000, disk_free=free)) for free in (500, 151, 144, 9)
+        disk_step(teller.master_stats(disk_size=1000, disk_free=free))
+        for free in (500, 151, 144, 9)
     ] == [0, 0, 85, 99]
-    assert disk_step(teller.figures()) == 0
+    assert disk_step(teller.master_stats()) == 0
     teller.entries()
     for free in (160, 148, 146, 144, 149, 130):
         teller.now += SECOND
-        teller.tell(teller.figures(disk_size=1000, disk_free=free))
+        teller.tell(teller.master_stats(disk_size=1000, disk_free=free))
     assert teller.entries() == [
         (Kind.MASTER, None, "the master's disk is 85% full"),
         (Kind.MASTER, None, "the master's disk is 87% full"),

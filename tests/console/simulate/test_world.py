@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from piwheels.console.simulate.buildlog import build_log
 from piwheels.console.simulate.hostile import frames
 from piwheels.console.simulate.server import NAMES
-from piwheels.console.simulate.world import FIGURES, REPLAYED, World
+from piwheels.console.simulate.world import KEPT_STATS, REPLAYED, World
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage
@@ -99,8 +99,8 @@ def test_the_past_is_as_alive():
     world = World(50, 1, NOW - timedelta(hours=1))
     world.live_until(NOW)
     assert len(world.builds) > 100
-    assert world.figures[-1].timestamp > NOW - timedelta(seconds=11)
-    assert sum(world.figures[-1].builds_last_hour.values()) > 100
+    assert world.stats[-1].timestamp > NOW - timedelta(seconds=11)
+    assert sum(world.stats[-1].builds_last_hour.values()) > 100
     events, _ = live(world, 30)
     alive = {each.slave_id for each in events if isinstance(each, SlaveEvent)}
     assert len(alive) > 40, "who builds has to give figures"
@@ -220,8 +220,8 @@ def test_replays_of_many_are_short():
     world = World(1000, 1, NOW)
     _, now = live(world, 300, turns=2)
     events = world.replay(0, 10**6, now)
-    figures = Counter(each.slave_id for each in events if each.message == "STATS")
-    assert max(figures.values()) <= REPLAYED // len(world.slaves) + 1 < FIGURES
+    stats = Counter(each.slave_id for each in events if each.message == "STATS")
+    assert max(stats.values()) <= REPLAYED // len(world.slaves) + 1 < KEPT_STATS
     page = world.replay(100, 50, now)
     assert page[0].slave_id == 101
     assert len(page) <= 50

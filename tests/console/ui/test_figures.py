@@ -40,7 +40,7 @@ QUEUES = [
 ]  # fmt: skip
 
 
-def figures(number, pending=700):
+def stats(number, pending=700):
     gib = 2**30
     return MasterStats(
         NOW - timedelta(seconds=10 * (100 - number)), 611_203 + number,
@@ -65,7 +65,7 @@ def make_stage(slaves=12, *, labels=None, **how):
         else:
             say(SlaveEvent(number, stage.now, "SLEEP", number % 8 == 0))
     for number in range(100):
-        say(figures(number))
+        say(stats(number))
     stage.pump()
     stage.session.journal = Journal()
     return stage

@@ -46,7 +46,7 @@ class Show:
         else:
             say(SlaveEvent(number, now, "SLEEP", False))
 
-    def figures(self, number, **values):
+    def slave_stats(self, number, **values):
         at = self.stage.now
         self.stage.master.say(SlaveEvent(number, at, "STATS", slave_stats(at, **values)))
 
@@ -133,7 +133,7 @@ def test_new_slaves_and_changes_go_through_the_filter():
         show.screen.find("load>5")
         assert show.keys == []
         assert "no slave matches" in show.lines[1]
-        show.figures(7, load=6.0)
+        show.slave_stats(7, load=6.0)
         await show.wait(4)
         assert show.keys == [7]
 
@@ -180,8 +180,8 @@ def test_the_cursor_follows_its_row_and_marks_stay_on_theirs():
         assert show.keys[0] == 12
         await show.press("g", "space")
         assert (show.table.cursor, show.table.marks) == (11, {12})
-        show.figures(11, load=0.01)
-        show.figures(12, load=0.02)
+        show.slave_stats(11, load=0.01)
+        show.slave_stats(12, load=0.02)
         await show.wait(1)
         assert show.keys[:2] == [12, 11]  # not so soon after a key
         await show.wait(4)
@@ -210,7 +210,7 @@ def test_what_is_frozen_stands_still():
     async def story(show):
         before = show.row(5)
         await show.press("f")
-        show.figures(5, load=9.9)
+        show.slave_stats(5, load=9.9)
         show.join(99, "rack9-99")
         await show.wait(30)
         assert show.row(5) == before
@@ -257,7 +257,7 @@ def test_a_marked_slave_that_has_gone_is_no_target():
         await show.press("asterisk")
         show.stage.tell(3, "DIE", NoData)
         for _ in range(5):  # its row stays for half a minute, while the master says something
-            show.figures(4)
+            show.slave_stats(4)
             await show.wait(10)
         assert 3 not in show.screen.targets()
         assert len(show.screen.targets()) == 11

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from textual.app import App
 
 from piwheels.console.model.commands import Command, Phase, Verb
-from piwheels.console.model.farm import Changes, Farm
+from piwheels.console.model.farm import Changes, FarmModel
 from piwheels.console.model.fleet_view import View
 from piwheels.console.model.heat import Grouping
 from piwheels.console.model.query import parse
@@ -24,7 +24,7 @@ MINUTE = timedelta(minutes=1)
 SIZES = [(80, 24), (120, 40), (200, 50), (50, 12)]
 
 
-class StillFarm(Farm):
+class StillFarm(FarmModel):
     """A farm whose slaves are put there by hand."""
 
     def __init__(self):
@@ -113,7 +113,7 @@ def lines_of(farm, size, **how):
 
 
 def small_farm():
-    """A slave in each state, with figures, alerts and commands."""
+    """A slave in each state, with stats, alerts and commands."""
     farm = StillFarm()
     build = {"job": ("tensorflow-io", "0.37"), "median": 26 * MINUTE, "peers": 14}
     slow = Alert("slow", "x6.2", NOW, 2)

@@ -36,8 +36,8 @@ def make_stage(level=1):
     stage.join()
     for number in range(100):
         at = stage.now - timedelta(seconds=10 * (100 - number))
-        figures = slave_stats(at, 2 + number % 7 / 2, 50 + number % 30, 0.2 + number % 10 / 100)
-        stage.tell(3, "STATS", figures)
+        stats = slave_stats(at, 2 + number % 7 / 2, 50 + number % 30, 0.2 + number % 10 / 100)
+        stage.tell(3, "STATS", stats)
     for package, result in (("numpy", "ok"), ("pyarrow", "failed"), ("lxml", "ok")):
         stage.build(3, package, "6.0.2")
         stage.wait(192)

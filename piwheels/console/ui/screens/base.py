@@ -38,7 +38,7 @@ def _group(name: str) -> int:
 
 
 class FarmScreen(Hosted, Screen[None]):
-    """A screen within the frame: status line, figures, tabs, *body*, flash line, footer.
+    """A screen within the frame: status line, stats, tabs, *body*, flash line, footer.
 
     The application calls :meth:`apply` on the active screen several times a second, and
     :meth:`tick` once a second. :meth:`show_all` is called whenever the screen comes into view, for

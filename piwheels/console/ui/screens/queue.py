@@ -121,7 +121,7 @@ class QueueScreen(FarmScreen):
 
     def apply(self, changes: Changes) -> None:
         """Show new stats, and answers of the master."""
-        if changes.figures or changes.answers or changes.epoch:
+        if changes.stats or changes.answers or changes.epoch:
             self.show_all()
 
     def tick(self) -> None:

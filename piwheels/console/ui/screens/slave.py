@@ -47,7 +47,7 @@ _WORDS: Final = {
 _BAR: Final = 12
 
 
-class Figure(NamedTuple):
+class Metric(NamedTuple):
     """A statistic of a slave: its name (also of its alert), value and format.
 
     *whole*: the quantity of which it is a share; a slave without it (no swap) shows none.
@@ -67,31 +67,31 @@ def _share(what: str) -> Callable[[SlaveStats], float]:
     return share
 
 
-FIGURES: Final[tuple[Figure, ...]] = (
-    Figure("load", lambda stats: stats.load_average, "{:.2f}"),
-    Figure("temp", lambda stats: stats.cpu_temp, "{:.0f}°C"),
-    *(Figure(what, _share(what), "{:.0f}%", what) for what in ("mem", "swap", "disk")),
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric("load", lambda stats: stats.load_average, "{:.2f}"),
+    Metric("temp", lambda stats: stats.cpu_temp, "{:.0f}°C"),
+    *(Metric(what, _share(what), "{:.0f}%", what) for what in ("mem", "swap", "disk")),
 )
 
 
 def curves(slave: Slave, console: Host) -> list[Curve]:
     """Return the curves of a slave's stats."""
-    return [_curve(figure, slave, console) for figure in FIGURES] if slave.stats else []
+    return [_curve(metric, slave, console) for metric in METRICS] if slave.stats else []
 
 
-def _curve(figure: Figure, slave: Slave, console: Host) -> Curve:
+def _curve(metric: Metric, slave: Slave, console: Host) -> Curve:
     symbol, shown = console.symbol, console.session.shown
     last = slave.stats[-1]
-    value = figure.value(last)
-    text = figure.text.format(value).replace("°", symbol("°")).rjust(5)
-    if figure.whole:
-        full = getattr(last, f"{figure.whole}_size")
+    value = metric.value(last)
+    text = metric.text.format(value).replace("°", symbol("°")).rjust(5)
+    if metric.whole:
+        full = getattr(last, f"{metric.whole}_size")
         text = f"{text} of {size(full)}" if full else " none"
-    elif figure.name == "temp" and not value:
+    elif metric.name == "temp" and not value:
         text = " unknown"
-    alerts = [alert.since for alert in slave.alerts if alert.reason == figure.name]
+    alerts = [alert.since for alert in slave.alerts if alert.reason == metric.name]
     alert = f"{symbol('▲')} since {shown(min(alerts)).astimezone():%H:%M}" if alerts else ""
-    return Curve(figure.name, [figure.value(one) for one in slave.stats], text, alert)
+    return Curve(metric.name, [metric.value(one) for one in slave.stats], text, alert)
 
 
 def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:

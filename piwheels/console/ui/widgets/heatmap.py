@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.binding import BindingType
 
-    from piwheels.console.model.farm import Farm
+    from piwheels.console.model.farm import FarmModel
     from piwheels.console.model.heat import Group
     from piwheels.console.model.slave import Slave
 
@@ -120,7 +120,7 @@ class HeatMap(ScrollView, can_focus=True):
         super().__init__(id=id)
         self.metric = Metric.STATE
         self.ascii_only = False
-        self._farm: Farm
+        self._farm: FarmModel
         self._now: datetime
         self._groups: Sequence[Group] = ()
         self._counts: list[Counter[State]] = []
@@ -134,7 +134,7 @@ class HeatMap(ScrollView, can_focus=True):
 
     # Contents ----------------------------------------------------------------------------
 
-    def show(self, farm: Farm, groups: Sequence[Group], now: datetime) -> None:
+    def show(self, farm: FarmModel, groups: Sequence[Group], now: datetime) -> None:
         """Show *groups* of the slaves of *farm* as they are at *now*."""
         self._farm, self._groups = farm, groups
         self._counts = [count_states(group.slaves, now) for group in groups]

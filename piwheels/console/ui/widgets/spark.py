@@ -1,4 +1,4 @@
-"""Curves of a few figures, one a line: name, sparkline, value."""
+"""Curves of a few stats, one a line: name, sparkline, value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Curve(NamedTuple):
-    """A figure over time: its name, its values (the newest last), the newest one in words.
+    """A metric over time: its name, its values (the newest last), the newest one in words.
 
     *alert* is its alert, for example ``▲ since 12:40``.
     """

@@ -192,13 +192,13 @@ class KpiLine(FrameLine):
             word = (" alert" if alerts == 1 else " alerts") if wide else ""
             click = "app.fleet('alert')"
             yield Part(f"{console.symbol('▲')}{alerts:,}{word}", "tone--warn", 1, click)
-        yield from self._figures(console.now())
+        yield from self._stats(console.now())
 
-    def _figures(self, now: datetime) -> Iterator[Part]:
+    def _stats(self, now: datetime) -> Iterator[Part]:
         farm, symbol = self.session.farm, self.console.symbol
-        if not farm.figures:
+        if not farm.stats:
             return
-        last = farm.figures[-1]
+        last = farm.stats[-1]
         yield Part(f"{symbol('│')} {number(sum(last.builds_last_hour.values()))}/h", rank=4)
         queues = farm.queues(now)
         pending = number(sum(queue.pending for queue in queues))
