@@ -33,7 +33,7 @@ class FakeClock:
         self.wall += timedelta(seconds=seconds)
 
 
-class Farm(Stage):
+class BuildingFarm(Stage):
     """An attached session; twelve slaves build. *ahead*: the step of the master's clock."""
 
     def __init__(self, level, **how):
@@ -90,12 +90,17 @@ def test_times_for_people_follow_the_wall_clock(step):
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_a_step_of_the_master_s_clock(step, level):
-    farm = Farm(level)
+    farm = BuildingFarm(level)
     farm.live(100)
-    before = farm.ages
+    before, uptime = farm.ages, farm.session.farm.uptime(farm.now)
+    joined = {farm.now - slave.appeared for slave in farm.session.farm.slaves.values()}
     farm.ahead = step
     farm.live(100)
     assert farm.states == {State.BUILD}
+    assert {farm.now - slave.appeared for slave in farm.session.farm.slaves.values()} == {
+        age + 100 * SECOND for age in joined
+    }
+    assert farm.session.farm.uptime(farm.now) == uptime + 100 * SECOND
     assert farm.ages == {age + 100 * SECOND for age in before}
     assert farm.session.state is LinkState.LIVE
     assert {slave.ratio for slave in farm.session.farm.slaves.values()} == {None}
@@ -103,7 +108,7 @@ def test_a_step_of_the_master_s_clock(step, level):
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_what_happens_right_after_a_step_of_the_master_s_clock(step):
-    farm = Farm(1)
+    farm = BuildingFarm(1)
     farm.live(100)
     farm.ahead = step
     farm.tell(1, "SEND", "a.whl")
@@ -149,7 +154,7 @@ def test_a_console_that_attaches_after_a_step_sees_nobody_dead(step, monkeypatch
 
 
 def test_ages_after_a_console_was_suspended():
-    farm = Farm(1)
+    farm = BuildingFarm(1)
     farm.live(100)
     farm.ahead = timedelta(hours=1)  # console time stood still for an hour
     farm.session.farm.redate()

@@ -106,6 +106,10 @@ class FarmModel:
         #: Packages that fail everywhere and were reported.
         self._broken: set[str] = set()
         self._disk_step = 0
+        #: When the master started, by console time, and whether that is more than an estimate made
+        #: before a live message gave the master's time.
+        self._started: datetime | None = None
+        self._started_dated = False
 
     # What happened ----------------------------------------------------------------------------
 
@@ -135,6 +139,7 @@ class FarmModel:
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
             self._clock, self._joins, self._since = MasterClock(), JoinHistory(), None
             self._changes = Changes(epoch=True, stats=True)
+            self._started = None
         self.info = info
 
     def _master_stats(self, stats: MasterStats, replay: bool) -> None:
@@ -188,7 +193,7 @@ class FarmModel:
             slave.info = info
             return slave
         slave = Slave(slave_id, info, label, joined=at, reported_at=at, since=at, heard=self.now)
-        slave.state_began = here
+        slave.appeared = slave.state_began = here
         slave.joins = self._joins.add(label, info.board_serial, at, here)
         slave.timeline.append(Moment(at, "JOIN", slave.abi))
         self.slaves[slave_id] = slave
@@ -292,10 +297,18 @@ class FarmModel:
         """
         self._clock = MasterClock()
         self._undated.update(self.slaves)
+        self._started_dated = False
 
     def _date(self) -> None:
-        """Find when states and builds began that are known from a replay only."""
+        """Find when the master started, and when states and builds began.
+
+        For those that are known from a replay only, until a live message gives the master's time.
+        """
+        if self.info is not None and not (self._started and self._started_dated):
+            self._started = self._clock.here(self.info.started, self.now)
+            self._started_dated = self._clock.sure
         for slave in filter(None, map(self.slaves.get, self._undated)):
+            slave.appeared = self._clock.here(slave.joined, self.now)
             slave.state_began = self._clock.here(slave.since, self.now)
             if slave.job_since is not None:
                 slave.build_began = self._clock.here(slave.job_since, self.now)
@@ -363,6 +376,10 @@ class FarmModel:
     def master_time(self, now: datetime) -> datetime:
         """Return the time of the master's clock at *now*, estimated from live messages."""
         return now - self._clock.ahead
+
+    def uptime(self, now: datetime) -> timedelta:
+        """Return how long the master has run."""
+        return _ZERO if self._started is None else max(_ZERO, now - self._started)
 
     def elapsed(self, slave: Slave) -> timedelta:
         """Return how long *slave* has been in its state (never negative): the TIME column."""

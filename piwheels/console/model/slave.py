@@ -115,8 +115,9 @@ class Slave:
     last_message: str = ""
     job: tuple[str, str] | None = None
     job_since: datetime | None = None
-    #: When the state and the build began, by console time: a step of the master's clock does not
-    #: change ages.
+    #: When it joined, and when the state and the build began, by console time: a step of the
+    #: master's clock does not change ages.
+    appeared: datetime = None  # type: ignore[assignment]  # set with joined
     state_began: datetime = None  # type: ignore[assignment]  # set with joined
     build_began: datetime | None = None
     #: The number of the build's files that were requested so far, and the last one.

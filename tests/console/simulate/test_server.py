@@ -115,7 +115,7 @@ def test_a_console_sees_the_farm(make_farm, attach, level):
 def test_commands_are_seen_done(make_farm, attach, level):
     farm = make_farm(level=level)
     session = attach(farm)
-    well = {board.info.label for board in farm.world.boards if not board.ailment}
+    well = {board.info.label for board in farm.world.boards if not board.fault}
     builders = [
         slave.id
         for slave in session.farm.slaves.values()
@@ -136,8 +136,11 @@ def test_a_master_of_level_1_answers(make_farm, attach):
     build = next(each for each in session.recent if each.build_id is not None)
     session.ask("LOG", (build.build_id, 10), lambda data, why: got.append((data, why)))
     session.ask("LOG", (1, 0), lambda data, why: got.append((data, why)))
-    wait(session, lambda: len(got) == 2)
-    (part, _), (nothing, why) = got
+    number = next(iter(session.farm.slaves))
+    session.ask("HISTORY", number, lambda data, why: got.append((data, why)))
+    wait(session, lambda: len(got) == 3)
+    (part, _), (nothing, why), (history, _) = got
+    assert history == farm.world.history(number) != []
     assert (part.text, part.size) == (farm.world.log(build.build_id)[10:], part.size)
     assert (nothing, why) == (None, "there is no log of build 1")
 

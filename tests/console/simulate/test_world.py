@@ -23,7 +23,7 @@ from piwheels.core.protocols import (
     console,
     monitor_stats,
 )
-from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.states import MasterInfo, MasterStats, Phase
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -112,7 +112,7 @@ def a_slave(world, **how):
         slave
         for slave in world.slaves.values()
         if (slave.work is not None and not slave.sends) == how["builds"]
-        and slave.vanishes is None
+        and slave.vanishes_at is None
         and not slave.sends
     )
 
@@ -216,6 +216,18 @@ def test_a_replay_is_what_was_told(world):
     assert same > len(told) * 0.95
 
 
+def test_history_has_the_last_transitions(world):
+    events, _ = live(world, 1200, turns=200)
+    number = next(
+        each.slave_id for each in reversed(events) if getattr(each, "message", "") == "SEND"
+    )
+    history = world.history(number)
+    assert history == sorted(history, key=lambda one: one.when)
+    assert {"idle", "building", "sending"} <= {one.state for one in history} <= set(Phase)
+    assert any(one.cause.startswith("IDLE: BUILD ") for one in history)
+    assert world.history(9999) is None
+
+
 def test_replays_of_many_are_short():
     world = World(1000, 1, NOW)
     _, now = live(world, 300, turns=2)
@@ -248,8 +260,8 @@ def test_a_build_says_what_it_does(world):
 def test_a_log_is_the_same_whenever_it_is_asked_for():
     log = build_log(17, "numpy", "2.3.4", ok=False, hostile=False)
     assert log == build_log(17, "numpy", "2.3.4", ok=False, hostile=False)
-    assert log.said(-1) == 0
-    assert log.said(0.5) < log.said(1) == len(log.text)
+    assert log.length_at(-1) == 0
+    assert log.length_at(0.5) < log.length_at(1) == len(log.text)
     assert "Failed building wheel for numpy" in log.text
     assert log.text.isascii() or "━" in log.text
 

@@ -184,7 +184,7 @@ class MasterScreen(FarmScreen):
         if info is None:
             self._host.show([[("the master has not introduced itself", "tone--dim")]])
             return
-        up = short_span(self.session.farm.master_time(self.console.now()) - info.started)
+        up = short_span(self.session.farm.uptime(self.console.now()))
         board = " ".join(clean(text) for text in (info.board_revision, info.board_serial) if text)
         paused = "paused" if self.session.paused else str(self.session.state).lower()
         facts = {

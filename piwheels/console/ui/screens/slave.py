@@ -245,7 +245,7 @@ class SlaveScreen(FarmScreen):
         self.tick()
 
     def _facts(self, slave: Slave) -> list[list[Cell]]:
-        info, now = slave.info, self.session.farm.master_time(self.console.now())
+        info, now = slave.info, self.console.now()
         skew = slave.skew
         facts: dict[str, Any] = {
             "label": f"{slave.label}  id #{slave.id}",
@@ -254,7 +254,7 @@ class SlaveScreen(FarmScreen):
             "os": f"{info.os_name} {info.os_version}",
             "board": info.board_revision,
             "serial": info.board_serial,
-            "joined": f"{short_span(now - slave.joined)} ago",
+            "joined": f"{short_span(now - slave.appeared)} ago",
             "clock": "unknown" if skew is None else f"{skew.total_seconds():+.1f}s skew",
             "limits": f"build {short_span(info.build_timeout)}  "
             f"busy {short_span(info.busy_timeout)}",

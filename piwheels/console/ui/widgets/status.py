@@ -151,7 +151,7 @@ class StatusLine(FrameLine):
         info = session.farm.info
         if info is None:
             return
-        up = short_span(session.farm.master_time(console.now()) - info.started)
+        up = short_span(session.farm.uptime(console.now()))
         yield Part(f"master up {up}" if wide else f"up {up}", rank=4)
         if wide:
             yield Part(clean(f"{info.os_name} {info.os_version}"), self._dim, rank=7)
