@@ -98,7 +98,7 @@ class PiWheelsMaster:
                     if ports.socket("control") in ready:
                         self._command(ports)
                     if ports.socket("commands") in ready:
-                        self._obey(ports.socket("commands").recv().verb, None)
+                        self._master_command(ports.socket("commands").recv().verb)
             finally:
                 # Consoles still see the events of the end.
                 self._stop(lambda: _pass_on(ports))
@@ -192,15 +192,9 @@ class PiWheelsMaster:
         self._obey(msg, target)
 
     def _obey(self, msg: str, slave_id: int | None) -> None:
-        """Carry out an operator's command, from either socket."""
-        if msg == "QUIT":
-            self.logger.warning("an operator said QUIT")
-            self._stopping = True
-            return
-        if slave_id is None and msg in ("SLEEP", "WAKE"):
-            self._paused = msg == "SLEEP"
-            for task in self.tasks:
-                task.pause() if msg == "SLEEP" else task.resume()
+        """Carry out a command of the control socket."""
+        if msg == "QUIT" or (slave_id is None and msg in ("SLEEP", "WAKE")):
+            self._master_command(msg)
         driver = self._task(SlaveDriver)
         commands = {
             "KILL": driver.kill_slave,
@@ -208,7 +202,18 @@ class PiWheelsMaster:
             "SLEEP": driver.sleep_slave,
             "WAKE": driver.wake_slave,
         }
-        commands[msg](slave_id)
+        if msg in commands:
+            commands[msg](slave_id)
+
+    def _master_command(self, verb: str) -> None:
+        """Stop the master, or pause or resume its tasks."""
+        if verb == "QUIT":
+            self.logger.warning("an operator said QUIT")
+            self._stopping = True
+            return
+        self._paused = verb == "SLEEP"
+        for task in self.tasks:
+            task.pause() if self._paused else task.resume()
 
     def _task(self, kind: type[T]) -> T:
         return next(task for task in self.tasks if isinstance(task, kind))

@@ -20,7 +20,7 @@ from piwheels.core.states import TransferState
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.wheels.tags import parse_filename
 from piwheels.master.fs_client import FsClient
-from piwheels.master.incoming import (
+from piwheels.master.incoming_file import (
     Incoming,
     TransferDone,
     TransferError,
@@ -28,7 +28,7 @@ from piwheels.master.incoming import (
     Verified,
     number,
 )
-from piwheels.master.logic.names import Names
+from piwheels.master.logic.name_claims import Names
 from piwheels.master.messages import (
     DiskSpace,
     ExpectFile,

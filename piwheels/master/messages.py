@@ -198,7 +198,7 @@ class ExpectFile(Request[None]):
 class VerifyFile(Request[dict[str, str | None]]):
     """Verify the file that has been sent, and publish it as a file of *package*.
 
-    The answer is a :class:`~piwheels.master.incoming.Verified`.
+    The answer is a :class:`~piwheels.master.incoming_file.Verified`.
     """
 
     number: Count

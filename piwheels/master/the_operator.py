@@ -147,10 +147,12 @@ class TheOperator(PausingTask):
 
     def _command(self, asker: Asker, who: str, verb: Any, slaves: Any) -> None:
         everyone = slaves is None or slaves is NoData
-        if verb == "QUIT" or (everyone and verb in ("SLEEP", "WAKE")):
-            if not self.ports.push("commands", CommandMaster(verb)):
-                raise Unavailable("the master takes no more commands: try again")
-            self._answer(asker, NoData if verb == "QUIT" else [])
+        # The tasks pause through main. The slaves get every command from here, in one sequence.
+        of_tasks = verb == "QUIT" or (everyone and verb in ("SLEEP", "WAKE"))
+        if of_tasks and not self.ports.push("commands", CommandMaster(verb)):
+            raise Unavailable("the master takes no more commands: try again")
+        if verb == "QUIT":
+            self._answer(asker, NoData)
         else:
             command = CommandSlaves(verb, None if everyone else slaves)
             self._ask_fleet(asker, _unchanged, command)

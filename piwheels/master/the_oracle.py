@@ -1,9 +1,10 @@
 """TheOracle, which calls the database for the other tasks, and DbClient, their way to it.
 
-Requests go through Seraph, which has several oracles. A request is a method of
-:class:`~piwheels.core.database.Database`: its name with the list of its arguments, in the form that
-:mod:`piwheels.master.logic.travel` derives. An oracle gets ``[peer, ticket, frame]`` one or more
-times in one message, and answers all of them in one, which also says that it is free.
+Requests go through Seraph, which has several oracles. A request is a call of a method of
+:class:`~piwheels.core.database.Database`: its name and the list of its arguments, in the form that
+:mod:`piwheels.master.logic.method_calls` derives. An oracle receives ``[peer, ticket, frame]`` one
+or more times in one message. It answers all of them in one message, which also says that it is
+free.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from piwheels.core import codec
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused
 from piwheels.core.tasks import NonStopTask
-from piwheels.master.logic.travel import Method, methods_of
+from piwheels.master.logic.method_calls import Method, methods_of
 from piwheels.master.ports import Ports, error_frame
 from piwheels.master.wiring import DB_LIMIT
 

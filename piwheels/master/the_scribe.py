@@ -10,7 +10,7 @@ from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavaila
 from piwheels.core.site import INDEX
 from piwheels.core.tasks import PauseableTask
 from piwheels.core.wheels.tags import canonical
-from piwheels.master.logic import catalog, pages, views
+from piwheels.master.logic import simple_index, site_wide, web_pages
 from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
@@ -75,7 +75,7 @@ class TheScribe(PauseableTask):
 
     def once(self) -> None:
         """Write the files whose content never changes."""
-        robots = {"robots.txt": catalog.robots(self.config.site_url)}
+        robots = {"robots.txt": site_wide.robots(self.config.site_url)}
         for name, data in {**static_files(), **self._renderer.fixed(), **robots}.items():
             self.site.write(self.site.root / name, data)
 
@@ -157,13 +157,13 @@ class TheScribe(PauseableTask):
         folder = self.site.project_dir(project.package)
         changed = self.site.write_all(
             {
-                folder / "index.v1_json": pages.project_json(project),
+                folder / "index.v1_json": simple_index.project_json(project),
                 folder / "index.html": self._renderer.simple_project(project),
             }
         )
         self.site.link(folder / "index.v1_html", "index.html")
         if changed:
-            for filename, text in pages.bad_specifiers(project):
+            for filename, text in simple_index.bad_specifiers(project):
                 self.logger.warning(
                     "%s: left out Requires-Python %.200r, which no installer can read",
                     filename, text,
@@ -176,10 +176,10 @@ class TheScribe(PauseableTask):
         if found is None:
             self._remove_page(package)
             return
-        data = views.offered(found)
+        data = web_pages.offered(found)
         self.site.write_all(
             {
-                folder / "json" / "index.json": views.builds_json(data),
+                folder / "json" / "index.json": web_pages.builds_json(data),
                 folder / "index.html": self._renderer.project(data, self._failures(data)),
             }
         )
@@ -193,7 +193,7 @@ class TheScribe(PauseableTask):
     def _failures(self, data: ProjectData) -> dict[int, str]:
         """Return the logs of the builds whose failure the page is to explain."""
         logs = {}
-        for build_id in views.unexplained(data):
+        for build_id in web_pages.unexplained(data):
             with suppress(OSError):  # one that cannot be read explains nothing
                 logs[build_id] = self.site.read_log(build_id) or ""
         return logs
@@ -215,7 +215,7 @@ class TheScribe(PauseableTask):
         project = self.db.get_simple_project(package)
         if project is not None:
             # The database may still have them, or not: what is asked for holds either way.
-            project = pages.without_version(project, version)
+            project = simple_index.without_version(project, version)
         if project is None or not project.files:
             self._remove_index(package)
         else:
@@ -237,7 +237,7 @@ class TheScribe(PauseableTask):
         self.site.remove_folder(self.site.page_dir(package))
 
     def _list(self, package: str, project: SimpleProject | None) -> None:
-        listed = project is not None and bool(pages.listed_files(project))
+        listed = project is not None and bool(simple_index.listed_files(project))
         self._overview.note_listed(package, listed=listed)
 
     # The site's own pages -----------------------------------------------------------------------

@@ -12,7 +12,7 @@ from packaging.version import Version
 from pip._internal.index.collector import IndexContent, parse_links
 
 from piwheels.core.database.rows import SimpleFile, SimpleProject
-from piwheels.master.logic import pages
+from piwheels.master.logic import simple_index
 from piwheels.master.site.rendering import Renderer
 
 NOW = datetime(2026, 11, 1, 11, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -43,7 +43,7 @@ def project(*files, versions=(), status="active", package="holygrail"):
 
 
 def parsed(project):
-    return json.loads(pages.project_json(project))
+    return json.loads(simple_index.project_json(project))
 
 
 def links(data, kind):
@@ -59,7 +59,7 @@ def html_links(project):
 
 
 def json_links(project):
-    return links(pages.project_json(project), "application/vnd.pypi.simple.v1+json")
+    return links(simple_index.project_json(project), "application/vnd.pypi.simple.v1+json")
 
 
 def test_the_json_of_a_project():
@@ -108,7 +108,7 @@ def test_absent_values_are_omitted(changes, key, value):
 
 def test_a_bad_specifier_is_reported():
     bad = file(requires_python=">=3.6.*")
-    assert pages.bad_specifiers(project(bad, file("2.0"))) == [(bad.filename, ">=3.6.*")]
+    assert simple_index.bad_specifiers(project(bad, file("2.0"))) == [(bad.filename, ">=3.6.*")]
 
 
 def test_a_quarantined_project_offers_no_files():
@@ -167,18 +167,18 @@ VERSIONS = [f"1.{minor}" for minor in range(12)]
 @given(st.permutations(FILES), st.permutations(VERSIONS))
 def test_equal_state_gives_equal_bytes(files, versions):
     made, usual = project(*files, versions=versions), project(*FILES, versions=VERSIONS)
-    assert pages.project_json(made) == pages.project_json(usual)
-    assert pages.file_rows(made) == pages.file_rows(usual)
+    assert simple_index.project_json(made) == simple_index.project_json(usual)
+    assert simple_index.file_rows(made) == simple_index.file_rows(usual)
 
 
 def test_a_version_can_be_left_out():
     made = project(file("1.0"), file("1.0.0", "cp313"), file("1.1"))
-    assert [each.version for each in pages.without_version(made, "1.0").files] == ["1.1"]
+    assert [each.version for each in simple_index.without_version(made, "1.0").files] == ["1.1"]
 
 
 @given(st.lists(st.text(max_size=8) | st.sampled_from(["1.0", "1.10", "1.9", "2rc1", "2"])))
 def test_any_versions_have_an_order(versions):
-    made = sorted(versions, key=pages.version_key)
+    made = sorted(versions, key=simple_index.version_key)
     assert sorted(made) == sorted(versions)
-    known = [Version(each) for each in made if pages.version_key(each)[0]]
+    known = [Version(each) for each in made if simple_index.version_key(each)[0]]
     assert known == sorted(known)

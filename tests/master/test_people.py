@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
-from piwheels.master.logic import catalog, views
+from piwheels.master.logic import site_wide, web_pages
 from piwheels.master.site.rendering import NAMES, Renderer, static_files
 
 NOW = datetime(2026, 11, 1, 11, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -62,7 +62,7 @@ def built(package, version="1.0", abi="cp311", *, status=True, files=1, when=NOW
 
 
 def test_releases_are_shown_newest_first_with_their_state():
-    blocks = views.release_blocks(
+    blocks = web_pages.release_blocks(
         data(
             v1_9=release(builds=[("cp313", False), ("cp39", True)]),
             v1_10=release(["holygrail-1.10-py3-none-any.whl"], [("cp311", True)]),
@@ -139,8 +139,8 @@ def test_a_project_page_links_to_files_and_logs():
         RENDERER.home(
             {"packages_built": 1, "files_count": EVIL}, [EVIL], [built(EVIL, EVIL, EVIL)], {EVIL: 1}
         ),
-        RENDERER.packages([catalog.Found(EVIL, 1, 2)], 1),
-        RENDERER.stats({}, Activity({EVIL: (1, 2)}, {EVIL: 3}), [catalog.Found(EVIL, 1, 2)]),
+        RENDERER.packages([site_wide.Found(EVIL, 1, 2)], 1),
+        RENDERER.stats({}, Activity({EVIL: (1, 2)}, {EVIL: 3}), [site_wide.Found(EVIL, 1, 2)]),
     ],
     ids=["project", "other project", "simple project", "simple root", "home", "search", "stats"],
 )
@@ -172,14 +172,14 @@ def test_the_home_page_shows_statistics_and_builds():
 
 
 def test_the_stats_are_by_abi_and_day():
-    lines = views.abi_lines({"cp313": (3, 1), "cp39": (0, 0)}, {"cp310": 5})
+    lines = web_pages.abi_lines({"cp313": (3, 1), "cp39": (0, 0)}, {"cp310": 5})
     assert [(line.abi, line.share, line.waiting) for line in lines] == [
         ("cp39", "", 0), ("cp310", "", 5), ("cp313", "75 %", 0),
     ]  # fmt: skip
-    assert views.days({"2026-11-02": 5, "2026-11-01": 10}) == [
+    assert web_pages.days({"2026-11-02": 5, "2026-11-01": 10}) == [
         ("2026-11-01", 10, 100.0), ("2026-11-02", 5, 50.0),
     ]  # fmt: skip
-    assert views.days({"2026-11-01": 0})[0].height == 0
+    assert web_pages.days({"2026-11-01": 0})[0].height == 0
 
 
 def test_only_the_newest_releases_are_shown_in_full():
@@ -192,11 +192,11 @@ def test_only_the_newest_releases_are_shown_in_full():
 
 def test_a_quarantined_project_offers_no_files():
     whole = data(status="quarantined", v1=release(["a-1-py3-none-any.whl"]))
-    page = project(views.offered(whole))
+    page = project(web_pages.offered(whole))
     assert b"In quarantine" in page
     assert b".whl" not in page
     assert b"pip install" not in page
-    assert views.offered(data(v1=release(["a"])))["releases"]["1"]["files"]
+    assert web_pages.offered(data(v1=release(["a"])))["releases"]["1"]["files"]
 
 
 def test_a_quarantined_release_is_marked_and_not_waiting():
@@ -206,9 +206,9 @@ def test_a_quarantined_release_is_marked_and_not_waiting():
     assert page.count(b"In quarantine") == 1
     assert b"Not built yet" not in page
     assert b"waiting" not in page
-    assert json.loads(views.builds_json(found))["releases"]["2"]["quarantined"] is True
+    assert json.loads(web_pages.builds_json(found))["releases"]["2"]["quarantined"] is True
     assert [
-        each.state for each in views.release_blocks({**found, "status": "quarantined"}, {})
+        each.state for each in web_pages.release_blocks({**found, "status": "quarantined"}, {})
     ] == ["quarantined"] * 2
 
 
@@ -230,13 +230,13 @@ def test_the_status_of_a_project_is_explained(status, sentence):
 
 def test_the_install_command_is_for_the_newest_version_that_is_not_yanked():
     yanked, old, newest = release(["b"], yanked=True), release(["a"]), release()
-    blocks = views.release_blocks(data(v3=newest, v2=yanked, v1=old), {})
-    assert views.install_version(blocks).version == "1"
-    assert views.install_version(blocks[:2]).version == "2"
-    assert views.install_version(blocks[:1]) is None
-    early = views.release_blocks(data(v4rc1=release(["c"]), v3=newest, v2=yanked, v1=old), {})
-    assert views.install_version(early).version == "1"
-    assert views.install_version(early[:3]).version == "4rc1"
+    blocks = web_pages.release_blocks(data(v3=newest, v2=yanked, v1=old), {})
+    assert web_pages.install_version(blocks).version == "1"
+    assert web_pages.install_version(blocks[:2]).version == "2"
+    assert web_pages.install_version(blocks[:1]) is None
+    early = web_pages.release_blocks(data(v4rc1=release(["c"]), v3=newest, v2=yanked, v1=old), {})
+    assert web_pages.install_version(early).version == "1"
+    assert web_pages.install_version(early[:3]).version == "4rc1"
     assert b"/simple/ holygrail==2<" in project(data(v3=newest, v2=yanked))
     assert b"/simple/ holygrail<" in project(data(v2=yanked, v1=old))
 
@@ -255,12 +255,12 @@ def test_the_install_command_is_for_the_newest_version_that_is_not_yanked():
     ],
 )  # fmt: skip
 def test_the_reason_of_a_failure_is_the_end_of_the_build_output(log, why):
-    assert views.reason(log) == why
+    assert web_pages.reason(log) == why
 
 
 @given(st.text())
 def test_the_reason_is_printable_for_any_log(log):
-    why = views.reason(log)
+    why = web_pages.reason(log)
     assert len(why) < 2000
     assert all(char.isprintable() or char == "\n" for char in why)
 
@@ -268,12 +268,12 @@ def test_the_reason_is_printable_for_any_log(log):
 def test_only_the_last_failure_for_each_abi_of_the_newest_releases_is_explained():
     builds = [("cp311", False), ("cp313", True)]
     many = {f"v1_{number}": release(builds=builds) for number in range(9)}
-    assert len(views.unexplained(data(**many))) == views.EXPLAINED
+    assert len(web_pages.unexplained(data(**many))) == web_pages.EXPLAINED
     healed = release()
     healed["builds"] = [
         {"build_id": number, "abi_tag": "cp311", "status": number == 2} for number in (2, 1)
     ]
-    assert views.unexplained(data(v1=healed)) == []
+    assert web_pages.unexplained(data(v1=healed)) == []
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_only_the_last_failure_for_each_abi_of_the_newest_releases_is_explained(
     ],
 )
 def test_tags_are_described(name, words):
-    assert views.tag_words(name) == words
+    assert web_pages.tag_words(name) == words
 
 
 def test_pages_contain_the_address_of_the_site_if_it_is_known():
@@ -315,7 +315,7 @@ def test_the_error_page_works_at_any_depth():
 
 
 def test_every_key_of_the_json_is_documented():
-    made = json.loads(views.builds_json(data(v1=release(["a.whl"], [("cp311", True)]))))
+    made = json.loads(web_pages.builds_json(data(v1=release(["a.whl"], [("cp311", True)]))))
     page = RENDERER.fixed()["json.html"].decode()
     terms = set(re.findall(r"\w+", " ".join(re.findall(r"<dt>(.*?)</dt>", page))))
     [one] = made["releases"].values()
@@ -330,7 +330,7 @@ def test_every_key_of_the_json_is_documented():
 
 
 def test_the_json_of_a_project_has_plain_times_and_numbers():
-    made = json.loads(views.builds_json(data(v1_0=release(["a.whl"], [("cp311", True)]))))
+    made = json.loads(web_pages.builds_json(data(v1_0=release(["a.whl"], [("cp311", True)]))))
     build = made["releases"]["1.0"]["builds"][0]
     assert (build["built_at"], build["duration"]) == ("2026-11-01T10:00:00.000000Z", 125.0)
     assert made["releases"]["1.0"]["files"]["a.whl"]["size"] == 1_337_000
@@ -341,10 +341,10 @@ def test_the_json_of_a_project_has_plain_times_and_numbers():
 
 def test_the_root_lists_the_projects_by_name():
     expected = {"meta": {"api-version": "1.4"}, "projects": [{"name": "a"}, {"name": "b"}]}
-    assert json.loads(catalog.root_json(["b", "a"])) == expected
-    assert json.loads(catalog.root_json([]))["projects"] == []
-    assert json.loads(catalog.root_json([EVIL]))["projects"] == [{"name": EVIL}]
-    assert json.loads(catalog.search_json([EVIL], {EVIL: (1, 2)})) == [[EVIL, 1, 2]]
+    assert json.loads(site_wide.root_json(["b", "a"])) == expected
+    assert json.loads(site_wide.root_json([]))["projects"] == []
+    assert json.loads(site_wide.root_json([EVIL]))["projects"] == [{"name": EVIL}]
+    assert json.loads(site_wide.search_json([EVIL], {EVIL: (1, 2)})) == [[EVIL, 1, 2]]
     page = RENDERER.simple_root(["a", "b"]).decode()
     assert page.index('<a href="a/">a</a>') < page.index('<a href="b/">b</a>')
     assert '<meta name="pypi:repository-version" content="1.4">' in page
@@ -352,24 +352,24 @@ def test_the_root_lists_the_projects_by_name():
 
 def test_the_search_data_has_one_line_per_project_most_downloaded_first():
     downloads = {"b": (1, 2), "a": (1, 2), "c": (3, 4), "d": (0, 9), "e": (0, 0)}
-    made = catalog.search_json(catalog.ranked(downloads), downloads)
+    made = site_wide.search_json(site_wide.ranked(downloads), downloads)
     assert json.loads(made) == [["c", 3, 4], ["a", 1, 2], ["b", 1, 2], ["d", 0, 9], ["e", 0, 0]]
     assert len(made.splitlines()) == 5
-    assert json.loads(catalog.search_json([], {})) == []
+    assert json.loads(site_wide.search_json([], {})) == []
 
 
 @given(st.permutations(["a", "b", "c", "d", "e", "f"]))
 def test_equal_state_gives_equal_bytes(names):
     downloads = {name: (ord(name) % 2, ord(name) % 3) for name in names}
     usual = {name: downloads[name] for name in sorted(names)}
-    assert catalog.ranked(downloads) == catalog.ranked(usual)
-    assert catalog.root_json(names) == catalog.root_json(sorted(names))
-    assert catalog.sitemap("https://x/", names) == catalog.sitemap("https://x/", sorted(names))
+    assert site_wide.ranked(downloads) == site_wide.ranked(usual)
+    assert site_wide.root_json(names) == site_wide.root_json(sorted(names))
+    assert site_wide.sitemap("https://x/", names) == site_wide.sitemap("https://x/", sorted(names))
 
 
 def test_a_large_sitemap_is_split(monkeypatch):
-    monkeypatch.setattr(catalog, "SITEMAP_SIZE", 4)
-    files = catalog.sitemap("https://x.example/a&b/", ["spam", "eggs"])
+    monkeypatch.setattr(site_wide, "SITEMAP_SIZE", 4)
+    files = site_wide.sitemap("https://x.example/a&b/", ["spam", "eggs"])
     assert list(files) == ["sitemap1.xml", "sitemap2.xml", "sitemap.xml"]
     trees = {name: ET.fromstring(text) for name, text in files.items()}  # noqa: S314 (our own)
     places = {
@@ -396,7 +396,7 @@ def test_a_large_sitemap_is_split(monkeypatch):
     [(-1, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (7500, "2 h 5 min"), (90000, "1 d 1 h")],
 )
 def test_durations(seconds, text):
-    assert views.duration_text(timedelta(seconds=seconds)) == text
+    assert web_pages.duration_text(timedelta(seconds=seconds)) == text
 
 
 def test_times_are_in_utc():

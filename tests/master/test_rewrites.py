@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import patience
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.master.logic.rewrites import ATTEMPTS, Rewrites
 
@@ -124,16 +123,16 @@ def test_how_long_there_is_nothing_to_hand_out():
     assert buffer.wait(0) == math.inf
     add(buffer, "a", "BOTH", 0)
     add(buffer, "b", "BOTH", 10)
-    assert buffer.wait(patience(20)) == 40
-    assert buffer.wait(patience(61)) == 0
+    assert buffer.wait(20) == 40
+    assert buffer.wait(61) == 0
     [first] = buffer.due(61)
-    assert buffer.wait(patience(61)) == 9
+    assert buffer.wait(61) == 9
     add(buffer, "a", "BOTH", 70, urgent=True)  # not while it is out
-    assert buffer.wait(patience(70)) == 0
+    assert buffer.wait(70) == 0
     buffer.due(70)
-    assert buffer.wait(patience(70)) == math.inf  # there is no room
+    assert buffer.wait(70) == math.inf  # there is no room
     buffer.done(first)
-    assert buffer.wait(patience(70)) == 0
+    assert buffer.wait(70) == 0
 
 
 def test_what_never_ends_is_overdue():

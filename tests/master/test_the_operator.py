@@ -249,6 +249,16 @@ def test_what_concerns_all_tasks_is_the_masters(farm, me):
     assert [me.hear("COMMAND")[1].verb for _ in range(4)] == ["SLEEP", "SLEEP", "WAKE", "QUIT"]
 
 
+def test_commands_to_all_slaves_are_carried_out_in_sequence(farm, me, slave):
+    slave.stats("IDLE")
+    # main has not passed on anything yet: no late WAKE may take back the SKIP.
+    for verb in ("SLEEP", "WAKE", "SLEEP", "SKIP"):
+        assert me.ask(verb, None) == []
+    assert slave.stats("BUSY") == ("DONE", NoData)
+    assert slave.stats("IDLE") == ("SLEEP", True)
+
+
+
 def test_commands_of_the_control_socket_are_told_too(farm, me):
     farm.news.push(CommandGiven(CommandReport("control", "KILL", [3], START)))
     assert me.hear("COMMAND") == (1, ("control", "KILL", [3], START))

@@ -16,6 +16,8 @@ from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Refused, one_line
 from piwheels.core.protocols import Built, Rejection, SlaveOutput
 from piwheels.core.states import BuildState, Phase, SlaveInfo, SlaveState, TransferState
+from piwheels.master.logic.build_queue import Queue
+from piwheels.master.logic.console_events import outcome_of, replay_of, skipped, stats_each
 from piwheels.master.logic.effects import (
     BuildOutput,
     Ended,
@@ -30,9 +32,7 @@ from piwheels.master.logic.effects import (
     Warn,
 )
 from piwheels.master.logic.intake import Intake, Step
-from piwheels.master.logic.queue import Queue
-from piwheels.master.logic.reports import outcome_of, replay_of, skipped, stats_each
-from piwheels.master.logic.slaves import (
+from piwheels.master.logic.slave_state import (
     answer,
     is_building,
     is_level_1,

@@ -6,7 +6,7 @@ import gzip
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
-from piwheels.master.logic import catalog
+from piwheels.master.logic import site_wide
 from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ class Overview:
             shown[name] = same.setdefault(pair, pair)
 
     def _write_root(self, _: Database) -> None:
-        folder, names = self._site.root / "simple", list(catalog.by_name(self._listed or ()))
+        folder, names = self._site.root / "simple", list(site_wide.by_name(self._listed or ()))
         self._site.write_all(
             {
-                folder / "index.v1_json": catalog.root_json(names),
+                folder / "index.v1_json": site_wide.root_json(names),
                 folder / "index.html": self._renderer.simple_root(names),
             }
         )
@@ -149,13 +149,13 @@ class Overview:
         if not self._downloads_known:
             self._set_downloads(db.get_search_index())
         shown = self._shown or {}
-        names = catalog.ranked(shown)
+        names = site_wide.ranked(shown)
         popular = names[:POPULAR]
         if popular != self._popular:
             self._popular = popular
             self._home.touch()
-        data = catalog.search_json(names, shown)
-        rows = list(catalog.found(popular, shown))
+        data = site_wide.search_json(names, shown)
+        rows = list(site_wide.found(popular, shown))
         root = self._site.root
         self._site.write_all(
             {
@@ -177,13 +177,13 @@ class Overview:
             {
                 root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
                 root / "stats.html": self._renderer.stats(
-                    self._stats, db.get_activity(), list(catalog.found(popular[:20], shown))
+                    self._stats, db.get_activity(), list(site_wide.found(popular[:20], shown))
                 ),
             }
         )
 
     def _write_sitemap(self, _: Database) -> None:
-        files = catalog.sitemap(self._url, self._shown or ()) if self._url else {}
+        files = site_wide.sitemap(self._url, self._shown or ()) if self._url else {}
         root = self._site.root
         self._site.write_all({root / name: data for name, data in files.items()})
         for path in root.glob("sitemap*.xml"):

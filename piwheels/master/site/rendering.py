@@ -1,4 +1,4 @@
-"""Renders the HTML pages from the templates in this package and the views of ``master.logic``.
+"""Renders the HTML pages from the templates in this package and the decisions of ``master.logic``.
 
 Chameleon escapes every inserted value; no template disables that.
 """
@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 from chameleon import PageTemplateLoader
 
 from piwheels.core.words import counted
-from piwheels.master.logic import pages, views
+from piwheels.master.logic import simple_index, web_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from piwheels.core.database.rows import Activity, EndedBuild, ProjectData, SimpleProject
-    from piwheels.master.logic.catalog import Found
+    from piwheels.master.logic.site_wide import Found
 
 #: How many projects and releases the home page lists.
 NAMES, RELEASES = 48, 12
@@ -49,8 +49,8 @@ class Renderer:
         return self._render(
             "simple_project",
             name=project.package,
-            status=pages.status_of(project),
-            files=pages.file_rows(project),
+            status=simple_index.status_of(project),
+            files=simple_index.file_rows(project),
         )
 
     # Pages for people -----------------------------------------------------------------------------
@@ -66,10 +66,10 @@ class Renderer:
         return self._page(
             "home",
             "Wheels, ready to install",
-            facts=views.home_facts(stats),
+            facts=web_pages.home_facts(stats),
             names=popular[:NAMES],
             more=len(known) > NAMES,
-            recent=views.recent_builds(builds, known)[:RELEASES],
+            recent=web_pages.recent_builds(builds, known)[:RELEASES],
         )
 
     def packages(self, popular: Sequence[Found], total: int) -> bytes:
@@ -77,9 +77,9 @@ class Renderer:
         return self._page("packages", "Search", popular=popular, total=total)
 
     def project(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
-        """Return a project page; *logs* are those of the builds in :func:`views.unexplained`."""
-        releases = views.release_blocks(data, logs)
-        best = views.install_version(releases)
+        """Return a project page; *logs* are those of :func:`web_pages.unexplained`."""
+        releases = web_pages.release_blocks(data, logs)
+        best = web_pages.install_version(releases)
         return self._page(
             "project",
             data["name"],
@@ -88,8 +88,8 @@ class Renderer:
             description=data["description"],
             skip=data["skip"],
             status=data["status"],
-            releases=releases[: views.FULL],
-            older=releases[views.FULL :],
+            releases=releases[: web_pages.FULL],
+            older=releases[web_pages.FULL :],
             opened=_OPEN,
             best=best,
             # Installers choose a yanked version only if it is requested exactly
@@ -107,9 +107,9 @@ class Renderer:
         return self._page(
             "stats",
             "Stats",
-            facts=views.farm_facts(stats),
-            abis=views.abi_lines(activity.builds, waiting if isinstance(waiting, dict) else {}),
-            days=views.days(activity.downloads),
+            facts=web_pages.farm_facts(stats),
+            abis=web_pages.abi_lines(activity.builds, waiting if isinstance(waiting, dict) else {}),
+            days=web_pages.days(activity.downloads),
             popular=popular,
         )
 
@@ -131,13 +131,13 @@ class Renderer:
             root=root,
             page=template,
             address=self._url.rstrip("/"),
-            count=views.count_text,
+            count=web_pages.count_text,
             counted=counted,
             **values,
         )
 
     def _render(self, template: str, **values: Any) -> bytes:
-        text = _templates()[template](api_version=pages.API_VERSION, **values)
+        text = _templates()[template](api_version=simple_index.API_VERSION, **values)
         return str(text).encode("utf-8", "replace")
 
 

@@ -13,7 +13,7 @@ from piwheels.core.schema import schema_of
 from piwheels.core.states import Package
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic.failures import Failures
-from piwheels.master.logic.polls import WHOLE, Poll, Polls
+from piwheels.master.logic.polling import WHOLE, Poll, Polls
 from piwheels.master.logic.releases import judge
 from piwheels.master.upstream.fetching import UpstreamFault
 

@@ -135,14 +135,14 @@ def test_a_master_of_level_0_has_no_logs():
     stage.build()
     reader = Reader(stage)
     assert (reader.feed.source, reader.feed.name) == (LogSource.LIVE, ("grpcio", "1.75.1", "cp313"))
-    assert "level-0" in reader.feed.why
+    assert "level 0" in reader.feed.why
     stage.wait(7)
     reader.look()
     assert reader.feed.elapsed >= timedelta(seconds=7)
     stage.end()
     reader.look()
     assert reader.feed.source is not LogSource.LIVE
-    assert "level-0" in reader.feed.why
+    assert "level 0" in reader.feed.why
 
 
 def test_after_a_loss_it_goes_on_and_says_what_was_missed(stage):

@@ -20,6 +20,7 @@ from piwheels.core.protocols import (
 )
 from piwheels.core.states import HISTORY, Instant, Phase, SlaveState
 from piwheels.master.logic import effects
+from piwheels.master.logic.build_queue import RETRY
 from piwheels.master.logic.effects import (
     BuildOutput,
     Ended,
@@ -34,8 +35,7 @@ from piwheels.master.logic.effects import (
 )
 from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
-from piwheels.master.logic.queue import RETRY
-from piwheels.master.logic.slaves import TRANSITIONS, answer, move
+from piwheels.master.logic.slave_state import TRANSITIONS, answer, move
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Steps of the wall clock that change no decision.

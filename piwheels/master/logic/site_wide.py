@@ -10,7 +10,7 @@ from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piwheels.master.logic.pages import API_VERSION
+from piwheels.master.logic.simple_index import API_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

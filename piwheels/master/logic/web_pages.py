@@ -18,7 +18,7 @@ from piwheels.core.site import log_name
 from piwheels.core.text import ESCAPE
 from piwheels.core.wheels.tags import abi_key, parse_filename
 from piwheels.core.words import size_text
-from piwheels.master.logic.pages import specifier, to_json, version_key
+from piwheels.master.logic.simple_index import specifier, to_json, version_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

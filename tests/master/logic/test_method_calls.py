@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from piwheels.core.errors import BadMessage
-from piwheels.master.logic.travel import methods_of
+from piwheels.master.logic.method_calls import methods_of
 
 
 class Example:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from piwheels.core.protocols import Outcome
 from piwheels.master.logic.effects import Publish
-from piwheels.master.logic.slaves import target_of
+from piwheels.master.logic.slave_state import target_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -6,7 +6,7 @@ import pytest
 
 from piwheels.core.database.rows import WatchedRow
 from piwheels.master.logic.failures import Failures
-from piwheels.master.logic.polls import Polls
+from piwheels.master.logic.polling import Polls
 
 
 def names(polls):

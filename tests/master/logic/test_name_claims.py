@@ -1,6 +1,6 @@
 """No two files that come in at once get one name for different bytes."""
 
-from piwheels.master.logic.names import KEPT, Names
+from piwheels.master.logic.name_claims import KEPT, Names
 
 
 def test_a_name_is_for_one_content():
