@@ -33,13 +33,13 @@ class ConsoleConfig(Common):
     control_queue: str = option(
         default="",
         metavar="ADDR",
-        help="where the master takes commands (default: control, beside an ipc status queue)",
+        help="where the master takes commands (default: control, next to an ipc status queue)",
         parse=address,
     )
     console_queue: str = option(
         default="",
         metavar="ADDR",
-        help="where the master answers consoles (default: console, beside an ipc status queue;"
+        help="where the master answers consoles (default: console, next to an ipc status queue;"
         " without it, outcomes of commands are inferred)",
         parse=address,
     )
@@ -79,9 +79,9 @@ class ConsoleConfig(Common):
     def addresses(self) -> dict[Wire, str]:
         """The addresses of the sockets; without ``console`` if there is none to try."""
         status = self.status_queue or master_socket("status")
-        beside = status.rpartition("/")[0] if status.startswith("ipc:") else ""
-        control = self.control_queue or (f"{beside}/control" if beside else "")
-        console = self.console_queue or (f"{beside}/console" if beside else "")
+        folder = status.rpartition("/")[0] if status.startswith("ipc:") else ""
+        control = self.control_queue or (f"{folder}/control" if folder else "")
+        console = self.console_queue or (f"{folder}/console" if folder else "")
         found: dict[Wire, str] = {"status": status}
         if control:
             found["control"] = control

@@ -244,7 +244,7 @@ class Session:
         if restarted:
             self.tracker.lost(now)
             self.tracker.forget_slaves()
-            self._asked.lose("the master was restarted")
+            self._asked.fail_all("the master was restarted")
             what = f"the master was restarted at {info.started.astimezone():%H:%M:%S}"
             detail = f"{old:,} slaves from before are cleared" if old else ""
             self.journal.note(now, Kind.MASTER, what, detail=detail)
@@ -276,7 +276,7 @@ class Session:
         self._changes.link = True
         if state is LinkState.LOST:
             self.tracker.lost(now)
-            self._asked.lose("the link was lost")
+            self._asked.fail_all("the link was lost")
         words = {
             LinkState.LIVE: _BACK.get(before, ("attached", f"level {self.level}")),
             LinkState.LOST: ("lost the master", "trying to reach it again"),

@@ -37,12 +37,12 @@ class Master:
     def say(self, msg, data=NoData):
         self.status.send_msg(msg, data)
 
-    def heard(self, seconds=30):
+    def next_command(self, seconds=30):
         """Return the next message on the control socket."""
         assert self.control.poll(patience(seconds)), "nothing has come"
         return self.control.recv_msg()
 
-    def asked(self, seconds=30):
+    def next_request(self, seconds=30):
         """Return the next request on the console socket: where its answer goes, and what it is."""
         assert self.console.poll(patience(seconds)), "nothing has come"
         peer, ticket, frame = self.console.recv_multipart()

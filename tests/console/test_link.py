@@ -72,21 +72,21 @@ def test_commands(make_master, make_link):
     master, link = attached(make_master, make_link)
     link.send(Outgoing("control", 1, "HELLO", NoData))
     link.send(Outgoing("control", 2, "SLEEP", 7))
-    assert master.heard() == ("HELLO", NoData)
-    assert master.heard() == ("SLEEP", 7)
+    assert master.next_command() == ("HELLO", NoData)
+    assert master.next_command() == ("SLEEP", 7)
     assert wait_for(link, Sent, Sent) == [Sent(1), Sent(2)]
 
 
 def test_answers(make_master, make_link):
     master, link = attached(make_master, make_link)
     link.send(Outgoing("console", 11, "HELLO", Greeting(1, "me")))
-    hello, msg, data = master.asked()
+    hello, msg, data = master.next_request()
     assert (msg, data) == ("HELLO", Greeting(1, "me"))
     master.answer(hello, "OK", Welcome(1, INFO, paused=False))
     (answer,) = wait_for(link, Answer)
     assert answer == Answer(11, "HELLO", Welcome(1, INFO, paused=False))
     link.send(Outgoing("console", 12, "WATCH", 4))
-    watch, *_ = master.asked()
+    watch, *_ = master.next_request()
     master.answer(watch, "REFUSED", "no such slave")
     assert wait_for(link, Answer) == [Answer(12, "WATCH", NoData, "no such slave")]
     master.answer(watch, "OUTPUT", Output(4, "six", "1.0", 0, "line\n"))
@@ -99,7 +99,7 @@ def test_answers(make_master, make_link):
 def test_an_answer_of_the_wrong_kind_is_counted(make_master, make_link):
     master, link = attached(make_master, make_link)
     link.send(Outgoing("console", 1, "QUEUE", 5))
-    where, *_ = master.asked()
+    where, *_ = master.next_request()
     master.answer(where, "OK", "a queue")
     assert "bad QUEUE" in wait_for(link, Garbled)[0].why
 
@@ -115,7 +115,7 @@ def test_a_command_without_a_master_is_never_sent(make_master, make_link):
     master.open()
     wait_for(link, *[WireUp] * 3)
     link.send(Outgoing("control", 8, "HELLO", NoData))
-    assert master.heard() == ("HELLO", NoData)  # and nothing before it
+    assert master.next_command() == ("HELLO", NoData)  # and nothing before it
     assert not master.console.poll(0.2)
 
 

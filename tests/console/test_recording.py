@@ -46,26 +46,26 @@ def told(count=10, minutes=5, seed=1):
     """Return what a console hears of a simulated farm, from its attaching on."""
     world = World(count, seed, NOW - timedelta(minutes=10))
     world.live_until(NOW)
-    heard = [
+    received = [
         Incoming(NOW, world.info),
         *(Incoming(NOW, one, True) for one in world.replay(0, 10**6, NOW)),
     ]
     for second in range(1, minutes * 60 + 1):
         now = NOW + second * SECOND
-        heard += [Incoming(now, event) for event in world.step(now)]
-    return heard
+        received += [Incoming(now, event) for event in world.step(now)]
+    return received
 
 
-def record(path, heard):
-    """Record *heard*, and return the farm as it was at the end, and after each event."""
+def record(path, received):
+    """Record *received*, and return the farm as it was at the end, and after each event."""
     recorder, farm = Recorder(path), FarmModel()
     farm.tick(NOW)
-    for incoming in heard:
+    for incoming in received:
         farm.fold(incoming.event, incoming.at, replay=incoming.past)
         recorder.note(incoming, farm)
     recorder.close()
     assert recorder.failure == ""
-    farm.tick(heard[-1].at)
+    farm.tick(received[-1].at)
     return farm
 
 
@@ -81,26 +81,26 @@ def looks(farm):
 
 
 @pytest.fixture(scope="module")
-def heard():
+def received():
     return told()
 
 
 @pytest.fixture(scope="module")
-def recording(heard, tmp_path_factory):
+def recording(received, tmp_path_factory):
     path = tmp_path_factory.mktemp("recording") / "farm.piwrec"
-    return path, record(path, heard)
+    return path, record(path, received)
 
 
-def test_all_that_was_told_is_told_again(recording, heard):
+def test_all_that_was_told_is_told_again(recording, received):
     path, _ = recording
     clock = Clock()
     replay = Replay(path, clock)
-    assert (replay.begin, replay.end) == (heard[0].at, heard[-1].at)
+    assert (replay.begin, replay.end) == (received[0].at, received[-1].at)
     replay.start()
     assert {each.at for each in replay.take()} == {NOW}
     clock.now += timedelta(hours=1)
     rest = list(replay.take())
-    wanted = [each for each in heard if each.at > NOW]
+    wanted = [each for each in received if each.at > NOW]
     assert rest == [each for each in wanted if not isinstance(each.event, Output)]
     assert not replay.playing, "it goes on after its end"
     replay.stop()
@@ -122,10 +122,10 @@ def test_the_farm_is_the_same(recording):
 
 
 @pytest.mark.parametrize("second", [0, 1, 61, 100, 299, 300])
-def test_a_moment_is_as_it_was(tmp_path, monkeypatch, heard, second):
+def test_a_moment_is_as_it_was(tmp_path, monkeypatch, received, second):
     monkeypatch.setattr(recorder_module, "KEYFRAME_EVERY", timedelta(seconds=40))
     path, at = tmp_path / "farm", NOW + second * SECOND
-    record(path, heard)
+    record(path, received)
     session = Session(Replay(path, Clock()))
     session.start(NOW)
     for moment in (NOW + 250 * SECOND, at):  # there and back again
@@ -136,7 +136,7 @@ def test_a_moment_is_as_it_was(tmp_path, monkeypatch, heard, second):
         session.tick(moment)
     farm = FarmModel()
     farm.tick(NOW)
-    for incoming in heard:
+    for incoming in received:
         if incoming.at <= at:
             farm.fold(incoming.event, incoming.at, replay=incoming.past)
     farm.tick(at)
@@ -144,9 +144,9 @@ def test_a_moment_is_as_it_was(tmp_path, monkeypatch, heard, second):
     session.close()
 
 
-def test_a_moment_is_found_from_the_keyframe_before_it(tmp_path, monkeypatch, heard):
+def test_a_moment_is_found_from_the_keyframe_before_it(tmp_path, monkeypatch, received):
     monkeypatch.setattr(recorder_module, "KEYFRAME_EVERY", timedelta(seconds=40))
-    record(tmp_path / "farm", heard)
+    record(tmp_path / "farm", received)
     replay = Replay(tmp_path / "farm", Clock())
     replay.seek(NOW + 290 * SECOND)
     events = list(replay.take())
@@ -193,7 +193,7 @@ def test_answers_are_told_as_what_they_say(tmp_path):
     events = world.step(NOW + 60 * SECOND)
     slaves = [each for each in events if isinstance(each, SlaveEvent)]
     heads = [QueueHead("cp311", 3, [Job("numpy", "2.3.4")])]
-    heard = [
+    received = [
         Incoming(NOW, Answer(1, "HELLO", Welcome(1, world.info, False))),
         Incoming(NOW, Answer(2, "SLAVES", slaves)),
         Incoming(NOW, Answer(3, "FIGURES", list(world.stats))),
@@ -201,7 +201,7 @@ def test_answers_are_told_as_what_they_say(tmp_path):
         Incoming(NOW, Answer(5, "BUILDS", None, "no database")),
         Incoming(NOW, Answer(6, "WATCH", None)),
     ]
-    record(tmp_path / "farm", heard)
+    record(tmp_path / "farm", received)
     session = Session(Replay(tmp_path / "farm", Clock()))
     session.start(NOW)
     session.pump(NOW)
@@ -234,11 +234,11 @@ def test_a_folder_that_is_not_there(tmp_path):
         Replay(tmp_path / "nowhere" / "farm", Clock())
 
 
-def test_a_full_disk_ends_the_recording_alone(monkeypatch, heard, tmp_path):
+def test_a_full_disk_ends_the_recording_alone(monkeypatch, received, tmp_path):
     monkeypatch.setattr(recorder_module, "MAX_SIZE", 45_000)
     recorder, farm = Recorder(tmp_path / "farm"), FarmModel()
     farm.tick(NOW)
-    for incoming in heard:
+    for incoming in received:
         recorder.note(incoming, farm)
     recorder.close()
     assert "is full" in recorder.failure
@@ -247,7 +247,7 @@ def test_a_full_disk_ends_the_recording_alone(monkeypatch, heard, tmp_path):
     replay.stop()
 
 
-def test_a_device_that_is_full(heard):
+def test_a_device_that_is_full(received):
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("there is no /dev/full here")
@@ -258,7 +258,7 @@ def test_a_device_that_is_full(heard):
         recorder.__init__(full)
     farm = FarmModel()
     farm.tick(NOW)
-    for incoming in heard:
+    for incoming in received:
         recorder.note(incoming, farm)
     recorder.close()
     assert "No space left" in recorder.failure

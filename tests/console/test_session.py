@@ -267,14 +267,14 @@ def test_what_another_operator_wakes_needs_not_be_waited_for():
 
 def test_questions():
     case = Case(level=1).attach("one")
-    heard = []
-    assert case.session.ask("LOG", [7, 0], lambda data, why: heard.append((data, why)))
+    received = []
+    assert case.session.ask("LOG", [7, 0], lambda data, why: received.append((data, why)))
     case.answer("LOG", LogPart(0, "text", 4))
-    assert case.session.ask("LOG", [8, 0], lambda data, why: heard.append((data, why)))
+    assert case.session.ask("LOG", [8, 0], lambda data, why: received.append((data, why)))
     case.answer("LOG", refused="no such build")
-    assert case.session.ask("LOG", [9, 0], lambda data, why: heard.append((data, why)))
+    assert case.session.ask("LOG", [9, 0], lambda data, why: received.append((data, why)))
     case.wait(11)
-    assert heard == [
+    assert received == [
         (LogPart(0, "text", 4), ""),
         (None, "no such build"),
         (None, "the master does not answer"),
@@ -292,12 +292,12 @@ def test_an_answer_that_comes_too_late_is_nothing():
 
 def test_a_running_build_is_watched():
     case = Case(level=1).attach("one")
-    heard = []
-    assert case.session.watch(1, lambda offset, text: heard.append((offset, text)))
+    received = []
+    assert case.session.watch(1, lambda offset, text: received.append((offset, text)))
     case.say(Output(1, "six", "1.0", 5, "text"), Output(2, "six", "1.0", 5, "another's"))
     case.session.unwatch(1)
     case.say(Output(1, "six", "1.0", 9, "too late"))
-    assert heard == [(5, "text")]
+    assert received == [(5, "text")]
     assert [msg for _, msg, _ in case.sent if "WATCH" in msg] == ["WATCH", "UNWATCH"]
 
 

@@ -258,7 +258,6 @@ def test_commands_to_all_slaves_are_carried_out_in_sequence(farm, me, slave):
     assert slave.stats("IDLE") == ("SLEEP", True)
 
 
-
 def test_commands_of_the_control_socket_are_told_too(farm, me):
     farm.news.push(CommandGiven(CommandReport("control", "KILL", [3], START)))
     assert me.hear("COMMAND") == (1, ("control", "KILL", [3], START))

@@ -32,9 +32,9 @@ ROW_STAYS: Final = timedelta(seconds=30)
 #: The most slaves at a time, and the most dead ones among them: hostile messages cannot exhaust
 #: memory.
 MOST, _MOST_DEAD = 50_000, 5000
-#: After this silence of the master, the model's time stands still: slaves that cannot be heard are
-#: not silent.
-_UNHEARD: Final = timedelta(seconds=15)
+#: After this silence of the master, the model's time stands still: slaves are not silent
+#: if the console receives nothing.
+_SILENCE: Final = timedelta(seconds=15)
 #: Unchanged slaves are checked once in this many ticks, but at least this many in each tick.
 _ROUND, _FEW = 5, 100
 #: The number of builds in which causes of failures are searched.
@@ -82,7 +82,7 @@ class FarmModel:
         self.now: datetime = None  # type: ignore[assignment]
         #: The number of messages about unknown slaves.
         self.unknown = 0
-        self._heard: datetime | None = None
+        self._last_contact: datetime | None = None
         self._clock = MasterClock()
         self._peers = Peers()
         self._changes = Changes()
@@ -115,7 +115,7 @@ class FarmModel:
 
     def fold(self, event: Event, now: datetime, *, replay: bool = False) -> None:
         """Take *event*. A *replay* is no news: it causes no alerts and no journal entries."""
-        self.now = self._heard = now
+        self.now = self._last_contact = now
         match event:
             case SlaveEvent():
                 self._clock.note(now, event.timestamp, past=replay)
@@ -176,7 +176,7 @@ class FarmModel:
             self._undated.add(slave_id)
             self._last_stamps[slave_id] = max(at, self._last_stamps.get(slave_id, at))
         else:
-            slave.heard, slave.last_message = self.now, message
+            slave.last_contact, slave.last_message = self.now, message
             self._since = self._since or self.now
         self._touch(slave, quiet=replay)
 
@@ -192,7 +192,9 @@ class FarmModel:
         if slave is not None and slave.joined == at and slave.label == label:
             slave.info = info
             return slave
-        slave = Slave(slave_id, info, label, joined=at, reported_at=at, since=at, heard=self.now)
+        slave = Slave(
+            slave_id, info, label, joined=at, reported_at=at, since=at, last_contact=self.now
+        )
         slave.appeared = slave.state_began = here
         slave.joins = self._joins.add(label, info.board_serial, at, here)
         slave.timeline.append(Moment(at, "JOIN", slave.abi))
@@ -257,19 +259,19 @@ class FarmModel:
         self._ended.clear()
         self._journal += ended
         if any(entry.kind is Kind.FAIL for entry in ended):
-            found = failures.packages(self._lately())
+            found = failures.packages(self._recent_builds())
             for package in found.keys() - self._broken:
                 self._journal.append(Entry(self.now, Kind.WARN, None, "", found[package]))
             self._broken = set(found)
 
-    def _lately(self) -> Iterator[PastBuild]:
+    def _recent_builds(self) -> Iterator[PastBuild]:
         return itertools.islice(reversed(self.builds), _RECENT)
 
     # Time -------------------------------------------------------------------------------------
 
     def tick(self, now: datetime) -> None:
         """Update silences, alerts and estimates; remove the rows of dead slaves after 30 s."""
-        self.now = now if self._heard is None else min(now, self._heard + _UNHEARD)
+        self.now = now if self._last_contact is None else min(now, self._last_contact + _SILENCE)
         self._date()
         self._report_builds()
         over = len(self._died) - _MOST_DEAD
@@ -324,11 +326,11 @@ class FarmModel:
             slave = self.slaves.get(slave_id)
             if slave is None:
                 continue
-            heard = self._clock.here(stamped, self.now)
+            contact = self._clock.here(stamped, self.now)
             if slave.last_message:
-                slave.heard = max(heard, slave.heard)
-            elif slave.skew is not None or self.now - heard < slave.info.busy_timeout:
-                slave.heard = heard
+                slave.last_contact = max(contact, slave.last_contact)
+            elif slave.skew is not None or self.now - contact < slave.info.busy_timeout:
+                slave.last_contact = contact
         self._last_stamps.clear()
 
     def _check(self, slave_id: int, *, quiet: bool) -> None:
@@ -339,7 +341,7 @@ class FarmModel:
         alerts, ratio, rest = slave.alerts, slave.ratio, slave.eta
         elapsed = self._compare(slave)
         if slave.joins > 2:
-            slave.joins = self._joins.lately(slave.label, slave.info.board_serial, self.now)
+            slave.joins = self._joins.count(slave.label, slave.info.board_serial, self.now)
         slave.alerts = health.judge(slave, self.now)
         if alerts == slave.alerts and ratio == slave.ratio and rest == slave.eta:
             return
@@ -422,14 +424,14 @@ class FarmModel:
 
     def causes(self) -> list[str]:
         """Return the causes of recent failures, in sentences."""
-        return failures.explain(self._lately(), self.slaves.values())
+        return failures.explain(self._recent_builds(), self.slaves.values())
 
     def as_events(self) -> list[Event]:
         """Return events that recreate this farm when they are folded as a replay."""
         events: list[Event] = [] if self.info is None else [self.info]
         events += self.stats
         for slave in self.slaves.values():
-            events += keyframe.of_slave(slave, self.master_time(slave.heard))
+            events += keyframe.of_slave(slave, self.master_time(slave.last_contact))
         return [*events, *keyframe.of_builds(self.builds)]
 
     def validate(self) -> None:

@@ -52,7 +52,7 @@ NAMES: Final[dict[type, str]] = {
 class _Console:
     who: str
     ticket: bytes
-    heard: datetime
+    last_contact: datetime
     watched: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -103,7 +103,7 @@ class Server:
         if self.world.hostile and self.world.random.random() < 0.02:
             self._make_noise()
         for peer, each in list(self._consoles.items()):
-            if (now - each.heard).total_seconds() > SILENCE:
+            if (now - each.last_contact).total_seconds() > SILENCE:
                 self._forget(peer)
 
     # Sending ---------------------------------------------------------------------------
@@ -186,12 +186,12 @@ class Server:
         world = self.world
         if msg == "HELLO":
             attached = self._consoles.setdefault(peer, _Console(data.who, ticket, now))
-            attached.ticket, attached.heard = ticket, now
+            attached.ticket, attached.last_contact = ticket, now
             return Welcome(1, world.info, world.paused)
         if peer not in self._consoles:
             raise Refused("HELLO", "say HELLO first, and again at least every 90 seconds")
         attached = self._consoles[peer]
-        attached.heard = now
+        attached.last_contact = now
         match msg:
             case "SLAVES":
                 return world.replay(data, PAGE, now)

@@ -119,7 +119,7 @@ def test_a_replay_says_nothing_new(teller):
 
     def picture():
         return [
-            (s.reported, s.since, s.job, s.job_since, s.files, s.heard, list(s.stats),
+            (s.reported, s.since, s.job, s.job_since, s.files, s.last_contact, list(s.stats),
              list(s.builds),
              list(s.timeline), s.skew)
             for s in teller.farm.slaves.values()

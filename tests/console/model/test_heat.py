@@ -16,7 +16,7 @@ HOUR = timedelta(hours=1)
 
 def make_slave(number, label, *, abi="cp311", system="Debian", **more):
     info = SlaveInfo(3 * HOUR, HOUR / 4, "311", abi, "linux_aarch64", label, system, "12", "", "")
-    return Slave(number, info, label, joined=NOW, since=NOW, heard=NOW, **more)
+    return Slave(number, info, label, joined=NOW, since=NOW, last_contact=NOW, **more)
 
 
 @pytest.mark.parametrize(

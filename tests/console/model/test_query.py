@@ -19,7 +19,7 @@ def make_row(number=1, label="pi4-rack1-01", state=State.BUILD, elapsed=2 * HOUR
     info = SlaveInfo(3 * HOUR, HOUR / 4, "311", "cp311", "linux_aarch64", label, "Debian",
                      "12 (bookworm)", "c03115", "10000000abcd1234")  # fmt: skip
     command = more.pop("command", None)
-    slave = Slave(number, info, label, joined=NOW, since=NOW, heard=NOW, **more)
+    slave = Slave(number, info, label, joined=NOW, since=NOW, last_contact=NOW, **more)
     return Row(slave, state, elapsed, command)
 
 

@@ -106,8 +106,8 @@ def test_a_console_sees_the_farm(make_farm, attach, level):
     assert session.level == level
     assert session.farm.info == farm.world.info
     wait(session, lambda: len(session.farm.slaves) >= 25)
-    heard = {slave.label for slave in session.farm.slaves.values()}
-    assert heard <= {board.info.label for board in farm.world.boards}
+    labels = {slave.label for slave in session.farm.slaves.values()}
+    assert labels <= {board.info.label for board in farm.world.boards}
     wait(session, lambda: session.farm.builds)
 
 

@@ -11,7 +11,7 @@ from textual.app import App
 
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.timetravel import scrubber
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.plot import curve
 from piwheels.console.ui.widgets.ratiobar import ratio_bar
 

@@ -370,7 +370,7 @@ def heat_stage(slaves=500, **how):
     stage = make_stage(slaves, **how)
     for number, slave in stage.session.farm.slaves.items():
         if 100 < number <= 150 and number % 6 == 0:
-            slave.heard -= timedelta(minutes=6)
+            slave.last_contact -= timedelta(minutes=6)
     return stage
 
 
@@ -621,9 +621,9 @@ def test_two_moments_are_compared():
         await pilot.press("c")
         recording.position += timedelta(minutes=2)
         for number in (1, 2):
-            stage.session.farm.slaves[number].heard = NOW - timedelta(minutes=29)
+            stage.session.farm.slaves[number].last_contact = NOW - timedelta(minutes=29)
         for number, slave in stage.session.farm.slaves.items():
-            slave.heard = NOW - timedelta(minutes=29 if number in (1, 2) else 28)
+            slave.last_contact = NOW - timedelta(minutes=29 if number in (1, 2) else 28)
         await pilot.press("c")
         await settled(app, pilot)
         text = body(app, "TimeBar", "TimeBar")

@@ -14,7 +14,7 @@ from piwheels.console.model.heat import Grouping
 from piwheels.console.model.query import parse
 from piwheels.console.model.slave import Alert, PastBuild, Slave, State
 from piwheels.console.text import clean
-from piwheels.console.ui.glyphs import LOOKS, SYMBOLS
+from piwheels.console.ui.glyphs import STATE_SYMBOLS, SYMBOLS
 from piwheels.console.ui.widgets.fleet_columns import columns
 from piwheels.console.ui.widgets.fleet_table import FleetTable
 from piwheels.core.states import SlaveInfo, SlaveStats
@@ -36,9 +36,15 @@ class StillFarm(FarmModel):
         info = SlaveInfo(180 * MINUTE, 15 * MINUTE, "3.11.2", abi, "linux_aarch64", label,
                          "Debian", "12", "Pi 4B", "1000")  # fmt: skip
         since = NOW - minutes * MINUTE
-        heard = more.pop("heard", NOW)
+        last_contact = more.pop("last_contact", NOW)
         slave = Slave(
-            number, info, clean(label), joined=since, since=since, heard=heard, reported=reported
+            number,
+            info,
+            clean(label),
+            joined=since,
+            since=since,
+            last_contact=last_contact,
+            reported=reported,
         )
         slave.job_since = slave.state_began = slave.build_began = since
         for name, value in more.items():
@@ -73,7 +79,7 @@ class Stage(App):
         return SYMBOLS.get(symbol, symbol) if self.ascii else symbol
 
     def look(self, state):
-        look = LOOKS[state]
+        look = STATE_SYMBOLS[state]
         return (look.ascii if self.ascii else look.glyph), look.style
 
     def show(self, seconds=0, **changes):
@@ -125,9 +131,9 @@ def small_farm():
     farm.add(4, reported=State.PAUSE, minutes=700)
     past = PastBuild("lxml", "6.0.2", "cp311", "failed", MINUTE, 0, NOW, 5, "", NOW)
     farm.add(5, reported=State.CLEAN, outcome=past)
-    farm.add(6, reported=State.BUILD, job=("scipy", "1.16.2"), heard=NOW - 7 * MINUTE,
+    farm.add(6, reported=State.BUILD, job=("scipy", "1.16.2"), last_contact=NOW - 7 * MINUTE,
              alerts=(Alert("no msg", "7m", NOW, 3), slow))  # fmt: skip
-    farm.add(7, reported=State.BUILD, job=("lxml", "6.0.2"), heard=NOW - 16 * MINUTE)
+    farm.add(7, reported=State.BUILD, job=("lxml", "6.0.2"), last_contact=NOW - 16 * MINUTE)
     farm.add(8, reported=State.DEAD)
     farm.add(9)
     for number in range(1, 8):

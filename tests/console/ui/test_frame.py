@@ -19,7 +19,7 @@ from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.screens.confirm import ConfirmScreen
 from piwheels.console.ui.screens.help import HelpScreen
 from piwheels.console.ui.screens.menu import CommandsScreen, MenuScreen
-from piwheels.console.ui.widgets.status import Part, StatusLine, arrange
+from piwheels.console.ui.widgets.frame_lines import Part, StatusLine, arrange
 from piwheels.core.codec import NoData
 
 VERBS = {"KILL", "SLEEP", "SKIP", "WAKE", "QUIT"}

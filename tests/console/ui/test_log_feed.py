@@ -49,7 +49,7 @@ def test_live_output_is_asked_for_and_shown(stage):
     assert ("WATCH", 3) in stage.master.asked
     stage.output(0, "one\ntw")
     stage.wait(9)
-    reader.look()
+    reader.state_symbol()
     stage.output(6, "o\nthree\n")
     assert reader.texts == ["one", "two", "three"]
     assert [reader.feed.log.time_of(line) for line in reader.lines] == [
@@ -73,7 +73,7 @@ def test_when_the_build_ends_the_stored_log_takes_the_place_of_what_was_missed(s
     stage.output(8, "three\n")
     assert reader.texts == ["… 8 characters were not sent", "three"]
     stage.end("failed")
-    reader.look()
+    reader.state_symbol()
     assert reader.feed.source is LogSource.STORED
     assert reader.texts == ["one", "two", "three", "four"]
     assert reader.feed.build.result == "failed"
@@ -84,11 +84,11 @@ def test_a_number_that_comes_late_is_waited_for(stage):
     stage.master.logs[77] = "one\n"
     reader = Reader(stage)
     stage.tell(3, "DONE")
-    reader.look()
+    reader.state_symbol()
     assert reader.feed.source is LogSource.ENDED
     assert "number" in reader.feed.why
     stage.end()
-    reader.look()
+    reader.state_symbol()
     assert reader.feed.source is LogSource.STORED
     assert reader.texts == ["one"]
 
@@ -100,7 +100,7 @@ def test_what_is_built_next_is_told_of_and_does_not_mix(stage):
     stage.end()
     stage.build(package="lxml", version="6.0.2")
     stage.output(0, "other words that are longer\n", package="lxml", version="6.0.2")
-    reader.look()
+    reader.state_symbol()
     assert reader.texts == ["one"]
     assert reader.feed.name == ("grpcio", "1.75.1", "cp313")
     assert reader.feed.next_job == ("lxml", "6.0.2")
@@ -137,10 +137,10 @@ def test_a_master_of_level_0_has_no_logs():
     assert (reader.feed.source, reader.feed.name) == (LogSource.LIVE, ("grpcio", "1.75.1", "cp313"))
     assert "level 0" in reader.feed.why
     stage.wait(7)
-    reader.look()
+    reader.state_symbol()
     assert reader.feed.elapsed >= timedelta(seconds=7)
     stage.end()
-    reader.look()
+    reader.state_symbol()
     assert reader.feed.source is not LogSource.LIVE
     assert "level 0" in reader.feed.why
 
@@ -150,11 +150,11 @@ def test_after_a_loss_it_goes_on_and_says_what_was_missed(stage):
     stage.output(0, "one\n")
     stage.master.say(events.WireDown("console"))
     stage.pump()
-    reader.look()
+    reader.state_symbol()
     stage.master.say(events.WireUp("console"))
     for _ in range(5):
         stage.wait()
-        reader.look()
+        reader.state_symbol()
     assert stage.master.asked.count(("WATCH", 3)) == 2
     stage.output(10, "five\n")
     assert reader.texts == ["one", "… 6 characters were not sent", "five"]
@@ -167,7 +167,7 @@ def test_after_a_restart_of_the_master_its_numbers_mean_nothing(stage):
     stage.pump()
     stage.join(label="another")
     stage.build()
-    reader.look()
+    reader.state_symbol()
     assert reader.feed.source is LogSource.ENDED
     assert "restarted" in reader.feed.why
     assert reader.texts == ["one"]

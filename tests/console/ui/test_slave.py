@@ -12,7 +12,7 @@ from piwheels.console.model.slave import Alert, Moment
 from piwheels.console.text import MARK
 from piwheels.console.ui.screens.log import LogScreen
 from piwheels.console.ui.screens.slave import SlaveScreen, curves
-from piwheels.console.ui.widgets.lines import LineList
+from piwheels.console.ui.widgets.line_list import LineList
 from piwheels.core.states import SlaveInfo, Transition
 
 SIZES = [(80, 24), (120, 40), (200, 50), (60, 15), (40, 10)]

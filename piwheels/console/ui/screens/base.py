@@ -15,8 +15,8 @@ from piwheels.console.ui.export import as_json
 from piwheels.console.ui.host import Hosted, Key
 from piwheels.console.ui.screens.timetravel import TimeBar
 from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS
-from piwheels.console.ui.widgets.flash import FlashLine
-from piwheels.console.ui.widgets.status import FrameLine, KeyLine, KpiLine, StatusLine, TabLine
+from piwheels.console.ui.widgets.flash_line import FlashLine
+from piwheels.console.ui.widgets.frame_lines import FrameLine, KeyLine, KpiLine, StatusLine, TabLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,7 +174,7 @@ class FarmScreen(Hosted, Screen[None]):
 
     # The prompt ----------------------------------------------------------------------------
 
-    def look_for(self, text: str) -> str:
+    def search(self, text: str) -> str:
         """Call :meth:`find`, and remember *text* for the next prompt."""
         wrong = self.find(text)
         if not wrong:
@@ -204,7 +204,7 @@ class FarmScreen(Hosted, Screen[None]):
         """Filter while the operator types; run a command at the end."""
         line = self.query_one(FlashLine)
         if message.kind == "/":
-            line.wrong(self.look_for(message.text))
+            line.wrong(self.search(message.text))
         if message.done:
             self._close_prompt()
             if message.kind == ":":
@@ -213,7 +213,7 @@ class FarmScreen(Hosted, Screen[None]):
     def on_flash_line_left(self, message: FlashLine.Left) -> None:
         """Clear the filter."""
         if message.kind == "/":
-            self.look_for("")
+            self.search("")
         self._close_prompt()
 
     def _close_prompt(self) -> None:

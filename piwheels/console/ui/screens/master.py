@@ -12,12 +12,12 @@ from piwheels.console.model.commands import Verb
 from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, number, short_span, size, spark
-from piwheels.console.ui.format import count
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.verbs import ACTIONS, title
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.plot import Plot
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from piwheels.console.model.farm import Changes
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
     from piwheels.core.states import MasterStats
 
 
@@ -241,8 +241,8 @@ class MasterScreen(FarmScreen):
     def _show_controls(self) -> None:
         counts = self.session.farm.counts()
         stakes = {
-            Verb.HALT: f" ({count(counts[State.BUILD], 'build')})",
-            Verb.KILL: f" ({count(counts.total() - counts[State.DEAD], 'slave')})",
+            Verb.HALT: f" ({counted(counts[State.BUILD], 'build')})",
+            Verb.KILL: f" ({counted(counts.total() - counts[State.DEAD], 'slave')})",
         }
         lines: list[list[Cell]] = []
         for key, verb in CONTROLS.items():

@@ -14,7 +14,7 @@ from piwheels.console.model.slave import PastBuild
 from piwheels.console.text import clean, number, short_span, span, spark
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.ratiobar import ratio_bar
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.eta import AbiQueue
     from piwheels.console.model.farm import Changes
     from piwheels.console.model.slave import Slave
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
     from piwheels.core.protocols import Job
 
 #: The forecast's horizon, in hours.

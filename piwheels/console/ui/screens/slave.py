@@ -12,9 +12,9 @@ from textual.content import Content
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, short_span, size, span
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
-from piwheels.console.ui.widgets.spark import Curve, Sparks
+from piwheels.console.ui.widgets.sparklines import Curve, Sparks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.farm import Changes
     from piwheels.console.model.slave import Moment, PastBuild, Slave
     from piwheels.console.ui.host import Host
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
     from piwheels.core.states import SlaveStats, Transition
 
 #: A build's result: a symbol, a word, a tone.
@@ -274,7 +274,7 @@ class SlaveScreen(FarmScreen):
     def _at_now(self, slave: Slave) -> list[list[Cell]]:
         console, now = self.console, self.console.now()
         state = self._state(slave)
-        glyph, style = console.look(state)
+        glyph, style = console.state_symbol(state)
         lines: list[list[Cell]] = [
             [(f"{glyph} {state}", style), f"  {clean(' '.join(slave.job or ()))}"]
         ]
@@ -286,8 +286,8 @@ class SlaveScreen(FarmScreen):
         lines.append(self._time(slave))
         if slave.job is not None:
             lines += self._against_peers(slave)
-        heard = short_span(now - slave.heard)
-        lines.append([(f"last message {heard} ago ({clean(slave.last_message)})", "tone--dim")])
+        contact = short_span(now - slave.last_contact)
+        lines.append([(f"last message {contact} ago ({clean(slave.last_message)})", "tone--dim")])
         lines += self._command(now)
         lines += [
             [(f"{console.symbol('▲')}{clean(str(alert))}", "tone--warn")] for alert in slave.alerts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from piwheels.console.model.query import Row, load, task, temp, used
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, short_span, span, spark
-from piwheels.console.ui.widgets.lines import Cell, Column
+from piwheels.console.ui.widgets.line_list import Cell, Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable

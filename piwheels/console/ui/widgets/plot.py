@@ -8,7 +8,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from piwheels.console.ui.widgets.lines import TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import TONES, TONES_CSS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from piwheels.console.text import spark
-from piwheels.console.ui.widgets.lines import TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import TONES, TONES_CSS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

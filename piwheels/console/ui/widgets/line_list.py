@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from piwheels.console.ui.format import fit
-from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.glyphs import STATE_SYMBOLS
 from piwheels.console.ui.host import Hosted
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ TONES_CSS: Final = """
 .tone--bad { color: $text-error; text-style: reverse; }
 .tone--accent { color: $text-accent; }
 """
-STATES: Final = frozenset(look.style for look in LOOKS.values())
+STATES: Final = frozenset(mark.style for mark in STATE_SYMBOLS.values())
 #: A text, or a text and its component class.
 Cell = str | tuple[str, str]
 

@@ -13,10 +13,10 @@ from textual.widget import Widget
 from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, number, short_span
-from piwheels.console.ui.glyphs import LINKS, LOOKS
+from piwheels.console.ui.glyphs import LINKS, STATE_SYMBOLS
 from piwheels.console.ui.host import Hosted
 from piwheels.console.ui.verbs import SLAVE_VERBS, applies
-from piwheels.console.ui.widgets.lines import STATES, TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import STATES, TONES, TONES_CSS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -182,9 +182,9 @@ class KpiLine(FrameLine):
         counts = farm.counts()
         total = counts.total() - counts[State.DEAD]
         yield Part(f"{total:,} slave{'' if total == 1 else 's'}", action="app.fleet('')")
-        for state in LOOKS:
+        for state in STATE_SYMBOLS:
             if counts[state]:
-                glyph, style = console.look(state)
+                glyph, style = console.state_symbol(state)
                 word = f" {state.lower()}" if wide else ""
                 click = f"app.fleet('state={state.lower()}')"
                 yield Part(f"{glyph}{counts[state]:,}{word}", style, _RANKS[state], click)
