@@ -1,4 +1,4 @@
-"""What the console's tests share: a master's side of the sockets, driven by hand."""
+"""A master's side of the console's sockets, driven by hand."""
 
 import time
 
@@ -13,7 +13,7 @@ from piwheels.core.transport import Context
 
 
 class Master:
-    """The sockets of a master in *folder*: it says what it is told to."""
+    """The sockets of a master in *folder*; a test sends its messages."""
 
     def __init__(self, folder, *, level=1):
         self.addresses = {"status": f"ipc://{folder}/status", "control": f"ipc://{folder}/control"}
@@ -43,7 +43,7 @@ class Master:
         return self.control.recv_msg()
 
     def next_request(self, seconds=30):
-        """Return the next request on the console socket: where its answer goes, and what it is."""
+        """Return the next request on the console socket: its sender, message and data."""
         assert self.console.poll(patience(seconds)), "nothing has come"
         peer, ticket, frame = self.console.recv_multipart()
         msg, data = codec.loads(frame)

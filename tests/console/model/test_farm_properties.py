@@ -1,4 +1,4 @@
-"""The farm, told anything in any order: it never raises, and stays in order."""
+"""The farm model with random events: it never raises, and keeps its invariants."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -43,13 +43,13 @@ MASTER_STATS = st.builds(
 )
 MASTERS = st.builds(MasterInfo, st.sampled_from([NOW, NOW - timedelta(days=1)]), *[TEXTS] * 5)
 EVENTS = SLAVE_EVENTS | SLAVE_EVENTS | SLAVE_EVENTS | OUTCOMES | MASTER_STATS | MASTERS
-#: An event or (None) a second that passes; how long after the match before, and of the past or not.
+#: An event or (None) a second that passes; the delay before it; whether it is a replay.
 STEPS = st.lists(st.tuples(EVENTS | st.none(), st.integers(-1, 400), st.booleans()), max_size=60)
 
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
-def test_nothing_that_a_master_tells_can_upset_the_farm(steps):
+def test_any_events_keep_the_invariants(steps):
     farm, now = FarmModel(), NOW
     farm.tick(now)
     for event, seconds, past in steps:
@@ -75,8 +75,8 @@ def test_nothing_that_a_master_tells_can_upset_the_farm(steps):
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
-def test_a_replay_changes_nothing(steps):
-    """Whatever the farm has become: told all that once more it stays as it is."""
+def test_a_repeated_replay_changes_nothing(steps):
+    """A replay of all events leaves the farm unchanged."""
     farm, now = FarmModel(), NOW
     for event, seconds, past in steps:
         now += timedelta(seconds=abs(seconds) + 1)
@@ -104,7 +104,7 @@ def test_a_replay_changes_nothing(steps):
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
-def test_who_has_left_stays_only_for_a_while(steps):
+def test_slaves_that_left_are_removed_after_a_while(steps):
     farm, now = FarmModel(), NOW
     for event, _, past in steps:
         if event is not None:

@@ -1,4 +1,4 @@
-"""The order of the fleet's rows: by what they are sorted, and when they may move."""
+"""The rows of the fleet table: their sort order, and when they may move."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ SECOND = timedelta(seconds=1)
 
 
 def still_farm():
-    """Return a farm whose slaves are put there by hand."""
+    """Return a farm to which a test adds slaves directly."""
     farm = FarmModel()
     farm.tick(NOW)
     return farm
@@ -61,7 +61,7 @@ def alert(weight):
     return {"alerts": (Alert("slow", "x6", NOW, weight),)}
 
 
-def test_trouble_is_on_top_and_then_what_takes_longest(case):
+def test_alerts_come_first_then_the_longest_builds(case):
     case.add(1, minutes=5)
     case.add(2, minutes=50)
     case.add(3, minutes=5)
@@ -82,7 +82,7 @@ def test_trouble_is_on_top_and_then_what_takes_longest(case):
         ("time", [1, 2, 10]),
     ],
 )
-def test_sorts(case, sort, order):
+def test_sort_by_column(case, sort, order):
     case.add(1, label="pi10", minutes=9, abi="cp311")
     case.add(2, label="pi2", load=1.0, reported=State.SLEEP, minutes=8, abi="cp313")
     case.add(10, label="Pi9", load=2.0, reported=State.PAUSE, minutes=7, abi="cp39")
@@ -94,14 +94,14 @@ def test_sorts(case, sort, order):
     assert case.keys == order[::-1]
 
 
-def test_all_sorts_take_slaves_of_which_nothing_is_known(case):
+def test_every_sort_key_accepts_unknown_values(case):
     case.add(1, 2)
     for case.view.sort in SORTS:
         case.view.arrange(case.now)
         assert case.keys == [1, 2]
 
 
-def test_the_order_stands_for_two_seconds(case):
+def test_rows_keep_their_places_for_two_seconds(case):
     case.add(1, 2)
     case.update(2)
     case.farm.slaves[2].alerts = alert(1)["alerts"]
@@ -112,7 +112,7 @@ def test_the_order_stands_for_two_seconds(case):
     assert not case.update(2)
 
 
-def test_the_order_stands_for_three_seconds_after_a_key(case):
+def test_rows_keep_their_places_for_three_seconds_after_a_key(case):
     case.add(1, 2)
     case.update(2)
     case.farm.slaves[2].alerts = alert(1)["alerts"]
@@ -122,7 +122,7 @@ def test_the_order_stands_for_three_seconds_after_a_key(case):
     assert case.keys == [2, 1]
 
 
-def test_new_rows_are_appended_while_the_order_stands(case):
+def test_new_rows_are_appended_between_sorts(case):
     case.add(5, 6)
     case.update(2)
     assert case.update(0.5, new=case.add(2, **alert(3)))
@@ -132,14 +132,14 @@ def test_new_rows_are_appended_while_the_order_stands(case):
     assert case.keys == [2, 5, 6]
 
 
-def test_new_rows_that_the_filter_holds_back_are_not_appended(case):
+def test_new_rows_that_do_not_match_the_filter_are_not_appended(case):
     case.view.query = parse("abi=cp39")
     case.update(2)
     case.update(0.5, new=case.add(1) | case.add(2, abi="cp39"))
     assert case.keys == [2]
 
 
-def test_rows_of_those_that_left_stay_until_the_order_may_change(case):
+def test_rows_of_slaves_that_left_stay_until_the_next_sort(case):
     case.add(1, 2)
     case.update(2)
     del case.farm.slaves[1]
@@ -150,7 +150,7 @@ def test_rows_of_those_that_left_stay_until_the_order_may_change(case):
     assert case.keys == [2]
 
 
-def test_what_is_frozen_stands_in_order_and_values(case):
+def test_a_frozen_view_keeps_rows_and_values(case):
     case.add(1, load=1.0, reported=State.SLEEP)
     case.add(2)
     case.update(2)
@@ -174,7 +174,7 @@ def test_what_is_frozen_stands_in_order_and_values(case):
     assert case.view.row(1).state is not State.SLEEP
 
 
-def test_a_command_is_seen_in_a_frozen_row(case):
+def test_a_frozen_row_shows_a_command(case):
     case.add(1)
     case.update(2)
     case.view.freeze()
@@ -182,7 +182,7 @@ def test_a_command_is_seen_in_a_frozen_row(case):
     assert case.view.row(1).command is case.commands[1]
 
 
-def test_what_is_frozen_can_be_filtered_and_sorted(case):
+def test_a_frozen_view_can_be_filtered_and_sorted(case):
     case.add(1, load=1.0)
     case.add(2, load=2.0)
     case.update(2)
@@ -196,7 +196,7 @@ def test_what_is_frozen_can_be_filtered_and_sorted(case):
     assert case.keys == [2]
 
 
-def test_another_master_clears_everything(case):
+def test_a_new_master_clears_the_view(case):
     case.add(1, 2)
     case.update(2)
     case.view.freeze()
@@ -208,7 +208,7 @@ def test_another_master_clears_everything(case):
     assert case.view.row(2).slave.label == "other"
 
 
-def test_another_farm_is_shown_at_once(case):
+def test_another_farm_is_shown_immediately(case):
     case.add(1, 2)
     case.update(2)
     case.farm = still_farm()
@@ -217,7 +217,7 @@ def test_another_farm_is_shown_at_once(case):
     assert case.keys == [7]
 
 
-def test_groups_tell_of_the_worst(case):
+def test_a_group_shows_its_worst_state(case):
     case.add(11, 12)
     case.add(13, reported=State.BUILD, **alert(2))
     case.add(21, reported=State.DEAD)
@@ -235,7 +235,7 @@ def test_groups_tell_of_the_worst(case):
     assert case.keys == ["rack1", 13, 11, 12, "rack2"]
 
 
-def test_a_group_that_the_filter_empties_is_gone(case):
+def test_a_group_without_matching_slaves_is_hidden(case):
     case.add(11, 21)
     case.view.group = Grouping.RACK
     case.view.query = parse("label~rack2")

@@ -1,4 +1,4 @@
-"""The fleet table alone: what it paints at each size, its cursor, its marks."""
+"""The fleet table alone: painting at each size, cursor, marks."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ SIZES = [(80, 24), (120, 40), (200, 50), (50, 12)]
 
 
 class StillFarm(FarmModel):
-    """A farm whose slaves are put there by hand."""
+    """A farm to which a test adds slaves directly."""
 
     def __init__(self):
         super().__init__()
@@ -54,7 +54,7 @@ class StillFarm(FarmModel):
 
 
 class Stage(App):
-    """An application with a table, and nothing around it."""
+    """An application with only a table."""
 
     CSS = ".state--silent { text-style: reverse; } .state--build { color: green; }"
 
@@ -96,7 +96,7 @@ class Stage(App):
 
 
 def play(farm, scene, size=(80, 24), **how):
-    """Run *scene* on a stage, once it has been set."""
+    """Run *scene* on an application with the table."""
 
     async def run():
         stage = Stage(farm, **how)
@@ -155,21 +155,21 @@ def test_the_table_at_each_size(size, snapshot):
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
-def test_without_colours_nothing_is_lost(size, monkeypatch):
+def test_the_table_without_colours_has_all_information(size, monkeypatch):
     coloured = lines_of(small_farm(), size)
     monkeypatch.setenv("NO_COLOR", "1")
     assert lines_of(small_farm(), size) == coloured
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
-def test_ascii_is_enough(size):
+def test_the_table_in_ascii(size):
     text = "\n".join(lines_of(small_farm(), size, plain=True))
-    assert text.replace("…", "~").isascii()  # which the application itself sees to
+    assert text.replace("…", "~").isascii()  # the application's task
     assert "> BUILD" in text
 
 
 @pytest.mark.parametrize("digits", [1, 5])
-def test_at_any_width_nothing_important_is_lost(digits):
+def test_state_id_and_label_are_visible_at_any_width(digits):
     for width in range(60, 240):
         end, names = 4, set()
         for column in columns(width, digits, str, ascii_only=False):
@@ -180,7 +180,7 @@ def test_at_any_width_nothing_important_is_lost(digits):
         assert not lost, f"at {width}"
 
 
-def test_commands_are_shown_with_what_became_of_them():
+def test_commands_are_shown_with_their_outcomes():
     async def scene(stage, pilot):
         stage.commands[1] = Command(Verb.SKIP, 1, "", NOW, Phase.SENT)
         stage.commands[2] = Command(Verb.PAUSE, 1, "", NOW, Phase.EXPIRED)
@@ -208,7 +208,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
-def test_no_label_or_package_breaks_its_row(size):
+def test_hostile_labels_and_packages_keep_the_row_intact(size):
     farm = StillFarm()
     for number, text in enumerate(HOSTILE, 1):
         farm.add(number, text, State.BUILD, job=(text or "-", "1.0"))
@@ -218,7 +218,7 @@ def test_no_label_or_package_breaks_its_row(size):
         assert line.startswith((" ", "▌"))
 
 
-def test_markup_in_labels_is_text():
+def test_markup_in_labels_is_shown_literally():
     farm = StillFarm()
     farm.add(1, "[red]x[/red]")
     assert "[red]x[/red]" in lines_of(farm, (80, 24))[1]
@@ -261,7 +261,7 @@ def test_the_cursor_follows_its_row():
     play(farm, scene)
 
 
-def test_when_the_row_at_the_cursor_goes_the_next_one_has_it():
+def test_the_cursor_moves_to_the_next_row_when_its_row_disappears():
     farm = StillFarm()
     for number in (1, 2, 3):
         farm.add(number)
@@ -280,7 +280,7 @@ def test_when_the_row_at_the_cursor_goes_the_next_one_has_it():
     play(farm, scene)
 
 
-def test_moves():
+def test_cursor_keys():
     farm = StillFarm()
     for number in range(1, 101):
         farm.add(number)
@@ -295,7 +295,7 @@ def test_moves():
     play(farm, scene)
 
 
-def test_marks():
+def test_mark_keys():
     farm = StillFarm()
     for number in range(1, 10):
         farm.add(number)
@@ -318,7 +318,7 @@ def test_marks():
     play(farm, scene)
 
 
-def test_a_mark_on_a_group_is_one_on_each_of_its_slaves():
+def test_marking_a_group_marks_its_slaves():
     async def scene(stage, pilot):
         stage.view.group = Grouping.RACK
         stage.view.arrange(stage.time)
