@@ -11,6 +11,7 @@ CLEAN = (
     "ARCHITECTURE.md",
     "README.md",
     "docs",
+    "piwheels/console",
     "piwheels/core/database/sql_files.py",
     "piwheels/core/reasons.py",
     "piwheels/core/site.py",
@@ -41,6 +42,7 @@ CLEAN = (
     "piwheels/master/worker_pool.py",
     "piwheels/serve",
     "sql",
+    "tests/console",
     "tests/core/test_reasons.py",
     "tests/core/test_site.py",
     "tests/core/test_words.py",
@@ -95,8 +97,11 @@ DIALECT = {
     r"taken for dead": "declared dead",
     r"rhythm|trouble|deed": "see docs/glossary.md",
 }
-#: Text that is not checked: code, quoted messages, generated blocks.
-QUOTED = re.compile(r"^```.*?^```|<!-- \w+(?:: [\w.-]+)? -->.*?<!-- end -->|`[^`\n]*`", re.M | re.S)
+#: Text that is not checked: code, quoted messages, generated blocks, a key of JSON.
+QUOTED = re.compile(
+    r"^```.*?^```|<!-- \w+(?:: [\w.-]+)? -->.*?<!-- end -->|``[^`\n]*``|`[^`\n]*`|\"figures\"",
+    re.M | re.S,
+)
 SUFFIXES = {".md", ".py", ".sql", ".pt", ".js", ".css", ".toml", ".conf", ".service"}
 
 

@@ -264,7 +264,7 @@ def test_events_of_a_level_1_master(make_farm):
         # A build's log while it runs,
         parts = []
         new.lines += ["before\n"]
-        farm.until(lambda: not new.lines, "it has not spoken")
+        farm.until(lambda: not new.lines, "it has sent no output")
         assert farm.session.watch(farm.seen("new").id, lambda *part: parts.append(part))
         farm.until(lambda: parts, "no output")
         assert parts[0] == (0, "before\n")
@@ -272,7 +272,7 @@ def test_events_of_a_level_1_master(make_farm):
         farm.until(lambda: parts[-1] == (12, "after\n"), f"{parts}")
         farm.session.unwatch(farm.seen("new").id)
         new.lines += ["unseen\n"]
-        farm.until(lambda: not new.lines, "it has not spoken")
+        farm.until(lambda: not new.lines, "it has sent no output")
         # ... and when it has ended.
         old.finish.set()
         done = farm.until(lambda: farm.session.recent, "no outcome")[0]

@@ -102,7 +102,7 @@ def test_a_replay_repeats_all_events(recording, received):
     rest = list(replay.take())
     wanted = [each for each in received if each.at > NOW]
     assert rest == [each for each in wanted if not isinstance(each.event, Output)]
-    assert not replay.playing, "it goes on after its end"
+    assert not replay.playing, "it continues after its end"
     replay.stop()
 
 

@@ -213,10 +213,12 @@ class Anything(RuleBasedStateMachine):
     def unsent(self, data):
         self.tracker.unsent(data.draw(st.sampled_from(self.tickets)), "no", self.now)
 
-    @rule(data=st.data(), untold=st.lists(st.integers(1, 4)), refused=st.sampled_from(["", "no"]))
-    def answered(self, data, untold, refused):
+    @rule(
+        data=st.data(), rejections=st.lists(st.integers(1, 4)), refused=st.sampled_from(["", "no"])
+    )
+    def answered(self, data, rejections, refused):
         ticket = data.draw(st.sampled_from(self.tickets))
-        said = [Rejection(one, "no") for one in untold]
+        said = [Rejection(one, "no") for one in rejections]
         self.tracker.answered(Answer(ticket, "KILL", said, refused), self.now)
 
     @rule(

@@ -81,7 +81,7 @@ def test_a_repeated_replay_changes_nothing(steps):
     for event, seconds, past in steps:
         now += timedelta(seconds=abs(seconds) + 1)
         if isinstance(event, SlaveEvent):
-            event = event._replace(timestamp=now)  # noqa: PLW2901 (the master's clock goes on)
+            event = event._replace(timestamp=now)  # noqa: PLW2901 (the master's clock continues)
         elif isinstance(event, Outcome):
             event = event._replace(ended=now)  # noqa: PLW2901
         if event is not None:

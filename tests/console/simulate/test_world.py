@@ -67,8 +67,8 @@ def test_all_events_follow_the_protocol(seed, commands, hostile):
     for verb, slaves, seconds in commands:
         events, now = live(world, seconds, now=now)
         check(events)
-        untold = world.command(verb, slaves, "dave", now)
-        assert {one.slave_id for one in untold} <= set(slaves or ())
+        rejections = world.command(verb, slaves, "dave", now)
+        assert {one.slave_id for one in rejections} <= set(slaves or ())
         after = world.replay(0, 10_000, now)
         check(after)
         assert {event.slave_id for event in after} == set(world.slaves)
@@ -103,7 +103,7 @@ def test_the_past_has_builds_and_stats():
     assert sum(world.stats[-1].builds_last_hour.values()) > 100
     events, _ = live(world, 30)
     alive = {each.slave_id for each in events if isinstance(each, SlaveEvent)}
-    assert len(alive) > 40, "who builds has to give figures"
+    assert len(alive) > 40, "building slaves send stats"
 
 
 def a_slave(world, **how):
@@ -141,8 +141,8 @@ def test_skip_of_an_idle_slave_is_rejected(world):
     world.command("SLEEP", None, "dave", NOW)
     _, now = live(world, 7200)
     idle = a_slave(world, builds=False)
-    untold = world.command("SKIP", [idle.number, 9999], "dave", now)
-    assert [(one.slave_id, one.why) for one in untold] == [
+    rejections = world.command("SKIP", [idle.number, 9999], "dave", now)
+    assert [(one.slave_id, one.why) for one in rejections] == [
         (idle.number, "not building"),
         (9999, "no such slave"),
     ]

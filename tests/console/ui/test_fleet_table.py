@@ -78,9 +78,9 @@ class Stage(App):
     def symbol(self, symbol):
         return SYMBOLS.get(symbol, symbol) if self.ascii else symbol
 
-    def look(self, state):
-        look = STATE_SYMBOLS[state]
-        return (look.ascii if self.ascii else look.glyph), look.style
+    def state_symbol(self, state):
+        mark = STATE_SYMBOLS[state]
+        return (mark.ascii if self.ascii else mark.glyph), mark.style
 
     def show(self, seconds=0, **changes):
         self.time += timedelta(seconds=seconds)
