@@ -25,6 +25,7 @@ exclude_patterns = ["docs/_build"]
 templates_path = ["_templates"]
 myst_heading_anchors = 4  # links such as protocols.md#framing, as in other Markdown viewers
 nitpicky = True
+smartquotes = False  # `--option` in a table stays as it is
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

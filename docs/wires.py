@@ -1,4 +1,4 @@
-"""The parts of the documents that come from the wires: messages, states, limits, diagrams."""
+"""Generate the parts of the documents about wires: messages, states, limits, diagrams."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def messages_block(where: str) -> Iterator[str]:
         raise Stale(f"docs/meanings.toml: [{where}] and the protocol differ in {', '.join(wrong)}")
     answers = {"console.recv": console_answers}.get(where)
     yield from table(
-        ("message", "data", *(["answers"] if answers else []), "what it says"),
+        ("message", "data", *(["answer"] if answers else []), "meaning"),
         (
             (code(msg), named(kind), *([answers(msg)] if answers else []), meanings[msg])
             for msg, kind in messages.items()
@@ -52,7 +52,7 @@ def messages_block(where: str) -> Iterator[str]:
 
 
 def console_answers(msg: str) -> str:
-    """Return the data of the ``OK`` to a console."""
+    """Return the type of the data of the ``OK`` that answers a console."""
     return named(protocols.CONSOLE_ANSWERS[msg])
 
 
@@ -76,7 +76,7 @@ def named(kind: Any) -> str:
         return f"({', '.join(map(named, args))})"
     if len(args) == 1:
         return f"list of {named(args[0])}"
-    if is_state(args[1]):  # as piwheels.core.schema has it
+    if is_state(args[1]):  # as piwheels.core.schema encodes it
         return f"list of {named(args[1])}"
     return f"map of {named(args[0])} to {named(args[1])}"
 
@@ -94,12 +94,12 @@ ALIASES: Final = {
 
 
 def is_state(kind: Any) -> bool:
-    """Whether *kind* is a NamedTuple or a dataclass that travels."""
+    """Whether *kind* is a NamedTuple or a dataclass that messages contain."""
     return inspect.isclass(kind) and (hasattr(kind, "_fields") or hasattr(kind, "as_message"))
 
 
 def fields(kind: Any) -> dict[str, Any]:
-    """Return the fields of a state that cross a wire: names and types, in order."""
+    """Return the fields of a state that are sent: names and types, in sequence."""
     hints = typing.get_type_hints(kind, include_extras=True)
     declared = getattr(kind, "__dataclass_fields__", {})
     return {
@@ -110,7 +110,7 @@ def fields(kind: Any) -> dict[str, Any]:
 
 
 def states_block(_: str) -> Iterator[str]:
-    """Yield every state that crosses a wire: its meaning, and its fields in their order."""
+    """Yield each state that messages contain: its meaning, and its fields in sequence."""
     found: dict[str, Any] = {}
 
     def visit(kind: Any) -> None:
@@ -145,7 +145,7 @@ def docstring(kind: Any) -> str:
 def limits_block(_: str) -> Iterator[str]:
     """Yield the types of text and numbers that have a limit."""
     yield from table(
-        ("word", "what it may be"), sorted((name, limit(kind)) for kind, name in ALIASES.items())
+        ("word", "valid values"), sorted((name, limit(kind)) for kind, name in ALIASES.items())
     )
 
 
@@ -170,23 +170,32 @@ def conversation_block(name: str) -> Iterator[str]:
         )
         for phases, turns in grouped(conversation)
     ]
-    yield from table(("phase", "requests, and the replies to each"), rows)
+    yield from table(("phase", "requests, and the valid replies to each"), rows)
     always = [marked(msg, conversation, 1) for msg in conversation.interruptions]
     if always:
-        yield from ("", f"Any request may also have the reply {' or '.join(always)}.")
+        yield from ("", f"Any request can also have the reply {' or '.join(always)}.")
     if conversation.farewells:
         words = " and ".join(map(code, sorted(conversation.farewells)))
-        yield from ("", f"In any phase {words} may come, and has no reply.")
+        yield from ("", f"{words} can arrive in any phase, and has no reply.")
     rows = [
-        (code(phase), " or ".join(map(code, leading(conversation, phase))) or "nothing yet")
+        (
+            code(phase),
+            " or ".join(map(code, leading(conversation, phase)))
+            or "none (a conversation can start here)",
+        )
         for phase, turns in conversation.turns.items()
         if turns
     ]
-    yield from ("", "Replies lead to phases:", "", *table(("phase", "after the reply"), rows))
+    yield from (
+        "",
+        "A reply determines the next phase:",
+        "",
+        *table(("phase", "after the reply"), rows),
+    )
 
 
 def marked(msg: str, conversation: Any, side: int) -> str:
-    """Return *msg*, and its level if that is 1; *side* is 0 for requests, 1 for replies."""
+    """Return *msg*, with its level if that is 1; *side* is 0 for requests, 1 for replies."""
     return code(msg) + (" (level 1)" if msg in conversation.level_1[side] else "")
 
 
@@ -209,7 +218,7 @@ def leading(conversation: Any, phase: str) -> list[str]:
 
 
 def grouped(conversation: Any) -> list[tuple[list[str], Any]]:
-    """Return the phases in which the same requests may come, with these and their replies."""
+    """Group the phases that allow the same requests, with these requests and their replies."""
     found: list[tuple[list[str], Any]] = []
     for phase, turns in conversation.turns.items():
         if found and turns == found[-1][1]:
@@ -221,7 +230,7 @@ def grouped(conversation: Any) -> list[tuple[list[str], Any]]:
 
 def wires_block(_: str) -> Iterator[str]:
     """Yield the table of the master's wires."""
-    how = {"router": "asks", "rpc": "asks", "push": "tells", "pub": "publishes"}
+    how = {"router": "request", "rpc": "request", "push": "one-way", "pub": "publish"}
     rows = []
     for wire in WIRES:
         words: list[str] = [cls.__name__ for cls in wire.messages]
@@ -231,7 +240,7 @@ def wires_block(_: str) -> Iterator[str]:
         content = ", ".join(map(code, words)) or NO_MESSAGES[wire.name]
         row = (code(wire.name), how[wire.pattern], wire.binds, ", ".join(wire.connects), marks)
         rows.append((*row, content))
-    yield from table(("wire", "how", "binds", "connects", "high-water marks", "messages"), rows)
+    yield from table(("wire", "kind", "binds", "connects", "high-water marks", "messages"), rows)
 
 
 NO_MESSAGES: Final = {
@@ -242,7 +251,7 @@ NO_MESSAGES: Final = {
 
 
 def tasks_block(_: str) -> Iterator[str]:
-    """Give the messages between the master's tasks, in the order of their declaration."""
+    """Yield the messages between the master's tasks, in the sequence of their declaration."""
     carried = {cls for wire in WIRES for cls in wire.messages}
     rows = []
     classes = [value for value in vars(messages).values() if isinstance(value, type)]
@@ -273,7 +282,7 @@ def spelled(kind: Any) -> str:
 def slave_diagram() -> str:
     """Draw the phases of a slave, with the requests and replies that lead from one to another."""
     conversation = protocols.slave_conversation
-    resumption = {"returning", "resuming"}  # as much again; the table has it
+    resumption = {"returning", "resuming"}  # would double the diagram; the table has them
     groups = [group for group in grouped(conversation) if not resumption.intersection(group[0])]
     found: defaultdict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
     for begin, (_, turns) in enumerate(groups):
@@ -286,15 +295,15 @@ def slave_diagram() -> str:
         says, hears = (", ".join(dict.fromkeys(words)) for words in zip(*pairs, strict=True))
         edges.append(drawing.Edge(begin, end, f"{says} → {hears}"))
     notes = [
-        "A box: a phase of the slave. An arrow: a request of the slave → the reply of the master.",
-        f"{', '.join(conversation.interruptions)} may be the reply to any request."
-        f" {', '.join(conversation.farewells)} may come in any phase, and has no reply.",
+        "Box: phase of the slave. Arrow: request of the slave → reply of the master.",
+        f"{', '.join(conversation.interruptions)} can be the reply to any request."
+        f" {', '.join(conversation.farewells)} can arrive in any phase, and has no reply.",
     ]
     return drawing.states("The phases of a slave", [phases for phases, _ in groups], edges, notes)
 
 
 def build_diagram() -> str:
-    """Draw the messages of a build; refuse an order that the conversation does not allow."""
+    """Draw the messages of a build; raise :exc:`Stale` if the conversation does not allow them."""
     slave, driver, juggler = "piw-slave", "SlaveDriver", "FileJuggler"
     steps = [
         drawing.Step(slave, driver, "HELLO"),
@@ -309,15 +318,15 @@ def build_diagram() -> str:
         drawing.Step(slave, juggler, "HELLO 7"),
         drawing.Step(juggler, slave, "FETCH 0 262144"),
         drawing.Step(slave, juggler, "CHUNK 0 ..."),
-        drawing.Step(driver, "", "... until all of it is there"),
+        drawing.Step(driver, "", "... until the file is complete"),
         drawing.Step(juggler, slave, "DONE"),
         drawing.Step(slave, driver, "SENT"),
-        drawing.Step(driver, "", "... verified, in place, committed"),
+        drawing.Step(driver, "", "... verified, published, committed"),
         drawing.Step(driver, slave, "DONE"),
         drawing.Step(slave, driver, "IDLE"),
     ]
     _check_order(steps, slave, driver, protocols.slave_conversation)
-    return drawing.sequence("A build on the wires", [slave, driver, juggler], steps)
+    return drawing.sequence("The messages of a build", [slave, driver, juggler], steps)
 
 
 def file_diagram() -> str:
@@ -328,27 +337,27 @@ def file_diagram() -> str:
         drawing.Step(sender, juggler, "HELLO 7"),
         drawing.Step(juggler, sender, f"FETCH {starts[0]} {CHUNK_SIZE}"),
         drawing.Step(juggler, sender, f"FETCH {starts[1]} {CHUNK_SIZE}"),
-        drawing.Step(juggler, "", f"... {CREDIT} unanswered at most"),
+        drawing.Step(juggler, "", f"... at most {CREDIT} unanswered"),
         drawing.Step(sender, juggler, f"CHUNK {starts[0]} ..."),
         drawing.Step(juggler, sender, f"FETCH {starts[-1]} {CHUNK_SIZE}"),
-        drawing.Step(juggler, "", f"... the connection goes, {HELLO_SECONDS:g} s of silence"),
+        drawing.Step(juggler, "", f"... the connection breaks, {HELLO_SECONDS:g} s of silence"),
         drawing.Step(sender, juggler, "HELLO 7"),
         drawing.Step(juggler, sender, f"FETCH {starts[1]} {CHUNK_SIZE}"),
-        drawing.Step(juggler, "", "... what is missing, not what has come"),
+        drawing.Step(juggler, "", "... only the missing chunks"),
         drawing.Step(sender, juggler, f"CHUNK {starts[1]} ..."),
-        drawing.Step(juggler, "", "... until all of it is there"),
+        drawing.Step(juggler, "", "... until the file is complete"),
         drawing.Step(juggler, sender, "DONE"),
     ]
-    return drawing.sequence("A file on its way", [sender, juggler], steps)
+    return drawing.sequence("The transfer of a file", [sender, juggler], steps)
 
 
 def import_diagram() -> str:
-    """Draw two imports at the same time; refuse an order that the conversation does not allow."""
+    """Draw two imports at once; raise :exc:`Stale` if the conversation forbids the sequence."""
     tool, chase, juggler, other = "piw-import", "MrChase", "FileJuggler", "another piw-import"
     one, two = protocols.FIRST_IMPORT + 7, protocols.FIRST_IMPORT + 4711
     steps = [
         drawing.Step(tool, chase, f"IMPORT {one}: cffi 2.1.1"),
-        drawing.Step(chase, "", "... known, and for an ABI of the farm"),
+        drawing.Step(chase, "", "... package and ABI are known"),
         drawing.Step(chase, tool, "SEND cffi-2.1.1-cp311-..."),
         drawing.Step(other, chase, f"IMPORT {two}: liar 1.0"),
         drawing.Step(chase, other, "SEND liar-1.0-py3-..."),
@@ -360,22 +369,22 @@ def import_diagram() -> str:
         drawing.Step(other, juggler, "CHUNK 0 ..."),
         drawing.Step(juggler, other, "DONE"),
         drawing.Step(other, chase, "SENT"),
-        drawing.Step(chase, "", "... not what it is named for: undone"),
+        drawing.Step(chase, "", "... content and name differ: undone"),
         drawing.Step(chase, other, "ERROR why"),
-        drawing.Step(juggler, "", "... until all of it is there"),
+        drawing.Step(juggler, "", "... until the file is complete"),
         drawing.Step(juggler, tool, "DONE"),
         drawing.Step(tool, chase, "SENT"),
-        drawing.Step(chase, "", "... verified, in place; SEND of the next file, or all committed"),
+        drawing.Step(chase, "", "... verified, published; SEND of the next file, or commit"),
         drawing.Step(chase, tool, "DONE IMPORT"),
     ]
     for each in (tool, other):
         _check_order(steps, each, chase, protocols.tool_conversation)
-    title = "Two imports, of which one is refused"
+    title = "Two imports, one of which is refused"
     return drawing.sequence(title, [tool, chase, juggler, other], steps)
 
 
 def log_diagram() -> str:
-    """Draw the access log on its way; refuse messages that the table of Lumberjack lacks."""
+    """Draw the path of log entries; raise :exc:`Stale` if Lumberjack's table lacks a message."""
     server, tool, jack, oracle = "web server", "piw-logger", "Lumberjack", "TheOracle"
     steps = [
         drawing.Step(server, tool, '"GET /simple/six/six-...whl HTTP/1.1" 200'),
@@ -387,38 +396,38 @@ def log_diagram() -> str:
         drawing.Step(jack, "", f"... {WAIT:g} s, or {BATCH:,} rows"),
         drawing.Step(jack, oracle, "log_many: downloads"),
         drawing.Step(oracle, jack, "OK"),
-        drawing.Step(jack, "", "... now they are forgotten"),
+        drawing.Step(jack, "", "... deletes these rows from memory"),
         drawing.Step(jack, oracle, "log_many: searches"),
         drawing.Step(oracle, jack, "OK"),
     ]
-    _see_to_it(steps, jack, [tool], protocols.lumberjack)
+    _check_known(steps, jack, [tool], protocols.lumberjack)
     return drawing.sequence("The access log", [server, tool, jack, oracle], steps)
 
 
 def _check_order(steps: list[drawing.Step], asker: str, server: str, conversation: Any) -> None:
-    """Refuse *steps* unless the messages between *asker* and *server* follow the conversation."""
+    """Raise :exc:`Stale` if a message between *asker* and *server* violates the conversation."""
     phase, replies = next(iter(conversation.turns)), {}
     for begin, end, text in steps:
         msg = text.split()[0]
         if (begin, end) == (asker, server):
             if msg not in conversation.requests(phase):
-                raise Stale(f"docs/wires.py draws {msg} in the phase {phase}, where it is wrong")
+                raise Stale(f"docs/wires.py draws {msg} in the phase {phase}, which forbids it")
             replies = conversation.replies(phase, msg)
         elif (begin, end) == (server, asker):
             if msg not in replies:
-                raise Stale(f"docs/wires.py draws the reply {msg}, where it is wrong ({phase})")
+                raise Stale(f"docs/wires.py draws the reply {msg}, which the phase {phase} forbids")
             phase = replies[msg]
 
 
-def _see_to_it(
+def _check_known(
     steps: list[drawing.Step], task: str, others: list[str], tables: protocols.Protocol
 ) -> None:
-    """Refuse *steps* if a message between the *task* and *others* is not in its *tables*."""
+    """Raise :exc:`Stale` if a message between *task* and *others* is not in its *tables*."""
     for begin, end, text in steps:
         known = tables.recv if end == task and begin in others else None
         known = tables.send if begin == task and end in others else known
         if known is not None and text.split()[0] not in known:
-            raise Stale(f"docs/generate.py draws {text!r}, which {task}'s table does not have")
+            raise Stale(f"docs/wires.py draws {text!r}, which {task}'s table does not have")
 
 
 def wiring_diagram() -> str:
@@ -433,8 +442,8 @@ def wiring_diagram() -> str:
         drawing.Row(f"{wire.name} ({wire.pattern})", wire.binds, wire.connects) for wire in WIRES
     ]
     notes = [
-        "A square binds the wire, a circle connects to it. router, rpc: the connecting side asks,",
-        "and gets answers; push: the connecting side tells; pub: the binding side tells all.",
+        "Square: binds the wire. Circle: connects to it. router, rpc: the connecting side sends",
+        "requests. push: it sends messages without an answer. pub: the binding side publishes.",
     ]
     return drawing.board("The wires of the master", groups, rows, notes)
 

@@ -10,7 +10,7 @@ from piwheels.console.model import events
 from piwheels.console.model.link import LinkState
 from piwheels.console.session import Session
 from piwheels.console.ui.app import ConsoleApp
-from piwheels.core.protocols import LogPart, Outcome, Output, SlaveEvent, Welcome
+from piwheels.core.protocols import BuildOutcome, LogPart, Output, SlaveEvent, Welcome
 from piwheels.core.states import MasterInfo, SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 41, 7, tzinfo=UTC)
@@ -139,7 +139,9 @@ class Stage:
             took = how.get("took", timedelta(minutes=31, seconds=55))
             ended = result, took, how.get("files", 0), self.now
             label = "pi4-rack1-03"
-            self.master.say(Outcome(build_id, slave_id, label, package, version, "cp313", *ended))
+            self.master.say(
+                BuildOutcome(build_id, slave_id, label, package, version, "cp313", *ended)
+            )
         self.pump()
 
 

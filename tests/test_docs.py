@@ -17,8 +17,8 @@ import pytest
 
 from helpers import patience, until
 from piwheels.core import protocols
+from piwheels.core.paths import master_socket
 from piwheels.core.program.command_line import load
-from piwheels.core.program.paths import master_socket
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -65,7 +65,7 @@ def test_an_order_that_a_conversation_forbids_is_not_drawn(generate, monkeypatch
     with pytest.raises(generate.Stale, match="SENT in the phase sending"):
         wires.build_diagram()
     monkeypatch.setitem(slave.turns, protocols.Phase.SENDING, {"SENT": {}})
-    with pytest.raises(generate.Stale, match="the reply DONE, where it is wrong"):
+    with pytest.raises(generate.Stale, match="the reply DONE, which the phase"):
         wires.build_diagram()
     turns = wires.protocols.tool_conversation.turns
     monkeypatch.setitem(turns, protocols.ToolPhase.READY, {})

@@ -43,6 +43,23 @@ def test_each_has_a_table_in_the_files():
     assert {f"piw-{name}" for name in command_line.PROGRAMS} == set(SCRIPTS)
 
 
+def test_no_program_imports_another():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    programs = tool["importlinter"]["contracts"][0]["layers"][0].split(" | ")
+    modules = {target.partition(":")[0] for target in SCRIPTS.values()}
+    assert set(programs) == {".".join(module.split(".")[:2]) for module in modules}
+
+
+def test_the_readme_and_the_map_name_each():
+    readme, architecture = (
+        (ROOT / f"{name}.md").read_text() for name in ("README", "ARCHITECTURE")
+    )
+    for name, target in SCRIPTS.items():
+        assert f"[`{name}`](docs/programs/{name}.md)" in readme
+        module = target.split(":")[0].split(".")[1]
+        assert f"`{module}`" in architecture or f"`{module}/`" in architecture, name
+
+
 def test_help_fits_a_terminal_and_has_every_option(program, capsys):
     with pytest.raises(SystemExit) as end:
         program(["-h"])
@@ -159,10 +176,7 @@ sys.exit(getattr(importlib.import_module(module), function)())
 #: The import names of packages that differ from their distributions' names.
 IMPORT_NAMES = {"pyzmq": "zmq"}
 #: The extra that each program needs; the others run with the bare project.
-NEEDED = {
-    "piw-audit": "master", "piw-initdb": "master", "piw-master": "master", "piw-serve": "serve",
-    "piw-up": "up",
-}  # fmt: skip
+NEEDED = {name: extra for name in SCRIPTS if (extra := load(name).extra)}
 
 
 def run_bare(name, *args):

@@ -16,8 +16,8 @@ import zmq
 
 from helpers import add_source, patience
 from piwheels.core import codec
+from piwheels.core.paths import SERVICE
 from piwheels.core.program.command_line import duration
-from piwheels.core.program.paths import SERVICE
 from piwheels.master.app import CAST, FAREWELL
 
 DEPLOY = Path(__file__).parents[1] / "docs/deploy"

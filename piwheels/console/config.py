@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING
 
+from piwheels.core.paths import address, master_socket
 from piwheels.core.program.command_line import Common, option, port_number
-from piwheels.core.program.paths import address, master_socket
 
 if TYPE_CHECKING:
     from piwheels.console.model.events import Wire
@@ -27,20 +27,20 @@ class ConsoleConfig(Common):
     status_queue: str = option(
         default="",
         metavar="ADDR",
-        help="where the master publishes (default: this user's master, or else its piw-up)",
+        help="the master's status socket (default: this user's master, or else its piw-up)",
         parse=address,
     )
     control_queue: str = option(
         default="",
         metavar="ADDR",
-        help="where the master takes commands (default: control, next to an ipc status queue)",
+        help="the master's control socket (default: control, next to an ipc status queue)",
         parse=address,
     )
     console_queue: str = option(
         default="",
         metavar="ADDR",
-        help="where the master answers consoles (default: console, next to an ipc status queue;"
-        " without it, outcomes of commands are inferred)",
+        help="the master's console socket (default: console, next to an ipc status queue; without"
+        " it, the console infers the outcomes of commands)",
         parse=address,
     )
     read_only: bool = option(default=False, help="refuse all commands")
@@ -49,7 +49,9 @@ class ConsoleConfig(Common):
     )
     ascii: bool = option(default=False, help="draw with ASCII characters only")
     theme: str = option(default="", metavar="NAME", help="the theme (F2 cycles through them)")
-    plain: bool = option(default=False, help="write a line for each event, for pipes and readers")
+    plain: bool = option(
+        default=False, help="write a line for each event, for pipes and screen readers"
+    )
     once: bool = option(default=False, help="write the state of the farm, and exit")
     json: bool = option(default=False, help="with --once: as JSON")
     timeout: timedelta = option(
@@ -72,12 +74,12 @@ class ConsoleConfig(Common):
     )
     web_control: bool = option(
         default=False,
-        help="with --web: let browsers give commands: everybody who reaches the address can",
+        help="with --web: allow commands from browsers, for everyone who can reach the address",
     )
 
     @property
     def addresses(self) -> dict[Wire, str]:
-        """The addresses of the sockets; without ``console`` if there is none to try."""
+        """The addresses of the sockets; without ``console`` if its address is unknown."""
         status = self.status_queue or master_socket("status")
         folder = status.rpartition("/")[0] if status.startswith("ipc:") else ""
         control = self.control_queue or (f"{folder}/control" if folder else "")

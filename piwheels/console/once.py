@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.console.data import plain
 from piwheels.console.model.link import ATTACHED, LinkState
 from piwheels.console.model.slave import State
-from piwheels.console.text import clean, number, span
+from piwheels.console.text import clean, number
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,7 +172,7 @@ def table(session: Session) -> Iterator[str]:
         task = " ".join(slave.job or ())
         alerts = ", ".join(map(str, slave.alerts))
         state = slave.state_at(session.now).value
-        time = span(farm.elapsed(slave))
+        time = duration_text(farm.elapsed(slave))
         yield _row(str(slave.id), slave.label, slave.abi, state, clean(task), time, alerts)
 
 

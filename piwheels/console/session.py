@@ -28,8 +28,8 @@ from piwheels.console.source import Recording
 from piwheels.console.text import clean, short_span
 from piwheels.console.tickets import Tickets
 from piwheels.core.codec import NoData
-from piwheels.core.errors import worth_telling
-from piwheels.core.protocols import CommandReport, Outcome, Output, QueueHead, SlaveEvent
+from piwheels.core.errors import should_log
+from piwheels.core.protocols import BuildOutcome, CommandReport, Output, QueueHead, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Session:
         #: The master's queue as last reported; empty at level 0.
         self.queue: list[QueueHead] = []
         #: The last builds as reported by the master, newest first.
-        self.recent: list[Outcome] = []
+        self.recent: list[BuildOutcome] = []
         #: An urgent message for every screen: the master was restarted.
         self.banner = ""
         self._banner_until: datetime | None = None
@@ -202,7 +202,7 @@ class Session:
                 self._fold_info(event, now)
             case SlaveEvent():
                 self._fold_slave(event, now, past=past)
-            case Outcome():
+            case BuildOutcome():
                 self._ended_by_itself(event, now)
                 self.farm.fold(event, now, replay=past)
                 self.recent.insert(0, event)
@@ -259,7 +259,7 @@ class Session:
             self.tracker.observe(event.slave_id, event.message, event.data, now)
         self.farm.fold(event, now, replay=past)
 
-    def _ended_by_itself(self, outcome: Outcome, now: datetime) -> None:
+    def _ended_by_itself(self, outcome: BuildOutcome, now: datetime) -> None:
         if outcome.result != "skipped":
             self.tracker.ended_by_itself(outcome.slave_id, now)
 
@@ -334,7 +334,7 @@ class Session:
 
     def _note_garbled(self, wire: str, why: str, sample: bytes, now: datetime) -> None:
         self._changes.link = True
-        if worth_telling(self.link.garbled):
+        if should_log(self.link.garbled):
             what = f"invalid frame on {wire}"
             detail = f"{clean(why)}; {self.link.garbled:,} so far; begins {sample.hex(' ')}"
             self.journal.note(now, Kind.LINK, what, detail=detail)
@@ -472,7 +472,7 @@ class Session:
             self.queue = heads
             self._changes.answers = True
 
-    def _got_builds(self, builds: list[Outcome] | None, _why: str) -> None:
+    def _got_builds(self, builds: list[BuildOutcome] | None, _why: str) -> None:
         if builds is not None:
             self.recent = builds
             for outcome in reversed(builds):

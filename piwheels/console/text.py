@@ -44,12 +44,6 @@ def clean(text: str) -> str:
     return "".join(result)
 
 
-def span(time: timedelta) -> str:
-    """Return a duration in hours, minutes and seconds: ``0:04:12``, ``31:09:55``."""
-    hours, rest = divmod(max(0, int(time.total_seconds())), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
-
-
 def short_span(time: timedelta) -> str:
     """Return a duration in at most two units: ``7s``, ``3m12``, ``24m``, ``2h41``, ``12d03h``."""
     seconds = max(0, int(time.total_seconds()))

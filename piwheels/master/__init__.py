@@ -1,4 +1,4 @@
-"""The master: PostgreSQL behind it, a cast of small tasks in it, slaves and consoles before it."""
+"""The master: tasks that hand builds to slaves, store them in PostgreSQL, and serve consoles."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ __all__ = ["PiWheelsMaster"]
 
 
 def __getattr__(name: str) -> Any:
-    # Whoever imports one task gets that task, not the whole cast.
+    # Imported on demand, so that importing one task does not import all of them.
     if name == "PiWheelsMaster":
         from piwheels.master.app import PiWheelsMaster  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""``piw-master``: its entry point."""
+"""The entry point of ``piw-master``."""
 
 import sys
 
@@ -16,9 +16,12 @@ from piwheels.master.wiring import MasterConfig
             "piw-master --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
             "listen for slaves on all addresses, which only your boards should reach",
         ),
-        ("piw-master --source watch --watch-file names", "follow what these projects release"),
-        ("piw-master --source changelog", "follow all that the index releases from now on"),
-        ("piw-master --debug slave_driver", "log all that slaves say and are told"),
+        (
+            "piw-master --source watch --watch-file names",
+            "build new releases of these projects",
+        ),
+        ("piw-master --source changelog", "build all new releases of the index"),
+        ("piw-master --debug slave_driver", "log all messages from and to slaves"),
     ],
 )
 def main(config: MasterConfig) -> int:

@@ -1,4 +1,4 @@
-"""The master itself: starts the cast, passes on operators' commands, stops the cast in order."""
+"""The master program: starts the tasks, passes on operators' commands, stops the tasks in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import CommandReport
 from piwheels.core.states import MasterInfo
-from piwheels.core.tasks import Refusals
+from piwheels.core.tasks import BadMessages
 from piwheels.core.transport import Poller
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The cast in its starting order. It stops in reverse, so that each task ends before those it asks.
+#: The tasks in their starting order. They stop in reverse order, so that each task stops before the
+#: tasks that it depends on.
 CAST: tuple[type[Task], ...] = (
     Seraph,
     TheOracle,
@@ -62,17 +63,17 @@ CAST: tuple[type[Task], ...] = (
 )
 
 #: How long a task may take to end, in seconds.
-FAREWELL = 15.0
+STOP_LIMIT = 15.0
 
 
 class PiWheelsMaster:
-    """The ``piw-master`` program: the cast, and the sockets of operators."""
+    """The ``piw-master`` program: its tasks, and the sockets for operators."""
 
     def __init__(self, config: MasterConfig) -> None:
         self.config = config
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
-        self._refused = Refusals(self.logger)
+        self._refused = BadMessages(self.logger)
         self._stopping = False
         self._systemd = Notifier()
         self._ready = self._paused = False
@@ -84,33 +85,33 @@ class PiWheelsMaster:
         """Run the farm until it is stopped; return the exit status."""
         ports = Ports("main", self.config, self.logger)
         try:
-            ports.push("news", MasterStarted(self._info))
+            ports.push("console_events", MasterStarted(self._info))
             poller = Poller()
             for wire in ("control", "events", "commands"):
                 poller.register(ports.socket(wire))
             try:
                 self._start()
                 while not self._stopping and self._all_alive():
-                    self._tell_systemd()
+                    self._notify_systemd()
                     ready = poller.poll(min(1, self._systemd.interval))
                     if ports.socket("events") in ready:
-                        _pass_on(ports)
+                        _forward_events(ports)
                     if ports.socket("control") in ready:
                         self._command(ports)
                     if ports.socket("commands") in ready:
                         self._master_command(ports.socket("commands").recv().verb)
             finally:
                 # Consoles still see the events of the end.
-                self._stop(lambda: _pass_on(ports))
+                self._stop(lambda: _forward_events(ports))
         finally:
             ports.close()
         return 1 if any(task.failure for task in self.tasks) else 0
 
-    # The cast -------------------------------------------------------------------------------
+    # Tasks ----------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        for kind in CAST:
-            self.tasks.append(kind(self.config))
+        for cls in CAST:
+            self.tasks.append(cls(self.config))
         for task in self.tasks:
             task.start()
         self.logger.info(
@@ -124,14 +125,14 @@ class PiWheelsMaster:
             self.logger.critical("%s has ended: stopping the master", ", ".join(dead))
         return not dead
 
-    def _tell_systemd(self) -> None:
+    def _notify_systemd(self) -> None:
         """Report the status to systemd, and a heartbeat while every task's loop turns."""
         if not self._ready:
-            if any(task.turned is None for task in self.tasks):
+            if any(task.turn_began is None for task in self.tasks):
                 return
             self._ready = True
             self._systemd.ready(self._status())
-        stuck = {task.name: idle for task in self.tasks if (idle := task.stuck())}
+        stuck = {task.name: idle for task in self.tasks if (idle := task.stuck_for())}
         if stuck.keys() - self._stuck.keys():
             self.logger.critical(
                 "stuck: %s; restart the master, unless systemd does, if this does not end",
@@ -140,7 +141,7 @@ class PiWheelsMaster:
         self._stuck = stuck
         self._systemd.status(self._status())
         if not stuck:
-            self._systemd.beat()
+            self._systemd.feed_watchdog()
 
     def _status(self) -> str:
         if self._stuck:
@@ -148,7 +149,7 @@ class PiWheelsMaster:
         paused = "paused by an operator, " if self._paused else ""
         return f"{paused}listening for slaves on {self.config.slave_queue}"
 
-    def _stop(self, meanwhile: Callable[[], None]) -> None:
+    def _stop(self, while_waiting: Callable[[], None]) -> None:
         self.logger.info("stopping")
         self._systemd.stopping()
         for task in self.tasks:
@@ -158,10 +159,10 @@ class PiWheelsMaster:
             if not task.is_alive():
                 continue
             task.quit()
-            deadline = SYSTEM.monotonic() + FAREWELL
+            deadline = SYSTEM.monotonic() + STOP_LIMIT
             while task.is_alive() and SYSTEM.monotonic() < deadline:
                 task.join(0.05)
-                meanwhile()
+                while_waiting()
             if task.is_alive():
                 self.logger.critical("%s does not end: left behind", task.name)
 
@@ -172,7 +173,7 @@ class PiWheelsMaster:
     # Operators ------------------------------------------------------------------------------
 
     def _command(self, ports: Ports) -> None:
-        """Take a message of the control socket; TheOperator tells the other consoles."""
+        """Handle a message of the control socket; TheOperator reports it to other consoles."""
         try:
             msg, slave_id = ports.socket("control").recv_msg()
         except BadMessage as exc:
@@ -186,12 +187,12 @@ class PiWheelsMaster:
         target = None if msg == "QUIT" else slave_id
         slaves = None if target is None else [target]
         ports.push(
-            "news",
+            "console_events",
             CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, SYSTEM.now())),
         )
-        self._obey(msg, target)
+        self._carry_out(msg, target)
 
-    def _obey(self, msg: str, slave_id: int | None) -> None:
+    def _carry_out(self, msg: str, slave_id: int | None) -> None:
         """Carry out a command of the control socket."""
         if msg == "QUIT" or (slave_id is None and msg in ("SLEEP", "WAKE")):
             self._master_command(msg)
@@ -215,13 +216,13 @@ class PiWheelsMaster:
         for task in self.tasks:
             task.pause() if self._paused else task.resume()
 
-    def _task(self, kind: type[T]) -> T:
-        return next(task for task in self.tasks if isinstance(task, kind))
+    def _task(self, cls: type[T]) -> T:
+        return next(task for task in self.tasks if isinstance(task, cls))
 
 
-def _pass_on(ports: Ports) -> None:
+def _forward_events(ports: Ports) -> None:
     events, status = ports.socket("events"), ports.socket("status")
-    for _ in range(1000):  # then the operators' commands have their turn
+    for _ in range(1000):  # then operators' commands are served
         if not events.poll(0):
             return
         status.send_multipart(events.recv_multipart())
@@ -238,10 +239,10 @@ def run(config: MasterConfig) -> int:
     site.check_writable()
     site.lock()
     try:
-        Database(config.dsn).close()  # says now, in a sentence, what is wrong with it
+        Database(config.dsn).close()  # reports a problem with the database now, in a sentence
         master = PiWheelsMaster(config)
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sign, master.stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, master.stop)
         return master.main_loop()
     finally:
         site.close()

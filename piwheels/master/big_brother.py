@@ -1,4 +1,4 @@
-"""BigBrother, who gathers the farm's statistics and publishes them."""
+"""BigBrother: gathers the farm's statistics, and publishes them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-#: How many statistics a console that attaches gets to see.
+#: How many past statistics a console receives when it attaches.
 HISTORY: Final = 100
-#: Seconds until the list of packages is written again without a change.
+#: Seconds after which the list of packages is written again without a change.
 LIST_AT_LEAST: Final = 86_400.0
 
-#: The statistics of the database, before it has answered.
+#: The statistics from the database, before its first answer.
 _UNKNOWN: Final = {
     "packages_built": 0,
     "builds_last_hour": {},
@@ -54,11 +54,11 @@ _UNKNOWN: Final = {
 class BigBrother(NonStopTask):
     """Gathers the statistics of the database, of the site's disk and of this machine.
 
-    They are published every ten seconds (in ``dev_mode`` every second), and kept for consoles that
-    attach later. Every ten minutes (in ``dev_mode`` every half) they go to the home page. Then the
-    list of packages is written as well, if its packages or downloads may have changed: a costly
-    query. The task never waits for the database: while there is no answer, it publishes the
-    statistics of the last one.
+    It publishes them every 10 s (in ``dev_mode`` every second), and keeps them for consoles that
+    attach later. Every 10 minutes (in ``dev_mode`` every 30 s) it sends them to the home page, and
+    has the list of packages written as well if that may have changed, because the list needs an
+    expensive query. The task does not wait for the database: without an answer it publishes the
+    previous statistics.
     """
 
     name = "big_brother"
@@ -69,47 +69,47 @@ class BigBrother(NonStopTask):
         self.ports.serve("stats", self.handle_stats)
         self.db = DbClient(self.ports)
         self.history: deque[MasterStats] = deque(maxlen=HISTORY)
-        self._figures: dict[str, Any] = dict(_UNKNOWN)
+        self._statistics: dict[str, Any] = dict(_UNKNOWN)
         self._disk = machine.disk_space(config.output_path)
-        self._asked = self._known = False
+        self._requested = self._known = False
         self._home_pause = 30 if config.dev_mode else 600
         self._home_due = self.clock.monotonic() + self._home_pause / 10
-        #: What the list of packages was made from last.
+        #: The statistics from which the list of packages was last written.
         self._listed: Any = None
         self._list_due = 0.0
-        self.every(timedelta(seconds=1 if config.dev_mode else 10), self.ask)
+        self.every(timedelta(seconds=1 if config.dev_mode else 10), self.request_statistics)
 
-    def ask(self) -> None:
-        """Ask the database for its statistics.
+    def request_statistics(self) -> None:
+        """Request the statistics of the database.
 
-        If it has not answered the last request yet, publish the statistics that there are.
+        If it has not answered the last request yet, publish the previous statistics.
         """
-        if self._asked:
+        if self._requested:
             self.publish()
         else:
-            self._asked = True
+            self._requested = True
             self.db.ask(self._answered, "get_statistics")
 
     def _answered(self, result: Result[dict[str, Any]]) -> None:
-        self._asked = False
+        self._requested = False
         if result.error is None:
             found = result.value
-            self._figures |= {name: found[name] for name in _UNKNOWN if name in found}
+            self._statistics |= {name: found[name] for name in _UNKNOWN if name in found}
             self._known = True
         else:
             self.logger.warning("no statistics from the database, trying again: %s", result.error)
         self.publish()
 
     def handle_stats(self, queue: Inbox[StatsMessage]) -> None:
-        """Take a message of another task."""
+        """Handle a message of another task."""
         match queue.recv():
             case DiskSpace(size, free):
                 self._disk = size, free
             case BuildsPending(by_abi):
-                self._figures["builds_pending"] = by_abi
-            case DownloadsCounted(count):  # until the database has counted them
+                self._statistics["builds_pending"] = by_abi
+            case DownloadsCounted(count):  # until the next statistics of the database include them
                 for name in ("downloads_last_hour", "downloads_last_month", "downloads_all"):
-                    self._figures[name] += count
+                    self._statistics[name] += count
             case PublishStats():
                 for stats in self.history:
                     self._send(stats)
@@ -121,18 +121,20 @@ class BigBrother(NonStopTask):
 
     def gather(self) -> MasterStats:
         """Return the current statistics."""
-        here = machine.slave_stats(self.config.output_path, self.clock.now())
+        machine_stats = machine.slave_stats(self.config.output_path, self.clock.now())
         disk_size, disk_free = self._disk
         return MasterStats(
-            **here._asdict() | self._figures | {"disk_size": disk_size, "disk_free": disk_free}
+            **machine_stats._asdict()
+            | self._statistics
+            | {"disk_size": disk_size, "disk_free": disk_free}
         )
 
     def publish(self) -> None:
-        """Publish and keep the current statistics; have pages written if they are due."""
+        """Publish and keep the current statistics; have the pages written if they are due."""
         stats = self.gather()
         self.history.append(stats)
         self._send(stats)
-        self.ports.push("news", StatsPublished(stats))
+        self.ports.push("console_events", StatsPublished(stats))
         if self._known and self.clock.monotonic() >= self._home_due:
             self.update_home()
             self.update_search()
@@ -145,10 +147,10 @@ class BigBrother(NonStopTask):
     def update_search(self) -> None:
         """Have the list of packages written, if its content may have changed.
 
-        A new package has versions to build; downloads leave the last month as days pass.
+        A new package changes the pending builds. Downloads leave the last month every day.
         """
         shown = ("downloads_all", "packages_built", "builds_pending", "files_count")
-        made_from = tuple(self._figures[name] for name in shown)
+        made_from = tuple(self._statistics[name] for name in shown)
         now = self.clock.monotonic()
         if made_from != self._listed or now >= self._list_due:
             self._listed, self._list_due = made_from, now + LIST_AT_LEAST
@@ -157,7 +159,7 @@ class BigBrother(NonStopTask):
     def _written(self, result: Result[None]) -> None:
         if result.error is not None:
             self._listed = None
-            self.logger.warning("a page was not written, but will be: %s", result.error)
+            self.logger.warning("a page was not written, trying again: %s", result.error)
 
     def _send(self, stats: MasterStats) -> None:
         try:

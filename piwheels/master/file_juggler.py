@@ -1,10 +1,10 @@
-"""FileJuggler, who takes files from build slaves and from tools that import them.
+"""FileJuggler: receives files from build slaves, and from tools that import them.
 
-The file wire carries raw frames (protocols.md); anyone may send anything there. Bytes are written
-only for a file that SlaveDriver (or MrChase) expects, only where they were asked for, and only to a
-temporary file in the site's working directory. A pool of two threads does the slow work (hashing
-chunks that came out of order, inspecting the wheel, syncing it to the disk), so that no big file
-delays the others.
+The file wire carries raw frames (protocols.md), and any program on the network may send there.
+Bytes are written only for a file that SlaveDriver or MrChase expects, only at the requested offset,
+and only to a temporary file in the site's working directory. A pool of two threads does the slow
+work (hashing chunks that arrived out of order, inspecting the wheel, syncing it to the disk), so
+that a large file does not delay others.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from piwheels.core.tasks import NonStopTask
 from piwheels.core.wheels.tags import parse_filename
 from piwheels.master.fs_client import FsClient
 from piwheels.master.incoming_file import (
-    Incoming,
+    IncomingFile,
     TransferDone,
     TransferError,
     TransferIgnoreChunk,
     Verified,
-    number,
+    parse_number,
 )
-from piwheels.master.logic.name_claims import Names
+from piwheels.master.logic.name_claims import NameClaims
 from piwheels.master.messages import (
     DiskSpace,
     ExpectFile,
@@ -52,46 +52,46 @@ if TYPE_CHECKING:
 
 __all__ = ["FileJuggler", "FsClient", "TransferDone", "TransferError", "TransferIgnoreChunk"]
 
-#: How many messages of the file wire are read before the other sockets have their turn.
-_BATCH: Final = 8
-#: Seconds that the files which are being published may take when the master stops.
-_LAST: Final = 10.0
+#: How many messages of the file wire are read before other sockets are served.
+_BURST: Final = 8
+#: The seconds that files in publication may take when the master stops.
+_CLOSING_LIMIT: Final = 10.0
 
 
 class FileJuggler(NonStopTask):
     """Receives expected files from slaves, and publishes those that verify on the site."""
 
     name = "file_juggler"
-    #: The largest file that is taken, and the space that always stays free on the disk, in bytes.
+    #: The largest file that is accepted, and the disk space that always stays free, in bytes.
     max_size: ClassVar[int] = 2 * 2**30
     reserve: ClassVar[int] = 64 * 2**20
     #: Seconds of silence after which another address may continue a transfer: a little less than
     #: the 5 s after which slaves send HELLO again.
     takeover: ClassVar[float] = 4.0
-    #: Seconds without a byte after which a transfer is given up.
+    #: Seconds without a byte after which a transfer is abandoned.
     patience: ClassVar[float] = 300.0
 
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
         self.site = Site(config.output_path, config.work_path)
-        #: Transfers by the slave's id, and those that have begun by its address.
-        self.pending: dict[int, Incoming] = {}
-        self.transfers: dict[bytes, Incoming] = {}
-        self._names = Names()
+        #: Expected files by the slave's number; those whose transfer has begun by its address.
+        self.pending: dict[int, IncomingFile] = {}
+        self.transfers: dict[bytes, IncomingFile] = {}
+        self._claims = NameClaims()
 
         self.ports = Ports("FileJuggler", config, self.logger, self)
         self.ports.serve("file", self.handle_file)
         self.ports.serve("files", self.handle_files)
         self._pool = WorkerPool(2, "juggler")
         self.register(self._pool.socket, lambda _: self._pool.run())
-        #: Transfers that the pool verifies.
-        self._verifying: set[Incoming] = set()
+        #: Transfers that the pool is verifying.
+        self._verifying: set[IncomingFile] = set()
         self.every(timedelta(minutes=1), self.report_disk)
         self.every(timedelta(seconds=15), self.expire)
 
     def close(self) -> None:
-        """Finish the files that are being published, and drop every other transfer."""
-        self._pool.close(wait=_LAST)
+        """Finish the publication of verified files, and drop all other transfers."""
+        self._pool.close(wait=_CLOSING_LIMIT)
         for transfer in (*self.pending.values(), *self._verifying):
             transfer.discard()
         self.pending.clear()
@@ -101,7 +101,7 @@ class FileJuggler(NonStopTask):
     # Requests of other tasks ----------------------------------------------------------------
 
     def handle_files(self, queue: Inbox[FileRequest]) -> None:
-        """Answer a request: VerifyFile when the file has been verified, the others at once."""
+        """Answer a request: VerifyFile after the verification, the others at once."""
         ticket = queue.recv_ticket()
         try:
             match ticket.request:
@@ -126,9 +126,9 @@ class FileJuggler(NonStopTask):
     ) -> None:
         """Expect *file_state* from *slave_id*, to be published as *publish_as*.
 
-        (``None``: under its own name.) A file that was expected from that slave before is dropped.
-        Raises ``Refused``: ``BADWHEEL`` for an invalid name of a wheel, ``TAKEN`` if other bytes
-        have just been published under that name, ``TOOBIG``, or ``NOROOM`` for a full disk.
+        ``None`` stands for its own name. A file that was expected from that slave before is
+        dropped. Raises ``Refused``: ``BADWHEEL`` for an invalid file name, ``TAKEN`` if other
+        content is being published under that name, ``TOOBIG``, or ``NOROOM`` for a full disk.
         """
         self._drop(slave_id)
         target = publish_as or file_state.filename
@@ -137,12 +137,12 @@ class FileJuggler(NonStopTask):
             raise Refused("BADWHEEL", f"{file_state.filename} cannot be published as {target}")
         size = file_state.filesize
         if size > self.max_size:
-            raise Refused("TOOBIG", f"{size:,} bytes are more than a file may have")
-        if not self._names.may_be(target, file_state.filehash):
+            raise Refused("TOOBIG", f"{size:,} bytes exceed the maximum size of a file")
+        if not self._claims.is_free(target, file_state.filehash):
             raise Refused("TAKEN", f"other bytes have just been published as {target}")
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
-        transfer = Incoming(
+        transfer = IncomingFile(
             TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
         )
         disk = os.fstatvfs(file.fileno())
@@ -153,18 +153,18 @@ class FileJuggler(NonStopTask):
         self.pending[slave_id] = transfer
 
     def do_withdraw(self, slave_id: int, package: str, filenames: Iterable[str]) -> None:
-        """Drop the file that *slave_id* still sends, and remove its published *filenames*.
+        """Drop the file that *slave_id* is sending, and remove its published *filenames*.
 
-        They are files of *package*. A file that another slave has sent as well, with the same
-        bytes, stays. Raises ``OSError``.
+        They are files of *package*. A file that another slave has sent with the same content stays.
+        Raises ``OSError``.
         """
         self._drop(slave_id)
         folder = self.site.project_dir(package)
         for filename in filenames:
-            if self._names.take_back(slave_id, filename):
-                self.site.remove(folder / filename)  # the wheel first: each has its metadata
+            if self._claims.release(slave_id, filename):
+                self.site.remove(folder / filename)  # the wheel first: it needs its metadata
                 self.site.remove(folder / f"{filename}.metadata")
-        with suppress(OSError):  # there is no folder, or it has other files
+        with suppress(OSError):  # the folder does not exist, or has other files
             folder.rmdir()
 
     def do_verify(
@@ -175,11 +175,11 @@ class FileJuggler(NonStopTask):
     ) -> None:
         """Verify the file that *slave_id* has sent, and publish it as a file of *package*.
 
-        The transfer ends in any case; *then* gets the result. Raises ``Refused`` (or the result
-        has that error): ``UNKNOWN`` if no file was expected, ``BADHASH`` if the file is not whole
-        or not the one declared (it may be sent again), ``TAKEN`` if other bytes were published
-        under its name meanwhile (send it again, under another), ``BADWHEEL`` if it is not a wheel
-        of that package (final), ``NOROOM`` if it could not be written.
+        The transfer ends in any case; *then* receives the result. Raises ``Refused``, or the result
+        has that error: ``UNKNOWN`` if no file was expected; ``BADHASH`` if the file is incomplete
+        or not the declared one (it may be sent again); ``TAKEN`` if other content has been
+        published under its name in the meantime (it may be sent again, for another name);
+        ``BADWHEEL`` if it is not a wheel of that package; ``NOROOM`` if it could not be written.
         """
         transfer = self._forget(slave_id)
         if transfer is None:
@@ -189,9 +189,9 @@ class FileJuggler(NonStopTask):
                 raise Refused("NOROOM", transfer.failure)
             if not transfer.state.done:
                 missing = transfer.state.missing
-                raise Refused("BADHASH", f"{transfer.target}: {missing:,} bytes have not come")
+                raise Refused("BADHASH", f"{transfer.target}: {missing:,} bytes are missing")
             filehash = transfer.state.file_state.filehash
-            if not self._names.give(slave_id, transfer.target, filehash, self.clock.monotonic()):
+            if not self._claims.claim(slave_id, transfer.target, filehash, self.clock.monotonic()):
                 raise Refused("TAKEN", f"other bytes have just been published as {transfer.target}")
         except BaseException:
             transfer.discard()
@@ -202,14 +202,14 @@ class FileJuggler(NonStopTask):
 
     def _published(
         self,
-        transfer: Incoming,
+        transfer: IncomingFile,
         then: Callable[[Result[Verified]], None],
         result: Result[Verified],
     ) -> None:
         self._verifying.discard(transfer)
         transfer.discard()
         if result.error is not None:
-            self._names.take_back(transfer.state.slave_id, transfer.target)
+            self._claims.release(transfer.state.slave_id, transfer.target)
         then(result)
 
     def _verified(self, ticket: Ticket[Any], result: Result[Verified]) -> None:
@@ -223,15 +223,15 @@ class FileJuggler(NonStopTask):
             case BadWheel():
                 return Refused("BADWHEEL", str(exc))
             case OSError():
-                self.logger.error("cannot write to the site, see to its disk: %s", exc)
+                self.logger.error("cannot write to the site, check its disk: %s", exc)
                 return Refused("NOROOM", f"the master cannot write: {exc.strerror or exc}")
         return exc
 
     # The file wire --------------------------------------------------------------------------
 
     def handle_file(self, queue: Socket) -> None:
-        """Read messages of slaves, and fetch more from them or end their transfers."""
-        for _ in range(_BATCH):
+        """Read messages of senders; request further chunks, or end their transfers."""
+        for _ in range(_BURST):
             address, *frames = queue.recv_multipart()
             self._handle_one(queue, address, *(frames or [b""]))
             if not queue.poll(0):
@@ -251,56 +251,56 @@ class FileJuggler(NonStopTask):
                 place = (str(wanted.start).encode(), str(len(wanted)).encode())
                 queue.send_multipart([address, b"FETCH", *place])
 
-    def new_transfer(self, msg: bytes, *args: bytes) -> Incoming:
-        """Return the transfer that a HELLO with a slave's id begins or continues.
+    def new_transfer(self, msg: bytes, *args: bytes) -> IncomingFile:
+        """Return the transfer that a HELLO with a slave's number begins or continues.
 
-        Raises ``TransferError`` for any other message (``TransferIgnoreChunk`` for a CHUNK), or if
-        no file is expected from that slave.
+        Raises ``TransferError`` for other messages (``TransferIgnoreChunk`` for a CHUNK), and if no
+        file is expected from that slave.
         """
         match msg, args:
             case b"HELLO", (slave_id,):
-                # Old importers send 0, or a number that they made up (docs/decisions/0027).
-                transfer = self.pending.get(number(slave_id)) or self.pending.get(0)
+                # Old importers send 0, or a number of their own (docs/decisions/0027).
+                transfer = self.pending.get(parse_number(slave_id)) or self.pending.get(0)
                 if transfer is None:
-                    raise TransferError("HELLO from a slave of which no file is expected")
+                    raise TransferError("HELLO from a slave from which no file is expected")
                 return transfer
             case b"CHUNK", _:
                 raise TransferIgnoreChunk("CHUNK from an address without a transfer")
         raise TransferError("neither HELLO nor CHUNK on the file wire")
 
-    def current_transfer(self, transfer: Incoming, msg: bytes, *args: bytes) -> None:
-        """Take a message that belongs to *transfer*.
+    def current_transfer(self, transfer: IncomingFile, msg: bytes, *args: bytes) -> None:
+        """Handle a message that belongs to *transfer*.
 
-        It is CHUNK, with offset and bytes, or HELLO again, which fetches all missing bytes again.
-        Raises ``TransferDone`` when no byte is missing (or the file cannot be written, which
-        VerifyFile reports), ``BadMessage`` for an invalid message.
+        It is a CHUNK with offset and bytes, or another HELLO, after which all missing bytes are
+        requested again. Raises ``TransferDone`` when no byte is missing, or if the file cannot be
+        written (VerifyFile reports that); ``BadMessage`` for an invalid message.
         """
         match msg, args:
             case b"HELLO", _:
                 transfer.state.reset()
             case b"CHUNK", (offset, data) if not transfer.failure:
-                self._take(transfer, number(offset), data)
+                self._take(transfer, parse_number(offset), data)
             case _:
-                raise TransferError("not a message of a transfer that has begun")
+                raise TransferError("not a message of a transfer in progress")
         if transfer.state.done or transfer.failure:
-            raise TransferDone("every byte has come")
+            raise TransferDone("every byte has arrived")
 
-    def _take(self, transfer: Incoming, offset: int, data: bytes) -> None:
+    def _take(self, transfer: IncomingFile, offset: int, data: bytes) -> None:
         transfer.state.chunk(offset, data)
         transfer.progress = transfer.heard = self.clock.monotonic()
         try:
             transfer.write(offset, data)
         except OSError as exc:
             transfer.failure = f"the master cannot write: {exc.strerror}"
-            self.logger.error("cannot write %s, see to the disk: %s", transfer.path, exc)
+            self.logger.error("cannot write %s, check the disk: %s", transfer.path, exc)
 
-    def _bind(self, transfer: Incoming, address: bytes) -> None:
+    def _bind(self, transfer: IncomingFile, address: bytes) -> None:
         if transfer.address == address:
             return
         now = self.clock.monotonic()
         if transfer.address is not None:
             if now - transfer.heard < self.takeover:
-                raise TransferError("HELLO for a transfer that another address makes")
+                raise TransferError("HELLO for a transfer from another address")
             del self.transfers[transfer.address]
         if (before := self.transfers.get(address)) is not None:
             before.address = None
@@ -309,7 +309,7 @@ class FileJuggler(NonStopTask):
 
     # Ends -----------------------------------------------------------------------------------
 
-    def _forget(self, slave_id: int) -> Incoming | None:
+    def _forget(self, slave_id: int) -> IncomingFile | None:
         transfer = self.pending.pop(slave_id, None)
         if transfer is not None and transfer.address is not None:
             del self.transfers[transfer.address]
@@ -320,15 +320,16 @@ class FileJuggler(NonStopTask):
             transfer.discard()
 
     def expire(self) -> None:
-        """Give up the transfers that have been silent for too long."""
+        """Abandon the transfers that have been silent for too long."""
         now = self.clock.monotonic()
-        self._names.expire(now)
+        self._claims.expire(now)
         before = now - self.patience
         for slave_id in [key for key, each in self.pending.items() if each.progress < before]:
             target = self.pending[slave_id].target
             self._drop(slave_id)
             self.logger.warning(
-                "gave up %s of slave %d: nothing came for %d s; see whether that slave still runs",
+                "abandoned %s of slave %d: nothing arrived for %d s; check whether that slave still"
+                " runs",
                 target,
                 slave_id,
                 self.patience,
@@ -340,7 +341,7 @@ class FileJuggler(NonStopTask):
             disk = os.statvfs(self.site.root)
         except OSError as exc:
             self.logger.error(
-                "cannot look at %s, see to its disk: %s", self.site.root, exc.strerror
+                "cannot read the size of %s, check its disk: %s", self.site.root, exc.strerror
             )
             return
         size, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize

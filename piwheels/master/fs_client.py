@@ -1,4 +1,4 @@
-"""FsClient, by which other tasks ask FileJuggler for files."""
+"""FsClient: sends requests about files to FileJuggler."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from piwheels.master.ports import Ports
     from piwheels.master.result import Result
 
-    #: What the answer is for.
+    #: The callback for an answer.
     Then = Callable[[Result[Any]], None]
 
 
 class FsClient:
-    """Asks FileJuggler for what its ``do_*`` methods do, over *ports*, without blocking.
+    """Sends requests to FileJuggler over *ports*, without blocking.
 
-    *number* is a slave's or an import's. The answer, or the error, goes to *then* within *limit*
-    seconds.
+    *number* is the number of a slave or an import. *then* receives the answer, or the error, within
+    *limit* seconds.
     """
 
     def __init__(self, ports: Ports, limit: float) -> None:
@@ -36,9 +36,9 @@ class FsClient:
         self._ports.ask("files", VerifyFile(number, package), then, self._limit)
 
     def missing(self, number: int, then: Then) -> None:
-        """Ask how many bytes have not come yet (``None``: no file is expected)."""
+        """Ask how many bytes of the file are missing (``None``: no file is expected)."""
         self._ports.ask("files", MissingBytes(number), then, self._limit)
 
     def withdraw(self, number: int, package: str, filenames: Sequence[str], then: Then) -> None:
-        """Have the file that comes dropped, and those that were published removed."""
+        """Have the expected file dropped, and the published files removed."""
         self._ports.ask("files", WithdrawFiles(number, package, filenames), then, self._limit)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from piwheels.master.ports import Ports
     from piwheels.master.result import Result
 
-#: How long another task may take to answer, in seconds.
+#: The seconds that another task may take to answer.
 PATIENCE = 120.0
 
 
 class ImportDesk:
-    """Performs what :class:`~piwheels.master.logic.imports.Imports` decides, over *ports*.
+    """Performs the effects of :class:`~piwheels.master.logic.imports.Imports`, over *ports*.
 
     *reply* sends a tool its reply: address, message, data.
     """
@@ -44,23 +44,23 @@ class ImportDesk:
         self._fs = FsClient(ports, PATIENCE)
 
     def begin(self, address: bytes, build: BuildState) -> None:
-        """Begin to import *build* for the tool at *address*. Raises ``Refused``."""
+        """Begin an import for the tool at *address*. Raises ``Refused``."""
         self._perform(self.imports.begin(address, build))
 
     def sent(self, address: bytes) -> None:
         """Have the file verified that a tool has sent. Raises ``Refused``."""
         self._perform(self.imports.sent(address))
 
-    def leave(self, address: bytes) -> None:
+    def cancel(self, address: bytes) -> None:
         """Undo the import of the tool at *address*, if it has one."""
-        self._perform(self.imports.leave(address, "its tool has abandoned it"))
+        self._perform(self.imports.cancel(address, "its tool has abandoned it"))
 
     def tick(self) -> None:
         """End imports whose tool is silent."""
         self._perform(self.imports.tick())
 
-    def _perform(self, todo: Iterable[ImportEffect]) -> None:
-        for effect in todo:
+    def _perform(self, decided: Iterable[ImportEffect]) -> None:
+        for effect in decided:
             match effect:
                 case effects.Reply(address, msg, data):
                     self._reply(address, msg, data)
@@ -75,41 +75,41 @@ class ImportDesk:
                     self._fs.expect(number, state, publish_as, self._continue(number))
                 case effects.Verify(number, package):
                     self._fs.verify(number, package, self._continue(number))
-                case effects.Withdraw(number, package, filenames):
+                case effects.WithdrawFiles(number, package, filenames):
                     self._fs.withdraw(number, package, filenames, self._continue(number))
-                case effects.AskMissing(number):
+                case effects.AskMissingBytes(number):
                     self._ask_missing(number)
-                case effects.Written(build):
-                    self._written(build)
+                case effects.BuildStored(build):
+                    self._stored(build)
                 case _:
                     assert_never(effect)
 
     def _continue(self, number: int) -> Callable[[Result[Any]], None]:
-        """Return a callback that continues the import *number* when an answer has come."""
-        asking = self.imports.lines[number][0]
-        step = asking.step
+        """Return a callback that continues the import *number* with an answer."""
+        import_ = self.imports.queues[number][0]
+        step = import_.step
 
         def then(result: Result[Any]) -> None:
-            line = self.imports.lines.get(number)
-            # Otherwise the import that asked was given up in the meantime.
-            if line and line[0] is asking and asking.step is step:
+            queue = self.imports.queues.get(number)
+            # Otherwise the import has been abandoned in the meantime.
+            if queue and queue[0] is import_ and import_.step is step:
                 value, error = result
                 self._perform(self.imports.answered(number, value, error))
 
         return then
 
     def _ask_missing(self, number: int) -> None:
-        asking = self.imports.lines[number][0]
+        import_ = self.imports.queues[number][0]
 
         def then(result: Result[int | None]) -> None:
-            line = self.imports.lines.get(number)
-            if line and line[0] is asking and result.error is None:
+            queue = self.imports.queues.get(number)
+            if queue and queue[0] is import_ and result.error is None:
                 now = self._clock.monotonic()
                 self._perform(self.imports.progress(number, result.value, now))
 
         self._fs.missing(number, then)
 
-    def _written(self, build: BuildState) -> None:
+    def _stored(self, build: BuildState) -> None:
         self._logger.info(
             "imported %s %s for %s: %s",
             build.package, build.version, build.abi_tag, ", ".join(build.files),
@@ -120,4 +120,4 @@ class ImportDesk:
 
     def _requested(self, result: Result[Any]) -> None:
         if result.error is not None:
-            self._logger.error("TheSecretary did not take a request: %s", result.error)
+            self._logger.error("TheSecretary did not accept a request: %s", result.error)

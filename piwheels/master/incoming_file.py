@@ -1,4 +1,4 @@
-"""A file that is coming in: its temporary on the disk, and how it gets to its place on the site."""
+"""A file that the master is receiving: its temporary file, and its publication on the site."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from piwheels.core.states import TransferState
     from piwheels.master.site.files import Site
 
-#: As many digits as the largest offset has (protocols.md: sizes are as wide as a BIGINT).
+#: The digits of the largest offset (protocols.md: sizes fit into a BIGINT).
 _NUMBER: Final = re.compile(rb"[0-9]{1,19}")
 
 
 class TransferError(BadMessage):
-    """A message that has no place in a transfer; it is dropped and counted."""
+    """A message that does not belong to a transfer. It is dropped and counted."""
 
 
 class TransferIgnoreChunk(TransferError):
-    """A CHUNK from an address that no transfer belongs to; HELLO comes first."""
+    """A CHUNK from an address without a transfer: it has not sent HELLO."""
 
 
 class TransferDone(TransferError):
-    """Every byte has come: nothing more is fetched, and the slave is told so."""
+    """Every byte has arrived: the slave gets DONE."""
 
 
 class Verified(TypedDict):
-    """A file in its place: its published name, and what was read in its METADATA.
+    """A published file: its name, and data from its METADATA.
 
     *metadata_hash* is the SHA-256 of METADATA in hexadecimal.
     """
@@ -47,11 +47,11 @@ class Verified(TypedDict):
 
 
 @dataclass(slots=True, eq=False)
-class Incoming:
-    """A file that is expected: *target* is its name on the site, *file* its temporary at *path*.
+class IncomingFile:
+    """An expected file: *target* is its name on the site, *file* the temporary file at *path*.
 
-    Times are of the monotonic clock: *heard* is when *address* last did something of use (others
-    may not take over before it has fallen silent), *progress* when bytes last came.
+    Monotonic times: *heard* is the last valid message from *address* (another address may take over
+    only after a time of silence), *progress* the last arrival of bytes.
     """
 
     state: TransferState
@@ -64,26 +64,26 @@ class Incoming:
     failure: str = ""
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write *data* at *offset* of the temporary. Raises ``OSError``."""
+        """Write *data* at *offset* of the temporary file. Raises ``OSError``."""
         view = memoryview(data)
         while view:
             written = os.pwrite(self.file.fileno(), view, offset)
             offset, view = offset + written, view[written:]
 
     def discard(self) -> None:
-        """Close the temporary and remove it, unless it has been published."""
+        """Close the temporary file, and remove it unless it has been published."""
         self.file.close()
         self.path.unlink(missing_ok=True)
 
     def publish(self, site: Site, package: str) -> Verified:
-        """Check the whole file and move it to its place as one of *package*. May take seconds.
+        """Verify the file, and publish it as a file of *package*. This may take seconds.
 
-        Raises ``Refused("BADHASH")`` if it is not what was declared, ``BadWheel`` if it is not a
-        wheel of that package, ``OSError`` if it could not be written.
+        Raises ``Refused("BADHASH")`` if the content is not the declared one, ``BadWheel`` if it is
+        not a wheel of that package, ``OSError`` if it could not be written.
         """
         self.file.seek(self.state.hashed)
         if not self.state.verify(iter(partial(self.file.read, 2**20), b"")):
-            raise Refused("BADHASH", f"{self.target}: the content is not what was declared")
+            raise Refused("BADHASH", f"{self.target}: the content is not the declared one")
         found = inspect_wheel(self.path, package=package, filename=self.target)
         site.publish(self.path, canonical(package), self.target, found.metadata)
         return Verified(
@@ -93,9 +93,9 @@ class Incoming:
         )
 
 
-def number(text: bytes) -> int:
-    """Return the number that a frame holds in ASCII digits. Raises ``TransferError``."""
-    # int() alone would take blanks, signs, underscores, and thousands of digits.
+def parse_number(text: bytes) -> int:
+    """Return the number in a frame of ASCII digits. Raises ``TransferError``."""
+    # int() alone accepts blanks, signs, underscores, and thousands of digits.
     if _NUMBER.fullmatch(text) is None:
         raise TransferError("not a number in ASCII digits")
     return int(text)

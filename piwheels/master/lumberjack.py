@@ -1,4 +1,4 @@
-"""Lumberjack, who takes the site's access log from piw-logger and has the database keep it."""
+"""Lumberjack: receives the site's access log from piw-logger, and stores it in the database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from piwheels.core.errors import BadMessage, worth_telling
+from piwheels.core.errors import BadMessage, should_log
 from piwheels.core.states import DownloadState
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.messages import DownloadsCounted
@@ -58,7 +58,7 @@ class Lumberjack(NonStopTask):
         self._pause = 1.0
 
     def close(self) -> None:
-        """Read the rows that have come, and store all of them; then close everything."""
+        """Read the rows that have arrived, store all of them, then close everything."""
         while len(self._rows) < MAX_WAITING and self._logs.poll(0):
             self._receive()
         self._next_try = 0.0
@@ -69,7 +69,7 @@ class Lumberjack(NonStopTask):
         super().close()
 
     def handle_log(self, queue: Socket) -> None:
-        """Read the rows that have come, up to a group."""
+        """Read the rows that have arrived, up to a group."""
         for _ in range(BATCH):
             if not queue.poll(0):
                 break
@@ -90,7 +90,7 @@ class Lumberjack(NonStopTask):
             self._rows.append(row)
             return
         self._lost += 1
-        if worth_telling(self._lost):
+        if should_log(self._lost):
             self.logger.error(
                 "the database does not keep up: %d rows of the access log lost so far", self._lost
             )

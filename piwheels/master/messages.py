@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage
-from piwheels.core.protocols import CommandReport, Job, Outcome, Output, Rejection
+from piwheels.core.protocols import BuildOutcome, CommandReport, Job, Output, Rejection
 from piwheels.core.schema import schema_of
 from piwheels.core.states import (
     Count,
@@ -52,7 +52,7 @@ class Message:
 
     @classmethod
     def of(cls, values: Any) -> Self:
-        """Return the message whose fields have come as *values*. Raises ``BadMessage``."""
+        """Return the message whose fields are *values*. Raises ``BadMessage``."""
         return typing.cast("Self", _valid(cls, values, cls.__name__))
 
 
@@ -74,11 +74,11 @@ class Request(Message, Generic[A_co]):
         [cls.answer] = typing.get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
 
     def read(self, answer: Any) -> A_co:
-        """Return the typed value of an *answer* that has come. Raises ``BadMessage``."""
+        """Return the typed value of an *answer*. Raises ``BadMessage``."""
         return typing.cast("A_co", _valid(self.answer, answer, f"answer to {self.name}"))
 
 
-#: The parts of a project's pages: its project page, or this and its index pages.
+#: The parts of a project's pages: the project page, or also its pages in the simple index.
 Part = Literal["PROJECT", "BOTH"]
 
 # SlaveDriver <-> TheArchitect -----------------------------------------------------------------
@@ -140,7 +140,7 @@ class RewritePages(Request[Count | None]):
 
 @dataclass(frozen=True)
 class PagesNoted(Request[None]):
-    """Write the pages of a package; the sender has noted that in the database itself.
+    """Write the pages of a package; the database has a note of that already.
 
     *URGENT* is *BOTH* without delay.
     """
@@ -175,9 +175,9 @@ class WriteRoot(Request[None]):
 
 
 SitePage = WriteLog | WriteHome | WriteSearch | WriteRoot
-#: What TheScribe does.
+#: The requests to TheScribe.
 ScribeRequest = RewritePages | DeletePackage | DeleteVersion | SitePage
-#: What TheSecretary takes.
+#: The requests to TheSecretary.
 WebRequest = ScribeRequest | PagesNoted
 
 # Files: FileJuggler ---------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class VerifyFile(Request[dict[str, str | None]]):
 
 @dataclass(frozen=True)
 class MissingBytes(Request[Count | None]):
-    """Ask how many bytes of the file have not come yet (``None``: no file is expected)."""
+    """Ask how many bytes of the file are missing (``None``: no file is expected)."""
 
     number: Count
 
@@ -228,9 +228,9 @@ FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles
 
 @dataclass(frozen=True)
 class ListSlaves(Request[list[Any]]):
-    """Ask for the events of the slaves with a greater number than *after*, some at a time.
+    """Ask for the past events of the next slaves with numbers above *after*.
 
-    The answer is a list of ``SlaveEvent``, which passes to a console unread.
+    The answer is a list of ``SlaveEvent``, which is passed on to a console unchecked.
     """
 
     after: Count
@@ -252,7 +252,7 @@ class ListQueue(Request[dict[Tag, tuple[Count, list[Job]]]]):
 
 @dataclass(frozen=True)
 class CommandSlaves(Request[list[Rejection]]):
-    """Give slaves (``None``: all) an operator's command. The answer: those that do not take it."""
+    """Give slaves (``None``: all) an operator's command. The answer lists the rejections."""
 
     verb: Literal["KILL", "SLEEP", "SKIP", "WAKE"]
     slaves: list[Count] | None
@@ -268,7 +268,7 @@ class CommandMaster(Message):
     verb: Literal["SLEEP", "WAKE", "QUIT"]
 
 
-# News for consoles: TheOperator ---------------------------------------------------------------
+# Events for consoles: TheOperator ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ class MasterStarted(Message):
 
 @dataclass(frozen=True)
 class StatsPublished(Message):
-    """The farm's statistics have been taken."""
+    """The farm's statistics have been gathered."""
 
     stats: MasterStats
 
@@ -297,7 +297,7 @@ class BuildEnded(Message):
     """A slave's build has ended (*outcome* ``None``: the version will be built again)."""
 
     slave_id: Count
-    outcome: Outcome | None
+    outcome: BuildOutcome | None
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ class CommandGiven(Message):
     command: CommandReport
 
 
-News = MasterStarted | StatsPublished | OutputReceived | BuildEnded | CommandGiven
+ConsoleEvent = MasterStarted | StatsPublished | OutputReceived | BuildEnded | CommandGiven
 
 # Statistics: BigBrother -----------------------------------------------------------------------
 
@@ -329,7 +329,7 @@ class BuildsPending(Message):
 
 @dataclass(frozen=True)
 class DownloadsCounted(Message):
-    """So many more downloads have been stored."""
+    """The database has stored *count* more downloads."""
 
     count: Count
 

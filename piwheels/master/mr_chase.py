@@ -1,4 +1,4 @@
-"""MrChase, who adds, removes, skips and imports packages and versions for the admin tools."""
+"""MrChase: adds, removes, skips and imports packages and versions for the admin tools."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
 #: Seconds that SlaveDriver and TheSecretary may take for one answer.
 DRIVER_TIMEOUT, WEB_TIMEOUT = 10.0, 60.0
-#: How many other names one message may give a package.
+#: The most other names of a package in one message.
 MAX_ALIASES: Final = 100
-#: How many requests to rewrite pages are in flight when all pages are rebuilt; and how many tools
-#: may want that at a time.
+#: The most requests to rewrite pages that are in flight when a tool rebuilds all pages; the most
+#: tools that may do so at the same time.
 WINDOW: Final = 1000
 MAX_REWRITING: Final = 4
 
 
 @dataclass
 class _Rewriting:
-    """A request of the tool at *addr* to rewrite the pages of all packages; *packages* are left."""
+    """A request of the tool at *addr* to rewrite all pages; *packages* are the remaining ones."""
 
     addr: bytes
     part: Part
@@ -58,18 +58,18 @@ class _Rewriting:
 
 
 class MrChase(PausingTask):
-    """Answers each request of an admin tool with ``DONE`` and a code word, or ``ERROR`` and why.
+    """Answers each request of an admin tool: ``DONE`` and a code, or ``ERROR`` and a reason.
 
     Names may have any spelling and are stored in the canonical one (PEP 503), with the given
     spelling as another name of the package. Versions are stored as they are spelled, and must be
     valid (PEP 440). Requests are handled one after the other, while the tools wait. An import,
     which takes several requests, does not block the others (:mod:`piwheels.master.importing`).
-    Nothing is removed from a paused farm: its site would still have it.
+    Removals are refused while the farm is paused, because its site would not change.
     """
 
     name = "mr_chase"
     #: How often the progress of imports is checked.
-    look: ClassVar[timedelta] = timedelta(seconds=5)
+    check_interval: ClassVar[timedelta] = timedelta(seconds=5)
     stuck_after = 1200.0  # one request may be about every version or every page
 
     def __init__(self, config: MasterConfig) -> None:
@@ -77,10 +77,10 @@ class MrChase(PausingTask):
         self.ports = Ports("MrChase", config, self.logger, self)
         self.ports.serve("import", self.handle_import)
         self._tools = self.ports.socket("import")
-        #: Requests to rewrite the pages of all packages; the first is being worked on.
+        #: Requests to rewrite the pages of all packages; the first is in progress.
         self._rewritings: deque[_Rewriting] = deque()
         self.desk = ImportDesk(self.ports, self.logger, self._tools.send_addr_msg)
-        self.every(self.look, self.desk.tick)
+        self.every(self.check_interval, self.desk.tick)
         self.db = DbClient(self.ports)
         self._requests: dict[str, Callable[[Any], str]] = {
             "ADDPKG": self.do_addpkg,
@@ -93,7 +93,7 @@ class MrChase(PausingTask):
         }
 
     def handle_import(self, queue: Socket) -> None:
-        """Answer a request, whatever it is."""
+        """Answer a request, valid or not."""
         try:
             addr, msg, data = queue.recv_addr_msg()
         except BadMessage as exc:
@@ -104,14 +104,14 @@ class MrChase(PausingTask):
         try:
             if msg == "SENT":
                 self.desk.sent(addr)
-                return  # the reply follows, when the file has been verified
-            self.desk.leave(addr)  # a tool with another request has given its import up
+                return  # the reply follows, after the verification of the file
+            self.desk.cancel(addr)  # a tool that sends another request has abandoned its import
             if msg == "IMPORT":
                 self.do_import(addr, data)
-                return  # the reply follows, when the file is expected
+                return  # the reply follows, when FileJuggler expects the file
             if msg == "REBUILD" and data[1:] == (None,):
                 self._begin_rewriting(addr, data[0])
-                return  # the reply follows, when all of them are noted
+                return  # the reply follows, when the database has noted all of them
             reply = "DONE", self._requests[msg](data)
         except Refused as exc:
             reply = "ERROR", one_line(exc)
@@ -188,7 +188,7 @@ class MrChase(PausingTask):
         """Remove a package (DELPKG), or only its builds (DELPKGBLD), or skip it (SKIPPKG)."""
         package = canonical(remove.package)
         if remove.builds or not remove.skip:
-            self._check_awake()
+            self._check_not_paused()
         if not (remove.builds or remove.skip):
             self._delete_package(package)
             return "DELPKG"
@@ -209,17 +209,17 @@ class MrChase(PausingTask):
         self._rewrite_now(package)
         return "DELPKGBLD"
 
-    def _check_awake(self) -> None:
-        """Check that the site can be written: otherwise it would keep what is removed."""
+    def _check_not_paused(self) -> None:
+        """Refuse a removal while the farm is paused: the site would still show the files."""
         if self.paused:
-            raise Refused("PAUSED", "the farm is paused, and its site with it: wake it first")
+            raise Refused("PAUSED", "the farm and its site are paused: resume it first")
 
     def _delete_package(self, package: str) -> None:
         if not self.db.test_package(package):
             raise Refused("NOPKG")
-        self.db.unwatch_package(package)  # or its next release would bring it back
+        self.db.unwatch_package(package)  # otherwise its next release would bring it back
         self._delete_builds(DeletePackage(package))
-        # If this master ends half-way, the next one removes the pages because of this note.
+        # After a crash, the next master removes the pages because of this note.
         self.db.add_rewrite(package, "BOTH")
         self.db.delete_package(package)
         self._delete_files(DeletePackage(package))
@@ -234,7 +234,7 @@ class MrChase(PausingTask):
         """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
         package, version = canonical(remove.package), remove.version
         if remove.builds or not (remove.skip or remove.yank):
-            self._check_awake()
+            self._check_not_paused()
         if not (remove.builds or remove.skip or remove.yank):
             if not self.db.test_package_version(package, version):
                 raise Refused("NOVER" if self.db.test_package(package) else "NOPKG")
@@ -279,7 +279,7 @@ class MrChase(PausingTask):
     # Pages ----------------------------------------------------------------------------------
 
     def do_rebuild(self, what: Sequence[str | None]) -> str:
-        """Rebuild pages: REBUILD, once that is noted."""
+        """Rebuild pages: REBUILD, when the database has noted the request."""
         match what:
             case ("HOME",):
                 self.ports.push("stats", RefreshHome())
@@ -293,7 +293,7 @@ class MrChase(PausingTask):
         return "REBUILD"
 
     def _rewrite(self, package: str, part: Part = "BOTH") -> None:
-        """Have the pages of *package* written within a minute; return when that is noted."""
+        """Have the pages of *package* written within a minute; wait until that is noted."""
         self.ports.call("web", RewritePages(part, package), WEB_TIMEOUT)
 
     def _rewrite_now(self, package: str) -> None:
@@ -303,7 +303,7 @@ class MrChase(PausingTask):
 
     def _begin_rewriting(self, addr: bytes, part: Part) -> None:
         if len(self._rewritings) >= MAX_REWRITING:
-            raise Refused("REBUILD", "the pages of all packages are being asked for: wait for that")
+            raise Refused("REBUILD", "all pages are being rebuilt for other tools: try again later")
         packages = iter(sorted(self.db.get_all_packages()))
         self._rewritings.append(_Rewriting(addr, part, packages))
         if len(self._rewritings) == 1:
@@ -326,7 +326,7 @@ class MrChase(PausingTask):
     def _rewritten(self, asked: _Rewriting, result: Result[Any]) -> None:
         asked.in_flight -= 1
         if not self._rewritings or asked is not self._rewritings[0]:
-            return  # it has failed already
+            return  # the request has failed already
         if result.error is not None:
             self.logger.error("could not do REBUILD: %s", result.error)
             self._rewritings.popleft()
@@ -338,16 +338,16 @@ class MrChase(PausingTask):
     # Files ----------------------------------------------------------------------------------
 
     def do_import(self, addr: bytes, build: BuildState) -> None:
-        """Begin to take in a build of a tool, if that is allowed: SEND follows.
+        """Begin the import of a build, if it is allowed. The reply SEND follows later.
 
-        Neither a skip nor a yank forbids it (docs/decisions/0028), only a deletion that is marked,
-        or a removal of builds that is in progress.
+        A deletion, or a removal of builds in progress, forbids it; a skip or a yank does not
+        (docs/decisions/0028).
         """
         data = self._project(canonical(build.package))
         if self.db.builds_held(data["name"]):
             raise Refused("SKIPPKG")
         if build.version not in data["releases"]:
-            # A wheel's name spells its version in the normal way, the index as it likes.
+            # A wheel's name has the normal form of the version, the index may have another.
             same = (each for each in data["releases"] if same_version(each, build.version))
             build.version = next(same, build.version)
         self._release(data, build.version)

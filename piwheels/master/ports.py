@@ -34,10 +34,10 @@ M = TypeVar("M")
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
 
-#: Seconds that an answer may take, unless the asker says otherwise.
+#: The default time limit of a request, in seconds.
 LIMIT: Final = 60.0
-#: The kinds of socket that bind and connect, by a wire's pattern.
-KINDS: Final = {
+#: The ZeroMQ types of the sockets that bind and connect, by a wire's pattern.
+SOCKET_TYPES: Final = {
     "router": (zmq.ROUTER, zmq.DEALER),
     "rpc": (zmq.ROUTER, zmq.DEALER),
     "push": (zmq.PULL, zmq.PUSH),
@@ -48,7 +48,7 @@ _CODES: Final[dict[str, type[Exception]]] = {"DATABASE": DatabaseError, "UNAVAIL
 
 
 class Askable(typing.Protocol[A_co]):
-    """What can be asked: a :class:`~piwheels.master.messages.Request`, or a database call."""
+    """A request: a :class:`~piwheels.master.messages.Request`, or a database call."""
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Askable(typing.Protocol[A_co]):
 
 
 class Loop(typing.Protocol):
-    """What ports need of their task."""
+    """The part of a task that its ports need."""
 
     def register(self, queue: Any, handler: Callable[[Any], None]) -> None:
         """Have *handler* called with *queue* when it can be read."""
@@ -75,7 +75,7 @@ class Loop(typing.Protocol):
 
 
 class Ticket(NamedTuple, Generic[M]):
-    """A *request* that has come; *peer* and *number* say where its answer goes."""
+    """A received *request*; *peer* and *number* identify the recipient of its answer."""
 
     queue: Socket
     peer: bytes
@@ -83,11 +83,11 @@ class Ticket(NamedTuple, Generic[M]):
     request: M
 
     def answer(self, value: Any = None) -> None:
-        """Send *value* to the asker."""
+        """Send *value* as the answer."""
         self.queue.send_multipart([self.peer, self.number, codec.dumps("OK", value)])
 
     def refuse(self, error: Exception) -> None:
-        """Send *error* to the asker, who gets it raised; a ``Refused`` keeps its code."""
+        """Send *error* as the answer, to be raised there; a ``Refused`` keeps its code."""
         self.queue.send_multipart([self.peer, self.number, error_frame(error)])
 
 
@@ -104,7 +104,7 @@ class Inbox(Socket, Generic[M]):
         return self._message(frame)
 
     def recv_ticket(self) -> Ticket[M]:
-        """Receive a request. Raises ``BadMessage``, which the asker gets as well."""
+        """Receive a request. Raises ``BadMessage``, which is also the answer."""
         frames = self.recv_multipart()
         if len(frames) != 3:
             raise BadMessage(f"{len(frames)} frames instead of three")
@@ -172,7 +172,7 @@ class Ports:
             loop.every(timedelta(seconds=1), self.expire)
 
     def close(self) -> None:
-        """Close every socket. Answers that have not come are lost."""
+        """Close every socket. Outstanding answers are lost."""
         for name, socket in (*self._sockets.items(), *self._callers.items()):
             socket.close(self._wires[name].limits.linger)
 
@@ -183,7 +183,7 @@ class Ports:
         return self._sockets[wire]
 
     def serve(self, wire: str, handler: Callable[[Inbox[Any]], None]) -> None:
-        """Call *handler* with the socket of *wire* whenever something has come."""
+        """Call *handler* with the socket of *wire* whenever it is readable."""
         assert self._loop is not None, "ports without a loop cannot serve"  # noqa: S101
         self._loop.register(self.socket(wire), handler)
 
@@ -237,25 +237,25 @@ class Ports:
         deadline = self._clock.monotonic() + limit
         _send(socket, ticket, frame)
         while (left := deadline - self._clock.monotonic()) > 0 and socket.poll(left):
-            came, answer = socket.recv_multipart()
-            if int.from_bytes(came, "big") == ticket:  # else it is the answer to an earlier call
+            number, answer = socket.recv_multipart()
+            if int.from_bytes(number, "big") == ticket:  # otherwise it answers an earlier call
                 return _read(request, answer).get()
         raise Unavailable(f"{wire}: {request.name} was not answered within {limit:g} s")
 
     # Answers --------------------------------------------------------------------------------
 
     def expire(self) -> None:
-        """Answer, with ``Unavailable``, the requests whose time is up."""
+        """Answer the requests whose time limit has passed, with ``Unavailable``."""
         for wire in {each.wire for each in self._open.values()}:
-            self._collect(self._sockets[wire])  # the loop may have been busy when they came
+            self._collect(self._sockets[wire])  # the loop may have been too busy to read them
         now = self._clock.monotonic()
         for ticket in [ticket for ticket, each in self._open.items() if each.deadline <= now]:
             late = self._open.pop(ticket, None)
-            if late is not None:  # else another callback has waited for it
+            if late is not None:  # otherwise a callback above has handled it
                 late.then(failed(late.late))
 
     def finish(self, wire: str, limit: float) -> None:
-        """Wait up to *limit* seconds for the answers that are still to come over *wire*."""
+        """Wait up to *limit* seconds for the outstanding answers over *wire*."""
         deadline, socket = self._clock.monotonic() + limit, self.socket(wire)
         while any(each.wire == wire for each in self._open.values()):
             if not socket.poll(deadline - self._clock.monotonic()):
@@ -281,11 +281,11 @@ def open_socket(
     wire: Wire, config: MasterConfig, logger: logging.Logger, *, bind: bool
 ) -> Inbox[Any]:
     """Return a new socket of *wire*: the one that binds, or one that connects."""
-    kind = KINDS[wire.pattern][0 if bind else 1]
+    socket_type = SOCKET_TYPES[wire.pattern][0 if bind else 1]
     protocol = wire.speaks if isinstance(wire.speaks, Protocol) else None
     if protocol is not None and not bind:
         protocol = reversed(protocol)
-    socket: Inbox[Any] = Inbox(wire, zmq.Context.instance().socket(kind), protocol, logger)
+    socket: Inbox[Any] = Inbox(wire, zmq.Context.instance().socket(socket_type), protocol, logger)
     socket.setsockopt(zmq.RCVHWM, wire.limits.unread)
     socket.setsockopt(zmq.SNDHWM, wire.limits.unsent)
     socket.setsockopt(zmq.MAXMSGSIZE, wire.limits.message)

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Result(NamedTuple, Generic[T]):
-    """Either a *value*, or the *error* that came instead (then *value* means nothing)."""
+    """Either a *value*, or an *error* (then *value* has no meaning)."""
 
     value: T
     error: Exception | None = None
@@ -21,5 +21,5 @@ class Result(NamedTuple, Generic[T]):
 
 
 def failed(error: Exception) -> Result[Any]:
-    """Return the result of something that ended in *error*."""
+    """Return the result of an operation that failed with *error*."""
     return Result(None, error)

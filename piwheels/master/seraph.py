@@ -1,4 +1,4 @@
-"""Seraph, who hands each request to the database to the oracle that has idled longest."""
+"""Seraph: hands each request to the database to the oracle that has been idle for longest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core import codec
-from piwheels.core.errors import BadMessage, Unavailable, worth_telling
+from piwheels.core.errors import BadMessage, Unavailable, should_log
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.ports import Ports, Ticket
 from piwheels.master.wiring import DB_LIMIT
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from piwheels.core.transport import Socket
     from piwheels.master.wiring import MasterConfig
 
-#: Seconds after which a silent oracle is given up; the database's own limits are shorter.
+#: Seconds after which a silent oracle is abandoned; the database's own limits are shorter.
 ORACLE_LIMIT: Final = 2 * DB_LIMIT
 #: How many requests may wait, and how many bytes in all.
 MAX_WAITING, MAX_BYTES = 10_000, 256 * 2**20
@@ -80,8 +80,8 @@ class Seraph(NonStopTask):
                 self.front.send_multipart(parts[answer : answer + 3])
         elif oracle in self._idle:
             raise BadMessage("an answer from an oracle that was not asked")
-        else:  # a new oracle, or one that was given up: its askers have had their answer
-            self.logger.debug("%s oracles are there", len(self._idle) + len(self._busy) + 1)
+        else:  # a new oracle, or an abandoned one, whose requests have been answered
+            self.logger.debug("%s oracles are available", len(self._idle) + len(self._busy) + 1)
         self._idle.append(oracle)
         self._hand_out()
 
@@ -91,7 +91,8 @@ class Seraph(NonStopTask):
         for queue in (self._builds, self._others):
             while queue and queue[0].since < now - DB_LIMIT:
                 self._refuse(
-                    [self._take(queue, now)], "the database has no time: is it overloaded?"
+                    [self._take(queue, now)],
+                    "the database is too busy: is it overloaded?",
                 )
         # A request is stamped again when it is handed out.
         late = [key for key, work in self._busy.items() if work[0].since < now - ORACLE_LIMIT]
@@ -121,6 +122,6 @@ class Seraph(NonStopTask):
     def _refuse(self, requests: Iterable[_Waiting], why: str) -> None:
         for request in requests:
             self._given_up += 1
-            if worth_telling(self._given_up):
-                self.logger.error("gave up %d requests so far: %s", self._given_up, why)
+            if should_log(self._given_up):
+                self.logger.error("abandoned %d requests so far: %s", self._given_up, why)
             Ticket(self.front, request.peer, request.ticket, None).refuse(Unavailable(why))

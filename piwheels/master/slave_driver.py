@@ -1,7 +1,7 @@
-"""SlaveDriver, who talks to the build slaves.
+"""SlaveDriver: serves the build slaves.
 
-:mod:`piwheels.master.logic.fleet` decides. This task never waits for another one: a question goes
-out, the loop goes on, and the slave gets its reply when the answer has come, or its time is over.
+:mod:`piwheels.master.logic.fleet` decides. This task never blocks on another task: it sends a
+request and continues. The slave gets its reply when the answer arrives, or after a time-out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from piwheels.core.states import Instant
 from piwheels.core.tasks import PausingTask, TaskControl
 from piwheels.master.fs_client import FsClient
 from piwheels.master.logic import effects
-from piwheels.master.logic.fleet import SILENCE, Fleet
+from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet
 from piwheels.master.messages import (
     BuildEnded,
     BuildQueue,
@@ -52,23 +52,23 @@ if TYPE_CHECKING:
     from piwheels.master.ports import Inbox
     from piwheels.master.result import Result
 
-#: How many requests of slaves are taken before the other sockets have their turn.
+#: How many requests of slaves are handled before other sockets are served.
 BURST = 100
-#: How many events of a replay are published to all consoles before the slaves have their turn, and
-#: how many are one answer to a console that asks for them.
+#: How many events of a replay are published before slaves are served; how many one answer to a
+#: console contains.
 REPLAY_BURST, PAGE = 200, 2000
 
 
 class SlaveDriver(PausingTask):
-    """Hands versions to the slaves, and takes their builds in.
+    """Hands versions to the slaves, and receives their builds.
 
-    The slaves ask, and it answers from its queues. It gets the queues of TheArchitect, deletions,
-    and commands of operators; it asks the database and FileJuggler, publishes events to the
-    consoles, and has TheSecretary write pages.
+    It answers the requests of slaves from its queues. It receives the queues from TheArchitect,
+    deletions, and commands of operators. It asks the database and FileJuggler, publishes events to
+    consoles, and requests pages from TheSecretary.
     """
 
     name = "slave_driver"
-    #: How long another task may take to answer, in seconds.
+    #: The seconds that another task may take to answer.
     patience: ClassVar[float] = 120.0
 
     def __init__(self, config: MasterConfig) -> None:
@@ -79,20 +79,20 @@ class SlaveDriver(PausingTask):
         self.ports = Ports("SlaveDriver", config, self.logger, self, clock=self.clock)
         self.ports.serve("builds", self.handle_build)
         self.ports.serve("deletions", self.handle_delete)
-        self.ports.serve("fleet", self.handle_question)  # "slave" follows when the leases are known
+        self.ports.serve("fleet", self.handle_request)  # "slave" follows when the leases are known
         self._db = DbClient(self.ports, self.patience)
         self._fs = FsClient(self.ports, self.patience)
-        #: The last slave of the replay that is running, if one is; whether another has to follow.
+        #: The last slave of the running replay (``None``: none runs); whether another one follows.
         self._replayed: int | None = None
         self._replay_again = False
         self.every(timedelta(seconds=10), self._tick)
 
     def once(self) -> None:
-        """Ask for the leases of an earlier master; requests of slaves wait until they are known."""
+        """Request the leases of an earlier master. Requests of slaves wait until they are known."""
         self._ask_leases()
 
     def poll(self, timeout: float = 1) -> None:
-        """Do one cycle; with a part of the replay, if one is running."""
+        """Do one cycle, and continue a running replay."""
         if self._replayed is not None:
             self._replay(self._replayed)
             timeout = 0
@@ -101,7 +101,7 @@ class SlaveDriver(PausingTask):
     # Slaves ---------------------------------------------------------------------------------
 
     def handle_slave(self, queue: Socket) -> None:
-        """Pass the requests of slaves to their ``do_`` methods, and perform what these decide."""
+        """Pass the requests of slaves to the ``do_`` methods, and perform the effects."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
@@ -113,13 +113,13 @@ class SlaveDriver(PausingTask):
                     why = str(exc)[:200]
                     self._perform(self.fleet.protocol_error(exc.address, why, self._instant()))
                 continue
-            slave, todo = self.fleet.receive(address, msg, data, self._instant())
+            slave, decided = self.fleet.receive(address, msg, data, self._instant())
             if slave is not None:
-                todo = getattr(self, f"do_{msg.lower()}")(slave)
-            self._perform(todo)
+                decided = getattr(self, f"do_{msg.lower()}")(slave)
+            self._perform(decided)
 
     def do_hello(self, slave: SlaveState) -> list[SlaveEffect]:
-        """Handle ``HELLO``: greet a slave, and let it keep a build that it still has."""
+        """Handle ``HELLO``, the greeting of a slave, which may still have a build."""
         return self.fleet.do_hello(slave, self._instant())
 
     def do_idle(self, slave: SlaveState) -> list[SlaveEffect]:
@@ -127,11 +127,11 @@ class SlaveDriver(PausingTask):
         return self.fleet.do_idle(slave, self._instant())
 
     def do_busy(self, slave: SlaveState) -> list[SlaveEffect]:
-        """Handle ``BUSY``, a slave's heartbeat during a build."""
+        """Handle ``BUSY``, a heartbeat during a build."""
         return self.fleet.do_busy(slave, self._instant())
 
     def do_output(self, slave: SlaveState) -> list[SlaveEffect]:
-        """Handle ``OUTPUT``: new lines of a build's log, and a heartbeat."""
+        """Handle ``OUTPUT``, new lines of a build's log and a heartbeat."""
         return self.fleet.do_output(slave, self._instant())
 
     def do_built(self, slave: SlaveState) -> list[SlaveEffect]:
@@ -143,7 +143,7 @@ class SlaveDriver(PausingTask):
         return self.fleet.do_sent(slave, self._instant())
 
     def do_bye(self, slave: SlaveState) -> list[SlaveEffect]:
-        """Handle ``BYE``: a slave leaves."""
+        """Handle ``BYE``, with which a slave leaves."""
         return self.fleet.do_bye(slave, self._instant())
 
     def _instant(self) -> Instant:
@@ -152,7 +152,7 @@ class SlaveDriver(PausingTask):
     # Other tasks ----------------------------------------------------------------------------
 
     def handle_build(self, queue: Inbox[BuildQueue]) -> None:
-        """Replace the queues by those that TheArchitect has read."""
+        """Replace the queues with those that TheArchitect has read."""
         self.fleet.queue.replace(queue.recv().queues)
 
     def handle_delete(self, queue: Inbox[Deletion]) -> None:
@@ -160,9 +160,9 @@ class SlaveDriver(PausingTask):
         ticket = queue.recv_ticket()
         match ticket.request:
             case DeletePackage(package):
-                self.fleet.deletion(package, None)
+                self.fleet.delete(package, None)
             case DeleteVersion(package, version):
-                self.fleet.deletion(package, version)
+                self.fleet.delete(package, version)
             case never:
                 assert_never(never)
         ticket.answer()
@@ -173,12 +173,12 @@ class SlaveDriver(PausingTask):
     # Operators ------------------------------------------------------------------------------
 
     def handle_control(self, queue: Socket) -> None:
-        """Carry out an operator's command, or a message that every task understands."""
+        """Carry out an operator's command, or a message to every task."""
         try:
             super().handle_control(queue)
         except TaskControl as command:
             if command.msg == "HELLO":
-                # Replays never overlap, or repeated HELLOs would only ever show the first slaves.
+                # Replays never overlap; otherwise repeated HELLOs would only show the first slaves.
                 if self._replayed:
                     self._replay_again = True
                 else:
@@ -189,8 +189,8 @@ class SlaveDriver(PausingTask):
             target = "all slaves" if one is None else f"slave {one}"
             self.logger.warning("an operator said %s to %s", command.msg, target)
 
-    def handle_question(self, queue: Inbox[FleetRequest]) -> None:
-        """Answer a request of TheOperator; one in a cycle."""
+    def handle_request(self, queue: Inbox[FleetRequest]) -> None:
+        """Answer one request of TheOperator."""
         ticket = queue.recv_ticket()
         match ticket.request:
             case SlaveHistory(slave_id):
@@ -220,7 +220,7 @@ class SlaveDriver(PausingTask):
             self._replay_again = False
 
     def on_pause(self) -> None:
-        """Hand out nothing while paused; running builds go on."""
+        """Hand out no versions while the farm is paused; running builds continue."""
         self.fleet.paused = True
         super().on_pause()
 
@@ -230,48 +230,50 @@ class SlaveDriver(PausingTask):
         super().on_resume()
 
     def kill_slave(self, slave_id: int | None) -> None:
-        """Have a slave (``None``: all) told to end after its build; from any thread."""
+        """Have a slave (``None``: all) end after its build; for any thread."""
         self.send_control("KILL", slave_id)
 
     def skip_slave(self, slave_id: int | None) -> None:
-        """Have a slave (``None``: all) abandon its build; from any thread."""
+        """Have a slave (``None``: all) abandon its build; for any thread."""
         self.send_control("SKIP", slave_id)
 
     def sleep_slave(self, slave_id: int | None) -> None:
-        """Give a slave (``None``: all) nothing more to build; from any thread."""
+        """Hand no version to a slave (``None``: all); for any thread."""
         self.send_control("SLEEP", slave_id)
 
     def wake_slave(self, slave_id: int | None) -> None:
-        """End :meth:`sleep_slave`; from any thread."""
+        """End :meth:`sleep_slave`; for any thread."""
         self.send_control("WAKE", slave_id)
 
     def list_slaves(self) -> None:
-        """Have the past events of all slaves published again; from any thread."""
+        """Publish the past events of all slaves again; for any thread."""
         self.send_control("HELLO")
 
     # Effects --------------------------------------------------------------------------------
 
-    def _perform(self, todo: Iterable[SlaveEffect]) -> None:  # noqa: PLR0912 (a branch an effect)
-        for effect in todo:
+    def _perform(self, decided: Iterable[SlaveEffect]) -> None:  # noqa: PLR0912 (a branch an effect)
+        for effect in decided:
             match effect:
                 case effects.Reply(address, msg, data):
                     self.ports.socket("slave").send_addr_msg(address, msg, data)
                 case effects.Publish(slave_id, timestamp, msg, data):
                     self._publish(slave_id, timestamp, msg, data)
-                case effects.BuildOutput():
-                    self.ports.push("news", OutputReceived(Output(*effect)))
-                case effects.Ended(slave_id, outcome):
-                    self.ports.push("news", BuildEnded(slave_id, outcome))
+                case effects.PublishOutput():
+                    self.ports.push("console_events", OutputReceived(Output(*effect)))
+                case effects.PublishEnd(slave_id, outcome):
+                    self.ports.push("console_events", BuildEnded(slave_id, outcome))
                 case effects.Warn():
                     self._warn(effect)
-                case effects.More(active):
+                case effects.ReadQueue(active):
                     self.ports.push("architect", QueueEmpty(active))
-                case effects.Grant((package, version, abi), label, period):
-                    self._note("grant_lease", package, version, abi, label, self._until(period))
-                case effects.Renew(targets, period):
-                    self._note("renew_leases", targets, self._until(period))
-                case effects.Release((package, version, abi)):
-                    self._note("release_lease", package, version, abi)
+                case effects.GrantLease((package, version, abi), label, period):
+                    self._change_lease(
+                        "grant_lease", package, version, abi, label, self._until(period)
+                    )
+                case effects.RenewLeases(targets, period):
+                    self._change_lease("renew_leases", targets, self._until(period))
+                case effects.ReleaseLease((package, version, abi)):
+                    self._change_lease("release_lease", package, version, abi)
                 case effects.AskPublished(slave_id, package):
                     self._db.ask(self._continue(slave_id), "get_package_files", package)
                 case effects.LogBuild(slave_id, build):
@@ -280,55 +282,57 @@ class SlaveDriver(PausingTask):
                     self._fs.expect(slave_id, state, publish_as, self._continue(slave_id))
                 case effects.Verify(slave_id, package):
                     self._fs.verify(slave_id, package, self._continue(slave_id))
-                case effects.Written(build):
-                    self._written(build)
+                case effects.BuildStored(build):
+                    self._stored(build)
                 case _:
                     assert_never(effect)
 
     def _until(self, period: timedelta) -> datetime:
-        """Return the expiry of a lease as the database keeps it: a timestamp."""
+        """Return the expiry of a lease as the database stores it: a timestamp."""
         return self.clock.now() + period
 
     def _warn(self, effect: effects.Warn) -> None:
         self.logger.warning("slave %d (%s) %s", effect.slave_id, effect.label, effect.text)
         if effect.history:
             history = ", ".join(map(str, effect.history))
-            self.logger.warning("slave %d (%s) was: %s", effect.slave_id, effect.label, history)
+            self.logger.warning(
+                "slave %d (%s): its phases were %s", effect.slave_id, effect.label, history
+            )
 
     def _publish(self, slave_id: int, timestamp: datetime, msg: str, data: Any) -> None:
         try:
             event = [slave_id, timestamp, msg, data]
             self.ports.socket("events").send_msg("SLAVE", event, zmq.DONTWAIT)
         except Unavailable:
-            self.logger.debug("an event for consoles is lost: nobody reads them")
+            self.logger.debug("an event for consoles is lost: the main thread does not read them")
 
-    def _written(self, build: BuildState) -> None:
+    def _stored(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"
         what = f"{build.package} {build.version}"
         self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.abi_tag)
-        self.ports.ask("web", WriteLog(cast("int", build.build_id), build.output), _ignore)
-        # The transaction that logged the build has noted the page already.
+        self.ports.ask("web", WriteLog(cast("int", build.build_id), build.output), _ignore_result)
+        # The transaction that stored the build has noted the pages already.
         part: Part = "BOTH" if build.files else "PROJECT"
-        self.ports.ask("web", PagesNoted(part, build.package), _ignore)
+        self.ports.ask("web", PagesNoted(part, build.package), _ignore_result)
 
     def _continue(self, slave_id: int) -> Callable[[Result[Any]], None]:
-        """Return a callback that continues the slave's build when an answer has come."""
+        """Return a callback that continues the intake of the slave's build with an answer."""
         intake = self.fleet.intakes.get(slave_id)
 
         def then(result: Result[Any]) -> None:
-            # Otherwise the build was dropped in the meantime.
+            # Otherwise the intake has been dropped in the meantime.
             if self.fleet.intakes.get(slave_id) is intake:
                 value, error = result
                 self._perform(self.fleet.answered(slave_id, value, error, self._instant()))
 
         return then
 
-    def _note(self, method: str, *args: Any) -> None:
-        """Have something noted in the database; only a failure matters."""
+    def _change_lease(self, method: str, *args: Any) -> None:
+        """Change leases in the database; only a failure is handled."""
 
         def then(result: Result[None]) -> None:
             if result.error is not None:
-                self.logger.warning("%s was not noted in the database: %s", method, result.error)
+                self.logger.warning("%s was not stored in the database: %s", method, result.error)
 
         self._db.ask(then, method, *args)
 
@@ -346,13 +350,13 @@ class SlaveDriver(PausingTask):
         self._db.ask(then, "get_leases")
 
 
-def _ignore(_: Result[Any]) -> None:
-    """Take an answer that changes nothing: TheSecretary logs its own errors."""
+def _ignore_result(_: Result[Any]) -> None:
+    """Ignore an answer: TheSecretary logs its own errors."""
 
 
 def _remaining(leases: Iterable[Lease], at: datetime) -> dict[Target, float]:
-    """Return the seconds that are left of each lease; never more than a slave may be silent."""
-    longest = SILENCE[1].total_seconds()
+    """Return the remaining seconds of each lease, at most the longest silence of a slave."""
+    longest = BUSY_TIMEOUT[1].total_seconds()
     return {
         (lease.package, lease.version, lease.abi_tag): min(
             (lease.expires - at).total_seconds(), longest

@@ -1,11 +1,11 @@
-"""TheOperator, who talks to the consoles of protocol level 1.
+"""TheOperator: serves the consoles of protocol level 1.
 
 A console's request carries a ticket, and so does its answer
 (:data:`piwheels.core.protocols.console`). TheOperator asks SlaveDriver about slaves and the
-database about logs and past builds, and sends the master itself the commands for all tasks; it
-never blocks. News of other tasks (ended builds, statistics, output) is passed to the consoles that
-want it. Anyone may send anything here: a console that asks too much is refused, one that does not
-read is forgotten, and no other console notices.
+database about logs and past builds, and passes commands for all tasks to the main thread; it never
+blocks. It sends events of other tasks (ended builds, statistics, output) to the consoles. Any
+program on the network may send here: a console with too many requests is refused, and one that does
+not read is forgotten, without an effect on other consoles.
 """
 
 from __future__ import annotations
@@ -20,19 +20,26 @@ import zmq
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
-from piwheels.core.protocols import CommandReport, LogPart, Outcome, QueueHead, Welcome, console
+from piwheels.core.protocols import (
+    BuildOutcome,
+    CommandReport,
+    LogPart,
+    QueueHead,
+    Welcome,
+    console,
+)
 from piwheels.core.tasks import PausingTask
 from piwheels.master.big_brother import HISTORY
-from piwheels.master.logic.consoles import Asker, Consoles, Tails
+from piwheels.master.logic.consoles import Consoles, OutputTails, Requester
 from piwheels.master.messages import (
     BuildEnded,
     CommandGiven,
     CommandMaster,
     CommandSlaves,
+    ConsoleEvent,
     ListQueue,
     ListSlaves,
     MasterStarted,
-    News,
     OutputReceived,
     SlaveHistory,
     StatsPublished,
@@ -52,21 +59,21 @@ if TYPE_CHECKING:
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-    #: Turns the answer of another task into the console's (``None``: that comes later).
+    #: Converts the answer of another task into that of a console (``None``: it follows later).
     _Convert = Callable[[Any], Any]
 
 #: The protocol level of this master.
 LEVEL: Final = 1
-#: How many requests, or news, are read in one go before the other sockets have their turn.
+#: How many requests or events are read before other sockets are served.
 BURST: Final = 100
 #: The most versions of an ABI, builds, and characters of a log in one answer.
 MAX_QUEUE, MAX_BUILDS, LOG_PART = 1000, 500, 2**19
 
 
 class TheOperator(PausingTask):
-    """Answers consoles, passes on their commands, and sends them news.
+    """Answers consoles, passes on their commands, and sends them events.
 
-    It continues while the farm is paused, and tells consoles about the pause.
+    It continues while the farm is paused, and reports the pause to consoles.
     """
 
     name = "the_operator"
@@ -75,15 +82,16 @@ class TheOperator(PausingTask):
         super().__init__(config)
         self.site = Site(config.output_path, config.work_path)
         self.consoles = Consoles()
-        self.tails = Tails()
+        self.tails = OutputTails()
         self.stats: deque[MasterStats] = deque(maxlen=HISTORY)
         self._info: MasterInfo | None = None
-        #: Logs to read from the site, one in a cycle; and the last one, since consoles ask for
-        #: parts of it.
-        self._logs: deque[tuple[Asker, int, int]] = deque()
-        self._read: tuple[int | None, str] = None, ""
+        #: The logs to read from the site, one in a cycle; the last one is kept, because consoles
+        #: request it in parts.
+        self._logs: deque[tuple[Requester, int, int]] = deque()
+        self._last_log: tuple[int | None, str] = None, ""
         self.ports = Ports("TheOperator", config, self.logger, self)
-        self.ports.serve("news", self.handle_news)  # "console" follows when the master has started
+        # The wire "console" is served when the master has started.
+        self.ports.serve("console_events", self.handle_event)
         self._db = DbClient(self.ports)
         self.every(timedelta(seconds=10), lambda: self.consoles.tick(self.clock.monotonic()))
 
@@ -97,100 +105,104 @@ class TheOperator(PausingTask):
     # Consoles -------------------------------------------------------------------------------
 
     def handle_console(self, queue: Socket) -> None:
-        """Read the requests of consoles that have come."""
+        """Handle the requests of consoles that have arrived."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
             peer, *frames = queue.recv_multipart()
             if len(frames) != 2 or len(frames[0]) != 8:
-                self.note_bad_message(BadMessage("no ticket of eight bytes, and one frame"))
+                self.note_bad_message(BadMessage("not a ticket of eight bytes and one frame"))
                 continue
-            asker = Asker(peer, frames[0])
+            requester = Requester(peer, frames[0])
             try:
-                self._take(asker, frames[1])
+                self._take(requester, frames[1])
             except BadMessage as exc:
                 self.note_bad_message(exc)
-                self._refuse(asker, f"not understood: {exc}")
+                self._refuse(requester, f"not understood: {exc}")
             except (Refused, Unavailable) as exc:
-                self._refuse(asker, exc)
+                self._refuse(requester, exc)
 
-    def _take(self, asker: Asker, frame: bytes) -> None:
+    def _take(self, requester: Requester, frame: bytes) -> None:
         msg, data = codec.loads(frame)
         data = console.received(msg, data)
         now = self.clock.monotonic()
         if msg == "HELLO":
-            self.consoles.greet(asker, data.who, now)
+            self.consoles.attach(requester, data.who, now)
             assert self._info is not None  # noqa: S101 (no console is served before)
-            self._answer(asker, Welcome(LEVEL, self._info, self.paused))
+            self._answer(requester, Welcome(LEVEL, self._info, self.paused))
             return
-        who = self.consoles.heard(asker, now).who
+        who = self.consoles.identify(requester, now).who
         match msg:
             case "FIGURES":
-                self._answer(asker, list(self.stats))
+                self._answer(requester, list(self.stats))
             case "SLAVES":
-                self._ask_fleet(asker, _unchanged, ListSlaves(data))
+                self._ask_fleet(requester, _unchanged, ListSlaves(data))
             case "HISTORY":
-                self._ask_fleet(asker, _unchanged, SlaveHistory(data))
+                self._ask_fleet(requester, _unchanged, SlaveHistory(data))
             case "QUEUE":
-                self._ask_fleet(asker, self._heads, ListQueue(min(data, MAX_QUEUE)))
+                self._ask_fleet(requester, self._heads, ListQueue(min(data, MAX_QUEUE)))
             case "BUILDS":
-                self._ask_db(asker, _outcomes, "get_recent_builds", min(data, MAX_BUILDS))
+                self._ask_db(requester, _outcomes, "get_recent_builds", min(data, MAX_BUILDS))
             case "LOG":
-                self._log(asker, *data)
+                self._log(requester, *data)
             case "WATCH":
-                self._watch(asker, data)
+                self._watch(requester, data)
             case "UNWATCH":
-                self.consoles.unwatch(asker, data)
-                self._answer(asker, NoData)
+                self.consoles.unwatch(requester, data)
+                self._answer(requester, NoData)
+            case "KILL" | "SLEEP" | "SKIP" | "WAKE" | "QUIT":
+                self._command(requester, who, msg, data)
             case _:
-                self._command(asker, who, msg, data)
+                raise BadMessage(f"{msg} has no handler")
 
-    def _command(self, asker: Asker, who: str, verb: Any, slaves: Any) -> None:
-        everyone = slaves is None or slaves is NoData
+    def _command(self, requester: Requester, who: str, verb: Any, slaves: Any) -> None:
+        all_slaves = slaves is None or slaves is NoData
         # The tasks pause through main. The slaves get every command from here, in one sequence.
-        of_tasks = verb == "QUIT" or (everyone and verb in ("SLEEP", "WAKE"))
+        of_tasks = verb == "QUIT" or (all_slaves and verb in ("SLEEP", "WAKE"))
         if of_tasks and not self.ports.push("commands", CommandMaster(verb)):
             raise Unavailable("the master takes no more commands: try again")
         if verb == "QUIT":
-            self._answer(asker, NoData)
+            self._answer(requester, NoData)
         else:
-            command = CommandSlaves(verb, None if everyone else slaves)
-            self._ask_fleet(asker, _unchanged, command)
-        some = "" if everyone else f" {', '.join(map(str, slaves[:10]))}"
-        target = "all slaves" if everyone else f"{len(slaves)} slaves:{some}"
+            command = CommandSlaves(verb, None if all_slaves else slaves)
+            self._ask_fleet(requester, _unchanged, command)
+        some = "" if all_slaves else f" {', '.join(map(str, slaves[:10]))}"
+        target = "all slaves" if all_slaves else f"{len(slaves)} slaves:{some}"
         self.logger.warning("%s said %s to %s", who, verb, target)
-        self._tell_all(CommandReport(who, verb, None if everyone else slaves, self.clock.now()))
+        self._publish_command(
+            CommandReport(who, verb, None if all_slaves else slaves, self.clock.now())
+        )
 
-    def _watch(self, asker: Asker, slave_id: int) -> None:
-        self.consoles.watch(asker, slave_id)
-        self._answer(asker, NoData)
-        tail = self.tails.of(slave_id)
+    def _watch(self, requester: Requester, slave_id: int) -> None:
+        self.consoles.watch(requester, slave_id)
+        self._answer(requester, NoData)
+        tail = self.tails.get(slave_id)
         if tail is not None:
-            self._send(asker, codec.dumps("OUTPUT", tail))
+            self._send(requester, codec.dumps("OUTPUT", tail))
 
     # Requests to other tasks ----------------------------------------------------------------
 
-    def _ask_fleet(self, asker: Asker, convert: _Convert, request: FleetRequest) -> None:
-        self.consoles.opened(asker)
-        self.ports.ask("fleet", request, partial(self._answered, asker, convert))
+    def _ask_fleet(self, requester: Requester, convert: _Convert, request: FleetRequest) -> None:
+        self.consoles.open_request(requester)
+        self.ports.ask("fleet", request, partial(self._answered, requester, convert))
 
-    def _ask_db(self, asker: Asker, convert: _Convert, method: str, *args: Any) -> None:
-        self.consoles.opened(asker)
-        self._db.ask(partial(self._answered, asker, convert), method, *args)
+    def _ask_db(self, requester: Requester, convert: _Convert, method: str, *args: Any) -> None:
+        self.consoles.open_request(requester)
+        self._db.ask(partial(self._answered, requester, convert), method, *args)
 
-    def _answered(self, asker: Asker, convert: _Convert, result: Result[Any]) -> None:
+    def _answered(self, requester: Requester, convert: _Convert, result: Result[Any]) -> None:
         if result.error is not None:
-            self._end(asker, result.error)
+            self._finish(requester, result.error)
         elif (answer := convert(result.value)) is not None:
-            self._end(asker, answer)
+            self._finish(requester, answer)
 
-    def _end(self, asker: Asker, answer: Any) -> None:
-        """Send the *answer* to a request that had to wait, or the error that came instead."""
-        self.consoles.closed(asker)
+    def _finish(self, requester: Requester, answer: Any) -> None:
+        """Send the *answer* to a request that had to wait, or the error in its place."""
+        self.consoles.close_request(requester)
         if isinstance(answer, PiWheelsError):
-            self._refuse(asker, answer)
+            self._refuse(requester, answer)
         else:
-            self._answer(asker, answer)
+            self._answer(requester, answer)
 
     def _heads(self, queues: dict[str, tuple[int, list[Any]]]) -> list[QueueHead]:
         pending = self.stats[-1].builds_pending if self.stats else {}
@@ -202,34 +214,36 @@ class TheOperator(PausingTask):
 
     # Logs -----------------------------------------------------------------------------------
 
-    def _log(self, asker: Asker, build_id: int, offset: int) -> None:
+    def _log(self, requester: Requester, build_id: int, offset: int) -> None:
         def convert(found: tuple[str, int] | None) -> LogPart | None:
             if found is None:
-                self._logs.append((asker, build_id, offset))
+                self._logs.append((requester, build_id, offset))
                 return None
             return LogPart(offset, *found)
 
-        self._ask_db(asker, convert, "get_build_log", build_id, offset, LOG_PART)
+        self._ask_db(requester, convert, "get_build_log", build_id, offset, LOG_PART)
 
-    def _read_log(self, asker: Asker, build_id: int, offset: int) -> None:
-        if self._read[0] != build_id:
+    def _read_log(self, requester: Requester, build_id: int, offset: int) -> None:
+        if self._last_log[0] != build_id:
             try:
                 text = self.site.read_log(build_id)
             except OSError as exc:
                 self.logger.error("cannot read the log of build %d: %s", build_id, exc)
-                self._end(asker, Refused("LOG", f"the log cannot be read: {exc.strerror or exc}"))
+                self._finish(
+                    requester, Refused("LOG", f"the log cannot be read: {exc.strerror or exc}")
+                )
                 return
             if text is None:
-                self._end(asker, Refused("LOG", f"there is no log of build {build_id}"))
+                self._finish(requester, Refused("LOG", f"there is no log of build {build_id}"))
                 return
-            self._read = build_id, text
-        text = self._read[1]
-        self._end(asker, LogPart(offset, text[offset : offset + LOG_PART], len(text)))
+            self._last_log = build_id, text
+        text = self._last_log[1]
+        self._finish(requester, LogPart(offset, text[offset : offset + LOG_PART], len(text)))
 
-    # News -----------------------------------------------------------------------------------
+    # Events ---------------------------------------------------------------------------------
 
-    def handle_news(self, queue: Inbox[News]) -> None:
-        """Read the news of other tasks, and send them to the consoles that want them."""
+    def handle_event(self, queue: Inbox[ConsoleEvent]) -> None:
+        """Send events of other tasks to the consoles that follow them."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
@@ -241,52 +255,52 @@ class TheOperator(PausingTask):
                     self.stats.append(stats)
                 case OutputReceived(output):
                     self.tails.add(output)
-                    self._tell(self.consoles.watchers(output.slave_id), "OUTPUT", output)
+                    self._publish(self.consoles.watchers(output.slave_id), "OUTPUT", output)
                 case BuildEnded(slave_id, outcome):
                     self.tails.drop(slave_id)
                     if outcome is not None:
-                        self._tell(self.consoles.everyone(), "OUTCOME", outcome)
+                        self._publish(self.consoles.all(), "OUTCOME", outcome)
                 case CommandGiven(command):
-                    self._tell_all(command)
+                    self._publish_command(command)
                 case never:
                     assert_never(never)
 
-    def _tell_all(self, told: CommandReport) -> None:
-        self._tell(self.consoles.everyone(), "COMMAND", told)
+    def _publish_command(self, command: CommandReport) -> None:
+        self._publish(self.consoles.all(), "COMMAND", command)
 
-    def _tell(self, askers: Iterable[Asker], msg: str, data: Any) -> None:
+    def _publish(self, requesters: Iterable[Requester], msg: str, data: Any) -> None:
         frame = None
-        for asker in list(askers):
+        for requester in list(requesters):
             frame = frame or codec.dumps(msg, data)
-            self._send(asker, frame)
+            self._send(requester, frame)
 
     # Sending --------------------------------------------------------------------------------
 
-    def _answer(self, asker: Asker, result: Any) -> None:
-        self._send(asker, codec.dumps("OK", result))
+    def _answer(self, requester: Requester, result: Any) -> None:
+        self._send(requester, codec.dumps("OK", result))
 
-    def _refuse(self, asker: Asker, why: object) -> None:
-        self._send(asker, codec.dumps("REFUSED", one_line(why)))
+    def _refuse(self, requester: Requester, why: object) -> None:
+        self._send(requester, codec.dumps("REFUSED", one_line(why)))
 
-    def _send(self, asker: Asker, frame: bytes) -> None:
+    def _send(self, requester: Requester, frame: bytes) -> None:
         try:
-            self.ports.socket("console").send_multipart([*asker, frame], zmq.DONTWAIT)
+            self.ports.socket("console").send_multipart([*requester, frame], zmq.DONTWAIT)
         except Unavailable:
-            self.note_bad_message(BadMessage("a console does not read what it is sent"))
-            self.consoles.forget(asker.peer)
+            self.note_bad_message(BadMessage("a console does not read its messages"))
+            self.consoles.forget(requester.peer)
         except zmq.ZMQError as exc:
             if exc.errno != zmq.EHOSTUNREACH:
                 raise
-            self.consoles.forget(asker.peer)  # it has gone
+            self.consoles.forget(requester.peer)  # it has gone
 
 
 def _unchanged(result: Any) -> Any:
     return result
 
 
-def _outcomes(builds: Iterable[EndedBuild]) -> list[Outcome]:
+def _outcomes(builds: Iterable[EndedBuild]) -> list[BuildOutcome]:
     return [
-        Outcome(
+        BuildOutcome(
             build.build_id, build.slave_id, build.label, build.package, build.version,
             build.abi_tag, "ok" if build.status else "failed", build.duration, build.files,
             build.built_at,

@@ -1,4 +1,4 @@
-"""TheOracle, which calls the database for the other tasks, and DbClient, their way to it.
+"""TheOracle: calls the database for the other tasks. DbClient sends it their requests.
 
 Requests go through Seraph, which has several oracles. A request is a call of a method of
 :class:`~piwheels.core.database.Database`: its name and the list of its arguments, in the form that
@@ -39,13 +39,13 @@ T = TypeVar("T")
 
 #: Methods that make several calls, since their whole answer would not fit a message.
 IN_PARTS: Final = ("get_search_index", "load_rewrites_pending")
-#: Methods that TheOracle is not asked for: those, and the ones about one's own connection.
+#: Methods that are not sent to TheOracle: those, and the methods about the caller's connection.
 LOCAL: Final = frozenset({"close", "abort_retries", "listen", *IN_PARTS})
 
 
 @functools.cache
 def methods() -> dict[str, Method]:
-    """Return how each method of ``Database`` that can be asked of TheOracle travels."""
+    """Return the methods of ``Database`` that can be sent to TheOracle, by name."""
     return methods_of(Database, LOCAL)
 
 
@@ -74,7 +74,7 @@ class TheOracle(NonStopTask):
         self.db.abort_retries()
 
     def handle_work(self, queue: Socket) -> None:
-        """Answer what Seraph handed over: a request, or builds to be logged in one transaction."""
+        """Answer a message of Seraph: a request, or builds to be logged in one transaction."""
         parts = queue.recv_multipart()
         frames = parts[2::3]
         answers = self._log_builds(frames) if len(frames) > 1 else map(self._answer, frames)

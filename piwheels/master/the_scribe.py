@@ -1,4 +1,4 @@
-"""TheScribe, who writes the site: the simple index, the pages for people, and the builds' logs."""
+"""TheScribe: writes the site, that is the simple index, the project pages, and the build logs."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
-#: What one package, or a full disk, can do to us; the request is answered with it.
+#: The errors that one package or a full disk can cause. They are the answer to the request.
 _FAILURES: Final = (PiWheelsError, OSError, ValueError, TypeError, LookupError, ArithmeticError)
-#: How many logs may be on the way to the disk before the database is told that they are there.
+#: The most logs that are written before the files are synced and recorded in the database.
 _MAX_LOGS: Final = 100
-#: How many logs that an earlier master left are written at a time (each up to 15 MiB); how many of
-#: builds that are gone are removed.
-_LEFT_LOGS: Final = 50
-_GONE_LOGS: Final = 500
+#: How many logs that an earlier master left are written at a time (each up to 15 MiB); how many
+#: logs of deleted builds are removed at a time.
+_UNWRITTEN_LOGS: Final = 50
+_ORPHANED_LOGS: Final = 500
 
 
 class TheScribe(PauseableTask):
-    """Writes what TheSecretary asks for, and answers when it is on the disk.
+    """Writes the files that TheSecretary requests, and answers when they are on the disk.
 
-    A package's pages are written in this order: JSON, HTML, the page for people. What tells of all
-    projects is written when it has changed, at most once a minute (:class:`Overview`). The logs of
-    builds are written as they come, and removed after their builds; what a crash kept from either
-    is found in the database.
+    A package's pages are written in this order: JSON, HTML, the project page. The site-wide pages
+    are written after changes, at most once a minute (:class:`Overview`). The log of a build is
+    written when it arrives, and removed after the build is deleted. After a crash, the database
+    lists the logs that remain to be written or removed.
     """
 
     name = "the_scribe"
@@ -65,13 +65,13 @@ class TheScribe(PauseableTask):
         self._renderer = Renderer(config.site_url)
         pause = 0.2 if config.dev_mode else 60.0
         self._overview = Overview(self.site, self._renderer, config.site_url, pause, self.clock)
-        #: Logs that are written, and the folders that have to be synced before the database hears.
+        #: The logs that are written but not yet recorded, with the folders to sync before that.
         self._logs: dict[int, Path] = {}
-        self._sweep_due = 0.0
+        self._scan_due = 0.0
         self.ports.serve("scribe", self.handle_request)
-        beat = timedelta(seconds=0.2 if config.dev_mode else 0.5)
-        self.every(beat, self.see_to_overview)
-        self.every(beat, self.see_to_logs)
+        interval = timedelta(seconds=0.2 if config.dev_mode else 0.5)
+        self.every(interval, self.write_overview)
+        self.every(interval, self.maintain_logs)
 
     def once(self) -> None:
         """Write the files whose content never changes."""
@@ -87,7 +87,7 @@ class TheScribe(PauseableTask):
     # Requests -----------------------------------------------------------------------------------
 
     def handle_request(self, queue: Inbox[ScribeRequest]) -> None:
-        """Carry out a request and answer it; no package can end the task."""
+        """Carry out a request and answer it; the data of a package never ends the task."""
         ticket = queue.recv_ticket()
         try:
             note = self._do(ticket.request)
@@ -107,42 +107,42 @@ class TheScribe(PauseableTask):
             case DeletePackage(name):
                 note = self.db.get_rewrite_note(canonical(name), "BOTH")
                 self.delete_package(canonical(name))
-                self._sweep_due = 0.0
+                self._scan_due = 0.0
                 return note
             case DeleteVersion(name, version):
                 note = self.db.get_rewrite_note(canonical(name), "BOTH")
                 self.delete_version(canonical(name), version)
-                self._sweep_due = 0.0
+                self._scan_due = 0.0
                 return note
             case WriteLog(build_id, text):
                 self.write_log(build_id, text)
             case WriteHome(stats):
-                self._overview.note_stats(stats)
+                self._overview.update_stats(stats)
             case WriteSearch():
                 self._overview.write_search(self.db)
             case WriteRoot():
-                self._overview.note_damage()
+                self._overview.rewrite_root()
             case never:
                 assert_never(never)
         return None
 
     def _rewrite(self, part: Part, package: str) -> int | None:
-        # Before anything of the package is read: this does not settle later notes.
+        # Read first: the pages may not show changes of later notes.
         note = self.db.get_rewrite_note(package, part)
         if part == "BOTH":
             self.write_index(package)
         self.write_page(package)
         if part == "BOTH":
-            self._overview.note_stats()
+            self._overview.update_stats()
         return note
 
     # A package ----------------------------------------------------------------------------------
 
     def write_index(self, package: str) -> None:
-        """Write the page of *package* in the simple index, or remove it if there is nothing.
+        """Write the page of *package* in the simple index, or remove it if the page would be empty.
 
-        Of a package that the database does not know, everything is removed: a crash may have come
-        between its removal there and here.
+        If the database does not know the package, all its files are removed: a crash may have
+        interrupted its removal.
         """
         project = self.db.get_simple_project(package)
         if project is None:
@@ -170,7 +170,7 @@ class TheScribe(PauseableTask):
                 )  # fmt: skip
 
     def write_page(self, package: str) -> None:
-        """Write the page of *package* for people and its JSON, or remove them if it is unknown."""
+        """Write the project page of *package* and its JSON, or remove them if it is unknown."""
         folder = self.site.page_dir(package)
         found = self.db.get_project_data(package)
         if found is None:
@@ -183,7 +183,7 @@ class TheScribe(PauseableTask):
                 folder / "index.html": self._renderer.project(data, self._failures(data)),
             }
         )
-        self._overview.note_shown(package, shown=data["status"] != "quarantined")
+        self._overview.set_shown(package, shown=data["status"] != "quarantined")
         for alias in self.db.get_package_aliases(package):
             try:
                 self.site.link_alias(package, alias)
@@ -191,19 +191,19 @@ class TheScribe(PauseableTask):
                 self.logger.warning("%s: cannot make the alias %.200r: %s", package, alias, exc)
 
     def _failures(self, data: ProjectData) -> dict[int, str]:
-        """Return the logs of the builds whose failure the page is to explain."""
+        """Return the logs of the builds whose failure the page explains."""
         logs = {}
         for build_id in web_pages.unexplained(data):
-            with suppress(OSError):  # one that cannot be read explains nothing
+            with suppress(OSError):  # without its log, a failure has no explanation
                 logs[build_id] = self.site.read_log(build_id) or ""
         return logs
 
     def delete_package(self, package: str) -> None:
         """Remove *package* from the site: the index first, the files last.
 
-        If it is still known (only its builds went), its page for people says what there is.
+        If only its builds are deleted, its project page is written again.
         """
-        self._overview.note_listed(package, listed=False)
+        self._overview.set_listed(package, listed=False)
         self._remove_index(package)
         self.write_page(package)
         if self.site.remove_folder(self.site.project_dir(package)):
@@ -214,7 +214,7 @@ class TheScribe(PauseableTask):
         files = self.site.files_of(package, version)
         project = self.db.get_simple_project(package)
         if project is not None:
-            # The database may still have them, or not: what is asked for holds either way.
+            # The database may or may not have deleted them already.
             project = simple_index.without_version(project, version)
         if project is None or not project.files:
             self._remove_index(package)
@@ -231,34 +231,34 @@ class TheScribe(PauseableTask):
             self.site.remove(self.site.project_dir(package) / name)
 
     def _remove_page(self, package: str) -> None:
-        self._overview.note_shown(package, shown=False)
+        self._overview.set_shown(package, shown=False)
         for alias in self.site.aliases_of(package):
             self.site.remove(alias)
         self.site.remove_folder(self.site.page_dir(package))
 
     def _list(self, package: str, project: SimpleProject | None) -> None:
         listed = project is not None and bool(simple_index.listed_files(project))
-        self._overview.note_listed(package, listed=listed)
+        self._overview.set_listed(package, listed=listed)
 
-    # The site's own pages -----------------------------------------------------------------------
+    # Site-wide pages ----------------------------------------------------------------------------
 
-    def see_to_overview(self) -> None:
-        """Write what tells of all projects, as far as it has changed and it is time."""
+    def write_overview(self) -> None:
+        """Write one group of site-wide pages that is out of date and due."""
         try:
             self._overview.work(self.db)
         except _FAILURES as exc:
             self.logger.error(
-                "could not write the pages of all projects, trying again: %s", exc,
+                "could not write the site-wide pages, trying again: %s", exc,
                 exc_info=_unexpected(exc),
             )  # fmt: skip
 
     # Logs ---------------------------------------------------------------------------------------
 
     def write_log(self, build_id: int, text: str) -> None:
-        """Write the log of a build that is still wanted; the database is told when it is safe.
+        """Write the log of a build, unless that has been done, or the build has been deleted.
 
-        One of a build that goes meanwhile is removed by :meth:`see_to_logs`: later, as both are
-        done here.
+        :meth:`_report_logs` records it in the database. If the build is deleted in the meantime,
+        :meth:`maintain_logs` removes the log later.
         """
         if not self.db.log_waits(build_id):
             return
@@ -266,37 +266,37 @@ class TheScribe(PauseableTask):
         if len(self._logs) >= _MAX_LOGS:
             self._report_logs()
 
-    def see_to_logs(self) -> None:
-        """Tell the database which logs are written; now and then, ask for what was left over."""
+    def maintain_logs(self) -> None:
+        """Record the written logs; once a minute, write and remove the logs that remain."""
         self._report_logs()
         now = self.clock.monotonic()
-        if now < self._sweep_due:
+        if now < self._scan_due:
             return
-        self._sweep_due = now + 60
+        self._scan_due = now + 60
         try:
-            more = self._remove_logs()
-            more = self._write_left_logs() or more
+            more = self._remove_orphaned_logs()
+            more = self._write_unwritten_logs() or more
         except _FAILURES as exc:
             self.logger.error(
-                "could not see to the logs that are left, trying again: %s", exc,
+                "could not write or remove the remaining logs, trying again: %s", exc,
                 exc_info=_unexpected(exc),
             )  # fmt: skip
         else:
             if more:
-                self._sweep_due = now  # first whatever else has come
+                self._scan_due = now  # continue after the requests that have arrived
 
-    def _remove_logs(self) -> bool:
-        """Remove some logs of builds that are gone; tell whether there may be more."""
-        gone = self.db.get_logs_gone(_GONE_LOGS)
+    def _remove_orphaned_logs(self) -> bool:
+        """Remove some logs of deleted builds; return whether there may be more."""
+        gone = self.db.get_logs_gone(_ORPHANED_LOGS)
         paths = [self.site.log_path(build_id) for build_id in gone]
         self.site.sync({path.parent for path in paths if self.site.remove(path)})
         if gone:
             self.db.logs_removed(gone)
-        return len(gone) == _GONE_LOGS
+        return len(gone) == _ORPHANED_LOGS
 
-    def _write_left_logs(self) -> bool:
-        """Write some logs that nobody has passed on; tell whether there may be more."""
-        for _ in range(_LEFT_LOGS):
+    def _write_unwritten_logs(self) -> bool:
+        """Write some logs that only the database has; return whether there may be more."""
+        for _ in range(_UNWRITTEN_LOGS):
             # One at a time: a log may be as large as a message.
             left = self.db.get_unwritten_logs(1)
             if not left:
@@ -315,8 +315,8 @@ class TheScribe(PauseableTask):
         except (DatabaseError, Unavailable, Refused, OSError) as exc:
             if strict:
                 raise
-            # The files are there; the database will offer them again, and they will be the same.
-            self.logger.error("could not tell the database of %d logs: %s", len(self._logs), exc)
+            # The files exist. They will be written again, with the same content.
+            self.logger.error("could not record %d logs in the database: %s", len(self._logs), exc)
         self._logs.clear()
 
 

@@ -1,4 +1,4 @@
-"""TheSecretary, who buffers the requests for TheScribe."""
+"""TheSecretary: buffers the requests for TheScribe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-    #: A page to rewrite that the database has not noted yet, and who waits for that.
+    #: A rewrite that the database has not noted yet, and the request that waits for that.
     _Unsaved = tuple[Rewrite, Ticket[Any] | None]
 
 #: The characters of logs that may be in flight to TheScribe; it finds further logs itself.
@@ -43,9 +43,9 @@ _LIMIT: Final = 300.0
 #: How many rewrites the database notes at a time.
 _GROUP: Final = 5_000
 #: How often the notes in the database are scanned for those that no message has announced.
-_LOOK: Final = timedelta(minutes=5)
-#: Seconds that the last notes may take when the master stops.
-_LAST: Final = 5.0
+_SCAN_INTERVAL: Final = timedelta(minutes=5)
+#: The seconds that the last notes may take when the master stops.
+_CLOSING_LIMIT: Final = 5.0
 
 
 class TheSecretary(PausingTask):
@@ -58,7 +58,7 @@ class TheSecretary(PausingTask):
     others immediately.
 
     While the database notes some requests, further ones gather, and are noted next in one
-    transaction. If it cannot note them, the askers get the error; the pages are still written
+    transaction. If it cannot note them, the senders get the error; the pages are still written
     unless the master ends. While the task is paused, it notes but passes nothing on. It waits
     neither for TheScribe nor for the database.
     """
@@ -72,22 +72,22 @@ class TheSecretary(PausingTask):
         self._unsaved: deque[_Unsaved] = deque()
         self._saving = False
         #: How far the notes in the database are scanned (``None``: no scan runs).
-        self._loaded: str | None = None
+        self._scanned_to: str | None = None
         self._loading = False
         self.ports = Ports("TheSecretary", config, self.logger, self)
         self.ports.serve("web", self.handle_input)
         self._db = DbClient(self.ports)
         self.every(timedelta(seconds=5), self.load)
-        self.every(_LOOK, self.look)
+        self.every(_SCAN_INTERVAL, self.scan)
         self.every(timedelta(seconds=1), self.pass_on)
         self.every(timedelta(seconds=1), self.save)
 
     def close(self) -> None:
         """Have the database note the waiting requests, then close everything."""
         self.save()
-        self.ports.finish("database", _LAST)
+        self.ports.finish("database", _CLOSING_LIMIT)
         if self._saving or self._unsaved:
-            self.logger.error("the master ends: some pages to write are not noted")
+            self.logger.error("the master stops: the database has not noted some pages to write")
         super().close()
 
     def poll(self, timeout: float = 1) -> None:
@@ -95,14 +95,14 @@ class TheSecretary(PausingTask):
         if self.paused:
             super().poll(timeout)
             return
-        super().poll(min(timeout, self._buffer.wait(self.clock.monotonic())))
-        if not self._buffer.wait(self.clock.monotonic()):
+        super().poll(min(timeout, self._buffer.seconds_until_due(self.clock.monotonic())))
+        if not self._buffer.seconds_until_due(self.clock.monotonic()):
             self.pass_on()
 
     # Requests -----------------------------------------------------------------------------------
 
     def handle_input(self, queue: Inbox[WebRequest]) -> None:
-        """Take a request: note it, or pass it on."""
+        """Handle a request: note it, or pass it on."""
         ticket = queue.recv_ticket()
         match ticket.request:
             case RewritePages(part, package):
@@ -167,7 +167,7 @@ class TheSecretary(PausingTask):
         """Ask TheScribe for the pages that have waited long enough."""
         if self.paused:
             return
-        for rewrite in self._buffer.due(self.clock.monotonic()):
+        for rewrite in self._buffer.take_due(self.clock.monotonic()):
             request = RewritePages(cast("Part", rewrite.command), rewrite.package)
             self.ports.ask("scribe", request, partial(self._written, rewrite), _LIMIT)
 
@@ -176,11 +176,11 @@ class TheSecretary(PausingTask):
             self._buffer.done(rewrite)
             self._remove_note(rewrite.package, result.value)
         else:
-            again = self._buffer.failed(rewrite, self.clock.monotonic())
+            retry = self._buffer.failed(rewrite, self.clock.monotonic())
             self.logger.log(
-                logging.WARNING if again else logging.ERROR,
+                logging.WARNING if retry else logging.ERROR,
                 "could not write the pages of %s (%s): %s", rewrite.package,
-                "trying again" if again else "given up for some minutes", result.error,
+                "trying again" if retry else "trying again in some minutes", result.error,
             )  # fmt: skip
         self.pass_on()
 
@@ -188,14 +188,14 @@ class TheSecretary(PausingTask):
 
     def load(self) -> None:
         """Continue a scan of the notes in the database, part by part, up to its end."""
-        if self._loaded is not None and not self._loading:
+        if self._scanned_to is not None and not self._loading:
             self._loading = True
-            self._db.ask(self._take_over, "load_rewrites_part", self._loaded)
+            self._db.ask(self._take_over, "load_rewrites_part", self._scanned_to)
 
-    def look(self) -> None:
+    def scan(self) -> None:
         """Scan all notes: some are left by an earlier master, others no message has announced."""
-        if self._loaded is None:
-            self._loaded = ""
+        if self._scanned_to is None:
+            self._scanned_to = ""
             self.load()
 
     def _take_over(self, result: Result[list[RewritePendingRow]]) -> None:
@@ -205,8 +205,8 @@ class TheSecretary(PausingTask):
             return
         rows = result.value
         if new := self._buffer.load(rows, self.clock.monotonic()):
-            self.logger.info("%d packages are noted to be written: taken over", new)
-        self._loaded = rows[-1].package if rows else None
+            self.logger.info("found notes of %d more packages to write", new)
+        self._scanned_to = rows[-1].package if rows else None
         self.load()
 
     def save(self) -> None:
@@ -234,7 +234,7 @@ class TheSecretary(PausingTask):
                 ticket.answer()
         for row in rows:
             if row.package not in self._buffer:
-                # Written before it was noted: it is written once more, then the note goes.
+                # Written before it was noted: it is written again, which removes the note.
                 self._add(row.package, row.command, saved=True)
         self.save()
 
@@ -250,13 +250,17 @@ class TheSecretary(PausingTask):
                 ticket.refuse(why)
 
     def _remove_note(self, package: str, note: int | None) -> None:
-        """Have the database remove *note*: the pages of *package* show the state it asked for."""
+        """Have the database remove *note*: the pages of *package* are written."""
         if note is None or package in self._buffer:
-            return  # there was none; or the pages wait again, under the same note
+            return  # no note; or the pages wait again, with the same note
 
         def then(result: Result[None]) -> None:
             if result.error is not None:
                 # The pages are written; at the next start they are written once more.
-                self.logger.error("could not note that %s is written: %s", package, result.error)
+                self.logger.error(
+                    "could not remove the note of %s: %s",
+                    package,
+                    result.error,
+                )
 
         self._db.ask(then, "rewrite_done", package, note)

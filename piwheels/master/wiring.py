@@ -1,7 +1,7 @@
 """The master's configuration, and the table of its wires: addresses, sides, messages and limits.
 
-:mod:`piwheels.master.ports` makes each task's sockets from the table. What other programs speak is
-in :mod:`piwheels.core.protocols`, what the tasks say to each other in
+:mod:`piwheels.master.ports` makes each task's sockets from the table. The protocols with other
+programs are in :mod:`piwheels.core.protocols`, the messages between tasks in
 :mod:`piwheels.master.messages`.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from piwheels.core.codec import MAX_FRAME
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import Common, duration, option
-from piwheels.core.program.paths import address
 from piwheels.core.protocols import (
     Protocol,
     console,
@@ -31,18 +31,18 @@ from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.master.messages import (
     BuildQueue,
     CommandMaster,
+    ConsoleEvent,
     Deletion,
     FileRequest,
     FleetRequest,
     Message,
-    News,
     QueueEmpty,
     ScribeRequest,
     StatsMessage,
     WebRequest,
 )
 
-#: How many seconds a task waits for the database's answer to one question.
+#: The seconds for which a task waits for an answer of the database.
 DB_LIMIT: Final = 60.0
 
 
@@ -52,7 +52,7 @@ def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
 
 def _serial(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise ValueError(f"{text!r} is no serial, which is a whole number")
+        raise ValueError(f"{text!r} is not a serial, which is a whole number")
     return int(text)
 
 
@@ -65,30 +65,32 @@ def _interval(text: str) -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class MasterConfig(Common):
-    """Run the farm's master: hand versions to build slaves, take their wheels, write the site."""
+    """Run a master: hand out versions to slaves, receive their wheels, write the site."""
 
     dsn: str = option("-d", default="postgresql:///piwheels", metavar="URL", help="the database")
     output_path: Path = option(
-        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="where the site is written"
+        "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
     )
     site_url: str = option(
         default="", metavar="URL", parse=site_address,
-        help="the site's address, for its sitemap and what its pages tell to type",
+        help="the public address of the site, for its sitemap and the commands on its pages",
     )  # fmt: skip
-    dev_mode: bool = option(default=False, help="write pages at once instead of within a minute")
+    dev_mode: bool = option(
+        default=False, help="write pages immediately instead of within a minute"
+    )
     debug: list[str] = option(
-        default=[], metavar="TASK", help="log everything of this task (can be repeated)"
+        default=[], metavar="TASK", help="log debug messages of this task (can be repeated)"
     )
     source: str = option(
         default="none",
         choices=("changelog", "watch", "none"),
-        help="how to follow the upstream index: all of it, by its changelog; only the watched"
-        " projects; not at all",
+        help="how to follow the upstream index: all projects, by its changelog; only watched"
+        " projects; or not at all",
     )
     pypi_simple: str = option(
         default="",
         metavar="URL",
-        help="the upstream index, where slaves get sources, too (default: pip's own index)",
+        help="the upstream index, also for the slaves (default: the one in pip's configuration)",
     )
     pypi_xmlrpc: str = option(
         default="",
@@ -99,27 +101,29 @@ class MasterConfig(Common):
         default=None,
         metavar="NUMBER",
         parse=_serial,
-        help="where nothing was followed yet, begin after this serial of the changelog (default:"
-        " its newest; 0: take in all that it has)",
+        help="for a new database: start after this serial of the changelog (default: the newest;"
+        " 0 imports the whole changelog)",
     )
     watch_file: Path | None = option(
         default=None,
         metavar="FILE",
-        help="the projects to watch, one name per line, in addition to those of piw-add --watch",
+        help="a file of projects to watch, one name per line, in addition to piw-add --watch",
     )
     poll_every: timedelta | None = option(
         default=None,
         metavar="DURATION",
         parse=_interval,
-        help="how often upstream is asked (default: 10s for the changelog, 5m for each project)",
+        help="how often to poll the index (default: 10s for the changelog, 5m for each project)",
     )
-    status_queue: str = _queue("ipc://{run}/status", "publish to consoles here")
-    control_queue: str = _queue("ipc://{run}/control", "take operators' commands here")
-    console_queue: str = _queue("ipc://{run}/console", "answer consoles here")
-    import_queue: str = _queue("ipc://{run}/import", "take the admin tools' requests here")
-    log_queue: str = _queue("ipc://{run}/log", "take access-log entries here")
-    slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves here")
-    file_queue: str = _queue("tcp://127.0.0.1:5556", "take files from slaves here")
+    status_queue: str = _queue("ipc://{run}/status", "publish to consoles on this address")
+    control_queue: str = _queue("ipc://{run}/control", "accept operators' commands on this address")
+    console_queue: str = _queue("ipc://{run}/console", "answer consoles on this address")
+    import_queue: str = _queue(
+        "ipc://{run}/import", "accept requests of admin tools on this address"
+    )
+    log_queue: str = _queue("ipc://{run}/log", "accept access-log entries on this address")
+    slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves on this address")
+    file_queue: str = _queue("tcp://127.0.0.1:5556", "receive files on this address")
     #: Sets the wires between this master's tasks apart from those of others in the same process.
     token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)
 
@@ -151,9 +155,9 @@ class Limits(NamedTuple):
 class Wire(NamedTuple):
     """One wire. *binds* and *connects* are names of tasks, ``main``, or other programs.
 
-    *speaks* is what travels on it: a protocol, as the side that binds sees it, where other programs
-    or their frames are involved; the messages between tasks; or ``None`` for raw frames and calls
-    of ``Database``. ``rpc`` wires carry requests and answers (:mod:`piwheels.master.ports`).
+    *speaks* describes its messages: a protocol with other programs, as seen by the side that binds;
+    the messages between tasks; or ``None`` for raw frames and calls of ``Database``. ``rpc`` wires
+    carry requests and answers (:mod:`piwheels.master.ports`).
     """
 
     name: str
@@ -174,9 +178,9 @@ class Wire(NamedTuple):
         return str(getattr(config, f"{self.name}_queue", inside))
 
 
-#: For wires on which much may wait.
+#: For wires with many waiting messages.
 _LONG: Final = Limits(100_000, 100_000)
-#: What SlaveDriver and TheArchitect have not read is soon out of date: it is dropped, not kept.
+#: For queues that are soon out of date: unread messages are dropped.
 _SHORT: Final = Limits(2, 2)
 
 _DB_CLIENTS: Final = (
@@ -215,8 +219,8 @@ WIRES: Final = (
     Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
     Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
     Wire(
-        "news", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"), get_args(News),
-        Limits(500, 500),  # each up to 64 KiB
+        "console_events", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"),
+        get_args(ConsoleEvent), Limits(500, 500),  # each up to 64 KiB
     ),
     Wire("commands", "push", "main", ("TheOperator",), (CommandMaster,)),
     Wire("scribe", "rpc", "TheScribe", ("TheSecretary",), get_args(ScribeRequest), _LONG),

@@ -51,7 +51,7 @@ class WorkerPool:
             self._waker.send(b"!")
 
     def run(self) -> None:
-        """Pass the results that have come to their callbacks, in the thread of the task.
+        """Pass the available results to their callbacks, in the thread of the task.
 
         An error in a callback is raised here; the other results are left for the next call.
         """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: The limit for reading a log, in bytes.
-MOST: Final = 32 * 2**20
+MAX_LOG: Final = 32 * 2**20
 
 
 def lists(site: Path, package: str, filenames: Collection[str]) -> bool:
@@ -65,7 +65,7 @@ def read_log(site: Path, build_id: int) -> str:
     """Return the log of a build, or ``""`` if it does not exist yet."""
     try:
         with gzip.open(site / log_name(build_id)) as file:
-            return file.read(MOST).decode("utf-8", "replace")
+            return file.read(MAX_LOG).decode("utf-8", "replace")
     except (OSError, EOFError, zlib.error):
         return ""
 

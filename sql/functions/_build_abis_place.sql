@@ -1,7 +1,7 @@
 -- Gives a new ABI without a position the position that follows from its tag.
 CREATE FUNCTION piwheels._build_abis_place() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.position := coalesce(NEW.position, abi_position(NEW.abi_tag));
+    NEW.position := coalesce(NEW.position, _abi_position(NEW.abi_tag));
     RETURN NEW;
 END
 $$;

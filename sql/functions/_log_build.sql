@@ -20,7 +20,7 @@ BEGIN
         RAISE EXCEPTION 'NOABI' USING DETAIL = format('%s is not an ABI that this farm builds for', the_abi);
     END IF;
     SELECT f ->> 'filename' INTO foreign_name FROM jsonb_array_elements(the_files) AS f
-        WHERE canonical_name(split_part(f ->> 'filename', '-', 1)) <> canonical_name(the_package);
+        WHERE _canonical_name(split_part(f ->> 'filename', '-', 1)) <> _canonical_name(the_package);
     IF FOUND THEN
         RAISE EXCEPTION 'FILECONFLICT'
             USING DETAIL = format('%s is not a file of %s', foreign_name, the_package);

@@ -11,7 +11,7 @@ BEGIN
         RETURN false;
     END IF;
     INSERT INTO build_abis (abi_tag, position, skip)
-        VALUES (the_abi, abi_position(the_abi), the_skip);
+        VALUES (the_abi, _abi_position(the_abi), the_skip);
     RETURN true;
 END
 $$;

@@ -94,8 +94,8 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
             UNION ALL
             SELECT b.package, f.filename, 'a file with the name of another package'
                 FROM files f JOIN builds b USING (build_id)
-                WHERE canonical_name(split_part(f.filename, '-', 1)) <> b.package
-                OR canonical_name(f.package_tag) <> b.package
+                WHERE _canonical_name(split_part(f.filename, '-', 1)) <> b.package
+                OR _canonical_name(f.package_tag) <> b.package
             UNION ALL
             SELECT b.package, f.filename, 'its tags differ from its file name'
                 FROM files f JOIN builds b USING (build_id)
@@ -105,10 +105,10 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
                 ))
             UNION ALL
             SELECT p.package, '', 'its name is not normalized'
-                FROM packages p WHERE canonical_name(p.package) <> p.package
+                FROM packages p WHERE _canonical_name(p.package) <> p.package
             UNION ALL
             SELECT n.package, n.name, 'its alias is the name of another package'
-                FROM package_names n JOIN packages p ON p.package = canonical_name(n.name)
+                FROM package_names n JOIN packages p ON p.package = _canonical_name(n.name)
                 WHERE p.package <> n.package
             UNION ALL
             SELECT l.package, l.version, format('is leased for %s, which is not an ABI of this farm', l.abi_tag)

@@ -20,7 +20,7 @@ from piwheels.console.session import Session
 from piwheels.console.wire.recorder import Recorder
 from piwheels.console.wire.replay import Replay
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Job, Outcome, QueueHead, SlaveEvent, Welcome
+from piwheels.core.protocols import BuildOutcome, Job, QueueHead, SlaveEvent, Welcome
 from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -44,7 +44,7 @@ def stats(at, temp=55.0):
     return SlaveStats(at, 10**10, 5 * 10**9, 2**32, 2**31, 0, 0, 1.5, temp)
 
 
-ENDED = Outcome(
+ENDED = BuildOutcome(
     7, 1, "pi4-01", "lxml", "6.0.2", "cp311", "ok", timedelta(minutes=4), 1, NOW - 60 * SECOND
 )  # fmt: skip
 SLAVES = [

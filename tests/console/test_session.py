@@ -20,10 +20,10 @@ from piwheels.console.model.slave import State
 from piwheels.console.session import Session
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import (
+    BuildOutcome,
     CommandReport,
     Job,
     LogPart,
-    Outcome,
     Output,
     QueueHead,
     Rejection,
@@ -185,7 +185,7 @@ def test_a_read_only_session():
 def test_a_message_that_the_socket_refused(case):
     case.attach("one")
     batch = case.session.command(Verb.PAUSE, [1])
-    case.say(Unsent(case.script.sent[-1].ticket, "nobody takes what is sent"))
+    case.say(Unsent(case.script.sent[-1].ticket, "the peer does not accept messages"))
     assert batch.commands[0].phase is Phase.REFUSED
 
 
@@ -241,7 +241,7 @@ def test_events_of_a_level_1_master():
     case.wait(1)
     case.answer("QUEUE", [QueueHead("cp311", 2, [Job("a", "1"), Job("b", "2")])])
     assert case.session.queue[0].pending == 2
-    ended = Outcome(7, 1, "one", "six", "1.0", "cp311", "failed", HOUR, 0, case.script.now)
+    ended = BuildOutcome(7, 1, "one", "six", "1.0", "cp311", "failed", HOUR, 0, case.script.now)
     case.say(ended).send(1, "DONE")
     assert case.session.farm.slaves[1].outcome.build_id == 7
     assert case.session.recent[0] is ended

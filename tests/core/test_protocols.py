@@ -141,7 +141,7 @@ def test_cbor_that_would_hurt(frame):
 def test_a_frame_has_a_limit():
     with pytest.raises(BadMessage):
         codec.loads(b"\x00" * (codec.MAX_FRAME + 1))
-    with pytest.raises(ValueError, match="more than a frame"):
+    with pytest.raises(ValueError, match="size limit of a frame"):
         codec.dumps("A", "x" * codec.MAX_FRAME)
 
 
@@ -168,6 +168,14 @@ def test_a_conversation_has_every_message_of_its_wire_and_no_other(conversation,
     assert (requests, replies) == (set(wire.recv), set(wire.send))
     assert conversation.level_1[0] <= requests
     assert conversation.level_1[1] <= replies
+
+
+def test_slaves_of_level_0_meet_the_same_messages_for_ever():
+    """Slaves and masters of other implementations speak them: a new message is of level 1."""
+    requests, replies = slave_conversation.level_1
+    wire = protocols.slave_driver
+    assert set(wire.recv) - requests == {"HELLO", "IDLE", "BUSY", "BUILT", "SENT", "BYE"}
+    assert set(wire.send) - replies == {"ACK", "BUILD", "SLEEP", "CONT", "SEND", "DONE", "DIE"}
 
 
 def test_a_conversation_of_a_slave():

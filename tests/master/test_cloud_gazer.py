@@ -34,7 +34,7 @@ def make(toy, with_db, running, monkeypatch, tmp_path):
     """Return a maker of gazers that follow the toy, in a hurry, beside those whom they need."""
     monkeypatch.setattr(cloud_gazer, "index_access", lambda: IndexAccess(toy.url + "simple/"))
     monkeypatch.setattr(CloudGazer, "back_off", 0.01)
-    monkeypatch.setattr(CloudGazer, "beat", 0.05)
+    monkeypatch.setattr(CloudGazer, "check_interval", 0.05)
     monkeypatch.setattr(CloudGazer, "confirm", 0.2)
     monkeypatch.setattr(CloudGazer, "limits", Limits(0.2, 0.4, 1_000_000, 1_000_000))
     config = {"output_path": tmp_path / "www", "dev_mode": True}
@@ -325,7 +325,7 @@ def test_an_index_that_has_nothing_any_more_removes_nothing(make, toy, db, runni
     with running(make("watch")):
         until(lambda: len(db.get_all_packages()) == 3)
         toy.projects.clear()
-        until(lambda: "nothing is removed while it is so many" in caplog.text)
+        until(lambda: "none is removed while so many are missing" in caplog.text)
     assert len(db.get_all_packages()) == 3
 
 

@@ -194,7 +194,7 @@ def test_nothing_is_removed_while_the_farm_is_paused(with_db, db, running, *, bu
         for request in (("REMPKG", "foo", builds, ""), ("REMVER", "foo", "1.0", builds, "", False)):
             answer, why = ask(*request)
             assert answer == "ERROR"
-            assert "wake it first" in why
+            assert "resume it first" in why
         assert ask("REMVER", "foo", "1.0", False, "because", False) == ("DONE", "SKIPVER")
         assert set(db.get_project_data("foo")["releases"]) == {"1.0"}
         chase.resume()

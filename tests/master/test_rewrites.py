@@ -24,7 +24,7 @@ def add(buffer, package, command, seconds, **how):
 
 
 def handed(buffer, now):
-    return [(rewrite.package, rewrite.command) for rewrite in buffer.due(now)]
+    return [(rewrite.package, rewrite.command) for rewrite in buffer.take_due(now)]
 
 
 def test_requests_for_a_package_are_one_after_the_delay():
@@ -41,9 +41,9 @@ def test_the_oldest_come_first_and_few_at_a_time():
     buffer = Rewrites(DELAY, room=2)
     for number, name in enumerate("cab"):
         add(buffer, name, "PROJECT", number)
-    first = buffer.due(100)
+    first = buffer.take_due(100)
     assert [rewrite.package for rewrite in first] == ["c", "a"]
-    assert buffer.due(100) == []
+    assert buffer.take_due(100) == []
     buffer.done(first[0])
     assert handed(buffer, 100) == [("b", "PROJECT")]
 
@@ -51,13 +51,13 @@ def test_the_oldest_come_first_and_few_at_a_time():
 def test_what_is_asked_for_while_it_is_written_is_written_again():
     buffer = Rewrites(DELAY)
     add(buffer, "spam", "BOTH", 0)
-    [out] = buffer.due(60)
+    [out] = buffer.take_due(60)
     add(buffer, "spam", "PROJECT", 61)
     assert handed(buffer, 200) == []
     buffer.done(out)
     assert "spam" in buffer
-    [out] = buffer.due(200)
-    assert (out.command, out.handed_at) == ("PROJECT", 200)
+    [out] = buffer.take_due(200)
+    assert out.command == "PROJECT"
     buffer.done(out)
     assert "spam" not in buffer
     assert len(buffer) == 0
@@ -68,11 +68,11 @@ def test_a_failure_is_tried_again_ever_later_and_then_given_up():
     add(buffer, "spam", "BOTH", 0)
     now, waits = 0, []
     while True:
-        [out] = buffer.due(now)
+        [out] = buffer.take_due(now)
         if not buffer.failed(out, now):
             break
         waits.append(out.due - now)
-        assert buffer.due(out.due - 1) == []
+        assert buffer.take_due(out.due - 1) == []
         now = out.due
     assert waits == [10, 20, 40]
     assert out.attempts == ATTEMPTS
@@ -82,7 +82,7 @@ def test_a_failure_is_tried_again_ever_later_and_then_given_up():
 def test_a_failure_joins_what_was_asked_for_meanwhile():
     buffer = Rewrites(DELAY)
     add(buffer, "spam", "BOTH", 0)
-    [out] = buffer.due(60)
+    [out] = buffer.take_due(60)
     add(buffer, "spam", "PROJECT", 70)
     assert buffer.failed(out, 80)
     assert len(buffer) == 1
@@ -120,27 +120,19 @@ def test_what_stands_for_a_request_says_whether_the_database_knows():
 
 def test_how_long_there_is_nothing_to_hand_out():
     buffer = Rewrites(DELAY, room=2)
-    assert buffer.wait(0) == math.inf
+    assert buffer.seconds_until_due(0) == math.inf
     add(buffer, "a", "BOTH", 0)
     add(buffer, "b", "BOTH", 10)
-    assert buffer.wait(20) == 40
-    assert buffer.wait(61) == 0
-    [first] = buffer.due(61)
-    assert buffer.wait(61) == 9
+    assert buffer.seconds_until_due(20) == 40
+    assert buffer.seconds_until_due(61) == 0
+    [first] = buffer.take_due(61)
+    assert buffer.seconds_until_due(61) == 9
     add(buffer, "a", "BOTH", 70, urgent=True)  # not while it is out
-    assert buffer.wait(70) == 0
-    buffer.due(70)
-    assert buffer.wait(70) == math.inf  # there is no room
+    assert buffer.seconds_until_due(70) == 0
+    buffer.take_due(70)
+    assert buffer.seconds_until_due(70) == math.inf  # there is no room
     buffer.done(first)
-    assert buffer.wait(70) == 0
-
-
-def test_what_never_ends_is_overdue():
-    buffer = Rewrites(0.0)
-    add(buffer, "spam", "BOTH", 0)
-    [out] = buffer.due(0)
-    assert buffer.overdue(300, 300) == []
-    assert buffer.overdue(301, 300) == [out]
+    assert buffer.seconds_until_due(70) == 0
 
 
 def test_a_removed_package_waits_no_more():
@@ -164,7 +156,7 @@ def test_nothing_is_lost_and_never_twice_at_once(steps):
     wanted: dict[str, set[str]] = {}
 
     def hand_out():
-        for rewrite in buffer.due(seconds):
+        for rewrite in buffer.take_due(seconds):
             want = wanted.pop(rewrite.package)
             assert rewrite.command == ("BOTH" if "BOTH" in want else "PROJECT")
             out.append(rewrite)

@@ -157,7 +157,7 @@ def test_commands_of_operators(farm):
         slave.hello()
         farm.sleep_slave(slave.id)
         until(
-            lambda: "SLEEP" in farm.fleet.numbers[slave.id].commands
+            lambda: "SLEEP" in farm.fleet.by_number[slave.id].commands
         )  # or it may be given work before
         assert slave.stats("IDLE") == ("SLEEP", True)
         farm.wake_slave(slave.id)

@@ -55,7 +55,7 @@ def farm(with_db, db, running, other_end):
         db.add_new_package_version("demo", f"{number}.0", START + timedelta(days=number))
     web, main, events = (other_end(config, name) for name in ("web", "commands", "events"))
     driver, operator = SlaveDriver(config), TheOperator(config)
-    with Connected(config, "news") as news, running(driver, operator):
+    with Connected(config, "console_events") as news, running(driver, operator):
         news.push(MasterStarted(INFO))
         operator.web, operator.main, operator.events, operator.news = web, main, events, news
         operator.driver = driver
@@ -93,6 +93,19 @@ def test_no_console_is_answered_that_has_not_said_hello(farm):
     with Console(farm.config.console_queue) as stranger:
         kind, why = stranger.ask("FIGURES")
         assert (kind, "HELLO" in why) == ("REFUSED", True)
+
+
+def test_every_request_is_answered(me, slave):
+    requests = {
+        "HELLO": [1, "me"], "SLAVES": 0, "HISTORY": slave.id, "FIGURES": NoData, "QUEUE": 5,
+        "BUILDS": 5, "LOG": [1, 0], "WATCH": slave.id, "UNWATCH": slave.id, "QUIT": NoData,
+        "KILL": [], "SLEEP": [], "SKIP": [], "WAKE": [],
+    }  # fmt: skip
+    assert requests.keys() == console.recv.keys()
+    for msg, data in requests.items():
+        answer = me.ask(msg, data)
+        refused = isinstance(answer, tuple) and answer[0] == "REFUSED"
+        assert not refused or answer[1] == "there is no log of build 1", (msg, answer)
 
 
 def test_the_slaves_come_in_pages_to_who_asks(farm, me, you, monkeypatch):
@@ -183,7 +196,7 @@ def test_a_log_comes_from_the_database_and_then_from_the_site(farm, db, me, slav
 def test_what_a_build_says_goes_to_who_watches(farm, me, you, slave):
     assert slave.work() == ["demo", "1.0"]
     assert slave.say("OUTPUT", [0, "one\n"]) == ("CONT", NoData)
-    until(lambda: farm.tails.of(slave.id))
+    until(lambda: farm.tails.get(slave.id))
     watch = me.send("WATCH", slave.id)
     assert me.answer(watch, "WATCH") is NoData
     assert me.hear("OUTPUT") == (watch, (slave.id, "demo", "1.0", 0, "one\n"))
@@ -193,11 +206,11 @@ def test_what_a_build_says_goes_to_who_watches(farm, me, you, slave):
     assert me.hear("OUTPUT") == (again, (slave.id, "demo", "1.0", 0, "one\ntwo\n"))
     assert me.ask("UNWATCH", slave.id) is NoData
     slave.say("OUTPUT", [8, "three\n"])
-    until(lambda: farm.tails.of(slave.id).offset + len(farm.tails.of(slave.id).text) == 14)
+    until(lambda: farm.tails.get(slave.id).offset + len(farm.tails.get(slave.id).text) == 14)
     assert you.is_told_nothing()
     assert not [one for one in me.told if one[1] == "OUTPUT"]
     slave.built(status=False)
-    until(lambda: farm.tails.of(slave.id) is None)
+    until(lambda: farm.tails.get(slave.id) is None)
 
 
 def test_a_slave_of_level_0_has_nothing_to_say(farm):
@@ -209,11 +222,11 @@ def test_a_slave_of_level_0_has_nothing_to_say(farm):
 def test_the_tail_goes_however_a_build_ends(farm, me, slave):
     slave.work()
     slave.say("OUTPUT", [0, "text"])
-    until(lambda: farm.tails.of(slave.id))
+    until(lambda: farm.tails.get(slave.id))
     assert me.ask("KILL", [slave.id]) == []
     assert slave.say("OUTPUT", [4, "more"]) == ("CONT", NoData)  # the build goes on
     slave.socket.send(codec.dumps("BYE"))
-    until(lambda: farm.tails.of(slave.id) is None)
+    until(lambda: farm.tails.get(slave.id) is None)
     assert not any(kind == "OUTCOME" for _, kind, _ in me.told)
 
 
@@ -292,7 +305,7 @@ def test_who_never_reads_is_forgotten(farm, you, slave):
             assert slave.say("OUTPUT", [offset, "x" * 2**16])[0] == "CONT"
             offset += 2**16
         assert you.ask("SLAVES", 0)
-        until(lambda: farm.refused["a console does not read what it is sent"] == 1)
+        until(lambda: farm.bad_messages["a console does not read its messages"] == 1)
 
 
 def test_there_is_always_room_for_another_console(farm):
@@ -330,7 +343,7 @@ def lonely():
     """A TheOperator with nobody behind it."""
     operator = TheOperator(own_config())
     operator.start()
-    with Connected(operator.config, "news") as news:
+    with Connected(operator.config, "console_events") as news:
         news.push(MasterStarted(INFO))
         yield operator
     operator.quit()
@@ -371,5 +384,5 @@ def test_a_bomb_in_the_place_of_a_log_is_read_to_no_end(farm, me):
     assert (len(text), size) == (2**19, 15 * 2**20)
     path.write_bytes(path.read_bytes()[:1000])
     assert me.ask("LOG", [5, 0])[0] == 0  # kept from the last time
-    farm._read = None, ""
+    farm._last_log = None, ""
     assert "cannot be read" in me.ask("LOG", [5, 0])[1]

@@ -279,7 +279,7 @@ def test_a_step_of_the_clock_moves_no_page_that_waits(secretary, client, scribe,
     clock.advance(30)
     clock.step(step)
     client.call(RewritePages("BOTH", "eggs"))
-    assert 0 < secretary._buffer.wait(clock.monotonic()) <= 30
+    assert 0 < secretary._buffer.seconds_until_due(clock.monotonic()) <= 30
     assert scribe.seen == []
     clock.advance(30)
     until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])

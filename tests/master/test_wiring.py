@@ -11,7 +11,7 @@ from pathlib import Path
 from piwheels.master import messages
 from piwheels.master.app import CAST
 from piwheels.master.messages import Message
-from piwheels.master.ports import KINDS, Ports
+from piwheels.master.ports import SOCKET_TYPES, Ports
 from piwheels.master.wiring import WIRES, MasterConfig
 
 ROOT = Path(__file__).parents[2]
@@ -104,10 +104,23 @@ def test_each_task_gets_its_sockets_from_the_table(make_config, monkeypatch, db_
     for cls in dict.fromkeys(CAST):
         cls(config).close()
         expected = {
-            wire.name: (KINDS[wire.pattern][wire.binds != cls.__name__], wire.address(config))
+            wire.name: (
+                SOCKET_TYPES[wire.pattern][wire.binds != cls.__name__], wire.address(config),
+            )
             for wire in WIRES if cls.__name__ in (wire.binds, *wire.connects)
         }  # fmt: skip
         assert made[cls.__name__] == expected
+
+
+def test_a_task_starts_after_the_tasks_that_it_asks():
+    """It then ends before them, so that its last requests are answered."""
+    start = {cls.__name__: at for at, cls in enumerate(CAST)}
+    late = {
+        f"{name} asks {wire.binds}"
+        for wire in WIRES if wire.pattern == "rpc"
+        for name in wire.connects if start[name] <= start[wire.binds]
+    }  # fmt: skip
+    assert late == set()
 
 
 def test_addresses_are_options_only_for_wires_to_other_programs():

@@ -18,7 +18,7 @@ from piwheels.console.model.peers import Peers
 from piwheels.console.model.replies import When, apply
 from piwheels.console.model.slave import Moment, PastBuild, Slave, State
 from piwheels.console.text import clean
-from piwheels.core.protocols import Outcome, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class FarmModel:
                 if self._clock.sure:
                     self._date()
                 self._slave_event(event, replay)
-            case Outcome():
+            case BuildOutcome():
                 self._outcome(event, replay)
             case MasterStats():
                 self._clock.note(now, event.timestamp, past=replay)
@@ -227,7 +227,7 @@ class FarmModel:
         """Record that an operator skips a slave's build."""
         self._skipped.add(slave_id)
 
-    def _outcome(self, outcome: Outcome, replay: bool) -> None:
+    def _outcome(self, outcome: BuildOutcome, replay: bool) -> None:
         """Take the outcome of a build, which a level-1 master sends before or after DONE."""
         here = self._clock.here(outcome.ended, self.now) if replay else self.now
         build = PastBuild.of(outcome, here)

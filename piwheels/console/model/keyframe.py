@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.console.model.clock import without
 from piwheels.console.model.slave import State
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Job, Outcome, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, Job, SlaveEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,7 +56,7 @@ def of_builds(builds: Iterable[PastBuild]) -> Iterator[Event]:
     for one in builds:
         match one.result:
             case "ok" | "failed" | "skipped" as result if one.duration is not None:
-                yield Outcome(
+                yield BuildOutcome(
                     one.build_id, one.slave_id, one.label, one.package, one.version, one.abi,
                     result, one.duration, one.files, one.ended,
                 )  # fmt: skip

@@ -29,7 +29,14 @@ from piwheels.console.model.events import (
 )
 from piwheels.console.text import short_span
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import CommandReport, Greeting, Outcome, Output, SlaveEvent, Welcome
+from piwheels.core.protocols import (
+    BuildOutcome,
+    CommandReport,
+    Greeting,
+    Output,
+    SlaveEvent,
+    Welcome,
+)
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -161,7 +168,7 @@ class LinkMachine:
             case CommandReport(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
                 self._note_contact(now)
                 self.paused = verb == "SLEEP"
-            case Outcome() | Output() | CommandReport():
+            case BuildOutcome() | Output() | CommandReport():
                 self._note_contact(now)
         return []
 

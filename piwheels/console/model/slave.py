@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from piwheels.console.text import clean
 
 if TYPE_CHECKING:
-    from piwheels.core.protocols import Outcome
+    from piwheels.core.protocols import BuildOutcome
     from piwheels.core.states import SlaveInfo, SlaveStats
 
 #: The silence after which a slave counts as silent, and a silence that never counts.
@@ -67,7 +67,7 @@ class PastBuild(NamedTuple):
     build_id: int | None = None
 
     @classmethod
-    def of(cls, outcome: Outcome, seen: datetime) -> Self:
+    def of(cls, outcome: BuildOutcome, seen: datetime) -> Self:
         """Return a build as a master of level 1 describes it, cleaned for display."""
         texts = clean(outcome.package), clean(outcome.version), outcome.abi, outcome.result
         rest = outcome.files, outcome.ended, outcome.slave_id, clean(outcome.label)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
-    from piwheels.core.protocols import Outcome
+    from piwheels.core.protocols import BuildOutcome
 
 _GIB: Final = 2**30
 
@@ -29,7 +29,7 @@ class Counters:
     #: Builds by ABI, one Counter for each minute.
     minutes: deque[tuple[int, Counter[str]]] = field(default_factory=lambda: deque(maxlen=60))
 
-    def count(self, outcome: Outcome, now: datetime) -> None:
+    def count(self, outcome: BuildOutcome, now: datetime) -> None:
         """Count a build that has ended."""
         self.built += 1
         self.files += outcome.files

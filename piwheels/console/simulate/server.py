@@ -13,9 +13,9 @@ from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Refused, Unavailable, one_line
 from piwheels.core.protocols import (
+    BuildOutcome,
     CommandReport,
     LogPart,
-    Outcome,
     Output,
     SlaveEvent,
     Welcome,
@@ -42,7 +42,7 @@ NAMES: Final[dict[type, str]] = {
     MasterInfo: "HELLO",
     MasterStats: "STATS",
     SlaveEvent: "SLAVE",
-    Outcome: "OUTCOME",
+    BuildOutcome: "OUTCOME",
     Output: "OUTPUT",
     CommandReport: "COMMAND",
 }

@@ -19,7 +19,14 @@ from piwheels.console.simulate.counters import Counters
 from piwheels.console.simulate.queues import Queues
 from piwheels.console.simulate.slaves import Slave, Work, begin_work
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import CommandReport, Outcome, Output, QueueHead, Rejection, SlaveEvent
+from piwheels.core.protocols import (
+    BuildOutcome,
+    CommandReport,
+    Output,
+    QueueHead,
+    Rejection,
+    SlaveEvent,
+)
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
     from piwheels.core.states import Transition
 
     #: The events that consoles receive.
-    Event = MasterInfo | MasterStats | SlaveEvent | Outcome | Output | CommandReport
+    Event = MasterInfo | MasterStats | SlaveEvent | BuildOutcome | Output | CommandReport
 
 #: The number of builds that are kept, of stats in the replay of a slave, and of all in a replay.
 PAST, KEPT_STATS, REPLAYED = 500, 100, 15_000
@@ -57,7 +64,7 @@ class World:
         self.paused = False
         self.boards = make_boards(count, self.random, pace, hostile=hostile)
         self.slaves: dict[int, Slave] = {}
-        self.builds: deque[Outcome] = deque(maxlen=PAST)
+        self.builds: deque[BuildOutcome] = deque(maxlen=PAST)
         self.stats: deque[MasterStats] = deque(maxlen=KEPT_STATS)
         #: The slaves whose logs are followed, each with the length that was sent.
         self.watched: dict[int, int] = {}
@@ -224,7 +231,7 @@ class World:
     def _end_work(self, slave: Slave, work: Work, now: datetime, result: Any) -> None:
         info = slave.board.info
         skipped = result == "skipped"
-        outcome = Outcome(
+        outcome = BuildOutcome(
             None if skipped else work.number, slave.number, info.label, *work.job, info.native_abi,
             result, min(now, work.until) - work.since, 0 if skipped else len(work.files), now,
         )  # fmt: skip

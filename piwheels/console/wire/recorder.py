@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.console.model.events import Answer
 from piwheels.core import codec
 from piwheels.core.errors import Fatal
-from piwheels.core.protocols import CommandReport, Outcome, Protocol, QueueHead, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, CommandReport, Protocol, QueueHead, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ RECORDED: Final = Protocol(
         "HELLO": MasterInfo,
         "STATS": MasterStats,
         "SLAVE": SlaveEvent,
-        "OUTCOME": Outcome,
+        "OUTCOME": BuildOutcome,
         "COMMAND": CommandReport,
         "QUEUE": list[QueueHead],
     },
@@ -70,7 +70,7 @@ _NAMES: Final[dict[type, str]] = {
     MasterInfo: "HELLO",
     MasterStats: "STATS",
     SlaveEvent: "SLAVE",
-    Outcome: "OUTCOME",
+    BuildOutcome: "OUTCOME",
     CommandReport: "COMMAND",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -211,7 +211,7 @@ def _messages_of(event: Event) -> Iterator[tuple[Any, bool]]:
         case Answer(msg="BUILDS", data=builds):
             for one in reversed(builds):
                 yield one, True
-        case MasterInfo() | MasterStats() | SlaveEvent() | Outcome() | CommandReport():
+        case MasterInfo() | MasterStats() | SlaveEvent() | BuildOutcome() | CommandReport():
             yield event, False
 
 

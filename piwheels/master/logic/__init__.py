@@ -1,1 +1,1 @@
-"""What the master decides: events in, replies and effects out. Nothing here does any I/O."""
+"""The master's decisions: events in, replies and effects out. Nothing here does any I/O."""

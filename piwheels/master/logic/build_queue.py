@@ -1,4 +1,4 @@
-"""The build queue: versions to build, without those that are being built, leased or deleted."""
+"""The build queue: the versions to build that are not being built, leased or deleted. Pure."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 #: A version of a package.
 Job = tuple[str, str]
 
-#: After how many seconds a build that could not be stored, or was skipped, is tried again.
+#: The seconds after which a build that could not be stored, or was skipped, is repeated.
 RETRY = 300.0
-#: How many seconds a queue may take from the database to SlaveDriver.
-LATE = 5.0
+#: The most seconds that a queue takes from the database to SlaveDriver.
+MAX_QUEUE_AGE = 5.0
 
 
 class Queue:
-    """The versions to build for each active ABI, in their order, as TheArchitect reads them."""
+    """The versions to build for each active ABI, in the order in which TheArchitect reads them."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, deque[Job]] = {}
         #: Versions that are being built or stored.
         self.active: set[Target] = set()
-        #: Until when (monotonic) a version waits: an earlier master handed it out, or it could not
-        #: be stored, or it was skipped.
+        #: The time (monotonic) until which a version waits: an earlier master handed it out, or its
+        #: build could not be stored, or was skipped.
         self.leased: dict[Target, float] = {}
-        #: Versions whose lease has expired: their slave may come back and go on, until another
-        #: slave gets the version.
-        self.lapsed: set[Target] = set()
-        #: Whether there may be more to build than the queues have: some was taken or given back.
+        #: Versions whose lease has expired: their slave may return and continue the build, until
+        #: another slave receives the version.
+        self.expired: set[Target] = set()
+        #: Whether the database may have more to build, because a version was taken or returned.
         self.stale = True
-        # When builds ended lately: a queue that was read before their commit still has them.
+        # When builds ended, for some seconds: a queue that was read before may still contain them.
         self._ended: dict[Target, float] = {}
-        # Versions deleted since the last queue came: they may still be in it.
+        # Versions deleted since the last queue arrived: they may still be in it.
         self._deleted: set[tuple[str, str | None]] = set()
 
     def replace(self, queues: Mapping[str, Sequence[Job]]) -> None:
@@ -49,15 +49,15 @@ class Queue:
         self.stale = False
 
     def take_leases(self, leases: Mapping[Target, float], now: float) -> None:
-        """Note the builds that an earlier master has handed out, with the seconds that are left."""
+        """Record the leases that an earlier master has granted, with their remaining seconds."""
         for target, remaining in leases.items():
             if remaining <= 0:
-                self.lapsed.add(target)
+                self.expired.add(target)
             elif target not in self.active:
                 self.leased[target] = now + remaining
 
     def next(self, abi: str, now: float) -> Job | None:
-        """Remove and return the next version for *abi* that nobody builds, or ``None``."""
+        """Remove and return the next version for *abi* that no slave builds, or ``None``."""
         queue = self.jobs.get(abi)
         while queue:
             job = queue.popleft()
@@ -69,59 +69,59 @@ class Queue:
         return None
 
     def waiting(self, abi: str) -> Iterator[Job]:
-        """Yield the versions for *abi* that nobody builds, in order."""
+        """Yield the versions for *abi* that no slave builds, in order."""
         return (job for job in self.jobs.get(abi, ()) if (*job, abi) not in self.active)
 
     def may_resume(self, target: Target) -> bool:
-        """Return whether a slave that still builds *target* may go on with it.
+        """Return whether a slave that still builds *target* may continue.
 
-        It may if that was leased or waits in the queue, and nobody else builds it.
+        It may if the version was leased or waits in the queue, and no other slave builds it.
         """
-        leased = target in self.leased or target in self.lapsed
+        leased = target in self.leased or target in self.expired
         waits = target[:2] in self.jobs.get(target[2], ())
         return (leased or waits) and target not in self.active
 
     def start(self, target: Target) -> None:
-        """Note that *target* is being built."""
+        """Record that *target* is being built."""
         self.active.add(target)
         self.leased.pop(target, None)
-        self.lapsed.discard(target)
+        self.expired.discard(target)
 
-    def give_up(self, target: Target) -> None:
-        """Note that *target* is neither being built nor stored any more."""
+    def abandon(self, target: Target) -> None:
+        """Record that *target* is no longer being built or stored."""
         self.active.discard(target)
         self.stale = True
 
-    def put_off(self, target: Target, now: float) -> None:
-        """Note that *target* is not being built any more, and has to wait a while."""
-        self.give_up(target)
+    def postpone(self, target: Target, now: float) -> None:
+        """Record that *target* is no longer being built, and waits for :data:`RETRY` seconds."""
+        self.abandon(target)
         self.leased[target] = now + RETRY
 
     def finish(self, target: Target, now: float, *, logged: bool) -> None:
-        """Note that *target* is done; or, if it could not be *logged*, has to wait a while."""
+        """Record the end of a build. If it was not *logged*, it waits for :data:`RETRY` seconds."""
         self.active.discard(target)
         self._ended[target] = now
         if not logged:
             self.leased[target] = now + RETRY
 
     def put_back(self, target: Target) -> None:
-        """Put *target* in the first place again."""
+        """Return *target* to the head of its queue."""
         queue = self.jobs.get(target[2])
         job = target[:2]
         if queue is not None and job not in queue and not self.is_deleted(job):
             queue.appendleft(job)
 
     def delete(self, package: str, version: str | None) -> None:
-        """Remove a version of *package* (``None``: all), also from a queue that was read before."""
+        """Remove a version of *package* (``None``: all), also from a queue that is on its way."""
         self._deleted.add((package, version))
         for abi, jobs in self.jobs.items():
             self.jobs[abi] = deque(job for job in jobs if not self.is_deleted(job))
 
     def is_deleted(self, job: Job) -> bool:
-        """Return whether *job* was deleted since the last queue came."""
+        """Return whether *job* was deleted since the last queue arrived."""
         return bool(self._deleted) and not self._deleted.isdisjoint({(job[0], None), job})
 
     def tick(self, now: float) -> None:
-        """Forget waiting times that are over."""
+        """Forget waiting times that have passed."""
         self.leased = {target: until for target, until in self.leased.items() if until > now}
-        self._ended = {target: at for target, at in self._ended.items() if now - at < LATE}
+        self._ended = {target: at for target, at in self._ended.items() if now - at < MAX_QUEUE_AGE}

@@ -1,7 +1,7 @@
-"""Events of the upstream's changelog, and what they mean for our packages. Pure.
+"""Translates events of the upstream changelog into changes of packages and versions. Pure.
 
-Every list of events is in the order of their serials, which is that of what has happened; times may
-go backwards by minutes, serials have gaps and may repeat.
+Every list of events is sorted by serial, which is the order in which they happened. Serials have
+gaps and may repeat; times may go backwards by minutes.
 """
 
 from __future__ import annotations
@@ -20,57 +20,60 @@ from piwheels.core.wheels.tags import canonical, is_version
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
 
-#: A serial is as wide as the column that holds it; a time is before the year 3000.
+#: The greatest serial that the database can store; the year 3000 in seconds since 1970.
 _MAX_SERIAL: Final = 2**63 - 1
 _MAX_TIME: Final = 32_503_680_000
 
-#: What is done to whole projects, and what that changes.
-_OF_PROJECTS: Final[dict[str, dict[str, Any]]] = {
+#: The actions on whole projects, each with the fields of ``UpstreamPackage`` that it changes.
+_PROJECT_CHANGES: Final[dict[str, dict[str, Any]]] = {
     "create": {"known": True},
     "remove project": {"known": False, "deleted": True},
     "project quarantined": {"status": "quarantined"},
     "project quarantine cleared": {"status": "active"},
 }
-#: What is done to versions: those that are there because of it, and what changes those that are.
-_MAKES: Final = re.compile(r"new release|add (\S+) file (\S.*)")
-_CHANGES: Final[dict[str, dict[str, Any]]] = {
+#: The actions that add a version or a file, and those that change a version.
+_ADDS: Final = re.compile(r"new release|add (\S+) file (\S.*)")
+_VERSION_CHANGES: Final[dict[str, dict[str, Any]]] = {
     "remove release": {"deleted": True},
     "yank release": {"yanked": True},
     "unyank release": {"yanked": False},
     "release quarantined": {"quarantined": True},
     "release quarantine cleared": {"quarantined": False},
 }
-_REMOVES: Final = re.compile(r"remove file (\S.*)")
+_REMOVES_FILE: Final = re.compile(r"remove file (\S.*)")
 
 
 class Event(NamedTuple):
-    """An event: the project's canonical name, how it is *spelled*, what was done to what, when."""
+    """An event. *package* is the canonical name; *spelling* is the name as the index writes it."""
 
     package: str
-    spelled: str
+    spelling: str
     version: str | None
     when: datetime
     action: str
     serial: int
 
 
-class Deletion(NamedTuple):
-    """What is to be removed: a version, or (``None``) a whole package."""
+class Removal(NamedTuple):
+    """A removal of one version, or (``None``) of a whole package."""
 
     package: str
     version: str | None
 
 
 class Batch(NamedTuple):
-    """An answer of the changelog: its events, its greatest serial, how many entries were odd."""
+    """An answer of the changelog. *invalid* is the number of entries that were left out."""
 
     events: list[Event]
-    top: int
-    odd: int
+    last_serial: int
+    invalid: int
 
 
 class Changes(NamedTuple):
-    """What a slice of events comes to, each package and each version once; and what was odd."""
+    """The net changes of a slice of events, each package and version once.
+
+    *unknown* are the events that change nothing here.
+    """
 
     packages: list[UpstreamPackage]
     versions: list[UpstreamVersion]
@@ -80,12 +83,12 @@ class Changes(NamedTuple):
 def parse(answer: Any, since: int) -> Batch:
     """Return the events after the serial *since*.
 
-    *answer* is what ``changelog_since_serial`` gave. Raises ``BadMessage`` if it is no such list:
-    where a serial is missing, nothing can be said of what was passed over.
+    *answer* is the result of ``changelog_since_serial``. Raises ``BadMessage`` if it is not a list
+    of entries with serials: without a serial, events could be missed unnoticed.
     """
     if not isinstance(answer, list):
         raise BadMessage("the changelog is not a list")
-    found, top, odd = [], since, 0
+    found, last_serial, invalid = [], since, 0
     for entry in answer:
         if not (isinstance(entry, list) and len(entry) == 5 and is_serial(entry[4])):
             raise BadMessage(f"the changelog has an entry without a serial: {entry!r:.100}")
@@ -93,9 +96,9 @@ def parse(answer: Any, since: int) -> Batch:
             try:
                 found.append(_event(*entry))
             except BadMessage:
-                odd += 1
-        top = max(top, entry[4])
-    return Batch(sorted(found, key=lambda event: event.serial), top, odd)
+                invalid += 1
+        last_serial = max(last_serial, entry[4])
+    return Batch(sorted(found, key=lambda event: event.serial), last_serial, invalid)
 
 
 def is_serial(value: Any) -> bool:
@@ -105,11 +108,11 @@ def is_serial(value: Any) -> bool:
 
 def _event(name: Any, version: Any, when: Any, action: Any, serial: int) -> Event:
     if type(when) is not int or not 0 <= when < _MAX_TIME or not isinstance(action, str):
-        raise BadMessage("neither a time nor an action")
-    spelled: str = _NAME(name)
+        raise BadMessage("an entry without a valid time or action")
+    spelling: str = _NAME(name)
     return Event(
-        canonical(spelled),
-        spelled,
+        canonical(spelling),
+        spelling,
         None if version is None else _VERSION(version),
         datetime.fromtimestamp(when, UTC),
         action,
@@ -120,78 +123,81 @@ def _event(name: Any, version: Any, when: Any, action: Any, serial: int) -> Even
 _NAME, _VERSION = schema_of(Package).validate, schema_of(VersionText).validate
 
 
-def slice_of(events: Sequence[Event], most: int, barred: Set[Deletion]) -> int:
-    """Return how many of *events* are worked off next, in one transaction: *most*, or fewer.
+def slice_length(events: Sequence[Event], limit: int, in_removal: Set[Removal]) -> int:
+    """Return how many of *events* to process next in one transaction, at most *limit*.
 
-    It ends before an event of something that was removed earlier in the slice, or that is *barred*
-    (its removal is under way): what comes back is new, and must find nothing that was before it.
-    So it does before what makes something of which the slice has said more already: that was said
-    of what may not have been there.
+    A slice ends before an event about a package or version that was removed earlier in the slice,
+    or whose removal is in progress (*in_removal*): a project that returns starts without data of
+    its predecessor. It also ends before an event that adds a package or version that the slice has
+    already changed, because the change may have been meant for one that did not exist yet.
     """
-    gone = set(barred)
-    changed: set[Deletion] = set()
-    for number, event in enumerate(events[:most]):
-        whole, part = Deletion(event.package, None), Deletion(event.package, event.version)
-        makes = event.action == "create" or _MAKES.fullmatch(event.action)
-        if {whole, part} & (gone | changed if makes else gone):
+    removed = set(in_removal)
+    changed: set[Removal] = set()
+    for number, event in enumerate(events[:limit]):
+        whole, part = Removal(event.package, None), Removal(event.package, event.version)
+        adds = event.action == "create" or _ADDS.fullmatch(event.action)
+        if {whole, part} & (removed | changed if adds else removed):
             return number
         if event.action == "remove project":
-            gone.add(whole)
+            removed.add(whole)
         elif event.action == "remove release":
-            gone.add(part)
-        elif event.action in _OF_PROJECTS and not makes:
+            removed.add(part)
+        elif event.action in _PROJECT_CHANGES and not adds:
             changed.add(whole)
-        elif event.action in _CHANGES:
+        elif event.action in _VERSION_CHANGES:
             changed.add(part)
-    return min(most, len(events))
+    return min(limit, len(events))
 
 
 def serial_after(events: Sequence[Event], number: int) -> int:
-    """Return the serial up to which all is done once the first *number* of *events* are."""
+    """Return the last serial that is complete after the first *number* of *events*.
+
+    It is one less than that of the last event if further events share the serial.
+    """
     last = events[number - 1].serial
     shared = number < len(events) and events[number].serial == last
     return last - 1 if shared else last
 
 
 def fold(events: Iterable[Event]) -> Changes:
-    """Return what *events* come to, a slice that :func:`slice_of` has cut."""
+    """Return the net changes of *events*, a slice as long as :func:`slice_length` allows."""
     packages: dict[str, UpstreamPackage] = {}
-    versions: dict[Deletion, UpstreamVersion] = {}
+    versions: dict[Removal, UpstreamVersion] = {}
     unknown = []
     for event in events:
         package = packages.get(event.package, UpstreamPackage(event.package, known=False))
-        if event.spelled != event.package:
-            package = package._replace(name=event.spelled, seen=event.when)
-        if (change := _OF_PROJECTS.get(event.action)) is not None:
+        if event.spelling != event.package:
+            package = package._replace(name=event.spelling, seen=event.when)
+        if (change := _PROJECT_CHANGES.get(event.action)) is not None:
             package = package._replace(**change)
         elif (version := _changed(versions, event)) is not None:
-            versions[Deletion(event.package, event.version)] = version
+            versions[Removal(event.package, event.version)] = version
             if version.released is not None:
                 package = package._replace(known=True)
         else:
             unknown.append(event)
             continue
         packages[event.package] = package
-    left = [version for version in versions.values() if not packages[version.package].deleted]
-    return Changes(list(packages.values()), left, unknown)
+    remaining = [each for each in versions.values() if not packages[each.package].deleted]
+    return Changes(list(packages.values()), remaining, unknown)
 
 
-def _changed(versions: Mapping[Deletion, UpstreamVersion], event: Event) -> UpstreamVersion | None:
-    """Return what is known of the version after *event*; ``None``: the event says nothing to us."""
+def _changed(versions: Mapping[Removal, UpstreamVersion], event: Event) -> UpstreamVersion | None:
+    """Return the version as *event* changes it, or ``None`` if the event changes nothing."""
     if event.version is None:
         return None
-    key = Deletion(event.package, event.version)
+    key = Removal(event.package, event.version)
     before = versions.get(key, UpstreamVersion(event.package, event.version))
-    if (change := _CHANGES.get(event.action)) is not None:
+    if (change := _VERSION_CHANGES.get(event.action)) is not None:
         after = before._replace(**change)
         return after._replace(released=None) if after.deleted else after
-    if removes := _REMOVES.fullmatch(event.action):
+    if removes := _REMOVES_FILE.fullmatch(event.action):
         return _with_source(before, removes[1], there=False)
-    makes = _MAKES.fullmatch(event.action)
-    if makes is None or not is_version(event.version):
+    adds = _ADDS.fullmatch(event.action)
+    if adds is None or not is_version(event.version):
         return None
     after = before._replace(released=before.released or event.when)
-    return _with_source(after, makes[2], there=True) if makes[1] == "source" else after
+    return _with_source(after, adds[2], there=True) if adds[1] == "source" else after
 
 
 def _with_source(version: UpstreamVersion, name: str, *, there: bool) -> UpstreamVersion:

@@ -1,8 +1,8 @@
-"""The effects: instructions that decisions return, and that their shell performs in order.
+"""The effects: instructions that decisions return, and that tasks perform in order.
 
-Each performer has a closed union of its own: :data:`SlaveEffect` is for SlaveDriver,
-:data:`ImportEffect` for the importer of MrChase. Both perform :data:`IntakeEffect`, in which
-``slave_id`` is the number of the slave, or of the import.
+SlaveDriver performs every :data:`SlaveEffect`, the importer of MrChase every :data:`ImportEffect`.
+Both perform every :data:`IntakeEffect`, in which ``slave_id`` is the number of the slave or of the
+import.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from piwheels.core.protocols import Outcome
+    from piwheels.core.protocols import BuildOutcome
     from piwheels.core.states import BuildState, FileState, Transition
 
 #: A version of a package for an ABI: package, version, ABI tag.
@@ -23,7 +23,7 @@ Target = tuple[str, str, str]
 
 
 class Reply(NamedTuple):
-    """Send a slave or a tool, which waits for it, its reply."""
+    """Send the reply to a slave or a tool."""
 
     address: bytes
     msg: str
@@ -39,8 +39,8 @@ class Publish(NamedTuple):
     data: Any = NoData
 
 
-class BuildOutput(NamedTuple):
-    """Publish new lines of a running build's log: *text* from *offset* on (characters)."""
+class PublishOutput(NamedTuple):
+    """Publish new lines of a running build's log: *text*, which begins at *offset* (characters)."""
 
     slave_id: int
     package: str
@@ -49,30 +49,30 @@ class BuildOutput(NamedTuple):
     text: str
 
 
-class Ended(NamedTuple):
+class PublishEnd(NamedTuple):
     """Publish the end of a slave's build, and its outcome (``None``: it will be built again)."""
 
     slave_id: int
-    outcome: Outcome | None
+    outcome: BuildOutcome | None
 
 
-class Grant(NamedTuple):
-    """Note in the database that a version was handed out to the slave *label*, for *period*."""
+class GrantLease(NamedTuple):
+    """Store a lease in the database: the slave *label* has the version for *period*."""
 
     target: Target
     label: str
     period: timedelta
 
 
-class Renew(NamedTuple):
+class RenewLeases(NamedTuple):
     """Extend the leases of running builds in the database, to *period* from now."""
 
     targets: Sequence[Target]
     period: timedelta
 
 
-class Release(NamedTuple):
-    """End a lease in the database: nobody builds this version any more."""
+class ReleaseLease(NamedTuple):
+    """Delete a lease from the database: no slave builds this version any more."""
 
     target: Target
 
@@ -85,7 +85,7 @@ class AskPublished(NamedTuple):
 
 
 class Expect(NamedTuple):
-    """Have FileJuggler expect the file *state*, to be published as *publish_as*."""
+    """Have FileJuggler expect the file *state*, and publish it as *publish_as* later."""
 
     slave_id: int
     state: FileState
@@ -93,7 +93,7 @@ class Expect(NamedTuple):
 
 
 class Verify(NamedTuple):
-    """Have FileJuggler verify the file that was sent, and move it into place."""
+    """Have FileJuggler verify the file that has arrived, and publish it."""
 
     slave_id: int
     package: str
@@ -106,8 +106,8 @@ class LogBuild(NamedTuple):
     build: BuildState
 
 
-class Written(NamedTuple):
-    """The build is committed: have its log and its project's pages written."""
+class BuildStored(NamedTuple):
+    """Have the log of a committed build and its project's pages written."""
 
     build: BuildState
 
@@ -121,26 +121,36 @@ class Warn(NamedTuple):
     history: Sequence[Transition] = ()
 
 
-class More(NamedTuple):
-    """Have the queue read again: it is used up, and *active* versions are being built."""
+class ReadQueue(NamedTuple):
+    """Have TheArchitect read the queue again: it is empty, and *active* builds are running."""
 
     active: int
 
 
-class AskMissing(NamedTuple):
+class AskMissingBytes(NamedTuple):
     """Ask FileJuggler how many bytes of an import's file are missing."""
 
     slave_id: int
 
 
-class Withdraw(NamedTuple):
-    """Have FileJuggler drop the transfer of an import, and remove those of its files in place."""
+class WithdrawFiles(NamedTuple):
+    """Have FileJuggler drop the transfer of an import, and remove its published *filenames*."""
 
     slave_id: int
     package: str
     filenames: Sequence[str]
 
 
-IntakeEffect = AskPublished | Expect | Verify | LogBuild | Written | Warn
-SlaveEffect = IntakeEffect | Reply | Publish | BuildOutput | Ended | Grant | Renew | Release | More
-ImportEffect = IntakeEffect | Reply | AskMissing | Withdraw
+IntakeEffect = AskPublished | Expect | Verify | LogBuild | BuildStored | Warn
+SlaveEffect = (
+    IntakeEffect
+    | Reply
+    | Publish
+    | PublishOutput
+    | PublishEnd
+    | GrantLease
+    | RenewLeases
+    | ReleaseLease
+    | ReadQueue
+)
+ImportEffect = IntakeEffect | Reply | AskMissingBytes | WithdrawFiles

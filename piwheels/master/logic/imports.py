@@ -1,8 +1,8 @@
-"""Imports: builds that a tool brings, taken in like those of slaves.
+"""Imports: builds that an admin tool sends. Their intake is like that of a slave's build. Pure.
 
 Each import has a number on the file wire (docs/decisions/0027): the one that its tool has chosen,
-or 0. Imports with the same number take turns; all others run at the same time. If an import fails,
-its tool gets the reason, and nothing of it is left: no transfer, no file, no build.
+or 0. Imports with the same number run one after the other; all others run at the same time. If an
+import fails, its tool gets the reason, and no transfer, file or build of it remains.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from piwheels.core.errors import Refused
 from piwheels.core.protocols import FIRST_IMPORT, ToolPhase, tool_conversation
 from piwheels.core.wheels.tags import abi_key, canonical, is_free_threaded, parse_filename
 from piwheels.master.logic.effects import (
-    AskMissing,
+    AskMissingBytes,
     AskPublished,
     ImportEffect,
     IntakeEffect,
     Reply,
     Warn,
-    Withdraw,
+    WithdrawFiles,
 )
-from piwheels.master.logic.intake import Intake, Step, fault, fit_log
+from piwheels.master.logic.intake import Intake, Step, reason_to_reject, sanitise_log
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from piwheels.core.states import BuildState
 
-#: The most imports that run or wait for their turn.
+#: The most imports that run or wait.
 MAX_IMPORTS: Final = 100
-#: For how many seconds a tool that sends a file may send nothing.
+#: The seconds without a byte after which the import of a file is undone.
 SILENCE: Final = 60.0
 #: The longest duration of a build.
 LONGEST: Final = timedelta(days=366)
@@ -44,32 +44,32 @@ _PYTHON = re.compile(r"(cp|py)3([0-9]*)", re.ASCII)
 def check(build: BuildState, active: Sequence[str], known: Collection[str]) -> None:
     """Check what *build* declares, and set its ABI.
 
-    *active* are the ABIs that the farm builds for, in order; *known* may have more. A build for
-    ``none`` or ``abi3`` becomes one for the first active ABI that can use all its files. Raises
-    ``Refused`` with a sentence.
+    *active* are the ABIs that the farm builds for, in order; *known* are all ABIs in the database.
+    A build for ``none`` or ``abi3`` becomes one for the first active ABI that can use all its
+    files. Raises ``Refused`` with a sentence.
     """
     if not build.status:
         raise Refused("IMPORT", "only a build that has succeeded can be imported")
-    if (why := fault(build, None)) is not None:
+    if (why := reason_to_reject(build, None)) is not None:
         raise Refused("IMPORT", why)
-    usual = build.abi_tag in ("none", "abi3")
-    if usual:
-        fit = (abi for abi in active if all(_usable(name, abi) for name in build.files))
-        build.abi_tag = next(fit, build.abi_tag)
+    flexible = build.abi_tag in ("none", "abi3")
+    if flexible:
+        usable = (abi for abi in active if all(_is_usable(name, abi) for name in build.files))
+        build.abi_tag = next(usable, build.abi_tag)
     if build.abi_tag not in known:
         why = (
             "no ABI of this farm can use all these files"
-            if usual
+            if flexible
             else f"this farm does not build for {build.abi_tag}"
         )
         raise Refused("NOABI", f"{why} (it builds for: {', '.join(active) or 'none yet'})")
     build.package = canonical(build.package)
-    build.output = fit_log(build.output)
+    build.output = sanitise_log(build.output)
     build.duration = min(max(build.duration, timedelta(0)), LONGEST)
 
 
-def _usable(name: str, abi: str) -> bool:
-    """Return whether interpreters of *abi* can use *name*, a file for no ABI or for ``abi3``."""
+def _is_usable(name: str, abi: str) -> bool:
+    """Return whether interpreters of *abi* can use the file *name*, for ``none`` or ``abi3``."""
     parts = parse_filename(name)
     stable = "none" not in parts.abi.split(".")
     if stable and is_free_threaded(abi):
@@ -87,20 +87,20 @@ def _usable(name: str, abi: str) -> bool:
 
 @dataclass(slots=True)
 class Import(Intake):
-    """A build that is imported by the tool at *address*.
+    """The import of a build by the tool at *address*.
 
-    *placed* are the names under which its files are in place. *missing* is the number of bytes of
-    the current file that had not come at *heard* (monotonic), when the last ones came. *why* is
-    the reason if the import is undone; there is no reply if its tool has *gone*. *replies* are
-    those that the tool's last request may have (empty: it has had one).
+    *placed* are the names under which its files are published. *missing* is the number of bytes of
+    the current file that were missing at *last_bytes_at* (monotonic), when the last bytes arrived.
+    *reason* says why the import is undone. If *tool_gone*, the tool gets no reply. *replies* are
+    the possible replies to the tool's last request (empty: it has had its reply).
     """
 
     address: bytes = b""
     placed: list[str] = field(default_factory=list)
     missing: int | None = None
-    heard: float | None = None
-    why: str = ""
-    gone: bool = False
+    last_bytes_at: float | None = None
+    reason: str = ""
+    tool_gone: bool = False
     phase: ToolPhase = ToolPhase.READY
     replies: Mapping[str, ToolPhase] = field(default_factory=dict)
 
@@ -110,7 +110,7 @@ class Import(Intake):
         return self.build.slave_id
 
     def request(self, msg: str) -> None:
-        """Note a request of the tool. Raises ``BadMessage`` if it may not come now."""
+        """Record a request of the tool. Raises ``BadMessage`` if it is not allowed now."""
         self.replies = tool_conversation.replies(self.phase, msg)
 
     def begin(self) -> list[IntakeEffect]:
@@ -118,47 +118,50 @@ class Import(Intake):
         self.step = Step.PUBLISHED
         return [AskPublished(self.number, self.build.package)]
 
-    def go_on(self, result: Any, error: Exception | None) -> list[ImportEffect]:
-        """Take the answer to the last question; reply to the tool if it is its turn."""
+    def handle_answer(self, result: Any, error: Exception | None) -> list[ImportEffect]:
+        """Continue with the answer to the last request; reply to the tool if it waits for that."""
         match self.step:
             case Step.KNOWN:
-                # If the database does not answer, nothing is removed.
+                # If the database does not answer, no file is removed.
                 names = [] if error else [name for name in self.placed if name not in result]
                 self.step = Step.WITHDRAW
-                return [*self._left(error), Withdraw(self.number, self.build.package, names)]
+                return [
+                    *self._warn_left_behind(error),
+                    WithdrawFiles(self.number, self.build.package, names),
+                ]
             case Step.WITHDRAW:
                 self.step = Step.ENDED
-                return [*self._left(error), *self._reply("ERROR", self.why)]
+                return [*self._warn_left_behind(error), *self._reply("ERROR", self.reason)]
             case Step.VERIFY if error is None:
                 self.placed.append(result["filename"])
-        if self.gone and self.step is not Step.LOG:
-            return [*self._give_up(self.why)]
+        if self.tool_gone and self.step is not Step.LOG:
+            return [*self._reject(self.reason)]
         effects: list[ImportEffect] = [*self.answered(result, error)]
         if self.step is Step.SENT:
-            self.missing = self.heard = None
+            self.missing = self.last_bytes_at = None
             effects += self._reply("SEND", self.current.filename)
         if self.step is Step.ENDED:
             effects += self._reply("DONE", "IMPORT")
         return effects
 
-    def leave(self, why: str) -> list[IntakeEffect]:
-        """Undo the import, since its tool has gone. A commit that has begun still counts."""
-        self.gone, self.why = True, why
+    def cancel(self, why: str) -> list[IntakeEffect]:
+        """Undo the import, because its tool has gone. A commit that has begun still counts."""
+        self.tool_gone, self.reason = True, why
         waits = self.step in (Step.VERIFY, Step.LOG, Step.KNOWN, Step.WITHDRAW)
-        return [] if waits else self._give_up(why)
+        return [] if waits else self._reject(why)
 
     def progress(self, missing: int | None, now: float) -> list[IntakeEffect]:
-        """Note how many bytes are missing. The import ends if none have come for too long."""
+        """Record the number of missing bytes. Undo the import after :data:`SILENCE` without any."""
         if self.step is not Step.SENT:
             return []
-        if self.heard is None or missing != self.missing:
-            self.heard, self.missing = now, missing
-        if now - self.heard < SILENCE:
+        if self.last_bytes_at is None or missing != self.missing:
+            self.last_bytes_at, self.missing = now, missing
+        if now - self.last_bytes_at < SILENCE:
             return []
-        return self.leave(f"nothing came for {SILENCE:.0f} s")
+        return self.cancel(f"nothing arrived for {SILENCE:.0f} s")
 
     def _reply(self, msg: str, data: str) -> list[Reply]:
-        if self.gone:
+        if self.tool_gone:
             return []
         assert msg in self.replies, f"{msg} is no reply to a tool ({self.phase})"  # noqa: S101
         self.phase = self.replies[msg]
@@ -167,19 +170,19 @@ class Import(Intake):
 
     # Where an import differs from a slave's build --------------------------------------------
 
-    def _give_up(self, why: str) -> list[IntakeEffect]:
-        self.why = why
+    def _reject(self, why: str) -> list[IntakeEffect]:
+        self.reason = why
         self.step = Step.KNOWN
         warning = Warn(self.number, self.label, f"{self} was not imported: {why}")
         return [warning, AskPublished(self.number, self.build.package)]
 
     def _abandon(self, why: str) -> list[IntakeEffect]:
-        return self._give_up(why)
+        return self._reject(why)
 
     def _not_logged(self, error: Exception | None) -> list[IntakeEffect]:
-        return self._give_up(str(error))
+        return self._reject(str(error))
 
-    def _left(self, error: Exception | None) -> list[IntakeEffect]:
+    def _warn_left_behind(self, error: Exception | None) -> list[IntakeEffect]:
         if error is None or not self.placed:
             return []
         names = ", ".join(self.placed)
@@ -188,69 +191,69 @@ class Import(Intake):
 
 
 class Imports:
-    """All imports: for each number its imports in order, of which the first is active."""
+    """All imports: for each number a queue of imports, of which the first is active."""
 
     def __init__(self) -> None:
-        self.lines: dict[int, list[Import]] = {}
+        self.queues: dict[int, list[Import]] = {}
         self._tools: dict[bytes, Import] = {}
 
     def begin(self, address: bytes, build: BuildState) -> list[ImportEffect]:
-        """Begin to import *build* for the tool at *address*, or let it wait. Raises ``Refused``."""
-        if sum(map(len, self.lines.values())) >= MAX_IMPORTS:
+        """Begin an import for the tool at *address*, or queue it. Raises ``Refused``."""
+        if sum(map(len, self.queues.values())) >= MAX_IMPORTS:
             raise Refused("IMPORT", f"there are {MAX_IMPORTS} imports already: try again later")
         if build.slave_id < FIRST_IMPORT:
             build.slave_id = 0
-        line = self.lines.setdefault(build.slave_id, [])
-        one = Import(build, "", "import", address=address)
-        one.request("IMPORT")
-        line.append(one)
-        self._tools[address] = one
-        return [*one.begin()] if len(line) == 1 else []
+        queue = self.queues.setdefault(build.slave_id, [])
+        import_ = Import(build, "", "import", address=address)
+        import_.request("IMPORT")
+        queue.append(import_)
+        self._tools[address] = import_
+        return [*import_.begin()] if len(queue) == 1 else []
 
     def sent(self, address: bytes) -> list[ImportEffect]:
-        """Have the file verified that a tool has sent. Raises ``Refused`` if none was asked for."""
+        """Have the file verified that a tool has sent. Raises ``Refused`` if none was requested."""
         found = self._tools.get(address)
         if found is None or found.step is not Step.SENT:
             raise Refused("SENT", "no file is expected: begin again with IMPORT")
         found.request("SENT")
         return [*found.sent()]
 
-    def leave(self, address: bytes, why: str) -> list[ImportEffect]:
+    def cancel(self, address: bytes, why: str) -> list[ImportEffect]:
         """Undo the import of the tool at *address*, if it has one."""
         found = self._tools.get(address)
         if found is None:
             return []
-        line = self.lines[found.number]
-        if found is not line[0]:
-            line.remove(found)
+        queue = self.queues[found.number]
+        if found is not queue[0]:
+            queue.remove(found)
             del self._tools[address]
             return []
-        return self._settle(found, found.leave(why))
+        return self._settle(found, found.cancel(why))
 
     def answered(self, number: int, result: Any, error: Exception | None) -> list[ImportEffect]:
-        """Take the answer to the last question of the active import with *number*."""
-        found = self.lines[number][0]
-        return self._settle(found, found.go_on(result, error))
+        """Continue the active import with *number* with the answer to its last request."""
+        found = self.queues[number][0]
+        return self._settle(found, found.handle_answer(result, error))
 
     def progress(self, number: int, missing: int | None, now: float) -> list[ImportEffect]:
-        """Note how many bytes of a file FileJuggler still misses."""
-        found = self.lines[number][0]
+        """Record how many bytes of the current file FileJuggler has not received."""
+        found = self.queues[number][0]
         return self._settle(found, found.progress(missing, now))
 
     def tick(self) -> list[ImportEffect]:
-        """Ask how many bytes are missing of each file that is being sent."""
-        first = (line[0] for line in self.lines.values())
-        return [AskMissing(each.number) for each in first if each.step is Step.SENT]
+        """Ask how many bytes are missing of each file that a tool is sending."""
+        first = (queue[0] for queue in self.queues.values())
+        return [AskMissingBytes(each.number) for each in first if each.step is Step.SENT]
 
-    def _settle(self, one: Import, effects: Sequence[ImportEffect]) -> list[ImportEffect]:
-        over = one.gone or one.step is Step.ENDED
-        if over and self._tools.get(one.address) is one:
-            del self._tools[one.address]
-        if one.step is not Step.ENDED:
+    def _settle(self, import_: Import, effects: Sequence[ImportEffect]) -> list[ImportEffect]:
+        finished = import_.tool_gone or import_.step is Step.ENDED
+        if finished and self._tools.get(import_.address) is import_:
+            del self._tools[import_.address]
+        if import_.step is not Step.ENDED:
             return [*effects]
-        line = self.lines[one.number]
-        del line[0]
-        if line:
-            return [*effects, *line[0].begin()]
-        del self.lines[one.number]
+        queue = self.queues[import_.number]
+        del queue[0]
+        if queue:
+            return [*effects, *queue[0].begin()]
+        del self.queues[import_.number]
         return [*effects]

@@ -1,9 +1,9 @@
-"""Taking in a build: from a slave's ``BUILT`` to the commit.
+"""The intake of a finished build: from a slave's ``BUILT`` to the commit. Pure.
 
-The steps: check what the slave reports; ask which files are published; have each file sent,
-verified and moved into place; commit; have the pages written; reply to the slave. An intake that
-needs nothing more from its slave goes on if the slave goes. Its :class:`Step` says what it waits
-for; an answer at any other step is late, and ignored.
+The steps: check the report of the slave; ask which files are published; have each file sent,
+verified and published; commit; have the pages written; reply to the slave. An intake that needs
+nothing more from its slave continues without it. Its :class:`Step` is the answer that it waits for;
+an answer at another step is late, and ignored.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import canonical, parse_filename, same_version, with_build_tag
 from piwheels.master.logic.effects import (
     AskPublished,
+    BuildStored,
     Expect,
     IntakeEffect,
     LogBuild,
     Target,
     Verify,
     Warn,
-    Written,
 )
 
 if TYPE_CHECKING:
@@ -32,37 +32,38 @@ if TYPE_CHECKING:
 
     from piwheels.core.states import BuildState, FileState
 
-#: How often a file is asked for before its build counts as failed.
+#: How often a file is requested before its build counts as failed.
 MAX_TRIES = 3
-#: How often a build is logged again while the database is away, a tick of SlaveDriver apart.
+#: How often a build is logged again while the database is unavailable, a tick of SlaveDriver apart.
 MAX_LOG_TRIES = 60
-#: The longest log, in bytes; the most files; and the most characters that the names of all
-#: dependencies may have. Together they must fit one frame.
+#: The longest log, in bytes; the most files; the most characters in the names of all dependencies.
+#: Together they must fit into one frame.
 MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
-#: Refusals for which the build is not to blame: a full disk, a task that does not answer.
-OUR_FAULT = ("NOROOM", "UNAVAILABLE")
+#: Refusals that the build has not caused: a full disk, a task that does not answer.
+MASTER_FAULTS = ("NOROOM", "UNAVAILABLE")
 
 _ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
 
 
 class Step(StrEnum):
-    """What an intake waits for: whose answer, to which question."""
+    """The answer that an intake waits for."""
 
-    PUBLISHED = "published"  # the database: which files are published
-    EXPECT = "expect"  # FileJuggler: ready for a file
-    SENT = "sent"  # the slave: the file is sent
-    VERIFY = "verify"  # FileJuggler: the file is in place
-    LOG = "log"  # the database: the build is committed
-    KNOWN = "known"  # the database: which files in place it knows (an import is undone)
-    WITHDRAW = "withdraw"  # FileJuggler: the other files are removed (an import is undone)
-    ENDED = "ended"  # nothing; the slave can have its reply
+    PUBLISHED = "published"  # from the database: which files are published
+    EXPECT = "expect"  # from FileJuggler: ready for a file
+    SENT = "sent"  # from the slave: the file is sent
+    VERIFY = "verify"  # from FileJuggler: the file is published
+    LOG = "log"  # from the database: the build is committed
+    KNOWN = "known"  # from the database: which published files it knows (to undo an import)
+    WITHDRAW = "withdraw"  # from FileJuggler: the others are removed (to undo an import)
+    ENDED = "ended"  # none; the slave can have its reply
 
 
-def fault(build: BuildState, platform: str | None) -> str | None:
-    """Return the reason why a build that its slave reports as a success is invalid, or ``None``.
+def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
+    """Return why a build that its slave reports as successful is invalid, or ``None``.
 
     A build may only make files of its own package, version and ABI. The tags of its files are set
-    from the file names, which are published. *platform* is the slave's (``None``: unknown).
+    from their names, because the names are published. *platform* is that of the slave (``None``:
+    unknown).
     """
     if not build.files:
         return "the build ended without an error but made no wheel"
@@ -90,22 +91,22 @@ def fault(build: BuildState, platform: str | None) -> str | None:
     return None
 
 
-def fit_log(text: str) -> str:
-    """Return a build's log as it is stored: no control characters but line ends and tabs.
+def sanitise_log(text: str) -> str:
+    """Return a build's log without control characters except line ends and tabs.
 
-    Of a log of more than :data:`MAX_LOG` bytes the end is kept.
+    Only the last :data:`MAX_LOG` bytes of a longer log are kept.
     """
     data = CONTROL_IN_LINES.sub("?", text).encode()
     return data[-MAX_LOG:].decode("utf-8", "ignore")
 
 
 def _fits(tag: str, platform: str) -> bool:
-    """Whether each platform of *tag* is ``any``, or of the builder's kind (``linux_armv7l``)."""
-    kind = _kind(platform)
-    return all(one == "any" or _kind(one) == kind for one in tag.split("."))
+    """Return whether each platform of *tag* is ``any`` or equivalent to *platform*."""
+    normal = _normalised(platform)
+    return all(one == "any" or _normalised(one) == normal for one in tag.split("."))
 
 
-def _kind(platform: str) -> tuple[bool, str]:
+def _normalised(platform: str) -> tuple[bool, str]:
     """Return whether *platform* is a Linux, and its architecture.
 
     The same 32-bit system may report armv6l, armv7l or armv8l, depending on the interface (and i386
@@ -119,8 +120,8 @@ def _kind(platform: str) -> tuple[bool, str]:
 def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> str:
     """Return the name under which a file is published.
 
-    The content of a published name never changes, so a rebuild with another content gets a build
-    tag (PEP 427).
+    The content of a published name never changes, so a rebuild with other content gets a build tag
+    (PEP 427).
     """
     candidate, number = name, 0
     while published.get(candidate, filehash) != filehash:
@@ -131,7 +132,7 @@ def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> s
 
 @dataclass(slots=True)
 class Intake:
-    """One build on its way into the farm; *platform* and *label* are those of its slave."""
+    """The intake of one build; *platform* and *label* are those of its slave."""
 
     build: BuildState
     platform: str
@@ -154,7 +155,7 @@ class Intake:
 
     @property
     def current(self) -> FileState:
-        """The next file to place; there is one until the build is logged."""
+        """The next file to publish; there is one until the build is logged."""
         name = self.build.next_file
         assert name is not None, "there is no file to transfer"  # noqa: S101
         return self.build.files[name]
@@ -163,9 +164,9 @@ class Intake:
 
     def begin(self) -> list[IntakeEffect]:
         """Begin: commit a failed build, or ask for the files of a successful one."""
-        self.build.output = fit_log(self.build.output)
-        if self.build.status and (why := fault(self.build, self.platform)) is not None:
-            self._fail(why)
+        self.build.output = sanitise_log(self.build.output)
+        if self.build.status and (why := reason_to_reject(self.build, self.platform)) is not None:
+            self._mark_failed(why)
         if not self.build.status:
             self.build.files.clear()
             return self._log()
@@ -173,12 +174,12 @@ class Intake:
         return [AskPublished(self.build.slave_id, canonical(self.build.package))]
 
     def sent(self) -> list[IntakeEffect]:
-        """Have the file verified: the slave reports that it has sent it."""
+        """Have the file verified that the slave has just sent."""
         self.step = Step.VERIFY
         return [Verify(self.build.slave_id, canonical(self.build.package))]
 
     def answered(self, result: Any, error: Exception | None) -> list[IntakeEffect]:
-        """Take the answer to the last question: *result*, or *error* in its place."""
+        """Continue with the answer to the last request: *result*, or *error* in its place."""
         match self.step:
             case Step.PUBLISHED if error is None:
                 self.published = result
@@ -191,7 +192,7 @@ class Intake:
             case Step.LOG if error is None:
                 self.build.build_id = result
                 self.step = Step.ENDED
-                return [Written(self.build)]
+                return [BuildStored(self.build)]
             case Step.LOG:
                 return self._not_logged(error)
             case Step.EXPECT | Step.VERIFY:
@@ -201,7 +202,7 @@ class Intake:
         return []
 
     def retry(self) -> list[IntakeEffect]:
-        """Log the build again if the database was away."""
+        """Log the build again if the database was unavailable."""
         if not self.unlogged:
             return []
         self.unlogged = False
@@ -219,7 +220,7 @@ class Intake:
     def _placed(self, result: Mapping[str, Any]) -> list[IntakeEffect]:
         state = self.current
         state.transferred = True
-        # The master has read these in the wheel itself.
+        # The master has read these from the wheel itself.
         state.filename = result["filename"]
         state.metadata_hash = result["metadata_hash"]
         state.requires_python = result["requires_python"]
@@ -229,20 +230,20 @@ class Intake:
     def _not_placed(self, error: Exception | None) -> list[IntakeEffect]:
         self.tries += 1
         code = error.code if isinstance(error, Refused) else "UNAVAILABLE"
-        again = code in ("BADHASH", "TAKEN", "UNKNOWN", "UNAVAILABLE")
-        if code == "TAKEN":  # by a build that is not committed yet: take the next name
+        retry = code in ("BADHASH", "TAKEN", "UNKNOWN", "UNAVAILABLE")
+        if code == "TAKEN":  # by a build that is not committed yet: use the next name
             self.published = {**self.published, self._name_of(self.current): ""}
-        if code in OUR_FAULT and (not again or self.tries >= MAX_TRIES):
+        if code in MASTER_FAULTS and (not retry or self.tries >= MAX_TRIES):
             return self._abandon(str(error))
-        if not again or self.tries >= MAX_TRIES:
-            return self._give_up(f"{self.current.filename} was refused: {error}")
+        if not retry or self.tries >= MAX_TRIES:
+            return self._reject(f"{self.current.filename} was refused: {error}")
         text = f"{self.current.filename} has to be sent again: {error}"
         return [Warn(self.build.slave_id, self.label, text), *self._expect()]
 
     def _log(self) -> list[IntakeEffect]:
         self.step = Step.LOG
         self.tries = 0
-        # A file may be published under another name than the slave's.
+        # A file may be published under another name than the slave gave it.
         self.build.files = {state.filename: state for state in self.build.files.values()}
         return [LogBuild(self.build.slave_id, self.build)]
 
@@ -250,7 +251,7 @@ class Intake:
         warning = Warn(self.build.slave_id, self.label, f"build of {self} was not logged: {error}")
         match error:
             case Refused(code="FILECONFLICT") if self.build.files:
-                return [warning, *self._give_up(str(error))]
+                return [warning, *self._reject(str(error))]
             case DatabaseError() | Unavailable():
                 self.tries += 1
                 if self.tries >= MAX_LOG_TRIES:
@@ -260,8 +261,8 @@ class Intake:
         self.step = Step.ENDED
         return [warning]
 
-    def _give_up(self, why: str) -> list[IntakeEffect]:
-        self._fail(why)
+    def _reject(self, why: str) -> list[IntakeEffect]:
+        self._mark_failed(why)
         self.build.files.clear()
         return [
             Warn(self.build.slave_id, self.label, f"build of {self} failed: {why}"),
@@ -269,12 +270,12 @@ class Intake:
         ]
 
     def _abandon(self, why: str) -> list[IntakeEffect]:
-        """End without storing the build, so that the version is built again later."""
+        """End without a commit, so that the version is built again later."""
         self.step = Step.ENDED
         text = f"build of {self} is dropped, and will be built again: {why}"
         return [Warn(self.build.slave_id, self.label, text)]
 
-    def _fail(self, why: str) -> None:
+    def _mark_failed(self, why: str) -> None:
         self.build.status = False
         self.build.output = f"{self.build.output.rstrip()}\n\npiwheels: {why}\n"
 

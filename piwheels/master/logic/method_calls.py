@@ -22,9 +22,10 @@ if typing.TYPE_CHECKING:
 
 
 class Method(NamedTuple):
-    """A method that is called by message.
+    """A method that other tasks call by message.
 
-    *args* are the schemas of its parameters, without ``self``; *result* is that of its result.
+    *args* are the schemas of its parameters, without ``self``; *result* is the schema of its
+    result.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Method(NamedTuple):
     result: Schema
 
     def pack(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-        """Return the arguments of a call as they travel: all of them, in order.
+        """Return all arguments of a call in order, in a form that can be sent.
 
         Raises ``TypeError`` if they do not match the parameters.
         """
@@ -49,7 +50,7 @@ class Method(NamedTuple):
             raise BadMessage(f"bad arguments of {self.name}: {exc}") from exc
 
 
-#: Names in annotations that their modules import for type checkers only.
+#: Names in annotations that modules import for type checkers only.
 _NAMES: Final = types.MappingProxyType(
     {
         **{name: getattr(abc, name) for name in abc.__all__},

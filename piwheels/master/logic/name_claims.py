@@ -1,7 +1,8 @@
-"""Which names of files have been given a moment ago: none may get other bytes at the same time.
+"""Claims on the names of files that are being published: one name never gets two contents. Pure.
 
-The database knows a name only once its build is committed. Until then it is remembered here, so
-that a slave's build and an import of the same version, which come in at once, get two names.
+The database knows a name only after its build has been committed. Until then the claim is kept
+here. So a build of a slave and an import of the same version, which arrive at the same time, get
+two names.
 """
 
 from __future__ import annotations
@@ -9,48 +10,48 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-#: How long a name is remembered, in seconds: longer than a commit is tried for.
-KEPT: Final = 900.0
+#: The seconds for which a claim is kept: longer than a commit is retried.
+CLAIM_SECONDS: Final = 900.0
 
 
 @dataclass(slots=True)
-class _Given:
+class _Claim:
     filehash: str
     until: float = 0.0
-    whose: set[int] = field(default_factory=set)
+    senders: set[int] = field(default_factory=set)
 
 
-class Names:
-    """Names, each with the hash of the bytes that it stands for and the numbers of its senders."""
+class NameClaims:
+    """The claimed names, each with the hash of its content and the numbers of its senders."""
 
     def __init__(self) -> None:
-        self._given: dict[str, _Given] = {}
+        self._claims: dict[str, _Claim] = {}
 
-    def may_be(self, name: str, filehash: str) -> bool:
-        """Tell whether *name* may stand for these bytes."""
-        given = self._given.get(name)
-        return given is None or given.filehash == filehash
+    def is_free(self, name: str, filehash: str) -> bool:
+        """Return whether *name* is not claimed for another content."""
+        claim = self._claims.get(name)
+        return claim is None or claim.filehash == filehash
 
-    def give(self, who: int, name: str, filehash: str, now: float) -> bool:
-        """Give *name* to the bytes that *who* has sent, if :meth:`may_be`; tell whether."""
-        if not self.may_be(name, filehash):
+    def claim(self, sender: int, name: str, filehash: str, now: float) -> bool:
+        """Claim *name* for the file that *sender* has sent; return whether it is free."""
+        if not self.is_free(name, filehash):
             return False
-        given = self._given.setdefault(name, _Given(filehash))
-        given.whose.add(who)
-        given.until = now + KEPT
+        claim = self._claims.setdefault(name, _Claim(filehash))
+        claim.senders.add(sender)
+        claim.until = now + CLAIM_SECONDS
         return True
 
-    def take_back(self, who: int, name: str) -> bool:
-        """Forget that *who* has *name*; tell whether it was nobody else's."""
-        given = self._given.get(name)
-        if given is None or who not in given.whose:
+    def release(self, sender: int, name: str) -> bool:
+        """Withdraw the claim of *sender*; return whether it was the only claim on *name*."""
+        claim = self._claims.get(name)
+        if claim is None or sender not in claim.senders:
             return False
-        given.whose.discard(who)
-        if given.whose:
+        claim.senders.discard(sender)
+        if claim.senders:
             return False
-        del self._given[name]
+        del self._claims[name]
         return True
 
     def expire(self, now: float) -> None:
-        """Forget the names whose builds must be committed by now."""
-        self._given = {name: each for name, each in self._given.items() if each.until > now}
+        """Forget claims whose builds have been committed, or have failed, by now."""
+        self._claims = {name: each for name, each in self._claims.items() if each.until > now}

@@ -1,6 +1,6 @@
-"""Which watched project is asked for next: spread over the interval, few at once, in turn. Pure.
+"""The schedule of requests for watched projects: evenly spread, a few at the same time. Pure.
 
-``now`` is in seconds, of any clock that never goes back.
+``now`` is monotonic time in seconds.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from piwheels.core.database.rows import WatchedRow
 
-#: Of this whole project, where a version would be named.
+#: Stands for the whole project, in place of a version.
 WHOLE: Final = ""
 
 
 @dataclass(slots=True)
-class Poll:
-    """A watched project: what is known of it, and when it is *due*.
+class WatchedProject:
+    """A watched project: its row in the database, and when the next request is *due*.
 
-    *root* is the serial that the whole index had when it was last asked for (0: none), *idle* how
-    often since it was not asked for because of that.
-    *missing* are the versions (:data:`WHOLE`: all of it) that upstream had, and has not had since
-    then.
+    *root* is the serial of the whole index at the last request (0: unknown). *idle* is the number
+    of requests left out since then because that serial has not changed. *missing* are the versions
+    (:data:`WHOLE`: the project) that upstream no longer has, each with the time at which that was
+    first seen.
     """
 
     row: WatchedRow
@@ -39,70 +39,74 @@ class Poll:
     idle: int = 0
     missing: dict[str, float] = field(default_factory=dict)
 
+    def is_unchanged(self, root: int) -> bool:
+        """Return whether the project cannot have changed: *root* is the serial of the index."""
+        return root != 0 and root == self.root and not self.missing
+
     def confirmed(self, gone: Iterable[str], now: float, after: float) -> set[str]:
-        """Note what is *gone* upstream; return that which has been so for *after* seconds."""
+        """Record what is *gone* upstream; return the part that is gone for *after* seconds."""
         self.missing = {version: self.missing.get(version, now) for version in gone}
         return {version for version, since in self.missing.items() if now - since >= after}
 
 
-class Polls:
-    """The projects that are watched, each asked for every *interval* seconds, *room* at once.
+class PollSchedule:
+    """The schedule: each project once in *interval* seconds, at most *limit* at the same time.
 
-    A project that is taken by :meth:`due` is out until :meth:`done` or :meth:`later`.
+    A project that :meth:`take_due` returns is in flight until :meth:`done` or :meth:`postpone`.
     """
 
-    def __init__(self, interval: float, room: int) -> None:
+    def __init__(self, interval: float, limit: int) -> None:
         self._interval = interval
-        self._room = room
-        self._all: dict[str, Poll] = {}
-        self._out: dict[str, Poll] = {}
+        self._limit = limit
+        self._projects: dict[str, WatchedProject] = {}
+        self._in_flight: dict[str, WatchedProject] = {}
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._projects)
 
     @property
-    def out(self) -> int:
-        """How many are being asked for."""
-        return len(self._out)
+    def in_flight(self) -> int:
+        """The number of projects in flight."""
+        return len(self._in_flight)
 
     def missing(self) -> tuple[int, int]:
-        """Return how many projects are missing upstream, and how many there are or were."""
-        found = [poll for poll in self._all.values() if poll.row.found]
-        return sum(1 for poll in found if WHOLE in poll.missing), len(found)
+        """Return how many projects are missing upstream, and how many ever existed there."""
+        found = [project for project in self._projects.values() if project.row.found]
+        return sum(1 for project in found if WHOLE in project.missing), len(found)
 
     def sync(self, rows: Iterable[WatchedRow], now: float) -> None:
-        """Watch what *rows* say: a new project at once, one that was watched before in its turn."""
-        before, self._all = self._all, {}
+        """Replace the set of projects. A new project is due now; the others keep their turn."""
+        before, self._projects = self._projects, {}
         for row in rows:
-            poll = before.get(row.package)
-            if poll is None:
+            project = before.get(row.package)
+            if project is None:
                 due = self._place(row.package, now) if row.found else now
-                poll = Poll(row, due, Failures(self._interval / 2))
-            self._all[row.package] = poll
+                project = WatchedProject(row, due, Failures(self._interval / 2))
+            self._projects[row.package] = project
 
     def _place(self, package: str, after: float) -> float:
-        """Return the next time of *package*, which has its own place in every interval."""
+        """Return the next turn of *package*, which has a fixed place in every interval."""
         place = zlib.crc32(package.encode()) / 2**32 * self._interval
         return place + math.ceil((after - place) / self._interval) * self._interval
 
-    def due(self, now: float, most: int) -> list[Poll]:
-        """Take what is to be asked for now, at most *most*: what is overdue longest first."""
-        room = min(most, self._room - len(self._out))
+    def take_due(self, now: float, limit: int) -> list[WatchedProject]:
+        """Return at most *limit* projects that are due, the longest overdue first."""
+        count = min(limit, self._limit - len(self._in_flight))
         waiting = (
-            poll
-            for package, poll in self._all.items()
-            if poll.due <= now and package not in self._out
+            project
+            for package, project in self._projects.items()
+            if project.due <= now and package not in self._in_flight
         )
-        found = heapq.nsmallest(room, waiting, key=lambda poll: poll.due)
-        for poll in found:
-            self._out[poll.row.package] = poll
+        found = heapq.nsmallest(count, waiting, key=lambda project: project.due)
+        for project in found:
+            self._in_flight[project.row.package] = project
         return found
 
-    def done(self, poll: Poll, now: float) -> None:
-        """Note that *poll* is answered: it is due again at its place in the next interval."""
-        self.later(poll, self._place(poll.row.package, now + self._interval / 2))
+    def done(self, project: WatchedProject, now: float) -> None:
+        """Record an answer: *project* is due again at its place in the next interval."""
+        self.postpone(project, self._place(project.row.package, now + self._interval / 2))
 
-    def later(self, poll: Poll, due: float) -> None:
-        """Note that *poll* is not out any more, and is *due* again then."""
-        del self._out[poll.row.package]
-        poll.due = due
+    def postpone(self, project: WatchedProject, due: float) -> None:
+        """Record that *project* is no longer in flight, and is *due* again then."""
+        del self._in_flight[project.row.package]
+        project.due = due

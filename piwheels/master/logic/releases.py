@@ -1,7 +1,7 @@
-"""What a project's page in the upstream's simple index says, and what is to be done then. Pure.
+"""Reads a project's page in the upstream index, and decides what changes here. Pure.
 
-The page is JSON as of PEP 691, with sizes and times (PEP 700), yanks (PEP 592) and the project's
-status (PEP 792) where the index has them.
+The page is JSON (PEP 691), with sizes and times (PEP 700), yanks (PEP 592) and the project's status
+(PEP 792) if the index has them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from piwheels.core.database.rows import WatchedRow
 
-#: What pip can build from (PEP 625 has the first; the others are older).
+#: The file name extensions of source distributions that pip accepts (the first is that of PEP 625).
 _SUFFIXES: Final = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")
 _STATUSES: Final = ("active", "archived", "quarantined", "deprecated")
-#: How much of one page we look at, and how long the parts are that we keep.
+#: The most files of a page, and the longest text and version that are stored, in characters.
 MAX_FILES: Final = 200_000
 _MAX_TEXT: Final = 8192
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,179}", re.ASCII)
@@ -33,9 +33,9 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,179}", re.ASCII)
 
 @dataclass(slots=True)
 class Release:
-    """A version upstream: its name there, its sources, when the first of them was uploaded.
+    """An upstream release: its *version* as spelled there, its *sources*, its first upload time.
 
-    *yanked* holds for all of its files; *reason* is why, if anybody said.
+    It is *yanked* if all of its files are; *reason* may be empty.
     """
 
     version: str
@@ -46,7 +46,7 @@ class Release:
 
 
 class Project(NamedTuple):
-    """A project upstream, its releases by their versions; *serial* is 0 where there is none."""
+    """An upstream project with its releases. *serial* is 0 if the index does not report it."""
 
     status: str
     serial: int
@@ -54,9 +54,10 @@ class Project(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a page means: the changes, what is gone unless a later page has it, what was new.
+    """The changes that a page causes.
 
-    *row* is what is known of the project from now on.
+    *gone* are the versions that are missing upstream, unless a later page has them again; *new* are
+    the releases to build. *row* is the new row of the watched project.
     """
 
     package: UpstreamPackage
@@ -67,7 +68,7 @@ class Verdict(NamedTuple):
 
 
 def parse(document: Any, package: str) -> Project:
-    """Return what the page *document* says of *package*. Raises ``BadMessage`` if it is none."""
+    """Return the project that *document* describes. Raises ``BadMessage`` if it is invalid."""
     if not isinstance(document, dict) or not isinstance(document.get("files"), list):
         raise BadMessage("the page has no list of files (PEP 691)")
     meta, name = document.get("meta"), document.get("name")
@@ -85,21 +86,21 @@ def parse(document: Any, package: str) -> Project:
     status = document.get("project-status", {})
     word = status.get("status", "active") if isinstance(status, dict) else None
     if not isinstance(word, str):
-        raise BadMessage(f"the page has no such status as PEP 792 says: {status!r:.100}")
+        raise BadMessage(f"the page has an invalid status (PEP 792): {status!r:.100}")
     if word not in _STATUSES:
-        word = "active"  # what PEP 792 does not know yet forbids nothing that we know of
+        word = "active"  # a status of a later standard
     return Project(word, serial_of(meta.get("_last-serial")), releases)
 
 
 def serial_of(value: Any) -> int:
-    """Return *value*, a number or its digits, if it can be a serial; else 0: there is none."""
+    """Return the serial that *value*, a number or its digits, means; 0 if it is not a serial."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value, re.ASCII):
         return int(value)
     return value if type(value) is int and 0 < value < 2**63 else 0
 
 
 def _add(releases: dict[Version, Release], file: Any, package: str) -> None:
-    """Note *file*; what has no name that we can read says nothing to us."""
+    """Add *file* to its release. Ignores a file whose name has no valid version."""
     filename = file.get("filename") if isinstance(file, dict) else None
     if not isinstance(filename, str) or len(filename) > 255:
         return
@@ -123,12 +124,12 @@ def _add(releases: dict[Version, Release], file: Any, package: str) -> None:
 
 
 def source_version(filename: str, package: str) -> str | None:
-    """Return the version of a source distribution of *package*, ``None`` if it is no such."""
+    """Return the version of a source distribution of *package*, ``None`` for other files."""
     suffix = next((end for end in _SUFFIXES if filename.endswith(end)), None)
     if suffix is None:
         return None
     stem = filename.removesuffix(suffix)
-    for dash in re.finditer("-", stem):  # names had dashes once, and so have versions
+    for dash in re.finditer("-", stem):  # old names and versions contain dashes
         name, version = stem[: dash.start()], stem[dash.end() :]
         if canonical(name) == package and _is_version(version):
             return version
@@ -136,7 +137,7 @@ def source_version(filename: str, package: str) -> str | None:
 
 
 def wheel_version(filename: str) -> str | None:
-    """Return the version of a wheel, ``None`` if the name is not that of one."""
+    """Return the version of a wheel, ``None`` for other files."""
     parts = filename.split("-")
     good = filename.endswith(".whl") and len(parts) in (5, 6) and _is_version(parts[1])
     return parts[1] if good else None
@@ -158,14 +159,15 @@ def _time(value: Any) -> datetime | None:
 
 
 def judge(
-    row: WatchedRow, known: Mapping[str, list[str]], project: Project, now: datetime
+    row: WatchedRow, known: Mapping[str, list[str]], project: Project, at: datetime
 ) -> Verdict:
-    """Compare the page of a project with what is *known* of it: versions, and their sources.
+    """Compare the page of a project with the *known* versions and their sources.
 
-    A project that is followed for the first time begins with its newest release that has sources
-    (final, if there is one; not yanked); after that, what was uploaded later is new, and where the
-    index tells no times, what has a greater version. What was there before is never new again, so
-    that what an operator has removed stays away.
+    A project that is new here begins with its newest release that has sources and is not yanked (a
+    final release, if there is one). After that, releases with a later upload time are new; if the
+    index reports no times, those with a greater version. An older release never becomes new, so
+    that a release which an operator has removed does not return. *at* is the release time for
+    files without an upload time.
     """
     here = {Version(version): version for version in known if _is_version(version)}
     versions = [
@@ -181,11 +183,11 @@ def judge(
     new = [buildable[key] for key in _new(row, buildable) if key not in here]
     versions += [
         UpstreamVersion(
-            row.package, release.version, release.uploaded or now, tuple(release.sources)
+            row.package, release.version, release.uploaded or at, tuple(release.sources)
         )
         for release in new
     ]
-    # While a project is in quarantine, its page is empty: nothing is gone by that.
+    # The page of a project in quarantine is empty, although its releases still exist.
     gone = {
         version
         for key, version in here.items()
@@ -219,7 +221,7 @@ def _new(row: WatchedRow, releases: Mapping[Version, Release]) -> list[Version]:
 
 
 def _seen(row: WatchedRow, releases: Mapping[Version, Release]) -> dict[str, Any]:
-    """Return the newest version and the latest time that were seen by now."""
+    """Return the newest version and the latest upload time that have been seen so far."""
     versions = [*releases, *([Version(row.newest)] if row.newest else [])]
     times = [*(release.uploaded for release in releases.values()), row.latest]
     return {

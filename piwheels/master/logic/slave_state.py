@@ -1,4 +1,4 @@
-"""One slave: what it says it still builds, its phase, and the messages that may follow."""
+"""The state of one slave: its build, its phase, and the messages that may follow. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from piwheels.core.states import Instant, SlaveState
     from piwheels.master.logic.effects import Target
 
-#: Every change of phase: those of the conversation, where the slave may have to wait (``CHECKING``)
-#: for a reply on its build; and the end.
+#: Every change of phase: those of the conversation, during which a slave may have to wait for the
+#: reply about its build (``CHECKING``), and the end of the session.
 TRANSITIONS = (
     {
         (before, after)
@@ -39,12 +39,12 @@ def target_of(slave: SlaveState) -> Target:
 
 
 def is_building(slave: SlaveState) -> bool:
-    """Return whether *slave* has a build that it has not reported yet."""
+    """Return whether *slave* has a build that it has not reported as finished."""
     return slave.build is not None and slave.phase in (Phase.BUILDING, Phase.RESUMING)
 
 
-def resumed(slave: SlaveState) -> tuple[str, str] | None:
-    """Return the build that a slave of level 1 says it still works on, if that is valid."""
+def build_to_resume(slave: SlaveState) -> tuple[str, str] | None:
+    """Return the build that a slave of level 1 wants to resume, if its report is valid."""
     match (slave.features or {}).get("resume"):
         case [str() as package, str() as version] if (
             slave.level > 0 and len(package) <= 200 and len(version) <= 200
@@ -54,16 +54,16 @@ def resumed(slave: SlaveState) -> tuple[str, str] | None:
 
 
 def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
-    """Note a request. Raises ``BadMessage`` if it may not come in the slave's phase."""
+    """Record a request. Raises ``BadMessage`` if it is not allowed in the slave's phase."""
     slave.replies = slave_conversation.replies(slave.phase, msg, slave.level)
     slave.request, slave.data = msg, data
     slave.heard, slave.last_seen = instant.now, instant.at
 
 
 def answer(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
-    """Note the reply to the last request.
+    """Record the reply to the last request.
 
-    Raises ``AssertionError``, since it is a bug, if the request may not have this reply.
+    Raises ``AssertionError`` for a reply that the protocol does not allow: that is a bug.
     """
     assert msg in slave.replies, f"{msg} is no reply to {slave.request} ({slave.phase})"  # noqa: S101
     about = " ".join([msg, *data]) if msg == "BUILD" else msg
@@ -74,7 +74,7 @@ def answer(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
 
 
 def move(slave: SlaveState, phase: Phase, cause: str, instant: Instant) -> None:
-    """Note that *slave* enters *phase*. Raises ``AssertionError`` for one that may not follow."""
+    """Record that *slave* enters *phase*. Raises ``AssertionError`` if it is not allowed next."""
     if phase is slave.phase:
         return
     assert (slave.phase, phase) in TRANSITIONS, f"{slave.phase} to {phase} ({cause})"  # noqa: S101

@@ -1,4 +1,4 @@
-"""The contents of the pages for people. Pure: equal state gives equal bytes.
+"""The contents of the project pages and the site-wide pages. Pure: equal state gives equal bytes.
 
 Texts come from untrusted sources. Nothing here is markup; the templates escape every value.
 """

@@ -64,14 +64,14 @@ class Overview:
 
     # Changes --------------------------------------------------------------------------------------
 
-    def note_listed(self, package: str, *, listed: bool) -> None:
+    def set_listed(self, package: str, *, listed: bool) -> None:
         """Note whether the root of the index lists *package*."""
         if self._listed is None or listed == (package in self._listed):
             return
         (self._listed.add if listed else self._listed.discard)(package)
         self._root.touch(urgent=not listed)
 
-    def note_shown(self, package: str, *, shown: bool) -> None:
+    def set_shown(self, package: str, *, shown: bool) -> None:
         """Note whether the page of *package* is listed in the search and the sitemap."""
         if self._shown is None or shown == (package in self._shown):
             return
@@ -82,13 +82,13 @@ class Overview:
         for schedule in (self._search, self._home, self._sitemap):
             schedule.touch(urgent=not shown)
 
-    def note_stats(self, stats: Mapping[str, Any] | None = None) -> None:
+    def update_stats(self, stats: Mapping[str, Any] | None = None) -> None:
         """Note a new build, or (with *stats*) new statistics."""
         self._stats = stats or self._stats
         self._stats_stale = stats is None
         self._home.touch()
 
-    def note_damage(self) -> None:
+    def rewrite_root(self) -> None:
         """Note that the root of the index may have been damaged."""
         self._root.touch(urgent=True)
 

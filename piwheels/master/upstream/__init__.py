@@ -1,1 +1,1 @@
-"""The upstream index: its changelog, its pages, and how both are fetched."""
+"""Follows the upstream index by its changelog or its pages, and fetches both."""

@@ -1,7 +1,7 @@
-"""Asking an upstream index over HTTP, as pip would reach it, and never for long or too much.
+"""Sends HTTP requests to an upstream index, with the configuration of pip.
 
-Whatever is at the other end, each question ends within its limits of time and size, with an answer
-or an :class:`UpstreamFault`. For use in helper threads; what is asked is :mod:`.pypi`'s business.
+Each request ends within limits of time and size, with an answer or an :class:`UpstreamFault`. For
+worker threads; :mod:`.pypi` has the requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError
 
 from piwheels import __version__
-from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
 
 if TYPE_CHECKING:
@@ -40,23 +39,25 @@ _CHUNK: Final = 2**16
 
 
 class UpstreamFault(PiWheelsError):
-    """The upstream did not give what was asked for; the text says what it gave.
+    """A request to the upstream index failed; the text says why.
 
-    *wide*: it is not about the one thing that was asked for. *retry_after* is how many seconds it
-    wants to be left alone, if it says so.
+    *of_index* is false if the fault concerns only the requested page. *retry_after* is the delay
+    that the index requests, in seconds.
     """
 
-    def __init__(self, why: str, *, wide: bool = True, retry_after: float | None = None) -> None:
+    def __init__(
+        self, why: str, *, of_index: bool = True, retry_after: float | None = None
+    ) -> None:
         super().__init__(one_line(why)[:300])
-        self.wide, self.retry_after = wide, retry_after
+        self.of_index, self.retry_after = of_index, retry_after
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one question may take: seconds until bytes come, and in all; bytes of its answer.
+    """The limits of a request: seconds without a byte, and in *total*; bytes of the answer.
 
-    *page* bytes may be those of a project (the largest have some 10 MB), *events* those of the
-    changelog, whose 50,000 events at once have some 25 MB.
+    *page* is the limit of a project's page in bytes (the largest have about 10 MB), *events* that
+    of a part of the changelog (50,000 events have about 25 MB).
     """
 
     silence: float = 20.0
@@ -66,7 +67,7 @@ class Limits:
 
 
 class Reply(NamedTuple):
-    """An answer: *status* is 200, 304 or 404; *body* is empty but for 200."""
+    """An answer: *status* is 200, 304 or 404; *body* is empty except for 200."""
 
     status: int
     body: bytes
@@ -74,46 +75,46 @@ class Reply(NamedTuple):
 
 
 class Fetcher:
-    """Asks as *access* says that pip would, within *limits*; several threads may."""
+    """Sends requests as pip would with *access*, within *limits*; for several threads."""
 
     def __init__(self, access: IndexAccess, limits: Limits) -> None:
         self.limits = limits
         self._access = access
         self._silence = min(access.timeout or limits.silence, limits.silence)
         self._credentials: dict[str, str] = {}
-        #: What socket each thread waits for.
-        self._using: dict[int, socket] = {}
+        #: The socket that each thread waits for.
+        self._waiting_sockets: dict[int, socket] = {}
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
         self._closed = False
         #: Questions asked, and bytes of answers (as they are read, not as they travel).
-        self.questions = self.received = 0
+        self.requests = self.received = 0
 
     def close(self) -> None:
-        """Cut what is under way; nothing more can be asked."""
-        with self._opening:
+        """Abort all requests in progress, and refuse further ones."""
+        with self._lock:
             self._closed = True
-        for connection in list(self._using.values()):
-            _cut(connection)
+        for connection in list(self._waiting_sockets.values()):
+            _shut_down(connection)
         for pool in self._pools.values():
             pool.clear()
 
-    # What is asked ------------------------------------------------------------------------------
+    # Requests -----------------------------------------------------------------------------------
 
     def ask(
-        self, method: str, url: str, headers: dict[str, str], most: int, body: bytes = b""
+        self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes = b""
     ) -> Reply:
-        """Ask, and return the answer, whose body has at most *most* bytes."""
-        about = {"User-Agent": f"piwheels/{__version__}", "Accept-Encoding": "gzip"}
-        self.questions += 1
+        """Send a request and return the answer, whose body has at most *limit* bytes."""
+        defaults = {"User-Agent": f"piwheels/{__version__}", "Accept-Encoding": "gzip"}
+        self.requests += 1
         try:
-            with self._in_time():
-                return self._follow(method, url, about | headers, most, body)
+            with self._time_limit():
+                return self._follow(method, url, defaults | headers, limit, body)
         except (HTTPError, OSError, ValueError) as exc:
             raise UpstreamFault(self._reason(exc)) from exc
 
     def _follow(
-        self, method: str, url: str, headers: dict[str, str], most: int, body: bytes
+        self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes
     ) -> Reply:
         for _ in range(_MAX_REDIRECTS + 1):
             auth = self._credentials.get(_origin(url))
@@ -129,52 +130,52 @@ class Fetcher:
             )
             try:
                 if response.status not in _REDIRECTS:
-                    return self._reply(response, most)
+                    return self._reply(response, limit)
                 url = _redirected(method, response.status, url, response.headers.get("Location"))
             finally:
                 response.close()
-        raise UpstreamFault(f"more than {_MAX_REDIRECTS} redirects, the last one to {_shown(url)}")
+        raise UpstreamFault(f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(url)}")
 
-    def _reply(self, response: urllib3.BaseHTTPResponse, most: int) -> Reply:
+    def _reply(self, response: urllib3.BaseHTTPResponse, limit: int) -> Reply:
         status, headers = response.status, response.headers
         if status in (304, 404, 410):
             return Reply(304 if status == 304 else 404, b"", headers)
         if status != 200:
             raise UpstreamFault(
-                _MEANING.get(status, f"it answers {status}"),
-                wide=status in (401, 403, 407, 429) or status >= 500,
+                _STATUS_REASONS.get(status, f"it answers {status}"),
+                of_index=status in (401, 403, 407, 429) or status >= 500,
                 retry_after=_seconds(headers.get("Retry-After", ""), headers.get("Date", "")),
             )
         parts, size = [], 0
         while part := response.read1(_CHUNK, decode_content=True):
             size += len(part)
-            if size > most:
-                raise UpstreamFault(f"more than {most:,} bytes", wide=False)
+            if size > limit:
+                raise UpstreamFault(f"more than {limit:,} bytes", of_index=False)
             parts.append(part)
         self.received += size
         return Reply(200, b"".join(parts), headers)
 
     def _reason(self, exc: BaseException) -> str:
-        """Return what went wrong at the bottom of *exc*: urllib3 wraps errors in errors."""
+        """Return the innermost reason of *exc*: urllib3 wraps errors in errors."""
         inner = getattr(exc, "reason", None) or (exc.args[-1] if exc.args else None)
         if isinstance(inner, BaseException):
             return self._reason(inner)
         if isinstance(exc, NewConnectionError) and exc.__cause__ is not None:
             return self._reason(exc.__cause__)
         if isinstance(exc, (TimeoutError, urllib3.exceptions.TimeoutError)):
-            return f"nothing came for {self._silence:g} s"
+            return f"nothing arrived for {self._silence:g} s"
         text = str(exc.strerror if isinstance(exc, OSError) and exc.strerror else exc)
         return f"{text} ({type(exc).__name__})" if text else type(exc).__name__
 
     @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        """Cut the connection of this thread when the time is up: no trickle of bytes holds us."""
-        me, late = threading.get_ident(), threading.Event()
+    def _time_limit(self) -> Iterator[None]:
+        """Abort the request of this thread at its time limit, even if bytes still arrive slowly."""
+        me, expired = threading.get_ident(), threading.Event()
 
         def end() -> None:
-            late.set()
-            if (connection := self._using.get(me)) is not None:
-                _cut(connection)
+            expired.set()
+            if (connection := self._waiting_sockets.get(me)) is not None:
+                _shut_down(connection)
 
         timer = threading.Timer(self.limits.total, end)
         timer.daemon = True
@@ -183,9 +184,9 @@ class Fetcher:
             yield
         finally:
             timer.cancel()
-            self._using.pop(me, None)
-            if late.is_set():  # whatever has come of it
-                raise UpstreamFault(f"no end of its answer within {self.limits.total:g} s")
+            self._waiting_sockets.pop(me, None)
+            if expired.is_set():  # whatever the request has returned
+                raise UpstreamFault(f"its answer did not end within {self.limits.total:g} s")
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts, access = urlsplit(url), self._access
@@ -195,16 +196,16 @@ class Fetcher:
         if proxy is None and not urllib.request.proxy_bypass(host):
             proxy = urllib.request.getproxies().get(parts.scheme)
         key = (proxy or "", bool(trusted))
-        with self._opening:
+        with self._lock:
             if self._closed:
-                raise UpstreamFault("we are ending")
+                raise UpstreamFault("the master is stopping")
             if key not in self._pools:
                 self._pools[key] = self._open(proxy or "", "CERT_NONE" if trusted else None)
             return self._pools[key]
 
     def _open(self, proxy: str, cert_reqs: str | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": 8, "cert_reqs": cert_reqs}
-        if cert_reqs:  # the operator has told pip to trust this host as it is
+        if cert_reqs:  # pip is configured to trust this host without a certificate
             urllib3.disable_warnings(InsecureRequestWarning)
         if self._access.client_cert:
             options["cert_file"] = self._access.client_cert
@@ -218,7 +219,11 @@ class Fetcher:
             urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
         )
         manager.pool_classes_by_scheme = {
-            scheme: type(scheme, (pool,), {"ConnectionCls": _noting(connection, self._using)})
+            scheme: type(
+                scheme,
+                (pool,),
+                {"ConnectionCls": _recording_socket(connection, self._waiting_sockets)},
+            )
             for scheme, pool, connection in (
                 ("http", HTTPConnectionPool, HTTPConnection),
                 ("https", HTTPSConnectionPool, HTTPSConnection),
@@ -226,8 +231,8 @@ class Fetcher:
         }
         return manager
 
-    def known(self, url: str) -> str:
-        """Note the credentials for *url*; return it without them."""
+    def register(self, url: str) -> str:
+        """Store the credentials in *url* (or in ``~/.netrc``); return the address without them."""
         try:
             parts = urlsplit(url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -235,55 +240,57 @@ class Fetcher:
             good = None
         if not good:
             raise Fatal(
-                f"{_shown(url)} cannot be followed: name an index whose address begins with"
+                f"{_public(url)} cannot be followed: name an index whose address begins with"
                 " https:// or http:// in --pypi-simple (or --pypi-xmlrpc), or choose --source none"
             )
         auth = _basic(parts) or _from_netrc(parts.hostname or "")
         if auth:
             self._credentials[_origin(url)] = auth
-        return _shown(url)
+        return _public(url)
 
 
-#: What is said of some answers.
-_MEANING: Final = {
-    401: "it asks for a name and password (401): put them into the address, or into ~/.netrc",
-    403: "it refuses us (403): see whether the credentials in the address are right",
-    405: "it takes no such question (405): see whether --pypi-xmlrpc is an XML-RPC interface",
-    407: "the proxy asks for a name and password (407): put them into pip's proxy setting",
+#: The reasons of faults, by the status of the answer.
+_STATUS_REASONS: Final = {
+    401: "it requires a name and password (401): put them into the address, or into ~/.netrc",
+    403: "it refuses access (403): check the credentials in the address",
+    405: "it refuses the request (405): check whether --pypi-xmlrpc is an XML-RPC interface",
+    407: "the proxy requires a name and password (407): put them into pip's proxy setting",
     406: "it has no JSON (406): an index without the JSON API (PEP 691) cannot be followed",
-    429: "it says that we ask too much (429)",
+    429: "it reports too many requests (429)",
 }
 
 
-def _noting(kind: type[HTTPConnection], using: dict[int, socket]) -> type[HTTPConnection]:
-    """Return *kind* of connection, which notes in *using* what socket a thread waits for.
+def _recording_socket(
+    cls: type[HTTPConnection], waiting_sockets: dict[int, socket]
+) -> type[HTTPConnection]:
+    """Return a subclass of *cls* that stores the socket of each waiting thread.
 
-    To connect has its own limit, and so has the handshake of TLS.
+    It does so from the request on: connecting, and the handshake of TLS, have limits of their own.
     """
 
-    class Noting(kind):  # type: ignore[valid-type,misc]
+    class RecordingConnection(cls):  # type: ignore[valid-type,misc]
         def getresponse(self) -> urllib3.HTTPResponse:
-            using[threading.get_ident()] = self.sock
+            waiting_sockets[threading.get_ident()] = self.sock
             return super().getresponse()  # type: ignore[no-any-return]
 
-    return Noting
+    return RecordingConnection
 
 
-def _cut(connection: socket) -> None:
-    """Have whoever reads from *connection* see its end; from any thread."""
+def _shut_down(connection: socket) -> None:
+    """End *connection* for its reader; for any thread."""
     with suppress(OSError):  # closed already
-        socket.shutdown(connection, SHUT_RDWR)  # not that of TLS, which would be polite
+        socket.shutdown(connection, SHUT_RDWR)  # not the method of TLS sockets, which may block
 
 
 def _redirected(method: str, status: int, url: str, target: str | None) -> str:
     if not target:
-        raise UpstreamFault(f"it answers {status} without saying where else to ask")
+        raise UpstreamFault(f"it answers {status} without another address")
     new = urljoin(url, target)
     schemes = urlsplit(url).scheme, urlsplit(new).scheme
     if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
-        raise UpstreamFault(f"it sends us to {_shown(new)}, where we do not go")
+        raise UpstreamFault(f"it sends us to {_public(new)}, which is not followed")
     if method == "POST" and status == 303:
-        raise UpstreamFault("it sends our question away (303)")
+        raise UpstreamFault("it redirects the request to a page (303)")
     return new
 
 
@@ -293,7 +300,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def _shown(url: str) -> str:
+def _public(url: str) -> str:
     """Return *url* without name and password."""
     try:
         parts = urlsplit(url)
@@ -318,17 +325,17 @@ def _from_netrc(host: str) -> str:
 
 
 def _seconds(text: str, date: str) -> float | None:
-    """Return the seconds that a Retry-After asks for: *text* is a number of them, or a date.
+    """Return the seconds that a Retry-After requests: *text* is their number, or a date.
 
-    A date counts from the *date* of the answer, which the same server wrote: our own clock may be
-    wrong, or may step while we wait.
+    A date is compared with the *date* of the answer, which has the same clock, and ignored without
+    one: the clock of this machine may be wrong.
     """
     if text.isdigit():
         return float(text[:9])
-    when = _http_date(text)
-    if when is None:
+    when, answered = _http_date(text), _http_date(date)
+    if when is None or answered is None:
         return None
-    return max(0.0, (when - (_http_date(date) or SYSTEM.now())).total_seconds())
+    return max(0.0, (when - answered).total_seconds())
 
 
 def _http_date(text: str) -> datetime | None:

@@ -1,6 +1,6 @@
-"""What is asked of the upstream index: pages of its simple API (PEP 691), and its changelog.
+"""The requests to the upstream index: pages of its simple API (PEP 691), and its changelog.
 
-For use in helper threads; nothing is decided here.
+For worker threads; other modules decide.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _JSON: Final = "application/vnd.pypi.simple.v1+json"
 _JSON_TYPES: Final = (_JSON, "application/vnd.pypi.simple.latest+json", "application/json")
-#: How deep what upstream says may be nested.
+#: The deepest nesting of an XML-RPC answer.
 _MAX_DEPTH: Final = 20
 
 
 class Page(NamedTuple):
-    """A project's page as it is upstream, with its validators.
+    """A project's upstream page, with its validators.
 
-    *project* is ``None`` where it is as it was; *found* says whether there is one at all.
+    *found* tells whether it exists; *project* is ``None`` if it is unchanged.
     """
 
     found: bool
@@ -37,33 +37,37 @@ class Page(NamedTuple):
 
 
 class Upstream(Fetcher):
-    """The index that *access* leads to, whose changelog is at *xmlrpc* (``""``: beside it).
+    """The index of *access*, with its changelog at *xmlrpc* (``""``: ``pypi`` next to the index).
 
-    Raises ``Fatal`` where it is no such address.
+    Raises ``Fatal`` for an address that cannot be followed.
     """
 
     def __init__(self, access: IndexAccess, xmlrpc: str = "", limits: Limits | None = None) -> None:
         super().__init__(access, limits or Limits())
-        self.simple = self.known(access.url).rstrip("/") + "/"
-        beside = self.simple.removesuffix("simple/") + "pypi"
-        self.xmlrpc = self.known(xmlrpc or beside)
+        self.simple = self.register(access.url).rstrip("/") + "/"
+        default = self.simple.removesuffix("simple/") + "pypi"
+        self.xmlrpc = self.register(xmlrpc or default)
 
     def page(self, row: WatchedRow) -> Page:
-        """Ask for the page of a project, if it is not the one that *row* knows."""
+        """Request the page of a project, unless it has not changed since *row*."""
         validators = {"If-None-Match": row.etag, "If-Modified-Since": row.modified}
         headers = {name: value for name, value in validators.items() if value}
         headers["Accept"] = f"{_JSON}, text/html;q=0.01"
         reply = self.ask("GET", f"{self.simple}{row.package}/", headers, self.limits.page)
         if reply.status != 200:
             if reply.status == 304 and not (row.etag or row.modified):
-                raise UpstreamFault("it answers 304 to a question without a condition", wide=False)
+                raise UpstreamFault(
+                    "it answers 304 to a request without a condition", of_index=False
+                )
             return Page(reply.status != 404, None, row.etag, row.modified)
-        kind = reply.headers.get("Content-Type", "nothing").partition(";")[0].strip().lower()
-        if kind not in _JSON_TYPES:
+        content_type = (
+            reply.headers.get("Content-Type", "nothing").partition(";")[0].strip().lower()
+        )
+        if content_type not in _JSON_TYPES:
             raise UpstreamFault(
-                f"it answers {kind:.80} where JSON was asked for: an index without the JSON API"
-                " (PEP 691) cannot be followed, since its pages tell neither times nor status",
-                wide=False,
+                f"it answers {content_type:.80} to a request for JSON: an index without the JSON"
+                " API (PEP 691) cannot be followed, since its pages have neither times nor status",
+                of_index=False,
             )
         etag, modified = (_validator(reply.headers.get(n)) for n in ("ETag", "Last-Modified"))
         serial = releases.serial_of(reply.headers.get("X-PyPI-Last-Serial"))
@@ -72,42 +76,42 @@ class Upstream(Fetcher):
         try:
             project = releases.parse(json.loads(reply.body), row.package)
         except (ValueError, RecursionError) as exc:
-            raise UpstreamFault(f"its page cannot be read: {exc}", wide=False) from None
+            raise UpstreamFault(f"its page cannot be read: {exc}", of_index=False) from None
         project = project._replace(serial=project.serial or serial)
         if project.serial and project.serial == row.serial:
             return Page(True, None, etag, modified)
         return Page(True, project, etag, modified)
 
     def root_serial(self) -> int:
-        """Return the serial of the whole index, 0 if it tells none; its list is never read."""
+        """Return the serial of the whole index, 0 if it reports none. Its list is not read."""
         headers = self.ask("HEAD", self.simple, {"Accept": _JSON}, 0).headers
         return releases.serial_of(headers.get("X-PyPI-Last-Serial"))
 
     def call(self, method: str, *args: int) -> Any:
         """Call *method* of the XML-RPC interface; return its result."""
         headers = {"Accept": "text/xml", "Content-Type": "text/xml"}
-        question = dumps(args, method).encode()
-        reply = self.ask("POST", self.xmlrpc, headers, self.limits.events, question)
+        body = dumps(args, method).encode()
+        reply = self.ask("POST", self.xmlrpc, headers, self.limits.events, body)
         if reply.status != 200:
             raise UpstreamFault(f"there is no XML-RPC interface ({reply.status}): {self.xmlrpc}")
         return _unmarshal(reply.body)
 
 
 def _validator(value: str | None) -> str:
-    """Return a validator, if it can be sent back."""
-    fit = value and len(value) <= 200 and value.isascii() and value.isprintable()
-    return value if value and fit else ""
+    """Return *value* if it can be sent back as a validator, else an empty text."""
+    usable = value and len(value) <= 200 and value.isascii() and value.isprintable()
+    return value if value and usable else ""
 
 
 def _unmarshal(body: bytes) -> Any:
-    """Return the one value of an answer of XML-RPC: no document type, nothing deep."""
+    """Return the value of an XML-RPC answer, without document types and deep nesting."""
     target, parser, depth = Unmarshaller(), expat.ParserCreate(), 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
         if depth > _MAX_DEPTH:
-            raise ValueError("it is nested too deep")
+            raise ValueError("it is nested too deeply")
         target.start(tag, attributes)
 
     def end(tag: str) -> None:
@@ -122,18 +126,18 @@ def _unmarshal(body: bytes) -> Any:
     parser.CharacterDataHandler = target.data
     parser.StartDoctypeDeclHandler = refuse
     parser.buffer_text = True
-    target.xml("", None)  # that is: expat gives text
+    target.xml("", None)  # because expat passes text
     try:
         parser.Parse(body, True)
         (value,) = target.close()
     except Fault as exc:
         raise UpstreamFault(f"it refuses: {exc.faultString}") from None
     except _UNREADABLE as exc:
-        raise UpstreamFault(f"its answer is not one of XML-RPC: {exc}") from None
+        raise UpstreamFault(f"its answer is not valid XML-RPC: {exc}") from None
     return value
 
 
-#: What parser and unmarshaller raise for bytes that mean nothing.
+#: The errors of the parser and the unmarshaller for an invalid answer.
 _UNREADABLE: Final = (
     expat.ExpatError, Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
     RecursionError, AssertionError,

@@ -6,7 +6,7 @@ import pytest
 
 from piwheels.console.model.farm import FarmModel
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Job, Outcome, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, Job, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -73,7 +73,7 @@ class FakeMaster:
         slave = self.farm.slaves.get(number)
         label = slave.info.label if slave else ""
         about = build_id, number, label, package, "1.0", "cp311", result
-        self.send(Outcome(*about, took, 1 if result == "ok" else 0, ended or self.there))
+        self.send(BuildOutcome(*about, took, 1 if result == "ok" else 0, ended or self.there))
 
     def master_stats(self, **stats):
         known = dict.fromkeys(MasterStats._fields, 0)

@@ -9,7 +9,7 @@ from piwheels.console.model.farm import FarmModel
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Job, Outcome, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, Job, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -34,7 +34,7 @@ SLAVE_EVENTS = st.sampled_from(list(DATA)).flatmap(
     lambda message: st.builds(SlaveEvent, IDS, TIMES, st.just(message), DATA[message])
 )
 OUTCOMES = st.builds(
-    Outcome, st.none() | st.integers(1, 9), st.integers(0, 4), TEXTS, TEXTS,
+    BuildOutcome, st.none() | st.integers(1, 9), st.integers(0, 4), TEXTS, TEXTS,
     st.sampled_from(["1", "2"]), ABIS, st.sampled_from(["ok", "failed", "skipped"]), SPANS,
     COUNTS, TIMES,
 )  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_repeated_replay_changes_nothing(steps):
         now += timedelta(seconds=abs(seconds) + 1)
         if isinstance(event, SlaveEvent):
             event = event._replace(timestamp=now)  # noqa: PLW2901 (the master's clock continues)
-        elif isinstance(event, Outcome):
+        elif isinstance(event, BuildOutcome):
             event = event._replace(ended=now)  # noqa: PLW2901
         if event is not None:
             farm.fold(event, now, replay=past)

@@ -16,8 +16,8 @@ from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage
 from piwheels.core.protocols import (
+    BuildOutcome,
     CommandReport,
-    Outcome,
     Output,
     SlaveEvent,
     console,
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_events():
 
 def test_a_farm_builds():
     events, _ = live(World(200, 1, NOW, pace=4), 900)
-    results = Counter(each.result for each in events if isinstance(each, Outcome))
+    results = Counter(each.result for each in events if isinstance(each, BuildOutcome))
     assert results["ok"] > results["failed"] > 5
     messages = Counter(each.message for each in events if isinstance(each, SlaveEvent))
     assert messages["HELLO"] > 200, "no slave has joined again"
@@ -130,7 +130,7 @@ def test_skip_ends_a_build(world):
     assert world.command("SKIP", [slave.number], "dave", NOW) == []
     events, _ = live(world, 12)
     outcome = next(
-        each for each in events if isinstance(each, Outcome) and each.result == "skipped"
+        each for each in events if isinstance(each, BuildOutcome) and each.result == "skipped"
     )
     assert (outcome.build_id, outcome.package, outcome.files) == (None, work.job.package, 0)
     assert ("DONE", NoData) in replies_to(events, slave.number)
@@ -252,7 +252,9 @@ def test_output_of_a_watched_build(world):
     for part in parts:
         assert part.offset == len(text)
         text += part.text
-    ended = next(each for each in events if isinstance(each, Outcome) and each[1] == slave.number)
+    ended = next(
+        each for each in events if isinstance(each, BuildOutcome) and each[1] == slave.number
+    )
     assert world.log(ended.build_id) == text
     assert world.watch(9999, NOW) is None
 

@@ -28,10 +28,12 @@ async def _settle(*_limits):
             return
         if app._resize_event is not None:
             app._check_resize()
-        elif app.screen._update_timer._active.is_set():
-            app.screen._on_timer_update()
-        else:
+            continue
+        # A dialog shows the screens below it, so these are painted first.
+        waiting = [each for each in app._screen_stack if each._update_timer._active.is_set()]
+        if not waiting:
             return
+        waiting[0]._on_timer_update()
     raise AssertionError("the screen paints without end")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -590,6 +591,12 @@ def test_parts_without_room_are_left_out(width):
         assert len(line.rstrip()) < width
     if width < 20:
         assert "four" not in line
+
+
+def test_the_documents_name_every_screen_and_its_key():
+    page = (Path(__file__).parents[3] / "docs" / "console.md").read_text()
+    for at, screen in enumerate(ConsoleApp.MODES.values(), 1):
+        assert f"| `{at}` | {screen.title_in_tabs} | " in page
 
 
 @pytest.mark.parametrize("size", SIZES[1:], ids=str)

@@ -12,7 +12,7 @@ from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
 from piwheels.console.ui.screens.timetravel import TimeBar
-from piwheels.core.protocols import Job, Outcome, QueueHead, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, Job, QueueHead, SlaveEvent
 from piwheels.core.states import MasterStats
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -143,7 +143,9 @@ def queue_stage():
         QueueHead("cp311", 1000, [Job("scipy", "1.16.2"), Job("h5py", "3.14.0")])
     ]
     stage.session.recent = [
-        Outcome(7, 2, "rack1-01", "lxml", "6.0.2", "cp39", result, timedelta(minutes=3), 3, NOW)
+        BuildOutcome(
+            7, 2, "rack1-01", "lxml", "6.0.2", "cp39", result, timedelta(minutes=3), 3, NOW
+        )
         for result in ("ok", "failed", "skipped")
     ]
     return stage

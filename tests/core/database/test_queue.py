@@ -195,7 +195,7 @@ def test_queue_comes_in_the_order_of_abis_and_releases(db):
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_positions_of_abis_agree_with_core_tags(cursor, tag):
     cursor.execute(
-        "SELECT piwheels.abi_position(%s), tag, piwheels.abi_position(tag)"
+        "SELECT piwheels._abi_position(%s), tag, piwheels._abi_position(tag)"
         " FROM unnest(%s) AS t (tag)",
         (tag, list(ABIS)),
     )

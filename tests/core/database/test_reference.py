@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -25,6 +26,7 @@ from piwheels.core.database.rows import (
     UpstreamVersion,
     WatchedRow,
 )
+from piwheels.core.database.sql_files import folder
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.states import (
     BuildState,
@@ -354,6 +356,14 @@ def test_names_that_nothing_has_change_nothing(farm, tables, text):
 def test_every_public_method_is_called():
     public = {name for name, _ in inspect.getmembers(Database, callable) if name[0] != "_"}
     assert public == {call.method for call in CALLS}
+
+
+def test_every_public_function_has_a_caller():
+    """A function that only other functions call begins with ``_``."""
+    functions = {path.stem for path in (folder() / "functions").glob("[a-z]*.sql")}
+    client = Path(inspect.getfile(Database)).parent
+    code = "".join(path.read_text() for path in client.glob("*.py"))
+    assert {name for name in functions if f'"{name}"' not in code} == set()
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method}")

@@ -1,4 +1,4 @@
-"""What the changelog's events come to is the same, however they are cut into slices."""
+"""The net changes of changelog events do not depend on how the events are sliced."""
 
 from datetime import UTC, datetime
 
@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.database.upstream import BINARY_ONLY
 from piwheels.core.errors import BadMessage
-from piwheels.master.logic.changelog import Deletion, fold, parse, serial_after, slice_of
+from piwheels.master.logic.changelog import Removal, fold, parse, serial_after, slice_length
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 TIME = int(WHEN.timestamp())
 
 
-def events(*happened, since=0):
+def events(*actions, since=0):
     """Events of (name, version, action), whose serials are 1, 2, ..."""
     entries = [
         [name, version, TIME, action, number]
-        for number, (name, version, action) in enumerate(happened, 1)
+        for number, (name, version, action) in enumerate(actions, 1)
     ]
     return parse(entries, since).events
 
@@ -29,14 +29,14 @@ def version_of(*actions):
     return changes.versions[0]
 
 
-def test_entries_are_put_in_order_and_what_is_known_is_left_out():
+def test_entries_are_sorted_and_known_ones_left_out():
     entries = [
         ["b", None, 5, "create", 9],
         ["A.b", "1", 4, "new release", 7],
         ["c", None, 0, "create", 3],
     ]
     batch = parse(entries, 3)
-    assert [(e.package, e.spelled, e.serial) for e in batch.events] == [
+    assert [(e.package, e.spelling, e.serial) for e in batch.events] == [
         ("a-b", "A.b", 7),
         ("b", "b", 9),
     ]
@@ -58,7 +58,7 @@ def test_entries_are_put_in_order_and_what_is_known_is_left_out():
         ["foo", None, TIME, None, 8],
     ],
 )
-def test_an_odd_entry_is_passed_over_and_its_serial_is_not(entry):
+def test_an_invalid_entry_is_ignored_but_its_serial_counts(entry):
     assert parse([entry, ["foo", None, TIME, "create", 7]], 0) == (events_of_seven(), 8, 1)
 
 
@@ -91,7 +91,7 @@ def test_an_answer_without_serials_is_refused(answer):
         (["new release", "remove release"], {"deleted": True}),
     ],
 )
-def test_what_happens_to_a_version(actions, expected):
+def test_an_action_on_a_version(actions, expected):
     assert version_of(*actions) == UpstreamVersion("foo", "1.0", **expected)
 
 
@@ -104,7 +104,7 @@ def test_what_happens_to_a_version(actions, expected):
         ("project quarantine cleared", {"known": False, "status": "active"}),
     ],
 )
-def test_what_happens_to_a_project(action, expected):
+def test_an_action_on_a_project(action, expected):
     changes = fold(events(("Foo", None, action)))
     assert changes.packages == [UpstreamPackage("foo", name="Foo", seen=WHEN, **expected)]
 
@@ -113,18 +113,18 @@ def test_what_happens_to_a_project(action, expected):
     ("version", "action"),
     [("1.0", "frobnicate"), (None, "new release"), ("dog", "new release"), (None, "change owner")],
 )
-def test_what_is_not_understood_changes_nothing(version, action):
+def test_an_unknown_action_changes_nothing(version, action):
     changes = fold(events(("foo", version, action)))
     assert (changes.packages, changes.versions, len(changes.unknown)) == ([], [], 1)
 
 
-def test_a_version_of_a_removed_project_is_no_more_spoken_of():
+def test_a_version_of_a_removed_project_is_left_out():
     changes = fold(events(("foo", "1.0", "new release"), ("foo", None, "remove project")))
     assert changes[:2] == ([UpstreamPackage("foo", known=False, deleted=True)], [])
 
 
-def test_a_slice_ends_before_what_comes_back():
-    happened = events(
+def test_a_slice_ends_before_a_release_that_returns():
+    history = events(
         ("foo", None, "create"),
         ("foo", "1.0", "remove release"),
         ("foo", "2.0", "new release"),
@@ -132,16 +132,16 @@ def test_a_slice_ends_before_what_comes_back():
         ("bar", None, "remove project"),
         ("bar", "3.0", "new release"),
     )
-    assert slice_of(happened, 100, set()) == 3
-    assert slice_of(happened[3:], 100, {Deletion("foo", "1.0")}) == 0
-    assert slice_of(happened[3:], 100, {Deletion("foo", "2.0")}) == 2
-    assert slice_of(happened[3:], 100, {Deletion("foo", None)}) == 0
-    assert slice_of(happened, 2, set()) == 2
+    assert slice_length(history, 100, set()) == 3
+    assert slice_length(history[3:], 100, {Removal("foo", "1.0")}) == 0
+    assert slice_length(history[3:], 100, {Removal("foo", "2.0")}) == 2
+    assert slice_length(history[3:], 100, {Removal("foo", None)}) == 0
+    assert slice_length(history, 2, set()) == 2
 
 
-def test_a_serial_is_only_passed_when_all_of_its_events_are():
-    happened = parse([["foo", None, TIME, "create", serial] for serial in (3, 5, 5, 8)], 0).events
-    assert [serial_after(happened, number) for number in (1, 2, 3, 4)] == [3, 4, 5, 8]
+def test_a_serial_is_complete_after_its_last_event():
+    history = parse([["foo", None, TIME, "create", serial] for serial in (3, 5, 5, 8)], 0).events
+    assert [serial_after(history, number) for number in (1, 2, 3, 4)] == [3, 4, 5, 8]
 
 
 actions = st.sampled_from(
@@ -152,19 +152,19 @@ actions = st.sampled_from(
         "yank release", "unyank release", "release quarantined", "release quarantine cleared",
     ]
 )  # fmt: skip
-happenings = st.lists(
+histories = st.lists(
     st.tuples(st.sampled_from(["foo", "bar"]), st.sampled_from(["1.0", "2.0"]), actions),
     max_size=20,
 )
 
 
-def follow(db, happened, most):
-    """Do what CloudGazer does, *most* events a slice."""
+def follow(db, history, limit):
+    """Follow upstream as CloudGazer does, with at most *limit* events in a slice."""
     for package in ("foo", "bar"):
         db.delete_package(package)
-    left = events(*happened)
+    left = events(*history)
     while left:
-        number = slice_of(left, most, set())
+        number = slice_length(left, limit, set())
         changes = fold(left[:number])
         db.follow_upstream(changes.packages, changes.versions, serial_after(left, number))
         for package, version in db.get_deletions():
@@ -177,7 +177,7 @@ def follow(db, happened, most):
 
 
 def state(db, package):
-    """All that is known of a package: reasons, yanks, sources."""
+    """The state of a package: reasons, yanks, sources."""
     project = db.get_project_data(package)
     releases = project["releases"] if project else {}
     whys = {each: (why["skip"], why["yanked"]) for each, why in releases.items()}
@@ -188,8 +188,8 @@ def state(db, package):
 @example([("foo", "1.0", "project quarantined"), ("foo", "1.0", "add source file a.zip")], 2)
 @example([("foo", "1.0", "release quarantined"), ("foo", "1.0", "add source file a.zip")], 2)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(happenings, st.integers(2, 6))
-def test_slices_of_any_size_come_to_the_same(db, happened, most):
-    assert follow(db, happened, most) == follow(db, happened, 1)
-    skips = {why for _, whys, *_ in follow(db, happened, 100) for why, _ in whys.values()}
+@given(histories, st.integers(2, 6))
+def test_slices_of_any_size_have_the_same_result(db, history, limit):
+    assert follow(db, history, limit) == follow(db, history, 1)
+    skips = {why for _, whys, *_ in follow(db, history, 100) for why, _ in whys.values()}
     assert skips <= {"", BINARY_ONLY}

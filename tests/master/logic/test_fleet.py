@@ -1,4 +1,4 @@
-"""The decisions on slaves: single stories, and all events in any order."""
+"""The decisions on slaves: single cases, and events in any order."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -13,7 +13,7 @@ from piwheels.core.codec import NoData
 from piwheels.core.errors import BadWheel, DatabaseError, Refused
 from piwheels.core.protocols import (
     LEVEL_1_ID,
-    Outcome,
+    BuildOutcome,
     SlaveOutput,
     slave_conversation,
     slave_driver,
@@ -22,16 +22,16 @@ from piwheels.core.states import HISTORY, Instant, Phase, SlaveState
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import RETRY
 from piwheels.master.logic.effects import (
-    BuildOutput,
-    Ended,
-    Grant,
+    BuildStored,
+    GrantLease,
     LogBuild,
     Publish,
-    Release,
-    Renew,
+    PublishEnd,
+    PublishOutput,
+    ReleaseLease,
+    RenewLeases,
     Reply,
     Warn,
-    Written,
 )
 from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
@@ -121,7 +121,7 @@ class Farm:
 
 
 def request(fleet, address, msg, data, instant):
-    """Do as SlaveDriver does with a request."""
+    """Handle a request as SlaveDriver does."""
     slave, made = fleet.receive(address, msg, data, instant)
     return made if slave is None else getattr(fleet, f"do_{msg.lower()}")(slave, instant)
 
@@ -130,8 +130,8 @@ def replies(made):
     return [effect for effect in made if isinstance(effect, Reply)]
 
 
-def of(kind, made):
-    return [effect for effect in made if isinstance(effect, kind)]
+def of(cls, made):
+    return [effect for effect in made if isinstance(effect, cls)]
 
 
 def test_a_build_from_hello_to_done():
@@ -139,7 +139,7 @@ def test_a_build_from_hello_to_done():
     slave_id = farm.join()
     made = farm.say(b"a", "IDLE", stats())
     assert replies(made) == [Reply(b"a", "BUILD", ("foo", "1.0"))]
-    assert of(Grant, made)[0].target == ("foo", "1.0", "cp311")
+    assert of(GrantLease, made)[0].target == ("foo", "1.0", "cp311")
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     made = farm.say(b"a", "BUILT", built(file_state()))
     assert made == [effects.AskPublished(slave_id, "foo")]
@@ -154,7 +154,7 @@ def test_a_build_from_hello_to_done():
     state = log.build.files[PLACED["filename"]]
     assert (state.abi_tag, state.requires_python, state.metadata_hash) == ("cp311", ">=3.9", HASH)
     made = farm.answer(slave_id, 7)
-    assert of(Written, made)[0].build.build_id == 7
+    assert of(BuildStored, made)[0].build.build_id == 7
     assert replies(made) == [Reply(b"a", "DONE")]
     assert replies(farm.say(b"a", "IDLE", stats()))[0].data == ("bar", "2")
 
@@ -207,7 +207,7 @@ def test_a_platform_fits_the_builders(tag, platform, fits):
     assert _fits(tag, platform) == fits
 
 
-def test_a_file_that_does_not_verify_is_asked_for_again_but_not_for_ever():
+def test_a_damaged_file_is_requested_again_but_not_for_ever():
     farm = Farm()
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(file_state()))
@@ -236,7 +236,7 @@ def test_a_broken_wheel_is_a_failed_build_at_once():
 
 
 @pytest.mark.parametrize("step", ["published", "expect", "verify"])
-def test_a_build_that_we_cannot_take_is_built_again_later(step):
+def test_a_build_that_the_master_cannot_store_is_repeated_later(step):
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(file_state()))
@@ -267,18 +267,18 @@ def test_a_published_name_never_changes_its_bytes():
     assert name_to_publish(name, HASH, {name: "b" * 64, other: "c" * 64}).startswith("foo-1.0-2-")
 
 
-def test_a_database_that_fails_is_asked_again_and_loses_nothing():
+def test_a_commit_is_retried_when_the_database_fails():
     farm = Farm()
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
     made = farm.answer(slave_id, error=DatabaseError("away"))
-    assert [type(effect) for effect in made] == [Warn]  # not at once: it may be away for long
+    assert [type(effect) for effect in made] == [Warn]  # retried later
     assert len(of(LogBuild, farm.tick())) == 1
     assert not of(LogBuild, farm.tick())
     assert replies(farm.answer(slave_id, 3)) == [Reply(b"a", "DONE")]
 
 
-def test_a_build_that_can_never_be_logged_does_not_keep_its_slave_for_ever():
+def test_a_build_that_is_never_logged_releases_its_slave():
     farm = Farm()
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
@@ -287,16 +287,16 @@ def test_a_build_that_can_never_be_logged_does_not_keep_its_slave_for_ever():
         assert of(LogBuild, farm.tick())
     made = farm.answer(slave_id, error=DatabaseError("away"))
     assert replies(made) == [Reply(b"a", "DONE")]
-    assert of(Release, made)
+    assert of(ReleaseLease, made)
 
 
-def test_a_version_that_went_meanwhile_is_dropped():
+def test_a_version_that_is_deleted_meanwhile_is_dropped():
     farm = Farm()
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
     made = farm.answer(slave_id, error=Refused("NOVER"))
     assert replies(made) == [Reply(b"a", "DONE")]
-    assert of(Release, made)
+    assert of(ReleaseLease, made)
 
 
 def test_no_version_is_handed_out_twice():
@@ -308,7 +308,7 @@ def test_no_version_is_handed_out_twice():
 
 
 @pytest.mark.parametrize("end", ["BYE", "silence", "in mid-transfer"])
-def test_what_a_slave_leaves_behind_is_the_next_ones_at_once(end):
+def test_the_version_of_a_lost_slave_goes_to_the_next_one(end):
     farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
     slave_id = farm.build(b"a")
     if end == "in mid-transfer":
@@ -324,10 +324,10 @@ def test_what_a_slave_leaves_behind_is_the_next_ones_at_once(end):
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "BUILD", ("foo", "1.0"))]
 
 
-def test_what_was_skipped_or_deleted_is_not_handed_on():
+def test_a_skipped_or_deleted_version_is_not_handed_on():
     farm = Farm({"cp311": [("foo", "1.0")]})
     farm.build(b"a")
-    farm.fleet.deletion("foo", None)
+    farm.fleet.delete("foo", None)
     farm.say(b"a", "BYE")
     farm.join(b"b")
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
@@ -346,12 +346,12 @@ def test_a_queue_that_runs_dry_is_read_again_but_an_empty_one_is_left_alone():
     farm = Farm({"cp311": [("foo", "1.0")]})
     farm.build(b"a")
     farm.join(b"b")
-    assert of(effects.More, farm.say(b"b", "IDLE", stats())) == [effects.More(1)]
+    assert of(effects.ReadQueue, farm.say(b"b", "IDLE", stats())) == [effects.ReadQueue(1)]
     farm.fleet.queue.replace({"cp311": []})
-    assert not of(effects.More, farm.say(b"b", "IDLE", stats()))
+    assert not of(effects.ReadQueue, farm.say(b"b", "IDLE", stats()))
     farm.fleet.skip(1)
     farm.say(b"a", "BUSY", stats())  # given back
-    assert of(effects.More, farm.say(b"b", "IDLE", stats())) == [effects.More(0)]
+    assert of(effects.ReadQueue, farm.say(b"b", "IDLE", stats())) == [effects.ReadQueue(0)]
 
 
 def test_a_slave_that_vanishes_has_its_version_handed_out_again():
@@ -362,10 +362,10 @@ def test_a_slave_that_vanishes_has_its_version_handed_out_again():
     farm.wait(2)
     made = farm.tick()
     assert of(Publish, made)[0][:3] == (slave_id, farm.at, "DIE")
-    assert of(Release, made)
+    assert of(ReleaseLease, made)
     farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     farm.build(b"b")
-    # The dead one of level 0 comes back: DIE would end it, silence makes it say HELLO again.
+    # A lost slave of level 0 returns: DIE would end it; without a reply it sends HELLO again.
     assert farm.say(b"a", "BUSY", stats()) == []
 
 
@@ -380,7 +380,7 @@ def test_leases_of_an_earlier_master_hold_until_their_end():
 
 
 @pytest.mark.parametrize("seconds", [60, -3600])  # also if the lease has expired
-def test_a_slave_that_lost_its_master_goes_on_with_its_build(seconds):
+def test_a_slave_that_lost_its_master_continues_its_build(seconds):
     farm = Farm({"cp311": []})
     farm.fleet.queue.take_leases({("foo", "1.0", "cp311"): seconds}, farm.seconds)
     made = farm.say(b"a", "HELLO", hello(resume=("foo", "1.0")))
@@ -390,7 +390,7 @@ def test_a_slave_that_lost_its_master_goes_on_with_its_build(seconds):
     assert of(LogBuild, farm.say(b"a", "BUILT", built(status=False)))[0].slave_id == slave_id
 
 
-def test_a_slave_that_reconnects_takes_its_build_over_from_its_old_self():
+def test_a_slave_that_reconnects_keeps_its_build():
     farm = Farm({"cp311": [("foo", "1.0")]})
     old = farm.build(b"a")
     made = farm.say(b"b", "HELLO", hello(resume=("foo", "1.0")))
@@ -398,7 +398,7 @@ def test_a_slave_that_reconnects_takes_its_build_over_from_its_old_self():
     assert replies(farm.say(b"b", "BUSY", stats())) == [Reply(b"b", "CONT")]
 
 
-def test_a_build_that_is_anothers_by_now_is_given_up():
+def test_a_build_that_another_slave_has_is_abandoned():
     farm = Farm({"cp311": [("foo", "1.0")]})
     farm.build(b"a")
     farm.join(b"b", label="thief", resume=("foo", "1.0"))
@@ -415,12 +415,12 @@ def test_a_slave_that_was_declared_dead_keeps_its_build(lost):
         farm.answer(slave_id)
     farm.wait(301)
     assert "declared dead" in of(Warn, farm.tick())[0].text
-    # It speaks up at its old address, or (after a break of its connection) at a new one.
+    # It returns at its old address, or at a new one after it lost its connection.
     assert farm.say(LEVEL_1_ID + b"a", "BUSY", stats()) == [Reply(LEVEL_1_ID + b"a", "HELLO")]
     farm.join(LEVEL_1_ID + b"b", resume=("foo", "1.0"))
     made = farm.say(LEVEL_1_ID + b"b", "BUSY", stats())
     assert replies(made) == [Reply(LEVEL_1_ID + b"b", "CONT")]
-    # Nobody else gets its version.
+    # No other slave gets its version.
     farm.join(b"c")
     assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "BUILD", ("bar", "2"))]
 
@@ -451,7 +451,7 @@ def test_a_slave_that_was_declared_dead_loses_a_build_that_another_has():
 def test_an_unknown_slave_is_greeted_again(msg):
     farm = Farm()
     assert farm.say(LEVEL_1_ID + b"x", msg) == [Reply(LEVEL_1_ID + b"x", "HELLO")]
-    assert farm.say(b"old", msg) == []  # it says HELLO after its own time-out
+    assert farm.say(b"old", msg) == []  # it sends HELLO after its own time-out
 
 
 def test_an_unknown_slave_may_leave():
@@ -480,13 +480,13 @@ def test_a_step_of_the_wall_clock_changes_nothing(step):
     farm = Farm({"cp311": [("foo", "1.0"), ("leased", "1"), ("bar", "2")]})
     farm.fleet.queue.take_leases({("leased", "1", "cp311"): 60.0}, farm.seconds)
     builder, sender = farm.build(b"a", build=60, busy=10), farm.build(b"b", build=60, busy=10)
-    assert farm.fleet.numbers[sender].build.package == "bar"  # the other one is leased
+    assert farm.fleet.by_number[sender].build.package == "bar"  # the other one is leased
     farm.say(b"b", "BUILT", built(file_state("bar-2-py3-none-any.whl")))
     farm.answer(sender, {})
     farm.answer(sender)
     farm.at += step
-    assert [type(effect) for effect in farm.tick()] == [Renew]
-    assert list(farm.fleet.numbers) == [builder, sender]
+    assert [type(effect) for effect in farm.tick()] == [RenewLeases]
+    assert list(farm.fleet.by_number) == [builder, sender]
     farm.fleet.queue.replace({"cp311": [("leased", "1")]})
     farm.join(b"c")
     assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "SLEEP", False)]
@@ -495,20 +495,20 @@ def test_a_step_of_the_wall_clock_changes_nothing(step):
     placed = {**PLACED, "filename": "bar-2-py3-none-any.whl"}
     assert of(LogBuild, farm.answer(sender, placed))
     farm.fleet.skip(builder)
-    (ended,) = of(Ended, farm.say(b"a", "BUSY", stats()))
+    (ended,) = of(PublishEnd, farm.say(b"a", "BUSY", stats()))
     assert ended.outcome.duration == timedelta(0)
     farm.wait(60)
     farm.fleet.queue.replace({"cp311": [("leased", "1")]})
     farm.build(b"d")  # the lease is over
 
 
-def test_a_master_that_was_suspended_declares_nobody_dead(monkeypatch):
+def test_a_master_that_was_suspended_declares_no_slave_dead(monkeypatch):
     reading = [1000.0]
     monkeypatch.setattr("piwheels.core.clock.time.monotonic", lambda: reading[0])
     clock, farm = Clock(), Farm()
     farm.seconds = clock.monotonic()
     farm.build(b"a", busy=10)
-    reading[0] += 3600  # and nobody has read the clock meanwhile
+    reading[0] += 3600  # and the clock was not read meanwhile
     farm.seconds, farm.at = clock.monotonic(), farm.at + timedelta(hours=1)
     assert not of(Warn, farm.tick())
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
@@ -541,7 +541,7 @@ def test_a_slave_has_a_history_of_its_transitions():
         farm.fleet.history(slave_id)
 
 
-def test_a_history_has_an_end():
+def test_a_history_has_a_limit():
     farm = Farm()
     slave_id = farm.join(b"a")
     for _ in range(HISTORY):
@@ -553,7 +553,7 @@ def test_a_history_has_an_end():
     assert len(farm.fleet.history(slave_id)) == HISTORY
 
 
-def test_a_reply_or_a_transition_that_the_table_forbids_is_a_bug():
+def test_a_forbidden_reply_or_transition_is_a_bug():
     farm = Farm()
     farm.join(b"a")
     slave = farm.fleet.slaves[b"a"]
@@ -570,7 +570,7 @@ def test_a_reply_or_a_transition_that_the_table_forbids_is_a_bug():
 def test_a_slave_has_its_build_and_its_transfer():
     farm = Farm()
     slave_id = farm.join(b"a")
-    slave = farm.fleet.numbers[slave_id]
+    slave = farm.fleet.by_number[slave_id]
     assert slave.build is slave.transfer is None
     farm.say(b"a", "IDLE", stats())
     assert (slave.build.package, slave.build.version, slave.build.abi_tag) == (
@@ -590,17 +590,17 @@ def test_a_slave_has_its_build_and_its_transfer():
     assert slave.build is None
 
 
-def test_out_of_order_is_the_end():
+def test_a_message_out_of_order_ends_the_session():
     farm = Farm()
     farm.build()
     made = farm.say(b"a", "IDLE", stats())
     assert replies(made) == [Reply(b"a", "DIE")]
     assert of(Warn, made)
-    assert of(Release, made)
+    assert of(ReleaseLease, made)
     assert not farm.fleet.slaves
 
 
-def test_operators():
+def test_commands_of_operators():
     farm = Farm()
     one, two = farm.build(b"a"), farm.join(b"b")
     farm.fleet.skip(two)  # builds nothing: ignored
@@ -631,7 +631,7 @@ def test_a_slave_that_is_to_end_finishes_its_build_first():
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DIE")]
 
 
-def test_what_is_being_built_waits_no_more():
+def test_a_version_in_progress_does_not_wait():
     jobs = {"cp311": [("foo", "1"), ("bar", "1")]}
     farm = Farm(jobs)
     farm.build(b"a")
@@ -640,7 +640,7 @@ def test_what_is_being_built_waits_no_more():
     assert list(farm.fleet.queue.waiting("cp312")) == []
 
 
-def test_what_is_skipped_waits_a_while():
+def test_a_skipped_version_waits_a_while():
     jobs = {"cp311": [("hangs", "1"), ("next", "1")]}
     farm = Farm(jobs)
     slave_id = farm.build(b"a")
@@ -655,7 +655,7 @@ def test_what_is_skipped_waits_a_while():
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "BUILD", ("hangs", "1"))]
 
 
-def test_waking_takes_back_what_was_not_acted_on():
+def test_wake_withdraws_commands_not_carried_out():
     farm = Farm()
     slave_id = farm.build(b"a")
     farm.fleet.kill(slave_id)
@@ -668,10 +668,10 @@ def test_waking_takes_back_what_was_not_acted_on():
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "BUILD"
 
 
-def test_deleted_packages_are_given_up():
+def test_builds_of_deleted_packages_are_abandoned():
     farm = Farm({"cp311": [("foo", "1.0"), ("foo", "2.0"), ("bar", "2")]})
     farm.build()
-    farm.fleet.deletion("foo", None)
+    farm.fleet.delete("foo", None)
     farm.fleet.queue.replace({"cp311": [("foo", "2.0"), ("bar", "2")]})
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "DONE")]
     assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "BUILD", ("bar", "2"))]
@@ -689,22 +689,26 @@ def test_a_build_that_never_ends_is_ended():
 def test_leases_are_renewed_while_slaves_live():
     farm = Farm()
     farm.build()
-    (renew,) = of(Renew, farm.tick())
-    assert renew == Renew([("foo", "1.0", "cp311")], timedelta(seconds=300))
+    (renew,) = of(RenewLeases, farm.tick())
+    assert renew == RenewLeases([("foo", "1.0", "cp311")], timedelta(seconds=300))
 
 
-def test_a_replay_tells_of_what_is_being_sent():
+def test_a_replay_includes_a_running_transfer():
     farm = Farm()
     slave_id = farm.build()
     began = farm.at
     farm.wait(60)
     farm.say(b"a", "BUILT", built(file_state()))
     for _ in range(2):  # before the first reply to it, and after
-        told = farm.fleet.replay(0, 1000)
-        assert (told[2].timestamp, told[2].msg, told[2].data) == (began, "BUILD", ("foo", "1.0"))
+        replay = farm.fleet.replay(0, 1000)
+        assert (replay[2].timestamp, replay[2].msg, replay[2].data) == (
+            began,
+            "BUILD",
+            ("foo", "1.0"),
+        )
         farm.answer(slave_id, {})
         farm.answer(slave_id)
-    assert [event.msg for event in told[3:]] == ["SEND"]
+    assert [event.msg for event in replay[3:]] == ["SEND"]
 
 
 def test_a_replay_comes_in_parts_of_whole_slaves():
@@ -728,67 +732,71 @@ def test_a_replay_comes_in_parts_of_whole_slaves():
     assert len(parts[-1]) == 1 + 6 + 1
 
 
-@pytest.mark.parametrize(("slaves", "figures"), [(1, 100), (150, 100), (500, 30), (10_000, 1)])
-def test_a_replay_is_less_than_what_may_wait_in_a_socket(slaves, figures):
+@pytest.mark.parametrize(("slaves", "each"), [(1, 100), (150, 100), (500, 30), (10_000, 1)])
+def test_a_replay_is_smaller_than_the_high_water_mark(slaves, each):
     farm = Farm({})
     for number in range(slaves):
         slave = SlaveState(b"%d" % number, *hello(), slave_id=number + 1, first_seen=START)
         slave.stats.extend([stats()] * 100)
         slave.reply, slave.replied_at = ("SLEEP", False), START
-        farm.fleet.slaves[slave.address] = farm.fleet.numbers[number + 1] = slave
-    told = farm.fleet.replay(0, 10**6)
-    assert len(told) == slaves * (figures + 2) < 100_000
+        farm.fleet.slaves[slave.address] = farm.fleet.by_number[number + 1] = slave
+    replay = farm.fleet.replay(0, 10**6)
+    assert len(replay) == slaves * (each + 2) < 100_000
 
 
-def test_the_outcome_of_a_build_is_told_once_it_is_known():
+def test_the_outcome_of_a_build_is_published():
     farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2"), ("baz", "3")]})
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(file_state()))
     for result in ({}, None):
         farm.answer(slave_id, result)
     farm.say(b"a", "SENT")
-    assert not of(Ended, farm.answer(slave_id, PLACED))
+    assert not of(PublishEnd, farm.answer(slave_id, PLACED))
     farm.say(b"a", "BYE")
     took = timedelta(seconds=5)
-    ok = Outcome(7, slave_id, "board", "foo", "1.0", "cp311", "ok", took, 1, farm.at)
-    assert of(Ended, farm.answer(slave_id, 7)) == [Ended(slave_id, ok)]
+    ok = BuildOutcome(7, slave_id, "board", "foo", "1.0", "cp311", "ok", took, 1, farm.at)
+    assert of(PublishEnd, farm.answer(slave_id, 7)) == [PublishEnd(slave_id, ok)]
 
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
-    failed = Outcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at)
-    assert of(Ended, farm.answer(slave_id, 8)) == [Ended(slave_id, failed)]
+    failed = BuildOutcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at)
+    assert of(PublishEnd, farm.answer(slave_id, 8)) == [PublishEnd(slave_id, failed)]
 
     farm.say(b"a", "IDLE", stats())
     farm.wait(took.total_seconds())
     farm.fleet.skip(slave_id)
-    skipped = Outcome(None, slave_id, "board", "baz", "3", "cp311", "skipped", took, 0, farm.at)
-    assert of(Ended, farm.say(b"a", "BUSY", stats())) == [Ended(slave_id, skipped)]
+    skipped = BuildOutcome(
+        None, slave_id, "board", "baz", "3", "cp311", "skipped", took, 0, farm.at
+    )
+    assert of(PublishEnd, farm.say(b"a", "BUSY", stats())) == [PublishEnd(slave_id, skipped)]
 
 
-def test_a_build_that_is_not_kept_ends_without_an_outcome():
+def test_a_build_that_is_not_stored_has_no_outcome():
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build()
-    assert of(Ended, farm.say(b"a", "BYE")) == [Ended(slave_id, None)]
+    assert of(PublishEnd, farm.say(b"a", "BYE")) == [PublishEnd(slave_id, None)]
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
-    assert of(Ended, farm.answer(slave_id, error=Refused("NOVER"))) == [Ended(slave_id, None)]
+    assert of(PublishEnd, farm.answer(slave_id, error=Refused("NOVER"))) == [
+        PublishEnd(slave_id, None)
+    ]
 
 
-def test_what_a_build_says_is_passed_on_and_is_a_sign_of_life():
+def test_output_is_published_and_is_a_heartbeat():
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build(level=1, busy=10)
     for seconds in range(0, 60, 9):
         made = farm.say(b"a", "OUTPUT", SlaveOutput(seconds, "text"))
-        assert made == [BuildOutput(slave_id, "foo", "1.0", seconds, "text"), Reply(b"a", "CONT")]
+        assert made == [PublishOutput(slave_id, "foo", "1.0", seconds, "text"), Reply(b"a", "CONT")]
         farm.wait(9)
         farm.tick()
     farm.fleet.skip(slave_id)
     made = farm.say(b"a", "OUTPUT", SlaveOutput(60, "text"))
-    assert (replies(made), of(BuildOutput, made)) == ([Reply(b"a", "DONE")], [])
+    assert (replies(made), of(PublishOutput, made)) == ([Reply(b"a", "DONE")], [])
 
 
 @pytest.mark.parametrize("level", [0, True, "1", None, -1])
-def test_who_does_not_speak_level_1_may_say_no_output(level):
+def test_a_slave_of_level_0_may_not_send_output(level):
     farm = Farm()
     farm.build(level=level)
     made = farm.say(b"a", "OUTPUT", SlaveOutput(0, "text"))
@@ -809,7 +817,7 @@ def test_a_command_returns_the_slaves_that_reject_it():
     assert farm.fleet.paused
 
 
-def test_replay_tells_since_when_a_slave_sleeps():
+def test_a_replay_has_the_time_since_which_a_slave_sleeps():
     farm = Farm({"cp311": []})
     farm.join(b"a")
     farm.say(b"a", "IDLE", stats())
@@ -823,15 +831,15 @@ def test_replay_tells_since_when_a_slave_sleeps():
     assert farm.fleet.replay(0, 1000)[-1][1:] == (farm.at, "SLEEP", True)
 
 
-def test_replay_tells_when_a_build_began():
+def test_a_replay_has_the_begin_of_a_build():
     farm = Farm()
     farm.build()
     began = farm.at
     farm.wait(60)
     farm.say(b"a", "BUSY", stats(farm.at))
-    told = farm.fleet.replay(0, 1000)
-    assert [event.msg for event in told] == ["HELLO", "STATS", "STATS", "BUILD"]
-    assert told[-1].timestamp == began
+    replay = farm.fleet.replay(0, 1000)
+    assert [event.msg for event in replay] == ["HELLO", "STATS", "STATS", "BUILD"]
+    assert replay[-1].timestamp == began
 
 
 def test_a_slave_in_transfer_may_be_silent_for_longer():
@@ -868,7 +876,7 @@ class Anything(RuleBasedStateMachine):
     def say(self, address, msg, data):
         slave = self.fleet.slaves.get(address)
         if slave is None or slave.phase is not Phase.CHECKING:
-            # Who is greeted is *returning* if its HELLO has a build to resume.
+            # After HELLO it is *returning* if it has a build to resume.
             phase = slave.phase if slave else None
             self.waiting[address] = msg, phase, slave.level if slave else None
         self.take(request(self.fleet, address, msg, data, self.instant))
@@ -909,7 +917,7 @@ class Anything(RuleBasedStateMachine):
         return address
 
     @rule(address=addresses, data=st.data())
-    def speak(self, address, data):
+    def send(self, address, data):
         slave = self.fleet.slaves.get(address)
         phase = slave.phase if slave else Phase.BUILDING
         may = sorted(slave_conversation.requests(phase, slave.level if slave else 1))
@@ -986,10 +994,10 @@ class Anything(RuleBasedStateMachine):
 
     @rule(version=st.sampled_from([None, "1.0"]))
     def delete(self, version):
-        self.fleet.deletion("foo", version)
+        self.fleet.delete("foo", version)
 
     @rule()
-    def look(self):
+    def replay_in_parts(self):
         parts, after = [], 0
         while part := self.fleet.replay(after, 3):
             parts += part
@@ -1002,15 +1010,15 @@ class Anything(RuleBasedStateMachine):
     )
     def command(self, verb, ids):
         rejected = {one.slave_id for one in self.fleet.command(verb, ids)}
-        assert rejected.issuperset(set(ids or ()) - set(self.fleet.numbers))
+        assert rejected.issuperset(set(ids or ()) - set(self.fleet.by_number))
 
     @invariant()
-    def holds(self):
+    def invariants_hold(self):
         self.fleet.validate()
         for slave in self.fleet.slaves.values():
             phases = [Phase(one.state) for one in slave.history]
             assert set(pairwise(phases)) <= TRANSITIONS
-            # Whoever waits for a reply is one that the master still has to answer.
+            # A slave waits for a reply if and only if the master has to answer it.
             assert (slave.address in self.waiting) == (slave.phase is Phase.CHECKING)
 
 

@@ -1,4 +1,4 @@
-"""The decisions on imports: single stories, and all events in any order."""
+"""The decisions on imports: single cases, and events in any order."""
 
 from datetime import timedelta
 
@@ -27,17 +27,17 @@ def build_of(number=0, files=1):
     return BuildState(number, "foo", "1.0", "cp311", True, timedelta(0), "", states)
 
 
-def test_there_is_an_end_to_how_many_wait():
+def test_the_number_of_waiting_imports_has_a_limit():
     imports = Imports()
     for number in range(MAX_IMPORTS):
         imports.begin(b"%d" % number, build_of(number))
     with pytest.raises(Refused, match="try again later"):
         imports.begin(b"another", build_of())
-    imports.leave(b"9", "gone")
+    imports.cancel(b"9", "gone")
     imports.begin(b"another", build_of())
 
 
-def test_silence_ends_an_import_and_bytes_do_not():
+def test_silence_ends_an_import_but_slow_bytes_do_not():
     imports = Imports()
     imports.begin(b"tool", build_of(7))
     imports.answered(0, {}, None)
@@ -85,12 +85,12 @@ def test_the_first_abi_that_can_use_a_file(name, abi, first):
         ("foo-1.0-cp311-cp311-any.whl", "none", "not for the ABI of the build"),
     ],
 )
-def test_what_no_abi_of_the_farm_can_use(name, abi, words):
+def test_a_file_that_no_abi_of_the_farm_can_use(name, abi, words):
     with pytest.raises(Refused, match=words):
         usable(name, abi, "cp39", "cp313t", "cp314")
 
 
-def test_a_commit_that_is_under_way_counts_though_its_tool_has_gone():
+def test_a_commit_in_progress_counts_although_its_tool_has_gone():
     imports = Imports()
     imports.begin(b"tool", build_of())
     for result in ({}, None):
@@ -98,21 +98,23 @@ def test_a_commit_that_is_under_way_counts_though_its_tool_has_gone():
     imports.sent(b"tool")
     verified = {"filename": "foo", "metadata_hash": "c" * 64, "requires_python": None}
     [commit] = imports.answered(0, verified, None)
-    assert imports.leave(b"tool", "it has gone") == []
-    assert imports.answered(0, 1, None) == [effects.Written(commit.build)], "its tool gets no reply"
-    assert imports.lines == {}
+    assert imports.cancel(b"tool", "it has gone") == []
+    assert imports.answered(0, 1, None) == [effects.BuildStored(commit.build)], (
+        "its tool gets no reply"
+    )
+    assert imports.queues == {}
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Tools come, go and send, others answer well or badly: each request has one valid reply."""
+    """Tools come, go and send; tasks answer or fail: each request has one valid reply."""
 
     def __init__(self):
         super().__init__()
         self.imports = Imports()
         self.now = START
-        self.open = {}  # the question of the active import with each number, until it is answered
-        self.waits = {}  # tools that wait for a reply: True, or that have one
-        self.said = {}  # the phase and the request that each tool's next reply is to
+        self.open = {}  # the unanswered request of the active import with each number
+        self.waits = {}  # whether each tool waits for a reply
+        self.requests = {}  # each tool's phase and last request
         self.site, self.known = set(), set()
 
     def perform(self, todo):
@@ -120,40 +122,40 @@ class AnyOrder(RuleBasedStateMachine):
             match effect:
                 case effects.Reply(address, msg, _):
                     assert self.waits.get(address), f"{msg} to a tool that does not wait"
-                    assert msg in tool_conversation.replies(*self.said[address])
+                    assert msg in tool_conversation.replies(*self.requests[address])
                     self.waits[address] = False
-                case effects.Warn() | effects.Written():
+                case effects.Warn() | effects.BuildStored():
                     pass
-                case effects.AskMissing(number):
-                    assert self.imports.lines[number][0].step is Step.SENT
+                case effects.AskMissingBytes(number):
+                    assert self.imports.queues[number][0].step is Step.SENT
                 case _:
-                    assert effect.slave_id not in self.open, "two questions at a time"
+                    assert effect.slave_id not in self.open, "two requests at the same time"
                     self.open[effect.slave_id] = effect
 
     @rule(
         tool=st.sampled_from([b"a", b"b", b"c"]), number=st.integers(0, 1), files=st.integers(1, 2)
     )
     def begin(self, tool, number, files):
-        self.leave(tool)
+        self.cancel(tool)
         number = number and FIRST_IMPORT + number
         self.waits[tool] = True
-        self.said[tool] = ToolPhase.READY, "IMPORT"
+        self.requests[tool] = ToolPhase.READY, "IMPORT"
         self.perform(self.imports.begin(tool, build_of(number, files)))
 
     @rule(tool=tools)
-    def leave(self, tool):
+    def cancel(self, tool):
         # An import that is undone asks again which files are published.
-        for number, line in self.imports.lines.items():
-            if line[0].address == tool and not line[0].gone and line[0].step in (
+        for number, queue in self.imports.queues.items():
+            if queue[0].address == tool and not queue[0].tool_gone and queue[0].step in (
                 Step.PUBLISHED, Step.EXPECT,
             ):  # fmt: skip
                 self.open.pop(number, None)
         self.waits.pop(tool, None)
-        self.perform(self.imports.leave(tool, "it has gone"))
+        self.perform(self.imports.cancel(tool, "it has gone"))
 
     @rule()
-    def all_is_well(self):
-        """Whoever is asked answers, and each tool sends its file."""
+    def all_succeed(self):
+        """Each task answers, and each tool sends its file."""
         for _ in range(len(self.open)):
             self.answer(0, "ok")
         for tool in [tool for tool, waits in self.waits.items() if not waits]:
@@ -164,7 +166,7 @@ class AnyOrder(RuleBasedStateMachine):
         if self.waits.get(tool) is not False:
             return
         self.waits[tool] = True
-        self.said[tool] = ToolPhase.SENDING, "SENT"
+        self.requests[tool] = ToolPhase.SENDING, "SENT"
         try:
             self.perform(self.imports.sent(tool))
         except Refused:
@@ -175,32 +177,34 @@ class AnyOrder(RuleBasedStateMachine):
         if not self.open:
             return
         number = sorted(self.open)[which % len(self.open)]
-        asked = self.open.pop(number)
+        request = self.open.pop(number)
         result, error = None, None
-        match asked:
+        match request:
             case effects.AskPublished():
                 result = dict.fromkeys(self.known, "b" * 64)
             case effects.Verify():
-                line = self.imports.lines[number][0]
+                queue = self.imports.queues[number][0]
                 result = {
-                    "filename": line.current.filename, "metadata_hash": "c" * 64,
+                    "filename": queue.current.filename, "metadata_hash": "c" * 64,
                     "requires_python": None,
                 }  # fmt: skip
             case effects.LogBuild():
                 result = 1
         if fate == "away":
-            error = DatabaseError("away") if "filenames" not in dir(asked) else Unavailable("away")
-        elif fate != "ok" and isinstance(asked, (effects.Verify, effects.Expect)):
+            error = (
+                DatabaseError("away") if "filenames" not in dir(request) else Unavailable("away")
+            )
+        elif fate != "ok" and isinstance(request, (effects.Verify, effects.Expect)):
             error = Refused(fate)
         if error is None:
-            match asked:
+            match request:
                 case effects.Verify():
                     self.site.add((number, result["filename"]))
-                case effects.Withdraw(_, _, names):
+                case effects.WithdrawFiles(_, _, names):
                     self.site -= {(number, name) for name in names}
                 case effects.LogBuild():
                     self.site = {entry for entry in self.site if entry[0] != number}
-        elif isinstance(asked, (effects.AskPublished, effects.Withdraw)):
+        elif isinstance(request, (effects.AskPublished, effects.WithdrawFiles)):
             self.site = {entry for entry in self.site if entry[0] != number}  # left, with a warning
         self.perform(self.imports.answered(number, None if error else result, error))
 
@@ -209,22 +213,22 @@ class AnyOrder(RuleBasedStateMachine):
         self.now += seconds
         for effect in self.imports.tick():
             self.perform([effect])
-            line = self.imports.lines[effect.slave_id][0]
+            queue = self.imports.queues[effect.slave_id][0]
             gone = self.imports.progress(effect.slave_id, missing, self.now)
             if gone:
-                assert self.waits[line.address] is False, "a tool that waits keeps its import"
+                assert self.waits[queue.address] is False, "a tool that waits keeps its import"
             self.perform(gone)
 
     @invariant()
     def every_import_waits_for_something(self):
-        for number, line in self.imports.lines.items():
-            assert line, "an empty line"
-            if line[0].step is not Step.SENT:
-                assert number in self.open, line[0].step
-            for waiting in line[1:]:
+        for number, queue in self.imports.queues.items():
+            assert queue, "an empty queue"
+            if queue[0].step is not Step.SENT:
+                assert number in self.open, queue[0].step
+            for waiting in queue[1:]:
                 assert self.waits[waiting.address] is True
-        assert self.open.keys() <= self.imports.lines.keys()
-        assert {number for number, _ in self.site} <= self.imports.lines.keys(), "a file is left"
+        assert self.open.keys() <= self.imports.queues.keys()
+        assert {number for number, _ in self.site} <= self.imports.queues.keys(), "a file is left"
 
 
 AnyOrder.TestCase.settings = settings(max_examples=300, stateful_step_count=25)

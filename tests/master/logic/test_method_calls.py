@@ -23,7 +23,7 @@ class Example:
         """Do nothing."""
 
 
-def test_arguments_travel_in_order_with_their_defaults():
+def test_arguments_are_sent_in_order_with_their_defaults():
     methods = methods_of(Example, {"close"})
     assert set(methods) == {"method", "plain"}
     assert methods["plain"].pack(["a"], {}) == ["a", 10]
@@ -37,7 +37,7 @@ def test_arguments_travel_in_order_with_their_defaults():
         methods["plain"].unpack(7)
 
 
-def test_every_method_of_the_database_can_travel():
+def test_every_method_of_the_database_can_be_sent():
     from piwheels.core.database import Database  # noqa: PLC0415
     from piwheels.master.the_oracle import LOCAL, DbClient, methods  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Who is asked for when: in turn, spread, few at once; and failures that are told now and then."""
+"""The schedule of requests for watched projects, and which failures are logged."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import pytest
 
 from piwheels.core.database.rows import WatchedRow
 from piwheels.master.logic.failures import Failures
-from piwheels.master.logic.polling import Polls
+from piwheels.master.logic.polling import PollSchedule
 
 
 def names(polls):
@@ -15,59 +15,59 @@ def names(polls):
 
 @pytest.fixture
 def polls():
-    made = Polls(interval=300, room=3)
+    made = PollSchedule(interval=300, limit=3)
     made.sync([WatchedRow(f"p{number}") for number in range(30)], now=1000)
     return made
 
 
-def test_few_at_once_and_everybody_in_turn(polls):
-    asked = []
+def test_a_few_projects_at_a_time_in_turn(polls):
+    polled = []
     for moment in range(1000, 1010):
-        some = polls.due(moment, 5)
-        assert len(some) == 3
-        assert polls.due(moment, 5) == []
-        assert polls.out == 3
-        for poll in some:
+        due = polls.take_due(moment, 5)
+        assert len(due) == 3
+        assert polls.take_due(moment, 5) == []
+        assert polls.in_flight == 3
+        for poll in due:
             polls.done(poll, moment)
-        asked += names(some)
-    assert len(set(asked)) == 30
+        polled += names(due)
+    assert len(set(polled)) == 30
 
 
-def test_they_are_spread_over_the_interval(polls):
+def test_requests_are_spread_over_the_interval(polls):
     dues = []
     for now in range(1000, 3000, 10):
-        for poll in polls.due(now, 3):
+        for poll in polls.take_due(now, 3):
             polls.done(poll, now)
             dues.append((poll.row.package, now))
     for name in {name for name, _ in dues}:
-        times = [when for who, when in dues if who == name][1:]
+        times = [when for polled, when in dues if polled == name][1:]
         assert all(290 <= after - before <= 310 for before, after in pairwise(times))
     second = [when for _, when in dues if 1300 <= when < 1600]
     assert len(second) >= 25
     assert len({when // 30 for when in second}) >= 7
 
 
-def test_a_restart_keeps_the_places():
+def test_a_restart_keeps_the_places_in_the_interval():
     rows = [WatchedRow(f"p{number}", found=True) for number in range(20)]
-    one, two = Polls(300, 3), Polls(300, 3)
+    one, two = PollSchedule(300, 3), PollSchedule(300, 3)
     one.sync(rows, now=1000)
     two.sync(rows, now=1100)
-    assert one.due(1000, 3) == []
-    ones = {poll.row.package: poll.due for poll in one._all.values()}
-    twos = {poll.row.package: poll.due for poll in two._all.values()}
+    assert one.take_due(1000, 3) == []
+    ones = {poll.row.package: poll.due for poll in one._projects.values()}
+    twos = {poll.row.package: poll.due for poll in two._projects.values()}
     assert all((ones[name] - twos[name]) % 300 == pytest.approx(0) for name in ones)
 
 
-def test_who_is_watched_no_more_is_asked_no_more(polls):
-    [poll] = polls.due(1000, 1)
+def test_a_project_that_is_no_longer_watched_is_not_polled(polls):
+    [poll] = polls.take_due(1000, 1)
     polls.sync([WatchedRow("p29"), WatchedRow("new")], now=1001)
     polls.done(poll, 1001)
-    assert sorted(names(polls.due(1001, 9))) == ["new", "p29"]
+    assert sorted(names(polls.take_due(1001, 9))) == ["new", "p29"]
     assert len(polls) == 2
 
 
-def test_what_is_missing_must_stay_so(polls):
-    [poll] = polls.due(1000, 1)
+def test_a_missing_version_must_be_confirmed(polls):
+    [poll] = polls.take_due(1000, 1)
     assert poll.confirmed({"1.0"}, 1000, 120) == set()
     assert poll.confirmed({"1.0", "2.0"}, 1150, 120) == {"1.0"}
     assert poll.confirmed({"2.0"}, 1200, 120) == set()
@@ -78,7 +78,7 @@ def test_failures_are_retried_less_often_and_logged_at_powers_of_ten():
     failures = Failures(first=10, longest=600)
     tries = [failures.failed() for _ in range(100)]
     assert [pause for pause, _ in tries[:8]] == [10, 20, 40, 80, 160, 320, 600, 600]
-    assert [number for number, (_, tell) in enumerate(tries, 1) if tell] == [1, 10, 100]
+    assert [number for number, (_, log) in enumerate(tries, 1) if log] == [1, 10, 100]
     assert failures.recovered() == 100
     assert failures.recovered() == 0
     assert failures.failed(90) == (90, True)

@@ -1,4 +1,4 @@
-"""What a project's page says, and what it means for a project that is watched."""
+"""Pages of projects, and the changes that they cause for a watched project."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ def page(*files, **more):
 
 
 def new(row, *files, known=()):
-    """The versions that are new, and what is known of the project then."""
+    """The new versions, and the new row of the project."""
     verdict = judge(row, {version: [] for version in known}, page(*files), NOW)
     return verdict.new, verdict.row
 
@@ -55,7 +55,7 @@ def sources(*versions, days=0, **more):
         ("foo- 1.0.tar.gz", None),
     ],
 )
-def test_the_version_is_in_a_sources_name(filename, version):
+def test_the_version_in_the_name_of_a_source(filename, version):
     assert source_version(filename, "foo") == version
 
 
@@ -88,7 +88,7 @@ def test_a_page_is_read():
 
 
 @pytest.mark.parametrize("status", [{}, {"project-status": {"status": "of a later PEP"}}])
-def test_a_status_that_is_not_told_is_active(status):
+def test_a_missing_or_unknown_status_is_active(status):
     assert page(**status).status == "active"
 
 
@@ -112,7 +112,7 @@ documents = st.fixed_dictionaries(
 
 
 @given(documents | anything)
-def test_any_json_is_a_page_or_is_refused(document):
+def test_any_json_is_a_page_or_refused(document):
     try:
         project = parse(document, "foo")
     except BadMessage:
@@ -156,28 +156,28 @@ def test_a_project_begins_with_its_newest_release(files, begins):
     assert new(row, *files) == ([], row)
 
 
-def test_a_project_without_sources_has_not_begun():
+def test_a_project_without_sources_begins_later():
     found, row = new(WatchedRow("foo"), file("foo-1.0-py3-none-any.whl"))
     assert (found, row.newest) == ([], "")
     assert new(row, *sources("1.0", "2.0"))[0] == ["2.0"]
 
 
-def test_what_is_uploaded_later_is_new_whatever_its_version():
-    begun = sources("1.0", "2.0")
-    _, row = new(WatchedRow("foo"), *begun)
-    later = [*begun, *sources("1.1", "3.0a1", days=1)]
+def test_a_later_upload_is_new_whatever_its_version():
+    first = sources("1.0", "2.0")
+    _, row = new(WatchedRow("foo"), *first)
+    later = [*first, *sources("1.1", "3.0a1", days=1)]
     found, row = new(row, *later, known=["2.0"])
     assert found == ["1.1", "3.0a1"]
     assert new(row, *later, known=["2.0"])[0] == []  # an operator has removed them
 
 
-def test_without_times_what_is_greater_is_new():
-    begun = sources("1.0", "2.0", time=False)
-    _, row = new(WatchedRow("foo"), *begun)
-    assert new(row, *begun, *sources("1.1", "2.1", time=False), known=["2.0"])[0] == ["2.1"]
+def test_without_times_a_greater_version_is_new():
+    first = sources("1.0", "2.0", time=False)
+    _, row = new(WatchedRow("foo"), *first)
+    assert new(row, *first, *sources("1.1", "2.1", time=False), known=["2.0"])[0] == ["2.1"]
 
 
-def test_changes_of_what_is_here():
+def test_changes_of_known_versions():
     known = {"1.0": ["foo-1.0.zip"], "2.0": [], "dog": ["x"]}
     project = page(file("foo-1.0.0.tar.gz", yanked="bad"), file("foo-2.0-py3-none-any.whl"))
     verdict = judge(WatchedRow("foo", True, "2.0"), known, project, NOW)
@@ -195,7 +195,7 @@ def test_changes_of_what_is_here():
     assert (verdict.gone, verdict.new) == (set(), [])
 
 
-def test_what_upstream_had_and_has_not_is_gone_but_not_in_quarantine():
+def test_a_version_that_upstream_lacks_is_gone_except_in_quarantine():
     known = {"1.0": ["foo-1.0.zip"], "2.0": []}
     empty = json.loads('{"status": "quarantined", "reason": "looking at it"}')
     row = WatchedRow("foo", True, "2.0")

@@ -1,4 +1,4 @@
-"""Questions to an index: who is told our secrets, by which way they go, and when they end."""
+"""Requests to an index: their credentials, proxies, conditions and limits."""
 
 import base64
 import threading
@@ -73,7 +73,7 @@ def test_credentials_of_the_address_are_sent_and_never_shown(toy, ask):
     assert "secret" not in str(refusal.value)
 
 
-def test_another_host_is_not_told_our_credentials(toy, other, ask):
+def test_another_host_does_not_get_the_credentials(toy, other, ask):
     toy.faults.append(upstream.to(other.url + "simple/demo/"))
     page = ask(with_secret(toy.url) + "simple/").page(DEMO)
     assert [release.version for release in page.project.releases.values()] == ["2.0"]
@@ -98,7 +98,7 @@ def test_a_proxy_is_used(toy, ask, how, monkeypatch):
     assert toy.asked[0].headers["proxy-authorization"] == BASIC
 
 
-def test_the_changelog_is_beside_the_index(toy, ask):
+def test_the_changelog_is_next_to_the_index(toy, ask):
     client = ask(toy.url + "simple/")
     toy.happen("demo", "1.0", "new release")
     assert client.xmlrpc == toy.url + "pypi"
@@ -106,7 +106,7 @@ def test_the_changelog_is_beside_the_index(toy, ask):
     assert client.call("changelog_since_serial", 100) == toy.events
 
 
-def test_the_root_is_never_read(toy, ask):
+def test_the_list_of_the_index_is_never_read(toy, ask):
     client = ask(toy.url + "simple/")
     assert client.root_serial() == 0
     toy.root_serial = 88
@@ -114,25 +114,25 @@ def test_the_root_is_never_read(toy, ask):
     assert {request.method for request in toy.asked} == {"HEAD"}
 
 
-def test_conditions_are_sent_where_there_are_validators(toy, ask):
+def test_requests_are_conditional_if_there_are_validators(toy, ask):
     toy.etags = True
     client = ask(toy.url + "simple/")
     first = client.page(DEMO)
-    again = client.page(DEMO._replace(etag=first.etag, modified="Sun, 01 Mar 2026 12:00:00 GMT"))
+    second = client.page(DEMO._replace(etag=first.etag, modified="Sun, 01 Mar 2026 12:00:00 GMT"))
     assert first.project is not None
-    assert again == (True, None, first.etag, "Sun, 01 Mar 2026 12:00:00 GMT")
+    assert second == (True, None, first.etag, "Sun, 01 Mar 2026 12:00:00 GMT")
     assert "if-none-match" not in toy.asked[0].headers
     assert toy.asked[1].headers["if-modified-since"].startswith("Sun")
     assert toy.asked[1].headers["accept"].startswith(upstream.JSON)
 
 
 @pytest.mark.parametrize("tag", ['"\xff"', '"' + "x" * 300, "a\tb"])
-def test_a_validator_that_cannot_be_sent_back_is_none(toy, ask, tag):
-    def odd(t, connection, _):
+def test_a_validator_that_cannot_be_sent_back_is_dropped(toy, ask, tag):
+    def respond(t, connection, _):
         head, _, body = upstream.answer(t.document("demo"), ETag="TAG").partition(b"TAG")
         connection.sendall(head + tag.encode("latin-1") + body)
 
-    toy.faults.append(odd)
+    toy.faults.append(respond)
     assert ask(toy.url + "simple/").page(DEMO).etag == ""
 
 
@@ -154,37 +154,38 @@ def test_a_retry_date_counts_from_the_date_of_the_answer(toy, ask, date):
         ("", None),
         ("-5", None),
         ("1e3", None),
+        ("Sun, 01 Nov 2026 10:00:00 GMT", None),  # without a Date to compare it with
     ],
 )
-def test_how_long_an_index_wants_to_be_left_alone(toy, ask, text, seconds):
+def test_the_delay_that_an_index_requests(toy, ask, text, seconds):
     toy.faults.append(upstream.says(b"", "429 Too Many Requests", Retry_After=text))
     with pytest.raises(UpstreamFault) as fault:
         ask(toy.url + "simple/").page(DEMO)
-    assert (fault.value.retry_after, fault.value.wide) == (seconds, True)
+    assert (fault.value.retry_after, fault.value.of_index) == (seconds, True)
 
 
-def test_a_question_that_hangs_is_cut_when_we_end(toy, ask):
-    client, said = ask(toy.url + "simple/", limits=Limits(60, 60)), []
+def test_closing_aborts_a_request_that_hangs(toy, ask):
+    client, faults = ask(toy.url + "simple/", limits=Limits(60, 60)), []
 
-    def question():
+    def request():
         try:
             client.page(DEMO)
         except UpstreamFault as fault:
-            said.append(fault)
+            faults.append(fault)
 
     toy.faults.append(upstream.hang)
-    thread = threading.Thread(target=question)
+    thread = threading.Thread(target=request)
     thread.start()
-    while not toy.asked or not client._using:
+    while not toy.asked or not client._waiting_sockets:
         time.sleep(0.01)
     client.close()
     thread.join(patience(10))
-    assert said
-    with pytest.raises(UpstreamFault, match="ending"):
+    assert faults
+    with pytest.raises(UpstreamFault, match="stopping"):
         client.page(DEMO)
 
 
-def test_an_index_that_does_not_speak_tls_is_left(ask, toy):
+def test_an_index_without_tls_is_a_fault(ask, toy):
     client = ask(toy.url.replace("http:", "https:") + "simple/", limits=Limits(0.2, 1))
-    with pytest.raises(UpstreamFault, match=r"nothing came for 0\.2 s"):
+    with pytest.raises(UpstreamFault, match=r"nothing arrived for 0\.2 s"):
         client.page(DEMO)

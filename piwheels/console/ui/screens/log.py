@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import Binding
 
 from piwheels.console.model.logtext import Grade
-from piwheels.console.text import clean, short_span, size, span
+from piwheels.console.text import clean, short_span, size
 from piwheels.console.ui.logfeed import LogFeed, LogSource
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.screens.slave import RESULTS, neighbour
 from piwheels.console.ui.widgets.log_view import LogView
 from piwheels.console.ui.widgets.panel import Panel
-from piwheels.core.words import counted
+from piwheels.core.words import counted, duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +138,7 @@ class LogScreen(FarmScreen):
         head = f" #{self.slave_id} {' '.join(map(clean, feed.name))}".rstrip()
         cells: list[Cell] = [(head, "tone--accent"), "  "]
         if feed.source is LogSource.LIVE:
-            time = "" if feed.elapsed is None else f" {span(feed.elapsed)}"
+            time = "" if feed.elapsed is None else f" {duration_text(feed.elapsed)}"
             cells.append((f"{console.symbol('▶')} running{time}", "state--build"))
         elif feed.build is not None:
             cells.append(self._outcome(feed.build))
@@ -209,7 +209,7 @@ class LogScreen(FarmScreen):
             "since": f"{slave.job_since.astimezone():%H:%M:%S}"
             if slave is not None and slave.job_since is not None and feed.source is LogSource.LIVE
             else "",
-            "runs": span(feed.elapsed)
+            "runs": duration_text(feed.elapsed)
             if feed.elapsed is not None and feed.source is LogSource.LIVE
             else "",
         }

@@ -10,11 +10,12 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 
 from piwheels.console.model.slave import State
-from piwheels.console.text import bar, clean, short_span, size, span
+from piwheels.console.text import bar, clean, short_span, size
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.sparklines import Curve, Sparks
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -287,7 +288,8 @@ class SlaveScreen(FarmScreen):
         if slave.job is not None:
             lines += self._against_peers(slave)
         contact = short_span(now - slave.last_contact)
-        lines.append([(f"last message {contact} ago ({clean(slave.last_message)})", "tone--dim")])
+        message = f" ({clean(slave.last_message)})" if slave.last_message else ""
+        lines.append([(f"last message {contact} ago{message}", "tone--dim")])
         lines += self._command(now)
         lines += [
             [(f"{console.symbol('▲')}{clean(str(alert))}", "tone--warn")] for alert in slave.alerts
@@ -306,10 +308,10 @@ class SlaveScreen(FarmScreen):
     def _time(self, slave: Slave) -> list[Cell]:
         elapsed, limit = self.session.farm.elapsed(slave), slave.info.build_timeout
         if slave.job is None:
-            return [f"for {span(elapsed)}"]
+            return [f"for {duration_text(elapsed)}"]
         filled = bar(elapsed / limit if limit else 0, _BAR, ascii_only=self.console.ascii)
         files = f"  file {slave.files}: {clean(slave.file)}" if slave.file else ""
-        return [f"{span(elapsed)} of {short_span(limit)}  ", (filled, "tone--bar"), files]
+        return [f"{duration_text(elapsed)} of {short_span(limit)}  ", (filled, "tone--bar"), files]
 
     def _against_peers(self, slave: Slave) -> list[list[Cell]]:
         if slave.median is None:

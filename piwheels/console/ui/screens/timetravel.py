@@ -14,7 +14,7 @@ from piwheels.console.model.compare import compare, take_snapshot
 from piwheels.console.text import clean
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.host import Hosted
-from piwheels.console.ui.widgets.line_list import TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,16 +39,12 @@ class TimeBar(Hosted, Widget, can_focus=True):
     It is hidden unless the session shows a recording.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*TONES}
     SCOPED_CSS = False
-    DEFAULT_CSS = (
-        TONES_CSS
-        + """
+    DEFAULT_CSS = """
     TimeBar { height: auto; display: none; background: $panel; }
     TimeBar.-recording { display: block; }
     TimeBar:focus { background: $primary-background; }
     """
-    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "play", "play/pause", id="time.play", tooltip="play or pause"),
         Binding("left", "jump(-10)", "10 s back", show=False, id="time.back"),
@@ -104,8 +100,8 @@ class TimeBar(Hosted, Widget, can_focus=True):
         recording = self.session.recording
         if recording is None:
             return Strip.blank(width, base)
-        accent = base + self.get_component_rich_style("tone--accent", partial=True)
-        dim = base + self.get_component_rich_style("tone--dim", partial=True)
+        accent = base + style_of(self, "tone--accent")
+        dim = base + style_of(self, "tone--dim")
         console = self.console
         plain = console.ascii
         mark = (">" if plain else "▶") if recording.playing else console.symbol("‖")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model.query import Row, load, task, temp, used
 from piwheels.console.model.slave import State
-from piwheels.console.text import clean, short_span, span, spark
+from piwheels.console.text import clean, short_span, spark
 from piwheels.console.ui.widgets.line_list import Cell, Column
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ def doing(row: Row) -> str:
 
 def _time(row: Row) -> str:
     long = row.elapsed >= _TEN_HOURS
-    return short_span(row.elapsed) if long else span(row.elapsed)
+    return short_span(row.elapsed) if long else duration_text(row.elapsed)
 
 
 def _eta(row: Row) -> str:

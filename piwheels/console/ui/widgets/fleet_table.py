@@ -20,7 +20,7 @@ from piwheels.console.model.query import Query
 from piwheels.console.ui.format import fit
 from piwheels.console.ui.widgets.fleet_columns import LEAD, columns
 from piwheels.console.ui.widgets.fleet_painter import Painter, Place
-from piwheels.console.ui.widgets.line_list import STATES, TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,14 +51,10 @@ class FleetTable(ScrollView, can_focus=True):
         "fleet--hit",
         "fleet--gone",
         "fleet--group",
-        *TONES,
-        *STATES,
     }
     SCOPED_CSS = False
     ALLOW_SELECT = False
-    DEFAULT_CSS = (
-        TONES_CSS
-        + """
+    DEFAULT_CSS = """
     FleetTable { height: 1fr; overflow-y: scroll; scrollbar-size: 0 1; }
     FleetTable > .fleet--marked { text-style: bold; }
     FleetTable > .fleet--hit { text-style: underline; }
@@ -67,7 +63,6 @@ class FleetTable(ScrollView, can_focus=True):
     FleetTable > .fleet--cursor { background: $surface; }
     FleetTable:focus > .fleet--cursor { background: $panel; text-style: bold; }
     """
-    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "up", show=False, id="fleet.up"),
         Binding("down,j", "move(1)", "down", show=False, id="fleet.down"),
@@ -194,7 +189,7 @@ class FleetTable(ScrollView, can_focus=True):
     # Painting ------------------------------------------------------------------------
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(name, partial=True)
+        return style_of(self, name)
 
     def render_line(self, y: int) -> Strip:
         """Paint the header, or the row in view at line *y*."""

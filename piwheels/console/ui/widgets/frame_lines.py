@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -16,7 +16,7 @@ from piwheels.console.text import clean, number, short_span
 from piwheels.console.ui.glyphs import LINKS, STATE_SYMBOLS
 from piwheels.console.ui.host import Hosted
 from piwheels.console.ui.verbs import SLAVE_VERBS, applies
-from piwheels.console.ui.widgets.line_list import STATES, TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -70,9 +70,8 @@ def arrange(left: Sequence[Part], right: Sequence[Part], width: int) -> list[Par
 class FrameLine(Hosted, Widget):
     """A line of parts; it is repainted only if they change."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"frame--key", "frame--name", *TONES, *STATES}
     SCOPED_CSS = False
-    DEFAULT_CSS = TONES_CSS + "FrameLine { height: 1; }"
+    DEFAULT_CSS = "FrameLine { height: 1; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,12 +109,12 @@ class FrameLine(Hosted, Widget):
     def render_line(self, y: int) -> Strip:
         """Paint the parts."""
         base, width = self.rich_style, self.size.width
-        accent = self.get_component_rich_style("frame--key", partial=True)
+        accent = style_of(self, "frame--key")
         segments = []
         for part in self._parts:
             style = base
             if part.style:
-                style += self.get_component_rich_style(part.style, partial=True)
+                style += style_of(self, part.style)
             if part.action:
                 style += Style.from_meta({"@click": part.action})
             if part.key:

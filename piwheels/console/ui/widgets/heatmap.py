@@ -15,7 +15,7 @@ from piwheels.console.model.heat import HOTTEST, WRONG, Metric, clusters, count_
 from piwheels.console.model.slave import State
 from piwheels.console.ui.format import fit
 from piwheels.console.ui.glyphs import STATE_SYMBOLS
-from piwheels.console.ui.widgets.line_list import STATES, TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -83,12 +83,11 @@ class HeatMap(ScrollView, can_focus=True):
     """Shows groups of slaves; the cursor is on a slave, and stays on it."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "heat--cursor", *(name for _, _, name in _LEVELS), *TONES, *STATES,
-    }  # fmt: skip
+        "heat--cursor",
+        *(name for _, _, name in _LEVELS),
+    }
     SCOPED_CSS = False
-    DEFAULT_CSS = (
-        TONES_CSS
-        + """
+    DEFAULT_CSS = """
     HeatMap { overflow-x: hidden; scrollbar-size-vertical: 1; }
     .heat--0 { color: $primary-darken-2; }
     .heat--1 { color: $success; }
@@ -97,7 +96,6 @@ class HeatMap(ScrollView, can_focus=True):
     .heat--4 { color: $error; text-style: bold; }
     .heat--cursor { text-style: reverse bold; }
     """
-    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1)", "left", show=False),
         Binding("right,l", "move(1)", "right", show=False),
@@ -222,7 +220,7 @@ class HeatMap(ScrollView, can_focus=True):
             yield from self._sums_of(run.group, base)
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(name, partial=True)
+        return style_of(self, name)
 
     def _cell_style(self, slave: Slave) -> tuple[str, str]:
         state = slave.state_at(self._now)

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from rich.style import Style
     from textual import events
     from textual.binding import BindingType
+    from textual.widget import Widget
 
 T = TypeVar("T")
-#: The component classes of cells: tones, and the states of slaves.
-TONES: Final = frozenset(
+#: The component classes that screens hold for all their widgets: tones, and the states of slaves.
+#: One set in each widget would make every change of styles many times slower.
+COMPONENTS: Final = frozenset(
     {
         "tone--dim",
         "tone--head",
@@ -38,20 +40,19 @@ TONES: Final = frozenset(
         "tone--good",
         "tone--warn",
         "tone--bad",
+        "frame--key",
+        "frame--name",
+        *(mark.style for mark in STATE_SYMBOLS.values()),
     }
 )
-TONES_CSS: Final = """
-.tone--dim { text-style: dim; }
-.tone--head { text-style: bold dim; }
-.tone--bar { color: $primary; }
-.tone--good { color: $text-success; }
-.tone--warn { color: $text-warning; }
-.tone--bad { color: $text-error; text-style: reverse; }
-.tone--accent { color: $text-accent; }
-"""
-STATES: Final = frozenset(mark.style for mark in STATE_SYMBOLS.values())
 #: A text, or a text and its component class.
 Cell = str | tuple[str, str]
+
+
+def style_of(widget: Widget, name: str) -> Style:
+    """Return the style of a component class of *widget* or of its screen."""
+    holder = widget if name in widget.COMPONENT_CLASSES else widget.screen
+    return holder.get_component_rich_style(name, partial=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,9 @@ class Column(Generic[T]):
 class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
     """Shows items in columns; *key* identifies an item."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", *TONES, *STATES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor"}
     SCOPED_CSS = False
-    DEFAULT_CSS = (
-        TONES_CSS
-        + """
+    DEFAULT_CSS = """
     LineList {
         overflow-x: hidden;
         scrollbar-size-vertical: 1;
@@ -83,7 +82,6 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
     }
     LineList:focus > .lines--cursor { background: $panel; text-style: bold; }
     """
-    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "up", show=False),
         Binding("down,j", "move(1)", "down", show=False),
@@ -172,7 +170,7 @@ class LineList(Hosted, ScrollView, Generic[T], can_focus=True):
     # Painting ------------------------------------------------------------------------
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(name, partial=True)
+        return style_of(self, name)
 
     def render_line(self, y: int) -> Strip:
         """Paint the header, or the item in view at line *y*."""

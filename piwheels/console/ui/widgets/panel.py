@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
 from piwheels.console.text import clean
-from piwheels.console.ui.widgets.line_list import STATES, TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 class Panel(Widget):
     """Shows lines, each of some cells (a text, or a text and its component class)."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*TONES, *STATES}
     SCOPED_CSS = False
-    DEFAULT_CSS = TONES_CSS + "Panel { height: auto; border-title-color: $foreground; }"
+    DEFAULT_CSS = "Panel { height: auto; border-title-color: $foreground; }"
 
     def __init__(self, title: str = "", *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -47,6 +46,6 @@ class Panel(Widget):
         segments = []
         for cell in self._lines[y] if y < len(self._lines) else ():
             text, name = (cell, "") if isinstance(cell, str) else cell
-            style = base + self.get_component_rich_style(name, partial=True) if name else base
+            style = base + style_of(self, name) if name else base
             segments.append(Segment(clean(text), style))
         return Strip(segments).crop_extend(0, self.size.width, base)

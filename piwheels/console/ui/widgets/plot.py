@@ -8,7 +8,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from piwheels.console.ui.widgets.line_list import TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,9 +53,6 @@ def curve(
 class Plot(Widget):
     """Shows a curve with scales of values and of time."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*TONES}
-    SCOPED_CSS = False
-    DEFAULT_CSS = TONES_CSS
     #: The width of the values at the left.
     _LEFT: ClassVar[int] = 11
 
@@ -85,7 +82,7 @@ class Plot(Widget):
     def render_line(self, y: int) -> Strip:
         """Paint a line: values at the left, the curve, times below."""
         base = self.rich_style
-        dim = base + self.get_component_rich_style("tone--dim", partial=True)
+        dim = base + style_of(self, "tone--dim")
         width, height = self.size.width - self._LEFT - 1, self.size.height - 2
         if not self._values or width < 10 or height < 2:
             text = " no stats yet" if y == 0 else ""
@@ -98,7 +95,7 @@ class Plot(Widget):
         if self.size != self._drawn_for:
             self._drawn_for = self.size
             self._curve = curve(self._values, width, height, ascii_only=self.ascii_only)
-        bar = base + self.get_component_rich_style("tone--bar", partial=True)
+        bar = base + style_of(self, "tone--bar")
         tick = ("|" if self.ascii_only else "┤") if label else ("|" if self.ascii_only else "│")
         left = Segment(f"{label:>{self._LEFT}.{self._LEFT}}{tick}", dim)
         return Strip([left, Segment(self._curve[y], bar)]).crop_extend(0, self.size.width, base)

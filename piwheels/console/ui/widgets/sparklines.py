@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
 from piwheels.console.text import spark
-from piwheels.console.ui.widgets.line_list import TONES, TONES_CSS
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,8 @@ class Curve(NamedTuple):
 class Sparks(Widget):
     """Shows curves that fill the width, with a column of values."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONES)
     SCOPED_CSS = False
-    DEFAULT_CSS = TONES_CSS + "Sparks { height: auto; border-title-color: $foreground; }"
+    DEFAULT_CSS = "Sparks { height: auto; border-title-color: $foreground; }"
 
     def __init__(self, title: str = "", *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -66,7 +65,7 @@ class Sparks(Widget):
         line = spark(curve.values, room, ascii_only=self.ascii_only)
 
         def toned(text: str, name: str) -> Segment:
-            return Segment(text, base + self.get_component_rich_style(name, partial=True))
+            return Segment(text, base + style_of(self, name))
 
         return Strip(
             [
