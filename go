@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Set this project up in its own folder, and do one thing with it: ``./go help``.
+"""Set up this project in its own folder, and run one of its commands: see ``./go help``.
 
-Needs a Python (3.11 or later to run the project) or uv, and nothing else: no make, no git, no
-compiler. All is installed into ``.venv``, as pip is configured on this machine. As root, the set-up
-is root's and the command itself runs as an unprivileged user (piwheels/core/program/privileges.py).
+It needs only Python (3.11 or later to run the project) or uv. It installs everything into
+``.venv``, with this machine's pip configuration. If root starts it, root does the set-up, and the
+command itself runs as an unprivileged user (piwheels/core/program/privileges.py).
 """
 
-# Syntax of Python 3.8 and the standard library only: an old interpreter has to get as far as a
-# sentence, or to a newer one beside it.
+# It uses only the syntax of Python 3.8 and the standard library, so that an old interpreter can
+# report an error, or start a newer one.
 from __future__ import annotations
 
 import configparser
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parent
-OLDEST, NEWEST = 11, 19  # the Pythons 3.x that are looked for
-READY = "--ready"  # what the second stage is called with: set up, and no longer root
+OLDEST, NEWEST = 11, 19  # the versions of Python 3 to search for
+READY = "--ready"  # the argument of the second stage: set up, and no longer root
 UNFINISHED: dict[str, object] = {"unfinished": True}
-#: What each set-up adds to .[up].
+#: The dependency groups that each set-up adds to .[up].
 GROUPS = {"up": (), "test": ("test",), "check": ("test", "check"), "docs": ("docs",)}
 
-# pip's settings, and what uv calls them (it reads none of pip's)
+# pip's settings, and uv's variables for them (uv does not read pip's configuration)
 UV_NAMES = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -46,15 +46,15 @@ UV_NAMES = {
     "cert": "SSL_CERT_FILE",
     "proxy": "ALL_PROXY",
 }
-COMMA = {"UV_FIND_LINKS"}
+COMMA_SEPARATED = {"UV_FIND_LINKS"}
 
 
 class Stop(Exception):
-    """The text says why we cannot go on, and what to do."""
+    """The set-up or the command failed; the text gives the reason and the remedy."""
 
 
 def say(*words: object) -> None:
-    """Talk: data goes to standard output, talk does not."""
+    """Write a message to standard error; standard output is for data."""
     print("go:", *words, file=sys.stderr, flush=True)
 
 
@@ -64,7 +64,7 @@ def call(*command: object, env: Mapping[str, str] | None = None) -> bool:
 
 
 def runs(python: str, code: str) -> bool:
-    """Whether *python* is there and runs *code* (a shim may be there and fail)."""
+    """Return whether *python* exists and runs *code* without an error (a shim may fail)."""
     with suppress(OSError, subprocess.SubprocessError):
         quiet = subprocess.DEVNULL
         command = [python, "-c", code]
@@ -74,17 +74,17 @@ def runs(python: str, code: str) -> bool:
 
 
 def replace(*command: str) -> NoReturn:
-    """Be *command* from now on."""
+    """Replace this process with *command*."""
     os.execv(command[0], command)  # noqa: S606
 
 
-# -- which interpreter, which installer
+# -- interpreters and installers
 
 
 def interpreters() -> Iterator[str]:
     """Yield every Python that can run the project: this one first, then the newest."""
     if sys.version_info >= (3, OLDEST):
-        yield getattr(sys, "_base_executable", sys.executable)  # not a venv's that is active
+        yield getattr(sys, "_base_executable", sys.executable)  # not the one of an active venv
     seen = set()
     for name in [f"python3.{minor}" for minor in range(NEWEST, OLDEST - 1, -1)] + ["python3"]:
         for place in [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/bin"]:
@@ -96,33 +96,33 @@ def interpreters() -> Iterator[str]:
 
 
 def installer() -> tuple[str, str]:
-    """Return the interpreter for .venv, and how: 'uv', 'venv' or 'pip' (venv without ensurepip)."""
-    ways = {"venv": "import ensurepip, venv", "pip": "import pip, venv"}
+    """Return the interpreter for .venv, and the method: uv, venv, or pip (without ensurepip)."""
+    methods = {"venv": "import ensurepip, venv", "pip": "import pip, venv"}
     first = None
     for python in interpreters():
         first = first or python
         if shutil.which("uv"):
             return python, "uv"
-        for way, code in ways.items():
+        for method, code in methods.items():
             if runs(python, code):
-                return python, way
+                return python, method
     if first:
         raise Stop(
-            f"{first} has neither ensurepip nor pip to make .venv with: install them"
+            f"{first} has neither ensurepip nor pip, one of which creates .venv: install them"
             " (Debian, Ubuntu: apt install python3-venv), or install uv"
         )
     raise Stop(f"this needs Python 3.{OLDEST} or later, or uv; found none on PATH")
 
 
 def use_newer_python(argv: Sequence[str]) -> None:
-    """Go on in a Python that is new enough, where this one is not."""
+    """If this Python is too old, continue in a newer one."""
     if sys.version_info >= (3, OLDEST):
         return
-    again = [str(ROOT / "go"), *argv]
+    command = [str(ROOT / "go"), *argv]
     for python in interpreters():
-        replace(python, *again)
+        replace(python, *command)
     if uv := shutil.which("uv"):
-        replace(uv, "run", "--no-project", "--python", f">=3.{OLDEST}", "python", *again)
+        replace(uv, "run", "--no-project", "--python", f">=3.{OLDEST}", "python", *command)
     raise Stop(
         f"this is Python {sys.version.split()[0]}, and it needs 3.{OLDEST} or later, or uv;"
         " found neither on PATH"
@@ -130,7 +130,7 @@ def use_newer_python(argv: Sequence[str]) -> None:
 
 
 def pip_settings(env: Mapping[str, str]) -> dict[str, str]:
-    """Return what pip would take from its configuration files and from *env*, weakest first."""
+    """Return pip's settings from its configuration files and *env*; later ones override."""
     home = env.get("HOME", "/")
     shared = env.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep)
     own = env.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")  # noqa: PTH118
@@ -153,12 +153,12 @@ def pip_settings(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def uv_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return *env* with pip's settings as uv's; what is set for uv already is stronger."""
-    new = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # as pip: the best of all indexes
+    """Return *env* with pip's settings as uv's variables; those in *env* take precedence."""
+    new = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # like pip: the best version of all indexes
     settings = pip_settings(env)
     for name, uv_name in UV_NAMES.items():
         if settings.get(name, "").strip():
-            new[uv_name] = ("," if uv_name in COMMA else " ").join(settings[name].split())
+            new[uv_name] = ("," if uv_name in COMMA_SEPARATED else " ").join(settings[name].split())
     return {**new, **env}
 
 
@@ -166,12 +166,12 @@ def uv_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def venv_dir() -> Path:
-    """Where everything is installed."""
+    """Return the folder of the virtual environment."""
     return Path(os.environ.get("PIW_VENV") or ROOT / ".venv").absolute()
 
 
 def requirements(project: Mapping[str, object], group: str) -> list[str]:
-    """Return what a dependency group holds (PEP 735); an old pip cannot read them itself."""
+    """Return the requirements of a dependency group (PEP 735), which old pips cannot read."""
     found: list[str] = []
     for entry in project["dependency-groups"][group]:  # type: ignore[index]
         inner = None if isinstance(entry, str) else entry["include-group"]
@@ -180,7 +180,7 @@ def requirements(project: Mapping[str, object], group: str) -> list[str]:
 
 
 def read_stamp(venv: Path) -> dict[str, object] | None:
-    """Return what was set up in *venv*; None if it is not there, or was made by someone else."""
+    """Return the record of the set-up in *venv*, or None if there is none."""
     try:
         text = (venv / "go.json").read_text("utf-8")
     except OSError:
@@ -193,27 +193,27 @@ def read_stamp(venv: Path) -> dict[str, object] | None:
 
 
 def write_stamp(venv: Path, stamp: Mapping[str, object]) -> None:
-    """Note what was set up; never half of it."""
-    beside = venv / "go.json.new"
-    beside.write_text(json.dumps(stamp) + "\n", "utf-8")
-    beside.replace(venv / "go.json")
+    """Write the record of the set-up, atomically."""
+    new_file = venv / "go.json.new"
+    new_file.write_text(json.dumps(stamp) + "\n", "utf-8")
+    new_file.replace(venv / "go.json")
 
 
 def plan(
     stamp: Mapping[str, object] | None, python: str, project: str, level: str
 ) -> tuple[bool, list[str]]:
-    """Say what is to be done: whether to begin anew, and which levels to install (none: ready)."""
+    """Return whether to start from scratch, and the levels to install (none: it is ready)."""
     has = set(stamp.get("has", ())) if stamp else set()  # type: ignore[call-overload]
-    anew = stamp is not None and stamp.get("python") != python
+    fresh = stamp is not None and stamp.get("python") != python
     wanted = {"up", level} | has
-    if not anew and stamp is not None and stamp.get("project") == project and wanted == has:
+    if not fresh and stamp is not None and stamp.get("project") == project and wanted == has:
         return False, []
-    return anew, sorted(wanted, key=list(GROUPS).index)
+    return fresh, sorted(wanted, key=list(GROUPS).index)
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Hold the project's lock: two of us set up one after the other."""
+def setup_lock() -> Iterator[None]:
+    """Hold the project's lock, so that two set-ups never run at once."""
     folder = os.open(str(ROOT), os.O_RDONLY)  # a lock on the folder itself leaves no file
     try:
         try:
@@ -227,41 +227,41 @@ def alone() -> Iterator[None]:
 
 
 def identity(python: str) -> str:
-    """Return what tells one interpreter from another: its place and release."""
+    """Return the identity of the interpreter *python*: its path and version."""
     code = "import sys; print(getattr(sys, '_base_executable', sys.executable), sys.version)"
-    said = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, check=True, timeout=60)
-    place, version = said.stdout.decode().split()[:2]
-    return f"{os.path.realpath(place)} {version}"
+    result = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, check=True, timeout=60)
+    path, version = result.stdout.decode().split()[:2]
+    return f"{os.path.realpath(path)} {version}"
 
 
 def set_up(level: str) -> str:
-    """Have .venv hold what *level* needs; return its interpreter."""
-    import tomllib  # noqa: PLC0415 (an older Python has to get to its sentence)
+    """Install into .venv what *level* needs; return its interpreter."""
+    import tomllib  # noqa: PLC0415 (an older Python has no tomllib)
 
     venv = venv_dir()
     python = str(venv / "bin" / "python")
     source = (ROOT / "pyproject.toml").read_bytes()
     key = hashlib.sha256(source).hexdigest()
-    with alone():
-        base, way = installer()
+    with setup_lock():
+        base, method = installer()
         stamp = read_stamp(venv)
-        anew, levels = plan(stamp, identity(base), key, level)
+        fresh, levels = plan(stamp, identity(base), key, level)
         works = runs(python, f"import sys; sys.exit(sys.version_info < (3, {OLDEST}))")
         if works and not levels:
             return python
         start = time.monotonic()
-        say(f"setting up {venv} with {way} (once; it takes some seconds)")
+        say(f"setting up {venv} with {method} (once; it takes some seconds)")
         project = tomllib.loads(source.decode())
         groups = {group for name in levels or [level] for group in GROUPS[name]}
         wanted = sorted({need for group in groups for need in requirements(project, group)})
-        before = os.umask(0o022)  # as root: others run what we install
+        before = os.umask(0o022)  # if this is root: other users run the installed files
         try:
-            if anew or not works:
+            if fresh or not works:
                 shutil.rmtree(str(venv), ignore_errors=True)
             venv.mkdir(parents=True, exist_ok=True)
             write_stamp(venv, UNFINISHED)
-            made = works and not anew
-            install(base, way, venv, ["-e", f"{ROOT}[up]", *wanted], made=made)
+            exists = works and not fresh
+            install(base, method, venv, ["-e", f"{ROOT}[up]", *wanted], exists=exists)
             has = levels or ["up", level]
             write_stamp(venv, {"python": identity(base), "project": key, "has": has})
         except OSError as error:
@@ -275,29 +275,29 @@ def set_up(level: str) -> str:
     return python
 
 
-def install(base: str, way: str, venv: Path, wanted: Sequence[str], *, made: bool) -> None:
-    """Make *venv* from the interpreter *base*, unless it is *made*; install what is *wanted*."""
+def install(base: str, method: str, venv: Path, wanted: Sequence[str], *, exists: bool) -> None:
+    """Make *venv* from the interpreter *base*, unless it *exists*; install *wanted*."""
     python = venv / "bin" / "python"
     env = {**os.environ, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     make: list[object] = [base, "-m", "venv", venv]
     use: list[object] = [python, "-m", "pip", "install", "-qq"]
-    if way == "uv":
+    if method == "uv":
         env = uv_environment(env)
         make = ["uv", "venv", "-q", "--allow-existing", "--no-python-downloads"]
         make += ["--python", base, venv]
         use = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", python]
-    elif way == "pip":
+    elif method == "pip":
         make.insert(3, "--without-pip")
         use = [base, "-m", "pip", "--python", python, "install", "-qq"]
-    if not (made or call(*make, env=env)) or not call(*use, *wanted, env=env):
-        raise Stop("the set-up failed, see above; the next ./go begins anew")
+    if not (exists or call(*make, env=env)) or not call(*use, *wanted, env=env):
+        raise Stop("the set-up failed, see above; the next ./go starts from scratch")
 
 
 # -- the commands, in .venv and as an ordinary user
 
 
 def cache_environment() -> dict[str, str]:
-    """Return the environment in which our tools keep their caches outside the checkout."""
+    """Return an environment in which the tools keep their caches outside the checkout."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     cache = home / "piw-go"
     try:
@@ -315,7 +315,7 @@ def cache_environment() -> dict[str, str]:
 
 
 def tests(args: Sequence[str]) -> list[str]:
-    """Return the command that runs the tests: all of them side by side, since most of them wait."""
+    """Return the command that runs the tests: in parallel by default, since most of them wait."""
     cache = os.path.join(os.environ["PIW_GO_CACHE"], "pytest")  # noqa: PTH118
     options = {
         "--quick": ["-m", "quick"],
@@ -335,15 +335,15 @@ def up(args: Sequence[str]) -> int:
 
 
 def console(args: Sequence[str]) -> int:
-    """Watch and steer the farm that is running (the arguments are piw-console's)."""
+    """Monitor and control the running farm (the arguments are piw-console's)."""
     replace(sys.executable, "-m", "piwheels.console", *args)
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one of the programs (piw-add, piw-logger, ...), as the user that ./go up runs as."""
+    """Run one of the programs (piw-add, piw-logger, ...), as the user of ./go up."""
     programs = sorted(path.name for path in Path(sys.executable).parent.glob("piw-*"))
     if not args or args[0] not in programs:
-        raise Stop(f"say which program: {', '.join(programs)}")
+        raise Stop(f"name a program: {', '.join(programs)}")
     replace(str(Path(sys.executable).with_name(args[0])), *args[1:])
 
 
@@ -398,35 +398,33 @@ def bench(args: Sequence[str]) -> int:
 
 
 def docs(args: Sequence[str]) -> int:
-    """Refresh what is generated in the documents, and make pages of them (docs/_build)."""
+    """Update the generated parts of the documents, and build their pages (docs/_build)."""
     folder, built = ROOT / "docs", ROOT / "docs" / "_build"
     sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-E", "-a", "-q"]
     wrong = [] if call(sys.executable, folder / "generate.py") else ["docs/generate.py failed"]
     if not call(*sphinx, *args, "-c", folder, ROOT, built):
-        wrong.append("Sphinx is not content, see above")
+        wrong.append("Sphinx failed, see above")
     wrong += [*links(), *foreign(built)]
-    print(
-        "\n".join(
-            [*wrong, f"{built}/docs/index.html" if not wrong else f"{len(wrong)} things wrong"]
-        )
-    )
+    print("\n".join([*wrong, f"{built}/docs/index.html" if not wrong else f"{len(wrong)} errors"]))
     return 1 if wrong else 0
 
 
 def links() -> list[str]:
-    """Return the links in our documents that lead nowhere, each with its document."""
+    """Return the broken links in the documents, each with its document."""
     folders = (folder.rglob("*.md") for folder in ROOT.iterdir() if folder.name[:1] not in "._")
     pages = [page for found in (ROOT.glob("*.md"), *folders) for page in found]
     return [f"{page}: {target}" for page in pages for target in dead_links(page)]
 
 
 def foreign(built: Path) -> list[str]:
-    """Return the pages that would have a browser ask another host."""
+    """Return errors for pages that would load something from another host."""
     asks = re.compile(
         r"<(?:script|img|iframe)\b[^>]* src=\W?(?:\w+:)?//|<link\b[^>]* href=\W?(?:\w+:)?//"
     )
     pages = built.rglob("*.html")
-    return [f"{page} asks another host" for page in pages if asks.search(page.read_text("utf-8"))]
+    return [
+        f"{page} loads from another host" for page in pages if asks.search(page.read_text("utf-8"))
+    ]
 
 
 def dead_links(page: Path) -> list[str]:
@@ -438,7 +436,7 @@ def dead_links(page: Path) -> list[str]:
     return [path for path in relative if not (page.parent / path).exists()]
 
 
-# name: (what it needs to be set up, what does it)
+# name: (the level of the set-up, the function)
 COMMANDS = {
     "up": ("up", up),
     "console": ("up", console),
@@ -452,12 +450,12 @@ COMMANDS = {
 
 def usage() -> str:
     """Return the table that ./go help prints."""
-    rows = [f"  ./go {name:7} {act.__doc__}" for name, (_, act) in COMMANDS.items()]
+    rows = [f"  ./go {name:7} {function.__doc__}" for name, (_, function) in COMMANDS.items()]
     return "\n".join(["Usage: ./go COMMAND [ARGUMENT...]", "", *rows, "  ./go help    This."])
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do what *argv* asks; return the exit status."""
+    """Run the command *argv*; return the exit status."""
     ready = list(argv[:1]) == [READY]
     name, *args = argv[ready:] or ["help"]
     if name in {"help", "-h", "--help"}:
@@ -466,15 +464,15 @@ def main(argv: Sequence[str]) -> int:
     if name not in COMMANDS:
         print(f"go: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    level, act = COMMANDS[name]
+    level, function = COMMANDS[name]
     if ready or level is None:
         os.chdir(str(ROOT))
         os.environ.update(cache_environment())
-        return act(args)
+        return function(args)
     use_newer_python(argv)
     python = set_up(level)
     command = [python, str(ROOT / "go"), READY, name, *args]
-    # up changes user itself, its options say what that user has to read; docs writes in here.
+    # up changes the user itself, by its options; docs writes to the checkout.
     if name not in ("up", "docs"):
         if os.geteuid() == 0:  # the other user can write no bytecode in here
             call(python, "-m", "compileall", "-qq", "piwheels")

@@ -1,4 +1,4 @@
-"""What a console costs that watches a farm: its share of a core, and its longest stall."""
+"""The cost of one console: its share of a core, and its longest stall."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 SIZES = ((80, 24), (120, 40), (200, 50))
 CASES = ((500, 50, SIZES), (5_000, 150, SIZES[1:2]))
 WARM, SECONDS, RUNS = 1.5, 4.0, 3
-ATTACHED = 30.0  # seconds within which it has to
-PROBE = 0.005  # how often it is seen whether the loop goes round, in seconds
+ATTACHED = 30.0  # the limit for receiving all slaves, in seconds
+PROBE = 0.005  # the interval at which the event loop is checked, in seconds
 
 
 class Cost(NamedTuple):
-    """The share of a core, in percent; the longest that the loop did not go round, in ms.
+    """The share of a core, in percent, and the longest stall of the event loop, in ms.
 
-    That is counted in time of this process: what others have of the machine is not ours.
+    Both use the processor time of this process, so that other processes do not count.
     """
 
     cpu: float
@@ -50,15 +50,15 @@ class Cost(NamedTuple):
 
 
 def idle() -> float:
-    """Return the share of a core that looking costs."""
+    """Return the share of a core that the measurement itself uses, in percent."""
 
-    async def look() -> float:
-        return (await _watched(2.0)).cpu
+    async def measure() -> float:
+        return (await _measured(2.0)).cpu
 
-    return asyncio.run(look())
+    return asyncio.run(measure())
 
 
-async def _watched(seconds: float) -> Cost:
+async def _measured(seconds: float) -> Cost:
     longest, begin, used = 0.0, time.monotonic(), time.process_time()
     last = used
     while time.monotonic() - begin < seconds:
@@ -78,14 +78,14 @@ def headless(
         async with app.run_test(size=size) as pilot:
             await _shown(app, pilot, slaves)
             await asyncio.sleep(warm)
-            return await _watched(seconds)
+            return await _measured(seconds)
 
-    gc.collect()  # what was measured before is not to be swept up now
+    gc.collect()  # collect the garbage of earlier measurements first
     return asyncio.run(run())
 
 
 async def _shown(app: ConsoleApp, pilot: Pilot[None], slaves: int) -> None:
-    """Wait until all slaves are there."""
+    """Wait until the console knows all slaves."""
     begin = time.monotonic()
     while len(app.session.farm.slaves) < slaves:
         if time.monotonic() - begin > ATTACHED:
@@ -94,7 +94,7 @@ async def _shown(app: ConsoleApp, pilot: Pilot[None], slaves: int) -> None:
 
 
 def on_pty(slaves: int, size: tuple[int, int]) -> tuple[float, float]:
-    """Measure a whole console on a terminal: the share of a core, and KiB/s that it writes."""
+    """Measure a complete console on a terminal: its share of a core, and its output in KiB/s."""
     home = Path(tempfile.mkdtemp(prefix="piw-bench-", dir="/tmp"))  # short: sockets are in it
     options = [f"--slaves={slaves}", f"--dir={home}", "--history=10m"]
     try:
@@ -113,7 +113,7 @@ def on_pty(slaves: int, size: tuple[int, int]) -> tuple[float, float]:
 
 @contextmanager
 def console(home: Path, size: tuple[int, int]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run ``piw-console`` on a terminal of its own."""
+    """Run ``piw-console`` on a new pseudo-terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
     env = {
@@ -140,20 +140,20 @@ def _drain(terminal: int, seconds: float) -> int:
 
 
 def _used(pid: int) -> float:
-    """Return how many seconds of a core a process has used."""
+    """Return the processor time that a process has used, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
     """Measure the cases, and print them."""
-    looking = idle()
+    overhead = idle()
     rows = []
     for slaves, rate, sizes in CASES:
         for size in sizes:
             costs = [headless(slaves, rate, size) for _ in range(RUNS)]
             what = f"{slaves:,} slaves, {rate} messages/s, {size[0]}x{size[1]}"
-            cpu = statistics.median(cost.cpu for cost in costs) - looking
+            cpu = statistics.median(cost.cpu for cost in costs) - overhead
             rows += [
                 (f"{what}: median of {RUNS}", f"{cpu:.1f}", "% of a core"),
                 ("  longest stall", f"{max(cost.stall for cost in costs):.0f}", "ms"),

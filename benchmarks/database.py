@@ -1,4 +1,4 @@
-"""How long the database takes for what it is asked most, with 100,000 versions in it."""
+"""The duration of the most frequent queries, with 100,000 versions in the database."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ BUILDS, GROUP = 1_600, 16
 
 
 def seconds(work: Callable[[], object], times: int = 20) -> list[float]:
-    """Do *work* so many times; return how long each took."""
-    taken = []
+    """Call *work* this many *times*; return the duration of each call in seconds."""
+    durations = []
     for _ in range(times):
         start = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - start)
-    return taken
+        durations.append(time.perf_counter() - start)
+    return durations
 
 
 def main() -> int:
-    """Fill a database, ask it, and print how long it took."""
+    """Fill a database, query it, and print the durations."""
     with farm() as ours, Database(ours.dsn) as db:
         db.add_build_abi(ABI)
         filled = fill(ours.superuser, PACKAGES, VERSIONS)
@@ -42,7 +42,7 @@ def main() -> int:
         grouped = seconds(
             lambda: db.log_builds([next(groups) for _ in range(GROUP)]), BUILDS // GROUP
         )
-        figures = seconds(db.get_statistics)
+        statistics = seconds(db.get_statistics)
         count = PACKAGES * VERSIONS
         again = seconds(lambda: db.get_build_queue(1000))
     table(
@@ -53,7 +53,7 @@ def main() -> int:
             (f"the same after {2 * BUILDS:,} builds", f"{1000 * percentile(again, 50):.1f}", "ms"),
             ("log_build, 10 KiB log, one by one", f"{BUILDS / sum(single):,.0f}", "builds/s"),
             (f"log_builds, {GROUP} at a time", f"{BUILDS / sum(grouped):,.0f}", "builds/s"),
-            ("get_statistics", f"{1000 * percentile(figures, 50):.1f}", "ms"),
+            ("get_statistics", f"{1000 * percentile(statistics, 50):.1f}", "ms"),
         ],
     )
     return 0

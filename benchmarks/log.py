@@ -1,6 +1,6 @@
-"""The access log: lines a second of piw-logger, rows a second of one piw-master's database.
+"""The access log: lines per second of piw-logger, rows per second of a master's database.
 
-And how long the list of all packages takes, where there are 600,000.
+It also measures the list of all packages, with 600,000 of them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _AGENT = (
 
 
 def downloads(address: str, dsn: str) -> tuple[str, str, str]:
-    """Send many downloads; return how many of them a second reached the database."""
+    """Send many downloads; return the rate at which they reach the database."""
     frames = [
         codec.dumps(
             "LOGDOWNLOAD",
@@ -72,7 +72,7 @@ def downloads(address: str, dsn: str) -> tuple[str, str, str]:
 
 
 def lines(home: Path) -> tuple[str, str, str]:
-    """Have piw-logger read a log; return how many lines of it a second (processor time)."""
+    """Run piw-logger on a log; return the lines per second of its processor time."""
     agent = json.dumps({"cpu": "aarch64", "python": "3.11.2"}).replace('"', '\\"')
     paths = "/simple/six/six-1.0-py3-none-any.whl", "/simple/six/", "/style.css"
     log = home / "access.log"
@@ -96,7 +96,7 @@ def lines(home: Path) -> tuple[str, str, str]:
 
 
 def packages(superuser: str, dsn: str) -> tuple[str, str, str]:
-    """Return how long the list of very many packages takes."""
+    """Return the duration of the query for all packages."""
     for statement in _MANY:
         administer(superuser, statement)
     with Database(dsn) as db:
@@ -107,7 +107,7 @@ def packages(superuser: str, dsn: str) -> tuple[str, str, str]:
 
 
 def main() -> int:
-    """Pour a log into piw-logger and a master, and print how fast it went."""
+    """Measure piw-logger and a master, and print the rates."""
     with farm() as ours:
         rows = [lines(ours.home)]
         with Database(ours.dsn) as db:

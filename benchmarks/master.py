@@ -1,4 +1,4 @@
-"""Builds a second, how soon heart-beats are answered, and megabytes a second, of one piw-master."""
+"""One piw-master: builds per second, latency of heartbeats, and megabytes per second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
 from support import ABI, farm, fill, free_port, percentile, program, table
-from support.slaves import BEATING, BUILDING, Crowd, send_wheels
+from support.slaves import BUILDING, HEARTBEATS, Crowd, send_wheels
 
 from piwheels.core.database import Database
 
@@ -32,7 +32,7 @@ def latency(what: str, values: Sequence[float]) -> Rows:
 
 
 def builds(address: str, count: int) -> Rows:
-    """Have *count* slaves fail to build as fast as they can."""
+    """Run *count* slaves that report failed builds as fast as they can."""
     crowd = Crowd(address, count, BUILDING)
     crowd.run(WARM)
     seconds = crowd.run(SECONDS)
@@ -45,31 +45,31 @@ def builds(address: str, count: int) -> Rows:
     ]
 
 
-def beats(address: str, files: str) -> Rows:
-    """Have 500 slaves say BUSY twice a second, while nothing and while much else happens."""
+def heartbeats(address: str, files: str) -> Rows:
+    """Run 500 slaves that send BUSY twice a second, alone and during transfers."""
     blob = os.urandom(BLOB_BYTES)
-    crowd = Crowd(address, 500, BEATING, 0.5)
+    crowd = Crowd(address, 500, HEARTBEATS, 0.5)
     crowd.run(2 * WARM)
     crowd.run(SECONDS)
-    rows = latency("500 slaves, 2 beats/s: BUSY to CONT, quiet", crowd.latency["BUSY", "CONT"])
+    rows = latency("500 slaves, 2 heartbeats/s: BUSY to CONT, quiet", crowd.latency["BUSY", "CONT"])
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        pool.submit(int).result()  # it has started
+        pool.submit(int).result()  # wait for its start
         future = pool.submit(send_wheels, address, files, blob, SECONDS)
         crowd.run(SECONDS)
-        beaten = list(crowd.latency["BUSY", "CONT"])
+        latencies = list(crowd.latency["BUSY", "CONT"])
         sent = future.result(60)
     crowd.close()
-    size, on_the_way, checked = (sum(column) for column in zip(*sent, strict=True))
+    size, transfer, verification = (sum(column) for column in zip(*sent, strict=True))
     return [
         *rows,
-        *latency("the same, while wheels of 50 MB come", beaten),
-        ("transfer of those", f"{size / on_the_way / 1e6:,.0f}", "MB/s"),
-        ("SENT to DONE of those (verified, on the disk)", f"{checked / len(sent):.2f}", "s"),
+        *latency("the same, while wheels of 50 MB come", latencies),
+        ("transfer of those", f"{size / transfer / 1e6:,.0f}", "MB/s"),
+        ("SENT to DONE of those (verified, on the disk)", f"{verification / len(sent):.2f}", "s"),
     ]
 
 
 def main() -> int:
-    """Start a master, load it, and print what was measured."""
+    """Start a master, put load on it, and print the measurements."""
     with farm() as ours:
         with Database(ours.dsn) as db:
             db.add_build_abi(ABI)
@@ -80,11 +80,11 @@ def main() -> int:
         options += ["--pypi-simple=https://index.example/simple", f"-o={ours.home}/site"]
         with program(ours.home, "piwheels.master", *options):
             first = Crowd(ports[0], 1, BUILDING)
-            while not first.latency["BUILT", "DONE"]:  # it has started
+            while not first.latency["BUILT", "DONE"]:  # wait for its start
                 first.run(1.0)
             first.close()
             rows = [row for count in (1, 50, 500) for row in builds(ports[0], count)]
-            rows += beats(*ports)
+            rows += heartbeats(*ports)
     table("One master", rows)
     return 0
 

@@ -1,4 +1,4 @@
-"""How fast packages' pages are written, and what tells of all packages; piw-serve's answers."""
+"""The site: pages of packages per second, the site-wide pages, and requests to piw-serve."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ASK = (
 
 
 def built(package: str, version: str) -> BuildState:
-    """Return a build that has made one wheel."""
+    """Return a build with one wheel."""
     tags = ("cp311", ABI, "linux_x86_64")
     name = f"{package}-{version}-{'-'.join(tags)}.whl"
     digest = hashlib.sha256(name.encode()).hexdigest()
@@ -54,7 +54,7 @@ def built(package: str, version: str) -> BuildState:
 
 @contextmanager
 def scribe(config: MasterConfig) -> Iterator[Ports]:
-    """Run TheScribe and the tasks that it asks; give the ports of TheSecretary to it."""
+    """Run TheScribe and the tasks that it uses; yield TheSecretary's ports to it."""
     cast = [Seraph(config), TheOracle(config), TheOracle(config), TheScribe(config)]
     wires = [wire for wire in WIRES if wire.name == "scribe"]
     ports = Ports("TheSecretary", config, logging.getLogger("bench"), wires=wires)
@@ -70,7 +70,7 @@ def scribe(config: MasterConfig) -> Iterator[Ports]:
 
 
 def rewrite(ports: Ports) -> float:
-    """Have all packages written; return how many per second."""
+    """Rewrite the pages of all packages; return the packages per second."""
     start, results = time.perf_counter(), []
     for number in range(1, PACKAGES + 1):
         ports.ask("scribe", RewritePages("BOTH", f"load{number}"), results.append, 300)
@@ -79,22 +79,22 @@ def rewrite(ports: Ports) -> float:
         sys.exit("TheScribe does not answer")
     for result in results:
         if result.error:
-            sys.exit(f"TheScribe has refused: {result.error}")
+            sys.exit(f"TheScribe refused: {result.error}")
     return PACKAGES / (time.perf_counter() - start)
 
 
 @contextmanager
 def _waiting() -> Iterator[list[float]]:
-    """Measure how long another thread has to wait for its turn meanwhile, at most, in seconds."""
+    """Measure the longest wait of another thread for its turn, in seconds."""
     longest, done = [0.0], threading.Event()
 
-    def beat() -> None:
+    def measure() -> None:
         last = time.perf_counter()
         while not done.wait(0.001):
             now = time.perf_counter()
             longest[0], last = max(longest[0], now - last), now
 
-    thread = threading.Thread(target=beat)
+    thread = threading.Thread(target=measure)
     thread.start()
     try:
         yield longest
@@ -104,7 +104,7 @@ def _waiting() -> Iterator[list[float]]:
 
 
 def overview() -> list[tuple[str, str, str]]:
-    """Make what tells of as many projects as the largest index has; return rows of the table."""
+    """Generate the site-wide pages for :data:`PROJECTS`; return rows of the table."""
     random.seed(1)
     words = ("auto", "async", "data", "fast", "flow", "kit", "lib", "net", "py", "test", "web", "x")
     names = {f"{'-'.join(random.sample(words, 3))}-{number}" for number in range(PROJECTS)}
@@ -124,13 +124,13 @@ def overview() -> list[tuple[str, str, str]]:
             data = job()
         taken = time.perf_counter() - start
         size = f"{len(data) / 1e6:.0f} MB, packed {len(gzip.compress(data)) / 1e6:.0f}"
-        figures = f"{taken:.1f} s, others wait {longest[0] * 1000:.0f} ms"
-        rows.append((f"{what} of {PROJECTS:,} projects ({size})", figures, ""))
+        result = f"{taken:.1f} s, others wait {longest[0] * 1000:.0f} ms"
+        rows.append((f"{what} of {PROJECTS:,} projects ({size})", result, ""))
     return rows
 
 
 def requests(port: int) -> float:
-    """Ask for a page by several connections that are kept; return the answers a second."""
+    """Request a page on several connections; return the answers per second."""
     size = 0
     with socket.create_connection(("127.0.0.1", port), 10) as first:
         first.sendall(ASK)
@@ -139,7 +139,7 @@ def requests(port: int) -> float:
         length = next(int(value[1]) for value in lines if value[0] == b"content-length")
         size = len(head) + 4 + length
         if b" 200 " not in head or len(body) > length:
-            sys.exit(f"piw-serve has said {head!r}")
+            sys.exit(f"piw-serve answered {head!r}")
     done, selector = 0, selectors.DefaultSelector()
     missing: dict[int, int] = {}
     for _ in range(CLIENTS):
@@ -161,7 +161,7 @@ def requests(port: int) -> float:
 
 
 def serve(site: Path, home: Path) -> float:
-    """Start piw-serve and return the requests a second that it answers."""
+    """Start piw-serve; return its answers per second."""
     port = free_port()
     with program(home, "piwheels.serve", f"-o={site}", f"--port={port}"):
         end = time.monotonic() + 20
@@ -176,7 +176,7 @@ def serve(site: Path, home: Path) -> float:
 
 
 def main() -> int:
-    """Write a site twice, serve it, and print what was measured."""
+    """Write a site twice, serve it, and print the measurements."""
     with farm() as ours:
         with Database(ours.dsn) as db:
             db.add_build_abi(ABI)
@@ -184,10 +184,10 @@ def main() -> int:
             jobs = db.get_build_queue(PACKAGES * VERSIONS)[ABI]
             for start in range(0, len(jobs), 100):
                 db.log_builds([built(*job) for job in jobs[start : start + 100]])
-            db.logs_written(db.get_all_build_ids())  # or TheScribe would see to them meanwhile
+            db.logs_written(db.get_all_build_ids())  # otherwise TheScribe would write them now
         config = MasterConfig(dsn=ours.dsn, output_path=ours.home / "site")
         with scribe(config) as ports:
-            ports.call("scribe", WriteHome({}))  # it has started, and has told the root
+            ports.call("scribe", WriteHome({}))  # wait until it has started and written the root
             new, unchanged = rewrite(ports), rewrite(ports)
         answered = serve(config.output_path, ours.home)
     what = f"of {VERSIONS} versions: index, page and JSON"

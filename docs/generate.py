@@ -22,7 +22,7 @@ import wires
 from markup import Stale, code, table
 
 from piwheels.core.program.command_line import manual_of
-from piwheels.core.program.manual import flags, written
+from piwheels.core.program.manual import flags, value_text
 from piwheels.core.program.options import Common, options
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def said(opt: Option) -> tuple[str, str]:
     if match := re.fullmatch(r"(.*) \(default: ([^()]*)\)", text):
         return match[1], match[2]
     value = opt.declared
-    return text, "" if opt.kind is bool or not value else code(written(value))
+    return text, "" if opt.type_ is bool or not value else code(value_text(value))
 
 
 def file_block(_: str) -> Iterator[str]:
@@ -111,7 +111,7 @@ def in_toml(opt: Option) -> str:
     value = opt.declared
     if isinstance(value, (bool, int, float, list)):
         return json.dumps(value)
-    return json.dumps(written(value)) if value else ""
+    return json.dumps(value_text(value)) if value else ""
 
 
 def variables_block(_: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""piw-add: register packages and versions with the master, or change what is known of them."""
+"""piw-add: register packages and versions with the master, or change their properties."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from piwheels.core.program.terminal import confirmed, say
 
 
 def moment(text: str) -> datetime:
-    """Return the date and time that *text* is (ISO 8601; UTC where it has no offset).
+    """Return the date and time *text* (ISO 8601; UTC if it has no offset).
 
-    Raises ``ValueError``.
+    Raises ``ValueError`` for other text.
     """
     try:
         when = datetime.fromisoformat(text)
@@ -64,14 +64,14 @@ class AddConfig(Common):
     import_queue: str = queue_option()
 
     @property
-    def what(self) -> str:
-        """What is to be added."""
+    def subject(self) -> str:
+        """The package, and the version if there is one."""
         return f"{self.package} {self.version}".strip()
 
     @property
     def changes(self) -> list[str]:
-        """What is said of it besides."""
-        said = {
+        """The given properties, in words."""
+        words = {
             f"not to be built ({self.skip})": self.skip,
             "to be built": self.unskip,
             "yanked": self.yank,
@@ -79,17 +79,17 @@ class AddConfig(Common):
             f"also called {', '.join(self.alias)}": self.alias,
             "described": self.description,
         }
-        return [words for words, given in said.items() if given]
+        return [text for text, given in words.items() if given]
 
 
 @program(
     "piw-add",
     AddConfig,
     examples=[
-        ("piw-add six", "make a package known"),
-        ("piw-add six 1.17.0", "have a version built"),
-        ("piw-add six --watch", "have every new release of it built"),
-        ("piw-add torch --skip 'too large'", "have none of its versions built"),
+        ("piw-add six", "add a package"),
+        ("piw-add six 1.17.0", "build a version"),
+        ("piw-add six --watch", "build every new release"),
+        ("piw-add torch --skip 'too large'", "build none of its versions"),
     ],
 )
 def main(config: AddConfig) -> int:
@@ -97,15 +97,15 @@ def main(config: AddConfig) -> int:
     _check(config)
     details = f", {', '.join(config.changes)}" if config.changes else ""
     more = ", and follow it upstream" if config.watch else ""
-    if not confirmed(f"add {config.what} (or change it){details}{more}", yes=config.yes):
+    if not confirmed(f"add {config.subject} (or change it){details}{more}", yes=config.yes):
         raise Fatal("nothing was changed")
     with Farm(config.import_queue) as farm, explaining(config.package, config.version):
         done = _add_version(farm, config) if config.version else _add_package(farm, config)
         if done in (Done.PACKAGE_ADDED, Done.VERSION_ADDED):
-            text = ", ".join([f"added {config.what}", *config.changes])
+            text = ", ".join([f"added {config.subject}", *config.changes])
         else:
             changed = ", ".join(config.changes) or "nothing changed"
-            text = f"{config.what} is known already: {changed}"
+            text = f"{config.subject} is known already: {changed}"
         say(text, quiet=config.quiet)
         if config.watch:
             farm.watch(config.package)
@@ -114,16 +114,16 @@ def main(config: AddConfig) -> int:
 
 
 def _check(config: AddConfig) -> None:
-    """End the program with what is wrong, if options contradict each other."""
+    """End the program with an error if options contradict each other."""
     usage = parser("piw-add", AddConfig)
     if config.skip and config.unskip:
         usage.error("--skip and --unskip contradict each other")
     if config.yank and config.unyank:
         usage.error("--yank and --unyank contradict each other")
     if not config.version and (config.yank or config.unyank or config.released):
-        usage.error("--yank, --unyank and --released are said of a VERSION: give one")
+        usage.error("--yank, --unyank and --released need a VERSION")
     if config.version and config.description:
-        usage.error("--description is said of the whole package: leave VERSION out")
+        usage.error("--description describes the whole package: omit VERSION")
 
 
 def _add_package(farm: Farm, config: AddConfig) -> Done:

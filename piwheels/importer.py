@@ -1,4 +1,4 @@
-"""piw-import: take wheels that were made elsewhere into the farm, as if a slave had built them."""
+"""piw-import: import wheels that were built elsewhere, as if a slave had built them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from piwheels.core.errors import (
     one_line,
 )
 from piwheels.core.farm import FILE_QUEUE, Farm, send_file
+from piwheels.core.paths import address
 from piwheels.core.program.admin import (
     REFUSALS,
     abi_tag,
@@ -34,7 +35,6 @@ from piwheels.core.program.admin import (
     yes_option,
 )
 from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.paths import address
 from piwheels.core.program.terminal import Progress, confirmed, say
 from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("import")
 
-#: The log of a build about which nothing is known.
+#: The log of an imported build without --output.
 OUTPUT: Final = "piwheels: this was not built here, but imported with piw-import.\n"
-#: The most that is sent of a log (its end), and that is read of it, in bytes.
+#: The part of a log to send (its end), and the largest log to read, in bytes.
 MAX_OUTPUT, MAX_READ = 5 * 2**20, 64 * 2**20
-#: Builds that are described one by one before it is asked whether to go on.
+#: The largest number of builds to describe before the confirmation.
 DESCRIBED: Final = 10
-#: Seconds that the master may take to answer once we are to end.
-FAREWELL: Final = 10.0
+#: Seconds for the current builds to finish after an interruption.
+STOP_LIMIT: Final = 10.0
 
 
 class Stopped(PiWheelsError):
-    """We have been told to end."""
+    """The import was interrupted."""
 
 
 def _jobs(text: str) -> int:
@@ -91,7 +91,7 @@ class ImportConfig(Common):
         default=None, metavar="DURATION", help="how long the build took (default: unknown)"
     )
     output: Path | None = option(
-        default=None, metavar="FILE", help="the build's log (default: a line that says: imported)"
+        default=None, metavar="FILE", help="the build's log (default: a note that it was imported)"
     )
     jobs: int = option(
         "-j", default=2, metavar="NUMBER", parse=_jobs, help="how many builds to import at once"
@@ -101,12 +101,12 @@ class ImportConfig(Common):
     import_queue: str = queue_option()
     file_queue: str = option(
         default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
-        help=f"send files here (default: the socket 'file' beside the other, or {FILE_QUEUE})",
+        help=f"send files here (default: the socket 'file' next to the other, or {FILE_QUEUE})",
     )  # fmt: skip
 
 
 class Build(NamedTuple):
-    """What is imported at once: the files of a build, and how the master is told of them."""
+    """A build to import: its files, and its description for the master."""
 
     wheels: list[Wheel]
     state: BuildState
@@ -114,11 +114,11 @@ class Build(NamedTuple):
 
 @dataclass(slots=True)
 class _Report:
-    """What became of the files: imported, refused for a reason, or given up."""
+    """The results: imported files, refused files with the reasons, and abandoned files."""
 
     imported: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    given_up: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
 
 
 @program(
@@ -126,8 +126,8 @@ class _Report:
     ImportConfig,
     examples=[
         ("piw-import six-1.17.0-py2.py3-none-any.whl", "import a wheel"),
-        ("piw-import --yes --delete wheels/*.whl", "import many, and remove what is imported"),
-        ("piw-import --abi cp311 --output build.log foo-1.0-py3-none-any.whl", "say more of it"),
+        ("piw-import --yes --delete wheels/*.whl", "import many, and delete the imported files"),
+        ("piw-import --abi cp311 --output build.log foo-1.0-py3-none-any.whl", "with ABI and log"),
     ],
 )
 def main(config: ImportConfig) -> int:
@@ -139,7 +139,7 @@ def main(config: ImportConfig) -> int:
     wheels = list(_read(config, report))
     builds = [_build_of(group, config, output) for group in grouped(wheels, config.abi)]
     for name, why in report.refused.items():
-        _tell_refused(name, why)
+        _report_refused(name, why)
     if builds:
         if len(builds) <= DESCRIBED and not config.quiet:
             for build in builds:
@@ -152,10 +152,10 @@ def main(config: ImportConfig) -> int:
     text = f"imported {counted(len(report.imported), 'file')}"
     if report.refused:
         text += f", {len(report.refused)} refused"
-    if report.given_up:
-        text += f", {len(report.given_up)} given up"
+    if report.abandoned:
+        text += f", {len(report.abandoned)} abandoned"
     say(text, quiet=config.quiet)
-    return 1 if report.refused or report.given_up else 0
+    return 1 if report.refused or report.abandoned else 0
 
 
 def print_state(state: BuildState) -> None:
@@ -182,10 +182,10 @@ def do_import(
 ) -> None:
     """Import the build *state* with its files *packages* into the farm that *config* names.
 
-    *check* is called several times a second, and may raise to give up; *sent* is called with the
-    number of bytes of each part that was sent. Raises
-    :exc:`~piwheels.core.errors.Refused` with the master's reason,
-    :exc:`~piwheels.core.errors.Unavailable` if there is no master, or it is lost.
+    *check* is called several times a second, and may raise an exception to stop the import;
+    *sent* is called with the number of bytes of each chunk that was sent. Raises
+    :exc:`~piwheels.core.errors.Refused` with the master's reason, and
+    :exc:`~piwheels.core.errors.Unavailable` if no master runs or the connection is lost.
     """
     with Farm(config.import_queue, files=config.file_queue, meanwhile=check) as farm:
         farm.import_build(state, packages, sent=sent)
@@ -196,10 +196,10 @@ do_send = send_file
 
 
 def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Wheel]]]:
-    """Return which of *wheels* are one build, with the ABI of each (*abi*: that of all).
+    """Group *wheels* into builds; return the ABI and the wheels of each (*abi*: the ABI of all).
 
-    The files of a version are one build, unless they are for several ABIs. ``abi3`` and ``none``
-    stand for whichever of the farm's ABIs fits.
+    The files of a version are one build, unless they are for several ABIs. For the ABIs ``abi3``
+    and ``none``, the master chooses one of the farm's ABIs.
     """
     versions: dict[tuple[str, Version], list[Wheel]] = {}
     for wheel in wheels:
@@ -225,13 +225,15 @@ def _output_of(config: ImportConfig) -> str:
             content = log.read(MAX_READ + 1)
     except OSError as exc:
         raise Fatal(f"cannot read the log {config.output}: {exc.strerror}") from exc
-    if len(content) > MAX_READ:  # or it has no end, as /dev/zero has none
-        raise Fatal(f"cannot read the log {config.output}: it is too long, give the end of it")
+    if len(content) > MAX_READ:  # or it is endless, like /dev/zero
+        raise Fatal(
+            f"cannot read the log {config.output}: it is longer than 64 MiB, give only its end"
+        )
     return content[-MAX_OUTPUT:].decode(errors="replace")
 
 
 def _read(config: ImportConfig, report: _Report) -> Iterator[Wheel]:
-    """Give the wheels that *config* names; those that are none go to *report*, with why."""
+    """Yield the wheels that *config* names; add invalid ones to *report*, with the reason."""
     system = System()
     seen: set[str] = set()
     with Progress(len(config.files), "files read", quiet=config.quiet) as progress:
@@ -250,11 +252,11 @@ def _wheel(path: Path, config: ImportConfig, system: System, seen: set[str]) -> 
         path, package=config.package or None, version=config.package_version or None
     )  # fmt: skip
     if wheel.filename in seen:
-        raise BadWheel("another file of this name is to be imported as well")
+        raise BadWheel("another file to import has the same name")
     seen.add(wheel.filename)
     wheel.libraries = library_dependencies(path, system)
     try:
-        # Both are read now, so that an error is this file's.
+        # This reads the file, so that an error is reported for it.
         logger.debug("%s: %d bytes, SHA-256 %s", path, wheel.filesize, wheel.filehash)
     except OSError as exc:
         raise BadWheel(f"cannot be read: {exc.strerror}") from exc
@@ -274,12 +276,12 @@ def _build_of(group: tuple[str, list[Wheel]], config: ImportConfig, output: str)
     return Build(wheels, state)
 
 
-def _tell_refused(name: str, why: str) -> None:
+def _report_refused(name: str, why: str) -> None:
     sys.stderr.write(f"piw-import: {one_line(name)} was not imported: {one_line(why)}\n")
 
 
 class _Run:
-    """Imports builds, several at once, and notes what became of their files."""
+    """Imports builds, several at once, and records the results."""
 
     def __init__(self, config: ImportConfig, report: _Report, total: int) -> None:
         self.config = config
@@ -289,19 +291,19 @@ class _Run:
         self._deadline: float | None = None
 
     def run(self, builds: Sequence[Build]) -> None:
-        """Import *builds*; one that is refused does not stop the others, a lost master does."""
+        """Import *builds*. A refused build does not stop the others; a lost master does."""
         with ThreadPoolExecutor(self.config.jobs) as pool, self._progress:
             futures = [pool.submit(self._import, build) for build in builds]
             try:
                 wait(futures)
             except KeyboardInterrupt:
-                self._stop("interrupted: what is under way is finished, or given up", FAREWELL)
+                self._stop("interrupted: finishing or abandoning the current builds", STOP_LIMIT)
                 try:
                     wait(futures)
                 except KeyboardInterrupt:
                     self._stop("", 0.0)
         for future in futures:
-            future.result()  # raises what was a mistake of ours
+            future.result()  # raises unexpected errors
 
     def _import(self, build: Build) -> None:
         names = [str(wheel.path) for wheel in build.wheels]
@@ -310,10 +312,10 @@ class _Run:
                 raise Stopped
             do_import(self.config, build.wheels, build.state, self._check, self._sent)
         except Stopped:
-            self.report.given_up += names
+            self.report.abandoned += names
         except Unavailable as exc:
             self._stop(str(exc), 0.0)
-            self.report.given_up += names
+            self.report.abandoned += names
         except (Refused, BadMessage, OSError) as exc:
             self._refuse(names, _why(exc, build))
         else:
@@ -326,7 +328,7 @@ class _Run:
             raise Stopped
 
     def _stop(self, why: str, seconds: float) -> None:
-        """Begin nothing more, and give up in so many *seconds* what is under way."""
+        """Start no more builds, and abandon the current ones after *seconds*."""
         with self._lock:
             if self._deadline is None:
                 self._progress.clear()
@@ -344,7 +346,7 @@ class _Run:
             self._progress.clear()
             for name in names:
                 self.report.refused[name] = why
-                _tell_refused(name, why)
+                _report_refused(name, why)
 
     def _delete(self, wheels: Iterable[Wheel]) -> None:
         for wheel in wheels:

@@ -1,4 +1,4 @@
-"""piw-rebuild: have pages of the site written again."""
+"""piw-rebuild: rebuild pages of the site."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from piwheels.core.errors import Fatal
-from piwheels.core.farm import OF_PACKAGES, Farm, Pages
+from piwheels.core.farm import PACKAGE_PAGES, Farm, Pages
 from piwheels.core.program.admin import (
     explaining,
     package_option,
@@ -17,7 +17,7 @@ from piwheels.core.program.admin import (
 from piwheels.core.program.command_line import Common, option, parser, program
 from piwheels.core.program.terminal import confirmed, say
 
-#: What each answer means (``{}``: the package).
+#: The report for each part of the site (``{}``: the package).
 PARTS: Final[dict[Pages, str]] = {
     "home": "the home page will be written within a minute",
     "search": "the search index will be written at once",
@@ -50,13 +50,13 @@ class RebuildConfig(Common):
     ],
 )
 def main(config: RebuildConfig) -> int:
-    """Have pages written again; return the exit status."""
-    of_packages = config.part in OF_PACKAGES
+    """Rebuild pages; return the exit status."""
+    of_packages = config.part in PACKAGE_PAGES
     if config.package and not of_packages:
         usage = parser("piw-rebuild", RebuildConfig)
-        usage.error(f"{config.part} is not of one package: leave PACKAGE out")
+        usage.error(f"{config.part} is for the whole site: omit PACKAGE")
     every = of_packages and not config.package
-    if every and not confirmed("have the pages of all packages written again", yes=config.yes):
+    if every and not confirmed("rewrite the pages of all packages", yes=config.yes):
         raise Fatal("nothing was changed")
     with Farm(config.import_queue) as farm, explaining(config.package):
         farm.rebuild(config.part, config.package or None)

@@ -1,4 +1,4 @@
-"""piw-remove: take packages, versions or their builds away, or have them built no more."""
+"""piw-remove: remove packages, versions or their builds, or stop building them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class RemoveConfig(Common):
 
     @property
     def removes(self) -> bool:
-        """Whether something is to go."""
+        """Whether to remove anything."""
         return self.builds or not (self.skip or self.yank or self.unwatch)
 
     @property
     def plan(self) -> list[tuple[str, str]]:
-        """What is to be done, and the words for it when it has been done."""
+        """The steps, in words: each as an instruction and as a report."""
         what = f"{self.package} {self.version}".strip()
         its = "its" if self.version else "all its versions,"
         plan = []
@@ -51,8 +51,8 @@ class RemoveConfig(Common):
             plan.append((f"remove all {whose}", f"removed all {whose}"))
         elif self.removes:
             whole = f"{what} with {its} builds and files"
-            # The master ends its own watch; what an operator has written down is not its to change.
-            more = "" if self.version else "; take it out of the --watch-file, too, if it is there"
+            # The master ends its own watch, but does not edit the file of an operator.
+            more = "" if self.version else "; if the --watch-file names it, remove it there, too"
             plan.append((f"remove {whole}", f"removed {whole}{more}"))
         if self.skip:
             skipped = f"not to be built ({self.skip})"
@@ -60,8 +60,8 @@ class RemoveConfig(Common):
         if self.yank:
             plan.append((f"yank {what}", f"{what} is yanked"))
         if self.unwatch:
-            words = f"{self.package} is followed upstream no more"
-            plan.append((f"follow {self.package} upstream no more", words))
+            words = f"{self.package} is no longer followed upstream"
+            plan.append((f"stop following {self.package} upstream", words))
         return plan
 
 
@@ -69,16 +69,16 @@ class RemoveConfig(Common):
     "piw-remove",
     RemoveConfig,
     examples=[
-        ("piw-remove six 1.17.0", "remove a version and all that was built of it"),
-        ("piw-remove six 1.17.0 --builds", "have a version built again"),
-        ("piw-remove six --skip 'nobody needs it'", "keep what there is, build no more of it"),
-        ("piw-remove six --unwatch", "follow it upstream no more"),
+        ("piw-remove six 1.17.0", "remove a version with its builds"),
+        ("piw-remove six 1.17.0 --builds", "build a version again"),
+        ("piw-remove six --skip 'nobody needs it'", "keep its files, but build no more"),
+        ("piw-remove six --unwatch", "stop following it upstream"),
     ],
 )
 def main(config: RemoveConfig) -> int:
     """Remove a package, a version or builds; return the exit status."""
     if config.yank and not config.version:
-        parser("piw-remove", RemoveConfig).error("--yank is said of a VERSION: give one")
+        parser("piw-remove", RemoveConfig).error("--yank needs a VERSION")
     if not confirmed(", and ".join(todo for todo, _ in config.plan), yes=config.yes):
         raise Fatal("nothing was changed")
     with Farm(config.import_queue) as farm, explaining(config.package, config.version):
@@ -100,8 +100,8 @@ def main(config: RemoveConfig) -> int:
                 if exc.code != "NOPKG":
                     raise
                 raise Fatal(
-                    f"nobody has asked to follow {config.package}, by piw-add --watch: if the"
-                    " master's --watch-file names it, take it out there"
+                    f"{config.package} is not followed because of piw-add --watch: if the master's"
+                    " --watch-file names it, remove it there"
                 ) from exc
     for _, done in config.plan:
         say(done, quiet=config.quiet)

@@ -19,7 +19,7 @@ import pytest_timeout
 from helpers import installed, patience
 from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.host.postgres import Cluster
-from piwheels.core.program.paths import DAEMON
+from piwheels.core.paths import DAEMON
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -93,7 +93,7 @@ def test_nothing_is_changed_without_consent(chase, said, answer, monkeypatch):
     status, lines = said("six", "--skip", "no")
     assert status == 1
     assert lines == [
-        "About to add six (or change it), not to be built (no). Go on? [y/N] "
+        "About to add six (or change it), not to be built (no). Continue? [y/N] "
         "piw-add: nothing was changed"
     ]
     assert chase.asked == []
@@ -155,7 +155,7 @@ def test_wrong_usage(chase, args):
 
 
 def test_without_a_master_it_says_what_to_do(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("piwheels.core.farm.REACHED", 0.1)
+    monkeypatch.setattr("piwheels.core.farm.CONNECT_LIMIT", 0.1)
     where = f"ipc://{tmp_path}/nobody"
     assert add.main(["six", "--yes", "--import-queue", where]) == 1
     [line] = capsys.readouterr().err.splitlines()

@@ -17,8 +17,8 @@ import pytest
 
 from helpers import patience, until
 from piwheels.core import protocols
+from piwheels.core.paths import master_socket
 from piwheels.core.program.command_line import load
-from piwheels.core.program.paths import master_socket
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

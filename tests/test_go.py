@@ -138,7 +138,7 @@ def test_pages_that_ask_another_host_are_named(go, tmp_path):
     ):
         (tmp_path / f"{number}.html").write_text(text)
     assert sorted(go.foreign(tmp_path)) == [
-        f"{tmp_path}/{n}.html asks another host" for n in (2, 3, 4)
+        f"{tmp_path}/{n}.html loads from another host" for n in (2, 3, 4)
     ]
 
 

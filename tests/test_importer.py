@@ -130,7 +130,7 @@ class Deaf(StandIn):
 
 
 def test_what_cannot_be_sent(wheels, tmp_path, monkeypatch):
-    monkeypatch.setattr("piwheels.core.farm.REACHED", 0.1)
+    monkeypatch.setattr("piwheels.core.farm.CONNECT_LIMIT", 0.1)
     [wheel] = wheels("foo-1.0-py3-none-any")
     with pytest.raises(Refused, match="not among the files"):
         do_send([wheel], "bar-1.0-py3-none-any.whl")
@@ -168,12 +168,12 @@ def test_one_that_is_refused_does_not_stop_the_others(wheels, chase, capsys):
 
 
 def test_a_master_that_is_not_there_ends_it_at_once(wheels, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("piwheels.core.farm.REACHED", 0.1)
+    monkeypatch.setattr("piwheels.core.farm.CONNECT_LIMIT", 0.1)
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
     assert importer.main([*paths, "-y", "-j1", "--import-queue", f"ipc://{tmp_path}/no"]) == 1
     captured = capsys.readouterr()
     assert "start piw-master" in captured.err
-    assert captured.out.endswith("imported 0 files, 2 given up\n")
+    assert captured.out.endswith("imported 0 files, 2 abandoned\n")
 
 
 def test_what_is_said_of_a_build(wheels, chase, tmp_path):
@@ -190,7 +190,7 @@ def test_what_is_said_of_a_build(wheels, chase, tmp_path):
 
 def test_what_is_under_way_is_given_up_in_the_end(wheels, chase, monkeypatch, capsys):
     """Ctrl+C while the master does not answer."""
-    monkeypatch.setattr(importer, "FAREWELL", 0.3)
+    monkeypatch.setattr(importer, "STOP_LIMIT", 0.3)
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
     chase.answers = {"IMPORT": None}
     really = importer.wait
@@ -204,7 +204,7 @@ def test_what_is_under_way_is_given_up_in_the_end(wheels, chase, monkeypatch, ca
     assert importer.main([*paths, "-y", "-j1"]) == 1
     captured = capsys.readouterr()
     assert "interrupted" in captured.err
-    assert captured.out.endswith("imported 0 files, 2 given up\n")
+    assert captured.out.endswith("imported 0 files, 2 abandoned\n")
     assert len(chase.asked) == 1
 
 

@@ -37,7 +37,7 @@ def test_all_packages_are_not_rebuilt_unasked(chase, said, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     status, [line] = said("project")
     assert status == 1
-    assert "have the pages of all packages written again" in line
+    assert "rewrite the pages of all packages" in line
     assert chase.asked == []
 
 

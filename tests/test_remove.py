@@ -19,16 +19,16 @@ def said(tool):
     [
         (["six"], [("REMPKG", ("six", False, ""))],
          ["removed six with all its versions, builds and files;"
-          " take it out of the --watch-file, too, if it is there"]),
+          " if the --watch-file names it, remove it there, too"]),
         (["six", "--builds"], [("REMPKG", ("six", True, ""))],
          ["removed all builds and files of six"]),
         (["six", "--skip", "no"], [("REMPKG", ("six", False, "no"))],
          ["six is not to be built (no)"]),
         (["six", "--unwatch"], [("UNWATCH", "six")],
-         ["six is followed upstream no more"]),
+         ["six is no longer followed upstream"]),
         (["six", "--unwatch", "--skip", "no"],
          [("REMPKG", ("six", False, "no")), ("UNWATCH", "six")],
-         ["six is not to be built (no)", "six is followed upstream no more"]),
+         ["six is not to be built (no)", "six is no longer followed upstream"]),
         (["six", "1.0"], [("REMVER", ("six", "1.0", False, "", False))],
          ["removed six 1.0 with its builds and files"]),
         (["six", "1.0", "--builds", "--skip", "no"],
@@ -51,8 +51,8 @@ def test_what_is_not_watched_by_request_cannot_be_unwatched(chase, said):
     assert said("six", "--unwatch", "--yes") == (
         1,
         [
-            "piw-remove: nobody has asked to follow six, by piw-add --watch: if the master's"
-            " --watch-file names it, take it out there"
+            "piw-remove: six is not followed because of piw-add --watch: if the master's"
+            " --watch-file names it, remove it there"
         ],
     )
 
@@ -66,7 +66,7 @@ def test_it_says_what_goes_before_it_asks(chase, said, monkeypatch):
     status, lines = said("six", "1.0", "--builds", "--yank")
     assert status == 1
     assert lines[0].startswith(
-        "About to remove all builds and files of six 1.0, and yank six 1.0. Go on? [y/N] "
+        "About to remove all builds and files of six 1.0, and yank six 1.0. Continue? [y/N] "
     )
     assert chase.asked == []
 

@@ -15,19 +15,25 @@ CLEAN = (
     "README.md",
     "RELEASING.md",
     "SECURITY.md",
-    "benchmarks/README.md",
+    "benchmarks",
     "docs",
-    "piwheels/core/database/sql_files.py",
-    "piwheels/core/reasons.py",
-    "piwheels/core/site.py",
-    "piwheels/core/text.py",
-    "piwheels/core/wheels",
-    "piwheels/core/words.py",
+    "go",
+    "piwheels/add.py",
+    "piwheels/audit",
+    "piwheels/core",
+    "piwheels/importer.py",
+    "piwheels/console",
     "piwheels/initdb",
     "piwheels/logger",
     "piwheels/master",
+    "piwheels/rebuild.py",
+    "piwheels/remove.py",
     "piwheels/serve",
+    "piwheels/slave",
+    "piwheels/up",
+    "pyproject.toml",
     "sql",
+    "tests/console",
     "tests/core/test_reasons.py",
     "tests/core/test_site.py",
     "tests/core/test_words.py",
@@ -72,8 +78,11 @@ DIALECT = {
     r"taken for dead": "declared dead",
     r"rhythm|trouble|deed": "see docs/glossary.md",
 }
-#: Text that is not checked: code, quoted messages, generated blocks.
-QUOTED = re.compile(r"^```.*?^```|<!-- \w+(?:: [\w.-]+)? -->.*?<!-- end -->|`[^`\n]*`", re.M | re.S)
+#: Text that is not checked: code, quoted messages, generated blocks, a key of JSON.
+QUOTED = re.compile(
+    r"^```.*?^```|<!-- \w+(?:: [\w.-]+)? -->.*?<!-- end -->|``[^`\n]*``|`[^`\n]*`|\"figures\"",
+    re.M | re.S,
+)
 SUFFIXES = {".md", ".py", ".sql", ".pt", ".js", ".css", ".toml", ".conf", ".service"}
 
 
@@ -82,7 +91,7 @@ def clean_files():
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             short = file.relative_to(ROOT).as_posix()
-            if file.suffix in SUFFIXES and "_build" not in short:
+            if (file.suffix in SUFFIXES or name == "go") and "_build" not in short:
                 yield short
 
 

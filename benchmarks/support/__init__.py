@@ -1,4 +1,4 @@
-"""What the benchmarks share: a database and processes of their own, and a table at the end."""
+"""Code that the benchmarks share: a temporary database, processes, and the table of results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from piwheels.core.host.postgres import DAEMON, Cluster
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-#: What a build's log is like, and how long it is, in bytes.
+#: A line of a build's log, the size of the log in bytes, and the log.
 LINE = "building 'demo.module' extension: gcc -O2 -fPIC -c demo/module.c -o build/demo/module.o\n"
 LOG_BYTES = 10 * 1024
 LOG = (LINE * (LOG_BYTES // len(LINE) + 1))[:LOG_BYTES]
@@ -36,7 +36,7 @@ _VERSIONS = """
 
 
 class Farm(NamedTuple):
-    """A directory, and the daemon's and a superuser's address of an empty database in it."""
+    """A directory with an empty database, and its addresses for the daemon and a superuser."""
 
     home: Path
     dsn: str
@@ -45,7 +45,7 @@ class Farm(NamedTuple):
 
 @contextmanager
 def farm() -> Iterator[Farm]:
-    """Give a database of our own, as safe and so as slow as a real one; all of it goes again."""
+    """Yield a temporary database with the safe settings of a real one."""
     home = Path(tempfile.mkdtemp(prefix="piw-bench-", dir="/tmp"))  # short: sockets are in it
     home.chmod(0o755)
     try:
@@ -59,7 +59,7 @@ def farm() -> Iterator[Farm]:
 
 
 def fill(superuser: str, packages: int, versions: int) -> float:
-    """Add so many *packages*, each with so many *versions*; return the seconds of the versions."""
+    """Add this many *packages* with *versions* each; return the seconds for the versions."""
     administer(superuser, _PACKAGES, packages)
     start = time.perf_counter()
     administer(superuser, _VERSIONS, versions, packages, versions)
@@ -69,7 +69,7 @@ def fill(superuser: str, packages: int, versions: int) -> float:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -77,7 +77,7 @@ def free_port() -> int:
 
 @contextmanager
 def program(home: Path, module: str, *args: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program of ours, with nobody's configuration; it says what it has to in a file."""
+    """Run the program *module* without any configuration; its output goes to a file."""
     env = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "PIW_ALLOW_ROOT": "1"}
     log = home / f"{module}.log"
     with log.open("wb") as output:
@@ -103,10 +103,10 @@ def percentile(values: Iterable[float], percent: int) -> float:
 
 
 def table(title: str, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Print *rows* of what was measured, the figure, and its unit."""
-    what, figure = (max(len(row[column]) for row in rows) for column in (0, 1))
+    """Print *rows* of a measurement, its value, and its unit."""
+    name, value = (max(len(row[column]) for row in rows) for column in (0, 1))
     lines = [f"{title}  ({datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores)"]
     lines.append(f"$ python {' '.join(sys.argv)}")
-    lines += [f"  {row[0]:{what}}  {row[1]:>{figure}} {row[2]}" for row in rows]
+    lines += [f"  {row[0]:{name}}  {row[1]:>{value}} {row[2]}" for row in rows]
     sys.stdout.write("\n".join(lines) + "\n\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A source of a console's session that pours out messages: a farm of any size, at any rate."""
+"""A source of events for a console: a farm of any size, at any rate."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 GIB = 2**30
 ABIS = ("cp39", "cp311", "cp313", "cp314")
 PACKAGES = ("numpy", "grpcio", "pillow", "lxml", "tensorflow-io", "scipy")
-FIGURES = 30  # that each slave has given before
+STATISTICS = 30  # the number of earlier messages STATS of each slave
 
 
 class Flood:
-    """A master of level 0 with *slaves*, of which *rate* messages a second tell; 3 of 4 figures."""
+    """A master of level 0 with *slaves* and *rate* events a second, three of four STATS."""
 
     name = "flood"
 
     def __init__(self, slaves: int, rate: float) -> None:
-        self.told = 0
+        self.sent = 0
         self._slaves, self._rate = slaves, rate
         self._random = Random(1)  # noqa: S311 (a load, no secret)
         self._waiting: deque[Event] = deque()
@@ -37,14 +37,14 @@ class Flood:
         self._since: datetime | None = None
 
     def start(self) -> None:
-        """Shake hands."""
+        """Report that the sockets are connected."""
         self._waiting += (WireUp("status"), WireUp("control"))
 
     def stop(self) -> None:
-        """End."""
+        """Do nothing."""
 
     def send(self, outgoing: Outgoing) -> None:
-        """Take a message: to HELLO the answer is all there is."""
+        """Handle a message; the answer to HELLO is the state of the farm."""
         self._waiting.append(Sent(outgoing.ticket))
         if outgoing.msg == "HELLO":
             now = datetime.now(UTC)
@@ -53,14 +53,14 @@ class Flood:
                 self._waiting += self._joined(number, now)
 
     def take(self) -> Iterator[Incoming]:
-        """Give what is due."""
+        """Yield the events that are due."""
         now = datetime.now(UTC)
         if self._since is None and not self._waiting:
             self._since = now
         if self._since is not None:
             due = int((now - self._since).total_seconds() * self._rate)
-            self._waiting += (self._next(now) for _ in range(due - self.told))
-            self.told = due
+            self._waiting += (self._next(now) for _ in range(due - self.sent))
+            self.sent = due
         while self._waiting:
             yield Incoming(now, self._waiting.popleft())
 
@@ -70,17 +70,17 @@ class Flood:
             timedelta(hours=3), timedelta(hours=1), "3.13.5", self._random.choice(ABIS),
             "linux_aarch64", label, "Debian", "13", "c03115", f"{number:016x}",
         )  # fmt: skip
-        before = now - timedelta(seconds=10 * FIGURES)
+        before = now - timedelta(seconds=10 * STATISTICS)
         yield SlaveEvent(number, before, "HELLO", info)
-        for step in range(FIGURES):
+        for step in range(STATISTICS):
             at = before + timedelta(seconds=10 * step)
-            yield SlaveEvent(number, at, "STATS", self._figures(at))
+            yield SlaveEvent(number, at, "STATS", self._stats(at))
         yield self._work(number, now)
 
     def _next(self, now: datetime) -> SlaveEvent:
         number = self._random.randint(1, self._slaves)
         if self._random.random() < 0.75:
-            return SlaveEvent(number, now, "STATS", self._figures(now))
+            return SlaveEvent(number, now, "STATS", self._stats(now))
         return self._work(number, now)
 
     def _work(self, number: int, now: datetime) -> SlaveEvent:
@@ -91,7 +91,7 @@ class Flood:
         job = Job(self._random.choice(PACKAGES), f"1.{self._random.randint(0, 99)}")
         return SlaveEvent(number, now, "BUILD", job)
 
-    def _figures(self, at: datetime) -> SlaveStats:
+    def _stats(self, at: datetime) -> SlaveStats:
         some = self._random.random
         return SlaveStats(
             at, 58 * GIB, int(some() * 58 * GIB), 4 * GIB, int(some() * 4 * GIB),

@@ -1,4 +1,4 @@
-"""Slaves that build nothing: many of them in one thread, as their master sees them."""
+"""Simulated slaves, many of them in one thread, which build nothing."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from . import ABI, LOG
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: What is said next to what a master says, where there is a choice.
+#: The next request of a slave for each reply, where there is a choice.
 BUILDING = {"BUILD": "BUSY", "CONT": "BUILT"}
-BEATING = {"BUILD": "BUSY", "CONT": "BUSY"}
-NAP = 0.1  # seconds between two requests of one who is told to sleep
+HEARTBEATS = {"BUILD": "BUSY", "CONT": "BUSY"}
+NAP = 0.1  # seconds between two requests of a slave after SLEEP
 
 
 def request(msg: str, *files: Sequence[Any]) -> bytes:
     """Return the frame of a slave's request; a build with *files* has succeeded."""
-    hours, figures = timedelta(hours=3), [10**11, 10**10, 10**9, 10**9, 0, 0, 0.5, 45.0]
+    hours, statistics = timedelta(hours=3), [10**11, 10**10, 10**9, 10**9, 0, 0, 0.5, 45.0]
     match msg:
         case "HELLO":
             here = ["linux_x86_64", "bench", "Debian", "13", "", ""]
@@ -37,7 +37,7 @@ def request(msg: str, *files: Sequence[Any]) -> bytes:
         case "BUILT":
             return dumps(msg, [bool(files), timedelta(seconds=5), LOG, files])
         case "IDLE" | "BUSY":
-            return dumps(msg, [datetime.now(UTC), *figures])
+            return dumps(msg, [datetime.now(UTC), *statistics])
     return dumps(msg, NoData)
 
 
@@ -60,13 +60,13 @@ class Crowd:
             sock.connect(address)
             self._sockets[sock.fileno()] = sock
             self._epoll.register(sock.fileno(), select.EPOLLIN)
-            # Spread over a pause, or all hearts beat at once.
+            # Spread the heartbeats over a pause.
             heapq.heappush(
                 self._later, (time.monotonic() + pause * number / count, sock.fileno(), "HELLO")
             )
 
     def run(self, seconds: float) -> float:
-        """Go on for so long, with ``latency`` anew; return the seconds that it took."""
+        """Run for *seconds* with an empty ``latency``; return the actual duration."""
         self.latency.clear()
         start = time.monotonic()
         while (now := time.monotonic()) < start + seconds:
@@ -74,11 +74,11 @@ class Crowd:
                 self._ask(*heapq.heappop(self._later)[1:])
             wait = self._later[0][0] - now if self._later else 0.1
             for fd, _ in self._epoll.poll(min(0.1, max(0.0, wait))):
-                self._hear(fd)
+                self._receive(fd)
         return time.monotonic() - start
 
     def close(self) -> None:
-        """Say farewell."""
+        """Send BYE and close the connections."""
         for sock in self._sockets.values():
             sock.send_multipart([b"", request("BYE")])
         self._epoll.close()
@@ -88,10 +88,10 @@ class Crowd:
         self._asked[fd] = msg, time.perf_counter()
         self._sockets[fd].send_multipart([b"", self._frames[msg]])
 
-    def _hear(self, fd: int) -> None:
+    def _receive(self, fd: int) -> None:
         sock = self._sockets[fd]
         frame = None
-        while sock.poll(0):  # asked once too often: 0MQ then signals
+        while sock.poll(0):  # read everything: the descriptor signals only changes
             frame = sock.recv_multipart()[-1]
         if frame is None:
             return
@@ -107,7 +107,7 @@ class Crowd:
 
 
 def wheel(package: str, version: str, blob: bytes) -> tuple[list[Any], bytes]:
-    """Return the file state and the bytes of a wheel that holds *blob* as it is."""
+    """Return the file state and the bytes of a wheel that contains *blob*, uncompressed."""
     tags, info = ("cp311", ABI, "linux_x86_64"), f"{package}-{version}.dist-info"
     about = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
     tagged = f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {'-'.join(tags)}\n"
@@ -125,9 +125,9 @@ def wheel(package: str, version: str, blob: bytes) -> tuple[list[Any], bytes]:
 
 
 def send_wheels(slaves: str, files: str, blob: bytes, seconds: float) -> list[list[float]]:
-    """Build and send wheels that hold *blob*, one after the other, for so many *seconds*.
+    """Send wheels that contain *blob*, one after the other, for *seconds*.
 
-    Return for each its bytes, the seconds of its transfer, and those from SENT to DONE.
+    Return for each its size in bytes, the seconds of its transfer, and those from SENT to DONE.
     """
     end, measured, ctx = time.monotonic() + seconds, [], zmq.Context()
 

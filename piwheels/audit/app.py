@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from piwheels.audit.config import PARTS
 from piwheels.audit.findings import KINDS, Finding
-from piwheels.audit.packages import Looker, check_files, check_logs
+from piwheels.audit.packages import AuditContext, check_files, check_logs
 from piwheels.audit.pages import check_index, check_root
 from piwheels.audit.repair import Repair
 from piwheels.audit.tree import Tree, reason
@@ -54,7 +54,7 @@ class Audit:
         self.work = work_path(config.place.site)
         self.read = 0
         self._counting = threading.Lock()
-        self.look = Looker(
+        self.context = AuditContext(
             Tree(config.place.site), config.quick, _is_held(self.work / "lock"), self._on_bytes
         )
         self.parts = config.parts or [
@@ -113,14 +113,14 @@ class Audit:
 
     def _check_one(self, package: AuditPackage) -> list[Finding]:
         try:
-            return [found for check in self._checks for found in check(self.look, package)]
+            return [found for check in self._checks for found in check(self.context, package)]
         except OSError as exc:
             return [
                 Finding("unreadable", f"simple/{package.package}", reason(exc), package.package)
             ]
 
     def _unknown(self) -> Iterator[Finding]:
-        walks = Walk(self.look, self.db)
+        walks = Walk(self.context, self.db)
         levels = (
             ("files", walks.entries(""), walks.root),
             ("files", walks.entries("simple"), walks.simple),
@@ -137,7 +137,7 @@ class Audit:
 
     def _root(self) -> Iterator[Finding]:
         # A running master writes these pages at most once a minute.
-        limit = SYSTEM.monotonic() + (ROOT_RECHECK if self.look.live else 0.0)
+        limit = SYSTEM.monotonic() + (ROOT_RECHECK if self.context.live else 0.0)
         found = self._root_now()
         while found:
             time.sleep(RECHECK)
@@ -147,7 +147,7 @@ class Audit:
         yield from found
 
     def _root_now(self) -> list[Finding]:
-        return list(islice(check_root(self.look, self._published), MAX_FINDINGS))
+        return list(islice(check_root(self.context, self._published), MAX_FINDINGS))
 
     def _published(self) -> Iterator[tuple[str, bool]]:
         rows = self.db.audit_published("", PAGE * 10)
@@ -161,7 +161,7 @@ class Audit:
             for name in tree.names(""):
                 about = tree.about(name)
                 old = about is not None and file_age(about.st_mtime) > _STALE
-                if name != "lock" and about is not None and (old or not self.look.live):
+                if name != "lock" and about is not None and (old or not self.context.live):
                     why = "was left by a master that has stopped"
                     yield Finding("leftover", f"../{self.work.name}/{name}", why)
         except FileNotFoundError:
@@ -257,7 +257,7 @@ def run(config: AuditConfig) -> int:
                     to_repair.append(finding)
         _summarize(config, audit, counts, SYSTEM.since_boot() - began)
         if to_repair:
-            repair.repair(to_repair, live=audit.look.live)
+            repair.repair(to_repair, live=audit.context.live)
     return 1 if counts else 0
 
 

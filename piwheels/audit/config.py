@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from piwheels.core.paths import FARM_FILE, address, running_farm
 from piwheels.core.program.command_line import Common, option
-from piwheels.core.program.paths import FARM_FILE, address, running_farm
 
 #: The parts of an audit, in this sequence.
 PARTS: Final = ("files", "logs", "index", "database")

@@ -30,7 +30,7 @@ YOUNG: Final = 900.0
 
 
 @dataclass(slots=True)
-class Looker:
+class AuditContext:
     """The context of the checks. *quick*: read no files; *live*: a master runs on the site.
 
     *on_bytes* is called with the number of bytes read, from several threads.
@@ -45,15 +45,15 @@ class Looker:
 # Files --------------------------------------------------------------------------------------------
 
 
-def check_files(look: Looker, package: AuditPackage) -> Iterator[Finding]:
+def check_files(context: AuditContext, package: AuditPackage) -> Iterator[Finding]:
     """Yield the findings about the files of *package*."""
     folder = f"simple/{package.package}"
-    there, found = look.tree.folder(folder, package.package)
+    there, found = context.tree.folder(folder, package.package)
     yield from found
     names: set[str] = set()
     if there:
         try:
-            names = set(look.tree.names(folder))
+            names = set(context.tree.names(folder))
         except OSError as exc:
             yield Finding("unreadable", folder, reason(exc), package.package)
             return
@@ -64,16 +64,16 @@ def check_files(look: Looker, package: AuditPackage) -> Iterator[Finding]:
         if not package.deleted:
             known |= {file.filename, f"{file.filename}.metadata"}
             if file.shown:
-                yield from _check_file(look, package.package, file)
+                yield from _check_file(context, package.package, file)
     for name in sorted(names - known):
-        if not _in_progress(look, package, name):
-            yield _foreign(look, f"{folder}/{name}", package)
+        if not _in_progress(context, package, name):
+            yield _foreign(context, f"{folder}/{name}", package)
 
 
-def _check_file(look: Looker, package: str, file: AuditFile) -> Iterator[Finding]:
+def _check_file(context: AuditContext, package: str, file: AuditFile) -> Iterator[Finding]:
     path = f"simple/{package}/{file.filename}"
     why = f"the database lists it ({file.filesize:,} bytes)"
-    about, found = look.tree.file(path, "missing-file", why, package, file.version)
+    about, found = context.tree.file(path, "missing-file", why, package, file.version)
     yield from found
     if about is None:
         return
@@ -82,9 +82,9 @@ def _check_file(look: Looker, package: str, file: AuditFile) -> Iterator[Finding
         yield Finding("wrong-size", path, why, package, file.version)
         return
     inside: bytes | None = None
-    if not look.quick:
+    if not context.quick:
         try:
-            digest = look.tree.digest(path, look.on_bytes)
+            digest = context.tree.digest(path, context.on_bytes)
         except OSError as exc:
             yield Finding("unreadable", path, reason(exc), package, file.version)
             return
@@ -93,26 +93,26 @@ def _check_file(look: Looker, package: str, file: AuditFile) -> Iterator[Finding
             yield Finding("wrong-hash", path, why, package, file.version)
             return
         try:
-            inside = inspect_wheel(Path(look.tree.full(path))).metadata
+            inside = inspect_wheel(Path(context.tree.full(path))).metadata
         except BadWheel as exc:
             yield Finding("bad-wheel", path, str(exc), package, file.version)
             return
-    yield from _check_metadata(look, package, file, inside)
+    yield from _check_metadata(context, package, file, inside)
 
 
 def _check_metadata(
-    look: Looker, package: str, file: AuditFile, inside: bytes | None
+    context: AuditContext, package: str, file: AuditFile, inside: bytes | None
 ) -> Iterator[Finding]:
     path = f"simple/{package}/{file.filename}.metadata"
-    if file.metadata_hash is None and look.tree.about(path) is None:
+    if file.metadata_hash is None and context.tree.about(path) is None:
         return  # the index promises none
     why = "the index promises it: installers fail without it"
-    about, found = look.tree.file(path, "missing-metadata", why, package, file.version)
+    about, found = context.tree.file(path, "missing-metadata", why, package, file.version)
     yield from found
     if about is None or inside is None:
         return
     try:
-        data = look.tree.read(path, MAX_METADATA)
+        data = context.tree.read(path, MAX_METADATA)
     except OSError as exc:
         yield Finding("unreadable", path, reason(exc), package, file.version)
         return
@@ -126,27 +126,27 @@ def _check_metadata(
     yield Finding("wrong-metadata", path, why, package, file.version)
 
 
-def _in_progress(look: Looker, package: AuditPackage, name: str) -> bool:
+def _in_progress(context: AuditContext, package: AuditPackage, name: str) -> bool:
     """Return whether the file *name* may be in the process of publication or removal."""
     if package.rewriting:
         return True
     path = f"simple/{package.package}/{name}"
     try:
         version = parse_filename(name.removesuffix(".metadata")).version
-        about = look.tree.about(path)
+        about = context.tree.about(path)
     except (BadWheel, OSError):
         return False
     leased = any(same_version(version, each) for each in package.leased)
     return leased or (
-        look.live and about is not None and file_age(about.st_ctime) < YOUNG
+        context.live and about is not None and file_age(about.st_ctime) < YOUNG
     )  # st_ctime also changes by a rename
 
 
-def _foreign(look: Looker, path: str, package: AuditPackage) -> Finding:
-    if look.tree.target(path) and look.tree.outside(path):
-        return look.tree.link(path, package.package)
+def _foreign(context: AuditContext, path: str, package: AuditPackage) -> Finding:
+    if context.tree.target(path) and context.tree.outside(path):
+        return context.tree.link(path, package.package)
     try:
-        about = look.tree.about(path)
+        about = context.tree.about(path)
     except OSError as exc:
         return Finding("unreadable", path, reason(exc), package.package)
     what = "nothing" if about is None else kind_of(about)
@@ -157,25 +157,25 @@ def _foreign(look: Looker, path: str, package: AuditPackage) -> Finding:
 # Logs ---------------------------------------------------------------------------------------------
 
 
-def check_logs(look: Looker, package: AuditPackage) -> Iterator[Finding]:
+def check_logs(context: AuditContext, package: AuditPackage) -> Iterator[Finding]:
     """Yield the findings about the logs of the builds of *package*."""
     for build_id, version, pending in package.builds:
         path, about_it = log_name(build_id), (package.package, version)
         why = f"build {build_id} has no log, and none is pending"
-        about, found = look.tree.file(path, "missing-log", why, *about_it)
+        about, found = context.tree.file(path, "missing-log", why, *about_it)
         yield from (each for each in found if not (pending and each.kind == "missing-log"))
         if about is None:
             continue
         if about.st_size == 0:
             yield Finding("broken-log", path, "is empty", *about_it)
-        elif not look.quick and (why := _broken(look, path)):
+        elif not context.quick and (why := _broken(context, path)):
             yield Finding("broken-log", path, why, *about_it)
 
 
-def _broken(look: Looker, path: str) -> str:
+def _broken(context: AuditContext, path: str) -> str:
     size = 0
     try:
-        with look.tree.open(path) as file, gzip.GzipFile(fileobj=file) as unpacked:
+        with context.tree.open(path) as file, gzip.GzipFile(fileobj=file) as unpacked:
             while chunk := unpacked.read(2**18):
                 size += len(chunk)
                 if size > _MAX_LOG:

@@ -19,7 +19,7 @@ from piwheels.core.site import ALIAS, INDEX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from piwheels.audit.packages import Looker
+    from piwheels.audit.packages import AuditContext
     from piwheels.core.database.audit import AuditFile, AuditPackage
 
 #: The size limit of a package's page, in bytes.
@@ -38,56 +38,58 @@ class Listed(NamedTuple):
     yanked: bool
 
 
-def check_index(look: Looker, package: AuditPackage) -> Iterator[Finding]:
+def check_index(context: AuditContext, package: AuditPackage) -> Iterator[Finding]:
     """Yield the findings about the pages of *package*."""
     if package.rewriting:
         return  # a rewrite is pending
     name, listed = package.package, [file for file in package.files if file.listed]
     folder = f"simple/{name}"
     if package.deleted or not (listed or package.status != "active"):
-        yield from _must_not_exist(look, package, [f"{folder}/{each}" for each in INDEX])
+        yield from _must_not_exist(context, package, [f"{folder}/{each}" for each in INDEX])
     else:
         want = {file.filename: _listed(file) for file in listed}
         yield from _page(
-            look, package, f"{folder}/{INDEX[0]}", lambda data: _json(data, package, want)
+            context, package, f"{folder}/{INDEX[0]}", lambda data: _json(data, package, want)
         )
-        yield from _page(look, package, f"{folder}/{INDEX[1]}", lambda data: _html(data, want))
-        yield from _link(look, f"{folder}/{INDEX[2]}", INDEX[1], name)
+        yield from _page(context, package, f"{folder}/{INDEX[1]}", lambda data: _html(data, want))
+        yield from _link(context, f"{folder}/{INDEX[2]}", INDEX[1], name)
     page = f"project/{name}"
-    there, found = look.tree.folder(page, name)
+    there, found = context.tree.folder(page, name)
     if there and package.deleted:
         why = "is a page of a package that is marked as deleted"
         yield Finding("foreign-page", page, why, name)
     elif there or (package.builds and not package.deleted):
         hashes = {file.filename: file.filehash for file in listed}
-        yield from _page(look, package, f"{page}/index.html", _whole)
+        yield from _page(context, package, f"{page}/index.html", _whole)
         yield from _page(
-            look, package, f"{page}/json/index.json", lambda data: _project(data, name, hashes)
+            context, package, f"{page}/json/index.json", lambda data: _project(data, name, hashes)
         )
-        yield from _foreign_entries(look, package, page, {"index.html", "json"})
-        yield from _foreign_entries(look, package, f"{page}/json", {"index.json"})
-        yield from _aliases(look, package)
+        yield from _foreign_entries(context, package, page, {"index.html", "json"})
+        yield from _foreign_entries(context, package, f"{page}/json", {"index.json"})
+        yield from _aliases(context, package)
     else:
         yield from found
 
 
-def _must_not_exist(look: Looker, package: AuditPackage, paths: Iterable[str]) -> Iterator[Finding]:
+def _must_not_exist(
+    context: AuditContext, package: AuditPackage, paths: Iterable[str]
+) -> Iterator[Finding]:
     for path in paths:
-        if look.tree.about(path) is not None:
+        if context.tree.about(path) is not None:
             why = "is a page of a package without published files"
             yield Finding("foreign-page", path, why, package.package)
 
 
 def _page(
-    look: Looker, package: AuditPackage, path: str, wrong: Callable[[bytes], str]
+    context: AuditContext, package: AuditPackage, path: str, wrong: Callable[[bytes], str]
 ) -> Iterator[Finding]:
     """Yield the findings about the page at *path*; *wrong* checks its content."""
-    about, found = look.tree.file(path, "missing-page", "is missing", package.package)
+    about, found = context.tree.file(path, "missing-page", "is missing", package.package)
     yield from found
     if about is None:
         return
     try:
-        why = wrong(look.tree.read(path, _MAX_PAGE))
+        why = wrong(context.tree.read(path, _MAX_PAGE))
     except OSError as exc:
         yield Finding("unreadable", path, reason(exc), package.package)
     except (ValueError, RecursionError, TypeError, LookupError, AttributeError) as exc:
@@ -99,51 +101,51 @@ def _page(
 
 
 def _link(
-    look: Looker, path: str, target: str, package: str, what: str = "page"
+    context: AuditContext, path: str, target: str, package: str, what: str = "page"
 ) -> Iterator[Finding]:
     """Yield the findings about *path*, which must be a link to *target*; *what* names it."""
     try:
-        about = look.tree.about(path)
+        about = context.tree.about(path)
     except OSError as exc:
         yield Finding("unreadable", path, reason(exc), package)
         return
     if about is None:
         yield Finding(f"missing-{what}", path, f"is missing: a link to {target}", package)
-    elif look.tree.target(path) != target:
-        if look.tree.target(path) and look.tree.outside(path):
-            yield look.tree.link(path, package)
+    elif context.tree.target(path) != target:
+        if context.tree.target(path) and context.tree.outside(path):
+            yield context.tree.link(path, package)
         else:
             yield Finding(f"wrong-{what}", path, f"is not a link to {target}", package)
 
 
-def _aliases(look: Looker, package: AuditPackage) -> Iterator[Finding]:
+def _aliases(context: AuditContext, package: AuditPackage) -> Iterator[Finding]:
     for alias in package.names:
         if ALIAS.fullmatch(alias):
             path = f"project/{alias}"
-            yield from _link(look, path, package.package, package.package, "alias")
+            yield from _link(context, path, package.package, package.package, "alias")
 
 
 def _foreign_entries(
-    look: Looker, package: AuditPackage, folder: str, known: set[str]
+    context: AuditContext, package: AuditPackage, folder: str, known: set[str]
 ) -> Iterator[Finding]:
-    there, found = look.tree.folder(folder, package.package)
+    there, found = context.tree.folder(folder, package.package)
     yield from found
     if not there:
         return
     try:
-        names = sorted(set(look.tree.names(folder)) - known)
+        names = sorted(set(context.tree.names(folder)) - known)
     except OSError as exc:
         yield Finding("unreadable", folder, reason(exc), package.package)
         return
     for name in names:
         path = f"{folder}/{name}"
-        yield foreign(look, path, package.package)
+        yield foreign(context, path, package.package)
 
 
-def foreign(look: Looker, path: str, package: str = "") -> Finding:
+def foreign(context: AuditContext, path: str, package: str = "") -> Finding:
     """Return the finding that *path* is unknown."""
-    if look.tree.target(path) and look.tree.outside(path):
-        return look.tree.link(path, package)
+    if context.tree.target(path) and context.tree.outside(path):
+        return context.tree.link(path, package)
     return Finding("foreign", path, "was not made by piwheels", package)
 
 
@@ -243,7 +245,7 @@ def _short(value: Any) -> str:
 
 
 def check_root(
-    look: Looker, published: Callable[[], Iterator[tuple[str, bool]]]
+    context: AuditContext, published: Callable[[], Iterator[tuple[str, bool]]]
 ) -> Iterator[Finding]:
     """Yield the findings about the root pages.
 
@@ -251,26 +253,26 @@ def check_root(
     shown. The root must list a package with shown files, and may list one without.
     """
     for path in MUST:
-        yield from look.tree.file(path, "missing-page", "is missing")[1]
+        yield from context.tree.file(path, "missing-page", "is missing")[1]
     for path, read in _ROOTS.items():
-        about, found = look.tree.file(path, "missing-page", "is missing")
+        about, found = context.tree.file(path, "missing-page", "is missing")
         yield from found
         if about is None:
             continue
         try:
-            with look.tree.open(path) as file:
+            with context.tree.open(path) as file:
                 yield from _compare(path, read(file), published())
         except OSError as exc:
             yield Finding("unreadable", path, reason(exc))
         except (ValueError, RecursionError, TypeError, LookupError) as exc:
             yield Finding("wrong-page", path, str(exc) or repr(exc))
-    yield from _link(look, f"simple/{INDEX[2]}", INDEX[1], "")
-    if look.tree.about(LIST) is not None:
-        about, found = look.tree.file(LIST, "missing-page", "has disappeared")
+    yield from _link(context, f"simple/{INDEX[2]}", INDEX[1], "")
+    if context.tree.about(LIST) is not None:
+        about, found = context.tree.file(LIST, "missing-page", "has disappeared")
         yield from found
         try:
             if about is not None:
-                with look.tree.open(LIST) as file:
+                with context.tree.open(LIST) as file:
                     deque(elements(file, "[", ""), maxlen=0)
         except (OSError, ValueError) as exc:
             why = reason(exc) if isinstance(exc, OSError) else str(exc)

@@ -14,7 +14,7 @@ from piwheels.core.site import INDEX, OWN, log_number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from piwheels.audit.packages import Looker
+    from piwheels.audit.packages import AuditContext
     from piwheels.core.database.audit import AuditDatabase
 
 #: The number of names in one query.
@@ -31,8 +31,8 @@ def batches(names: Iterator[str]) -> Iterator[list[str]]:
 class Walk:
     """The walk, level by level. It does not descend into unknown folders."""
 
-    def __init__(self, look: Looker, db: AuditDatabase) -> None:
-        self._look, self._tree, self._db = look, look.tree, db
+    def __init__(self, context: AuditContext, db: AuditDatabase) -> None:
+        self._context, self._tree, self._db = context, context.tree, db
         self.errors: list[Finding] = []
 
     def entries(self, folder: str) -> Iterator[list[str]]:
@@ -55,20 +55,20 @@ class Walk:
             if OWN.fullmatch(path):
                 yield from self._tree.file(path, "missing-page", "has disappeared")[1]
             elif path not in _FOLDERS:
-                yield foreign(self._look, path)
+                yield foreign(self._context, path)
 
     def simple(self, paths: list[str]) -> Iterator[Finding]:
         """Yield the findings about these entries of the simple index."""
         for path, name, package, _ in self._known(paths):
             if name != package and name not in INDEX:
-                yield foreign(self._look, path)
+                yield foreign(self._context, path)
 
     def project(self, paths: list[str]) -> Iterator[Finding]:
         """Yield the findings about these entries of the project pages."""
         for path, name, package, deleted in self._known(paths):
             target = self._tree.target(path)
             if not target and name != package:
-                yield foreign(self._look, path)
+                yield foreign(self._context, path)
             elif target and (deleted or not package):
                 yield self._link(path, target)
 
@@ -107,7 +107,7 @@ class Walk:
         for path, number in numbers.items():
             if number is None:
                 if not self._is_part(path):
-                    yield foreign(self._look, path)
+                    yield foreign(self._context, path)
             elif number not in known and self._tree.about(path) is not None:
                 why = f"build {number} does not exist"
                 yield Finding("foreign-log", path, why)

@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING
 
+from piwheels.core.paths import address, master_socket
 from piwheels.core.program.command_line import Common, option, port_number
-from piwheels.core.program.paths import address, master_socket
 
 if TYPE_CHECKING:
     from piwheels.console.model.events import Wire
@@ -81,9 +81,9 @@ class ConsoleConfig(Common):
     def addresses(self) -> dict[Wire, str]:
         """The addresses of the sockets; without ``console`` if its address is unknown."""
         status = self.status_queue or master_socket("status")
-        beside = status.rpartition("/")[0] if status.startswith("ipc:") else ""
-        control = self.control_queue or (f"{beside}/control" if beside else "")
-        console = self.console_queue or (f"{beside}/console" if beside else "")
+        folder = status.rpartition("/")[0] if status.startswith("ipc:") else ""
+        control = self.control_queue or (f"{folder}/control" if folder else "")
+        console = self.console_queue or (f"{folder}/console" if folder else "")
         found: dict[Wire, str] = {"status": status}
         if control:
             found["control"] = control

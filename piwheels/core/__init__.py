@@ -14,7 +14,7 @@ Nothing starts when a module is imported. Scripts may import:
   :mod:`piwheels.core.reasons`, :mod:`piwheels.core.site`, :mod:`piwheels.core.text` and
   :mod:`piwheels.core.words`: wheels, names and texts;
 * from :mod:`piwheels.core.program`: ``command_line``, ``options``, ``manual``, ``admin``,
-  ``terminal`` and ``paths``, for programs of their own.
+  ``terminal``, and :mod:`piwheels.core.paths`, for programs of their own.
 
 The API reference (``docs/api``) has a page for each of these. The other modules serve our programs
 only, and may change without notice.

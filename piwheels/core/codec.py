@@ -1,14 +1,12 @@
-"""Messages to bytes and back: strict CBOR (RFC 8949), one frame a message.
+"""Encodes messages as strict CBOR (RFC 8949), one frame for each, and decodes them.
 
-A message with data is the two-element array ``[name, data]``; without data it is the bare text
-``name``. Beside the standard's date and time (tag 0) there are two tags of our own: 2001 holds a
-``timedelta`` as ``[days, seconds, microseconds]``, and 2002 stands for :data:`NoData` where it is
-nested in data.
+A message with data is the two-element array ``[name, data]``; a message without data is the text
+``name``. In addition to the standard's date and time (tag 0) there are two private tags: 2001 is a
+``timedelta`` as ``[days, seconds, microseconds]``, and 2002 is :data:`NoData` nested in data.
 
-The decoder takes nothing that a peer could hurt us with: no other tag, no shared references, no
-containers of indefinite length, no duplicate or numeric keys, no nesting deeper than
-:data:`MAX_DEPTH`. Whatever the bytes are, they become a message or
-:class:`~piwheels.core.errors.BadMessage`.
+The decoder accepts only a safe part of CBOR: no other tags, no shared references, no containers
+of indefinite length, no duplicate or numeric keys, no nesting deeper than :data:`MAX_DEPTH`. It
+turns any bytes either into a message or into :class:`~piwheels.core.errors.BadMessage`.
 """
 
 from __future__ import annotations
@@ -22,16 +20,16 @@ import cbor2
 
 from piwheels.core.errors import BadMessage
 
-#: The most bytes that a control frame may have.
+#: The size limit of a frame, in bytes.
 MAX_FRAME: Final = 16 * 2**20
-#: How deep containers may be nested.
+#: The depth to which containers may be nested.
 MAX_DEPTH: Final = 16
 
 _TIMEDELTA, _NODATA = 2001, 2002
 
 
 class _NoData(enum.Enum):
-    """A type with one value, so that type checkers can tell it from data."""
+    """A type with one value, which type checkers can distinguish from data."""
 
     NODATA = "no data"
 
@@ -46,18 +44,21 @@ NoData: Final = _NoData.NODATA
 def dumps(msg: str, data: Any = NoData) -> bytes:
     """Encode the message *msg* with its *data*.
 
-    Raises ``ValueError`` for what has no place on a wire, or is larger than a frame may be.
+    Raises ``ValueError`` for a type that cannot be encoded, and for a frame over the limit.
     """
     frame = cbor2.dumps(msg if data is NoData else (msg, data), default=_encode)
     if len(frame) > MAX_FRAME:
         raise ValueError(
-            f"{msg}: {len(frame):,} bytes are more than a frame may have ({MAX_FRAME:,})"
+            f"{msg}: {len(frame):,} bytes exceed the size limit of a frame ({MAX_FRAME:,})"
         )
     return frame
 
 
 def loads(frame: bytes) -> tuple[str, Any]:
-    """Decode *frame* into the message's name and its data (:data:`NoData` where there is none)."""
+    """Return the name and the data (:data:`NoData`: none) of the message in *frame*.
+
+    Raises :class:`~piwheels.core.errors.BadMessage` for anything but a valid message.
+    """
     if len(frame) > MAX_FRAME:
         raise BadMessage(f"frame of {len(frame):,} bytes")
     try:
@@ -78,7 +79,7 @@ def loads(frame: bytes) -> tuple[str, Any]:
         EOFError,
         cbor2.CBORDecodeError,
     ) as exc:
-        raise BadMessage(f"not CBOR that we take: {exc}") from exc
+        raise BadMessage(f"not acceptable CBOR: {exc}") from exc
     match value:
         case str():
             return value, NoData
@@ -97,7 +98,7 @@ def _encode(encoder: cbor2.CBOREncoder, value: Any) -> None:
     elif is_dataclass(value) and hasattr(value, "as_message"):
         encoder.encode(value.as_message())
     else:
-        raise ValueError(f"{type(value).__name__} has no place on a wire")
+        raise ValueError(f"{type(value).__name__} cannot be encoded")
 
 
 def _decode(tag: cbor2.CBORTag, _immutable: bool) -> Any:
@@ -113,7 +114,7 @@ def _refuse(*_: Any) -> Any:
     raise ValueError("a tag that is not of this protocol")
 
 
-#: Every tag that cbor2 would decode by itself, but for 0 (date and time as text).
+#: All tags that cbor2 decodes by default, except 0 (date and time as text).
 _REFUSED: Final = dict.fromkeys(
     (
         1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000,
@@ -124,5 +125,5 @@ _REFUSED: Final = dict.fromkeys(
 
 
 def is_aware(value: object) -> bool:
-    """Whether *value* is a ``datetime`` that knows its offset from UTC."""
+    """Return whether *value* is an aware ``datetime``: one with an offset from UTC."""
     return isinstance(value, datetime) and value.utcoffset() is not None

@@ -1,6 +1,6 @@
-"""The errors that we raise on purpose: a bad peer, a typed refusal, a sentence for a person.
+"""The errors that piwheels raises on purpose. Their texts are sentences for people.
 
-Anything else that is raised is a bug of ours: the task ends, and the program with it.
+Any other exception is a bug in piwheels: it ends the task, and the program with it.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from piwheels.core.text import CONTROL
 
 
 class PiWheelsError(Exception):
-    """Base of the errors that we raise on purpose. Its text is a sentence for a person."""
+    """Base of all errors that piwheels raises on purpose. The text is a sentence for people."""
 
 
 class BadMessage(PiWheelsError, ValueError):
-    """A peer sent bytes that are not a message of the protocol. Never ends a task.
+    """A peer sent bytes that are not a message of the protocol. It never ends a task.
 
-    *address* is the peer's, where the socket knows it.
+    *address* is the ROUTER socket's address of the peer, or ``None`` if it is unknown.
     """
 
     address: bytes | None = None
 
 
 class Refused(PiWheelsError):
-    """A request was understood and turned down; *code* is one of the protocol's code words."""
+    """A request was understood and refused; *code* is one of the protocol's code words."""
 
     def __init__(self, code: str, why: str = "") -> None:
         super().__init__(why or code)
@@ -30,26 +30,26 @@ class Refused(PiWheelsError):
 
 
 class BadWheel(PiWheelsError, ValueError):
-    """A file is not the wheel that it says it is."""
+    """A file is not a valid wheel, or not the wheel that its name promises."""
 
 
 class DatabaseError(PiWheelsError):
-    """The database could not do what was asked, and trying again did not help."""
+    """A query failed, and all retries failed, too."""
 
 
 class Unavailable(PiWheelsError):
-    """The other side of a wait did not answer in time."""
+    """A peer did not answer in time, or the connection to it was lost."""
 
 
 class Fatal(PiWheelsError):
-    """The program cannot start or go on; the text says why, and what to do."""
+    """The program cannot start or continue; the text gives the reason and the remedy."""
 
 
-def worth_telling(count: int) -> bool:
-    """Return whether what has happened *count* times is to be told again: the 1st, 10th, 100th."""
+def should_log(count: int) -> bool:
+    """Return whether to log the *count*-th repetition of an event: the 1st, 10th, 100th, ..."""
     return str(count).strip("0") == "1"
 
 
 def one_line(error: object) -> str:
-    """Return an error's text as one line of at most 1,000 characters, for an answer."""
+    """Return the text of *error* as one line of at most 1,000 characters."""
     return CONTROL.sub(" ", str(error))[:1000]

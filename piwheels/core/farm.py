@@ -1,7 +1,7 @@
-"""A client of a farm, for scripts and the administrators' programs.
+"""A client of a master, for scripts and the admin tools.
 
-:class:`Farm` has a method for each request that a master takes from administrators, and
-:meth:`Farm.listen` yields the events that a master publishes.
+:class:`Farm` has a method for each request of an admin tool, and :meth:`Farm.listen` yields the
+events that a master publishes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import zmq
 from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
-from piwheels.core.program.paths import master_socket
+from piwheels.core.paths import master_socket
 from piwheels.core.protocols import (
     AddPackage,
     AddVersion,
@@ -42,30 +42,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Done", "Event", "Farm", "Pages"]
 
-#: Seconds that the master may take for an ordinary answer, and for one that is long work.
-ANSWER: Final = 60.0
-LONG_ANSWER: Final = 900.0
-#: Seconds within which a running master is reached.
-REACHED: Final = 5.0
-#: Seconds without an event after which a master counts as lost: statistics come every 10 s.
+#: Seconds within which the master must answer: an ordinary request, and one with long work.
+ANSWER_LIMIT: Final = 60.0
+LONG_ANSWER_LIMIT: Final = 900.0
+#: Seconds within which a connection to a running master must succeed.
+CONNECT_LIMIT: Final = 5.0
+#: Seconds without an event after which a master counts as lost; it publishes every 10 s.
 SILENCE: Final = 60.0
-#: Where the master takes files if there is no socket ``file`` beside the one for requests.
+#: The master's address for files, unless there is a socket ``file`` next to that for requests.
 FILE_QUEUE: Final = "tcp://127.0.0.1:5556"
 
-#: Seconds between two checks whether a wait must end.
+#: Seconds between two checks during a wait.
 _SLICE: Final = 0.2
-#: Seconds between two requests for the farm's state until it comes: at first, and at most.
+#: Seconds between two requests for the farm's state until it arrives: at first, and at most.
 _FIRST_PAUSE, _MAX_PAUSE = 1.0, 30.0
-#: How many events may wait for a script that is busy; the master drops those that follow.
+#: The number of events to queue for a busy script; the master drops further ones.
 _MAX_WAITING: Final = 10_000
 
-#: What :meth:`Farm.listen` yields: who the master is, its statistics, and what a slave said or was
-#: sent.
+#: The events of :meth:`Farm.listen`: the master's description, its statistics, and the messages of
+#: slaves and to them.
 Event = MasterInfo | MasterStats | SlaveEvent
 
 
 class Done(StrEnum):
-    """What the master did for a request; the values are the code words of the wire."""
+    """The master's answers to requests. The values are the code words of the wire."""
 
     PACKAGE_ADDED = "NEWPKG"
     PACKAGE_UPDATED = "UPDPKG"
@@ -84,9 +84,9 @@ class Done(StrEnum):
     UNWATCHED = "UNWATCH"
 
 
-#: What :meth:`Farm.rebuild` can have written; project pages and indexes are those of packages.
+#: The parts of the site that :meth:`Farm.rebuild` rebuilds, and those that belong to packages.
 Pages = Literal["home", "search", "project", "index"]
-OF_PACKAGES: Final[frozenset[Pages]] = frozenset({"project", "index"})
+PACKAGE_PAGES: Final[frozenset[Pages]] = frozenset({"project", "index"})
 _PAGES: Final[dict[Pages, str]] = {
     "home": "HOME", "search": "SEARCH", "project": "PROJECT", "index": "BOTH",
 }  # fmt: skip
@@ -95,17 +95,17 @@ _PAGES: Final[dict[Pages, str]] = {
 class Farm:
     """A client of the master whose socket for requests is *address*.
 
-    Without an address it is the master of this user, or else the machine's service. Its other
-    sockets are beside that one; where they are not (over TCP), *status*, *control* and *files* say
-    where they are.
+    The default address is that of this user's master, or else of the machine's service. Its other
+    sockets are in the same folder; over TCP, *status*, *control* and *files* are their addresses.
 
-    *patience* is for how many seconds a master may be absent before a request fails. *meanwhile* is
-    called several times a second during each wait, and may raise to end it.
+    *patience* is the number of seconds to wait for a connection before a request fails (default:
+    5). During each wait, *meanwhile* is called several times a second; it may raise an exception
+    to end the wait.
 
-    Requests raise :exc:`~piwheels.core.errors.Refused` with the master's reason (its ``code`` is a
-    code word of the wire, if that is the reason), :exc:`~piwheels.core.errors.Unavailable` if there
-    is no master or it does not answer in time, and :exc:`~piwheels.core.errors.BadMessage` for an
-    argument that is invalid. After an error the next request connects again.
+    Requests raise :exc:`~piwheels.core.errors.Refused` with the master's reason (its ``code`` is
+    the code word of the wire, if there is one), :exc:`~piwheels.core.errors.Unavailable` if no
+    master runs or it does not answer in time, and :exc:`~piwheels.core.errors.BadMessage` for an
+    invalid argument. After an error, the next request connects again.
 
     Use a ``Farm`` in one thread; only :meth:`close` may be called from others. It is a context
     manager.
@@ -122,10 +122,10 @@ class Farm:
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self.address = address or master_socket("import")
-        self.invalid = 0  #: How many invalid messages :meth:`listen` has skipped.
+        self.invalid = 0  #: The number of invalid messages that :meth:`listen` has skipped.
         self._status, self._control = status, control
         self._files = files
-        self._patience = REACHED if patience is None else patience
+        self._patience = CONNECT_LIMIT if patience is None else patience
         self._meanwhile = meanwhile
         self._stack = ExitStack()
         self._link: tuple[Socket, Socket] | None = None
@@ -138,11 +138,11 @@ class Farm:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; :meth:`listen` ends within a second. May be repeated."""
+        """Close the connections; :meth:`listen` ends within a second. May be called again."""
         self._closed.set()
         self._disconnect()
 
-    def is_running(self, limit: float = REACHED) -> bool:
+    def is_running(self, limit: float = CONNECT_LIMIT) -> bool:
         """Return whether the master accepts connections, waiting up to *limit* seconds."""
         return self._wait(self._connect()[0], limit, zmq.POLLOUT)
 
@@ -157,11 +157,11 @@ class Farm:
         unskip: bool = False,
         aliases: Iterable[str] = (),
     ) -> Done:
-        """Add *package*, or change what is given.
+        """Add *package*, or change the given properties of it.
 
-        *description* is one line of text. *skip* is a reason not to build it; *unskip* ends that.
+        *description* is one line of text. *skip* is a reason not to build it; *unskip* undoes that.
         *aliases* are other spellings of its name. Returns ``PACKAGE_ADDED``, or
-        ``PACKAGE_SKIPPED`` or ``PACKAGE_UPDATED`` if it was known.
+        ``PACKAGE_SKIPPED`` or ``PACKAGE_UPDATED`` if it existed.
         """
         return self._do("ADDPKG", AddPackage(package, description, skip, unskip, list(aliases)))
 
@@ -177,12 +177,13 @@ class Farm:
         unyank: bool = False,
         aliases: Iterable[str] = (),
     ) -> Done:
-        """Add a *version* of a known package, or change what is given.
+        """Add a *version* of an existing package, or change the given properties of it.
 
-        *released* is an aware time (default: now); versions are built in its order. *skip* is a
-        reason not to build the version, *yank* marks it as yanked; *unskip* and *unyank* end that.
+        *released* is an aware time (default: now); the earliest version is built first. *skip* is
+        a reason not to build the version, *yank* marks it as yanked; *unskip* and *unyank* undo
+        that.
         Returns ``VERSION_ADDED``, or ``VERSION_SKIPPED``, ``VERSION_YANKED`` or
-        ``VERSION_UPDATED`` if it was known.
+        ``VERSION_UPDATED`` if it existed.
         """
         released = released or SYSTEM.now()
         version_data = AddVersion(
@@ -193,11 +194,11 @@ class Farm:
     def remove_package(self, package: str, *, builds: bool = False, skip: str = "") -> Done:
         """Remove *package* with all its versions, builds and files.
 
-        With *builds* only builds and files go, and are built again; with *skip*, a reason not to
-        build it any more, only that is noted (or done as well). Returns ``PACKAGE_REMOVED``,
-        ``PACKAGE_BUILDS_REMOVED`` or ``PACKAGE_SKIPPED``.
+        *builds*: remove only builds and files, and build the versions again. *skip*, a reason:
+        remove nothing (or only builds and files, with *builds*), and build it no more. Returns
+        ``PACKAGE_REMOVED``, ``PACKAGE_BUILDS_REMOVED`` or ``PACKAGE_SKIPPED``.
         """
-        return self._do("REMPKG", RemovePackage(package, builds, skip), LONG_ANSWER)
+        return self._do("REMPKG", RemovePackage(package, builds, skip), LONG_ANSWER_LIMIT)
 
     def remove_version(
         self,
@@ -210,32 +211,32 @@ class Farm:
     ) -> Done:
         """Remove a *version* with its builds and files.
 
-        *builds* and *skip* are as for :meth:`remove_package`; with *yank* the version is marked as
-        yanked, and kept. Returns ``VERSION_REMOVED``, ``VERSION_BUILDS_REMOVED``,
+        *builds* and *skip* are as for :meth:`remove_package`; *yank*: only mark the version as
+        yanked. Returns ``VERSION_REMOVED``, ``VERSION_BUILDS_REMOVED``,
         ``VERSION_YANKED`` or ``VERSION_SKIPPED``.
         """
         data = RemoveVersion(package, version, builds, skip, yank)
-        return self._do("REMVER", data, LONG_ANSWER)
+        return self._do("REMVER", data, LONG_ANSWER_LIMIT)
 
     def watch(self, package: str) -> Done:
-        """Follow *package* upstream, from its newest release on."""
+        """Follow *package* upstream, and build its newest and all later releases."""
         return self._do("WATCH", package)
 
     def unwatch(self, package: str) -> Done:
-        """Stop following *package* upstream. Refused (``NOPKG``) if no request had asked for it."""
+        """Undo :meth:`watch`. Refused (``NOPKG``) if *package* is not followed by request."""
         return self._do("UNWATCH", package)
 
     # Pages and builds -----------------------------------------------------------------------
 
     def rebuild(self, pages: Pages, package: str | None = None) -> Done:
-        """Have pages of the site written again.
+        """Rebuild pages of the site.
 
-        ``project`` is the project page of *package*, ``index`` that and its simple index; without a
-        package, those of all packages. ``home`` is the home page, ``search`` the search index.
-        Returns as soon as the master has noted it.
+        ``project`` is the project page of *package*, ``index`` also its page in the simple index;
+        without a package, those of all packages. ``home`` is the home page, ``search`` the search
+        index. Returns as soon as the master has accepted the request.
         """
-        data = [_PAGES[pages], package] if pages in OF_PACKAGES else [_PAGES[pages]]
-        return self._do("REBUILD", data, LONG_ANSWER)
+        data = [_PAGES[pages], package] if pages in PACKAGE_PAGES else [_PAGES[pages]]
+        return self._do("REBUILD", data, LONG_ANSWER_LIMIT)
 
     def import_build(
         self,
@@ -244,31 +245,32 @@ class Farm:
         *,
         sent: Callable[[int], None] = lambda _: None,
     ) -> Done:
-        """Import *build*, which was made elsewhere, with its files *wheels*.
+        """Import *build*, which another system made, with its files *wheels*.
 
-        *sent* is called with the number of bytes of each part that was sent. The slave's number of
-        *build* is the import's: :data:`~piwheels.core.protocols.FIRST_IMPORT` or greater, chosen at
-        random, so that several programs can import at once.
+        *sent* is called with the number of bytes of each chunk that was sent. The ``slave_id`` of
+        *build* identifies the import: choose a random number, at least
+        :data:`~piwheels.core.protocols.FIRST_IMPORT`, so that several programs can import at once.
         """
-        reply, text = self._request("IMPORT", build, LONG_ANSWER)
+        reply, text = self._request("IMPORT", build, LONG_ANSWER_LIMIT)
         while reply == "SEND":
             send_file(
                 wheels, text, file_queue=self._files or file_address(self.address),
                 slave_id=build.slave_id, check=self._check, sent=sent,
             )  # fmt: skip
-            reply, text = self._request("SENT", limit=LONG_ANSWER)
+            reply, text = self._request("SENT", limit=LONG_ANSWER_LIMIT)
         return self._done(text)
 
     # Events ---------------------------------------------------------------------------------
 
     def listen(self, timeout: float = math.inf, silence: float = SILENCE) -> Iterator[Event]:
-        """Yield what the master publishes, also its present state, which it is asked for.
+        """Request the farm's current state, and yield the events that the master publishes.
 
-        Ends after *timeout* seconds, or when :meth:`close` is called. When the master is lost, it
-        connects again, and asks for the state again; raises ``Unavailable`` if nothing valid has
-        come for *silence* seconds. Invalid messages are skipped, and counted in :attr:`invalid`.
+        Ends after *timeout* seconds, or when :meth:`close` is called. After the loss of the
+        master, it connects and requests the state again; it raises ``Unavailable`` if no valid
+        message arrives for *silence* seconds. It skips invalid messages, and counts them in
+        :attr:`invalid`.
 
-        A script that reads too slowly harms nobody: the master drops events for it.
+        The master drops events for a script that reads too slowly.
         """
         # Time that the script spends on an event does not count as silence.
         end, heard = SYSTEM.monotonic() + timeout, SYSTEM.monotonic()
@@ -280,8 +282,8 @@ class Farm:
             status.subscribe()
             connected = stack.enter_context(status.monitor(zmq.EVENT_HANDSHAKE_SUCCEEDED))
             control.setsockopt(zmq.IMMEDIATE, 1)
-            status.connect(self._status or self._beside("status"))
-            control.connect(self._control or self._beside("control"))
+            status.connect(self._status or self._sibling("status"))
+            control.connect(self._control or self._sibling("control"))
             ask_at, pause = math.inf, _FIRST_PAUSE
             while not self._closed.is_set() and (now := SYSTEM.monotonic()) < end:
                 self._meanwhile()
@@ -294,7 +296,7 @@ class Farm:
                 if now - heard > silence:
                     raise Unavailable(
                         f"the master at {status.address} published nothing for {silence:g} s: it"
-                        " has ended, or publishes elsewhere"
+                        " has stopped, or publishes at another address"
                     )
                 if not status.poll(min(_SLICE, end - now)):
                     continue
@@ -308,15 +310,18 @@ class Farm:
                 yield event
                 heard = SYSTEM.monotonic()
 
-    def _beside(self, name: str) -> str:
-        """Return the address of the master's socket *name*, beside that for requests."""
+    def _sibling(self, name: str) -> str:
+        """Return the address of the master's socket *name*, next to that for requests."""
         if not self.address.startswith("ipc://"):
-            raise Fatal(f"the {name} socket of the master at {self.address} is not known: name it")
+            raise Fatal(
+                f"the address of the {name} socket of the master at {self.address} is unknown: give"
+                " it"
+            )
         return f"ipc://{Path(self.address.removeprefix('ipc://')).with_name(name)}"
 
     # Requests -------------------------------------------------------------------------------
 
-    def _do(self, msg: str, data: Any, limit: float = ANSWER) -> Done:
+    def _do(self, msg: str, data: Any, limit: float = ANSWER_LIMIT) -> Done:
         return self._done(self._request(msg, data, limit)[1])
 
     def _done(self, word: str) -> Done:
@@ -324,23 +329,25 @@ class Farm:
             return Done(word)
         except ValueError:
             raise Unavailable(
-                f"what listens at {self.address} is no master: it answered {word[:40]!r}"
+                f"the program at {self.address} is not a master: it answered {word[:40]!r}"
             ) from None
 
-    def _request(self, msg: str, data: Any = NoData, limit: float = ANSWER) -> tuple[str, str]:
+    def _request(
+        self, msg: str, data: Any = NoData, limit: float = ANSWER_LIMIT
+    ) -> tuple[str, str]:
         """Return the answer: ``DONE`` with a code word, or ``SEND`` with a file's name."""
         socket, lost = self._connect()
         if not self._wait(socket, self._patience, zmq.POLLOUT):
             raise Unavailable(
-                f"no master listens at {self.address}: start piw-master (or piw-up), or say where"
-                " it listens with --import-queue"
+                f"no master listens at {self.address}: start piw-master (or piw-up), or give its"
+                " address with --import-queue"
             )
         lost.drain()
         socket.send_msg(msg, data, zmq.DONTWAIT)
         try:
             reply, text = self._answer(socket, msg, limit)
         except BaseException:
-            self._disconnect()  # a REQ socket sends no other request before its answer has come
+            self._disconnect()  # a REQ socket must receive the answer before it can send again
             raise
         if reply == "ERROR":
             raise Refused(text if _is_code(text) else msg, text)
@@ -349,13 +356,13 @@ class Farm:
     def _answer(self, socket: Socket, msg: str, limit: float) -> tuple[str, str]:
         if not self._wait(socket, limit, zmq.POLLIN):
             raise Unavailable(
-                f"the master at {self.address} did not answer {msg} within {limit:g} s: whether it"
-                " was done is not known; see its log"
+                f"the master at {self.address} did not answer {msg} within {limit:g} s: it may"
+                " have been carried out; see its log"
             )
         try:
             reply, text = socket.recv_msg()
         except BadMessage as exc:
-            raise Unavailable(f"what listens at {self.address} is no master: {exc}") from exc
+            raise Unavailable(f"the program at {self.address} is not a master: {exc}") from exc
         return reply, str(text)
 
     def _connect(self) -> tuple[Socket, Socket]:
@@ -364,7 +371,7 @@ class Farm:
             raise ValueError("this Farm is closed")
         if self._link is None:
             socket = self._stack.enter_context(Context().socket(zmq.REQ, reversed(mr_chase)))
-            socket.setsockopt(zmq.IMMEDIATE, 1)  # it takes no message while there is no master
+            socket.setsockopt(zmq.IMMEDIATE, 1)  # queue no message while there is no connection
             lost = self._stack.enter_context(socket.monitor(zmq.EVENT_DISCONNECTED))
             socket.connect(self.address)
             self._link = socket, lost
@@ -391,8 +398,8 @@ class Farm:
         self._meanwhile()
         if self._link is not None and self._link[1].poll(0):
             raise Unavailable(
-                f"lost the master at {self.address}: whether the last request was done is not"
-                " known; ask again when it is back"
+                f"lost the master at {self.address}: the last request may have been carried"
+                " out; repeat it when the master is back"
             )
 
 
@@ -401,15 +408,15 @@ def _is_code(text: str) -> bool:
 
 
 def _ask_for_state(control: Socket) -> None:
-    with suppress(Unavailable):  # the master is away; its return is another connection
+    with suppress(Unavailable):  # no connection; the next one triggers another request
         control.send_msg("HELLO", flags=zmq.DONTWAIT)
 
 
 def file_address(address: str) -> str:
-    """Return where the master at *address* (``""``: this user's) takes files."""
+    """Return the address for files of the master at *address* (``""``: this user's)."""
     socket = Path((address or master_socket("import")).removeprefix("ipc://"))
-    beside = socket.with_name("file")
-    return f"ipc://{beside}" if beside.is_socket() else FILE_QUEUE
+    file_socket = socket.with_name("file")
+    return f"ipc://{file_socket}" if file_socket.is_socket() else FILE_QUEUE
 
 
 def send_file(
@@ -421,21 +428,21 @@ def send_file(
     check: Callable[[], None] = lambda: None,
     sent: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Send that of *packages* which is called *filename* to the master's *file_queue*.
+    """Send the one of *packages* with the name *filename* to the master's address *file_queue*.
 
-    *slave_id* is the number of the slave or the import there. *check* is called several times a
-    second, and may raise to give up; *sent* is called with the number of bytes of each part.
-    Returns when the master has all of it. Raises ``Refused`` if no package has this name,
-    ``Unavailable`` if nobody takes files.
+    *slave_id* is the number of the slave or of the import. *check* is called several times a
+    second, and may raise an exception to stop the transfer; *sent* is called with the number of
+    bytes of each chunk. Returns when the master has the whole file. Raises ``Refused`` if no
+    package has this name, ``Unavailable`` if no master accepts files.
     """
     wheel = next((each for each in packages if each.filename == filename), None)
     if wheel is None:
-        raise Refused("SEND", f"the master wants {filename!r}, which is not among the files")
+        raise Refused("SEND", f"the master requests {filename!r}, which is not among the files")
     with Context().socket(zmq.DEALER) as queue:
-        queue.setsockopt(zmq.IMMEDIATE, 1)  # it says HELLO only to somebody
+        queue.setsockopt(zmq.IMMEDIATE, 1)  # queue no HELLO while there is no connection
         queue.connect(file_queue)
-        if not queue.poll(REACHED, zmq.POLLOUT):
+        if not queue.poll(CONNECT_LIMIT, zmq.POLLOUT):
             raise Unavailable(
-                f"nobody takes files at {file_queue}: say where piw-master does with --file-queue"
+                f"no master accepts files at {file_queue}: give its address with --file-queue"
             )
         wheel.transfer(queue, slave_id, check, sent)

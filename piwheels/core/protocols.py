@@ -3,11 +3,11 @@
 Each wire is a :class:`Protocol` of two tables, written from the master's side; a client uses
 ``reversed(protocol)``. The values of the tables are *types*, and the checks are derived from them
 (:mod:`piwheels.core.schema`): the annotations in :mod:`piwheels.core.states` are the only place
-where a field is described. Checked data comes back typed: a positional list becomes its
-``NamedTuple`` or state. A :class:`Conversation` says which message may follow which.
+that describes a field. Checked data is typed: a list becomes its ``NamedTuple`` or state. A
+:class:`Conversation` defines the valid sequences of messages.
 
-The wires between processes are here; those between the master's threads are in
-:mod:`piwheels.master.wiring`.
+This module declares the wires between processes; :mod:`piwheels.master.wiring` declares those
+between the master's threads.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ __all__ = [
 class Protocol(NamedTuple):
     """The two directions of a wire, each as a table of message names to the types of their data.
 
-    A message that carries none has the type of ``NoData``.
+    A message without data has the type of ``NoData``.
     """
 
     recv: Mapping[str, Any]
@@ -81,9 +81,9 @@ class Protocol(NamedTuple):
         return type(self)(self.send, self.recv)
 
     def received(self, msg: str, data: Any) -> Any:
-        """Return the typed *data* of a message that has come.
+        """Return the typed *data* of a received message.
 
-        Raises ``BadMessage`` if it is not of this wire.
+        Raises ``BadMessage`` if the message or its data is invalid.
         """
         schema = _schema(self.recv, msg)
         try:
@@ -92,9 +92,9 @@ class Protocol(NamedTuple):
             raise BadMessage(f"bad {msg}: {exc}") from exc
 
     def to_send(self, msg: str, data: Any) -> Any:
-        """Check a message that is to go out; return its *data* as it travels.
+        """Return the *data* of an outgoing message, packed for the codec.
 
-        Raises ``BadMessage``, which is a bug of ours.
+        Raises ``BadMessage`` if the message or its data is invalid: a bug of the caller.
         """
         schema = _schema(self.send, msg)
         try:
@@ -117,10 +117,10 @@ P = TypeVar("P", bound=StrEnum)
 class Conversation(NamedTuple, Generic[P]):
     """The order of messages on a wire on which each request has one reply.
 
-    *turns* has each phase of the conversation, the requests that may come in it, and for each
-    request its replies with the phase to which each leads. The *interruptions* may be the reply
-    to any request; the *farewells* are requests that may come in any phase, and have no reply.
-    Level 0 has neither the requests nor the replies of *level_1* (its two fields).
+    *turns* maps each phase to its valid requests, and each request to its replies with the phase
+    that follows. *interruptions* are valid replies to every request; *farewells* are requests that
+    are valid in every phase and have no reply. *level_1* holds the requests and the replies that
+    level 0 does not have.
     """
 
     turns: Mapping[P, Mapping[str, Mapping[str, P]]]
@@ -129,14 +129,14 @@ class Conversation(NamedTuple, Generic[P]):
     level_1: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
 
     def requests(self, phase: P, level: int = 1) -> frozenset[str]:
-        """Return the requests that may come in *phase*."""
+        """Return the valid requests in *phase* at protocol *level*."""
         every = self.farewells.union(self.turns[phase])
         return every if level > 0 else every - self.level_1[0]
 
     def replies(self, phase: P, request: str, level: int = 1) -> dict[str, P]:
-        """Return the replies that *request* may have in *phase*, with where each leads.
+        """Return the valid replies to *request* in *phase*, with the phase that follows each.
 
-        Raises ``BadMessage`` if the request may not come now.
+        Raises ``BadMessage`` if the request is not valid in *phase*.
         """
         if request not in self.requests(phase, level):
             raise BadMessage(f"{request} is out of order ({phase})")
@@ -156,7 +156,7 @@ _None = type(NoData)
 
 
 class Ack(NamedTuple):
-    """The master's reply to a slave's greeting."""
+    """The master's reply to a slave's ``HELLO``."""
 
     slave_id: Count
     pypi_simple_url: LongText
@@ -170,7 +170,7 @@ class Job(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A slave's report of a build that has ended."""
+    """A slave's report of a finished build."""
 
     status: bool
     duration: timedelta
@@ -181,7 +181,7 @@ class Built(NamedTuple):
 class SlaveOutput(NamedTuple):
     """The newest lines of the running build's log: *text* from *offset* on (characters).
 
-    At most every two seconds; only slaves of level 1 send it.
+    Only slaves of level 1 send it, at most every two seconds.
     """
 
     offset: Count
@@ -211,8 +211,8 @@ slave_driver: Final = Protocol(
     },
 )
 
-#: How the routing id (of at most 255 bytes) of a slave begins that understands the replies of
-#: level 1. So the master knows that of a slave whose ``HELLO`` it has not received, too.
+#: The prefix of the routing id (at most 255 bytes) of a slave of level 1. It tells the master the
+#: level of a slave whose ``HELLO`` it has not received.
 LEVEL_1_ID: Final = b"piw1-"
 #: A slave logs this sentence when it ends by ``DIE``; piw-up looks for it.
 ENDED_BY_OPERATOR: Final = "an operator has ended this slave"
@@ -224,10 +224,10 @@ _BUILDS: Final = {
     "BUILT": {"SEND": Phase.SENDING, "DONE": Phase.IDLE},
 }
 
-#: The order of messages between a slave and SlaveDriver. A slave of level 1 begins as *returning*
-#: if it still builds a version of a lost session. ``HELLO`` as a reply means: I do not know you
-#: (any more), greet me again and keep your build. ``DIE`` means at level 1 that an operator ended
-#: the slave; at level 0 it is the reply to all that ``REFUSED`` is at level 1.
+#: The conversation between a slave and SlaveDriver. A slave of level 1 begins as *returning* if it
+#: continues a build of a lost session. The reply ``HELLO`` means: the master does not know this
+#: slave, which keeps its build and sends its ``HELLO`` again. At level 1, ``DIE`` means that an
+#: operator ended the slave; at level 0, it also stands for ``REFUSED``.
 slave_conversation: Final = Conversation[Phase](
     turns={
         Phase.NEW: {"HELLO": {"ACK": Phase.IDLE}},
@@ -261,7 +261,7 @@ master_control: Final = Protocol(
     send={},
 )
 
-#: The events of a slave that consoles get: its greeting (ten fields), its statistics, its replies.
+#: The messages of slaves that consoles receive: HELLO (ten fields), statistics, replies.
 CONSOLE_MESSAGES: Final[Mapping[str, Any]] = {
     "HELLO": SlaveInfo,
     "STATS": SlaveStats,
@@ -283,7 +283,7 @@ class SlaveEvent(NamedTuple):
 
     @classmethod
     def checked(cls, parts: Iterable[Any]) -> Self:
-        """Make an event whose data has been checked as its message demands."""
+        """Return the event with checked data. Raises ``voluptuous.Invalid``."""
         event = cls(*parts)
         if event.message not in CONSOLE_MESSAGES:
             raise vol.Invalid(f"unknown slave message {event.message[:40]!r}")
@@ -297,25 +297,26 @@ monitor_stats: Final = Protocol(
 
 # consoles <-> TheOperator (protocol level 1) ------------------------------------------------------
 #
-# A console's DEALER and the master's ROUTER, frames ``[ticket, message]``, where *ticket* is any
-# eight bytes of the console's choice. Each request is answered under its ticket: by ``OK`` with the
-# data of CONSOLE_ANSWERS, or by ``REFUSED`` with a sentence. Answers come in any order. A console
-# that has said HELLO also gets events, under the ticket of its last HELLO: OUTCOME, and COMMAND (of
-# all consoles, itself included, and of the control socket, whose *who* is ``control``); and OUTPUT
-# under the ticket of its WATCH. It repeats its HELLO every 30 s. The master forgets a console that
-# is silent for 90 s, or leaves 300 messages unread, and refuses all but its HELLO from then on. At
-# most 16 requests of a console may wait for an answer; a request has at most 1 MiB.
+# A console has a DEALER socket, the master a ROUTER socket. The frames are ``[ticket, message]``;
+# the console chooses any eight bytes as the *ticket* of a request. The master answers under that
+# ticket: ``OK`` with the data of CONSOLE_ANSWERS, or ``REFUSED`` with a sentence. Answers arrive in
+# any order. After its HELLO, a console also receives events: under the ticket of its last HELLO,
+# OUTCOME, and COMMAND (from all consoles, itself included, and from the control socket, whose *who*
+# is ``control``); under the ticket of its WATCH, OUTPUT. It repeats its HELLO every 30 s. The
+# master drops a console that is silent for 90 s, or leaves 300 messages unread; after that, it
+# refuses all its requests except HELLO. A console may have at most 16 unanswered requests of at
+# most 1 MiB each.
 
 
 class Greeting(NamedTuple):
-    """A console attaches: the protocol *level* that it speaks, and *who* operates it."""
+    """The HELLO of a console: its protocol *level*, and *who* operates it."""
 
     level: Count
     who: Text
 
 
 class Welcome(NamedTuple):
-    """The master's answer to a console: its own *level*, who it is, whether the farm is paused."""
+    """The master's answer to HELLO: its *level*, its description, whether the farm is paused."""
 
     level: Count
     info: MasterInfo
@@ -323,9 +324,9 @@ class Welcome(NamedTuple):
 
 
 class BuildOutcome(NamedTuple):
-    """How a build ended, and when.
+    """The result of a build.
 
-    *build_id* is the database's number: ``None`` for a skipped build, which is not stored.
+    *build_id* is its number in the database, or ``None`` for a skipped build, which has none.
     *slave_id* is 0 and *label* empty if the slave is unknown. *files* is the number of wheels.
     """
 
@@ -342,7 +343,7 @@ class BuildOutcome(NamedTuple):
 
 
 class QueueHead(NamedTuple):
-    """The build queue of *abi*: its length, and its first versions."""
+    """The build queue of *abi*: its length *pending*, and its *first* versions."""
 
     abi: Tag
     pending: Count
@@ -371,7 +372,7 @@ class Output(NamedTuple):
 
 
 class CommandReport(NamedTuple):
-    """A command of an operator: *who* gave which *verb* to which slaves (``None``: all)."""
+    """A command: *who* sent which *verb* to which *slaves* (``None``: all)."""
 
     who: Text
     verb: Literal["KILL", "SLEEP", "SKIP", "WAKE", "QUIT"]
@@ -422,7 +423,7 @@ console: Final = Protocol(
     },
 )
 
-#: The data of the OK to each of a console's requests.
+#: The data of the OK to each request of a console.
 CONSOLE_ANSWERS: Final[Mapping[str, Any]] = {
     msg: answer for msg, (_, answer) in _CONSOLE_REQUESTS.items()
 }
@@ -471,8 +472,7 @@ class RemoveVersion(NamedTuple):
     yank: bool
 
 
-#: The least number that an importing tool may choose for the file wire (docs/decisions/0027). No
-#: slave ever has such a number.
+#: The least ``slave_id`` of an import (docs/decisions/0027). Slaves have smaller numbers.
 FIRST_IMPORT: Final = 2**32
 
 mr_chase: Final = Protocol(
@@ -485,7 +485,7 @@ mr_chase: Final = Protocol(
         | tuple[Literal["PROJECT", "BOTH"], Package | None],
         "IMPORT": BuildState,
         "SENT": _None,
-        "WATCH": Package,  # have CloudGazer follow this project, from its newest release on
+        "WATCH": Package,  # follow this project from its newest release on
         "UNWATCH": Package,
     },
     send={"SEND": Filename, "DONE": LongText, "ERROR": LongText},
@@ -493,7 +493,7 @@ mr_chase: Final = Protocol(
 
 
 class ToolPhase(StrEnum):
-    """The state of an admin tool's conversation with MrChase."""
+    """The phases of an admin tool's conversation with MrChase."""
 
     READY = "ready"
     SENDING = "sending"  #: the tool transfers a file of its import
@@ -505,8 +505,8 @@ _TOOL: Final = {
     "IMPORT": {"SEND": ToolPhase.SENDING, "ERROR": ToolPhase.READY},
 }
 
-#: The order of messages between an admin tool and MrChase. Any other request than ``SENT`` gives
-#: up an import that is under way.
+#: The conversation between an admin tool and MrChase. Any request except ``SENT`` abandons an
+#: unfinished import.
 tool_conversation: Final = Conversation[ToolPhase](
     turns={
         ToolPhase.READY: _TOOL,
@@ -529,7 +529,7 @@ lumberjack: Final = Protocol(
     send={},
 )
 
-# anyone -> a task ---------------------------------------------------------------------------------
+# any thread -> a task -----------------------------------------------------------------------------
 
-#: The control socket that every task has.
+#: The control socket of every task.
 task_control: Final = Protocol(recv={"PAUSE": _None, "QUIT": _None, "RESUME": _None}, send={})

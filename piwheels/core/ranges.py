@@ -1,6 +1,6 @@
-"""Ranges of bytes: which parts of a file have come, and which are still missing. Pure.
+"""Operations on ranges of bytes, such as the missing parts of a file. Pure.
 
-All take and give ``range`` objects with a step of 1; a list of them is in ascending order.
+All ranges are ``range`` objects with a step of 1, and sequences of them are in ascending order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["consolidate", "exclude", "intersect", "split"]
 
 
 def consolidate(ranges: Iterable[range]) -> Iterator[range]:
-    """Give *ranges* (ascending, may overlap) with those joined that touch or overlap.
+    """Yield *ranges*, which may overlap, after merging those that touch or overlap.
 
     >>> list(consolidate([range(0, 5), range(4, 10)]))
     [range(0, 10)]
@@ -36,7 +36,7 @@ def consolidate(ranges: Iterable[range]) -> Iterator[range]:
 
 
 def exclude(ranges: Iterable[range], ex: range) -> Iterator[range]:
-    """Give *ranges* (ascending, disjoint) without the values that *ex* covers.
+    """Yield *ranges*, which are disjoint, without the values in *ex*.
 
     >>> list(exclude([range(10)], range(2)))
     [range(2, 10)]
@@ -54,7 +54,7 @@ def exclude(ranges: Iterable[range], ex: range) -> Iterator[range]:
 
 
 def intersect(range1: range, range2: range) -> range | None:
-    """Return what *range1* and *range2* share, or ``None`` if that is nothing.
+    """Return the common values of *range1* and *range2*, or ``None`` if there are none.
 
     Raises ``ValueError`` if a step is not 1.
 
@@ -71,7 +71,7 @@ def intersect(range1: range, range2: range) -> range | None:
 
 
 def split(ranges: Iterable[range], i: int) -> Iterator[range]:
-    """Give *ranges* (ascending, disjoint) with the one that contains *i* cut in two before *i*.
+    """Yield *ranges*, which are disjoint; one that contains *i* is split in two before *i*.
 
     >>> list(split([range(10)], 5))
     [range(0, 5), range(5, 10)]

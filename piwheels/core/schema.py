@@ -1,4 +1,4 @@
-"""Schemas: how a type is validated and serialised, derived from its annotations.
+"""Schemas: they validate and serialise a type, and are derived from its annotations.
 
 :func:`schema_of` walks a type once and returns its :class:`Schema`: ``validate`` turns decoded data
 into a typed value, ``pack`` turns a typed value into what CBOR can encode. A type is described in
@@ -66,23 +66,25 @@ def _unchanged(value: Any) -> Any:
 class Schema(NamedTuple):
     """The schema of one type.
 
-    *pack* returns what CBOR can encode for a valid value; data that is packed already stays as it
-    is. *check* is the inner half of :meth:`validate`, for use within other schemas: it raises
-    ``voluptuous.Invalid``.
+    *pack* turns a valid value into data that CBOR can encode, and returns packed data unchanged.
+    *check* is :meth:`validate` for use within other schemas: it raises ``voluptuous.Invalid``.
     """
 
     check: Callable[[Any], Any] = _unchanged
     pack: Callable[[Any], Any] = _unchanged
 
     def validate(self, value: Any) -> Any:
-        """Return decoded data, or a typed *value*, as the type. Raises ``BadMessage``."""
+        """Return the typed value of *value*: decoded data, or a typed value.
+
+        Raises ``BadMessage`` if it is invalid.
+        """
         try:
             return self.check(value)
         except vol.Invalid as exc:
             raise BadMessage(str(exc)) from exc
 
 
-_AS_IT_IS: Final = Schema()
+_UNCHECKED: Final = Schema()
 
 # Plain values ---------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ _PLAIN: Final[Mapping[Any, Schema]] = {
     float: Schema(_number),
     datetime: Schema(_timestamp),
     type(NoData): Schema(_no_data),
-    Any: _AS_IT_IS,
+    Any: _UNCHECKED,
 }
 #: An error that is a value: some methods return one among their results.
 _REFUSED: Final = Schema(lambda value: Refused(*value), lambda error: [error.code, str(error)])
@@ -165,12 +167,12 @@ def _count(most: int) -> Schema:
 
 
 def _each(function: Callable[[Any], Any], make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a function that applies *function* to each element, and makes a *make* of them."""
+    """Return a function that applies *function* to each element, and passes them to *make*."""
     return make if function is _unchanged else lambda values: make(map(function, values))
 
 
 def _many(part: Schema, make: Any, most: int, order: Callable[[Any], Any] = _unchanged) -> Schema:
-    """Return the schema of any number of elements; *order* puts them into their order."""
+    """Return the schema of up to *most* elements; *order* sorts them before packing."""
     make_all, pack_all = _each(part.check, make), _each(part.pack, list)
 
     def check(value: Any) -> Any:
@@ -272,13 +274,13 @@ def _union(options: Sequence[Any], internal: bool) -> Schema:
     }
     if len(parts) == 1:
         (some,) = parts.values()
-    elif all(part is _AS_IT_IS for part in parts.values()):
-        some = _AS_IT_IS
+    elif all(part is _UNCHECKED for part in parts.values()):
+        some = _UNCHECKED
     elif internal:
         some = _tagged({option.__name__: part for option, part in parts.items()})
     else:
         some = _first_of(list(parts.values()))
-    if some is _AS_IT_IS or len(parts) == len(options):
+    if some is _UNCHECKED or len(parts) == len(options):
         return some
     check, pack = some
     return Schema(
@@ -288,7 +290,7 @@ def _union(options: Sequence[Any], internal: bool) -> Schema:
 
 
 def _first_of(parts: Sequence[Schema]) -> Schema:
-    """Return the schema of a value that is valid by one of *parts*, the first that accepts it."""
+    """Return the schema of a value that matches one of *parts*; the first match applies."""
 
     def accepts(part: Schema, value: Any) -> bool:
         try:
@@ -312,7 +314,7 @@ def _tagged(parts: Mapping[str, Schema]) -> Schema:
     return Schema(check, lambda value: [name := type(value).__name__, parts[name].pack(value)])
 
 
-# The walk -------------------------------------------------------------------------------------
+# Types ----------------------------------------------------------------------------------------
 
 _LISTS: Final = (list, abc.Sequence, abc.Iterable, abc.Collection, abc.Iterator)
 _SETS: Final = (set, frozenset, abc.Set)
@@ -326,13 +328,13 @@ def schema_of(cls: Any, internal: bool = False) -> Schema:
     Raises ``TypeError`` for a type that has none.
     """
     if cls in _PLAIN:
-        return _AS_IT_IS if internal else _PLAIN[cls]
+        return _UNCHECKED if internal else _PLAIN[cls]
     origin, args = typing.get_origin(cls), typing.get_args(cls)
     if origin is typing.Annotated:
         return schema_of(args[0], internal) if internal else _limited(args[1])
     if origin is Literal:
         one_of = vol.All(_PLAIN[str].check, vol.In(args))
-        return _AS_IT_IS if internal else Schema(vol.Schema(one_of))
+        return _UNCHECKED if internal else Schema(vol.Schema(one_of))
     if origin in (typing.Union, types.UnionType):
         return _union(args, internal)
     if origin is not None and (found := _container(origin, args, internal)) is not None:
@@ -343,8 +345,8 @@ def schema_of(cls: Any, internal: bool = False) -> Schema:
         return _dataclass(cls, internal)
     if hasattr(cls, "_fields"):
         return _named_tuple(cls, internal)
-    if internal:  # CBOR has it: a TypedDict
-        return _AS_IT_IS
+    if internal:  # a TypedDict, which CBOR can encode
+        return _UNCHECKED
     raise TypeError(f"no schema for {cls!r}")
 
 

@@ -1,9 +1,9 @@
-"""The states of the farm as plain values: builds, files, slaves, statistics, log entries.
+"""The data of messages: builds, files, slaves, statistics, log entries.
 
-A ``NamedTuple`` crosses a wire unchanged (cbor2 writes it as a positional list); its schema is
-derived from its annotations by :mod:`piwheels.core.schema`. The annotations are therefore types
-*with their limits* (see the aliases below). A state that changes in memory is a slotted dataclass;
-those that cross a wire have ``as_message`` and ``from_message``.
+A ``NamedTuple`` travels as the list of its fields. :mod:`piwheels.core.schema` derives its schema
+from its annotations, which are therefore types *with limits* (the aliases below). Data that
+changes in memory is a dataclass with slots; ``as_message`` and ``from_message`` convert those that
+travel.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from piwheels.core.schema import Limit as Limit  # noqa: PLC0414 (a name of ours)
+from piwheels.core.schema import Limit as Limit  # noqa: PLC0414 (re-exported)
 from piwheels.core.schema import schema_of
-from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414, TC001 (a name of ours)
+from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414, TC001 (re-exported)
 
 # Types with their limits, which piwheels.core.schema checks. --------------------------------------
 
@@ -43,11 +43,11 @@ Tag = Annotated[str, Limit("tag")]
 #: ``{"apt": [...], "pip": [...], "": [...]}``: ``""`` holds what no known package provides.
 Dependencies = Mapping[Literal["apt", "pip", ""], Sequence[Text]]
 
-# Figures ------------------------------------------------------------------------------------------
+# Statistics ---------------------------------------------------------------------------------------
 
 
 class SlaveStats(NamedTuple):
-    """A build machine's figures; what is unknown is 0.
+    """The statistics of a build machine. Unknown values are 0.
 
     Sizes are in bytes, *cpu_temp* is in degrees Celsius.
     """
@@ -64,7 +64,7 @@ class SlaveStats(NamedTuple):
 
 
 class MasterStats(NamedTuple):
-    """The farm's figures. Sizes in bytes; the maps count by ABI tag."""
+    """The statistics of the farm. Sizes are in bytes; the maps count by ABI tag."""
 
     timestamp: datetime
     packages_built: Count
@@ -88,7 +88,7 @@ class MasterStats(NamedTuple):
 
 
 class SlaveInfo(NamedTuple):
-    """What a slave says of itself in ``HELLO``; *features* is left out at protocol level 0."""
+    """The data of a slave's ``HELLO``. Protocol level 0 omits *features*."""
 
     build_timeout: timedelta
     busy_timeout: timedelta
@@ -104,7 +104,7 @@ class SlaveInfo(NamedTuple):
 
 
 class MasterInfo(NamedTuple):
-    """What the master says of itself to the consoles in ``HELLO``."""
+    """The data of the master's ``HELLO`` to consoles."""
 
     started: datetime
     label: Text
@@ -127,7 +127,7 @@ class FileState:
     nothing provides) to names; *location* is where the file is served.
 
     *transferred* and *metadata_hash* (the SHA-256 of the ``METADATA`` file, known once the file
-    has been verified) never travel.
+    has been verified) do not travel.
     """
 
     filename: Filename
@@ -146,7 +146,7 @@ class FileState:
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:
-        """Make a state from the list that :meth:`as_message` gave."""
+        """Return the state from the list that :meth:`as_message` returned."""
         return cls(*value)
 
     def as_message(self) -> list[Any]:
@@ -158,7 +158,7 @@ class FileState:
 class BuildState:
     """One attempt to build a version of a package for an ABI.
 
-    *files* maps file names to :class:`FileState` in the order in which they are to be transferred;
+    *files* maps file names to :class:`FileState` in the order of their transfer;
     *output* is the build's log; *build_id* is the database's number, ``None`` until it has one.
     """
 
@@ -174,7 +174,7 @@ class BuildState:
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:
-        """Make a state from the list that :meth:`as_message` gave."""
+        """Return the state from the list that :meth:`as_message` returned."""
         *head, files = value
         states = [f if isinstance(f, FileState) else FileState.from_message(f) for f in files]
         return cls(*[*head, {state.filename: state for state in states}])
@@ -206,7 +206,7 @@ def _packed(state: Any) -> list[Any]:
 class DownloadState(NamedTuple):
     """A download of a file.
 
-    *host* is the client's address; *arch* and all that follows is what it says of itself.
+    *host* is the client's address; *arch* and all later fields are from its user agent.
     """
 
     filename: LongText
@@ -225,7 +225,7 @@ class DownloadState(NamedTuple):
 
 
 class SearchState(NamedTuple):
-    """A look at a project's page in the simple index; fields as in :class:`DownloadState`."""
+    """A request for a page of the simple index; the fields are as in :class:`DownloadState`."""
 
     package: LongText
     host: Text
@@ -243,7 +243,7 @@ class SearchState(NamedTuple):
 
 
 class ProjectState(NamedTuple):
-    """A hit on a project's page for people."""
+    """A request for a project page."""
 
     package: LongText
     host: Text
@@ -252,7 +252,7 @@ class ProjectState(NamedTuple):
 
 
 class JSONState(NamedTuple):
-    """A fetch of a project's JSON."""
+    """A request for a project's JSON."""
 
     package: LongText
     host: Text
@@ -261,7 +261,7 @@ class JSONState(NamedTuple):
 
 
 class PageState(NamedTuple):
-    """A hit on any other page."""
+    """A request for any other page."""
 
     page: LongText
     host: Text
@@ -285,15 +285,15 @@ class Instant(NamedTuple):
 class Phase(StrEnum):
     """The state of a slave on the master.
 
-    Which request may come in which phase, and which phase follows, is in
-    :data:`piwheels.core.protocols.slave_conversation`.
+    :data:`piwheels.core.protocols.slave_conversation` defines the requests that are valid in each
+    phase, and the phase that follows each reply.
     """
 
-    NEW = "new"  #: not greeted yet
-    RETURNING = "returning"  #: not greeted yet; builds a version that it had from a lost session
-    IDLE = "idle"  #: has nothing to build, and is about to ask
-    RESUMING = "resuming"  #: greeted in mid-build; whether it may go on is its next reply
-    ASLEEP = "asleep"  #: there was nothing to build; asks again after a while
+    NEW = "new"  #: has not sent HELLO
+    RETURNING = "returning"  #: has not sent HELLO; continues a build of a lost session
+    IDLE = "idle"  #: has no build; its next request is for one
+    RESUMING = "resuming"  #: sent HELLO during a build; its next reply decides about that
+    ASLEEP = "asleep"  #: there was nothing to build; requests again after a while
     BUILDING = "building"
     SENDING = "sending"  #: transfers a file of its build
     CHECKING = "checking"  #: waits, while the master verifies a file or commits a build
@@ -311,7 +311,7 @@ class Transition(NamedTuple):
         return f"{self.when:%H:%M:%S} {self.state} ({self.cause})"
 
 
-#: How many of its last transitions each slave keeps.
+#: The number of transitions to keep for each slave.
 HISTORY = 20
 
 
@@ -348,8 +348,8 @@ class SlaveState:
     phase: Phase = Phase.NEW
     #: The last transitions, oldest first.
     history: deque[Transition] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    #: The last request and its data; the replies that it may have, with the phase to which each
-    #: leads (empty: it was answered); the last reply, and since when it has been the same.
+    #: The last request and its data; its valid replies with the phase that follows each (empty: it
+    #: has its reply); the last reply, and the time from which it has been the same.
     request: str = ""
     data: Any = None
     replies: Mapping[str, Phase] = field(default_factory=dict)
@@ -364,7 +364,7 @@ class SlaveState:
 
     @property
     def info(self) -> tuple[Any, ...]:
-        """The ten fields of the slave's ``HELLO``, as consoles get them."""
+        """The ten fields of the slave's ``HELLO`` that consoles receive."""
         return (
             self.build_timeout,
             self.busy_timeout,
@@ -380,10 +380,10 @@ class SlaveState:
 
     @property
     def level(self) -> int:
-        """The protocol level that the slave says it speaks."""
+        """The protocol level of the slave, by its ``HELLO``."""
         level = (self.features or {}).get("level")
         return level if type(level) is int else 0
 
     def kill(self) -> None:
-        """Have the slave told to end once it has nothing to build."""
+        """Command the slave to end after its current build."""
         self.commands.add("KILL")

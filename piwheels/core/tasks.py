@@ -1,9 +1,9 @@
-"""The base of every task of the master: a thread with a loop, sockets, timers and a control socket.
+"""The base classes of the master's tasks: threads with a loop, sockets and timers.
 
-A task registers handlers for its sockets and for intervals, and is then run. Three kinds of error
-end in three ways: a ``BadMessage`` is counted and logged once, and the task goes on; ``TaskQuit``
-ends it in order; anything else is a bug of ours, ends the task, and is kept in
-``Task.failure`` for the master, which then stops with a non-zero exit status.
+A task registers handlers for its sockets and timers. A handler can raise three sorts of errors:
+``BadMessage`` is counted and logged, and the task continues; ``TaskQuit`` stops the task; any
+other exception is a bug, which ends the task. ``Task.failure`` holds that exception for the
+master, which then stops with a non-zero exit status.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import zmq
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, worth_telling
+from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, should_log
 from piwheels.core.protocols import NoData, Protocol, task_control
 from piwheels.core.transport import Context, Poller, Socket
 
@@ -31,34 +31,32 @@ if TYPE_CHECKING:
 
 
 class TaskQuit(Exception):
-    """Raised by a handler to end the task in order."""
+    """A handler raises it to stop the task."""
 
 
 class TaskControl(Exception):
-    """Raised by :meth:`Task.handle_control` for a message that the base class does not know."""
+    """Raised by :meth:`Task.handle_control` for a message that the base class does not handle."""
 
     def __init__(self, msg: str, data: Any = NoData) -> None:
         super().__init__(msg, data)
         self.msg, self.data = msg, data
 
 
-class Refusals(Counter[str]):
-    """Counts what peers did wrong, by its kind; tells *logger* of the first of each, and the
-    10th.
-    """
+class BadMessages(Counter[str]):
+    """Counts invalid messages by their error, and logs the 1st, 10th, 100th, ... of each."""
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__()
         self._logger = logger
 
     def note(self, exc: BadMessage) -> None:
-        """Count *exc*, and log it if it is the first of its kind (or the 10th, 100th, ...)."""
-        what = str(exc)[:60]
-        if len(self) >= 1000:  # an enemy may make up as many kinds as it likes
+        """Count *exc*, and log it if :func:`~piwheels.core.errors.should_log` says so."""
+        error = str(exc)[:60]
+        if len(self) >= 1000:  # a hostile peer can cause any number of different errors
             self.clear()
-        self[what] += 1
-        if worth_telling(self[what]):
-            self._logger.warning("refused a message (%d so far): %s", self[what], exc)
+        self[error] += 1
+        if should_log(self[error]):
+            self._logger.warning("refused a message (%d so far): %s", self[error], exc)
 
 
 @dataclass(slots=True)
@@ -71,18 +69,18 @@ class _Timer:
 class Task(threading.Thread):
     """A thread with a loop, sockets, timers and a control socket.
 
-    *config* is its program's configuration, *control_protocol* is what its control socket takes.
-    Use one of :class:`NonStopTask`, :class:`PauseableTask` and :class:`PausingTask`, which differ
-    in what a pause means. Register sockets and timers in ``__init__``, or later in the task's own
-    thread; never from another one.
+    *config* is its program's configuration; *control_protocol* is the protocol of its control
+    socket. Derive tasks from :class:`NonStopTask`, :class:`PauseableTask` or
+    :class:`PausingTask`, which differ in the effect of a pause. Register sockets and timers in
+    ``__init__``, or later in the task's own thread, never in another one.
     """
 
-    #: The thread's name (it shows in ``top``) and the logger's.
+    #: The name of the thread (as ``top`` shows it) and of the logger.
     name: str = "task"
-    #: How long one cycle waits for its sockets when no timer is due sooner, in seconds.
+    #: The longest wait for the sockets in one turn of the loop, in seconds.
     cycle: ClassVar[float] = 1.0
-    #: How long one turn of the loop may take before the task counts as stuck, in seconds: longer
-    #: than all that a handler may have to wait for.
+    #: The duration of a turn of the loop after which the task counts as stuck, in seconds: longer
+    #: than any wait of a handler.
     stuck_after: ClassVar[float] = 300.0
     #: The clock of its timers, limits and timestamps.
     clock: Clock = SYSTEM
@@ -92,9 +90,9 @@ class Task(threading.Thread):
         self.config = config
         self.logger = logging.getLogger(type(self).name)
         self.failure: BaseException | None = None
-        #: When the loop last began a turn, by :attr:`clock` (``None``: it has not yet).
-        self.turned: float | None = None
-        self.refused = Refusals(self.logger)
+        #: The start of the loop's current turn, in monotonic seconds (``None``: not started).
+        self.turn_began: float | None = None
+        self.bad_messages = BadMessages(self.logger)
         address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
         self._poller = Poller()
         self._handlers: dict[Any, Callable[[Any], None]] = {}
@@ -105,29 +103,29 @@ class Task(threading.Thread):
         control.bind(address)
         self.register(control, self.handle_control)
         self._control = control
-        # One for all threads, so that what they say is heard in the order in which it is said.
+        # One socket for all threads, so that commands arrive in the order in which they were sent.
         commands = Context().socket(zmq.PUSH, reversed(control_protocol), self.logger)
         commands.connect(address)
         self._commands: Socket | None = commands
         self._commanding = threading.Lock()
 
-    # What a task has ------------------------------------------------------------------------
+    # Sockets and timers ---------------------------------------------------------------------
 
     def register(self, queue: Any, handler: Callable[[Any], None], flags: int = zmq.POLLIN) -> None:
-        """Have *handler* called with *queue* whenever it has the events *flags*."""
+        """Call *handler* with *queue* whenever *queue* has the events *flags*."""
         self._poller.register(queue, flags)
         self._handlers[queue] = handler
 
     def every(self, interval: timedelta, handler: Callable[[], None]) -> None:
-        """Have *handler* called every *interval*, the first time as soon as the task runs."""
+        """Call *handler* every *interval*, for the first time as soon as the task runs."""
         self._timers.append(_Timer(interval.total_seconds(), handler, due=self.clock.monotonic()))
 
     def own(self, thing: Any) -> None:
-        """Close *thing* with the task."""
+        """Close *thing* (anything with a method ``close``) when the task ends."""
         self._owned.append(thing)
 
     def close(self) -> None:
-        """Close what the task owns and the sockets that are registered; in the task's thread."""
+        """Close the owned objects and the registered sockets. Call it in the task's thread."""
         for thing in (*reversed(self._owned), *self._handlers):
             thing.close()
         self._owned.clear()
@@ -137,29 +135,29 @@ class Task(threading.Thread):
                 self._commands.close()
                 self._commands = None
 
-    def stuck(self) -> float:
-        """Return for how long the loop has not turned, in seconds, if that is too long (else 0)."""
-        idle = 0.0 if self.turned is None else self.clock.monotonic() - self.turned
+    def stuck_for(self) -> float:
+        """Return the duration of the loop's current turn in seconds if it is too long, else 0."""
+        idle = 0.0 if self.turn_began is None else self.clock.monotonic() - self.turn_began
         return idle if idle > self.stuck_after else 0.0
 
     # From other threads ---------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Ask the task to pause; does nothing to one that is paused or cannot be."""
+        """Ask the task to pause. No effect if it is paused already, or cannot pause."""
         self.send_control("PAUSE")
 
     def resume(self) -> None:
-        """Ask the task to go on after a pause."""
+        """Ask the task to resume after a pause."""
         self.send_control("RESUME")
 
     def quit(self) -> None:
-        """Ask the task to end; ``join`` waits for it."""
+        """Ask the task to stop; ``join`` waits for it."""
         self.send_control("QUIT")
 
     def send_control(self, msg: str, data: Any = NoData) -> None:
-        """Send the task a message of its control protocol; from any thread.
+        """Send the task a message of its control protocol. Call it from any thread.
 
-        A task that has ended hears nothing.
+        Does nothing if the task has ended.
         """
         with self._commanding:
             if self._commands is not None:
@@ -171,7 +169,7 @@ class Task(threading.Thread):
     # The loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run the task until it is told to quit. Not to be called: ``start`` does."""
+        """Run the task until ``QUIT``. Do not call it: ``start`` does."""
         _name_thread(self.name)
         try:
             self.logger.debug("starting")
@@ -187,43 +185,43 @@ class Task(threading.Thread):
             try:
                 self.close()
             except PiWheelsError as exc:
-                self.logger.error("could not close in order: %s", exc)
+                self.logger.error("could not close cleanly: %s", exc)
 
     def once(self) -> None:
-        """Run once, in the task's thread, before the loop. Override for what must happen there."""
+        """Do the work that must precede the loop, in the task's thread. Override it for that."""
 
     def poll(self, timeout: float = 1) -> None:
-        """Do one cycle: run the timers that are due, then wait for the sockets.
+        """Do one turn of the loop: run the timers that are due, then wait for the sockets.
 
-        It waits *timeout* seconds at most, and less if a timer is due sooner.
+        It waits for at most *timeout* seconds, or until the next timer is due.
         """
-        now = self.turned = self.clock.monotonic()
+        now = self.turn_began = self.clock.monotonic()
         for timer in self._timers:
             if timer.due <= now:
-                # Never catch up: after a long pause, one run is enough.
+                # Skip the runs that were missed during a long pause.
                 timer.due = now + timer.interval
-                self._guarded(timer.handler)
+                self._handle(timer.handler)
         if self._timers:
             timeout = min(
                 timeout, max(0.0, min(t.due for t in self._timers) - self.clock.monotonic())
             )
         for queue in self._poller.poll(timeout):
-            self._guarded(self._handlers[queue], queue)
+            self._handle(self._handlers[queue], queue)
 
-    def _guarded(self, handler: Callable[..., None], *args: Any) -> None:
+    def _handle(self, handler: Callable[..., None], *args: Any) -> None:
         try:
             handler(*args)
         except BadMessage as exc:
             self.note_bad_message(exc)
 
     def note_bad_message(self, exc: BadMessage) -> None:
-        """Count what a peer did wrong; log the 1st, the 10th, the 100th, ... of its kind."""
-        self.refused.note(exc)
+        """Count an invalid message of a peer; log the 1st, 10th, 100th, ... of each error."""
+        self.bad_messages.note(exc)
 
     def handle_control(self, queue: Socket) -> None:
-        """Take a message from the control socket: PAUSE, RESUME or QUIT.
+        """Handle a message from the control socket: PAUSE, RESUME or QUIT.
 
-        Any other raises ``TaskControl``.
+        Raises ``TaskControl`` for any other message.
         """
         msg, data = queue.recv_msg()
         match msg:
@@ -237,30 +235,30 @@ class Task(threading.Thread):
                 raise TaskControl(msg, data)
 
     def on_pause(self) -> None:
-        """React to PAUSE; here: not at all."""
+        """Handle PAUSE; the default does nothing."""
 
     def on_resume(self) -> None:
-        """React to RESUME; here: not at all."""
+        """Handle RESUME; the default does nothing."""
 
 
 def _name_thread(name: str) -> None:
-    """Give the calling thread the *name* that ``top`` shows (Python itself does from 3.14 on)."""
+    """Name the calling thread for ``top`` (Python itself does so from 3.14 on)."""
     set_name = 15  # PR_SET_NAME, see prctl(2)
     ctypes.CDLL(None).prctl(set_name, name.encode()[:15])
 
 
 class NonStopTask(Task):
-    """A task that no pause stops."""
+    """A task that ignores pauses."""
 
 
 class PauseableTask(Task):
-    """A task that does nothing at all while it is paused: no timer, no socket but control."""
+    """A task that does nothing while it is paused: no timers, no sockets except control."""
 
     def on_pause(self) -> None:
-        """Wait, deaf to all but control, until RESUME or QUIT."""
+        """Wait on the control socket for RESUME or QUIT."""
         self.logger.info("paused")
         while True:
-            self.turned = self.clock.monotonic()
+            self.turn_began = self.clock.monotonic()
             if self._control.poll(self.cycle):
                 match self._control.recv_msg():
                     case ("QUIT", _):
@@ -273,16 +271,16 @@ class PauseableTask(Task):
 
 
 class PausingTask(Task):
-    """A task that goes on while it is paused, but knows that it is: see ``paused``."""
+    """A task that continues while it is paused; its attribute ``paused`` is then true."""
 
     def __init__(self, config: Any, control_protocol: Protocol = task_control) -> None:
         super().__init__(config, control_protocol)
         self.paused = False
 
     def on_pause(self) -> None:
-        """Note the pause."""
+        """Set ``paused``."""
         self.paused = True
 
     def on_resume(self) -> None:
-        """Note its end."""
+        """Clear ``paused``."""
         self.paused = False

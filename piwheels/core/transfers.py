@@ -1,13 +1,13 @@
-"""The state of one file's transfer: what has come, what has been asked for, what is missing. Pure.
+"""The state of one file's transfer: the received, the requested and the missing chunks. Pure.
 
-The owner writes the bytes that :meth:`TransferState.chunk` accepts to wherever it keeps them.
-:class:`TransferState` is also a name of :mod:`piwheels.core.states`, where the reference has it.
+It does not store the chunks: the owner writes those that :meth:`TransferState.chunk` accepts.
+:mod:`piwheels.core.states` has :class:`TransferState` as well, as the reference documents.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from piwheels.core.errors import BadMessage
 from piwheels.core.ranges import exclude
@@ -15,24 +15,29 @@ from piwheels.core.ranges import exclude
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from piwheels.core.states import FileState
-
-#: How many bytes are asked for at once, and how many such requests may be unanswered.
+#: The size of a chunk in bytes, and how many requests for chunks may be unanswered.
 CHUNK_SIZE: Final = 256 * 2**10
 CREDIT: Final = 8
+
+
+class DeclaredFile(Protocol):
+    """The part of :class:`~piwheels.core.states.FileState` that a transfer uses."""
+
+    filesize: int
+    filehash: str
 
 
 class TransferState:
     """The transfer of the file that *file_state* declares, from the slave *slave_id*.
 
-    At most *credit* requests of *chunk_size* bytes are unanswered at a time. What comes in order
-    is hashed as it comes.
+    It requests chunks of *chunk_size* bytes, and leaves at most *credit* requests unanswered at a
+    time. Chunks that arrive in sequence are hashed at once.
     """
 
     def __init__(
         self,
         slave_id: int,
-        file_state: FileState,
+        file_state: DeclaredFile,
         *,
         chunk_size: int = CHUNK_SIZE,
         credit: int = CREDIT,
@@ -43,54 +48,53 @@ class TransferState:
         self._credit = credit
         whole = range(file_state.filesize)
         self._missing = [whole] if whole else []
-        self._unasked = list(self._missing)
-        self._asked: set[range] = set()
+        self._unrequested = list(self._missing)
+        self._requested: set[range] = set()
         self._hash = hashlib.sha256()
         self.hashed = 0
 
     @property
     def done(self) -> bool:
-        """Whether every byte has come."""
+        """Whether all bytes have arrived."""
         return not self._missing
 
     @property
     def missing(self) -> int:
-        """How many bytes have not come yet."""
+        """The number of bytes that have not arrived."""
         return sum(map(len, self._missing))
 
     def fetch(self) -> range | None:
-        """Return the next range to ask for, or ``None`` if nothing is left or no credit is."""
-        if not self._unasked or len(self._asked) >= self._credit:
+        """Return the next range to request; ``None`` if there is none, or no credit is left."""
+        if not self._unrequested or len(self._requested) >= self._credit:
             return None
-        wanted = self._unasked[0][: self._chunk_size]
-        self._unasked = list(exclude(self._unasked, wanted))
-        self._asked.add(wanted)
-        return wanted
+        chunk = self._unrequested[0][: self._chunk_size]
+        self._unrequested = list(exclude(self._unrequested, chunk))
+        self._requested.add(chunk)
+        return chunk
 
     def chunk(self, offset: int, data: bytes) -> None:
-        """Note that *data* has come for *offset*, in answer to a :meth:`fetch`.
+        """Accept *data*, which begins at *offset* in the file, as the answer to a :meth:`fetch`.
 
-        Raises ``BadMessage`` for what nobody asked for; nothing has changed then.
+        Raises ``BadMessage``, and changes nothing, if no such range was requested.
         """
-        got = range(offset, offset + len(data))
-        if got not in self._asked:
-            raise BadMessage("a chunk that nobody asked for")
-        self._asked.discard(got)
-        self._missing = list(exclude(self._missing, got))
+        arrived = range(offset, offset + len(data))
+        if arrived not in self._requested:
+            raise BadMessage("a chunk that was not requested")
+        self._requested.discard(arrived)
+        self._missing = list(exclude(self._missing, arrived))
         if offset == self.hashed:
             self._hash.update(data)
-            self.hashed = got.stop
+            self.hashed = arrived.stop
 
     def reset(self) -> None:
-        """Forget what was asked for and has not come, so that it is asked for again."""
-        self._asked.clear()
-        self._unasked = list(self._missing)
+        """Forget all unanswered requests, so that :meth:`fetch` returns their ranges again."""
+        self._requested.clear()
+        self._unrequested = list(self._missing)
 
     def verify(self, rest: Iterable[bytes] = ()) -> bool:
-        """Return whether the file is what was declared.
+        """Return whether the file has the declared size and SHA-256. Call it only once.
 
-        *rest* is its content from ``hashed`` on; all of it is hashed, so bound it. May be called
-        once.
+        *rest* is the content from offset ``hashed`` on; this method reads it to the end.
         """
         for data in rest:
             self._hash.update(data)

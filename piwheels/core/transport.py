@@ -1,8 +1,8 @@
-"""Sockets that speak our messages: pyzmq with CBOR, checked against a protocol.
+"""0MQ sockets that send and receive messages in CBOR, and check them against a protocol.
 
-Time-outs are in seconds. A socket that another process can reach is bounded here, whatever its
-owner does: no frame larger than :data:`~piwheels.core.codec.MAX_FRAME`, a limit on hand-shakes,
-heart-beats on TCP, and queues that end.
+Time-outs are in seconds. Every socket has limits, so that no peer can exhaust this process: the
+size of a frame (:data:`~piwheels.core.codec.MAX_FRAME`), the duration of a handshake, heartbeats
+on TCP connections, and the length of its queues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from piwheels.core import codec
 from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import MAX_FRAME, NoData
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
-from piwheels.core.program.paths import runtime_dir
+from piwheels.core.paths import runtime_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,23 +42,27 @@ T = TypeVar("T")
 
 
 class Context:
-    """Makes sockets. Wraps *context*, or else the process's own (which all threads share)."""
+    """Creates sockets of *context*, by default the process's own, which all threads share."""
 
     def __init__(self, context: zmq.Context[Any] | None = None) -> None:
         self._context = context or zmq.Context.instance()
 
     def socket(
-        self, kind: int, protocol: Protocol | None = None, logger: logging.Logger | None = None
+        self, type_: int, protocol: Protocol | None = None, logger: logging.Logger | None = None
     ) -> Socket:
-        """Return a new socket of *kind* (``zmq.REQ``) for *protocol*, as seen from this side."""
-        return Socket(self._context.socket(kind), protocol, logger)
+        """Return a new socket of the 0MQ type *type_* (such as ``zmq.REQ``).
+
+        *protocol* is as seen from this end (see ``reversed`` for the other one); *logger* gets a
+        debug message for each message.
+        """
+        return Socket(self._context.socket(type_), protocol, logger)
 
     def __repr__(self) -> str:
         return "<Context>"
 
 
 class Socket:
-    """A socket whose messages are checked against *protocol* as they leave and as they come."""
+    """A 0MQ socket that checks each message that it sends or receives against *protocol*."""
 
     def __init__(
         self,
@@ -81,31 +85,31 @@ class Socket:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        self, type_: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
 
     def __repr__(self) -> str:
         return f"<Socket {self._socket!r}>"
 
-    # Where it stands ------------------------------------------------------------------------
+    # Connecting -----------------------------------------------------------------------------
 
     def bind(self, address: str) -> None:
-        """Listen on *address*. Raises ``Fatal`` with what to do if that cannot be."""
+        """Listen on *address*. Raises ``Fatal`` with the remedy if that is impossible."""
         if address.startswith("ipc://") and not address.startswith("ipc://@"):
-            _make_room(address)
+            _prepare_folder(address)
         old = os.umask(0o077)
         try:
             self._socket.bind(address)
         except zmq.ZMQError as exc:
-            raise Fatal(_why_not_bound(address, exc)) from exc
+            raise Fatal(_bind_error(address, exc)) from exc
         finally:
             os.umask(old)
 
     def connect(self, address: str) -> None:
-        """Connect to *address*; the other side may come later.
+        """Connect to *address*; nothing has to listen there yet.
 
-        Raises ``Fatal`` if it is no address.
+        Raises ``Fatal`` if *address* is invalid.
         """
         try:
             self._socket.connect(address)
@@ -114,22 +118,22 @@ class Socket:
 
     @property
     def address(self) -> str:
-        """Where the socket was last bound or connected (with the port that was chosen)."""
+        """The address of the last bind or connect, with the port that the system chose."""
         return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def close(self, linger: float | None = None) -> None:
-        """Close the socket, giving up to *linger* seconds to messages that still wait to leave."""
+        """Close the socket; it still sends queued messages for up to *linger* seconds."""
         self._socket.close(linger=None if linger is None else int(linger * 1000))
 
     @contextmanager
     def monitor(self, events: int) -> Iterator[Socket]:
-        """Give a socket on which pyzmq's connection *events* of this one arrive (raw frames)."""
+        """Yield a socket that receives the connection *events* (``zmq.EVENT_...``) of this one."""
         monitor = Socket(self._socket.get_monitor_socket(events))
         try:
             yield monitor
         finally:
-            # In this order: 0MQ's one thread would wait for ever to tell an event to nobody, and
-            # no socket of the process would work any more.
+            # In this order: otherwise 0MQ's only thread would wait for ever to deliver an event,
+            # and no socket of the process would work any more.
             self._socket.disable_monitor()
             monitor.close()
 
@@ -137,7 +141,7 @@ class Socket:
 
     @property
     def hwm(self) -> int:
-        """The high-water mark: how many messages may wait before the socket blocks or drops."""
+        """The high-water mark: the number of queued messages from which it blocks or drops."""
         return int(self._socket.getsockopt(zmq.SNDHWM))
 
     @hwm.setter
@@ -145,11 +149,11 @@ class Socket:
         self._socket.set_hwm(value)
 
     def setsockopt(self, option: int, value: int | bytes) -> None:
-        """Set a 0MQ *option* that has no name of its own here."""
+        """Set the 0MQ *option* (``zmq.IMMEDIATE``) for which this class has no method."""
         self._socket.setsockopt(option, value)
 
     def subscribe(self, topic: str = "") -> None:
-        """Subscribe a SUB socket to messages that begin with *topic* (all of them: '')."""
+        """Subscribe a SUB socket to messages that begin with *topic* (``""``: all)."""
         self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
 
     def unsubscribe(self, topic: str = "") -> None:
@@ -159,11 +163,11 @@ class Socket:
     # Frames ---------------------------------------------------------------------------------
 
     def poll(self, timeout: float | None = None, flags: int = zmq.POLLIN) -> bool:
-        """Wait up to *timeout* seconds (``None``: for ever); return whether an event has come."""
+        """Wait up to *timeout* seconds (``None``: without limit); return whether it is ready."""
         return bool(_wait(lambda wait: self._socket.poll(wait, flags), timeout))
 
     def drain(self) -> None:
-        """Read and drop whatever waits to be read."""
+        """Discard all messages that have arrived."""
         while self.poll(0):
             self.recv_multipart()
 
@@ -173,41 +177,41 @@ class Socket:
         return frames
 
     def send_multipart(self, msg_parts: Sequence[bytes | memoryview], flags: int = 0) -> None:
-        """Send *msg_parts* as one message.
+        """Send the frames *msg_parts* as one message.
 
-        Raises ``Unavailable`` where it would block and, by *flags*, may not.
+        Raises ``Unavailable`` if *flags* contain ``zmq.DONTWAIT`` and it would block.
         """
         try:
             self._socket.send_multipart(msg_parts, flags)
         except zmq.Again as exc:
-            raise Unavailable(f"{self.address}: nobody takes what is sent") from exc
+            raise Unavailable(f"{self.address}: the peer does not accept messages") from exc
 
     # Messages -------------------------------------------------------------------------------
 
     def send_msg(self, msg: str, data: Any = NoData, flags: int = 0) -> None:
-        """Send the message *msg* with *data*, which must fit the protocol (else ``BadMessage``)."""
+        """Send the message *msg* with *data*. Raises ``BadMessage`` if they are invalid."""
         self.send_multipart([self._encode(msg, data)], flags)
 
     def recv_msg(self, flags: int = 0) -> tuple[str, Any]:
-        """Receive a message; return its name and its checked data. Raises ``BadMessage``."""
+        """Receive a message; return its name and its data. Raises ``BadMessage``."""
         frames = self.recv_multipart(flags)
         if len(frames) != 1:
             raise BadMessage(f"{len(frames)} frames instead of one")
         return self._decode(frames[0])
 
     def send_addr_msg(self, addr: bytes, msg: str, data: Any = NoData, flags: int = 0) -> None:
-        """Send a message to the peer *addr* of a ROUTER socket (to a REQ: an empty frame first)."""
+        """Send a message from a ROUTER socket to the REQ or DEALER socket *addr*."""
         self.send_multipart([addr, b"", self._encode(msg, data)], flags)
 
     def recv_addr_msg(self, flags: int = 0) -> tuple[bytes, str, Any]:
-        """Receive a message behind a ROUTER socket: the peer's address, the name, the checked data.
+        """Receive a message on a ROUTER socket; return the peer's address, the name and the data.
 
-        Raises ``BadMessage``, whose ``address`` attribute is the peer's.
+        Raises ``BadMessage``; its ``address`` is the peer's.
         """
         addr, *frames = self.recv_multipart(flags)
         try:
             if len(frames) != 2 or frames[0]:
-                raise BadMessage(f"{len(frames)} frames instead of an empty one and one")
+                raise BadMessage(f"{len(frames)} frames instead of an empty one and a message")
             return (addr, *self._decode(frames[1]))
         except BadMessage as exc:
             exc.address = addr
@@ -230,10 +234,10 @@ class Socket:
         return msg, data
 
 
-def _make_room(address: str) -> None:
-    """See that an ipc *address* has its folder, and that nobody listens there.
+def _prepare_folder(address: str) -> None:
+    """Create the folder of an ipc *address*, and check that no process listens on the address.
 
-    0MQ would push whoever does aside without a word.
+    0MQ would silently replace the socket of that process.
     """
     path = Path(address.removeprefix("ipc://"))
     try:
@@ -245,22 +249,25 @@ def _make_room(address: str) -> None:
             " choose another address"
         ) from exc
     if path.parent == runtime_dir() and owner != os.geteuid():
-        raise Fatal(f"{path.parent} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR")
-    for _ in range(10):  # who was there may be leaving: 0MQ takes a moment to close
+        raise Fatal(f"{path.parent} belongs to another user: remove it, or set XDG_RUNTIME_DIR")
+    for _ in range(10):  # the last listener may be closing: 0MQ takes a moment for that
         with socket.socket(socket.AF_UNIX) as trial:
             trial.settimeout(1)
             try:
                 trial.connect(str(path))
-            except OSError:  # nobody there, or no such address: binding tells
+            except OSError:  # no listener, or an invalid address, which bind reports
                 return
         time.sleep(0.1)
-    raise Fatal(_why_not_bound(address, zmq.ZMQError(zmq.EADDRINUSE)))
+    raise Fatal(_bind_error(address, zmq.ZMQError(zmq.EADDRINUSE)))
 
 
-def _why_not_bound(address: str, exc: zmq.ZMQError) -> str:
+def _bind_error(address: str, exc: zmq.ZMQError) -> str:
     match exc.errno:
         case zmq.EADDRINUSE:
-            return f"{address} is in use: end what uses it (another master?), or choose another"
+            return (
+                f"{address} is in use: stop the program that uses it (another master?), or choose"
+                " another"
+            )
         case zmq.EADDRNOTAVAIL:
             return f"{address} is not an address of this machine: choose one that is"
         case errno.ENAMETOOLONG:
@@ -276,26 +283,26 @@ class Poller:
         self._sockets: dict[Any, Any] = {}
 
     def register(self, socket: Any, flags: int = zmq.POLLIN) -> None:
-        """Watch *socket*, a :class:`Socket` or anything with a ``fileno``, for events *flags*."""
+        """Poll *socket*, a :class:`Socket` or an object with a ``fileno``, for events *flags*."""
         raw = _raw(socket)
         self._sockets[raw] = socket
         self._poller.register(raw, flags)
 
     def unregister(self, socket: Any) -> None:
-        """Stop watching *socket*."""
+        """Stop polling *socket*."""
         raw = _raw(socket)
         del self._sockets[raw]
         self._poller.unregister(raw)
 
     def poll(self, timeout: float | None = None) -> dict[Any, int]:
-        """Wait up to *timeout* seconds; return the sockets that have events, with the events."""
+        """Wait up to *timeout* seconds; return the ready sockets with their events."""
         return {self._sockets[raw]: events for raw, events in _wait(self._poller.poll, timeout)}
 
 
 def _wait(poll: Callable[[int], T], timeout: float | None) -> T:
     """Call *poll* with milliseconds until it returns events, for up to *timeout* seconds.
 
-    It waits in slices, so that the time in which this process is suspended does not count.
+    It waits in slices, because time in which this process is suspended must not count.
     """
     if timeout is not None and timeout <= 0:
         return poll(0)  # 0MQ takes a negative number for "without limit"

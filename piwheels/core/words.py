@@ -1,6 +1,11 @@
-"""Formats numbers for people. Pure."""
+"""Formats numbers and durations for people. Pure."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 
 def size_text(size: int) -> str:
@@ -16,3 +21,9 @@ def size_text(size: int) -> str:
 def counted(number: int, thing: str) -> str:
     """Return a number with its noun: ``1 file``, ``2 files``."""
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def duration_text(duration: timedelta) -> str:
+    """Return a duration in hours, minutes and seconds: ``0:04:12``, ``31:09:55``."""
+    hours, rest = divmod(max(0, int(duration.total_seconds())), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from piwheels.core.paths import DAEMON
 from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.paths import DAEMON
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final
 import zmq
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import Fatal, Unavailable, worth_telling
+from piwheels.core.errors import Fatal, Unavailable, should_log
+from piwheels.core.paths import address, master_socket
 from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.paths import address, master_socket
 from piwheels.core.program.terminal import Progress
 from piwheels.core.protocols import lumberjack
 from piwheels.core.transport import Context
@@ -153,7 +153,7 @@ class Run:
 
     def _refuse(self, why: str, line: bytes = b"") -> None:
         self.refused[why] += 1
-        if worth_telling(self.refused[why]):
+        if should_log(self.refused[why]):
             self._progress.clear()
             shown = f": {line[:100]!r}" if line else ""
             logger.warning("refused %d lines, %s%s", self.refused[why], why, shown)
@@ -304,7 +304,7 @@ class Sender:
 
     def _count_dropped(self) -> None:
         self.dropped += 1
-        if worth_telling(self.dropped):
+        if should_log(self.dropped):
             logger.warning(
                 "dropped %d entries so far: the master at %s is absent or busy",
                 self.dropped, self._address,

@@ -15,7 +15,7 @@ from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import CommandReport
 from piwheels.core.states import MasterInfo
-from piwheels.core.tasks import Refusals
+from piwheels.core.tasks import BadMessages
 from piwheels.core.transport import Poller
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
@@ -73,7 +73,7 @@ class PiWheelsMaster:
         self.config = config
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
-        self._refused = Refusals(self.logger)
+        self._bad_messages = BadMessages(self.logger)
         self._stopping = False
         self._systemd = Notifier()
         self._ready = self._paused = False
@@ -85,7 +85,7 @@ class PiWheelsMaster:
         """Run the farm until it is stopped; return the exit status."""
         ports = Ports("main", self.config, self.logger)
         try:
-            ports.push("news", MasterStarted(self._info))
+            ports.push("console_events", MasterStarted(self._info))
             poller = Poller()
             for wire in ("control", "events", "commands"):
                 poller.register(ports.socket(wire))
@@ -128,11 +128,11 @@ class PiWheelsMaster:
     def _notify_systemd(self) -> None:
         """Report the status to systemd, and a heartbeat while every task's loop turns."""
         if not self._ready:
-            if any(task.turned is None for task in self.tasks):
+            if any(task.turn_began is None for task in self.tasks):
                 return
             self._ready = True
             self._systemd.ready(self._status())
-        stuck = {task.name: idle for task in self.tasks if (idle := task.stuck())}
+        stuck = {task.name: idle for task in self.tasks if (idle := task.stuck_for())}
         if stuck.keys() - self._stuck.keys():
             self.logger.critical(
                 "stuck: %s; restart the master, unless systemd does, if this does not end",
@@ -141,7 +141,7 @@ class PiWheelsMaster:
         self._stuck = stuck
         self._systemd.status(self._status())
         if not stuck:
-            self._systemd.beat()
+            self._systemd.feed_watchdog()
 
     def _status(self) -> str:
         if self._stuck:
@@ -177,7 +177,7 @@ class PiWheelsMaster:
         try:
             msg, slave_id = ports.socket("control").recv_msg()
         except BadMessage as exc:
-            self._refused.note(exc)
+            self._bad_messages.note(exc)
             return
         if msg == "HELLO":
             ports.socket("status").send_msg("HELLO", self._info)
@@ -187,7 +187,7 @@ class PiWheelsMaster:
         target = None if msg == "QUIT" else slave_id
         slaves = None if target is None else [target]
         ports.push(
-            "news",
+            "console_events",
             CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, SYSTEM.now())),
         )
         self._carry_out(msg, target)

@@ -7,7 +7,7 @@ from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from piwheels.core.errors import BadMessage, worth_telling
+from piwheels.core.errors import BadMessage, should_log
 from piwheels.core.states import DownloadState
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.messages import DownloadsCounted
@@ -90,7 +90,7 @@ class Lumberjack(NonStopTask):
             self._rows.append(row)
             return
         self._lost += 1
-        if worth_telling(self._lost):
+        if should_log(self._lost):
             self.logger.error(
                 "the database does not keep up: %d rows of the access log lost so far", self._lost
             )

@@ -307,7 +307,7 @@ class CommandGiven(Message):
     command: CommandReport
 
 
-News = MasterStarted | StatsPublished | OutputReceived | BuildEnded | CommandGiven
+ConsoleEvent = MasterStarted | StatsPublished | OutputReceived | BuildEnded | CommandGiven
 
 # Statistics: BigBrother -----------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core import codec
-from piwheels.core.errors import BadMessage, Unavailable, worth_telling
+from piwheels.core.errors import BadMessage, Unavailable, should_log
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.ports import Ports, Ticket
 from piwheels.master.wiring import DB_LIMIT
@@ -122,6 +122,6 @@ class Seraph(NonStopTask):
     def _refuse(self, requests: Iterable[_Waiting], why: str) -> None:
         for request in requests:
             self._given_up += 1
-            if worth_telling(self._given_up):
+            if should_log(self._given_up):
                 self.logger.error("abandoned %d requests so far: %s", self._given_up, why)
             Ticket(self.front, request.peer, request.ticket, None).refuse(Unavailable(why))

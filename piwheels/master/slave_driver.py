@@ -259,9 +259,9 @@ class SlaveDriver(PausingTask):
                 case effects.Publish(slave_id, timestamp, msg, data):
                     self._publish(slave_id, timestamp, msg, data)
                 case effects.PublishOutput():
-                    self.ports.push("news", OutputReceived(Output(*effect)))
+                    self.ports.push("console_events", OutputReceived(Output(*effect)))
                 case effects.PublishEnd(slave_id, outcome):
-                    self.ports.push("news", BuildEnded(slave_id, outcome))
+                    self.ports.push("console_events", BuildEnded(slave_id, outcome))
                 case effects.Warn():
                     self._warn(effect)
                 case effects.ReadQueue(active):

@@ -42,16 +42,16 @@ class TheArchitect(PauseableTask):
         self.ports = Ports("TheArchitect", config, self.logger, self)
         self.db = DbClient(self.ports, DB_TIMEOUT)
         with Database(config.dsn) as database:
-            self.news = database.listen()
-        self.register(self.news, self.handle_news)
+            self.listener = database.listen()
+        self.register(self.listener, self.handle_notification)
         self.ports.serve("architect", self.handle_more)
         self._changed = False
         self._active = 0
         self._refreshed = -PAUSE
         self.every(timedelta(minutes=1), self.update_build_queue)
-        self.every(timedelta(seconds=PAUSE / 4), self.check_news)
+        self.every(timedelta(seconds=PAUSE / 4), self.check_notifications)
 
-    def handle_news(self, queue: Listener) -> None:
+    def handle_notification(self, queue: Listener) -> None:
         """Refresh the queue if the database has notified of a change.
 
         If the last refresh is less than a second ago, this one is a little later.
@@ -65,12 +65,12 @@ class TheArchitect(PauseableTask):
         self._changed = True
         self.refresh_if_due()
 
-    def check_news(self) -> None:
+    def check_notifications(self) -> None:
         """Refresh the queue if that is due.
 
         It reads the notifications too: a lost connection never becomes readable.
         """
-        self.handle_news(self.news)
+        self.handle_notification(self.listener)
 
     def refresh_if_due(self) -> None:
         """Refresh the queue if it has changed and the last time is a while ago."""

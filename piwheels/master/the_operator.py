@@ -36,10 +36,10 @@ from piwheels.master.messages import (
     CommandGiven,
     CommandMaster,
     CommandSlaves,
+    ConsoleEvent,
     ListQueue,
     ListSlaves,
     MasterStarted,
-    News,
     OutputReceived,
     SlaveHistory,
     StatsPublished,
@@ -90,7 +90,8 @@ class TheOperator(PausingTask):
         self._logs: deque[tuple[Requester, int, int]] = deque()
         self._last_log: tuple[int | None, str] = None, ""
         self.ports = Ports("TheOperator", config, self.logger, self)
-        self.ports.serve("news", self.handle_news)  # "console" follows when the master has started
+        # The wire "console" is served when the master has started.
+        self.ports.serve("console_events", self.handle_event)
         self._db = DbClient(self.ports)
         self.every(timedelta(seconds=10), lambda: self.consoles.tick(self.clock.monotonic()))
 
@@ -241,7 +242,7 @@ class TheOperator(PausingTask):
 
     # Events ---------------------------------------------------------------------------------
 
-    def handle_news(self, queue: Inbox[News]) -> None:
+    def handle_event(self, queue: Inbox[ConsoleEvent]) -> None:
         """Send events of other tasks to the consoles that follow them."""
         for _ in range(BURST):
             if not queue.poll(0):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from piwheels.core.codec import MAX_FRAME
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import Common, duration, option
-from piwheels.core.program.paths import address
 from piwheels.core.protocols import (
     Protocol,
     console,
@@ -31,11 +31,11 @@ from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.master.messages import (
     BuildQueue,
     CommandMaster,
+    ConsoleEvent,
     Deletion,
     FileRequest,
     FleetRequest,
     Message,
-    News,
     QueueEmpty,
     ScribeRequest,
     StatsMessage,
@@ -219,8 +219,8 @@ WIRES: Final = (
     Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
     Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
     Wire(
-        "news", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"), get_args(News),
-        Limits(500, 500),  # each up to 64 KiB
+        "console_events", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"),
+        get_args(ConsoleEvent), Limits(500, 500),  # each up to 64 KiB
     ),
     Wire("commands", "push", "main", ("TheOperator",), (CommandMaster,)),
     Wire("scribe", "rpc", "TheScribe", ("TheSecretary",), get_args(ScribeRequest), _LONG),

@@ -1,11 +1,11 @@
-"""The slave: talks to the master, builds in a thread, sends files on a second connection.
+"""The slave: it obeys the master, builds in a thread, and sends files on a second connection.
 
 The connection can break at any time: the master restarts, the network fails, this machine sleeps.
-The build goes on. The slave connects again, and its ``HELLO`` names that build (protocol level 1),
-so that the master lets it continue. A master that does not know the slave asks for that ``HELLO``;
-one that turns the slave away says why, and the slave tries again later.
+The build continues. The slave connects again, and its ``HELLO`` names that build (protocol level
+1), so that the master lets it continue. A master that does not know the slave asks for that
+``HELLO``; one that refuses the slave gives a reason, and the slave tries again later.
 
-The slave ends when an operator tells the master to end it (``DIE``), or by a signal. It leaves
+The slave ends after an operator's command (``DIE``) or a signal. It leaves
 nothing behind.
 """
 
@@ -31,15 +31,15 @@ from piwheels.core.errors import Fatal, Unavailable
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import pip_command
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import Common, duration, option, program
-from piwheels.core.program.paths import address
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import ENDED_BY_OPERATOR, SlaveOutput, slave_driver
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, why_unusable
-from piwheels.slave.connection import Connection, MasterTimeout, Request, Stopped, TurnedAway
+from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
 
 if TYPE_CHECKING:
     from piwheels.core.clock import Clock
@@ -53,9 +53,9 @@ BUSY_TIMEOUT: Final = timedelta(minutes=5)
 CONT_WAIT: Final = 10.0
 #: The least number of seconds between two OUTPUT messages.
 OUTPUT_WAIT: Final = 2.0
-#: Seconds that an idle slave waits before it asks again: the first time, at most, and at most if
-#: the master is on the same machine.
-SLEEP_FIRST, SLEEP_MOST, SLEEP_NEAR = 1.0, 10.0, 2.0
+#: Seconds between two requests of an idle slave: the first time, at most, and at most if the master
+#: is on the same machine.
+SLEEP_FIRST, SLEEP_MAX, SLEEP_MAX_LOCAL = 1.0, 10.0, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +72,13 @@ class SlaveConfig(Common):
         metavar="DIR",
         help="build here (default: the system's temporary folder)",
     )
-    label: str = option("-L", default="", metavar="TEXT", help="our name (default: the host's)")
+    label: str = option(
+        "-L", default="", metavar="TEXT", help="the name of this slave (default: the host's)"
+    )
     python: Path | None = option(
-        default=None, metavar="PATH", help="build for this interpreter (default: our own)"
+        default=None,
+        metavar="PATH",
+        help="build for this interpreter (default: the one that runs this)",
     )
     slave_queue: str = option(
         default="",
@@ -103,7 +107,7 @@ class _Log(logging.LoggerAdapter["logging.Logger"]):
 
 
 class PiWheelsSlave:
-    """The ``piw-slave`` program: serves a master by the slave protocol until it is told to end."""
+    """The ``piw-slave`` program: serves a master by the slave protocol until it is stopped."""
 
     def __init__(self, config: SlaveConfig, clock: Clock = SYSTEM) -> None:
         self.config = config
@@ -111,7 +115,7 @@ class PiWheelsSlave:
         self.extra: dict[str, Any] = {"id": None}
         self.logger = _Log(logging.getLogger("slave"), self.extra)
         self.interpreter = probe(config.python)
-        # Once only: it takes longer than pip does for a small build.
+        # Only once: it takes longer than a small build.
         self.pip = pip_command(self.interpreter.path)
         self.system = System()
         self.label = (config.label or socket.gethostname())[:200]
@@ -119,16 +123,20 @@ class PiWheelsSlave:
         self.slave_queue = config.slave_queue or f"tcp://{config.master}:5555"
         self.systemd = Notifier()
         self.connection = Connection(
-            self.slave_queue, self.logger, self.systemd.beat, level=config.level, clock=clock
+            self.slave_queue,
+            self.logger,
+            self.systemd.feed_watchdog,
+            level=config.level,
+            clock=clock,
         )
         self.file_queue = config.file_queue or f"tcp://{config.master}:5556"
         self.ctx = Context()
         self.slave_id: int | None = None
         self.pypi_url: str | None = None
         self.builder: Builder | None = None
-        self._nap = SLEEP_FIRST
+        self._pause = SLEEP_FIRST
         self._busy_due = self._output_due = math.inf
-        #: How many characters of the build's log the master has.
+        #: The number of characters of the build's log that the master has.
         self._sent = 0
         self._signal = 0
 
@@ -138,7 +146,7 @@ class PiWheelsSlave:
         self.connection.stopping = True
 
     def run(self) -> int:
-        """Serve the master, and every later one at the same address, until told to end.
+        """Serve the master, and every later one at the same address, until stopped.
 
         Return the exit status: 0, after an operator's command or a signal (a supervisor should not
         start the slave again).
@@ -150,7 +158,7 @@ class PiWheelsSlave:
             self.label,
         )
         clean_stale(self.dir)
-        # Ready also without a master: it may come later, and go again.
+        # Ready also without a master, which may start later, or restart.
         waiting = f"waiting for the master at {self.slave_queue}"
         self.systemd.ready(waiting)
         try:
@@ -158,7 +166,7 @@ class PiWheelsSlave:
                 with self.ctx.socket(zmq.REQ, reversed(slave_driver), self.logger.logger) as queue:
                     try:
                         self.main_loop(queue)
-                    except (MasterTimeout, TurnedAway) as exc:
+                    except (MasterTimeout, SlaveRefused) as exc:
                         ended = exc
                 self.systemd.status(waiting)
                 self.connection.pause_after(ended)
@@ -179,7 +187,7 @@ class PiWheelsSlave:
         """Talk to the master on *queue*, which is not connected yet, until the conversation ends.
 
         Raises ``MasterTimeout`` if the connection is lost or the master does not reply within
-        *master_timeout*, ``TurnedAway`` if it refuses this slave, ``SystemExit`` if it says
+        *master_timeout*, ``SlaveRefused`` if it refuses this slave, ``SystemExit`` if it says
         ``DIE``, and ``Stopped`` if a signal told the slave to end.
         """
         ask = partial(self.connection.ask, queue, timeout=master_timeout, forgotten=BUSY_TIMEOUT)
@@ -217,10 +225,10 @@ class PiWheelsSlave:
     # Replies of the master ------------------------------------------------------------------
 
     def handle_reply(self, msg: str, data: Any) -> Request:
-        """Do what the master's reply says, and return the next request."""
+        """Carry out the master's reply, and return the next request."""
         self.logger.debug("received %s", msg)
         if msg != "SLEEP":
-            self._nap = SLEEP_FIRST
+            self._pause = SLEEP_FIRST
         match msg:
             case "ACK":
                 return self.do_ack(*data)
@@ -236,11 +244,12 @@ class PiWheelsSlave:
                 return self.do_done()
             case "HELLO":
                 return self._hello()
-            case _:
+            case "DIE":
                 return self.do_die()
+        raise MasterTimeout(f"the master replied {msg}, which this slave cannot handle")
 
     def do_ack(self, new_id: int, pypi_url: str) -> Request:
-        """Store this slave's number and the sources' URL; go on with the build, or be idle."""
+        """Store the slave's number and the index URL; continue the build, or request one."""
         self.slave_id = self.extra["id"] = new_id
         self.pypi_url = pypi_url or None
         self.connection.welcomed()
@@ -254,9 +263,9 @@ class PiWheelsSlave:
     def do_sleep(self, paused: bool) -> Request:
         """Wait: longer each time, up to ten seconds (two if the master is on this machine)."""
         self.logger.debug("nothing to do%s", " (paused)" if paused else "")
-        self._wait(self._nap)
+        self._wait(self._pause)
         local = self.slave_queue.startswith("ipc:")
-        self._nap = min(self._nap * 2, SLEEP_NEAR if local else SLEEP_MOST)
+        self._pause = min(self._pause * 2, SLEEP_MAX_LOCAL if local else SLEEP_MAX)
         return self._idle()
 
     def do_build(self, package: str, version: str) -> Request:
@@ -285,7 +294,7 @@ class PiWheelsSlave:
 
         ``BUSY`` is due every ten seconds, ``OUTPUT`` when the log has grown.
         """
-        if self.builder is None:  # there is no build to go on with
+        if self.builder is None:  # there is no build to continue
             return self._idle()
         while self.builder.is_alive():
             now = self.clock.monotonic()
@@ -307,7 +316,7 @@ class PiWheelsSlave:
         return "BUSY", self.get_status()
 
     def _restart_output(self) -> None:
-        """Have the log sent from its beginning."""
+        """Send the log from its beginning."""
         self._sent = 0
         due = self.clock.monotonic() + OUTPUT_WAIT
         self._output_due = due if self.config.level > 0 else math.inf
@@ -317,7 +326,7 @@ class PiWheelsSlave:
         wheels = self.builder.wheels if self.builder is not None else []
         wheel = next((wheel for wheel in wheels if wheel.filename == filename), None)
         if wheel is None:
-            self.logger.error("the master asks for %s, which this slave has not built", filename)
+            self.logger.error("the master requests %s, which this slave has not built", filename)
             return "SENT", NoData
         self.logger.info("sending %s (%d bytes)", filename, wheel.filesize)
         self.systemd.status(f"sending {filename}")
@@ -334,18 +343,18 @@ class PiWheelsSlave:
         return "SENT", NoData
 
     def do_done(self) -> Request:
-        """Remove the build, and be idle."""
+        """Remove the build, and request another."""
         self.clean_up_build()
         return self._idle()
 
     def do_die(self) -> Request:
-        """End the slave, as an operator wants."""
+        """End the slave, as an operator commanded."""
         raise SystemExit(0)
 
     def _idle(self) -> Request:
-        """Ask for work, as soon as the build directory is usable.
+        """Return the request for a build, as soon as the build directory is usable.
 
-        On a full disk, one version after the other would fail.
+        On a full disk, every build would fail.
         """
         logged = ""
         while why := why_unusable(self.dir):
@@ -353,7 +362,7 @@ class PiWheelsSlave:
                 logged = why
                 self.logger.error("%s; asking for no work until then", why)
                 self.systemd.status(why)
-            self._wait(SLEEP_MOST)
+            self._wait(SLEEP_MAX)
         if logged:
             self.logger.info("can build in %s again", self.dir)
         self.systemd.status(f"idle, as number {self.slave_id}")

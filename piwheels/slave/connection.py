@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from piwheels.core.clock import Clock
     from piwheels.core.transport import Socket
 
-__all__ = ["Connection", "MasterTimeout", "Request", "Stopped", "TurnedAway"]
+__all__ = ["Connection", "MasterTimeout", "Request", "SlaveRefused", "Stopped"]
 
 #: The pause before the slave connects again, in seconds: the first one, and the longest.
-RETRY_FIRST, RETRY_MOST = 0.2, 5.0
-#: The same for a slave that the master has turned away.
-REFUSED_FIRST, REFUSED_MOST = 1.0, 60.0
-#: Seconds to wait for the master's welcome before the log says so.
+RETRY_FIRST, RETRY_MAX = 0.2, 5.0
+#: The same for a slave that the master has refused.
+REFUSED_FIRST, REFUSED_MAX = 1.0, 60.0
+#: Seconds to wait for the reply to HELLO before a log message reports it.
 PATIENCE: Final = 5.0
 
 #: A request to the master: its name and its data.
@@ -37,21 +37,21 @@ Request = tuple[str, Any]
 
 
 class MasterTimeout(PiWheelsError):
-    """The master is gone, or has not replied in time: connect again."""
+    """The connection is lost, or the master did not reply in time: connect again."""
 
 
-class TurnedAway(PiWheelsError):
-    """The master has turned this slave away, for the reason in the text: try again later."""
+class SlaveRefused(PiWheelsError):
+    """The master has refused this slave, for the reason in the text: try again later."""
 
 
 class Stopped(PiWheelsError):
-    """A signal told this slave to end."""
+    """The slave must end, because of a signal or :meth:`PiWheelsSlave.stop`."""
 
 
 class Pauses:
     """Random pauses that grow, from about *first* to at most *most* seconds.
 
-    They are random so that the slaves of a farm do not all come back at once.
+    They are random, so that not all slaves of a farm reconnect at the same time.
     """
 
     def __init__(self, first: float, most: float) -> None:
@@ -71,8 +71,8 @@ class Pauses:
 class Connection:
     """A slave's connection to the master at *address*, opened again as often as it is lost.
 
-    *level* is the protocol level that the slave speaks. Waits end early when *stopping* is set:
-    :meth:`check` raises :exc:`Stopped` then. Each wait calls *alive* at least once a second.
+    *level* is the protocol level that the slave speaks. When *stopping* is set,
+    waits end early with :exc:`Stopped`. Each wait calls *alive* at least once a second.
     """
 
     def __init__(
@@ -92,17 +92,17 @@ class Connection:
         self._clock = clock
         self._alive = alive
         self._logger = logger
-        self._losses = Pauses(RETRY_FIRST, RETRY_MOST)
-        self._refusals = Pauses(REFUSED_FIRST, REFUSED_MOST)
-        #: Whether the slave repeats its HELLO on request, and the master has not accepted it since.
+        self._losses = Pauses(RETRY_FIRST, RETRY_MAX)
+        self._refusals = Pauses(REFUSED_FIRST, REFUSED_MAX)
+        #: Whether the slave repeated its HELLO, and the master has not accepted it since.
         self._greets_again = False
         self._monitor: Socket | None = None
 
     @contextmanager
     def open(self, queue: Socket) -> Iterator[None]:
-        """Connect *queue* for the length of the block; say ``BYE`` if the slave ends in it."""
+        """Connect *queue* for the duration of the block; send ``BYE`` if the slave ends in it."""
         if self._level > 0:
-            # The master sees in it that the slave understands HELLO and REFUSED as replies.
+            # It tells the master that the slave understands the replies HELLO and REFUSED.
             queue.setsockopt(zmq.ROUTING_ID, LEVEL_1_ID + os.urandom(16))
         try:
             with queue.monitor(zmq.EVENT_DISCONNECTED) as self._monitor:
@@ -120,10 +120,10 @@ class Connection:
         """Send *request* on *queue*, and return the master's reply.
 
         Waits for the reply to ``HELLO`` without limit, for any other up to *timeout*. Raises
-        ``MasterTimeout`` if there is none, and ``TurnedAway`` if the reply is ``REFUSED``.
+        ``MasterTimeout`` if there is none, and ``SlaveRefused`` if the reply is ``REFUSED``.
 
-        At level 0, ``DIE`` has other meanings, too. In reply to ``HELLO``, it turns the slave away
-        (``TurnedAway``). After a lost connection, or when the master has heard nothing for longer
+        At level 0, ``DIE`` has other meanings, too. In reply to ``HELLO``, it refuses the slave
+        (``SlaveRefused``). After a lost connection, or when the master has heard nothing for longer
         than *forgotten*, it does not know the slave any more (``MasterTimeout``).
         """
         silent = self._clock.since_boot() - self.last_reply
@@ -132,15 +132,15 @@ class Connection:
         reply = self._reply(queue, None if hello else timeout.total_seconds())
         match reply:
             case ("REFUSED", why):
-                raise TurnedAway(why)
+                raise SlaveRefused(why)
             case ("HELLO", _) if hello or self._greets_again:
-                raise TurnedAway("it asks for HELLO again and again")
+                raise SlaveRefused("it requests HELLO again and again")
             case ("DIE", _) if hello and self._level == 0:
-                raise TurnedAway("it accepts no more slaves (see its log)")
+                raise SlaveRefused("it accepts no more slaves (see its log)")
             case ("HELLO", _):
                 self._greets_again = True
             case ("ACK", _):
-                pass  # a greeting alone is no proof that the master accepts this slave
+                pass  # ACK does not prove that the master accepts this slave
             case ("DIE", _) if self._level == 0 and (
                 self._lost or silent > forgotten.total_seconds()
             ):
@@ -186,16 +186,16 @@ class Connection:
             raise MasterTimeout(f"lost the master at {self.address}")
 
     def welcomed(self) -> None:
-        """Note the master's welcome: the next pause after a loss is the shortest one."""
+        """Record an ``ACK``: the next pause after a loss is the shortest one."""
         self._losses.reset()
         self._logger.info("welcomed by the master at %s", self.address)
 
-    def pause_after(self, exc: MasterTimeout | TurnedAway) -> None:
+    def pause_after(self, exc: MasterTimeout | SlaveRefused) -> None:
         """Log why the connection ended, and wait before the next one: longer each time."""
-        if isinstance(exc, TurnedAway):
+        if isinstance(exc, SlaveRefused):
             pause = self._refusals.grow()
             self._logger.warning(
-                "the master turned this slave away: %s; trying again in %.0f s", exc, pause
+                "the master refused this slave: %s; trying again in %.0f s", exc, pause
             )
         else:
             pause = self._losses.grow()
@@ -206,7 +206,7 @@ class Connection:
             time.sleep(min(0.1, left))
 
     def _say_bye(self, queue: Socket) -> None:
-        # A REQ socket that waits for a reply cannot send: then the master notices the silence.
+        # A REQ socket that waits for a reply cannot send. The master then declares the slave dead.
         try:
             queue.send_msg("BYE", flags=zmq.DONTWAIT)
             queue.close(linger=1)

@@ -11,14 +11,17 @@ from piwheels.up.config import UpConfig
     UpConfig,
     extra="up",
     examples=[
-        ("piw-up", "build a small set that shows what a farm does"),
-        ("piw-up markupsafe==3.0.2 pyyaml", "build these, and what they need"),
+        ("piw-up", "build a small set as a demonstration"),
+        ("piw-up markupsafe==3.0.2 pyyaml", "build these and their dependencies"),
         ("piw-up --once --no-deps six", "build it, print a table, end: status 0 if it was built"),
         (
             "piw-up --python /usr/bin/python3.11 --python /opt/python3.13/bin/python3 wrapt",
             "build for two interpreters, with a slave each",
         ),
-        ("piw-up --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'", "let boards join"),
+        (
+            "piw-up --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
+            "accept other slaves",
+        ),
     ],
 )
 def main(config: UpConfig) -> int:

@@ -1,4 +1,4 @@
-"""The ``piw-up`` program: starts the parts of a farm, has it work, and stops it."""
+"""The ``piw-up`` program: starts the parts of a farm, requests builds, and stops it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,18 +18,25 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal
 from piwheels.core.host.interpreters import Interpreter, probe
+from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
-from piwheels.core.program.paths import data_dir
-from piwheels.core.program.privileges import become, interpreter_dirs
+from piwheels.core.program.privileges import drop_root, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key
+from piwheels.core.words import duration_text
 from piwheels.up import console, database, site, summary
 from piwheels.up.config import labels, queues, to_connect, write_farm_file
-from piwheels.up.processes import IN_VAIN, Processes, Stopped, child_environment, last_lines
-from piwheels.up.progress import RED, Screen, Slaves, span
+from piwheels.up.processes import (
+    SHORT_STOP_LIMIT,
+    Processes,
+    Stopped,
+    child_environment,
+    last_lines,
+)
+from piwheels.up.progress import RED, Screen, Slaves
 from piwheels.up.registry import Registrar, Resolver
-from piwheels.up.watch import Watch
+from piwheels.up.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +45,16 @@ if TYPE_CHECKING:
     from piwheels.core.host.postgres import Cluster
     from piwheels.core.protocols import SlaveEvent
     from piwheels.up.config import UpConfig
-    from piwheels.up.summary import Ask
+    from piwheels.up.summary import Target
 
-#: Pure wheels, native ones, one for the stable ABI, and one that cannot be built (platform.md).
-FIRST: Final = (
+#: Pure and native wheels, one for the stable ABI, and one that cannot be built.
+DEMO_PACKAGES: Final = (
     "six", "markupsafe", "zope.interface", "wrapt", "simplejson", "psutil", "functools32",
 )  # fmt: skip
 #: Seconds between two checks of the daemons, and between two queries of the database.
-TICK, LOOK = 0.2, 1.0
+TICK, QUERY_INTERVAL = 0.2, 1.0
 #: Seconds to wait for pages and logs after the end of the last build.
-PUBLISHING: Final = 90.0
+PUBLISH_LIMIT: Final = 90.0
 
 
 class Up:
@@ -72,9 +80,9 @@ class Up:
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
         self.console = console.Console()
         self.slaves = Slaves()
-        asks = summary.asked(config.packages or FIRST)
-        self.watch = Watch(asks, self.abis, self.versions, self.site, self.screen)
-        self._unresolved = {ask.spec: ask for ask in asks if not ask.version}
+        targets = summary.parse_targets(config.packages or DEMO_PACKAGES)
+        self.tracker = Tracker(targets, self.abis, self.versions, self.site, self.screen)
+        self._unresolved = {target.spec: target for target in targets if not target.version}
         self._resolver = Resolver([], self.versions[0])
         self._cluster: Cluster | None = None
         self._began = clock.monotonic()
@@ -105,33 +113,33 @@ class Up:
             status.connect(to_connect(self.queues["status"]))
             # From here on, the daemons stop before the database does.
             stack.callback(self._stop)
-            self.watch.begin(db)
+            self.tracker.begin(db)
             self._start_daemons(env)
             self._resolve()
-            stack.callback(self._forget_questions)
-            where = to_connect(self.queues["import"])
-            registrar = stack.enter_context(Registrar(where, self._check))
-            registrar.greet()
+            stack.callback(self._cancel_lookup)
+            address = to_connect(self.queues["import"])
+            registrar = stack.enter_context(Registrar(address, self._check))
+            registrar.refresh_pages()
             stack.callback(self._end_console)
             self._open_console()
-            self._say_hello()
+            self._request_state()
             self._work(db, status, registrar)
             while self.console.has_terminal:
                 self._tick(status)
             self.screen.show([])
             trusted = self.host if site.needs_trust(self.host) else ""
-            sys.stdout.write(self.watch.report(self.url, trusted))
+            sys.stdout.write(self.tracker.report(self.url, trusted))
             sys.stdout.flush()
             if self.config.once:
                 self.screen.say(
-                    f"the site is in {self.site}; without --once, this goes on to serve it"
+                    f"the site is in {self.site}; without --once, this continues to serve it"
                 )
-                return 0 if self.watch.good else 1
-            if watched := [ask.package for ask in self.watch.asks if ask.watched]:
+                return 0 if self.tracker.all_built else 1
+            if watched := [target.package for target in self.tracker.targets if target.watched]:
                 names = ", ".join(watched)
-                self.screen.say(f"watching {names}: what they release from now on is built, too")
+                self.screen.say(f"watching {names}: their new releases are built, too")
             self.screen.say(f"the site is at {self.url} until this is stopped (Ctrl+C)")
-            self.screen.say(f"to watch and steer the farm: {console.attach_line(self.queues)}")
+            self.screen.say(f"to monitor and control the farm: {console.attach_line(self.queues)}")
             while True:
                 self._tick(status)
 
@@ -141,7 +149,7 @@ class Up:
         server = stack.enter_context(database.server(self.config.dsn, home))
         self._cluster = server.cluster
         self._check()
-        if not database.current(server):
+        if not database.is_current(server):
             self.screen.say("preparing the database")
             env = child_environment(self.config, os.environ, server.superuser)
             self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
@@ -149,7 +157,7 @@ class Up:
         import_queue = to_connect(self.queues["import"])
         write_farm_file(self.processes.home, server.daemon, self.site, import_queue)
         alone = self.queues["slave"].startswith("ipc:")
-        database.take_up(db, self.abis, set(self.pythons), alone=alone)
+        database.prepare(db, self.abis, set(self.pythons), alone=alone)
         return db, child_environment(self.config, os.environ, server.daemon)
 
     def _start_daemons(self, env: dict[str, str]) -> None:
@@ -181,15 +189,17 @@ class Up:
     def _check(self) -> None:
         try:
             for name in self.processes.check():
-                self.screen.say(f"an operator has stopped {name}; the farm goes on without it")
+                self.screen.say(f"an operator has stopped {name}; the farm continues without it")
         except Stopped as end:
             if not self.processes.stopping:
                 self.screen.say(str(end))
             raise
-        self._look_at_console()
+        self._check_console()
         if self._cluster is not None and self._cluster.pid is None:
             log = self._cluster.log
-            self.processes.patience = IN_VAIN  # the master would keep trying to save its data
+            self.processes.patience = (
+                SHORT_STOP_LIMIT  # the master would keep trying to save its data
+            )
             raise Fatal(f"PostgreSQL has ended; the end of {log}:\n{last_lines(log)}")
 
     def _stop(self) -> None:
@@ -211,21 +221,21 @@ class Up:
         self.screen.divert(self.processes.logs / "up.log")
         self.console.open(self.queues, options, child_environment(config, os.environ, ""))
 
-    def _look_at_console(self) -> None:
-        how = self.console.ended()
-        if how is None:
+    def _check_console(self) -> None:
+        status = self.console.ended()
+        if status is None:
             return
-        self.screen.come_back()
-        if how:
-            self.screen.say(f"the console has ended ({how})", RED)
+        self.screen.return_to_terminal()
+        if status:
+            self.screen.say(f"the console has ended ({status})", RED)
         again = console.attach_line(self.queues)
-        self.screen.say(f"the farm goes on; Ctrl+C stops it; {again} attaches again")
+        self.screen.say(f"the farm continues; Ctrl+C stops it; {again} attaches again")
 
     def _end_console(self) -> None:
         self.console.close()
-        self.screen.come_back()
+        self.screen.return_to_terminal()
 
-    def _say_hello(self) -> None:
+    def _request_state(self) -> None:
         """Have the master repeat the events of slaves that came before piw-up listened."""
         with Context().socket(zmq.PUSH, reversed(master_control)) as control:
             control.connect(to_connect(self.queues["control"]))
@@ -236,68 +246,74 @@ class Up:
 
     def _work(self, db: Database, status: Socket, registrar: Registrar) -> None:
         """Register the requested versions, and wait until all were attempted and published."""
-        for ask in self.watch.asks:
-            if ask.version:
-                self._register(ask, registrar)
+        for target in self.tracker.targets:
+            if target.version:
+                self._register(target, registrar)
         look, deadline = 0.0, 0.0
         while True:
             self._check()
             self._listen(status, TICK)
-            for name, *answer in self._resolver.answers():
+            for name, *answer in self._resolver.results():
                 self._resolved(self._unresolved.pop(name), *answer, registrar=registrar)
             if self._clock.monotonic() < look:
                 continue
-            look = self._clock.monotonic() + LOOK
+            look = self._clock.monotonic() + QUERY_INTERVAL
             try:
-                done = self.watch.look(db)
+                done = self.tracker.update(db)
             except DatabaseError as exc:
                 self.screen.say(f"the database does not answer: {exc}", RED)
                 continue
-            if not self.config.no_deps and not self._unresolved and (new := self.watch.follow()):
-                for ask in new:
-                    self.screen.say(f"{ask.needed_by} needs {ask.spec}: to be built, too")
-                self._unresolved = {ask.spec: ask for ask in new}
+            if (
+                not self.config.no_deps
+                and not self._unresolved
+                and (new := self.tracker.add_dependencies())
+            ):
+                for target in new:
+                    self.screen.say(f"{target.needed_by} needs {target.spec}: building it, too")
+                self._unresolved = {target.spec: target for target in new}
                 self._resolve()
                 continue
             if done:
-                deadline = deadline or self._clock.monotonic() + PUBLISHING
-                if self.watch.published():
+                deadline = deadline or self._clock.monotonic() + PUBLISH_LIMIT
+                if self.tracker.published():
                     return
                 if self._clock.monotonic() > deadline:
-                    self.screen.say("the site does not show all of it yet", RED)
+                    self.screen.say("the site is not complete yet", RED)
                     return
 
     def _resolve(self) -> None:
         """Look up the newest versions of the packages that were requested by name."""
-        self._forget_questions()
+        self._cancel_lookup()
         if self._unresolved:
             self.screen.say(f"asking the index for {', '.join(self._unresolved)}")
         self._resolver = Resolver(list(self._unresolved), self.versions[0])
 
-    def _forget_questions(self) -> None:
+    def _cancel_lookup(self) -> None:
         self._resolver.close()
 
     def _resolved(
-        self, ask: Ask, version: str, problem: str, detail: str, *, registrar: Registrar
+        self, target: Target, version: str, problem: str, detail: str, *, registrar: Registrar
     ) -> None:
-        if version and any(other.key == (ask.package, version) for other in self.watch.asks):
-            self.watch.asks.remove(ask)  # it was requested by its version, too
+        if version and any(
+            other.key == (target.package, version) for other in self.tracker.targets
+        ):
+            self.tracker.targets.remove(target)  # it was requested by its version, too
             return
-        ask.version, ask.problem, ask.detail = version, problem, detail
+        target.version, target.problem, target.detail = version, problem, detail
         if problem:
-            self.screen.say(f"{ask.spec}: {problem} ({detail})", RED)
+            self.screen.say(f"{target.spec}: {problem} ({detail})", RED)
         else:
-            self._register(ask, registrar)
+            self._register(target, registrar)
 
-    def _register(self, ask: Ask, registrar: Registrar) -> None:
-        registrar.register(ask)
-        if ask.problem:
-            self.screen.say(f"{ask.spec}: the master refused it: {ask.detail}", RED)
+    def _register(self, target: Target, registrar: Registrar) -> None:
+        registrar.register(target)
+        if target.problem:
+            self.screen.say(f"{target.spec}: the master refused it: {target.detail}", RED)
         else:
-            self.screen.say(f"registered {ask.package} {ask.version}")
+            self.screen.say(f"registered {target.package} {target.version}")
 
     def _listen(self, status: Socket, seconds: float) -> None:
-        """Take the events of slaves from the master, for *seconds*."""
+        """Receive the events of slaves from the master, for *seconds*."""
         deadline = self._clock.monotonic() + seconds
         while (left := deadline - self._clock.monotonic()) > 0:
             if status.poll(left):
@@ -307,8 +323,9 @@ class Up:
                         self._take_event(data)
         now = self._clock.monotonic()
         lines = self.slaves.lines(now)
-        if (done := self.watch.done) < (asked := len(self.watch.asks)):
-            lines.append(f"  {done} of {asked} done, {span(now - self._began)}")
+        if (done := self.tracker.done) < (total := len(self.tracker.targets)):
+            elapsed = duration_text(timedelta(seconds=now - self._began))
+            lines.append(f"  {done} of {total} done, {elapsed}")
         self.screen.show(lines)
 
     def _take_event(self, event: SlaveEvent) -> None:
@@ -323,17 +340,17 @@ def _executable(path: Path) -> Path:
     """Return the interpreter *path*; a bare name is looked up like a command."""
     found = shutil.which(str(path))
     if found is None:
-        raise Fatal(f"there is no interpreter {path}: name one that is there in --python")
+        raise Fatal(f"there is no interpreter {path}: name an existing one in --python")
     return Path(found).absolute()
 
 
 def run(config: UpConfig) -> int:
-    """Run a farm until it is told to stop; return the exit status."""
+    """Run a farm until it is stopped; return the exit status."""
     pythons = [_executable(path) for path in config.python] or [Path(sys.executable)]
     readable = [each for path in config.python for each in interpreter_dirs(str(_executable(path)))]
-    become(extra_dirs=readable, data_dir=config.dir)
+    drop_root(extra_dirs=readable, data_dir=config.dir)
     interpreters = [probe(path) for path in pythons]
-    if not config.verbose:  # which PostgreSQL it is need not be seen each time
+    if not config.verbose:  # omit the version of PostgreSQL
         logging.getLogger("postgres").setLevel(logging.WARNING)
     with Processes((config.dir or data_dir()).absolute()) as processes:
         for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -343,6 +360,6 @@ def run(config: UpConfig) -> int:
         except Stopped:
             return 1 if config.once else 0
         except Fatal:
-            if processes.stopping:  # what a Ctrl+C reached besides us has failed by it
+            if processes.stopping:  # the same Ctrl+C stopped a child process
                 return 1 if config.once else 0
             raise

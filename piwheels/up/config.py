@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Fatal
+from piwheels.core.paths import FARM_FILE, address, runtime_dir
 from piwheels.core.program.command_line import Common, option, port_number
-from piwheels.core.program.paths import FARM_FILE, address, runtime_dir
 from piwheels.up import summary
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def queues(config: UpConfig, home: Path) -> dict[str, str]:
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = private.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-            raise Fatal(f"{private} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR")
+            raise Fatal(f"{private} belongs to another user: remove it, or set XDG_RUNTIME_DIR")
         private.chmod(0o700)
     names = ("slave", "file", "status", "control", "console", "import", "log")
     given = {name: getattr(config, f"{name}_queue", "") for name in names}

@@ -1,4 +1,4 @@
-"""The console in the foreground of the terminal, while piw-up goes on in the background.
+"""The console in the foreground of the terminal, while piw-up continues in the background.
 
 It is a process of its own in piw-up's process group: the terminal's signals reach both (while it
 draws, Ctrl+C is a key of the console). If it is killed, piw-up restores the terminal.
@@ -23,17 +23,17 @@ from piwheels.up.config import to_connect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: The program.
+#: The module of the console program.
 MODULE: Final = "piwheels.console"
 #: The master's sockets that a console uses.
 WIRES: Final = ("status", "control", "console")
 #: Seconds that a console has to end before it is killed.
-FAREWELL: Final = 3.0
-# On this signal, it restores the terminal and ends.
-_LEAVE: Final = signal.SIGTERM
+STOP_LIMIT: Final = 3.0
+# The signal on which it restores the terminal and ends.
+_STOP_SIGNAL: Final = signal.SIGTERM
 # Turns off mouse, focus, paste and size reports, the keyboard protocol and the alternate screen;
 # shows the cursor (XTerm Control Sequences; the kitty keyboard protocol).
-_SANE: Final = (
+_RESET: Final = (
     "".join(f"\x1b[?{mode}l" for mode in (1000, 1002, 1003, 1004, 1006, 1015, 2004, 2048))
     + "\x1b[<u\x1b[0m\x1b[?1049l\x1b[?25h"
 )
@@ -41,9 +41,9 @@ _SANE: Final = (
 
 def attach_line(queues: Mapping[str, str]) -> str:
     """Return the command that attaches a console to the master that listens at *queues*."""
-    beside = queues["status"].rpartition("/")[0]
-    # A console finds the sockets beside an ipc status queue.
-    named = [name for name in WIRES if name == "status" or queues[name] != f"{beside}/{name}"]
+    folder = queues["status"].rpartition("/")[0]
+    # A console finds the other sockets in the folder of an ipc status queue.
+    named = [name for name in WIRES if name == "status" or queues[name] != f"{folder}/{name}"]
     options = [(f"--{name}-queue", to_connect(queues[name])) for name in named]
     return shlex.join(["piw-console", *itertools.chain(*options)])
 
@@ -88,7 +88,7 @@ class Console:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE, *wires, *options],
                 env=dict(env),
-                preexec_fn=dies_with_parent(_LEAVE),  # noqa: PLW1509 (two system calls)
+                preexec_fn=dies_with_parent(_STOP_SIGNAL),  # noqa: PLW1509 (two system calls)
             )
 
     def ended(self) -> int | None:
@@ -110,8 +110,8 @@ class Console:
         """Stop it, if it still uses the terminal."""
         if self._process is None:
             return
-        self._process.send_signal(_LEAVE)
-        if not wait_for_exit(self._process, FAREWELL):
+        self._process.send_signal(_STOP_SIGNAL)
+        if not wait_for_exit(self._process, STOP_LIMIT):
             self._process.kill()
             self._process.wait()
         self.ended()
@@ -123,5 +123,5 @@ class Console:
         except termios.error:  # it was closed
             return
         if killed:
-            sys.stderr.write(_SANE)
+            sys.stderr.write(_RESET)
             sys.stderr.flush()

@@ -10,7 +10,7 @@ from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.host.postgres import Cluster
-from piwheels.core.program.paths import DAEMON
+from piwheels.core.paths import DAEMON
 from piwheels.core.program.privileges import USER
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ NAME: Final = "piwheels"
 #: Databases that every server has: never the farm's.
 TEMPLATES: Final = ("", "postgres", "template0", "template1")
 #: The skip reason of an ABI without slaves.
-NOBODY: Final = "no slave of this farm builds for it"
+NO_SLAVE: Final = "no slave of this farm builds for it"
 #: Seconds to retry a query; after that, piw-up checks whether the server still runs.
 PATIENCE: Final = 2.0
 
@@ -68,7 +68,7 @@ def _make(dsn: str, name: str) -> None:
         administer(dsn, "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0", names=[name])
 
 
-def current(server: Server) -> bool:
+def is_current(server: Server) -> bool:
     """Return whether the database has the current schema."""
     try:
         Database(server.daemon).close()
@@ -77,8 +77,8 @@ def current(server: Server) -> bool:
     return True
 
 
-def take_up(db: Database, abis: Collection[str], labels: Collection[str], *, alone: bool) -> None:
-    """Have the farm build for *abis*, and take over from an earlier one that was killed.
+def prepare(db: Database, abis: Collection[str], labels: Collection[str], *, alone: bool) -> None:
+    """Prepare the database for building for *abis*, also after a run that was killed.
 
     Releases the leases of slaves with these *labels*. With *alone*, no other slaves can join: other
     ABIs are skipped, since their versions would wait for ever and delay ours.
@@ -86,7 +86,7 @@ def take_up(db: Database, abis: Collection[str], labels: Collection[str], *, alo
     for abi in sorted(abis):
         db.add_build_abi(abi)
     for abi in db.get_build_abis(exclude_skipped=True) - set(abis) if alone else ():
-        db.add_build_abi(abi, NOBODY)
+        db.add_build_abi(abi, NO_SLAVE)
     for lease in db.get_leases():
         if lease.label in labels:
             db.release_lease(lease.package, lease.version, lease.abi_tag)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError
 from piwheels.core.host.processes import dies_with_parent, wait_for_exit
-from piwheels.core.program.locks import hold
+from piwheels.core.program.locks import lock_file
 from piwheels.core.protocols import ENDED_BY_OPERATOR
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ LOG_LIMIT: Final = 10 * 2**20
 LOG_INTERVAL: Final = 60.0
 #: Seconds to wait for the daemons of a killed piw-up to end.
 PATIENCE: Final = 60.0
-#: Seconds that each kind of daemon has to end: normally, and when the database is gone.
-FAREWELL, IN_VAIN = 30.0, 3.0
-#: The names of daemons begin so, in the order of stopping: clients before servers.
+#: Seconds that each kind of daemon has to stop: normally, and after the loss of the database.
+STOP_LIMIT, SHORT_STOP_LIMIT = 30.0, 3.0
+#: The prefixes of daemons' names, in the sequence of stopping: clients before servers.
 STOP_ORDER: Final = ("slave", "master", "serve")
 #: The advice for a folder that cannot be written.
-ELSEWHERE: Final = "name a folder that this user can write to in --dir"
+OTHER_DIR: Final = "name a folder that this user can write to in --dir"
 #: The number of log lines shown of a daemon that failed.
 LAST_LINES: Final = 12
 
@@ -76,17 +76,17 @@ class Processes:
         self.daemons: list[Daemon] = []
         self.stopping = False
         #: Seconds that all daemons of one kind have to end, before they are killed.
-        self.patience = FAREWELL
+        self.patience = STOP_LIMIT
         self._logs_checked = clock.monotonic()
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise Fatal(f"the farm cannot live in {home} ({exc.strerror}): {ELSEWHERE}") from None
+            raise Fatal(f"the farm cannot use {home} ({exc.strerror}): {OTHER_DIR}") from None
         in_use = f"the farm in {home} is running already: stop that piw-up, or choose another --dir"
-        self._own = hold(home / "piw-up.lock", 0.5, in_use, ELSEWHERE)
+        self._own = lock_file(home / "piw-up.lock", 0.5, in_use, OTHER_DIR)
         try:
             left = f"daemons of an earlier piw-up still run in {home}: end them (ps shows them)"
-            self._shared = hold(home / "daemons.lock", PATIENCE, left, ELSEWHERE)
+            self._shared = lock_file(home / "daemons.lock", PATIENCE, left, OTHER_DIR)
         except BaseException:
             self._own.close()
             raise
@@ -109,7 +109,7 @@ class Processes:
         Call it in the main thread only: the daemon dies with the *thread* that started it.
         """
         log = self.logs / f"{name}.log"
-        self._bound(log)
+        self._limit_size(log)
         start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output, warnings.catch_warnings():
             # Python warns of code between fork and exec in threaded programs: two system calls here
@@ -150,7 +150,7 @@ class Processes:
         if self._clock.monotonic() - self._logs_checked > LOG_INTERVAL:
             self._logs_checked = self._clock.monotonic()
             for daemon in self.daemons:
-                self._bound(daemon.log)
+                self._limit_size(daemon.log)
         if left and not any(daemon.name.startswith("slave") for daemon in self.daemons):
             raise Stopped("an operator has stopped the last slave")
         return left
@@ -167,19 +167,22 @@ class Processes:
                 process.kill()
                 raise
         if process.returncode:
-            raise Fatal(message or f"{module} failed ({process.returncode}) silently: run it")
+            raise Fatal(
+                message
+                or f"{module} failed ({process.returncode}) without a message: run it to see why"
+            )
 
     def _error_output(self, process: subprocess.Popen[bytes], module: str, limit: float) -> str:
         deadline = self._clock.monotonic() + limit
         while self._clock.monotonic() < deadline:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.communicate(timeout=1.0)[1].decode(errors="replace").strip()
-        raise Fatal(f"{module} has not ended within {limit:g} s: run it")
+        raise Fatal(f"{module} has not ended within {limit:g} s: run it to see why")
 
     def stop(self) -> None:
-        """Stop all daemons, kind by kind; kill those that do not end in time."""
-        for kind in STOP_ORDER:
-            some = [d for d in self.daemons if d.name.startswith(kind)]
+        """Stop all daemons, in the sequence of STOP_ORDER; kill those that do not end in time."""
+        for prefix in STOP_ORDER:
+            some = [d for d in self.daemons if d.name.startswith(prefix)]
             for daemon in some:
                 daemon.process.terminate()
             deadline = self._clock.monotonic() + self.patience
@@ -190,7 +193,7 @@ class Processes:
                     daemon.process.wait()
         self.daemons.clear()
 
-    def _bound(self, log: Path) -> None:
+    def _limit_size(self, log: Path) -> None:
         """Limit the size of *log*, although a daemon has it open."""
         with contextlib.suppress(OSError):  # it may be missing or unreadable, or its disk full
             if log.stat().st_size > LOG_LIMIT:

@@ -7,7 +7,10 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Final
+
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +19,8 @@ if TYPE_CHECKING:
     from piwheels.core.protocols import SlaveEvent
 
 GREEN, RED, DIM, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
-#: The number of lines to repeat when the console has given the terminal back.
-AGAIN: Final = 40
+#: The number of log lines to repeat after the console has released the terminal.
+REPEATED_LINES: Final = 40
 #: The index of the label in a slave's HELLO.
 _LABEL: Final = 5
 
@@ -72,17 +75,7 @@ def _line(slave: _Slave, width: int, now: float) -> str:
     label = slave.label.ljust(width)
     if not slave.doing:
         return f"  {label}  idle"
-    return f"  {label}  {slave.doing}  {span(now - slave.since)}"
-
-
-def span(seconds: float) -> str:
-    """Return a duration for people: ``7 s``, ``2:05``, ``1:02:05``."""
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, seconds = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return f"  {label}  {slave.doing}  {duration_text(timedelta(seconds=now - slave.since))}"
 
 
 class Screen:
@@ -97,7 +90,7 @@ class Screen:
         self.live = terminal and not quiet
         self.colour = terminal and not environ.get("NO_COLOR")
         self._stream = self._terminal = stream
-        self._looks = (self.live, self.colour)
+        self._terminal_style = (self.live, self.colour)
         self._log: Path | None = None
         self._quiet = quiet
         self._wanted: list[str] = []
@@ -141,17 +134,17 @@ class Screen:
         self._stream, self.live, self.colour = log.open("w", buffering=1), False, False
         self._log = log
 
-    def come_back(self) -> None:
+    def return_to_terminal(self) -> None:
         """Write to the terminal again: first the newest lines of the file."""
         if self._log is None:
             return
         with contextlib.suppress(OSError):
             self._stream.close()
-        self._stream, (self.live, self.colour) = self._terminal, self._looks
-        said = self._log.read_text(errors="replace").splitlines(keepends=True)
-        if len(said) > AGAIN:
+        self._stream, (self.live, self.colour) = self._terminal, self._terminal_style
+        lines = self._log.read_text(errors="replace").splitlines(keepends=True)
+        if len(lines) > REPEATED_LINES:
             self.say(f"(the earlier lines are in {self._log})")
-        self.write("".join(said[-AGAIN:]))
+        self.write("".join(lines[-REPEATED_LINES:]))
         self._log = None
 
     def _erase(self) -> None:

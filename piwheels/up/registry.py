@@ -1,6 +1,6 @@
 """Finds the versions of packages, and registers them with the master.
 
-pip asks the index (:mod:`piwheels.core.host.pip_config`), for several names at once, in a child
+pip targets the index (:mod:`piwheels.core.host.pip_config`), for several names at once, in a child
 process (``python -m piwheels.up.registry 3.X NAME...``). The child and its pips end with this
 process, even if it is killed. It prints a line of JSON for each name.
 """
@@ -20,19 +20,19 @@ from packaging.requirements import Requirement
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import PiWheelsError, Refused
-from piwheels.core.farm import ANSWER, Farm
+from piwheels.core.farm import ANSWER_LIMIT, Farm
 from piwheels.core.host.pip_config import source_versions
 from piwheels.core.host.processes import Supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from piwheels.up.summary import Ask
+    from piwheels.up.summary import Target
 
 #: The number of names to look up in parallel: each pip uses a processor for a second.
-AT_ONCE: Final = 4
+PARALLEL: Final = 4
 #: The limit in seconds for all names together: for each name, and at least.
-PER_NAME, AT_LEAST = 60.0, 300.0
+PER_NAME, MIN_LIMIT = 60.0, 300.0
 #: The report on a name that cannot be built, by the code of the refusal.
 PROBLEMS: Final = {"NOPKG": "not found", "NOVER": "no source distribution"}
 UNREACHABLE: Final = "index unreachable"
@@ -48,14 +48,14 @@ class Resolver:
     def __init__(self, names: Sequence[str], python_version: str) -> None:
         self._left = set(names)
         self._buffer = b""
-        self._questions = None
+        self._lookup = None
         if names:
             module = "piwheels.up.registry"
-            self._questions = Supervised(
+            self._lookup = Supervised(
                 [sys.executable, "-P", "-m", module, python_version, *names],
                 env=os.environ,
                 cwd=Path.cwd(),
-                timeout=max(AT_LEAST, PER_NAME * len(names)),
+                timeout=max(MIN_LIMIT, PER_NAME * len(names)),
             )
 
     def __enter__(self) -> Self:
@@ -66,23 +66,23 @@ class Resolver:
 
     def close(self) -> None:
         """Cancel the lookup. May be called again."""
-        if self._questions is not None:
-            self._questions.close()
-            self._questions = None
+        if self._lookup is not None:
+            self._lookup.close()
+            self._lookup = None
 
-    def answers(self) -> Iterator[tuple[str, str, str, str]]:
+    def results(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield the new results, without waiting: name, version, problem, detail (``""``: none)."""
-        if self._questions is None:
+        if self._lookup is None:
             return
-        output = self._questions.output
+        output = self._lookup.output
         while self._left and select.select([output], [], [], 0)[0]:
-            block = self._questions.read()
+            block = self._lookup.read()
             *lines, self._buffer = (self._buffer + block).split(b"\n")
             for line in lines:
-                answer = _answer(line)
-                if answer is not None and answer[0] in self._left:
-                    self._left.discard(answer[0])
-                    yield answer
+                result = _parse_result(line)
+                if result is not None and result[0] in self._left:
+                    self._left.discard(result[0])
+                    yield result
             if not block:
                 why = self._buffer.decode(errors="replace")[-200:].strip()
                 for name in sorted(self._left):
@@ -92,7 +92,7 @@ class Resolver:
             self.close()
 
 
-def _answer(line: bytes) -> tuple[str, str, str, str] | None:
+def _parse_result(line: bytes) -> tuple[str, str, str, str] | None:
     try:
         parts = json.loads(line)
     except ValueError:
@@ -107,49 +107,48 @@ class Registrar(Farm):
     """Registers what is to be built with the master."""
 
     def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
-        super().__init__(address, patience=ANSWER, meanwhile=meanwhile)
+        super().__init__(address, patience=ANSWER_LIMIT, meanwhile=meanwhile)
         self._newest = SYSTEM.now()
 
-    def greet(self) -> None:
-        """Wait for the master, and have the pages that name the site's address written again.
+    def refresh_pages(self) -> None:
+        """Wait for the master, and rebuild the pages that contain the site's address.
 
         The address may have changed since the last start.
         """
         self.rebuild("home")
         self.rebuild("project")
 
-    def register(self, ask: Ask) -> None:
-        """Register the version of *ask*; note in it if the master refuses."""
+    def register(self, target: Target) -> None:
+        """Register the version of *target*; note in it if the master refuses."""
         # Versions are built in the order of their release; this makes it the order of the requests.
         self._newest += timedelta(milliseconds=1)
         try:
-            self.add_package(ask.package)
-            self.add_version(*ask.key, released=self._newest)
-            if ask.watched:
-                self.watch(ask.package)
+            self.add_package(target.package)
+            self.add_version(*target.key, released=self._newest)
+            if target.watched:
+                self.watch(target.package)
         except Refused as exc:
-            ask.problem, ask.detail = "refused", str(exc)
+            target.problem, target.detail = "refused", str(exc)
 
 
 def main(python_version: str, names: Sequence[str]) -> None:
     """Look up the newest release of each of *names*; write one line for each."""
 
     def find(name: str) -> str:
-        answer = [name, "", "", ""]
+        result = [name, "", "", ""]
         try:
             need = Requirement(name)
             versions = source_versions(need.name, python_version)
-            fit = need.specifier.filter(versions)
-            answer[1] = next(iter(fit), "")
-            if not answer[1]:
+            result[1] = next(iter(need.specifier.filter(versions)), "")
+            if not result[1]:
                 raise Refused("NOVER", f"no version of it with sources is {need.specifier}")
         except Refused as exc:
-            answer[2:] = PROBLEMS.get(exc.code, "refused"), str(exc)
+            result[2:] = PROBLEMS.get(exc.code, "refused"), str(exc)
         except PiWheelsError as exc:
-            answer[2:] = UNREACHABLE, str(exc)
-        return json.dumps(answer)
+            result[2:] = UNREACHABLE, str(exc)
+        return json.dumps(result)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(PARALLEL) as pool:
         for line in pool.map(find, names):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()

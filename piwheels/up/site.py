@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: The limit for reading a log, in bytes.
-MOST: Final = 32 * 2**20
+MAX_LOG: Final = 32 * 2**20
 
 
 def lists(site: Path, package: str, filenames: Collection[str]) -> bool:
@@ -65,7 +65,7 @@ def read_log(site: Path, build_id: int) -> str:
     """Return the log of a build, or ``""`` if it does not exist yet."""
     try:
         with gzip.open(site / log_name(build_id)) as file:
-            return file.read(MOST).decode("utf-8", "replace")
+            return file.read(MAX_LOG).decode("utf-8", "replace")
     except (OSError, EOFError, zlib.error):
         return ""
 
@@ -73,10 +73,10 @@ def read_log(site: Path, build_id: int) -> str:
 def free_port(host: str, port: int) -> int:
     """Return *port*, or a free one for 0; raise :exc:`Fatal` if it is in use."""
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
+        family, type_, protocol, _, place = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        with socket.socket(family, kind, protocol) as listener:
+        with socket.socket(family, type_, protocol) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(place)
             listener.listen(1)

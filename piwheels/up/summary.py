@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.database.rows import BuildRow
 
-_ASKED = re.compile(
+_TARGET = re.compile(
     r"\s*(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?)\s*"
     r"(?:==\s*(?P<version>[A-Za-z0-9._+!-]{1,200})\s*)?",
     re.ASCII,
@@ -24,8 +24,8 @@ _ASKED = re.compile(
 
 
 @dataclass(slots=True)
-class Ask:
-    """A requested version.
+class Target:
+    """A version to build: a requested one, or a dependency of one.
 
     *spec* is the request as it was written; *version* is ``""`` until the newest one is known;
     *problem* says why it cannot be built (``""``: it can); *needed_by* names the package that
@@ -62,7 +62,7 @@ class Row(NamedTuple):
     build_id: int | None = None
 
     @property
-    def good(self) -> bool:
+    def has_wheel(self) -> bool:
         """Whether there is a wheel."""
         return bool(self.wheel)
 
@@ -72,7 +72,7 @@ FAILED: Final = "failed"
 
 def parse(text: str) -> str:
     """Return *text* if it is ``NAME`` or ``NAME==VERSION``; raise ``ValueError`` if it is not."""
-    match = _ASKED.fullmatch(text)
+    match = _TARGET.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is neither NAME nor NAME==VERSION")
     if match["version"] is not None:
@@ -83,25 +83,27 @@ def parse(text: str) -> str:
     return "".join(text.split())
 
 
-def asked(specs: Iterable[str]) -> list[Ask]:
-    """Return the requests in *specs* (results of :func:`parse`), without duplicates."""
-    asks: dict[tuple[str, str], Ask] = {}
+def parse_targets(specs: Iterable[str]) -> list[Target]:
+    """Return the targets for *specs* (results of :func:`parse`), without duplicates."""
+    targets: dict[tuple[str, str], Target] = {}
     for spec in specs:
         name, _, version = spec.partition("==")
-        ask = Ask(spec, canonical(name), version)
-        asks.setdefault(ask.key, ask)
-    return list(asks.values())
+        target = Target(spec, canonical(name), version)
+        targets.setdefault(target.key, target)
+    return list(targets.values())
 
 
-def rows_of(ask: Ask, abis: Sequence[str], builds: Iterable[BuildRow], pending: bool) -> list[Row]:
-    """Return the results of *ask* for each of *abis*, from the *builds* of its version."""
-    if ask.problem:
-        return [Row(ask.package, ask.version, "", ask.problem)]
-    mine = [build for build in builds if (build.package, build.version) == ask.key]
-    return [_row(ask, abi, mine, pending) for abi in abis]
+def rows_of(
+    target: Target, abis: Sequence[str], builds: Iterable[BuildRow], pending: bool
+) -> list[Row]:
+    """Return the results of *target* for each of *abis*, from the *builds* of its version."""
+    if target.problem:
+        return [Row(target.package, target.version, "", target.problem)]
+    mine = [build for build in builds if (build.package, build.version) == target.key]
+    return [_row(target, abi, mine, pending) for abi in abis]
 
 
-def _row(ask: Ask, abi: str, builds: Sequence[BuildRow], pending: bool) -> Row:
+def _row(target: Target, abi: str, builds: Sequence[BuildRow], pending: bool) -> Row:
     own = [build for build in builds if build.abi_tag == abi]
     if own:
         last = own[-1]
@@ -110,11 +112,11 @@ def _row(ask: Ask, abi: str, builds: Sequence[BuildRow], pending: bool) -> Row:
         # Two ABIs may have made the same file: the newest build of it counts.
         wheel = wheel or (_serving(builds, abi)[1] if last.status else "")
         seconds = last.duration.total_seconds()
-        return Row(*ask.key, abi, result, seconds, wheel, last.build_id)
+        return Row(*target.key, abi, result, seconds, wheel, last.build_id)
     maker, wheel = _serving(builds, abi)
     if wheel:
-        return Row(*ask.key, abi, f"as {maker}", None, wheel)
-    return Row(*ask.key, abi, "waiting" if pending else "not tried")
+        return Row(*target.key, abi, f"as {maker}", None, wheel)
+    return Row(*target.key, abi, "waiting" if pending else "not tried")
 
 
 def _serving(builds: Iterable[BuildRow], abi: str) -> tuple[str, str]:
@@ -163,7 +165,7 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(parts).rstrip()
 
 
-def installable(asks: Iterable[Ask], rows: Collection[Row]) -> list[str]:
-    """Return the specs of those *asks* that have a wheel."""
-    good = {(row.package, row.version) for row in rows if row.good}
-    return [ask.spec for ask in asks if ask.key in good and not ask.needed_by]
+def installable(targets: Iterable[Target], rows: Collection[Row]) -> list[str]:
+    """Return the specs of those *targets* that have a wheel."""
+    good = {(row.package, row.version) for row in rows if row.has_wheel}
+    return [target.spec for target in targets if target.key in good and not target.needed_by]

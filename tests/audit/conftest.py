@@ -22,7 +22,7 @@ from piwheels.audit import app
 from piwheels.audit.__main__ import main
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.database.dsn import administer, database_of, redirect
-from piwheels.core.program.paths import DAEMON
+from piwheels.core.paths import DAEMON
 from piwheels.core.site import work_path
 from piwheels.core.states import BuildState, DownloadState, FileState
 from piwheels.master.seraph import Seraph

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from piwheels.audit.config import SERVICE, AuditConfig, Place
+from piwheels.core.paths import FARM_FILE
 from piwheels.core.program.command_line import load
-from piwheels.core.program.paths import FARM_FILE
 from piwheels.up.config import write_farm_file
 
 DSN = "postgresql:///piwheels?host=/farm/postgres&user=piwheels"

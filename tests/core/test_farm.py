@@ -90,7 +90,7 @@ def test_invalid_arguments_never_leave(chase):
 
 
 def test_a_master_that_says_nothing(chase, monkeypatch):
-    monkeypatch.setattr("piwheels.core.farm.LONG_ANSWER", 0.3)
+    monkeypatch.setattr("piwheels.core.farm.LONG_ANSWER_LIMIT", 0.3)
     build = BuildState(1, "a", "1", "cp311", True, timedelta(1), "log")
     chase.answers = {"IMPORT": None, "WATCH": ("DONE", "WATCH")}
     waits = []
@@ -164,7 +164,7 @@ def test_whoever_else_listens_is_no_master(tmp_path, answer):
 
         thread = threading.Thread(target=reply)
         thread.start()
-        with pytest.raises(Unavailable, match="is no master"):
+        with pytest.raises(Unavailable, match="is not a master"):
             farm.watch("six")
         thread.join()
 

@@ -95,20 +95,20 @@ def test_a_task_takes_messages_and_time_and_ends_when_told(kind):
 @pytest.mark.parametrize("kind", [NonStopTask, PauseableTask, PausingTask])
 def test_a_paused_task_is_not_stuck_and_one_that_hangs_is(kind):
     task = task_of(kind)
-    assert task.turned is None
-    assert not task.stuck()
+    assert task.turn_began is None
+    assert not task.stuck_for()
     go_on = threading.Event()
     with running(task):
         task.pause()
-        until(lambda: task.turned is not None)
-        begun = task.turned
-        until(lambda: task.turned > begun + 0.3)
+        until(lambda: task.turn_began is not None)
+        begun = task.turn_began
+        until(lambda: task.turn_began > begun + 0.3)
         task.stuck_after = 0.2
         task.resume()
         task.every(timedelta(seconds=1), lambda: go_on.wait(10))
-        until(lambda: task.stuck() > 0.2)
+        until(lambda: task.stuck_for() > 0.2)
         go_on.set()
-        until(lambda: not task.stuck())
+        until(lambda: not task.stuck_for())
 
 
 def test_it_may_end_itself_in_order():
@@ -166,7 +166,7 @@ def test_a_bad_message_ends_nothing_is_counted_and_logged_once(caplog):
         push.send_msg("WORD", "still here")
         until(lambda: task.words == ["still here"])
     assert task.failure is None
-    assert sorted(task.refused.values()) == [1, 12]
+    assert sorted(task.bad_messages.values()) == [1, 12]
     said = [record.getMessage() for record in caplog.records if "NOISE" in record.getMessage()]
     assert len(said) == 2  # the first, and the tenth
     assert "10 so far" in said[1]
@@ -189,7 +189,7 @@ def test_many_kinds_of_bad_messages_need_no_more_memory():
     task = task_of(NonStopTask)
     for number in range(5000):
         task.note_bad_message(BadMessage(f"{number} is wrong"))
-    assert len(task.refused) <= 1000
+    assert len(task.bad_messages) <= 1000
     task.close()
 
 
@@ -226,9 +226,9 @@ def test_a_step_of_the_clock_moves_no_timer(step):
     task.poll(0)
     clock.step(step)
     task.poll(0)
-    assert (len(hours), task.stuck()) == (1, 0)
+    assert (len(hours), task.stuck_for()) == (1, 0)
     clock.advance(3600)
-    assert task.stuck() >= 3600
+    assert task.stuck_for() >= 3600
     task.poll(0)
     assert len(hours) == 2
     task.close()

@@ -1,8 +1,10 @@
 """Numbers for people."""
 
+from datetime import timedelta
+
 import pytest
 
-from piwheels.core.words import size_text
+from piwheels.core.words import duration_text, size_text
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,11 @@ from piwheels.core.words import size_text
 )
 def test_sizes(size, text):
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0:00:00"), (7.9, "0:00:07"), (65, "0:01:05"), (31 * 3600 + 595, "31:09:55")],
+)
+def test_durations(seconds, text):
+    assert duration_text(timedelta(seconds=seconds)) == text

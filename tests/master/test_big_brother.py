@@ -41,9 +41,9 @@ def figures(consoles):
 
 def answered(watcher):
     """Have the database's figures asked for, and their answer taken."""
-    watcher.ask()
+    watcher.request_statistics()
     watcher.ports.finish("database", 10)
-    assert not watcher._asked
+    assert not watcher._requested
 
 
 def test_the_databases_figures_are_published(with_db, db, consoles, running, build_of):

@@ -402,7 +402,7 @@ def test_what_is_out_of_order_is_counted_and_dropped(still):
     slave.send("GOODBYE")
     for _ in range(3):
         turn(juggler)
-    assert sum(juggler.refused.values()) == 3
+    assert sum(juggler.bad_messages.values()) == 3
     assert hearings(slave) == []
 
 
@@ -461,7 +461,7 @@ def test_any_bytes_whatever(still, messages):
         )
         assert juggler.pending.keys() == {1, 2}
         assert len(juggler.transfers) <= 2
-        assert len(juggler.refused) <= 1000
+        assert len(juggler.bad_messages) <= 1000
         # An honest slave still gets its file through.
         for each in juggler.pending.values():
             each.heard -= juggler.takeover

@@ -50,7 +50,7 @@ class Tool:
 @pytest.fixture
 def farm(with_db, db, *, secretary, driver, running, monkeypatch):
     """A farm that knows ``foo 1.0`` and builds for two ABIs."""
-    monkeypatch.setattr(MrChase, "look", timedelta(seconds=0.05))
+    monkeypatch.setattr(MrChase, "check_interval", timedelta(seconds=0.05))
     for abi in ("cp312", "cp311"):
         db.add_build_abi(abi)
     db.add_new_package("foo")
@@ -187,7 +187,7 @@ def test_a_file_that_never_verifies_is_refused(tool, farm, db):
         assert reply == ("SEND", PURE)
         reply = tool.ask("SENT")  # not a byte was sent
     assert reply[0] == "ERROR"
-    assert "have not come" in reply[1]
+    assert "bytes are missing" in reply[1]
     assert nothing_left(farm, db)
     assert db.get_build_queue()["cp311"] == [("foo", "1.0")]
 

@@ -55,7 +55,7 @@ def farm(with_db, db, running, other_end):
         db.add_new_package_version("demo", f"{number}.0", START + timedelta(days=number))
     web, main, events = (other_end(config, name) for name in ("web", "commands", "events"))
     driver, operator = SlaveDriver(config), TheOperator(config)
-    with Connected(config, "news") as news, running(driver, operator):
+    with Connected(config, "console_events") as news, running(driver, operator):
         news.push(MasterStarted(INFO))
         operator.web, operator.main, operator.events, operator.news = web, main, events, news
         operator.driver = driver
@@ -305,7 +305,7 @@ def test_who_never_reads_is_forgotten(farm, you, slave):
             assert slave.say("OUTPUT", [offset, "x" * 2**16])[0] == "CONT"
             offset += 2**16
         assert you.ask("SLAVES", 0)
-        until(lambda: farm.refused["a console does not read its messages"] == 1)
+        until(lambda: farm.bad_messages["a console does not read its messages"] == 1)
 
 
 def test_there_is_always_room_for_another_console(farm):
@@ -343,7 +343,7 @@ def lonely():
     """A TheOperator with nobody behind it."""
     operator = TheOperator(own_config())
     operator.start()
-    with Connected(operator.config, "news") as news:
+    with Connected(operator.config, "console_events") as news:
         news.push(MasterStarted(INFO))
         yield operator
     operator.quit()

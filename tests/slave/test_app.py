@@ -82,7 +82,7 @@ def test_a_master_that_vanishes_in_mid_build_finds_its_slave_again(master, slave
 @pytest.mark.parametrize("moment", ["nap", "transfer", "question"])
 def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monkeypatch):
     monkeypatch.setattr(app, "SLEEP_FIRST", 60.0)
-    slave._nap = 60.0
+    slave._pause = 60.0
     master.welcome()
     master.hear("IDLE")
     if moment == "nap":
@@ -112,7 +112,7 @@ def test_it_ends_at_once_in_mid_transfer(master, slave, source):
 
 
 def test_without_room_to_build_it_asks_for_nothing(master, slave, monkeypatch):
-    monkeypatch.setattr(app, "SLEEP_MOST", 0.1)
+    monkeypatch.setattr(app, "SLEEP_MAX", 0.1)
     whys = ["no room"]
     monkeypatch.setattr(app, "why_unusable", lambda _: whys[0] if whys else "")
     master.welcome()
@@ -129,7 +129,7 @@ def test_at_level_0_die_to_hello_turns_away(master, slave, caplog):
         master.say("DIE")
     master.welcome()
     master.hear("IDLE")
-    assert caplog.text.count("turned this slave away") == 3
+    assert caplog.text.count("refused this slave") == 3
     master.say("DIE")
     master.hear("BYE")
     slave.thread.join(patience(30))
@@ -187,7 +187,7 @@ def test_a_master_that_asks_for_hello_for_ever_is_not_stormed(master, slave, cap
         master.say("HELLO")
         master.welcome()  # the second time, on a new socket after a pause
     master.hear("IDLE")
-    assert caplog.text.count("asks for HELLO again and again") == 1
+    assert caplog.text.count("requests HELLO again and again") == 1
 
 
 def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
@@ -209,7 +209,7 @@ def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
         master.say("REFUSED", "there are 10,000 slaves already")
     assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
     assert pauses._next == 0.4
-    assert caplog.text.count("turned this slave away: there are 10,000 slaves already") == 4
+    assert caplog.text.count("refused this slave: there are 10,000 slaves already") == 4
     master.say("HELLO")  # a reply that would have no end
     master.welcome()
     master.hear("BUSY")

@@ -160,14 +160,14 @@ def test_what_is_said_behind_the_console_is_said_again(tmp_path):
     log = (tmp_path / "up.log").read_text()
     assert log.count("line") == 100
     assert "\x1b" not in log
-    screen.come_back()
+    screen.return_to_terminal()
     again = stream.getvalue().removeprefix(before)
     assert "line 99\n" in again
     assert "line 1\n" not in again
     assert str(tmp_path / "up.log") in again
     screen.say("live")
     assert stream.getvalue().endswith("\nlive\n")
-    screen.come_back()
+    screen.return_to_terminal()
     assert stream.getvalue().endswith("\nlive\n")
 
 

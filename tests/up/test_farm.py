@@ -159,14 +159,14 @@ def test_a_new_release_is_built_without_being_asked_for(place):
     add_source(index, "fork", "1.0", "py3-none-any")
     site = home / "www/simple"
     with Up(place, home, "bell", "fork==1.0", PIW_POLL_EVERY="1s") as up:
-        up.until(r"watching bell: what they release from now on is built, too$")
+        up.until(r"watching bell: their new releases are built, too$")
         add_source(index, "fork", "1.1", "py3-none-any")
         add_source(index, "bell", "1.1", "py3-none-any")
         until(lambda: "bell-1.1-py3-none-any.whl" in (site / "bell/index.html").read_text(), 40)
         assert "fork-1.1" not in (site / "fork/index.html").read_text()
         up.process.send_signal(signal.SIGINT)
         assert up.end() == 0
-    assert "bell 1.1 is new upstream" in (home / "log/master.log").read_text()
+    assert "bell 1.1 is a new upstream release" in (home / "log/master.log").read_text()
 
 
 def test_from_nothing_to_an_installed_wheel(place, tmp_path):

@@ -186,11 +186,11 @@ def test_a_server_that_exists_gets_role_and_database(server_dsn):
     try:
         with database.server(redirect(server_dsn, name), Path("/nowhere")) as server:
             assert server.cluster is None
-            assert not database.current(server)
+            assert not database.is_current(server)
             env = {**os.environ, "PIW_DSN": server.superuser, "PIW_YES": "1"}
             done = subprocess.run([sys.executable, "-m", "piwheels.initdb"], env=env, check=False)
             assert done.returncode == 0
-            assert database.current(server)
+            assert database.is_current(server)
         with database.server(redirect(server_dsn, name), Path("/nowhere")) as again:
             assert again == server
     finally:
@@ -212,9 +212,9 @@ def test_what_a_killed_farm_left_is_taken_up(db: Database):
         db.add_new_package_version("toy", version)
         later = datetime.now(UTC) + timedelta(hours=1)
         db.grant_lease("toy", version, "cp311", f"slave-{version}", later)
-    database.take_up(db, ["cp311", "cp313"], ["slave-1"], alone=False)
+    database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=False)
     assert db.get_build_abis(exclude_skipped=True) == {"cp39", "cp311", "cp313"}
-    database.take_up(db, ["cp311", "cp313"], ["slave-1"], alone=True)
+    database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=True)
     assert db.get_build_abis(exclude_skipped=True) == {"cp311", "cp313"}
     assert [lease.label for lease in db.get_leases()] == ["slave-2"]
     assert db.get_pending([("toy", "1")]) == [("toy", "1", "cp311")]

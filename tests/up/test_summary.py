@@ -4,11 +4,11 @@ import pytest
 
 from piwheels.core.database.rows import BuildRow
 from piwheels.up.summary import (
-    Ask,
-    asked,
+    Target,
     install_line,
     installable,
     parse,
+    parse_targets,
     rows_of,
     table,
 )
@@ -22,8 +22,8 @@ def build(abi, *filenames, package="toy", version="1.0", number=1):
 
 
 def results(builds, *, pending=False):
-    rows = rows_of(Ask("toy", "toy", "1.0"), ABIS, builds, pending)
-    return [(row.result, row.wheel, row.good) for row in rows]
+    rows = rows_of(Target("toy", "toy", "1.0"), ABIS, builds, pending)
+    return [(row.result, row.wheel, row.has_wheel) for row in rows]
 
 
 @pytest.mark.parametrize("text", ["six", "zope.interface", "a==1", "Mark-Up_Safe==3.0.2rc1"])
@@ -39,8 +39,8 @@ def test_what_cannot_be_asked(text):
 
 
 def test_each_version_is_asked_for_once_in_its_canonical_spelling():
-    asks = asked(["Zope.Interface", "six==1", "zope-interface", "six"])
-    assert [(ask.spec, *ask.key) for ask in asks] == [
+    targets = parse_targets(["Zope.Interface", "six==1", "zope-interface", "six"])
+    assert [(target.spec, *target.key) for target in targets] == [
         ("Zope.Interface", "zope-interface", ""),
         ("six==1", "six", "1"),
         ("six", "six", ""),
@@ -72,15 +72,18 @@ def test_a_failure_is_one():
 
 
 def test_a_problem_has_a_row_of_its_own():
-    ask = Ask("toy", "toy", "", "not found", "why")
-    assert [(row.abi, row.result) for row in rows_of(ask, ABIS, [], pending=False)] == [
+    target = Target("toy", "toy", "", "not found", "why")
+    assert [(row.abi, row.result) for row in rows_of(target, ABIS, [], pending=False)] == [
         ("", "not found")
     ]
 
 
 def test_the_table_is_aligned():
     rows = rows_of(
-        Ask("toy", "toy", "1.0"), ABIS, [build("cp311", "toy-1.0-py3-none-any.whl")], pending=False
+        Target("toy", "toy", "1.0"),
+        ABIS,
+        [build("cp311", "toy-1.0-py3-none-any.whl")],
+        pending=False,
     )
     lines = table(rows)
     assert lines[0].split() == ["package", "version", "ABI", "result", "seconds", "wheel"]
@@ -89,9 +92,9 @@ def test_the_table_is_aligned():
 
 
 def test_only_what_has_a_wheel_is_installed():
-    asks = [Ask("Toy", "toy", "1.0"), Ask("bad==2", "bad", "2")]
-    rows = rows_of(asks[0], ABIS, [build("cp311", "toy-1.0-py3-none-any.whl")], pending=False)
-    assert installable(asks, rows) == ["Toy"]
+    targets = [Target("Toy", "toy", "1.0"), Target("bad==2", "bad", "2")]
+    rows = rows_of(targets[0], ABIS, [build("cp311", "toy-1.0-py3-none-any.whl")], pending=False)
+    assert installable(targets, rows) == ["Toy"]
     assert install_line("http://h/simple/", ["Toy", "b==1"], "h") == (
         "pip install --index-url http://h/simple/ --trusted-host h Toy b==1"
     )

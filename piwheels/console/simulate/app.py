@@ -18,8 +18,8 @@ from piwheels.console.simulate.server import Server
 from piwheels.console.simulate.world import World
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.paths import address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -167,7 +167,7 @@ class Client:
         raise AssertionError("unreachable: the last pause is None")
 
     def _pauses(self) -> Iterator[float | None]:
-        """Yield the seconds to wait before each retry, doubling; then ``None`` for "give up"."""
+        """Yield the seconds to wait before each retry, doubling; then ``None``: raise the error."""
         pause, end = 0.1, SYSTEM.monotonic() + self._patience
         while (left := end - SYSTEM.monotonic()) > 0:
             yield min(pause, left)

@@ -28,9 +28,9 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database.dsn import administer, driver
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import dies_with_parent as dies_with_parent  # noqa: PLC0414 (ours too)
+from piwheels.core.paths import DAEMON
 from piwheels.core.program.extras import install
-from piwheels.core.program.locks import hold
-from piwheels.core.program.paths import DAEMON
+from piwheels.core.program.locks import lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -169,7 +169,7 @@ class Cluster:
             " another directory"
         )
         unwritable = "let this user write there, or use another directory"
-        return hold(self.home / name, patience, in_use, unwritable)
+        return lock_file(self.home / name, patience, in_use, unwritable)
 
     def _identity(self) -> dict[str, Any]:
         """Return the user, directory and environment of each child process."""
@@ -205,8 +205,8 @@ class Cluster:
             wanted = int((self.data / "PG_VERSION").read_text())
         tried = []
         for candidate in candidates(os.environ):
-            runs, said = self._run([str(candidate / "postgres"), "--version"], 20)
-            match = re.search(r"\) (\d+)", said) if runs else None
+            runs, output = self._run([str(candidate / "postgres"), "--version"], 20)
+            match = re.search(r"\) (\d+)", output) if runs else None
             major = int(match[1]) if match else 0
             if major == wanted if wanted else major >= OLDEST:
                 logger.info("PostgreSQL %s of %s", major, candidate)
@@ -218,19 +218,19 @@ class Cluster:
 
     def _initdb(self, binaries: Path) -> None:
         """Create the cluster under another name, then rename it: a crash leaves no half of one."""
-        beside = self.home / "data.new"
-        shutil.rmtree(beside, ignore_errors=True)
-        command = [str(binaries / "initdb"), "-D", str(beside), "-U", SUPERUSER, "-A", "trust"]
+        new_data = self.home / "data.new"
+        shutil.rmtree(new_data, ignore_errors=True)
+        command = [str(binaries / "initdb"), "-D", str(new_data), "-U", SUPERUSER, "-A", "trust"]
         command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
         if self.options.get("fsync") == "off":
             command.append("--no-sync")
         if self._owner is None and not _has_name(os.geteuid()):
             # initdb needs a user with a name; a mapped one does, and the files stay this user's
             command = ["unshare", "--user", "--map-user=65534", *command]
-        made, said = self._run(command, 300)
-        if not made:
-            raise Fatal(f"the database could not be created in {self.home}:\n{_last_lines(said)}")
-        beside.rename(self.data)
+        success, output = self._run(command, 300)
+        if not success:
+            raise Fatal(f"the database could not be created in {self.home}:\n{_last_lines(output)}")
+        new_data.rename(self.data)
 
     def _clear_stale_pid(self) -> None:
         """Remove the PID files of a killed server: another process may have its PID by now.

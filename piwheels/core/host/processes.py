@@ -90,8 +90,8 @@ class Supervised:
         clock: Clock = SYSTEM,
     ) -> None:
         self._clock = clock
-        self._looked = clock.monotonic()
-        self._deadline = self._looked + timeout + GRACE
+        self._last_check = clock.monotonic()
+        self._deadline = self._last_check + timeout + GRACE
         self._ending_soon = False
         self._remove = [str(path) for path in remove]
         self._status, status = os.pipe()
@@ -180,14 +180,14 @@ class Supervised:
     def _allow_for_suspension(self) -> None:
         """Move the deadline if the supervisor is suspended, as it does with its own.
 
-        Once it has been told to stop, it has no more time than that: a build could suspend it.
+        After a command to stop, the deadline does not move: a build could suspend the supervisor.
         """
         now = self._clock.monotonic()
-        if now - self._looked < _SLICE:
+        if now - self._last_check < _SLICE:
             return
         if not self._ending_soon and _is_suspended(self._process.pid):
-            self._deadline += now - self._looked
-        self._looked = now
+            self._deadline += now - self._last_check
+        self._last_check = now
 
     def _leash(self, data: bytes) -> None:
         with suppress(OSError, ValueError):  # it has ended already, or was closed

@@ -1,1 +1,1 @@
-"""What every program has: options, help, a terminal, locks, systemd, and the way to MrChase."""
+"""The frame of a program: options, help, terminal, locks, systemd, privileges."""

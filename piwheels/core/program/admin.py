@@ -1,4 +1,4 @@
-"""What the administrators' programs share: their options, and sentences for refusals.
+"""Options of the admin tools, and their sentences for the master's refusals.
 
 The requests themselves are in :mod:`piwheels.core.farm`.
 """
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadMessage, Fatal, Refused
+from piwheels.core.paths import address
 from piwheels.core.program.command_line import option
-from piwheels.core.program.paths import address
 from piwheels.core.schema import schema_of
 from piwheels.core.states import Package, Tag
 from piwheels.core.states import Version as VersionText
@@ -19,7 +19,7 @@ from piwheels.core.wheels.tags import is_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: What the code words of a refusal mean for a package or a version, with advice.
+#: A sentence with advice for each code word of a refusal.
 REFUSALS: Final = {
     "NOPKG": "the package {package} is not known here: piw-add {package} adds it",
     "NOVER": "{package} has no version {version} here: piw-add {package} {version} adds it",
@@ -32,7 +32,7 @@ REFUSALS: Final = {
 
 
 def _parser(cls: Any, what: str) -> Callable[[str], str]:
-    """Return a parser that accepts text which the wires accept as a *cls*."""
+    """Return a parser for text that is valid on the wires as a *cls*; *what* names that."""
 
     def parse(text: str) -> str:
         try:
@@ -62,25 +62,25 @@ def package_option(**more: Any) -> Any:
     return option(metavar="PACKAGE", positional=True, parse=package_name, **more)
 
 
-def version_option(help: str) -> Any:  # noqa: A002 (as option has it)
+def version_option(help: str) -> Any:  # noqa: A002 (as in option)
     """Declare the optional argument that is a version."""
     return option(default="", metavar="VERSION", positional=True, parse=version_text, help=help)
 
 
 def _reason(text: str) -> str:
-    # Without one the other options decide what is done, up to removing everything.
+    # An empty text means "not given": piw-remove would then remove the package.
     if not text.strip():
         raise ValueError("a reason cannot be empty")
     return text
 
 
-def reason_option(help: str) -> Any:  # noqa: A002 (as option has it)
+def reason_option(help: str) -> Any:  # noqa: A002 (as in option)
     """Declare the option for the reason of a skip (``""``: not given)."""
     return option(default="", metavar="REASON", parse=_reason, help=help)
 
 
 def queue_option() -> Any:
-    """Declare the option for the address of the master (``""``: see ``Farm``)."""
+    """Declare the option for the master's address (``""``: the default of ``Farm``)."""
     return option(
         default="",
         metavar="ADDR",
@@ -96,7 +96,7 @@ def yes_option() -> Any:
 
 @contextmanager
 def explaining(package: str, version: str = "") -> Iterator[None]:
-    """Turn a refusal by a code word into ``Fatal`` with its sentence."""
+    """Turn a refusal with a code word of :data:`REFUSALS` into ``Fatal`` with its sentence."""
     try:
         yield
     except Refused as exc:

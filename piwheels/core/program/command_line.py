@@ -1,4 +1,4 @@
-"""What every program of ours has in common: options, their sources, the log, exit statuses.
+"""The frame of every program: its options and their sources, its log, its exit status.
 
 A program declares its options once, as the fields of a dataclass that derives from
 :class:`Common`::
@@ -12,12 +12,12 @@ A program declares its options once, as the fields of a dataclass that derives f
     @program("piw-toy", ToyConfig)
     def main(config: ToyConfig) -> int: ...
 
-which makes ``main(args=None) -> int``. An option's value comes from, each stronger than the one
-before: its default; the table ``[toy]`` of the TOML files ``/etc/piwheels.toml``,
-``~/.config/piwheels/piwheels.toml`` and the one that ``-c`` names; the environment variable
-``PIW_DSN``; the command line.
+The decorated ``main`` has the signature ``main(args=None) -> int``. The sources of an option's
+value are, in ascending precedence: its default; the table ``[toy]`` of the TOML files
+``/etc/piwheels.toml``, ``~/.config/piwheels/piwheels.toml`` and the one that ``-c`` names; the
+environment variable ``PIW_DSN``; the command line.
 
-Exit statuses: 0 done, 1 refused or failed (with one sentence on standard error), 2 wrong usage.
+Exit statuses: 0 success, 1 refusal or failure (one sentence on standard error), 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=Common)
-#: Command lines for a program's help, each with what it does.
+#: Command lines for a program's help, each with its effect.
 Examples = Sequence[tuple[str, str]]
 
-#: Every program of the house: the tables that a configuration file may have.
+#: All programs: the tables that a configuration file may have.
 PROGRAMS: Final = (
     "add", "audit", "console", "import", "initdb", "logger", "master", "rebuild", "remove", "serve",
     "slave", "up",
 )  # fmt: skip
 
-#: How the log looks: in a file with the time, on a terminal without.
+#: The format of the log.
 LOG_FORMAT: Final = "%(asctime)s %(name)s: %(levelname)s: %(message)s"
 
 
@@ -88,7 +88,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {one_line(sentence)} (see {self.prog} --help)\n")
 
     def read(self, args: Sequence[str] | None) -> dict[str, Any]:
-        """Return the options that *args* give, in any order; end with status 2 where wrong."""
+        """Return the options in *args*. Ends the process with status 2 if *args* are wrong."""
         given, unknown = self.parse_known_intermixed_args(args)
         if unknown:
             name = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
@@ -116,9 +116,9 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
         names = *opt.meta["flags"], opt.flag
         if opt.meta["positional"]:
             nargs = "*" if opt.many else None if opt.required else "?"
-            kind, name = _argument(opt), opt.meta["metavar"] or opt.name.upper()
-            made.add_argument(opt.name, nargs=nargs, default=None, type=kind, metavar=name)
-        elif opt.kind is bool:
+            parse, name = _argument(opt), opt.meta["metavar"] or opt.name.upper()
+            made.add_argument(opt.name, nargs=nargs, default=None, type=parse, metavar=name)
+        elif opt.type_ is bool:
             made.add_argument(*names, dest=opt.name, action="store_true")
         else:
             action = "append" if opt.many else "store"
@@ -133,7 +133,7 @@ def manual_of(
 ) -> Manual:
     """Return the manual of the program *prog*, with its table in configuration files.
 
-    *portable*: with the declared defaults, not those of this machine.
+    *portable*: show the declared defaults, which are the same on every machine.
     """
     name = prog.removeprefix("piw-")
     table = name if name in PROGRAMS else ""
@@ -146,7 +146,7 @@ class _PrintCompletion(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, _: object, values: object, *__: object
     ) -> NoReturn:
-        assert isinstance(parser, _Parser)  # noqa: S101 (argparse passes the parser that has it)
+        assert isinstance(parser, _Parser)  # noqa: S101 (argparse passes the parser of the option)
         if values not in SHELLS:
             parser.error(f"--print-completion: {values!r} is not one of {', '.join(SHELLS)}")
         sys.stdout.write(completion(parser.prog, parser.config, str(values)))
@@ -172,8 +172,8 @@ def load(
 ) -> T:
     """Return the configuration of the program *prog* from all its sources.
 
-    *args* and *environ* default to the process's own. Ends the process with status 2 where the
-    command line is wrong; raises ``Fatal`` with every other mistake at once.
+    *args* and *environ* default to those of the process. Ends the process with status 2 if the
+    command line is wrong; raises ``Fatal`` with all mistakes in the other sources.
     """
     environ = os.environ if environ is None else environ
     given = parser(prog, cls, examples).read(args)
@@ -183,7 +183,7 @@ def load(
     errors: list[str] = []
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     files = [Path("/etc/piwheels.toml"), Path(home, "piwheels/piwheels.toml")]
-    # In a folder that we may not enter, none is there for us: Path.is_file would raise.
+    # Path.is_file would raise an error for a folder that this user may not enter.
     files = [path for path in files if os.path.isfile(path)]  # noqa: PTH113
     if named := given.get("config") or environ.get("PIW_CONFIG"):
         files.append(Path(named))
@@ -198,7 +198,7 @@ def load(
                 errors.append(f"{opt.variable}: {exc}")
     if errors:
         raise Fatal("; ".join(errors))
-    # A word that was not given must not hide what a file says.
+    # An argument that was not given must not override the value from a file.
     return cls(**values | {name: value for name, value in given.items() if value not in ([], None)})
 
 
@@ -269,7 +269,7 @@ class Program(Generic[T]):
         self._function = function
 
     def __call__(self, args: Sequence[str] | None = None) -> int:
-        """Run it with the command line *args* (the process's own); return the exit status."""
+        """Run the program with *args* (default: the process's own); return the exit status."""
         try:
             config = load(self.prog, self.config, args, examples=self.examples)
             set_up_logging(self.prog, config)
@@ -282,7 +282,7 @@ class Program(Generic[T]):
         except KeyboardInterrupt:
             return 1
         except BrokenPipeError:
-            # Who read our output has gone; keep Python from complaining of it at exit.
+            # The reader of standard output has ended: prevent a second error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
 
@@ -290,11 +290,11 @@ class Program(Generic[T]):
 def program(
     prog: str, cls: type[T], examples: Examples = (), extra: str = ""
 ) -> Callable[[Callable[[T], int]], Program[T]]:
-    """Make a program of a function that takes its configuration and returns the exit status.
+    """Turn a function from a configuration to an exit status into a :class:`Program`.
 
-    *extra* is the extra of this project whose packages it needs. The function imports them, and
-    the modules that use them, in its body: without the extra, ``--help`` still works, and the
-    program says what to install.
+    *extra* is the extra of this project whose packages the program needs. The function imports
+    them, and the modules that use them, in its body: without the extra, ``--help`` still works,
+    and the program names the command that installs it.
     """
 
     def decorate(function: Callable[[T], int]) -> Program[T]:

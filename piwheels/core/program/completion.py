@@ -1,4 +1,4 @@
-"""Completion scripts for shells, made by shtab from the option declarations."""
+"""Shell completion scripts, which shtab generates from the option declarations."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.program.extras import needs
-from piwheels.core.program.manual import says
+from piwheels.core.program.manual import option_text
 from piwheels.core.program.options import options
 
 if TYPE_CHECKING:
     from piwheels.core.program.options import Option
 
-#: The shells that have one.
+#: The supported shells.
 SHELLS: Final = ("bash", "zsh", "tcsh")
 
 
 def completion(prog: str, cls: type[Any], shell: str) -> str:
-    """Return the script by which *shell* completes the command line of *prog*.
+    """Return the script with which *shell* completes the command line of *prog*.
 
     *cls* declares the options. Raises ``Fatal`` if shtab is missing.
     """
@@ -30,7 +30,7 @@ def completion(prog: str, cls: type[Any], shell: str) -> str:
     made.add_argument("--print-completion", choices=SHELLS, help="write a completion script")
     for opt in options(cls):
         completes = _add(made, opt)
-        if opt.kind is Path:
+        if opt.type_ is Path:
             folder = opt.metavar == "DIR"
             completes.complete = shtab.DIRECTORY if folder else shtab.FILE  # type: ignore[attr-defined]
     script: str = shtab.complete(made, shell)
@@ -38,8 +38,8 @@ def completion(prog: str, cls: type[Any], shell: str) -> str:
 
 
 def _add(made: argparse.ArgumentParser, opt: Option) -> argparse.Action:
-    extra: dict[str, Any] = {"help": says(opt, opt.default).replace("%", "%%")}
-    if opt.kind is bool:
+    extra: dict[str, Any] = {"help": option_text(opt, opt.default).replace("%", "%%")}
+    if opt.type_ is bool:
         return made.add_argument(*opt.meta["flags"], opt.flag, action="store_true", **extra)
     extra |= {"metavar": opt.metavar, "choices": opt.choices or None}
     if not opt.meta["positional"]:

@@ -1,4 +1,4 @@
-"""Missing packages: the extra of this project that installs them, in one sentence."""
+"""Errors about missing packages, with the extra of this project that installs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def needs(extra: str, otherwise: str = "") -> Iterator[None]:
-    """Raise ``Fatal`` if an import fails in here because *extra* is not installed.
+    """Raise ``Fatal`` if an import in the block fails because *extra* is not installed.
 
     The sentence names the command that installs it, then *otherwise* (``"or use --once"``). A
     missing module of this project or of the standard library is a bug, and is raised unchanged.

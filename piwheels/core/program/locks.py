@@ -1,4 +1,4 @@
-"""Locks that are files: the kernel gives them up when the last process that has them is gone."""
+"""Lock files. The kernel releases a lock when the last process that holds it has ended."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from piwheels.core.errors import Fatal
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PAUSE = 0.02  # seconds between two tries
+_PAUSE = 0.02  # seconds between two attempts
 
 
-def hold(path: Path, patience: float, in_use: str, unwritable: str) -> IO[str]:
-    """Return the file *path* (made if it is missing), locked for this process alone.
+def lock_file(path: Path, patience: float, in_use: str, unwritable: str) -> IO[str]:
+    """Return the open file *path*, created if it is missing, with an exclusive lock.
 
-    A child that inherits the file has the lock, too. Raises :exc:`~piwheels.core.errors.Fatal` if
-    somebody else still has it after *patience* seconds (*in_use* says so), or if it cannot be
-    written, with what to do about it (*unwritable*).
+    A child that inherits the file holds the lock, too. *patience* is in seconds. Raises
+    :exc:`~piwheels.core.errors.Fatal` with the sentence *in_use* if another process still holds
+    the lock then, and with the advice *unwritable* if the file cannot be written.
     """
     try:
         lock = path.open("a")

@@ -1,4 +1,4 @@
-"""The manual of a program: its content, and its form for ``--help`` (plain text of 80 columns).
+"""The manual of a program: its content, and its format for ``--help`` (text of 80 columns).
 
 The content is derived from the option declarations (:mod:`piwheels.core.program.options`): the
 summary is the docstring of the dataclass, the rest comes from its fields. ``docs/roff.py`` formats
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from piwheels.core.program.options import Option
 
-#: Columns of the whole, and the column in which descriptions begin.
+#: The width of the text, and the column in which descriptions begin.
 WIDTH, COLUMN = 80, 28
 
 #: Terms with their descriptions: options, files, examples.
 Rows = list[tuple[str, str]]
 
-#: Options that are not in the configuration of a program: they end it.
+#: Options that end the program, and are not part of its configuration.
 _ENDING: Final = [
     ("-h, --help", "show this help and exit"),
     ("    --version", "show the version and exit"),
@@ -47,7 +47,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manual:
-    """The manual of the program *prog*; *words* stand for its arguments in the synopsis."""
+    """The manual of the program *prog*; *words* are its arguments in the synopsis."""
 
     prog: str
     summary: str
@@ -57,7 +57,7 @@ class Manual:
 
     @property
     def synopsis(self) -> str:
-        """How it is called."""
+        """The syntax of the command line."""
         return " ".join([self.prog, "[OPTION]...", *self.words])
 
     def help(self) -> str:
@@ -82,12 +82,12 @@ def manual(
     """Return the manual of the program *prog*, whose options are the fields of *cls*.
 
     *examples* are command lines, each with its effect; *table* is the program's table in a
-    configuration file, empty if it has none. *portable*: with the declared defaults, not those of
-    this machine.
+    configuration file, empty if it has none. *portable*: show the declared defaults, which are
+    the same on every machine.
     """
 
     def described(opt: Option) -> str:
-        return says(opt, opt.declared if portable else opt.default)
+        return option_text(opt, opt.declared if portable else opt.default)
 
     shown = options(cls)
     arguments = [opt for opt in shown if opt.meta["positional"]]
@@ -126,16 +126,16 @@ def flags(opt: Option) -> str:
     return f"{short or '    '}{opt.flag} {opt.metavar}".rstrip()
 
 
-def says(opt: Option, default: Any) -> str:
-    """Return the description of an option, with *default* as a user would write it."""
+def option_text(opt: Option, default: Any) -> str:
+    """Return the description of an option, with *default* in the syntax of the command line."""
     text: str = opt.meta["help"]
-    if opt.required or opt.kind is bool or opt.many or default in (None, ""):
+    if opt.required or opt.type_ is bool or opt.many or default in (None, ""):
         return text
-    return f"{text} (default: {written(default)})"
+    return f"{text} (default: {value_text(default)})"
 
 
-def written(value: Any) -> str:
-    """Return *value* as it is written on a command line."""
+def value_text(value: Any) -> str:
+    """Return *value* in the syntax of the command line: ``1h30m`` for a ``timedelta``."""
     if not isinstance(value, timedelta):
         return str(value)
     minutes, seconds = divmod(int(value.total_seconds()), 60)
@@ -151,7 +151,7 @@ def _usage(opt: Option) -> str:
 
 
 def _sources(opt: Option, table: str) -> Rows:
-    """Return where values of options come from; *opt* is the example."""
+    """Return the sources of option values, with *opt* as the example."""
     variables = ("PIW_...", f"the environment ({opt.variable} and so on)")
     if not table:
         return [variables]
@@ -171,7 +171,7 @@ def _section(section: Section) -> str:
 
 
 def _columns(rows: Rows) -> Iterator[str]:
-    """Set *rows* in two columns; a term that is too long for the first has a line of its own."""
+    """Yield *rows* in two columns; a term that is too long has a line of its own."""
     for left, right in rows:
         first = f"  {left:<{COLUMN - 2}}"
         if len(left) > COLUMN - 4:
@@ -187,7 +187,7 @@ def _examples(rows: Rows) -> Iterator[str]:
 
 
 def _filled(text: str, indent: str = "", first: str = "", end: str = "") -> str:
-    """Return *text* in lines that fit.
+    """Return *text*, wrapped at :data:`WIDTH`.
 
     The first begins with *first*, the others with *indent*; each but the last ends with *end*.
     """

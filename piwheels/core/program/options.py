@@ -39,12 +39,12 @@ def duration(s: str) -> timedelta:
     else:
         raise ValueError(f"{s!r} is not a duration: write 90, 90s, 15m, 3h or 1h30m")
     if not timedelta(0) < total <= timedelta(days=366):
-        raise ValueError(f"{s!r} is not a duration between a moment and a year")
+        raise ValueError(f"{s!r} is not a duration of up to a year")
     return total
 
 
 def port_number(s: str) -> int:
-    """Convert *s* into the number of a port, 0 to 65535; 0 stands for any that is free.
+    """Convert *s* into a port number, 0 to 65535; 0 stands for any free port.
 
     Raises ``ValueError`` for anything else.
     """
@@ -75,7 +75,7 @@ def _path(s: str) -> Path:
     return Path(s).expanduser()
 
 
-#: How the text of an environment variable, a flag or a TOML string becomes a value of a type.
+#: The parsers for text from an environment variable, a flag or a TOML string, by type.
 _PARSERS: Final[dict[Any, Callable[[str], Any]]] = {
     str: str,
     int: _whole_number,
@@ -136,16 +136,16 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its name and type, and what :func:`option` was told of it."""
+    """One option: its name, its type, and its declaration. *many*: it is a list of *type_*."""
 
     name: str
-    kind: Any
+    type_: Any
     many: bool
     field: dataclasses.Field[Any]
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """What :func:`option` was told."""
+        """The arguments of :func:`option`."""
         return self.field.metadata
 
     @property
@@ -161,7 +161,7 @@ class Option:
     @property
     def metavar(self) -> str:
         """The placeholder of its value in the help; empty for a flag that takes none."""
-        if self.kind is bool:
+        if self.type_ is bool:
             return ""
         return self.meta["metavar"] or "|".join(self.choices) or self.name.upper()
 
@@ -172,7 +172,7 @@ class Option:
 
     @property
     def required(self) -> bool:
-        """Whether it has to be given."""
+        """Whether it has no default."""
         return self.default is dataclasses.MISSING
 
     @property
@@ -182,18 +182,18 @@ class Option:
 
     @property
     def default(self) -> Any:
-        """Its value where nobody gives one; ``MISSING`` if somebody has to."""
+        """Its default; ``dataclasses.MISSING`` if it is required."""
         if self.field.default_factory is not dataclasses.MISSING:
             return self.field.default_factory()
         default = self.field.default
-        # What a default leaves open (an address's folder) is settled when it is used.
+        # The parser fills in the rest of a default, such as the folder of an address.
         if self.meta["parse"] and default and isinstance(default, str):
             return self.parse(default)
         return default
 
     @property
     def declared(self) -> Any:
-        """Its default as declared, the same on every machine (``{run}``); None if it has none."""
+        """Its default as declared, the same on every machine (``{run}``); ``None`` if required."""
         if self.required:
             return None
         default = self.field.default
@@ -203,8 +203,8 @@ class Option:
         """Return the value of *text*; raise ``ValueError`` with a sentence."""
         if self.choices and text not in self.choices:
             raise ValueError(f"{text!r} is not one of {', '.join(self.choices)}")
-        literal = typing.get_origin(self.kind) is typing.Literal  # a text among the choices
-        parse = self.meta["parse"] or (str if literal else _PARSERS[self.kind])
+        literal = typing.get_origin(self.type_) is typing.Literal  # a text among the choices
+        parse = self.meta["parse"] or (str if literal else _PARSERS[self.type_])
         return parse(text)
 
     def from_environment(self, text: str) -> Any:
@@ -222,9 +222,9 @@ class Option:
         return self._one_from_toml(value)
 
     def _one_from_toml(self, value: Any) -> Any:
-        if type(value) not in _TOML_TYPES.get(self.kind, (str,)):
-            raise ValueError(f"expected {_NAMES.get(self.kind, 'text')}")
-        return value if self.kind is bool else self.parse(str(value))
+        if type(value) not in _TOML_TYPES.get(self.type_, (str,)):
+            raise ValueError(f"expected {_NAMES.get(self.type_, 'text')}")
+        return value if self.type_ is bool else self.parse(str(value))
 
 
 #: The types of a TOML value that an option of each type accepts; all others take text only.
@@ -239,9 +239,9 @@ def options(cls: type[Any]) -> list[Option]:
     for field in dataclasses.fields(cls):
         if not field.metadata:
             continue  # not an option
-        kind = hints[field.name]
-        if typing.get_origin(kind) is types.UnionType:  # X | None
-            kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
-        many = typing.get_origin(kind) is list
-        found.append(Option(field.name, typing.get_args(kind)[0] if many else kind, many, field))
-    return sorted(found, key=lambda opt: opt.common)  # which come first in the dataclass
+        type_ = hints[field.name]
+        if typing.get_origin(type_) is types.UnionType:  # X | None
+            type_ = next(arg for arg in typing.get_args(type_) if arg is not types.NoneType)
+        many = typing.get_origin(type_) is list
+        found.append(Option(field.name, typing.get_args(type_)[0] if many else type_, many, field))
+    return sorted(found, key=lambda opt: opt.common)  # the dataclass has the common ones first

@@ -1,11 +1,12 @@
-"""Root gives itself up: the same command goes on as an unprivileged system user, or says why not.
+"""Drops root: a process that root started executes its command again as an unprivileged user.
 
-Two ways. Where that user can run this very interpreter, we change user and execute ourselves anew.
-Where the interpreter or the checkout lies below a closed directory (a 0700 ``/root``), we first
-take a private mount namespace in which an empty directory hides the closed one and only what is
-needed is bound in again: no mode of the machine's own changes, process id and terminal stay.
+If that user can run this interpreter, the process changes its user and executes itself. If the
+interpreter or the checkout is below a closed directory (such as a ``/root`` of mode 0700), the
+process first enters a private mount namespace: there, an empty directory covers the closed one,
+and contains bind mounts of only the needed directories. No mode on the machine changes; the
+process keeps its PID and its terminal.
 
-``python -m piwheels.core.program.privileges COMMAND...`` runs any command that way.
+``python -m piwheels.core.program.privileges COMMAND...`` runs any command in this way.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 USER = "piw"
 HOME = Path("/var/lib/piw")
 PROBE_LIMIT = 60  # seconds
-# It starts on another standard library without a word where its own cannot be read: hence compare.
+# Python silently uses another standard library if it cannot read its own: compare the prefixes.
 PROBE = """
 import os, sys
 import piwheels, zmq
@@ -42,26 +43,26 @@ CLONE_NEWNS = 0x20000
 
 
 def refuse_root(program: str) -> None:
-    """Raise :exc:`Fatal` where *program* runs as root, unless PIW_ALLOW_ROOT is set."""
+    """Raise :exc:`Fatal` if *program* runs as root, unless PIW_ALLOW_ROOT is set."""
     if os.geteuid() == 0 and not os.environ.get("PIW_ALLOW_ROOT"):
         raise Fatal(
             f"{program} does not run as root: start it as a user of its own, or use piw-up, which"
-            " continues as one (PIW_ALLOW_ROOT=1 allows it all the same)"
+            " continues as one (PIW_ALLOW_ROOT=1 allows root)"
         )
 
 
-def become(
+def drop_root(
     user: str = USER,
     home: Path = HOME,
     extra_dirs: Iterable[Path] = (),
     data_dir: Path | None = None,
 ) -> None:
-    """As root, start this very command again as *user*; otherwise do nothing.
+    """If this process runs as root, execute its command again as *user*; otherwise do nothing.
 
-    The user and its *home* are made if they are missing, and so is *data_dir*, for it to write to.
-    *extra_dirs* are what it has to read besides this interpreter and its packages. Returns only
-    where there is nothing to do (we are not root, or PIW_ALLOW_ROOT is set); raises :exc:`Fatal`
-    with the remedies where it cannot be done.
+    Creates the user, its *home*, and its *data_dir*, if they are missing. *extra_dirs* are
+    directories that it must be able to read, in addition to this interpreter and its packages.
+    Returns only if this process is not root, or PIW_ALLOW_ROOT is set. Raises :exc:`Fatal` with
+    the remedies if *user* cannot run the command.
     """
     if os.geteuid() != 0 or os.environ.get("PIW_ALLOW_ROOT"):
         return
@@ -78,21 +79,21 @@ def become(
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], env)  # noqa: S606
     closed = ", ".join(sorted({str(top) for path in needed if (top := closed_ancestor(path))}))
     raise Fatal(
-        f"started as root, and the user {user!r}, which should go on, cannot run {sys.executable}"
-        f" ({closed or 'its files'} cannot be entered, and a private mount namespace is not allowed"
-        " here). Either run this as an ordinary user, or put interpreter and checkout where every"
-        " user can read them, or set PIW_ALLOW_ROOT=1"
+        f"started as root, and the user {user!r}, which should take over, cannot run"
+        f" {sys.executable} ({closed or 'its files'} cannot be entered, and a private mount"
+        " namespace is not allowed here). Either run this as an ordinary user, or put interpreter"
+        " and checkout where every user can read them, or set PIW_ALLOW_ROOT=1"
     )
 
 
 def interpreter_dirs(python: str) -> list[Path]:
-    """Return the directories that *python* (a path) runs from: its environment and its base.
+    """Return the directories of the interpreter *python* (a path): its environment and its base.
 
-    Raises :exc:`Fatal` where it does not run at all.
+    Raises :exc:`Fatal` if it does not run.
     """
     ask = "import os, sys; print(sys.prefix, sys.base_prefix, os.path.realpath(sys.executable)"
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [python, "-I", "-c", f"{ask}, sep='\\n')"],
             check=True,
             capture_output=True,
@@ -106,13 +107,13 @@ def interpreter_dirs(python: str) -> list[Path]:
         ) from None
     except (OSError, subprocess.SubprocessError) as error:
         raise Fatal(f"the interpreter {python} does not run: {error}") from None
-    prefix, base, executable = map(Path, said.splitlines())
+    prefix, base, executable = map(Path, output.splitlines())
     places = executable.parents[1], Path(python).absolute().parents[1]
     return list(dict.fromkeys((prefix, base, base.resolve(), *places)))
 
 
 def closed_ancestor(path: Path) -> Path | None:
-    """Return the topmost directory above *path* that not everyone may enter, None if all may."""
+    """Return the topmost directory above *path* that some users may not enter, or ``None``."""
     for parent in reversed(path.absolute().parents):
         with contextlib.suppress(OSError):
             if not parent.stat().st_mode & stat.S_IXOTH:
@@ -121,15 +122,15 @@ def closed_ancestor(path: Path) -> Path | None:
 
 
 def hidden(dirs: Iterable[Path]) -> list[Path]:
-    """Return those of *dirs* that are below a closed directory, without any that another holds."""
+    """Return those of *dirs* below a closed directory, without subdirectories of others."""
     closed = sorted({path.absolute() for path in dirs if closed_ancestor(path)})
     return [path for path in closed if not any(other in path.parents for other in closed)]
 
 
 def environment(env: Mapping[str, str], owner: pwd.struct_passwd) -> dict[str, str]:
-    """Return *env* as *owner* can use it: its own home, and no directory of root's.
+    """Return *env* for *owner*: with its own home, and without root's directories.
 
-    What root's own pip configuration says goes along as PIP_* variables: nobody else can read it.
+    PIP_* variables replace root's pip configuration, which *owner* cannot read.
     """
     home = env.get("HOME", "/root")
     new = {**pip_settings(user_pip_files(home)), **env}
@@ -142,12 +143,12 @@ def environment(env: Mapping[str, str], owner: pwd.struct_passwd) -> dict[str, s
 
 
 def user_pip_files(home: str) -> list[Path]:
-    """Return where pip looks for the configuration of the user with that *home*, weakest first."""
+    """Return the paths of the pip configuration of the user with this *home*, weakest first."""
     return [Path(home, ".pip", "pip.conf"), Path(home, ".config", "pip", "pip.conf")]
 
 
 def pip_settings(files: Sequence[Path]) -> dict[str, str]:
-    """Return what pip's configuration *files* set for all commands, as PIP_* variables."""
+    """Return the section ``global`` of pip's configuration *files* as PIP_* variables."""
     parser = configparser.RawConfigParser()
     for path in files:
         with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError):
@@ -160,7 +161,7 @@ def pip_settings(files: Sequence[Path]) -> dict[str, str]:
 
 
 class _Drop:
-    """What a process does before its exec to be *owner*, and to see *dirs*."""
+    """The steps by which a process becomes *owner*, with access to *dirs*, before exec."""
 
     def __init__(self, owner: pwd.struct_passwd, dirs: Sequence[Path]) -> None:
         self.owner, self.dirs = owner, dirs
@@ -191,7 +192,7 @@ class _Drop:
             self._mount("tmpfs", cover, kind="tmpfs", data="mode=0755,size=1m")
         for number, path in zip(opened, self.dirs, strict=True):
             path.mkdir(parents=True, exist_ok=True)
-            # the open number still leads to what is now covered
+            # the open descriptor still refers to the directory that is now covered
             self._mount(f"/proc/self/fd/{number}", path, flags=MS_BIND | MS_REC)
             os.close(number)
         os.umask(before)
@@ -208,20 +209,20 @@ class _Drop:
 
 
 def _works(drop: _Drop, env: dict[str, str], needed: Sequence[Path]) -> bool:
-    """Whether this interpreter, started after *drop*, is itself and can read what is *needed*."""
+    """Return whether this interpreter works after *drop*, and can read the *needed* paths."""
     try:
-        said = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", PROBE, *map(str, needed)],
             check=False,
             capture_output=True,
             text=True,
             env=env,
             timeout=PROBE_LIMIT,
-            preexec_fn=drop,  # at our start: there are no threads
+            preexec_fn=drop,  # this process has no other threads yet
         )
     except (OSError, subprocess.SubprocessError):
         return False
-    return said.stdout.strip() == f"{sys.base_prefix} {sys.version} True"
+    return result.stdout.strip() == f"{sys.base_prefix} {sys.version} True"
 
 
 def _ensure_user(name: str, home: Path) -> pwd.struct_passwd:
@@ -241,8 +242,8 @@ def _ensure_user(name: str, home: Path) -> pwd.struct_passwd:
             why = str(error)
     if (owner := _known(name)) is None:
         raise Fatal(
-            f"started as root, and the user {name!r}, which should go on, could not be made"
-            f" ({why}): make it by hand, run this as an ordinary user, or set PIW_ALLOW_ROOT=1"
+            f"started as root, and the user {name!r}, which should take over, could not be created"
+            f" ({why}): create it, run this as an ordinary user, or set PIW_ALLOW_ROOT=1"
         )
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if home.stat().st_uid == 0:  # new, or a fresh volume
@@ -266,9 +267,9 @@ def _open_to_all(path: str) -> bool:
 
 
 def main() -> NoReturn:
-    """Run the command that the arguments are, as root by way of :func:`become`."""
+    """Run the command in the arguments; if this is root, after :func:`drop_root`."""
     try:
-        become()
+        drop_root()
         os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606
     except (Fatal, OSError) as error:
         sys.exit(f"{sys.argv[1]}: {error}")

@@ -1,7 +1,7 @@
-"""Telling systemd how we are (sd_notify(3)): ready, what we are at, alive, ending.
+"""Notifies systemd of a service's state (sd_notify(3)): ready, its status, alive, stopping.
 
-Without its variables in the environment nothing happens. They are taken out of it, so that no
-process that we start takes them for its own.
+It does nothing unless the environment has systemd's variables. It removes them from the
+environment, so that child processes do not notify systemd as well.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Notifier:
-    """Says to the service manager that *environ* names what it wants to hear.
+    """Sends notifications to the socket that *environ* names in ``NOTIFY_SOCKET``.
 
-    Have :meth:`beat` called at least every :attr:`interval` seconds (``inf``: nobody watches).
+    Call :meth:`feed_watchdog` at least every :attr:`interval` seconds (``inf``: no watchdog).
     """
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
@@ -40,52 +40,50 @@ class Notifier:
             if sys.__stderr__ is not None:
                 faulthandler.enable(sys.__stderr__)  # the watchdog's SIGABRT shows every thread
         self._due = -math.inf
-        self._said = ""
+        self._status = ""
 
     def ready(self, status: str) -> None:
-        """Say that we have started, and what we are at."""
-        self._said = status
-        self._tell("READY=1", f"STATUS={_line(status)}")
+        """Report that the service has started, with its *status* (one line for people)."""
+        self._status = status
+        self._notify("READY=1", f"STATUS={_line(status)}")
 
     def status(self, status: str) -> None:
-        """Say what we are at, if that is something new."""
-        if status != self._said:
-            self._said = status
-            self._tell(f"STATUS={_line(status)}")
+        """Report *status*, if it has changed."""
+        if status != self._status:
+            self._status = status
+            self._notify(f"STATUS={_line(status)}")
 
-    def beat(self) -> None:
-        """Say that we are alive, if it is time for that."""
-        now = SYSTEM.since_boot()  # the service manager does not stand still with us
+    def feed_watchdog(self) -> None:
+        """Report that the service is alive; does nothing if the last report is recent."""
+        now = SYSTEM.since_boot()  # systemd also counts time in which this process is suspended
         if self.interval < math.inf and now >= self._due:
             self._due = now + self.interval
-            self._tell("WATCHDOG=1")
+            self._notify("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that we are ending."""
-        self._tell("STOPPING=1", "STATUS=stopping")
+        """Report that the service is stopping."""
+        self._notify("STOPPING=1", "STATUS=stopping")
 
-    def _tell(self, *lines: str) -> None:
+    def _notify(self, *lines: str) -> None:
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.setblocking(False)
                 sender.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
-        except BlockingIOError:  # its queue is full: the next one counts as much
-            logger.debug("systemd has no time for %s", lines[0])
+        except BlockingIOError:  # its queue is full: a later notification will do
+            logger.debug("systemd does not accept %s now", lines[0])
         except OSError as exc:
-            logger.warning(
-                "cannot notify systemd at %r, and do not try again: %s", self._address, exc
-            )
+            logger.warning("cannot notify systemd at %r, not trying again: %s", self._address, exc)
             self._address = ""
 
 
 def _address(text: str) -> str:
-    """Return where to send to; ``@`` stands for the abstract name space."""
+    """Return the address of the socket *text*; ``@`` stands for the abstract namespace."""
     if text.startswith("@") and len(text) > 1:
         return "\0" + text[1:]
     if text and not text.startswith("/"):
-        logger.warning("NOTIFY_SOCKET is %r, which is no address that we can notify", text)
+        logger.warning("NOTIFY_SOCKET is %r, which is not a valid address", text)
     return text if text.startswith("/") else ""
 
 

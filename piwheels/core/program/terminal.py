@@ -1,4 +1,4 @@
-"""Talking with a person at the terminal: a question before a change, a bar for long work."""
+"""Interaction at the terminal: questions before changes, and progress bars."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from piwheels.core.words import size_text
 if TYPE_CHECKING:
     from typing import IO
 
-#: Seconds between two drawings of a bar, and between two lines where nobody watches.
-_DRAW, _SAY = 0.1, 10.0
+#: Seconds between two updates: of a bar on a terminal, and between lines elsewhere.
+_BAR_INTERVAL, _LINE_INTERVAL = 0.1, 10.0
+#: The width of a bar, in columns.
 _WIDTH: Final = 30
 
 
 def confirmed(what: str, *, yes: bool) -> bool:
-    """Ask whether to do *what* (``"remove 3 builds"``); with *yes*, do not ask.
+    """Ask whether to do *what* (``"remove 3 builds"``), and return the answer.
 
-    Raises :exc:`~piwheels.core.errors.Fatal` if there is nobody to ask.
+    With *yes*, it is ``True`` without a question. Raises :exc:`~piwheels.core.errors.Fatal` if
+    standard input is not a terminal.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
         raise Fatal(f"would {what}, but there is nobody to ask: give --yes")
-    sys.stderr.write(f"About to {what}. Go on? [y/N] ")
+    sys.stderr.write(f"About to {what}. Continue? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def say(text: str, *, quiet: bool) -> None:
-    """Write a line about what was done to standard output; with *quiet*, do not."""
+    """Write the line *text* to standard output, unless *quiet*."""
     if not quiet:
         sys.stdout.write(f"{text}\n")
 
 
 class Progress:
-    """How far some work has come, on standard error: *total* steps of *unit* (``bytes``: as sizes).
+    """The progress of some work, on standard error: *total* steps of *unit*.
 
-    On a terminal it is a bar that is redrawn, elsewhere a line now and then; with *quiet*,
-    nothing. Use it as a context manager.
+    On a terminal it is a bar, elsewhere a line every ten seconds, with *quiet* nothing. Steps of
+    the unit ``bytes`` appear as sizes. Use it as a context manager.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
         self._quiet = quiet
-        self._began = self._said = SYSTEM.since_boot()
+        self._began = self._updated = SYSTEM.since_boot()
 
     def __enter__(self) -> Self:
         return self
@@ -63,12 +65,12 @@ class Progress:
         self.clear()
 
     def step(self, count: int = 1, doing: str = "") -> None:
-        """Note that *count* more steps are done, and what is being done now."""
+        """Count *count* more steps; *doing* names the current step."""
         self.done += count
         now = SYSTEM.since_boot()
-        if self._quiet or now - self._said < (_DRAW if self._live else _SAY):
+        if self._quiet or now - self._updated < (_BAR_INTERVAL if self._live else _LINE_INTERVAL):
             return
-        self._said = now
+        self._updated = now
         share = min(1.0, self.done / self.total) if self.total else 1.0
         left = (now - self._began) / share * (1 - share) if share else 0.0
         if self._unit == "bytes":
@@ -79,14 +81,14 @@ class Progress:
         if self._live:
             bar = "#" * round(share * _WIDTH)
             line = f"[{bar:<{_WIDTH}}] {text}  {doing}"
-            # A line that is too long, if only by a "^C", would stay when the next one is drawn.
+            # A line that wraps, if only by a "^C", could not be overwritten.
             self._stream.write(f"\r\x1b[K{line:.{shutil.get_terminal_size().columns - 3}}")
         else:
             self._stream.write(f"{text}\n")
         self._stream.flush()
 
     def clear(self) -> None:
-        """Take the bar away, so that something else can be written."""
+        """Erase the bar, so that other output can follow."""
         if self._live and not self._quiet:
             self._stream.write("\r\x1b[K")
             self._stream.flush()

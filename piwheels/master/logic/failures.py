@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from piwheels.core.errors import worth_telling
+from piwheels.core.errors import should_log
 
 #: The longest delay before a retry, in seconds, whatever the other side requests.
 LONGEST: Final = 3600.0
@@ -31,7 +31,7 @@ class Failures:
         pause = min(self.first * 2 ** min(self.count - 1, 30), self.longest)
         if asked is not None:
             pause = max(pause, min(asked, LONGEST))
-        return pause, worth_telling(self.count)
+        return pause, should_log(self.count)
 
     def recovered(self) -> int:
         """Reset the count after a success; return how many failures preceded it."""

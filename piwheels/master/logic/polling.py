@@ -39,6 +39,10 @@ class WatchedProject:
     idle: int = 0
     missing: dict[str, float] = field(default_factory=dict)
 
+    def is_unchanged(self, root: int) -> bool:
+        """Return whether the project cannot have changed: *root* is the serial of the index."""
+        return root != 0 and root == self.root and not self.missing
+
     def confirmed(self, gone: Iterable[str], now: float, after: float) -> set[str]:
         """Record what is *gone* upstream; return the part that is gone for *after* seconds."""
         self.missing = {version: self.missing.get(version, now) for version in gone}

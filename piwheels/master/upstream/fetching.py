@@ -25,7 +25,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError
 
 from piwheels import __version__
-from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
 
 if TYPE_CHECKING:
@@ -328,15 +327,15 @@ def _from_netrc(host: str) -> str:
 def _seconds(text: str, date: str) -> float | None:
     """Return the seconds that a Retry-After requests: *text* is their number, or a date.
 
-    A date is compared with the *date* of the answer, which has the same clock; the clock of this
-    machine may be wrong.
+    A date is compared with the *date* of the answer, which has the same clock, and ignored without
+    one: the clock of this machine may be wrong.
     """
     if text.isdigit():
         return float(text[:9])
-    when = _http_date(text)
-    if when is None:
+    when, answered = _http_date(text), _http_date(date)
+    if when is None or answered is None:
         return None
-    return max(0.0, (when - (_http_date(date) or SYSTEM.now())).total_seconds())
+    return max(0.0, (when - answered).total_seconds())
 
 
 def _http_date(text: str) -> datetime | None:

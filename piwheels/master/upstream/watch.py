@@ -78,22 +78,15 @@ class Watcher:
         if now >= self._root_due and len(self._schedule):
             self._root_due = now + max(self._interval / 10, self._gazer.back_off)
             self._gazer.pool.submit(self._upstream.root_serial, self._received_root)
-        removed = {deletion.package for deletion in self._gazer.removals}
+        removed = {removal.package for removal in self._gazer.removals}
         # A failing index gets one request at a time, until it answers.
-        limit = (
-            MAX_REQUESTS
-            if self._index_failures.count < INDEX_FAULTS
-            else 1 - self._schedule.in_flight
-        )
+        limit = MAX_REQUESTS
+        if self._index_failures.count >= INDEX_FAULTS:
+            limit = 1 - self._schedule.in_flight
         for watched in self._schedule.take_due(now, limit):
             if watched.row.package in removed:
                 self._schedule.postpone(watched, now + self._sync_every)
-            elif (
-                self._root_serial
-                and self._root_serial == watched.root
-                and not watched.missing
-                and watched.idle < IDLE
-            ):
+            elif watched.is_unchanged(self._root_serial) and watched.idle < IDLE:
                 watched.idle += 1
                 self._schedule.done(watched, now)
             else:

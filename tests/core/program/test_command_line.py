@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from piwheels.core.errors import Fatal
+from piwheels.core.paths import address, runtime_dir
 from piwheels.core.program import command_line
 from piwheels.core.program.command_line import Common, duration, option, port_number
-from piwheels.core.program.paths import address, runtime_dir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ),
         ("speed = 2", "speed: '2' is not one of 0, 1"),
         ("speed = true", "speed: expected a whole number"),
-        ("timeout = 0", "timeout: '0' is not a duration between a moment and a year"),
+        ("timeout = 0", "timeout: '0' is not a duration of up to a year"),
         ("dev-mode = 1", "dev-mode: expected true or false"),
         ("dsn = 1", "dsn: expected text"),
     ],

@@ -43,7 +43,7 @@ def test_root_is_refused_unless_it_insists(monkeypatch):
 def test_ordinary_user_goes_on_as_it_is(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     privileges.refuse_root("piw-x")
-    privileges.become("no-such-user", Path("/nonexistent"))
+    privileges.drop_root("no-such-user", Path("/nonexistent"))
     assert not Path("/nonexistent").exists()
 
 

@@ -31,7 +31,7 @@ def silent(heard):
 def test_without_systemd_nothing_happens():
     notifier = Notifier({})
     notifier.ready("running")
-    notifier.beat()
+    notifier.feed_watchdog()
     notifier.stopping()
     assert notifier.interval == math.inf
 
@@ -47,8 +47,8 @@ def test_what_is_said(ear):
     notifier.status("running")
     notifier.status("building six\nWATCHDOG=1")
     assert heard.recv(1000) == b"STATUS=building six WATCHDOG=1"
-    notifier.beat()
-    notifier.beat()
+    notifier.feed_watchdog()
+    notifier.feed_watchdog()
     assert heard.recv(1000) == b"WATCHDOG=1"
     notifier.stopping()
     assert heard.recv(1000).startswith(b"STOPPING=1\n")
@@ -81,7 +81,7 @@ def test_who_is_watched(ear, usec, pid, interval):
     environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}
     notifier = Notifier(environ)
     assert notifier.interval == interval
-    notifier.beat()
+    notifier.feed_watchdog()
     assert silent(heard) == (interval == math.inf)
 
 

@@ -35,7 +35,7 @@ def person(monkeypatch):
 def test_only_yes_is_yes(person, capsys, typed, answer):
     person(typed)
     assert terminal.confirmed("remove six", yes=False) is answer
-    assert "About to remove six. Go on? [y/N]" in capsys.readouterr().err
+    assert "About to remove six. Continue? [y/N]" in capsys.readouterr().err
 
 
 def test_yes_does_not_ask(monkeypatch, capsys):
@@ -56,7 +56,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_bar_fits_the_terminal(monkeypatch):
-    monkeypatch.setattr(terminal, "_DRAW", 0)
+    monkeypatch.setattr(terminal, "_BAR_INTERVAL", 0)
     monkeypatch.setenv("COLUMNS", "63")
     stream = Terminal()
     with Progress(10**8, "bytes", stream=stream) as progress:
@@ -68,7 +68,7 @@ def test_a_bar_fits_the_terminal(monkeypatch):
 
 
 def test_where_nobody_watches_there_is_a_line_now_and_then(monkeypatch):
-    monkeypatch.setattr(terminal, "_SAY", 0)
+    monkeypatch.setattr(terminal, "_LINE_INTERVAL", 0)
     stream = io.StringIO()
     with Progress(4, "files", stream=stream) as progress:
         progress.step(1)

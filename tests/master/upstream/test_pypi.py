@@ -154,6 +154,7 @@ def test_a_retry_date_counts_from_the_date_of_the_answer(toy, ask, date):
         ("", None),
         ("-5", None),
         ("1e3", None),
+        ("Sun, 01 Nov 2026 10:00:00 GMT", None),  # without a Date to compare it with
     ],
 )
 def test_the_delay_that_an_index_requests(toy, ask, text, seconds):

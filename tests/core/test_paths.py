@@ -4,7 +4,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from piwheels.core.program import paths
+from piwheels.core import paths
 
 
 def test_a_service_has_the_folder_that_systemd_made(monkeypatch):

@@ -1,4 +1,4 @@
-"""Follows the progress of the requested versions, and writes the report at the end."""
+"""Tracks the progress of the requested versions, and writes the report at the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
 from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
-from piwheels.up.summary import Ask
+from piwheels.up.summary import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,59 +20,59 @@ if TYPE_CHECKING:
     from piwheels.up.summary import Row
 
 
-class Watch:
-    """Follows *asks*, to which others add versions and problems, for each of *abis*.
+class Tracker:
+    """Tracks *targets* for each of *abis*. The owner sets their versions and problems.
 
     *pythons* are the versions of the interpreters (``"3.11"``); *folder* contains the site.
     """
 
     def __init__(
         self,
-        asks: list[Ask],
+        targets: list[Target],
         abis: Sequence[str],
         pythons: Sequence[str],
         folder: Path,
         screen: Screen,
     ) -> None:
-        self.asks = asks
+        self.targets = targets
         self._pythons = pythons
         self._abis = abis
         self._site = folder
         self._screen = screen
         self._rows: list[Row] = []
-        #: The newest build before the start of this farm.
+        #: The newest build before the start of this run.
         self._newest_before = 0
         self._reported: set[int] = set()
         self._ended: set[tuple[str, str]] = set()
 
     @property
     def done(self) -> int:
-        """The number of asks that are finished."""
-        return sum(1 for ask in self.asks if ask.problem or ask.key in self._ended)
+        """The number of finished targets."""
+        return sum(1 for target in self.targets if target.problem or target.key in self._ended)
 
     def begin(self, db: Database) -> None:
-        """Note the builds of earlier farms, before a new one can begin."""
+        """Record the newest build of earlier runs, before a new one can begin."""
         self._newest_before = max((row.build_id for row in db.get_recent_builds(1)), default=0)
 
-    def look(self, db: Database) -> bool:
+    def update(self, db: Database) -> bool:
         """Read the progress from the database; return whether everything was attempted."""
-        asks = [ask for ask in self.asks if ask.version and not ask.problem]
-        keys = [ask.key for ask in asks]
+        targets = [target for target in self.targets if target.version and not target.problem]
+        keys = [target.key for target in targets]
         # In this order: a build that ends in between counts as pending, never as missing.
         waiting = {(package, version) for package, version, _ in db.get_pending(keys)}
         builds = db.get_builds(keys)
         self._report_builds(builds)
         attempted = {(build.package, build.version) for build in builds}
-        for ask in asks:
-            if ask.key not in waiting | attempted and (skip := db.get_version_skip(*ask.key)):
-                ask.problem, ask.detail = "skipped", skip
+        for target in targets:
+            if target.key not in waiting | attempted and (skip := db.get_version_skip(*target.key)):
+                target.problem, target.detail = "skipped", skip
         self._ended = attempted - waiting
         self._rows = [
             row
-            for ask in self.asks
-            for row in summary.rows_of(ask, self._abis, builds, ask.key in waiting)
+            for target in self.targets
+            for row in summary.rows_of(target, self._abis, builds, target.key in waiting)
         ]
-        return self.done == len(self.asks)
+        return self.done == len(self.targets)
 
     def _report_builds(self, builds: Sequence[BuildRow]) -> None:
         """Log the builds that have ended since the last call (or the start)."""
@@ -111,22 +111,22 @@ class Watch:
             if needs := site.missing(self._site, package, wheel, self._pythons):
                 yield package, needs
 
-    def follow(self) -> list[Ask]:
-        """Add the dependencies of the packages built so far; return the new asks."""
-        known = {ask.package for ask in self.asks}
-        new: dict[str, Ask] = {}
+    def add_dependencies(self) -> list[Target]:
+        """Add the dependencies of the packages built so far; return the new targets."""
+        known = {target.package for target in self.targets}
+        new: dict[str, Target] = {}
         for package, needs in self._missing():
             for name, spec in needs.items():
                 if name not in known:
-                    new.setdefault(name, Ask(spec, name, needed_by=package))
-        self.asks += new.values()
+                    new.setdefault(name, Target(spec, name, needed_by=package))
+        self.targets += new.values()
         return list(new.values())
 
     @property
-    def good(self) -> bool:
+    def all_built(self) -> bool:
         """Whether all requested versions are built."""
-        needed = {ask.package for ask in self.asks if ask.needed_by}
-        return all(row.good for row in self._rows if row.package not in needed)
+        needed = {target.package for target in self.targets if target.needed_by}
+        return all(row.has_wheel for row in self._rows if row.package not in needed)
 
     def report(self, url: str, trusted: str = "") -> str:
         """Return the table, the failures with their reasons, and the command to install it all.
@@ -134,16 +134,18 @@ class Watch:
         *url* is the site's; *trusted* is as for :func:`~piwheels.up.summary.install_line`.
         """
         lines = ["", *summary.table(self._rows), ""]
-        lines += [f"{a.package}: needed by {a.needed_by}" for a in self.asks if a.needed_by]
-        lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.asks if a.problem]
+        lines += [f"{a.package}: needed by {a.needed_by}" for a in self.targets if a.needed_by]
+        lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.targets if a.problem]
         for row, number in self._failed():
             reason = last_reason(site.read_log(self._site, number))
             lines.append(f"{row.package} {row.version} for {row.abi}: {reason[:300]}")
             lines.append(f"  {url}{log_name(number)}")
         for package, needs in self._missing():
-            lines.append(f"{package} needs {', '.join(needs.values())}, which this index has not")
+            lines.append(
+                f"{package} needs {', '.join(needs.values())}, which this index does not have"
+            )
         if lines[-1]:
             lines.append("")
-        specs = summary.installable(self.asks, self._rows)
-        install = summary.install_line(f"{url}simple/", specs, trusted)
-        return "\n".join([*lines, install if specs else "nothing was built", ""])
+        built = summary.installable(self.targets, self._rows)
+        install = summary.install_line(f"{url}simple/", built, trusted)
+        return "\n".join([*lines, install if built else "nothing was built", ""])

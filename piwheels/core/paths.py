@@ -1,4 +1,4 @@
-"""Where things are on a machine, by the XDG Base Directory specification."""
+"""The folders and sockets of a farm on this machine (XDG Base Directory Specification)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-#: The role of piw-master in the database.
+#: The default role of piw-master in the database.
 DAEMON: Final = "piwheels"
-#: The file in the folder of piw-up that has the options by which programs find that farm.
+#: The file in the folder of piw-up with the options that lead other programs to that farm.
 FARM_FILE: Final = "farm.toml"
-#: Where docs/deploy/piw-master.service has its sockets.
+#: The folder of the sockets of docs/deploy/piw-master.service.
 SERVICE: Final = Path("/run/piwheels")
 
 
 def runtime_dir() -> Path:
     """Return the private folder for this user's sockets.
 
-    It is not made here, but (with mode 0700) when a socket is bound in it. A service has the one
-    that systemd made for it.
+    A service has the one that systemd created for it. This function does not create the folder:
+    :meth:`Socket.bind <piwheels.core.transport.Socket.bind>` does, with mode 0700.
     """
     if own := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(own.partition(":")[0])
@@ -31,29 +31,29 @@ def runtime_dir() -> Path:
 
 
 def data_dir() -> Path:
-    """Return the folder for this user's farm (not made here)."""
+    """Return the folder for the data of this user's farm. This function does not create it."""
     base = os.environ.get("XDG_DATA_HOME")
     return Path(base, "piwheels") if base else Path.home() / ".local/share/piwheels"
 
 
 def master_socket(name: str) -> str:
-    """Return where the master has its socket *name*.
+    """Return the address of the master's socket *name* (``"import"``, ``"status"``, ...).
 
-    It is this user's piw-master, or else this user's piw-up, or else the machine's service. One
-    that was killed has left a socket at which nobody listens.
+    It looks for this user's piw-master, then this user's piw-up, then the machine's service, and
+    skips sockets on which no process listens.
     """
     paths = [folder / name for folder in (runtime_dir(), data_dir() / "run", SERVICE)]
     return f"ipc://{next(filter(_listens, paths), paths[0])}"
 
 
 def running_farm() -> Path | None:
-    """Return the folder of this user's piw-up, if that is the master which programs reach."""
+    """Return the folder of this user's piw-up, if :func:`master_socket` leads to it."""
     home = data_dir()
     return home if master_socket("import") == f"ipc://{home}/run/import" else None
 
 
 def _listens(path: Path) -> bool:
-    """Tell whether there is somebody who listens at *path*, and whom we may reach."""
+    """Return whether this user can connect to a socket at *path*."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
@@ -66,7 +66,7 @@ def _listens(path: Path) -> bool:
 def address(text: str) -> str:
     """Return a socket's address with ``{run}`` replaced by :func:`runtime_dir`.
 
-    Raises ``ValueError`` for what is no address of a kind that we use.
+    Raises ``ValueError`` unless it is an address of the transport tcp, ipc or inproc.
     """
     if not text.startswith(("tcp://", "ipc://", "inproc://")):
         raise ValueError(f"{text!r} is not an address: write tcp://HOST:PORT or ipc://PATH")
