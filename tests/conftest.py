@@ -57,7 +57,7 @@ STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.
 LONGEST = (
     "up/test_farm.py", "test_farm.py", "test_browser.py", "slave/test_suspension.py",
     "slave/test_app.py", "test_systemd.py", "master/test_app.py", "master/test_cloud_gazer.py",
-    "console/ui/test_figures.py", "up/test_console.py", "master/test_slave_driver.py",
+    "console/ui/test_screens.py", "up/test_console.py", "master/test_slave_driver.py",
     "console/ui/test_frame.py",
 )  # fmt: skip
 
