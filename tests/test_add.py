@@ -34,7 +34,7 @@ def test_a_package_is_added(chase, said):
         (["--unskip"], "UPDPKG", "six is known already: to be built"),
     ],
 )
-def test_what_is_said_of_a_package(chase, said, args, code, words):
+def test_the_report_on_a_package(chase, said, args, code, words):
     chase.answers = {"ADDPKG": ("DONE", code)}
     assert said("six", "--yes", *args) == (0, [words])
     assert said("six", "-qy", *args) == (0, [])
@@ -108,7 +108,7 @@ def test_it_asks_once_more_before_it_adds_a_package(chase, said, monkeypatch):
     assert [msg for msg, _ in chase.asked] == ["ADDVER"]
 
 
-def test_with_nobody_to_ask_it_says_so(chase, said, monkeypatch):
+def test_a_missing_terminal_is_reported(chase, said, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     status, [line] = said("six")
     assert status == 1
@@ -122,7 +122,7 @@ def test_with_nobody_to_ask_it_says_so(chase, said, monkeypatch):
         ("SKIPVER", "--unskip brings it back"),
     ],
 )
-def test_what_the_master_refuses_is_said(chase, said, answer, words):
+def test_refusals_of_the_master_are_reported(chase, said, answer, words):
     chase.answers = {"ADDVER": ("ERROR", answer)}
     status, [line] = said("six", "1.0", "-y")
     assert status == 1
@@ -163,6 +163,6 @@ def test_without_a_master_it_says_what_to_do(tmp_path, monkeypatch, capsys):
     assert "start piw-master" in line
 
 
-def test_moments():
+def test_times_of_release():
     assert moment("2026-01-31T12:00") == moment("2026-01-31T13:00+01:00") == LATER
     assert moment("2026-01-31").hour == 0

@@ -185,7 +185,7 @@ def test_a_master_killed_in_mid_build_gets_its_build_once(farm):
     assert farm.db.get_leases() == []
 
 
-def test_what_a_killed_slave_was_building_is_built_by_another(farm):
+def test_the_build_of_a_killed_slave_moves_to_another(farm):
     farm.master("-c", IMPATIENT)
     farm.slave("one", "-c", SHORT_LIVED)
     farm.until(lambda: farm.reached() == 1, "nobody builds")

@@ -53,7 +53,7 @@ def test_unknown_command_is_a_usage_error():
     assert said.stdout == ""
 
 
-def test_first_set_up_and_what_it_saves_later(go):
+def test_the_first_set_up_is_reused_later(go):
     ready = {"python": "py", "project": "key", "has": ["up", "test"]}
     assert go.plan(None, "py", "key", "up") == (False, ["up"])
     assert go.plan(ready, "py", "key", "test") == (False, [])
@@ -66,7 +66,7 @@ def test_changed_project_is_installed_again_with_all_it_had(go):
     assert go.plan(ready, "py", "key", "up") == (False, ["up", "test"])
 
 
-def test_other_interpreter_or_interrupted_set_up_begins_anew(go):
+def test_another_interpreter_or_an_interrupted_set_up_starts_from_scratch(go):
     ready = {"python": "other", "project": "key", "has": ["up"]}
     assert go.plan(ready, "py", "key", "up") == (True, ["up"])
     assert go.plan(go.UNFINISHED, "py", "key", "test") == (True, ["up", "test"])
@@ -86,7 +86,7 @@ def test_groups_are_read_through(go):
     assert go.requirements(project, "b") == ["x>=1", "y"]
 
 
-def test_pips_settings_are_told_to_uv(go, tmp_path):
+def test_settings_of_pip_are_passed_to_uv(go, tmp_path):
     conf = tmp_path / ".config" / "pip" / "pip.conf"
     conf.parent.mkdir(parents=True)
     conf.write_text(
@@ -103,7 +103,7 @@ def test_pips_settings_are_told_to_uv(go, tmp_path):
     assert own["UV_DEFAULT_INDEX"] == "https://mine.example", "what was said to uv is stronger"
 
 
-def test_environment_is_stronger_than_pips_files(go, tmp_path):
+def test_the_environment_overrides_the_files_of_pip(go, tmp_path):
     conf = tmp_path / "pip.conf"
     conf.write_text("[global]\nindex-url = https://file.example\n")
     env = {"HOME": str(tmp_path), "PIP_CONFIG_FILE": str(conf)}
@@ -126,7 +126,7 @@ def test_documents_of_this_project_have_no_dead_links(go):
     assert go.links() == []
 
 
-def test_pages_that_ask_another_host_are_named(go, tmp_path):
+def test_pages_that_load_from_another_host_are_reported(go, tmp_path):
     for number, text in enumerate(
         (
             '<a href="https://x.example/">a link asks nobody</a><img alt="" src="here.svg">',

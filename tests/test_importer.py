@@ -110,7 +110,7 @@ def test_files_are_sent_under_the_states_own_number(wheels, chase, tmp_path, num
     assert chase.asked == [("IMPORT", state), ("SENT", NoData)]
 
 
-def test_a_master_that_goes_away_in_a_transfer_is_noticed(wheels, chase, tmp_path):
+def test_a_master_lost_in_a_transfer_is_noticed(wheels, chase, tmp_path):
     [wheel] = wheels("foo-1.0-py3-none-any")
     chase.answers = {"IMPORT": ("SEND", wheel.filename)}
     with Deaf(f"ipc://{tmp_path}/piwheels/file") as files:
@@ -129,7 +129,7 @@ class Deaf(StandIn):
         self.then()
 
 
-def test_what_cannot_be_sent(wheels, tmp_path, monkeypatch):
+def test_unsuitable_files_are_refused(wheels, tmp_path, monkeypatch):
     monkeypatch.setattr("piwheels.core.farm.CONNECT_LIMIT", 0.1)
     [wheel] = wheels("foo-1.0-py3-none-any")
     with pytest.raises(Refused, match="not among the files"):
@@ -138,7 +138,7 @@ def test_what_cannot_be_sent(wheels, tmp_path, monkeypatch):
         do_send([wheel], wheel.filename, file_queue=f"ipc://{tmp_path}/nobody")
 
 
-def test_files_that_are_no_wheels_are_refused_before_anybody_is_asked(tmp_path, chase, capsys):
+def test_other_files_than_wheels_are_refused_before_the_question(tmp_path, chase, capsys):
     (tmp_path / "a\x1b[2J.whl").write_bytes(b"no")
     (tmp_path / "foo-1.0-py3-none-any.whl").write_bytes(wheel_bytes("bar"))
     (tmp_path / "foo-2.0-py3-none-any.whl").mkdir()
@@ -153,7 +153,7 @@ def test_files_that_are_no_wheels_are_refused_before_anybody_is_asked(tmp_path, 
     assert chase.asked == []
 
 
-def test_one_that_is_refused_does_not_stop_the_others(wheels, chase, capsys):
+def test_a_refused_import_does_not_stop_the_others(wheels, chase, capsys):
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
     chase.answers = {"IMPORT": [("ERROR", "NOPKG"), ("DONE", "IMPORT")]}
     assert importer.main([*paths, "--yes", "-j1", "--delete"]) == 1
@@ -167,7 +167,7 @@ def test_one_that_is_refused_does_not_stop_the_others(wheels, chase, capsys):
     assert [Path(path).exists() for path in paths] == [True, False], "only what is imported goes"
 
 
-def test_a_master_that_is_not_there_ends_it_at_once(wheels, tmp_path, monkeypatch, capsys):
+def test_a_missing_master_ends_the_import_immediately(wheels, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("piwheels.core.farm.CONNECT_LIMIT", 0.1)
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
     assert importer.main([*paths, "-y", "-j1", "--import-queue", f"ipc://{tmp_path}/no"]) == 1
@@ -176,7 +176,7 @@ def test_a_master_that_is_not_there_ends_it_at_once(wheels, tmp_path, monkeypatc
     assert captured.out.endswith("imported 0 files, 2 abandoned\n")
 
 
-def test_what_is_said_of_a_build(wheels, chase, tmp_path):
+def test_the_report_on_a_build(wheels, chase, tmp_path):
     [wheel] = wheels("foo-1.0-py3-none-any")
     (tmp_path / "log").write_bytes(b"made by hand\xff\n")
     chase.answers = {"IMPORT": ("DONE", "IMPORT")}
@@ -188,7 +188,7 @@ def test_what_is_said_of_a_build(wheels, chase, tmp_path):
     assert (state.duration, state.output) == (timedelta(minutes=2), "made by hand\ufffd\n")
 
 
-def test_what_is_under_way_is_given_up_in_the_end(wheels, chase, monkeypatch, capsys):
+def test_a_running_import_is_abandoned_after_its_limit(wheels, chase, monkeypatch, capsys):
     """Ctrl+C while the master does not answer."""
     monkeypatch.setattr(importer, "STOP_LIMIT", 0.3)
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
@@ -211,7 +211,7 @@ def test_what_is_under_way_is_given_up_in_the_end(wheels, chase, monkeypatch, ca
 @pytest.mark.parametrize(
     "args", [[], ["x.whl", "--output", "/nowhere/log"], ["x.whl", "--output", "/dev/zero"]]
 )
-def test_what_is_missing(chase, args, capsys):
+def test_missing_arguments(chase, args, capsys):
     assert importer.main([*args, "--yes"]) == 1
     assert chase.asked == []
     assert capsys.readouterr().err.startswith("piw-import: ")

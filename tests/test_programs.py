@@ -227,7 +227,7 @@ def test_completion_needs_an_extra():
     assert (done.returncode, done.stderr) == (1, sentence)
 
 
-def test_a_bug_is_no_missing_extra():
+def test_a_bug_is_not_reported_as_a_missing_extra():
     for name in ("piwheels.gone", "tomllib", None):
         with pytest.raises(ModuleNotFoundError), needs("master"):
             raise ModuleNotFoundError("No module", name=name)

@@ -28,7 +28,7 @@ def said(chase, tool):
          "index and project page of each package will be written one after the other"),
     ],
 )  # fmt: skip
-def test_what_is_rebuilt(chase, said, args, asked, line):
+def test_each_target_is_rebuilt(chase, said, args, asked, line):
     assert said(*args) == (0, [line])
     assert chase.asked == [("REBUILD", asked)]
 

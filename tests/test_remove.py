@@ -38,7 +38,7 @@ def said(tool):
          ["six 1.0 is yanked"]),
     ],
 )  # fmt: skip
-def test_what_goes(chase, said, args, asked, lines):
+def test_each_target_is_removed(chase, said, args, asked, lines):
     done = ("DONE", "DELPKG")
     chase.answers = {"REMPKG": done, "REMVER": done, "UNWATCH": done}
     assert said(*args, "--yes") == (0, lines)
@@ -46,7 +46,7 @@ def test_what_goes(chase, said, args, asked, lines):
     assert said(*args, "--yes", "-q") == (0, [])
 
 
-def test_what_is_not_watched_by_request_cannot_be_unwatched(chase, said):
+def test_only_a_requested_watch_can_be_ended(chase, said):
     chase.answers = {"UNWATCH": ("ERROR", "NOPKG")}
     assert said("six", "--unwatch", "--yes") == (
         1,
@@ -57,7 +57,7 @@ def test_what_is_not_watched_by_request_cannot_be_unwatched(chase, said):
     )
 
 
-def test_it_says_what_goes_before_it_asks(chase, said, monkeypatch):
+def test_the_losses_are_listed_before_the_question(chase, said, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -79,7 +79,7 @@ def test_it_says_what_goes_before_it_asks(chase, said, monkeypatch):
         (["six"], "the disk is full", "the disk is full"),
     ],
 )
-def test_what_the_master_refuses_is_said(chase, said, args, code, words):
+def test_refusals_of_the_master_are_reported(chase, said, args, code, words):
     chase.answers = {"REMPKG": ("ERROR", code), "REMVER": ("ERROR", code)}
     status, [line] = said(*args, "-y")
     assert status == 1

@@ -76,7 +76,7 @@ def test_root_is_negotiated_too(ask):
     assert ask("/simple/").text == "<root>"
 
 
-def test_page_without_json_is_html_as_good_as_it_gets(ask):
+def test_a_page_without_json_is_served_as_html(ask):
     assert ask("/simple/old/", accept=PIP).headers["content-type"] == HTML
     assert ask("/simple/old/", accept=JSON).headers["content-type"].startswith("text/html")
 
@@ -113,7 +113,7 @@ def test_moved(ask, path, place):
         "/logs",
     ],
 )  # fmt: skip
-def test_what_is_not_there_or_not_ours_is_missing(ask, path):
+def test_absent_and_hidden_paths_are_not_found(ask, path):
     answer = ask(path)
     if answer.status_code == 301:  # a folder without an index
         answer = ask(answer.headers["location"])
@@ -178,14 +178,14 @@ def test_ranges(ask, asked, first, last):
 
 
 @pytest.mark.parametrize("asked", ["bytes=1048576-", "bytes=99999999-", "bytes=-0"])
-def test_ranges_that_cannot_be(ask, asked):
+def test_unsatisfiable_ranges(ask, asked):
     answer = ask(f"/simple/holy-grail/{WHEEL}", range=asked)
     assert answer.status_code == 416
     assert answer.headers["content-range"] == f"bytes */{len(BIG)}"
 
 
 @pytest.mark.parametrize("asked", ["bytes=5-3", "bytes=-", "lines=1-2", "bytes=0-1,5-6", "bytes=a"])
-def test_ranges_that_mean_nothing_to_us(ask, asked):
+def test_unsupported_ranges_are_ignored(ask, asked):
     assert ask(f"/simple/holy-grail/{WHEEL}", range=asked).status_code == 200
 
 
@@ -220,7 +220,7 @@ def test_unchanged_pages_are_not_sent_again(ask):
         assert ask("/simple/holy-grail/", if_modified_since=moment).status_code == 200
 
 
-def test_logs_are_unpacked_by_who_can(ask):
+def test_logs_are_decompressed_by_capable_clients(ask):
     path = "/logs/0000/0000/0001.txt.gz"
     packed = ask(path, "HEAD")
     assert packed.headers["content-type"] == "application/octet-stream"
@@ -245,7 +245,7 @@ def server(tree):
         process.kill()
 
 
-def test_server_answers_and_stops_when_told(server):
+def test_the_server_answers_and_stops_on_a_signal(server):
     with httpx.Client(base_url=server.url) as client:
         assert client.get("/simple/holy-grail/", headers={"accept": PIP}).json() == {"project": 1}
         assert client.get(f"/simple/holy-grail/{WHEEL}").content == BIG
@@ -285,7 +285,7 @@ def test_port_in_use_is_one_sentence(tree, capsys):
         (["--host", "no.such.invalid."], "cannot listen on"),
     ],
 )
-def test_other_reasons_are_sentences_too(tree, capsys, more, what):
+def test_other_errors_are_sentences(tree, capsys, more, what):
     assert serve.main(["-o", str(tree), "--port", "0", *more]) == 1
     said = capsys.readouterr().err
     assert what in said
@@ -293,7 +293,7 @@ def test_other_reasons_are_sentences_too(tree, capsys, more, what):
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "http", "٣"])
-def test_port_that_is_none_is_a_usage_error(port):
+def test_an_invalid_port_is_a_usage_error(port):
     with pytest.raises(SystemExit) as end:
         serve.main(["--port", port])
     assert end.value.code == 2

@@ -194,13 +194,13 @@ def test_ranges(server, asked, first, last):
     assert answer.content == BIG[first : last + 1]
 
 
-def test_a_range_that_cannot_be_and_several_at_once(server):
+def test_an_unsatisfiable_range_and_several_at_once(server):
     path = f"/simple/holy-grail/{WHEEL}"
     assert server(path, range="bytes=1048576-").status_code == 416
     assert server(path, range="bytes=0-1,5-6").content == BIG
 
 
-def test_what_has_not_changed_is_not_sent_again(server):
+def test_unchanged_files_are_not_sent_again(server):
     for path, accept in (("/simple/holy-grail/", PIP), (f"/simple/holy-grail/{WHEEL}", "*/*")):
         first = server(path, accept=accept, accept_encoding="gzip")
         tag, modified = first.headers["etag"], first.headers["last-modified"]
@@ -214,7 +214,7 @@ def test_what_has_not_changed_is_not_sent_again(server):
     assert server(path, range="bytes=0-1", if_range='"x"').status_code == 200
 
 
-def test_logs_and_the_list_of_names_are_unpacked_by_who_can(server):
+def test_logs_and_the_list_of_names_are_decompressed_by_capable_clients(server):
     for path, text in (("/logs/0000/0000/0001.txt.gz", LOG), ("/packages.json", NAMES)):
         packed = server(path, accept_encoding="br, gzip")
         assert packed.headers["content-encoding"] == "gzip"

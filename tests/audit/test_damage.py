@@ -411,7 +411,7 @@ def change(farm, how):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_damage_is_found_as_what_it_is_and_mended(request, rewrite, name):
+def test_damage_is_found_and_repaired(request, rewrite, name):
     damage, found, left = CASES[name]
     in_rows = damage in ROW_DAMAGE or any(KINDS[kind] is Remedy.BUILD for kind, _ in found)
     farm = request.getfixturevalue("farm" if in_rows else "site_farm")

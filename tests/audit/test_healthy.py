@@ -12,12 +12,12 @@ from piwheels.core.site import log_name
         ("-p", "Held", "-p", "eggs", "database"), ("--repair", "--yes"),
     ],
 )  # fmt: skip
-def test_nothing_is_found(farm, options):
+def test_a_healthy_farm_has_no_findings(farm, options):
     assert farm.audit(*options) == set()
     assert farm.audit(*options) == set()
 
 
-def test_nothing_is_found_of_a_build_that_was_removed(farm, rewrite):
+def test_a_removed_build_causes_no_findings(farm, rewrite):
     with farm.db() as db:
         before = db.get_all_build_ids()
         db.delete_build("failing", "1.0")

@@ -50,7 +50,7 @@ def bind(path):
     "make", [os.mkfifo, bind, Path.mkdir, lambda path: path.symlink_to(path.name)],
     ids=["pipes", "sockets", "folders", "loops"],
 )  # fmt: skip
-def test_what_is_no_file_is_found_and_never_opened(farm, make):
+def test_special_files_are_found_and_never_opened(farm, make):
     for place in PLACES:
         in_place_of(farm.site / place, make)
     shutil.rmtree(farm.site / "project/spam")
@@ -65,7 +65,7 @@ def test_what_is_no_file_is_found_and_never_opened(farm, make):
 
 
 @pytest.mark.parametrize("folder", ["simple", "project", "logs", "simple/eggs", "project/eggs"])
-def test_a_folder_that_is_a_link_out_is_not_gone_into(farm, tmp_path, folder):
+def test_a_folder_link_out_of_the_site_is_not_followed(farm, tmp_path, folder):
     shutil.rmtree(farm.site / folder)
     (farm.site / folder).symlink_to("/")
     kinds = {path: kind for kind, path in farm.audit()}
@@ -73,7 +73,7 @@ def test_a_folder_that_is_a_link_out_is_not_gone_into(farm, tmp_path, folder):
     assert not any("/etc" in path for path in kinds)
 
 
-def test_the_depth_of_a_strange_folder_does_not_matter(farm):
+def test_a_foreign_folder_can_have_any_depth(farm):
     handle = os.open(farm.site / "simple", os.O_RDONLY)
     for _ in range(1000):
         os.mkdir("d", dir_fd=handle)
@@ -89,7 +89,7 @@ def test_the_depth_of_a_strange_folder_does_not_matter(farm):
         (farm.site.parent / "e").rename(farm.site.parent / "d")
 
 
-def test_a_thousand_strange_names(farm):
+def test_a_thousand_foreign_names(farm):
     names = {os.fsdecode(bytes([i, j])) for i in (1, 10, 27, 128, 255) for j in range(1, 255)}
     names = {name for name in names if "/" not in name}
     for name in names:
@@ -110,7 +110,7 @@ def nobody():
         os.seteuid(0)
 
 
-def test_what_we_may_not_read_is_said(farm, monkeypatch):
+def test_unreadable_files_are_reported(farm, monkeypatch):
     monkeypatch.setenv("HOME", "/nonexistent")
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     with tempfile.TemporaryDirectory(prefix="piw-audit-") as name:
@@ -144,7 +144,7 @@ def meanwhile(monkeypatch):
     return have
 
 
-def test_what_is_right_a_moment_later_is_not_told(farm, meanwhile):
+def test_a_difference_that_disappears_is_not_reported(farm, meanwhile):
     (farm.site / EGGS).rename(farm.site / "../kept")
     (farm.site / "simple/new").mkdir()
     (farm.site / "simple/index.html").rename(farm.site / "../root")
@@ -172,7 +172,7 @@ def test_a_file_that_vanishes_while_it_is_read(farm, monkeypatch):
     assert farm.audit() == {("missing-file", EGGS)}
 
 
-def test_what_a_build_has_just_sent_is_no_stranger(farm):
+def test_a_file_just_published_is_not_foreign(farm):
     sent = farm.site / "simple/spam/spam-3.0-cp311-cp311-linux_x86_64.whl"
     sent.touch()
     assert farm.audit() == {("foreign", f"simple/spam/{sent.name}")}
@@ -188,7 +188,7 @@ def locked(farm):
         yield
 
 
-def test_with_a_master_at_work_what_is_new_has_time(farm, monkeypatch):
+def test_new_files_have_a_grace_period_while_a_master_runs(farm, monkeypatch):
     young = farm.site / "simple/spam/spam-9.0-py3-none-any.whl"
     young.touch()
     (farm.work / "tmp123").touch()
@@ -200,7 +200,7 @@ def test_with_a_master_at_work_what_is_new_has_time(farm, monkeypatch):
         assert len(farm.audit()) == 2
 
 
-def test_the_root_may_be_a_minute_behind_a_master_at_work(farm, meanwhile):
+def test_the_root_index_may_be_a_minute_old_while_a_master_runs(farm, meanwhile):
     page = farm.site / "simple/index.v1_json"
     old = page.read_bytes()
     page.write_bytes(old.replace(b'{"name":"eggs"},', b""))
@@ -211,7 +211,7 @@ def test_the_root_may_be_a_minute_behind_a_master_at_work(farm, meanwhile):
     assert len(looks) == 5
 
 
-def test_a_database_at_work_is_right_at_every_moment(farm):
+def test_a_busy_database_is_consistent_at_every_moment(farm):
     end = threading.Event()
 
     def work():
@@ -269,7 +269,7 @@ VALUES = st.recursive(
     indent=st.sampled_from([None, 1]),
     share=st.floats(0, 1, exclude_max=True),
 )
-def test_a_list_is_read_as_it_is_in_whatever_pieces(values, size, indent, share):
+def test_a_list_is_parsed_alike_in_pieces_of_any_size(values, size, indent, share):
     data = json.dumps(values, indent=indent).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "_CHUNK", size)
@@ -281,7 +281,7 @@ def test_a_list_is_read_as_it_is_in_whatever_pieces(values, size, indent, share)
 # Repairs ------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_changed_without_a_yes(farm, monkeypatch):
+def test_nothing_is_changed_without_consent(farm, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -305,7 +305,7 @@ def test_nothing_is_changed_without_a_yes(farm, monkeypatch):
     assert farm.audit("files", "database") == set()
 
 
-def test_nothing_moves_without_a_place_for_it(farm):
+def test_nothing_is_moved_without_a_quarantine_folder(farm):
     (farm.site / EGGS).unlink()
     (farm.site / "x").touch()
     found = farm.audit("--repair", "--yes")
@@ -314,7 +314,7 @@ def test_nothing_moves_without_a_place_for_it(farm):
 
 
 @pytest.mark.parametrize("folder", ["www/q", "www", "www/simple", "/dev/shm", "/proc/q"])
-def test_a_place_that_would_not_do(farm, folder):
+def test_an_unsuitable_quarantine_folder_is_refused(farm, folder):
     (farm.site / "x").touch()
     where = farm.site.parent / folder
     assert farm.audit("--repair", "--yes", f"--quarantine-dir={where}", status=1) == set()
@@ -324,7 +324,7 @@ def test_a_place_that_would_not_do(farm, folder):
     assert not (farm.site / "q").exists()
 
 
-def test_a_master_at_work_is_told(farm, tmp_path):
+def test_a_running_master_is_notified(farm, tmp_path):
     (farm.site / "simple/spam/index.html").unlink()
     (farm.site / "index.html").unlink()
     with tempfile.TemporaryDirectory(prefix="piw-a-") as name:
@@ -368,7 +368,7 @@ def test_refusals_are_sentences(farm, tmp_path):
     assert info.value.code == 2
 
 
-def test_what_people_read(farm):
+def test_the_text_report(farm):
     (farm.site / "simple/spam/a\x1b[2Jb\n").touch()
     farm.capsys.readouterr()
     code = main(["--dsn", farm.dsn, "-o", str(farm.site), "-q"])

@@ -61,7 +61,7 @@ def test_requests(chase, call, msg, data, word):
     assert chase.asked == [(msg, data)]
 
 
-def test_a_version_is_released_now_unless_it_is_said(chase):
+def test_a_version_is_released_now_by_default(chase):
     chase.answers = {"ADDVER": ("DONE", "NEWVER")}
     before = datetime.now(UTC)
     with Farm() as farm:
@@ -89,7 +89,7 @@ def test_invalid_arguments_never_leave(chase):
     assert chase.asked == [("WATCH", "six")]
 
 
-def test_a_master_that_says_nothing(chase, monkeypatch):
+def test_a_silent_master_is_an_error(chase, monkeypatch):
     monkeypatch.setattr("piwheels.core.farm.LONG_ANSWER_LIMIT", 0.3)
     build = BuildState(1, "a", "1", "cp311", True, timedelta(1), "log")
     chase.answers = {"IMPORT": None, "WATCH": ("DONE", "WATCH")}
@@ -102,7 +102,7 @@ def test_a_master_that_says_nothing(chase, monkeypatch):
         assert farm.watch("six") is Done.WATCHED, "after an error it connects again"
 
 
-def test_meanwhile_may_end_a_wait(chase):
+def test_the_meanwhile_callback_can_end_a_wait(chase):
     chase.answers = {"WATCH": [None, ("DONE", "WATCH")]}
     stop = [KeyboardInterrupt]
 
@@ -123,7 +123,7 @@ def test_whether_a_master_is_running(chase, tmp_path):
         assert not farm.is_running(0.1)
 
 
-def test_a_master_that_comes_late_is_waited_for(tmp_path):
+def test_the_farm_waits_for_a_late_master(tmp_path):
     where = f"ipc://{tmp_path}/import"
     late = []
 
@@ -141,7 +141,7 @@ def test_a_master_that_comes_late_is_waited_for(tmp_path):
     late[0].__exit__()
 
 
-def test_a_master_that_goes_away_is_noticed(tmp_path):
+def test_a_lost_master_is_noticed(tmp_path):
     where = f"ipc://{tmp_path}/import"
     with Chase(where) as chase, Farm(where) as farm:
         chase.answers = {"WATCH": None}
@@ -153,7 +153,7 @@ def test_a_master_that_goes_away_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400", codec.dumps("DONE", "HELLO?")])
-def test_whoever_else_listens_is_no_master(tmp_path, answer):
+def test_another_listener_is_not_a_master(tmp_path, answer):
     where = f"ipc://{tmp_path}/import"
     with Context().socket(zmq.REP) as other, Farm(where) as farm:
         other.bind(where)
@@ -169,7 +169,7 @@ def test_whoever_else_listens_is_no_master(tmp_path, answer):
         thread.join()
 
 
-def test_a_closed_farm_says_so(chase):
+def test_a_closed_farm_raises_an_error(chase):
     farm = Farm()
     farm.close()
     farm.close()
@@ -178,7 +178,7 @@ def test_a_closed_farm_says_so(chase):
     assert list(farm.listen()) == []
 
 
-def test_files_go_to_the_socket_beside(chase, tmp_path):
+def test_files_are_sent_to_the_neighbouring_socket(chase, tmp_path):
     assert file_address("") == FILE_QUEUE
     with Context().socket(zmq.ROUTER) as beside:
         beside.bind(f"ipc://{tmp_path}/piwheels/file")
@@ -308,7 +308,7 @@ def test_listening_ends_when_it_is_closed(farm, tmp_path):
         thread.join()
 
 
-def test_a_slow_reader_holds_nobody_up(farm, tmp_path):
+def test_a_slow_reader_blocks_no_one(farm, tmp_path):
     with Master(tmp_path) as master:
         events = farm.listen(60)
         assert next(events) == INFO

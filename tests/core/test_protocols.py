@@ -72,7 +72,7 @@ def test_a_slave_may_say_what_it_can_do():
         ("slave_driver", "BUILT", [True, timedelta(1), "", [["../../x.whl", *[0] * 10]]]),
     ],
 )
-def test_what_does_not_fit_is_a_bad_message(wire, msg, data):
+def test_data_of_the_wrong_type_is_a_bad_message(wire, msg, data):
     with pytest.raises(BadMessage):
         getattr(protocols, wire).received(msg, data)
 
@@ -133,7 +133,7 @@ def test_any_bytes_are_a_message_or_a_bad_message(frame):
         b"",
     ],
 )
-def test_cbor_that_would_hurt(frame):
+def test_malicious_cbor_is_a_bad_message(frame):
     with pytest.raises(BadMessage):
         codec.loads(frame)
 
@@ -170,7 +170,7 @@ def test_a_conversation_has_every_message_of_its_wire_and_no_other(conversation,
     assert conversation.level_1[1] <= replies
 
 
-def test_slaves_of_level_0_meet_the_same_messages_for_ever():
+def test_the_messages_of_level_0_never_change():
     """Slaves and masters of other implementations speak them: a new message is of level 1."""
     requests, replies = slave_conversation.level_1
     wire = protocols.slave_driver

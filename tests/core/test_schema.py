@@ -39,7 +39,7 @@ BUILD = BuildState(3, "a", "1", "cp311", True, timedelta(1), "log", {FILE.filena
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: f"{v['protocol']}-{v['message']}")
-def test_what_is_valid_is_packed_as_it_came(vector):
+def test_valid_data_is_packed_unchanged(vector):
     table = getattr(getattr(protocols, vector["protocol"]), vector["direction"])
     schema = schema_of(table[vector["message"]])
     _, data = codec.loads(bytes.fromhex(vector["cbor"]))
@@ -94,7 +94,7 @@ def test_fields_that_are_missing_stay_so():
         (FileState, FILE.as_message()[:10], "expected a sequence of 11"),
     ],
 )
-def test_what_is_invalid_is_a_bad_message(hint, value, why):
+def test_invalid_data_is_a_bad_message(hint, value, why):
     with pytest.raises(BadMessage, match=why):
         schema_of(hint).validate(value)
 

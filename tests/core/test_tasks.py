@@ -81,7 +81,7 @@ def running(task):
 
 
 @pytest.mark.parametrize("kind", [NonStopTask, PauseableTask, PausingTask])
-def test_a_task_takes_messages_and_time_and_ends_when_told(kind):
+def test_a_task_handles_messages_and_timers_and_quits_on_request(kind):
     task = task_of(kind)
     with running(task) as push:
         push.send_msg("WORD", "one")
@@ -111,7 +111,7 @@ def test_a_paused_task_is_not_stuck_and_one_that_hangs_is(kind):
         until(lambda: not task.stuck_for())
 
 
-def test_it_may_end_itself_in_order():
+def test_a_task_can_end_itself():
     task = task_of(NonStopTask)
     with running(task) as push:
         push.send_msg("END")
@@ -137,7 +137,7 @@ def test_a_pauseable_task_does_nothing_while_it_is_paused(caplog):
     assert task.failure is None
 
 
-def test_a_pausing_task_goes_on_and_knows():
+def test_a_pausing_task_continues_and_knows_that_it_is_paused():
     task = task_of(PausingTask)
     with running(task) as push:
         task.pause()
@@ -157,7 +157,7 @@ def test_no_pause_stops_a_non_stop_task():
         task.resume()
 
 
-def test_a_bad_message_ends_nothing_is_counted_and_logged_once(caplog):
+def test_a_bad_message_is_counted_and_logged_once(caplog):
     task = task_of(NonStopTask)
     with running(task) as push:
         for _ in range(12):
@@ -172,7 +172,7 @@ def test_a_bad_message_ends_nothing_is_counted_and_logged_once(caplog):
     assert "10 so far" in said[1]
 
 
-def test_a_bad_message_of_a_timer_ends_nothing_either():
+def test_a_bad_message_in_a_timer_does_not_end_the_task():
     task = task_of(NonStopTask)
 
     def beat():
@@ -185,7 +185,7 @@ def test_a_bad_message_of_a_timer_ends_nothing_either():
         assert task.is_alive()
 
 
-def test_many_kinds_of_bad_messages_need_no_more_memory():
+def test_the_record_of_bad_messages_is_bounded():
     task = task_of(NonStopTask)
     for number in range(5000):
         task.note_bad_message(BadMessage(f"{number} is wrong"))
@@ -193,7 +193,7 @@ def test_many_kinds_of_bad_messages_need_no_more_memory():
     task.close()
 
 
-def test_a_bug_ends_the_task_and_is_kept(caplog):
+def test_a_bug_ends_the_task_and_is_stored_as_its_failure(caplog):
     task = task_of(NonStopTask)
     with running(task) as push:
         push.send_msg("WORD", "bug")

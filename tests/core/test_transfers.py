@@ -35,7 +35,7 @@ def test_the_name_is_among_the_states():
     assert states.TransferState is TransferState
 
 
-def test_credit_bounds_what_is_in_flight():
+def test_credit_limits_the_chunks_in_flight():
     transfer = TransferState(1, declared(bytes(100)), chunk_size=10, credit=3)
     assert ask(transfer) == [range(0, 10), range(10, 20), range(20, 30)]
     transfer.chunk(10, bytes(10))
@@ -61,7 +61,7 @@ def test_an_empty_file_is_done_from_the_start():
 @pytest.mark.parametrize(
     ("offset", "length"), [(0, 9), (0, 11), (1, 10), (40, 10), (10, 0), (0, 0), (10**18, 10)]
 )
-def test_a_chunk_nobody_asked_for_changes_nothing(offset, length):
+def test_an_unrequested_chunk_changes_nothing(offset, length):
     transfer = TransferState(1, declared(bytes(50)), chunk_size=10, credit=2)
     ask(transfer)
     with pytest.raises(BadMessage):
@@ -86,13 +86,13 @@ def test_other_content_does_not_verify():
     assert not transfer.verify()
 
 
-def test_an_incomplete_file_does_not_verify_whatever_its_rest():
+def test_an_incomplete_file_never_verifies():
     transfer = TransferState(1, declared(b"abc"))
     assert not transfer.verify([b"abc"])
 
 
 @given(st.binary(max_size=200), st.integers(1, 40), st.integers(1, 5), st.data())
-def test_any_order_and_any_losses_give_the_file(content, chunk_size, credit, data):
+def test_chunks_in_any_order_with_any_losses_make_the_file(content, chunk_size, credit, data):
     transfer = TransferState(7, declared(content), chunk_size=chunk_size, credit=credit)
     kept, flying = bytearray(len(content)), []
     losses = 0

@@ -40,7 +40,7 @@ def pair():
         socket.close()
 
 
-def test_messages_are_checked_as_they_leave_and_as_they_come(pair):
+def test_messages_are_checked_when_sent_and_when_received(pair):
     server, client = pair(zmq.ROUTER, zmq.REQ, TALK, reversed(TALK))
     client.send_msg("ADD", 3)
     addr, msg, data = server.recv_addr_msg()
@@ -66,7 +66,7 @@ def test_a_bad_message_names_the_peer(pair):
 
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
-def test_any_bytes_are_a_message_or_a_bad_one(frames):
+def test_any_bytes_are_a_message_or_a_bad_message_on_a_socket(frames):
     address = f"inproc://{uuid.uuid4().hex}"
     with Context().socket(zmq.PULL, TALK) as pull, Context().socket(zmq.PUSH) as push:
         pull.bind(address)
@@ -105,7 +105,7 @@ def test_the_high_water_mark_holds(pair):
     pull.drain()
 
 
-def test_what_still_waits_may_leave_before_the_end(tmp_path):
+def test_queued_messages_are_sent_within_the_linger_time(tmp_path):
     address = f"ipc://{tmp_path}/folder/socket"
     with Context().socket(zmq.PULL) as pull:
         pull.bind(address)
@@ -134,7 +134,7 @@ def test_subscriptions(pair):
     assert not heard(b"b")
 
 
-def test_no_frame_larger_than_what_may_be():
+def test_frames_have_a_maximum_size():
     with Context().socket(zmq.PULL) as pull, zmq.Context.instance().socket(zmq.PUSH) as push:
         pull.bind("tcp://127.0.0.1:*")
         pull.setsockopt(zmq.MAXMSGSIZE, 1000)
@@ -156,12 +156,12 @@ def test_no_frame_larger_than_what_may_be():
         ("tcp://127.0.0.1:port", "cannot listen"),
     ],
 )
-def test_where_one_cannot_listen_a_sentence_says_so(address, words):
+def test_an_unusable_address_is_reported_in_a_sentence(address, words):
     with Context().socket(zmq.PULL) as socket, pytest.raises(Fatal, match=words):
         socket.bind(address)
 
 
-def test_an_address_in_use_and_one_that_is_none():
+def test_an_address_in_use_and_an_invalid_one():
     with Context().socket(zmq.PULL) as first, Context().socket(zmq.PULL) as second:
         first.bind("tcp://127.0.0.1:*")
         with pytest.raises(Fatal, match="in use"):
@@ -170,7 +170,7 @@ def test_an_address_in_use_and_one_that_is_none():
             second.connect("nowhere")
 
 
-def test_a_poller_speaks_of_our_sockets_and_of_files(pair):
+def test_a_poller_returns_our_sockets(pair):
     pull, push = pair(zmq.PULL, zmq.PUSH)
     poller = Poller()
     poller.register(pull)
@@ -183,7 +183,7 @@ def test_a_poller_speaks_of_our_sockets_and_of_files(pair):
     assert poller.poll(0) == {}
 
 
-def test_what_passes_is_logged_for_those_who_want_it(caplog):
+def test_messages_are_logged_at_debug_level(caplog):
     address = f"inproc://{uuid.uuid4().hex}"
     logger = logging.getLogger("toy")
     with (
@@ -219,7 +219,7 @@ def test_the_end_of_a_monitor_leaves_all_other_sockets_alive():
         assert pull.poll(patience(2))
 
 
-def test_nobody_is_pushed_aside(short_dir):
+def test_a_listener_is_not_replaced_by_a_second_one(short_dir):
     address = f"ipc://{short_dir}/door"
     with Context().socket(zmq.PULL) as first:
         first.bind(address)

@@ -77,7 +77,7 @@ def test_addresses_in_any_spelling(path, kind, what):
         "ftp://x/simple/six/", "/simple/s\u00eex/", "/simple/six\n/",
     ],
 )  # fmt: skip
-def test_all_else_is_of_no_interest(path):
+def test_other_requests_are_ignored(path):
     assert entry(path) is None
 
 
@@ -90,12 +90,12 @@ def test_pages_count_when_they_are_answered(path):
 
 
 @pytest.mark.parametrize("path", [f"/simple/a/{WHEEL}", f"/simple/a/{WHEEL}.metadata"])
-def test_files_count_when_all_of_them_is_sent(path):
+def test_files_count_when_sent_completely(path):
     counts = [status for status in (0, 200, 206, 304, 404, 416, 500) if entry(path, status=status)]
     assert counts == [200]
     assert entry(path, method="HEAD") is None
 
 
-def test_one_who_does_not_tell_who_it_is():
+def test_a_client_without_a_user_agent():
     assert entry("/simple/six/", agent="").data == SearchState("six", "::1", NOW, *[None] * 10)
     assert entry("/", agent="") == Entry("page", "LOGPAGE", PageState("/", "::1", NOW, ""))

@@ -54,7 +54,7 @@ def test_each_format(form, line, hit):
         (b"x" * 9000, "x" * 8192),
     ],
 )
-def test_what_clients_send_is_as_they_sent_it_but_for_what_breaks_lines(raw, text):
+def test_client_text_is_unchanged_except_for_line_breaks(raw, text):
     assert FORMATS["combined"](HEAD + b' "-" "' + raw + b'"').agent == text
 
 
@@ -110,7 +110,7 @@ def test_a_status_may_be_missing():
         ("json", b"7"),
     ],
 )  # fmt: skip
-def test_what_is_not_of_the_format_is_refused(form, line):
+def test_lines_of_another_format_are_refused(form, line):
     with pytest.raises(BadLine):
         FORMATS[form](line)
 
@@ -134,7 +134,7 @@ paths = values | st.tuples(
 
 
 @given(path=paths, agent=agents, form=st.sampled_from(["combined", "json"]))
-def test_whatever_clients_send_fits_the_wire(path, agent, form):
+def test_any_client_text_is_valid_on_the_wire(path, agent, form):
     """A hit of which something is to be told is told in a message that the master takes."""
     if form == "json":
         hit = FORMATS["json"](_as_json(path, agent))
@@ -160,7 +160,7 @@ def _as_json(path, agent):
 
 
 @given(st.lists(st.binary(max_size=20)), st.integers(1, 9))
-def test_lines_are_the_same_however_they_come(parts, size):
+def test_lines_are_split_alike_in_pieces_of_any_size(parts, size):
     data = b"".join(parts)
     lines = Lines()
     found = [line for start in range(0, len(data), size)
@@ -170,7 +170,7 @@ def test_lines_are_the_same_however_they_come(parts, size):
 
 
 @pytest.mark.parametrize("size", [100, 65_536, 10**6])
-def test_of_a_line_that_is_too_long_nothing_is_kept(size):
+def test_a_line_that_is_too_long_is_dropped(size):
     long, longest = b"x" * MAX_LINE, b"y" * (MAX_LINE + 1)
     data = b"\n".join([b"a", longest, b"b", long, b"y" * 10**6, b"c", longest])
     lines, found = Lines(), []

@@ -131,7 +131,7 @@ def test_a_pipe_is_read_as_it_comes(master, args):
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_end_it_sends_what_was_written(master, sign):
+def test_pending_lines_are_sent_when_the_program_ends(master, sign):
     master.appear()
     with running(master) as process:
         process.stdin.write(LOG.encode())
@@ -167,7 +167,7 @@ def test_nothing_is_lost_when_it_ends_while_the_master_is_busy(master, tmp_path)
         assert ended(process)[0] == 0
 
 
-def test_with_drop_it_waits_for_nobody(master, tmp_path):
+def test_drop_never_waits(master, tmp_path):
     log = tmp_path / "a.log"
     log.write_text(LOG)
     with running(master, "--drop", log) as process:
@@ -180,7 +180,7 @@ def test_with_drop_it_waits_for_nobody(master, tmp_path):
     assert (status, "5 sent, 0 dropped" in said) == (0, True)
 
 
-def test_a_master_that_never_comes_is_told_of_at_the_end(master, tmp_path, monkeypatch):
+def test_an_absent_master_is_reported_at_the_end(master, tmp_path, monkeypatch):
     from piwheels.logger import app  # noqa: PLC0415 (here in this process)
 
     monkeypatch.setattr(app, "_FLUSH", 0.2)
@@ -189,7 +189,7 @@ def test_a_master_that_never_comes_is_told_of_at_the_end(master, tmp_path, monke
     assert app.Run(app.LoggerConfig(files=[log], log_queue=master.address)).run() == 1
 
 
-def test_a_file_that_is_not_read_to_its_end_is_no_success(master, tmp_path, caplog):
+def test_a_partly_read_file_is_a_failure(master, tmp_path, caplog):
     from piwheels.logger import app  # noqa: PLC0415 (as above)
 
     master.appear()
@@ -222,7 +222,7 @@ def test_only_one_virtual_host_counts(master, tmp_path):
         (["/proc/self/mem"], 1, "cannot read /proc/self/mem (Input/output error)"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(master, args, status, said):
+def test_an_error_is_one_sentence(master, args, status, said):
     with running(master, *args) as process:
         result, text = ended(process)
     assert (result, text.strip().splitlines()[-1]) == (
@@ -232,7 +232,7 @@ def test_what_is_wrong_is_said_in_a_sentence(master, args, status, said):
     assert said in text.replace("\n", " ")
 
 
-def test_a_long_file_shows_how_far_it_is(master, tmp_path):
+def test_a_long_file_shows_progress(master, tmp_path):
     master.appear()
     log = tmp_path / "a.log"
     log.write_text(LINE.format("/static/site.css") * 60_000)
@@ -252,7 +252,7 @@ def test_a_long_file_shows_how_far_it_is(master, tmp_path):
     assert b"60,000 irrelevant" in said
 
 
-def test_the_folders_of_this_user_are_where_it_looks():
+def test_the_users_own_farm_is_found():
     done = subprocess.run(
         [sys.executable, "-m", "piwheels.logger", "--drop"], input=LOG.encode(),
         env={**ENV, "TMPDIR": "/nonexistent"}, capture_output=True, check=False,

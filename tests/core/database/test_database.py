@@ -126,7 +126,7 @@ def test_abis_have_skips(db):
     assert db.get_build_abis(exclude_skipped=True) == {"cp39", "cp310"}
 
 
-def test_a_build_is_all_there_afterwards(farm):
+def test_a_logged_build_is_stored_completely(farm):
     farm.grant_lease("foo", "1.0", "cp39", "kitchen", NOW + timedelta(hours=1))
     assert farm.get_pending([("foo", "1.0"), ("foo", "9")]) == [("foo", "1.0", "cp39")]
     number = farm.log_build(build(wheel()))
@@ -219,7 +219,7 @@ def test_activity(farm, superuser_dsn):
     assert farm.get_activity().builds == {"cp39": (1, 1)}
 
 
-def test_what_the_system_has_is_no_dependency(farm, superuser_dsn):
+def test_libraries_of_the_system_are_not_dependencies(farm, superuser_dsn):
     run(superuser_dsn, "INSERT INTO preinstalled_apt_packages VALUES ('cp39', 'libfoo1')")
     farm.log_build(build(wheel()))
     assert farm.get_simple_project("foo").files[0].apt_dependencies == ["libbar2"]
@@ -246,7 +246,7 @@ WRONG = [
 ]
 
 
-def test_what_is_refused_leaves_no_trace_and_loses_nothing_else(farm):
+def test_a_refused_call_changes_nothing(farm):
     known = {farm.log_build(build(wheel()))}
     good = build(status=False, version="2.0")
     for wrong, code in WRONG:
@@ -328,7 +328,7 @@ def test_rewrites(db):
 
 
 @pytest.mark.parametrize("how", ["build", "version", "package", "by hand"])
-def test_logs_of_builds_that_go_are_to_go(farm, superuser_dsn, how):
+def test_logs_of_removed_builds_are_listed_for_deletion(farm, superuser_dsn, how):
     number = farm.log_build(build(wheel()))
     farm.add_new_package("bar")
     farm.add_new_package_version("bar", "1.0")
@@ -370,7 +370,7 @@ def test_downloads_are_counted_by_day_and_month(farm, superuser_dsn):
     assert run(superuser_dsn, query, "downloads_20%") == [(len(months),)]
 
 
-def test_rows_that_were_early_move_when_their_month_comes(farm, superuser_dsn):
+def test_early_rows_move_to_the_partition_of_their_month(farm, superuser_dsn):
     run(
         superuser_dsn,
         "INSERT INTO downloads (filename, accessed_by, accessed_at) VALUES ('x', 'y', %s)",
@@ -454,7 +454,7 @@ def test_every_function_that_touches_tables_is_pinned(superuser_dsn):
     assert run(superuser_dsn, query) == []
 
 
-def test_a_lost_connection_is_made_again(farm, superuser_dsn):
+def test_a_lost_connection_is_restored(farm, superuser_dsn):
     assert farm.test_package("foo")
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'piwheels'"
     run(superuser_dsn, kill + " AND datname = current_database()")
@@ -479,7 +479,7 @@ def test_a_program_that_is_ending_does_not_wait_for_a_server_that_is_away(db, se
     timer.join()
 
 
-def test_what_cannot_be_used_is_said_in_a_sentence(db_dsn, superuser_dsn):
+def test_an_unusable_database_is_reported_in_a_sentence(db_dsn, superuser_dsn):
     with pytest.raises(Fatal, match="PostgreSQL, not sqlite"):
         Database("sqlite://")
     with pytest.raises(Fatal, match="not a database URL"):
@@ -513,7 +513,7 @@ def ready(listener):
     return bool(select.select([listener.fileno()], [], [], 5)[0])
 
 
-def test_listener_hears_of_changes_and_survives_a_lost_connection(farm, superuser_dsn):
+def test_a_listener_receives_changes_and_survives_a_lost_connection(farm, superuser_dsn):
     with farm.listen() as listener:
         assert not listener.drain()
         descriptor = os.fstat(listener.fileno())

@@ -118,7 +118,7 @@ def test_kept_downloads_are_those_counted_from_scratch(db, cursor, todo):
     assert {row for row in kept(cursor) ^ before if row[0] != "downloads_minute"} == set()
 
 
-def test_what_is_too_long_for_a_message_comes_in_parts(db, monkeypatch):
+def test_a_result_longer_than_a_message_is_split(db, monkeypatch):
     monkeypatch.setattr(pages.Pages.get_search_part, "__defaults__", (2,))
     monkeypatch.setattr(pages.Pages.load_rewrites_part, "__defaults__", (2,))
     names = ["a", "b", "c", "d", "e"]
@@ -149,13 +149,13 @@ NOW = datetime(2026, 1, 31, 23, 30, tzinfo=timezone(timedelta(hours=-1)))
         ("log_page", "web_page_hits", PageState("/faq.html", "::1", NOW, "agent")),
     ],
 )
-def test_each_kind_of_row_is_stored_whole(db, cursor, method, table, state):
+def test_every_kind_of_row_is_stored_completely(db, cursor, method, table, state):
     getattr(db, method)(state)
     cursor.execute(f"TABLE {table}")
     assert cursor.fetchall() == [tuple(state)]
 
 
-def test_what_does_not_fit_is_clipped_and_made_clean(db, cursor):
+def test_long_values_are_truncated_and_sanitised(db, cursor):
     odd = "\x00\ud800" + "é" * 9000
     zone = timezone(timedelta(hours=23, microseconds=1))
     for when in (datetime.min.replace(tzinfo=zone), datetime.max.replace(tzinfo=zone)):
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_clipped_and_made_clean(db, cursor):
     assert all(text.startswith("\ufffd\ufffdé") for row in rows for text in row)
 
 
-def test_figures_are_forgotten_when_they_are_old(db, cursor):
+def test_old_statistics_are_deleted(db, cursor):
     cursor.execute("INSERT INTO downloads_recent VALUES ('foo', now()::date - 31, 1)")
     cursor.execute(
         "INSERT INTO counters VALUES ('downloads_day', (now()::date - 31)::text, 1),"

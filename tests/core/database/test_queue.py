@@ -262,7 +262,7 @@ WRITES = {
     ],
     ids=["build", "version", "ABI", "skip"],
 )
-def test_who_comes_second_sees_what_the_first_has_done(db, superuser_dsn, cursor, work):
+def test_the_second_writer_sees_the_changes_of_the_first(db, superuser_dsn, cursor, work):
     for what, statement in WRITES.items():
         cursor.execute(f"TRUNCATE {TABLES} CASCADE")
         plant(db)

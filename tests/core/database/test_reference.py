@@ -315,7 +315,7 @@ MUST = {"add_build_abi", "add_new_package", "add_new_package_version", "watch_pa
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=["empty", "NUL", "long", *map(ascii, HOSTILE[3:])])
-def test_any_text_is_made_fit_or_refused(farm, tables, text):
+def test_any_text_is_sanitised_or_refused(farm, tables, text):
     for name, args, asked, width in STORED:
         given = [text if arg == "{}" else arg for arg in args]
         if not text and name in MUST:
@@ -337,7 +337,7 @@ def dump(tables):
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=["empty", "NUL", "long", *map(ascii, HOSTILE[3:])])
-def test_names_that_nothing_has_change_nothing(farm, tables, text):
+def test_unknown_names_change_nothing(farm, tables, text):
     values = {"str": text, "int": 1, "datetime": NOW, "datetime | None": None,
               "Sequence[tuple[str, str]]": [(text, text)],
               "Sequence[tuple[str, str, str]]": [(text, text, text)]}  # fmt: skip
@@ -367,7 +367,7 @@ def test_every_public_function_has_a_caller():
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method}")
-def test_what_a_method_gives_and_does(farm, tables, call):
+def test_results_and_changes_of_each_method(farm, tables, call):
     method = getattr(farm, call.method)
     if inspect.isclass(call.gives):
         with pytest.raises(call.gives):

@@ -59,7 +59,7 @@ def test_a_release_is_built_once_its_source_is_there(db, queue):
     assert (release(db)["skip"], queue()) == (BINARY_ONLY, [])
 
 
-def test_two_sources_must_both_go(db, queue):
+def test_a_version_is_skipped_once_both_sources_are_gone(db, queue):
     follow(db, version(released=NOW, added=["foo-1.0.zip", "Foo-1.0.tar.gz"]))
     assert db.get_upstream_sources("foo") == {"1.0": ["Foo-1.0.tar.gz", "foo-1.0.zip"]}
     follow(db, version(removed=["foo-1.0.zip"]))
@@ -98,7 +98,7 @@ def test_yanks_of_operators_stay(db, operator):
     assert release(db)["yank_reason"] == ("ours" if operator else "")
 
 
-def test_what_an_operator_unyanked_stays_so_until_upstream_changes(db):
+def test_an_operators_unyank_holds_until_upstream_changes(db):
     follow(db, version(released=NOW, yanked=True, yank_reason="one"))
     assert (release(db)["yanked"], release(db)["yank_reason"]) == (True, "one")
     follow(db, version(yanked=True, yank_reason="two"))
@@ -133,7 +133,7 @@ def test_quarantine_withholds_files_and_builds(db, queue):
     assert queue() == ["3.0"]
 
 
-def test_what_is_gone_is_marked_until_it_is_removed(db, queue):
+def test_deleted_releases_are_marked_until_they_are_removed(db, queue):
     follow(db, version(released=NOW, added=["s"]), version("2.0", released=NOW, added=["s"]))
     assert follow(db, version(deleted=True)) == {"foo": "BOTH"}
     assert (db.get_deletions(), queue()) == ([("foo", "1.0")], ["2.0"])
@@ -147,7 +147,7 @@ def test_what_is_gone_is_marked_until_it_is_removed(db, queue):
     assert db.get_all_packages() == set()
 
 
-def test_pages_that_wait_are_told_again(db):
+def test_pending_pages_are_reported_again(db):
     wheels = version(released=NOW)
     assert follow(db, wheels, written=False) == {"foo": "PROJECT"}
     assert follow(db, wheels) == {"foo": "PROJECT"}  # as if the first answer had been lost
@@ -159,7 +159,7 @@ def test_a_project_keeps_the_spelling_of_its_name(db):
     assert (db.get_all_packages(), db.get_package_aliases("foo")) == ({"foo"}, ["Foo"])
 
 
-def test_what_is_watched(db):
+def test_watched_projects(db):
     db.watch_package("asked")
     db.watch_listed(["both", "listed"])
     db.watch_package("both")

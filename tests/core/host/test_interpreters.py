@@ -37,6 +37,6 @@ def test_others(tmp_path: Path, script: str, words: str) -> None:
         probe(path)
 
 
-def test_none_at_all(tmp_path: Path) -> None:
+def test_no_interpreter_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Fatal, match="No such file"):
         probe(tmp_path / "python")

@@ -33,7 +33,7 @@ def test_a_board(tmp_path: Path) -> None:
     assert machine(tmp_path)[2:] == ("", "99ff")
 
 
-def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_machine_without_information(tmp_path: Path) -> None:
     stats = slave_stats(tmp_path / "none", NOW, tmp_path)
     assert stats[1:7] == (0,) * 6
     assert stats.cpu_temp == 0

@@ -68,7 +68,7 @@ def test_versions_with_sources(files: Path) -> None:
     assert source_versions("early")[0] == "1.0a2"
 
 
-def test_three_ways_to_have_nothing(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_when_nothing_is_available(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(files, "binary-3.0-py3-none-any.whl")
     with pytest.raises(Refused, match="no source distribution") as caught:
         source_versions("binary")
@@ -96,7 +96,7 @@ def interpreter(path: Path, script: str) -> Path:
     return path
 
 
-def test_which_pip_builds_for_whom(tmp_path: Path) -> None:
+def test_the_pip_of_each_interpreter(tmp_path: Path) -> None:
     ours = [sys.executable, "-I", "-m", "pip"]
     assert pip_command() == pip_command(Path(sys.executable)) == ours
     new = interpreter(tmp_path / "new", "echo pip 24.2 from x")

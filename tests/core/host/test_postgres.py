@@ -72,7 +72,7 @@ def rows(cluster):
     return administer(cluster.dsn(), "SELECT answer FROM kept")
 
 
-def test_second_start_goes_on_where_the_first_stopped(make, home):
+def test_a_second_start_keeps_the_data_of_the_first(make, home):
     with make() as cluster:
         fill(cluster)
         pid = cluster.pid
@@ -83,7 +83,7 @@ def test_second_start_goes_on_where_the_first_stopped(make, home):
     assert not list(home.glob(".s.*")), "a socket was left"
 
 
-def test_nobody_else_can_reach_it(make, home):
+def test_other_users_cannot_connect(make, home):
     with make() as cluster:
         assert home.stat().st_mode & 0o777 == 0o700
         assert administer(cluster.dsn(), "SHOW listen_addresses") == [("",)]
@@ -106,7 +106,7 @@ def test_second_launcher_is_refused_at_once(make, launcher):
     assert launcher.poll() is None
 
 
-def test_killed_launcher_takes_the_server_along_and_the_next_start_succeeds(make, launcher):
+def test_a_killed_launcher_ends_its_server_and_the_next_start_succeeds(make, launcher):
     launcher.kill()
     with make() as cluster:
         assert cluster.pid != launcher.server
@@ -139,7 +139,7 @@ def test_reused_process_id_does_not_stop_a_start(make, home):
         assert administer(cluster.dsn(), "SELECT 1") == [(1,)]
 
 
-def test_half_made_cluster_is_made_again(make, home):
+def test_an_incomplete_cluster_is_created_again(make, home):
     (home / "data.new").mkdir(parents=True)
     (home / "data.new" / "PG_VERSION").write_text("1\n")
     with make() as cluster:
@@ -160,7 +160,7 @@ def test_bad_setting_shows_what_the_server_said(make):
         make(no_such_setting="1").start()
 
 
-def test_log_does_not_grow_for_ever(make, monkeypatch):
+def test_the_size_of_the_log_is_limited(make, monkeypatch):
     monkeypatch.setattr(postgres, "LOG_LIMIT", 0)
     with make():
         pass
@@ -190,7 +190,7 @@ def test_start_in_another_thread_is_our_bug(make):
         pool.submit(make().start).result()
 
 
-def test_home_that_cannot_be_made(tmp_path, system_user):
+def test_a_home_that_cannot_be_created(tmp_path, system_user):
     (tmp_path / "file").touch()
     with pytest.raises(Fatal, match="cannot live in"):
         Cluster(tmp_path / "file" / "pg", user=system_user).start()

@@ -63,7 +63,7 @@ def test_defaults_then_file_then_environment_then_flags(tmp_path):
     assert load(PIW_CONFIG=str(file)).dsn == "file"
 
 
-def test_a_default_is_settled_as_what_is_given_is():
+def test_defaults_are_converted_like_given_values():
     assert load().queue == f"ipc://{runtime_dir()}/x"
     assert load("--queue", "ipc://{run}/y").queue == f"ipc://{runtime_dir()}/y"
 
@@ -78,7 +78,7 @@ def test_lists_come_from_repeated_flags_commas_and_arrays(tmp_path):
     assert load("-c", str(file), "wrapt").packages == ["wrapt"]
 
 
-def test_all_mistakes_are_told_at_once(tmp_path):
+def test_all_mistakes_are_reported_together(tmp_path):
     file = tmp_path / "x.toml"
     file.write_text('oops = 1\n[up]\nport = "many"\ncolour = 3\ndev_mode = 1\n')
     with pytest.raises(Fatal) as error:
@@ -135,7 +135,7 @@ except Fatal as exc:
 """
 
 
-def test_what_may_not_be_entered_counts_only_if_it_was_named(tmp_path):
+def test_an_unreadable_folder_is_an_error_only_if_it_was_named(tmp_path):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0)
     command = [sys.executable, "-c", LOCKED, str(folder)]
@@ -173,7 +173,7 @@ def test_a_wrong_command_line_is_one_sentence_and_status_2(args, sentence, capsy
     assert capsys.readouterr().err == f"piw-up: {sentence} (see piw-up --help)\n"
 
 
-def test_words_and_options_come_in_any_order():
+def test_arguments_and_options_come_in_any_order():
     config = load("six", "--port", "9", "wrapt", "--dev-mode", "--", "-odd")
     assert (config.packages, config.port, config.dev_mode) == (["six", "wrapt", "-odd"], 9, True)
 
@@ -189,7 +189,7 @@ class WordConfig(Common):
     more: list[str] = option(default=[], positional=True, metavar="MORE", help="what more")
 
 
-def test_a_word_that_must_and_one_that_may_be_given(capsys):
+def test_required_and_optional_arguments(capsys):
     def words(*args: str) -> tuple[str, str, list[str]]:
         config = command_line.load("piw-add", WordConfig, args, {"HOME": "/nonexistent"})
         return config.toy, config.part, config.more
@@ -202,7 +202,7 @@ def test_a_word_that_must_and_one_that_may_be_given(capsys):
     assert "are required: TOY (see" in capsys.readouterr().err
 
 
-def test_a_word_too_many(capsys):
+def test_an_excess_argument_is_an_error(capsys):
     with pytest.raises(SystemExit):
         command_line.load("piw-initdb", Common, ["-v", "x"], {})
     assert "piw-initdb: too many arguments: 'x' (see" in capsys.readouterr().err
@@ -288,6 +288,6 @@ def test_durations(text, seconds):
 @pytest.mark.parametrize(
     "text", ["", "soon", "-1", "0", "3x", "3hh", "1e9", "9" * 40, "10 years", "500 days"]
 )
-def test_what_is_no_duration(text):
+def test_invalid_durations(text):
     with pytest.raises(ValueError, match="not a duration"):
         duration(text)

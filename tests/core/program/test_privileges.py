@@ -40,7 +40,7 @@ def test_root_is_refused_unless_it_insists(monkeypatch):
     privileges.refuse_root("piw-x")
 
 
-def test_ordinary_user_goes_on_as_it_is(monkeypatch):
+def test_an_ordinary_user_keeps_its_privileges(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     privileges.refuse_root("piw-x")
     privileges.drop_root("no-such-user", Path("/nonexistent"))
@@ -92,7 +92,7 @@ def test_environment_is_the_new_users_own(tmp_path):
     }
 
 
-def test_pip_configuration_of_root_goes_along(tmp_path):
+def test_pip_configuration_of_root_is_passed_on(tmp_path):
     path = tmp_path / ".config" / "pip" / "pip.conf"
     path.parent.mkdir(parents=True)
     path.write_text("[global]\nindex-url = https://index.example/50%\nfind-links =\n  /a\n  /b\n")

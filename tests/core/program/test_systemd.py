@@ -36,7 +36,7 @@ def test_without_systemd_nothing_happens():
     assert notifier.interval == math.inf
 
 
-def test_what_is_said(ear):
+def test_notifications_of_the_program(ear):
     heard, address = ear
     environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000", "PATH": "/bin"}
     notifier = Notifier(environ)
@@ -75,7 +75,7 @@ def test_an_abstract_address():
         ("", "", math.inf),
     ],
 )
-def test_who_is_watched(ear, usec, pid, interval):
+def test_whether_the_watchdog_applies(ear, usec, pid, interval):
     heard, address = ear
     pid = str(os.getpid()) if pid == "ours" else pid
     environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}
@@ -86,7 +86,7 @@ def test_who_is_watched(ear, usec, pid, interval):
 
 
 @pytest.mark.parametrize("address", ["vsock:2:1234", "@", "relative", "/nowhere/notify"])
-def test_who_cannot_be_reached_is_told_of_once(address, caplog):
+def test_an_unreachable_listener_is_reported_once(address, caplog):
     notifier = Notifier({"NOTIFY_SOCKET": address})
     notifier.ready("running")
     notifier.status("other")
@@ -94,7 +94,7 @@ def test_who_cannot_be_reached_is_told_of_once(address, caplog):
     assert address in caplog.text
 
 
-def test_a_listener_that_does_not_read_holds_nobody_up(ear):
+def test_a_listener_that_does_not_read_does_not_block(ear):
     _, address = ear
     notifier = Notifier({"NOTIFY_SOCKET": address})
     for number in range(2000):

@@ -44,7 +44,7 @@ def test_yes_does_not_ask(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_nobody_to_ask_is_a_sentence(monkeypatch):
+def test_a_question_without_a_terminal_is_an_error_sentence(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     with pytest.raises(Fatal, match="would remove six, but there is nobody to ask: give --yes"):
         terminal.confirmed("remove six", yes=False)
@@ -67,7 +67,7 @@ def test_a_bar_fits_the_terminal(monkeypatch):
     assert gone == ""
 
 
-def test_where_nobody_watches_there_is_a_line_now_and_then(monkeypatch):
+def test_progress_without_a_terminal_is_an_occasional_line(monkeypatch):
     monkeypatch.setattr(terminal, "_LINE_INTERVAL", 0)
     stream = io.StringIO()
     with Progress(4, "files", stream=stream) as progress:

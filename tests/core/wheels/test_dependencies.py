@@ -90,7 +90,7 @@ def test_we_read_what_pyelftools_reads() -> None:
         assert list(found.needed) == expected, path
 
 
-def test_what_the_wheel_brings_is_not_needed(tmp_path: Path) -> None:
+def test_bundled_libraries_are_not_dependencies(tmp_path: Path) -> None:
     path = wheel(
         tmp_path,
         {
@@ -162,7 +162,7 @@ def test_this_machine(tmp_path: Path) -> None:
     assert System().package_of("libc.so.6", found.kind) == "libc6"
 
 
-def test_names_of_an_enemy(tmp_path: Path) -> None:
+def test_hostile_library_names(tmp_path: Path) -> None:
     path = wheel(
         tmp_path, {"a.so": elf("../../etc/passwd", "-rf", "a\nb", "x" * 250, "", "libc.so.6")}
     )
@@ -178,7 +178,7 @@ def test_any_bytes(data: bytes) -> None:
 
 @settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(4, 260), st.binary(min_size=1, max_size=8)), min_size=1))
-def test_mutated_elf_is_quick(edits: list[tuple[int, bytes]]) -> None:
+def test_mutated_elf_files_are_read_quickly(edits: list[tuple[int, bytes]]) -> None:
     data = bytearray(elf("libc.so.6", "libz.so.1", soname="liba.so"))
     for at, new in edits:
         data[at : at + len(new)] = new

@@ -50,7 +50,7 @@ def refused(path: Path, *words: str, **asked: str) -> None:
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_what_a_good_wheel_says(tmp_path: Path) -> None:
+def test_the_state_of_a_valid_wheel(tmp_path: Path) -> None:
     result = inspect_wheel(make(tmp_path), package="DEMO-pkg", version="1.0.0")
     assert result.name == "Demo.pkg"
     assert result.version == "1.0"
@@ -60,7 +60,7 @@ def test_what_a_good_wheel_says(tmp_path: Path) -> None:
     assert result.tags == ("py3-none-any",)
 
 
-def test_the_name_it_will_have_counts(tmp_path: Path) -> None:
+def test_the_published_name_counts(tmp_path: Path) -> None:
     path = make(tmp_path).rename(tmp_path / "upload.tmp")
     assert inspect_wheel(path, filename=NAME).name == "Demo.pkg"
     refused(path, "not the name of a wheel")
@@ -77,7 +77,7 @@ def test_a_file_may_be_named_for_any_abi_that_it_has(tmp_path: Path, tags: str) 
 
 
 @pytest.mark.parametrize("text", [">=3.8;", "banana", "", ">=3.8\x07"])
-def test_a_bad_specifier_is_none(tmp_path: Path, text: str) -> None:
+def test_an_invalid_specifier_becomes_none(tmp_path: Path, text: str) -> None:
     path = make(
         tmp_path, {f"{INFO}/METADATA": f"Name: demo-pkg\nVersion: 1.0\nRequires-Python: {text}\n"}
     )
@@ -110,7 +110,7 @@ def test_bad_wheels(
     refused(make(tmp_path, changes), *words)
 
 
-def test_another_package_or_version_than_asked(tmp_path: Path) -> None:
+def test_a_wheel_of_another_package_or_version_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path)
     refused(path, "'other'", package="other", version="1.0")
     refused(path, "'2.0'", package="demo-pkg", version="2.0")

@@ -53,7 +53,7 @@ def test_bad_names(name: str) -> None:
 
 
 @given(st.text(max_size=80) | st.from_regex(r"[a-z.]+-[0-9.]+(-[0-9a]+)?-\w+-\w+-\w+\.whl"))
-def test_what_we_take_packaging_takes(name: str) -> None:
+def test_accepted_names_are_accepted_by_packaging(name: str) -> None:
     try:
         parts = parse_filename(name)
     except BadWheel:
@@ -91,7 +91,7 @@ def test_build_tags() -> None:
     assert with_build_tag("a-1-1x-py3-none-any.whl", 2) == "a-1-2-py3-none-any.whl"
 
 
-def test_who_is_served() -> None:
+def test_platforms_of_an_index() -> None:
     assert serves("none", "cp39")
     assert serves("cp311", "cp311")
     assert not serves("cp311", "cp313")
