@@ -1,4 +1,4 @@
-"""A clock for tests: its wall time steps, and its monotonic time goes on faster, when told to."""
+"""A clock for tests, with wall time that steps and monotonic time that advances on request."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ class StepClock(Clock):
         self._ahead = 0.0
 
     def step(self, by):
-        """Have the wall clock step, as NTP or an administrator makes it."""
+        """Step the wall clock, as NTP or an administrator does."""
         self._stepped += by
 
     def advance(self, seconds):

@@ -51,7 +51,7 @@ STARTING_FIXTURES = {
 }  # fmt: skip
 #: Files and folders whose tests start something by what they call.
 STARTING_FILES = ("tests/audit/test_damage.py", "tests/core/host/")
-#: The audit events of what a quick test must not do.
+#: The audit events that a quick test must not cause.
 STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.Popen"}
 #: The files that take longest begin first, so that no core is idle at the end.
 LONGEST = (
@@ -106,7 +106,7 @@ def pytest_report_header():
 
 @pytest.fixture(autouse=True)
 def _log_of_its_own():
-    """Take down the log that a program has set up: what it writes to is closed after the test."""
+    """Remove the log handlers of a program: their streams are closed after the test."""
     yield
     root = logging.getLogger()
     for handler in root.handlers[:]:
@@ -192,7 +192,7 @@ def module_dsn(server_dsn, template_db, _copy_numbers):
 
 @pytest.fixture
 def chase(tmp_path, monkeypatch):
-    """A stand-in for MrChase, whom the admin tools find without being told where."""
+    """A replacement for MrChase at the address where the admin tools expect it."""
     from peers import Chase  # noqa: PLC0415 (as above)
 
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))

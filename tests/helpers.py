@@ -1,4 +1,4 @@
-"""What tests of several folders share: waiting, processes, sources that can be built."""
+"""Helpers for tests of several folders: waiting, processes, sources that can be built."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ from piwheels.master.wiring import WIRES, MasterConfig
 
 LOGGER = logging.getLogger("test")
 
-# A build backend (PEP 517) that needs nothing; *before* and *after* are what a build does besides.
+# A build backend (PEP 517) without requirements; it runs *before* and *after* around a build.
 BACKEND = """
 import os, sys, time, zipfile
 NAME, VERSION = {name!r}, {version!r}
@@ -45,7 +45,7 @@ PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pat
 
 
 def write_sdist(folder, name, version, files):
-    """Put a source distribution into *folder*: *files* (text by name), beside what each one has."""
+    """Write a source distribution to *folder*, with *files* (text by name) and the usual ones."""
     about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     with tarfile.open(folder / f"{name}-{version}.tar.gz", "w:gz") as archive:
         for path, text in {"pyproject.toml": PROJECT, "PKG-INFO": about, **files}.items():
@@ -111,13 +111,13 @@ class Connected:
         return self.ports.call(self.name, request, limit)
 
     def ask(self, request, limit=30):
-        """Ask without waiting; return a list that gets the result when :meth:`all` collects it."""
+        """Ask without blocking; return a list to which :meth:`all` adds the result."""
         results = []
         self.ports.ask(self.name, request, results.append, limit)
         return results
 
     def all(self, *asked):
-        """Collect the answers that have come; return whether all of *asked* have theirs."""
+        """Collect the received answers; return whether all of *asked* are answered."""
         self.ports.expire()
         return all(asked)
 
@@ -129,7 +129,7 @@ class Connected:
 
 
 def alive(pid):
-    """Whether the process is there, and no mere entry that its parent has not read yet."""
+    """Return whether the process runs (a zombie does not)."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in b"ZX"
     except OSError:
@@ -137,12 +137,12 @@ def alive(pid):
 
 
 def installed(program):
-    """Return the path of *program*, also where only daemons are; None if it is not there."""
+    """Return the path of *program*, also in folders for daemons, or None."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/sbin")
 
 
 def free_port():
-    """Return a port of the loopback address that nobody listens on."""
+    """Return a port of the loopback address that no one listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Who speaks to the master: build slaves and consoles, as its tests need them."""
+"""Peers of the master for its tests: build slaves, importers and consoles."""
 
 import itertools
 import threading
@@ -17,7 +17,7 @@ from piwheels.master.messages import BuildQueue, ExpectFile, VerifyFile
 
 
 class Slave:
-    """An old slave: a REQ socket and bare frames; *features* make it one of level 1."""
+    """A level 0 slave: a REQ socket and bare frames; *features* make it one of level 1."""
 
     def __init__(self, config, label="board", abi="cp311", identity=None, **features):
         self.config, self.label, self.abi, self.features = config, label, abi, features
@@ -68,7 +68,7 @@ class Slave:
 
 
 def send_file(config, number, content):
-    """Send a file, as an old slave or importer with this number; return when all of it is there."""
+    """Send a file like a level 0 slave or importer with this number; return when it is complete."""
     with zmq.Context.instance().socket(zmq.DEALER) as files:
         files.linger = 0
         files.connect(config.file_queue)
@@ -92,7 +92,7 @@ def queue_up(config, *jobs, abi="cp311"):
 
 
 class Files(Connected):
-    """Asks FileJuggler, as SlaveDriver does, but waits for the answers."""
+    """Sends requests to FileJuggler like SlaveDriver, but waits for the answers."""
 
     def __init__(self, config):
         super().__init__(config, "files")
@@ -105,7 +105,7 @@ class Files(Connected):
 
 
 class Console:
-    """A console: it asks, and keeps what it is told beside; all is checked as consoles do."""
+    """A console: it sends requests, keeps other messages in *told*, and validates everything."""
 
     def __init__(self, address, who="me"):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
@@ -150,7 +150,7 @@ class Console:
         return self
 
     def hear(self, kind):
-        """Wait for the next thing of this *kind* that is told unasked; return ticket and data."""
+        """Wait for the next unrequested message of this *kind*; return its ticket and data."""
         while not (found := [one for one in self.told if one[1] == kind]):
             self.told.append(self.recv())
         self.told.remove(found[0])
@@ -162,7 +162,7 @@ class Console:
 
 
 class StandIn(threading.Thread):
-    """Answers what comes to a ROUTER at *address*; what it does is for its subclasses to say."""
+    """Answers the messages to a ROUTER at *address*; subclasses define the answers."""
 
     def __init__(self, address, protocol=None, socket=None):
         super().__init__(daemon=True)
@@ -196,9 +196,9 @@ class StandIn(threading.Thread):
 
 
 class Chase(StandIn):
-    """Stands in for MrChase: notes what tools ask, and answers as it is told to.
+    """Replaces MrChase: records the requests of tools, and sends prepared answers.
 
-    *answers* has a reply for each message, or a list of replies to be given in turn.
+    *answers* has a reply for each message, or a list of replies to send in turn.
     """
 
     def __init__(self, address):

@@ -1,4 +1,4 @@
-"""What a server of the site is asked, and what it has to say: all three are held to the same."""
+"""Requests to a server of the site, and the responses that all three servers must give."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def plant(base):
 
 
 def plant_traps(base, site):
-    """Put into *site* what TheScribe never would: links that lead out, in circles, and a pipe."""
+    """Add files to *site* that TheScribe never writes: links that lead out or loop, and a pipe."""
     (site / "project/out").symlink_to("../../site-two")
     (site / "project/work").symlink_to("../simple/.work")
     (site / "project/loop").symlink_to("loop")
@@ -68,7 +68,7 @@ def plant_traps(base, site):
     os.mkfifo(site / "pipe.txt")
 
 
-#: What Accept says, the type that comes, the body.
+#: The header Accept, the type of the response, its body.
 NEGOTIATION = [
     (PIP, JSON, '{"project": 1}'),
     (JSON, JSON, '{"project": 1}'),
@@ -86,7 +86,7 @@ NEGOTIATION = [
     (None, "text/html", "<project>"),
     (";;,,=q;q=1", "text/html", "<project>"),
 ]
-#: What is asked for, and where it is.
+#: The requested path, and the location of the redirect.
 MOVED = [
     ("/simple", "/simple/"),
     ("/simple/holy-grail", "/simple/holy-grail/"),
@@ -96,7 +96,7 @@ MOVED = [
     ("/simple/unknown", "/simple/unknown/"),
     ("/project/holy-grail", "/project/holy-grail/"),
 ]
-#: The same, where it takes more than patterns to say it: nginx cannot.
+#: Redirects that need more than patterns: nginx cannot make them.
 MOVED_FAR = [
     ("/simple/Holy_Grail", "/simple/holy-grail/"),
     ("/simple/Holy._-Grail/", "/simple/holy-grail/"),
@@ -104,7 +104,7 @@ MOVED_FAR = [
     (f"/simple/{'a.' * 120}b", f"/simple/{'a-' * 120}b/"),
     (f"/simple/Holy_Grail/{WHEEL}", f"/simple/holy-grail/{WHEEL}"),
 ]
-#: What is not there, or nobody's business.
+#: Paths that are absent or private.
 MISSING = [
     "/simple/unknown/", "/simple/bare/", "/simple/.work/", "/.hidden", "/simple/.work/index.html",
     "/%2ehidden", "/simple//evil.example/", "/project/", "/project/unknown/", "/logs/", "/404",
@@ -112,7 +112,7 @@ MISSING = [
     "//evil.example/", "/index.html/", "/simple/holy-grail/index.html/x", "/simple/%c3%bc/",
     f"/simple/{'a' * 300}/", f"/simple/{'a.' * 300}!/", f"/project/{'a' * 300}/",
 ]  # fmt: skip
-#: What a file is said to be.
+#: The content type of each path.
 TYPES = [
     ("/", "text/html; charset=utf-8"),
     ("/packages.json", "application/json"),
@@ -137,5 +137,5 @@ RANGES = [
     ("bytes=5-99999999", 5, 1048575),
     ("bytes=300-700000", 300, 700000),
 ]
-#: What every page says besides.
+#: Headers that every response has.
 GUARDS = {"x-content-type-options": "nosniff", "content-security-policy": POLICY}

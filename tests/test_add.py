@@ -1,4 +1,4 @@
-"""piw-add asks the master for what it is told, and says what has come of it."""
+"""piw-add sends requests to the master and reports the results."""
 
 import io
 import sys

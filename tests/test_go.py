@@ -1,4 +1,4 @@
-"""The set-up script: its decisions here; that it sets up at all is seen in a fresh clone."""
+"""The set-up script: its decisions. The set-up itself is tested in a fresh clone."""
 
 import importlib.machinery
 import importlib.util

@@ -36,7 +36,7 @@ def config_of(**options):
 
 
 class Files(StandIn):
-    """Stands in for FileJuggler: takes one file, and notes who sent it."""
+    """Replaces FileJuggler: receives one file, and records its sender."""
 
     def __init__(self, address, size):
         super().__init__(address)
@@ -113,14 +113,14 @@ def test_files_are_sent_under_the_states_own_number(wheels, chase, tmp_path, num
 def test_a_master_lost_in_a_transfer_is_noticed(wheels, chase, tmp_path):
     [wheel] = wheels("foo-1.0-py3-none-any")
     chase.answers = {"IMPORT": ("SEND", wheel.filename)}
-    with Deaf(f"ipc://{tmp_path}/piwheels/file") as files:
+    with SilentJuggler(f"ipc://{tmp_path}/piwheels/file") as files:
         files.then = chase.stop
         with pytest.raises(Unavailable, match="lost the master"):
             do_import(config_of(), [wheel], state_of([wheel]))
 
 
-class Deaf(StandIn):
-    """Stands in for a FileJuggler that fetches nothing; it does something else *then*."""
+class SilentJuggler(StandIn):
+    """Replaces a FileJuggler that fetches no chunk; it calls *then* instead."""
 
     then = None
 

@@ -1,4 +1,4 @@
-"""piw-rebuild has pages written again, and says when that will be so."""
+"""piw-rebuild requests that pages are rebuilt, and reports when they will be."""
 
 import io
 import sys

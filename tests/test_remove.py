@@ -1,4 +1,4 @@
-"""piw-remove says what goes, has it removed, and says what has gone."""
+"""piw-remove lists the losses, asks, and reports the removal."""
 
 import io
 import sys

@@ -55,7 +55,7 @@ def ask(tree):
     ("accept", "kind", "body"),
     [
         *NEGOTIATION,
-        # What only piw-serve weighs: nginx and Apache give JSON to whoever can read it
+        # Only piw-serve respects this: nginx and Apache send JSON to any client that accepts it
         ("application/*", JSON, '{"project": 1}'),
         (f"{JSON};q=0.1, {HTML};q=0.2", HTML, "<project>"),
         (f"{JSON};q=0.5, */*;q=0.9", "text/html", "<project>"),

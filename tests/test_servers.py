@@ -1,4 +1,4 @@
-"""The site is served alike by piw-serve, by nginx and by Apache: docs/deploy as it stands, run."""
+"""piw-serve, nginx and Apache serve the site alike, with the unchanged files of docs/deploy."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ StartServers 1
 TypesConfig /dev/null
 IncludeOptional /etc/apache2/mods-available/mime.con[f]
 """
-# Where we are root, whoever serves is not; but the one nginx process stays what it is.
+# As root, servers drop privileges, but a single nginx process keeps them.
 UNPRIVILEGED = "User nobody\nGroup nogroup\n"
 
 

@@ -1,4 +1,4 @@
-"""A master that a test plays, for real slaves."""
+"""A master for real slaves, controlled by a test."""
 
 import time
 

@@ -19,7 +19,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 
 class Request:
-    """What was asked: *method*, *path*, *headers* (names in small letters), *body*."""
+    """A request: *method*, *path*, *headers* (names in small letters), *body*."""
 
     def __init__(self, head, body):
         line, *fields = head.decode("latin-1").split("\r\n")
@@ -64,10 +64,10 @@ class Toy:
         self._socket.close()
         self._thread.join(patience(10))
 
-    # What it has --------------------------------------------------------------------------------
+    # Content --------------------------------------------------------------------------------
 
     def release(self, name, version, *, kinds=("tar.gz",), yanked=False, when=None):
-        """Have a project release files: source distributions, or wheels (``whl``)."""
+        """Publish files of a project: source distributions, or wheels (``whl``)."""
         files = self.projects.setdefault(name, {"files": [], "status": "active"})["files"]
         for kind in kinds:
             tail = "-py3-none-any.whl" if kind == "whl" else f".{kind}"
@@ -83,11 +83,11 @@ class Toy:
         project["files"] = [f for f in project["files"] if not f["filename"].startswith(start)]
 
     def happen(self, name, version, action, when=1_700_000_000, *, gap=1):
-        """Have an event happen; its serial is *gap* greater than the last one's."""
+        """Add an event; its serial is *gap* greater than the last one's."""
         last = self.events[-1][4] if self.events else 100
         self.events.append([name, version, when, action, last + gap])
 
-    # What it says -------------------------------------------------------------------------------
+    # Responses -------------------------------------------------------------------------------
 
     def good(self, request):
         if request.method == "POST":
@@ -122,7 +122,7 @@ class Toy:
             result = [each for each in self.events if each[4] > arguments[0]][: self.most]
         return xml(result)
 
-    # How it says it -----------------------------------------------------------------------------
+    # Server -----------------------------------------------------------------------------
 
     def _accept(self):
         while not self._over.is_set():
@@ -219,7 +219,7 @@ OF_HTTP = {
     "it drips a chunk's size": drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
     "it never ends": drip(HEAD + b"\r\n", b" " * 65536, 0),
     "its headers never end": drip(HEAD, b"X-More: x\r\n" * 1000, 0),
-    "it goes on to say 100": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "it repeats status 100": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "half a status line": says(b"HTTP/1."),
     "not HTTP": lambda _, connection, __: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"),
     "no status": says(b"HTTP/1.1 OK\r\n\r\n"),

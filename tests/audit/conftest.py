@@ -1,4 +1,4 @@
-"""A whole farm, made once by the tasks that make one, and copied for each test."""
+"""A whole farm, made once by the master's tasks, and copied for each test."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def make_wheel(filename):
 
 
 def publish(site, db, filename, requires_python=None):
-    """Do as FileJuggler and SlaveDriver do: the files first, then the database."""
+    """Publish like FileJuggler and SlaveDriver: first the files, then the row in the database."""
     data, metadata = make_wheel(filename)
     name, version, py, abi, platform = filename.removesuffix(".whl").split("-")
     tmp = site.temporary()
@@ -106,7 +106,7 @@ def furnish(output_path, dsn):
 
 @dataclass
 class Farm:
-    """A farm of a test's own: its site, its database, and what an audit says of it."""
+    """The farm of one test: its site, its database, and the findings of an audit."""
 
     site: Path
     dsn: str
@@ -124,12 +124,12 @@ class Farm:
         found = [json.loads(line) for line in said.out.splitlines()]
         assert code == (bool(found) if status is None else status), said.err
         self.why = {each.get("path", ""): each["why"] for each in found}
-        told = [(each["kind"], each.get("path", "")) for each in found]
-        assert len(told) == len({*map(json.dumps, found)}), "told twice"
-        return set(told)
+        pairs = [(each["kind"], each.get("path", "")) for each in found]
+        assert len(pairs) == len({*map(json.dumps, found)}), "reported twice"
+        return set(pairs)
 
     def sql(self, statement, *, triggers=True):
-        """Do what an operator should not do."""
+        """Run a statement that an operator should not run."""
         role = "origin" if triggers else "replica"
         administer(self.superuser, f"SET session_replication_role = {role}; {statement}")
 
@@ -176,7 +176,7 @@ def scribes(site, dsn):
 
 @pytest.fixture
 def rewrite():
-    """Have a master start, and write what is noted."""
+    """Start a master, and wait until it has written all pending pages."""
 
     def start(farm):
         root = farm.site / "simple/index.v1_json"
@@ -235,5 +235,5 @@ def _shared(healthy, server_dsn):
 
 @pytest.fixture
 def site_farm(healthy, _shared, tmp_path, capsys):
-    """A farm with a site of its own; its database is for all who do not change it for good."""
+    """A farm with its own site; tests that make no lasting changes share its database."""
     return _farm(healthy, _shared, tmp_path / "farm", capsys)

@@ -1,4 +1,4 @@
-"""Which farm piw-audit checks."""
+"""The choice of the farm that piw-audit checks."""
 
 import socket
 import tempfile

@@ -1,4 +1,4 @@
-"""Damage done by hand: one kind at a time, found as what it is and as nothing else; then mended."""
+"""Each kind of damage causes exactly its own findings, and a repair resolves them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EGGS = "eggs-1.0-py3-none-any.whl"
 WHEEL = f"simple/eggs/{EGGS}"
 LOG = "logs/0000/0000/0001.txt.gz"
 TODAY = datetime.now(UTC).date()
-#: What changes the database, and so needs one of its own.
+#: Damage that changes the database, and so needs a database of its own.
 ROW_DAMAGE = set()
 
 
@@ -110,7 +110,7 @@ def work_file(farm):
 INDEX, ROOT = "simple/spam/index.v1_json", "simple/index.v1_json"
 BOTH = {("wrong-page", INDEX), ("wrong-page", "simple/spam/index.html")}
 
-#: name: the damage, what is found, and what of it is left after a repair (and a master's start).
+#: By name: the damage, its findings, and those that remain after a repair and a master's start.
 CASES = {
     # Files
     "a wheel is gone": (remove(WHEEL), {("missing-file", WHEEL)}, set()),
@@ -120,7 +120,7 @@ CASES = {
     ),
     "a wheel is empty": (write(WHEEL, b""), {("wrong-size", WHEEL)}, set()),
     "a byte of a wheel has changed": (flip(WHEEL), {("wrong-hash", WHEEL)}, set()),
-    "what is no wheel": (no_wheel, {
+    "a file that is not a wheel": (no_wheel, {
         ("bad-wheel", WHEEL), ("wrong-page", "simple/eggs/index.v1_json"),
         ("wrong-page", "simple/eggs/index.html"), ("wrong-page", "project/eggs/json/index.json"),
     }, set()),
@@ -140,11 +140,11 @@ CASES = {
          ("wrong-page", "simple/eggs/index.html")},
         {("wrong-metadata", f"{WHEEL}.metadata")},
     ),
-    "a wheel that nobody knows": (
+    "an unknown wheel": (
         write("simple/spam/spam-9.0-py3-none-any.whl"),
         {("foreign", "simple/spam/spam-9.0-py3-none-any.whl")}, set(),
     ),
-    "a file that nobody knows": (write("simple/spam/x"), {("foreign", "simple/spam/x")}, set()),
+    "an unknown file": (write("simple/spam/x"), {("foreign", "simple/spam/x")}, set()),
     "metadata without a wheel": (
         write("simple/spam/spam-9.0-py3-none-any.whl.metadata"),
         {("foreign", "simple/spam/spam-9.0-py3-none-any.whl.metadata")}, set(),
@@ -270,10 +270,10 @@ CASES = {
         remove("project/spam/json/index.json"),
         {("missing-page", "project/spam/json/index.json")}, set(),
     ),
-    "a stranger beside a page": (
+    "a foreign file next to a page": (
         write("project/spam/x.js"), {("foreign", "project/spam/x.js")}, set()
     ),
-    "a page of nobody": (folder("project/nobody"), {("foreign", "project/nobody")}, set()),
+    "an unknown page": (folder("project/nobody"), {("foreign", "project/nobody")}, set()),
     "a page of a deleted package": (
         folder("project/gone"), {("foreign-page", "project/gone")}, set()
     ),
@@ -289,7 +289,7 @@ CASES = {
     "another spelling leads out": (
         link("project/Nobody", "/etc"), {("link-outside", "project/Nobody")}, set()
     ),
-    "a spelling that nobody knows": (
+    "an unknown spelling": (
         link("project/SPAM", "spam"), {("foreign", "project/SPAM")}, set()
     ),
     "the root lists too little": (
@@ -300,7 +300,7 @@ CASES = {
         {("wrong-page", ROOT)}, set(),
     ),
     "the root is cut": (cut(ROOT, 60), {("wrong-page", ROOT)}, set()),
-    "the root goes on": (
+    "the root has trailing data": (
         append(ROOT), {("wrong-page", ROOT)}, set()
     ),
     "the root is gone": (
@@ -310,10 +310,10 @@ CASES = {
         replace("simple/index.html", b'<a href="eggs/">eggs</a><br>', b""),
         {("wrong-page", "simple/index.html")}, set(),
     ),
-    "a page's HTML goes on": (
+    "a page's HTML has trailing data": (
         append("simple/spam/index.html"), {("wrong-page", "simple/spam/index.html")}, set(),
     ),
-    "what the search reads is cut": (
+    "the list for the search is cut": (
         write("packages.json", b'[["spam",1,2],["eg'), {("wrong-page", "packages.json")},
         {("wrong-page", "packages.json")},
     ),

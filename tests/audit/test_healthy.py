@@ -1,4 +1,4 @@
-"""A farm without fault has no findings, whatever is asked."""
+"""A healthy farm has no findings, with any options."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_a_removed_build_causes_no_findings(farm, rewrite):
         db.add_rewrite("failing", "BOTH")
     log = farm.site / log_name(gone)
     assert log.exists()
-    assert farm.audit("logs") == set()  # a master will see to it
+    assert farm.audit("logs") == set()  # a master will delete it
     rewrite(farm)
     assert not log.exists()
     assert farm.audit() == set()

@@ -1,4 +1,4 @@
-"""Trees that nobody should have, farms that are at work, and people who say no."""
+"""Hostile folder trees, running farms, and repairs that are declined."""
 
 import fcntl
 import io
@@ -99,7 +99,7 @@ def test_a_thousand_foreign_names(farm):
 
 @contextmanager
 def nobody():
-    """Be an ordinary user, if we are root."""
+    """Become an ordinary user, if the tests run as root."""
     if os.geteuid():
         yield
         return
@@ -121,7 +121,7 @@ def test_unreadable_files_are_reported(farm, monkeypatch):
         if os.geteuid():
             for place in (EGGS, "simple/spam", "simple"):
                 (farm.site / place).chmod(0)
-        (farm.site / "simple").chmod(0o311)  # to be entered, but not to be listed by anybody
+        (farm.site / "simple").chmod(0o311)  # can be entered, but not listed
         with nobody():
             found = farm.audit(status=1)
         assert ("unreadable", "simple/spam") in found
@@ -131,12 +131,12 @@ def test_unreadable_files_are_reported(farm, monkeypatch):
         (farm.site / "simple").chmod(0o755)
 
 
-# A farm at work -----------------------------------------------------------------------------------
+# A running farm -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def meanwhile(monkeypatch):
-    """Have something happen between two looks."""
+    """Make something happen between the two checks."""
 
     def have(happen):
         monkeypatch.setattr(app.time, "sleep", lambda _: happen())
@@ -350,7 +350,7 @@ def test_a_running_master_is_notified(farm, tmp_path):
     assert "the master rewrites the pages of 1 packages and the root" in farm.said
 
 
-# What it refuses ----------------------------------------------------------------------------------
+# Refusals ----------------------------------------------------------------------------------
 
 
 def test_refusals_are_sentences(farm, tmp_path):

@@ -1,4 +1,4 @@
-"""A client of a farm: its requests, its events, and a master that is absent or goes away."""
+"""A client of a farm: its requests, its events, and a master that is absent or lost."""
 
 import itertools
 import threading
@@ -180,8 +180,8 @@ def test_a_closed_farm_raises_an_error(chase):
 
 def test_files_are_sent_to_the_neighbouring_socket(chase, tmp_path):
     assert file_address("") == FILE_QUEUE
-    with Context().socket(zmq.ROUTER) as beside:
-        beside.bind(f"ipc://{tmp_path}/piwheels/file")
+    with Context().socket(zmq.ROUTER) as neighbour:
+        neighbour.bind(f"ipc://{tmp_path}/piwheels/file")
         assert file_address("") == f"ipc://{tmp_path}/piwheels/file"
         assert file_address(chase.address) == f"ipc://{tmp_path}/piwheels/file"
         assert file_address("tcp://board:2") == FILE_QUEUE
@@ -191,7 +191,7 @@ def test_files_are_sent_to_the_neighbouring_socket(chase, tmp_path):
 
 
 class Master(threading.Thread):
-    """Publishes its state when it is asked to, and whatever it is given, as a master does."""
+    """Publishes its state on request, and the messages that it is given, like a master."""
 
     def __init__(self, folder):
         super().__init__(daemon=True)

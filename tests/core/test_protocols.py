@@ -1,4 +1,4 @@
-"""The wires against the vectors, byte for byte and both ways, and against any bytes at all."""
+"""The protocols encode and decode the vectors byte for byte, and survive any bytes."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -171,7 +171,7 @@ def test_a_conversation_has_every_message_of_its_wire_and_no_other(conversation,
 
 
 def test_the_messages_of_level_0_never_change():
-    """Slaves and masters of other implementations speak them: a new message is of level 1."""
+    """Other implementations use level 0: a new message belongs to level 1."""
     requests, replies = slave_conversation.level_1
     wire = protocols.slave_driver
     assert set(wire.recv) - requests == {"HELLO", "IDLE", "BUSY", "BUILT", "SENT", "BYE"}

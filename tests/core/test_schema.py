@@ -1,4 +1,4 @@
-"""Schemas: what is valid, and how it travels, between processes and between threads."""
+"""Schemas: validation, and serialisation between processes and between threads."""
 
 import json
 from dataclasses import dataclass, field

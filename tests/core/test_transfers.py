@@ -1,4 +1,4 @@
-"""Transfers: whatever comes in whatever order, the bytes accepted are the file."""
+"""Transfers: the accepted bytes make the file, in any order of chunks."""
 
 import hashlib
 

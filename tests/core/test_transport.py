@@ -1,4 +1,4 @@
-"""Sockets: seconds, checked messages, and nothing that a peer sends is worse than BadMessage."""
+"""Sockets: waits in seconds, validated messages, and BadMessage for any invalid input."""
 
 import logging
 import time
@@ -210,7 +210,7 @@ def test_the_end_of_a_monitor_leaves_all_other_sockets_alive():
                 assert monitor.poll(patience(1))
                 dealer.send_multipart([b"x"])
                 assert router.poll(patience(1))
-            router.close()  # an event that nobody hears any more
+            router.close()  # an event that no one receives
             assert dealer.poll(0.05) is False
     with Context().socket(zmq.PULL) as pull, Context().socket(zmq.PUSH) as push:
         pull.bind("tcp://127.0.0.1:*")
@@ -229,6 +229,6 @@ def test_a_listener_is_not_replaced_by_a_second_one(short_dir):
             peer.connect(address)
             peer.send_msg("HELLO")
             assert first.poll(patience(2))
-    # What a listener that is gone has left is in nobody's way.
+    # The remains of a closed listener are in no one's way.
     with Context().socket(zmq.PULL) as third:
         third.bind(address)

@@ -1,4 +1,4 @@
-"""What clients say of themselves: as they really do."""
+"""Recognition of clients by real user agents."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ PYPY = {"python": "3.9.18", "implementation": {"name": "PyPy", "version": "7.3.1
         ("curl/8.5.0", (*[None] * 7, "curl", "8.5.0", None)),
         ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
          (*[None] * 7, "Browser", None, None)),
-        # Cut off, or nonsense: the name is left, or nothing.
+        # Truncated or nonsense: only the name is recognised, or nothing.
         ('pip/24.0 {"ci":null,"cpu":"aarc', (*[None] * 7, "pip", "24.0", None)),
         ("pip/24.0 []", (*[None] * 7, "pip", "24.0", None)),
         ('pip/24.0 {"cpu": 7, "distro": [], "system": {"name": {}}, "python": null}',

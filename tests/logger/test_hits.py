@@ -1,4 +1,4 @@
-"""What of the log is of interest."""
+"""The requests in the log that count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of web servers' logs become hits, or are refused; no bytes do any harm."""
+"""Lines of web servers' logs become hits, or are refused; no input does any harm."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ paths = values | st.tuples(
 
 @given(path=paths, agent=agents, form=st.sampled_from(["combined", "json"]))
 def test_any_client_text_is_valid_on_the_wire(path, agent, form):
-    """A hit of which something is to be told is told in a message that the master takes."""
+    """A hit that is reported is reported in a message that the master accepts."""
     if form == "json":
         hit = FORMATS["json"](_as_json(path, agent))
     else:

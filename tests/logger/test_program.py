@@ -1,4 +1,4 @@
-"""piw-logger as it is used: files, pipes, a master that is there, or not."""
+"""The program piw-logger: files, pipes, with and without a master."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENV = {**os.environ, "HOME": "/nonexistent", "XDG_CONFIG_HOME": "", "XDG_RUNTIME
 
 
 class Master:
-    """Takes entries at *address*, once it is there."""
+    """Receives entries at *address*, once it is started."""
 
     def __init__(self, folder):
         self.address = f"ipc://{folder}/log"
@@ -82,7 +82,7 @@ def running(master, *args, **more):
 
 
 def ended(process, seconds=30):
-    """Return the exit status and what was said, once the process has ended."""
+    """Wait for the process to end; return its exit status and its output."""
     said = process.stderr.read().decode()
     status = process.wait(seconds)
     assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""What the database is told is what it tells, and nothing that it is told can break it."""
+"""The database returns what was stored, and no input can break it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def download(filename=WHEEL, when=NOW, **more):
 
 @pytest.fixture
 def farm(db):
-    """An ABI, a package and two versions."""
+    """A farm with an ABI, a package and two versions."""
     db.add_build_abi("cp39")
     db.add_new_package("foo", description="Makes foo")
     db.add_new_package_version("foo", "1.0", NOW - timedelta(days=9))
@@ -359,10 +359,10 @@ def test_downloads_are_counted_by_day_and_month(farm, superuser_dsn):
     farm.log_metadata_download(download(WHEEL + ".metadata"))
     farm.log_many([download(WHEEL + ".metadata"), download(WHEEL + ".metadata")])
     assert farm.get_search_index() == {"foo": (2, 5)}
-    figures = farm.get_statistics()
-    assert figures["downloads_all"] == 5
-    assert figures["downloads_last_month"] == 2
-    assert figures["downloads_last_hour"] == 2
+    statistics = farm.get_statistics()
+    assert statistics["downloads_all"] == 5
+    assert statistics["downloads_last_month"] == 2
+    assert statistics["downloads_last_hour"] == 2
     assert run(superuser_dsn, "SELECT count(*) FROM metadata_downloads") == [(3,)]
     assert run(superuser_dsn, "SELECT count(*) FROM ONLY downloads_default") == [(4,)]
     query = "SELECT count(DISTINCT tableoid) FROM downloads WHERE tableoid::regclass::text LIKE %s"
@@ -417,16 +417,16 @@ def test_no_text_can_break_a_build(db, one, two, log):
 
 def test_statistics_have_the_names_of_the_masters(farm):
     farm.log_build(build(wheel()))
-    figures = farm.get_statistics()
-    assert set(figures) < set(MasterStats._fields)
-    assert figures["packages_built"] == 1
-    assert figures["builds_last_hour"] == {"cp39": 1}
-    assert figures["builds_time"] == timedelta(minutes=2)
-    assert figures["builds_size"] == 123
-    assert figures["builds_pending"] == {"cp39": 1}
-    assert figures["files_count"] == 1
-    assert figures["new_last_hour"] == 0
-    assert farm.get_initial_statistics() == figures
+    statistics = farm.get_statistics()
+    assert set(statistics) < set(MasterStats._fields)
+    assert statistics["packages_built"] == 1
+    assert statistics["builds_last_hour"] == {"cp39": 1}
+    assert statistics["builds_time"] == timedelta(minutes=2)
+    assert statistics["builds_size"] == 123
+    assert statistics["builds_pending"] == {"cp39": 1}
+    assert statistics["files_count"] == 1
+    assert statistics["new_last_hour"] == 0
+    assert farm.get_initial_statistics() == statistics
 
 
 # The connection -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is kept of downloads is what is counted from scratch; and every kind of row is stored."""
+"""Stored download counts equal those counted from scratch, and every kind of row is stored."""
 
 from __future__ import annotations
 
@@ -106,15 +106,15 @@ def test_kept_downloads_are_those_counted_from_scratch(db, cursor, todo):
     cursor.execute("SELECT package FROM packages WHERE skip <> 'deleted' ORDER BY package")
     listed = [name for (name,) in cursor.fetchall()]
     assert list(db.get_search_index().items()) == [(n, (recent[n], ever[n])) for n in listed]
-    figures = db.get_statistics()
-    assert figures["downloads_all"] == ever.total()
-    assert figures["downloads_last_month"] == recent.total()
+    statistics = db.get_statistics()
+    assert statistics["downloads_all"] == ever.total()
+    assert statistics["downloads_last_month"] == recent.total()
     hour = sum(count for (_, when), count in rows.items() if timedelta(0) <= now - when
                < timedelta(hours=1))  # fmt: skip
-    assert figures["downloads_last_hour"] == hour
+    assert statistics["downloads_last_hour"] == hour
     before = kept(cursor)
     cursor.execute("SELECT piwheels._refresh_derived()")
-    # A file that was deleted since is not in the last hour's downloads when they are counted anew.
+    # A file that was deleted since is not in the last hour's downloads when they are counted again.
     assert {row for row in kept(cursor) ^ before if row[0] != "downloads_minute"} == set()
 
 

@@ -1,4 +1,4 @@
-"""The kept build queue is what the rule says, whatever happened, and whoever did it at once."""
+"""The stored build queue follows its rule after any events, also with several writers at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLES = "packages, build_abis, build_queue, published, counters, rewrites_pendi
 
 
 def build_of(package, version, abi, kind="native", *, status=True, number=0, slave_id=1):
-    """A build with one file of a kind, or a failed one."""
+    """Return a build with one file of a kind, or a failed build."""
     file_abi = {"native": abi, "pure": "none", "stable": "abi3", "set": "cp39.abi3"}.get(kind)
     files = {}
     if file_abi is not None and status:
@@ -39,7 +39,7 @@ def build_of(package, version, abi, kind="native", *, status=True, number=0, sla
 
 
 def differences(cursor):
-    """What is in the kept queue and not in the view, or the other way; and wrong counts."""
+    """Return rows that only the stored queue or only the view has, and wrong counts."""
     cursor.execute(
         "(TABLE build_queue EXCEPT TABLE piwheels.builds_pending)"
         " UNION ALL (TABLE piwheels.builds_pending EXCEPT TABLE build_queue)"
@@ -203,18 +203,18 @@ def test_positions_of_abis_agree_with_core_tags(cursor, tag):
         assert ((mine, tag) < (its, other)) == (abi_key(tag) < abi_key(other))
 
 
-# Several at once ----------------------------------------------------------------------------------
+# Several writers ----------------------------------------------------------------------------------
 
 
 @contextmanager
-def beside(work):
-    """Run *work* in a thread, which must wait for what is uncommitted here; then let it end."""
+def in_thread(work):
+    """Run *work* in a thread, which must wait for our open transaction; then let it finish."""
     failures = []
 
     def run():
         try:
             work()
-        except BaseException as exc:  # noqa: BLE001 (told below)
+        except BaseException as exc:  # noqa: BLE001 (reported below)
             failures.append(exc)
 
     thread = threading.Thread(target=run)
@@ -228,7 +228,7 @@ def beside(work):
 
 
 def plant(db):
-    """Have three ABIs, and a version that waits for the first."""
+    """A farm with three ABIs, and a version that waits for a build of the first."""
     for tag in ("cp39", "cp310", "cp313"):
         db.add_build_abi(tag)
     db.add_new_package("foo")
@@ -269,7 +269,7 @@ def test_the_second_writer_sees_the_changes_of_the_first(db, superuser_dsn, curs
         first = psycopg2.connect(superuser_dsn)
         try:
             first.cursor().execute(statement)
-            with beside(lambda: work(db)) as thread:
+            with in_thread(lambda: work(db)) as thread:
                 thread.join(0.05)
                 first.commit()
         finally:
@@ -294,7 +294,7 @@ def test_many_writers_at_once_leave_the_queue_right(farm, db_dsn, cursor):
                 if turn == seed:
                     db.add_build_abi(f"cp3{20 + seed}")
 
-    with beside(lambda: writer(0)), beside(lambda: writer(1)), beside(lambda: writer(2)):
+    with in_thread(lambda: writer(0)), in_thread(lambda: writer(1)), in_thread(lambda: writer(2)):
         pass
     assert differences(cursor) == []
 
@@ -305,7 +305,7 @@ def test_a_build_of_a_version_that_is_being_deleted_is_refused(farm, superuser_d
     try:
         first.cursor().execute("SELECT piwheels.delete_version('foo', '1.0')")
         work = lambda: results.extend(farm.log_builds([build_of("foo", "1.0", "cp39")]))  # noqa: E731
-        with beside(work) as thread:
+        with in_thread(work) as thread:
             thread.join(0.1)
             first.commit()
     finally:

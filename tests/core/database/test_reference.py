@@ -1,4 +1,4 @@
-"""Each public method of Database, called: what it gives, and what the tables hold afterwards.
+"""Each public method of Database: its result, and the rows that the tables have afterwards.
 
 A row of ``CALLS`` is a method, what it is called with and gives, and what a question to the tables
 answers then. A row of ``STORED`` is a method that keeps a text, which may be any.
@@ -278,7 +278,7 @@ CALLS = [
     Call("watch_polled", (ROW._replace(package="bar"),), None, "SELECT serial FROM watched", 0),
     # The connection
     Call("abort_retries", (), None),
-    Call("close", (), None),  # what is asked next connects again
+    Call("close", (), None),  # the next call connects again
     Call("listen", (), lambda found: found.close() is None),
 ]  # fmt: skip
 
@@ -292,7 +292,7 @@ HOSTILE = [
     "%s{}",
     "\U0001f600",
 ]
-#: What stores a text: the method, its arguments, where the text is then, how wide the column is.
+#: Methods that store a text: name, arguments, the query that finds it, and the column's width.
 STORED = [
     ("add_build_abi", ("{}",), "SELECT abi_tag FROM build_abis WHERE abi_tag <> 'cp39'", NAME),
     ("add_new_package", ("{}",), "SELECT package FROM packages WHERE package <> 'foo'", NAME),
@@ -310,7 +310,7 @@ STORED = [
     ("yank_version", ("foo", "1.0", "{}"), "SELECT yank_reason FROM versions WHERE yanked", REASON),
     ("grant_lease", ("foo", "2.0", "cp39", "{}", LATER), "SELECT label FROM leases", NAME),
 ]  # fmt: skip
-#: Those that refuse an empty text.
+#: Methods that refuse an empty text.
 MUST = {"add_build_abi", "add_new_package", "add_new_package_version", "watch_package"}
 
 

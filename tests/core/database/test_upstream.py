@@ -1,4 +1,4 @@
-"""What upstream says is taken in as a whole, may be repeated, and never overrides an operator."""
+"""Upstream changes are applied atomically, can be repeated, and never override an operator."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,13 +12,13 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def written_now(db):
-    """Say that the pages are written."""
+    """Record that the pages have been written."""
     if (note := db.get_rewrite_note("foo", "BOTH")) is not None:
         db.rewrite_done("foo", note)
 
 
 def follow(db, *versions, serial=None, written=True, **package):
-    """Have the database follow; return how pages are to be written, and say that they are."""
+    """Apply upstream data; return the pages to write, and record them as written."""
     found = dict(db.follow_upstream([UpstreamPackage("foo", **package)], versions, serial))
     if written:
         written_now(db)

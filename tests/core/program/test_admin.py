@@ -1,4 +1,4 @@
-"""What the administrators' programs share."""
+"""Functions that the admin tools share."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What systemd is told, and that nothing happens without it."""
+"""Notifications to systemd, and none without it."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""What a person is asked, and what is seen of long work."""
+"""Questions and progress bars in a terminal."""
 
 import io
 import os
