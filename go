@@ -285,7 +285,7 @@ def install(base: str, method: str, venv: Path, wanted: Sequence[str], *, exists
         env = uv_environment(env)
         make = ["uv", "venv", "-q", "--allow-existing", "--no-python-downloads"]
         make += ["--python", base, venv]
-        use = ["uv", "pip", "install", "-q", "--python", python]
+        use = ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", python]
     elif method == "pip":
         make.insert(3, "--without-pip")
         use = [base, "-m", "pip", "--python", python, "install", "-qq"]
@@ -474,6 +474,8 @@ def main(argv: Sequence[str]) -> int:
     command = [python, str(ROOT / "go"), READY, name, *args]
     # up changes the user itself, by its options; docs writes to the checkout.
     if name not in ("up", "docs"):
+        if os.geteuid() == 0:  # the other user can write no bytecode in here
+            call(python, "-m", "compileall", "-qq", "piwheels")
         command = [python, "-m", "piwheels.core.program.privileges", *command]
     replace(*command)
 

@@ -1,4 +1,4 @@
-"""A session with a master that does as it is told, without sockets: for tests of screens."""
+"""A session with a scripted master, without sockets, for tests of screens."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ def slave_stats(at, load=0.5, temp=51.0, disk=0.3):
 
 
 class ScriptedMaster:
-    """The source of a session. It answers at once; *logs* are those it has, by number."""
+    """The source of a session. It answers at once; *logs* has the stored logs, by build id."""
 
     name = "scripted"
 
@@ -86,7 +86,7 @@ class ScriptedMaster:
 
 
 class Stage:
-    """A session that is attached, and a clock that stands still until it is moved."""
+    """An attached session, and a clock that is moved by hand."""
 
     def __init__(self, level=1, **how):
         self.master = ScriptedMaster(level)
@@ -116,25 +116,25 @@ class Stage:
         self.session.tick(self.now)
         self.pump()
 
-    def tell(self, slave_id, message, data=None):
+    def send(self, slave_id, message, data=None):
         self.master.say(SlaveEvent(slave_id, self.now, message, data))
         self.pump()
 
     def join(self, slave_id=3, **how):
-        self.tell(slave_id, "HELLO", slave_info(**how))
+        self.send(slave_id, "HELLO", slave_info(**how))
 
     def build(self, slave_id=3, package="grpcio", version="1.75.1"):
-        self.tell(slave_id, "BUILD", (package, version))
+        self.send(slave_id, "BUILD", (package, version))
 
     def output(self, offset, text, slave_id=3, package="grpcio", version="1.75.1"):
         self.master.say(Output(slave_id, package, version, offset, text))
         self.pump()
 
     def end(self, result="ok", build_id=77, slave_id=3, package="grpcio", version="1.75.1", **how):
-        """Let a build end: what the master tells all, and what it tells consoles of level 1."""
+        """End a build: send the events for all consoles, and those for level 1."""
         if result == "ok":
-            self.tell(slave_id, "SEND", f"{package}-{version}-py3-none-any.whl")
-        self.tell(slave_id, "DONE")
+            self.send(slave_id, "SEND", f"{package}-{version}-py3-none-any.whl")
+        self.send(slave_id, "DONE")
         if self.master.level:
             took = how.get("took", timedelta(minutes=31, seconds=55))
             ended = result, took, how.get("files", 0), self.now
@@ -145,11 +145,11 @@ class Stage:
         self.pump()
 
 
-# How screens are looked at --------------------------------------------------------------------
+# Running screens ----------------------------------------------------------------------------------
 
 
 async def until(pilot, happens, what="it has not happened"):
-    """Wait until *happens* is true of what the pilot plays with."""
+    """Wait until *happens* is true."""
     begin = time.monotonic()
     while True:
         await pilot.pause()
@@ -160,7 +160,7 @@ async def until(pilot, happens, what="it has not happened"):
 
 
 async def renew(app, pilot):
-    """Have the screen show all that has come."""
+    """Show all pending events."""
     await pilot.pause()
     app.session.pump(app.now())
     app.screen.show_all()
@@ -169,7 +169,7 @@ async def renew(app, pilot):
 
 
 def play(stage, begin, story, size=(120, 40), **how):
-    """Run the console; *begin* opens a screen, *story* gets the application and its pilot."""
+    """Run the console; *begin* opens a screen; *story* gets the application and its pilot."""
 
     async def run():
         app = ConsoleApp(stage.session, clock=stage.clock, **how)
@@ -184,7 +184,7 @@ def play(stage, begin, story, size=(120, 40), **how):
 
 
 def lines_of(app, name):
-    """Return what the screen shows where the widget *name* is, row by row."""
+    """Return the text of the widget *name*, row by row."""
     region = app.screen.query_one(name).region
     strips = app.screen._compositor.render_strips()[region.y : region.bottom]
     return [strip.crop(region.x, region.right).text.rstrip() for strip in strips]

@@ -18,7 +18,7 @@ from helpers import add_source, patience
 from piwheels.core import codec
 from piwheels.core.paths import SERVICE
 from piwheels.core.program.command_line import duration
-from piwheels.master.app import CAST, FAREWELL
+from piwheels.master.app import CAST, STOP_LIMIT
 
 DEPLOY = Path(__file__).parents[1] / "docs/deploy"
 QUEUES = ("status", "control", "console", "import", "log", "slave", "file")
@@ -219,4 +219,4 @@ def test_a_unit_agrees_with_what_its_program_says(name):
     assert duration(service["WatchdogSec"][0]).total_seconds() >= 2 * longest
     if name == "piw-master":
         assert f"/run/{service['RuntimeDirectory'][0]}" == str(SERVICE)
-        assert duration(service["TimeoutStopSec"][0]).total_seconds() > FAREWELL * len(CAST)
+        assert duration(service["TimeoutStopSec"][0]).total_seconds() > STOP_LIMIT * len(CAST)

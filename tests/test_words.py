@@ -22,6 +22,7 @@ CLEAN = (
     "piwheels/audit",
     "piwheels/core",
     "piwheels/importer.py",
+    "piwheels/console",
     "piwheels/initdb",
     "piwheels/logger",
     "piwheels/master",
@@ -32,6 +33,7 @@ CLEAN = (
     "piwheels/up",
     "pyproject.toml",
     "sql",
+    "tests/console",
     "tests/core/test_reasons.py",
     "tests/core/test_site.py",
     "tests/core/test_words.py",
@@ -76,8 +78,11 @@ DIALECT = {
     r"taken for dead": "declared dead",
     r"rhythm|trouble|deed": "see docs/glossary.md",
 }
-#: Text that is not checked: code, quoted messages, generated blocks.
-QUOTED = re.compile(r"^```.*?^```|<!-- \w+(?:: [\w.-]+)? -->.*?<!-- end -->|`[^`\n]*`", re.M | re.S)
+#: Text that is not checked: code, quoted messages, generated blocks, a key of JSON.
+QUOTED = re.compile(
+    r"^```.*?^```|<!-- \w+(?:: [\w.-]+)? -->.*?<!-- end -->|``[^`\n]*``|`[^`\n]*`|\"figures\"",
+    re.M | re.S,
+)
 SUFFIXES = {".md", ".py", ".sql", ".pt", ".js", ".css", ".toml", ".conf", ".service"}
 
 

@@ -133,13 +133,13 @@ async def _run(app: ConsoleApp) -> None:
             _end_at_once(app)
         loop.call_soon_threadsafe(functools.partial(app.exit, return_code=_HUNG_UP))
 
-    def fallen(args: threading.ExceptHookArgs) -> None:
+    def writer_failed(args: threading.ExceptHookArgs) -> None:
         if isinstance(args.exc_value, OSError) and args.thread and args.thread.name == _WRITER:
             _end_at_once(app)
         threading.__excepthook__(args)
 
     signal.signal(signal.SIGHUP, hung_up)  # not by the loop, which may be the one that waits
-    threading.excepthook = fallen
+    threading.excepthook = writer_failed
     await app.run_async()
 
 

@@ -81,9 +81,9 @@ class ConsoleConfig(Common):
     def addresses(self) -> dict[Wire, str]:
         """The addresses of the sockets; without ``console`` if its address is unknown."""
         status = self.status_queue or master_socket("status")
-        beside = status.rpartition("/")[0] if status.startswith("ipc:") else ""
-        control = self.control_queue or (f"{beside}/control" if beside else "")
-        console = self.console_queue or (f"{beside}/console" if beside else "")
+        folder = status.rpartition("/")[0] if status.startswith("ipc:") else ""
+        control = self.control_queue or (f"{folder}/control" if folder else "")
+        console = self.console_queue or (f"{folder}/console" if folder else "")
         found: dict[Wire, str] = {"status": status}
         if control:
             found["control"] = control

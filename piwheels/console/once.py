@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.console.data import plain
 from piwheels.console.model.link import ATTACHED, LinkState
 from piwheels.console.model.slave import State
-from piwheels.console.text import clean, number, span
+from piwheels.console.text import clean, number
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ def _attach(
         session.tick(now)
         if session.state in ATTACHED:
             attached = attached or now
-            answered = session.queue and session.farm.figures
+            answered = session.queue and session.farm.stats
             if answered or session.level == 0 or now - attached >= ANSWERS:
                 return True
         sleep(TURN)
@@ -118,7 +119,7 @@ def picture(session: Session) -> dict[str, Any]:
         "at": plain(session.shown(session.now)),
         "link": {"state": state, "level": session.level, "source": session.source.name},
         "master": None if info is None else plain(info) | paused,
-        "figures": plain(farm.figures[-1]) if farm.figures else None,
+        "figures": plain(farm.stats[-1]) if farm.stats else None,
         "counts": {state.value: count for state, count in sorted(farm.counts().items())},
         "alerts": farm.alerting(),
         "slaves": [_slave(session, slave) for slave in _in_order(session)],
@@ -162,8 +163,8 @@ def table(session: Session) -> Iterator[str]:
     counts = farm.counts()
     states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
     yield f"{label}: {session.link_text()}; {', '.join(states) or 'no slaves'}"
-    if farm.figures:
-        pending = farm.figures[-1].builds_pending
+    if farm.stats:
+        pending = farm.stats[-1].builds_pending
         each = ", ".join(f"{clean(abi)} {number(count)}" for abi, count in pending.items())
         yield f"queue: {number(sum(pending.values()))} ({each or 'nothing waits'})"
     yield _row("ID", "LABEL", "ABI", "STATE", "TASK", "TIME", "ALERTS")
@@ -171,7 +172,7 @@ def table(session: Session) -> Iterator[str]:
         task = " ".join(slave.job or ())
         alerts = ", ".join(map(str, slave.alerts))
         state = slave.state_at(session.now).value
-        time = span(farm.elapsed(slave))
+        time = duration_text(farm.elapsed(slave))
         yield _row(str(slave.id), slave.label, slave.abi, state, clean(task), time, alerts)
 
 

@@ -57,7 +57,7 @@ def run(
 def _lines(
     session: Session, clock: Callable[[], datetime], sleep: Callable[[float], None]
 ) -> Iterator[str]:
-    told, state, advice = 0, None, [""]
+    reported, state, advice = 0, None, [""]
     while True:
         recording = session.recording
         while session.pump(now := clock() if recording is None else recording.position):
@@ -68,10 +68,10 @@ def _lines(
             state = session.state
             if state in _LINKS:
                 yield f"{_when(session.shown(now))} LINK: {_LINKS[state]} {session.source.name}"
-        for number, entry in session.journal.since(told):
+        for number, entry in session.journal.since(reported):
             if now - entry.at < SETTLED and not over:
                 break
-            told = number + 1
+            reported = number + 1
             yield sentence(entry, session.shown(entry.at))
         # When it is clear that nobody answers, and when the reason changes.
         if len(session.advice()) > 1 and session.advice() != advice:

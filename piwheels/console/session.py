@@ -20,7 +20,7 @@ from piwheels.console.model.commands import (
     Target,
     Verb,
 )
-from piwheels.console.model.farm import Changes, Farm
+from piwheels.console.model.farm import Changes, FarmModel
 from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.model.link import LinkMachine, LinkState
 from piwheels.console.model.slave import State
@@ -90,7 +90,7 @@ class Session:
         self.who = who
         self.addresses: dict[events.Wire, str] = addresses or {}
         self.recorder = recorder
-        self.farm = Farm()
+        self.farm = FarmModel()
         self.journal = Journal()
         #: The master's queue as last reported; empty at level 0.
         self.queue: list[QueueHead] = []
@@ -186,10 +186,10 @@ class Session:
         """Move to a moment of the recording."""
         if self.recording is not None:
             self.recording.seek(at)
-            self.farm, self.journal = Farm(), Journal()
+            self.farm, self.journal = FarmModel(), Journal()
             self.farm.tick(at)
             self._now = at
-            self._changes = Changes(epoch=True, journal=True, figures=True)
+            self._changes = Changes(epoch=True, journal=True, stats=True)
 
     def _take(self, incoming: Incoming) -> None:
         now, event = incoming.at, incoming.event
@@ -225,8 +225,8 @@ class Session:
                 self._note_garbled(wire, why, sample, now)
             case events.WireUp() | events.WireDown():
                 self._changes.link = True
-            case figures:
-                self.farm.fold(figures, now, replay=past)
+            case _:
+                self.farm.fold(event, now, replay=past)
         if self.recorder is not None:
             self.recorder.note(events.Incoming(now, event, past), self.farm)
         self._note_ended()
@@ -244,7 +244,7 @@ class Session:
         if restarted:
             self.tracker.lost(now)
             self.tracker.forget_slaves()
-            self._asked.lose("the master was restarted")
+            self._asked.fail_all("the master was restarted")
             what = f"the master was restarted at {info.started.astimezone():%H:%M:%S}"
             detail = f"{old:,} slaves from before are cleared" if old else ""
             self.journal.note(now, Kind.MASTER, what, detail=detail)
@@ -276,7 +276,7 @@ class Session:
         self._changes.link = True
         if state is LinkState.LOST:
             self.tracker.lost(now)
-            self._asked.lose("the link was lost")
+            self._asked.fail_all("the link was lost")
         words = {
             LinkState.LIVE: _BACK.get(before, ("attached", f"level {self.level}")),
             LinkState.LOST: ("lost the master", "trying to reach it again"),
@@ -290,7 +290,7 @@ class Session:
             self._changes.journal = True
         if state is LinkState.LIVE and before is LinkState.REPLAYING and self.level > 0:
             self.ask("BUILDS", _BUILDS, self._got_builds)
-            self.ask("FIGURES", NoData, self._got_figures)
+            self.ask("FIGURES", NoData, self._got_stats)
             self._queue_due = None
 
     # Journal ----------------------------------------------------------------------------
@@ -479,9 +479,9 @@ class Session:
                 self.farm.fold(outcome, self.now, replay=True)
             self._changes.answers = True
 
-    def _got_figures(self, figures: list[Any] | None, _why: str) -> None:
-        for stats in figures or ():
-            self.farm.fold(stats, self.now, replay=True)
+    def _got_stats(self, stats: list[Any] | None, _why: str) -> None:
+        for one in stats or ():
+            self.farm.fold(one, self.now, replay=True)
 
     # Estimates --------------------------------------------------------------------------------
 

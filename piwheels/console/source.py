@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from piwheels.console.model.events import Incoming, Outgoing
-    from piwheels.console.model.farm import Farm
+    from piwheels.console.model.farm import FarmModel
 
 
 class Source(Protocol):
@@ -57,7 +57,7 @@ class Recorder(Protocol):
     #: Why it has stopped, as a sentence; ``""`` while it records.
     failure: str
 
-    def note(self, incoming: Incoming, farm: Farm) -> None:
+    def note(self, incoming: Incoming, farm: FarmModel) -> None:
         """Record an event; *farm*: the model after it."""
 
     def close(self) -> None:

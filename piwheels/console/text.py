@@ -10,16 +10,17 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from piwheels.core.text import MARK
+from piwheels.core.text import clean as one_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-#: Categories of characters that a terminal obeys, or that reorder the text next to them
-#: (Unicode, table 4-4): controls, formats (among them all that override the direction of text),
-#: surrogates, private use, unassigned, line and paragraph separators.
-_OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-#: The replacement of such a character.
-MARK: Final = "\N{REPLACEMENT CHARACTER}"
+#: Categories of characters that have no shape of their own or reorder the text next to them
+#: (Unicode, table 4-4): formats (among them all that override the direction of text), private use,
+#: unassigned. :func:`piwheels.core.text.clean` replaces controls, surrogates and line separators.
+_FORMATS: Final = frozenset({"Cf", "Co", "Cn"})
 
 
 @lru_cache(maxsize=65_536)
@@ -33,20 +34,14 @@ def clean(text: str) -> str:
         return text
     result: list[str] = []
     combining = 0
-    for char in text:
+    for char in one_line(text, len(text)):
         combining = combining + 1 if unicodedata.combining(char) else 0
         if combining > 2:
             continue
-        obeyed = unicodedata.category(char) in _OBEYED
+        hidden = unicodedata.category(char) in _FORMATS
         backwards = unicodedata.bidirectional(char) in ("R", "AL", "AN")
-        result.append(MARK if obeyed or backwards else char)
+        result.append(MARK if hidden or backwards else char)
     return "".join(result)
-
-
-def span(time: timedelta) -> str:
-    """Return a duration in hours, minutes and seconds: ``0:04:12``, ``31:09:55``."""
-    hours, rest = divmod(max(0, int(time.total_seconds())), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
 def short_span(time: timedelta) -> str:

@@ -60,8 +60,8 @@ class Tickets:
         if watcher is not None:
             watcher(output.offset, output.text)
 
-    def lose(self, why: str) -> None:
-        """Fail all requests, and follow no log any more."""
+    def fail_all(self, why: str) -> None:
+        """Fail all requests, and stop following logs."""
         for ticket in list(self._asked):
             self.answer(ticket, None, why)
         self._watchers.clear()

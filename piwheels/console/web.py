@@ -40,7 +40,7 @@ MOST_PAGES: Final = 16
 #: How long a console may take to end after each signal when its page is closed, in seconds.
 ASKED, SIGNALLED = 3.0, 2.0
 #: Exceptions of textual-serve for a page that sends something invalid.
-_NONSENSE: Final = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
+_INVALID: Final = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
 #: The valid sizes of a page's terminal.
 _SIZES: Final = range(10, 1001)
 #: Options that a page's console does not inherit.
@@ -154,7 +154,7 @@ class _Pages(Server):
         self._open.add(page)
         try:
             await console.start(_size(request, "width", 80), _size(request, "height", 24))
-            with contextlib.suppress(*_NONSENSE):
+            with contextlib.suppress(*_INVALID):
                 await self._process_messages(page, console)
         finally:
             self._open.discard(page)

@@ -73,7 +73,7 @@ class PiWheelsMaster:
         self.config = config
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
-        self._refused = BadMessages(self.logger)
+        self._bad_messages = BadMessages(self.logger)
         self._stopping = False
         self._systemd = Notifier()
         self._ready = self._paused = False
@@ -177,7 +177,7 @@ class PiWheelsMaster:
         try:
             msg, slave_id = ports.socket("control").recv_msg()
         except BadMessage as exc:
-            self._refused.note(exc)
+            self._bad_messages.note(exc)
             return
         if msg == "HELLO":
             ports.socket("status").send_msg("HELLO", self._info)

@@ -244,8 +244,9 @@ class PiWheelsSlave:
                 return self.do_done()
             case "HELLO":
                 return self._hello()
-            case _:
+            case "DIE":
                 return self.do_die()
+        raise MasterTimeout(f"the master replied {msg}, which this slave cannot handle")
 
     def do_ack(self, new_id: int, pypi_url: str) -> Request:
         """Store the slave's number and the index URL; continue the build, or request one."""

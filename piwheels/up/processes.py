@@ -180,9 +180,9 @@ class Processes:
         raise Fatal(f"{module} has not ended within {limit:g} s: run it to see why")
 
     def stop(self) -> None:
-        """Stop all daemons, kind by kind; kill those that do not end in time."""
-        for kind in STOP_ORDER:
-            some = [d for d in self.daemons if d.name.startswith(kind)]
+        """Stop all daemons, in the sequence of STOP_ORDER; kill those that do not end in time."""
+        for prefix in STOP_ORDER:
+            some = [d for d in self.daemons if d.name.startswith(prefix)]
             for daemon in some:
                 daemon.process.terminate()
             deadline = self._clock.monotonic() + self.patience

@@ -73,10 +73,10 @@ def read_log(site: Path, build_id: int) -> str:
 def free_port(host: str, port: int) -> int:
     """Return *port*, or a free one for 0; raise :exc:`Fatal` if it is in use."""
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
+        family, type_, protocol, _, place = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        with socket.socket(family, kind, protocol) as listener:
+        with socket.socket(family, type_, protocol) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(place)
             listener.listen(1)

@@ -298,7 +298,7 @@ def test_nothing_is_changed_without_a_yes(farm, monkeypatch):
     assert "give --yes" in farm.said
     monkeypatch.setattr("sys.stdin", Terminal("n\n" * 9))
     assert farm.audit("--repair", where) == found
-    assert farm.said.count("Go on?") == 4
+    assert farm.said.count("Continue?") == 4
     assert farm.audit() == found
     monkeypatch.setattr("sys.stdin", Terminal("y\n" * 9))
     assert farm.audit("--repair", where) == found

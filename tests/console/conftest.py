@@ -1,4 +1,4 @@
-"""What the console's tests share: a master's side of the sockets, driven by hand."""
+"""A master's side of the console's sockets, driven by hand."""
 
 import time
 
@@ -13,7 +13,7 @@ from piwheels.core.transport import Context
 
 
 class Master:
-    """The sockets of a master in *folder*: it says what it is told to."""
+    """The sockets of a master in *folder*; a test sends its messages."""
 
     def __init__(self, folder, *, level=1):
         self.addresses = {"status": f"ipc://{folder}/status", "control": f"ipc://{folder}/control"}
@@ -37,13 +37,13 @@ class Master:
     def say(self, msg, data=NoData):
         self.status.send_msg(msg, data)
 
-    def heard(self, seconds=30):
+    def next_command(self, seconds=30):
         """Return the next message on the control socket."""
         assert self.control.poll(patience(seconds)), "nothing has come"
         return self.control.recv_msg()
 
-    def asked(self, seconds=30):
-        """Return the next request on the console socket: where its answer goes, and what it is."""
+    def next_request(self, seconds=30):
+        """Return the next request on the console socket: its sender, message and data."""
         assert self.console.poll(patience(seconds)), "nothing has come"
         peer, ticket, frame = self.console.recv_multipart()
         msg, data = codec.loads(frame)

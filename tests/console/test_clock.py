@@ -33,7 +33,7 @@ class FakeClock:
         self.wall += timedelta(seconds=seconds)
 
 
-class Farm(Stage):
+class BuildingFarm(Stage):
     """An attached session; twelve slaves build. *ahead*: the step of the master's clock."""
 
     def __init__(self, level, **how):
@@ -43,7 +43,7 @@ class Farm(Stage):
             self.join(number, label=f"rack1-{number:02}")
             self.build(number)
 
-    def tell(self, slave_id, message, data=None):
+    def send(self, slave_id, message, data=None):
         at = self.now + getattr(self, "ahead", timedelta())
         self.master.say(SlaveEvent(slave_id, at, message, data))
         self.pump()
@@ -54,7 +54,7 @@ class Farm(Stage):
             self.wait()
             if second % 10 == 0:
                 for number in range(1, 13):
-                    self.tell(number, "STATS", slave_stats(self.now + self.ahead))
+                    self.send(number, "STATS", slave_stats(self.now + self.ahead))
 
     @property
     def states(self):
@@ -90,28 +90,33 @@ def test_times_for_people_follow_the_wall_clock(step):
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_a_step_of_the_master_s_clock(step, level):
-    farm = Farm(level)
+    farm = BuildingFarm(level)
     farm.live(100)
-    before = farm.ages
+    before, uptime = farm.ages, farm.session.farm.uptime(farm.now)
+    joined = {farm.now - slave.appeared for slave in farm.session.farm.slaves.values()}
     farm.ahead = step
     farm.live(100)
     assert farm.states == {State.BUILD}
+    assert {farm.now - slave.appeared for slave in farm.session.farm.slaves.values()} == {
+        age + 100 * SECOND for age in joined
+    }
+    assert farm.session.farm.uptime(farm.now) == uptime + 100 * SECOND
     assert farm.ages == {age + 100 * SECOND for age in before}
     assert farm.session.state is LinkState.LIVE
     assert {slave.ratio for slave in farm.session.farm.slaves.values()} == {None}
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_what_happens_right_after_a_step_of_the_master_s_clock(step):
-    farm = Farm(1)
+def test_events_right_after_a_step_of_the_master_s_clock(step):
+    farm = BuildingFarm(1)
     farm.live(100)
     farm.ahead = step
-    farm.tell(1, "SEND", "a.whl")
+    farm.send(1, "SEND", "a.whl")
     farm.wait(5)
-    farm.tell(1, "DONE", NoData)
-    farm.tell(2, "DONE", NoData)
+    farm.send(1, "DONE", NoData)
+    farm.send(2, "DONE", NoData)
     farm.wait(5)
-    farm.tell(2, "BUILD", Job("numpy", "2.0"))
+    farm.send(2, "BUILD", Job("numpy", "2.0"))
     farm.wait(7)
     slaves = farm.session.farm.slaves
     assert (slaves[1].reported, slaves[2].job) == (State.CLEAN, ("numpy", "2.0"))
@@ -123,7 +128,7 @@ def test_what_happens_right_after_a_step_of_the_master_s_clock(step):
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_a_console_that_attaches_after_a_step_sees_nobody_dead(step, monkeypatch):
+def test_a_console_that_attaches_after_a_step_sees_no_dead_slave(step, monkeypatch):
     stage = Stage()
     old, new = stage.now - 50 * SECOND, stage.now + step
     replay = []
@@ -149,7 +154,7 @@ def test_a_console_that_attaches_after_a_step_sees_nobody_dead(step, monkeypatch
 
 
 def test_ages_after_a_console_was_suspended():
-    farm = Farm(1)
+    farm = BuildingFarm(1)
     farm.live(100)
     farm.ahead = timedelta(hours=1)  # console time stood still for an hour
     farm.session.farm.redate()

@@ -1,4 +1,4 @@
-"""The console's own session against the real master: what is ordered is done, and seen done."""
+"""The console's session with the real master: commands take effect and are acknowledged."""
 
 import os
 import subprocess
@@ -23,20 +23,20 @@ from piwheels.core.transport import Context
 
 ABI = "cp311"
 NAMES = ("status", "control", "console", "import", "log", "slave", "file")
-FIGURES = [10**9] * 6
+STATS = [10**9] * 6
 HOURS = timedelta(hours=3)
 
 
 class Slave(threading.Thread):
-    """A slave of protocol *level* that builds until it is told to :attr:`finish`, and fails then.
+    """A slave of protocol *level* that builds until the test says :attr:`finish`, and fails then.
 
-    Where no ABI is built for that is *abi*, it is idle.
+    It is idle if there is no version to build for its *abi*.
     """
 
     def __init__(self, address, label, level, abi=ABI):
         super().__init__(name=label)
         self.address, self.label, self.level, self.abi = address, label, level, abi
-        self.job, self.told, self.lines, self.written = None, [], deque(), 0
+        self.job, self.replies, self.lines, self.written = None, [], deque(), 0
         self.finish, self.stopping = threading.Event(), threading.Event()
         self.start()
 
@@ -52,7 +52,7 @@ class Slave(threading.Thread):
                     queue.send_msg("BYE")
 
     def answered(self, queue):
-        """Wait for a reply; tell whether one has come: a master that is gone gives none."""
+        """Wait for a reply; return whether one came: a dead master sends none."""
         return any(queue.poll(0.1) or self.stopping.is_set() for _ in range(10)) and queue.poll(0)
 
     def hello(self):
@@ -63,7 +63,7 @@ class Slave(threading.Thread):
         return "HELLO", [HOURS, timedelta(minutes=5), *about, *features]
 
     def next(self, msg, data):
-        self.told.append(msg)
+        self.replies.append(msg)
         time.sleep(0.05)
         match msg:
             case "BUILD":
@@ -75,7 +75,7 @@ class Slave(threading.Thread):
         if self.stopping.is_set():
             return None
         if self.job is None:
-            return "IDLE", self.figures()
+            return "IDLE", self.stats()
         if self.finish.is_set():
             self.finish.clear()
             return "BUILT", [False, timedelta(seconds=5), f"{self.label} could not do it\n", []]
@@ -83,14 +83,14 @@ class Slave(threading.Thread):
             offset, text = self.written, self.lines.popleft()
             self.written += len(text)
             return "OUTPUT", [offset, text]
-        return "BUSY", self.figures()
+        return "BUSY", self.stats()
 
-    def figures(self):
-        return [datetime.now(UTC), *FIGURES, 1.0, 50.0]
+    def stats(self):
+        return [datetime.now(UTC), *STATS, 1.0, 50.0]
 
 
 class Farm:
-    """The master as a process, its slaves, and a session of a console that watches it."""
+    """The master as a process, its slaves, and a console's session."""
 
     def __init__(self, root, dsn, level):
         self.root, self.dsn, self.level = root, dsn, level
@@ -115,7 +115,7 @@ class Farm:
         return made
 
     def until(self, condition, what, seconds=30):
-        """Let the session go on until *condition* holds; return what it gave."""
+        """Run the session until *condition* is true; return its value."""
         end = time.monotonic() + patience(seconds)
         while not (found := condition()):
             log = (self.root / "master.log").read_text()[-1500:]
@@ -200,9 +200,9 @@ def make_farm(short_dir, db_dsn, db):
 def test_every_verb_is_acknowledged(make_farm, level):
     with make_farm(level) as farm:
         old, new = farm.add_slave("old", 0), farm.add_slave("new", 1)
-        farm.add_slave("idle", 0, "cp39")  # for which nothing is built
+        farm.add_slave("idle", 0, "cp39")  # nothing is built for it
         farm.attach("old", "new", "idle")
-        # One slave that has nothing to do, and two that build.
+        # One idle slave, and two that build.
         farm.acknowledged(farm.command(Verb.PAUSE, "idle"))
         assert farm.seen("idle").reported is State.PAUSE
         farm.acknowledged(farm.command(Verb.RESUME, "idle"))
@@ -215,20 +215,20 @@ def test_every_verb_is_acknowledged(make_farm, level):
         farm.building("old")
         stop = farm.command(Verb.KILL, "old")
         pause = farm.command(Verb.PAUSE, "new")
-        busy = len(old.told)
-        farm.until(lambda: len(old.told) > busy + 3, "the old slave says nothing")
+        busy = len(old.replies)
+        farm.until(lambda: len(old.replies) > busy + 3, "the old slave says nothing")
         assert stop.phase.pending
         assert pause.phase.pending
         old.finish.set()
         new.finish.set()
         farm.acknowledged(stop)
         farm.acknowledged(pause)
-        assert old.told[-1] == "DIE"
+        assert old.replies[-1] == "DIE"
         farm.acknowledged(farm.command(Verb.RESUME, "new"))
-        # To kill does not wait for the end of a build.
+        # An abort does not wait for the end of a build.
         farm.building("new")
         farm.acknowledged(farm.command(Verb.ABORT, "new"))
-        assert new.told[-2:] == ["DONE", "DIE"]
+        assert new.replies[-2:] == ["DONE", "DIE"]
         # The farm.
         last = farm.add_slave("last", 1)
         farm.until(lambda: farm.seen("last"), "not seen")
@@ -236,8 +236,8 @@ def test_every_verb_is_acknowledged(make_farm, level):
         farm.acknowledged(farm.command(Verb.PAUSE))
         farm.acknowledged(farm.command(Verb.RESUME))
         farm.acknowledged(farm.command(Verb.HALT))
-        farm.until(lambda: last.told[-1] == "SLEEP", "it still builds")
-        assert "BUILD" not in last.told[last.told.index("DONE") :]
+        farm.until(lambda: last.replies[-1] == "SLEEP", "it still builds")
+        assert "BUILD" not in last.replies[last.replies.index("DONE") :]
         farm.acknowledged(farm.command(Verb.RESUME))
         farm.acknowledged(farm.command(Verb.ABORT, "idle"))
         farm.acknowledged(farm.command(Verb.QUIT))
@@ -245,18 +245,18 @@ def test_every_verb_is_acknowledged(make_farm, level):
         assert farm.master.wait(patience(30)) == 0
 
 
-def test_what_a_master_of_level_1_tells(make_farm):
+def test_events_of_a_level_1_master(make_farm):
     with make_farm(1) as farm:
         old, new = farm.add_slave("old", 0), farm.add_slave("new", 1)
         farm.attach("old", "new")
-        # A command that makes no sense is refused, with the reason.
+        # An impossible command is rejected with the reason.
         idle = farm.add_slave("idle", 0, "cp39")
         farm.until(lambda: farm.seen("idle"), "not seen")
         skip = farm.command(Verb.SKIP, "idle")
         farm.until(lambda: not skip.phase.pending, "no answer")
         assert (skip.phase, skip.note) == (Phase.REFUSED, "not building")
-        assert "DONE" not in idle.told
-        # The queue, of which two are being built.
+        assert "DONE" not in idle.replies
+        # The queue; two of its versions are being built.
         jobs = {farm.building("old"), farm.building("new")}
         (head,) = farm.answer("QUEUE", 3)
         assert (head.abi, len(head.first)) == (ABI, 3)
@@ -264,7 +264,7 @@ def test_what_a_master_of_level_1_tells(make_farm):
         # A build's log while it runs,
         parts = []
         new.lines += ["before\n"]
-        farm.until(lambda: not new.lines, "it has not spoken")
+        farm.until(lambda: not new.lines, "it has sent no output")
         assert farm.session.watch(farm.seen("new").id, lambda *part: parts.append(part))
         farm.until(lambda: parts, "no output")
         assert parts[0] == (0, "before\n")
@@ -272,7 +272,7 @@ def test_what_a_master_of_level_1_tells(make_farm):
         farm.until(lambda: parts[-1] == (12, "after\n"), f"{parts}")
         farm.session.unwatch(farm.seen("new").id)
         new.lines += ["unseen\n"]
-        farm.until(lambda: not new.lines, "it has not spoken")
+        farm.until(lambda: not new.lines, "it has sent no output")
         # ... and when it has ended.
         old.finish.set()
         done = farm.until(lambda: farm.session.recent, "no outcome")[0]
@@ -287,7 +287,7 @@ def test_what_a_master_of_level_1_tells(make_farm):
         assert parts[-1] == (12, "after\n")
 
 
-def test_a_master_that_is_killed_and_comes_back(make_farm):
+def test_a_killed_and_restarted_master(make_farm):
     with make_farm(1) as farm:
         old, new = farm.add_slave("old", 0), farm.add_slave("new", 1)
         farm.attach("old", "new")
@@ -308,10 +308,10 @@ def test_a_master_that_is_killed_and_comes_back(make_farm):
         farm.until(farm.attached, "not attached again")
         assert farm.session.farm.info.started > started
         farm.until(lambda: farm.seen("new") and farm.seen("old"), "not seen again")
-        assert farm.building("new") == job  # it went on
+        assert farm.building("new") == job  # it continued
         pause = farm.command(Verb.PAUSE, "old")
         old.finish.set()
         farm.acknowledged(pause)
-        # What was refused, or given to the master that is gone, was not done by this one.
-        assert "DIE" not in new.told
+        # The new master carries out no refused commands, nor those sent to the old one.
+        assert "DIE" not in new.replies
         farm.acknowledged(farm.command(Verb.ABORT, "new"))

@@ -37,9 +37,9 @@ def make_link():
     assert not [thread for thread in threading.enumerate() if thread.name == "link"]
 
 
-def wait_for(link, *kinds, seconds=30):
-    """Return the next event of each of *kinds*, in the order in which they come."""
-    found, wanted, end = [], list(kinds), time.monotonic() + patience(seconds)
+def wait_for(link, *types, seconds=30):
+    """Return the next event of each of *types*, in the sequence in which they come."""
+    found, wanted, end = [], list(types), time.monotonic() + patience(seconds)
     while wanted:
         assert time.monotonic() < end, f"no {wanted[:5]} has come, only {found[:5]}"
         for incoming in link.take():
@@ -58,7 +58,7 @@ def attached(make_master, make_link, **how):
     return master, link
 
 
-def test_what_the_master_says(make_master, make_link):
+def test_messages_of_the_master(make_master, make_link):
     master, link = attached(make_master, make_link)
     master.say("HELLO", INFO)
     master.say("SLAVE", [4, NOW, "BUILD", ["six", "1.0"]])
@@ -68,30 +68,30 @@ def test_what_the_master_says(make_master, make_link):
     ]
 
 
-def test_commands(make_master, make_link):
+def test_commands_are_sent(make_master, make_link):
     master, link = attached(make_master, make_link)
     link.send(Outgoing("control", 1, "HELLO", NoData))
     link.send(Outgoing("control", 2, "SLEEP", 7))
-    assert master.heard() == ("HELLO", NoData)
-    assert master.heard() == ("SLEEP", 7)
+    assert master.next_command() == ("HELLO", NoData)
+    assert master.next_command() == ("SLEEP", 7)
     assert wait_for(link, Sent, Sent) == [Sent(1), Sent(2)]
 
 
-def test_answers(make_master, make_link):
+def test_answers_are_delivered(make_master, make_link):
     master, link = attached(make_master, make_link)
     link.send(Outgoing("console", 11, "HELLO", Greeting(1, "me")))
-    hello, msg, data = master.asked()
+    hello, msg, data = master.next_request()
     assert (msg, data) == ("HELLO", Greeting(1, "me"))
     master.answer(hello, "OK", Welcome(1, INFO, paused=False))
     (answer,) = wait_for(link, Answer)
     assert answer == Answer(11, "HELLO", Welcome(1, INFO, paused=False))
     link.send(Outgoing("console", 12, "WATCH", 4))
-    watch, *_ = master.asked()
+    watch, *_ = master.next_request()
     master.answer(watch, "REFUSED", "no such slave")
     assert wait_for(link, Answer) == [Answer(12, "WATCH", NoData, "no such slave")]
     master.answer(watch, "OUTPUT", Output(4, "six", "1.0", 0, "line\n"))
     assert wait_for(link, Output) == [Output(4, "six", "1.0", 0, "line\n")]
-    master.answer(watch, "OK")  # once more
+    master.answer(watch, "OK")  # a second answer
     master.answer(hello, "OK", 5)
     assert "without a request" in wait_for(link, Garbled)[0].why
 
@@ -99,7 +99,7 @@ def test_answers(make_master, make_link):
 def test_an_answer_of_the_wrong_kind_is_counted(make_master, make_link):
     master, link = attached(make_master, make_link)
     link.send(Outgoing("console", 1, "QUEUE", 5))
-    where, *_ = master.asked()
+    where, *_ = master.next_request()
     master.answer(where, "OK", "a queue")
     assert "bad QUEUE" in wait_for(link, Garbled)[0].why
 
@@ -115,25 +115,25 @@ def test_a_command_without_a_master_is_never_sent(make_master, make_link):
     master.open()
     wait_for(link, *[WireUp] * 3)
     link.send(Outgoing("control", 8, "HELLO", NoData))
-    assert master.heard() == ("HELLO", NoData)  # and nothing before it
+    assert master.next_command() == ("HELLO", NoData)  # and nothing before it
     assert not master.console.poll(0.2)
 
 
-def test_a_console_wire_that_is_not_there(make_master, make_link):
+def test_a_missing_console_socket(make_master, make_link):
     _, link = attached(make_master, make_link, level=0)
     link.send(Outgoing("console", 1, "HELLO", Greeting(1, "me")))
     assert wait_for(link, Unsent)[0].ticket == 1
 
 
-def test_a_master_that_comes_later(make_master, make_link, short_dir):
+def test_a_master_that_starts_later(make_master, make_link, short_dir):
     folder = short_dir / "later"
     link = make_link({name: f"ipc://{folder}/{name}" for name in ("status", "control")})
     assert "no such socket" in wait_for(link, WireDown)[0].why
 
 
 @given(frames=st.lists(st.binary(max_size=80), min_size=1, max_size=4))
-def test_any_bytes(frames):
-    """Whatever comes on a status or console socket is an event, or is counted as none."""
+def test_any_frames_are_events_or_invalid(frames):
+    """Any frame on a status or console socket is an event, or is counted as invalid."""
     from piwheels.console.wire.link import _Sockets  # noqa: PLC0415
 
     sockets = object.__new__(_Sockets)
@@ -163,7 +163,7 @@ def test_a_burst_is_not_lost(make_master, make_link):
     assert sum(event.slave_id for event in events) == sum(range(20_000))
 
 
-def test_why_nobody_is_there(tmp_path):
+def test_reasons_for_a_missing_master(tmp_path):
     assert "no such socket" in why_unreachable(f"ipc://{tmp_path}/nothing")
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "left"))
@@ -172,15 +172,15 @@ def test_why_nobody_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("address", ["tcp://nowhere", "ipc://", "what://ever"])
-def test_what_is_no_address(address):
+def test_invalid_addresses(address):
     with pytest.raises(Fatal, match="cannot connect"):
         Link({"status": address}, ConsoleClock())
 
 
-def test_it_ends_soon(make_master):
+def test_stop_is_fast(make_master):
     link = Link(make_master().addresses, ConsoleClock())
     link.start()
     began = time.monotonic()
     link.stop()
     assert time.monotonic() - began < patience(3)
-    link.send(Outgoing("control", 1, "HELLO", NoData))  # too late, and no harm
+    link.send(Outgoing("control", 1, "HELLO", NoData))  # after the end, without effect

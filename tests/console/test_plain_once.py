@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MASTER = MasterInfo(NOW - timedelta(days=1), "farm1", "Debian", "12", "d04170", "beef")
 HEADS = [QueueHead("cp311", 2, [Job("numpy", "2.3.4"), Job("scipy", "1.16.2")])]
-FIGURES = MasterStats(
+STATS = MasterStats(
     NOW, 100, {"cp311": 12}, timedelta(hours=50), 10**9, {"cp311": 2}, 3, 90, 1, 2, 3,
     10**12, 10**11, 2**33, 2**32, 0, 0, 0.5, 48.0,
 )  # fmt: skip
@@ -69,7 +69,7 @@ class Clock:
 
 
 class FakeMaster:
-    """A source that answers as a master of level 1 does, and then tells *news* (after, event)."""
+    """A level-1 master as a source; it sends *news*: pairs of delay and event."""
 
     name = "ipc:///run/farm/status"
 
@@ -99,7 +99,7 @@ class FakeMaster:
         answers = {
             "HELLO": Welcome(1, MASTER, False),
             "SLAVES": SLAVES if outgoing.data == 0 else [],
-            "FIGURES": [FIGURES],
+            "FIGURES": [STATS],
             "QUEUE": HEADS,
             "BUILDS": [ENDED],
         }
@@ -127,21 +127,24 @@ def ask_once(*, as_json, news=(), answers=True):
     return status, out.getvalue()
 
 
-def test_json_has_the_keys_that_are_promised():
+def test_json_has_the_documented_keys():
     status, text = ask_once(as_json=True)
     assert status == 0
     assert text.isascii(), "a terminal would obey it"
-    told = json.loads(text)
+    picture = json.loads(text)
     for key in (
-        told.keys() | told["slaves"][0].keys() | told["builds"][0].keys() | told["queues"][0].keys()
+        picture.keys()
+        | picture["slaves"][0].keys()
+        | picture["builds"][0].keys()
+        | picture["queues"][0].keys()
     ):
         assert f"``{key}``" in once.__doc__, f"{key} is not documented"
-    assert told["link"] == {"state": "LIVE", "level": 1, "source": FakeMaster.name}
-    assert told["master"]["started"] == "2026-11-23T12:00:00+00:00"
-    assert told["master"]["paused"] is False
-    assert told["figures"]["builds_time"] == 180_000
-    assert told["counts"] == {"BUILD": 1, "SLEEP": 1}
-    assert told["queues"] == [
+    assert picture["link"] == {"state": "LIVE", "level": 1, "source": FakeMaster.name}
+    assert picture["master"]["started"] == "2026-11-23T12:00:00+00:00"
+    assert picture["master"]["paused"] is False
+    assert picture["figures"]["builds_time"] == 180_000
+    assert picture["counts"] == {"BUILD": 1, "SLEEP": 1}
+    assert picture["queues"] == [
         {
             "abi": "cp311",
             "pending": 2,
@@ -151,8 +154,8 @@ def test_json_has_the_keys_that_are_promised():
             ],
         }
     ]
-    assert told["builds"][0]["duration"] == 240
-    one, other = told["slaves"]
+    assert picture["builds"][0]["duration"] == 240
+    one, other = picture["slaves"]
     assert (one["id"], one["label"], one["state"]) == (1, "pi4-01", "BUILD")
     assert (one["package"], one["version"]) == ("numpy", "2.3.4")
     assert 240 <= one["elapsed"] < 245
@@ -193,14 +196,14 @@ def test_once_of_a_recording_is_its_end(tmp_path):
     out = io.StringIO()
     session = Session(Replay(tmp_path / "farm", clock))
     assert once.run(session, out, json=True, timeout=SECOND, clock=clock, sleep=clock.sleep) == 0
-    told = json.loads(out.getvalue())
-    assert told["link"]["state"] == "REPLAY"
-    assert told["at"].startswith("2026-11-24T12:00:3")
-    assert told["counts"]["DEAD"] == 1
-    assert told["queues"][0]["pending"] == 2
+    picture = json.loads(out.getvalue())
+    assert picture["link"]["state"] == "REPLAY"
+    assert picture["at"].startswith("2026-11-24T12:00:3")
+    assert picture["counts"]["DEAD"] == 1
+    assert picture["queues"][0]["pending"] == 2
 
 
-# Lines ----------------------------------------------------------------------------------------
+# Lines --------------------------------------------------------------------------------------------
 
 
 def lines_of(news, seconds=60, answers=True):
@@ -221,7 +224,7 @@ def _in_utc(monkeypatch):
     time.tzset()
 
 
-def test_what_happens_is_told_in_lines():
+def test_events_are_written_as_lines():
     later = NOW + 10 * SECOND
     lines = lines_of(
         [
@@ -244,20 +247,20 @@ def test_what_happens_is_told_in_lines():
     assert all(line.isprintable() for line in lines)
 
 
-def test_a_flood_is_told_as_one():
+def test_similar_events_become_one_line():
     news = [(10 + n / 50, SlaveEvent(10 + n, NOW, "HELLO", info(f"pi-{n}"))) for n in range(40)]
     joins = [line for line in lines_of(news) if " JOIN: " in line]
     assert len(joins) == 1
     assert "40 slaves" in joins[0]
 
 
-def test_nobody_answers_is_told_once():
+def test_a_missing_master_is_reported_once():
     lines = lines_of([], seconds=300, answers=False)
     assert sum("No master answers" in line for line in lines) == 1
     assert any("nobody listens there" in line for line in lines)
 
 
-def test_each_line_is_written_at_once():
+def test_each_line_is_flushed():
     class Pipe(io.StringIO):
         def flush(self):
             flushed.append(self.getvalue())

@@ -1,6 +1,6 @@
-"""What a real farm told a console, once: ``piw-console --plain --record tests/data/farm.piwrec``.
+"""A recording of a real farm: ``piw-console --plain --record tests/data/farm.piwrec``.
 
-Its slave built six, functools32 (which fails), wrapt and simplejson; the console came in between.
+Its slave built six, functools32 (which fails), wrapt and simplejson; the console attached late.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from piwheels.console.wire.replay import Replay
 RECORDING = Path(__file__).parents[1] / "data" / "farm.piwrec"
 
 
-def test_a_real_session():
+def test_a_real_recording_gives_the_right_farm():
     now = datetime(2030, 1, 1, tzinfo=UTC)
     replay = Replay(RECORDING, lambda: now)
     session = Session(replay, read_only=True)
@@ -35,6 +35,6 @@ def test_a_real_session():
     ]
     (slave,) = session.farm.slaves.values()
     assert (slave.label, slave.reported, slave.job) == ("slave-cp311", State.SLEEP, None)
-    assert session.farm.figures[-1].packages_built == 3
-    told = [entry.what for entry in session.journal.entries]
-    assert told == ["wrapt 2.5.2 cp311 ok", "simplejson 4.3.0 cp311 ok"]
+    assert session.farm.stats[-1].packages_built == 3
+    entries = [entry.what for entry in session.journal.entries]
+    assert entries == ["wrapt 2.5.2 cp311 ok", "simplejson 4.3.0 cp311 ok"]

@@ -1,4 +1,4 @@
-"""What was recorded is what is played again: whole, cut off, damaged, or made by somebody else."""
+"""Recordings: complete, truncated, damaged and hostile ones."""
 
 import stat
 import zlib
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from piwheels.console.model.commands import Verb
 from piwheels.console.model.events import Answer, Garbled, Incoming, Outgoing, Unsent
-from piwheels.console.model.farm import Farm
+from piwheels.console.model.farm import FarmModel
 from piwheels.console.session import Session
 from piwheels.console.simulate.world import World
 from piwheels.console.wire import recorder as recorder_module
@@ -42,35 +42,35 @@ class Clock:
         return self.now
 
 
-def told(count=10, minutes=5, seed=1):
-    """Return what a console hears of a simulated farm, from its attaching on."""
+def simulated_events(count=10, minutes=5, seed=1):
+    """Return the events of a simulated farm for a console that attaches."""
     world = World(count, seed, NOW - timedelta(minutes=10))
     world.live_until(NOW)
-    heard = [
+    received = [
         Incoming(NOW, world.info),
         *(Incoming(NOW, one, True) for one in world.replay(0, 10**6, NOW)),
     ]
     for second in range(1, minutes * 60 + 1):
         now = NOW + second * SECOND
-        heard += [Incoming(now, event) for event in world.step(now)]
-    return heard
+        received += [Incoming(now, event) for event in world.step(now)]
+    return received
 
 
-def record(path, heard):
-    """Record *heard*, and return the farm as it was at the end, and after each event."""
-    recorder, farm = Recorder(path), Farm()
+def record(path, received):
+    """Record *received*, and return the summaries of the farm at the end and after each event."""
+    recorder, farm = Recorder(path), FarmModel()
     farm.tick(NOW)
-    for incoming in heard:
+    for incoming in received:
         farm.fold(incoming.event, incoming.at, replay=incoming.past)
         recorder.note(incoming, farm)
     recorder.close()
     assert recorder.failure == ""
-    farm.tick(heard[-1].at)
+    farm.tick(received[-1].at)
     return farm
 
 
 def looks(farm):
-    """Return what a farm shows of its slaves, but for what a keyframe leaves out."""
+    """Return the visible state of a farm's slaves, without values that a keyframe omits."""
     return {
         slave.id: (
             *(slave.reported, slave.since, slave.job, slave.job_since, slave.info),
@@ -81,32 +81,32 @@ def looks(farm):
 
 
 @pytest.fixture(scope="module")
-def heard():
-    return told()
+def received():
+    return simulated_events()
 
 
 @pytest.fixture(scope="module")
-def recording(heard, tmp_path_factory):
+def recording(received, tmp_path_factory):
     path = tmp_path_factory.mktemp("recording") / "farm.piwrec"
-    return path, record(path, heard)
+    return path, record(path, received)
 
 
-def test_all_that_was_told_is_told_again(recording, heard):
+def test_a_replay_repeats_all_events(recording, received):
     path, _ = recording
     clock = Clock()
     replay = Replay(path, clock)
-    assert (replay.begin, replay.end) == (heard[0].at, heard[-1].at)
+    assert (replay.begin, replay.end) == (received[0].at, received[-1].at)
     replay.start()
     assert {each.at for each in replay.take()} == {NOW}
     clock.now += timedelta(hours=1)
     rest = list(replay.take())
-    wanted = [each for each in heard if each.at > NOW]
+    wanted = [each for each in received if each.at > NOW]
     assert rest == [each for each in wanted if not isinstance(each.event, Output)]
-    assert not replay.playing, "it goes on after its end"
+    assert not replay.playing, "it continues after its end"
     replay.stop()
 
 
-def test_the_farm_is_the_same(recording):
+def test_a_replay_recreates_the_farm(recording):
     path, farm = recording
     clock = Clock()
     session = Session(Replay(path, clock))
@@ -122,21 +122,21 @@ def test_the_farm_is_the_same(recording):
 
 
 @pytest.mark.parametrize("second", [0, 1, 61, 100, 299, 300])
-def test_a_moment_is_as_it_was(tmp_path, monkeypatch, heard, second):
+def test_seek_recreates_the_farm_at_a_moment(tmp_path, monkeypatch, received, second):
     monkeypatch.setattr(recorder_module, "KEYFRAME_EVERY", timedelta(seconds=40))
     path, at = tmp_path / "farm", NOW + second * SECOND
-    record(path, heard)
+    record(path, received)
     session = Session(Replay(path, Clock()))
     session.start(NOW)
-    for moment in (NOW + 250 * SECOND, at):  # there and back again
+    for moment in (NOW + 250 * SECOND, at):  # forward and back
         session.seek(moment)
         session.recording.pause()
         while session.pump(moment):
             pass
         session.tick(moment)
-    farm = Farm()
+    farm = FarmModel()
     farm.tick(NOW)
-    for incoming in heard:
+    for incoming in received:
         if incoming.at <= at:
             farm.fold(incoming.event, incoming.at, replay=incoming.past)
     farm.tick(at)
@@ -144,9 +144,9 @@ def test_a_moment_is_as_it_was(tmp_path, monkeypatch, heard, second):
     session.close()
 
 
-def test_a_moment_is_found_from_the_keyframe_before_it(tmp_path, monkeypatch, heard):
+def test_seek_reads_from_the_keyframe_before(tmp_path, monkeypatch, received):
     monkeypatch.setattr(recorder_module, "KEYFRAME_EVERY", timedelta(seconds=40))
-    record(tmp_path / "farm", heard)
+    record(tmp_path / "farm", received)
     replay = Replay(tmp_path / "farm", Clock())
     replay.seek(NOW + 290 * SECOND)
     events = list(replay.take())
@@ -156,7 +156,7 @@ def test_a_moment_is_found_from_the_keyframe_before_it(tmp_path, monkeypatch, he
     replay.stop()
 
 
-def test_time_passes_as_it_is_told_to(recording):
+def test_speed_and_pause(recording):
     clock = Clock()
     replay = Replay(recording[0], clock)
     assert replay.position == NOW
@@ -181,64 +181,64 @@ def test_time_passes_as_it_is_told_to(recording):
     replay.stop()
 
 
-def test_nothing_can_be_sent_into_the_past(recording):
+def test_a_recording_takes_no_commands(recording):
     replay = Replay(recording[0], Clock())
     replay.send(Outgoing("console", 7, "KILL", None))
     assert next(replay.take()).event == Unsent(7, "this is a recording: nothing can be sent")
     replay.stop()
 
 
-def test_answers_are_told_as_what_they_say(tmp_path):
+def test_answers_are_recorded_as_events(tmp_path):
     world = World(3, 1, NOW)
     events = world.step(NOW + 60 * SECOND)
     slaves = [each for each in events if isinstance(each, SlaveEvent)]
     heads = [QueueHead("cp311", 3, [Job("numpy", "2.3.4")])]
-    heard = [
+    received = [
         Incoming(NOW, Answer(1, "HELLO", Welcome(1, world.info, False))),
         Incoming(NOW, Answer(2, "SLAVES", slaves)),
-        Incoming(NOW, Answer(3, "FIGURES", list(world.figures))),
+        Incoming(NOW, Answer(3, "FIGURES", list(world.stats))),
         Incoming(NOW, Answer(4, "QUEUE", heads)),
         Incoming(NOW, Answer(5, "BUILDS", None, "no database")),
         Incoming(NOW, Answer(6, "WATCH", None)),
     ]
-    record(tmp_path / "farm", heard)
+    record(tmp_path / "farm", received)
     session = Session(Replay(tmp_path / "farm", Clock()))
     session.start(NOW)
     session.pump(NOW)
     assert session.farm.info == world.info
     assert len(session.farm.slaves) == 3
-    assert list(session.farm.figures) == list(world.figures)
+    assert list(session.farm.stats) == list(world.stats)
     assert session.queue == heads
-    assert not session.journal.entries, "what was past already was told as news"
+    assert not session.journal.entries, "a replay was reported as news"
     session.close()
 
 
-# The file -------------------------------------------------------------------------------------
+# The file -----------------------------------------------------------------------------------------
 
 
-def test_a_recording_is_its_owners(recording):
+def test_only_its_owner_can_read_a_recording(recording):
     assert stat.S_IMODE(recording[0].stat().st_mode) == 0o600
 
 
-def test_no_file_is_written_over(recording):
+def test_an_existing_file_is_not_overwritten(recording):
     before = recording[0].read_bytes()
     with pytest.raises(Fatal, match="exists already"):
         Recorder(recording[0])
     assert recording[0].read_bytes() == before
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder(tmp_path):
     with pytest.raises(Fatal, match="cannot record into"):
         Recorder(tmp_path / "nowhere" / "farm")
     with pytest.raises(Fatal, match="cannot read the recording"):
         Replay(tmp_path / "nowhere" / "farm", Clock())
 
 
-def test_a_full_disk_ends_the_recording_alone(monkeypatch, heard, tmp_path):
+def test_a_full_disk_ends_only_the_recording(monkeypatch, received, tmp_path):
     monkeypatch.setattr(recorder_module, "MAX_SIZE", 45_000)
-    recorder, farm = Recorder(tmp_path / "farm"), Farm()
+    recorder, farm = Recorder(tmp_path / "farm"), FarmModel()
     farm.tick(NOW)
-    for incoming in heard:
+    for incoming in received:
         recorder.note(incoming, farm)
     recorder.close()
     assert "is full" in recorder.failure
@@ -247,7 +247,7 @@ def test_a_full_disk_ends_the_recording_alone(monkeypatch, heard, tmp_path):
     replay.stop()
 
 
-def test_a_device_that_is_full(heard):
+def test_a_device_that_is_full(received):
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("there is no /dev/full here")
@@ -256,16 +256,16 @@ def test_a_device_that_is_full(heard):
         patch.setattr(recorder_module.os, "O_EXCL", 0)
         patch.setattr(recorder_module.os, "O_CREAT", 0)
         recorder.__init__(full)
-    farm = Farm()
+    farm = FarmModel()
     farm.tick(NOW)
-    for incoming in heard:
+    for incoming in received:
         recorder.note(incoming, farm)
     recorder.close()
     assert "No space left" in recorder.failure
 
 
 def whole_blocks(data):
-    """Return where each block of a recording ends."""
+    """Return the offset at which each block of a recording ends."""
     ends, offset = [], len(MAGIC)
     while offset < len(data):
         offset += HEADER.size + HEADER.unpack_from(data, offset)[4]
@@ -273,7 +273,7 @@ def whole_blocks(data):
     return ends
 
 
-def test_cut_anywhere_it_plays_up_to_its_last_whole_block(tmp_path):
+def test_a_truncated_recording_plays_to_its_last_complete_block(tmp_path):
     event = SlaveEvent(1, NOW, "SLEEP", True)
     blocks = [pack(EVENTS, [(micros(NOW + n * SECOND), False, "SLAVE", event)]) for n in range(4)]
     data = MAGIC + b"".join(blocks)
@@ -294,7 +294,7 @@ def test_cut_anywhere_it_plays_up_to_its_last_whole_block(tmp_path):
 
 @settings(max_examples=300, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
-def test_damaged_anywhere_it_is_refused_or_says_so(recording, tmp_path_factory, place, byte):
+def test_damage_is_detected(recording, tmp_path_factory, place, byte):
     data = bytearray(recording[0].read_bytes()[:30_000])
     place = int(place * len(data))
     if data[place] == byte:
@@ -332,7 +332,7 @@ def raw_block(raw, *, at=NOW, kind=EVENTS, crc=None):
         (b"\0" * (2**26 + 1), "too large"),
     ],
 )
-def test_what_no_recorder_has_written(tmp_path, raw, why):
+def test_invalid_blocks(tmp_path, raw, why):
     path = tmp_path / "farm"
     path.write_bytes(MAGIC + raw_block(raw))
     replay = Replay(path, Clock())
@@ -364,14 +364,14 @@ def test_a_wrong_checksum(tmp_path):
         MAGIC + HEADER.pack(MARK, KEYFRAME, 0, 0, 2**32 - 1, 0),
     ],
 )
-def test_what_is_no_recording_is_refused_with_a_sentence(tmp_path, data):
+def test_other_files_are_refused_with_a_sentence(tmp_path, data):
     path = tmp_path / "farm"
     path.write_bytes(data)
     with pytest.raises(Fatal, match=r"not a recording|is empty|damaged at byte"):
         Replay(path, Clock())
 
 
-def test_a_clock_that_was_put_back(tmp_path):
+def test_a_clock_that_was_set_back(tmp_path):
     event = SlaveEvent(1, NOW, "SLEEP", True)
     moments = [NOW, NOW - timedelta(hours=1), NOW + SECOND]
     blocks = [pack(EVENTS, [(micros(at), False, "SLAVE", event)]) for at in moments]

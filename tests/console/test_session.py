@@ -1,4 +1,4 @@
-"""A session over a source that a test scripts: what is folded, sent, refused and noted."""
+"""A session with a scripted source: events, commands, requests and the journal."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -42,7 +42,7 @@ def slave_info(label="one", abi="cp311"):
 
 
 class Script:
-    """A source that gives what a test puts into it, and keeps what is sent."""
+    """A source with the events of a test; it stores sent messages."""
 
     name = "ipc:///x/status"
 
@@ -76,14 +76,14 @@ class Case:
         self.level = level
 
     def say(self, *events):
-        """Have *events* come now."""
+        """Add *events* at the current time."""
         for event in events:
             self.script.coming.append(Incoming(self.script.now, event))
         while self.session.pump(self.script.now):
             pass
         return self
 
-    def tell(self, slave_id, message, data=NoData):
+    def send(self, slave_id, message, data=NoData):
         return self.say(SlaveEvent(slave_id, self.script.now, message, data))
 
     def wait(self, seconds):
@@ -125,32 +125,32 @@ def case(request):
     return Case(level=request.param)
 
 
-def test_attaching_shows_who_is_there(case):
+def test_attaching_shows_the_slaves(case):
     case.attach("one", "two")
     slaves = case.session.farm.slaves
     assert {slave.label for slave in slaves.values()} == {"one", "two"}
     assert case.session.level == case.level
     assert (Kind.LINK, "attached") in case.noted
-    assert not [kind for kind, _ in case.noted if kind is Kind.JOIN]  # they were there before
+    assert not [kind for kind, _ in case.noted if kind is Kind.JOIN]  # they joined before
 
 
-def test_a_command_is_seen_done(case):
+def test_a_command_is_acknowledged(case):
     case.attach("one", "two")
     batch = case.session.command(Verb.PAUSE, [2])
     wire = "console" if case.level else "control"
     assert case.sent == [(wire, "SLEEP", [2] if case.level else 2)]
-    case.tell(1, "SLEEP", data=True)
+    case.send(1, "SLEEP", data=True)
     assert case.session.command_of(2) is batch.commands[0]
-    case.tell(2, "SLEEP", data=True)
+    case.send(2, "SLEEP", data=True)
     assert batch.commands[0].phase is Phase.ACKNOWLEDGED
     assert case.session.command_of(2) is None
     assert (Kind.COMMAND, "pause by you") in case.noted
     assert (Kind.ACK, "pause acknowledged") in case.noted
 
 
-def test_nothing_is_sent_to_slaves_that_are_not_there(case):
+def test_nothing_is_sent_to_missing_slaves(case):
     case.attach("one")
-    case.tell(1, "DIE")
+    case.send(1, "DIE")
     case.session.command(Verb.SKIP, [1, 77])
     assert case.sent in ([], [("console", "SKIP", [])])
 
@@ -163,7 +163,7 @@ def test_nothing_is_sent_to_slaves_that_are_not_there(case):
         (INFO._replace(started=START), "not yet attached"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_now_and_not_delivered_later(case, happening, why):
+def test_an_impossible_command_is_refused_and_not_delivered_later(case, happening, why):
     case.attach("one")
     case.say(happening).wait(0.25)
     case.script.sent.clear()
@@ -174,7 +174,7 @@ def test_what_cannot_be_sent_is_refused_now_and_not_delivered_later(case, happen
     assert not [sent for sent in case.sent if sent[1] in ("KILL", "SKIP")]
 
 
-def test_a_session_that_only_looks():
+def test_a_read_only_session():
     case = Case(read_only=True).attach("one")
     for verb in Verb:
         assert "read-only" in case.session.why_not(verb)
@@ -182,14 +182,14 @@ def test_a_session_that_only_looks():
     assert case.sent == []
 
 
-def test_what_the_socket_did_not_take(case):
+def test_a_message_that_the_socket_refused(case):
     case.attach("one")
     batch = case.session.command(Verb.PAUSE, [1])
     case.say(Unsent(case.script.sent[-1].ticket, "the peer does not accept messages"))
     assert batch.commands[0].phase is Phase.REFUSED
 
 
-def test_a_lost_link_leaves_commands_unknown_and_the_picture_as_it_was(case):
+def test_a_lost_link_leaves_commands_unknown_and_the_farm_unchanged(case):
     case.attach("one")
     batch = case.session.command(Verb.PAUSE, [1])
     case.wait(0.25).say(WireDown("control"), WireDown("console"), WireDown("status"))
@@ -199,7 +199,7 @@ def test_a_lost_link_leaves_commands_unknown_and_the_picture_as_it_was(case):
     assert (Kind.CRITICAL, "lost the master") in case.noted
 
 
-def test_a_restarted_master_has_other_slaves(case):
+def test_a_restarted_master_has_new_slaves(case):
     case.attach("one", "two")
     downs = [WireDown(wire) for wire in ("status", "control", "console")]
     case.say(*downs).wait(3).attach("three", info=INFO._replace(started=START))
@@ -208,18 +208,18 @@ def test_a_restarted_master_has_other_slaves(case):
     assert case.wait(30).session.banner == ""
 
 
-def test_a_farm_is_paused_and_woken(case):
+def test_pause_and_resume_of_the_farm(case):
     case.attach("one")
     batch = case.session.command(Verb.PAUSE, None)
     if case.level:
         case.answer("SLEEP", [])
-    case.tell(1, "SLEEP", data=True).wait(1)
+    case.send(1, "SLEEP", data=True).wait(1)
     assert batch.commands[0].phase is Phase.ACKNOWLEDGED
     assert case.session.paused
     case.session.command(Verb.RESUME, None)
     if case.level:
         case.answer("WAKE", [])
-    case.tell(1, "SLEEP", data=False).wait(1)
+    case.send(1, "SLEEP", data=False).wait(1)
     assert not case.session.paused
     links = [what for kind, what in case.noted if kind is Kind.LINK]
     assert links == ["attached", "the farm is paused", "the farm is resumed"]
@@ -227,22 +227,22 @@ def test_a_farm_is_paused_and_woken(case):
 
 def test_a_skipped_build_is_no_failure(case):
     case.attach("one")
-    case.tell(1, "BUILD", Job("six", "1.0"))
+    case.send(1, "BUILD", Job("six", "1.0"))
     case.session.command(Verb.SKIP, [1])
-    case.tell(1, "DONE")
+    case.send(1, "DONE")
     assert case.session.farm.slaves[1].outcome.result == "skipped"
-    case.tell(1, "BUILD", Job("six", "1.1")).tell(1, "DONE")
+    case.send(1, "BUILD", Job("six", "1.1")).send(1, "DONE")
     assert case.session.farm.slaves[1].outcome.result == "failed"
 
 
-def test_what_a_master_of_level_1_tells():
+def test_events_of_a_level_1_master():
     case = Case(level=1).attach("one")
-    case.tell(1, "BUILD", Job("six", "1.0"))
+    case.send(1, "BUILD", Job("six", "1.0"))
     case.wait(1)
     case.answer("QUEUE", [QueueHead("cp311", 2, [Job("a", "1"), Job("b", "2")])])
     assert case.session.queue[0].pending == 2
     ended = BuildOutcome(7, 1, "one", "six", "1.0", "cp311", "failed", HOUR, 0, case.script.now)
-    case.say(ended).tell(1, "DONE")
+    case.say(ended).send(1, "DONE")
     assert case.session.farm.slaves[1].outcome.build_id == 7
     assert case.session.recent[0] is ended
     case.say(
@@ -252,9 +252,9 @@ def test_what_a_master_of_level_1_tells():
     assert [what for kind, what in case.noted if kind is Kind.COMMAND] == ["pause by you@there"]
 
 
-def test_what_another_operator_wakes_needs_not_be_waited_for():
+def test_a_resume_by_another_operator_supersedes_commands():
     case = Case(level=1).attach("one", "two")
-    case.tell(1, "BUILD", Job("six", "1.0")).tell(2, "BUILD", Job("six", "2.0"))
+    case.send(1, "BUILD", Job("six", "1.0")).send(2, "BUILD", Job("six", "2.0"))
     pauses = case.session.command(Verb.PAUSE, [1, 2]).commands
     case.answer("SLEEP", []).wait(1)
     case.say(CommandReport("you@there", "WAKE", [1], case.script.now)).wait(1)
@@ -265,16 +265,16 @@ def test_what_another_operator_wakes_needs_not_be_waited_for():
     assert case.session.command_of(1) is None
 
 
-def test_questions():
+def test_requests_and_answers():
     case = Case(level=1).attach("one")
-    heard = []
-    assert case.session.ask("LOG", [7, 0], lambda data, why: heard.append((data, why)))
+    received = []
+    assert case.session.ask("LOG", [7, 0], lambda data, why: received.append((data, why)))
     case.answer("LOG", LogPart(0, "text", 4))
-    assert case.session.ask("LOG", [8, 0], lambda data, why: heard.append((data, why)))
+    assert case.session.ask("LOG", [8, 0], lambda data, why: received.append((data, why)))
     case.answer("LOG", refused="no such build")
-    assert case.session.ask("LOG", [9, 0], lambda data, why: heard.append((data, why)))
+    assert case.session.ask("LOG", [9, 0], lambda data, why: received.append((data, why)))
     case.wait(11)
-    assert heard == [
+    assert received == [
         (LogPart(0, "text", 4), ""),
         (None, "no such build"),
         (None, "the master does not answer"),
@@ -282,7 +282,7 @@ def test_questions():
     assert not Case().attach("one").session.ask("LOG", [7, 0], lambda *_: None)
 
 
-def test_an_answer_that_comes_too_late_is_nothing():
+def test_a_late_answer_is_ignored():
     case = Case(level=1).attach("one")
     case.wait(1)
     late = next(message.ticket for message in case.script.sent if message.msg == "QUEUE")
@@ -290,14 +290,14 @@ def test_an_answer_that_comes_too_late_is_nothing():
     assert case.session.queue == []
 
 
-def test_a_running_build_is_watched():
+def test_output_of_a_running_build():
     case = Case(level=1).attach("one")
-    heard = []
-    assert case.session.watch(1, lambda offset, text: heard.append((offset, text)))
+    received = []
+    assert case.session.watch(1, lambda offset, text: received.append((offset, text)))
     case.say(Output(1, "six", "1.0", 5, "text"), Output(2, "six", "1.0", 5, "another's"))
     case.session.unwatch(1)
     case.say(Output(1, "six", "1.0", 9, "too late"))
-    assert heard == [(5, "text")]
+    assert received == [(5, "text")]
     assert [msg for _, msg, _ in case.sent if "WATCH" in msg] == ["WATCH", "UNWATCH"]
 
 
@@ -309,7 +309,7 @@ def test_refusals_of_the_master():
     assert case.session.command_of(1).note == "not building"
 
 
-def test_garbage_is_counted_and_shown_once(case):
+def test_invalid_frames_are_counted_and_shown_once(case):
     case.attach("one")
     for _ in range(25):
         case.say(Garbled("status", "unknown message 'FOO'", b"\x82\x63FOO\x01"))
@@ -318,7 +318,7 @@ def test_garbage_is_counted_and_shown_once(case):
     assert "82 63 46 4f 4f 01" in entries[0].detail
 
 
-def test_hostile_labels_are_fit_to_be_shown(case):
+def test_hostile_labels_are_sanitised(case):
     case.attach("\u202eevil\u0000\x1b[31m[red]", "\u05d0\u05d1")
     for slave in case.session.farm.slaves.values():
         assert slave.label.isprintable()
@@ -328,20 +328,20 @@ def test_hostile_labels_are_fit_to_be_shown(case):
 
 
 def test_the_state_of_a_slave(case):
-    """A slave falls silent; when the master does, nothing is known of anybody."""
+    """A slave falls silent; when the master does, the slaves keep their states."""
     case.attach("one", "two")
-    case.tell(1, "BUILD", Job("six", "1.0"))
+    case.send(1, "BUILD", Job("six", "1.0"))
     for _ in range(4):
-        case.wait(8).tell(2, "SLEEP", data=False)
+        case.wait(8).send(2, "SLEEP", data=False)
     counts = case.session.farm.counts()
     assert counts == {State.SILENT: 1, State.SLEEP: 1}
     assert case.wait(3600).session.farm.counts() == counts
     for _ in range(120):
-        case.wait(8).tell(2, "SLEEP", data=False)
+        case.wait(8).send(2, "SLEEP", data=False)
     assert case.session.farm.counts() == {State.EXPIRED: 1, State.SLEEP: 1}
 
 
-def test_what_is_refused_for_the_whole_farm_is_noted():
+def test_a_refused_command_for_the_farm_is_in_the_journal():
     case = Case()
     for verb in Verb:
         (command,) = case.session.command(verb, None).commands

@@ -1,4 +1,4 @@
-"""The console in a terminal that goes away."""
+"""The console in a terminal that is closed."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ from helpers import patience
 
 
 def read(terminal, wanted, seconds=30):
-    """Read what is drawn until *wanted* is among it."""
+    """Read the output until it contains *wanted*."""
     seen, end = b"", time.monotonic() + patience(seconds)
     while wanted not in seen:
         assert time.monotonic() < end, seen[-500:]
@@ -24,7 +24,7 @@ def read(terminal, wanted, seconds=30):
 
 
 @pytest.mark.parametrize("signalled", [True, False], ids=["with SIGHUP", "without SIGHUP"])
-def test_it_ends_when_its_terminal_has_gone(signalled, short_dir):
+def test_the_console_ends_when_its_terminal_is_closed(signalled, short_dir):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, b"\x18\0\x50\0\0\0\0\0")  # 24 rows of 80
 

@@ -1,4 +1,4 @@
-"""The console in a browser: served to who may have it, and nothing of it stays."""
+"""The console in a browser: access, and cleanup of its processes."""
 
 import asyncio
 import contextlib
@@ -75,7 +75,7 @@ def get(port, path, **headers):
 
 
 def children(pid):
-    """Return the processes that *pid* has started and that still run."""
+    """Return the running child processes of *pid*."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -103,7 +103,7 @@ async def drawn(socket, text):
             seen += message.data.decode("utf-8", "replace")
 
 
-def test_a_page_shows_the_console_and_nothing_of_it_stays(server):
+def test_a_page_shows_the_console_and_leaves_no_process(server):
     process, port = server
 
     async def look():
@@ -116,7 +116,7 @@ def test_a_page_shows_the_console_and_nothing_of_it_stays(server):
     assert process.poll() is None
 
 
-def test_a_page_that_leaves_at_once(server):
+def test_a_page_that_is_closed_immediately(server):
     process, port = server
 
     async def leave(after):
@@ -130,7 +130,7 @@ def test_a_page_that_leaves_at_once(server):
     wait(lambda: not children(process.pid), "a console has stayed")
 
 
-def test_a_page_that_talks_nonsense(server):
+def test_a_page_that_sends_invalid_messages(server):
     process, port = server
 
     async def talk(nonsense):
@@ -159,7 +159,7 @@ def test_a_page_that_talks_nonsense(server):
         {"Origin": "null"},
     ],
 )
-def test_other_sites_have_no_business_here(server, path, headers):
+def test_requests_from_other_sites_are_refused(server, path, headers):
     assert get(server[1], path, **headers)[0] in (400, 403)
 
 
@@ -195,25 +195,25 @@ def test_no_console_outlives_the_server(tmp_path, sign):
         wait(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in consoles))
 
 
-# What a page's console is told ------------------------------------------------------------------
+# The environment of a page's console --------------------------------------------------------------
 
 
-def test_a_page_only_looks_unless_told_otherwise(monkeypatch):
+def test_a_page_is_read_only_by_default(monkeypatch):
     monkeypatch.setenv("PIW_WEB", "1")
     monkeypatch.setenv("PIW_CONFIG", "/nowhere")
-    told = web.environment_of(ConsoleConfig(web=True, farm_name="farm1", replay=Path("x")))
-    assert told["PIW_READ_ONLY"] == "1"
-    assert told["PIW_WEB"] == "0"
-    assert told["PIW_FARM_NAME"] == "farm1"
-    assert told["PIW_REPLAY"] == str(Path("x").absolute())
-    assert "PIW_CONFIG" not in told
+    environment = web.environment_of(ConsoleConfig(web=True, farm_name="farm1", replay=Path("x")))
+    assert environment["PIW_READ_ONLY"] == "1"
+    assert environment["PIW_WEB"] == "0"
+    assert environment["PIW_FARM_NAME"] == "farm1"
+    assert environment["PIW_REPLAY"] == str(Path("x").absolute())
+    assert "PIW_CONFIG" not in environment
     steering = ConsoleConfig(web=True, web_control=True)
     assert web.environment_of(steering)["PIW_READ_ONLY"] == "0"
     careful = ConsoleConfig(web=True, web_control=True, read_only=True)
     assert web.environment_of(careful)["PIW_READ_ONLY"] == "1"
 
 
-def test_a_port_that_is_taken():
+def test_a_port_in_use():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

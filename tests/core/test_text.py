@@ -28,7 +28,17 @@ def test_the_classes_of_characters():
 
 
 @pytest.mark.parametrize(
-    "sequence", ["\x1b[31m", "\x1b[1;32m", "\x1b]0;title\x07", "\x1b]8;;x\x1b\\", "\x1bM"]
+    "sequence",
+    [
+        "\x1b[31m",
+        "\x1b[1;32m",
+        "\x1b]0;title\x07",
+        "\x1b]8;;x\x1b\\",
+        "\x1bM",
+        "\x1b(B",
+        "\x9b2J",
+        "\x1bPq\x1b\\",
+    ],
 )
 def test_escape_sequences(sequence):
     assert ESCAPE.sub("", f"a{sequence}b") == "ab"

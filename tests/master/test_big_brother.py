@@ -41,9 +41,9 @@ def next_stats(consoles):
 
 def query_database(watcher):
     """Make *watcher* request the database's statistics and process the answer."""
-    watcher.ask()
+    watcher.request_statistics()
     watcher.ports.finish("database", 10)
-    assert not watcher._asked
+    assert not watcher._requested
 
 
 def test_statistics_of_the_database_are_published(with_db, db, consoles, running, build_of):

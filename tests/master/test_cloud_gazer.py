@@ -396,11 +396,11 @@ def test_the_watch_file_is_read_again_when_it_changes(make, toy, db, *, running,
         until(lambda: [row.package for row in db.get_watched()] == ["c"])
         names.unlink()
         os.mkfifo(names)
-        until(lambda: "(it is no file): what was watched still is" in caplog.text)
+        until(lambda: "(it is not a file): its projects are still watched" in caplog.text)
         names.unlink()
-        until(lambda: "(No such file or directory): what was watched still is" in caplog.text)
+        until(lambda: "(No such file or directory): its projects are still watched" in caplog.text)
     assert [row.package for row in db.get_watched()] == ["c"]
-    assert "so are 5 other lines" in caplog.text
+    assert ": 5 more lines are invalid" in caplog.text
     assert "line 5: 'no name!' is not the name of a project" in caplog.text
 
 

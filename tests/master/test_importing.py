@@ -50,7 +50,7 @@ class Tool:
 @pytest.fixture
 def farm(with_db, db, *, secretary, driver, running, monkeypatch):
     """A farm that knows ``foo 1.0`` and builds for two ABIs."""
-    monkeypatch.setattr(MrChase, "look", timedelta(seconds=0.05))
+    monkeypatch.setattr(MrChase, "check_interval", timedelta(seconds=0.05))
     for abi in ("cp312", "cp311"):
         db.add_build_abi(abi)
     db.add_new_package("foo")
@@ -189,7 +189,7 @@ def test_a_file_that_never_verifies_is_refused(tool, farm, db):
         assert reply == ("SEND", PURE)
         reply = tool.ask("SENT")  # the tool sent no data
     assert reply[0] == "ERROR"
-    assert "have not come" in reply[1]
+    assert "bytes are missing" in reply[1]
     assert nothing_left(farm, db)
     assert db.get_build_queue()["cp311"] == [("foo", "1.0")]
 
@@ -398,21 +398,21 @@ def test_piw_import_imports_the_valid_files_of_many(run, farm, db):
         files[f"p{number}-1.0-py3-none-any.whl"] = wheel_bytes(f"p{number}", blob=b"x" * 10**5)
     files[NATIVE] = wheel_bytes()
     files[PURE] = wheel_bytes(blob=b"?")
-    files["unregistered-1.0-py3-none-any.whl"] = wheel_bytes("unregistered")
+    files["unknown-1.0-py3-none-any.whl"] = wheel_bytes("unknown")
     files["foo-9.0-py3-none-any.whl"] = wheel_bytes(version="9.0")
     files["p1-1.0-cp311-cp311-any.whl"] = wheel_bytes("p2")
     status, last, err = run(files, "--jobs=4", "--delete")
     assert status == 1
     assert last == "imported 14 files, 3 refused"
     for words in (
-        "piw-add unregistered adds it",
+        "piw-add unknown adds it",
         "foo has no version 9.0 here",
         "which is not p1 1.0",
     ):
         assert words in err
     assert len(db.get_all_build_ids()) == 13, "both files of foo are one build"
     assert {path.name for path in farm.output_path.glob("simple/*/*.whl")} == {*files} - {
-        "unregistered-1.0-py3-none-any.whl", "foo-9.0-py3-none-any.whl", "p1-1.0-cp311-cp311-any.whl",
+        "unknown-1.0-py3-none-any.whl", "foo-9.0-py3-none-any.whl", "p1-1.0-cp311-cp311-any.whl",
     }  # fmt: skip
     assert len(list(run.folder.iterdir())) == 3, "imported files are deleted"
     assert list(farm.work_path.glob("*.part")) == []

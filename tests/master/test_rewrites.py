@@ -38,7 +38,7 @@ def test_requests_for_a_package_are_one_after_the_delay():
 
 
 def test_the_oldest_come_first_and_few_at_a_time():
-    buffer = Rewrites(DELAY, room=2)
+    buffer = Rewrites(DELAY, limit=2)
     for number, name in enumerate("cab"):
         add(buffer, name, "PROJECT", number)
     first = buffer.take_due(100)
@@ -119,7 +119,7 @@ def test_what_stands_for_a_request_says_whether_the_database_knows():
 
 
 def test_how_long_there_is_nothing_to_hand_out():
-    buffer = Rewrites(DELAY, room=2)
+    buffer = Rewrites(DELAY, limit=2)
     assert buffer.seconds_until_due(0) == math.inf
     add(buffer, "a", "BOTH", 0)
     add(buffer, "b", "BOTH", 10)
@@ -152,7 +152,7 @@ def test_a_removed_package_waits_no_more():
 )
 def test_nothing_is_lost_and_never_twice_at_once(steps):
     """Whatever happens, each request is followed by a writing that is at least as large."""
-    buffer, seconds, out = Rewrites(DELAY, room=2), 0, []
+    buffer, seconds, out = Rewrites(DELAY, limit=2), 0, []
     wanted: dict[str, set[str]] = {}
 
     def hand_out():

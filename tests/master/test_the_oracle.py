@@ -178,7 +178,7 @@ def test_without_an_oracle_the_asker_is_told(monkeypatch, make_config, running):
     config = make_config()
     seraph = Seraph(config)
     client = Asker(config)
-    with running(seraph), pytest.raises(Unavailable, match="no time"):
+    with running(seraph), pytest.raises(Unavailable, match="too busy"):
         client.get_pypi_serial()
     client.close()
 

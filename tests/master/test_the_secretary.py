@@ -304,7 +304,7 @@ def test_clocks_that_disagree_lose_no_note_and_leave_none(secretary, client, scr
 
 
 def test_notes_that_nobody_tells_of_are_found(config, scribe, notes, running, monkeypatch):
-    monkeypatch.setattr(the_secretary, "_LOOK", timedelta(seconds=0.2))
+    monkeypatch.setattr(the_secretary, "_SCAN_INTERVAL", timedelta(seconds=0.2))
     scribe.notes = notes
     with running(TheSecretary(config)):
         for name in ("spam", "eggs", "ham"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from piwheels.master import messages
 from piwheels.master.app import CAST
 from piwheels.master.messages import Message
-from piwheels.master.ports import KINDS, Ports
+from piwheels.master.ports import SOCKET_TYPES, Ports
 from piwheels.master.wiring import WIRES, MasterConfig
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ MASTER = ROOT / "piwheels/master"
 PARTS = {"importing.py": "MrChase", "app.py": "main"}
 #: What the objects that use ports for others use of them.
 CLIENTS = {"DbClient": "database", "FsClient": "files"}
-METHODS = {"serve", "socket", "push", "ask", "call", "finish", "_ask"}
+METHODS = {"serve", "socket", "push", "ask", "call", "finish", "_request"}
 
 
 def owner_of(path):
@@ -104,7 +104,9 @@ def test_each_task_gets_its_sockets_from_the_table(make_config, monkeypatch, db_
     for cls in dict.fromkeys(CAST):
         cls(config).close()
         expected = {
-            wire.name: (KINDS[wire.pattern][wire.binds != cls.__name__], wire.address(config))
+            wire.name: (
+                SOCKET_TYPES[wire.pattern][wire.binds != cls.__name__], wire.address(config),
+            )
             for wire in WIRES if cls.__name__ in (wire.binds, *wire.connects)
         }  # fmt: skip
         assert made[cls.__name__] == expected

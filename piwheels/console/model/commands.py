@@ -321,7 +321,7 @@ class CommandTracker:
         return sum(map(len, self._pending.values()))
 
     def of(self, slave_id: int, now: datetime) -> Command | None:
-        """Return a slave's newest command if it is under way, or has failed lately."""
+        """Return a slave's newest command if it is under way, or has failed recently."""
         command = self._newest.get(slave_id)
         if command is None or command.phase.pending:
             return command

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from piwheels.console.model.farm import Farm
+    from piwheels.console.model.farm import FarmModel
 
 
 class Seen(NamedTuple):
@@ -43,13 +43,13 @@ _CHANGES: Final[Sequence[tuple[str, Callable[[State, State], bool]]]] = (
 )
 
 
-def take_snapshot(farm: Farm, at: datetime) -> Snapshot:
+def take_snapshot(farm: FarmModel, at: datetime) -> Snapshot:
     """Return a snapshot of *farm* at the moment *at*."""
     slaves = {
         slave.id: Seen(slave.label, group_of(slave), slave.state_at(at))
         for slave in farm.slaves.values()
     }
-    pending = sum(farm.figures[-1].builds_pending.values()) if farm.figures else None
+    pending = sum(farm.stats[-1].builds_pending.values()) if farm.stats else None
     return Snapshot(at, slaves, pending)
 
 

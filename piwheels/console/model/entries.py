@@ -23,7 +23,7 @@ def joined(slave: Slave, now: datetime) -> Entry:
 
 def left(slave: Slave, now: datetime, *, builds: bool) -> Entry:
     """Return the entry for a slave that left, perhaps in a build or after a silence."""
-    silence = now - slave.heard
+    silence = now - slave.last_contact
     known = any(alert.reason == "expired" for alert in slave.alerts)
     detail = "its build is lost" if builds else ""
     if silence < slave.info.busy_timeout * 0.9:

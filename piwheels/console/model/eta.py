@@ -50,7 +50,7 @@ class AbiQueue(NamedTuple):
 
 
 def rates(
-    builds: Iterable[PastBuild], figures: MasterStats | None, now: datetime, since: datetime | None
+    builds: Iterable[PastBuild], stats: MasterStats | None, now: datetime, since: datetime | None
 ) -> dict[str, float]:
     """Return the builds per hour of each ABI, from those that ended in the last 15 minutes.
 
@@ -58,8 +58,8 @@ def rates(
     count of the last hour is returned.
     """
     watched = min(now - since, WINDOW) if since is not None else timedelta()
-    if watched < _ENOUGH and figures is not None:
-        return dict(figures.builds_last_hour)
+    if watched < _ENOUGH and stats is not None:
+        return dict(stats.builds_last_hour)
     ended: Counter[str] = Counter()
     for build in builds:
         if now - build.seen <= watched:
@@ -95,7 +95,7 @@ def _crews(slaves: Iterable[Slave], now: datetime, without: Collection[int]) -> 
 
 def queues(
     slaves: Iterable[Slave],
-    figures: Sequence[MasterStats],
+    stats: Sequence[MasterStats],
     hourly: Mapping[str, float],
     now: datetime,
     without: Collection[int] = (),
@@ -105,7 +105,7 @@ def queues(
     *hourly*: builds per hour. Each paused slave takes an equal share of them away.
     """
     crews = _crews(slaves, now, without)
-    pending = figures[-1].builds_pending if figures else {}
+    pending = stats[-1].builds_pending if stats else {}
     found = []
     for abi in sorted(pending.keys() | crews.keys()):
         crew = crews.get(abi) or _Crew()
@@ -117,7 +117,7 @@ def queues(
         found.append(
             AbiQueue(
                 abi, waiting, waiting == CAP, crew.slaves, crew.busy, crew.idle, crew.failing, rate,
-                eta, tuple(one.builds_pending.get(abi, 0) for one in figures), _note(crew, waiting),
+                eta, tuple(one.builds_pending.get(abi, 0) for one in stats), _note(crew, waiting),
             )
         )  # fmt: skip
     return found

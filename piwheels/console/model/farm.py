@@ -32,9 +32,9 @@ ROW_STAYS: Final = timedelta(seconds=30)
 #: The most slaves at a time, and the most dead ones among them: hostile messages cannot exhaust
 #: memory.
 MOST, _MOST_DEAD = 50_000, 5000
-#: After this silence of the master, the model's time stands still: slaves that cannot be heard are
-#: not silent.
-_UNHEARD: Final = timedelta(seconds=15)
+#: After this silence of the master, the model's time stands still: slaves are not silent
+#: if the console receives nothing.
+_SILENCE: Final = timedelta(seconds=15)
 #: Unchanged slaves are checked once in this many ticks, but at least this many in each tick.
 _ROUND, _FEW = 5, 100
 #: The number of builds in which causes of failures are searched.
@@ -54,7 +54,7 @@ class Changes:
     #: Slaves whose rows disappear (some time after they left).
     gone: set[int] = field(default_factory=set)
     #: The master's stats; the link; commands; the journal; the queue, builds or other answers.
-    figures: bool = False
+    stats: bool = False
     link: bool = False
     commands: bool = False
     journal: bool = False
@@ -64,7 +64,7 @@ class Changes:
         return any(getattr(self, name) for name in self.__slots__)
 
 
-class Farm:
+class FarmModel:
     """The state of a farm. :meth:`fold` takes an event, :meth:`tick` lets time pass.
 
     *now* is always console time; :meth:`master_time` converts it to the master's clock.
@@ -72,7 +72,7 @@ class Farm:
 
     def __init__(self) -> None:
         self.info: MasterInfo | None = None
-        self.figures: deque[MasterStats] = deque(maxlen=100)
+        self.stats: deque[MasterStats] = deque(maxlen=100)
         self.slaves: dict[int, Slave] = {}
         #: Slaves that have left, newest last.
         self.left: deque[Slave] = deque(maxlen=500)
@@ -82,7 +82,7 @@ class Farm:
         self.now: datetime = None  # type: ignore[assignment]
         #: The number of messages about unknown slaves.
         self.unknown = 0
-        self._heard: datetime | None = None
+        self._last_contact: datetime | None = None
         self._clock = MasterClock()
         self._peers = Peers()
         self._changes = Changes()
@@ -106,12 +106,16 @@ class Farm:
         #: Packages that fail everywhere and were reported.
         self._broken: set[str] = set()
         self._disk_step = 0
+        #: When the master started, by console time, and whether that is more than an estimate made
+        #: before a live message gave the master's time.
+        self._started: datetime | None = None
+        self._started_dated = False
 
     # What happened ----------------------------------------------------------------------------
 
     def fold(self, event: Event, now: datetime, *, replay: bool = False) -> None:
         """Take *event*. A *replay* is no news: it causes no alerts and no journal entries."""
-        self.now = self._heard = now
+        self.now = self._last_contact = now
         match event:
             case SlaveEvent():
                 self._clock.note(now, event.timestamp, past=replay)
@@ -122,7 +126,7 @@ class Farm:
                 self._outcome(event, replay)
             case MasterStats():
                 self._clock.note(now, event.timestamp, past=replay)
-                self._figures(event, replay)
+                self._master_stats(event, replay)
             case MasterInfo():
                 self._info(event)
 
@@ -134,13 +138,14 @@ class Farm:
                 others.clear()
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
             self._clock, self._joins, self._since = MasterClock(), JoinHistory(), None
-            self._changes = Changes(epoch=True, figures=True)
+            self._changes = Changes(epoch=True, stats=True)
+            self._started = None
         self.info = info
 
-    def _figures(self, stats: MasterStats, replay: bool) -> None:
-        add_stats(self.figures, stats, set_back=not replay)
-        self._changes.figures = True
-        step = health.disk_step(self.figures[-1])
+    def _master_stats(self, stats: MasterStats, replay: bool) -> None:
+        add_stats(self.stats, stats, set_back=not replay)
+        self._changes.stats = True
+        step = health.disk_step(self.stats[-1])
         if step > self._disk_step and not replay:
             self._journal.append(
                 Entry(self.now, Kind.MASTER, None, "", f"the master's disk is {step}% full")
@@ -171,7 +176,7 @@ class Farm:
             self._undated.add(slave_id)
             self._last_stamps[slave_id] = max(at, self._last_stamps.get(slave_id, at))
         else:
-            slave.heard, slave.last_message = self.now, message
+            slave.last_contact, slave.last_message = self.now, message
             self._since = self._since or self.now
         self._touch(slave, quiet=replay)
 
@@ -187,8 +192,10 @@ class Farm:
         if slave is not None and slave.joined == at and slave.label == label:
             slave.info = info
             return slave
-        slave = Slave(slave_id, info, label, joined=at, reported_at=at, since=at, heard=self.now)
-        slave.state_began = here
+        slave = Slave(
+            slave_id, info, label, joined=at, reported_at=at, since=at, last_contact=self.now
+        )
+        slave.appeared = slave.state_began = here
         slave.joins = self._joins.add(label, info.board_serial, at, here)
         slave.timeline.append(Moment(at, "JOIN", slave.abi))
         self.slaves[slave_id] = slave
@@ -252,19 +259,19 @@ class Farm:
         self._ended.clear()
         self._journal += ended
         if any(entry.kind is Kind.FAIL for entry in ended):
-            found = failures.packages(self._lately())
+            found = failures.packages(self._recent_builds())
             for package in found.keys() - self._broken:
                 self._journal.append(Entry(self.now, Kind.WARN, None, "", found[package]))
             self._broken = set(found)
 
-    def _lately(self) -> Iterator[PastBuild]:
+    def _recent_builds(self) -> Iterator[PastBuild]:
         return itertools.islice(reversed(self.builds), _RECENT)
 
     # Time -------------------------------------------------------------------------------------
 
     def tick(self, now: datetime) -> None:
         """Update silences, alerts and estimates; remove the rows of dead slaves after 30 s."""
-        self.now = now if self._heard is None else min(now, self._heard + _UNHEARD)
+        self.now = now if self._last_contact is None else min(now, self._last_contact + _SILENCE)
         self._date()
         self._report_builds()
         over = len(self._died) - _MOST_DEAD
@@ -292,10 +299,18 @@ class Farm:
         """
         self._clock = MasterClock()
         self._undated.update(self.slaves)
+        self._started_dated = False
 
     def _date(self) -> None:
-        """Find when states and builds began that are known from a replay only."""
+        """Find when the master started, and when states and builds began.
+
+        For those that are known from a replay only, until a live message gives the master's time.
+        """
+        if self.info is not None and not (self._started and self._started_dated):
+            self._started = self._clock.here(self.info.started, self.now)
+            self._started_dated = self._clock.sure
         for slave in filter(None, map(self.slaves.get, self._undated)):
+            slave.appeared = self._clock.here(slave.joined, self.now)
             slave.state_began = self._clock.here(slave.since, self.now)
             if slave.job_since is not None:
                 slave.build_began = self._clock.here(slave.job_since, self.now)
@@ -311,11 +326,11 @@ class Farm:
             slave = self.slaves.get(slave_id)
             if slave is None:
                 continue
-            heard = self._clock.here(stamped, self.now)
+            contact = self._clock.here(stamped, self.now)
             if slave.last_message:
-                slave.heard = max(heard, slave.heard)
-            elif slave.skew is not None or self.now - heard < slave.info.busy_timeout:
-                slave.heard = heard
+                slave.last_contact = max(contact, slave.last_contact)
+            elif slave.skew is not None or self.now - contact < slave.info.busy_timeout:
+                slave.last_contact = contact
         self._last_stamps.clear()
 
     def _check(self, slave_id: int, *, quiet: bool) -> None:
@@ -326,7 +341,7 @@ class Farm:
         alerts, ratio, rest = slave.alerts, slave.ratio, slave.eta
         elapsed = self._compare(slave)
         if slave.joins > 2:
-            slave.joins = self._joins.lately(slave.label, slave.info.board_serial, self.now)
+            slave.joins = self._joins.count(slave.label, slave.info.board_serial, self.now)
         slave.alerts = health.judge(slave, self.now)
         if alerts == slave.alerts and ratio == slave.ratio and rest == slave.eta:
             return
@@ -364,6 +379,10 @@ class Farm:
         """Return the time of the master's clock at *now*, estimated from live messages."""
         return now - self._clock.ahead
 
+    def uptime(self, now: datetime) -> timedelta:
+        """Return how long the master has run."""
+        return _ZERO if self._started is None else max(_ZERO, now - self._started)
+
     def elapsed(self, slave: Slave) -> timedelta:
         """Return how long *slave* has been in its state (never negative): the TIME column."""
         if slave.reported is State.BUILD:
@@ -390,13 +409,13 @@ class Farm:
         return sum(self._rates(now).values())
 
     def _rates(self, now: datetime) -> dict[str, float]:
-        figures = self.figures[-1] if self.figures else None
-        return eta.rates(self.builds, figures, now, self._since)
+        stats = self.stats[-1] if self.stats else None
+        return eta.rates(self.builds, stats, now, self._since)
 
     def queues(self, now: datetime, without: Collection[int] = ()) -> list[AbiQueue]:
         """Return the queue of each ABI, as if *without* were paused."""
         hourly = self._rates(now)
-        return eta.queues(self.slaves.values(), self.figures, hourly, self.now, without)
+        return eta.queues(self.slaves.values(), self.stats, hourly, self.now, without)
 
     def longest(self, n: int) -> list[Slave]:
         """Return the *n* slaves with the longest running builds."""
@@ -405,14 +424,14 @@ class Farm:
 
     def causes(self) -> list[str]:
         """Return the causes of recent failures, in sentences."""
-        return failures.explain(self._lately(), self.slaves.values())
+        return failures.explain(self._recent_builds(), self.slaves.values())
 
     def as_events(self) -> list[Event]:
         """Return events that recreate this farm when they are folded as a replay."""
         events: list[Event] = [] if self.info is None else [self.info]
-        events += self.figures
+        events += self.stats
         for slave in self.slaves.values():
-            events += keyframe.of_slave(slave, self.master_time(slave.heard))
+            events += keyframe.of_slave(slave, self.master_time(slave.last_contact))
         return [*events, *keyframe.of_builds(self.builds)]
 
     def validate(self) -> None:
@@ -427,4 +446,4 @@ class Farm:
             assert is_sorted([stats.timestamp for stats in slave.stats])  # noqa: S101
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
         assert is_sorted([build.seen for build in self.builds])  # noqa: S101
-        assert is_sorted([stats.timestamp for stats in self.figures])  # noqa: S101
+        assert is_sorted([stats.timestamp for stats in self.stats])  # noqa: S101

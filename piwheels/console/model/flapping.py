@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 #: The window in which joins are counted, and the number of boards that are remembered.
-_LATELY: Final = timedelta(minutes=10)
+_WINDOW: Final = timedelta(minutes=10)
 _BOARDS: Final = 20_000
 
 
@@ -27,9 +27,9 @@ class JoinHistory:
             joins.append((stamped, at))
         if len(self._known) > _BOARDS:
             del self._known[next(iter(self._known))]
-        return self.lately(label, serial, at)
+        return self.count(label, serial, at)
 
-    def lately(self, label: str, serial: str, now: datetime) -> int:
+    def count(self, label: str, serial: str, now: datetime) -> int:
         """Return the number of joins in the ten minutes before *now*."""
         joins = self._known.get((label, serial), ())
-        return sum(abs(now - at) <= _LATELY for _, at in joins)
+        return sum(abs(now - at) <= _WINDOW for _, at in joins)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from piwheels.console.model.commands import Command
-    from piwheels.console.model.farm import Changes, Farm
+    from piwheels.console.model.farm import Changes, FarmModel
     from piwheels.console.model.slave import Slave
 
 #: The least time between two sorts, and after a key that moves the cursor.
@@ -111,7 +111,7 @@ class View:
         self.open: set[str] = set()
         self.keys: list[Key] = []
         self.groups: dict[str, Group] = {}
-        self._farm: Farm | None = None
+        self._farm: FarmModel | None = None
         self._slaves: dict[int, Slave] = {}
         self._frozen: dict[int, Row] | None = None
         self._moved: datetime | None = None
@@ -125,9 +125,9 @@ class View:
             command = self.command_of(slave_id)
             gone = slave_id not in self._known()
             return self._frozen[slave_id]._replace(command=command, gone=gone)
-        return self._look(self._slaves[slave_id])
+        return self._row(self._slaves[slave_id])
 
-    def _look(self, slave: Slave) -> Row:
+    def _row(self, slave: Slave) -> Row:
         assert self._farm is not None, "nothing has been shown yet"  # noqa: S101
         state, elapsed = slave.state_at(self._farm.now), self._farm.elapsed(slave)
         gone = slave.id not in self._farm.slaves
@@ -162,14 +162,14 @@ class View:
 
     def freeze(self) -> None:
         """Freeze rows and values until :meth:`thaw`."""
-        self._frozen = {one.id: _copied(self._look(one)) for one in self._known().values()}
+        self._frozen = {one.id: _copied(self._row(one)) for one in self._known().values()}
 
     def thaw(self, now: datetime) -> None:
         """End :meth:`freeze`."""
         self._frozen = None
         self.arrange(now)
 
-    def update(self, farm: Farm, changes: Changes, now: datetime) -> bool:
+    def update(self, farm: FarmModel, changes: Changes, now: datetime) -> bool:
         """Take changes; return whether the rows changed or moved."""
         if farm is not self._farm or changes.epoch:
             self._farm, self._frozen = farm, None
@@ -189,7 +189,7 @@ class View:
         for slave in added:
             self._slaves[slave.id] = slave
             if self._frozen is not None:
-                self._frozen[slave.id] = _copied(self._look(slave))
+                self._frozen[slave.id] = _copied(self._row(slave))
             if self.group is None and self.query.matches(self.row(slave.id)):
                 self.keys.append(slave.id)
         return bool(added)
@@ -199,7 +199,7 @@ class View:
         self._sorted = now
         if self._frozen is None:
             self._slaves = dict(self._known())
-            rows = [self._look(slave) for slave in self._slaves.values()]
+            rows = [self._row(slave) for slave in self._slaves.values()]
         else:
             rows = [self.row(slave_id) for slave_id in self._frozen]
         rows = [row for row in rows if self.query.matches(row)]

@@ -101,7 +101,7 @@ def judge(slave: Slave, now: datetime) -> tuple[Alert, ...]:
     found = []
     if state is State.EXPIRED or state is State.SILENT:
         reason, weight = ("expired", 3) if state is State.EXPIRED else ("no msg", 2)
-        silence = now - slave.heard
+        silence = now - slave.last_contact
         silence -= silence % _STEP if silence > _STEP else timedelta()
         since = before[reason].since if reason in before else now
         found.append(Alert(reason, short_span(silence), since, weight))

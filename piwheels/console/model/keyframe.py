@@ -21,8 +21,8 @@ _ZERO: Final = timedelta()
 _SLEEPS: Final = {State.SLEEP: False, State.PAUSE: True}
 
 
-def of_slave(slave: Slave, heard: datetime) -> Iterator[SlaveEvent]:
-    """Yield a slave's events, oldest first; *heard*: its last contact, by the master's clock."""
+def of_slave(slave: Slave, last_contact: datetime) -> Iterator[SlaveEvent]:
+    """Yield a slave's events, oldest first; *last_contact* is by the master's clock."""
     yield SlaveEvent(slave.id, slave.joined, "HELLO", slave.info)
     for stats in slave.stats:
         at = without(stats.timestamp, slave.skew or _ZERO)
@@ -32,7 +32,7 @@ def of_slave(slave: Slave, heard: datetime) -> Iterator[SlaveEvent]:
     reply = _reply(slave)
     if reply is not None:
         yield SlaveEvent(slave.id, slave.since, *reply)
-        latest = max(slave.reported_at, heard)
+        latest = max(slave.reported_at, last_contact)
         if slave.reported in _SLEEPS and latest > slave.since:
             yield SlaveEvent(slave.id, latest, *reply)
 

@@ -96,7 +96,7 @@ class LinkMachine:
         self.level = 0
         #: The master's start: after a restart all slaves have new numbers.
         self.epoch: datetime | None = None
-        self.heard: datetime | None = None
+        self.last_contact: datetime | None = None
         #: Why each socket is down, as far as is known.
         self.why: dict[Wire, str] = {}
         self.replayed = 0
@@ -121,8 +121,8 @@ class LinkMachine:
         #: When the master last greeted: the answer to a console that asks for a replay.
         self._asked_at: datetime | None = None
         self._garbled_at: datetime | None = None
-        self._figures_at: datetime | None = None
-        self._told_paused = False
+        self._stats_at: datetime | None = None
+        self._reported_paused = False
 
     # Queries ----------------------------------------------------------------------
 
@@ -133,14 +133,14 @@ class LinkMachine:
 
     def age(self, now: datetime) -> timedelta | None:
         """Return the time since the master's last message; ``None``: there was none."""
-        return None if self.heard is None else now - self.heard
+        return None if self.last_contact is None else now - self.last_contact
 
     # Events -----------------------------------------------------------------------------------
 
     def handle(self, event: Event, now: datetime) -> list[Outgoing]:
         """Take *event*; return messages to send."""
         if self.state is LinkState.FILE:
-            self._hear(now)
+            self._note_contact(now)
             return []
         match event:
             case WireUp(wire):
@@ -152,28 +152,28 @@ class LinkMachine:
                 self.garbled_what = why
                 self._garbled_at = now
             case Answer():
-                self._hear(now)
+                self._note_contact(now)
                 return self._answered(event, now)
             case Unsent(ticket, _) if ticket == self._page_ticket:
                 self._page_at = None
             case MasterInfo():
-                self._hear(now)
+                self._note_contact(now)
                 self._greeted(event, now)
             case SlaveEvent():
-                self._hear(now)
+                self._note_contact(now)
                 self._timed(event, now)
             case MasterStats():
-                self._hear(now)
-                self._figures_at = now
+                self._note_contact(now)
+                self._stats_at = now
             case CommandReport(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
-                self._hear(now)
+                self._note_contact(now)
                 self.paused = verb == "SLEEP"
             case BuildOutcome() | Output() | CommandReport():
-                self._hear(now)
+                self._note_contact(now)
         return []
 
-    def _hear(self, now: datetime) -> None:
-        self.heard = now
+    def _note_contact(self, now: datetime) -> None:
+        self.last_contact = now
 
     def _came(self, wire: Wire, now: datetime) -> list[Outgoing]:
         self._up.add(wire)
@@ -261,7 +261,7 @@ class LinkMachine:
         if self._newest - event.timestamp > _PAST or event.message == "HELLO":
             self._past_at = now
         elif event.message in ("SLEEP", "BUILD"):
-            self._told_paused = event.data is True
+            self._reported_paused = event.data is True
 
     # Time -------------------------------------------------------------------------------------
 
@@ -334,15 +334,15 @@ class LinkMachine:
         state = LinkState.LIVE
         if self._garbled_at is not None and now - self._garbled_at < _MISMATCH:
             state = LinkState.MISMATCH
-        elif self.heard is not None and now - self.heard >= _QUIET:
+        elif self.last_contact is not None and now - self.last_contact >= _QUIET:
             state = LinkState.QUIET
-        elif self.paused or (self._told_paused and self._has_no_figures(now)):
+        elif self.paused or (self._reported_paused and self._has_no_stats(now)):
             state = LinkState.PAUSED
         self._go(state, now)
 
-    def _has_no_figures(self, now: datetime) -> bool:
+    def _has_no_stats(self, now: datetime) -> bool:
         """Whether the master's stats have stopped, as some masters' do while paused."""
-        return self._figures_at is not None and now - self._figures_at >= _QUIET
+        return self._stats_at is not None and now - self._stats_at >= _QUIET
 
     def _go(self, state: LinkState, now: datetime) -> None:
         if state is not self.state:

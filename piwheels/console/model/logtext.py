@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.console.text import clean
+from piwheels.core.text import ESCAPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,13 +21,6 @@ KEPT: Final = 400_000
 #: The number of characters of a line that decide its grade.
 _GRADED = 1000
 
-#: Escape sequences of terminals (ECMA-48): control sequences, terminated control strings, others.
-#: Each alternative is linear in the length of the line.
-_ESCAPES: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"
-    r"|\x1b[ -/]*[0-OQ-WYZ`-~]"
-)
 _ERROR: Final = re.compile(
     r"(?i:\b(?:error|fatal error|fatal)\s*[:\[])"  # gcc, clang, rustc, pip, git
     r"|(?:Error|Exception|Exit):"  # Python's exceptions
@@ -69,7 +63,7 @@ class Line(NamedTuple):
 def read_line(raw: str, start: int = 0) -> Line:
     r"""Return *raw* for display; of several states separated by ``\r`` only the last is shown."""
     if "\x1b" in raw or "\x9b" in raw:
-        raw = _ESCAPES.sub("", raw)
+        raw = ESCAPE.sub("", raw)
     folds = 0
     if "\r" in raw:
         states = [state for state in raw.split("\r") if state.strip()]

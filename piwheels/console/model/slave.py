@@ -111,12 +111,13 @@ class Slave:
     reported_at: datetime = None  # type: ignore[assignment]  # set with joined
     since: datetime = None  # type: ignore[assignment]  # set with joined
     #: When a message about it last came, by console time, and which.
-    heard: datetime = None  # type: ignore[assignment]
+    last_contact: datetime = None  # type: ignore[assignment]
     last_message: str = ""
     job: tuple[str, str] | None = None
     job_since: datetime | None = None
-    #: When the state and the build began, by console time: a step of the master's clock does not
-    #: change ages.
+    #: When it joined, and when the state and the build began, by console time: a step of the
+    #: master's clock does not change ages.
+    appeared: datetime = None  # type: ignore[assignment]  # set with joined
     state_began: datetime = None  # type: ignore[assignment]  # set with joined
     build_began: datetime | None = None
     #: The number of the build's files that were requested so far, and the last one.
@@ -148,7 +149,7 @@ class Slave:
 
     def state_at(self, now: datetime) -> State:
         """Return the state at *now* (console time), which may be silence."""
-        silence = now - self.heard
+        silence = now - self.last_contact
         if silence <= _BRIEF or self.reported is State.DEAD:
             return self.reported
         limit = self.info.busy_timeout

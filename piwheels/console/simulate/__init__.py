@@ -1,4 +1,4 @@
-"""A farm that is not there: the master's side of the consoles' sockets, with a life of its own.
+"""A simulated farm: a master's sockets for consoles, with invented slaves and builds.
 
-For demonstrations, for pictures of the screens, and for tests: no slave, no database, no build.
+For demonstrations, pictures of the screens, and tests. It needs no slave and no database.
 """

@@ -1,4 +1,4 @@
-"""``python -m piwheels.console.simulate``: a farm to look at."""
+"""``python -m piwheels.console.simulate``: simulate a farm."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""The simulated boards: where they stand, what ails them, and how they feel at a moment.
+"""The simulated boards: their labels, their faults, and their stats.
 
-How a board feels is a function of time alone, so that its figures of the past need not be kept.
+The stats of a board are a function of time alone, so that those of the past need not be stored.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from datetime import UTC, datetime, timedelta
 from math import floor, sin
 from typing import TYPE_CHECKING, Final
 
-from piwheels.console.simulate.catalogue import ABIS, MODELS, RACK
+from piwheels.console.simulate.inventory import ABIS, MODELS, RACK
 from piwheels.core.states import SlaveInfo, SlaveStats
 
 if TYPE_CHECKING:
     from random import Random
 
 _GIB: Final = 2**30
-#: What can be wrong with a board, and how often it is.
-AILMENTS: Final = {"": 920, "slow": 30, "failing": 15, "flapping": 10, "full": 15, "mute": 10}
-#: Labels that a terminal, a table or a template may stumble over.
+#: The faults of boards, with their weights.
+FAULTS: Final = {"": 920, "slow": 30, "failing": 15, "flapping": 10, "full": 15, "unresponsive": 10}
+#: Labels that a terminal, a table or a template may handle wrongly.
 _HOSTILE: Final = (
     "[red]rack[/red]-{}", "[@click=app.quit]rack-{}[/]", "\u202emoc.live-{}", "שלום-{}",
     "日本語のとても長いラベル-{}", "e\u0301\u0301\u0301\u0301\u0301-{}", "{{{{7*7}}}}-{}",
@@ -30,13 +30,13 @@ _HOSTILE: Final = (
 
 @dataclass(slots=True, eq=False)
 class Board:
-    """A build board. *speed* multiplies how long its builds take; *phase* makes it unlike others.
+    """A build machine. Builds take *speed* times as long as usual; *phase* shifts its stats.
 
-    *period* is how often it gives figures, in seconds; *skew* how far its clock is ahead.
+    *period* is the seconds between its stats; *skew*: its clock minus the true time.
     """
 
     info: SlaveInfo
-    ailment: str
+    fault: str
     speed: float
     phase: float
     period: float
@@ -45,27 +45,27 @@ class Board:
     heat: float
     skew: timedelta
 
-    def next_figures(self, after: datetime) -> datetime:
-        """Return when it gives figures next."""
+    def next_stats(self, after: datetime) -> datetime:
+        """Return the time of its next stats."""
         return self._moment(self._count(after) + 1)
 
-    def figures_before(self, now: datetime, since: datetime, most: int) -> list[datetime]:
-        """Return when it has given its last figures, oldest first, at most so many."""
+    def stats_before(self, now: datetime, since: datetime, most: int) -> list[datetime]:
+        """Return the times of its last stats, oldest first, at most *most*."""
         last = self._count(now)
         first = max(last - most, self._count(since))
         return [self._moment(count) for count in range(first + 1, last + 1)]
 
     def _count(self, at: datetime) -> int:
-        """Return how often it has given figures by *at*."""
+        """Return the number of its stats up to *at*."""
         count = floor((at.timestamp() - self.phase) / self.period)
-        # A moment is rounded to microseconds: it may have come already.
+        # Times are rounded to microseconds: the next one may be *at* or before.
         return count + 1 if self._moment(count + 1) <= at else count
 
     def _moment(self, count: int) -> datetime:
         return datetime.fromtimestamp(self.phase + count * self.period, UTC)
 
-    def figures(self, at: datetime, since: datetime | None, memory: float) -> SlaveStats:
-        """Return its figures; *since* when it builds (or not) and how much *memory* that needs."""
+    def stats(self, at: datetime, since: datetime | None, memory: float) -> SlaveStats:
+        """Return its stats; it builds *since* then (or not), which needs *memory* (0 to 1)."""
         time = at.timestamp()
         noise, unrest, drift = (
             (sin(time / slow + self.phase) + sin(time / quick + 3 * self.phase)) / 2
@@ -76,7 +76,7 @@ class Board:
             effort = min(1.0, 0.2 + (at - since).total_seconds() / 200)
         used = min(0.97, 0.12 + memory * effort * (0.8 + 0.2 * drift))
         swap = max(0.0, used - 0.8) * 2
-        full = 0.88 if self.ailment == "full" else 0.25 + 0.3 * (self.phase % 1)
+        full = 0.88 if self.fault == "full" else 0.25 + 0.3 * (self.phase % 1)
         disk = min(0.995, full + 0.08 * effort + 0.03 * sin(time / 4000 + self.phase))
         temp = 41 + self.heat + 20 * effort + 3 * noise
         return SlaveStats(
@@ -92,7 +92,7 @@ class Board:
 def make_boards(count: int, random: Random, pace: float, *, hostile: bool) -> list[Board]:
     """Return *count* boards in racks, one rack in eight of which is too warm.
 
-    What takes time takes *pace* times less of it.
+    Timeouts and periods are divided by *pace*.
     """
     abis = random.choices(ABIS, [abi.share for abi in ABIS], k=count)
     made = []
@@ -100,11 +100,22 @@ def make_boards(count: int, random: Random, pace: float, *, hostile: bool) -> li
     for index in range(count):
         rack, slot = divmod(index, RACK)
         model, revision, memory, speed = MODELS[(rack * 7 + slot // 10) % len(MODELS)]
-        ailment = random.choices(list(AILMENTS), list(AILMENTS.values()))[0]
-        if index < 12 and count >= 12:  # every one of them is to be seen on a small farm as well
-            ailment = ["", "", "slow", "", "failing", "", "", "full", "", "flapping", "", "mute"][
-                index
-            ]
+        fault = random.choices(list(FAULTS), list(FAULTS.values()))[0]
+        if index < 12 and count >= 12:  # a small farm shows every fault, too
+            fault = [
+                "",
+                "",
+                "slow",
+                "",
+                "failing",
+                "",
+                "",
+                "full",
+                "",
+                "flapping",
+                "",
+                "unresponsive",
+            ][index]
         label = f"{model}-rack{rack + 1}-{slot + 1:02}"
         if hostile:
             label = _HOSTILE[index % len(_HOSTILE)].format(index)
@@ -117,8 +128,8 @@ def make_boards(count: int, random: Random, pace: float, *, hostile: bool) -> li
         )  # fmt: skip
         made.append(
             Board(
-                info, ailment,
-                speed * (random.uniform(3, 8) if ailment == "slow" else random.uniform(0.9, 1.1)),
+                info, fault,
+                speed * (random.uniform(3, 8) if fault == "slow" else random.uniform(0.9, 1.1)),
                 random.uniform(0, 1000), random.uniform(5, 10) / pace, memory * _GIB,
                 random.choice((32, 64, 128)) * _GIB,
                 random.uniform(0, 6) + (15 if rack % 8 == hot else 0),

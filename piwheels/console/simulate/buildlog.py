@@ -1,4 +1,4 @@
-"""What pip says while it builds: the same for the same build, so that it need not be kept."""
+"""The output of pip: always the same for the same build, so that it need not be stored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_right
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piwheels.console.simulate.catalogue import PROJECTS
+from piwheels.console.simulate.inventory import PROJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,20 +26,20 @@ _ERRORS: Final = (
 
 
 class BuildLog(NamedTuple):
-    """A log: the whole *text*, and up to where (*ends*) it had come at which part (*parts*)."""
+    """A log: its *text*, and its length (*ends*) after each fraction of the build (*parts*)."""
 
     text: str
     parts: list[float]
     ends: list[int]
 
-    def said(self, part: float) -> int:
-        """Return how many characters were there after *part* (0 to 1) of the build's time."""
+    def length_at(self, part: float) -> int:
+        """Return the length of the log, in characters, after *part* (0 to 1) of the build."""
         index = bisect_right(self.parts, part)
         return self.ends[index - 1] if index else 0
 
 
 def build_log(number: int, package: str, version: str, *, ok: bool, hostile: bool) -> BuildLog:
-    """Return the log of build *number*; what takes long says much."""
+    """Return the log of build *number*; packages that take long have long logs."""
     random = Random(number)  # noqa: S311 (a game)
     lines = int(20 + 25 * _MINUTES.get(package, 1))
     text: list[str] = []

@@ -1,4 +1,4 @@
-"""Frames that no master of ours would send: what a console must not stumble over."""
+"""Frames that no master sends, which a console must survive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MESSAGES: Final[tuple[Any, ...]] = (
 
 
 def frames(random: Random) -> Iterator[bytes]:
-    """Give frames without end: noise, halves of messages, and messages that are not of the wire."""
+    """Yield frames forever: noise, truncated messages, and messages that break the protocol."""
     whole = [cbor2.dumps(message) for message in _MESSAGES]
     while True:
         frame = random.choice(whole)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from piwheels.console.simulate.world import Event, World
 
-#: How many events a page of slaves has, of how many slaves a turn's part of a replay tells, and how
-#: much of a log an answer has (characters).
+#: The most events in a page of slaves and in one turn of a replay, and characters of a log in an
+#: answer.
 PAGE, REPLAY_BURST, LOG_PART = 2000, 2000, 2**19
-#: After how many seconds of silence a console is forgotten, and how many requests a turn takes.
+#: The seconds of silence after which a console is forgotten, and the most requests in a turn.
 SILENCE, BURST = 90, 200
 
 NAMES: Final[dict[type, str]] = {
@@ -52,16 +52,16 @@ NAMES: Final[dict[type, str]] = {
 class _Console:
     who: str
     ticket: bytes
-    heard: datetime
+    last_contact: datetime
     watched: dict[int, bytes] = field(default_factory=dict)
 
 
 class Server:
-    """Answers at *addresses* (``status``, ``control`` and, at level 1, ``console``)."""
+    """Serves *world* at *addresses* (``status``, ``control`` and, at level 1, ``console``)."""
 
     def __init__(self, world: World, addresses: dict[str, str]) -> None:
         self.world = world
-        #: Whether an operator said QUIT.
+        #: Whether an operator has stopped the master (QUIT).
         self.ended = False
         context = Context()
         self._status = context.socket(zmq.PUB, monitor_stats)
@@ -97,18 +97,18 @@ class Server:
         if self._console in ready:
             self._take_requests(now)
         for event in self.world.step(now):
-            self._tell(event)
+            self._publish(event)
         if self._replayed is not None:
             self._replay(self._replayed, now)
         if self.world.hostile and self.world.random.random() < 0.02:
             self._make_noise()
         for peer, each in list(self._consoles.items()):
-            if (now - each.heard).total_seconds() > SILENCE:
+            if (now - each.last_contact).total_seconds() > SILENCE:
                 self._forget(peer)
 
     # Sending ---------------------------------------------------------------------------
 
-    def _tell(self, event: Event) -> None:
+    def _publish(self, event: Event) -> None:
         name = NAMES[type(event)]
         if isinstance(event, (MasterInfo, MasterStats, SlaveEvent)):
             self._status.send_msg(name, event)
@@ -124,7 +124,7 @@ class Server:
     def _replay(self, after: int, now: datetime) -> None:
         events = self.world.replay(after, REPLAY_BURST, now)
         for event in events:
-            self._tell(event)
+            self._publish(event)
         self._replayed = events[-1].slave_id if events else None
 
     def _make_noise(self) -> None:
@@ -141,10 +141,10 @@ class Server:
 
     def _forget(self, peer: bytes) -> None:
         if self._consoles.pop(peer, None) is not None:
-            self._let_go()
+            self._stop_unfollowed()
 
-    def _let_go(self) -> None:
-        """Stop logs that nobody follows."""
+    def _stop_unfollowed(self) -> None:
+        """Stop the output of builds that no console follows."""
         followed = set(itertools.chain(*(each.watched for each in self._consoles.values())))
         for number in self.world.watched.keys() - followed:
             del self.world.watched[number]
@@ -160,11 +160,11 @@ class Server:
             except BadMessage:
                 continue
             if msg == "HELLO":
-                self._tell(self.world.info)
+                self._publish(self.world.info)
                 self._replayed = 0
             else:
-                one = None if data is NoData or data is None else [data]
-                self.world.command(msg, one, "somebody", now)
+                target = None if data is NoData or data is None else [data]
+                self.world.command(msg, target, "unknown", now)
                 self.ended = self.ended or msg == "QUIT"
 
     def _take_requests(self, now: datetime) -> None:
@@ -186,19 +186,21 @@ class Server:
         world = self.world
         if msg == "HELLO":
             attached = self._consoles.setdefault(peer, _Console(data.who, ticket, now))
-            attached.ticket, attached.heard = ticket, now
+            attached.ticket, attached.last_contact = ticket, now
             return Welcome(1, world.info, world.paused)
         if peer not in self._consoles:
             raise Refused("HELLO", "say HELLO first, and again at least every 90 seconds")
         attached = self._consoles[peer]
-        attached.heard = now
+        attached.last_contact = now
         match msg:
             case "SLAVES":
                 return world.replay(data, PAGE, now)
             case "HISTORY":
-                raise Refused("HISTORY", "the simulator keeps no history of its slaves")
+                if (history := world.history(data)) is None:
+                    raise Refused("HISTORY", f"there is no slave {data}")
+                return history
             case "FIGURES":
-                return list(world.figures)
+                return list(world.stats)
             case "QUEUE":
                 return world.heads(min(data, 1000))
             case "BUILDS":
@@ -207,16 +209,16 @@ class Server:
                 return self._log(*data)
             case "WATCH":
                 attached.watched[data] = ticket
-                if (said := world.watch(data, now)) is not None:
-                    self._send(peer, ticket, codec.dumps("OUTPUT", said))
+                if (output := world.watch(data, now)) is not None:
+                    self._send(peer, ticket, codec.dumps("OUTPUT", output))
                 return NoData
             case "UNWATCH":
                 attached.watched.pop(data, None)
-                self._let_go()
+                self._stop_unfollowed()
                 return NoData
-        untold = world.command(msg, None if data is NoData else data, attached.who, now)
+        rejections = world.command(msg, None if data is NoData else data, attached.who, now)
         self.ended = self.ended or msg == "QUIT"
-        return NoData if msg == "QUIT" else untold
+        return NoData if msg == "QUIT" else rejections
 
     def _log(self, build_id: int, offset: int) -> LogPart:
         text = self.world.log(build_id)

@@ -1,4 +1,4 @@
-"""A simulated farm as the source of a session, without sockets: for pictures of the screens."""
+"""A simulated farm as the source of a session, without sockets, for pictures of the screens."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from piwheels.console.model.events import Outgoing, Wire
 
 
-#: For how long a farm has been there when it is first looked at.
-_HISTORY: Final = timedelta(hours=3)
+#: The simulated time before the session starts.
+_PAST: Final = timedelta(hours=3)
 
 
 def simulated_session(slaves: int, seed: int, now: datetime) -> tuple[SimulatedFarm, Session]:
-    """Return a session that may attach, at *now*, to a farm that has been there for a while."""
-    world = World(slaves, seed, now - _HISTORY)
+    """Return a farm with some hours of history, and a session that can attach to it at *now*."""
+    world = World(slaves, seed, now - _PAST)
     world.live_until(now)
     farm = SimulatedFarm(world, now)
     addresses: dict[Wire, str] = {"status": farm.name, "control": farm.name, "console": farm.name}
@@ -32,31 +32,31 @@ def simulated_session(slaves: int, seed: int, now: datetime) -> tuple[SimulatedF
 
 
 class SimulatedFarm:
-    """A master of level 1 over *world*, which answers at once. Time is what *now* was set to."""
+    """A master of level 1 that answers at once from *world*. Its time is the attribute *now*."""
 
     def __init__(self, world: World, now: datetime) -> None:
         self.name = world.info.label
         self.now = now
         self._world = world
-        self._coming: deque[Any] = deque()
+        self._incoming: deque[Any] = deque()
 
     def start(self) -> None:
-        """Be there at once."""
-        self._coming += [WireUp("status"), WireUp("control"), WireUp("console")]
+        """Connect immediately."""
+        self._incoming += [WireUp("status"), WireUp("control"), WireUp("console")]
 
     def stop(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection."""
 
     def take(self) -> Iterator[Incoming]:
-        """Give what has happened up to now."""
-        self._coming.extend(self._world.step(self.now))
-        while self._coming:
-            yield Incoming(self.now, self._coming.popleft())
+        """Yield the events up to *now*."""
+        self._incoming.extend(self._world.step(self.now))
+        while self._incoming:
+            yield Incoming(self.now, self._incoming.popleft())
 
     def send(self, outgoing: Outgoing) -> None:
-        """Answer what a console asks; nothing that it commands happens."""
+        """Answer a request; commands have no effect."""
         data = self._answer(outgoing.msg, outgoing.data)
-        self._coming += [Sent(outgoing.ticket), Answer(outgoing.ticket, outgoing.msg, data)]
+        self._incoming += [Sent(outgoing.ticket), Answer(outgoing.ticket, outgoing.msg, data)]
 
     def _answer(self, msg: str, data: Any) -> Any:
         match msg:
@@ -65,7 +65,9 @@ class SimulatedFarm:
             case "SLAVES":
                 return self._world.replay(data, 2000, self.now)
             case "FIGURES":
-                return list(self._world.figures)
+                return list(self._world.stats)
+            case "HISTORY":
+                return self._world.history(data) or []
             case "QUEUE":
                 return self._world.heads(data)
             case "BUILDS":
@@ -74,8 +76,8 @@ class SimulatedFarm:
                 text = self._world.log(data[0]) or ""
                 return LogPart(data[1], text[data[1] :], len(text))
             case "WATCH":
-                if (said := self._world.watch(data, self.now)) is not None:
-                    self._coming.append(said)
+                if (output := self._world.watch(data, self.now)) is not None:
+                    self._incoming.append(output)
                 return NoData
             case "UNWATCH" | "QUIT":
                 return NoData

@@ -1,7 +1,7 @@
 """The simulated farm: it takes time and commands, and returns the events for consoles.
 
 No input or output, no clock: *now* is an argument. Commands act as on our master: KILL acts at the
-slave's next request for work, SKIP on a running build, and WAKE withdraws both and a pause.
+slave's next request for work, SKIP on a running build; WAKE withdraws both and a pause.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.simulate.boards import make_boards
-from piwheels.console.simulate.books import Books, Queues
 from piwheels.console.simulate.buildlog import build_log
+from piwheels.console.simulate.counters import Counters
+from piwheels.console.simulate.queues import Queues
 from piwheels.console.simulate.slaves import Slave, Work, begin_work
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import (
@@ -32,14 +33,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from piwheels.console.simulate.boards import Board
+    from piwheels.core.states import Transition
 
     #: The events that consoles receive.
     Event = MasterInfo | MasterStats | SlaveEvent | BuildOutcome | Output | CommandReport
 
-#: How many builds are remembered, how many of a slave's figures, and of all together in a replay.
-PAST, FIGURES, REPLAYED = 500, 100, 15_000
-#: How often the master gives figures, and how often builds that are watched say something.
-FIGURES_EVERY: Final = timedelta(seconds=10)
+#: The number of builds that are kept, of stats in the replay of a slave, and of all in a replay.
+PAST, KEPT_STATS, REPLAYED = 500, 100, 15_000
+#: How often the master publishes stats, and how often the output of watched builds.
+STATS_EVERY: Final = timedelta(seconds=10)
 OUTPUT_EVERY: Final = timedelta(seconds=2)
 #: How often new versions appear, in seconds of a real farm's time.
 RELEASE_EVERY: Final = 20
@@ -48,10 +50,9 @@ TAIL: Final = 2**16
 
 
 class World:
-    """A farm of *count* slaves that began at *now*; *seed* decides on everything.
+    """A farm of *count* slaves that started at *now*; *seed* determines all events.
 
-    Life goes *pace* times as fast as on a real farm. In a *hostile* one labels, clocks and logs are
-    what foreigners could make of them.
+    It runs *pace* times as fast as a real farm. In a *hostile* one, labels, clocks and logs are so.
     """
 
     def __init__(
@@ -64,25 +65,25 @@ class World:
         self.boards = make_boards(count, self.random, pace, hostile=hostile)
         self.slaves: dict[int, Slave] = {}
         self.builds: deque[BuildOutcome] = deque(maxlen=PAST)
-        self.figures: deque[MasterStats] = deque(maxlen=FIGURES)
+        self.stats: deque[MasterStats] = deque(maxlen=KEPT_STATS)
         #: The slaves whose logs are followed, each with the length that was sent.
         self.watched: dict[int, int] = {}
         boards = Counter(board.info.native_abi for board in self.boards)
         self._queues = Queues(boards, self.random)
-        self._books = Books()
-        self._told: list[Event] = []
+        self._counters = Counters()
+        self._events: list[Event] = []
         self._plan: list[tuple[datetime, int, Callable[..., None], Any]] = []
-        self._order = itertools.count()
+        self._sequence = itertools.count()
         self._numbers = itertools.count(48_213_001)
-        #: While the past is simulated, events that only consoles notice are left out.
+        #: While the past is simulated, no events are kept for consoles.
         self._past = False
-        self._spoke = now
+        self._output_sent = now
         self._begin(now)
 
     # The master -------------------------------------------------------------------------------
 
     def _begin(self, now: datetime) -> None:
-        """Start as a master does: without slaves, and with numbers from 1."""
+        """Start the master: without slaves, and with numbers from 1."""
         self.info = MasterInfo(now, "farm.example", "Debian", "13", "d04170", "10000000feedbeef")
         self.slaves.clear()
         self.watched.clear()
@@ -91,12 +92,12 @@ class World:
         self._ids = itertools.count(1)
         for index, board in enumerate(self.boards):
             self._at(now, self.random.uniform(0, min(20, 1 + index)), self._join, board)
-        self._at(now, 1, self._give_figures, None)
+        self._at(now, 1, self._publish_master_stats, None)
         self._at(now, 5, self._release, None)
 
     def restart(self, now: datetime) -> None:
-        """Restart the master: builds are lost, and all slaves join again."""
-        self._told.clear()
+        """Restart the master: all builds are lost, and all slaves join again."""
+        self._events.clear()
         self._begin(now)
 
     def _at(self, now: datetime, seconds: float, what: Callable[..., None], whom: Any) -> None:
@@ -104,45 +105,45 @@ class World:
         self._plan_at(now + timedelta(seconds=seconds / self.pace), what, whom)
 
     def _plan_at(self, when: datetime, what: Callable[..., None], whom: Any) -> None:
-        heapq.heappush(self._plan, (when, next(self._order), what, whom))
+        heapq.heappush(self._plan, (when, next(self._sequence), what, whom))
 
     def step(self, now: datetime) -> list[Event]:
         """Advance to *now*; return the events, oldest first."""
         while self._plan and self._plan[0][0] <= now:
             when, _, what, whom = heapq.heappop(self._plan)
             what(whom, when)
-        if now - self._spoke >= OUTPUT_EVERY:
-            self._spoke = now
+        if now - self._output_sent >= OUTPUT_EVERY:
+            self._output_sent = now
             for number in list(self.watched):
-                self._speak(number, now)
-        told, self._told = self._told, []
-        return told
+                self._send_output(number, now)
+        events, self._events = self._events, []
+        return events
 
     def live_until(self, now: datetime) -> None:
         """Advance to *now* without events, which is faster."""
         self._past = True
         self.step(now)
         self._past = False
-        # Nothing was planned for who builds but the end of that.
+        # Only the ends of running builds were scheduled: add the stats before them.
         planned, self._plan = self._plan, []
         for when, _, what, whom in planned:
             builds = what == self._ask and whom.work is not None and not whom.sends
-            first = min(when, whom.board.next_figures(now)) if builds else when
+            first = min(when, whom.board.next_stats(now)) if builds else when
             self._plan_at(first, what, whom)
 
-    def _tell(self, slave: Slave, now: datetime, message: str, data: Any = NoData) -> None:
+    def _publish(self, slave: Slave, now: datetime, message: str, data: Any = NoData) -> None:
         if not self._past:
-            self._told.append(SlaveEvent(slave.number, now, message, data))
+            self._events.append(SlaveEvent(slave.number, now, message, data))
 
     def _reply(self, slave: Slave, now: datetime, message: str, data: Any = NoData) -> None:
-        slave.reply, slave.replied_at = (message, data), now
-        self._tell(slave, now, message, data)
+        slave.receive(message, data, now)
+        self._publish(slave, now, message, data)
 
-    def _give_figures(self, _: None, now: datetime) -> None:
-        self._plan_at(now + FIGURES_EVERY, self._give_figures, None)
+    def _publish_master_stats(self, _: None, now: datetime) -> None:
+        self._plan_at(now + STATS_EVERY, self._publish_master_stats, None)
         pending = self._queues.pending()
-        self.figures.append(self._books.figures(now, pending, len(self.slaves), self.random))
-        self._told.append(self.figures[-1])
+        self.stats.append(self._counters.stats(now, pending, len(self.slaves), self.random))
+        self._events.append(self.stats[-1])
 
     def _release(self, _: None, now: datetime) -> None:
         self._at(now, RELEASE_EVERY, self._release, None)
@@ -153,16 +154,17 @@ class World:
     def _join(self, board: Board, now: datetime) -> None:
         slave = Slave(next(self._ids), board, now)
         self.slaves[slave.number] = slave
-        if board.ailment == "flapping":
-            slave.vanishes = now + timedelta(seconds=self.random.uniform(20, 120)) / self.pace
-        self._tell(slave, now, "HELLO", board.info)
+        if board.fault == "flapping":
+            slave.vanishes_at = now + timedelta(seconds=self.random.uniform(20, 120)) / self.pace
+        slave.move("ACK", NoData, now)
+        self._publish(slave, now, "HELLO", board.info)
         self._at(now, self.random.uniform(0.5, 2), self._ask, slave)
 
     def _ask(self, slave: Slave, now: datetime) -> None:
-        """Take the next request of a slave, whatever that is."""
+        """Handle the next request of a slave, which depends on its state."""
         if self.slaves.get(slave.number) is not slave:
             return
-        if slave.vanishes is not None and now >= slave.vanishes:
+        if slave.vanishes_at is not None and now >= slave.vanishes_at:
             self._fall_silent(slave, now)
         elif slave.work is None:
             self._idle(slave, now)
@@ -173,19 +175,19 @@ class World:
         elif now >= slave.work.until:
             self._built(slave, slave.work, now)
         else:
-            self._figures_of(slave, now)
+            self._publish_slave_stats(slave, now)
             self._plan_busy(slave, slave.work, now)
 
-    def _figures_of(self, slave: Slave, now: datetime) -> None:
+    def _publish_slave_stats(self, slave: Slave, now: datetime) -> None:
         if not self._past:
-            self._tell(slave, now, "STATS", slave.figures(now))
+            self._publish(slave, now, "STATS", slave.stats(now))
 
     def _plan_busy(self, slave: Slave, work: Work, now: datetime) -> None:
-        when = work.until if self._past else min(work.until, slave.board.next_figures(now))
+        when = work.until if self._past else min(work.until, slave.board.next_stats(now))
         self._plan_at(when, self._ask, slave)
 
     def _idle(self, slave: Slave, now: datetime) -> None:
-        self._figures_of(slave, now)
+        self._publish_slave_stats(slave, now)
         slave.skipped = False
         if slave.killed:
             self._leave(slave, now, self.random.uniform(200, 600))
@@ -199,14 +201,14 @@ class World:
             work = begin_work(
                 number, following, slave.board, now, random=self.random, pace=self.pace
             )
-            self._give(slave, work, now)
+            self._start_build(slave, work, now)
             return
-        self._plan_at(slave.board.next_figures(now), self._ask, slave)
+        self._plan_at(slave.board.next_stats(now), self._ask, slave)
 
-    def _give(self, slave: Slave, work: Work, now: datetime) -> None:
+    def _start_build(self, slave: Slave, work: Work, now: datetime) -> None:
         slave.work, slave.sent = work, 0
-        if self.random.random() < (0.2 if slave.board.ailment == "mute" else 0.0005):
-            slave.vanishes = now + (work.until - now) * self.random.random()
+        if self.random.random() < (0.2 if slave.board.fault == "unresponsive" else 0.0005):
+            slave.vanishes_at = now + (work.until - now) * self.random.random()
         self._reply(slave, now, "BUILD", work.job)
         self._plan_busy(slave, work, now)
 
@@ -233,22 +235,22 @@ class World:
             None if skipped else work.number, slave.number, info.label, *work.job, info.native_abi,
             result, min(now, work.until) - work.since, 0 if skipped else len(work.files), now,
         )  # fmt: skip
-        self._speak(slave.number, now, last=True)
+        self._send_output(slave.number, now, last=True)
         slave.work = None
         if not skipped:
             self.builds.append(outcome)
-            self._books.count(outcome, now)
+            self._counters.count(outcome, now)
         if not self._past:
-            self._told.append(outcome)
+            self._events.append(outcome)
         self._reply(slave, now, "DONE")
         self._at(now, self.random.uniform(1, 3), self._ask, slave)
 
     def _fall_silent(self, slave: Slave, now: datetime) -> None:
-        slave.vanishes = None
-        if slave.board.ailment != "flapping":
+        slave.vanishes_at = None
+        if slave.board.fault != "flapping":
             self._plan_at(now + slave.board.info.busy_timeout, self._expire, slave)
             return
-        # Its connection breaks and it joins again; sometimes it leaves properly first.
+        # Its connection breaks and it joins again; usually it leaves in order first.
         self._at(now, self.random.uniform(2, 30), self._join, slave.board)
         if self.random.random() < 0.7:
             self._leave(slave, now, None)
@@ -257,65 +259,70 @@ class World:
 
     def _expire(self, slave: Slave, now: datetime) -> None:
         if self.slaves.get(slave.number) is slave:
-            back = None if slave.board.ailment == "flapping" else self.random.uniform(60, 400)
+            back = None if slave.board.fault == "flapping" else self.random.uniform(60, 400)
             self._leave(slave, now, back)
 
     def _leave(self, slave: Slave, now: datetime, back_after: float | None) -> None:
-        """Let a slave go; its board comes back after so many seconds, or is back already."""
+        """Remove a slave; its board joins again after *back_after* seconds (``None``: it has)."""
         del self.slaves[slave.number]
         self.watched.pop(slave.number, None)
         if slave.work is not None and not slave.skipped:
             abi, work = slave.board.info.native_abi, slave.work
             self._queues.put_back(abi, work.project, work.job.version)
-        self._tell(slave, now, "DIE")
+        self._publish(slave, now, "DIE")
         if back_after is not None:
             self._at(now, back_after, self._join, slave.board)
 
-    # Operators --------------------------------------------------------------------------------
+    # Commands ---------------------------------------------------------------------------------
 
     def command(
         self, verb: Any, slaves: Iterable[int] | None, who: str, now: datetime
     ) -> list[Rejection]:
-        """Give *slaves* (``None``: all) a command; return those who did not take it."""
+        """Give *slaves* (``None``: all) a command; return the rejections."""
         named = None if slaves is None else list(dict.fromkeys(slaves))
-        self._told.append(CommandReport(who, verb, named, now))
+        self._events.append(CommandReport(who, verb, named, now))
         if named is None:
             if verb in ("SLEEP", "WAKE"):
                 self.paused = verb == "SLEEP"
             for slave in self.slaves.values():
                 if verb != "SKIP" or slave.builds:
-                    slave.obey(verb)
+                    slave.apply(verb)
             return []
-        untold = []
+        rejections = []
         for number in named:
             one = self.slaves.get(number)
             if one is None:
-                untold.append(Rejection(number, "no such slave"))
+                rejections.append(Rejection(number, "no such slave"))
             elif verb == "SKIP" and not one.builds:
-                untold.append(Rejection(number, "not building"))
+                rejections.append(Rejection(number, "not building"))
             else:
-                one.obey(verb)
-        return untold
+                one.apply(verb)
+        return rejections
 
-    # What consoles ask ------------------------------------------------------------------------
+    # Answers ----------------------------------------------------------------------------------
 
     def replay(self, after: int, most: int, now: datetime) -> list[SlaveEvent]:
         """Return the past events of the slaves that follow number *after*.
 
         At most *most* events, but all of at least one slave.
         """
-        told: list[SlaveEvent] = []
-        figures = min(FIGURES, max(1, REPLAYED // max(1, len(self.slaves))))
+        events: list[SlaveEvent] = []
+        stats = min(KEPT_STATS, max(1, REPLAYED // max(1, len(self.slaves))))
         for number, slave in self.slaves.items():
             if number > after:
-                of_slave = list(slave.told(now, figures))
-                if told and len(told) + len(of_slave) > most:
+                of_slave = list(slave.events(now, stats))
+                if events and len(events) + len(of_slave) > most:
                     break
-                told += of_slave
-        return told
+                events += of_slave
+        return events
+
+    def history(self, number: int) -> list[Transition] | None:
+        """Return a slave's last transitions, oldest first; ``None``: there is no such slave."""
+        slave = self.slaves.get(number)
+        return None if slave is None else list(slave.history)
 
     def heads(self, most: int) -> list[QueueHead]:
-        """Return the first versions that wait, at most so many of each ABI."""
+        """Return the head of each ABI's build queue, at most *most* versions."""
         return self._queues.heads(most)
 
     def watch(self, number: int, now: datetime) -> Output | None:
@@ -326,24 +333,24 @@ class World:
         self.watched[number] = 0
         if slave.work is None:
             return None
-        said = slave.work.said(now, hostile=self.hostile)
-        self.watched[number] = len(said)
-        offset = max(0, len(said) - TAIL)
-        return Output(number, *slave.work.job, offset, said[offset:]) if said else None
+        output = slave.work.output(now, hostile=self.hostile)
+        self.watched[number] = len(output)
+        offset = max(0, len(output) - TAIL)
+        return Output(number, *slave.work.job, offset, output[offset:]) if output else None
 
-    def _speak(self, number: int, now: datetime, *, last: bool = False) -> None:
+    def _send_output(self, number: int, now: datetime, *, last: bool = False) -> None:
         slave = self.slaves.get(number)
         if slave is None or slave.work is None or number not in self.watched or self._past:
             return
         before = self.watched[number]
         whole = last and not slave.skipped
-        said = slave.work.said(slave.work.until if whole else now, hostile=self.hostile)
-        if len(said) > before:
-            self._told.append(Output(number, *slave.work.job, before, said[before:][:TAIL]))
-        self.watched[number] = 0 if last else max(before, min(len(said), before + TAIL))
+        output = slave.work.output(slave.work.until if whole else now, hostile=self.hostile)
+        if len(output) > before:
+            self._events.append(Output(number, *slave.work.job, before, output[before:][:TAIL]))
+        self.watched[number] = 0 if last else max(before, min(len(output), before + TAIL))
 
     def log(self, build_id: int) -> str | None:
-        """Return the log of a build that has ended, if it is one of the last."""
+        """Return the log of a build, if it is one of the last that have ended."""
         for one in self.builds:
             if one.build_id == build_id:
                 ok, job = one.result == "ok", (one.package, one.version)

@@ -20,8 +20,7 @@ from piwheels.console.ui import settings
 from piwheels.console.ui.ascii import AsciiFilter
 from piwheels.console.ui.commander import Commander
 from piwheels.console.ui.export import save_table
-from piwheels.console.ui.format import count
-from piwheels.console.ui.glyphs import LOOKS, SYMBOLS
+from piwheels.console.ui.glyphs import STATE_SYMBOLS, SYMBOLS
 from piwheels.console.ui.palette import ConsoleCommands, Palette, entries, find_entry
 from piwheels.console.ui.prefs import Prefs
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
@@ -36,6 +35,7 @@ from piwheels.console.ui.screens.queue import QueueScreen
 from piwheels.console.ui.screens.slave import SlaveScreen
 from piwheels.console.ui.theme import next_theme, suitable
 from piwheels.core.clock import SYSTEM
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -174,7 +174,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
             return
         self._leaving = now
         self.flash(
-            f"{count(waiting, 'command')} still under way (quitting does not cancel): again?"
+            f"{counted(waiting, 'command')} still under way (quitting does not cancel): again?"
         )
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -275,7 +275,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
             if one.phase is Phase.EXPIRED and one.ended == now
         ]
         if expired:
-            what = f"{expired[0].verb} of {count(len(expired), 'slave')}: {expired[0].note}"
+            what = f"{expired[0].verb} of {counted(len(expired), 'slave')}: {expired[0].note}"
             self._toast(what, "warning")
 
     def _toast(self, text: str, severity: Any) -> None:
@@ -293,10 +293,10 @@ class ConsoleApp(App[None], inherit_bindings=False):
         """Return *symbol*, or its stand-in in ASCII."""
         return SYMBOLS.get(symbol, symbol) if self.ascii else symbol
 
-    def look(self, state: State) -> tuple[str, str]:
+    def state_symbol(self, state: State) -> tuple[str, str]:
         """Return a state's glyph and component class."""
-        look = LOOKS[state]
-        return (look.ascii if self.ascii else look.glyph), look.style
+        mark = STATE_SYMBOLS[state]
+        return (mark.ascii if self.ascii else mark.glyph), mark.style
 
     def key_name(self, key: str) -> str:
         """Return the name of a key as the screen shows it."""
@@ -377,7 +377,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
     def open_fleet(self, filter_text: str) -> None:
         """Show the slaves that match a filter."""
         self.go("fleet")
-        wrong = self.fleet.look_for(filter_text)
+        wrong = self.fleet.search(filter_text)
         if wrong:
             self.flash(wrong, error=True)
 
@@ -475,7 +475,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self.flash("there is no table to save here", error=True)
             return
         path = Path(name or f"piw-{screen.title_in_tabs.lower() or 'table'}-{self._stamp()}.csv")
-        self._saved(path, lambda: save_table(path, names, rows), count(len(rows), "row"))
+        self._saved(path, lambda: save_table(path, names, rows), counted(len(rows), "row"))
 
     def _saved(self, path: Path, write: Callable[[], object], what: str) -> None:
         try:

@@ -26,8 +26,3 @@ def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
         return (shown[:kept] if shown.isascii() else set_cell_size(shown, kept)) + end
     blank = " " * (width - length)
     return blank + shown if align == "right" else shown + blank
-
-
-def count(number: int, thing: str) -> str:
-    """Return ``1 slave``, ``1,200 slaves``."""
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")

@@ -8,7 +8,7 @@ from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
 
 
-class Look(NamedTuple):
+class StateSymbol(NamedTuple):
     """A state's glyph, its ASCII stand-in, and the component class that carries its colours."""
 
     glyph: str
@@ -16,16 +16,16 @@ class Look(NamedTuple):
     style: str
 
 
-LOOKS: Final[dict[State, Look]] = {
-    State.IDLE: Look("·", ".", "state--idle"),
-    State.SLEEP: Look("z", "z", "state--sleep"),
-    State.BUILD: Look("▶", ">", "state--build"),
-    State.SEND: Look("↑", "^", "state--send"),
-    State.CLEAN: Look("✓", "v", "state--clean"),
-    State.PAUSE: Look("‖", "=", "state--pause"),
-    State.SILENT: Look("?", "?", "state--silent"),
-    State.EXPIRED: Look("!", "!", "state--expired"),
-    State.DEAD: Look("†", "x", "state--dead"),
+STATE_SYMBOLS: Final[dict[State, StateSymbol]] = {
+    State.IDLE: StateSymbol("·", ".", "state--idle"),
+    State.SLEEP: StateSymbol("z", "z", "state--sleep"),
+    State.BUILD: StateSymbol("▶", ">", "state--build"),
+    State.SEND: StateSymbol("↑", "^", "state--send"),
+    State.CLEAN: StateSymbol("✓", "v", "state--clean"),
+    State.PAUSE: StateSymbol("‖", "=", "state--pause"),
+    State.SILENT: StateSymbol("?", "?", "state--silent"),
+    State.EXPIRED: StateSymbol("!", "!", "state--expired"),
+    State.DEAD: StateSymbol("†", "x", "state--dead"),
 }
 
 #: The link's glyph (its stand-in is in SYMBOLS) and the class that carries its colours.

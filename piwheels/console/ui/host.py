@@ -66,7 +66,7 @@ class Host(Protocol):
     def symbol(self, symbol: str) -> str:
         """Return *symbol*, or its stand-in in ASCII."""
 
-    def look(self, state: State) -> tuple[str, str]:
+    def state_symbol(self, state: State) -> tuple[str, str]:
         """Return a state's glyph and component class."""
 
     def key_name(self, key: str) -> str:

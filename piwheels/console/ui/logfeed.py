@@ -64,7 +64,7 @@ class LogFeed:
         self._changed = changed
         self._epoch = session.farm.info.started if session.farm.info else None
         self._watching = False
-        self._heard_once = False
+        self._received_output = False
         self._closed = False
         slave = self._slave()
         self._abi = slave.abi if slave is not None else ""
@@ -138,8 +138,8 @@ class LogFeed:
     def _watch(self) -> None:
         if self._watching:
             return
-        self._heard_once = False
-        self._watching = self._session.watch(self.slave_id, self._heard)
+        self._received_output = False
+        self._watching = self._session.watch(self.slave_id, self._receive)
         if not self.log.lines:
             self.why = NO_OUTPUT if self._watching else NO_LEVEL
 
@@ -148,12 +148,12 @@ class LogFeed:
             self._session.unwatch(self.slave_id)
         self._watching = False
 
-    def _heard(self, offset: int, text: str) -> None:
+    def _receive(self, offset: int, text: str) -> None:
         if self._closed or self.source is not LogSource.LIVE or self._builder() is None:
             return
         # The first part was written earlier, at an unknown time.
-        at = self.elapsed if self._heard_once else None
-        self._heard_once = True
+        at = self.elapsed if self._received_output else None
+        self._received_output = True
         self.why = ""
         self._changed(self.log.add(offset, text, at))
 

@@ -8,7 +8,7 @@ from piwheels.console.model.commands import Verb
 from piwheels.console.model.eta import total
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, short_span
-from piwheels.console.ui.format import count
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -116,7 +116,7 @@ def title(verb: Verb, ids: Sequence[int] | None) -> str:
     name = ACTIONS[verb].name.capitalize()
     if ids is None:
         return f"{name} the master" if verb is Verb.QUIT else f"{name} the farm"
-    return f"{name} {count(len(ids), 'build' if verb is Verb.SKIP else 'slave')}"
+    return f"{name} {counted(len(ids), 'build' if verb is Verb.SKIP else 'slave')}"
 
 
 def loss(session: Session, verb: Verb, ids: Sequence[int] | None) -> str:
@@ -125,7 +125,7 @@ def loss(session: Session, verb: Verb, ids: Sequence[int] | None) -> str:
     if not builds:
         return ""
     if ACTIONS[verb].loses:
-        return f"Lost: {count(builds, 'build')}, {short_span(work)} of work."
+        return f"Lost: {counted(builds, 'build')}, {short_span(work)} of work."
     if verb in (Verb.PAUSE, Verb.KILL):
         return (
             "A running build finishes first."

@@ -158,8 +158,8 @@ class _Sockets:
         self._asked: dict[int, str] = {}
         context = Context()
         for wire, address in addresses.items():
-            spoken = reversed(master_control) if wire == "control" else None
-            made = stack.enter_context(context.socket(_SOCKETS[wire], spoken))
+            protocol = reversed(master_control) if wire == "control" else None
+            made = stack.enter_context(context.socket(_SOCKETS[wire], protocol))
             _prepare(made, wire, address)
             monitor = stack.enter_context(made.monitor(_EVENTS))
             self._sockets[wire], self._monitors[wire] = made, monitor

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.console.model.events import Event, Incoming
-    from piwheels.console.model.farm import Farm
+    from piwheels.console.model.farm import FarmModel
 
     #: Its time (microseconds since 1970), whether it repeats the past, its name and data.
     Record = tuple[int, bool, str, Any]
@@ -50,7 +50,7 @@ FLUSH_EVERY: Final = timedelta(seconds=5)
 KEYFRAME_EVERY: Final = timedelta(minutes=5)
 KEYFRAME_AFTER, KEYFRAME_PAUSE = 6_000, timedelta(seconds=30)
 #: The most events in a block, and the most stats of slaves in a keyframe.
-BLOCK_EVENTS, KEYFRAME_FIGURES = 2000, 5_000
+BLOCK_EVENTS, KEYFRAME_STATS = 2000, 5_000
 #: The most blocks that wait to be written.
 _MOST_WAITING: Final = 200
 
@@ -109,7 +109,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
         self._thread.start()
 
-    def note(self, incoming: Incoming, farm: Farm) -> None:
+    def note(self, incoming: Incoming, farm: FarmModel) -> None:
         """Record an event; *farm*: the model after it."""
         if self.failure:
             return
@@ -145,9 +145,9 @@ class Recorder:
             self._put(EVENTS, self._records)
         self._records, self._flushed = [], at
 
-    def _keyframe(self, at: datetime, farm: Farm) -> list[Record]:
+    def _keyframe(self, at: datetime, farm: FarmModel) -> list[Record]:
         moment = micros(at)
-        most = max(1, KEYFRAME_FIGURES // max(1, len(farm.slaves)))
+        most = max(1, KEYFRAME_STATS // max(1, len(farm.slaves)))
         events = _newest_stats(farm.as_events(), most)
         picture: list[Record] = [(moment, True, _NAMES[type(event)], event) for event in events]
         if self._heads is not None:

@@ -239,9 +239,9 @@ def options(cls: type[Any]) -> list[Option]:
     for field in dataclasses.fields(cls):
         if not field.metadata:
             continue  # not an option
-        kind = hints[field.name]
-        if typing.get_origin(kind) is types.UnionType:  # X | None
-            kind = next(arg for arg in typing.get_args(kind) if arg is not types.NoneType)
-        many = typing.get_origin(kind) is list
-        found.append(Option(field.name, typing.get_args(kind)[0] if many else kind, many, field))
+        type_ = hints[field.name]
+        if typing.get_origin(type_) is types.UnionType:  # X | None
+            type_ = next(arg for arg in typing.get_args(type_) if arg is not types.NoneType)
+        many = typing.get_origin(type_) is list
+        found.append(Option(field.name, typing.get_args(type_)[0] if many else type_, many, field))
     return sorted(found, key=lambda opt: opt.common)  # the dataclass has the common ones first

@@ -194,8 +194,10 @@ def _inspect(archive: ZipFile, name: WheelName, package: str, version: str) -> W
     tags = [tag.split("-") for tag in wheel.get("tag", ())]
     abis = {abi for parts in tags if len(parts) == 3 for abi in parts[1].split(".")}
     if abis and abis.isdisjoint(name.abi.split(".")):
-        said = ", ".join(sorted(abis))[:200]
-        raise BadWheel(f"the file is named for the ABI {name.abi!r}, its WHEEL file for {said!r}")
+        wheel_abis = ", ".join(sorted(abis))[:200]
+        raise BadWheel(
+            f"the file is named for the ABI {name.abi!r}, its WHEEL file for {wheel_abis!r}"
+        )
     metadata = read_entry(archive, entries[f"{info[0]}/METADATA"], MAX_METADATA)
     headers = _headers(metadata)
     own_name, own_version = (_one(headers, key, "METADATA") for key in ("name", "version"))

@@ -1,10 +1,10 @@
-"""A farm and the master that tells of it, driven by hand."""
+"""A farm model, and a fake master that sends it events."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from piwheels.console.model.farm import Farm
+from piwheels.console.model.farm import FarmModel
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import BuildOutcome, Job, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
@@ -14,34 +14,34 @@ SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
 
-class Teller:
-    """Tells *farm* what happens to slaves; *ahead* is how far our clock is ahead of the master's.
+class FakeMaster:
+    """Sends events to *farm*; *ahead*: console time minus the master's.
 
-    With *past* it tells of the past. What it has told is in *told*.
+    With *past*, events are a replay. *sent* has all events so far.
     """
 
     def __init__(self, farm=None, ahead=timedelta()):
-        self.farm, self.ahead, self.now, self.past = farm or Farm(), ahead, NOW, False
-        self.told = []
-        self.tell(MasterInfo(self.there - MINUTE, "farm.example", "Debian", "12", "d04170", "1"))
+        self.farm, self.ahead, self.now, self.past = farm or FarmModel(), ahead, NOW, False
+        self.sent = []
+        self.send(MasterInfo(self.there - MINUTE, "farm.example", "Debian", "12", "d04170", "1"))
 
     @property
     def there(self):
         return self.now - self.ahead
 
-    def tell(self, event):
-        self.told.append(event)
+    def send(self, event):
+        self.sent.append(event)
         self.farm.fold(event, self.now, replay=self.past)
 
     def say(self, number, message, data=NoData, *, at=None):
-        self.tell(SlaveEvent(number, at or self.there, message, data))
+        self.send(SlaveEvent(number, at or self.there, message, data))
 
     def wait(self, time):
-        """Let time pass, a second at a tick; the master goes on telling."""
+        """Let time pass, one second per tick; the master keeps sending stats."""
         end = self.now + time
         while self.now < end:
             self.now = min(end, self.now + SECOND)
-            self.farm.fold(self.figures(), self.now)
+            self.farm.fold(self.master_stats(), self.now)
             self.farm.tick(self.now)
         return self.farm
 
@@ -52,16 +52,16 @@ class Teller:
         self.say(number, "HELLO", info, at=at)
         return self.farm.slaves[number]
 
-    def stats(self, number, *, at=None, skew=timedelta(), **figures):
+    def stats(self, number, *, at=None, skew=timedelta(), **stats):
         known = dict.fromkeys(SlaveStats._fields, 0) | {"load_average": 0.0, "cpu_temp": 0.0}
         at = at or self.there
-        self.say(number, "STATS", SlaveStats(**known | figures | {"timestamp": at + skew}), at=at)
+        self.say(number, "STATS", SlaveStats(**known | stats | {"timestamp": at + skew}), at=at)
 
     def build(self, number, package="numpy", version="1.0", *, at=None):
         self.say(number, "BUILD", Job(package, version), at=at)
 
     def finish(self, number, package="numpy", took=MINUTE, *, ok=True, files=1):
-        """Build something from its beginning to its end."""
+        """Run a build from its start to its end."""
         self.build(number, package)
         self.wait(took)
         for count in range(files if ok else 0):
@@ -73,24 +73,24 @@ class Teller:
         slave = self.farm.slaves.get(number)
         label = slave.info.label if slave else ""
         about = build_id, number, label, package, "1.0", "cp311", result
-        self.tell(BuildOutcome(*about, took, 1 if result == "ok" else 0, ended or self.there))
+        self.send(BuildOutcome(*about, took, 1 if result == "ok" else 0, ended or self.there))
 
-    def figures(self, **figures):
+    def master_stats(self, **stats):
         known = dict.fromkeys(MasterStats._fields, 0)
         known |= {"builds_last_hour": {}, "builds_pending": {}, "builds_time": timedelta()}
-        return MasterStats(**known | {"timestamp": self.there} | figures)
+        return MasterStats(**known | {"timestamp": self.there} | stats)
 
     def entries(self):
-        """Return what is to be noted by now, without times."""
+        """Return the new journal entries, without times."""
         self.farm.tick(self.now)
         return [(entry.kind, entry.slave_id, entry.what) for entry in self.farm.take_entries()]
 
 
 @pytest.fixture
-def teller():
-    return Teller()
+def master():
+    return FakeMaster()
 
 
 @pytest.fixture
-def make_teller():
-    return Teller
+def new_master():
+    return FakeMaster

@@ -1,4 +1,4 @@
-"""The life of a command, from its sending to its end."""
+"""The life of a command."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ IDLE, BUSY = Target(1, "one", builds=False), Target(2, "two", builds=True)
 
 
 def give(verb, *targets, level=0, everyone=False):
-    """Give a command and see it sent; return the tracker, its batch, and what was sent."""
+    """Give a command; return the tracker, its batch, and the messages sent."""
     tracker = CommandTracker(itertools.count(1))
     batch, messages = tracker.issue(verb, targets, NOW, everyone=everyone, level=level)
     for message in messages:
@@ -40,7 +40,7 @@ def said(messages):
         (Verb.ABORT, ["SKIP", "KILL"]),
     ],
 )
-def test_what_a_verb_sends(verb, sent):
+def test_messages_of_a_verb(verb, sent):
     _, _, messages = give(verb, IDLE, BUSY)
     assert said(messages) == [("control", msg, one) for msg in sent for one in (1, 2)]
     _, _, messages = give(verb, IDLE, BUSY, level=1)
@@ -50,7 +50,7 @@ def test_what_a_verb_sends(verb, sent):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_wake_takes_back_what_has_not_happened_yet(whole):
+def test_a_resume_takes_back_commands_without_effect_so_far(whole):
     tracker, batch, _ = give(Verb.KILL, BUSY, level=1)
     later = NOW + SECOND
     wake, messages = tracker.issue(Verb.RESUME, [BUSY], later, everyone=whole, level=1)
@@ -67,7 +67,7 @@ def test_a_wake_takes_back_what_has_not_happened_yet(whole):
     assert batch.commands[0].phase is Phase.SUPERSEDED
 
 
-def test_what_is_for_the_farm_alone():
+def test_commands_for_the_farm_only():
     assert said(give(Verb.HALT, everyone=True)[2]) == [
         ("control", "SLEEP", None),
         ("control", "SKIP", None),
@@ -92,7 +92,7 @@ def test_what_is_for_the_farm_alone():
         (Verb.ABORT, BUSY, "DIE", NoData, Phase.ACKNOWLEDGED),
     ],
 )
-def test_what_acknowledges_a_verb(verb, target, msg, data, phase):
+def test_effect_that_acknowledges_a_verb(verb, target, msg, data, phase):
     tracker, batch, _ = give(verb, target)
     tracker.observe(99, msg, data, NOW)  # another slave
     assert batch.commands[0].phase is Phase.SENT
@@ -101,7 +101,7 @@ def test_what_acknowledges_a_verb(verb, target, msg, data, phase):
     assert bool(tracker.pending) == phase.pending
 
 
-def test_nothing_acknowledges_what_was_not_sent():
+def test_an_unsent_command_is_not_acknowledged():
     tracker = CommandTracker(itertools.count(1))
     batch, (message,) = tracker.issue(Verb.KILL, [IDLE], NOW, everyone=False, level=0)
     tracker.observe(1, "DIE", NoData, NOW)
@@ -110,28 +110,28 @@ def test_nothing_acknowledges_what_was_not_sent():
     assert (batch.commands[0].phase, batch.commands[0].note) == (Phase.REFUSED, "nobody there")
 
 
-def test_patience():
+def test_an_overdue_command_expires():
     tracker, batch, _ = give(Verb.PAUSE, IDLE, BUSY)
     idle, busy = batch.commands
     tracker.tick(NOW + 21 * SECOND)
     assert (idle.phase, busy.phase) == (Phase.EXPIRED, Phase.SENT)
     assert tracker.of(1, NOW + 22 * SECOND) is idle  # shown for a while
     assert tracker.of(1, NOW + 120 * SECOND) is None
-    tracker.observe(2, "DONE", NoData, NOW + 7200 * SECOND)  # its build has ended at last
+    tracker.observe(2, "DONE", NoData, NOW + 7200 * SECOND)  # its build has ended
     tracker.tick(NOW + 7210 * SECOND)
     assert busy.phase is Phase.SENT
     tracker.tick(NOW + 7221 * SECOND)
     assert busy.phase is Phase.EXPIRED
 
 
-def test_a_farm_is_paused_when_its_first_slave_is():
+def test_a_pause_of_the_farm_is_acknowledged_by_the_first_slave():
     tracker, batch, _ = give(Verb.PAUSE, everyone=True)
     tracker.observe(7, "SLEEP", False, NOW)
     tracker.observe(8, "SLEEP", True, NOW)
     assert batch.commands[0].phase is Phase.ACKNOWLEDGED
 
 
-def test_all_slaves_stopped_are_seen_to_end_one_by_one():
+def test_a_kill_of_all_slaves_is_tracked_for_each():
     tracker, batch, messages = give(Verb.KILL, IDLE, BUSY, everyone=True)
     assert len(messages) == 1
     tracker.observe(2, "DIE", NoData, NOW)
@@ -139,7 +139,7 @@ def test_all_slaves_stopped_are_seen_to_end_one_by_one():
     assert batch.pending == 1
 
 
-def test_what_a_master_of_level_1_says():
+def test_answers_of_a_level_1_master():
     tracker, batch, (message,) = give(Verb.SKIP, IDLE, BUSY, level=1)
     tracker.answered(Answer(message.ticket, "SKIP", [Rejection(1, "not building")]), NOW)
     idle, busy = batch.commands
@@ -158,13 +158,13 @@ def test_what_a_master_of_level_1_says():
     assert "\x1b" not in batch.commands[0].note
 
 
-def test_a_build_that_ended_by_itself_makes_a_skip_moot():
+def test_a_skip_is_superseded_when_the_build_ends_by_itself():
     tracker, batch, _ = give(Verb.SKIP, BUSY)
     tracker.ended_by_itself(2, NOW)
     assert batch.commands[0].phase is Phase.SUPERSEDED
 
 
-def test_a_lost_link():
+def test_commands_are_unknown_after_a_lost_link():
     tracker, batch, _ = give(Verb.PAUSE, IDLE)
     tracker.lost(NOW)
     assert batch.commands[0].phase is Phase.UNKNOWN
@@ -173,7 +173,7 @@ def test_a_lost_link():
     assert batch.commands[0].phase is Phase.ACKNOWLEDGED
 
 
-def test_refused_at_once():
+def test_refused_commands_end_immediately():
     tracker = CommandTracker(itertools.count(1))
     batch = tracker.refuse(Verb.ABORT, [IDLE, BUSY], NOW, "there is no master")
     assert {command.phase for command in batch.commands} == {Phase.REFUSED}
@@ -184,7 +184,7 @@ def test_refused_at_once():
 
 
 class Anything(RuleBasedStateMachine):
-    """Whatever happens, in whatever order, a command ends once, and the books agree."""
+    """In any sequence of events, a command ends once, and the counts are right."""
 
     def __init__(self):
         super().__init__()
@@ -213,21 +213,23 @@ class Anything(RuleBasedStateMachine):
     def unsent(self, data):
         self.tracker.unsent(data.draw(st.sampled_from(self.tickets)), "no", self.now)
 
-    @rule(data=st.data(), untold=st.lists(st.integers(1, 4)), refused=st.sampled_from(["", "no"]))
-    def answered(self, data, untold, refused):
+    @rule(
+        data=st.data(), rejections=st.lists(st.integers(1, 4)), refused=st.sampled_from(["", "no"])
+    )
+    def answered(self, data, rejections, refused):
         ticket = data.draw(st.sampled_from(self.tickets))
-        said = [Rejection(one, "no") for one in untold]
+        said = [Rejection(one, "no") for one in rejections]
         self.tracker.answered(Answer(ticket, "KILL", said, refused), self.now)
 
     @rule(
         slave_id=st.integers(1, 4),
-        told=st.sampled_from(
+        reply=st.sampled_from(
             [("SLEEP", True), ("SLEEP", False), ("BUILD", ("a", "1")), ("DONE", NoData),
              ("SEND", "a.whl"), ("DIE", NoData), ("STATS", None), ("HELLO", None)]
         ),
     )  # fmt: skip
-    def heard(self, slave_id, told):
-        self.tracker.observe(slave_id, *told, self.now)
+    def replied(self, slave_id, reply):
+        self.tracker.observe(slave_id, *reply, self.now)
 
     @rule(seconds=st.integers(0, 100))
     def wait(self, seconds):

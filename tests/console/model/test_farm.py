@@ -1,10 +1,10 @@
-"""The farm as a fold: what is made of what a master tells."""
+"""The farm model, from the events of a master."""
 
 from datetime import timedelta
 
 import pytest
 
-from piwheels.console.model.farm import Farm
+from piwheels.console.model.farm import FarmModel
 from piwheels.console.model.journal import Kind
 from piwheels.console.model.slave import State
 from piwheels.core.states import MasterInfo
@@ -12,315 +12,317 @@ from piwheels.core.states import MasterInfo
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 
 
-def test_the_life_of_a_build(teller):
-    slave = teller.hello(1)
-    assert (slave.reported, slave.job, slave.joined) == (State.IDLE, None, teller.there)
-    teller.build(1, "numpy", "2.3.4")
-    teller.wait(3 * MINUTE)
+def test_the_life_of_a_build(master):
+    slave = master.hello(1)
+    assert (slave.reported, slave.job, slave.joined) == (State.IDLE, None, master.there)
+    master.build(1, "numpy", "2.3.4")
+    master.wait(3 * MINUTE)
     assert (slave.reported, slave.job) == (State.BUILD, ("numpy", "2.3.4"))
-    assert teller.farm.elapsed(slave) == teller.farm.work(slave) == 3 * MINUTE
-    for name in ("numpy-a.whl", "numpy-a.whl", "numpy-b.whl"):  # the first is asked for again
-        teller.say(1, "SEND", name)
-        teller.wait(10 * SECOND)
+    assert master.farm.elapsed(slave) == master.farm.work(slave) == 3 * MINUTE
+    for name in ("numpy-a.whl", "numpy-a.whl", "numpy-b.whl"):  # the first file is requested again
+        master.say(1, "SEND", name)
+        master.wait(10 * SECOND)
     assert (slave.reported, slave.files, slave.file) == (State.SEND, 2, "numpy-b.whl")
-    assert teller.farm.elapsed(slave) == 30 * SECOND
-    teller.say(1, "DONE")
+    assert master.farm.elapsed(slave) == 30 * SECOND
+    master.say(1, "DONE")
     assert (slave.reported, slave.job, slave.files) == (State.CLEAN, None, 0)
-    assert slave.outcome == slave.builds[-1] == teller.farm.builds[-1]
+    assert slave.outcome == slave.builds[-1] == master.farm.builds[-1]
     assert slave.outcome[:6] == ("numpy", "2.3.4", "cp311", "ok", 3 * MINUTE, 2)
-    teller.say(1, "SLEEP", data=False)
-    teller.wait(5 * SECOND)
-    teller.say(1, "SLEEP", data=False)
+    master.say(1, "SLEEP", data=False)
+    master.wait(5 * SECOND)
+    master.say(1, "SLEEP", data=False)
     assert slave.reported is State.SLEEP
-    assert teller.farm.elapsed(slave) == 5 * SECOND  # it sleeps since it was told so first
+    assert master.farm.elapsed(slave) == 5 * SECOND  # asleep since the first SLEEP
     words = [moment.word for moment in slave.timeline]
     assert words == ["JOIN", "BUILD", "SEND", "SEND", "DONE", "SLEEP"]
     assert slave.timeline[-2].what == "numpy 2.3.4 ok, 2 files, 3m"
 
 
-def test_how_a_build_ended_that_sent_nothing(teller):
-    slave = teller.hello(1)
-    teller.finish(1, ok=False)
+def test_result_of_a_build_without_files(master):
+    slave = master.hello(1)
+    master.finish(1, ok=False)
     assert slave.outcome.result == "failed"
-    teller.build(1)
-    teller.farm.skipped(1)
-    teller.say(1, "DONE")
+    master.build(1)
+    master.farm.skipped(1)
+    master.say(1, "DONE")
     assert slave.outcome.result == "skipped"
-    teller.farm.skipped(1)  # too late: it builds nothing, and what it builds next is another
-    teller.finish(1, ok=False)
-    assert [build.result for build in teller.farm.builds] == ["failed", "skipped", "failed"]
+    master.farm.skipped(1)  # too late: it belongs to no build
+    master.finish(1, ok=False)
+    assert [build.result for build in master.farm.builds] == ["failed", "skipped", "failed"]
     assert slave.failures == 2
 
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("result", ["ok", "failed", "skipped"])
-def test_a_master_of_level_1_has_the_last_word(teller, before, result):
-    slave = teller.hello(1)
-    teller.build(1)
-    teller.wait(MINUTE)
+def test_the_outcome_of_a_level_1_master_takes_precedence(master, before, result):
+    slave = master.hello(1)
+    master.build(1)
+    master.wait(MINUTE)
     if before:
-        teller.outcome(1, result, build_id=48, took=55 * SECOND)
-        teller.say(1, "DONE")
+        master.outcome(1, result, build_id=48, took=55 * SECOND)
+        master.say(1, "DONE")
     else:
-        teller.say(1, "DONE")
-        teller.outcome(1, result, build_id=48, took=55 * SECOND)
-    assert [build[3:5] for build in teller.farm.builds] == [(result, 55 * SECOND)]
-    assert list(slave.builds) == list(teller.farm.builds) == [slave.outcome]
+        master.say(1, "DONE")
+        master.outcome(1, result, build_id=48, took=55 * SECOND)
+    assert [build[3:5] for build in master.farm.builds] == [(result, 55 * SECOND)]
+    assert list(slave.builds) == list(master.farm.builds) == [slave.outcome]
     assert slave.outcome.build_id == 48
-    told = [entry for entry in teller.entries() if entry[0] in (Kind.DONE, Kind.FAIL)]
+    entries = [entry for entry in master.entries() if entry[0] in (Kind.DONE, Kind.FAIL)]
     what = "numpy 1.0 cp311" + ("" if result == "failed" else f" {result}")
-    assert told == [(Kind.FAIL if result == "failed" else Kind.DONE, 1, what)]
+    assert entries == [(Kind.FAIL if result == "failed" else Kind.DONE, 1, what)]
 
 
-def test_builds_that_ended_before_we_came(teller):
-    teller.past = True
-    teller.hello(1, at=teller.there - 60 * MINUTE)
-    teller.build(1, at=teller.there - MINUTE)
-    teller.outcome(1, "failed", build_id=1, ended=teller.there - 50 * MINUTE)
-    teller.outcome(1, "ok", "lxml", build_id=2, ended=teller.there - 5 * MINUTE)
-    teller.outcome(7, "ok", "scipy", build_id=3, ended=teller.there - 4 * MINUTE)  # of one who left
-    slave = teller.farm.slaves[1]
-    assert slave.job == ("numpy", "1.0")  # which failed before, but this is another attempt
+def test_builds_that_ended_before_the_console_attached(master):
+    master.past = True
+    master.hello(1, at=master.there - 60 * MINUTE)
+    master.build(1, at=master.there - MINUTE)
+    master.outcome(1, "failed", build_id=1, ended=master.there - 50 * MINUTE)
+    master.outcome(1, "ok", "lxml", build_id=2, ended=master.there - 5 * MINUTE)
+    master.outcome(
+        7, "ok", "scipy", build_id=3, ended=master.there - 4 * MINUTE
+    )  # of a slave that left
+    slave = master.farm.slaves[1]
+    assert slave.job == ("numpy", "1.0")  # failed before; this is another attempt
     assert [build.package for build in slave.builds] == ["numpy", "lxml"]
-    assert [build.package for build in teller.farm.builds] == ["numpy", "lxml", "scipy"]
-    assert teller.entries() == []
-    builds = list(teller.farm.builds)
-    for event in list(teller.told):  # asked again, after the link was lost
-        teller.tell(event)
-    assert list(teller.farm.builds) == builds
-    teller.past = False
-    teller.say(1, "DONE")
+    assert [build.package for build in master.farm.builds] == ["numpy", "lxml", "scipy"]
+    assert master.entries() == []
+    builds = list(master.farm.builds)
+    for event in list(master.sent):  # repeated, after a lost link
+        master.send(event)
+    assert list(master.farm.builds) == builds
+    master.past = False
+    master.say(1, "DONE")
     assert [build.result for build in slave.builds] == ["failed", "ok", "failed"]
 
 
-def test_a_build_whose_end_we_missed(teller):
-    slave = teller.hello(1)
-    teller.build(1)
-    teller.wait(MINUTE)
-    teller.past = True
-    teller.build(1, "lxml")
+def test_a_build_whose_end_was_missed(master):
+    slave = master.hello(1)
+    master.build(1)
+    master.wait(MINUTE)
+    master.past = True
+    master.build(1, "lxml")
     assert [build[:5] for build in slave.builds] == [("numpy", "1.0", "cp311", "", None)]
-    teller.outcome(1, "ok", build_id=5, ended=teller.there - 30 * SECOND)
+    master.outcome(1, "ok", build_id=5, ended=master.there - 30 * SECOND)
     assert [build.result for build in slave.builds] == ["ok"]
-    assert [build.build_id for build in teller.farm.builds] == [5]
+    assert [build.build_id for build in master.farm.builds] == [5]
     assert slave.job == ("lxml", "1.0")
 
 
-def test_a_replay_says_nothing_new(teller):
-    """Another console has attached: everything is told once more, and ends in the same picture."""
-    teller.hello(1, at=teller.there)
-    teller.stats(1, mem_size=100, mem_free=60)
-    teller.finish(1, ok=False)
-    teller.finish(1)
-    teller.build(1, "scipy")
-    teller.hello(2)
-    teller.say(2, "SLEEP", data=True)
-    teller.wait(MINUTE)
+def test_a_replay_is_no_news(master):
+    """A replay for another console leaves the farm unchanged."""
+    master.hello(1, at=master.there)
+    master.stats(1, mem_size=100, mem_free=60)
+    master.finish(1, ok=False)
+    master.finish(1)
+    master.build(1, "scipy")
+    master.hello(2)
+    master.say(2, "SLEEP", data=True)
+    master.wait(MINUTE)
 
     def picture():
         return [
-            (s.reported, s.since, s.job, s.job_since, s.files, s.heard, list(s.stats),
+            (s.reported, s.since, s.job, s.job_since, s.files, s.last_contact, list(s.stats),
              list(s.builds),
              list(s.timeline), s.skew)
-            for s in teller.farm.slaves.values()
+            for s in master.farm.slaves.values()
         ]  # fmt: skip
 
-    before, builds = picture(), list(teller.farm.builds)
-    teller.entries()
-    teller.past = True
-    for event in list(teller.told):
-        teller.tell(event)
+    before, builds = picture(), list(master.farm.builds)
+    master.entries()
+    master.past = True
+    for event in list(master.sent):
+        master.send(event)
     assert picture() == before
-    assert list(teller.farm.builds) == builds
-    assert teller.entries() == []
-    teller.farm.validate()
+    assert list(master.farm.builds) == builds
+    assert master.entries() == []
+    master.farm.validate()
 
 
-def test_the_true_start_of_a_build_is_the_earlier(teller):
-    teller.wait(SECOND)
-    teller.past = True
-    slave = teller.hello(1, at=teller.there - 60 * MINUTE)
-    teller.build(1, at=teller.there - 40 * MINUTE)
-    teller.build(1, at=teller.there - SECOND)  # a master of level 0 tells when it last said so
-    assert teller.farm.work(slave) == 40 * MINUTE
+def test_the_earlier_start_of_a_build_counts(master):
+    master.wait(SECOND)
+    master.past = True
+    slave = master.hello(1, at=master.there - 60 * MINUTE)
+    master.build(1, at=master.there - 40 * MINUTE)
+    master.build(1, at=master.there - SECOND)  # a level-0 master sends the time of its last message
+    assert master.farm.work(slave) == 40 * MINUTE
 
 
 @pytest.mark.parametrize("ahead", [-3 * DAY, -1000 * DAY, timedelta(), 3 * DAY, 20_000 * DAY])
-def test_clocks_that_disagree_by_days(make_teller, ahead):
-    teller = make_teller(ahead=ahead)
-    teller.past = True
-    slave = teller.hello(1, at=teller.there - DAY)
-    silent = teller.hello(2, at=teller.there - DAY)
-    teller.build(1, at=teller.there - 10 * MINUTE)
-    teller.stats(1, at=teller.there - 5 * SECOND)
-    teller.stats(2, at=teller.there - 5 * MINUTE)
-    teller.past = False
-    teller.wait(5 * SECOND)
-    teller.stats(1, skew=-400 * DAY)
-    assert teller.farm.elapsed(slave) == 10 * MINUTE + 5 * SECOND
-    assert teller.farm.master_time(teller.now) == teller.there
+def test_ages_are_right_if_clocks_differ_by_days(new_master, ahead):
+    master = new_master(ahead=ahead)
+    master.past = True
+    slave = master.hello(1, at=master.there - DAY)
+    silent = master.hello(2, at=master.there - DAY)
+    master.build(1, at=master.there - 10 * MINUTE)
+    master.stats(1, at=master.there - 5 * SECOND)
+    master.stats(2, at=master.there - 5 * MINUTE)
+    master.past = False
+    master.wait(5 * SECOND)
+    master.stats(1, skew=-400 * DAY)
+    assert master.farm.elapsed(slave) == 10 * MINUTE + 5 * SECOND
+    assert master.farm.master_time(master.now) == master.there
     assert slave.skew == -400 * DAY
-    assert (slave.state_at(teller.now), silent.state_at(teller.now)) == (State.BUILD, State.SILENT)
-    teller.ahead += 2 * DAY  # the master's clock is put back
-    teller.wait(5 * MINUTE)
-    assert teller.farm.elapsed(slave) == 15 * MINUTE + 5 * SECOND
-    teller.ahead -= 2 * DAY
-    teller.wait(SECOND)
-    assert teller.farm.elapsed(slave) == 15 * MINUTE + 6 * SECOND
+    assert (slave.state_at(master.now), silent.state_at(master.now)) == (State.BUILD, State.SILENT)
+    master.ahead += 2 * DAY  # the master's clock is set back
+    master.wait(5 * MINUTE)
+    assert master.farm.elapsed(slave) == 15 * MINUTE + 5 * SECOND
+    master.ahead -= 2 * DAY
+    master.wait(SECOND)
+    assert master.farm.elapsed(slave) == 15 * MINUTE + 6 * SECOND
 
 
-def test_delay_is_not_time(teller):
-    """What comes late does not make us think that the master's clock is slow."""
-    slave = teller.hello(1)
-    teller.build(1)
+def test_network_delay_does_not_change_the_master_s_time(master):
+    """A late message does not change the estimate of the master's clock."""
+    slave = master.hello(1)
+    master.build(1)
     for late in (3, 0, 9, 4):
-        teller.stats(1, at=teller.there - late * SECOND)
-    teller.wait(10 * SECOND)
-    assert teller.farm.elapsed(slave) == 10 * SECOND
+        master.stats(1, at=master.there - late * SECOND)
+    master.wait(10 * SECOND)
+    assert master.farm.elapsed(slave) == 10 * SECOND
 
 
-def test_silence_and_death(teller):
-    slave = teller.hello(1)
-    teller.build(1)
-    teller.entries()
-    teller.wait(35 * SECOND)
-    assert teller.farm.counts() == {State.SILENT: 1}
+def test_silence_and_death(master):
+    slave = master.hello(1)
+    master.build(1)
+    master.entries()
+    master.wait(35 * SECOND)
+    assert master.farm.counts() == {State.SILENT: 1}
     assert [str(alert) for alert in slave.alerts] == ["no msg 30s"]
-    assert teller.entries() == [(Kind.WARN, 1, "silent")]
-    teller.wait(15 * MINUTE)
-    assert teller.farm.counts() == {State.EXPIRED: 1}
-    assert teller.entries() == [(Kind.CRITICAL, 1, "expired")]
-    teller.say(1, "DIE")
-    assert teller.farm.counts() == {State.DEAD: 1}
-    assert teller.entries() == [(Kind.LEFT, 1, "expired")]
+    assert master.entries() == [(Kind.WARN, 1, "silent")]
+    master.wait(15 * MINUTE)
+    assert master.farm.counts() == {State.EXPIRED: 1}
+    assert master.entries() == [(Kind.CRITICAL, 1, "expired")]
+    master.say(1, "DIE")
+    assert master.farm.counts() == {State.DEAD: 1}
+    assert master.entries() == [(Kind.LEFT, 1, "expired")]
     assert slave.builds[-1].result == ""
-    teller.wait(29 * SECOND)
-    assert 1 in teller.farm.slaves
-    teller.farm.take_changes()
-    teller.wait(2 * SECOND)
-    assert not teller.farm.slaves
-    assert teller.farm.take_changes().gone == {1}
-    assert list(teller.farm.left) == [slave]
+    master.wait(29 * SECOND)
+    assert 1 in master.farm.slaves
+    master.farm.take_changes()
+    master.wait(2 * SECOND)
+    assert not master.farm.slaves
+    assert master.farm.take_changes().gone == {1}
+    assert list(master.farm.left) == [slave]
 
 
-def test_silence_of_an_impatient_slave(teller):
-    slave = teller.hello(1)
+def test_silence_of_a_slave_with_a_short_timeout(master):
+    slave = master.hello(1)
     slave.info = slave.info._replace(busy_timeout=10 * SECOND)
-    teller.wait(7 * SECOND)
+    master.wait(7 * SECOND)
     assert [str(alert) for alert in slave.alerts] == ["no msg 7s"]
-    teller.wait(5 * SECOND)
+    master.wait(5 * SECOND)
     assert [str(alert) for alert in slave.alerts] == ["expired 12s"]
 
 
-def test_a_slave_that_leaves_in_order(teller):
-    teller.hello(1)
-    teller.say(1, "DIE")
-    assert teller.entries() == [(Kind.JOIN, 1, "joined for cp311"), (Kind.LEFT, 1, "left")]
+def test_a_slave_that_leaves_in_order(master):
+    master.hello(1)
+    master.say(1, "DIE")
+    assert master.entries() == [(Kind.JOIN, 1, "joined for cp311"), (Kind.LEFT, 1, "left")]
 
 
-def test_who_does_not_hear_does_not_know_of_silence(teller):
-    """The link is lost: the last picture stays, and does not become a farm of the dead."""
-    slave = teller.hello(1)
-    teller.say(1, "SLEEP", data=False)
+def test_slaves_are_not_silent_if_the_master_is(master):
+    """After a lost link the slaves keep their last states."""
+    slave = master.hello(1)
+    master.say(1, "SLEEP", data=False)
     for seconds in range(600):
-        teller.farm.tick(teller.now + seconds * SECOND)
-    assert teller.farm.counts() == {State.SLEEP: 1}
-    assert teller.farm.elapsed(slave) == 15 * SECOND
+        master.farm.tick(master.now + seconds * SECOND)
+    assert master.farm.counts() == {State.SLEEP: 1}
+    assert master.farm.elapsed(slave) == 15 * SECOND
 
 
-def test_another_epoch(teller):
-    teller.hello(1)
-    teller.finish(1)
-    teller.build(1)
-    teller.say(2, "STATS")
-    teller.hello(3)
-    teller.say(3, "DIE")
-    teller.farm.take_changes()
-    teller.tell(MasterInfo(teller.there, "farm.example", "Debian", "12", "d04170", "1"))
-    assert not teller.farm.slaves
-    assert teller.farm.take_changes().epoch
-    assert [build.result for build in teller.farm.builds] == ["ok"]
-    teller.wait(MINUTE)
-    slave = teller.hello(1, label="another")
+def test_a_restarted_master_clears_the_farm(master):
+    master.hello(1)
+    master.finish(1)
+    master.build(1)
+    master.say(2, "STATS")
+    master.hello(3)
+    master.say(3, "DIE")
+    master.farm.take_changes()
+    master.send(MasterInfo(master.there, "farm.example", "Debian", "12", "d04170", "1"))
+    assert not master.farm.slaves
+    assert master.farm.take_changes().epoch
+    assert [build.result for build in master.farm.builds] == ["ok"]
+    master.wait(MINUTE)
+    slave = master.hello(1, label="another")
     assert (slave.label, slave.reported, len(slave.builds)) == ("another", State.IDLE, 0)
-    assert teller.farm.take_changes().new == {1}
-    teller.tell(teller.farm.info)  # said again: nothing new
-    assert list(teller.farm.slaves) == [1]
-    teller.farm.validate()
+    assert master.farm.take_changes().new == {1}
+    master.send(master.farm.info)  # repeated: no change
+    assert list(master.farm.slaves) == [1]
+    master.farm.validate()
 
 
-def test_strangers_are_counted(teller):
+def test_messages_about_unknown_slaves_are_counted(master):
     for message, data in (("BUILD", ("a", "1")), ("SLEEP", True), ("DONE", None), ("DIE", None)):
-        teller.say(99, message, data)
-    assert teller.farm.unknown == 4
-    assert not teller.farm.slaves
+        master.say(99, message, data)
+    assert master.farm.unknown == 4
+    assert not master.farm.slaves
 
 
-def test_an_id_that_another_slave_has_now(teller):
-    old = teller.hello(1, label="old")
-    teller.build(1)
-    teller.wait(MINUTE)
-    new = teller.hello(1, label="new")
+def test_an_id_can_be_used_again(master):
+    old = master.hello(1, label="old")
+    master.build(1)
+    master.wait(MINUTE)
+    new = master.hello(1, label="new")
     assert new is not old
     assert (new.label, new.job) == ("new", None)
 
 
-def test_hostile_labels_are_fit_to_be_shown(teller):
-    teller.past = False
-    slave = teller.hello(1, label="\x1b[2J[red]\u202e\u05e9\u202c")
-    teller.build(1, "nu\x07mpy")
-    teller.say(1, "DONE")
+def test_hostile_labels_are_sanitised(master):
+    master.past = False
+    slave = master.hello(1, label="\x1b[2J[red]\u202e\u05e9\u202c")
+    master.build(1, "nu\x07mpy")
+    master.say(1, "DONE")
     texts = [slave.label, slave.outcome.package, *(moment.what for moment in slave.timeline)]
-    teller.farm.tick(teller.now)
-    texts += [text for entry in teller.farm.take_entries() for text in (entry.label, entry.what)]
+    master.farm.tick(master.now)
+    texts += [text for entry in master.farm.take_entries() for text in (entry.label, entry.what)]
     assert not set("".join(texts)) & set("\x1b\u202e\u05e9\u202c\x07")
     assert slave.info.label.startswith("\x1b")
 
 
-def test_figures_are_kept_once_and_in_order(teller):
-    slave = teller.hello(1)
+def test_stats_are_kept_once_and_sorted(master):
+    slave = master.hello(1)
     for seconds in (10, 30, 20, 30, 10, 40):
-        teller.stats(1, at=teller.there + seconds * SECOND)
-        teller.tell(teller.figures(timestamp=teller.there + seconds * SECOND))
-    times = [(stats.timestamp - teller.there).seconds for stats in slave.stats]
+        master.stats(1, at=master.there + seconds * SECOND)
+        master.send(master.master_stats(timestamp=master.there + seconds * SECOND))
+    times = [(stats.timestamp - master.there).seconds for stats in slave.stats]
     assert times == [10, 20, 30, 40]
-    assert [(stats.timestamp - teller.there).seconds for stats in teller.farm.figures] == times
-    teller.stats(1, skew=-DAY)  # its clock is put right: what was ahead is of no worth
-    assert [stats.timestamp for stats in slave.stats] == [teller.there - DAY]
-    teller.past = True
+    assert [(stats.timestamp - master.there).seconds for stats in master.farm.stats] == times
+    master.stats(1, skew=-DAY)  # its clock is corrected: later stats are removed
+    assert [stats.timestamp for stats in slave.stats] == [master.there - DAY]
+    master.past = True
     for seconds in range(1, 300):
-        teller.stats(1, at=teller.there + seconds * SECOND)
+        master.stats(1, at=master.there + seconds * SECOND)
     assert len(slave.stats) == 100
 
 
-def test_the_events_of_a_farm_make_the_same_farm(make_teller):
-    teller = make_teller(ahead=DAY)
+def test_the_events_of_a_farm_recreate_it(new_master):
+    master = new_master(ahead=DAY)
     for number, message, data in [
         (2, "SLEEP", True), (3, "SLEEP", False), (4, "BUILD", ("a", "1")), (5, "DIE", None),
     ]:  # fmt: skip
-        teller.hello(number)
-        teller.say(number, message, data)
-    teller.hello(1)
-    teller.hello(6)
-    teller.finish(6)
-    teller.finish(6, "lxml", ok=False)
-    teller.hello(7)
-    teller.build(7)
+        master.hello(number)
+        master.say(number, message, data)
+    master.hello(1)
+    master.hello(6)
+    master.finish(6)
+    master.finish(6, "lxml", ok=False)
+    master.hello(7)
+    master.build(7)
     for number in (2, 6):
-        teller.stats(number, skew=100 * DAY, mem_size=100, mem_free=3)
-    teller.wait(40 * SECOND)
-    teller.stats(4)
-    teller.say(3, "SLEEP", data=False)
-    teller.say(7, "SEND", "numpy.whl")
-    teller.wait(20 * SECOND)
+        master.stats(number, skew=100 * DAY, mem_size=100, mem_free=3)
+    master.wait(40 * SECOND)
+    master.stats(4)
+    master.say(3, "SLEEP", data=False)
+    master.say(7, "SEND", "numpy.whl")
+    master.wait(20 * SECOND)
 
-    other = Farm()
-    for event in teller.farm.as_events():
-        other.fold(event, teller.now, replay=True)
+    other = FarmModel()
+    for event in master.farm.as_events():
+        other.fold(event, master.now, replay=True)
     assert other.take_entries() == []
-    for farm in (teller.farm, other):
-        farm.fold(teller.figures(), teller.now)
-        farm.tick(teller.now)
+    for farm in (master.farm, other):
+        farm.fold(master.master_stats(), master.now)
+        farm.tick(master.now)
         farm.validate()
 
     def looks(farm):
@@ -333,51 +335,51 @@ def test_the_events_of_a_farm_make_the_same_farm(make_teller):
             for s in farm.slaves.values()
         }  # fmt: skip
 
-    assert looks(other) == looks(teller.farm)
+    assert looks(other) == looks(master.farm)
     assert {s.state_at(other.now) for s in other.slaves.values()} > {State.SILENT, State.SLEEP}
-    assert list(other.builds) == [build for build in teller.farm.builds if build.result]
-    assert (other.info, list(other.figures)) == (teller.farm.info, list(teller.farm.figures))
+    assert list(other.builds) == [build for build in master.farm.builds if build.result]
+    assert (other.info, list(other.stats)) == (master.farm.info, list(master.farm.stats))
 
 
-def test_changes_tell_what_to_paint_again(teller):
-    slave = teller.hello(1)
-    teller.hello(2)
-    assert teller.farm.take_changes().new == {1, 2}
-    teller.wait(SECOND)
-    teller.farm.take_changes()
-    assert not teller.farm.take_changes()
+def test_changes_name_what_to_repaint(master):
+    slave = master.hello(1)
+    master.hello(2)
+    assert master.farm.take_changes().new == {1, 2}
+    master.wait(SECOND)
+    master.farm.take_changes()
+    assert not master.farm.take_changes()
     version = slave.version
-    teller.stats(1)
-    changes = teller.farm.take_changes()
+    master.stats(1)
+    changes = master.farm.take_changes()
     assert (changes.slaves, changes.new, changes.epoch) == ({1}, set(), False)
     assert slave.version > version
-    teller.tell(teller.figures())
-    assert teller.farm.take_changes().figures
+    master.send(master.master_stats())
+    assert master.farm.take_changes().stats
 
 
-def test_ten_thousand_slaves(make_teller):
-    teller = make_teller()
+def test_ten_thousand_slaves(new_master):
+    master = new_master()
     for number in range(1, 10_001):
-        teller.hello(number, abi=f"cp3{number % 7}")
-        teller.build(number, f"package-{number % 300}")
-        teller.stats(number, mem_size=100, mem_free=1)
+        master.hello(number, abi=f"cp3{number % 7}")
+        master.build(number, f"package-{number % 300}")
+        master.stats(number, mem_size=100, mem_free=1)
     for second in range(8):
-        teller.farm.tick(teller.now + second * SECOND)
-    assert teller.farm.counts() == {State.BUILD: 10_000}
-    assert teller.farm.alerting() == 10_000
-    assert len(teller.farm.longest(5)) == 5
-    teller.farm.validate()
+        master.farm.tick(master.now + second * SECOND)
+    assert master.farm.counts() == {State.BUILD: 10_000}
+    assert master.farm.alerting() == 10_000
+    assert len(master.farm.longest(5)) == 5
+    master.farm.validate()
 
 
-def test_who_comes_and_goes_without_end_does_not_fill_the_memory(teller, monkeypatch):
+def test_endless_joins_do_not_fill_the_memory(master, monkeypatch):
     monkeypatch.setattr("piwheels.console.model.farm.MOST", 50)
     monkeypatch.setattr("piwheels.console.model.farm._MOST_DEAD", 5)
-    farm, info = teller.farm, teller.hello(1).info
+    farm, info = master.farm, master.hello(1).info
     for number in range(2, 61):
-        teller.say(number, "HELLO", info)
+        master.say(number, "HELLO", info)
     assert list(farm.slaves) == list(range(1, 51))
     assert farm.unknown == 10
     for number in range(1, 51):
-        teller.say(number, "DIE")
-    teller.wait(SECOND)
-    assert list(farm.slaves) == list(range(46, 51))  # those that left first have gone first
+        master.say(number, "DIE")
+    master.wait(SECOND)
+    assert list(farm.slaves) == list(range(46, 51))  # the first to leave are removed first

@@ -1,11 +1,11 @@
-"""The farm, told anything in any order: it never raises, and stays in order."""
+"""The farm model with random events: it never raises, and keeps its invariants."""
 
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piwheels.console.model.farm import Farm
+from piwheels.console.model.farm import FarmModel
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean
 from piwheels.core.codec import NoData
@@ -38,19 +38,19 @@ OUTCOMES = st.builds(
     st.sampled_from(["1", "2"]), ABIS, st.sampled_from(["ok", "failed", "skipped"]), SPANS,
     COUNTS, TIMES,
 )  # fmt: skip
-FIGURES = st.builds(
+MASTER_STATS = st.builds(
     MasterStats, TIMES, COUNTS, PENDING, SPANS, COUNTS, PENDING, *[COUNTS] * 11, FLOATS, FLOATS
 )
 MASTERS = st.builds(MasterInfo, st.sampled_from([NOW, NOW - timedelta(days=1)]), *[TEXTS] * 5)
-EVENTS = SLAVE_EVENTS | SLAVE_EVENTS | SLAVE_EVENTS | OUTCOMES | FIGURES | MASTERS
-#: An event or (None) a second that passes; how long after the match before, and of the past or not.
+EVENTS = SLAVE_EVENTS | SLAVE_EVENTS | SLAVE_EVENTS | OUTCOMES | MASTER_STATS | MASTERS
+#: An event or (None) a second that passes; the delay before it; whether it is a replay.
 STEPS = st.lists(st.tuples(EVENTS | st.none(), st.integers(-1, 400), st.booleans()), max_size=60)
 
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
-def test_nothing_that_a_master_tells_can_upset_the_farm(steps):
-    farm, now = Farm(), NOW
+def test_any_events_keep_the_invariants(steps):
+    farm, now = FarmModel(), NOW
     farm.tick(now)
     for event, seconds, past in steps:
         now += timedelta(seconds=seconds)
@@ -67,7 +67,7 @@ def test_nothing_that_a_master_tells_can_upset_the_farm(steps):
     assert all(queue.pending >= 0 for queue in farm.queues(now, without=[1, 2]))
     farm.longest(2)
     farm.causes()
-    other = Farm()
+    other = FarmModel()
     for event in farm.as_events():
         other.fold(event, now, replay=True)
     assert other.slaves.keys() == farm.slaves.keys()
@@ -75,13 +75,13 @@ def test_nothing_that_a_master_tells_can_upset_the_farm(steps):
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
-def test_a_replay_changes_nothing(steps):
-    """Whatever the farm has become: told all that once more it stays as it is."""
-    farm, now = Farm(), NOW
+def test_a_repeated_replay_changes_nothing(steps):
+    """A replay of all events leaves the farm unchanged."""
+    farm, now = FarmModel(), NOW
     for event, seconds, past in steps:
         now += timedelta(seconds=abs(seconds) + 1)
         if isinstance(event, SlaveEvent):
-            event = event._replace(timestamp=now)  # noqa: PLW2901 (the master's clock goes on)
+            event = event._replace(timestamp=now)  # noqa: PLW2901 (the master's clock continues)
         elif isinstance(event, BuildOutcome):
             event = event._replace(ended=now)  # noqa: PLW2901
         if event is not None:
@@ -104,15 +104,15 @@ def test_a_replay_changes_nothing(steps):
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
-def test_who_has_left_stays_only_for_a_while(steps):
-    farm, now = Farm(), NOW
+def test_slaves_that_left_are_removed_after_a_while(steps):
+    farm, now = FarmModel(), NOW
     for event, _, past in steps:
         if event is not None:
             farm.fold(event, now, replay=past)
     stay = {slave.id for slave in farm.slaves.values() if slave.reported is not State.DEAD}
-    figures = MasterStats(now, 0, {}, timedelta(), 0, {}, *[0] * 13)
+    stats = MasterStats(now, 0, {}, timedelta(), 0, {}, *[0] * 13)
     for seconds in (0, 14, 28, 42):
         now = NOW + timedelta(seconds=seconds)
-        farm.fold(figures, now)
+        farm.fold(stats, now)
         farm.tick(now)
     assert farm.slaves.keys() == stay

@@ -1,4 +1,4 @@
-"""What is wrong with a slave, and when that is told."""
+"""The alerts of slaves, and their journal entries."""
 
 from datetime import timedelta
 
@@ -11,15 +11,15 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 GIB = 2**30
 
 
-def alerts(teller, slave):
-    teller.farm.tick(teller.now)
+def alerts(master, slave):
+    master.farm.tick(master.now)
     return [(str(alert), alert.weight) for alert in slave.alerts]
 
 
 @pytest.mark.parametrize(
-    ("figures", "told"),
+    ("stats", "alert"),
     [
-        ({}, []),  # 0 is what is not known
+        ({}, []),  # 0 means unknown
         ({"disk_size": 1000, "disk_free": 160}, []),
         ({"disk_size": 1000, "disk_free": 140}, [("disk 86%", 1)]),
         ({"disk_size": 1000, "disk_free": 40}, [("disk 96%", 3)]),
@@ -35,133 +35,134 @@ def alerts(teller, slave):
         ({"cpu_temp": float("nan"), "load_average": float("inf")}, [("load inf", 2)]),
     ],
 )
-def test_figures_beyond_their_limits(teller, figures, told):
-    slave = teller.hello(1)
-    teller.stats(1, **figures)
-    assert alerts(teller, slave) == told
+def test_stats_beyond_their_limits(master, stats, alert):
+    slave = master.hello(1)
+    master.stats(1, **stats)
+    assert alerts(master, slave) == alert
 
 
-def test_an_alert_does_not_come_and_go(teller):
-    slave = teller.hello(1)
+def test_an_alert_does_not_flicker(master):
+    slave = master.hello(1)
     seen = []
     for used in (84, 86, 84, 83, 86, 81, 84):
-        teller.now += SECOND
-        teller.stats(1, disk_size=100, disk_free=100 - used)
-        seen.append([text for text, _ in alerts(teller, slave)])
+        master.now += SECOND
+        master.stats(1, disk_size=100, disk_free=100 - used)
+        seen.append([text for text, _ in alerts(master, slave)])
     assert seen == [[], ["disk 86%"], ["disk 84%"], ["disk 83%"], ["disk 86%"], [], []]
 
 
-def test_alerts_are_told_once_and_again_when_they_get_worse(teller):
-    slave = teller.hello(1)
-    teller.entries()
+def test_an_alert_is_reported_once_and_again_when_it_gets_worse(master):
+    slave = master.hello(1)
+    master.entries()
     for used in (86, 88, 87):
-        teller.now += SECOND
-        teller.stats(1, disk_size=100 * GIB, disk_free=(100 - used) * GIB)
-        teller.farm.tick(teller.now)
+        master.now += SECOND
+        master.stats(1, disk_size=100 * GIB, disk_free=(100 - used) * GIB)
+        master.farm.tick(master.now)
     since = slave.alerts[0].since
-    assert since == teller.now - 2 * SECOND
-    teller.now += SECOND
-    teller.stats(1, disk_size=100 * GIB, disk_free=GIB)
-    teller.farm.tick(teller.now)
-    told = [(entry.kind, entry.what, entry.detail) for entry in teller.farm.take_entries()]
-    assert told == [
+    assert since == master.now - 2 * SECOND
+    master.now += SECOND
+    master.stats(1, disk_size=100 * GIB, disk_free=GIB)
+    master.farm.tick(master.now)
+    entries = [(entry.kind, entry.what, entry.detail) for entry in master.farm.take_entries()]
+    assert entries == [
         (Kind.WARN, "disk 86%", "of 100 GiB"),
         (Kind.CRITICAL, "disk 99%", "of 100 GiB"),
     ]
     assert slave.alerts[0].since == since
 
 
-def test_what_was_so_before_we_came_is_shown_but_not_told(teller):
-    teller.past = True
-    slave = teller.hello(1)
-    teller.stats(1, disk_size=100, disk_free=1)
-    assert alerts(teller, slave) == [("disk 99%", 3)]
-    teller.past = False
-    teller.wait(10 * SECOND)
-    assert teller.entries() == []
+def test_an_alert_from_before_the_console_attached_is_shown_but_not_reported(master):
+    master.past = True
+    slave = master.hello(1)
+    master.stats(1, disk_size=100, disk_free=1)
+    assert alerts(master, slave) == [("disk 99%", 3)]
+    master.past = False
+    master.wait(10 * SECOND)
+    assert master.entries() == []
 
 
 @pytest.mark.parametrize(
-    ("skew", "told"),
+    ("skew", "alert"),
     [
         (29 * SECOND, []),
         (-31 * SECOND, [("clock 31s", 1)]),
         (timedelta(days=-3), [("clock 3d00h", 2)]),
     ],
 )
-def test_a_clock_that_is_wrong(teller, skew, told):
-    slave = teller.hello(1)
-    teller.stats(1, skew=skew)
-    assert alerts(teller, slave) == told
+def test_a_wrong_clock_causes_an_alert(master, skew, alert):
+    slave = master.hello(1)
+    master.stats(1, skew=skew)
+    assert alerts(master, slave) == alert
 
 
-def test_who_joins_again_and_again(teller):
+def test_a_slave_that_joins_repeatedly_is_flapping(master):
     for number in (1, 2, 3):
-        slave = teller.hello(number, label="shaky", serial="s1")
-        other = teller.hello(number + 10, label="shaky", serial=f"another-{number}")
-        assert (alerts(teller, slave) == [("flapping x3", 2)]) is (number == 3)
-        teller.wait(SECOND)
-        teller.say(number, "DIE")
-    assert alerts(teller, other) == []
-    slave = teller.hello(4, label="shaky", serial="s1")
-    assert alerts(teller, slave) == [("flapping x4", 2)]
+        slave = master.hello(number, label="shaky", serial="s1")
+        other = master.hello(number + 10, label="shaky", serial=f"another-{number}")
+        assert (alerts(master, slave) == [("flapping x3", 2)]) is (number == 3)
+        master.wait(SECOND)
+        master.say(number, "DIE")
+    assert alerts(master, other) == []
+    slave = master.hello(4, label="shaky", serial="s1")
+    assert alerts(master, slave) == [("flapping x4", 2)]
     for _ in range(11):
-        teller.wait(MINUTE)
-        teller.stats(4)
-    assert alerts(teller, slave) == []
+        master.wait(MINUTE)
+        master.stats(4)
+    assert alerts(master, slave) == []
 
 
-def test_who_fails_and_fails(teller):
-    slave = teller.hello(1)
+def test_three_failures_in_a_row_cause_an_alert(master):
+    slave = master.hello(1)
     for package in ("a", "b"):
-        teller.finish(1, package, ok=False)
-    teller.build(1, "c")
-    teller.farm.skipped(1)
-    teller.say(1, "DONE")
-    assert alerts(teller, slave) == []
-    teller.finish(1, "d", ok=False)
-    assert alerts(teller, slave) == [("failing x3", 2)]
-    teller.finish(1, "e")
-    assert alerts(teller, slave) == []
+        master.finish(1, package, ok=False)
+    master.build(1, "c")
+    master.farm.skipped(1)
+    master.say(1, "DONE")
+    assert alerts(master, slave) == []
+    master.finish(1, "d", ok=False)
+    assert alerts(master, slave) == [("failing x3", 2)]
+    master.finish(1, "e")
+    assert alerts(master, slave) == []
 
 
-def test_what_takes_much_longer_than_elsewhere(teller):
+def test_a_build_that_takes_much_longer_than_its_peers_is_slow(master):
     for number in range(1, 8):
-        teller.hello(number)
-        teller.finish(number, took=(9 + number % 3) * MINUTE)
-    slave = teller.farm.slaves[7]
-    teller.stats(7)
-    teller.build(7)
+        master.hello(number)
+        master.finish(number, took=(9 + number % 3) * MINUTE)
+    slave = master.farm.slaves[7]
+    master.stats(7)
+    master.build(7)
     for _ in range(25):
-        teller.wait(MINUTE)
-        teller.stats(7)
-    teller.farm.tick(teller.now)
+        master.wait(MINUTE)
+        master.stats(7)
+    master.farm.tick(master.now)
     assert (slave.peers, slave.median, round(slave.ratio, 1)) == (7, 10 * MINUTE, 2.5)
-    assert alerts(teller, slave) == []
-    teller.entries()
+    assert alerts(master, slave) == []
+    master.entries()
     for _ in range(6):
-        teller.wait(MINUTE)
-        teller.stats(7)
-    teller.farm.tick(teller.now)
-    assert alerts(teller, slave) == [("slow x3.1", 1)]
-    (entry,) = [e for e in teller.farm.take_entries() if e.what.startswith("slow")]
+        master.wait(MINUTE)
+        master.stats(7)
+    master.farm.tick(master.now)
+    assert alerts(master, slave) == [("slow x3.1", 1)]
+    (entry,) = [e for e in master.farm.take_entries() if e.what.startswith("slow")]
     assert (entry.slave_id, entry.detail) == (7, "numpy 1.0: 30m vs median 10m (n=7)")
-    teller.say(7, "SEND", "numpy.whl")
-    teller.say(7, "DONE")
-    assert alerts(teller, slave) == []
+    master.say(7, "SEND", "numpy.whl")
+    master.say(7, "DONE")
+    assert alerts(master, slave) == []
     assert slave.ratio is None
 
 
-def test_the_masters_disk_fills_up(teller):
+def test_a_full_disk_of_the_master_is_reported(master):
     assert [
-        disk_step(teller.figures(disk_size=1000, disk_free=free)) for free in (500, 151, 144, 9)
+        disk_step(master.master_stats(disk_size=1000, disk_free=free))
+        for free in (500, 151, 144, 9)
     ] == [0, 0, 85, 99]
-    assert disk_step(teller.figures()) == 0
-    teller.entries()
+    assert disk_step(master.master_stats()) == 0
+    master.entries()
     for free in (160, 148, 146, 144, 149, 130):
-        teller.now += SECOND
-        teller.tell(teller.figures(disk_size=1000, disk_free=free))
-    assert teller.entries() == [
+        master.now += SECOND
+        master.send(master.master_stats(disk_size=1000, disk_free=free))
+    assert master.entries() == [
         (Kind.MASTER, None, "the master's disk is 85% full"),
         (Kind.MASTER, None, "the master's disk is 87% full"),
     ]

@@ -1,4 +1,4 @@
-"""The heat map's levels, groups and clusters; what is different between two moments."""
+"""The heat map's levels, groups and clusters; comparisons of two moments."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ HOUR = timedelta(hours=1)
 
 def make_slave(number, label, *, abi="cp311", system="Debian", **more):
     info = SlaveInfo(3 * HOUR, HOUR / 4, "311", abi, "linux_aarch64", label, system, "12", "", "")
-    return Slave(number, info, label, joined=NOW, since=NOW, heard=NOW, **more)
+    return Slave(number, info, label, joined=NOW, since=NOW, last_contact=NOW, **more)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_rack_is_a_label_without_its_number(label, rack):
     assert group_of(make_slave(1, label)) == rack
 
 
-def test_groups_and_slaves_are_in_the_order_of_their_numbers():
+def test_groups_and_slaves_are_sorted_by_number():
     slaves = [make_slave(n, label) for n, label in enumerate(["r10-1", "r2-10", "r2-9", "r2-1"])]
     found = groups(slaves, Grouping.RACK)
     assert [(group.name, [slave.label for slave in group.slaves]) for group in found] == [
@@ -64,7 +64,7 @@ def test_levels():
     assert scale(Metric.STATE) == ""
 
 
-def test_what_is_not_known_has_no_level():
+def test_an_unknown_value_has_no_level():
     blank = make_slave(1, "a")
     assert {level(blank, metric, HOUR) for metric in Metric} == {None}
     blank.stats.append(SlaveStats(NOW, 0, 0, 0, 0, 0, 0, 0.0, 0.0))
@@ -100,7 +100,7 @@ def rack(number, count, state):
     }
 
 
-def test_a_rack_that_fell_silent():
+def test_comparison_names_a_silent_rack():
     before = picture(10, rack(3, 7, State.BUILD) | rack(2, 2, State.SLEEP), 2426)
     after = picture(40, rack(3, 7, State.SILENT) | rack(2, 2, State.BUILD), 2300)
     expected = ["7 went silent, all rack3", "the queue went from 2,426 to 2,300"]
@@ -108,7 +108,7 @@ def test_a_rack_that_fell_silent():
     assert compare(after, before) == expected, "the order of the moments is of no account"
 
 
-def test_who_came_and_who_went():
+def test_comparison_of_joined_and_left_slaves():
     before = picture(10, rack(1, 1, State.BUILD) | rack(2, 5, State.EXPIRED))
     after = picture(40, rack(2, 5, State.IDLE) | rack(3, 3, State.PAUSE))
     assert compare(before, after) == [
@@ -118,7 +118,7 @@ def test_who_came_and_who_went():
     ]
 
 
-def test_most_of_a_rack():
+def test_comparison_names_most_of_a_rack():
     before = picture(10, rack(1, 4, State.BUILD) | rack(2, 1, State.BUILD))
     after = picture(40, rack(1, 4, State.PAUSE) | rack(2, 1, State.PAUSE))
     assert compare(before, after) == ["5 were paused, 4 of them rack1"]

@@ -1,4 +1,4 @@
-"""What is noted: floods become one line, and readers lose nothing."""
+"""The journal: similar entries become one line, and readers miss nothing."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,13 +17,13 @@ class Notes(Journal):
         return [(entry.label, entry.what, entry.detail) for entry in self.entries]
 
 
-def test_two_are_no_flood():
+def test_two_similar_entries_stay():
     notes = Notes()
     notes.flood("a", "b")
     assert [entry[0] for entry in notes.lines()] == ["a", "b"]
 
 
-def test_a_flood_is_one_line():
+def test_three_similar_entries_become_one():
     notes = Notes()
     notes.note(NOW, Kind.LINK, "attached")
     notes.flood("a", "b")
@@ -38,26 +38,26 @@ def test_a_flood_is_one_line():
     assert notes.entries[-1].slave_id is None
 
 
-def test_what_comes_later_is_another_flood():
+def test_entries_that_come_later_are_not_merged():
     notes = Notes()
     notes.flood("a", "b", "c", apart=1)
     notes.flood("d", "e", after=4.1, apart=1)
-    notes.flood("f", after=3)  # the clock was put back: it is no part of what begins later
+    notes.flood("f", after=3)  # the clock was set back: not part of a later flood
     assert [entry[0] for entry in notes.lines()] == ["3 slaves", "d", "e", "f"]
 
 
-def test_sorts_are_not_mixed():
+def test_different_kinds_are_not_merged():
     notes = Notes()
     notes.flood("a", "b", "c", kind=Kind.LEFT, what="left")
     notes.flood("d", "e", "f", kind=Kind.WARN, what="silent")
     notes.flood("g", "h", kind=Kind.WARN, what="disk 91%")
     notes.flood("i", "j", "k", kind=Kind.FAIL, what="pyarrow 21.0.0 cp311")
-    told = [(label, what) for label, what, _ in notes.lines()]
-    assert told[:2] == [("3 slaves", "left"), ("3 slaves", "silent")]
-    assert [label for label, _ in told[2:]] == list("ghijk")
+    entries = [(label, what) for label, what, _ in notes.lines()]
+    assert entries[:2] == [("3 slaves", "left"), ("3 slaves", "silent")]
+    assert [label for label, _ in entries[2:]] == list("ghijk")
 
 
-def test_readers_remember_how_far_they_have_read():
+def test_readers_continue_where_they_stopped():
     notes = Notes()
     notes.flood("a", "b")
     seen = notes.count
@@ -74,7 +74,7 @@ def test_readers_remember_how_far_they_have_read():
     ]
 
 
-def test_five_thousand_are_kept():
+def test_the_last_five_thousand_entries_are_kept():
     notes = Notes()
     for number in range(6000):
         notes.note(NOW, Kind.DONE, str(number))

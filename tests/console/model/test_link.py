@@ -1,4 +1,4 @@
-"""How the console attaches to a master, and what it makes of its silence."""
+"""The state machine of the link: attaching, silence, restarts."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +19,7 @@ STATS = MasterStats(NOW, 0, {}, timedelta(), 0, {}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 
 
 class Case:
-    """A machine, and a clock that stands still until it is moved."""
+    """A link machine with a clock that is moved by hand."""
 
     def __init__(self, *, console=False):
         self.machine = LinkMachine("me@here", console=console)
@@ -32,7 +32,7 @@ class Case:
         return self
 
     def wait(self, seconds):
-        """Let time pass, a quarter of a second at a time as the console does."""
+        """Let time pass, in steps of a quarter of a second."""
         for _ in range(int(seconds * 4)):
             self.now += timedelta(seconds=0.25)
             self.sent += self.machine.tick(self.now)
@@ -62,7 +62,7 @@ def attached():
     return case
 
 
-def test_nothing_is_said_before_both_sockets_are_up():
+def test_nothing_is_sent_before_both_sockets_are_up():
     case = Case().on(WireUp("status")).wait(5)
     assert case.state is LinkState.CONNECTING
     assert case.take() == []
@@ -71,7 +71,7 @@ def test_nothing_is_said_before_both_sockets_are_up():
     assert case.take() == [("control", "HELLO", NoData)]
 
 
-def test_hello_is_said_again_until_it_is_answered():
+def test_hello_is_repeated_until_it_is_answered():
     case = Case().on(WireUp("status"), WireUp("control")).wait(60)
     assert case.state is LinkState.ATTACHING
     assert len(case.take()) == 4  # at 0, 3, 13 and 43 s
@@ -80,28 +80,28 @@ def test_hello_is_said_again_until_it_is_answered():
     assert case.state is LinkState.REPLAYING
 
 
-def test_a_replay_of_level_0_is_over_when_nothing_of_the_past_comes():
+def test_a_level_0_replay_ends_after_the_last_repeated_message():
     case = Case().on(WireUp("status"), WireUp("control")).wait(0.25).on(INFO)
     for ago in range(100, 0, -10):
         case.on(slave(ago=ago), slave("HELLO", ago=ago)).wait(0.25)
         assert case.machine.is_past(slave())
     assert case.state is LinkState.REPLAYING
     assert case.machine.replayed == 20
-    for _ in range(6):  # what happens now does not make it longer
+    for _ in range(6):  # live messages do not extend it
         case.on(slave()).wait(0.25)
     assert case.state is LinkState.LIVE
     assert not case.machine.is_past(slave())
-    assert case.machine.is_past(slave(ago=60))  # asked for by another console
+    assert case.machine.is_past(slave(ago=60))  # requested by another console
 
 
-def test_a_replay_without_an_end_is_ended():
+def test_an_endless_replay_is_ended():
     case = Case().on(WireUp("status"), WireUp("control")).wait(0.25).on(INFO)
     for ago in range(100, 30, -1):
         case.on(slave(), slave(ago=ago)).wait(0.25)
     assert case.state is LinkState.LIVE
 
 
-def test_level_1():
+def test_attach_to_a_level_1_master():
     case = Case(console=True).on(WireUp("status"), WireUp("control"), WireUp("console")).wait(0.25)
     assert case.take() == [("console", "HELLO", Greeting(1, "me@here"))]
     case = Case(console=True).on(WireUp("status"), WireUp("control"), WireUp("console")).wait(0.25)
@@ -118,10 +118,10 @@ def test_level_1():
     assert case.state is LinkState.LIVE
     case.take()
     case.on(STATS).wait(31)
-    assert ("console", "HELLO", Greeting(1, "me@here")) in case.take()  # we are still here
+    assert ("console", "HELLO", Greeting(1, "me@here")) in case.take()  # a keepalive
 
 
-def test_a_page_that_is_lost_is_asked_for_again():
+def test_a_lost_page_is_requested_again():
     case = Case(console=True).on(WireUp("status"), WireUp("console")).wait(0.25)
     case.answer("HELLO", Welcome(1, INFO, paused=False))
     case.on(Unsent(case.sent[-1].ticket, "no")).wait(0.25)
@@ -130,9 +130,9 @@ def test_a_page_that_is_lost_is_asked_for_again():
 
 
 @pytest.mark.parametrize("up", [True, False])
-def test_a_master_without_a_console_socket_is_spoken_to_as_before(up):
+def test_a_master_without_a_console_socket_is_level_0(up):
     case = Case(console=True).on(WireUp("status"), WireUp("control"))
-    if up:  # somebody else's socket, who never answers
+    if up:  # another program's socket, which never answers
         case.on(WireUp("console"))
     case.wait(3)
     assert case.take()[-1] == ("control", "HELLO", NoData)
@@ -141,7 +141,7 @@ def test_a_master_without_a_console_socket_is_spoken_to_as_before(up):
 
 
 @pytest.mark.parametrize("after", [0, 0.75, 5])
-def test_a_console_socket_that_comes_late_is_used(after):
+def test_a_late_console_socket_is_used(after):
     case = Case(console=True).on(WireUp("status"), WireUp("control")).wait(1)
     assert case.take() == [("control", "HELLO", NoData)]
     case.on(INFO).wait(after).on(WireUp("console"))
@@ -161,22 +161,22 @@ def test_a_lost_master_comes_back():
     assert any("ipc:///x/status – gone" in line for line in lines)
     case.wait(30).on(WireUp("control"), WireUp("status")).wait(0.25)
     assert case.take() == [("control", "HELLO", NoData)]
-    assert case.state is LinkState.LOST  # until it speaks
+    assert case.state is LinkState.LOST  # until it sends a message
     case.on(LATER)
     assert case.state is LinkState.REPLAYING
     assert case.machine.epoch == NOW
     assert case.wait(2).state is LinkState.LIVE
 
 
-def test_a_restart_that_nobody_noticed():
+def test_an_unnoticed_restart_is_detected():
     case = attached()
     case.on(INFO)
-    assert case.state is LinkState.LIVE  # another console has asked
+    assert case.state is LinkState.LIVE  # another console has requested it
     case.on(LATER)
     assert case.state is LinkState.REPLAYING
 
 
-def test_silence():
+def test_silence_is_reported():
     case = attached().on(STATS).wait(14)
     assert case.state is LinkState.LIVE
     assert case.wait(2).state is LinkState.QUIET
@@ -184,7 +184,7 @@ def test_silence():
     assert case.on(STATS).wait(0.25).state is LinkState.LIVE
 
 
-def test_a_pause_is_guessed_where_it_is_not_told():
+def test_a_pause_is_inferred_at_level_0():
     case = attached().on(STATS, slave("SLEEP", data=True))
     for _ in range(16):
         case.on(slave()).wait(1)
@@ -192,7 +192,7 @@ def test_a_pause_is_guessed_where_it_is_not_told():
     assert case.on(STATS).wait(1).state is LinkState.LIVE
 
 
-def test_what_is_not_understood_forbids_commands_for_a_minute():
+def test_an_invalid_frame_forbids_commands_for_a_minute():
     case = attached().on(Garbled("status", "unknown message 'FOO'", b"\x82"), STATS).wait(0.25)
     assert case.state is LinkState.MISMATCH
     assert "FOO" in case.machine.advice({}, case.now)[0]
@@ -208,12 +208,12 @@ def test_old_messages_after_a_greeting_are_a_replay_for_another_console():
     assert not case.on(slave(ago=3600)).machine.is_past(slave(ago=3600))
 
 
-def test_old_messages_at_any_other_time_are_of_a_clock_that_was_set_back():
+def test_old_messages_at_any_other_time_mean_that_the_clock_was_set_back():
     case = attached().wait(31).on(slave())
     assert not case.on(slave(ago=3600)).machine.is_past(slave(ago=3600))
 
 
-def test_attaching_again():
+def test_reattach():
     case = attached()
     case.sent += case.machine.reattach(case.now)
     assert case.take() == [("control", "HELLO", NoData)]
@@ -234,7 +234,7 @@ EVENTS = st.sampled_from(
 
 
 @given(st.lists(st.one_of(EVENTS, st.integers(1, 40)), max_size=40), st.booleans())
-def test_whatever_happens(events, console):
+def test_any_events_keep_the_link_consistent(events, console):
     case = Case(console=console)
     for event in events:
         case.wait(event) if isinstance(event, int) else case.on(event)
@@ -243,10 +243,10 @@ def test_whatever_happens(events, console):
     up = [WireUp("status"), WireUp("control")]
     case.on(WireDown("status"), WireDown("control"), WireDown("console"), *up)
     case.wait(4).on(INFO).wait(70)
-    assert case.machine.attached  # in the end it always finds a master that speaks
+    assert case.machine.attached  # it always finds a master that sends messages
 
 
-def test_pages_that_bring_nothing_new_end_the_replay():
+def test_pages_without_new_slaves_end_the_replay():
     case = Case(console=True).on(WireUp("status"), WireUp("control"), WireUp("console")).wait(0.5)
     case.answer("HELLO", Welcome(1, INFO, False))
     case.answer("SLAVES", [slave("HELLO", slave_id=4)])
@@ -255,7 +255,7 @@ def test_pages_that_bring_nothing_new_end_the_replay():
     assert [data for _, msg, data in case.take() if msg == "SLAVES"] == [0, 4]
 
 
-def test_the_first_of_all_moments_is_one_like_others():
+def test_the_earliest_date_is_valid():
     case = attached()
     first = SlaveEvent(1, datetime.min.replace(tzinfo=UTC), "STATS", None)
     assert not case.on(first).machine.is_past(first)

@@ -1,4 +1,4 @@
-"""A build's log, as lines."""
+"""A build's log as lines."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ def log_of(text):
     return log
 
 
-def test_lines_are_split_at_newlines_alone():
+def test_only_newlines_split_lines():
     assert texts(log_of("one\ntwo\n\nfour\x0b\u2028.\n")) == [
         "one",
         "two",
@@ -29,7 +29,7 @@ def test_lines_are_split_at_newlines_alone():
     ]
 
 
-def test_an_open_line_is_shown_as_it_is_so_far():
+def test_an_incomplete_line_is_shown():
     log = log_of("one\ntw")
     assert texts(log) == ["one", "tw"]
     assert log.add(6, "o\nthree") == 1
@@ -46,7 +46,7 @@ def test_an_open_line_is_shown_as_it_is_so_far():
         ("\x1b[2K 3/9\r\x1b[2K 4/9", " 4/9", 1),
     ],
 )
-def test_states_of_progress_are_folded_into_the_last(raw, text, folds):
+def test_progress_lines_are_folded_into_the_last_state(raw, text, folds):
     line = read_line(raw)
     assert (line.text, line.folds) == (text, folds)
 
@@ -62,21 +62,21 @@ def test_states_of_progress_are_folded_into_the_last(raw, text, folds):
         "\x1bPq#0;2\x1b\\red",
     ],
 )
-def test_escapes_are_dropped(raw):
+def test_escape_sequences_are_removed(raw):
     assert read_line(raw).text == "red"
 
 
-def test_an_escape_that_never_ends_hides_nothing():
+def test_an_unterminated_escape_sequence_hides_nothing():
     assert read_line("\x1b]0;rest of the line").text == f"{MARK}]0;rest of the line"
     assert read_line("\x1b[31").text == f"{MARK}[31"
 
 
-def test_what_a_terminal_would_obey_is_marked():
+def test_control_characters_are_replaced():
     text = read_line("a\0b\x07c\u202ed\u05d0[red]e[/]").text
     assert text == f"a{MARK}b{MARK}c{MARK}d{MARK}[red]e[/]"
 
 
-def test_tabs_go_to_stops_of_eight():
+def test_tabs_are_expanded_to_multiples_of_eight():
     assert read_line("a\tb").text == "a       b"
 
 
@@ -124,7 +124,7 @@ def test_warnings_are_found(text):
         "adding 'x/exceptions/warnings.py'",
     ],
 )
-def test_what_only_speaks_of_errors_is_none(text):
+def test_lines_that_only_mention_errors_are_plain(text):
     assert read_line(text).grade is Grade.PLAIN
 
 
@@ -137,7 +137,7 @@ def test_grades_are_counted_while_a_line_changes():
     assert sum(log.counts.values()) == len(log.lines) == 3
 
 
-def test_what_was_not_sent_is_told_of():
+def test_a_gap_is_shown():
     log = log_of("one\ntw")
     assert log.add(1240, "rest\n") == 1
     assert texts(log) == ["one", "tw", "… 1,234 characters were not sent", "rest"]
@@ -145,7 +145,7 @@ def test_what_was_not_sent_is_told_of():
     assert (log.missing, log.end) == (1234, 1245)
 
 
-def test_what_is_there_already_is_not_added_again():
+def test_known_text_is_not_added_again():
     log = log_of("one\ntwo\n")
     assert log.add(4, "two\n") == 2
     assert log.add(0, "one\ntwo\nthree\n") == 2
@@ -163,13 +163,13 @@ def test_a_line_has_the_time_at_which_it_began():
     assert [stored.time_of(line) for line in stored.lines][2:] == [timedelta(seconds=2), None]
 
 
-def test_a_line_without_end_is_cut():
+def test_an_endless_line_is_cut():
     log = log_of("x" * (2 * LONGEST) + "yz")
     assert [len(line.text) for line in log.lines] == [LONGEST, LONGEST, 2]
     assert [line.start for line in log.lines] == [0, LONGEST, 2 * LONGEST]
 
 
-def test_a_search_heeds_case_only_where_it_is_given():
+def test_a_search_respects_case_only_with_upper_case():
     lines = [Line("Warning"), Line("a warning"), Line("none")]
     assert list(hits(lines, "warning")) == [0, 1]
     assert list(hits(lines, "Warning")) == [0]
@@ -183,7 +183,7 @@ NASTY = st.text(alphabet=st.sampled_from("ab\n\r\x1b[]m;0\x07\\ \t\u05d0\u0301é
 
 
 @given(text=NASTY, cuts=st.lists(st.integers(0, 60)))
-def test_any_cuts_give_the_same_lines(text, cuts):
+def test_lines_do_not_depend_on_the_parts(text, cuts):
     whole, parts = log_of(text), LogText()
     ends = sorted({min(cut, len(text)) for cut in cuts} | {len(text)})
     shown = []
@@ -196,23 +196,23 @@ def test_any_cuts_give_the_same_lines(text, cuts):
 
 
 @given(NASTY)
-def test_nothing_that_a_terminal_obeys_is_left(text):
+def test_no_control_characters_are_left(text):
     for line in log_of(text).lines:
         assert line.text.isprintable() or "\u00a0" in line.text or not line.text.isascii()
         assert not set(line.text) & set("\x1b\x9b\r\0\u202e\u05d0")
 
 
 @pytest.mark.parametrize("piece", ["\x1b[", "\x1b]", "a", "error", "make", "\r", "\t", " "])
-def test_no_line_takes_long(piece):
+def test_hostile_lines_take_linear_time(piece):
     log_of(piece * (90_000 // len(piece)))
-    # With a square of the length in it, this would not end before pytest's limit
+    # Quadratic time would exceed pytest's limit
 
 
-def test_of_an_endless_log_the_newest_lines_are_kept(monkeypatch):
+def test_an_endless_log_keeps_its_newest_lines(monkeypatch):
     monkeypatch.setattr("piwheels.console.model.logtext.KEPT", 10)
     log, whole = LogText(), "".join(f"error: line {number}\n" for number in range(1, 101))
     changed = [log.add(at, whole[at : at + 30]) for at in range(0, len(whole), 30)]
-    assert 0 in changed[1:]  # the lines before have other numbers now
+    assert 0 in changed[1:]  # earlier lines have new numbers
     lost = int(log.lines[0].text.split()[3])
     assert [line.text for line in log.lines[1:]] == [
         f"error: line {number}" for number in range(lost + 1, 101)

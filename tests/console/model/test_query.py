@@ -1,4 +1,4 @@
-"""The filter language: what it lets pass, and what it says of what it does not understand."""
+"""The filter language: matches and errors."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,13 +19,13 @@ def make_row(number=1, label="pi4-rack1-01", state=State.BUILD, elapsed=2 * HOUR
     info = SlaveInfo(3 * HOUR, HOUR / 4, "311", "cp311", "linux_aarch64", label, "Debian",
                      "12 (bookworm)", "c03115", "10000000abcd1234")  # fmt: skip
     command = more.pop("command", None)
-    slave = Slave(number, info, label, joined=NOW, since=NOW, heard=NOW, **more)
+    slave = Slave(number, info, label, joined=NOW, since=NOW, last_contact=NOW, **more)
     return Row(slave, state, elapsed, command)
 
 
 @pytest.fixture
 def builder():
-    """A slave that builds, with a high load and a full disk, told to skip."""
+    """A slave that builds, with a high load, a full disk and a skip command."""
     row = make_row(
         job=("tensorflow-io", "0.37"),
         ratio=6.2,
@@ -91,7 +91,7 @@ def builder():
         "state=build abi=cp311 load>4 !label~rack2 alert",
     ],
 )
-def test_lets_pass(builder, text):
+def test_filter_matches(builder, text):
     assert parse(text).matches(builder)
 
 
@@ -117,11 +117,11 @@ def test_lets_pass(builder, text):
         "cmd=resume",
     ],
 )
-def test_holds_back(builder, text):
+def test_filter_does_not_match(builder, text):
     assert not parse(text).matches(builder)
 
 
-def test_what_is_unknown_is_neither_more_nor_less():
+def test_comparisons_with_an_unknown_value_do_not_match():
     bare = make_row()
     for text in ("load>0", "load<=0", "temp<1", "disk!=5", "slow>0", "eta<1h", "alert", "cmd"):
         assert not parse(text).matches(bare), text
@@ -145,7 +145,7 @@ def test_what_is_unknown_is_neither_more_nor_less():
         ('rack1 label="pi', 13, "unbalanced"),
     ],
 )
-def test_says_what_is_wrong_and_where(text, column, why):
+def test_an_error_says_what_is_wrong_and_where(text, column, why):
     with pytest.raises(QueryError) as caught:
         parse(text)
     assert caught.value.column == column
@@ -157,7 +157,7 @@ def test_says_what_is_wrong_and_where(text, column, why):
     [
         ("r1", "pi4-rack1-01", True),
         ("pr101", "pi4-rack1-01", True),
-        ("rack1", "pi4-rack2-01", False),  # who marks all that is shown must not be surprised
+        ("rack1", "pi4-rack2-01", False),  # an operator may mark all matches
         ("rack1", "pi4-rack12-01", True),
         ("r2", "pi4-rack12-01", False),
         ("np", "numpy", False),
@@ -165,7 +165,7 @@ def test_says_what_is_wrong_and_where(text, column, why):
         ("x", "", False),
     ],
 )
-def test_words_are_found_by_their_parts(word, text, found):
+def test_words_match_by_their_parts(word, text, found):
     assert fuzzy(word, text) is found
 
 
@@ -175,7 +175,7 @@ _SYNTAX = st.lists(
 
 
 @given(st.one_of(st.text(), _SYNTAX))
-def test_nothing_but_its_own_error_is_raised(text):
+def test_any_text_is_parsed_or_raises_a_query_error(text):
     row = make_row()
     row.slave.stats.append(SlaveStats(NOW, 2**62, 1, 1, 2, 0, 0, float("nan"), float("inf")))
     try:

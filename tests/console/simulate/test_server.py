@@ -73,7 +73,7 @@ def make_farm(short_dir):
 
 @pytest.fixture
 def attach():
-    """Return a maker of sessions with a farm, attached when they are given."""
+    """Return a function that makes sessions attached to a farm."""
     made = []
 
     def make(farm):
@@ -100,22 +100,22 @@ def wait(session, wanted):
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_a_console_sees_the_farm(make_farm, attach, level):
+def test_a_console_attaches_and_sees_the_farm(make_farm, attach, level):
     farm = make_farm(level=level)
     session = attach(farm)
     assert session.level == level
     assert session.farm.info == farm.world.info
     wait(session, lambda: len(session.farm.slaves) >= 25)
-    heard = {slave.label for slave in session.farm.slaves.values()}
-    assert heard <= {board.info.label for board in farm.world.boards}
+    labels = {slave.label for slave in session.farm.slaves.values()}
+    assert labels <= {board.info.label for board in farm.world.boards}
     wait(session, lambda: session.farm.builds)
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_commands_are_seen_done(make_farm, attach, level):
+def test_commands_are_acknowledged(make_farm, attach, level):
     farm = make_farm(level=level)
     session = attach(farm)
-    well = {board.info.label for board in farm.world.boards if not board.ailment}
+    well = {board.info.label for board in farm.world.boards if not board.fault}
     builders = [
         slave.id
         for slave in session.farm.slaves.values()
@@ -128,7 +128,7 @@ def test_commands_are_seen_done(make_farm, attach, level):
     assert Phase.ACKNOWLEDGED in phases
 
 
-def test_a_master_of_level_1_answers(make_farm, attach):
+def test_a_level_1_master_answers_requests(make_farm, attach):
     farm = make_farm()
     session = attach(farm)
     wait(session, lambda: session.queue and session.recent)
@@ -136,13 +136,16 @@ def test_a_master_of_level_1_answers(make_farm, attach):
     build = next(each for each in session.recent if each.build_id is not None)
     session.ask("LOG", (build.build_id, 10), lambda data, why: got.append((data, why)))
     session.ask("LOG", (1, 0), lambda data, why: got.append((data, why)))
-    wait(session, lambda: len(got) == 2)
-    (part, _), (nothing, why) = got
+    number = next(iter(session.farm.slaves))
+    session.ask("HISTORY", number, lambda data, why: got.append((data, why)))
+    wait(session, lambda: len(got) == 3)
+    (part, _), (nothing, why), (history, _) = got
+    assert history == farm.world.history(number) != []
     assert (part.text, part.size) == (farm.world.log(build.build_id)[10:], part.size)
     assert (nothing, why) == (None, "there is no log of build 1")
 
 
-def test_a_build_is_followed(make_farm, attach):
+def test_the_output_of_a_build_is_sent(make_farm, attach):
     farm = make_farm()
     session = attach(farm)
     said = {}
@@ -157,7 +160,7 @@ def test_a_build_is_followed(make_farm, attach):
     wait(session, lambda: not farm.world.watched)
 
 
-def test_who_is_a_stranger_is_told_so(make_farm):
+def test_a_console_without_a_greeting_is_refused(make_farm):
     farm = make_farm()
     with Context().socket(zmq.DEALER) as dealer:
         dealer.connect(farm.addresses["console"])
@@ -173,12 +176,12 @@ def test_who_is_a_stranger_is_told_so(make_farm):
         assert ask(codec.dumps("SLAVES", 0))[0] == "REFUSED"
         assert ask(b"\xff")[0] == "REFUSED"
         assert ask(codec.dumps("DANCE"))[0] == "REFUSED"
-        dealer.send_multipart([b"short", b"x"])  # no answer: nobody knows what it was
+        dealer.send_multipart([b"short", b"x"])  # no answer: it had no ticket
         assert ask(codec.dumps("HELLO", Greeting(1, "x")))[0] == "OK"
         assert ask(codec.dumps("SKIP", [9999])) == ("OK", [[9999, "no such slave"]])
 
 
-def test_a_restart_is_another_master(make_farm, attach):
+def test_a_restart_is_a_new_master(make_farm, attach):
     farm = make_farm()
     session = attach(farm)
     wait(session, lambda: max(session.farm.slaves) > 25)
@@ -192,7 +195,7 @@ def test_a_restart_is_another_master(make_farm, attach):
     assert set(session.farm.slaves) <= set(range(40))
 
 
-def test_the_hostile_do_no_harm(make_farm, attach):
+def test_a_hostile_farm_does_not_harm_the_console(make_farm, attach):
     farm = make_farm(hostile=True)
     session = attach(farm)
     wait(session, lambda: session.link.garbled > 5)
@@ -203,7 +206,7 @@ def test_the_hostile_do_no_harm(make_farm, attach):
     assert not [text for text in shown if not text.isprintable()]
 
 
-def test_an_operator_can_end_it(make_farm, attach):
+def test_quit_stops_the_simulator(make_farm, attach):
     farm = make_farm()
     session = attach(farm)
     batch = session.command(Verb.QUIT, None)
@@ -212,7 +215,7 @@ def test_an_operator_can_end_it(make_farm, attach):
     assert farm.server.ended
 
 
-# The program ----------------------------------------------------------------------------------
+# The program --------------------------------------------------------------------------------------
 
 
 def test_the_program_restarts_and_ends(short_dir):
@@ -240,7 +243,7 @@ def test_the_program_restarts_and_ends(short_dir):
 
 
 def greeting(folder):
-    """Return when the master in *folder* says that it was started, as soon as it says so."""
+    """Wait for a greeting of the master in *folder*; return its start."""
     context = Context()
     with (
         context.socket(zmq.SUB, reversed(monitor_stats)) as status,
@@ -252,8 +255,8 @@ def greeting(folder):
         end = time.monotonic() + patience(DEADLINE)
         while time.monotonic() < end:
             control.send_msg("HELLO")
-            if status.poll(0.5) and (told := status.recv_msg())[0] == "HELLO":
-                return told[1].started
+            if status.poll(0.5) and (message := status.recv_msg())[0] == "HELLO":
+                return message[1].started
     raise AssertionError("nobody says HELLO")
 
 
@@ -264,13 +267,13 @@ def greeting(folder):
         (["--dir", "/proc/nowhere"], "cannot make the folder"),
     ],
 )
-def test_what_it_cannot_do(args, why, capsys):
+def test_startup_errors(args, why, capsys):
     assert main([*args, "--slaves", "1"]) == 1
     assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("args", [["--slaves", "-1"], ["--speed", "0"], ["--slaves", "many"]])
-def test_what_makes_no_sense(args, capsys):
+def test_invalid_options(args, capsys):
     with pytest.raises(SystemExit):
         main(args)
     assert args[0] in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The simulated farm: whatever happens and is commanded, a master could have told it."""
+"""The simulated farm: its events follow the protocol, and commands take effect."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from piwheels.console.simulate.buildlog import build_log
 from piwheels.console.simulate.hostile import frames
 from piwheels.console.simulate.server import NAMES
-from piwheels.console.simulate.world import FIGURES, REPLAYED, World
+from piwheels.console.simulate.world import KEPT_STATS, REPLAYED, World
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage
@@ -23,13 +23,13 @@ from piwheels.core.protocols import (
     console,
     monitor_stats,
 )
-from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.states import MasterInfo, MasterStats, Phase
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
 def check(events):
-    """Send *events* over a wire and back: they must be of the protocol, and stay what they are."""
+    """Send *events* over a wire and back: they must be valid and unchanged."""
     for event in events:
         name = NAMES[type(event)]
         of_status = isinstance(event, (MasterInfo, MasterStats, SlaveEvent))
@@ -44,9 +44,9 @@ def live(world, seconds, turns=20, now=NOW):
     return events, now + timedelta(seconds=seconds)
 
 
-def told_to(events, number):
-    told = [each for each in events if isinstance(each, SlaveEvent) and each.slave_id == number]
-    return [(each.message, each.data) for each in told]
+def replies_to(events, number):
+    events_ = [each for each in events if isinstance(each, SlaveEvent) and each.slave_id == number]
+    return [(each.message, each.data) for each in events_]
 
 
 commands = st.lists(
@@ -61,14 +61,14 @@ commands = st.lists(
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), commands=commands, hostile=st.booleans())
-def test_any_life_is_one_of_the_protocol(seed, commands, hostile):
+def test_all_events_follow_the_protocol(seed, commands, hostile):
     world = World(12, seed, NOW, pace=4, hostile=hostile)
     now, after = NOW, None
     for verb, slaves, seconds in commands:
         events, now = live(world, seconds, now=now)
         check(events)
-        untold = world.command(verb, slaves, "dave", now)
-        assert {one.slave_id for one in untold} <= set(slaves or ())
+        rejections = world.command(verb, slaves, "dave", now)
+        assert {one.slave_id for one in rejections} <= set(slaves or ())
         after = world.replay(0, 10_000, now)
         check(after)
         assert {event.slave_id for event in after} == set(world.slaves)
@@ -78,41 +78,41 @@ def test_any_life_is_one_of_the_protocol(seed, commands, hostile):
     assert moments == sorted(moments)
 
 
-def test_the_same_seed_is_the_same_life():
+def test_the_same_seed_gives_the_same_events():
     lives = [live(World(30, 7, NOW), 600)[0] for _ in range(2)]
     assert lives[0] == lives[1] != live(World(30, 8, NOW), 600)[0]
 
 
-def test_a_farm_lives():
+def test_a_farm_builds():
     events, _ = live(World(200, 1, NOW, pace=4), 900)
     results = Counter(each.result for each in events if isinstance(each, BuildOutcome))
     assert results["ok"] > results["failed"] > 5
     messages = Counter(each.message for each in events if isinstance(each, SlaveEvent))
-    assert messages["HELLO"] > 200, "nobody has come again"
+    assert messages["HELLO"] > 200, "no slave has joined again"
     assert messages["DIE"] > 0
     assert messages["STATS"] > messages["BUILD"] > messages["SEND"] > 0
-    # each slave says something every 5 to 10 s, four times as fast here
+    # each slave sends stats every 5 to 10 s, four times as fast here
     assert 200 * 900 * 4 / 11 < messages["STATS"] + messages["SLEEP"] < 200 * 900 * 4 / 4
 
 
-def test_the_past_is_as_alive():
+def test_the_past_has_builds_and_stats():
     world = World(50, 1, NOW - timedelta(hours=1))
     world.live_until(NOW)
     assert len(world.builds) > 100
-    assert world.figures[-1].timestamp > NOW - timedelta(seconds=11)
-    assert sum(world.figures[-1].builds_last_hour.values()) > 100
+    assert world.stats[-1].timestamp > NOW - timedelta(seconds=11)
+    assert sum(world.stats[-1].builds_last_hour.values()) > 100
     events, _ = live(world, 30)
     alive = {each.slave_id for each in events if isinstance(each, SlaveEvent)}
-    assert len(alive) > 40, "who builds has to give figures"
+    assert len(alive) > 40, "building slaves send stats"
 
 
 def a_slave(world, **how):
-    """Return a slave that builds, or does not, and is well."""
+    """Return a slave without faults that builds, or does not."""
     return next(
         slave
         for slave in world.slaves.values()
         if (slave.work is not None and not slave.sends) == how["builds"]
-        and slave.vanishes is None
+        and slave.vanishes_at is None
         and not slave.sends
     )
 
@@ -133,16 +133,16 @@ def test_skip_ends_a_build(world):
         each for each in events if isinstance(each, BuildOutcome) and each.result == "skipped"
     )
     assert (outcome.build_id, outcome.package, outcome.files) == (None, work.job.package, 0)
-    assert ("DONE", NoData) in told_to(events, slave.number)
+    assert ("DONE", NoData) in replies_to(events, slave.number)
     assert CommandReport("dave", "SKIP", [slave.number], NOW) in events
 
 
-def test_skip_is_for_who_builds(world):
+def test_skip_of_an_idle_slave_is_rejected(world):
     world.command("SLEEP", None, "dave", NOW)
     _, now = live(world, 7200)
     idle = a_slave(world, builds=False)
-    untold = world.command("SKIP", [idle.number, 9999], "dave", now)
-    assert [(one.slave_id, one.why) for one in untold] == [
+    rejections = world.command("SKIP", [idle.number, 9999], "dave", now)
+    assert [(one.slave_id, one.why) for one in rejections] == [
         (idle.number, "not building"),
         (9999, "no such slave"),
     ]
@@ -154,28 +154,28 @@ def test_kill_waits_for_the_end_of_the_build(world):
     left = (slave.work.until - NOW).total_seconds()
     world.command("KILL", [slave.number], "dave", NOW)
     events, now = live(world, left - 1)
-    assert "DIE" not in dict(told_to(events, slave.number))
+    assert "DIE" not in dict(replies_to(events, slave.number))
     events, _ = live(world, 60, now=now)
-    assert told_to(events, slave.number)[-1] == ("DIE", NoData)
+    assert replies_to(events, slave.number)[-1] == ("DIE", NoData)
     assert slave.number not in world.slaves
 
 
-def test_wake_takes_everything_back(world):
+def test_wake_withdraws_all_commands(world):
     slave = a_slave(world, builds=True)
     for verb in ("KILL", "SLEEP", "SKIP", "WAKE"):
         world.command(verb, [slave.number], "dave", NOW)
     left = (slave.work.until - NOW).total_seconds()
     events, _ = live(world, left + 100)
-    told = [message for message, _ in told_to(events, slave.number) if message != "STATS"]
-    assert "DIE" not in told
-    assert ("SLEEP", True) not in told_to(events, slave.number)
+    events_ = [message for message, _ in replies_to(events, slave.number) if message != "STATS"]
+    assert "DIE" not in events_
+    assert ("SLEEP", True) not in replies_to(events, slave.number)
 
 
-def test_a_pause_of_one_is_not_one_of_all(world):
+def test_a_pause_of_one_slave_does_not_pause_the_farm(world):
     slave = a_slave(world, builds=False)
     world.command("SLEEP", [slave.number], "dave", NOW)
     events, now = live(world, 15)
-    assert ("SLEEP", True) in told_to(events, slave.number)
+    assert ("SLEEP", True) in replies_to(events, slave.number)
     assert not world.paused
     world.command("SLEEP", None, "dave", now)
     events, now = live(world, 600, now=now)
@@ -184,7 +184,7 @@ def test_a_pause_of_one_is_not_one_of_all(world):
     assert not begun
 
 
-def test_a_restart_is_a_new_beginning(world):
+def test_a_restart_renumbers_the_slaves(world):
     before = world.info
     world.restart(NOW)
     assert world.info.started == NOW != before.started
@@ -194,14 +194,14 @@ def test_a_restart_is_a_new_beginning(world):
     assert len(world.slaves) >= 55
 
 
-def test_a_replay_is_what_was_told(world):
+def test_a_replay_repeats_the_events(world):
     events, now = live(world, 60)
     again = {
         (each.slave_id, each.data)
         for each in world.replay(0, 10**6, now)
         if each.message == "STATS"
     }
-    told = {
+    events_ = {
         (each.slave_id, each.data)
         for each in events
         if isinstance(each, SlaveEvent)
@@ -211,24 +211,36 @@ def test_a_replay_is_what_was_told(world):
         and slave.work.since < NOW
         and not slave.sends
     }
-    assert len(told) > 100
-    same = sum(one in again for one in told)
-    assert same > len(told) * 0.95
+    assert len(events_) > 100
+    same = sum(one in again for one in events_)
+    assert same > len(events_) * 0.95
 
 
-def test_replays_of_many_are_short():
+def test_history_has_the_last_transitions(world):
+    events, _ = live(world, 1200, turns=200)
+    number = next(
+        each.slave_id for each in reversed(events) if getattr(each, "message", "") == "SEND"
+    )
+    history = world.history(number)
+    assert history == sorted(history, key=lambda one: one.when)
+    assert {"idle", "building", "sending"} <= {one.state for one in history} <= set(Phase)
+    assert any(one.cause.startswith("IDLE: BUILD ") for one in history)
+    assert world.history(9999) is None
+
+
+def test_replays_of_large_farms_are_limited():
     world = World(1000, 1, NOW)
     _, now = live(world, 300, turns=2)
     events = world.replay(0, 10**6, now)
-    figures = Counter(each.slave_id for each in events if each.message == "STATS")
-    assert max(figures.values()) <= REPLAYED // len(world.slaves) + 1 < FIGURES
+    stats = Counter(each.slave_id for each in events if each.message == "STATS")
+    assert max(stats.values()) <= REPLAYED // len(world.slaves) + 1 < KEPT_STATS
     page = world.replay(100, 50, now)
     assert page[0].slave_id == 101
     assert len(page) <= 50
     assert world.replay(10**6, 50, now) == []
 
 
-def test_a_build_says_what_it_does(world):
+def test_output_of_a_watched_build(world):
     slave = a_slave(world, builds=True)
     first = world.watch(slave.number, NOW)
     work = slave.work
@@ -247,16 +259,16 @@ def test_a_build_says_what_it_does(world):
     assert world.watch(9999, NOW) is None
 
 
-def test_a_log_is_the_same_whenever_it_is_asked_for():
+def test_a_log_is_always_the_same():
     log = build_log(17, "numpy", "2.3.4", ok=False, hostile=False)
     assert log == build_log(17, "numpy", "2.3.4", ok=False, hostile=False)
-    assert log.said(-1) == 0
-    assert log.said(0.5) < log.said(1) == len(log.text)
+    assert log.length_at(-1) == 0
+    assert log.length_at(0.5) < log.length_at(1) == len(log.text)
     assert "Failed building wheel for numpy" in log.text
     assert log.text.isascii() or "━" in log.text
 
 
-def test_hostile_frames_are_none_of_the_protocol():
+def test_hostile_frames_break_the_protocol():
     wire = reversed(monitor_stats)
     refused = 0
     source = frames(Random(1))  # noqa: S311

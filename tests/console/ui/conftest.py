@@ -1,4 +1,4 @@
-"""Textual without its waits: idle is known, not guessed, and style sheets are parsed once."""
+"""Faster Textual tests: idleness is determined exactly, and style sheets are parsed once."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What is drawn from numbers: curves, shares, the scrubber; and lists of any length."""
+"""Drawings from numbers: curves, ratio bars, the scrubber; and lists of any length."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -13,22 +13,22 @@ from textual.screen import Screen
 
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.timetravel import scrubber
-from piwheels.console.ui.widgets.lines import COMPONENTS, Column, LineList
+from piwheels.console.ui.widgets.line_list import COMPONENTS, Column, LineList
 from piwheels.console.ui.widgets.plot import curve
 from piwheels.console.ui.widgets.ratiobar import ratio_bar
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
-def test_after_the_last_comes_the_first():
+def test_the_first_choice_follows_the_last():
     assert [next_choice(each, "abc") for each in "abc"] == ["b", "c", "a"]
 
 
-def test_a_curve_in_stars_rises_from_the_least_to_the_greatest():
+def test_a_curve_in_stars():
     assert curve([0, 1, 2, 3], 4, 4, ascii_only=True) == ["   *", "  **", " ** ", "**  "]
 
 
-def test_a_curve_in_braille_has_two_columns_and_four_rows_of_dots_a_cell():
+def test_a_curve_in_braille():
     assert curve([0, 0, 3, 3], 2, 1) == ["⣀⡏"]
     assert curve([5, 5], 3, 2) == ["   ", "⣀⣀⣀"]
 
@@ -37,14 +37,14 @@ numbers = st.floats(-1e9, 1e9)
 
 
 @given(st.lists(numbers, max_size=120), st.integers(0, 40), st.integers(0, 12), st.booleans())
-def test_any_curve_fits_its_place(values, width, height, ascii_only):
+def test_any_curve_fits_its_size(values, width, height, ascii_only):
     lines = curve(values, width, height, ascii_only=ascii_only)
     assert [len(line) for line in lines] == [width] * height
     drawn = values and width and height
     assert bool("".join(lines).strip()) == bool(drawn)
 
 
-def test_shares():
+def test_ratio_bar():
     shares = [("cp39", 1.0), ("cp311", 6.0), ("cp313", 3.0)]
     assert ratio_bar(shares, 31) == "┣━━┃━━━━━━cp311━━━━━━┃━cp313━━┫"
     assert ratio_bar(shares, 31, ascii_only=True) == "|--|------cp311------|-cp313--|"
@@ -56,7 +56,7 @@ names = st.text("abc1", max_size=9)
 
 
 @given(st.lists(st.tuples(names, st.floats(0, 1e6)), max_size=9), st.integers(0, 60))
-def test_any_shares_fit_their_place(shares, width):
+def test_any_ratio_bar_fits_its_width(shares, width):
     line = ratio_bar(shares, width)
     assert len(line) in (0, width)
 
@@ -65,13 +65,13 @@ def test_any_shares_fit_their_place(shares, width):
     ("minutes", "line"),
     [(0, "├●──────┤"), (30, "├───●───┤"), (60, "├──────●┤"), (90, "├──────●┤")],
 )
-def test_the_scrubber_stands_where_the_recording_does(minutes, line):
+def test_the_scrubber_shows_the_position(minutes, line):
     times = {"begin": NOW, "end": NOW + timedelta(hours=1)}
     recording = SimpleNamespace(**times, position=NOW + timedelta(minutes=minutes))
     assert scrubber(recording, 9) == line
 
 
-def test_a_recording_of_a_moment_has_a_scrubber():
+def test_an_empty_recording_has_a_scrubber():
     assert scrubber(SimpleNamespace(begin=NOW, end=NOW, position=NOW), 9) == "├●──────┤"
 
 
@@ -113,7 +113,7 @@ def run(story, size=(30, 8)):
     asyncio.run(play())
 
 
-def test_only_what_is_in_view_is_painted():
+def test_only_visible_items_are_painted():
     async def story(app, pilot):
         app.list.show(range(1_000_000))
         assert lines_of(app)[:3] == ["     N NAME", "▌    0 name 0", "     1 name 1"]
@@ -124,7 +124,7 @@ def test_only_what_is_in_view_is_painted():
     run(story)
 
 
-def test_the_cursor_stays_on_its_item_while_others_come_in_above():
+def test_the_cursor_stays_on_its_item_while_others_are_inserted_above():
     async def story(app, pilot):
         app.list.show(range(100, 0, -1))
         await pilot.press(*["down"] * 20)
@@ -141,7 +141,7 @@ def test_the_cursor_stays_on_its_item_while_others_come_in_above():
     run(story)
 
 
-def test_a_cursor_whose_item_is_gone_stays_near():
+def test_the_cursor_stays_near_a_removed_item():
     async def story(app, pilot):
         app.list.show(range(10))
         await pilot.press(*["down"] * 9)
@@ -167,7 +167,7 @@ def test_a_click_moves_the_cursor():
     run(story)
 
 
-def test_columns_that_have_no_room_are_left_out():
+def test_columns_without_room_are_hidden():
     async def wide(app, pilot):
         app.list.show([7])
         assert "MORE" in lines_of(app)[0]

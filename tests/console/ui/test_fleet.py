@@ -1,4 +1,4 @@
-"""The Fleet screen: filter, highlight, order, marks, freezing, groups, and the look at a slave."""
+"""The Fleet screen: filter, highlight, sorting, marks, freezing, groups, details."""
 
 import asyncio
 from datetime import timedelta
@@ -24,7 +24,7 @@ def _times_are_utc(monkeypatch):
 
 
 class Show:
-    """The console on its fleet screen, of a farm with some slaves, and a clock moved by hand."""
+    """The console on its Fleet screen, with a few slaves and a clock moved by hand."""
 
     def __init__(self, slaves=12, labels=None):
         self.stage = Stage()
@@ -46,12 +46,12 @@ class Show:
         else:
             say(SlaveEvent(number, now, "SLEEP", False))
 
-    def figures(self, number, **values):
+    def slave_stats(self, number, **values):
         at = self.stage.now
         self.stage.master.say(SlaveEvent(number, at, "STATS", slave_stats(at, **values)))
 
     async def wait(self, seconds=0.0):
-        """Let time pass, and show what came of it."""
+        """Let time pass, and show the changes."""
         self.stage.now += timedelta(seconds=seconds)
         self.stage.master.now = self.stage.now
         session = self.stage.session
@@ -104,7 +104,7 @@ def play(story, size=(120, 40), **how):
 # Filter and highlight -----------------------------------------------------------------------------
 
 
-def test_a_filter_shows_what_it_asks_for_while_it_is_typed():
+def test_a_filter_applies_while_it_is_typed():
     async def story(show):
         await show.press("slash")
         await show.type("abi=cp39 id>3")
@@ -118,7 +118,7 @@ def test_a_filter_shows_what_it_asks_for_while_it_is_typed():
     play(story)
 
 
-def test_of_a_filter_that_is_wrong_the_last_good_one_stays():
+def test_the_last_valid_filter_stays():
     async def story(show):
         assert show.screen.find("abi=cp39") == ""
         assert show.screen.find("abi=cp39 speed>3").startswith("column 10: no field speed")
@@ -128,12 +128,12 @@ def test_of_a_filter_that_is_wrong_the_last_good_one_stays():
     play(story)
 
 
-def test_new_slaves_and_changes_go_through_the_filter():
+def test_the_filter_applies_to_new_slaves_and_changes():
     async def story(show):
         show.screen.find("load>5")
         assert show.keys == []
         assert "no slave matches" in show.lines[1]
-        show.figures(7, load=6.0)
+        show.slave_stats(7, load=6.0)
         await show.wait(4)
         assert show.keys == [7]
 
@@ -159,7 +159,7 @@ def test_the_highlight_hides_nothing():
     play(story)
 
 
-def test_leaving_the_prompt_of_the_highlight_keeps_the_filter():
+def test_cancelling_the_highlight_keeps_the_filter():
     async def story(show):
         show.screen.find("abi=cp39")
         await show.press("ampersand")
@@ -174,14 +174,14 @@ def test_leaving_the_prompt_of_the_highlight_keeps_the_filter():
 # Order --------------------------------------------------------------------------------------------
 
 
-def test_the_cursor_follows_its_row_and_marks_stay_on_theirs():
+def test_cursor_and_marks_follow_their_rows():
     async def story(show):
         show.screen._sort("load")
         assert show.keys[0] == 12
         await show.press("g", "space")
         assert (show.table.cursor, show.table.marks) == (11, {12})
-        show.figures(11, load=0.01)
-        show.figures(12, load=0.02)
+        show.slave_stats(11, load=0.01)
+        show.slave_stats(12, load=0.02)
         await show.wait(1)
         assert show.keys[:2] == [12, 11]  # not so soon after a key
         await show.wait(4)
@@ -206,11 +206,11 @@ def test_sorting_by_keys():
     play(story)
 
 
-def test_what_is_frozen_stands_still():
+def test_a_frozen_table_does_not_change():
     async def story(show):
         before = show.row(5)
         await show.press("f")
-        show.figures(5, load=9.9)
+        show.slave_stats(5, load=9.9)
         show.join(99, "rack9-99")
         await show.wait(30)
         assert show.row(5) == before
@@ -223,7 +223,7 @@ def test_what_is_frozen_stands_still():
     play(story)
 
 
-def test_slaves_that_came_while_another_screen_was_shown_are_there():
+def test_slaves_that_joined_while_hidden_are_shown():
     async def story(show):
         await show.press("3")
         show.join(50, "rack9-50")
@@ -237,7 +237,7 @@ def test_slaves_that_came_while_another_screen_was_shown_are_there():
 # Marks and targets --------------------------------------------------------------------------------
 
 
-def test_targets_are_the_marked_or_else_the_one_at_the_cursor():
+def test_targets_are_the_marked_slaves_or_the_one_at_the_cursor():
     async def story(show):
         await show.press("g")
         assert show.screen.targets() == [show.keys[0]]
@@ -252,12 +252,12 @@ def test_targets_are_the_marked_or_else_the_one_at_the_cursor():
     play(story)
 
 
-def test_a_marked_slave_that_has_gone_is_no_target():
+def test_a_marked_slave_that_left_is_no_target():
     async def story(show):
         await show.press("asterisk")
-        show.stage.tell(3, "DIE", NoData)
-        for _ in range(5):  # its row stays for half a minute, while the master says something
-            show.figures(4)
+        show.stage.send(3, "DIE", NoData)
+        for _ in range(5):  # its row stays for half a minute if the master sends messages
+            show.slave_stats(4)
             await show.wait(10)
         assert 3 not in show.screen.targets()
         assert len(show.screen.targets()) == 11
@@ -265,7 +265,7 @@ def test_a_marked_slave_that_has_gone_is_no_target():
     play(story)
 
 
-def test_another_master_clears_marks_and_rows():
+def test_a_new_master_clears_marks_and_rows():
     async def story(show):
         await show.press("asterisk")
         show.stage.master.say(master_info(started=NOW))
@@ -278,7 +278,7 @@ def test_another_master_clears_marks_and_rows():
     play(story)
 
 
-def test_another_master_clears_marks_also_while_another_screen_is_shown():
+def test_a_new_master_clears_marks_while_hidden():
     async def story(show):
         await show.press("asterisk", "3")
         show.stage.master.say(master_info(started=NOW))
@@ -313,7 +313,7 @@ def test_groups():
 # The slave at the cursor --------------------------------------------------------------------------
 
 
-def test_opening():
+def test_enter_opens_a_slave():
     async def story(show):
         await show.press("g", "enter", "l")
         assert show.opened == [("slave", show.keys[0]), ("log", show.keys[0])]
@@ -321,7 +321,7 @@ def test_opening():
     play(story)
 
 
-def test_the_look_at_a_slave(snapshot):
+def test_the_panel_of_details(snapshot):
     async def story(show):
         stage = show.stage
         stage.end(slave_id=2, package="numpy", version="2.3.2", took=timedelta(minutes=3))
@@ -340,14 +340,14 @@ def test_the_look_at_a_slave(snapshot):
 
 @pytest.mark.parametrize(("size", "there"), [((120, 40), True), ((119, 40), False),
                                              ((120, 39), False), ((200, 50), True)])  # fmt: skip
-def test_there_is_a_look_at_a_slave_where_there_is_room(size, there):
+def test_the_panel_is_shown_if_there_is_room(size, there):
     async def story(show):
         assert show.screen.query_one(Panel).display is there
 
     play(story, size=size)
 
 
-def test_hostile_labels_are_text_in_the_look_as_well():
+def test_hostile_labels_are_shown_literally_in_the_panel():
     async def story(show):
         show.table.move_to(1)
         await show.pilot.pause()
@@ -361,10 +361,10 @@ def test_hostile_labels_are_text_in_the_look_as_well():
     play(story, labels=["a[/red][b]", "\x1b[31m\u202ex"])
 
 
-# What is no longer so -----------------------------------------------------------------------------
+# Outdated data ------------------------------------------------------------------------------------
 
 
-def test_a_picture_that_may_be_old_looks_so():
+def test_outdated_data_is_dimmed():
     async def story(show):
         assert not show.table.has_class("-stale")
         show.stage.master.say(events.WireDown("status"))

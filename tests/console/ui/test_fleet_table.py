@@ -1,4 +1,4 @@
-"""The fleet table alone: what it paints at each size, its cursor, its marks."""
+"""The fleet table alone: painting at each size, cursor, marks."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -10,16 +10,16 @@ from textual.app import App
 from textual.screen import Screen
 
 from piwheels.console.model.commands import Command, Phase, Verb
-from piwheels.console.model.farm import Changes, Farm
+from piwheels.console.model.farm import Changes, FarmModel
 from piwheels.console.model.fleet_view import View
 from piwheels.console.model.heat import Grouping
 from piwheels.console.model.query import parse
 from piwheels.console.model.slave import Alert, PastBuild, Slave, State
 from piwheels.console.text import clean
-from piwheels.console.ui.glyphs import LOOKS, SYMBOLS
+from piwheels.console.ui.glyphs import STATE_SYMBOLS, SYMBOLS
 from piwheels.console.ui.widgets.fleet_columns import columns
 from piwheels.console.ui.widgets.fleet_table import FleetTable
-from piwheels.console.ui.widgets.lines import COMPONENTS
+from piwheels.console.ui.widgets.line_list import COMPONENTS
 from piwheels.core.states import SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 41, 7, tzinfo=UTC)
@@ -27,8 +27,8 @@ MINUTE = timedelta(minutes=1)
 SIZES = [(80, 24), (120, 40), (200, 50), (50, 12)]
 
 
-class StillFarm(Farm):
-    """A farm whose slaves are put there by hand."""
+class StillFarm(FarmModel):
+    """A farm to which a test adds slaves directly."""
 
     def __init__(self):
         super().__init__()
@@ -39,9 +39,15 @@ class StillFarm(Farm):
         info = SlaveInfo(180 * MINUTE, 15 * MINUTE, "3.11.2", abi, "linux_aarch64", label,
                          "Debian", "12", "Pi 4B", "1000")  # fmt: skip
         since = NOW - minutes * MINUTE
-        heard = more.pop("heard", NOW)
+        last_contact = more.pop("last_contact", NOW)
         slave = Slave(
-            number, info, clean(label), joined=since, since=since, heard=heard, reported=reported
+            number,
+            info,
+            clean(label),
+            joined=since,
+            since=since,
+            last_contact=last_contact,
+            reported=reported,
         )
         slave.job_since = slave.state_began = slave.build_began = since
         for name, value in more.items():
@@ -55,7 +61,7 @@ class Bare(Screen):
 
 
 class Stage(App):
-    """An application with a table, and nothing around it."""
+    """An application with only a table."""
 
     CSS = ".state--silent { text-style: reverse; } .state--build { color: green; }"
 
@@ -82,9 +88,9 @@ class Stage(App):
     def symbol(self, symbol):
         return SYMBOLS.get(symbol, symbol) if self.ascii else symbol
 
-    def look(self, state):
-        look = LOOKS[state]
-        return (look.ascii if self.ascii else look.glyph), look.style
+    def state_symbol(self, state):
+        mark = STATE_SYMBOLS[state]
+        return (mark.ascii if self.ascii else mark.glyph), mark.style
 
     def show(self, seconds=0, **changes):
         self.time += timedelta(seconds=seconds)
@@ -100,7 +106,7 @@ class Stage(App):
 
 
 def play(farm, scene, size=(80, 24), **how):
-    """Run *scene* on a stage, once it has been set."""
+    """Run *scene* on an application with the table."""
 
     async def run():
         stage = Stage(farm, **how)
@@ -123,7 +129,7 @@ def lines_of(farm, size, **how):
 
 
 def small_farm():
-    """A slave in each state, with figures, alerts and commands."""
+    """A slave in each state, with stats, alerts and commands."""
     farm = StillFarm()
     build = {"job": ("tensorflow-io", "0.37"), "median": 26 * MINUTE, "peers": 14}
     slow = Alert("slow", "x6.2", NOW, 2)
@@ -135,9 +141,9 @@ def small_farm():
     farm.add(4, reported=State.PAUSE, minutes=700)
     past = PastBuild("lxml", "6.0.2", "cp311", "failed", MINUTE, 0, NOW, 5, "", NOW)
     farm.add(5, reported=State.CLEAN, outcome=past)
-    farm.add(6, reported=State.BUILD, job=("scipy", "1.16.2"), heard=NOW - 7 * MINUTE,
+    farm.add(6, reported=State.BUILD, job=("scipy", "1.16.2"), last_contact=NOW - 7 * MINUTE,
              alerts=(Alert("no msg", "7m", NOW, 3), slow))  # fmt: skip
-    farm.add(7, reported=State.BUILD, job=("lxml", "6.0.2"), heard=NOW - 16 * MINUTE)
+    farm.add(7, reported=State.BUILD, job=("lxml", "6.0.2"), last_contact=NOW - 16 * MINUTE)
     farm.add(8, reported=State.DEAD)
     farm.add(9)
     for number in range(1, 8):
@@ -159,21 +165,21 @@ def test_the_table_at_each_size(size, snapshot):
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
-def test_without_colours_nothing_is_lost(size, monkeypatch):
+def test_the_table_without_colours_has_all_information(size, monkeypatch):
     coloured = lines_of(small_farm(), size)
     monkeypatch.setenv("NO_COLOR", "1")
     assert lines_of(small_farm(), size) == coloured
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
-def test_ascii_is_enough(size):
+def test_the_table_in_ascii(size):
     text = "\n".join(lines_of(small_farm(), size, plain=True))
-    assert text.replace("…", "~").isascii()  # which the application itself sees to
+    assert text.replace("…", "~").isascii()  # the application's task
     assert "> BUILD" in text
 
 
 @pytest.mark.parametrize("digits", [1, 5])
-def test_at_any_width_nothing_important_is_lost(digits):
+def test_state_id_and_label_are_visible_at_any_width(digits):
     for width in range(60, 240):
         end, names = 4, set()
         for column in columns(width, digits, str, ascii_only=False):
@@ -184,7 +190,7 @@ def test_at_any_width_nothing_important_is_lost(digits):
         assert not lost, f"at {width}"
 
 
-def test_commands_are_shown_with_what_became_of_them():
+def test_commands_are_shown_with_their_outcomes():
     async def scene(stage, pilot):
         stage.commands[1] = Command(Verb.SKIP, 1, "", NOW, Phase.SENT)
         stage.commands[2] = Command(Verb.PAUSE, 1, "", NOW, Phase.EXPIRED)
@@ -212,7 +218,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
-def test_no_label_or_package_breaks_its_row(size):
+def test_hostile_labels_and_packages_keep_the_row_intact(size):
     farm = StillFarm()
     for number, text in enumerate(HOSTILE, 1):
         farm.add(number, text, State.BUILD, job=(text or "-", "1.0"))
@@ -222,7 +228,7 @@ def test_no_label_or_package_breaks_its_row(size):
         assert line.startswith((" ", "▌"))
 
 
-def test_markup_in_labels_is_text():
+def test_markup_in_labels_is_shown_literally():
     farm = StillFarm()
     farm.add(1, "[red]x[/red]")
     assert "[red]x[/red]" in lines_of(farm, (80, 24))[1]
@@ -265,7 +271,7 @@ def test_the_cursor_follows_its_row():
     play(farm, scene)
 
 
-def test_when_the_row_at_the_cursor_goes_the_next_one_has_it():
+def test_the_cursor_moves_to_the_next_row_when_its_row_disappears():
     farm = StillFarm()
     for number in (1, 2, 3):
         farm.add(number)
@@ -284,7 +290,7 @@ def test_when_the_row_at_the_cursor_goes_the_next_one_has_it():
     play(farm, scene)
 
 
-def test_moves():
+def test_cursor_keys():
     farm = StillFarm()
     for number in range(1, 101):
         farm.add(number)
@@ -299,7 +305,7 @@ def test_moves():
     play(farm, scene)
 
 
-def test_marks():
+def test_mark_keys():
     farm = StillFarm()
     for number in range(1, 10):
         farm.add(number)
@@ -322,7 +328,7 @@ def test_marks():
     play(farm, scene)
 
 
-def test_a_mark_on_a_group_is_one_on_each_of_its_slaves():
+def test_marking_a_group_marks_its_slaves():
     async def scene(stage, pilot):
         stage.view.group = Grouping.RACK
         stage.view.arrange(stage.time)

@@ -1,4 +1,4 @@
-"""The frame of all screens: verbs and what they ask before, the lines around the body, the keys."""
+"""The frame of all screens: verbs and their confirmation, the lines around the body, keys."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.screens.confirm import ConfirmScreen
 from piwheels.console.ui.screens.help import HelpScreen
 from piwheels.console.ui.screens.menu import CommandsScreen, MenuScreen
-from piwheels.console.ui.widgets.status import Part, StatusLine, arrange
+from piwheels.console.ui.widgets.frame_lines import Part, StatusLine, arrange
 from piwheels.core.codec import NoData
 
 VERBS = {"KILL", "SLEEP", "SKIP", "WAKE", "QUIT"}
@@ -40,9 +40,9 @@ def make_stage(builds=8, idle=4, **how):
         if number <= builds:
             stage.build(number)
         else:
-            stage.tell(number, "SLEEP", False)
+            stage.send(number, "SLEEP", False)
     stage.wait(9)
-    stage.master.start = lambda: None  # it is attached before the screens begin
+    stage.master.start = lambda: None  # attached before the screens start
     return stage
 
 
@@ -66,7 +66,7 @@ def pump(app):
 
 
 def sent(stage):
-    """Return the verbs that were sent so far, with whom they are for."""
+    """Return the commands sent so far, with their targets."""
     return [(msg, data) for msg, data in stage.master.asked if msg in VERBS]
 
 
@@ -75,7 +75,7 @@ def asks(app):
 
 
 def screen_of(app):
-    """Return all that is on the terminal."""
+    """Return the text on the terminal."""
     strips = app.screen._compositor.render_strips(app.size)
     return "\n".join(strip.text.rstrip() for strip in strips)
 
@@ -85,11 +85,11 @@ async def mark(app, pilot, *slaves):
     await pilot.pause()
 
 
-# What verbs ask, and what they send ---------------------------------------------------------------
+# Confirmation and messages of verbs ---------------------------------------------------------------
 
 
 SIX = [1, 2, 3, 4, 5, 6]
-#: A key, for whom, what is typed into the dialog (if there is one), and what is sent then.
+#: A key, its targets, the text typed into the dialog (if there is one), and the messages sent.
 CASES = [
     ("p", [9], "", [("SLEEP", [9])]),
     ("w", [9], "", [("WAKE", [9])]),
@@ -109,7 +109,7 @@ CASES = [
 ]
 
 
-def test_what_is_asked_before_what_is_sent():
+def test_confirmation_and_messages_of_each_verb():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -128,7 +128,7 @@ def test_what_is_asked_before_what_is_sent():
     play(stage, story)
 
 
-def test_a_skip_of_who_builds_nothing_asks_and_sends_nothing():
+def test_a_skip_of_an_idle_slave_is_not_sent():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -149,7 +149,7 @@ FOR_ALL = {
 }
 
 
-def test_what_is_for_all_has_to_be_typed():
+def test_a_command_for_all_requires_a_typed_word():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -175,7 +175,7 @@ def lose(stage):
     assert stage.session.state is LinkState.LOST
 
 
-def test_nothing_is_sent_and_nothing_kept_without_a_master():
+def test_commands_without_a_master_are_refused_and_not_queued():
     stage = make_stage()
     lose(stage)
 
@@ -191,7 +191,7 @@ def test_nothing_is_sent_and_nothing_kept_without_a_master():
     play(stage, story)
 
 
-def test_who_may_only_look_sends_nothing():
+def test_a_read_only_console_sends_nothing():
     stage = make_stage(read_only=True)
 
     async def story(app, pilot):
@@ -207,7 +207,7 @@ def test_who_may_only_look_sends_nothing():
     play(stage, story)
 
 
-def test_a_link_lost_under_a_dialog_sends_nothing():
+def test_a_link_lost_during_a_dialog_sends_nothing():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -226,15 +226,15 @@ def test_a_link_lost_under_a_dialog_sends_nothing():
     play(stage, story)
 
 
-def test_a_skip_is_for_the_builds_that_were_asked_about():
+def test_a_skip_applies_only_to_the_confirmed_builds():
     stage = make_stage()
 
     async def story(app, pilot):
         await mark(app, pilot, 1, 2, 3)
         await pilot.press("s")
         await until(pilot, lambda: asks(app))
-        stage.tell(3, "DONE")
-        stage.tell(2, "DONE")
+        stage.send(3, "DONE")
+        stage.send(2, "DONE")
         stage.build(2, "numpy", "2.3.4")
         pump(app)
         await pilot.pause()
@@ -250,14 +250,14 @@ def test_a_skip_is_for_the_builds_that_were_asked_about():
     play(stage, story)
 
 
-def test_if_none_is_left_nothing_is_sent():
+def test_nothing_is_sent_if_no_target_is_left():
     stage = make_stage()
 
     async def story(app, pilot):
         await mark(app, pilot, 1)
         await pilot.press("s")
         await until(pilot, lambda: asks(app))
-        stage.tell(1, "DONE")
+        stage.send(1, "DONE")
         await pilot.press("y")
         await until(pilot, lambda: not asks(app))
         assert sent(stage) == []
@@ -265,7 +265,7 @@ def test_if_none_is_left_nothing_is_sent():
     play(stage, story)
 
 
-def test_another_master_ends_the_question():
+def test_a_restarted_master_closes_the_dialog():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -283,7 +283,7 @@ def test_another_master_ends_the_question():
     play(stage, story)
 
 
-def test_a_command_to_a_silent_master_comes_with_a_warning():
+def test_a_command_to_a_silent_master_has_a_warning():
     stage = make_stage(level=0)
 
     async def story(app, pilot):
@@ -297,7 +297,7 @@ def test_a_command_to_a_silent_master_comes_with_a_warning():
     play(stage, story)
 
 
-def test_it_is_said_that_marks_are_hidden():
+def test_the_dialog_mentions_hidden_marks():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -310,7 +310,7 @@ def test_it_is_said_that_marks_are_hidden():
     play(stage, story)
 
 
-def test_a_page_of_the_palette_where_there_is_no_room():
+def test_the_palette_in_a_tiny_terminal_accepts_page_keys():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -324,7 +324,7 @@ def test_a_page_of_the_palette_where_there_is_no_room():
     play(stage, story)
 
 
-def test_keys_typed_after_an_answer_are_not_taken_for_commands(monkeypatch):
+def test_keys_right_after_a_dialog_are_ignored(monkeypatch):
     stage = make_stage()
     times = [0.0]
     clock = SimpleNamespace(monotonic=lambda: times[0])
@@ -345,7 +345,7 @@ def test_keys_typed_after_an_answer_are_not_taken_for_commands(monkeypatch):
     play(stage, story)
 
 
-def test_a_stop_is_taken_back_with_one_key_for_a_while():
+def test_a_kill_can_be_taken_back_with_one_key_for_a_while():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -368,7 +368,7 @@ def test_a_stop_is_taken_back_with_one_key_for_a_while():
     play(stage, story)
 
 
-def test_a_stop_is_not_taken_back_later():
+def test_a_kill_cannot_be_taken_back_later():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -386,7 +386,7 @@ def test_a_stop_is_not_taken_back_later():
     play(stage, story)
 
 
-def test_what_touches_one_build_can_be_done_without_a_question():
+def test_confirmation_of_single_builds_can_be_disabled():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -422,7 +422,7 @@ def hostile_stage():
 
 
 @pytest.mark.parametrize("keys", ["x", "K", "a"])
-def test_foreign_labels_in_dialogs(snapshot, keys):
+def test_hostile_labels_in_dialogs(snapshot, keys):
     async def story(app, pilot):
         await mark(app, pilot, *range(1, 6 if keys == "x" else 7))
         await pilot.press(*keys)
@@ -439,7 +439,7 @@ def test_foreign_labels_in_dialogs(snapshot, keys):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_a_dialog_fits_and_shows_its_answers(size):
+def test_a_dialog_fits_and_shows_its_buttons(size):
     stage = make_stage()
 
     async def story(app, pilot):
@@ -453,7 +453,7 @@ def test_a_dialog_fits_and_shows_its_answers(size):
     play(stage, story, size)
 
 
-def test_the_menu_says_why_not():
+def test_the_menu_shows_why_a_verb_does_not_apply():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -471,14 +471,14 @@ def test_the_menu_says_why_not():
     play(stage, story)
 
 
-def test_all_commands_are_listed_with_what_became_of_them():
+def test_all_commands_are_listed_with_their_outcomes():
     stage = make_stage()
 
     async def story(app, pilot):
         app.prefs.confirm_from = 2
         app.commands.give(Verb.SKIP, [1])
         app.commands.give(Verb.PAUSE, [9])
-        stage.tell(1, "DONE")
+        stage.send(1, "DONE")
         app.action_commands()
         await until(pilot, lambda: isinstance(app.screen, CommandsScreen))
         pump(app)
@@ -491,7 +491,7 @@ def test_all_commands_are_listed_with_what_became_of_them():
     play(stage, story)
 
 
-def test_help_is_searched_by_typing(snapshot):
+def test_typing_searches_the_help(snapshot):
     async def story(app, pilot):
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
@@ -517,7 +517,7 @@ def test_the_frame_at_every_size(snapshot, size):
 
 
 @pytest.mark.parametrize("state", ["lost", "read-only"])
-def test_what_is_not_usual_is_said(snapshot, state):
+def test_unusual_states_are_shown(snapshot, state):
     stage = make_stage(read_only=state == "read-only")
     if state == "lost":
         lose(stage)
@@ -528,7 +528,7 @@ def test_what_is_not_usual_is_said(snapshot, state):
     assert play(stage, story) == snapshot
 
 
-def test_before_there_is_a_master_it_is_said_what_to_do_and_then_all_is_as_usual(snapshot):
+def test_advice_is_shown_until_there_is_a_master(snapshot):
     stage = make_stage()
     stage.session = Session(stage.master, addresses=stage.session.addresses)
 
@@ -551,7 +551,7 @@ def test_before_there_is_a_master_it_is_said_what_to_do_and_then_all_is_as_usual
     assert play(stage, story) == snapshot
 
 
-def test_counts_filter_the_fleet():
+def test_a_click_on_a_count_filters_the_fleet():
     async def story(app, pilot):
         line = screen_of(app).split("\n")[1]
         await pilot.press("3")
@@ -563,7 +563,7 @@ def test_counts_filter_the_fleet():
     play(make_stage(), story)
 
 
-def test_a_screen_that_opens_has_its_whole_frame_at_once(monkeypatch):
+def test_a_screen_opens_with_its_complete_frame(monkeypatch):
     painted = []
     paint = StatusLine.render_line
 
@@ -581,7 +581,7 @@ def test_a_screen_that_opens_has_its_whole_frame_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("width", range(0, 90, 7))
-def test_what_has_no_room_is_left_out(width):
+def test_parts_without_room_are_left_out(width):
     left = [Part("one"), Part("two", rank=2), Part("three", rank=1)]
     right = [Part("four", rank=3), Part("five", rank=1)]
     line = "".join(part.key + part.text for part in arrange(left, right, width))
@@ -610,7 +610,7 @@ def test_every_screen_shows_its_keys_in_one_line(size):
     play(make_stage(), story, size)
 
 
-def test_there_is_nothing_but_ascii_if_that_is_asked_for():
+def test_every_screen_in_ascii_is_ascii():
     async def story(app, pilot):
         app.commands.give(Verb.KILL, [1, 2])
         await until(pilot, lambda: asks(app))
@@ -621,14 +621,14 @@ def test_there_is_nothing_but_ascii_if_that_is_asked_for():
     assert shown.isascii()
 
 
-# What is typed ------------------------------------------------------------------------------------
+# Typed commands -----------------------------------------------------------------------------------
 
 
 async def type_in(pilot, text):
     await pilot.press(*("space" if char == " " else char for char in text))
 
 
-def test_what_is_typed_at_once_after_a_slash_is_a_filter_and_no_key():
+def test_text_typed_right_after_a_slash_is_a_filter():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -653,7 +653,7 @@ WRONG = {
 }
 
 
-def test_what_is_wrong_with_a_command_is_said():
+def test_an_invalid_command_has_an_error():
     async def story(app, pilot):
         for typed, shown in WRONG.items():
             await pilot.press("colon")
@@ -664,7 +664,7 @@ def test_what_is_wrong_with_a_command_is_said():
     play(make_stage(), story, (120, 40))
 
 
-def test_commands_go_to_places_and_can_be_cut_short():
+def test_typed_commands_open_screens_and_can_be_abbreviated():
     async def story(app, pilot):
         for typed, mode in [("queue", "queue"), ("ev", "events"), ("fleet state=sleep", "fleet")]:
             await pilot.press("colon")
@@ -678,7 +678,7 @@ def test_commands_go_to_places_and_can_be_cut_short():
     play(make_stage(), story)
 
 
-def test_a_verb_that_is_typed_is_for_the_same_slaves_as_its_key():
+def test_a_typed_verb_has_the_targets_of_its_key():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -704,10 +704,10 @@ def test_the_palette_has_the_same_commands():
     play(stage, story)
 
 
-# Leaving, and what is kept ------------------------------------------------------------------------
+# Quitting, and settings ---------------------------------------------------------------------------
 
 
-def test_leaving_sends_nothing():
+def test_quitting_the_console_sends_nothing():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -719,7 +719,7 @@ def test_leaving_sends_nothing():
     assert sent(stage) == []
 
 
-def test_leaving_is_asked_about_while_a_command_is_under_way():
+def test_quitting_asks_while_a_command_is_under_way():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -734,7 +734,7 @@ def test_leaving_is_asked_about_while_a_command_is_under_way():
     play(stage, story)
 
 
-def test_choices_are_kept(tmp_path):
+def test_settings_are_saved(tmp_path):
     path = tmp_path / "piwheels" / "console.json"
 
     async def story(app, pilot):
@@ -772,7 +772,7 @@ def test_choices_are_kept(tmp_path):
         "[" * 100_000,
     ],
 )
-def test_a_file_of_choices_that_is_broken_is_left_alone(tmp_path, text):
+def test_an_invalid_settings_file_is_not_changed(tmp_path, text):
     path = tmp_path / "console.json"
     path.write_text(text, encoding="latin-1")
     prefs = Prefs.load(path)
@@ -781,7 +781,7 @@ def test_a_file_of_choices_that_is_broken_is_left_alone(tmp_path, text):
     assert path.read_text(encoding="latin-1") == text
 
 
-def test_that_choices_are_not_kept_is_told(tmp_path):
+def test_unsaved_settings_are_reported(tmp_path):
     (tmp_path / "console.json").write_text("{")
 
     async def story(app, pilot):
@@ -793,7 +793,7 @@ def test_that_choices_are_not_kept_is_told(tmp_path):
     play(make_stage(), story, prefs=Prefs.load(tmp_path / "console.json"))
 
 
-def test_keys_can_be_others():
+def test_keys_can_be_remapped():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -806,16 +806,16 @@ def test_keys_can_be_others():
     play(stage, story, prefs=Prefs(keymap={"verb.pause": "f7"}))
 
 
-def test_every_key_has_a_name_to_change_it_by():
+def test_every_binding_has_an_id():
     named = [binding.id for binding in (*FarmScreen.BINDINGS, *ConsoleApp.BINDINGS)]
     assert all(named)
     assert len(set(named)) == len(named)
 
 
-# What is taken out --------------------------------------------------------------------------------
+# Export -------------------------------------------------------------------------------------------
 
 
-def test_what_is_shown_is_saved_and_nothing_overwritten(tmp_path, monkeypatch):
+def test_tables_are_saved_without_overwriting(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     async def story(app, pilot):
@@ -849,10 +849,10 @@ def test_labels_and_rows_are_copied():
     play(make_stage(), story)
 
 
-# What wants attention -----------------------------------------------------------------------------
+# Notifications ------------------------------------------------------------------------------------
 
 
-def test_only_a_lost_link_and_what_came_to_nothing_are_told_loudly():
+def test_only_a_lost_link_and_expired_commands_are_notified():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -872,7 +872,7 @@ def test_only_a_lost_link_and_what_came_to_nothing_are_told_loudly():
     play(stage, story)
 
 
-def test_one_of_our_mistakes_is_shown_and_ends_it_with_an_error():
+def test_a_bug_ends_the_console_with_an_error():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -880,24 +880,24 @@ def test_one_of_our_mistakes_is_shown_and_ends_it_with_an_error():
             raise ZeroDivisionError
 
         app.farm_screen.apply = mistake
-        stage.tell(1, "DONE")
+        stage.send(1, "DONE")
         await until(pilot, lambda: not app.is_running)
 
     with pytest.raises(ZeroDivisionError):
         play(stage, story)
 
 
-def test_nobody_looks_and_nothing_is_lost():
+def test_no_event_is_lost_without_the_focus():
     stage = make_stage()
 
     async def story(app, pilot):
         app.post_message(AppBlur())
         await pilot.pause()
-        stage.tell(1, "DONE")
+        stage.send(1, "DONE")
         await until(pilot, lambda: "CLEAN" in screen_of(app))
         app.post_message(AppFocus())
         await pilot.pause()
-        stage.tell(2, "DONE")
+        stage.send(2, "DONE")
         await until(pilot, lambda: screen_of(app).count("CLEAN") == 2)
 
     play(stage, story)

@@ -60,14 +60,14 @@ def test_a_running_build_at_every_size(snapshot, size):
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_where_nothing_comes_it_is_said_why(snapshot, level):
+def test_without_output_the_reason_is_shown(snapshot, level):
     async def story(app, pilot):
         return body(app)
 
     assert play(make_stage(level), story, (80, 24)) == snapshot
 
 
-def test_it_follows_the_build_to_its_end():
+def test_the_log_follows_the_build_to_its_end():
     stage = make_stage()
     stage.master.logs[77] = LOG + "Failed to build grpcio\n"
 
@@ -93,7 +93,7 @@ def test_it_follows_the_build_to_its_end():
     assert "Failed to build" not in after
 
 
-def test_a_stored_log_begins_at_its_beginning():
+def test_a_stored_log_opens_at_its_start():
     stage = make_stage()
     stage.master.logs[77] = LOG * 1000
     stage.master.part = 10_000
@@ -114,7 +114,7 @@ def test_a_stored_log_begins_at_its_beginning():
     assert "▌ 7000 x.cc:1:2: error" in end
 
 
-def test_a_search_is_typed_and_ended():
+def test_search_and_clear():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -141,7 +141,7 @@ def test_a_search_is_typed_and_ended():
     assert "no match" in why
 
 
-def test_a_line_is_copied_and_the_log_is_saved(tmp_path, monkeypatch):
+def test_copy_a_line_and_save_the_log(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stage = make_stage()
 
@@ -164,7 +164,7 @@ def test_a_line_is_copied_and_the_log_is_saved(tmp_path, monkeypatch):
     assert text.endswith("no such thing\n")
 
 
-def test_w_wraps_and_wakes_nobody():
+def test_w_wraps_lines_and_gives_no_command():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -194,7 +194,7 @@ def test_the_log_of_the_next_slave():
     assert ("UNWATCH", 3) in stage.master.asked
 
 
-def test_whoever_leaves_no_longer_listens():
+def test_closing_the_screen_stops_following_the_log():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -204,7 +204,7 @@ def test_whoever_leaves_no_longer_listens():
     play(stage, story)
 
 
-def test_hostile_output_harms_nothing():
+def test_hostile_output_is_harmless():
     stage = make_stage()
     nasty = "[red]\x1b]0;t\x07\x1b[2J\x00\u202e\u05d0[/nope]\n" + "x" * 90_000 + "\n" + "\r\b\x9b\n"
 
@@ -222,7 +222,7 @@ def test_hostile_output_harms_nothing():
     assert not set(text) & set("\x1b\0\x9b\u202e\u05d0")
 
 
-def test_the_time_runs_though_nothing_comes():
+def test_the_duration_advances_without_output():
     stage = make_stage()
 
     async def story(app, pilot):

@@ -1,4 +1,4 @@
-"""Where a log comes from: live output, what is stored, or nowhere."""
+"""The source of a log: live output, the stored log, or none."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from piwheels.console.ui.logfeed import LogFeed, LogSource
 
 
 class Reader:
-    """A feed, and whoever looks at it: *lines* are what the changes told of."""
+    """A feed and its reader: *lines* has the numbers of the changed lines."""
 
     def __init__(self, stage, slave_id=3, build=None):
         self.stage = stage
@@ -25,7 +25,7 @@ class Reader:
         else:
             self.lines[first:] = self.feed.log.lines[first:]
 
-    def look(self):
+    def update(self):
         self.feed.update()
         self.stage.pump()
 
@@ -43,13 +43,13 @@ def stage():
     return stage
 
 
-def test_live_output_is_asked_for_and_shown(stage):
+def test_live_output_is_requested_and_shown(stage):
     reader = Reader(stage)
     assert reader.feed.source is LogSource.LIVE
     assert ("WATCH", 3) in stage.master.asked
     stage.output(0, "one\ntw")
     stage.wait(9)
-    reader.look()
+    reader.update()
     stage.output(6, "o\nthree\n")
     assert reader.texts == ["one", "two", "three"]
     assert [reader.feed.log.time_of(line) for line in reader.lines] == [
@@ -59,54 +59,54 @@ def test_live_output_is_asked_for_and_shown(stage):
     ]
 
 
-def test_of_a_slave_that_says_nothing_it_is_said_why(stage):
+def test_the_reason_for_missing_output_is_shown(stage):
     reader = Reader(stage)
     assert "level-0" in reader.feed.why
     stage.output(0, "one\n")
     assert reader.feed.why == ""
 
 
-def test_when_the_build_ends_the_stored_log_takes_the_place_of_what_was_missed(stage):
+def test_the_stored_log_fills_gaps_when_the_build_ends(stage):
     stage.master.logs[77] = "one\ntwo\nthree\nfour\n"
     stage.master.part = 6
     reader = Reader(stage)
     stage.output(8, "three\n")
     assert reader.texts == ["… 8 characters were not sent", "three"]
     stage.end("failed")
-    reader.look()
+    reader.update()
     assert reader.feed.source is LogSource.STORED
     assert reader.texts == ["one", "two", "three", "four"]
     assert reader.feed.build.result == "failed"
     assert ("UNWATCH", 3) in stage.master.asked
 
 
-def test_a_number_that_comes_late_is_waited_for(stage):
+def test_a_late_build_id_is_awaited(stage):
     stage.master.logs[77] = "one\n"
     reader = Reader(stage)
-    stage.tell(3, "DONE")
-    reader.look()
+    stage.send(3, "DONE")
+    reader.update()
     assert reader.feed.source is LogSource.ENDED
     assert "number" in reader.feed.why
     stage.end()
-    reader.look()
+    reader.update()
     assert reader.feed.source is LogSource.STORED
     assert reader.texts == ["one"]
 
 
-def test_what_is_built_next_is_told_of_and_does_not_mix(stage):
+def test_the_next_build_is_named_and_its_output_not_mixed_in(stage):
     stage.master.logs[77] = "one\n"
     reader = Reader(stage)
     stage.output(0, "one\n")
     stage.end()
     stage.build(package="lxml", version="6.0.2")
     stage.output(0, "other words that are longer\n", package="lxml", version="6.0.2")
-    reader.look()
+    reader.update()
     assert reader.texts == ["one"]
     assert reader.feed.name == ("grpcio", "1.75.1", "cp313")
     assert reader.feed.next_job == ("lxml", "6.0.2")
 
 
-def test_the_log_of_a_build_that_ended_before_is_fetched(stage):
+def test_the_log_of_an_earlier_build_is_fetched(stage):
     stage.master.logs[5] = "x" * 50 + "\n"
     stage.master.part = 10
     stage.end(build_id=5)
@@ -117,14 +117,14 @@ def test_the_log_of_a_build_that_ended_before_is_fetched(stage):
     assert Reader(stage).texts == reader.texts, "the last one is shown where none runs"
 
 
-def test_a_log_that_is_not_there_is_not_waited_for(stage):
+def test_a_missing_log_is_reported(stage):
     stage.end(build_id=6)
     reader = Reader(stage)
     assert (reader.feed.source, reader.feed.why) == (LogSource.NONE, "there is no log of build 6")
     assert reader.texts == []
 
 
-def test_of_a_skipped_build_nothing_is_kept(stage):
+def test_a_skipped_build_has_no_stored_log(stage):
     stage.end("skipped", build_id=None)
     assert "skipped" in Reader(stage).feed.why
 
@@ -137,51 +137,51 @@ def test_a_master_of_level_0_has_no_logs():
     assert (reader.feed.source, reader.feed.name) == (LogSource.LIVE, ("grpcio", "1.75.1", "cp313"))
     assert "level 0" in reader.feed.why
     stage.wait(7)
-    reader.look()
+    reader.update()
     assert reader.feed.elapsed >= timedelta(seconds=7)
     stage.end()
-    reader.look()
+    reader.update()
     assert reader.feed.source is not LogSource.LIVE
     assert "level 0" in reader.feed.why
 
 
-def test_after_a_loss_it_goes_on_and_says_what_was_missed(stage):
+def test_after_a_lost_link_it_continues_and_shows_the_gap(stage):
     reader = Reader(stage)
     stage.output(0, "one\n")
     stage.master.say(events.WireDown("console"))
     stage.pump()
-    reader.look()
+    reader.update()
     stage.master.say(events.WireUp("console"))
     for _ in range(5):
         stage.wait()
-        reader.look()
+        reader.update()
     assert stage.master.asked.count(("WATCH", 3)) == 2
     stage.output(10, "five\n")
     assert reader.texts == ["one", "… 6 characters were not sent", "five"]
 
 
-def test_after_a_restart_of_the_master_its_numbers_mean_nothing(stage):
+def test_build_ids_are_forgotten_after_a_restart_of_the_master(stage):
     reader = Reader(stage)
     stage.output(0, "one\n")
     stage.master.say(master_info(started=stage.now))
     stage.pump()
     stage.join(label="another")
     stage.build()
-    reader.look()
+    reader.update()
     assert reader.feed.source is LogSource.ENDED
     assert "restarted" in reader.feed.why
     assert reader.texts == ["one"]
     assert reader.feed.next_job is None
 
 
-def test_what_comes_after_the_screen_is_closed_changes_nothing(stage):
+def test_answers_after_closing_are_ignored(stage):
     reader = Reader(stage)
     reader.feed.close()
     stage.output(0, "one\n")
     assert reader.texts == []
 
 
-def test_a_slave_that_never_built_says_so():
+def test_a_slave_without_builds_has_no_log():
     stage = Stage()
     stage.join()
     assert "builds nothing" in Reader(stage).feed.why

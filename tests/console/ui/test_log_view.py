@@ -1,4 +1,4 @@
-"""The view of a log: any number of lines, of any length, painted as they are."""
+"""The view of a log: any number of lines, of any length, shown literally."""
 
 import asyncio
 from datetime import timedelta
@@ -59,7 +59,7 @@ def test_lines_have_numbers():
     assert drive(script, "one\ntwo\n", (40, 3)) == ["     1 one", "     2 two", ""]
 
 
-def test_the_cursor_is_seen_without_colours():
+def test_the_cursor_is_visible_without_colours():
     async def script(host, pilot):
         await pilot.press("j")
         return [host.view.render_line(y).text.rstrip() for y in range(2)]
@@ -67,7 +67,7 @@ def test_the_cursor_is_seen_without_colours():
     assert drive(script, "one\ntwo\n", (40, 3)) == ["     1 one", "▌    2 two"]
 
 
-def test_it_follows_the_end_until_somebody_reads():
+def test_it_follows_the_end_until_the_cursor_moves():
     async def script(host, pilot):
         await pilot.press("F")
         host.add("the 21st\n")
@@ -87,7 +87,7 @@ def test_it_follows_the_end_until_somebody_reads():
     assert again[-1] == "    22 the 22nd"
 
 
-def test_a_long_line_is_cut_or_wrapped_and_nothing_of_it_is_lost():
+def test_a_long_line_is_cut_or_wrapped():
     text = "".join(chr(65 + n % 26) for n in range(90_000)) + "\nnext\n"
 
     async def script(host, pilot):
@@ -132,7 +132,7 @@ def test_wide_letters_are_cut_by_cells():
     assert after.text[7:] == "e\u0301" * 30 + "   "
 
 
-def test_a_search_goes_round_and_can_hide_all_else():
+def test_a_search_cycles_and_can_hide_other_lines():
     async def script(host, pilot):
         view = host.view
         view.search("line 1")
@@ -158,7 +158,7 @@ def test_a_search_goes_round_and_can_hide_all_else():
     assert (count, rows, none_hidden) == (4, 8, 0)
 
 
-def test_a_hit_that_is_aside_is_scrolled_to():
+def test_a_hit_beyond_the_edge_is_scrolled_into_view():
     async def script(host, pilot):
         host.view.search("needle")
         await pilot.pause()
@@ -172,7 +172,7 @@ def test_a_hit_that_is_aside_is_scrolled_to():
     assert back == "     2 a needle"
 
 
-def test_errors_are_gone_to():
+def test_keys_move_between_errors():
     async def script(host, pilot):
         cursors = []
         for key in ("e", "e", "e", "E"):
@@ -184,7 +184,7 @@ def test_errors_are_gone_to():
     assert drive(script, text) == [30, 61, 30, 61]
 
 
-def test_times_are_shown_where_they_are_known_and_wanted():
+def test_times_are_shown_if_known_and_enabled():
     async def script(host, pilot):
         host.add("two\n", timedelta(minutes=2))
         await pilot.pause()
@@ -205,7 +205,7 @@ def test_progress_is_one_line_with_a_count():
     assert drive(script, "10%\r20%\r30%\n", (40, 1)) == ["     1 30%  ↻2"]
 
 
-def test_hostile_output_is_shown_and_never_obeyed():
+def test_hostile_output_is_shown_literally():
     text = "[red]a[/red]\x1b[2J\x1b]0;title\x07b\0\u202e\u05d0[link=x]\x9d\r\n" + "\x1b[" * 30
 
     async def script(host, pilot):
@@ -222,7 +222,7 @@ def test_hostile_output_is_shown_and_never_obeyed():
 
 
 @pytest.mark.parametrize("keys", [(), ("w",), ("F",), ("w", "F")])
-def test_parts_give_the_same_picture_as_the_whole(keys):
+def test_a_log_in_parts_looks_like_the_whole_log(keys):
     text = ("x" * 70 + "\n" + "y\rzz\r\n" + "漢" * 40 + "\nshort\n") * 5
 
     async def whole(host, pilot):
@@ -241,7 +241,7 @@ def test_parts_give_the_same_picture_as_the_whole(keys):
     assert drive(parts) == drive(whole, text)
 
 
-def test_a_large_log_is_searched_and_moved_over():
+def test_search_and_movement_in_a_large_log():
     text = numbered(200_000)
 
     async def script(host, pilot):
@@ -255,7 +255,7 @@ def test_a_large_log_is_searched_and_moved_over():
     assert cursor == 77_776
 
 
-def test_another_log_keeps_the_place():
+def test_the_cursor_keeps_its_offset_in_another_log():
     async def script(host, pilot):
         await pilot.press("G")
         stored = LogText()

@@ -1,6 +1,6 @@
-"""What the screens look like, as pictures: SVG at three sizes, in colour and in NO_COLOR.
+"""Pictures of the screens: SVG at three sizes, in colour and with NO_COLOR.
 
-They show a simulated farm that is always the same. After a wanted change: look at the pictures
+They show a simulated farm that is always the same. After an intended change, check the pictures
 (``./go test tests/console/ui/test_pictures.py --snapshot-update``, then any browser).
 """
 
@@ -18,7 +18,7 @@ from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.prefs import Prefs
 
 NOW = datetime(2026, 11, 24, 12, 41, 7, tzinfo=UTC)
-#: A place, and the keys that lead there from the match before.
+#: A screen, and the keys that lead there from the previous one.
 PLACES = {
     "fleet": ["j", "j", "space", "j", "space"],
     "kill": ["K"],
@@ -36,12 +36,12 @@ WITHOUT_COLOUR = {"fleet": PLACES["fleet"], "heat": ["5"]}
 
 
 async def draw(size, places):
-    """Go from place to place; return the picture of each by its name."""
+    """Visit all places; return the picture of each by its name."""
     farm, session = simulated_session(14, 7, NOW - timedelta(seconds=40))
     app = ConsoleApp(session, prefs=Prefs(theme="textual-dark"), clock=lambda: farm.now)
     drawn = {}
     async with app.run_test(size=size) as pilot:
-        for timer in list(app._timers):  # time passes when we say so
+        for timer in list(app._timers):  # time is moved by hand
             timer.pause()
         while farm.now < NOW or app.session.state is not LinkState.LIVE:
             farm.now += timedelta(seconds=1)
@@ -49,7 +49,7 @@ async def draw(size, places):
             app.session.tick(farm.now)
         for name, keys in places.items():
             await pilot.press(*keys)
-            for _ in range(2):  # the frame shows what has the focus, which showing it may move
+            for _ in range(2):  # the frame shows the focus, which may have moved
                 app.pump()
                 app._tick()
                 app.farm_screen.show_all()

@@ -12,7 +12,7 @@ from piwheels.console.model.slave import Alert, Moment
 from piwheels.console.text import MARK
 from piwheels.console.ui.screens.log import LogScreen
 from piwheels.console.ui.screens.slave import SlaveScreen, curves
-from piwheels.console.ui.widgets.lines import LineList
+from piwheels.console.ui.widgets.line_list import LineList
 from piwheels.core.states import SlaveInfo, Transition
 
 SIZES = [(80, 24), (120, 40), (200, 50), (60, 15), (40, 10)]
@@ -24,20 +24,20 @@ def _times_are_utc(monkeypatch):
 
 
 def make_stage(level=1):
-    """Return a session with slave 3, which builds, and has built; of the others one has left."""
+    """Return a session with slave 3, which builds, and others, one of which has left."""
     stage = Stage(level)
     stage.join(9, label="peer")
     for _ in range(6):
         stage.build(9)
         stage.wait(1440)
         stage.end(slave_id=9, took=timedelta(minutes=24))
-    stage.tell(9, "DIE")
+    stage.send(9, "DIE")
     stage.wait(40)
     stage.join()
     for number in range(100):
         at = stage.now - timedelta(seconds=10 * (100 - number))
-        figures = slave_stats(at, 2 + number % 7 / 2, 50 + number % 30, 0.2 + number % 10 / 100)
-        stage.tell(3, "STATS", figures)
+        stats = slave_stats(at, 2 + number % 7 / 2, 50 + number % 30, 0.2 + number % 10 / 100)
+        stage.send(3, "STATS", stats)
     for package, result in (("numpy", "ok"), ("pyarrow", "failed"), ("lxml", "ok")):
         stage.build(3, package, "6.0.2")
         stage.wait(192)
@@ -51,7 +51,7 @@ def make_stage(level=1):
         )
     stage.build()
     stage.wait(20)
-    stage.tell(3, "STATS", slave_stats(stage.now, 5.5, 81, 0.95))
+    stage.send(3, "STATS", slave_stats(stage.now, 5.5, 81, 0.95))
     return stage
 
 
@@ -72,11 +72,11 @@ def test_a_slave_at_every_size(snapshot, size):
 def test_a_slave_in_ascii_is_ascii():
     text = play(make_stage(), picture, ascii=True)
     assert "BUILD  grpcio" in text
-    frame = str.maketrans("", "", "╭─╮│╰╯▁▂▃▄▅▆▇")  # of the panels and the scroll bars
+    frame = str.maketrans("", "", "╭─╮│╰╯▁▂▃▄▅▆▇")  # characters of panels and scroll bars
     assert text.translate(frame).isascii(), text
 
 
-def test_a_small_terminal_scrolls_to_what_has_no_room():
+def test_a_small_terminal_scrolls():
     async def story(app, pilot):
         before = lines_of(app, "#body")
         await pilot.press("tab", "tab")
@@ -89,7 +89,7 @@ def test_a_small_terminal_scrolls_to_what_has_no_room():
     assert any("pyarrow" in line for line in after)
 
 
-def test_a_build_leads_to_its_log():
+def test_enter_on_a_build_opens_its_log():
     async def story(app, pilot):
         app.screen.query_one("#builds").focus()
         await pilot.press("down", "enter")
@@ -101,7 +101,7 @@ def test_a_build_leads_to_its_log():
     assert play(stage, story) == "Fleet › #3 › log pyarrow 6.0.2"
 
 
-def test_the_running_build_leads_to_its_log():
+def test_l_opens_the_log_of_the_running_build():
     async def story(app, pilot):
         await pilot.press("l")
         await until(pilot, lambda: isinstance(app.screen, LogScreen))
@@ -115,7 +115,7 @@ def test_the_running_build_leads_to_its_log():
     assert play(make_stage(), story) == "Fleet › #3 › log grpcio 1.75.1"
 
 
-def test_the_next_slave_and_the_one_before_go_round():
+def test_next_and_previous_slave_cycle():
     stage = make_stage()
     for number in (4, 5):
         stage.join(number, label=f"other-{number}")
@@ -135,11 +135,11 @@ def test_the_next_slave_and_the_one_before_go_round():
     assert all(str(targets[0]) in crumbs for targets, crumbs in seen)
 
 
-def test_a_slave_that_dies_stays_and_says_so():
+def test_a_dead_slave_stays_on_the_screen():
     stage = make_stage()
 
     async def story(app, pilot):
-        stage.tell(3, "DIE")
+        stage.send(3, "DIE")
         await renew(app, pilot)
         at_once = lines_of(app, "#body")
         for _ in range(40):
@@ -157,7 +157,7 @@ def test_a_slave_that_dies_stays_and_says_so():
     assert greyed
 
 
-def test_after_a_restart_of_the_master_another_slave_does_not_take_its_place():
+def test_after_a_restart_a_slave_with_the_same_id_is_not_shown():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -174,7 +174,7 @@ def test_after_a_restart_of_the_master_another_slave_does_not_take_its_place():
     assert targets == []
 
 
-def test_a_command_under_way_is_told_of():
+def test_a_command_under_way_is_shown():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -186,13 +186,13 @@ def test_a_command_under_way_is_told_of():
     assert "cmd  skip sent" in play(stage, story)
 
 
-def test_what_is_hostile_is_shown_as_it_is():
+def test_hostile_text_is_shown_literally():
     stage = make_stage()
     label = "[red]x\u202e\u05d0[/]"
     info = SlaveInfo(
         *(timedelta(hours=1),) * 2, "[b]3", "cp313", "\u05d0", label, "[/]", "[", "", ""
     )
-    stage.tell(8, "HELLO", info)
+    stage.send(8, "HELLO", info)
     stage.build(8, "[blink]pkg", "1\u202e0")
     stage.session.farm.slaves[8].timeline.append(Moment(NOW, "[red]", "\x1b[2J[/red]"))
 
@@ -205,14 +205,14 @@ def test_what_is_hostile_is_shown_as_it_is():
     assert not set(text) & set("\x1b\u202e\u05d0")
 
 
-def test_a_slave_that_is_not_there_says_so():
+def test_a_missing_slave_is_reported():
     async def story(app, pilot):
         return "\n".join(lines_of(app, "#body"))
 
     assert "there is no slave #99" in play(make_stage(), story, slave_id=99)
 
 
-def test_curves_have_a_unit_and_say_since_when_they_are_too_high():
+def test_curves_have_units_and_times_of_alerts():
     session = make_stage().session
     slave, console = session.farm.slaves[3], SimpleNamespace(symbol=str, session=session)
 
@@ -234,7 +234,7 @@ def test_curves_have_a_unit_and_say_since_when_they_are_too_high():
     assert shown() == {}
 
 
-def test_the_lists_are_kept_where_they_are_looked_at():
+def test_lists_keep_their_place():
     stage = make_stage()
 
     async def story(app, pilot):
@@ -249,7 +249,7 @@ def test_the_lists_are_kept_where_they_are_looked_at():
     assert play(stage, story) == ("pyarrow", "pyarrow", 4)
 
 
-def test_the_history_on_the_master_takes_the_place_of_the_timeline(monkeypatch):
+def test_h_shows_the_history_instead_of_the_timeline(monkeypatch):
     stage = make_stage()
     transitions = [Transition(NOW, "idle", "IDLE"), Transition(NOW, "building", "BUILD grpcio")]
     answer = stage.master._answer

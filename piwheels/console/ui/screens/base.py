@@ -15,9 +15,9 @@ from piwheels.console.ui.export import as_json
 from piwheels.console.ui.host import Hosted, Key
 from piwheels.console.ui.screens.timetravel import TimeBar
 from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS
-from piwheels.console.ui.widgets.flash import FlashLine
-from piwheels.console.ui.widgets.lines import COMPONENTS
-from piwheels.console.ui.widgets.status import FrameLine, KeyLine, KpiLine, StatusLine, TabLine
+from piwheels.console.ui.widgets.flash_line import FlashLine
+from piwheels.console.ui.widgets.frame_lines import FrameLine, KeyLine, KpiLine, StatusLine, TabLine
+from piwheels.console.ui.widgets.line_list import COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ def _group(name: str) -> int:
 
 
 class FarmScreen(Hosted, Screen[None]):
-    """A screen within the frame: status line, figures, tabs, *body*, flash line, footer.
+    """A screen within the frame: status line, stats, tabs, *body*, flash line, footer.
 
     The application calls :meth:`apply` on the active screen several times a second, and
     :meth:`tick` once a second. :meth:`show_all` is called whenever the screen comes into view, for
@@ -176,7 +176,7 @@ class FarmScreen(Hosted, Screen[None]):
 
     # The prompt ----------------------------------------------------------------------------
 
-    def look_for(self, text: str) -> str:
+    def search(self, text: str) -> str:
         """Call :meth:`find`, and remember *text* for the next prompt."""
         wrong = self.find(text)
         if not wrong:
@@ -206,7 +206,7 @@ class FarmScreen(Hosted, Screen[None]):
         """Filter while the operator types; run a command at the end."""
         line = self.query_one(FlashLine)
         if message.kind == "/":
-            line.wrong(self.look_for(message.text))
+            line.wrong(self.search(message.text))
         if message.done:
             self._close_prompt()
             if message.kind == ":":
@@ -215,7 +215,7 @@ class FarmScreen(Hosted, Screen[None]):
     def on_flash_line_left(self, message: FlashLine.Left) -> None:
         """Clear the filter."""
         if message.kind == "/":
-            self.look_for("")
+            self.search("")
         self._close_prompt()
 
     def _close_prompt(self) -> None:

@@ -11,7 +11,7 @@ from textual.binding import Binding
 from piwheels.console.model.journal import Entry, Kind
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from piwheels.console.model.farm import Changes
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
 
 
 class Kinds(Enum):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.farm import Changes
     from piwheels.console.model.slave import Slave
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
 
 
 class HeatScreen(FarmScreen):
@@ -103,10 +103,10 @@ class HeatScreen(FarmScreen):
         farm = self.session.farm
         now = farm.now
         state = slave.state_at(now)
-        glyph, look = self.console.look(state)
+        glyph, style = self.console.state_symbol(state)
         words = f"{glyph} {state} {short_span(farm.elapsed(slave))}"
         if state in (State.SILENT, State.EXPIRED):
-            words = f"{glyph} {state} {short_span(now - slave.heard)}"
+            words = f"{glyph} {state} {short_span(now - slave.last_contact)}"
             words += f", was {slave.reported}"
         job = "  " + " ".join(slave.job) if slave.job else ""
         facts = slave.abi
@@ -117,7 +117,7 @@ class HeatScreen(FarmScreen):
         ratio = f"  x{slave.ratio:.1f} of {slave.peers} peers" if slave.ratio else ""
         name = f" {self.console.symbol('›')} #{slave.id} {slave.label}  "
         return [
-            [name, (words, look), job],
+            [name, (words, style), job],
             [(f"   {facts}{ratio} ", "tone--dim"), (alerts, "tone--warn")],
         ]
 

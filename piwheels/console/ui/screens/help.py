@@ -9,10 +9,10 @@ from textual.containers import Vertical
 from textual.scroll_view import ScrollView
 from textual.widgets import Input
 
-from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.glyphs import STATE_SYMBOLS
 from piwheels.console.ui.screens.base import Dialog
 from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -126,8 +126,8 @@ def help_lines(console: Host, active: Iterable[ActiveBinding]) -> list[Line]:
             place = (_where(each), what or binding.tooltip or name)
             lines.setdefault(place, []).append(console.key_name(binding.key))
     result = [Line(where, " ".join(keys), what) for (where, what), keys in lines.items()]
-    for state, look in LOOKS.items():
-        glyph = look.ascii if console.ascii else look.glyph
+    for state, mark in STATE_SYMBOLS.items():
+        glyph = mark.ascii if console.ascii else mark.glyph
         result.append(Line("state", f"{glyph} {state}", _STATES[state]))
     result += [Line("symbol", "".join(map(console.symbol, key)), what) for key, what in _NOTES]
     return result

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import Binding
 
 from piwheels.console.model.logtext import Grade
-from piwheels.console.text import clean, short_span, size, span
-from piwheels.console.ui.format import count
+from piwheels.console.text import clean, short_span, size
 from piwheels.console.ui.logfeed import LogFeed, LogSource
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.screens.slave import RESULTS, neighbour
 from piwheels.console.ui.widgets.log_view import LogView
 from piwheels.console.ui.widgets.panel import Panel
+from piwheels.core.words import counted, duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.farm import Changes
     from piwheels.console.model.slave import PastBuild
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
 
 #: The width from which the head fits on one line.
 _WIDE: Final = 100
@@ -138,20 +138,20 @@ class LogScreen(FarmScreen):
         head = f" #{self.slave_id} {' '.join(map(clean, feed.name))}".rstrip()
         cells: list[Cell] = [(head, "tone--accent"), "  "]
         if feed.source is LogSource.LIVE:
-            time = "" if feed.elapsed is None else f" {span(feed.elapsed)}"
+            time = "" if feed.elapsed is None else f" {duration_text(feed.elapsed)}"
             cells.append((f"{console.symbol('▶')} running{time}", "state--build"))
         elif feed.build is not None:
             cells.append(self._outcome(feed.build))
         elif feed.job is not None:
             cells.append(("ended; result not known yet", "tone--warn"))
         if (lines := len(feed.log.lines)) and self.size.width >= _WIDE:
-            cells.append(f"   {count(lines, 'line')} {size(feed.log.end)}")
+            cells.append(f"   {counted(lines, 'line')} {size(feed.log.end)}")
         return cells
 
     def _outcome(self, build: PastBuild) -> Cell:
         symbol, word, tone = RESULTS[build.result]
         took = f" {short_span(build.duration)}" if build.duration is not None else ""
-        files = f" {count(build.files, 'file')}" if build.files else ""
+        files = f" {counted(build.files, 'file')}" if build.files else ""
         when = f"{build.ended.astimezone():%H:%M:%S}"
         return f"{self.console.symbol(symbol)} {word}{took}{files} at {when}", tone
 
@@ -163,7 +163,7 @@ class LogScreen(FarmScreen):
         if view.wraps:
             cells.append("WRAP  ")
         if view.needle:
-            cells.append(f"/ {view.needle}  {count(len(view.found), 'hit')}")
+            cells.append(f"/ {view.needle}  {counted(len(view.found), 'hit')}")
         return cells
 
     def _counts(self) -> list[Cell]:
@@ -171,10 +171,13 @@ class LogScreen(FarmScreen):
         warnings, errors = counts[Grade.WARNING], counts[Grade.ERROR]
         return [
             (
-                f" {symbol('⚠')} {count(warnings, 'warning')}",
+                f" {symbol('⚠')} {counted(warnings, 'warning')}",
                 "tone--warn" if warnings else "tone--dim",
             ),
-            (f"  {symbol('✗')} {count(errors, 'error')}", "tone--warn" if errors else "tone--dim"),
+            (
+                f"  {symbol('✗')} {counted(errors, 'error')}",
+                "tone--warn" if errors else "tone--dim",
+            ),
             (f"  line {view.cursor + 1:,} of {len(self.feed.log.lines):,}", "tone--dim"),
             (f"  hidden {view.hidden:,}" if view.hidden else "", "tone--warn"),
         ]
@@ -206,7 +209,7 @@ class LogScreen(FarmScreen):
             "since": f"{slave.job_since.astimezone():%H:%M:%S}"
             if slave is not None and slave.job_since is not None and feed.source is LogSource.LIVE
             else "",
-            "runs": span(feed.elapsed)
+            "runs": duration_text(feed.elapsed)
             if feed.elapsed is not None and feed.source is LogSource.LIVE
             else "",
         }
@@ -270,7 +273,7 @@ class LogScreen(FarmScreen):
         except OSError as exc:
             self.console.flash(f"not saved: {exc}", error=True)
         else:
-            self.console.flash(f"saved {count(len(lines), 'line')}: {path.absolute()}")
+            self.console.flash(f"saved {counted(len(lines), 'line')}: {path.absolute()}")
 
 
 def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:

@@ -12,12 +12,12 @@ from piwheels.console.model.commands import Verb
 from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, number, short_span, size, spark
-from piwheels.console.ui.format import count
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.verbs import ACTIONS, title
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.plot import Plot
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from piwheels.console.model.farm import Changes
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
     from piwheels.core.states import MasterStats
 
 
-class Figure(NamedTuple):
+class Metric(NamedTuple):
     """A statistic of the farm: its value, format and limit."""
 
     name: str
@@ -61,15 +61,15 @@ def _used(what: str) -> tuple[Callable[[MasterStats], float], Callable[[MasterSt
 
 
 _MEM, _SWAP, _DISK = _used("mem"), _used("swap"), _used("disk")
-FIGURES: Final[tuple[Figure, ...]] = (
-    Figure("builds/h", lambda stats: sum(stats.builds_last_hour.values()), number),
-    Figure("queue", lambda stats: sum(stats.builds_pending.values()), number),
-    Figure("download/h", lambda stats: stats.downloads_last_hour, number),
-    Figure("load", lambda stats: stats.load_average, "{:.2f}".format),
-    Figure("temp", lambda stats: stats.cpu_temp, _temperature, limit=78),
-    Figure("mem used", _MEM[0], _percent, _MEM[1], 90),
-    Figure("swap used", _SWAP[0], _percent, _SWAP[1], 50),
-    Figure("disk used", _DISK[0], _percent, _DISK[1], 90),
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric("builds/h", lambda stats: sum(stats.builds_last_hour.values()), number),
+    Metric("queue", lambda stats: sum(stats.builds_pending.values()), number),
+    Metric("download/h", lambda stats: stats.downloads_last_hour, number),
+    Metric("load", lambda stats: stats.load_average, "{:.2f}".format),
+    Metric("temp", lambda stats: stats.cpu_temp, _temperature, limit=78),
+    Metric("mem used", _MEM[0], _percent, _MEM[1], 90),
+    Metric("swap used", _SWAP[0], _percent, _SWAP[1], 50),
+    Metric("disk used", _DISK[0], _percent, _DISK[1], 90),
 )
 
 
@@ -83,7 +83,7 @@ CONTROLS: Final[dict[str, Verb]] = {
 }
 
 
-class Figures(LineList[Figure]):
+class MetricList(LineList[Metric]):
     """The list of stats: ``g`` draws the one at the cursor, pages scroll the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -132,14 +132,14 @@ class MasterScreen(FarmScreen):
         super().__init__()
         self._host = Panel("Master", id="host")
         self._totals = Panel("Totals", id="totals")
-        self._figures = Figures(
+        self._metrics = MetricList(
             (
-                Column("", 10, lambda figure: figure.name),
+                Column("", 10, lambda metric: metric.name),
                 Column("", 24, self._value),
                 Column("", 0, self._curve),
             ),
-            lambda figure: figure.name,
-            id="figures",
+            lambda metric: metric.name,
+            id="metrics",
         )
         self._plot = Plot(id="plot")
         self._abis = Panel("Builds last hour per ABI", id="per-abi")
@@ -149,7 +149,7 @@ class MasterScreen(FarmScreen):
         """Yield panels that scroll together, and the graph that replaces them."""
         with VerticalScroll(id="panels", can_focus=False):
             yield Horizontal(self._host, self._totals, id="who")
-            yield self._figures
+            yield self._metrics
             yield self._plot
             yield self._abis
             yield self._controls
@@ -158,7 +158,7 @@ class MasterScreen(FarmScreen):
 
     def apply(self, changes: Changes) -> None:
         """Show new stats, and which commands are possible."""
-        if changes.figures or changes.link or changes.epoch:
+        if changes.stats or changes.link or changes.epoch:
             self.show_all()
 
     def tick(self) -> None:
@@ -169,11 +169,11 @@ class MasterScreen(FarmScreen):
     def show_all(self) -> None:
         """Show everything as it is now."""
         self._show_host()
-        figures = self.session.farm.figures
-        self._figures.show(FIGURES)
-        past = figures[-1].timestamp - figures[0].timestamp if figures else timedelta()
-        self._figures.border_title = f"Last {short_span(past)}" if past else "Stats"
-        last = figures[-1] if figures else None
+        stats = self.session.farm.stats
+        self._metrics.show(METRICS)
+        past = stats[-1].timestamp - stats[0].timestamp if stats else timedelta()
+        self._metrics.border_title = f"Last {short_span(past)}" if past else "Stats"
+        last = stats[-1] if stats else None
         self._totals.show(_totals(last) if last else [[("no stats yet", "tone--dim")]])
         self._abis.show(self._per_abi(last) if last else [])
         self._show_controls()
@@ -184,7 +184,7 @@ class MasterScreen(FarmScreen):
         if info is None:
             self._host.show([[("the master has not introduced itself", "tone--dim")]])
             return
-        up = short_span(self.session.farm.master_time(self.console.now()) - info.started)
+        up = short_span(self.session.farm.uptime(self.console.now()))
         board = " ".join(clean(text) for text in (info.board_revision, info.board_serial) if text)
         paused = "paused" if self.session.paused else str(self.session.state).lower()
         facts = {
@@ -197,31 +197,31 @@ class MasterScreen(FarmScreen):
         }
         self._host.show(_facts(facts, 9))
 
-    def _values(self, figure: Figure) -> list[float]:
-        return [figure.value(stats) for stats in self.session.farm.figures]
+    def _values(self, metric: Metric) -> list[float]:
+        return [metric.value(stats) for stats in self.session.farm.stats]
 
-    def _curve(self, figure: Figure) -> Cell:
-        room = max(1, self._figures.size.width - 39)
-        text = spark(self._values(figure), room, ascii_only=self.console.ascii)
+    def _curve(self, metric: Metric) -> Cell:
+        room = max(1, self._metrics.size.width - 39)
+        text = spark(self._values(metric), room, ascii_only=self.console.ascii)
         return text, "tone--bar"
 
-    def _value(self, figure: Figure) -> Cell:
-        figures = self.session.farm.figures
-        if not figures:
+    def _value(self, metric: Metric) -> Cell:
+        stats = self.session.farm.stats
+        if not stats:
             return ""
-        value, whole = figure.value(figures[-1]), figure.of(figures[-1])
-        text = f"{figure.text(value):>8}" + (f" of {size(whole)}" if whole else "")
+        value, whole = metric.value(stats[-1]), metric.of(stats[-1])
+        text = f"{metric.text(value):>8}" + (f" of {size(whole)}" if whole else "")
         return (
-            (f"{text} {self.console.symbol('▲')}", "tone--warn") if value > figure.limit else text
+            (f"{text} {self.console.symbol('▲')}", "tone--warn") if value > metric.limit else text
         )
 
     def _show_plot(self) -> None:
-        figure = self._figures.item
-        if figure is None or not self.has_class("-zoom"):
+        metric = self._metrics.item
+        if metric is None or not self.has_class("-zoom"):
             return
-        times = [stats.timestamp for stats in self.session.farm.figures]
+        times = [stats.timestamp for stats in self.session.farm.stats]
         self._plot.ascii_only = self.console.ascii
-        self._plot.show(figure.name, self._values(figure), times, figure.text)
+        self._plot.show(metric.name, self._values(metric), times, metric.text)
 
     def _per_abi(self, stats: MasterStats) -> list[list[Cell]]:
         most = max(stats.builds_last_hour.values(), default=0) or 1
@@ -241,8 +241,8 @@ class MasterScreen(FarmScreen):
     def _show_controls(self) -> None:
         counts = self.session.farm.counts()
         stakes = {
-            Verb.HALT: f" ({count(counts[State.BUILD], 'build')})",
-            Verb.KILL: f" ({count(counts.total() - counts[State.DEAD], 'slave')})",
+            Verb.HALT: f" ({counted(counts[State.BUILD], 'build')})",
+            Verb.KILL: f" ({counted(counts.total() - counts[State.DEAD], 'slave')})",
         }
         lines: list[list[Cell]] = []
         for key, verb in CONTROLS.items():
@@ -259,17 +259,17 @@ class MasterScreen(FarmScreen):
 
     def view_state(self) -> str:
         """Return the name of the graph."""
-        figure = self._figures.item
-        return f"graph: {figure.name}" if figure and self.has_class("-zoom") else ""
+        metric = self._metrics.item
+        return f"graph: {metric.name}" if metric and self.has_class("-zoom") else ""
 
     # Keys ----------------------------------------------------------------------------
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Return the stats over time."""
-        names = ["time", *(figure.name for figure in FIGURES)]
+        names = ["time", *(metric.name for metric in METRICS)]
         values = [
-            [stats.timestamp.isoformat(), *(str(figure.value(stats)) for figure in FIGURES)]
-            for stats in self.session.farm.figures
+            [stats.timestamp.isoformat(), *(str(metric.value(stats)) for metric in METRICS)]
+            for stats in self.session.farm.stats
         ]
         return names, values
 
@@ -280,7 +280,7 @@ class MasterScreen(FarmScreen):
     def action_zoom(self) -> None:
         """Draw a graph, or no longer."""
         self.toggle_class("-zoom")
-        self._figures.focus()
+        self._metrics.focus()
         self._show_plot()
 
     def action_unzoom(self) -> None:

@@ -11,10 +11,10 @@ from textual.widgets.option_list import Option
 
 from piwheels.console.model.commands import Command, Verb
 from piwheels.console.text import clean, short_span
-from piwheels.console.ui.format import count
 from piwheels.console.ui.screens.base import Dialog
 from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS, explain, select_targets
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from textual.binding import BindingType
 
     from piwheels.console.session import Session
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
 
 
 class MenuScreen(Dialog[Verb | None]):
@@ -49,7 +49,7 @@ class MenuScreen(Dialog[Verb | None]):
         menu = OptionList(*map(self._option, SLAVE_VERBS), id="menu", markup=False, compact=True)
         slaves, targets = self._session.farm.slaves, self._targets
         known = [slaves[one].label for one in targets if one in slaves]
-        name = f"#{targets[0]} {known[0]}" if len(known) == 1 else count(len(known), "slave")
+        name = f"#{targets[0]} {known[0]}" if len(known) == 1 else counted(len(known), "slave")
         menu.border_title = Content(name)
         menu.border_subtitle = Content(self._session.why_not(Verb.PAUSE))
         yield menu

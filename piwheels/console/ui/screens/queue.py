@@ -11,12 +11,13 @@ from textual.containers import Horizontal
 
 from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import PastBuild
-from piwheels.console.text import clean, number, short_span, span, spark
+from piwheels.console.text import clean, number, short_span, spark
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.ratiobar import ratio_bar
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.eta import AbiQueue
     from piwheels.console.model.farm import Changes
     from piwheels.console.model.slave import Slave
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
     from piwheels.core.protocols import Job
 
 #: The forecast's horizon, in hours.
@@ -121,7 +122,7 @@ class QueueScreen(FarmScreen):
 
     def apply(self, changes: Changes) -> None:
         """Show new stats, and answers of the master."""
-        if changes.figures or changes.answers or changes.epoch:
+        if changes.stats or changes.answers or changes.epoch:
             self.show_all()
 
     def tick(self) -> None:
@@ -164,7 +165,7 @@ class QueueScreen(FarmScreen):
         return (f"{self.console.symbol('▲')} {queue.note}", "tone--warn") if queue.note else ""
 
     def _elapsed(self, slave: Slave) -> str:
-        return span(self.session.farm.elapsed(slave))
+        return duration_text(self.session.farm.elapsed(slave))
 
     def _totals(self, queues: Sequence[AbiQueue], width: int) -> list[list[Cell]]:
         if not queues:

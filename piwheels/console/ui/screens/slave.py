@@ -10,11 +10,12 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 
 from piwheels.console.model.slave import State
-from piwheels.console.text import bar, clean, short_span, size, span
+from piwheels.console.text import bar, clean, short_span, size
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.widgets.lines import Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
-from piwheels.console.ui.widgets.spark import Curve, Sparks
+from piwheels.console.ui.widgets.sparklines import Curve, Sparks
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.farm import Changes
     from piwheels.console.model.slave import Moment, PastBuild, Slave
     from piwheels.console.ui.host import Host
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
     from piwheels.core.states import SlaveStats, Transition
 
 #: A build's result: a symbol, a word, a tone.
@@ -47,7 +48,7 @@ _WORDS: Final = {
 _BAR: Final = 12
 
 
-class Figure(NamedTuple):
+class Metric(NamedTuple):
     """A statistic of a slave: its name (also of its alert), value and format.
 
     *whole*: the quantity of which it is a share; a slave without it (no swap) shows none.
@@ -67,31 +68,31 @@ def _share(what: str) -> Callable[[SlaveStats], float]:
     return share
 
 
-FIGURES: Final[tuple[Figure, ...]] = (
-    Figure("load", lambda stats: stats.load_average, "{:.2f}"),
-    Figure("temp", lambda stats: stats.cpu_temp, "{:.0f}°C"),
-    *(Figure(what, _share(what), "{:.0f}%", what) for what in ("mem", "swap", "disk")),
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric("load", lambda stats: stats.load_average, "{:.2f}"),
+    Metric("temp", lambda stats: stats.cpu_temp, "{:.0f}°C"),
+    *(Metric(what, _share(what), "{:.0f}%", what) for what in ("mem", "swap", "disk")),
 )
 
 
 def curves(slave: Slave, console: Host) -> list[Curve]:
     """Return the curves of a slave's stats."""
-    return [_curve(figure, slave, console) for figure in FIGURES] if slave.stats else []
+    return [_curve(metric, slave, console) for metric in METRICS] if slave.stats else []
 
 
-def _curve(figure: Figure, slave: Slave, console: Host) -> Curve:
+def _curve(metric: Metric, slave: Slave, console: Host) -> Curve:
     symbol, shown = console.symbol, console.session.shown
     last = slave.stats[-1]
-    value = figure.value(last)
-    text = figure.text.format(value).replace("°", symbol("°")).rjust(5)
-    if figure.whole:
-        full = getattr(last, f"{figure.whole}_size")
+    value = metric.value(last)
+    text = metric.text.format(value).replace("°", symbol("°")).rjust(5)
+    if metric.whole:
+        full = getattr(last, f"{metric.whole}_size")
         text = f"{text} of {size(full)}" if full else " none"
-    elif figure.name == "temp" and not value:
+    elif metric.name == "temp" and not value:
         text = " unknown"
-    alerts = [alert.since for alert in slave.alerts if alert.reason == figure.name]
+    alerts = [alert.since for alert in slave.alerts if alert.reason == metric.name]
     alert = f"{symbol('▲')} since {shown(min(alerts)).astimezone():%H:%M}" if alerts else ""
-    return Curve(figure.name, [figure.value(one) for one in slave.stats], text, alert)
+    return Curve(metric.name, [metric.value(one) for one in slave.stats], text, alert)
 
 
 def neighbour(screen: FarmScreen, slave_id: int, step: int) -> int:
@@ -245,7 +246,7 @@ class SlaveScreen(FarmScreen):
         self.tick()
 
     def _facts(self, slave: Slave) -> list[list[Cell]]:
-        info, now = slave.info, self.session.farm.master_time(self.console.now())
+        info, now = slave.info, self.console.now()
         skew = slave.skew
         facts: dict[str, Any] = {
             "label": f"{slave.label}  id #{slave.id}",
@@ -254,7 +255,7 @@ class SlaveScreen(FarmScreen):
             "os": f"{info.os_name} {info.os_version}",
             "board": info.board_revision,
             "serial": info.board_serial,
-            "joined": f"{short_span(now - slave.joined)} ago",
+            "joined": f"{short_span(now - slave.appeared)} ago",
             "clock": "unknown" if skew is None else f"{skew.total_seconds():+.1f}s skew",
             "limits": f"build {short_span(info.build_timeout)}  "
             f"busy {short_span(info.busy_timeout)}",
@@ -274,7 +275,7 @@ class SlaveScreen(FarmScreen):
     def _at_now(self, slave: Slave) -> list[list[Cell]]:
         console, now = self.console, self.console.now()
         state = self._state(slave)
-        glyph, style = console.look(state)
+        glyph, style = console.state_symbol(state)
         lines: list[list[Cell]] = [
             [(f"{glyph} {state}", style), f"  {clean(' '.join(slave.job or ()))}"]
         ]
@@ -286,8 +287,9 @@ class SlaveScreen(FarmScreen):
         lines.append(self._time(slave))
         if slave.job is not None:
             lines += self._against_peers(slave)
-        heard = short_span(now - slave.heard)
-        lines.append([(f"last message {heard} ago ({clean(slave.last_message)})", "tone--dim")])
+        contact = short_span(now - slave.last_contact)
+        message = f" ({clean(slave.last_message)})" if slave.last_message else ""
+        lines.append([(f"last message {contact} ago{message}", "tone--dim")])
         lines += self._command(now)
         lines += [
             [(f"{console.symbol('▲')}{clean(str(alert))}", "tone--warn")] for alert in slave.alerts
@@ -306,10 +308,10 @@ class SlaveScreen(FarmScreen):
     def _time(self, slave: Slave) -> list[Cell]:
         elapsed, limit = self.session.farm.elapsed(slave), slave.info.build_timeout
         if slave.job is None:
-            return [f"for {span(elapsed)}"]
+            return [f"for {duration_text(elapsed)}"]
         filled = bar(elapsed / limit if limit else 0, _BAR, ascii_only=self.console.ascii)
         files = f"  file {slave.files}: {clean(slave.file)}" if slave.file else ""
-        return [f"{span(elapsed)} of {short_span(limit)}  ", (filled, "tone--bar"), files]
+        return [f"{duration_text(elapsed)} of {short_span(limit)}  ", (filled, "tone--bar"), files]
 
     def _against_peers(self, slave: Slave) -> list[list[Cell]]:
         if slave.median is None:

@@ -14,7 +14,7 @@ from piwheels.console.model.compare import compare, take_snapshot
 from piwheels.console.text import clean
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.host import Hosted
-from piwheels.console.ui.widgets.lines import style_of
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model.query import Row, load, task, temp, used
 from piwheels.console.model.slave import State
-from piwheels.console.text import clean, short_span, span, spark
-from piwheels.console.ui.widgets.lines import Cell, Column
+from piwheels.console.text import clean, short_span, spark
+from piwheels.console.ui.widgets.line_list import Cell, Column
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,16 +85,16 @@ def _every(symbol: Symbol, *, ascii_only: bool) -> list[Column[Row]]:
         Column("TIME", 7, _time, right=True),
         Column("ETA", 5, _eta, right=True, least=86),
         Column("SLOW", 6, _slow, right=True, least=150),
-        Column("LOAD", 5, lambda row: _figure(row, "load", load(row), ".2f"),
+        Column("LOAD", 5, lambda row: _metric(row, "load", load(row), ".2f"),
                right=True, least=102),
         Column("TREND", _TREND, trend, least=170),
-        Column("TEMP", 4, lambda row: _figure(row, "temp", temp(row), ".0f", degree),
+        Column("TEMP", 4, lambda row: _metric(row, "temp", temp(row), ".0f", degree),
                right=True, least=97),
-        Column("MEM", 4, lambda row: _figure(row, "mem", used(row, "mem"), ".0f", "%"),
+        Column("MEM", 4, lambda row: _metric(row, "mem", used(row, "mem"), ".0f", "%"),
                right=True, least=107),
-        Column("SWAP", 4, lambda row: _figure(row, "swap", used(row, "swap"), ".0f", "%"),
+        Column("SWAP", 4, lambda row: _metric(row, "swap", used(row, "swap"), ".0f", "%"),
                right=True, least=140),
-        Column("DISK", 4, lambda row: _figure(row, "disk", used(row, "disk"), ".0f", "%"),
+        Column("DISK", 4, lambda row: _metric(row, "disk", used(row, "disk"), ".0f", "%"),
                right=True, least=91),
         Column("SKEW", 6, _skew, right=True, least=160),
         Column("ALERT", 8, alert),
@@ -130,7 +131,7 @@ def doing(row: Row) -> str:
 
 def _time(row: Row) -> str:
     long = row.elapsed >= _TEN_HOURS
-    return short_span(row.elapsed) if long else span(row.elapsed)
+    return short_span(row.elapsed) if long else duration_text(row.elapsed)
 
 
 def _eta(row: Row) -> str:
@@ -142,7 +143,7 @@ def _slow(row: Row) -> Cell:
     return "" if ratio is None else (f"x{ratio:.1f}", "tone--warn" if ratio >= 3 else "")
 
 
-def _figure(row: Row, reason: str, value: float | None, spec: str, unit: str = "") -> Cell:
+def _metric(row: Row, reason: str, value: float | None, spec: str, unit: str = "") -> Cell:
     text = "" if value is None else f"{value:{spec}}{unit}"
     alerts = row.slave.alerts
     warns = bool(alerts) and any(alert.reason == reason for alert in alerts)

@@ -19,8 +19,8 @@ from piwheels.console.model.fleet_view import SORTS, Key, View
 from piwheels.console.model.query import Query
 from piwheels.console.ui.format import fit
 from piwheels.console.ui.widgets.fleet_columns import LEAD, columns
-from piwheels.console.ui.widgets.fleet_paint import Painter, Place
-from piwheels.console.ui.widgets.lines import style_of
+from piwheels.console.ui.widgets.fleet_painter import Painter, Place
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -296,7 +296,7 @@ class FleetTable(ScrollView, can_focus=True):
     # Marks ------------------------------------------------------------------------------------
 
     def action_mark(self) -> None:
-        """Mark the row at the cursor, or take its mark away; go on to the next."""
+        """Mark the row at the cursor, or remove its mark; move to the next."""
         if self._cursor is not None:
             self._toggle(self._cursor)
             self.action_move(1)

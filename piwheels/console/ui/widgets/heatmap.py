@@ -14,8 +14,8 @@ from textual.strip import Strip
 from piwheels.console.model.heat import HOTTEST, WRONG, Metric, clusters, count_states, level
 from piwheels.console.model.slave import State
 from piwheels.console.ui.format import fit
-from piwheels.console.ui.glyphs import LOOKS
-from piwheels.console.ui.widgets.lines import style_of
+from piwheels.console.ui.glyphs import STATE_SYMBOLS
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.binding import BindingType
 
-    from piwheels.console.model.farm import Farm
+    from piwheels.console.model.farm import FarmModel
     from piwheels.console.model.heat import Group
     from piwheels.console.model.slave import Slave
 
@@ -118,7 +118,7 @@ class HeatMap(ScrollView, can_focus=True):
         super().__init__(id=id)
         self.metric = Metric.STATE
         self.ascii_only = False
-        self._farm: Farm
+        self._farm: FarmModel
         self._now: datetime
         self._groups: Sequence[Group] = ()
         self._counts: list[Counter[State]] = []
@@ -132,7 +132,7 @@ class HeatMap(ScrollView, can_focus=True):
 
     # Contents ----------------------------------------------------------------------------
 
-    def show(self, farm: Farm, groups: Sequence[Group], now: datetime) -> None:
+    def show(self, farm: FarmModel, groups: Sequence[Group], now: datetime) -> None:
         """Show *groups* of the slaves of *farm* as they are at *now*."""
         self._farm, self._groups = farm, groups
         self._counts = [count_states(group.slaves, now) for group in groups]
@@ -158,12 +158,12 @@ class HeatMap(ScrollView, can_focus=True):
         longest = max(len(group.slaves) for group in self._groups)
         self._name_width = min(names, max(6, width // 5))
         first = self._name_width + 2
-        beside = width - first
-        whole = (sums for sums in _SUMS if longest <= beside - sums)
-        cut = (sums for sums in _SUMS if len(lay_out(self._groups, beside - sums, 0)) <= height)
+        available = width - first
+        whole = (sums for sums in _SUMS if longest <= available - sums)
+        cut = (sums for sums in _SUMS if len(lay_out(self._groups, available - sums, 0)) <= height)
         sums = next(whole, None) or next(cut, _SUMS[-1])
-        self._room = max(1, min(longest, beside - sums))
-        self._sums = beside - self._room
+        self._room = max(1, min(longest, available - sums))
+        self._sums = available - self._room
         self._lines = lay_out(self._groups, self._room, first)
         block = first + longest + _SUMS[-1]
         if len(self._lines) > height and width // block > 1:
@@ -210,7 +210,7 @@ class HeatMap(ScrollView, can_focus=True):
         group, first = self._groups[run.group], run.start == 0
         yield Segment(" " + fit(group.name if first else "", self._name_width) + " ", base)
         for x, slave in enumerate(group.slaves[run.start : run.end], run.x):
-            glyph, name = self._look(slave)
+            glyph, name = self._cell_style(slave)
             style = base + self._style(name)
             if (x, y) == self._at and self.has_focus:
                 style += self._style("heat--cursor")
@@ -222,11 +222,11 @@ class HeatMap(ScrollView, can_focus=True):
     def _style(self, name: str) -> Style:
         return style_of(self, name)
 
-    def _look(self, slave: Slave) -> tuple[str, str]:
+    def _cell_style(self, slave: Slave) -> tuple[str, str]:
         state = slave.state_at(self._now)
         if self.metric is Metric.STATE or state in WRONG:
-            look = LOOKS[state]
-            return (look.ascii if self.ascii_only else look.glyph), look.style
+            mark = STATE_SYMBOLS[state]
+            return (mark.ascii if self.ascii_only else mark.glyph), mark.style
         heat = level(slave, self.metric, self._farm.elapsed(slave))
         if heat is None:
             return ("." if self.ascii_only else "·"), "tone--dim"
@@ -241,9 +241,9 @@ class HeatMap(ScrollView, can_focus=True):
             parts.append(("!" if self.ascii_only else "▲", "tone--bad"))
         for state in _SUM_STATES:
             if counts[state]:
-                look = LOOKS[state]
-                glyph = look.ascii if self.ascii_only else look.glyph
-                parts.append((f"{counts[state]}{glyph}", look.style))
+                mark = STATE_SYMBOLS[state]
+                glyph = mark.ascii if self.ascii_only else mark.glyph
+                parts.append((f"{counts[state]}{glyph}", mark.style))
         room = self._sums
         for text, name in parts:
             if len(text) >= room:

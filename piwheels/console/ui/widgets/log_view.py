@@ -16,7 +16,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from piwheels.console.model.logtext import Grade, Line, LogText, hits, places
-from piwheels.console.text import span
+from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -271,7 +271,7 @@ class LogView(ScrollView, can_focus=True):
         if part:
             return " " * self._gutter
         at = self.log_text.time_of(line) if self._has_times else None
-        time = "" if at is None else f"[{span(at)}] "
+        time = "" if at is None else f"[{duration_text(at)}] "
         mark = self.mark if number == self.cursor and self.has_focus else " "
         return f"{mark}{number + 1:>{self._digits}} {time}".ljust(self._gutter)
 

@@ -9,14 +9,14 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from piwheels.console.text import clean
-from piwheels.console.ui.widgets.lines import style_of
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from textual.geometry import Size
 
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
 
 
 class Panel(Widget):

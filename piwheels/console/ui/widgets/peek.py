@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from piwheels.console.model.query import Row, load, task, temp, used
 from piwheels.console.text import bar, clean, short_span, size, spark
-from piwheels.console.ui.format import count
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.fleet_view import Group
     from piwheels.console.model.slave import PastBuild, Slave
-    from piwheels.console.ui.widgets.lines import Cell
+    from piwheels.console.ui.widgets.line_list import Cell
 
     Symbol = Callable[[str], str]
     Shown = Callable[[datetime], datetime]
@@ -40,10 +40,10 @@ def peek(
 def peek_group(group: Group) -> list[list[Cell]]:
     """Return the lines about a group of slaves."""
     states = ", ".join(f"{number:,} {state.lower()}" for state, number in group.counts)
-    alerts = f"{count(group.alerts, 'slave')} with alerts" if group.alerts else "no alerts"
+    alerts = f"{counted(group.alerts, 'slave')} with alerts" if group.alerts else "no alerts"
     tone = "tone--warn" if group.alerts else "tone--dim"
     return [
-        [f"{count(len(group.members), 'slave')}: {states}"],
+        [f"{counted(len(group.members), 'slave')}: {states}"],
         [(alerts, tone)],
         [("enter shows or hides them; commands apply to all of them", "tone--dim")],
     ]
@@ -117,9 +117,9 @@ def _fillings(row: Row, now: datetime, *, ascii_only: bool) -> list[Cell]:
             full = size(getattr(row.slave.stats[-1], f"{what}_size"))
             filled = bar(taken / 100, _BAR, ascii_only=ascii_only)
             cells += [(f"{what} ", "tone--dim"), f"{filled} {taken:.0f}% of {full}   "]
-    heard = f"last message {short_span(now - row.slave.heard)} ago"
+    contact = f"last message {short_span(now - row.slave.last_contact)} ago"
     what = clean(row.slave.last_message)
-    return [*cells, (f"{heard} ({what})" if what else heard, "tone--dim")]
+    return [*cells, (f"{contact} ({what})" if what else contact, "tone--dim")]
 
 
 def past(build: PastBuild) -> str:

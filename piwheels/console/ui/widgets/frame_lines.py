@@ -13,10 +13,10 @@ from textual.widget import Widget
 from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, number, short_span
-from piwheels.console.ui.glyphs import LINKS, LOOKS
+from piwheels.console.ui.glyphs import LINKS, STATE_SYMBOLS
 from piwheels.console.ui.host import Hosted
 from piwheels.console.ui.verbs import SLAVE_VERBS, applies
-from piwheels.console.ui.widgets.lines import style_of
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -150,7 +150,7 @@ class StatusLine(FrameLine):
         info = session.farm.info
         if info is None:
             return
-        up = short_span(session.farm.master_time(console.now()) - info.started)
+        up = short_span(session.farm.uptime(console.now()))
         yield Part(f"master up {up}" if wide else f"up {up}", rank=4)
         if wide:
             yield Part(clean(f"{info.os_name} {info.os_version}"), self._dim, rank=7)
@@ -181,9 +181,9 @@ class KpiLine(FrameLine):
         counts = farm.counts()
         total = counts.total() - counts[State.DEAD]
         yield Part(f"{total:,} slave{'' if total == 1 else 's'}", action="app.fleet('')")
-        for state in LOOKS:
+        for state in STATE_SYMBOLS:
             if counts[state]:
-                glyph, style = console.look(state)
+                glyph, style = console.state_symbol(state)
                 word = f" {state.lower()}" if wide else ""
                 click = f"app.fleet('state={state.lower()}')"
                 yield Part(f"{glyph}{counts[state]:,}{word}", style, _RANKS[state], click)
@@ -191,13 +191,13 @@ class KpiLine(FrameLine):
             word = (" alert" if alerts == 1 else " alerts") if wide else ""
             click = "app.fleet('alert')"
             yield Part(f"{console.symbol('▲')}{alerts:,}{word}", "tone--warn", 1, click)
-        yield from self._figures(console.now())
+        yield from self._stats(console.now())
 
-    def _figures(self, now: datetime) -> Iterator[Part]:
+    def _stats(self, now: datetime) -> Iterator[Part]:
         farm, symbol = self.session.farm, self.console.symbol
-        if not farm.figures:
+        if not farm.stats:
             return
-        last = farm.figures[-1]
+        last = farm.stats[-1]
         yield Part(f"{symbol('│')} {number(sum(last.builds_last_hour.values()))}/h", rank=4)
         queues = farm.queues(now)
         pending = number(sum(queue.pending for queue in queues))

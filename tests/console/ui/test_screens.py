@@ -1,4 +1,4 @@
-"""The screens of queue, events, master and heat, and the bar of time travel."""
+"""The Queue, Events, Master and Heat screens, and the time bar."""
 
 import asyncio
 from datetime import timedelta
@@ -40,7 +40,7 @@ QUEUES = [
 ]  # fmt: skip
 
 
-def figures(number, pending=700):
+def stats(number, pending=700):
     gib = 2**30
     return MasterStats(
         NOW - timedelta(seconds=10 * (100 - number)), 611_203 + number,
@@ -65,35 +65,35 @@ def make_stage(slaves=12, *, labels=None, **how):
         else:
             say(SlaveEvent(number, stage.now, "SLEEP", number % 8 == 0))
     for number in range(100):
-        say(figures(number))
+        say(stats(number))
     stage.pump()
     stage.session.journal = Journal()
     return stage
 
 
-class Told(list):
-    """What the screens asked the application for."""
+class Calls(list):
+    """The calls of the screens to the application."""
 
 
 def play(stage, mode, story, size=(120, 40), **how):
-    """Run the console in *mode*; *story* gets the application, its pilot, and what was asked."""
+    """Run the console in *mode*; *story* gets the application, its pilot, and these calls."""
 
     async def run():
         app = ConsoleApp(stage.session, clock=stage.clock, **how)
-        told = Told()
+        calls = Calls()
         asked = {app: ("open_slave", "open_log", "open_fleet"), app.commands: ("give",)}
         for where, name in ((where, name) for where, names in asked.items() for name in names):
-            setattr(where, name, lambda *args, name=name: told.append((name, *args)))
+            setattr(where, name, lambda *args, name=name: calls.append((name, *args)))
         async with app.run_test(size=size) as pilot:
             await pilot.press(KEYS[mode])
             await settled(app, pilot)
-            await story(app, pilot, told)
+            await story(app, pilot, calls)
 
     asyncio.run(run())
 
 
 async def settled(app, pilot):
-    """Wait until a screen of ours is there, and shows what it knows."""
+    """Wait until one of our screens is shown and up to date."""
     while not (isinstance(app.screen, FarmScreen) and app.screen.size):
         await pilot.pause()
     app.screen.show_all()
@@ -101,7 +101,7 @@ async def settled(app, pilot):
 
 
 async def until(pilot, happened):
-    """Wait until something has happened, or will not: for some rounds of the application."""
+    """Wait until *happened* is true, for a limited number of turns of the application."""
     for _ in range(20):
         if happened():
             break
@@ -116,8 +116,8 @@ def body(app, first, last):
     return "\n".join(strip.text.rstrip() for strip in strips[top:bottom])
 
 
-def look(stage, mode, first, last, *keys, size=(120, 40), sizes=(), **how):
-    """Return how a screen looks after *keys*; with *sizes*, then at each of these."""
+def draw(stage, mode, first, last, *keys, size=(120, 40), sizes=(), **how):
+    """Return a screen's text after *keys*; with *sizes*, then at each of these."""
     seen = []
 
     async def story(app, pilot, _told):
@@ -152,40 +152,40 @@ def queue_stage():
 
 
 def test_the_queue(snapshot):
-    assert look(queue_stage(), "queue", "#abis", "#lists", sizes=SIZES) == snapshot
+    assert draw(queue_stage(), "queue", "#abis", "#lists", sizes=SIZES) == snapshot
 
 
 def test_the_queue_in_ascii_is_ascii():
-    text = look(queue_stage(), "queue", "#abis", "#total", ascii=True)
+    text = draw(queue_stage(), "queue", "#abis", "#total", ascii=True)
     assert text.isascii(), text
 
 
 def test_an_empty_farm_has_an_empty_queue():
     stage = make_stage(0)
     stage.session.farm.queues = lambda _now, without=(): []
-    text = look(stage, "queue", "#abis", "#lists", "down", "enter", "o")
+    text = draw(stage, "queue", "#abis", "#lists", "down", "enter", "o")
     assert "has not reported its queue" in text
     assert "nothing is being built" in text
 
 
-def test_the_queue_leads_to_slaves_and_logs():
-    async def story(app, pilot, told):
+def test_the_queue_opens_slaves_and_logs():
+    async def story(app, pilot, calls):
         await pilot.press("down", "down", "enter")
         assert app.screen.targets() == [3, 6, 9, 12]
         await pilot.press("tab", "down", "enter")
         await settled(app, pilot)
-        slave_id = told[-1][1]
+        slave_id = calls[-1][1]
         assert app.screen.targets() == [slave_id]
         await pilot.press("tab", "tab", "enter")
         await settled(app, pilot)
-        assert [name for name, *_ in told] == ["open_fleet", "open_slave", "open_log"]
-        assert told[0] == ("open_fleet", "abi=cp311")
-        assert (told[2][1], told[2][2].build_id, told[2][2].result) == (2, 7, "ok")
+        assert [name for name, *_ in calls] == ["open_fleet", "open_slave", "open_log"]
+        assert calls[0] == ("open_fleet", "abi=cp311")
+        assert (calls[2][1], calls[2][2].build_id, calls[2][2].result) == (2, 7, "ok")
 
     play(queue_stage(), "queue", story)
 
 
-def test_the_newest_builds_are_seen_until_somebody_looks_closer():
+def test_the_newest_builds_are_followed_until_the_cursor_moves():
     stage = queue_stage()
     recent = stage.session.recent
     recent[:] = [recent[0]._replace(build_id=number) for number in range(60, 0, -1)]
@@ -203,7 +203,7 @@ def test_the_newest_builds_are_seen_until_somebody_looks_closer():
     play(stage, "queue", story)
 
 
-def test_the_queue_is_sorted_by_what_is_chosen():
+def test_the_queue_can_be_sorted():
     async def story(app, pilot, _told):
         found = []
         for _ in range(4):
@@ -243,10 +243,10 @@ def events_stage(count=40):
 
 
 def test_the_events(snapshot):
-    assert look(events_stage(), "events", "#journal", "#kinds", sizes=SIZES) == snapshot
+    assert draw(events_stage(), "events", "#journal", "#kinds", sizes=SIZES) == snapshot
 
 
-def test_events_are_chosen_by_kind_and_by_text():
+def test_events_are_filtered_by_kind_and_text():
     async def story(app, pilot, _told):
         def kinds():
             return {row[1] for row in app.screen.rows()[1]}
@@ -267,7 +267,7 @@ def test_events_are_chosen_by_kind_and_by_text():
     play(events_stage(), "events", story)
 
 
-def test_the_newest_event_is_followed_until_another_is_looked_at():
+def test_the_newest_event_is_followed_until_the_cursor_moves():
     stage = events_stage()
 
     def note(what):
@@ -291,14 +291,14 @@ def test_the_newest_event_is_followed_until_another_is_looked_at():
     play(stage, "events", story)
 
 
-def test_events_lead_to_slaves_that_are_there():
-    async def story(app, pilot, told):
+def test_events_open_their_slaves():
+    async def story(app, pilot, calls):
         await pilot.press("enter", "down", "enter")
-        assert told == [], "the newest is about none, the next about one that is gone"
+        assert calls == [], "the newest is about none, the next about one that is gone"
         assert app.screen.targets() == []
         await pilot.press("down", "enter")
         await settled(app, pilot)
-        assert told == [("open_slave", 6)]
+        assert calls == [("open_slave", 6)]
         assert app.screen.targets() == [6]
 
     play(events_stage(), "events", story)
@@ -318,15 +318,15 @@ def test_five_thousand_events():
 
 
 def test_the_master(snapshot):
-    assert look(make_stage(), "master", "#panels", "#panels", sizes=SIZES) == snapshot
+    assert draw(make_stage(), "master", "#panels", "#panels", sizes=SIZES) == snapshot
 
 
-def test_a_figure_as_a_graph(snapshot):
-    text = look(make_stage(), "master", "#panels", "#panels", "down", "g", sizes=SIZES)
+def test_a_metric_as_a_graph(snapshot):
+    text = draw(make_stage(), "master", "#panels", "#panels", "down", "g", sizes=SIZES)
     assert text == snapshot
 
 
-def test_graphs_go_as_they_came():
+def test_graphs_open_and_close_with_the_same_key():
     async def story(app, pilot, _told):
         before = body(app, "#panels", "#panels")
         for key in ("escape", "g"):
@@ -340,11 +340,11 @@ def test_graphs_go_as_they_came():
     play(make_stage(), "master", story)
 
 
-def test_the_keys_of_the_farm():
-    async def story(app, pilot, told):
+def test_keys_for_the_whole_farm():
+    async def story(app, pilot, calls):
         await pilot.press("P", "W", "H", "X", "Q")
         verbs = [Verb.PAUSE, Verb.RESUME, Verb.HALT, Verb.KILL, Verb.QUIT]
-        assert told == [("give", verb, None) for verb in verbs]
+        assert calls == [("give", verb, None) for verb in verbs]
         stage.master.asked.clear()
         await pilot.press("R")
         assert ("HELLO", None) in [(msg, None) for msg, _ in stage.master.asked]
@@ -353,15 +353,15 @@ def test_the_keys_of_the_farm():
     play(stage, "master", story)
 
 
-def test_a_console_that_only_looks_says_so():
-    text = look(make_stage(read_only=True), "master", "#controls", "#controls")
+def test_a_read_only_console_is_marked():
+    text = draw(make_stage(read_only=True), "master", "#controls", "#controls")
     assert "Controls (disabled)" in text
     assert text.count("read-only") == 5
 
 
-def test_a_master_that_has_told_nothing():
+def test_the_master_screen_without_data():
     stage = Stage()
-    text = look(stage, "master", "#panels", "#panels", "g", "down", "g")
+    text = draw(stage, "master", "#panels", "#panels", "g", "down", "g")
     assert "no stats yet" in text
 
 
@@ -372,16 +372,16 @@ def heat_stage(slaves=500, **how):
     stage = make_stage(slaves, **how)
     for number, slave in stage.session.farm.slaves.items():
         if 100 < number <= 150 and number % 6 == 0:
-            slave.heard -= timedelta(minutes=6)
+            slave.last_contact -= timedelta(minutes=6)
     return stage
 
 
-def test_the_map(snapshot):
-    assert look(heat_stage(), "heat", "#scale", "#about", sizes=SIZES) == snapshot
+def test_the_heat_map(snapshot):
+    assert draw(heat_stage(), "heat", "#scale", "#about", sizes=SIZES) == snapshot
 
 
-def test_five_hundred_slaves_are_on_one_page():
-    text = look(heat_stage(), "heat", "#map", "#map", size=(80, 24))
+def test_five_hundred_slaves_fit_on_one_page():
+    text = draw(heat_stage(), "heat", "#map", "#map", size=(80, 24))
     cells = [line[8:58] for line in text.splitlines() if line.startswith(" rack")]
     assert [len(line) for line in cells] == [50] * 10
     assert "".join(cells).count("?") == 9
@@ -401,7 +401,7 @@ def test_metrics_and_groups(snapshot):
     assert "\n\n".join(seen) == snapshot
 
 
-def test_short_groups_stand_side_by_side(snapshot):
+def test_short_groups_are_side_by_side(snapshot):
     labels = [f"rack{n // 10 + 1}-{n % 10}" for n in range(395)]
     stage = make_stage(labels=labels)
 
@@ -420,13 +420,13 @@ def test_short_groups_stand_side_by_side(snapshot):
     play(stage, "heat", story, (80, 24))
 
 
-def test_the_map_in_ascii_is_ascii():
-    text = look(heat_stage(60), "heat", "#map", "#map", "m", ascii=True)
+def test_the_heat_map_in_ascii_is_ascii():
+    text = draw(heat_stage(60), "heat", "#map", "#map", "m", ascii=True)
     assert text.isascii(), text
 
 
-def test_the_cursor_goes_over_the_cells():
-    async def story(app, pilot, told):
+def test_the_cursor_moves_over_the_cells():
+    async def story(app, pilot, calls):
         found = []
         for key in ("right", "down", "left", "left", "up", "end", "right", "home"):
             await pilot.press(key)
@@ -434,7 +434,7 @@ def test_the_cursor_goes_over_the_cells():
         assert found == [2, 52, 51, 50, 50, 120, 120, 1]
         await pilot.press("down", "enter")
         await settled(app, pilot)
-        assert told == [("open_slave", 51)]
+        assert calls == [("open_slave", 51)]
 
     play(heat_stage(120), "heat", story)
 
@@ -454,7 +454,7 @@ def test_the_cursor_stays_on_its_slave():
     play(heat_stage(120), "heat", story)
 
 
-def test_thousands_scroll():
+def test_thousands_of_slaves_scroll():
     async def story(app, pilot, _told):
         await pilot.press("end")
         await settled(app, pilot)
@@ -465,15 +465,15 @@ def test_thousands_scroll():
     play(heat_stage(5000), "heat", story, (80, 24))
 
 
-def test_a_map_of_nothing():
-    text = look(make_stage(0), "heat", "#map", "#about", "right", "down", "enter", "m", "b")
+def test_an_empty_heat_map():
+    text = draw(make_stage(0), "heat", "#map", "#about", "right", "down", "enter", "m", "b")
     assert "no slaves yet" in text
 
 
-# All of them --------------------------------------------------------------------------------------
+# All screens --------------------------------------------------------------------------------------
 
 
-def test_names_are_never_obeyed():
+def test_hostile_names_are_shown_literally():
     stage = make_stage(labels=HOSTILE)
     stage.session.journal.note(NOW, Kind.WARN, "[b]x", label="[red]x", slave_id=1)
 
@@ -491,7 +491,7 @@ def test_names_are_never_obeyed():
 
 
 @pytest.mark.parametrize("size", [(20, 6), (40, 10), (300, 80)])
-def test_any_size_will_do(size):
+def test_every_screen_at_any_size(size):
     async def story(app, pilot, _told):
         for mode in KEYS.values():
             await pilot.press(mode, "down", "g", "m", "e")
@@ -522,24 +522,24 @@ def commanded(stage, mode, *keys):
     return [(msg, data) for msg, data in stage.master.asked if msg in verbs]
 
 
-def test_verbs_on_the_queue_are_for_the_slaves_of_an_abi():
+def test_verbs_on_the_queue_apply_to_the_slaves_of_an_abi():
     assert commanded(queue_stage(), "queue", "down", "p", "y") == [("SLEEP", [1, 4, 7, 10])]
     assert commanded(queue_stage(), "queue", "down", "p", "n") == []
     assert commanded(queue_stage(), "queue", "w") == [], "nobody builds for cp38"
 
 
-def test_verbs_on_the_map_are_for_the_slave_at_the_cursor():
+def test_verbs_on_the_heat_map_apply_to_the_slave_at_the_cursor():
     assert commanded(heat_stage(12), "heat", "right", "s", "y") == [("SKIP", [2])]
     assert commanded(heat_stage(12), "heat", "right", "right", "right", "s", "y") == []
 
 
-def test_the_whole_farm_is_paused_only_when_a_word_was_typed():
+def test_a_pause_of_the_farm_requires_a_typed_word():
     assert commanded(make_stage(), "master", "P", "y", "enter") == []
     assert commanded(make_stage(), "master", "P", "type the word", "enter") == [("SLEEP", None)]
 
 
 @pytest.mark.parametrize(("mode", "keys"), [("queue", "pw"), ("heat", "psxK"), ("master", "PWHXQ")])
-def test_a_console_that_only_looks_sends_nothing(mode, keys):
+def test_a_read_only_console_sends_no_command(mode, keys):
     assert commanded(make_stage(read_only=True), mode, "down", *keys, "y", "enter") == []
 
 
@@ -547,7 +547,7 @@ def test_a_console_that_only_looks_sends_nothing(mode, keys):
 
 
 class Recorded:
-    """A recording of an hour, of whose slaves two fall silent in its midst."""
+    """A recording of an hour, in the middle of which two slaves fall silent."""
 
     name = "farm.piwrec"
 
@@ -585,17 +585,17 @@ def recorded_stage():
     return stage
 
 
-def test_the_bar_is_there_only_with_a_recording():
+def test_the_time_bar_is_shown_only_for_a_recording():
     async def story(app, pilot, _told):
         assert app.screen.query_one(TimeBar).display is False
 
     play(make_stage(), "queue", story)
-    text = look(recorded_stage(), "heat", "TimeBar", "TimeBar", size=(60, 24))
+    text = draw(recorded_stage(), "heat", "TimeBar", "TimeBar", size=(60, 24))
     assert text.startswith(" ‖ ├")
     assert "12:11:07 ×1" in text
 
 
-def test_the_keys_of_the_bar():
+def test_keys_of_the_time_bar():
     stage = recorded_stage()
     recording = stage.session.source
 
@@ -623,9 +623,9 @@ def test_two_moments_are_compared():
         await pilot.press("c")
         recording.position += timedelta(minutes=2)
         for number in (1, 2):
-            stage.session.farm.slaves[number].heard = NOW - timedelta(minutes=29)
+            stage.session.farm.slaves[number].last_contact = NOW - timedelta(minutes=29)
         for number, slave in stage.session.farm.slaves.items():
-            slave.heard = NOW - timedelta(minutes=29 if number in (1, 2) else 28)
+            slave.last_contact = NOW - timedelta(minutes=29 if number in (1, 2) else 28)
         await pilot.press("c")
         await settled(app, pilot)
         text = body(app, "TimeBar", "TimeBar")

@@ -1,4 +1,4 @@
-"""The whole console, played with at random over a simulated farm: it neither fails nor lies."""
+"""The whole console with random keys over a simulated farm."""
 
 import asyncio
 from collections import deque
@@ -25,7 +25,7 @@ LEAVES = {"q", "f10", "ctrl+c", "ctrl+z", "ctrl+q"}
 
 
 class SimulatedMaster(ScriptedMaster):
-    """A master of a simulated farm that can be lost, and that notes what it should not be sent."""
+    """A master of a simulated farm that can be lost, and that records forbidden messages."""
 
     def __init__(self, world, level):
         super().__init__(level)
@@ -65,20 +65,20 @@ class SimulatedMaster(ScriptedMaster):
         return super()._answer(msg, data)
 
     def turn(self, wires):
-        """Be lost, or be there again."""
+        """Lose the link, or restore it."""
         self.lost = not self.lost
         for wire in wires:
             self.say(events.WireDown(wire, "gone") if self.lost else events.WireUp(wire))
 
 
 def keys_of(app):
-    """Return all keys that do something now, but for those that leave."""
+    """Return all active keys, except those that quit."""
     of = (app, *app.screen.walk_children(with_self=True))
     return sorted({key for each in of for key in each._bindings.key_to_bindings} - LEAVES)
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_no_keys_at_no_size_upset_it_or_send_what_is_not_allowed(level, tmp_path, monkeypatch):
+def test_random_keys_cause_no_error_and_no_unconfirmed_command(level, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # tables are saved there
     random = Random(level)  # noqa: S311 (no secrets)
     world = World(20, 1, NOW - timedelta(minutes=5), hostile=True, pace=20)
@@ -119,7 +119,7 @@ def test_no_keys_at_no_size_upset_it_or_send_what_is_not_allowed(level, tmp_path
 
 
 class Flood(deque):
-    """An inbox that is never empty: slaves come and go without end."""
+    """An inbox that is never empty: slaves join and leave forever."""
 
     def __init__(self, master):
         super().__init__()
@@ -137,7 +137,7 @@ class Flood(deque):
         return True
 
 
-def test_keys_have_their_turn_while_more_comes_than_can_be_folded():
+def test_keys_are_handled_during_a_flood_of_events():
     stage = Stage()
 
     async def play():
@@ -157,7 +157,7 @@ def test_keys_have_their_turn_while_more_comes_than_can_be_folded():
 
 
 @pytest.mark.parametrize("key", ["a", "K", "?", "ctrl+p", "enter"])
-def test_what_is_open_outlives_a_terminal_without_room(key):
+def test_open_dialogs_survive_a_tiny_terminal(key):
     stage = Stage()
     stage.join(3)
     stage.build(3)
@@ -186,5 +186,5 @@ def test_what_is_open_outlives_a_terminal_without_room(key):
         ([0.0, 1e-320], "▁█"),
     ],
 )
-def test_bars_reach_as_far_as_numbers_do(values, expected):
+def test_sparklines_of_extreme_values(values, expected):
     assert spark(values, 10) == expected

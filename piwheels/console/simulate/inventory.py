@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class Project(NamedTuple):
-    """A package: how long it usually builds (*minutes*), how much memory that takes (0 to 1).
+    """A package: the usual duration of a build (*minutes*) and its share of a board's *memory*.
 
-    *failing* is how often that fails, *weight* how often there is a new version of it; *pure* ones
-    make the same wheel everywhere.
+    *failing*: the share of builds that fail; *weight*: how often a new version appears. *pure*
+    packages make the same wheel everywhere.
     """
 
     name: str
@@ -69,10 +69,10 @@ PROJECTS: Final = (
 
 
 class Abi(NamedTuple):
-    """An ABI: its tag, its share of the boards, and how fast its queue is filled.
+    """An ABI: its tag, its share of the boards (in percent), and its queue.
 
-    *begin* is how many versions wait for each board at the beginning, *filling* how many come for
-    each that is built.
+    *begin*: the queue's length for each board at the beginning; *filling*: new versions for each
+    version that is built.
     """
 
     tag: str
@@ -88,7 +88,7 @@ ABIS: Final = (
     Abi("cp314", 15, 3, 1.12),
 )
 
-#: Boards: the label's beginning, the revision, memory in GiB, how fast (1: as Project has it).
+#: Boards: the prefix of the label, the revision, memory in GiB, relative duration of builds.
 MODELS: Final = (
     ("pi4", "c03115", 4, 1.0),
     ("pi4", "d03115", 8, 1.0),
@@ -99,8 +99,8 @@ MODELS: Final = (
 RACK: Final = 20
 
 
-def a_version(random: Random) -> tuple[Project, str]:
-    """Return a package, those with many releases more often, and a version of it."""
+def random_version(random: Random) -> tuple[Project, str]:
+    """Return a random package (by weight), and a version of it."""
     project = random.choices(PROJECTS, [each.weight for each in PROJECTS])[0]
     major, minor = project.version
     return project, f"{major}.{max(0, minor - random.choice((0, 0, 0, 1)))}.{random.randrange(8)}"

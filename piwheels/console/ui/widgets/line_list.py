@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from piwheels.console.ui.format import fit
-from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.glyphs import STATE_SYMBOLS
 from piwheels.console.ui.host import Hosted
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ COMPONENTS: Final = frozenset(
         "tone--bad",
         "frame--key",
         "frame--name",
-        *(look.style for look in LOOKS.values()),
+        *(mark.style for mark in STATE_SYMBOLS.values()),
     }
 )
 #: A text, or a text and its component class.

@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from piwheels.console.model.commands import Phase
 from piwheels.console.text import short_span
-from piwheels.console.ui.widgets.status import FrameLine, Part
+from piwheels.console.ui.widgets.frame_lines import FrameLine, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,7 +9,7 @@ from textual.strip import Strip
 
 from piwheels.console.text import clean
 from piwheels.console.ui.format import fit
-from piwheels.console.ui.glyphs import LOOKS
+from piwheels.console.ui.glyphs import STATE_SYMBOLS
 from piwheels.console.ui.widgets.fleet_columns import LEAD
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from piwheels.console.model.fleet_view import Group
     from piwheels.console.model.query import Row
     from piwheels.console.ui.host import Host
-    from piwheels.console.ui.widgets.lines import Column
+    from piwheels.console.ui.widgets.line_list import Column
 
 #: The width of a state's word.
-_WORD: Final = max(map(len, LOOKS))
+_WORD: Final = max(map(len, STATE_SYMBOLS))
 
 
 class Place(NamedTuple):
@@ -58,7 +58,7 @@ class Painter:
         style = self._with(base, place)
         if row.gone:
             style += self._style("fleet--gone")
-        glyph, state_class = self._console.look(row.state)
+        glyph, state_class = self._console.state_symbol(row.state)
         # Cells of the same style are one segment: that is what painting costs.
         segments: list[Segment] = []
         plain = self._lead(place)
@@ -79,7 +79,7 @@ class Painter:
     def group(self, group: Group, base: Style, place: Place, *, unfolded: bool) -> Strip:
         """Paint the row of a group."""
         style = self._with(base, place)
-        glyph, state_class = self._console.look(group.worst)
+        glyph, state_class = self._console.state_symbol(group.worst)
         name = f" {'-' if unfolded else '+'} {fit(clean(group.name), 20)} {len(group.members):5,} "
         segments = [
             Segment(self._lead(place), style),
@@ -87,7 +87,7 @@ class Painter:
             Segment(name, style + self._style("fleet--group")),
         ]
         for state, count in group.counts:
-            glyph, state_class = self._console.look(state)
+            glyph, state_class = self._console.state_symbol(state)
             segments.append(Segment(f" {glyph}{count:,}", style + self._style(state_class)))
         if group.alerts:
             text = f"  {self._console.symbol('▲')}{group.alerts:,}"

@@ -1,4 +1,4 @@
-"""Curves of a few figures, one a line: name, sparkline, value."""
+"""Curves of a few stats, one a line: name, sparkline, value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from piwheels.console.text import spark
-from piwheels.console.ui.widgets.lines import style_of
+from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Curve(NamedTuple):
-    """A figure over time: its name, its values (the newest last), the newest one in words.
+    """A metric over time: its name, its values (the newest last), the newest one in words.
 
     *alert* is its alert, for example ``▲ since 12:40``.
     """
