@@ -37,15 +37,13 @@ CLEAN = (
     "tests/core/test_reasons.py",
     "tests/core/test_site.py",
     "tests/core/test_words.py",
-    "tests/master/logic",
-    "tests/master/site",
-    "tests/master/test_pages.py",
-    "tests/master/test_people.py",
-    "tests/master/upstream",
+    "tests/master",
     "tests/sample_site.py",
+    "tests/slave",
     "tests/test_browser.py",
     "tests/test_docs.py",
     "tests/test_initdb.py",
+    "tests/up",
 )
 #: Words and phrases of the dialect, as regular expressions, each with the plain words for it.
 DIALECT = {

@@ -42,21 +42,21 @@ ENV = {**os.environ, "PIW_ALLOW_ROOT": "1", "HOME": "/nonexistent", "XDG_CONFIG_
 @contextmanager
 def master(run_dir, dsn, *more):
     """Run a master until the end of the block. It must then end cleanly with status 0."""
-    said = run_dir / "stderr"
-    with said.open("wb") as log:
+    stderr_file = run_dir / "stderr"
+    with stderr_file.open("wb") as log:
         process = subprocess.Popen(command(run_dir, dsn, *more), env=ENV, stderr=log)
     try:
         until(
-            lambda: b"listening" in said.read_bytes() or process.poll() is not None,
-            why=said.read_text,
+            lambda: b"listening" in stderr_file.read_bytes() or process.poll() is not None,
+            why=stderr_file.read_text,
         )
-        assert process.poll() is None, said.read_text()
-        process.said = said
+        assert process.poll() is None, stderr_file.read_text()
+        process.stderr_file = stderr_file
         yield process
         if process.poll() is None:
             process.terminate()
-        assert process.wait(patience(20)) == 0, said.read_text()[-3000:]
-        assert "Traceback" not in said.read_text()
+        assert process.wait(patience(20)) == 0, stderr_file.read_text()[-3000:]
+        assert "Traceback" not in stderr_file.read_text()
     finally:
         process.kill()
         process.wait()
@@ -197,54 +197,54 @@ def refused(*args, env=None):
 
 
 def test_a_missing_or_outdated_database_gives_an_error_message(run_dir, server_dsn, superuser_dsn):
-    status, said, lines = refused(*command(run_dir, "postgresql:///x?host=/nonexistent"))
+    status, message, lines = refused(*command(run_dir, "postgresql:///x?host=/nonexistent"))
     assert (status, lines) == (1, 1)
-    assert "--dsn" in said
+    assert "--dsn" in message
     from piwheels.core.database.dsn import administer  # noqa: PLC0415 (only here)
 
     administer(superuser_dsn, "UPDATE public.configuration SET version = '0.0'")
-    status, said, lines = refused(*command(run_dir, superuser_dsn))
+    status, message, lines = refused(*command(run_dir, superuser_dsn))
     assert (status, lines) == (1, 1)
-    assert "piw-initdb" in said
-    status, said, lines = refused(*command(run_dir, server_dsn))
+    assert "piw-initdb" in message
+    status, message, lines = refused(*command(run_dir, server_dsn))
     assert (status, lines) == (1, 1)
-    assert "piw-initdb" in said
+    assert "piw-initdb" in message
     assert refused(*command(run_dir, "mysql://x/y"))[0] == 1
 
 
 def test_an_unwritable_output_path_gives_an_error_message(run_dir, db_dsn):
-    status, said, lines = refused(*command(run_dir, db_dsn, "--output-path=/proc/nowhere/site"))
+    status, message, lines = refused(*command(run_dir, db_dsn, "--output-path=/proc/nowhere/site"))
     assert (status, lines) == (1, 1)
-    assert "/proc/nowhere" in said
+    assert "/proc/nowhere" in message
 
 
 def test_a_second_master_gives_an_error_message(run_dir, db_dsn):
     with master(run_dir, db_dsn):
-        status, said, _ = refused(*command(run_dir, db_dsn))
+        status, message, _ = refused(*command(run_dir, db_dsn))
         assert status == 1
-        assert "another" in said or "master" in said.removeprefix("piw-master")
+        assert "another" in message or "master" in message.removeprefix("piw-master")
         with tempfile.TemporaryDirectory(prefix="piw-two-") as other:
             wires = command(Path(other), db_dsn), f"--control-queue=ipc://{other}/c"
             with zmq.Context.instance().socket(zmq.PULL) as taken:
                 port = taken.bind_to_random_port("tcp://127.0.0.1")
-                status, said, _ = refused(*wires[0], f"--slave-queue=tcp://127.0.0.1:{port}")
+                status, message, _ = refused(*wires[0], f"--slave-queue=tcp://127.0.0.1:{port}")
         assert status == 1
-        assert f"{port} is in use" in said
+        assert f"{port} is in use" in message
 
 
 def test_unknown_options_and_keys_give_an_error_message(run_dir, db_dsn):
-    status, said, _ = refused(*command(run_dir, db_dsn, "--debug=nobody"))
+    status, message, _ = refused(*command(run_dir, db_dsn, "--debug=nobody"))
     assert status == 1
-    assert "no such task" in said
-    status, said, _ = refused(*command(run_dir, db_dsn, "--colour"))
+    assert "no such task" in message
+    status, message, _ = refused(*command(run_dir, db_dsn, "--colour"))
     assert status == 2
-    assert "--colour" in said
+    assert "--colour" in message
     file = run_dir / "config.toml"
     file.write_text("[master]\ncolour = 1\nshape = 2\n")
-    status, said, lines = refused(*command(run_dir, db_dsn, "-c", str(file)))
+    status, message, lines = refused(*command(run_dir, db_dsn, "-c", str(file)))
     assert (status, lines) == (1, 1)
-    assert "colour" in said
-    assert "shape" in said
+    assert "colour" in message
+    assert "shape" in message
     assert refused(*command(run_dir, db_dsn, "--slave-queue=5555"))[0] == 2
 
 
@@ -292,7 +292,7 @@ def test_a_console_pauses_and_ends_the_master(run_dir, db_dsn):
         ]  # fmt: skip
         assert console.ask("QUIT") is NoData
         assert process.wait(patience(20)) == 0
-    assert "an operator said QUIT" in process.said.read_text()
+    assert "an operator said QUIT" in process.stderr_file.read_text()
 
 
 def test_requested_pages_are_written_after_a_kill(run_dir, db_dsn, db):

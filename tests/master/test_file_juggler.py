@@ -43,7 +43,7 @@ def wheel(blob=b"x" * 10, metadata=METADATA):
     return buffer.getvalue()
 
 
-def declared(content, name=NAME, **changes):
+def state_of(content, name=NAME, **changes):
     state = FileState(
         name,
         len(content),
@@ -120,7 +120,7 @@ def without_thread(config):
 
 
 @pytest.fixture
-def still(config):
+def unthreaded(config):
     with without_thread(replace(config, file_queue=f"inproc://file-{uuid.uuid4().hex}")) as (
         juggler,
         slave,
@@ -128,7 +128,7 @@ def still(config):
         yield juggler, slave
 
 
-def turn(juggler):
+def run_loop(juggler):
     while juggler.ports.socket("file").poll(0):
         juggler.poll(0)
 
@@ -147,7 +147,7 @@ def refused(code):
 
 def test_a_file_is_published_with_its_metadata(running, config):
     content = wheel(os.urandom(3 * CHUNK_SIZE * CREDIT + 5))
-    running.fs.expect(5, declared(content))
+    running.fs.expect(5, state_of(content))
     running.slave.transfer(5, content)
     assert running.fs.verify(5, "some-thing") == {
         "filename": NAME,
@@ -164,7 +164,7 @@ def test_a_file_is_published_with_its_metadata(running, config):
 def test_a_file_may_be_published_under_a_build_tag(running, config):
     content = wheel()
     target = "Some_Thing-1.0-2-py3-none-any.whl"
-    running.fs.expect(5, declared(content), target)
+    running.fs.expect(5, state_of(content), target)
     running.slave.transfer(5, content)
     assert running.fs.verify(5, "some-thing")["filename"] == target
     assert tree(config.output_path) == {
@@ -176,7 +176,7 @@ def test_a_file_may_be_published_under_a_build_tag(running, config):
 def test_a_file_with_a_bad_hash_can_be_sent_again(running, config):
     good, bad = wheel(b"good"), wheel(b"evil")
     for content, expected in [(bad, False), (good, True)]:
-        running.fs.expect(5, declared(good))
+        running.fs.expect(5, state_of(good))
         running.slave.transfer(5, content)
         if expected:
             running.fs.verify(5, "some-thing")
@@ -199,7 +199,7 @@ def test_a_file_with_a_bad_hash_can_be_sent_again(running, config):
     ],
 )
 def test_a_file_that_is_not_a_wheel_of_the_package_is_refused(running, config, content, package):
-    running.fs.expect(5, declared(content))
+    running.fs.expect(5, state_of(content))
     running.slave.transfer(5, content)
     with refused("BADWHEEL"):
         running.fs.verify(5, package)
@@ -209,7 +209,7 @@ def test_a_file_that_is_not_a_wheel_of_the_package_is_refused(running, config, c
 
 def test_an_incomplete_file_does_not_verify(running, config):
     content = wheel()
-    running.fs.expect(5, declared(content))
+    running.fs.expect(5, state_of(content))
     with refused("BADHASH"):
         running.fs.verify(5, "some-thing")
     assert tree(config.work_path) == set()
@@ -219,7 +219,7 @@ def test_several_slaves_can_send_at_the_same_time(running, config):
     contents = {n: wheel(os.urandom(CHUNK_SIZE * 2 + n)) for n in range(1, 6)}
     slaves = {n: Slave(running.juggler.ports.socket("file").address) for n in contents}
     for n, content in contents.items():
-        running.fs.expect(n, declared(content), f"Some_Thing-1.0-{n}-py3-none-any.whl")
+        running.fs.expect(n, state_of(content), f"Some_Thing-1.0-{n}-py3-none-any.whl")
         slaves[n].send("HELLO", n)
     waiting = set(contents)
     while waiting:
@@ -253,7 +253,7 @@ def test_invalid_requests_are_answered(running):
 
 def test_an_oversized_frame_closes_only_its_connection(running, config):
     content = wheel()
-    running.fs.expect(5, declared(content))
+    running.fs.expect(5, state_of(content))
     rude = Slave(running.juggler.ports.socket("file").address)
     rude.send("HELLO", 5)
     rude.hear()
@@ -275,61 +275,61 @@ def test_an_oversized_frame_closes_only_its_connection(running, config):
         ("BADWHEEL", {}, "Some_Thing-1.1-py3-none-any.whl"),
     ],
 )
-def test_an_invalid_expectation_is_refused(still, code, changes, target):
-    juggler, _ = still
+def test_an_invalid_expectation_is_refused(unthreaded, code, changes, target):
+    juggler, _ = unthreaded
     with refused(code):
-        juggler.do_expect(1, declared(b"x", **changes), target)
+        juggler.do_expect(1, state_of(b"x", **changes), target)
     assert not juggler.pending
 
 
-def test_a_full_disk_is_reported_before_the_transfer(still, monkeypatch):
-    juggler, _ = still
+def test_a_full_disk_is_reported_before_the_transfer(unthreaded, monkeypatch):
+    juggler, _ = unthreaded
     monkeypatch.setattr(juggler, "reserve", 2**62)
     with refused("NOROOM"):
-        juggler.do_expect(1, declared(b"x"))
+        juggler.do_expect(1, state_of(b"x"))
     assert tree(juggler.site.work) == set()
 
 
-def test_a_write_error_is_reported_at_verification(still):
-    juggler, slave = still
-    juggler.do_expect(1, declared(b"xyz"))
+def test_a_write_error_is_reported_at_verification(unthreaded):
+    juggler, slave = unthreaded
+    juggler.do_expect(1, state_of(b"xyz"))
     juggler.pending[1].file.close()
     juggler.pending[1].file = os.fdopen(os.open("/dev/full", os.O_RDWR), "r+b", buffering=0)
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     slave.send("CHUNK", 0, b"xyz")
-    turn(juggler)
+    run_loop(juggler)
     assert received(slave)[-1] == [b"DONE"]
     with refused("NOROOM"):
         juggler.do_verify(1, "some-thing")
     assert tree(juggler.site.work) == set()
 
 
-def test_a_new_expectation_replaces_the_old_one(still):
-    juggler, slave = still
-    juggler.do_expect(1, declared(bytes(100)))
+def test_a_new_expectation_replaces_the_old_one(unthreaded):
+    juggler, slave = unthreaded
+    juggler.do_expect(1, state_of(bytes(100)))
     slave.send("HELLO", 1)
-    turn(juggler)
-    juggler.do_expect(1, declared(bytes(50)))
+    run_loop(juggler)
+    juggler.do_expect(1, state_of(bytes(50)))
     assert len(tree(juggler.site.work)) == 1
     assert not juggler.transfers
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     assert received(slave) == [[b"FETCH", b"0", b"100"], [b"FETCH", b"0", b"50"]]
 
 
 # Sequence, silence and expiry ------------------------------------------------------------------
 
 
-def test_a_second_hello_fetches_the_missing_chunks(still):
-    juggler, slave = still
-    juggler.do_expect(1, declared(bytes(CHUNK_SIZE * 4)))
+def test_a_second_hello_fetches_the_missing_chunks(unthreaded):
+    juggler, slave = unthreaded
+    juggler.do_expect(1, state_of(bytes(CHUNK_SIZE * 4)))
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     assert len(received(slave)) == 4
     slave.send("CHUNK", CHUNK_SIZE, bytes(CHUNK_SIZE))
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     assert [int(start) for _, start, _ in received(slave)] == [
         0,
         2 * CHUNK_SIZE,
@@ -337,31 +337,31 @@ def test_a_second_hello_fetches_the_missing_chunks(still):
     ]
 
 
-def test_another_address_takes_over_only_after_silence(still):
-    juggler, slave = still
+def test_another_address_takes_over_only_after_silence(unthreaded):
+    juggler, slave = unthreaded
     other = Slave(juggler.config.file_queue)
-    juggler.do_expect(1, declared(b"xyz"))
+    juggler.do_expect(1, state_of(b"xyz"))
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     other.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     assert received(other) == []
     juggler.pending[1].heard -= juggler.takeover
     other.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     assert received(other) == [[b"FETCH", b"0", b"3"]]
     slave.send("CHUNK", 0, b"abc")  # this address has lost the transfer
-    turn(juggler)
+    run_loop(juggler)
     assert juggler.pending[1].state.missing == 3
     other.socket.close()
 
 
-def test_a_silent_transfer_expires_with_its_temporary_file(still, caplog):
-    juggler, slave = still
-    juggler.do_expect(1, declared(b"xyz"))
-    juggler.do_expect(2, declared(b"xyz"))
+def test_a_silent_transfer_expires_with_its_temporary_file(unthreaded, caplog):
+    juggler, slave = unthreaded
+    juggler.do_expect(1, state_of(b"xyz"))
+    juggler.do_expect(2, state_of(b"xyz"))
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     juggler.pending[1].progress -= juggler.patience + 1
     juggler.expire()
     assert list(juggler.pending) == [2]
@@ -371,37 +371,37 @@ def test_a_silent_transfer_expires_with_its_temporary_file(still, caplog):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_of_the_clock_ends_no_transfer(still, step):
-    juggler, slave = still
+def test_a_step_of_the_clock_ends_no_transfer(unthreaded, step):
+    juggler, slave = unthreaded
     clock = juggler.clock = StepClock()
     content = wheel()
-    juggler.do_expect(1, declared(content))
+    juggler.do_expect(1, state_of(content))
     clock.step(step)
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     juggler.expire()
     clock.step(-step)
     slave.send("CHUNK", 0, content)
-    turn(juggler)
+    run_loop(juggler)
     juggler.expire()
     assert received(slave)[-1] == [b"DONE"]
     verified = []
     juggler.do_verify(1, "some-thing", verified.append)
     until(lambda: juggler._pool.run() or verified)
     assert verified[0].get()["filename"] == NAME
-    juggler.do_expect(2, declared(content))
+    juggler.do_expect(2, state_of(content))
     clock.advance(juggler.patience + 1)
     juggler.expire()
     assert not juggler.pending
 
 
-def test_messages_out_of_order_are_counted_and_dropped(still):
-    juggler, slave = still
+def test_messages_out_of_order_are_counted_and_dropped(unthreaded):
+    juggler, slave = unthreaded
     slave.send("CHUNK", 0, b"x")
     slave.send("HELLO", 1)
     slave.send("GOODBYE")
     for _ in range(3):
-        turn(juggler)
+        run_loop(juggler)
     assert sum(juggler.bad_messages.values()) == 3
     assert received(slave) == []
 
@@ -441,11 +441,11 @@ message = st.one_of(
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 2), message), max_size=12))
-def test_arbitrary_bytes_do_not_stop_a_valid_transfer(still, messages):
-    juggler, _ = still
+def test_arbitrary_bytes_do_not_stop_a_valid_transfer(unthreaded, messages):
+    juggler, _ = unthreaded
     before = tree(juggler.site.root.parent)
-    juggler.do_expect(1, declared(b"y" * 64))
-    juggler.do_expect(2, declared(b"y" * 1000))
+    juggler.do_expect(1, state_of(b"y" * 64))
+    juggler.do_expect(2, state_of(b"y" * 1000))
     peers = [Slave(juggler.config.file_queue) for _ in range(3)]
     try:
         for index, frames in messages:
@@ -468,7 +468,7 @@ def test_arbitrary_bytes_do_not_stop_a_valid_transfer(still, messages):
         valid = peers[0]
         received(valid)
         valid.send("HELLO", 2)
-        turn(juggler)
+        run_loop(juggler)
         if not juggler.pending[2].state.done:
             assert received(valid)[-1][0] == b"FETCH"
     finally:

@@ -220,10 +220,10 @@ def test_the_real_database_stores_the_rows(with_db, running, superuser_dsn, buil
             " (SELECT count(*) FROM project_json_downloads), (SELECT count(*) FROM web_page_hits)"
         )
         until(lambda: administer(superuser_dsn, count) == [(9, 1, 3, 3, 3, 3)])
-        told = 0
-        while told < 6:  # of a published file
-            told += stats.take().count
+        counted = 0
+        while counted < 6:  # of a published file
+            counted += stats.take().count
         assert stats.is_silent()
-        assert told == 6
+        assert counted == 6
     with Database(with_db.dsn) as db:
         assert db.get_search_index() == {"a": (0, 6)}

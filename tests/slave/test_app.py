@@ -414,10 +414,10 @@ def test_sigterm_in_mid_build_leaves_neither_processes_nor_files(master, work, s
         tree = descendants(process.pid)
         assert list(work.iterdir())
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=patience(60))
-        assert process.returncode == 0, said
-    assert "Traceback" not in said
-    assert "stopped by SIGTERM" in said
+        _, stderr = process.communicate(timeout=patience(60))
+        assert process.returncode == 0, stderr
+    assert "Traceback" not in stderr
+    assert "stopped by SIGTERM" in stderr
     assert master.queue.poll(patience(30))
     assert master.queue.recv_addr_msg()[1] in ("BYE", "BUSY")
     assert list(work.iterdir()) == []
@@ -442,9 +442,9 @@ def test_sigterm_ends_a_slave_that_waits_for_a_master(work):
         assert "building for" in line
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=patience(60))
+        _, stderr = process.communicate(timeout=patience(60))
         assert process.returncode == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize(

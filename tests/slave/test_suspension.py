@@ -39,7 +39,7 @@ def process(work, source, master):
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
         yield process
         process.terminate()
-        process.said = process.communicate(timeout=patience(60))[1]
+        process.error_output = process.communicate(timeout=patience(60))[1]
 
 
 def suspend(pids, seconds):

@@ -53,7 +53,7 @@ class Terminal:
 
     def __init__(self, command, env):
         self.ours, theirs = pty.openpty()
-        self.said = ""
+        self.output = ""
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
         self.process = subprocess.Popen(["setsid", "-c", *command], env=env, **streams)
         os.close(theirs)
@@ -68,13 +68,13 @@ class Terminal:
 
     def until(self, words, limit=30.0):
         deadline = time.monotonic() + patience(limit)
-        while words not in self.said:
-            assert time.monotonic() < deadline, self.said
+        while words not in self.output:
+            assert time.monotonic() < deadline, self.output
             if select.select([self.ours], [], [], 0.1)[0]:
                 try:
-                    self.said += os.read(self.ours, 65536).decode(errors="replace")
+                    self.output += os.read(self.ours, 65536).decode(errors="replace")
                 except OSError:  # no process has it open any more
-                    assert words in self.said, self.said
+                    assert words in self.output, self.output
                     return
 
     def type(self, keys):
@@ -93,10 +93,10 @@ def test_the_terminal_is_restored_however_the_console_ends(tmp_path, key, ending
         if key:
             terminal.until("ready")
             expected = "--status-queue=tcp://127.0.0.1:1|--control-queue=ipc://b|"
-            assert f"{expected}--console-queue=ipc://c|-x|" in terminal.said
+            assert f"{expected}--console-queue=ipc://c|-x|" in terminal.output
             terminal.type(key)
         terminal.until(ending)
-        assert ("\x1b[?1049l" in terminal.said) == restored
+        assert ("\x1b[?1049l" in terminal.output) == restored
         assert terminal.process.wait(patience(10)) == 0
 
 
@@ -117,7 +117,7 @@ def test_a_console_redraws_the_screen_after_it_was_suspended(short_dir):
         terminal.type("\x1a")
         terminal.until("\x1b[?1049l")
         os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
-        terminal.said = ""
+        terminal.output = ""
         terminal.process.send_signal(signal.SIGCONT)
         terminal.until("No master answers")
 
@@ -184,7 +184,7 @@ def test_the_farm_continues_after_its_console_is_closed(short_dir):
         terminal.until("LIVE")
         terminal.type("q")
         terminal.until("attaches again")
-        screens, _, lines = terminal.said.rpartition("\x1b[?1049l")
+        screens, _, lines = terminal.output.rpartition("\x1b[?1049l")
         assert "registered toy 1.0" not in screens
         assert "registered toy 1.0" in lines
         assert f"piw-console --status-queue ipc://{home}/run/status " in lines

@@ -118,12 +118,12 @@ class Up:
         """Wait until *pattern* occurs in the output, and return the match."""
         deadline = time.monotonic() + patience(limit)
         while time.monotonic() < deadline:
-            said = self.out.read_text() + self.err.read_text()
-            if match := re.search(pattern, said, re.MULTILINE):
+            output = self.out.read_text() + self.err.read_text()
+            if match := re.search(pattern, output, re.MULTILINE):
                 return match
-            assert self.process.poll() is None, said
+            assert self.process.poll() is None, output
             time.sleep(0.05)
-        raise AssertionError(f"{pattern} is not in the output:\n{said}")
+        raise AssertionError(f"{pattern} is not in the output:\n{output}")
 
     def end(self, limit=40.0):
         """Wait for the end, and return the exit status."""
@@ -236,9 +236,9 @@ def test_a_dead_daemon_stops_the_farm_and_is_named(place):
         (pid,) = [pid for command, pid in up.processes().items() if "-m piwheels.master" in command]
         os.kill(pid, signal.SIGKILL)
         assert up.end() == 1
-        said = up.err.read_text()
-        assert "piw-up: piw-master was killed by signal 9; the end of" in said
-        assert "listening for slaves" in said
+        output = up.err.read_text()
+        assert "piw-up: piw-master was killed by signal 9; the end of" in output
+        assert "listening for slaves" in output
         up.wait_until_clean()
     flag.unlink()
     # The same applies to PostgreSQL.
