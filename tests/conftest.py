@@ -55,8 +55,10 @@ STARTING_FILES = ("tests/audit/test_damage.py", "tests/core/host/")
 STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.Popen"}
 #: The files that take longest begin first, so that no core is idle at the end.
 LONGEST = (
-    "up/test_farm.py", "test_browser.py", "master/test_app.py", "test_systemd.py", "test_farm.py",
-    "console/test_contract.py", "master/test_the_secretary.py", "console/ui/test_frame.py",
+    "up/test_farm.py", "test_farm.py", "test_browser.py", "slave/test_suspension.py",
+    "slave/test_app.py", "test_systemd.py", "master/test_app.py", "master/test_cloud_gazer.py",
+    "console/ui/test_screens.py", "up/test_console.py", "master/test_slave_driver.py",
+    "console/ui/test_frame.py",
 )  # fmt: skip
 
 

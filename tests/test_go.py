@@ -142,12 +142,12 @@ def test_pages_that_ask_another_host_are_named(go, tmp_path):
     ]
 
 
-def test_ci_runs_the_readmes_test_command_alone():
+def test_ci_runs_the_other_checks_and_the_readmes_test_command():
     text = (ROOT / ".ci" / "run").read_text()
     system, _, rest = text.partition("\nif ")[2].partition("\nfi\n")
     commands = [line for line in rest.splitlines() if line]
-    assert commands == ["exec ./go test"]
-    # What is beside it only installs the system's packages.
+    assert commands == ["./go check --only format,lint,types,imports", "exec ./go test"]
+    # The rest only installs the system's packages.
     assert "./go" not in system
     assert set(re.findall(r"apt-get -qq (\w+)", system)) == {"update", "install"}
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

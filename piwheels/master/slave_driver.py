@@ -219,16 +219,6 @@ class SlaveDriver(PausingTask):
             self._replayed = 0 if self._replay_again else None
             self._replay_again = False
 
-    def on_pause(self) -> None:
-        """Hand out no versions while the farm is paused; running builds continue."""
-        self.fleet.paused = True
-        super().on_pause()
-
-    def on_resume(self) -> None:
-        """Hand out versions again."""
-        self.fleet.paused = False
-        super().on_resume()
-
     def kill_slave(self, slave_id: int | None) -> None:
         """Have a slave (``None``: all) end after its build; for any thread."""
         self.send_control("KILL", slave_id)

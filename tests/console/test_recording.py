@@ -326,7 +326,7 @@ def raw_block(raw, *, at=NOW, kind=EVENTS, crc=None):
         (b"\0" * 5, "incomplete"),
         (RECORD.pack(0, False, 100) + b"x", "incomplete"),
         (RECORD.pack(0, False, 2**32 - 1), "incomplete"),
-        (RECORD.pack(0, False, 4) + b"\xff\xff\xff\xff", "not CBOR"),
+        (RECORD.pack(0, False, 4) + b"\xff\xff\xff\xff", "not acceptable CBOR"),
         (RECORD.pack(0, False, 4) + b"\x63FOO", "unknown message"),
         (RECORD.pack(0, False, 6) + b"\x65HELLO", "bad HELLO"),
         (b"\0" * (2**26 + 1), "too large"),

@@ -212,8 +212,7 @@ def test_a_farm_that_is_killed_in_mid_build_continues_at_the_next_start(place):
     flag.touch()
     with Up(place, home, "--once", "slow") as up:
         up.until(r"building slow 4\.0")
-        time.sleep(1.0)
-        assert len(up.processes()) >= 5
+        until(lambda: len(up.processes()) >= 5)
         up.process.kill()
         up.process.wait()
         up.wait_until_clean()

@@ -59,7 +59,7 @@ commands = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), commands=commands, hostile=st.booleans())
 def test_all_events_follow_the_protocol(seed, commands, hostile):
     world = World(12, seed, NOW, pace=4, hostile=hostile)

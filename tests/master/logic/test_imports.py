@@ -231,5 +231,5 @@ class AnyOrder(RuleBasedStateMachine):
         assert {number for number, _ in self.site} <= self.imports.queues.keys(), "a file is left"
 
 
-AnyOrder.TestCase.settings = settings(max_examples=300, stateful_step_count=25)
+AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=25)
 TestAnyOrder = AnyOrder.TestCase
