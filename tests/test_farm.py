@@ -23,7 +23,7 @@ ABI = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 IMPATIENT = (
     "import sys\nfrom datetime import timedelta\n"
     "from piwheels.master.__main__ import main\nfrom piwheels.master.logic import fleet\n"
-    "fleet.SILENCE = timedelta(seconds=1), fleet.SILENCE[1]\nsys.exit(main())"
+    "fleet.BUSY_TIMEOUT = timedelta(seconds=1), fleet.BUSY_TIMEOUT[1]\nsys.exit(main())"
 )
 SHORT_LIVED = (
     "import sys\nfrom datetime import timedelta\nfrom piwheels.slave import app\n"
