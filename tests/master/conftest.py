@@ -1,4 +1,4 @@
-"""What the tests of the master's tasks share: wires of their own, tasks that run, other ends."""
+"""Fixtures for tests of the master's tasks: private wires, running tasks, and their peers."""
 
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +16,7 @@ from piwheels.master.the_oracle import TheOracle
 
 @pytest.fixture
 def make_config(tmp_path):
-    """Return a maker of configurations, each of which has all wires to itself."""
+    """Return a function that makes configurations, each with wires of its own."""
 
     def make(dsn="postgresql:///nowhere", **more):
         return own_config(**{"dsn": dsn, "output_path": tmp_path} | more)
@@ -40,28 +40,28 @@ def _running(*tasks):
 
 @pytest.fixture
 def running():
-    """Return a context manager that runs tasks; none may fail, and each must end when told to."""
+    """Return a context manager that runs tasks. None may fail, and each must end after ``quit``."""
     return _running
 
 
 @pytest.fixture
 def with_db(make_config, db_dsn):
-    """A configuration whose database answers: Seraph and two oracles run."""
+    """A configuration for which Seraph and two oracles run, so that the database answers."""
     config = make_config(db_dsn)
     with _running(Seraph(config), TheOracle(config), TheOracle(config)):
         yield config
 
 
 class OtherEnd:
-    """The side of a wire that binds: it takes messages, and answers requests."""
+    """The binding end of a wire: it receives messages, and answers requests."""
 
     def __init__(self, config, name):
         self.wire = wire(name)
         self.socket = open_socket(self.wire, config, LOGGER, bind=True)
 
     def take(self, timeout=30):
-        """Return the next message, answered if it is a request; fail if none comes."""
-        assert self.socket.poll(patience(timeout)), "nothing has come"
+        """Return the next message, and answer it if it is a request; fail if none arrives."""
+        assert self.socket.poll(patience(timeout)), "no message arrived"
         if self.wire.pattern == "rpc":
             ticket = self.socket.recv_ticket()
             ticket.answer()
@@ -74,7 +74,7 @@ class OtherEnd:
 
 @pytest.fixture
 def other_end():
-    """Return a maker of other ends (configuration, wire's name), closed after the test."""
+    """Return a function that makes other ends (configuration, wire); they close after the test."""
     made = []
 
     def make(*args):
@@ -88,7 +88,7 @@ def other_end():
 
 @pytest.fixture
 def build_of():
-    """Return a maker of builds: failed ones, or with one file if its ABI tag is given."""
+    """Return a function that makes builds: failed, or with one file of the ABI tag *file_abi*."""
 
     def make(package, version="1.0", file_abi=None, output="log"):
         files = {}
@@ -102,8 +102,8 @@ def build_of():
     return make
 
 
-class Helper(StandIn):
-    """Stands in for TheSecretary or SlaveDriver: answers, and keeps the requests."""
+class FakeTask(StandIn):
+    """A fake TheSecretary or SlaveDriver that answers requests and records them."""
 
     def __init__(self, config, name):
         super().__init__(None, socket=open_socket(wire(name), config, LOGGER, bind=True))
@@ -120,11 +120,11 @@ class Helper(StandIn):
 
 @pytest.fixture
 def secretary(with_db):
-    with Helper(with_db, "web") as helper:
+    with FakeTask(with_db, "web") as helper:
         yield helper
 
 
 @pytest.fixture
 def driver(with_db):
-    with Helper(with_db, "deletions") as helper:
+    with FakeTask(with_db, "deletions") as helper:
         yield helper

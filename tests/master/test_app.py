@@ -1,4 +1,4 @@
-"""The master as a process: operators, enemies, its end, and what keeps it from starting."""
+"""The master as a process: operators, hostile input, its end, and errors at start."""
 
 import os
 import random
@@ -41,22 +41,22 @@ ENV = {**os.environ, "PIW_ALLOW_ROOT": "1", "HOME": "/nonexistent", "XDG_CONFIG_
 
 @contextmanager
 def master(run_dir, dsn, *more):
-    """Run a master until the end of the block; it must end with status 0, in order."""
-    said = run_dir / "stderr"
-    with said.open("wb") as log:
+    """Run a master until the end of the block. It must then end cleanly with status 0."""
+    stderr_file = run_dir / "stderr"
+    with stderr_file.open("wb") as log:
         process = subprocess.Popen(command(run_dir, dsn, *more), env=ENV, stderr=log)
     try:
         until(
-            lambda: b"listening" in said.read_bytes() or process.poll() is not None,
-            why=said.read_text,
+            lambda: b"listening" in stderr_file.read_bytes() or process.poll() is not None,
+            why=stderr_file.read_text,
         )
-        assert process.poll() is None, said.read_text()
-        process.said = said
+        assert process.poll() is None, stderr_file.read_text()
+        process.stderr_file = stderr_file
         yield process
         if process.poll() is None:
             process.terminate()
-        assert process.wait(patience(20)) == 0, said.read_text()[-3000:]
-        assert "Traceback" not in said.read_text()
+        assert process.wait(patience(20)) == 0, stderr_file.read_text()[-3000:]
+        assert "Traceback" not in stderr_file.read_text()
     finally:
         process.kill()
         process.wait()
@@ -89,7 +89,7 @@ def greet(socket):
 
 
 def watch(run_dir, *wanted):
-    """Attach as an old monitor does; return the first of each message that is *wanted*."""
+    """Attach as an old monitor does, and return the first message of each kind in *wanted*."""
     found = {}
     with peer(zmq.SUB, run_dir, "status") as status, peer(zmq.PUSH, run_dir, "control") as control:
         status.setsockopt(zmq.SUBSCRIBE, b"")
@@ -103,8 +103,8 @@ def watch(run_dir, *wanted):
     return found
 
 
-def still_works(run_dir):
-    """See that each public socket serves who speaks by the book."""
+def check_public_sockets(run_dir):
+    """Check that each public socket still answers valid requests."""
     with peer(zmq.REQ, run_dir, "slave") as slave:
         msg, (_, url) = greet(slave)
         assert (msg, bool(url)) == ("ACK", True)
@@ -117,7 +117,7 @@ def still_works(run_dir):
         slave.send(cbor2.dumps("BYE"))
 
 
-def test_an_old_monitor_sees_an_old_slave(run_dir, db_dsn):
+def test_a_level_0_console_sees_a_level_0_slave(run_dir, db_dsn):
     with master(run_dir, db_dsn) as process:
         with peer(zmq.REQ, run_dir, "slave") as slave:
             assert greet(slave)[0] == "ACK"
@@ -133,22 +133,22 @@ def test_an_old_monitor_sees_an_old_slave(run_dir, db_dsn):
     assert not [path for path in run_dir.rglob("*.tmp") if path.is_file()]
 
 
-def test_any_bytes_on_any_socket_do_no_harm(run_dir, db_dsn):
-    dice = random.Random(1)  # noqa: S311 (the same each time)
+def test_the_master_survives_any_bytes_on_any_socket(run_dir, db_dsn):
+    rng = random.Random(1)  # noqa: S311 (a fixed seed, so that a failure can be repeated)
     names = ["HELLO", "KILL", "SLEEP", "SKIP", "WAKE", "BUILT", "SENT", "FETCH", "CHUNK", "IMPORT"]
     values = [None, -1, 2**63, 2**200, 1.5, "x" * 300, b"", [], {}, [[[]]] * 20, True, [None] * 11]
 
     def frame():
-        match dice.randrange(5):
+        match rng.randrange(5):
             case 0:
-                return dice.randbytes(dice.randrange(60))
+                return rng.randbytes(rng.randrange(60))
             case 1:
-                return cbor2.dumps(dice.choice(names))
+                return cbor2.dumps(rng.choice(names))
             case 2:
-                return dice.choice(names).encode()
+                return rng.choice(names).encode()
             case 3:
-                return b"\x9f" * dice.randrange(2000)
-        return cbor2.dumps([dice.choice(names), dice.choice(values)])
+                return b"\x9f" * rng.randrange(2000)
+        return cbor2.dumps([rng.choice(names), rng.choice(values)])
 
     with master(run_dir, db_dsn) as process:
         kinds = {"control": zmq.PUSH, "log": zmq.PUSH, "import": zmq.DEALER, "slave": zmq.DEALER,
@@ -156,31 +156,31 @@ def test_any_bytes_on_any_socket_do_no_harm(run_dir, db_dsn):
         for name, kind in kinds.items():
             with peer(kind, run_dir, name) as socket:
                 if kind == zmq.SUB:
-                    socket.setsockopt(zmq.SUBSCRIBE, dice.randbytes(5000))
+                    socket.setsockopt(zmq.SUBSCRIBE, rng.randbytes(5000))
                     continue
                 for number in range(300):
-                    frames = [frame() for _ in range(dice.randrange(1, 4))]
+                    frames = [frame() for _ in range(rng.randrange(1, 4))]
                     if kind == zmq.DEALER and number % 2:
-                        frames = [dice.randbytes(8) if name == "console" else b"", frame()]
+                        frames = [rng.randbytes(8) if name == "console" else b"", frame()]
                     socket.send_multipart(frames)
                 if name == "console":
                     socket.send_multipart([bytes(8), bytes(2**24)])
-            with suppress(OSError):  # what is no 0MQ at all
+            with suppress(OSError):  # bytes that are not ZeroMQ
                 import socket as plain  # noqa: PLC0415 (only here)
 
                 with plain.socket(plain.AF_UNIX) as stranger:
                     stranger.settimeout(1)
                     stranger.connect(f"{run_dir}/{name}")
-                    stranger.sendall(dice.randbytes(2000))
+                    stranger.sendall(rng.randbytes(2000))
         with peer(zmq.PUSH, run_dir, "control") as control:
-            control.send(cbor2.dumps(["WAKE", None]))  # whatever the dice have said
-        still_works(run_dir)
+            control.send(cbor2.dumps(["WAKE", None]))  # in case a random message was a command
+        check_public_sockets(run_dir)
         assert process.poll() is None
     assert {path.name for path in run_dir.iterdir()} <= {*QUEUES, "site", ".site.work", "stderr"}
 
 
 def refused(*args, env=None):
-    """Run a master that cannot start; return its exit status and its one sentence."""
+    """Run a master that cannot start; return exit status, last line and number of lines."""
     done = subprocess.run(
         args,
         check=False,
@@ -196,55 +196,55 @@ def refused(*args, env=None):
     return done.returncode, lines[-1], len(lines)
 
 
-def test_no_database(run_dir, server_dsn, superuser_dsn):
-    status, said, lines = refused(*command(run_dir, "postgresql:///x?host=/nonexistent"))
+def test_a_missing_or_outdated_database_gives_an_error_message(run_dir, server_dsn, superuser_dsn):
+    status, message, lines = refused(*command(run_dir, "postgresql:///x?host=/nonexistent"))
     assert (status, lines) == (1, 1)
-    assert "--dsn" in said
+    assert "--dsn" in message
     from piwheels.core.database.dsn import administer  # noqa: PLC0415 (only here)
 
     administer(superuser_dsn, "UPDATE public.configuration SET version = '0.0'")
-    status, said, lines = refused(*command(run_dir, superuser_dsn))
+    status, message, lines = refused(*command(run_dir, superuser_dsn))
     assert (status, lines) == (1, 1)
-    assert "piw-initdb" in said
-    status, said, lines = refused(*command(run_dir, server_dsn))
+    assert "piw-initdb" in message
+    status, message, lines = refused(*command(run_dir, server_dsn))
     assert (status, lines) == (1, 1)
-    assert "piw-initdb" in said
+    assert "piw-initdb" in message
     assert refused(*command(run_dir, "mysql://x/y"))[0] == 1
 
 
-def test_an_output_path_that_cannot_be_written(run_dir, db_dsn):
-    status, said, lines = refused(*command(run_dir, db_dsn, "--output-path=/proc/nowhere/site"))
+def test_an_unwritable_output_path_gives_an_error_message(run_dir, db_dsn):
+    status, message, lines = refused(*command(run_dir, db_dsn, "--output-path=/proc/nowhere/site"))
     assert (status, lines) == (1, 1)
-    assert "/proc/nowhere" in said
+    assert "/proc/nowhere" in message
 
 
-def test_two_masters(run_dir, db_dsn):
+def test_a_second_master_gives_an_error_message(run_dir, db_dsn):
     with master(run_dir, db_dsn):
-        status, said, _ = refused(*command(run_dir, db_dsn))
+        status, message, _ = refused(*command(run_dir, db_dsn))
         assert status == 1
-        assert "another" in said or "master" in said.removeprefix("piw-master")
+        assert "another" in message or "master" in message.removeprefix("piw-master")
         with tempfile.TemporaryDirectory(prefix="piw-two-") as other:
             wires = command(Path(other), db_dsn), f"--control-queue=ipc://{other}/c"
             with zmq.Context.instance().socket(zmq.PULL) as taken:
                 port = taken.bind_to_random_port("tcp://127.0.0.1")
-                status, said, _ = refused(*wires[0], f"--slave-queue=tcp://127.0.0.1:{port}")
+                status, message, _ = refused(*wires[0], f"--slave-queue=tcp://127.0.0.1:{port}")
         assert status == 1
-        assert f"{port} is in use" in said
+        assert f"{port} is in use" in message
 
 
-def test_unknown_options_and_keys(run_dir, db_dsn):
-    status, said, _ = refused(*command(run_dir, db_dsn, "--debug=nobody"))
+def test_unknown_options_and_keys_give_an_error_message(run_dir, db_dsn):
+    status, message, _ = refused(*command(run_dir, db_dsn, "--debug=nobody"))
     assert status == 1
-    assert "no such task" in said
-    status, said, _ = refused(*command(run_dir, db_dsn, "--colour"))
+    assert "no such task" in message
+    status, message, _ = refused(*command(run_dir, db_dsn, "--colour"))
     assert status == 2
-    assert "--colour" in said
+    assert "--colour" in message
     file = run_dir / "config.toml"
     file.write_text("[master]\ncolour = 1\nshape = 2\n")
-    status, said, lines = refused(*command(run_dir, db_dsn, "-c", str(file)))
+    status, message, lines = refused(*command(run_dir, db_dsn, "-c", str(file)))
     assert (status, lines) == (1, 1)
-    assert "colour" in said
-    assert "shape" in said
+    assert "colour" in message
+    assert "shape" in message
     assert refused(*command(run_dir, db_dsn, "--slave-queue=5555"))[0] == 2
 
 
@@ -263,14 +263,14 @@ def test_a_task_that_dies_ends_the_master_with_a_status(run_dir, db_dsn):
     assert "the_architect has ended" in done.stderr
 
 
-def test_ctrl_c_ends_it_in_order_at_once(run_dir, db_dsn):
+def test_ctrl_c_ends_the_master_cleanly(run_dir, db_dsn):
     with master(run_dir, db_dsn) as process:
         process.send_signal(signal.SIGINT)
         assert process.wait(patience(10)) == 0
 
 
 def test_a_console_pauses_and_ends_the_master(run_dir, db_dsn):
-    """What a console says has the same effects as what comes by the control socket."""
+    """Commands of a console have the same effects as commands on the control socket."""
     with (
         master(run_dir, db_dsn) as process,
         Console(f"ipc://{run_dir}/console", "an operator").hello() as console,
@@ -292,10 +292,10 @@ def test_a_console_pauses_and_ends_the_master(run_dir, db_dsn):
         ]  # fmt: skip
         assert console.ask("QUIT") is NoData
         assert process.wait(patience(20)) == 0
-    assert "an operator said QUIT" in process.said.read_text()
+    assert "an operator said QUIT" in process.stderr_file.read_text()
 
 
-def test_pages_that_were_asked_for_outlive_a_kill(run_dir, db_dsn, db):
+def test_requested_pages_are_written_after_a_kill(run_dir, db_dsn, db):
     packages = [f"package-{number}" for number in range(150)]
     for package in packages:
         db.add_new_package(package)

@@ -1,4 +1,4 @@
-"""BigBrother publishes what it was told, keeps it, and goes on without the database."""
+"""BigBrother publishes and keeps statistics, and continues without the database."""
 
 import time
 from contextlib import ExitStack
@@ -28,25 +28,25 @@ def consoles(other_end):
 
 
 @pytest.fixture
-def tell():
+def push_to():
     with ExitStack() as stack:
         yield lambda config: stack.enter_context(Connected(config, "stats")).push
 
 
-def figures(consoles):
+def next_stats(consoles):
     msg, stats = consoles.take()
     assert msg == "STATS"
     return stats
 
 
-def answered(watcher):
-    """Have the database's figures asked for, and their answer taken."""
+def query_database(watcher):
+    """Make *watcher* request the database's statistics and process the answer."""
     watcher.request_statistics()
     watcher.ports.finish("database", 10)
     assert not watcher._requested
 
 
-def test_the_databases_figures_are_published(with_db, db, consoles, running, build_of):
+def test_statistics_of_the_database_are_published(with_db, db, consoles, running, build_of):
     ends = consoles(with_db)
     db.add_build_abi("cp311")
     db.add_new_package("foo")
@@ -54,7 +54,7 @@ def test_the_databases_figures_are_published(with_db, db, consoles, running, bui
     db.add_new_package_version("foo", "2.0")
     db.log_build(build_of("foo", "1.0"))
     with running(BigBrother(with_db)):
-        stats = figures(ends)
+        stats = next_stats(ends)
     assert stats.builds_pending == {"cp311": 1}
     assert stats.builds_last_hour == {"cp311": 1}
     assert stats.builds_time == timedelta(seconds=1)
@@ -62,8 +62,10 @@ def test_the_databases_figures_are_published(with_db, db, consoles, running, bui
     assert stats.mem_size > stats.mem_free > 0
 
 
-def test_each_figure_is_what_there_is(with_db, db, superuser_dsn, consoles, build_of):
-    """Every figure of the database's, one by one, against the rows that were put there."""
+def test_each_statistic_matches_the_rows_in_the_database(
+    with_db, db, superuser_dsn, consoles, build_of
+):
+    """Each value of the statistics, compared with the rows that the test inserted."""
     ends = consoles(with_db)
     for tag, skip in (("cp39", ""), ("cp311", ""), ("cp310", "not now")):
         db.add_build_abi(tag, skip)
@@ -90,8 +92,8 @@ def test_each_figure_is_what_there_is(with_db, db, superuser_dsn, consoles, buil
     db.log_download(DownloadState(wheel + ".metadata", "::1", now, *[None] * 10))
     watcher = BigBrother(with_db)
     try:
-        answered(watcher)
-        stats = figures(ends)
+        query_database(watcher)
+        stats = next_stats(ends)
     finally:
         watcher.close()
     assert stats.packages_built == 2
@@ -109,50 +111,52 @@ def test_each_figure_is_what_there_is(with_db, db, superuser_dsn, consoles, buil
     assert stats.load_average >= 0
 
 
-def test_the_list_of_packages_is_written_when_it_may_have_changed(with_db, db, consoles, other_end):
+def test_the_package_list_is_written_when_it_may_have_changed(with_db, db, consoles, other_end):
     consoles(with_db)
     web = other_end(with_db, "web")
     watcher = BigBrother(with_db)
     clock = watcher.clock = StepClock()
 
-    def due():
-        """Have what is due published once; return what TheSecretary was asked for."""
+    def publish():
+        """Publish the statistics once; return the types of the requests to TheSecretary."""
         watcher._home_due = 0.0
-        answered(watcher)
+        query_database(watcher)
         asked = []
         while web.socket.poll(0.1):
             asked.append(type(web.take()))
         return asked
 
     try:
-        assert due() == [WriteHome, WriteSearch]
-        assert due() == [WriteHome]
+        assert publish() == [WriteHome, WriteSearch]
+        assert publish() == [WriteHome]
         db.add_build_abi("cp311")
         db.add_new_package("foo")
         db.add_new_package_version("foo", "1.0")
-        assert due() == [WriteHome, WriteSearch]
+        assert publish() == [WriteHome, WriteSearch]
         for step in STEPS:
             clock.step(step)
-            assert due() == [WriteHome]
+            assert publish() == [WriteHome]
         clock.advance(LIST_AT_LEAST)
-        assert due() == [WriteHome, WriteSearch]
-        assert due() == [WriteHome]
+        assert publish() == [WriteHome, WriteSearch]
+        assert publish() == [WriteHome]
     finally:
         watcher.close()
 
 
-def test_what_other_tasks_tell_is_published(make_config, consoles, tell, running, other_end):
+def test_statistics_from_other_tasks_are_published(
+    make_config, consoles, push_to, running, other_end
+):
     config = make_config(dev_mode=True)
     ends = consoles(config)
     web = other_end(config, "web")
-    with running(BigBrother(config)):  # nobody answers for the database
-        push = tell(config)
+    with running(BigBrother(config)):  # no database answers
+        push = push_to(config)
         push(DiskSpace(1000, 10))
         push(BuildsPending({"cp311": 7}))
         push(DownloadsCounted(3))
         push(DownloadsCounted(4))
         push(PublishStats())
-        stats = figures(ends)
+        stats = next_stats(ends)
         assert (stats.disk_size, stats.disk_free) == (1000, 10)
         assert stats.builds_pending == {"cp311": 7}
         assert stats.downloads_all == 7
@@ -160,24 +164,24 @@ def test_what_other_tasks_tell_is_published(make_config, consoles, tell, running
         assert web.take().stats["downloads_all"] == 7
 
 
-def test_a_console_that_attaches_sees_what_was(make_config, consoles, running, tell):
+def test_a_new_console_receives_the_history(make_config, consoles, running, push_to):
     config = make_config(dev_mode=True)
     ends = consoles(config)
     watcher = BigBrother(config)
     with running(watcher):
-        first = figures(ends)
-        tell(config)(PublishStats())
-        replayed = [figures(ends) for _ in range(2)]
+        first = next_stats(ends)
+        push_to(config)(PublishStats())
+        replayed = [next_stats(ends) for _ in range(2)]
     assert replayed[0] == first
     assert replayed[1].timestamp > first.timestamp
     assert watcher.history.maxlen == HISTORY
 
 
-def test_it_goes_on_when_nobody_takes_the_figures(make_config, running, tell):
+def test_big_brother_continues_when_no_task_receives_statistics(make_config, running, push_to):
     config = make_config(dev_mode=True)
     watcher = BigBrother(config)
     with running(watcher):
-        push = tell(config)
+        push = push_to(config)
         for _ in range(50):
             push(PublishStats())
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""A breakpoint in a documented method stops there: each message calls the method named after it."""
+"""Breakpoints in documented methods are reached: each message calls the method of its name."""
 
 import json
 import os
@@ -24,13 +24,13 @@ from piwheels.master.slave_driver import SlaveDriver
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 
 NAMES = json.loads((Path(__file__).parents[1] / "data" / "names.json").read_text())["names"]
-#: The documented methods that a message, or the work that it begins, calls.
+#: Documented methods that a message, or the work that it starts, calls.
 DOCUMENTED = {
     each["name"]
     for each in NAMES
     if re.search(r"\.(do_\w+|handle_\w+|new_transfer|update_build_queue)$", each["name"])
 }
-#: Messages that have no method named after them, with what takes them instead.
+#: Messages without a method of the same name, with the method that handles them.
 ELSEWHERE = {
     (MrChase, "SENT"): "ImportDesk.sent",
     (PiWheelsSlave, "HELLO"): "PiWheelsSlave._hello",
@@ -54,7 +54,7 @@ def test_each_message_has_a_method_named_after_it(cls, messages):
 
 @pytest.fixture
 def called():
-    """The full names of the functions that new threads call, as a debugger sees them."""
+    """The qualified names of the functions that new threads call, as a debugger sees them."""
     seen = set()
     threading.settrace(lambda frame, *_: seen.add(frame.f_code.co_qualname))
     yield seen
@@ -63,7 +63,7 @@ def called():
 
 @pytest.fixture
 def demo(db, monkeypatch, tmp_path):
-    """The folder with the sources of demo 1.0 and 2.0, where pip finds them."""
+    """A folder with the sdists of demo 1.0 and 2.0, where pip finds them."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -84,7 +84,7 @@ def config(make_config, db_dsn, tmp_path):
 
 @pytest.fixture
 def driver(called, config, running, other_end):
-    """SlaveDriver, with the whole cast, which runs and is traced."""
+    """SlaveDriver; all tasks of the master run, and their calls are recorded."""
     for name in ("events", "commands"):
         other_end(config, name)
     tasks = [cls(config) for cls in CAST]
@@ -101,7 +101,7 @@ def ask(config, msg, data=NoData):
 
 
 def build_with_a_slave(config, driver, called, db, work):
-    """Have a slave build demo, then wait, and then end by a command; return its ABI."""
+    """Run a slave that builds demo, waits, and ends by a command; return its ABI."""
     work.mkdir()
     queues = {"slave_queue": config.slave_queue, "file_queue": config.file_queue}
     slave = PiWheelsSlave(SlaveConfig(dir=work, **queues))
@@ -118,7 +118,7 @@ def build_with_a_slave(config, driver, called, db, work):
     return slave.interpreter.abi
 
 
-def test_a_breakpoint_in_a_documented_method_stops_there(demo, config, driver, called, db):
+def test_a_breakpoint_in_each_documented_method_is_reached(demo, config, driver, called, db):
     abi = build_with_a_slave(config, driver, called, db, demo / "work")
     released = datetime(2026, 1, 2, tzinfo=UTC)
     ask(config, "ADDPKG", ["extra", "", "", False, []])

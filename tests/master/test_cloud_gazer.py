@@ -1,4 +1,4 @@
-"""CloudGazer takes in what upstream says, whatever else it says, and clears away what is gone."""
+"""CloudGazer follows upstream through all faults, and finishes removals after a crash."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def toy():
 
 @pytest.fixture
 def make(toy, with_db, running, monkeypatch, tmp_path):
-    """Return a maker of gazers that follow the toy, in a hurry, beside those whom they need."""
+    """Return a function that makes CloudGazers with short waits, which follow the toy index."""
     monkeypatch.setattr(cloud_gazer, "index_access", lambda: IndexAccess(toy.url + "simple/"))
     monkeypatch.setattr(CloudGazer, "back_off", 0.01)
     monkeypatch.setattr(CloudGazer, "check_interval", 0.05)
@@ -50,7 +50,7 @@ def make(toy, with_db, running, monkeypatch, tmp_path):
 
 @pytest.fixture
 def built(db):
-    """A file of foo 1.0 is published, once upstream has said that there is one."""
+    """Return a function that records a build of foo, with one file."""
     db.add_build_abi("cp311")
 
     def build(number):
@@ -68,7 +68,7 @@ def versions(db, package="foo"):
     return {} if data is None else {name: each["skip"] for name, each in data["releases"].items()}
 
 
-def listed(folder, package="foo"):
+def published_files(folder, package="foo"):
     try:
         page = json.loads((folder / "www/simple" / package / "index.v1_json").read_text())
     except FileNotFoundError:
@@ -76,7 +76,7 @@ def listed(folder, package="foo"):
     return [file["filename"] for file in page["files"]]
 
 
-def test_it_follows_nothing_unless_told_to(with_db, running, caplog):
+def test_no_index_is_followed_by_default(with_db, running, caplog):
     caplog.set_level(logging.INFO)
     gazer = CloudGazer(with_db)
     with running(gazer):
@@ -87,7 +87,7 @@ def test_it_follows_nothing_unless_told_to(with_db, running, caplog):
 
 
 @pytest.mark.parametrize("url", ["file:///srv/simple", "index.example", "http://[", "ftp://h/"])
-def test_an_index_that_cannot_be_followed_is_named(url, make, running, caplog):
+def test_an_unusable_index_address_is_logged(url, make, running, caplog):
     with running(make("watch", pypi_simple=url)):
         until(lambda: "is not followed" in caplog.text)
     assert "--pypi-simple" in caplog.text
@@ -111,7 +111,7 @@ def test_the_changelog_survives_all_faults(make, toy, db, running):
         assert set(versions(db).values()) == {""}
 
 
-def test_a_fresh_database_begins_with_the_newest_event(make, toy, db, running):
+def test_a_new_database_starts_at_the_newest_event(make, toy, db, running):
     for number in range(3):
         toy.happen("foo", f"{number}.0", "new release")
     with running(make("changelog")):
@@ -120,7 +120,7 @@ def test_a_fresh_database_begins_with_the_newest_event(make, toy, db, running):
         until(lambda: versions(db) == {"4.0": "binary only"})
 
 
-def test_all_of_history_is_taken_in_if_the_operator_says_so(make, toy, db, running):
+def test_the_whole_changelog_is_processed_with_pypi_serial_0(make, toy, db, running):
     toy.most = 700
     for number in range(2500):
         toy.happen(
@@ -132,7 +132,7 @@ def test_all_of_history_is_taken_in_if_the_operator_says_so(make, toy, db, runni
     assert sum(len(versions(db, f"p{number}")) for number in range(40)) == 2500
 
 
-def test_a_serial_that_goes_back_is_followed(make, toy, db, running):
+def test_a_serial_that_decreases_is_followed(make, toy, db, running):
     toy.happen("foo", "1.0", "new release", gap=1000)
     with running(make("changelog", pypi_serial=0)):
         until(lambda: db.get_pypi_serial() == 1100)
@@ -144,7 +144,9 @@ def test_a_serial_that_goes_back_is_followed(make, toy, db, running):
     assert versions(db) == {"1.0": "binary only"}
 
 
-def test_what_is_removed_and_comes_back_is_new(make, toy, db, *, built, running, tmp_path):
+def test_a_release_that_returns_after_its_removal_is_new(
+    make, toy, db, *, built, running, tmp_path
+):
     toy.happen("Foo", None, "create")
     toy.happen("foo", "1.0", "add source file foo-1.0.tar.gz")
     toy.happen("foo", "2.0", "add source file foo-2.0.tar.gz")
@@ -153,21 +155,21 @@ def test_what_is_removed_and_comes_back_is_new(make, toy, db, *, built, running,
         built("1.0")
         built("2.0")
         toy.happen("foo", "1.0", "yank release")
-        until(lambda: len(listed(tmp_path) or ()) == 2)
+        until(lambda: len(published_files(tmp_path) or ()) == 2)
         toy.happen("foo", "2.0", "remove release")
         toy.happen("foo", "2.0", "add source file foo-2.0.zip")
-        until(lambda: listed(tmp_path) == ["foo-1.0-py3-none-any.whl"])
+        until(lambda: published_files(tmp_path) == ["foo-1.0-py3-none-any.whl"])
         until(lambda: versions(db) == {"1.0": "", "2.0": ""})
         assert db.get_version_files("foo", "2.0") == set()
         toy.happen("foo", None, "remove project")
         toy.happen("foo", None, "create")
         toy.happen("foo", "3.0", "add py3 file foo-3.0-py3-none-any.whl")
         until(lambda: versions(db) == {"3.0": "binary only"})
-        until(lambda: not listed(tmp_path))
+        until(lambda: not published_files(tmp_path))
     assert db.get_deletions() == []
 
 
-def test_a_pause_is_heard_between_two_slices(make, toy, db, *, running, caplog):
+def test_a_pause_takes_effect_between_two_slices(make, toy, db, *, running, caplog):
     caplog.set_level(logging.INFO)
     toy.most = 200
     for number in range(4000):
@@ -185,9 +187,7 @@ def test_a_pause_is_heard_between_two_slices(make, toy, db, *, running, caplog):
         until(lambda: db.get_pypi_serial() == 4100)
 
 
-def test_nothing_is_lost_with_a_connection_to_the_database(
-    make, toy, db, *, running, superuser_dsn
-):
+def test_a_lost_database_connection_loses_no_event(make, toy, db, *, running, superuser_dsn):
     toy.most = 200
     for number in range(2000):
         toy.happen(f"p{number % 50}", f"{number}.0", "new release")
@@ -202,7 +202,7 @@ def test_nothing_is_lost_with_a_connection_to_the_database(
 
 
 @pytest.mark.parametrize("kind", ["project", "release"])
-def test_what_is_in_quarantine_leaves_the_index_until_it_is_cleared(
+def test_a_quarantined_release_is_not_published_until_it_is_cleared(
     kind, make, toy, db, *, built, running, tmp_path
 ):
     toy.happen("foo", "1.0", "add source file foo-1.0.tar.gz")
@@ -212,18 +212,18 @@ def test_what_is_in_quarantine_leaves_the_index_until_it_is_cleared(
         until(lambda: len(versions(db)) == 2)
         built("1.0")
         toy.happen("foo", "2.0", "yank release")
-        until(lambda: listed(tmp_path))
+        until(lambda: published_files(tmp_path))
         toy.happen("foo", which, f"{kind} quarantined")
-        until(lambda: not listed(tmp_path))
+        until(lambda: not published_files(tmp_path))
         assert db.get_build_queue()["cp311"] == ([] if kind == "project" else [("foo", "2.0")])
-        told = db.get_project_data("foo")["releases"]["1.0"]
-        assert (told["quarantined"], told["files"]) == (kind == "release", {})
+        release = db.get_project_data("foo")["releases"]["1.0"]
+        assert (release["quarantined"], release["files"]) == (kind == "release", {})
         toy.happen("foo", which, f"{kind} quarantine cleared")
-        until(lambda: listed(tmp_path))
+        until(lambda: published_files(tmp_path))
     assert db.get_build_queue()["cp311"] == [("foo", "2.0")]
 
 
-def test_what_a_crash_left_is_cleared_away_at_the_start(make, toy, db, running):
+def test_removals_that_a_crash_interrupted_finish_at_start(make, toy, db, running):
     db.add_new_package("foo")
     db.add_new_package_version("foo", "1.0", skip="deleted")
     db.add_new_package_version("foo", "2.0")
@@ -234,7 +234,7 @@ def test_what_a_crash_left_is_cleared_away_at_the_start(make, toy, db, running):
     assert versions(db) == {"2.0": ""}
 
 
-def test_it_ends_while_a_question_hangs(make, toy, running, monkeypatch):
+def test_quit_ends_cloud_gazer_during_a_request(make, toy, running, monkeypatch):
     monkeypatch.setattr(CloudGazer, "limits", Limits(60, 60))
     toy.faults.append(upstream.hang)
     with running(make("changelog")):
@@ -260,7 +260,7 @@ def test_watching_survives_all_faults(make, toy, db, running):
         assert set(versions(db, "demo").values()) == {""}
 
 
-def test_a_project_is_followed_from_its_newest_release_on(make, toy, db, running):
+def test_a_project_is_followed_from_its_newest_release(make, toy, db, running):
     db.add_build_abi("cp311")
     for version in ("0.9", "1.0", "2.0a1", "0.8"):
         toy.release("demo", version, when=1_000_000_000)
@@ -276,7 +276,7 @@ def test_a_project_is_followed_from_its_newest_release_on(make, toy, db, running
         until(lambda: set(versions(db, "demo")) == {"0.9.1", "3.0", "4.0"})
 
 
-def test_yanks_and_status_come_and_go(make, toy, db, running):
+def test_yanks_and_status_are_set_and_withdrawn(make, toy, db, running):
     toy.release("demo", "1.0")
     db.watch_package("demo")
     project = lambda: db.get_simple_project("demo")  # noqa: E731
@@ -295,17 +295,19 @@ def test_yanks_and_status_come_and_go(make, toy, db, running):
         toy.projects["demo"] = {"status": "quarantined", "files": []}
         until(lambda: db.get_version_skip("demo", "1.0") == "quarantined")
         asked = len(toy.asked)
-        until(lambda: len(toy.asked) > asked + 10)  # an empty page is no news then
+        until(
+            lambda: len(toy.asked) > asked + 10
+        )  # an empty page is not a removal while the project is in quarantine
         toy.projects["demo"] = {"status": "active", "files": files}
         until(lambda: db.get_version_skip("demo", "1.0") == "")
 
 
-def test_what_is_gone_for_good_is_removed(make, toy, db, running):
+def test_a_release_that_stays_missing_is_removed(make, toy, db, running):
     for name in ("a", "b", "demo"):
         toy.release(name, "1.0", when=1_000_000_000)
         db.watch_package(name)
     db.add_new_package("demo")
-    db.add_new_package_version("demo", "0.1")  # an operator's own
+    db.add_new_package_version("demo", "0.1")  # added by an operator
     with running(make("watch")):
         until(lambda: db.get_all_packages() == {"a", "b", "demo"})
         toy.release("demo", "2.0")
@@ -318,7 +320,7 @@ def test_what_is_gone_for_good_is_removed(make, toy, db, running):
         until(lambda: versions(db, "demo") == {"2.0": ""})
 
 
-def test_an_index_that_has_nothing_any_more_removes_nothing(make, toy, db, running, caplog):
+def test_an_empty_index_removes_nothing(make, toy, db, running, caplog):
     for name in ("a", "b", "c"):
         toy.release(name, "1.0")
         db.watch_package(name)
@@ -330,7 +332,7 @@ def test_an_index_that_has_nothing_any_more_removes_nothing(make, toy, db, runni
 
 
 @pytest.mark.parametrize("how", ["etags", "serials"])
-def test_a_page_that_has_not_changed_is_not_read_again(how, make, toy, db, running):
+def test_an_unchanged_page_is_not_read_again(how, make, toy, db, running):
     setattr(toy, how, 7)
     toy.release("demo", "1.0")
     db.watch_package("demo")
@@ -346,9 +348,7 @@ def test_a_page_that_has_not_changed_is_not_read_again(how, make, toy, db, runni
     assert versions(db, "demo") == {}
 
 
-def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(
-    make, toy, db, running, monkeypatch
-):
+def test_projects_of_an_unchanged_index_are_not_requested(make, toy, db, running, monkeypatch):
     monkeypatch.setattr(watch, "IDLE", 1_000_000)
     toy.root_serial = 5
     toy.release("demo", "1.0")
@@ -365,11 +365,11 @@ def test_an_index_that_has_not_changed_is_not_asked_for_its_projects(
         toy.root_serial = 6
         until(lambda: "2.0" in versions(db, "demo"))
         toy.release("demo", "3.0")
-        monkeypatch.setattr(watch, "IDLE", 3)  # it is not believed for ever
+        monkeypatch.setattr(watch, "IDLE", 3)  # the root's serial is not trusted forever
         until(lambda: "3.0" in versions(db, "demo"))
 
 
-def test_an_index_that_wants_to_be_left_alone_is(make, toy, db, running):
+def test_retry_after_is_obeyed(make, toy, db, running):
     toy.faults.append(upstream.says(b"", "429 Too Many Requests", Retry_After="1"))
     for name in ("a", "b", "c"):
         toy.release(name, "1.0")
@@ -377,14 +377,14 @@ def test_an_index_that_wants_to_be_left_alone_is(make, toy, db, running):
     began = time.monotonic()
     with running(make("watch")):
         until(lambda: not toy.faults)
-        time.sleep(0.1)  # those that were under way
+        time.sleep(0.1)  # requests in flight
         asked = len(toy.asked)
         until(lambda: len([r for r in toy.asked[asked:] if r.method == "GET"]) > 0)
         assert time.monotonic() - began > 0.9
         until(lambda: len(db.get_all_packages()) == 3)
 
 
-def test_a_file_of_names_is_watched_and_read_again(make, toy, db, *, running, tmp_path, caplog):
+def test_the_watch_file_is_read_again_when_it_changes(make, toy, db, *, running, tmp_path, caplog):
     names = tmp_path / "names"
     for name in ("a", "b", "c"):
         toy.release(name, "1.0")
@@ -404,7 +404,7 @@ def test_a_file_of_names_is_watched_and_read_again(make, toy, db, *, running, tm
     assert "line 5: 'no name!' is not the name of a project" in caplog.text
 
 
-def test_an_index_in_trouble_is_told_once_and_asked_less(make, toy, db, running, caplog):
+def test_a_failing_index_is_logged_rarely_and_requested_less(make, toy, db, running, caplog):
     caplog.set_level(logging.INFO)
     for number in range(20):
         toy.release(f"p{number}", "1.0")
@@ -412,6 +412,6 @@ def test_an_index_in_trouble_is_told_once_and_asked_less(make, toy, db, running,
     toy.faults += [upstream.says(b"", "500 Oops")] * 6
     with running(make("watch")):
         until(lambda: len(db.get_all_packages()) == 20)
-    told = [record.message for record in caplog.records if "500" in record.message]
-    assert len(told) <= 4
+    logged = [record.message for record in caplog.records if "500" in record.message]
+    assert len(logged) <= 4
     assert "the index answers again" in caplog.text

@@ -1,4 +1,4 @@
-"""FileJuggler: files come whole to their place or not at all, whatever arrives on its sockets."""
+"""FileJuggler publishes files completely or not at all, whatever its sockets receive."""
 
 import hashlib
 import io
@@ -43,7 +43,7 @@ def wheel(blob=b"x" * 10, metadata=METADATA):
     return buffer.getvalue()
 
 
-def declared(content, name=NAME, **changes):
+def state_of(content, name=NAME, **changes):
     state = FileState(
         name,
         len(content),
@@ -62,7 +62,7 @@ def declared(content, name=NAME, **changes):
 
 
 class Slave:
-    """The slave's side of the file wire, by the book."""
+    """The slave's side of the file wire, as the protocol defines it."""
 
     def __init__(self, address):
         self.socket = Context().socket(zmq.DEALER)
@@ -91,7 +91,7 @@ def config(make_config, tmp_path):
 
 @pytest.fixture
 def running(config):
-    """A juggler that runs, one who asks it, and one who sends files."""
+    """A running FileJuggler, a client that sends it requests, and a slave that sends it files."""
     stats = open_socket(wire("stats"), config, LOGGER, bind=True)
     juggler = FileJuggler(config)
     slave = Slave(juggler.ports.socket("file").address)
@@ -108,8 +108,8 @@ def running(config):
 
 
 @contextmanager
-def standing(config):
-    """A juggler whose loop the test itself turns."""
+def without_thread(config):
+    """A FileJuggler without a thread: the test runs its loop."""
     juggler = FileJuggler(config)
     slave = Slave(juggler.config.file_queue)
     try:
@@ -120,20 +120,20 @@ def standing(config):
 
 
 @pytest.fixture
-def still(config):
-    with standing(replace(config, file_queue=f"inproc://file-{uuid.uuid4().hex}")) as (
+def unthreaded(config):
+    with without_thread(replace(config, file_queue=f"inproc://file-{uuid.uuid4().hex}")) as (
         juggler,
         slave,
     ):
         yield juggler, slave
 
 
-def turn(juggler):
+def run_loop(juggler):
     while juggler.ports.socket("file").poll(0):
         juggler.poll(0)
 
 
-def hearings(slave):
+def received(slave):
     return list(iter(lambda: slave.hear(0), None))
 
 
@@ -145,9 +145,9 @@ def refused(code):
     return pytest.raises(Refused, check=lambda exc: exc.code == code)
 
 
-def test_a_file_comes_to_its_place(running, config):
+def test_a_file_is_published_with_its_metadata(running, config):
     content = wheel(os.urandom(3 * CHUNK_SIZE * CREDIT + 5))
-    running.fs.expect(5, declared(content))
+    running.fs.expect(5, state_of(content))
     running.slave.transfer(5, content)
     assert running.fs.verify(5, "some-thing") == {
         "filename": NAME,
@@ -164,7 +164,7 @@ def test_a_file_comes_to_its_place(running, config):
 def test_a_file_may_be_published_under_a_build_tag(running, config):
     content = wheel()
     target = "Some_Thing-1.0-2-py3-none-any.whl"
-    running.fs.expect(5, declared(content), target)
+    running.fs.expect(5, state_of(content), target)
     running.slave.transfer(5, content)
     assert running.fs.verify(5, "some-thing")["filename"] == target
     assert tree(config.output_path) == {
@@ -173,10 +173,10 @@ def test_a_file_may_be_published_under_a_build_tag(running, config):
     }
 
 
-def test_other_content_is_sent_again(running, config):
+def test_a_file_with_a_bad_hash_can_be_sent_again(running, config):
     good, bad = wheel(b"good"), wheel(b"evil")
     for content, expected in [(bad, False), (good, True)]:
-        running.fs.expect(5, declared(good))
+        running.fs.expect(5, state_of(good))
         running.slave.transfer(5, content)
         if expected:
             running.fs.verify(5, "some-thing")
@@ -198,8 +198,8 @@ def test_other_content_is_sent_again(running, config):
         (wheel(metadata=METADATA.replace(b"1.0", b"1.1")), "some-thing"),
     ],
 )
-def test_what_is_no_wheel_of_that_package_is_refused_for_good(running, config, content, package):
-    running.fs.expect(5, declared(content))
+def test_a_file_that_is_not_a_wheel_of_the_package_is_refused(running, config, content, package):
+    running.fs.expect(5, state_of(content))
     running.slave.transfer(5, content)
     with refused("BADWHEEL"):
         running.fs.verify(5, package)
@@ -207,19 +207,19 @@ def test_what_is_no_wheel_of_that_package_is_refused_for_good(running, config, c
     assert tree(config.work_path) == set()
 
 
-def test_an_unfinished_file_does_not_verify(running, config):
+def test_an_incomplete_file_does_not_verify(running, config):
     content = wheel()
-    running.fs.expect(5, declared(content))
+    running.fs.expect(5, state_of(content))
     with refused("BADHASH"):
         running.fs.verify(5, "some-thing")
     assert tree(config.work_path) == set()
 
 
-def test_many_slaves_send_at_once(running, config):
+def test_several_slaves_can_send_at_the_same_time(running, config):
     contents = {n: wheel(os.urandom(CHUNK_SIZE * 2 + n)) for n in range(1, 6)}
     slaves = {n: Slave(running.juggler.ports.socket("file").address) for n in contents}
     for n, content in contents.items():
-        running.fs.expect(n, declared(content), f"Some_Thing-1.0-{n}-py3-none-any.whl")
+        running.fs.expect(n, state_of(content), f"Some_Thing-1.0-{n}-py3-none-any.whl")
         slaves[n].send("HELLO", n)
     waiting = set(contents)
     while waiting:
@@ -238,12 +238,12 @@ def test_many_slaves_send_at_once(running, config):
         slave.socket.close()
 
 
-def test_the_disk_is_reported(running):
+def test_disk_space_is_reported(running):
     disk = running.stats.recv()
     assert disk.size > disk.free > 0
 
 
-def test_bad_questions_are_answered(running):
+def test_invalid_requests_are_answered(running):
     bad = VerifyFile(1, "some-thing")
     for data in ([1], [-1, "some-thing"], [1, "../etc"], None):
         object.__setattr__(bad, "frame", partial(codec.dumps, "VerifyFile", data))
@@ -251,9 +251,9 @@ def test_bad_questions_are_answered(running):
             running.fs.call(bad)
 
 
-def test_a_frame_beyond_all_measure_costs_the_connection_only(running, config):
+def test_an_oversized_frame_closes_only_its_connection(running, config):
     content = wheel()
-    running.fs.expect(5, declared(content))
+    running.fs.expect(5, state_of(content))
     rude = Slave(running.juggler.ports.socket("file").address)
     rude.send("HELLO", 5)
     rude.hear()
@@ -264,7 +264,7 @@ def test_a_frame_beyond_all_measure_costs_the_connection_only(running, config):
     running.fs.verify(5, "some-thing")
 
 
-# What may be expected --------------------------------------------------------------------------
+# Expected files --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -275,93 +275,93 @@ def test_a_frame_beyond_all_measure_costs_the_connection_only(running, config):
         ("BADWHEEL", {}, "Some_Thing-1.1-py3-none-any.whl"),
     ],
 )
-def test_what_may_not_be_expected(still, code, changes, target):
-    juggler, _ = still
+def test_an_invalid_expectation_is_refused(unthreaded, code, changes, target):
+    juggler, _ = unthreaded
     with refused(code):
-        juggler.do_expect(1, declared(b"x", **changes), target)
+        juggler.do_expect(1, state_of(b"x", **changes), target)
     assert not juggler.pending
 
 
-def test_no_room_is_said_at_once(still, monkeypatch):
-    juggler, _ = still
+def test_a_full_disk_is_reported_before_the_transfer(unthreaded, monkeypatch):
+    juggler, _ = unthreaded
     monkeypatch.setattr(juggler, "reserve", 2**62)
     with refused("NOROOM"):
-        juggler.do_expect(1, declared(b"x"))
+        juggler.do_expect(1, state_of(b"x"))
     assert tree(juggler.site.work) == set()
 
 
-def test_a_disk_that_fails_is_said_when_the_file_is_verified(still):
-    juggler, slave = still
-    juggler.do_expect(1, declared(b"xyz"))
+def test_a_write_error_is_reported_at_verification(unthreaded):
+    juggler, slave = unthreaded
+    juggler.do_expect(1, state_of(b"xyz"))
     juggler.pending[1].file.close()
     juggler.pending[1].file = os.fdopen(os.open("/dev/full", os.O_RDWR), "r+b", buffering=0)
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     slave.send("CHUNK", 0, b"xyz")
-    turn(juggler)
-    assert hearings(slave)[-1] == [b"DONE"]
+    run_loop(juggler)
+    assert received(slave)[-1] == [b"DONE"]
     with refused("NOROOM"):
         juggler.do_verify(1, "some-thing")
     assert tree(juggler.site.work) == set()
 
 
-def test_a_new_expectation_replaces_the_old_one(still):
-    juggler, slave = still
-    juggler.do_expect(1, declared(bytes(100)))
+def test_a_new_expectation_replaces_the_old_one(unthreaded):
+    juggler, slave = unthreaded
+    juggler.do_expect(1, state_of(bytes(100)))
     slave.send("HELLO", 1)
-    turn(juggler)
-    juggler.do_expect(1, declared(bytes(50)))
+    run_loop(juggler)
+    juggler.do_expect(1, state_of(bytes(50)))
     assert len(tree(juggler.site.work)) == 1
     assert not juggler.transfers
     slave.send("HELLO", 1)
-    turn(juggler)
-    assert hearings(slave) == [[b"FETCH", b"0", b"100"], [b"FETCH", b"0", b"50"]]
+    run_loop(juggler)
+    assert received(slave) == [[b"FETCH", b"0", b"100"], [b"FETCH", b"0", b"50"]]
 
 
-# Order, silence, ends --------------------------------------------------------------------------
+# Sequence, silence and expiry ------------------------------------------------------------------
 
 
-def test_hello_again_fetches_what_is_missing(still):
-    juggler, slave = still
-    juggler.do_expect(1, declared(bytes(CHUNK_SIZE * 4)))
+def test_a_second_hello_fetches_the_missing_chunks(unthreaded):
+    juggler, slave = unthreaded
+    juggler.do_expect(1, state_of(bytes(CHUNK_SIZE * 4)))
     slave.send("HELLO", 1)
-    turn(juggler)
-    assert len(hearings(slave)) == 4
+    run_loop(juggler)
+    assert len(received(slave)) == 4
     slave.send("CHUNK", CHUNK_SIZE, bytes(CHUNK_SIZE))
     slave.send("HELLO", 1)
-    turn(juggler)
-    assert [int(start) for _, start, _ in hearings(slave)] == [
+    run_loop(juggler)
+    assert [int(start) for _, start, _ in received(slave)] == [
         0,
         2 * CHUNK_SIZE,
         3 * CHUNK_SIZE,
     ]
 
 
-def test_another_address_takes_over_only_after_silence(still):
-    juggler, slave = still
+def test_another_address_takes_over_only_after_silence(unthreaded):
+    juggler, slave = unthreaded
     other = Slave(juggler.config.file_queue)
-    juggler.do_expect(1, declared(b"xyz"))
+    juggler.do_expect(1, state_of(b"xyz"))
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     other.send("HELLO", 1)
-    turn(juggler)
-    assert hearings(other) == []
+    run_loop(juggler)
+    assert received(other) == []
     juggler.pending[1].heard -= juggler.takeover
     other.send("HELLO", 1)
-    turn(juggler)
-    assert hearings(other) == [[b"FETCH", b"0", b"3"]]
-    slave.send("CHUNK", 0, b"abc")  # it is not this one's any more
-    turn(juggler)
+    run_loop(juggler)
+    assert received(other) == [[b"FETCH", b"0", b"3"]]
+    slave.send("CHUNK", 0, b"abc")  # this address has lost the transfer
+    run_loop(juggler)
     assert juggler.pending[1].state.missing == 3
     other.socket.close()
 
 
-def test_a_silent_transfer_ends_with_its_temporary(still, caplog):
-    juggler, slave = still
-    juggler.do_expect(1, declared(b"xyz"))
-    juggler.do_expect(2, declared(b"xyz"))
+def test_a_silent_transfer_expires_with_its_temporary_file(unthreaded, caplog):
+    juggler, slave = unthreaded
+    juggler.do_expect(1, state_of(b"xyz"))
+    juggler.do_expect(2, state_of(b"xyz"))
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     juggler.pending[1].progress -= juggler.patience + 1
     juggler.expire()
     assert list(juggler.pending) == [2]
@@ -371,42 +371,42 @@ def test_a_silent_transfer_ends_with_its_temporary(still, caplog):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_of_the_clock_ends_no_transfer(still, step):
-    juggler, slave = still
+def test_a_step_of_the_clock_ends_no_transfer(unthreaded, step):
+    juggler, slave = unthreaded
     clock = juggler.clock = StepClock()
     content = wheel()
-    juggler.do_expect(1, declared(content))
+    juggler.do_expect(1, state_of(content))
     clock.step(step)
     slave.send("HELLO", 1)
-    turn(juggler)
+    run_loop(juggler)
     juggler.expire()
     clock.step(-step)
     slave.send("CHUNK", 0, content)
-    turn(juggler)
+    run_loop(juggler)
     juggler.expire()
-    assert hearings(slave)[-1] == [b"DONE"]
+    assert received(slave)[-1] == [b"DONE"]
     verified = []
     juggler.do_verify(1, "some-thing", verified.append)
     until(lambda: juggler._pool.run() or verified)
     assert verified[0].get()["filename"] == NAME
-    juggler.do_expect(2, declared(content))
+    juggler.do_expect(2, state_of(content))
     clock.advance(juggler.patience + 1)
     juggler.expire()
     assert not juggler.pending
 
 
-def test_what_is_out_of_order_is_counted_and_dropped(still):
-    juggler, slave = still
+def test_messages_out_of_order_are_counted_and_dropped(unthreaded):
+    juggler, slave = unthreaded
     slave.send("CHUNK", 0, b"x")
     slave.send("HELLO", 1)
     slave.send("GOODBYE")
     for _ in range(3):
-        turn(juggler)
+        run_loop(juggler)
     assert sum(juggler.bad_messages.values()) == 3
-    assert hearings(slave) == []
+    assert received(slave) == []
 
 
-# Any bytes whatever ----------------------------------------------------------------------------
+# Arbitrary bytes -------------------------------------------------------------------------------
 
 number = st.one_of(
     st.integers(-3, 2**70).map(lambda n: str(n).encode()),
@@ -441,11 +441,11 @@ message = st.one_of(
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 2), message), max_size=12))
-def test_any_bytes_whatever(still, messages):
-    juggler, _ = still
+def test_arbitrary_bytes_do_not_stop_a_valid_transfer(unthreaded, messages):
+    juggler, _ = unthreaded
     before = tree(juggler.site.root.parent)
-    juggler.do_expect(1, declared(b"y" * 64))
-    juggler.do_expect(2, declared(b"y" * 1000))
+    juggler.do_expect(1, state_of(b"y" * 64))
+    juggler.do_expect(2, state_of(b"y" * 1000))
     peers = [Slave(juggler.config.file_queue) for _ in range(3)]
     try:
         for index, frames in messages:
@@ -462,15 +462,15 @@ def test_any_bytes_whatever(still, messages):
         assert juggler.pending.keys() == {1, 2}
         assert len(juggler.transfers) <= 2
         assert len(juggler.bad_messages) <= 1000
-        # An honest slave still gets its file through.
+        # A valid slave can still send its file.
         for each in juggler.pending.values():
             each.heard -= juggler.takeover
-        honest = peers[0]
-        hearings(honest)
-        honest.send("HELLO", 2)
-        turn(juggler)
+        valid = peers[0]
+        received(valid)
+        valid.send("HELLO", 2)
+        run_loop(juggler)
         if not juggler.pending[2].state.done:
-            assert hearings(honest)[-1][0] == b"FETCH"
+            assert received(valid)[-1][0] == b"FETCH"
     finally:
         for slave_id in (1, 2):
             juggler._drop(slave_id)

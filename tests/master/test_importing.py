@@ -1,4 +1,4 @@
-"""Imports: several at once, sent again if need be, and nothing is left of one that fails."""
+"""Imports: several at the same time, repeated if necessary; a failed one leaves nothing."""
 
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -25,7 +25,7 @@ OURS = FIRST_IMPORT + 5
 
 
 class Tool:
-    """An importer that does as it is told, by the book of level 0."""
+    """An importer of protocol level 0, controlled by the test."""
 
     def __init__(self, config):
         self.config = config
@@ -40,7 +40,7 @@ class Tool:
         assert self.socket.poll(patience(20)), "no answer"
         return self.socket.recv_msg()
 
-    def is_told_nothing(self):
+    def receives_nothing(self):
         return not self.socket.poll(0.2)
 
     def send(self, number, content):
@@ -74,7 +74,7 @@ def other(farm):
 
 
 def state_of(files, number=0, abi="cp311", package="foo", version="1.0", **changes):
-    """The build state of *files*, contents by name."""
+    """Return the message for a build with *files* (their contents by name)."""
     states = {
         name: FileState(
             name, len(data), sha256(data).hexdigest(), "x", "1", "x", "x", "x", None,
@@ -116,7 +116,7 @@ def test_a_build_is_imported_with_all_its_files(tool, farm, db, secretary):
     tool.send(OURS, files[NATIVE])
     msg, name = tool.ask("SENT")
     assert (msg, name) == ("SEND", [*files][1])
-    assert db.get_all_build_ids() == set(), "nothing is committed before all of it is there"
+    assert db.get_all_build_ids() == set(), "nothing is committed before all files have arrived"
     tool.send(OURS, files[name])
     assert tool.ask("SENT") == ("DONE", "IMPORT")
 
@@ -128,19 +128,21 @@ def test_a_build_is_imported_with_all_its_files(tool, farm, db, secretary):
     assert release["files"][NATIVE]["apt_dependencies"] == ["libc6"]
     ended = db.get_recent_builds(1)[0]
     assert (ended.slave_id, ended.label) == (0, "import")
-    assert [lease.label for lease in db.get_leases()] == ["a slave"], "it goes on building"
+    assert [lease.label for lease in db.get_leases()] == ["a slave"], (
+        "the slave continues its build"
+    )
     assert db.get_build_log(build.build_id, 0, 99) == ("a log\n", 6)
     until(lambda: len(secretary.asked) == 2)
     assert secretary.asked == [WriteLog(build.build_id, "a log\n"), RewritePages("BOTH", "foo")]
 
 
 @pytest.mark.parametrize(("number", "hello"), [(0, 0), (7, 0), (7, 7)])
-def test_old_tools_take_turns_under_number_0(tool, other, farm, *, number, hello):
+def test_importers_with_the_same_number_take_turns(tool, other, farm, *, number, hello):
     second = NATIVE.replace("311", "312")
     content = wheel_bytes()
     assert tool.ask("IMPORT", state_of({NATIVE: content}, number)) == ("SEND", NATIVE)
     other.socket.send_msg("IMPORT", state_of({second: content}, number, "cp312"))
-    assert other.is_told_nothing()
+    assert other.receives_nothing()
     tool.send(hello, content)
     assert tool.ask("SENT") == ("DONE", "IMPORT")
     assert other.answer() == ("SEND", second)
@@ -149,7 +151,7 @@ def test_old_tools_take_turns_under_number_0(tool, other, farm, *, number, hello
     assert site(farm) == published(NATIVE, second)
 
 
-def test_imports_with_numbers_of_their_own_go_side_by_side(tool, other, farm, db):
+def test_imports_with_different_numbers_run_at_the_same_time(tool, other, farm, db):
     second = NATIVE.replace("311", "312")
     one, two = wheel_bytes(blob=b"1" * 600_000), wheel_bytes(blob=b"2" * 600_000)
     assert tool.ask("IMPORT", state_of({NATIVE: one}, OURS)) == ("SEND", NATIVE)
@@ -161,8 +163,8 @@ def test_imports_with_numbers_of_their_own_go_side_by_side(tool, other, farm, db
     assert {path.read_bytes() for path in farm.output_path.glob("simple/foo/*.whl")} == {one, two}
 
 
-def test_other_requests_are_answered_meanwhile(tool, other, farm, db):
-    content = wheel_bytes()  # once: a wheel has the time at which it was made
+def test_other_requests_are_answered_during_an_import(tool, other, farm, db):
+    content = wheel_bytes()  # made once, because a wheel contains its creation time
     assert tool.ask("IMPORT", state_of({PURE: content}, OURS))[0] == "SEND"
     assert other.ask("ADDPKG", ["bar", "", "", False, []]) == ("DONE", "NEWPKG")
     tool.send(OURS, content)
@@ -185,7 +187,7 @@ def test_a_file_that_never_verifies_is_refused(tool, farm, db):
     reply = tool.ask("IMPORT", state_of({PURE: content}, OURS))
     for _ in range(3):
         assert reply == ("SEND", PURE)
-        reply = tool.ask("SENT")  # not a byte was sent
+        reply = tool.ask("SENT")  # the tool sent no data
     assert reply[0] == "ERROR"
     assert "bytes are missing" in reply[1]
     assert nothing_left(farm, db)
@@ -200,7 +202,7 @@ def test_a_file_that_never_verifies_is_refused(tool, farm, db):
         (b"PK\x03\x04 and so on", "not a valid zip archive"),
     ],
 )
-def test_a_wheel_that_lies_is_refused_and_nothing_is_left(tool, farm, db, content, words):
+def test_a_wheel_with_wrong_metadata_is_refused_and_leaves_nothing(tool, farm, db, content, words):
     good = wheel_bytes()
     assert tool.ask("IMPORT", state_of({NATIVE: good, PURE: content}, OURS)) == ("SEND", NATIVE)
     tool.send(OURS, good)
@@ -213,7 +215,7 @@ def test_a_wheel_that_lies_is_refused_and_nothing_is_left(tool, farm, db, conten
     assert nothing_left(farm, db)
 
 
-def test_what_is_known_stays_when_an_import_fails(tool, farm, db):
+def test_existing_files_are_unchanged_when_an_import_fails(tool, farm, db):
     good, bad = wheel_bytes(), wheel_bytes("bar")
     assert tool.ask("IMPORT", state_of({PURE: good}, OURS))[0] == "SEND"
     tool.send(OURS, good)
@@ -227,7 +229,7 @@ def test_what_is_known_stays_when_an_import_fails(tool, farm, db):
     assert db.get_package_files("foo").keys() == {PURE}
 
 
-def test_the_same_file_again_is_fine_and_other_bytes_get_a_build_tag(tool, farm, db):
+def test_a_file_of_the_same_name_with_new_content_gets_a_build_tag(tool, farm, db):
     for content in (wheel_bytes(), wheel_bytes(), wheel_bytes(blob=b"new")):
         assert tool.ask("IMPORT", state_of({PURE: content}, OURS)) == ("SEND", PURE)
         tool.send(OURS, content)
@@ -237,7 +239,7 @@ def test_the_same_file_again_is_fine_and_other_bytes_get_a_build_tag(tool, farm,
     assert db.get_package_files("foo").keys() == {PURE, tagged}
 
 
-def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch):
+def test_an_importer_that_disappears_leaves_nothing(tool, other, farm, db, monkeypatch):
     monkeypatch.setattr(imports, "SILENCE", 0.4)
     files = {NATIVE: wheel_bytes(), PURE: wheel_bytes(blob=b"x" * 10**6)}
     assert tool.ask("IMPORT", state_of(files))[0] == "SEND"
@@ -250,7 +252,7 @@ def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch)
         assert wire.poll(patience(20))
         _, offset, length = wire.recv_multipart()
         wire.send_multipart([b"CHUNK", offset, files[PURE][: int(length)]])
-    assert other.answer() == ("SEND", PURE), "whoever waits has its turn"
+    assert other.answer() == ("SEND", PURE), "the importer that waits gets its turn"
     assert site(farm) == set()
     assert tool.ask("SENT") == (
         "ERROR", "no file is expected: begin again with IMPORT",
@@ -261,7 +263,7 @@ def test_a_tool_that_vanishes_leaves_nothing(tool, other, farm, db, monkeypatch)
     assert len(db.get_all_build_ids()) == 1
 
 
-def test_a_tool_that_goes_on_to_something_else_has_given_up(tool, farm, db):
+def test_another_request_of_the_importer_cancels_its_import(tool, farm, db):
     files = {NATIVE: wheel_bytes(), PURE: wheel_bytes(blob=b"2")}
     assert tool.ask("IMPORT", state_of(files, OURS))[0] == "SEND"
     tool.send(OURS, files[NATIVE])
@@ -274,28 +276,28 @@ def test_a_tool_that_goes_on_to_something_else_has_given_up(tool, farm, db):
     assert site(farm) == set() == db.get_all_build_ids()
 
 
-def test_what_cannot_be_imported(tool, farm, db):
-    def refusal(files=(PURE,), **changes):
+def test_an_import_that_is_not_possible_is_refused_with_a_reason(tool, farm, db):
+    def error(files=(PURE,), **changes):
         msg, why = tool.ask("IMPORT", state_of(dict.fromkeys(files, wheel_bytes()), **changes))
         assert msg == "ERROR"
         return why
 
-    assert refusal(package="bar") == "NOPKG"
-    assert refusal(version="3.0") == "NOVER"
-    assert "does not build for cp399 (it builds for: cp311, cp312)" in refusal(abi="cp399")
-    assert "only a build that has succeeded" in refusal(status=False)
-    assert "made no wheel" in refusal(files=())
+    assert error(package="bar") == "NOPKG"
+    assert error(version="3.0") == "NOVER"
+    assert "does not build for cp399 (it builds for: cp311, cp312)" in error(abi="cp399")
+    assert "only a build that has succeeded" in error(status=False)
+    assert "made no wheel" in error(files=())
     db.add_new_package_version("foo", "2.0", skip="deleted")
-    assert refusal(version="2.0") == "SKIPVER"
+    assert error(version="2.0") == "SKIPVER"
     db.add_new_package_version("foo", "1.1")
-    assert f"{PURE} is not a file of version 1.1" in refusal(version="1.1")
+    assert f"{PURE} is not a file of version 1.1" in error(version="1.1")
     db.hold_builds("foo", "1.0", True)
-    assert refusal() == "SKIPVER"
+    assert error() == "SKIPVER"
     db.hold_builds("foo", None, True)
-    assert refusal() == "SKIPPKG"
+    assert error() == "SKIPPKG"
     db.hold_builds("foo", None, False)
     db.skip_package("foo", "deleted")
-    assert refusal() == "SKIPPKG"
+    assert error() == "SKIPPKG"
     assert nothing_left(farm, db)
 
 
@@ -323,7 +325,7 @@ def test_a_skip_or_a_yank_does_not_forbid_an_import(tool, farm, db, version):
         (PURE, "cp312", "cp312"),
     ],
 )
-def test_a_build_for_no_abi_in_particular_is_for_the_first_that_fits(
+def test_a_build_without_an_abi_is_recorded_for_the_first_compatible_abi(
     tool, farm, db, *, name, abi, built_for
 ):
     content = wheel_bytes()
@@ -344,21 +346,21 @@ def test_files_that_no_abi_can_use_are_refused(tool, farm, db):
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_build_that_comes_in_meanwhile_does_not_lose_its_name(tool, farm, db, *, late):
-    """A slave's file is in place and not committed yet when an import of the same name comes."""
+def test_an_import_does_not_replace_a_file_that_a_slave_sent(tool, farm, db, *, late):
+    """A slave has sent a file of the same name, and its build is not committed yet."""
     theirs, ours = wheel_bytes(), wheel_bytes(blob=b"ours")
 
-    def come_in():
+    def slave_sends():
         slave.expect(1, state_of({PURE: theirs})[-1][0])
         tool.send(1, theirs)
         slave.verify(1, "foo")
 
     slave = Files(farm)
     if not late:
-        come_in()
+        slave_sends()
     reply = tool.ask("IMPORT", state_of({PURE: ours}, OURS))
     if late:
-        come_in()
+        slave_sends()
         assert reply == ("SEND", PURE)
         tool.send(OURS, ours)
         reply = tool.ask("SENT")
@@ -372,7 +374,7 @@ def test_a_build_that_comes_in_meanwhile_does_not_lose_its_name(tool, farm, db, 
 
 @pytest.fixture
 def run(farm, tmp_path, capsys):
-    """Run piw-import on files (contents by name); return its exit status and what it has said."""
+    """Run piw-import on files (contents by name); return status, last line and stderr."""
     folder = tmp_path / "wheels"
     folder.mkdir()
 
@@ -388,7 +390,7 @@ def run(farm, tmp_path, capsys):
     return run_it
 
 
-def test_the_program_imports_what_it_can_of_many_files(run, farm, db):
+def test_piw_import_imports_the_valid_files_of_many(run, farm, db):
     files = {}
     for number in range(12):
         db.add_new_package(f"p{number}")
@@ -396,23 +398,27 @@ def test_the_program_imports_what_it_can_of_many_files(run, farm, db):
         files[f"p{number}-1.0-py3-none-any.whl"] = wheel_bytes(f"p{number}", blob=b"x" * 10**5)
     files[NATIVE] = wheel_bytes()
     files[PURE] = wheel_bytes(blob=b"?")
-    files["nobodys-1.0-py3-none-any.whl"] = wheel_bytes("nobodys")
+    files["unknown-1.0-py3-none-any.whl"] = wheel_bytes("unknown")
     files["foo-9.0-py3-none-any.whl"] = wheel_bytes(version="9.0")
     files["p1-1.0-cp311-cp311-any.whl"] = wheel_bytes("p2")
     status, last, err = run(files, "--jobs=4", "--delete")
     assert status == 1
     assert last == "imported 14 files, 3 refused"
-    for words in ("piw-add nobodys adds it", "foo has no version 9.0 here", "which is not p1 1.0"):
+    for words in (
+        "piw-add unknown adds it",
+        "foo has no version 9.0 here",
+        "which is not p1 1.0",
+    ):
         assert words in err
     assert len(db.get_all_build_ids()) == 13, "both files of foo are one build"
     assert {path.name for path in farm.output_path.glob("simple/*/*.whl")} == {*files} - {
-        "nobodys-1.0-py3-none-any.whl", "foo-9.0-py3-none-any.whl", "p1-1.0-cp311-cp311-any.whl",
+        "unknown-1.0-py3-none-any.whl", "foo-9.0-py3-none-any.whl", "p1-1.0-cp311-cp311-any.whl",
     }  # fmt: skip
-    assert len(list(run.folder.iterdir())) == 3, "what was imported has gone"
+    assert len(list(run.folder.iterdir())) == 3, "imported files are deleted"
     assert list(farm.work_path.glob("*.part")) == []
 
 
-def test_the_program_may_be_told_what_the_files_are_of(run, farm, db):
+def test_piw_import_takes_package_version_and_abi_from_options(run, farm, db):
     db.add_new_package_version("foo", "1.0.post1")
     content = wheel_bytes(version="1.0.post1")
     wrong = run({"foo-1.0.post1-py3-none-any.whl": content}, "--package-version=1.0")

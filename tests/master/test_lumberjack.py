@@ -1,4 +1,4 @@
-"""Lumberjack has every row noted, whatever comes and whatever the database does."""
+"""Lumberjack stores every row, whatever it receives and whatever the database does."""
 
 import time
 import uuid
@@ -38,8 +38,8 @@ ROWS = {
 }
 
 
-class Woodpile:
-    """Stands in for Database: keeps the rows, and is away as long as it is told to be."""
+class FakeDatabase:
+    """A fake Database that keeps the rows, and fails while *away* is true."""
 
     rows = None
     away = False
@@ -67,9 +67,9 @@ class Woodpile:
 
 
 @pytest.fixture
-def pile(make_config, monkeypatch, running):
-    """A socket to Lumberjack, what keeps the rows, and the configuration."""
-    monkeypatch.setattr(the_oracle, "Database", Woodpile)
+def jack(make_config, monkeypatch, running):
+    """A socket to Lumberjack, the database with the rows, and the configuration."""
+    monkeypatch.setattr(the_oracle, "Database", FakeDatabase)
     monkeypatch.setattr(lumberjack, "WAIT", 0.05)
     config = make_config()
     oracle = TheOracle(config)
@@ -82,8 +82,8 @@ def send(socket, msg, row):
     socket.send_multipart([codec.dumps(msg, row)])
 
 
-def test_rows_of_all_kinds_are_noted(pile, other_end):
-    socket, db, config = pile
+def test_rows_of_all_kinds_are_stored(jack, other_end):
+    socket, db, config = jack
     stats = other_end(config, "stats")
     for msg, row in ROWS.items():
         send(socket, msg, row)
@@ -98,8 +98,8 @@ def test_rows_of_all_kinds_are_noted(pile, other_end):
         counted += stats.take().count
 
 
-def test_many_rows_go_in_groups(pile):
-    socket, db, _ = pile
+def test_many_rows_are_stored_in_groups(jack):
+    socket, db, _ = jack
     for _ in range(5000):
         send(socket, "LOGPAGE", ROWS["LOGPAGE"])
     assert db.wait_for(5000, 20) == 5000
@@ -107,8 +107,8 @@ def test_many_rows_go_in_groups(pile):
     assert len(db.rows) < 500
 
 
-def test_rows_outlive_a_database_that_is_away(pile, caplog):
-    socket, db, _ = pile
+def test_rows_are_kept_while_the_database_is_unavailable(jack, caplog):
+    socket, db, _ = jack
     db.away = True
     for _ in range(50):
         send(socket, "LOGPAGE", ROWS["LOGPAGE"])
@@ -119,12 +119,12 @@ def test_rows_outlive_a_database_that_is_away(pile, caplog):
     assert "wait for the database" in caplog.text
 
 
-def test_what_does_not_fit_is_counted_and_told(pile, monkeypatch, caplog):
-    socket, db, _ = pile
+def test_lost_rows_are_counted_and_logged(jack, monkeypatch, caplog):
+    socket, db, _ = jack
     monkeypatch.setattr(lumberjack, "MAX_WAITING", 10)
     db.away = True
     send(socket, "LOGJSON", ROWS["LOGJSON"])
-    time.sleep(0.7)  # these are under way
+    time.sleep(0.7)  # these rows are in flight
     for _ in range(30):
         send(socket, "LOGPAGE", ROWS["LOGPAGE"])
     time.sleep(0.5)
@@ -133,8 +133,8 @@ def test_what_does_not_fit_is_counted_and_told(pile, monkeypatch, caplog):
     assert "10 rows of the access log lost so far" in caplog.text
 
 
-def test_the_last_rows_are_noted_when_the_master_stops(make_config, monkeypatch, running):
-    monkeypatch.setattr(the_oracle, "Database", Woodpile)
+def test_the_last_rows_are_stored_when_the_master_stops(make_config, monkeypatch, running):
+    monkeypatch.setattr(the_oracle, "Database", FakeDatabase)
     monkeypatch.setattr(lumberjack, "WAIT", 100)
     config = make_config()
     last = ROWS["LOGPAGE"]._replace(page="last")
@@ -142,26 +142,26 @@ def test_the_last_rows_are_noted_when_the_master_stops(make_config, monkeypatch,
         jack = Lumberjack(config)
         with Context().socket(zmq.PUSH) as socket:
             socket.connect(config.log_queue)
-            jack.quit()  # it comes first: all rows are left for the end
+            jack.quit()  # before any row arrives, so that all rows are stored at the end
             for row in [ROWS["LOGPAGE"]] * 2500 + [last]:
                 send(socket, "LOGPAGE", row)
             with running(jack):
                 pass
-        assert sum(map(len, Woodpile.rows)) == 2501
-        assert Woodpile.rows[-1][-1] == last
+        assert sum(map(len, FakeDatabase.rows)) == 2501
+        assert FakeDatabase.rows[-1][-1] == last
 
 
-def test_what_cannot_be_noted_at_the_end_is_told(make_config, running, caplog, monkeypatch):
+def test_rows_that_are_lost_at_the_end_are_logged(make_config, running, caplog, monkeypatch):
     monkeypatch.setattr(lumberjack, "LAST", 0.2)
-    config = make_config()  # nobody answers for the database
+    config = make_config()  # no database answers
     with running(Lumberjack(config)), Context().socket(zmq.PUSH) as socket:
         socket.connect(config.log_queue)
         send(socket, "LOGPAGE", ROWS["LOGPAGE"])
     assert "1 rows of the access log are lost" in caplog.text
 
 
-def test_rows_that_are_too_much_for_one_message_go_in_several(pile):
-    socket, db, _ = pile
+def test_rows_that_exceed_a_message_are_sent_in_several(jack):
+    socket, db, _ = jack
     widest = ROWS["LOGPAGE"]._replace(user_agent="\U0001f40d" * 8192)
     for _ in range(1200):
         send(socket, "LOGPAGE", widest)
@@ -187,8 +187,8 @@ messages = st.builds(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.lists(frames | messages, max_size=8))
-def test_any_bytes_are_survived(pile, hostile):
-    socket, db, _ = pile
+def test_lumberjack_survives_any_bytes(jack, hostile):
+    socket, db, _ = jack
     for parts in hostile:
         socket.send_multipart(parts)
     mark = PageState(uuid.uuid4().hex, "::1", NOW, "agent")
@@ -199,7 +199,7 @@ def test_any_bytes_are_survived(pile, hostile):
         time.sleep(0.01)
 
 
-def test_the_real_database_keeps_them(with_db, running, superuser_dsn, build_of, other_end):
+def test_the_real_database_stores_the_rows(with_db, running, superuser_dsn, build_of, other_end):
     with Database(with_db.dsn) as db:
         db.add_build_abi("cp311")
         db.add_new_package("a")
@@ -220,10 +220,10 @@ def test_the_real_database_keeps_them(with_db, running, superuser_dsn, build_of,
             " (SELECT count(*) FROM project_json_downloads), (SELECT count(*) FROM web_page_hits)"
         )
         until(lambda: administer(superuser_dsn, count) == [(9, 1, 3, 3, 3, 3)])
-        told = 0
-        while told < 6:  # of a file that we have
-            told += stats.take().count
+        counted = 0
+        while counted < 6:  # of a published file
+            counted += stats.take().count
         assert stats.is_silent()
-        assert told == 6
+        assert counted == 6
     with Database(with_db.dsn) as db:
         assert db.get_search_index() == {"a": (0, 6)}

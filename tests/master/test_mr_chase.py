@@ -1,4 +1,4 @@
-"""MrChase does what the admin tools ask for, tells why not, and survives whatever else comes."""
+"""MrChase carries out requests of admin tools, gives reasons for errors, and survives the rest."""
 
 from datetime import UTC, datetime
 
@@ -30,25 +30,25 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 @pytest.fixture
 def ask(with_db, secretary, driver, running):
-    """A tool's question to MrChase, who runs with all those whom he needs."""
+    """Return a function that sends MrChase a request and returns the answer; all he needs runs."""
     with (
         running(MrChase(with_db)),
         Context().socket(zmq.REQ, reversed(protocol)) as socket,
     ):
         socket.connect(with_db.import_queue)
 
-        def question(msg, *data):
+        def send(msg, *data):
             fields = data[0] if msg.endswith("WATCH") else list(data)
             socket.send_msg(msg, fields if data else NoData)
             assert socket.poll(patience(10)), "no answer"
             return socket.recv_msg()
 
-        yield question
+        yield send
 
 
 @pytest.fixture
 def add(ask):
-    """A package ``foo`` with a version ``1.0`` is there; what changes it further."""
+    """Register the package ``foo`` with version ``1.0``."""
     assert addpkg(ask) == ("DONE", "NEWPKG")
     assert addver(ask) == ("DONE", "NEWVER")
 
@@ -81,7 +81,7 @@ def refused(reply, *words):
 # ADDPKG ---------------------------------------------------------------------------------------
 
 
-def test_a_package_is_registered_in_its_canonical_name(ask, db, secretary):
+def test_a_package_is_registered_under_its_canonical_name(ask, db, secretary):
     aliases = ["Markup.Safe", "markupsafe"]
     assert addpkg(ask, "MarkupSafe", description="Strings", aliases=aliases) == ("DONE", "NEWPKG")
     assert db.get_all_packages() == {"markupsafe"}
@@ -102,7 +102,7 @@ def test_a_package_is_updated(ask, db):
     assert db.get_project_data("foo")["skip"] == "another"
 
 
-def test_what_a_package_cannot_be(ask, db):
+def test_an_invalid_package_is_refused(ask, db):
     assert refused(addpkg(ask, skip="x", unskip=True), "skip and unskip exclude")
     assert addpkg(ask, "bar") == ("DONE", "NEWPKG")
     assert refused(addpkg(ask, aliases=["Bar"]), "Bar is the name of another package")
@@ -113,7 +113,7 @@ def test_what_a_package_cannot_be(ask, db):
 # ADDVER ---------------------------------------------------------------------------------------
 
 
-def test_a_version_is_registered_and_goes_through_the_queue(ask, db, secretary):
+def test_a_registered_version_is_queued_for_building(ask, db, secretary):
     db.add_build_abi("cp311")
     addpkg(ask)
     assert addver(ask, "Foo", "1.0rc1", aliases=["FOO"]) == ("DONE", "NEWVER")
@@ -154,7 +154,7 @@ def test_a_version_is_updated(ask, db, *, change, done, skip, yanked):
     assert (release["skip"], release["yanked"]) == (skip, yanked)
 
 
-def test_what_a_version_cannot_be(ask, db):
+def test_an_invalid_version_is_refused(ask, db):
     assert addver(ask) == ("ERROR", "NOPKG")
     addpkg(ask)
     assert refused(addver(ask, version="not.a.version"), "not.a.version", "PEP 440")
@@ -247,7 +247,9 @@ def test_a_version_is_removed_everywhere(ask, db, secretary, driver):
         (True, "because", True, "DELVERBLD"),
     ],
 )
-def test_a_version_is_kept_but_not_all_of_it(ask, db, build_of, *, builds, skip, yank, done):
+def test_a_versions_builds_can_be_removed_without_the_version(
+    ask, db, build_of, *, builds, skip, yank, done
+):
     db.add_build_abi("cp311")
     db.log_build(build_of("foo", "1.0", "none"))
     assert ask("REMVER", "foo", "1.0", builds, skip, yank) == ("DONE", done)
@@ -258,7 +260,7 @@ def test_a_version_is_kept_but_not_all_of_it(ask, db, build_of, *, builds, skip,
 
 
 @pytest.mark.usefixtures("add")
-def test_what_is_marked_as_deleted_can_be_removed_and_brought_back(ask, db):
+def test_a_version_marked_as_deleted_can_be_removed_or_restored(ask, db):
     db.skip_package_version("foo", "1.0", "deleted")
     assert ask("REMVER", "foo", "1.0", True, "", False) == ("ERROR", "SKIPVER")
     assert ask("REMVER", "foo", "1.0", False, "", True) == ("ERROR", "SKIPVER")
@@ -276,7 +278,7 @@ def test_what_is_marked_as_deleted_can_be_removed_and_brought_back(ask, db):
 
 
 @pytest.mark.usefixtures("add")
-def test_a_removal_that_was_cut_short_can_be_repeated(ask, db, secretary):
+def test_an_interrupted_removal_can_be_repeated(ask, db, secretary):
     secretary.error = DatabaseError("the disk is full")
     assert refused(ask("REMVER", "foo", "1.0", True, "", False), "the disk is full")
     assert db.get_version_skip("foo", "1.0") == "its builds are being removed"
@@ -314,7 +316,7 @@ def test_pages_are_rebuilt(ask, with_db, db, *, secretary, other_end, monkeypatc
 
 
 @pytest.mark.usefixtures("add")
-def test_a_site_that_cannot_be_written_is_told_of(ask, secretary):
+def test_an_unwritable_site_is_reported(ask, secretary):
     secretary.error = DatabaseError("the disk is full")
     assert refused(ask("REBUILD", "PROJECT", None), "the disk is full")
     assert refused(ask("REBUILD", "PROJECT", "foo"), "the disk is full")
@@ -325,7 +327,7 @@ def test_a_site_that_cannot_be_written_is_told_of(ask, secretary):
 # WATCH, UNWATCH -------------------------------------------------------------------------------
 
 
-def test_a_project_is_watched_until_it_is_not(ask, db):
+def test_a_project_is_watched_until_unwatch(ask, db):
     assert ask("UNWATCH", "Foo.Bar") == ("ERROR", "NOPKG")
     watch = ask("WATCH", "Foo.Bar")
     assert watch == ("DONE", "WATCH")
@@ -336,7 +338,7 @@ def test_a_project_is_watched_until_it_is_not(ask, db):
 
 @pytest.mark.usefixtures("add")
 @pytest.mark.parametrize("listed", [True, False])
-def test_what_is_removed_is_watched_no_more_unless_a_file_lists_it(ask, db, listed):
+def test_a_removed_package_is_watched_only_if_a_file_lists_it(ask, db, listed):
     assert ask("WATCH", "foo") == ("DONE", "WATCH")
     if listed:
         db.watch_listed(["foo"])
@@ -346,7 +348,7 @@ def test_what_is_removed_is_watched_no_more_unless_a_file_lists_it(ask, db, list
     assert [row.package for row in db.get_watched()] == (["foo"] if listed else [])
 
 
-# Whatever comes -------------------------------------------------------------------------------
+# Hostile input --------------------------------------------------------------------------------
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 2**63) | st.text(max_size=9) | st.just(NOW),
@@ -368,15 +370,15 @@ bodies = st.binary(max_size=40) | st.builds(
         max_size=6,
     )
 )
-def test_any_bytes_are_survived(ask, with_db, hostile):
-    with Context().socket(zmq.DEALER) as enemy:
-        enemy.connect(with_db.import_queue)
-        for parts in hostile:
-            enemy.send_multipart(parts)
+def test_mr_chase_survives_any_bytes(ask, with_db, messages):
+    with Context().socket(zmq.DEALER) as hostile:
+        hostile.connect(with_db.import_queue)
+        for parts in messages:
+            hostile.send_multipart(parts)
         assert ask("REMPKG", "nothing", False, "") == ("ERROR", "NOPKG")
 
 
-def test_a_tool_that_sends_garbage_is_told(ask, with_db):
+def test_a_tool_that_sends_garbage_receives_an_error(ask, with_db):
     with Context().socket(zmq.REQ) as tool:
         tool.connect(with_db.import_queue)
         for frame in (b"", b"\xff", codec.dumps("ADDPKG", ["x\n\0y"]), codec.dumps("\x1b[2J")):

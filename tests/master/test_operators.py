@@ -1,4 +1,4 @@
-"""What operators may send to the master itself: anything, and it lives."""
+"""Commands to the master itself: it survives any message on the control socket."""
 
 import pytest
 import zmq
@@ -22,7 +22,7 @@ FRAMES = st.binary(max_size=100) | COMMANDS | st.sampled_from(VERBS).map(codec.d
 
 @pytest.fixture(scope="module")
 def master():
-    """A master with two of its tasks, which note what they are told and do nothing."""
+    """A master with two of its tasks, which do not run, so that their commands stay queued."""
     config = own_config(pypi_simple="https://index.example/simple")
     master = PiWheelsMaster(config)
     master.tasks = [SlaveDriver(config), BigBrother(config)]
@@ -35,7 +35,7 @@ def master():
         task.close()
 
 
-def heard(task):
+def commands(task):
     while task._control.poll(0):
         yield task._control.recv_msg()
 
@@ -43,18 +43,18 @@ def heard(task):
 @settings(max_examples=150)
 @given(st.lists(st.lists(FRAMES, min_size=1, max_size=3), min_size=1, max_size=5))
 @example([[b"\x9f" * 1000]])
-def test_any_bytes_on_the_control_socket(master, messages):
+def test_the_master_survives_any_bytes_on_the_control_socket(master, messages):
     app, ports, operator = master
     for message in [*messages, [codec.dumps("SKIP", 7)]]:
         operator.send_multipart(message)
         assert ports.socket("control").poll(patience(5))
         app._command(ports)
-    told = [list(heard(task)) for task in app.tasks]
-    assert told[0][-1] == ("SKIP", 7)
+    received = [list(commands(task)) for task in app.tasks]
+    assert received[0][-1] == ("SKIP", 7)
 
 
-def test_a_task_that_hears_no_command_stops_nobody(master):
+def test_a_task_that_reads_no_commands_does_not_block_the_caller(master):
     driver = master[0].tasks[0]
     for _ in range(3000):
         driver.sleep_slave(None)
-    assert 1000 <= len(list(heard(driver))) < 3000
+    assert 1000 <= len(list(commands(driver))) < 3000

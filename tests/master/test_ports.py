@@ -1,4 +1,4 @@
-"""Requests and messages between tasks, over the sockets that the table of wires gives them."""
+"""Requests and messages between tasks, on sockets from the table of wires."""
 
 import threading
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ WIRES = (
 
 
 class Loop:
-    """A loop that the test turns by hand."""
+    """A loop that runs one round each time the test calls ``turn``."""
 
     def __init__(self):
         self.handlers, self.owned = [], []
@@ -83,7 +83,7 @@ def ends(config):
 
 @pytest.fixture
 def answering(config):
-    """Ports whose requests a thread answers: with what they carry, or an error."""
+    """Ports whose requests a thread answers, with their own data or with an error."""
     end = threading.Event()
     errors = {"refuse": Refused("NOVER", "no such version"), "db": DatabaseError("down"),
               "away": Unavailable("busy"), "bug": ValueError("what?")}  # fmt: skip
@@ -113,7 +113,7 @@ def answering(config):
     maker.close()
 
 
-def test_an_answer_or_the_error_that_came_instead(answering):
+def test_a_call_returns_the_answer_or_raises_the_error(answering):
     assert answering.call("toys", Echo(7)) == 7
     with pytest.raises(Refused, match="no such version") as caught:
         answering.call("toys", Fail("refuse"))
@@ -126,7 +126,7 @@ def test_an_answer_or_the_error_that_came_instead(answering):
         answering.call("toys", Fail("bug"))
 
 
-def test_no_call_waits_without_an_end(answering):
+def test_a_call_without_an_answer_times_out(answering):
     with pytest.raises(Unavailable, match=r"toys: Echo was not answered within 0\.1 s"):
         answering.call("toys", Echo(None), limit=0.1)
     assert answering.call("toys", Echo(1)) == 1
@@ -150,7 +150,7 @@ def test_the_answer_to_an_earlier_call_is_dropped(ends, config):
     other.close()
 
 
-def test_answers_come_in_any_order_to_their_callbacks(ends):
+def test_answers_in_any_sequence_reach_their_callbacks(ends):
     results = {}
     for number in range(50):
         ends.child.ask(
@@ -168,7 +168,7 @@ def test_answers_come_in_any_order_to_their_callbacks(ends):
     assert not ends.child._open
 
 
-def test_a_request_without_an_answer_fails_by_the_clock_and_leaves_nothing(ends):
+def test_a_request_without_an_answer_expires_and_leaves_nothing(ends):
     results = []
     ends.child.ask("toys", Echo(1), results.append, limit=5)
     ends.child.ask("toys", Echo(2), results.append, limit=7)
@@ -182,14 +182,14 @@ def test_a_request_without_an_answer_fails_by_the_clock_and_leaves_nothing(ends)
     late.answer(1)
     second = ends.maker.socket("toys").recv_ticket()
     second.answer(2)
-    ends.now[0] += 10  # the answer has come, although the loop was busy: it counts
+    ends.now[0] += 10  # the answer arrived in time, although the loop was busy
     until(lambda: ends.child.socket("toys").poll(0))
     until(lambda: ends.child.expire() or len(results) == 2)
     assert results[1].get() == 2
     assert not ends.child._open
 
 
-def test_finish_waits_for_the_last_answers(ends):
+def test_finish_waits_for_all_answers(ends):
     results = []
     ends.child.ask("toys", Echo(1), results.append)
     ends.child.finish("toys", 0)
@@ -197,7 +197,7 @@ def test_finish_waits_for_the_last_answers(ends):
     ends.maker.socket("toys").recv_ticket().answer(1)
     ends.child.finish("toys", 10)
     assert [result.get() for result in results] == [1]
-    ends.child.finish("toys", 10)  # nothing is open: it returns at once
+    ends.child.finish("toys", 10)  # no request is open: it returns immediately
 
 
 def test_only_valid_messages_of_the_wire_are_sent(ends):
@@ -213,7 +213,7 @@ def test_only_valid_messages_of_the_wire_are_sent(ends):
     assert not ends.child._open
 
 
-def test_a_full_wire_is_reported_and_never_waited_for(ends, config):
+def test_a_full_wire_is_reported_without_blocking(ends, config):
     sent = 0
     while ends.child.push("greetings", Hello("you")) and sent < 100:
         sent += 1
@@ -231,7 +231,7 @@ def test_an_answer_of_the_wrong_type_is_an_error(ends):
         results[0].get()
 
 
-def test_what_is_not_a_request(ends):
+def test_an_invalid_request_is_refused(ends):
     queue, raw = ends.maker.socket("toys"), ends.child.socket("toys")
     for frames in ([b"x"], [b"", b"", b""], [b"12345678", b"\xff"]):
         raw.send_multipart(frames)
@@ -244,10 +244,10 @@ def test_what_is_not_a_request(ends):
         assert raw.poll(patience(10))
         while raw.poll(0):
             _, answer = raw.recv_multipart()
-        assert codec.loads(answer)[0] == "ERROR"  # the asker hears of it
+        assert codec.loads(answer)[0] == "ERROR"  # the sender receives an error
 
 
-def test_an_error_without_end_is_clipped(ends):
+def test_a_long_error_is_truncated(ends):
     results = []
     ends.child.ask("toys", Echo(1), results.append)
     ends.maker.socket("toys").recv_ticket().refuse(DatabaseError("x" * 10**6))
@@ -255,13 +255,13 @@ def test_an_error_without_end_is_clipped(ends):
     assert len(str(results[0].error)) <= 8000
 
 
-def test_masters_of_one_process_do_not_meet(config):
+def test_masters_in_one_process_share_no_address(config):
     other = own_config()
     addresses = {wire.address(each) for wire in WIRES for each in (config, other)}
     assert len(addresses) == 2 * len(WIRES)
 
 
-def test_a_port_that_cannot_be_bound_leaves_no_socket(config):
+def test_ports_that_cannot_bind_leave_no_socket(config):
     first = Ports("TheToymaker", config, LOGGER, wires=WIRES)
     with pytest.raises(Fatal, match="in use"):
         Ports("TheToymaker", config, LOGGER, wires=WIRES[::-1])
@@ -270,7 +270,7 @@ def test_a_port_that_cannot_be_bound_leaves_no_socket(config):
     def free():
         try:
             Ports("TheToymaker", config, LOGGER, wires=WIRES).close()
-        except Fatal:  # 0MQ closes a moment later
+        except Fatal:  # ZeroMQ closes sockets a moment later
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""The buffer of pages that wait: each package once, the oldest first, a few at a time."""
+"""The buffer of pending rewrites: each package once, the oldest first, a few at a time."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 DELAY = 60.0
 
 
-def stamp(seconds):
+def timestamp(seconds):
     return START + timedelta(seconds=seconds)
 
 
 def add(buffer, package, command, seconds, **how):
-    return buffer.add(package, command, seconds, stamp(seconds), **how)
+    return buffer.add(package, command, seconds, timestamp(seconds), **how)
 
 
-def handed(buffer, now):
+def due(buffer, now):
     return [(rewrite.package, rewrite.command) for rewrite in buffer.take_due(now)]
 
 
-def test_requests_for_a_package_are_one_after_the_delay():
+def test_requests_for_a_package_are_merged_until_the_delay_ends():
     buffer = Rewrites(DELAY)
     add(buffer, "spam", "PROJECT", 0)
     add(buffer, "spam", "BOTH", 30)
     add(buffer, "spam", "PROJECT", 40)
-    assert handed(buffer, 59) == []
-    assert handed(buffer, 60) == [("spam", "BOTH")]
-    assert handed(buffer, 600) == []
+    assert due(buffer, 59) == []
+    assert due(buffer, 60) == [("spam", "BOTH")]
+    assert due(buffer, 600) == []
 
 
-def test_the_oldest_come_first_and_few_at_a_time():
+def test_the_oldest_rewrites_come_first_and_few_at_a_time():
     buffer = Rewrites(DELAY, limit=2)
     for number, name in enumerate("cab"):
         add(buffer, name, "PROJECT", number)
@@ -45,15 +45,15 @@ def test_the_oldest_come_first_and_few_at_a_time():
     assert [rewrite.package for rewrite in first] == ["c", "a"]
     assert buffer.take_due(100) == []
     buffer.done(first[0])
-    assert handed(buffer, 100) == [("b", "PROJECT")]
+    assert due(buffer, 100) == [("b", "PROJECT")]
 
 
-def test_what_is_asked_for_while_it_is_written_is_written_again():
+def test_a_package_that_is_requested_during_its_rewrite_is_rewritten_again():
     buffer = Rewrites(DELAY)
     add(buffer, "spam", "BOTH", 0)
     [out] = buffer.take_due(60)
     add(buffer, "spam", "PROJECT", 61)
-    assert handed(buffer, 200) == []
+    assert due(buffer, 200) == []
     buffer.done(out)
     assert "spam" in buffer
     [out] = buffer.take_due(200)
@@ -63,7 +63,7 @@ def test_what_is_asked_for_while_it_is_written_is_written_again():
     assert len(buffer) == 0
 
 
-def test_a_failure_is_tried_again_ever_later_and_then_given_up():
+def test_a_failed_rewrite_is_retried_with_growing_pauses_and_a_limit():
     buffer = Rewrites(0.0)
     add(buffer, "spam", "BOTH", 0)
     now, waits = 0, []
@@ -79,46 +79,49 @@ def test_a_failure_is_tried_again_ever_later_and_then_given_up():
     assert len(buffer) == 0
 
 
-def test_a_failure_joins_what_was_asked_for_meanwhile():
+def test_a_failed_rewrite_is_merged_with_a_new_request():
     buffer = Rewrites(DELAY)
     add(buffer, "spam", "BOTH", 0)
     [out] = buffer.take_due(60)
     add(buffer, "spam", "PROJECT", 70)
     assert buffer.failed(out, 80)
     assert len(buffer) == 1
-    assert handed(buffer, 130) == [("spam", "BOTH")]
+    assert due(buffer, 130) == [("spam", "BOTH")]
 
 
-def test_what_the_database_noted_is_due_at_once_oldest_first():
+def test_rewrites_from_the_database_are_due_immediately_oldest_first():
     buffer = Rewrites(DELAY)
-    rows = [RewritePendingRow("b", stamp(-5), "BOTH"), RewritePendingRow("a", stamp(-9), "PROJECT")]
+    rows = [
+        RewritePendingRow("b", timestamp(-5), "BOTH"),
+        RewritePendingRow("a", timestamp(-9), "PROJECT"),
+    ]
     buffer.load(rows, 0)
-    assert handed(buffer, 0) == [("a", "PROJECT"), ("b", "BOTH")]
+    assert due(buffer, 0) == [("a", "PROJECT"), ("b", "BOTH")]
 
 
-def test_what_is_known_keeps_its_turn_when_the_database_is_looked_through():
+def test_known_rewrites_keep_their_position_when_the_database_is_read():
     buffer = Rewrites(DELAY)
     add(buffer, "out", "BOTH", -60)
-    assert handed(buffer, 0) == [("out", "BOTH")]
+    assert due(buffer, 0) == [("out", "BOTH")]
     add(buffer, "known", "PROJECT", -30)
-    rows = [RewritePendingRow(name, stamp(-40), "BOTH") for name in ("out", "known", "new")]
+    rows = [RewritePendingRow(name, timestamp(-40), "BOTH") for name in ("out", "known", "new")]
     assert buffer.load(rows, 0) == 1
-    assert handed(buffer, 0) == [("new", "BOTH")]
-    assert handed(buffer, 30) == [("known", "BOTH")]
+    assert due(buffer, 0) == [("new", "BOTH")]
+    assert due(buffer, 30) == [("known", "BOTH")]
     assert len(buffer) == 3
 
 
-def test_what_stands_for_a_request_says_whether_the_database_knows():
+def test_a_pending_rewrite_records_whether_the_database_has_it():
     buffer = Rewrites(DELAY)
-    buffer.load([RewritePendingRow("spam", stamp(-5), "PROJECT")], 0)
+    buffer.load([RewritePendingRow("spam", timestamp(-5), "PROJECT")], 0)
     assert add(buffer, "spam", "PROJECT", 1).saved
     more, other = add(buffer, "spam", "BOTH", 2), add(buffer, "eggs", "PROJECT", 3)
     assert (more.saved, other.saved) == (False, False)
-    assert more.row == RewritePendingRow("spam", stamp(-5), "BOTH")
-    assert other.row == RewritePendingRow("eggs", stamp(3), "PROJECT")
+    assert more.row == RewritePendingRow("spam", timestamp(-5), "BOTH")
+    assert other.row == RewritePendingRow("eggs", timestamp(3), "PROJECT")
 
 
-def test_how_long_there_is_nothing_to_hand_out():
+def test_seconds_until_due_depends_on_delay_and_room():
     buffer = Rewrites(DELAY, limit=2)
     assert buffer.seconds_until_due(0) == math.inf
     add(buffer, "a", "BOTH", 0)
@@ -127,20 +130,20 @@ def test_how_long_there_is_nothing_to_hand_out():
     assert buffer.seconds_until_due(61) == 0
     [first] = buffer.take_due(61)
     assert buffer.seconds_until_due(61) == 9
-    add(buffer, "a", "BOTH", 70, urgent=True)  # not while it is out
+    add(buffer, "a", "BOTH", 70, urgent=True)  # not while it is being written
     assert buffer.seconds_until_due(70) == 0
     buffer.take_due(70)
-    assert buffer.seconds_until_due(70) == math.inf  # there is no room
+    assert buffer.seconds_until_due(70) == math.inf  # too many are being written
     buffer.done(first)
     assert buffer.seconds_until_due(70) == 0
 
 
-def test_a_removed_package_waits_no_more():
+def test_a_dropped_package_is_not_rewritten():
     buffer = Rewrites(DELAY)
     add(buffer, "spam", "BOTH", 0)
     buffer.drop("spam")
     buffer.drop("eggs")
-    assert handed(buffer, 100) == []
+    assert due(buffer, 100) == []
 
 
 @given(
@@ -150,8 +153,8 @@ def test_a_removed_package_waits_no_more():
         max_size=60,
     )
 )
-def test_nothing_is_lost_and_never_twice_at_once(steps):
-    """Whatever happens, each request is followed by a writing that is at least as large."""
+def test_no_request_is_lost_and_no_package_is_rewritten_twice_at_a_time(steps):
+    """In any sequence of events, each request is followed by a rewrite that covers it."""
     buffer, seconds, out = Rewrites(DELAY, limit=2), 0, []
     wanted: dict[str, set[str]] = {}
 

@@ -1,4 +1,4 @@
-"""The site from a real database: what a build left in it is what pip is offered."""
+"""The site from a real database: pages offer the files of a build."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def site(make_config, tmp_path, db, db_dsn):
     assert [task.failure for task in tasks] == [None] * len(tasks)
 
 
-def test_what_a_crash_left_undone_is_done_at_the_start(site, db):
-    """Nobody asks: the rewrite and the log are in the database since the build was."""
+def test_rewrites_and_logs_that_a_crash_interrupted_are_written_at_start(site, db):
+    """No request is sent: the database holds the rewrite and the log since the build."""
     path, client, build_id = site
     until(lambda: not db.load_rewrites_pending() and not db.get_unwritten_logs())
     log = path / "logs/0000/0000" / f"{build_id:04d}.txt.gz"
@@ -68,7 +68,7 @@ def test_what_a_crash_left_undone_is_done_at_the_start(site, db):
     assert not list((path / "simple/spam").iterdir())
     until(lambda: not db.get_logs_gone())
     assert not log.exists()
-    client.call(WriteLog(build_id, "built it"))  # it was under way
+    client.call(WriteLog(build_id, "built it"))  # a request that was in flight
     client.call(DeleteVersion("spam", "1.0"))
     assert not log.exists()
     db.delete_package("spam")

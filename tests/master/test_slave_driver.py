@@ -1,6 +1,6 @@
-"""SlaveDriver as it runs: slaves of level 0 before it, real database and FileJuggler behind it.
+"""A running SlaveDriver with slaves of level 0, a real database and a real FileJuggler.
 
-What it decides is tested in logic/test_fleet.py; here is whether it arrives.
+Its decisions are tested in logic/test_fleet.py. These tests check that they are carried out.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def state_of(name, content):
 
 @pytest.fixture
 def farm(with_db, db, running, other_end):
-    """A running SlaveDriver with demo 1.0 to build, all that it needs, and what consoles see."""
+    """A running SlaveDriver with demo 1.0 to build, the tasks it needs, and the events it sends."""
     config = with_db
     object.__setattr__(config, "pypi_simple", "https://index.example/simple")
     db.add_build_abi("cp311")
@@ -62,15 +62,15 @@ def farm(with_db, db, running, other_end):
         yield driver
 
 
-def seen(driver, seconds=0.3):
-    """Return what the consoles have seen: the messages of each slave, in order."""
+def events(driver, seconds=0.3):
+    """Return the events that consoles would have received, in sequence."""
     found = []
     while driver.events.socket.poll(seconds):
         found.append(driver.events.socket.recv_msg()[1])
     return found
 
 
-def test_a_build_from_hello_to_done(farm, db, tmp_path):
+def test_a_slaves_build_is_stored_and_published(farm, db, tmp_path):
     name, content = wheel()
     with Slave(farm.config_used) as slave:
         slave.hello()
@@ -83,7 +83,7 @@ def test_a_build_from_hello_to_done(farm, db, tmp_path):
         assert slave.built(state_of(name, content)) == ("SEND", name)
         slave.send(content)
         assert slave.say("SENT") == ("DONE", NoData)
-        # DONE: committed, and the file in its place.
+        # After DONE the build is committed and the file published.
         (build,) = db.get_builds([("demo", "1.0")])
         assert build.status
         assert db.get_leases() == []
@@ -94,14 +94,14 @@ def test_a_build_from_hello_to_done(farm, db, tmp_path):
         assert farm.web.take() == PagesNoted("BOTH", "demo")
         assert slave.stats("IDLE")[0] == "SLEEP"
         slave.socket.send(codec.dumps("BYE"))
-        messages = [event[2] for event in seen(farm)]
+        messages = [event[2] for event in events(farm)]
     assert [m for m in messages if m != "STATS"] == [
         "HELLO", "BUILD", "SEND", "DONE", "SLEEP", "DIE",
     ] or messages.count("SLEEP") > 1  # fmt: skip
     assert messages[-1] == "DIE"
 
 
-def test_a_file_that_is_not_what_was_said_is_sent_again_and_then_refused(farm, db):
+def test_a_file_with_a_bad_hash_is_requested_again_and_then_refused(farm, db):
     name, content = wheel()
     with Slave(farm.config_used) as slave:
         slave.hello().work()
@@ -132,7 +132,7 @@ def test_a_failed_build_is_logged(farm, db):
         ("\x01" * (15 * 2**20), timedelta(0)),
     ],
 )
-def test_no_log_however_long_or_odd_ends_a_task(farm, db, log, duration):
+def test_a_huge_log_or_duration_ends_no_task(farm, db, log, duration):
     with Slave(farm.config_used) as slave:
         slave.hello().work()
         assert slave.built(status=False, log=log, duration=duration) == ("DONE", NoData)
@@ -142,7 +142,7 @@ def test_no_log_however_long_or_odd_ends_a_task(farm, db, log, duration):
     assert 0 < len(kept.encode()) <= 15 * 2**20
 
 
-def test_files_without_number_end_no_task(farm, db):
+def test_huge_file_data_ends_no_task(farm, db):
     name, content = wheel()
     state = state_of(name, content)
     state[9] = {"apt": ["\u20ac" * 200] * 10_000}
@@ -152,13 +152,13 @@ def test_files_without_number_end_no_task(farm, db):
     assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
 
 
-def test_commands_of_operators(farm):
+def test_commands_of_operators_reach_slaves_and_consoles(farm):
     with Slave(farm.config_used) as slave:
         slave.hello()
         farm.sleep_slave(slave.id)
         until(
             lambda: "SLEEP" in farm.fleet.by_number[slave.id].commands
-        )  # or it may be given work before
+        )  # otherwise it may receive a build first
         assert slave.stats("IDLE") == ("SLEEP", True)
         farm.wake_slave(slave.id)
         assert slave.work() == ["demo", "1.0"]
@@ -172,33 +172,33 @@ def test_commands_of_operators(farm):
         assert slave.stats("IDLE") == ("SLEEP", True)
         farm.wake_slave(None)
         until(lambda: slave.stats("IDLE") == ("SLEEP", False))
-        seen(farm)
+        events(farm)
         farm.list_slaves()
-        replayed = [event[2] for event in seen(farm)]
+        replayed = [event[2] for event in events(farm)]
         assert replayed[0] == "HELLO"
         assert replayed[-1] == "SLEEP"
         assert set(replayed[1:-1]) == {"STATS"}
         farm.kill_slave(slave.id)
         until(lambda: slave.stats("IDLE") == ("DIE", NoData))
-        assert "DIE" in [event[2] for event in seen(farm)]
+        assert "DIE" in [event[2] for event in events(farm)]
 
 
-def test_a_replay_reaches_the_last_slave_though_consoles_ask_again_and_again(farm, monkeypatch):
+def test_a_replay_reaches_the_last_slave_despite_repeated_requests(farm, monkeypatch):
     monkeypatch.setattr("piwheels.master.slave_driver.REPLAY_BURST", 2)
     boards = [Slave(farm.config_used, f"board {number}").hello() for number in range(9)]
-    seen(farm)
+    events(farm)
     for _ in range(20):
         farm.list_slaves()
         time.sleep(0.001)
-    told = [event[0] for event in seen(farm) if event[2] == "HELLO"]
-    assert told[:9] == [board.id for board in boards]
-    assert told[-9:] == [board.id for board in boards]
-    assert 9 <= len(told) <= 9 * 20
+    greeted = [event[0] for event in events(farm) if event[2] == "HELLO"]
+    assert greeted[:9] == [board.id for board in boards]
+    assert greeted[-9:] == [board.id for board in boards]
+    assert 9 <= len(greeted) <= 9 * 20
     for board in boards:
         board.socket.close()
 
 
-def test_what_is_deleted_is_not_built(farm):
+def test_a_deleted_version_is_not_built(farm):
     config = farm.config_used
     client = Connected(config, "deletions")
     with Slave(config) as slave:
@@ -212,7 +212,7 @@ def test_what_is_deleted_is_not_built(farm):
     client.close()
 
 
-def test_a_lost_slave_goes_on_with_its_build_under_a_new_address(farm):
+def test_a_slave_resumes_its_build_from_a_new_address(farm):
     with Slave(farm.config_used) as first:
         first.hello().work()
     with Slave(farm.config_used, resume=["demo", "1.0"]) as again:
@@ -221,7 +221,7 @@ def test_a_lost_slave_goes_on_with_its_build_under_a_new_address(farm):
         assert again.built(status=False) == ("DONE", NoData)
 
 
-def test_an_unknown_slave_of_level_1_is_greeted_again_and_keeps_its_build(farm):
+def test_an_unknown_slave_of_level_1_says_hello_again_and_keeps_its_build(farm):
     until(lambda: farm.fleet.queue.jobs)
     with Slave(farm.config_used, identity=LEVEL_1_ID + b"1") as slave:
         assert slave.stats("BUSY") == ("HELLO", NoData)
@@ -230,7 +230,7 @@ def test_an_unknown_slave_of_level_1_is_greeted_again_and_keeps_its_build(farm):
         assert slave.stats("BUSY") == ("CONT", NoData)
 
 
-def test_a_slave_of_level_1_learns_why_it_is_refused(farm):
+def test_a_refused_slave_of_level_1_receives_the_reason(farm):
     with Slave(farm.config_used, identity=LEVEL_1_ID + b"1", level=1) as slave:
         slave.hello()
         assert slave.say("SENT") == ("REFUSED", "SENT is out of order (idle)")
@@ -238,18 +238,18 @@ def test_a_slave_of_level_1_learns_why_it_is_refused(farm):
         assert (msg, "bad HELLO" in why) == ("REFUSED", True)
 
 
-def test_each_request_passes_through_its_documented_method(farm, monkeypatch):
-    """A breakpoint in a ``do_`` method stops at each request."""
-    passed = []
+def test_each_request_calls_its_documented_method(farm, monkeypatch):
+    """A breakpoint in a ``do_`` method is reached by each request."""
+    calls = []
     for request in slave_driver.recv:
         name = f"do_{request.lower()}"
         original = getattr(SlaveDriver, name)
 
-        def note(self, slave, request=request, original=original):
-            passed.append((request, slave.request))
+        def record(self, slave, request=request, original=original):
+            calls.append((request, slave.request))
             return original(self, slave)
 
-        monkeypatch.setattr(SlaveDriver, name, note)
+        monkeypatch.setattr(SlaveDriver, name, record)
     name, content = wheel()
     with Slave(farm.config_used, level=1) as slave:
         slave.hello().work()
@@ -259,8 +259,8 @@ def test_each_request_passes_through_its_documented_method(farm, monkeypatch):
         slave.send(content)
         slave.say("SENT")
         slave.socket.send(codec.dumps("BYE"))
-        until(lambda: ("BYE", "BYE") in passed)
-    assert set(passed) == {(request, request) for request in slave_driver.recv}
+        until(lambda: ("BYE", "BYE") in calls)
+    assert set(calls) == {(request, request) for request in slave_driver.recv}
 
 
 def test_an_effect_without_a_case_is_an_error(farm):
@@ -268,8 +268,8 @@ def test_an_effect_without_a_case_is_an_error(farm):
         farm._perform(["no effect"])
 
 
-def test_a_lease_holds_for_no_longer_than_a_slave_may_be_silent():
-    """The clock may have been a year ahead when the lease was granted."""
+def test_a_lease_lasts_at_most_as_long_as_a_slave_may_be_silent():
+    """The wall clock may have been a year ahead when the lease was granted."""
     leases = [
         Lease("a", "1", "cp311", "board", NOW, NOW + timedelta(days=days)) for days in (-1, 365)
     ]
@@ -280,7 +280,9 @@ def test_a_lease_holds_for_no_longer_than_a_slave_may_be_silent():
     ]
 
 
-def test_what_an_earlier_master_handed_out_is_not_handed_out_again(with_db, db, running, other_end):
+def test_a_version_leased_by_an_earlier_master_is_not_handed_out_again(
+    with_db, db, running, other_end
+):
     db.add_build_abi("cp311")
     db.add_new_package("demo")
     db.add_new_package_version("demo", "1.0", datetime.now(UTC))
@@ -299,7 +301,7 @@ def test_what_an_earlier_master_handed_out_is_not_handed_out_again(with_db, db, 
             assert builder.stats("BUSY") == ("CONT", NoData)
 
 
-# Enemies ------------------------------------------------------------------------------------------
+# Hostile input ------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["HELLO", "IDLE", "BUSY", "BUILT", "SENT", "BYE", "ACK", "DIE", ""])
 VALUES = st.recursive(
@@ -316,8 +318,8 @@ FRAMES = (
 
 
 @pytest.fixture(scope="module")
-def lonely():
-    """A SlaveDriver with nobody behind it but who says that nothing is leased."""
+def isolated():
+    """A SlaveDriver without other tasks, except a database that reports no leases."""
     config = own_config(pypi_simple="https://index.example/simple")
     driver = SlaveDriver(config)
     driver.start()
@@ -337,15 +339,15 @@ def lonely():
 @example([[b"", b"", b""]], False)
 @example([[b"\x9f" * 1000]], True)
 @example([[b"x" * MAX_FRAME]], True)
-def test_whatever_comes_a_good_slave_gets_its_welcome(lonely, messages, by_the_book):
-    config = lonely.config
-    with zmq.Context.instance().socket(zmq.DEALER) as enemy:
-        enemy.linger = 0
-        enemy.connect(config.slave_queue)
+def test_a_valid_slave_is_welcomed_despite_hostile_messages(isolated, messages, well_framed):
+    config = isolated.config
+    with zmq.Context.instance().socket(zmq.DEALER) as hostile:
+        hostile.linger = 0
+        hostile.connect(config.slave_queue)
         for frames in messages:
-            enemy.send_multipart([b"", *frames[:1]] if by_the_book else frames)
+            hostile.send_multipart([b"", *frames[:1]] if well_framed else frames)
         with Slave(config) as slave:
             slave.hello()
             assert slave.stats("IDLE")[0] == "SLEEP"
             slave.socket.send(codec.dumps("BYE"))
-    assert lonely.is_alive()
+    assert isolated.is_alive()

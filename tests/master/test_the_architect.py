@@ -1,4 +1,4 @@
-"""TheArchitect tells what is to be built, soon after it changes but not too often."""
+"""TheArchitect sends the build queue soon after it changes, but not too often."""
 
 import time
 from datetime import UTC, datetime
@@ -13,14 +13,14 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 @pytest.fixture
 def ends(with_db, db, other_end, running):
-    """The ends of SlaveDriver and BigBrother, while TheArchitect runs on a farm with one ABI."""
+    """The wires to SlaveDriver and BigBrother, while TheArchitect runs for a farm with one ABI."""
     db.add_build_abi("cp311")
     driver, stats = other_end(with_db, "builds"), other_end(with_db, "stats")
     with running(TheArchitect(with_db)):
         yield driver, stats
 
 
-def test_the_queue_comes_at_start_and_when_it_changes(ends, db):
+def test_the_queue_is_sent_at_start_and_when_it_changes(ends, db):
     driver, stats = ends
     assert driver.take() == BuildQueue({"cp311": []})
     assert stats.take() == BuildsPending({"cp311": 0})
@@ -35,7 +35,7 @@ def test_the_queue_comes_at_start_and_when_it_changes(ends, db):
         pass
 
 
-def test_many_changes_are_told_once_a_second(ends, db):
+def test_many_changes_are_sent_once_a_second(ends, db):
     driver, _ = ends
     driver.take()
     db.add_new_package("foo")
@@ -44,15 +44,15 @@ def test_many_changes_are_told_once_a_second(ends, db):
     while time.monotonic() < deadline:
         db.add_new_package_version("foo", f"1.{count}", NOW)
         count += 1
-    told = 0
+    sent = 0
     while not driver.is_silent(1.2):
         queue = driver.take().queues
-        told += 1
-    assert told <= 4
+        sent += 1
+    assert sent <= 4
     assert len(queue["cp311"]) == min(count, 1000)
 
 
-def test_an_odd_name_costs_only_itself(ends, db):
+def test_an_invalid_name_is_left_out_of_the_queue(ends, db):
     driver, _ = ends
     driver.take()
     for name in ("fine", "not fine", "-x"):
@@ -65,7 +65,7 @@ def test_an_odd_name_costs_only_itself(ends, db):
     assert jobs == [("fine", "1.0")]
 
 
-def test_it_goes_on_when_nobody_listens_and_when_the_database_does_not_answer(
+def test_the_architect_continues_without_receivers_and_database(
     make_config, db_dsn, running, monkeypatch
 ):
     monkeypatch.setattr("piwheels.master.the_architect.DB_TIMEOUT", 0.1)

@@ -1,4 +1,4 @@
-"""TheOperator as consoles meet it: real SlaveDriver and database behind it, enemies beside."""
+"""TheOperator and its consoles, valid and hostile, with a real SlaveDriver and database."""
 
 import gzip
 import time
@@ -46,7 +46,7 @@ FIGURES = MasterStats(
 
 @pytest.fixture
 def farm(with_db, db, running, other_end):
-    """A running TheOperator and SlaveDriver with demo 1.0 to build, and the other ends of both."""
+    """A running TheOperator and SlaveDriver with demo 1.0 to build, and their other ends."""
     config = with_db
     object.__setattr__(config, "pypi_simple", "https://index.example/simple")
     db.add_build_abi("cp311")
@@ -82,14 +82,14 @@ def slave(farm):
         yield one.hello()
 
 
-def test_a_welcome_says_who_the_master_is_and_whether_it_is_paused(farm, me):
+def test_a_welcome_describes_the_master_and_whether_it_is_paused(farm, me):
     assert me.welcome == (1, INFO, False)
     farm.pause()
     until(lambda: farm.paused)
     assert me.hello().welcome.paused
 
 
-def test_no_console_is_answered_that_has_not_said_hello(farm):
+def test_a_console_is_refused_before_hello(farm):
     with Console(farm.config.console_queue) as stranger:
         kind, why = stranger.ask("FIGURES")
         assert (kind, "HELLO" in why) == ("REFUSED", True)
@@ -108,7 +108,7 @@ def test_every_request_is_answered(me, slave):
         assert not refused or answer[1] == "there is no log of build 1", (msg, answer)
 
 
-def test_the_slaves_come_in_pages_to_who_asks(farm, me, you, monkeypatch):
+def test_the_list_of_slaves_is_sent_in_pages_to_the_console_that_asks(farm, me, you, monkeypatch):
     monkeypatch.setattr("piwheels.master.slave_driver.PAGE", 3)
     boards = [Slave(farm.config, f"board {number}").hello() for number in range(5)]
     for board in boards:
@@ -136,26 +136,26 @@ def test_a_console_gets_the_history_of_a_slave(farm, me):
         assert me.ask("HISTORY", 99) == ("REFUSED", "there is no slave 99")
 
 
-def test_figures_and_the_queue(farm, me):
+def test_statistics_and_queue_are_sent_on_request(farm, me):
     assert me.ask("FIGURES") == []
     assert me.ask("QUEUE", 1) == [("cp311", 3, [("demo", "1.0")])]
     for number in range(120):
         farm.news.push(StatsPublished(FIGURES._replace(packages_built=number)))
     until(lambda: farm.stats and farm.stats[-1].packages_built == 119)
-    figures = me.ask("FIGURES")
-    assert [one.packages_built for one in figures] == list(range(20, 120))
+    stats = me.ask("FIGURES")
+    assert [one.packages_built for one in stats] == list(range(20, 120))
     assert me.ask("QUEUE", 2) == [
         ("cp311", 7, [("demo", "1.0"), ("demo", "2.0")]), ("cp39", 2, []),
     ]  # fmt: skip
     assert [len(head.first) for head in me.ask("QUEUE", 2**62)] == [3, 0]
 
 
-def test_builds_that_end_are_told_of_and_listed(farm, db, me, slave):
+def test_finished_builds_are_announced_and_listed(farm, db, me, slave):
     slave.work()
-    until(db.get_leases)  # which keeps the slave's label
+    until(db.get_leases)  # the lease keeps the slave's label
     slave.built(status=False)
     ticket, ended = me.hear("OUTCOME")
-    assert ticket == 1  # that of its HELLO
+    assert ticket == 1  # the ticket of its HELLO
     assert ended[1:7] == (slave.id, "board", "demo", "1.0", "cp311", "failed")
     assert me.ask("BUILDS", 10) == [ended._replace(ended=me.ask("BUILDS", 1)[0].ended)]
     slave.work()
@@ -166,7 +166,7 @@ def test_builds_that_end_are_told_of_and_listed(farm, db, me, slave):
     assert len(me.ask("BUILDS", 2**60)) == 1
 
 
-def test_a_log_comes_from_the_database_and_then_from_the_site(farm, db, me, slave, monkeypatch):
+def test_a_log_is_read_from_the_database_and_later_from_the_site(farm, db, me, slave, monkeypatch):
     monkeypatch.setattr(the_operator, "LOG_PART", 10)
     log = "0123456789" * 2 + "\u20ac end\n"
     slave.work()
@@ -193,7 +193,7 @@ def test_a_log_comes_from_the_database_and_then_from_the_site(farm, db, me, slav
     assert (kind, "cannot be read" in why) == ("REFUSED", True)
 
 
-def test_what_a_build_says_goes_to_who_watches(farm, me, you, slave):
+def test_build_output_is_sent_to_the_consoles_that_watch(farm, me, you, slave):
     assert slave.work() == ["demo", "1.0"]
     assert slave.say("OUTPUT", [0, "one\n"]) == ("CONT", NoData)
     until(lambda: farm.tails.get(slave.id))
@@ -213,28 +213,28 @@ def test_what_a_build_says_goes_to_who_watches(farm, me, you, slave):
     until(lambda: farm.tails.get(slave.id) is None)
 
 
-def test_a_slave_of_level_0_has_nothing_to_say(farm):
+def test_output_from_a_slave_of_level_0_is_refused(farm):
     with Slave(farm.config) as old:
         old.hello().work()
         assert old.say("OUTPUT", [0, "text"]) == ("DIE", NoData)
 
 
-def test_the_tail_goes_however_a_build_ends(farm, me, slave):
+def test_a_builds_output_is_dropped_however_it_ends(farm, me, slave):
     slave.work()
     slave.say("OUTPUT", [0, "text"])
     until(lambda: farm.tails.get(slave.id))
     assert me.ask("KILL", [slave.id]) == []
-    assert slave.say("OUTPUT", [4, "more"]) == ("CONT", NoData)  # the build goes on
+    assert slave.say("OUTPUT", [4, "more"]) == ("CONT", NoData)  # the build continues
     slave.socket.send(codec.dumps("BYE"))
     until(lambda: farm.tails.get(slave.id) is None)
     assert not any(kind == "OUTCOME" for _, kind, _ in me.told)
 
 
-def test_commands_are_answered_and_told_to_all(farm, me, you, slave):
+def test_commands_are_answered_and_reported_to_all_consoles(farm, me, you, slave):
     assert me.ask("SLEEP", [slave.id, 99]) == [(99, "no such slave")]
-    told = you.hear("COMMAND")[1]
-    assert told[:3] == ("me", "SLEEP", [slave.id, 99])
-    assert me.hear("COMMAND")[1] == told
+    report = you.hear("COMMAND")[1]
+    assert report[:3] == ("me", "SLEEP", [slave.id, 99])
+    assert me.hear("COMMAND")[1] == report
     assert slave.stats("IDLE") == ("SLEEP", True)
     assert me.ask("SKIP", [slave.id]) == [(slave.id, "not building")]
     assert me.ask("WAKE", [slave.id]) == []
@@ -253,7 +253,7 @@ def test_commands_are_answered_and_told_to_all(farm, me, you, slave):
     ]
 
 
-def test_what_concerns_all_tasks_is_the_masters(farm, me):
+def test_commands_for_all_tasks_are_passed_to_the_master(farm, me):
     for verb, answer in (("SLEEP", []), ("SLEEP", []), ("WAKE", [])):
         assert me.ask(verb, None) == answer
         assert farm.main.take() == CommandMaster(verb)
@@ -264,41 +264,41 @@ def test_what_concerns_all_tasks_is_the_masters(farm, me):
 
 def test_commands_to_all_slaves_are_carried_out_in_sequence(farm, me, slave):
     slave.stats("IDLE")
-    # main has not passed on anything yet: no late WAKE may take back the SKIP.
+    # main has not passed on a command yet: a late WAKE must not withdraw the SKIP.
     for verb in ("SLEEP", "WAKE", "SLEEP", "SKIP"):
         assert me.ask(verb, None) == []
     assert slave.stats("BUSY") == ("DONE", NoData)
     assert slave.stats("IDLE") == ("SLEEP", True)
 
 
-def test_commands_of_the_control_socket_are_told_too(farm, me):
+def test_commands_on_the_control_socket_are_reported_too(farm, me):
     farm.news.push(CommandGiven(CommandReport("control", "KILL", [3], START)))
     assert me.hear("COMMAND") == (1, ("control", "KILL", [3], START))
 
 
-# Enemies ------------------------------------------------------------------------------------------
+# Hostile input ------------------------------------------------------------------------------------
 
 
-def test_who_asks_without_end_is_refused_and_no_other_notices(farm, me, you):
+def test_a_console_with_too_many_requests_is_refused_and_delays_no_other(farm, me, you):
     watches = [me.ask("WATCH", number) for number in range(MAX_WATCHED + 3)]
     assert [one is NoData for one in watches[MAX_WATCHED - 1 :]] == [True, False, False, False]
     tickets = [me.send("LOG", [number, 0]) for number in range(500)]
     begin = time.monotonic()
     assert you.ask("SLAVES", 0) == []
     assert time.monotonic() - begin < patience(5)
-    answers = {ticket: why for ticket, _, why in (me.recv() for _ in tickets)}
+    answers = {ticket: reason for ticket, _, reason in (me.recv() for _ in tickets)}
     assert set(answers) == set(tickets)
-    whys = set(answers.values())
-    assert "there is no log of build 0" in whys
-    assert any("await" in why for why in whys)
+    reasons = set(answers.values())
+    assert "there is no log of build 0" in reasons
+    assert any("await" in reason for reason in reasons)
 
 
-def test_who_never_reads_is_forgotten(farm, you, slave):
-    with Console(farm.config.console_queue) as deaf:
-        deaf.socket.rcvhwm = 1
-        deaf.hello()
+def test_a_console_that_never_reads_is_dropped(farm, you, slave):
+    with Console(farm.config.console_queue) as unresponsive:
+        unresponsive.socket.rcvhwm = 1
+        unresponsive.hello()
         slave.work()
-        deaf.ask("WATCH", slave.id)
+        unresponsive.ask("WATCH", slave.id)
         offset = 0
         while len(farm.consoles.attached) > 1:
             assert offset < 2**30
@@ -308,7 +308,7 @@ def test_who_never_reads_is_forgotten(farm, you, slave):
         until(lambda: farm.bad_messages["a console does not read its messages"] == 1)
 
 
-def test_there_is_always_room_for_another_console(farm):
+def test_a_new_console_replaces_the_oldest_when_there_are_too_many(farm):
     many = [Console(farm.config.console_queue).hello() for _ in range(MAX_CONSOLES)]
     with Console(farm.config.console_queue).hello() as late:
         assert late.ask("FIGURES") == []
@@ -317,7 +317,7 @@ def test_there_is_always_room_for_another_console(farm):
         for one in many:
             one.socket.close()
 
-        def all_gone():  # who has is noticed when there is something to tell
+        def all_gone():  # a closed console is noticed at the next event
             farm.news.push(CommandGiven(CommandReport("control", "SKIP", None, START)))
             return len(farm.consoles.attached) == 1
 
@@ -339,8 +339,8 @@ FRAMES = (
 
 
 @pytest.fixture(scope="module")
-def lonely():
-    """A TheOperator with nobody behind it."""
+def isolated():
+    """A TheOperator without other tasks."""
     operator = TheOperator(own_config())
     operator.start()
     with Connected(operator.config, "console_events") as news:
@@ -358,23 +358,23 @@ def lonely():
 @example([[b"x" * 2**24]], True)
 @example([[codec.dumps("KILL", list(range(10_001)))]], True)
 @example([[b"\x9f" * 1000]], True)
-def test_whatever_comes_a_good_console_gets_its_welcome(lonely, messages, by_the_book):
+def test_a_valid_console_is_welcomed_despite_hostile_messages(isolated, messages, well_framed):
     with (
-        Console(lonely.config.console_queue) as enemy,
-        Console(lonely.config.console_queue) as good,
+        Console(isolated.config.console_queue) as hostile,
+        Console(isolated.config.console_queue) as valid,
     ):
-        if by_the_book:
-            enemy.hello()
+        if well_framed:
+            hostile.hello()
         for number, frames in enumerate(messages):
-            ticket = [number.to_bytes(8, "big")] if by_the_book else []
-            enemy.socket.send_multipart([*ticket, *frames])
-        assert good.hello().welcome.info == INFO
-        assert good.ask("FIGURES") == []
-    assert lonely.is_alive()
-    lonely.consoles.validate()
+            ticket = [number.to_bytes(8, "big")] if well_framed else []
+            hostile.socket.send_multipart([*ticket, *frames])
+        assert valid.hello().welcome.info == INFO
+        assert valid.ask("FIGURES") == []
+    assert isolated.is_alive()
+    isolated.consoles.validate()
 
 
-def test_a_bomb_in_the_place_of_a_log_is_read_to_no_end(farm, me):
+def test_a_log_that_decompresses_to_too_much_is_truncated(farm, me):
     path = farm.site.log_path(5)
     path.parent.mkdir(parents=True)
     with gzip.open(path, "wb") as file:
@@ -383,6 +383,6 @@ def test_a_bomb_in_the_place_of_a_log_is_read_to_no_end(farm, me):
     _, text, size = me.ask("LOG", [5, 0])
     assert (len(text), size) == (2**19, 15 * 2**20)
     path.write_bytes(path.read_bytes()[:1000])
-    assert me.ask("LOG", [5, 0])[0] == 0  # kept from the last time
+    assert me.ask("LOG", [5, 0])[0] == 0  # cached from the last request
     farm._last_log = None, ""
     assert "cannot be read" in me.ask("LOG", [5, 0])[1]

@@ -1,4 +1,4 @@
-"""DbClient, Seraph and TheOracle together, and each against what may go wrong."""
+"""DbClient, Seraph and TheOracle together, and the failures of each."""
 
 import threading
 import time
@@ -24,8 +24,8 @@ def build(package="foo", output="log"):
     return BuildState(1, package, "1.0", "cp311", False, timedelta(seconds=1), output)
 
 
-class Asker(DbClient):
-    """A client with a connection of its own, which also asks without waiting."""
+class Client(DbClient):
+    """A client with a connection of its own, which can also send requests without blocking."""
 
     def __init__(self, config, limit=10):
         self.connection = Connected(config, "database")
@@ -43,8 +43,8 @@ class Asker(DbClient):
         self.connection.close()
 
 
-class Pretender:
-    """Stands in for Database where the test is of the way to it: counts groups, fails on demand."""
+class FakeDatabase:
+    """A fake Database that records the sizes of groups and fails on demand."""
 
     def __init__(self, dsn):
         self.groups = []
@@ -91,11 +91,11 @@ def free_oracle(config):
 
 @pytest.fixture
 def cast(monkeypatch, make_config, running):
-    """A client, with Seraph and one oracle running who asks a pretender; all of the three."""
-    monkeypatch.setattr(the_oracle, "Database", Pretender)
+    """A client, Seraph, and one oracle with a fake database; the latter two run."""
+    monkeypatch.setattr(the_oracle, "Database", FakeDatabase)
     config = make_config()
     seraph, oracle = Seraph(config), TheOracle(config)
-    client = Asker(config)
+    client = Client(config)
     with running(seraph, oracle):
         yield client, seraph, oracle
     client.close()
@@ -110,7 +110,7 @@ def test_results_come_back_typed(cast):
     assert row.command == "BOTH"
 
 
-def test_errors_come_back_as_what_they_were(cast):
+def test_errors_come_back_with_their_type(cast):
     client, _, oracle = cast
     with pytest.raises(DatabaseError, match="it is broken"):
         client.get_version_skip("broken", "1")
@@ -118,7 +118,7 @@ def test_errors_come_back_as_what_they_were(cast):
         client.get_version_skip("refused", "1")
     assert caught.value.code == "NOVER"
     with pytest.raises(Refused, match="bytes"):
-        client.get_all_packages()  # more than a frame may have
+        client.get_all_packages()  # longer than a frame may be
     with pytest.raises(TypeError):
         client.get_version_skip("one argument too few")
     with open_socket(wire("database"), oracle.config, LOGGER, bind=False) as raw:
@@ -134,7 +134,7 @@ def test_errors_come_back_as_what_they_were(cast):
     assert client.get_version_skip("foo", "1") == "foo 1"
 
 
-def test_requests_are_answered_without_waiting(cast):
+def test_requests_are_answered_without_blocking(cast):
     client, _, oracle = cast
     waiting = client.request("get_version_skip", "wait", "1")
     others = [client.request("get_versions_deleted", "a") for _ in range(3)]
@@ -151,7 +151,7 @@ def test_builds_that_wait_are_logged_together(cast):
     tickets = [client.request("log_build", build(output="x" * n)) for n in range(20)]
     refused = client.request("log_build", build("unknown"))
     other = client.request("get_version_skip", "foo", "1")
-    time.sleep(0.2)  # until Seraph has them all
+    time.sleep(0.2)  # until Seraph has received all requests
     oracle.db.gate.set()
     client.wait(held, *tickets, refused, other)
     assert [result.get() for [result] in tickets] == list(range(20))
@@ -160,12 +160,12 @@ def test_builds_that_wait_are_logged_together(cast):
     assert oracle.db.groups == [16, 5]
 
 
-def test_a_build_that_the_database_cannot_take_loses_no_other(cast):
+def test_a_build_that_the_database_refuses_loses_no_other_build(cast):
     client, _, oracle = cast
     client.request("get_version_skip", "wait", "1")
     names = ["a", "b", "poison", "c"]
     asked = {name: client.request("log_build", build(name)) for name in names}
-    time.sleep(0.2)  # until Seraph has them all
+    time.sleep(0.2)  # until Seraph has received all requests
     oracle.db.gate.set()
     client.wait(*asked.values())
     failed = [name for name, [result] in asked.items() if result.error]
@@ -173,21 +173,21 @@ def test_a_build_that_the_database_cannot_take_loses_no_other(cast):
     assert oracle.db.groups == [4, 1, 1, 1, 1]
 
 
-def test_without_an_oracle_the_asker_is_told(monkeypatch, make_config, running):
+def test_a_request_without_an_oracle_is_refused(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "DB_LIMIT", 0.3)
     config = make_config()
     seraph = Seraph(config)
-    client = Asker(config)
+    client = Client(config)
     with running(seraph), pytest.raises(Unavailable, match="too busy"):
         client.get_pypi_serial()
     client.close()
 
 
-def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch, make_config, running):
+def test_an_oracle_that_does_not_answer_is_dropped_until_it_does(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "ORACLE_LIMIT", 0.3)
     config = make_config()
     seraph = Seraph(config)
-    client = Asker(config)
+    client = Client(config)
     with running(seraph), free_oracle(config) as oracle:
         oracle.send_multipart([b""])
         with pytest.raises(Unavailable, match="does not answer"):
@@ -203,11 +203,11 @@ def test_an_oracle_that_never_answers_is_given_up_and_taken_back(monkeypatch, ma
     client.close()
 
 
-def test_the_queue_is_bounded(monkeypatch, make_config, running):
+def test_the_queue_of_requests_is_limited(monkeypatch, make_config, running):
     monkeypatch.setattr(seraph_module, "MAX_WAITING", 5)
     config = make_config()
     seraph = Seraph(config)
-    client = Asker(config)
+    client = Client(config)
     with running(seraph):
         asked = [client.request("get_pypi_serial") for _ in range(8)]
         client.wait(*asked[5:])
@@ -216,10 +216,10 @@ def test_the_queue_is_bounded(monkeypatch, make_config, running):
     client.close()
 
 
-def test_the_oracle_that_idled_longest_is_asked_first(make_config, running):
+def test_the_longest_idle_oracle_gets_the_next_request(make_config, running):
     config = make_config()
     seraph = Seraph(config)
-    client = Asker(config)
+    client = Client(config)
     with running(seraph), free_oracle(config) as one, free_oracle(config) as two:
         for oracle in (one, two):
             oracle.send_multipart([b""])
@@ -234,10 +234,10 @@ def test_the_oracle_that_idled_longest_is_asked_first(make_config, running):
     client.close()
 
 
-def test_the_real_database_is_asked(make_config, running, db_dsn):
+def test_the_real_database_answers(make_config, running, db_dsn):
     config = make_config(db_dsn)
     tasks = [Seraph(config), TheOracle(config), TheOracle(config)]
-    client = Asker(config)
+    client = Client(config)
     with running(*tasks):
         assert client.add_new_package("foo", description="Foo\0bar")
         assert client.add_new_package_version("foo", "1.0", released=NOW)

@@ -1,4 +1,4 @@
-"""TheScribe: what is asked for is on the disk when it answers, whatever a package is like."""
+"""TheScribe: requested pages are on disk when it answers, whatever the state of the package."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ BUILD = {
 }  # fmt: skip
 
 
-class Shelf:
-    """Stands in for the database: what it is given is what there is."""
+class FakeDatabase:
+    """A fake Database that holds the data that the test assigns."""
 
     def __init__(self):
         self.versions = {}  # package -> {version: {file: hash}}
         self.aliases = {}
         self.logs = {}
-        self.gone = []
+        self.removed_logs = []
         self.notes = {}
         self.quarantined = set()
         self.failed = False
@@ -151,20 +151,20 @@ class Shelf:
 
     def get_logs_gone(self, limit=1000):
         self._check()
-        return self.gone[:limit]
+        return self.removed_logs[:limit]
 
     def logs_removed(self, build_ids):
-        self.gone = [each for each in self.gone if each not in build_ids]
+        self.removed_logs = [each for each in self.removed_logs if each not in build_ids]
 
 
 @pytest.fixture
-def shelf():
-    shelf = Shelf()
-    shelf.versions["spam"] = {
+def fake_db():
+    fake_db = FakeDatabase()
+    fake_db.versions["spam"] = {
         "1.0": ["spam-1.0-py3-none-any.whl"],
         "1.1": ["spam-1.1-py3-none-any.whl"],
     }
-    return shelf
+    return fake_db
 
 
 @pytest.fixture
@@ -174,12 +174,12 @@ def config(make_config, tmp_path):
 
 @pytest.fixture
 def start(config):
-    """Starts the task on a shelf; gives the asking side."""
+    """Return a function that starts the task with a fake database and returns its client."""
     started = []
 
-    def start(shelf, config=config):
+    def start(fake_db, config=config):
         task = TheScribe(config)
-        task.db = shelf
+        task.db = fake_db
         client = Connected(config, "scribe")
         started.append((task, client))
         task.start()
@@ -195,8 +195,8 @@ def start(config):
 
 
 @pytest.fixture
-def scribe(start, shelf):
-    return start(shelf)
+def scribe(start, fake_db):
+    return start(fake_db)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def site(config):
     return config.output_path
 
 
-def wheels(site, *names):
+def write_wheels(site, *names):
     for name in names:
         for suffix in ("", ".metadata"):
             path = site / "simple" / name.split("-", maxsplit=1)[0] / f"{name}{suffix}"
@@ -212,15 +212,15 @@ def wheels(site, *names):
             path.write_bytes(b"")
 
 
-def listed(site):
+def root_projects(site):
     path = site / "simple" / "index.v1_json"
     if not path.exists():
         return None
     return [each["name"] for each in json.loads(path.read_bytes())["projects"]]
 
 
-def test_a_new_site_has_its_own_pages(scribe, shelf, site):
-    until(lambda: listed(site) == ["spam"])
+def test_a_new_site_gets_its_general_pages(scribe, fake_db, site):
+    until(lambda: root_projects(site) == ["spam"])
     until((site / "simple/index.v1_html").exists)
     until((site / "stats.html").exists)
     assert b"4,711" in (site / "index.html").read_bytes()
@@ -228,8 +228,8 @@ def test_a_new_site_has_its_own_pages(scribe, shelf, site):
     assert (site / "style.css").exists()
 
 
-def test_both_writes_all_pages_of_a_package(scribe, shelf, site):
-    shelf.aliases["spam"] = ["Spam", "../../evil", "spam"]
+def test_both_writes_all_pages_of_a_package(scribe, fake_db, site):
+    fake_db.aliases["spam"] = ["Spam", "../../evil", "spam"]
     scribe.call(RewritePages("BOTH", "Spam"))
     folder = site / "simple/spam"
     assert len(json.loads((folder / "index.v1_json").read_bytes())["files"]) == 2
@@ -249,32 +249,32 @@ def test_both_writes_all_pages_of_a_package(scribe, shelf, site):
         (RewritePages("BOTH", "x"), None),
     ],
 )
-def test_the_answer_is_the_note_that_was_there_before(scribe, shelf, request_, note):
-    shelf.notes = {("spam", "PROJECT"): 1, ("spam", "BOTH"): 2}
-    get_project_data = shelf.get_project_data
+def test_the_answer_is_the_note_from_before_the_rewrite(scribe, fake_db, request_, note):
+    fake_db.notes = {("spam", "PROJECT"): 1, ("spam", "BOTH"): 2}
+    get_project_data = fake_db.get_project_data
 
     def read(package):
-        shelf.notes.clear()
+        fake_db.notes.clear()
         return get_project_data(package)
 
-    shelf.get_project_data = read
+    fake_db.get_project_data = read
     assert scribe.call(request_) == note
 
 
-def test_project_writes_the_page_for_people_only(scribe, site):
+def test_project_writes_only_the_project_page(scribe, site):
     scribe.call(RewritePages("PROJECT", "spam"))
     assert (site / "project/spam/index.html").exists()
     assert not (site / "simple/spam").exists()
 
 
-def test_the_root_follows_the_set_of_projects(scribe, shelf, site):
-    until(lambda: listed(site) == ["spam"])
-    shelf.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
+def test_the_root_page_lists_the_current_projects(scribe, fake_db, site):
+    until(lambda: root_projects(site) == ["spam"])
+    fake_db.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
     scribe.call(RewritePages("BOTH", "eggs"))
-    until(lambda: listed(site) == ["eggs", "spam"])
-    shelf.versions["spam"] = {}
+    until(lambda: root_projects(site) == ["eggs", "spam"])
+    fake_db.versions["spam"] = {}
     scribe.call(RewritePages("BOTH", "spam"))
-    until(lambda: listed(site) == ["eggs"])
+    until(lambda: root_projects(site) == ["eggs"])
 
 
 def test_unchanged_pages_are_not_written(scribe, site):
@@ -284,24 +284,24 @@ def test_unchanged_pages_are_not_written(scribe, site):
     assert {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")} == before
 
 
-def test_all_of_an_unknown_package_goes(scribe, shelf, site):
+def test_pages_of_an_unknown_package_are_removed(scribe, fake_db, site):
     scribe.call(RewritePages("BOTH", "spam"))
-    wheels(site, "spam-1.0-py3-none-any.whl")
-    del shelf.versions["spam"]
+    write_wheels(site, "spam-1.0-py3-none-any.whl")
+    del fake_db.versions["spam"]
     scribe.call(RewritePages("BOTH", "spam"))
     assert not (site / "simple/spam").exists()
     assert not (site / "project/spam").exists()
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site, known):
-    shelf.aliases["spam"] = ["Spam"]
+def test_a_package_is_removed_with_its_files_and_aliases(scribe, fake_db, site, known):
+    fake_db.aliases["spam"] = ["Spam"]
     scribe.call(RewritePages("BOTH", "spam"))
-    wheels(site, "spam-1.0-py3-none-any.whl", "spamalot-1.0-py3-none-any.whl")
+    write_wheels(site, "spam-1.0-py3-none-any.whl", "spamalot-1.0-py3-none-any.whl")
     if known:
-        shelf.versions["spam"] = {"1.0": []}  # only its builds are gone
+        fake_db.versions["spam"] = {"1.0": []}  # only its builds are removed
     else:
-        del shelf.versions["spam"]
+        del fake_db.versions["spam"]
     scribe.call(DeletePackage("spam"))
     assert not (site / "simple/spam").exists()
     pages = {path.name for path in (site / "project").iterdir()}
@@ -309,16 +309,16 @@ def test_a_package_goes_with_its_files_and_aliases(scribe, shelf, site, known):
     if known:
         assert b".whl" not in (site / "project/spam/index.html").read_bytes()
     assert (site / "simple/spamalot/spamalot-1.0-py3-none-any.whl").exists()
-    until(lambda: listed(site) == [])
+    until(lambda: root_projects(site) == [])
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_version_goes_and_the_others_stay(scribe, shelf, site, known):
+def test_a_version_is_removed_and_the_others_remain(scribe, fake_db, site, known):
     scribe.call(RewritePages("BOTH", "spam"))
     names = ["spam-1.0-py3-none-any.whl", "spam-1.0.0-cp311-cp311-linux_armv7l.whl"]
-    wheels(site, *names, "spam-1.1-py3-none-any.whl")
+    write_wheels(site, *names, "spam-1.1-py3-none-any.whl")
     if not known:
-        del shelf.versions["spam"]["1.0"]
+        del fake_db.versions["spam"]["1.0"]
     scribe.call(DeleteVersion("spam", "1.0"))
     folder = site / "simple/spam"
     assert sorted(path.name for path in folder.iterdir() if ".whl" in path.name) == [
@@ -329,56 +329,56 @@ def test_a_version_goes_and_the_others_stay(scribe, shelf, site, known):
     assert [each["filename"] for each in files] == ["spam-1.1-py3-none-any.whl"]
 
 
-def test_the_last_version_takes_the_index_along(scribe, shelf, site):
+def test_the_index_page_is_removed_with_the_last_version(scribe, fake_db, site):
     scribe.call(RewritePages("BOTH", "spam"))
-    shelf.versions["spam"] = {"1.0": shelf.versions["spam"]["1.0"]}
-    wheels(site, "spam-1.0-py3-none-any.whl")
+    fake_db.versions["spam"] = {"1.0": fake_db.versions["spam"]["1.0"]}
+    write_wheels(site, "spam-1.0-py3-none-any.whl")
     scribe.call(DeleteVersion("spam", "1.0"))
     assert list((site / "simple/spam").iterdir()) == []
-    until(lambda: listed(site) == [])
+    until(lambda: root_projects(site) == [])
 
 
-def test_a_log_is_written_and_the_database_hears_of_it(scribe, shelf, site):
-    shelf.logs = {123456789: "built\n"}
+def test_a_log_is_written_and_the_database_updated(scribe, fake_db, site):
+    fake_db.logs = {123456789: "built\n"}
     scribe.call(WriteLog(123456789, "built\n"))
     path = site / "logs/0001/2345/6789.txt.gz"
     assert gzip.decompress(path.read_bytes()) == b"built\n"
-    until(lambda: not shelf.logs)
+    until(lambda: not fake_db.logs)
 
 
-def test_the_log_of_a_build_that_is_gone_is_not_written(scribe, site):
+def test_the_log_of_a_removed_build_is_not_written(scribe, site):
     scribe.call(WriteLog(5, "built\n"))
     assert not (site / "logs").exists()
 
 
-def test_logs_of_builds_that_are_gone_are_removed(start, shelf, site):
+def test_logs_of_removed_builds_are_removed(start, fake_db, site):
     folder = site / "logs/0000/0000"
     folder.mkdir(parents=True)
     for number in (1, 2, 1200):
         (folder / f"{number:04d}.txt.gz").write_bytes(b"x")
-    shelf.gone = [1, *range(3, 1300)]
-    client = start(shelf)
-    until(lambda: not shelf.gone)
+    fake_db.removed_logs = [1, *range(3, 1300)]
+    client = start(fake_db)
+    until(lambda: not fake_db.removed_logs)
     assert [path.name for path in folder.iterdir()] == ["0002.txt.gz"]
-    shelf.gone = [2]
+    fake_db.removed_logs = [2]
     client.call(DeleteVersion("spam", "1.0"))
     until(lambda: not list(folder.iterdir()))
 
 
-def test_logs_that_lead_elsewhere_end_nothing(start, shelf, site, tmp_path):
+def test_a_log_folder_outside_the_site_does_not_end_the_task(start, fake_db, site, tmp_path):
     site.mkdir()
     (site / "logs").symlink_to(tmp_path)
-    shelf.logs, shelf.gone = {1: "built"}, [2]
-    client = start(shelf)
+    fake_db.logs, fake_db.removed_logs = {1: "built"}, [2]
+    client = start(fake_db)
     client.call(RewritePages("BOTH", "spam"))
-    assert shelf.logs
-    assert shelf.gone
+    assert fake_db.logs
+    assert fake_db.removed_logs
 
 
-def test_logs_that_a_crash_left_are_written(start, shelf, site):
-    shelf.logs = {number: f"log {number}" for number in range(120)}
-    start(shelf)
-    until(lambda: not shelf.logs)
+def test_logs_that_a_crash_interrupted_are_written_at_start(start, fake_db, site):
+    fake_db.logs = {number: f"log {number}" for number in range(120)}
+    start(fake_db)
+    until(lambda: not fake_db.logs)
     assert len(list((site / "logs").rglob("*.txt.gz"))) == 120
 
 
@@ -386,29 +386,29 @@ def holds(path, text):
     return path.exists() and text in path.read_bytes()
 
 
-def found(site):
+def search_index(site):
     return json.loads((site / "packages.json").read_bytes())
 
 
-def test_figures_and_search_index(scribe, shelf, site, monkeypatch):
+def test_statistics_and_search_index_are_written(scribe, fake_db, site, monkeypatch):
     scribe.call(WriteHome({"packages_built": 815}))
     until(lambda: holds(site / "index.html", b"815") and holds(site / "stats.html", b"815"))
-    shelf.versions["eggs"] = {"1.0": []}
+    fake_db.versions["eggs"] = {"1.0": []}
     scribe.call(RewritePages("BOTH", "spam"))
     scribe.call(RewritePages("PROJECT", "eggs"))
     with monkeypatch.context() as patch:
-        patch.setattr(shelf, "get_search_index", lambda: {"eggs": (3, 4), "no-page": (9, 9)})
+        patch.setattr(fake_db, "get_search_index", lambda: {"eggs": (3, 4), "no-page": (9, 9)})
         scribe.call(WriteSearch())
-    assert found(site) == [["eggs", 3, 4], ["spam", 0, 0]]
+    assert search_index(site) == [["eggs", 3, 4], ["spam", 0, 0]]
     assert (
         gzip.decompress((site / "packages.json.gz").read_bytes())
         == (site / "packages.json").read_bytes()
     )
     scribe.call(WriteSearch())
-    assert found(site) == [["spam", 1, 2], ["eggs", 0, 0]]
+    assert search_index(site) == [["spam", 1, 2], ["eggs", 0, 0]]
 
 
-def test_a_root_that_is_damaged_is_written_anew(scribe, site):
+def test_a_damaged_root_page_is_written_again(scribe, site):
     root = site / "simple/index.html"
     scribe.call(RewritePages("BOTH", "spam"))
     until(lambda: holds(root, b"spam"))
@@ -419,7 +419,7 @@ def test_a_root_that_is_damaged_is_written_anew(scribe, site):
 
 
 @pytest.mark.parametrize("value", ["x", 5, None, {"cp311": "x"}, [1]])
-def test_odd_figures_end_nothing(scribe, site, value):
+def test_invalid_statistics_do_not_end_the_task(scribe, site, value):
     names = ("packages_built", "builds_size", "builds_time", "builds_last_hour", "builds_pending")
     with suppress(Refused):
         scribe.call(WriteHome(dict.fromkeys(names, value)))
@@ -428,8 +428,8 @@ def test_odd_figures_end_nothing(scribe, site, value):
     until(lambda: holds(site / "index.html", b"815"))
 
 
-def names_of(site):
-    """Return the projects that each page of all projects names."""
+def projects_by_page(site):
+    """Return the projects that each site-wide page names."""
     pages = {
         name: (site / name).read_text()
         for name in ("index.html", "packages.html", "packages.json", "stats.html", "sitemap1.xml")
@@ -441,40 +441,42 @@ def names_of(site):
 
 
 @pytest.mark.parametrize("how", ["deleted", "quarantined"])
-def test_what_goes_is_forgotten_everywhere(start, shelf, site, config, how):
+def test_a_removed_project_disappears_from_all_site_wide_pages(start, fake_db, site, config, how):
     config = dataclasses.replace(config, site_url="https://wheels.example/pi/")
-    shelf.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
-    client = start(shelf, config)
+    fake_db.versions["eggs"] = {"1.0": ["eggs-1.0-py3-none-any.whl"]}
+    client = start(fake_db, config)
     for name in ("spam", "eggs"):
         client.call(RewritePages("BOTH", name))
-    until(lambda: len(names_of(site)) == 5)
-    until(lambda: all(names == {"spam", "eggs"} for names in names_of(site).values()))
-    assert listed(site) == ["eggs", "spam"]
+    until(lambda: len(projects_by_page(site)) == 5)
+    until(lambda: all(names == {"spam", "eggs"} for names in projects_by_page(site).values()))
+    assert root_projects(site) == ["eggs", "spam"]
     if how == "deleted":
-        del shelf.versions["eggs"]
+        del fake_db.versions["eggs"]
         client.call(DeletePackage("eggs"))
     else:
-        shelf.quarantined.add("eggs")
+        fake_db.quarantined.add("eggs")
         client.call(RewritePages("BOTH", "eggs"))
         assert b"In quarantine" in (site / "project/eggs/index.html").read_bytes()
         index = json.loads((site / "simple/eggs/index.v1_json").read_bytes())
         assert (index["files"], index["project-status"]) == ([], {"status": "quarantined"})
-    until(lambda: listed(site) == ["spam"])
-    until(lambda: all(names == {"spam"} for names in names_of(site).values()))
+    until(lambda: root_projects(site) == ["spam"])
+    until(lambda: all(names == {"spam"} for names in projects_by_page(site).values()))
 
 
-def test_a_start_finds_the_pages_that_are_there(start, shelf, site):
+def test_existing_pages_are_found_at_start(start, fake_db, site):
     for name in ("spam", "eggs", "shady", "odd name"):
         (site / "project" / name).mkdir(parents=True)
     (site / "project/Spam").symlink_to("spam")
-    shelf.quarantined.add("shady")
-    start(shelf)
+    fake_db.quarantined.add("shady")
+    start(fake_db)
     until((site / "packages.json").exists)
-    assert found(site) == [["spam", 1, 2], ["eggs", 0, 0]]
+    assert search_index(site) == [["spam", 1, 2], ["eggs", 0, 0]]
 
 
-def test_a_sitemap_names_pages_that_are_there_and_goes_with_the_address(start, shelf, config, site):
-    client = start(shelf, dataclasses.replace(config, site_url="https://wheels.example/pi/"))
+def test_a_sitemap_lists_existing_pages_and_is_removed_without_a_site_url(
+    start, fake_db, config, site
+):
+    client = start(fake_db, dataclasses.replace(config, site_url="https://wheels.example/pi/"))
     client.call(RewritePages("PROJECT", "spam"))
     until((site / "sitemap.xml").exists)
     until(lambda: b"spam" in (site / "sitemap1.xml").read_bytes())
@@ -486,22 +488,22 @@ def test_a_sitemap_names_pages_that_are_there_and_goes_with_the_address(start, s
         b"--index-url <var>https://wheels.example/pi</var>/simple/"
         in (site / "index.html").read_bytes()
     )
-    start(shelf, dataclasses.replace(config, token=f"{config.token}-2"))
+    start(fake_db, dataclasses.replace(config, token=f"{config.token}-2"))
     until(lambda: not list(site.glob("sitemap*.xml")))
     assert b"Sitemap" not in (site / "robots.txt").read_bytes()
 
 
-def test_a_failure_is_explained_by_the_end_of_its_log(scribe, shelf, site):
-    shelf.failed = True
-    shelf.logs = {7: "cc\n\x1b[31mfatal: <no> tin\x1b[0m\n[end of output]\nnote: pip"}
-    scribe.call(WriteLog(7, shelf.logs[7]))
+def test_a_project_page_shows_the_error_at_the_end_of_a_log(scribe, fake_db, site):
+    fake_db.failed = True
+    fake_db.logs = {7: "cc\n\x1b[31mfatal: <no> tin\x1b[0m\n[end of output]\nnote: pip"}
+    scribe.call(WriteLog(7, fake_db.logs[7]))
     scribe.call(RewritePages("PROJECT", "spam"))
     page = (site / "project/spam/index.html").read_text()
     assert "fatal: &lt;no&gt; tin" in page
     assert "note: pip" not in page
 
 
-def test_overview_is_not_written_when_nothing_has_changed(scribe, site):
+def test_unchanged_site_wide_pages_are_not_written(scribe, site):
     names = ("index.html", "packages.html", "packages.json", "packages.json.gz", "stats.html")
     scribe.call(RewritePages("BOTH", "spam"))
     until(lambda: all((site / name).exists() for name in names))
@@ -527,9 +529,9 @@ def test_overview_is_not_written_when_nothing_has_changed(scribe, site):
         codec.dumps("NONSENSE"),
     ],
 )
-def test_a_bad_request_is_answered_and_the_task_goes_on(scribe, shelf, site, frame):
-    shelf.versions["odd"] = {}
-    shelf.log_waits = lambda _: True
+def test_an_invalid_request_is_answered_and_the_task_continues(scribe, fake_db, site, frame):
+    fake_db.versions["odd"] = {}
+    fake_db.log_waits = lambda _: True
     bad = WriteSearch()
     object.__setattr__(bad, "frame", lambda: frame)
     with pytest.raises(Refused):
@@ -537,7 +539,7 @@ def test_a_bad_request_is_answered_and_the_task_goes_on(scribe, shelf, site, fra
     scribe.call(RewritePages("BOTH", "spam"))
 
 
-def test_a_full_disk_is_answered(scribe, site):
+def test_a_write_error_is_answered(scribe, site):
     (site / "project").parent.mkdir(parents=True, exist_ok=True)
     until((site / "404.html").exists)
     (site / "project").write_bytes(b"in the way")
@@ -547,23 +549,23 @@ def test_a_full_disk_is_answered(scribe, site):
     scribe.call(RewritePages("PROJECT", "spam"))
 
 
-def test_without_a_database_it_waits_for_better_times(start, shelf, site):
-    shelf.error = DatabaseError("away")
-    client = start(shelf)
+def test_without_a_database_pages_are_written_later(start, fake_db, site):
+    fake_db.error = DatabaseError("away")
+    client = start(fake_db)
     with pytest.raises(DatabaseError, match="away"):
         client.call(RewritePages("BOTH", "spam"))
     with pytest.raises(DatabaseError, match="away"):
         client.call(WriteLog(1, "text"))
-    assert listed(site) is None
-    shelf.error = None
+    assert root_projects(site) is None
+    fake_db.error = None
     client.call(RewritePages("BOTH", "spam"))
-    until(lambda: listed(site) == ["spam"] and (site / "index.html").exists())
+    until(lambda: root_projects(site) == ["spam"] and (site / "index.html").exists())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(frames=st.lists(st.binary(max_size=40), min_size=1, max_size=4))
-def test_no_bytes_end_it(scribe, config, frames):
-    with Context().socket(zmq.DEALER) as raw:
-        raw.connect(wire("scribe").address(config))
-        raw.send_multipart(frames)
+def test_the_scribe_survives_any_bytes(scribe, config, frames):
+    with Context().socket(zmq.DEALER) as hostile:
+        hostile.connect(wire("scribe").address(config))
+        hostile.send_multipart(frames)
         scribe.call(RewritePages("PROJECT", "spam"))

@@ -1,4 +1,4 @@
-"""TheSecretary: it notes at once, passes on once, and loses nothing."""
+"""TheSecretary stores requests immediately, merges and passes them on, and loses none."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from piwheels.master.the_secretary import TheSecretary
 NUMBERS = itertools.count(1)
 
 
-class Notes:
-    """Stands in for Database: keeps the rewrites that wait; is slow, or away, as it is told to."""
+class FakeDatabase:
+    """A fake Database with the pending rewrites. It blocks until *ready*, and raises *error*."""
 
     def __init__(self, dsn):
         self.rows = {}
@@ -81,8 +81,8 @@ class Notes:
             del self.rows[package]
 
 
-class Scribe(threading.Thread):
-    """Stands in for TheScribe: notes what it is asked, and answers as it is told to."""
+class FakeScribe(threading.Thread):
+    """A fake TheScribe that records requests. It answers while *answering*, and can fail."""
 
     def __init__(self, config):
         super().__init__(daemon=True)
@@ -91,7 +91,7 @@ class Scribe(threading.Thread):
         self.answering.set()
         self.failing = 0
         self.ending = False
-        self.notes = None
+        self.fake_db = None
         self.socket = open_socket(wire("scribe"), config, LOGGER, bind=True)
 
     def run(self):
@@ -111,9 +111,9 @@ class Scribe(threading.Thread):
                 ticket.answer(note)
 
     def _note(self, request):
-        if self.notes is None or not hasattr(request, "package"):
+        if self.fake_db is None or not hasattr(request, "package"):
             return None
-        return self.notes.number(request.package)
+        return self.fake_db.number(request.package)
 
     def asked(self, cls):
         return [request for request in self.seen if isinstance(request, cls)]
@@ -126,7 +126,7 @@ def config(make_config):
 
 @pytest.fixture
 def scribe(config):
-    scribe = Scribe(config)
+    scribe = FakeScribe(config)
     scribe.start()
     yield scribe
     scribe.ending = True
@@ -135,16 +135,16 @@ def scribe(config):
 
 
 @pytest.fixture
-def notes(config, monkeypatch, running):
-    monkeypatch.setattr(the_oracle, "Database", Notes)
+def fake_db(config, monkeypatch, running):
+    monkeypatch.setattr(the_oracle, "Database", FakeDatabase)
     oracle = TheOracle(config)
     with running(Seraph(config), oracle):
         yield oracle.db
 
 
 @pytest.fixture
-def secretary(config, notes, scribe):
-    scribe.notes = notes
+def secretary(config, fake_db, scribe):
+    scribe.fake_db = fake_db
     task = TheSecretary(config)
     yield task
     if task.is_alive():
@@ -160,7 +160,7 @@ def client(config, secretary):
     client.close()
 
 
-def test_many_requests_for_a_package_are_one_writing(secretary, client, scribe):
+def test_requests_for_a_package_are_merged_into_one_rewrite(secretary, client, scribe):
     secretary.start()
     for part in ("PROJECT", "BOTH", "PROJECT", "BOTH"):
         client.call(RewritePages(part, "Spam"))
@@ -170,7 +170,7 @@ def test_many_requests_for_a_package_are_one_writing(secretary, client, scribe):
     assert scribe.seen == [RewritePages("BOTH", "spam"), RewritePages("PROJECT", "eggs")]
 
 
-def test_noting_never_waits_for_the_scribe(secretary, client, scribe):
+def test_storing_requests_does_not_wait_for_the_scribe(secretary, client, scribe):
     scribe.answering.clear()
     secretary.start()
     for number in range(200):
@@ -182,36 +182,36 @@ def test_noting_never_waits_for_the_scribe(secretary, client, scribe):
     assert scribe.asked(WriteLog) == [WriteLog(1, "text")]
 
 
-def test_what_waits_is_noted_until_it_is_written(secretary, client, scribe, notes):
+def test_a_pending_rewrite_is_stored_until_it_is_written(secretary, client, scribe, fake_db):
     scribe.answering.clear()
     secretary.start()
     client.call(RewritePages("BOTH", "spam"))
-    until(lambda: "spam" in notes.rows)
-    assert notes.rows["spam"].command == "BOTH"
+    until(lambda: "spam" in fake_db.rows)
+    assert fake_db.rows["spam"].command == "BOTH"
     scribe.answering.set()
-    until(lambda: "spam" not in notes.rows)
+    until(lambda: "spam" not in fake_db.rows)
 
 
-def test_what_an_earlier_run_left_is_written_first(secretary, scribe, notes):
+def test_rewrites_of_an_earlier_run_are_written_first(secretary, scribe, fake_db):
     for age, name in enumerate(["b", "a"]):
         added = datetime.now(UTC) - timedelta(hours=age + 1)
-        notes.note(RewritePendingRow(name, added, "BOTH"))
+        fake_db.note(RewritePendingRow(name, added, "BOTH"))
     secretary.start()
-    until(lambda: not notes.rows)
+    until(lambda: not fake_db.rows)
     assert scribe.seen == [RewritePages("BOTH", "a"), RewritePages("BOTH", "b")]
 
 
-def test_quitting_leaves_what_waits_in_the_database(secretary, client, scribe, notes):
+def test_quit_leaves_pending_rewrites_in_the_database(secretary, client, scribe, fake_db):
     scribe.answering.clear()
     secretary.start()
     for number in range(20):
         client.call(RewritePages("PROJECT", f"p{number}"))
     secretary.quit()
     secretary.join(patience(30))
-    assert len(notes.rows) == 20
+    assert len(fake_db.rows) == 20
 
 
-def test_a_failed_page_is_tried_again(secretary, client, scribe, notes, monkeypatch):
+def test_a_failed_page_is_tried_again(secretary, client, scribe, fake_db, monkeypatch):
     from piwheels.master.logic import rewrites  # noqa: PLC0415
 
     monkeypatch.setattr(rewrites, "_BACK_OFF", 0.01)
@@ -222,21 +222,21 @@ def test_a_failed_page_is_tried_again(secretary, client, scribe, notes, monkeypa
     until(lambda: not len(secretary._buffer))
 
 
-def test_a_page_that_never_works_is_left_for_the_next_start(
-    secretary, client, scribe, notes, monkeypatch
+def test_a_page_that_always_fails_is_kept_for_the_next_start(
+    secretary, client, scribe, fake_db, monkeypatch
 ):
     from piwheels.master.logic import rewrites  # noqa: PLC0415
 
     monkeypatch.setattr(rewrites, "_BACK_OFF", 0.01)
     added = datetime.now(UTC) - timedelta(hours=1)
-    notes.note(RewritePendingRow("spam", added, "BOTH"))
+    fake_db.note(RewritePendingRow("spam", added, "BOTH"))
     scribe.failing = 100
     secretary.start()
     until(lambda: len(scribe.seen) == rewrites.ATTEMPTS and not len(secretary._buffer))
-    assert "spam" in notes.rows
+    assert "spam" in fake_db.rows
     scribe.failing = 0
     client.call(RewritePages("BOTH", "spam"))
-    until(lambda: not notes.rows)
+    until(lambda: not fake_db.rows)
 
 
 def test_removals_are_answered_when_they_are_done(secretary, client, scribe):
@@ -253,7 +253,7 @@ def test_removals_are_answered_when_they_are_done(secretary, client, scribe):
     assert second[0].error is None
 
 
-def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
+def test_a_removed_package_is_not_written_later(secretary, client, scribe):
     secretary.start()
     client.call(RewritePages("BOTH", "spam"))
     client.call(DeletePackage("spam"))
@@ -261,17 +261,17 @@ def test_a_removed_package_is_not_written_afterwards(secretary, client, scribe):
     assert scribe.seen == [DeletePackage("spam")]
 
 
-def test_a_removal_settles_what_was_noted_before(secretary, client, scribe, notes):
+def test_a_removal_completes_rewrites_that_were_stored_before(secretary, client, scribe, fake_db):
     secretary.start()
-    client.call(RewritePages("PROJECT", "spam"))  # then it has looked for notes
-    notes.note(RewritePendingRow("eggs", datetime.now(UTC), "BOTH"))
+    client.call(RewritePages("PROJECT", "spam"))  # by now the stored rewrites have been loaded
+    fake_db.note(RewritePendingRow("eggs", datetime.now(UTC), "BOTH"))
     client.call(DeleteVersion("eggs", "1.0"))
-    until(lambda: notes.rows == {})
+    until(lambda: fake_db.rows == {})
     assert RewritePages("BOTH", "eggs") not in scribe.seen
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_of_the_clock_moves_no_page_that_waits(secretary, client, scribe, step):
+def test_a_clock_step_delays_no_pending_rewrite(secretary, client, scribe, step):
     clock = secretary.clock = StepClock()
     secretary._buffer = Rewrites(60.0)
     secretary.start()
@@ -289,7 +289,9 @@ def test_a_step_of_the_clock_moves_no_page_that_waits(secretary, client, scribe,
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(hours=1)])
-def test_clocks_that_disagree_lose_no_note_and_leave_none(secretary, client, scribe, notes, skew):
+def test_clocks_that_differ_neither_lose_nor_keep_stored_rewrites(
+    secretary, client, scribe, fake_db, skew
+):
     secretary.clock = StepClock()
     secretary.clock.step(skew)
     scribe.answering.clear()
@@ -297,23 +299,25 @@ def test_clocks_that_disagree_lose_no_note_and_leave_none(secretary, client, scr
     client.call(RewritePages("BOTH", "spam"))
     client.call(RewritePages("BOTH", "eggs"))
     until(lambda: scribe.seen)
-    # Noted by somebody else since TheScribe has looked; nobody tells TheSecretary.
-    notes.note(RewritePendingRow("spam", datetime.now(UTC), "BOTH"))
+    # Another program stores a rewrite after TheScribe has read it, without a message.
+    fake_db.note(RewritePendingRow("spam", datetime.now(UTC), "BOTH"))
     scribe.answering.set()
-    until(lambda: set(notes.rows) == {"spam"} and not len(secretary._buffer))
+    until(lambda: set(fake_db.rows) == {"spam"} and not len(secretary._buffer))
 
 
-def test_notes_that_nobody_tells_of_are_found(config, scribe, notes, running, monkeypatch):
+def test_rewrites_that_other_programs_store_are_found(
+    config, scribe, fake_db, running, monkeypatch
+):
     monkeypatch.setattr(the_secretary, "_SCAN_INTERVAL", timedelta(seconds=0.2))
-    scribe.notes = notes
+    scribe.fake_db = fake_db
     with running(TheSecretary(config)):
         for name in ("spam", "eggs", "ham"):
-            notes.note(RewritePendingRow(name, datetime.now(UTC), "BOTH"))
-            until(lambda: not notes.rows)
+            fake_db.note(RewritePendingRow(name, datetime.now(UTC), "BOTH"))
+            until(lambda: not fake_db.rows)
     assert scribe.seen == [RewritePages("BOTH", name) for name in ("spam", "eggs", "ham")]
 
 
-def test_the_rest_is_passed_on_at_once(secretary, client, scribe):
+def test_other_requests_are_passed_on_immediately(secretary, client, scribe):
     secretary.start()
     client.call(WriteHome({"packages_built": 1}))
     client.call(WriteSearch())
@@ -321,7 +325,7 @@ def test_the_rest_is_passed_on_at_once(secretary, client, scribe):
     assert scribe.seen[0] == WriteHome({"packages_built": 1})
 
 
-def test_logs_under_way_are_bounded(secretary, client, scribe, monkeypatch):
+def test_logs_in_flight_are_limited(secretary, client, scribe, monkeypatch):
     monkeypatch.setattr(the_secretary, "_MAX_LOGS", 1000)
     scribe.answering.clear()
     secretary.start()
@@ -334,7 +338,7 @@ def test_logs_under_way_are_bounded(secretary, client, scribe, monkeypatch):
     until(lambda: len(scribe.asked(WriteLog)) == 4)
 
 
-def test_paused_it_notes_and_passes_nothing_on(secretary, client, scribe):
+def test_a_paused_secretary_passes_nothing_on(secretary, client, scribe):
     secretary.start()
     secretary.pause()
     until(lambda: secretary.paused)
@@ -345,68 +349,68 @@ def test_paused_it_notes_and_passes_nothing_on(secretary, client, scribe):
     until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])
 
 
-def test_without_a_database_pages_are_still_written(secretary, client, scribe, notes):
-    notes.error = DatabaseError("away")
+def test_without_a_database_pages_are_still_written(secretary, client, scribe, fake_db):
+    fake_db.error = DatabaseError("away")
     secretary.start()
     with pytest.raises(Unavailable, match="away; the pages will be written, unless"):
         client.call(RewritePages("BOTH", "spam"))
     until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])
 
 
-def test_what_could_not_be_noted_is_noted_later(config, secretary, client, notes):
+def test_requests_that_could_not_be_stored_are_stored_later(config, secretary, client, fake_db):
     secretary._buffer = Rewrites(3600.0)
-    notes.error = DatabaseError("away")
+    fake_db.error = DatabaseError("away")
     secretary.start()
     for name in ("spam", "eggs"):
         with pytest.raises(Unavailable, match="away"):
             client.call(RewritePages("BOTH", name))
-    notes.error = None
-    until(lambda: set(notes.rows) == {"spam", "eggs"})
+    fake_db.error = None
+    until(lambda: set(fake_db.rows) == {"spam", "eggs"})
 
 
-def test_an_answer_means_that_the_database_knows(secretary, client, scribe, notes):
+def test_a_request_is_answered_after_it_is_stored(secretary, client, scribe, fake_db):
     secretary._buffer = Rewrites(3600.0)
     secretary.start()
     client.call(RewritePages("PROJECT", "spam"))
-    assert notes.rows["spam"].command == "PROJECT"
-    notes.ready.clear()
-    client.call(RewritePages("PROJECT", "Spam"))  # that it knows already
+    assert fake_db.rows["spam"].command == "PROJECT"
+    fake_db.ready.clear()
+    client.call(RewritePages("PROJECT", "Spam"))  # stored already
     asked = [client.ask(RewritePages("BOTH", f"p{number}")) for number in range(50)]
     asked += [client.ask(RewritePages("BOTH", "spam")), client.ask(RewritePages("PROJECT", "spam"))]
     scribe.answering.clear()
-    home = client.ask(WriteHome({"packages_built": 1}))  # is taken: the task does not wait
+    home = client.ask(WriteHome({"packages_built": 1}))  # is accepted: the task does not block
     until(lambda: scribe.seen)
     until(lambda: client.all(home))
     assert not any(asked)
-    notes.ready.set()
+    fake_db.ready.set()
     until(lambda: client.all(*asked))
-    assert notes.rows["spam"].command == "BOTH"
-    assert set(notes.rows) == {"spam", *(f"p{number}" for number in range(50))}
-    assert len(notes.saves) <= 4  # in groups
+    assert fake_db.rows["spam"].command == "BOTH"
+    assert set(fake_db.rows) == {"spam", *(f"p{number}" for number in range(50))}
+    assert len(fake_db.saves) <= 4  # in groups
 
 
-def test_what_is_noted_already_is_not_noted_again(secretary, client, scribe, notes):
+def test_a_stored_request_is_not_stored_again(secretary, client, scribe, fake_db):
     secretary.start()
     client.call(PagesNoted("PROJECT", "Spam"))
     client.call(PagesNoted("BOTH", "spam"))
     until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])
-    assert notes.saves == []
+    assert fake_db.saves == []
     with pytest.raises(BadMessage):
         client.call(PagesNoted("HOME", "spam"))
 
 
-def test_a_note_that_comes_late_is_removed_all_the_same(secretary, client, scribe, notes):
-    notes.ready.clear()
+def test_a_request_that_is_stored_late_is_still_removed(secretary, client, scribe, fake_db):
+    fake_db.ready.clear()
     secretary.start()
     asked = client.ask(RewritePages("BOTH", "spam"))
-    until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])  # sooner than it was noted
+    until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])  # before it is stored
     until(lambda: not len(secretary._buffer))
-    notes.ready.set()
+    fake_db.ready.set()
     until(lambda: client.all(asked))
-    until(lambda: notes.saves and not notes.rows)
+    until(lambda: fake_db.saves and not fake_db.rows)
 
 
-def test_a_lost_answer_is_given_up(secretary, client, scribe, monkeypatch):
+def test_a_lost_answer_times_out(secretary, client, scribe, monkeypatch):
     monkeypatch.setattr(the_secretary, "_LIMIT", 0.0)
     scribe.answering.clear()
     secretary.start()
@@ -419,17 +423,17 @@ def test_a_lost_answer_is_given_up(secretary, client, scribe, monkeypatch):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(frames=st.lists(st.binary(max_size=40), min_size=1, max_size=4))
-def test_no_bytes_end_it(secretary, client, config, frames):
+def test_the_secretary_survives_any_bytes(secretary, client, config, frames):
     if not secretary.is_alive():
         secretary.start()
-    with Context().socket(zmq.DEALER) as raw:
-        raw.connect(wire("web").address(config))
-        raw.send_multipart(frames)
+    with Context().socket(zmq.DEALER) as hostile:
+        hostile.connect(wire("web").address(config))
+        hostile.send_multipart(frames)
         client.call(RewritePages("PROJECT", "spam"))
 
 
-def test_what_is_urgent_waits_for_nothing(config, scribe, running):
-    secretary = TheSecretary(replace(config, dev_mode=False))  # a minute, in earnest
+def test_an_urgent_rewrite_is_not_delayed(config, scribe, running):
+    secretary = TheSecretary(replace(config, dev_mode=False))  # with the real delay of one minute
     with running(secretary), Connected(config, "web") as client:
         for how, name in (("BOTH", "spam"), ("BOTH", "eggs"), ("URGENT", "Spam")):
             client.call(PagesNoted(how, name))

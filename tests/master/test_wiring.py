@@ -1,4 +1,4 @@
-"""The table of wires against what the tasks do; the map against the files."""
+"""Checks that tasks use wires as the table declares, and that ARCHITECTURE.md matches the files."""
 
 import ast
 import inspect
@@ -16,21 +16,21 @@ from piwheels.master.wiring import WIRES, MasterConfig
 
 ROOT = Path(__file__).parents[2]
 MASTER = ROOT / "piwheels/master"
-#: Files that a task's work is spread over, beside its own.
+#: Further files with code of a task, and the name of the task.
 PARTS = {"importing.py": "MrChase", "app.py": "main"}
-#: What the objects that use ports for others use of them.
+#: Classes that use the ports of their owner, and the wire that they use.
 CLIENTS = {"DbClient": "database", "FsClient": "files"}
 METHODS = {"serve", "socket", "push", "ask", "call", "finish", "_request"}
 
 
 def owner_of(path):
-    """Return the name of the task whose file *path* is (None: it is not one)."""
+    """Return the name of the task that *path* belongs to, or None."""
     tasks = {Path(inspect.getfile(cls)): cls.__name__ for cls in CAST}
     return tasks.get(path) or PARTS.get(path.name)
 
 
 def uses(path):
-    """Give each wire that the code in *path* uses, by what it does with it."""
+    """Yield the method and the wire of each use of a wire in *path*."""
     tree = ast.parse(path.read_text())
     tree.body = [node for node in tree.body if getattr(node, "name", "") not in CLIENTS]
     loops = {
@@ -54,7 +54,7 @@ def uses(path):
                         yield node.func.attr, wire
 
 
-def test_the_tasks_use_the_wires_that_the_table_gives_them():
+def test_tasks_use_the_wires_that_the_table_assigns_to_them():
     found = defaultdict(set)
     for path in MASTER.glob("*.py"):
         owner = owner_of(path)
@@ -65,7 +65,7 @@ def test_the_tasks_use_the_wires_that_the_table_gives_them():
 
 
 def test_a_handler_takes_the_messages_of_its_wire():
-    """The annotation of each handler names the messages that the table has."""
+    """The annotation of each handler names the messages in the table."""
     seen = set()
     for cls in dict.fromkeys(CAST):
         for method, wire in re.findall(
@@ -78,8 +78,8 @@ def test_a_handler_takes_the_messages_of_its_wire():
                 type_ = getattr(messages, inner)
                 assert set(typing.get_args(type_) or (type_,)) == set(row.messages), method
                 seen.add(method)
-    mains = {"commands"}  # read by the main loop itself
-    assert seen == {wire.name for wire in WIRES if wire.messages} - mains
+    read_by_main = {"commands"}  # the main loop reads it without a handler
+    assert seen == {wire.name for wire in WIRES if wire.messages} - read_by_main
 
 
 def test_every_message_has_a_wire():
@@ -94,13 +94,13 @@ def test_each_task_gets_its_sockets_from_the_table(make_config, monkeypatch, db_
     made = {}
     create = Ports.__init__
 
-    def noted(self, owner, *args, **more):
+    def recording_init(self, owner, *args, **more):
         create(self, owner, *args, **more)
         made[owner] = {
             name: (socket._socket.type, socket.address) for name, socket in self._sockets.items()
         }
 
-    monkeypatch.setattr(Ports, "__init__", noted)
+    monkeypatch.setattr(Ports, "__init__", recording_init)
     for cls in dict.fromkeys(CAST):
         cls(config).close()
         expected = {
@@ -112,8 +112,8 @@ def test_each_task_gets_its_sockets_from_the_table(make_config, monkeypatch, db_
         assert made[cls.__name__] == expected
 
 
-def test_a_task_starts_after_the_tasks_that_it_asks():
-    """It then ends before them, so that its last requests are answered."""
+def test_a_task_starts_after_the_tasks_that_answer_it():
+    """Tasks end in the opposite sequence, so that their last requests are answered."""
     start = {cls.__name__: at for at, cls in enumerate(CAST)}
     late = {
         f"{name} asks {wire.binds}"
@@ -130,7 +130,7 @@ def test_addresses_are_options_only_for_wires_to_other_programs():
     assert options == outside
 
 
-def test_the_map_names_what_there_is():
+def test_the_architecture_document_matches_the_files():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     package = ROOT / "piwheels"
     named = {path.parent.relative_to(package) for path in package.rglob("*.py")} - {Path()}

@@ -1,4 +1,4 @@
-"""A source to build, a master that the test plays, and a directory to build in."""
+"""Fixtures: an sdist to build, a master that the test controls, and a build directory."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ from toy_master import Master
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """Return a maker of demo 1.0's source, where pip finds it; *act* is what its build does."""
+    """Return a function that gives pip an sdist of demo 1.0, whose build runs *act*."""
     folder = tmp_path / "sources"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -51,7 +51,7 @@ def level():
 
 @pytest.fixture
 def slave(master, work, level, monkeypatch):
-    """A running slave (in a thread); it must end with status 0, and leave nothing."""
+    """A slave that runs in a thread. It must end with status 0 and leave no files."""
     monkeypatch.setattr(app, "CONT_WAIT", 0.5)
     monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
     queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))

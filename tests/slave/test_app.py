@@ -1,4 +1,4 @@
-"""The slave against a master that the test plays: conversations, losses, enemies, signals."""
+"""The slave against a master that the test controls: messages, lost connections, hostile input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from piwheels.slave.connection import Pauses
 from toy_master import NAME
 
 
-def test_a_build_from_hello_to_die(master, slave, source):
+def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, source):
     info = master.welcome()
     assert (info.label, info.native_abi) == ("toy", slave.interpreter.abi)
     assert info.features == {"level": 1, "resume": None, "output": True}
@@ -52,7 +52,7 @@ def test_a_build_from_hello_to_die(master, slave, source):
     assert not slave.thread.is_alive()
 
 
-def test_a_build_is_given_up_when_the_master_says_so(master, slave, source):
+def test_done_in_mid_build_makes_the_slave_abandon_the_build(master, slave, source):
     source("print('zzz', flush=True); time.sleep(60)")
     master.give_build()
     master.hear("BUSY")
@@ -63,7 +63,7 @@ def test_a_build_is_given_up_when_the_master_says_so(master, slave, source):
     assert slave.builder is None
 
 
-def test_a_master_that_vanishes_in_mid_build_finds_its_slave_again(master, slave, source):
+def test_a_slave_resumes_its_build_after_the_master_restarts(master, slave, source):
     source("time.sleep(3)")
     master.give_build()
     master.hear("BUSY")
@@ -79,13 +79,15 @@ def test_a_master_that_vanishes_in_mid_build_finds_its_slave_again(master, slave
     master.hear("IDLE")
 
 
-@pytest.mark.parametrize("moment", ["nap", "transfer", "question"])
-def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monkeypatch):
+@pytest.mark.parametrize("moment", ["pause", "transfer", "request"])
+def test_a_slave_notices_a_lost_connection_in_every_state(
+    master, slave, source, moment, monkeypatch
+):
     monkeypatch.setattr(app, "SLEEP_FIRST", 60.0)
     slave._pause = 60.0
     master.welcome()
     master.hear("IDLE")
-    if moment == "nap":
+    if moment == "pause":
         master.say("SLEEP", data=False)
     elif moment == "transfer":
         master.say("BUILD", ("demo", "1.0"))
@@ -101,7 +103,7 @@ def test_it_notices_the_loss_wherever_it_is(master, slave, source, moment, monke
     master.hear("BUSY" if moment == "transfer" else "IDLE")
 
 
-def test_it_ends_at_once_in_mid_transfer(master, slave, source):
+def test_stop_ends_a_slave_immediately_in_mid_transfer(master, slave, source):
     master.give_build()
     assert master.built().status
     master.say("SEND", NAME)
@@ -111,18 +113,18 @@ def test_it_ends_at_once_in_mid_transfer(master, slave, source):
     assert not slave.thread.is_alive()
 
 
-def test_without_room_to_build_it_asks_for_nothing(master, slave, monkeypatch):
+def test_a_slave_without_disk_space_requests_no_build(master, slave, monkeypatch):
     monkeypatch.setattr(app, "SLEEP_MAX", 0.1)
-    whys = ["no room"]
-    monkeypatch.setattr(app, "why_unusable", lambda _: whys[0] if whys else "")
+    reasons = ["no room"]
+    monkeypatch.setattr(app, "why_unusable", lambda _: reasons[0] if reasons else "")
     master.welcome()
     assert not master.queue.poll(0.5)
-    whys.clear()
+    reasons.clear()
     master.hear("IDLE")
 
 
 @pytest.mark.parametrize("level", [0])
-def test_at_level_0_die_to_hello_turns_away(master, slave, caplog):
+def test_at_level_0_die_in_reply_to_hello_is_a_refusal(master, slave, caplog):
     slave.connection._refusals = Pauses(0.1, 0.4)
     for _ in range(3):
         master.hear("HELLO")
@@ -137,10 +139,10 @@ def test_at_level_0_die_to_hello_turns_away(master, slave, caplog):
 
 
 @pytest.mark.parametrize("level", [0])
-def test_at_level_0_die_after_a_long_silence_is_not_the_end(master, slave):
+def test_at_level_0_die_after_a_long_silence_does_not_end_the_slave(master, slave):
     assert not master.welcome_id().startswith(LEVEL_1_ID)
     master.hear("IDLE")
-    # This machine slept: the master has declared the slave dead, the connection still stands.
+    # This machine was suspended: the master declared the slave dead, but the connection is open.
     master.say("SLEEP", data=False)
     master.hear("IDLE")
     slave._wait = lambda _: setattr(slave.connection, "last_reply", -3600.0)
@@ -152,7 +154,7 @@ def test_at_level_0_die_after_a_long_silence_is_not_the_end(master, slave):
     master.hear("IDLE")
 
 
-def test_a_stranger_to_the_master_says_hello_again_and_keeps_its_build(master, slave, source):
+def test_an_unknown_slave_sends_hello_again_and_keeps_its_build(master, slave, source):
     source("print('zzz', flush=True); time.sleep(3)")
     first = master.welcome_id()
     assert first.startswith(LEVEL_1_ID)
@@ -167,7 +169,7 @@ def test_a_stranger_to_the_master_says_hello_again_and_keeps_its_build(master, s
     assert (master.peer, slave.builder) == (first, build)
     master.say("ACK", (9, ""))
     assert master.built().status
-    master.say("HELLO")  # also one that has ended
+    master.say("HELLO")  # also after the build has ended
     assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
     master.say("ACK", (10, ""))
     assert master.built().status
@@ -179,18 +181,18 @@ def test_a_stranger_to_the_master_says_hello_again_and_keeps_its_build(master, s
     master.hear("IDLE")
 
 
-def test_a_master_that_asks_for_hello_for_ever_is_not_stormed(master, slave, caplog):
+def test_a_slave_pauses_if_the_master_requests_hello_repeatedly(master, slave, caplog):
     slave.connection._refusals = Pauses(0.1, 0.4)
     master.welcome()
     for _ in range(2):
         master.hear("IDLE")
         master.say("HELLO")
-        master.welcome()  # the second time, on a new socket after a pause
+        master.welcome()  # the second time on a new socket, after a pause
     master.hear("IDLE")
     assert caplog.text.count("requests HELLO again and again") == 1
 
 
-def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
+def test_a_refused_slave_keeps_its_build_and_tries_again(
     master, slave, source, monkeypatch, caplog
 ):
     pauses = Pauses(0.1, 0.4)
@@ -202,7 +204,7 @@ def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
     master.told("zzz")
     build = slave.builder
     master.say("REFUSED", "there are 10,000 slaves already")
-    for _ in range(3):  # to whatever it says
+    for _ in range(3):  # in reply to any request
         info = master.hear("HELLO")
         assert info.features["resume"] == ["demo", "1.0"]
         assert master.peer != first
@@ -210,10 +212,10 @@ def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
     assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
     assert pauses._next == 0.4
     assert caplog.text.count("refused this slave: there are 10,000 slaves already") == 4
-    master.say("HELLO")  # a reply that would have no end
+    master.say("HELLO")  # could start an endless loop
     master.welcome()
     master.hear("BUSY")
-    assert pauses._next == 0.4  # a welcome alone is no proof
+    assert pauses._next == 0.4  # ACK alone does not reset the pause
     master.say("CONT")
     assert master.built().status
     assert (pauses._next, slave.builder) == (0.1, build)
@@ -221,7 +223,7 @@ def test_a_slave_that_is_turned_away_keeps_its_build_and_tries_again(
     master.hear("IDLE")
 
 
-def test_an_operators_die_is_the_end_however_long_it_was_silent(master, slave, caplog):
+def test_die_from_an_operator_ends_the_slave_after_any_silence(master, slave, caplog):
     master.welcome()
     master.hear("IDLE")
     slave.connection.last_reply -= 3600
@@ -232,7 +234,7 @@ def test_an_operators_die_is_the_end_however_long_it_was_silent(master, slave, c
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_of_the_clock_ends_neither_build_nor_transfer(master, slave, source, step):
+def test_a_clock_step_ends_neither_build_nor_transfer(master, slave, source, step):
     source("print('zzz', flush=True); time.sleep(2)")
     master.give_build()
     master.told("zzz")
@@ -252,31 +254,31 @@ def test_a_step_of_the_clock_ends_neither_build_nor_transfer(master, slave, sour
     assert abs(stats.timestamp - slave.clock.now()) < timedelta(minutes=5)
 
 
-def test_the_log_is_told_while_it_grows(master, slave, source, monkeypatch):
+def test_a_slave_sends_the_log_while_it_grows(master, slave, source, monkeypatch):
     monkeypatch.setattr(app, "CONT_WAIT", 1.0)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.2)
     source("for n in range(30): print('line', n, '\u20ac', flush=True); time.sleep(0.1)")
     master.give_build()
-    told, heard, moments = "", [], []
+    sent, heard, moments = "", [], []
     while "BUILT" not in heard:
         data = master.hear("OUTPUT", "BUSY", "BUILT")
         heard.append(master.heard)
         if master.heard == "OUTPUT":
-            assert data.offset == len(told)
-            told += data.text
+            assert data.offset == len(sent)
+            sent += data.text
             moments.append(time.monotonic())
         master.say("DONE" if master.heard == "BUILT" else "CONT")
     assert data.status, data.output
-    assert data.output.startswith(told)
-    assert "line 20 \u20ac\n" in told
+    assert data.output.startswith(sent)
+    assert "line 20 \u20ac\n" in sent
     assert heard.count("BUSY") >= 2
-    # In the long run no more often: one may be heard late, and the next at once after it.
+    # The limit holds on average: one message may arrive late, and the next right after it.
     assert len(moments) <= (moments[-1] - moments[0]) / 0.2 + 2
     master.hear("IDLE")
 
 
 @pytest.mark.parametrize("reply", ["DONE", "DIE"])
-def test_what_answers_output_is_obeyed(master, slave, source, monkeypatch, reply):
+def test_a_slave_obeys_the_reply_to_output(master, slave, source, monkeypatch, reply):
     monkeypatch.setattr(app, "CONT_WAIT", 3.0)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
@@ -286,7 +288,7 @@ def test_what_answers_output_is_obeyed(master, slave, source, monkeypatch, reply
     master.hear("IDLE" if reply == "DONE" else "BYE")
 
 
-def test_another_master_is_told_the_log_from_its_beginning(master, slave, source, monkeypatch):
+def test_a_new_master_receives_the_log_from_its_beginning(master, slave, source, monkeypatch):
     monkeypatch.setattr(app, "CONT_WAIT", 1.0)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
@@ -301,7 +303,7 @@ def test_another_master_is_told_the_log_from_its_beginning(master, slave, source
     assert data.offset == 0
 
 
-def test_at_level_0_there_is_no_output(master, work, source, monkeypatch):
+def test_a_slave_of_level_0_sends_no_output(master, work, source, monkeypatch):
     monkeypatch.setattr(app, "CONT_WAIT", 0.5)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(1.5)")
@@ -320,14 +322,14 @@ def test_at_level_0_there_is_no_output(master, work, source, monkeypatch):
         thread.join(patience(60))
 
 
-def test_level_0_says_ten_things_and_drops_its_build(master, work, monkeypatch):
+def test_hello_has_ten_fields_at_level_0(master, work, monkeypatch):
     queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
     old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
     msg, data = old._hello()
     assert (msg, len(data)) == ("HELLO", 10)
 
 
-# Enemies ------------------------------------------------------------------------------------------
+# Hostile input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -344,23 +346,23 @@ def test_level_0_says_ten_things_and_drops_its_build(master, work, monkeypatch):
         [b"", b"\x9b" + b"\xff" * 8],
     ],
 )
-def test_what_is_no_reply_has_it_connect_anew(master, slave, frames):
+def test_an_invalid_reply_makes_the_slave_reconnect(master, slave, frames):
     master.hear("HELLO")
     master.raw(*frames)
     master.welcome()
     master.hear("IDLE")
 
 
-def test_replies_out_of_order_do_no_harm(master, slave, source):
+def test_a_slave_survives_replies_out_of_order(master, slave, source):
     master.hear("HELLO")
-    for reply, data, then in (
+    for reply, data, next_request in (
         ("CONT", NoData, "IDLE"),
-        ("SEND", NAME, "SENT"),  # of a build that never was
+        ("SEND", NAME, "SENT"),  # there is no build
         ("DONE", NoData, "IDLE"),
         ("SLEEP", True, "IDLE"),
         ("ACK", (2**40, "https://index.example/simple"), "IDLE"),
         ("ACK", (3, "--help"), "IDLE"),
-        ("BUILD", ("demo", "never"), "BUILT"),  # no version
+        ("BUILD", ("demo", "never"), "BUILT"),  # not a valid version
         ("CONT", NoData, "BUILT"),
         ("SEND", "other-1.0-py3-none-any.whl", "SENT"),
         ("ACK", (4, ""), "BUSY"),
@@ -369,11 +371,11 @@ def test_replies_out_of_order_do_no_harm(master, slave, source):
         ("DONE", NoData, "IDLE"),
     ):
         master.say(reply, data)
-        master.hear(then, *(["BUILT"] if then == "BUSY" else []))
+        master.hear(next_request, *(["BUILT"] if next_request == "BUSY" else []))
     assert slave.thread.is_alive()
 
 
-def test_a_door_that_closes_at_once_is_not_stormed(master, slave):
+def test_a_slave_reconnects_slowly_to_a_port_that_closes_each_connection(master, slave):
     master.vanish()
     count = 0
     with socket.create_server(("127.0.0.1", master.ports[0])) as server:
@@ -394,7 +396,7 @@ def test_a_door_that_closes_at_once_is_not_stormed(master, slave):
 # Processes ----------------------------------------------------------------------------------------
 
 
-def test_sigterm_in_mid_build_leaves_nothing(master, work, source):
+def test_sigterm_in_mid_build_leaves_neither_processes_nor_files(master, work, source):
     source("print('zzz', flush=True); time.sleep(60)")
     command = [
         sys.executable, "-m", "piwheels.slave", "-d", str(work), "-L", "toy",
@@ -412,10 +414,10 @@ def test_sigterm_in_mid_build_leaves_nothing(master, work, source):
         tree = descendants(process.pid)
         assert list(work.iterdir())
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=patience(60))
-        assert process.returncode == 0, said
-    assert "Traceback" not in said
-    assert "stopped by SIGTERM" in said
+        _, stderr = process.communicate(timeout=patience(60))
+        assert process.returncode == 0, stderr
+    assert "Traceback" not in stderr
+    assert "stopped by SIGTERM" in stderr
     assert master.queue.poll(patience(30))
     assert master.queue.recv_addr_msg()[1] in ("BYE", "BUSY")
     assert list(work.iterdir()) == []
@@ -429,7 +431,7 @@ def _command(pid):
         return ""
 
 
-def test_sigterm_while_waiting_for_a_master(work):
+def test_sigterm_ends_a_slave_that_waits_for_a_master(work):
     command = [
         sys.executable, "-m", "piwheels.slave", "-d", str(work),
         "--slave-queue", f"tcp://127.0.0.1:{free_port()}",
@@ -440,9 +442,9 @@ def test_sigterm_while_waiting_for_a_master(work):
         assert "building for" in line
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=patience(60))
+        _, stderr = process.communicate(timeout=patience(60))
         assert process.returncode == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize(
@@ -452,7 +454,7 @@ def test_sigterm_while_waiting_for_a_master(work):
         (["--dir", "/nonexistent"], 1, "cannot build in /nonexistent (No such file or directory)"),
     ],
 )
-def test_what_it_cannot_use_is_a_sentence(option, status, sentence, monkeypatch, capsys):
+def test_an_unusable_option_gives_an_error_message(option, status, sentence, monkeypatch, capsys):
     monkeypatch.setenv("PIW_ALLOW_ROOT", "1")
     try:
         code = app.main(option)

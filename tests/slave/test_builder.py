@@ -62,7 +62,7 @@ def failed(builder: Builder, work: Path, *words: str) -> None:
     builder.close()
 
 
-def test_a_good_build(index: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_succeeds(index: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIW_DSN", "hidden")
     add_source(
         index,
@@ -89,7 +89,7 @@ def test_a_good_build(index: Path, work: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(work.iterdir()) == []
 
 
-def test_what_does_not_exist(index: Path, work: Path) -> None:
+def test_a_missing_or_invalid_version_fails(index: Path, work: Path) -> None:
     failed(build(work, "nothing"), work, "nothing", "pip ended with status 1")
     failed(build(work, "demo", "1.0; x"), work, "is not a version")
     failed(build(work, "demo", "1.*"), work, "is not a version")
@@ -103,7 +103,7 @@ def test_what_does_not_exist(index: Path, work: Path) -> None:
         ("os.kill(os.getppid(), 9)", "", ["killed from outside"]),
         ("", "os.unlink(path)", ["pip ended"]),
         ("", "open(path, 'w').write('no zip')", ["pip ended"]),
-        # pip finds no fault with these, but we do.
+        # pip accepts these wheels; the slave does not.
         ("", "open(path, 'ab').write(b'more')", ["broken wheel", "data after its end"]),
         (
             "",
@@ -112,19 +112,21 @@ def test_what_does_not_exist(index: Path, work: Path) -> None:
         ),
     ],
 )
-def test_bad_builds(index: Path, work: Path, before: str, after: str, words: list[str]) -> None:
+def test_a_broken_build_fails_with_a_reason(
+    index: Path, work: Path, before: str, after: str, words: list[str]
+) -> None:
     add_source(index, "demo", before=before, after=after)
     failed(build(work, "demo"), work, *words)
 
 
-def test_the_timeout_is_kept_and_says_so(index: Path, work: Path) -> None:
+def test_a_build_ends_at_its_timeout_with_a_message(index: Path, work: Path) -> None:
     add_source(index, "demo", before="time.sleep(60)")
     builder = build(work, "demo", seconds=3)
     failed(builder, work, "0:00:03", "time-out")
     assert builder.duration >= timedelta(seconds=3)
 
 
-def test_stop_in_mid_build(index: Path, work: Path) -> None:
+def test_stop_ends_a_running_build(index: Path, work: Path) -> None:
     add_source(index, "demo", before="print('sleeping', flush=True); time.sleep(60)")
     before = set(descendants(os.getpid()))
     builder = Builder("demo", "1.0", dir=work)
@@ -137,7 +139,7 @@ def test_stop_in_mid_build(index: Path, work: Path) -> None:
     assert set(descendants(os.getpid())) <= before
 
 
-def test_stopped_before_it_starts(index: Path, work: Path) -> None:
+def test_a_build_can_be_stopped_before_it_starts(index: Path, work: Path) -> None:
     with Builder("demo", "1.0", dir=work) as builder:
         builder.stop()
         builder.start()
@@ -146,13 +148,13 @@ def test_stopped_before_it_starts(index: Path, work: Path) -> None:
     Builder("demo", "1.0", dir=work).close()
 
 
-def test_an_unwritable_folder(tmp_path: Path) -> None:
+def test_an_unwritable_folder_fails_the_build(tmp_path: Path) -> None:
     builder = build(tmp_path / "none", "demo")
     assert builder.status is False
     assert "No such file" in builder.output
 
 
-def test_kill_9_of_the_slave(index: Path, work: Path) -> None:
+def test_kill_9_of_the_slave_leaves_neither_processes_nor_files(index: Path, work: Path) -> None:
     add_source(index, "demo", before="print('sleeping', flush=True); time.sleep(60)")
     script = (
         "import sys, time\nfrom piwheels.slave.builder import Builder\n"
@@ -172,12 +174,12 @@ def test_kill_9_of_the_slave(index: Path, work: Path) -> None:
     assert list(work.iterdir()) == []
 
 
-def test_stale_directories(work: Path) -> None:
+def test_only_old_build_directories_are_removed(work: Path) -> None:
     old = work / "piw-build-old"
     old.mkdir()
     (work / "piw-build-link").symlink_to("/etc")
     (work / "other").mkdir()
-    assert clean_stale(work) == 0  # it might be brand new
+    assert clean_stale(work) == 0  # it may have been created just now
     real = time.time
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: real() + 3600)
@@ -198,7 +200,7 @@ def wheel(index: Path, work: Path) -> Wheel:
 
 
 class Master:
-    """The far end of the file wire, driven by the test."""
+    """The master's end of the file wire, controlled by the test."""
 
     def __init__(self, wheel: Wheel) -> None:
         self.context = Context(zmq.Context())
@@ -218,7 +220,7 @@ class Master:
         finally:
             dealer.close(linger=1)
 
-    def expect(self, seconds: float = 5) -> list[bytes]:
+    def receive(self, seconds: float = 5) -> list[bytes]:
         assert self.router.poll(patience(seconds))
         self.address, *frames = self.router.recv_multipart()
         return frames
@@ -233,14 +235,14 @@ class Master:
         self.context._context.term()
 
 
-def test_a_transfer(wheel: Wheel) -> None:
+def test_a_transfer_sends_the_whole_file(wheel: Wheel) -> None:
     master = Master(wheel)
-    assert master.expect() == [b"HELLO", b"7"]
+    assert master.receive() == [b"HELLO", b"7"]
     data = wheel.path.read_bytes()
     received = b""
     for offset in range(0, len(data), 100):
         master.say(b"FETCH", str(offset).encode(), b"100")
-        kind, at, chunk = master.expect()
+        kind, at, chunk = master.receive()
         assert (kind, int(at)) == (b"CHUNK", offset)
         received += chunk
     master.say(b"DONE")
@@ -262,27 +264,29 @@ def test_a_transfer(wheel: Wheel) -> None:
         (b"DONE", b"DONE"),
     ],
 )
-def test_a_hostile_master_gets_nothing(wheel: Wheel, frames: tuple[bytes, ...]) -> None:
+def test_invalid_requests_of_a_master_get_no_reply(wheel: Wheel, frames: tuple[bytes, ...]) -> None:
     master = Master(wheel)
-    assert master.expect() == [b"HELLO", b"7"]
+    assert master.receive() == [b"HELLO", b"7"]
     master.say(*frames)
     master.say(b"FETCH", str(wheel.filesize - 1).encode(), b"10")
-    assert master.expect() == [b"CHUNK", str(wheel.filesize - 1).encode(), b"\0"]
+    assert master.receive() == [b"CHUNK", str(wheel.filesize - 1).encode(), b"\0"]
     master.say(b"DONE")
     master.end()
 
 
-def test_silence(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transfer_fails_when_the_master_is_silent(
+    wheel: Wheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(built, "HELLO_SECONDS", 0.05)
     monkeypatch.setattr(built, "SILENCE_SECONDS", 0.3)
     master = Master(wheel)
     for _ in range(3):
-        assert master.expect() == [b"HELLO", b"7"]
+        assert master.receive() == [b"HELLO", b"7"]
     master.end()
     assert isinstance(master.error, Unavailable)
 
 
-def test_what_a_wheel_says(wheel: Wheel) -> None:
+def test_a_wheel_has_tags_dependencies_and_a_hash(wheel: Wheel) -> None:
     assert wheel.package_tag == wheel.package_canon == "demo"
     assert wheel.package_version_tag == "1.0"
     assert (wheel.py_version_tag, wheel.abi_tag, wheel.platform_tag) == ("py3", "none", "any")
@@ -294,7 +298,7 @@ def test_what_a_wheel_says(wheel: Wheel) -> None:
         Wheel(wheel.path, package="other")
 
 
-def test_where_nothing_can_be_built_is_told_with_what_to_do(
+def test_an_unusable_build_directory_is_reported_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert why_unusable(tmp_path) == ""

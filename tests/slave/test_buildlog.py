@@ -13,24 +13,24 @@ def log(*blocks: bytes, limit: int = 1000) -> BuildLog:
     return result
 
 
-def test_what_fits_is_whole_and_fit_to_be_shown() -> None:
+def test_a_short_log_is_complete_and_printable() -> None:
     assert log(b"a\n", b"b\r\nc\x00\x1b[31md\x1b[0m\te\rf").text() == "a\nb\ncd\te\nf"
     assert log(b"caf\xc3", b"\xa9 \xff").text() == "caf\u00e9 \ufffd"
 
 
-def test_noise_of_pip_goes() -> None:
+def test_irrelevant_warnings_of_pip_are_removed() -> None:
     noise = b"WARNING: Location '/opt/x' is ignored: it is either a non-existing path or so.\n"
     assert log(b"before\n", noise, b"  " + noise, b"after\n").text() == "before\nafter\n"
 
 
-def test_notes_stand_at_the_end() -> None:
+def test_notes_are_at_the_end() -> None:
     result = log(b"unfinished")
     result.note("it was stopped")
     result.write(b" line")
     assert result.text() == "unfinished line\npiwheels: it was stopped\n"
 
 
-def test_the_middle_is_cut_out() -> None:
+def test_the_middle_of_a_long_log_is_cut_out() -> None:
     result = log(b"first\n", *[b"x" * 99 + b"\n"] * 500, b"last\n")
     result.note("the end")
     text = result.text()
@@ -53,17 +53,17 @@ def test_any_output_is_valid_and_within_the_limit(blocks: list[bytes], flood: by
     assert text.endswith("piwheels: end\n")
 
 
-# What is new ----------------------------------------------------------------------------------
+# New output -----------------------------------------------------------------------------------
 
 
 def follow(result: BuildLog, *blocks: bytes) -> list[tuple[int, str]]:
-    """Write *blocks*; ask after each for what is new since the last answer."""
+    """Write *blocks*, and return the new text after each of them."""
     parts: list[tuple[int, str]] = []
-    told = 0
+    sent = 0
     for block in blocks:
         result.write(block)
-        offset, text = result.since(told)
-        told = offset + len(text)
+        offset, text = result.since(sent)
+        sent = offset + len(text)
         parts.append((offset, text))
     return parts
 
@@ -77,7 +77,7 @@ PIECES = st.lists(
 
 
 @given(PIECES)
-def test_what_was_told_piece_by_piece_is_the_log(blocks: list[bytes]) -> None:
+def test_the_pieces_together_are_the_log(blocks: list[bytes]) -> None:
     result = BuildLog(100_000)
     parts = follow(result, *blocks, b"\n.")
     assert "".join(text for _, text in parts) + "." == result.text()
@@ -86,9 +86,11 @@ def test_what_was_told_piece_by_piece_is_the_log(blocks: list[bytes]) -> None:
 
 
 @given(st.lists(st.integers(1, 3 * RECENT), min_size=1, max_size=4), st.integers(0, 4 * RECENT))
-def test_of_too_much_the_newest_is_told(sizes: list[int], offset: int) -> None:
+def test_only_the_newest_text_is_returned_if_there_is_too_much(
+    sizes: list[int], offset: int
+) -> None:
     whole = "".join(f"{size % 10}\u20ac" * (size // 2) + "\n" for size in sizes)
-    result = BuildLog(1000)  # its middle is cut out; offsets count on
+    result = BuildLog(1000)  # its middle is cut out, but offsets count it
     for line in whole.splitlines(keepends=True):
         result.write(line.encode())
     start, text = result.since(offset)
@@ -96,7 +98,7 @@ def test_of_too_much_the_newest_is_told(sizes: list[int], offset: int) -> None:
     assert start + len(text) == len(whole)
 
 
-def test_a_line_without_end_is_told_when_it_is_too_long() -> None:
+def test_an_unfinished_line_is_returned_when_it_is_too_long() -> None:
     result = log(b"x" * RECENT)
     assert result.since(0) == (0, "")
     result.write(b"y")

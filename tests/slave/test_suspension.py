@@ -1,4 +1,4 @@
-"""Processes that are suspended (SIGSTOP) for longer than every limit lose no build."""
+"""No build is lost if processes are suspended (SIGSTOP) for longer than every limit."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from piwheels.core.host.supervision import descendants
 from piwheels.slave import app
 from toy_master import NAME
 
-#: Seconds that a build, and a reply of the master, may take; and how long processes are suspended.
+#: Limit for a build and for a reply of the master, and the duration of a suspension (seconds).
 LIMIT, SUSPENDED = 14, 18
 
 SLAVE = f"""
@@ -30,7 +30,7 @@ raise SystemExit(app.main())
 
 @pytest.fixture
 def process(work, source, master):
-    """A ``piw-slave`` in a process of its own, with short limits."""
+    """A ``piw-slave`` process with short limits."""
     command = [
         sys.executable, "-c", SLAVE, "-d", str(work), "-L", "toy", f"--timeout={LIMIT}s",
         "--slave-queue", master.addresses[0], "--file-queue", master.addresses[1],
@@ -39,7 +39,7 @@ def process(work, source, master):
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
         yield process
         process.terminate()
-        process.said = process.communicate(timeout=patience(60))[1]
+        process.error_output = process.communicate(timeout=patience(60))[1]
 
 
 def suspend(pids, seconds):
@@ -95,12 +95,12 @@ def _short_limit(monkeypatch):
 
 
 @pytest.mark.usefixtures("_short_limit")
-def test_a_master_that_was_suspended_finds_the_build(master, source, slave):
+def test_a_master_that_was_suspended_resumes_the_build(master, source, slave):
     source("print('zzz', flush=True); time.sleep(10)")
     master.give_build()
     master.told("zzz")
     first = master.peer
-    # It does not reply in time: the slave gives up that socket.
+    # The master does not reply in time: the slave closes that socket.
     assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
     assert master.peer != first
     master.say("ACK", (8, ""))

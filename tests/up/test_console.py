@@ -1,4 +1,4 @@
-"""The console in piw-up's terminal: how it is opened, and what is left of it afterwards."""
+"""The console in piw-up's terminal: how it opens, and the state of the terminal afterwards."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from piwheels.up.console import attach_line, possible
 from piwheels.up.progress import Screen
 
 IPC = {"status": "ipc:///r/status", "control": "ipc:///r/control", "console": "ipc:///r/console"}
-# Takes the terminal, as a console does, and gives nothing back.
+# A console that changes the terminal's modes and does not restore them.
 STAND_IN = r"""
 import os, sys, tty
 tty.setraw(0)
@@ -25,7 +25,7 @@ sys.stdout.flush()
 key = sys.stdin.read(1)
 os.kill(os.getpid(), 9) if key == "9" else sys.exit(3)
 """
-# What piw-up does with it.
+# The part of piw-up that opens a console and restores the terminal.
 OWNER = """
 import os, sys, termios, time
 from piwheels.up import console
@@ -49,11 +49,11 @@ print("it ended:", how)
 
 
 class Terminal:
-    """A terminal of its own that *command* runs in."""
+    """A pseudo-terminal in which *command* runs."""
 
     def __init__(self, command, env):
         self.ours, theirs = pty.openpty()
-        self.said = ""
+        self.output = ""
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
         self.process = subprocess.Popen(["setsid", "-c", *command], env=env, **streams)
         os.close(theirs)
@@ -68,13 +68,13 @@ class Terminal:
 
     def until(self, words, limit=30.0):
         deadline = time.monotonic() + patience(limit)
-        while words not in self.said:
-            assert time.monotonic() < deadline, self.said
+        while words not in self.output:
+            assert time.monotonic() < deadline, self.output
             if select.select([self.ours], [], [], 0.1)[0]:
                 try:
-                    self.said += os.read(self.ours, 65536).decode(errors="replace")
-                except OSError:  # nobody has it any more
-                    assert words in self.said, self.said
+                    self.output += os.read(self.ours, 65536).decode(errors="replace")
+                except OSError:  # no process has it open any more
+                    assert words in self.output, self.output
                     return
 
     def type(self, keys):
@@ -82,10 +82,10 @@ class Terminal:
 
 
 @pytest.mark.parametrize(
-    ("key", "ending", "put_right"),
+    ("key", "ending", "restored"),
     [("q", "it ended: 3", False), ("9", "it ended: -9", True), ("", "it ended: closed", True)],
 )
-def test_the_terminal_is_as_before_however_it_ends(tmp_path, key, ending, put_right):
+def test_the_terminal_is_restored_however_the_console_ends(tmp_path, key, ending, restored):
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     env = {**os.environ, "PYTHONPATH": str(tmp_path), "TERM": "xterm"}
     args = [] if key else ["close"]
@@ -93,36 +93,36 @@ def test_the_terminal_is_as_before_however_it_ends(tmp_path, key, ending, put_ri
         if key:
             terminal.until("ready")
             expected = "--status-queue=tcp://127.0.0.1:1|--control-queue=ipc://b|"
-            assert f"{expected}--console-queue=ipc://c|-x|" in terminal.said
+            assert f"{expected}--console-queue=ipc://c|-x|" in terminal.output
             terminal.type(key)
         terminal.until(ending)
-        assert ("\x1b[?1049l" in terminal.said) == put_right
+        assert ("\x1b[?1049l" in terminal.output) == restored
         assert terminal.process.wait(patience(10)) == 0
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
-def test_a_console_that_is_told_to_end_puts_the_terminal_right_first(short_dir, sign):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_console_restores_the_terminal_before_a_signal_ends_it(short_dir, signum):
     command = [sys.executable, "-m", "piwheels.console", f"--status-queue=ipc://{short_dir}/none"]
     with Terminal(command, {**os.environ, "TERM": "xterm"}) as terminal:
         terminal.until("No master answers")
-        terminal.process.send_signal(sign)
+        terminal.process.send_signal(signum)
         terminal.until("\x1b[?1049l")
-        assert terminal.process.wait(patience(10)) == 128 + sign
+        assert terminal.process.wait(patience(10)) == 128 + signum
 
 
-def test_a_console_that_was_suspended_draws_everything_anew(short_dir):
+def test_a_console_redraws_the_screen_after_it_was_suspended(short_dir):
     command = [sys.executable, "-m", "piwheels.console", f"--status-queue=ipc://{short_dir}/none"]
     with Terminal(command, {**os.environ, "TERM": "xterm"}) as terminal:
         terminal.until("No master answers")
         terminal.type("\x1a")
         terminal.until("\x1b[?1049l")
         os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
-        terminal.said = ""
+        terminal.output = ""
         terminal.process.send_signal(signal.SIGCONT)
         terminal.until("No master answers")
 
 
-def test_without_a_terminal_there_is_none():
+def test_no_console_is_possible_without_a_terminal():
     assert not possible()
 
 
@@ -142,11 +142,11 @@ def test_without_a_terminal_there_is_none():
         ),
     ],
 )
-def test_one_line_attaches_again(given, line):
+def test_the_attach_line_has_the_addresses_of_the_sockets(given, line):
     assert attach_line(IPC | given) == line
 
 
-def test_what_is_said_behind_the_console_is_said_again(tmp_path):
+def test_messages_during_the_console_are_repeated_afterwards(tmp_path):
     stream = io.StringIO()
     stream.isatty = lambda: True
     screen = Screen(stream, {"TERM": "xterm"})
@@ -171,7 +171,7 @@ def test_what_is_said_behind_the_console_is_said_again(tmp_path):
     assert stream.getvalue().endswith("\nlive\n")
 
 
-def test_the_farm_goes_on_when_its_console_is_left(short_dir):
+def test_the_farm_continues_after_its_console_is_closed(short_dir):
     keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_"))}
     home = short_dir / "terminal"
     env = {**keep, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "HOME": str(short_dir)}
@@ -184,7 +184,7 @@ def test_the_farm_goes_on_when_its_console_is_left(short_dir):
         terminal.until("LIVE")
         terminal.type("q")
         terminal.until("attaches again")
-        screens, _, lines = terminal.said.rpartition("\x1b[?1049l")
+        screens, _, lines = terminal.output.rpartition("\x1b[?1049l")
         assert "registered toy 1.0" not in screens
         assert "registered toy 1.0" in lines
         assert f"piw-console --status-queue ipc://{home}/run/status " in lines

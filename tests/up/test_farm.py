@@ -1,4 +1,4 @@
-"""Whole farms, as processes, on an index of our own."""
+"""Complete farms as processes, with an index that the test serves."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import pytest
 
 from helpers import patience, until, write_sdist
 
-# Builds a wheel with nothing but the standard library. What it does depends on its files.
+# A build backend that uses only the standard library. about.txt controls what it builds.
 BACKEND = """
 import os, sys, time, zipfile
 
@@ -43,7 +43,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
-class Silent(SimpleHTTPRequestHandler):
+class QuietHandler(SimpleHTTPRequestHandler):
     extensions_map = MappingProxyType(
         {".json": "application/vnd.pypi.simple.v1+json", ".html": "text/html"}
     )
@@ -71,7 +71,7 @@ def add_source(index, name, version, tag, wait="-", *, needs=""):
 
 @pytest.fixture(scope="module")
 def place(short_dir):
-    """A folder with an index of sources, and its address."""
+    """A folder with an index of sdists, and the address of the index."""
     index, flag = short_dir / "index", short_dir / "wait"
     add_source(index, "toy", "1.0", "py3-none-any")
     add_source(index, "toy", "0.9", "broken")
@@ -82,7 +82,7 @@ def place(short_dir):
     add_source(index, "slow", "4.0", "native", str(flag))
     for folder, _, _ in os.walk(index):
         Path(folder).chmod(0o755)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(index)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(index)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield short_dir, f"http://127.0.0.1:{server.server_port}/simple/"
@@ -92,7 +92,7 @@ def place(short_dir):
 
 
 class Up:
-    """A piw-up that runs in *home*; what it says is in files beside it."""
+    """A piw-up that runs in *home*. Its output is in files next to *home*."""
 
     def __init__(self, place, home, *args, **more):
         folder, index = place
@@ -115,25 +115,25 @@ class Up:
         self.process.wait()
 
     def until(self, pattern, limit=40.0):
-        """Wait until *pattern* stands in what it says; return the match."""
+        """Wait until *pattern* occurs in the output, and return the match."""
         deadline = time.monotonic() + patience(limit)
         while time.monotonic() < deadline:
-            said = self.out.read_text() + self.err.read_text()
-            if match := re.search(pattern, said, re.MULTILINE):
+            output = self.out.read_text() + self.err.read_text()
+            if match := re.search(pattern, output, re.MULTILINE):
                 return match
-            assert self.process.poll() is None, said
+            assert self.process.poll() is None, output
             time.sleep(0.05)
-        raise AssertionError(f"{pattern} was not said:\n{said}")
+        raise AssertionError(f"{pattern} is not in the output:\n{output}")
 
     def end(self, limit=40.0):
-        """Wait for the end; return the exit status."""
+        """Wait for the end, and return the exit status."""
         try:
             return self.process.wait(patience(limit))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running:\n{self.err.read_text()}") from None
 
-    def left(self):
-        """Return the processes of the farm that are alive: their pids by command."""
+    def processes(self):
+        """Return the pids of the farm's processes that are alive, by command."""
         found = {}
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -144,16 +144,16 @@ class Up:
                 found[command] = int(path.parent.name)
         return found
 
-    def wait_for_nothing(self, limit=15.0):
+    def wait_until_clean(self, limit=15.0):
         deadline = time.monotonic() + patience(limit)
-        while self.left():
-            assert time.monotonic() < deadline, self.left()
+        while self.processes():
+            assert time.monotonic() < deadline, self.processes()
             time.sleep(0.05)
         assert not list((self.home / "build").iterdir())
         assert [p.name for p in (self.home / ".www.work").iterdir()] == ["lock"]
 
 
-def test_a_new_release_is_built_without_being_asked_for(place):
+def test_a_watched_projects_new_release_is_built(place):
     index, home = place[0] / "index", place[0] / "watching"
     add_source(index, "bell", "1.0", "py3-none-any")
     add_source(index, "fork", "1.0", "py3-none-any")
@@ -169,7 +169,7 @@ def test_a_new_release_is_built_without_being_asked_for(place):
     assert "bell 1.1 is a new upstream release" in (home / "log/master.log").read_text()
 
 
-def test_from_nothing_to_an_installed_wheel(place, tmp_path):
+def test_a_new_farm_builds_wheels_that_pip_installs(place, tmp_path):
     home = place[0] / "one"
     with Up(place, home, "toy", "metal==2.0", "broken", "missing") as up:
         command = up.until(r"^pip install .*$")[0].split()
@@ -196,26 +196,26 @@ def test_from_nothing_to_an_installed_wheel(place, tmp_path):
         assert (tmp_path / "ore-1.5.dist-info").is_dir()
         up.process.send_signal(signal.SIGINT)
         assert up.end() == 0
-        up.wait_for_nothing(0.0)
-    # A second start goes on where the first has stopped: nothing is built anew.
+        up.wait_until_clean(0.0)
+    # A second start continues where the first stopped: nothing is built again.
     with Up(place, home, "--once", "toy", "metal==2.0") as up:
         assert up.end() == 0
         assert "building" not in up.err.read_text()
-        up.wait_for_nothing(0.0)
+        up.wait_until_clean(0.0)
         assert set(re.findall(r"\d+\.\d  ", up.out.read_text())) <= set(
             re.findall(r"\d+\.\d  ", report)
         )
 
 
-def test_killed_in_mid_build_it_leaves_nothing_and_goes_on_later(place):
+def test_a_farm_that_is_killed_in_mid_build_continues_at_the_next_start(place):
     home, flag = place[0] / "two", place[0] / "wait"
     flag.touch()
     with Up(place, home, "--once", "slow") as up:
         up.until(r"building slow 4\.0")
-        until(lambda: len(up.left()) >= 5)
+        until(lambda: len(up.processes()) >= 5)
         up.process.kill()
         up.process.wait()
-        up.wait_for_nothing()
+        up.wait_until_clean()
     with Up(place, home, "--once", "slow", "toy==0.9") as up:
         up.until(r"building slow 4\.0")
         flag.unlink()
@@ -224,33 +224,33 @@ def test_killed_in_mid_build_it_leaves_nothing_and_goes_on_later(place):
         assert re.search(r"^slow +4\.0 +cp\d+t? +built", report, re.M)
         assert re.search(r"^toy +0\.9 +cp\d+t? +failed", report, re.M)
         assert report.rstrip().endswith("/simple/ slow")
-        up.wait_for_nothing(0.0)
+        up.wait_until_clean(0.0)
 
 
-def test_when_a_daemon_dies_all_stop_and_it_is_named(place):
+def test_a_dead_daemon_stops_the_farm_and_is_named(place):
     home, flag = place[0] / "three", place[0] / "wait"
     flag.touch()
     with Up(place, home, "slow") as up:
         up.until(r"building slow 4\.0")
-        (pid,) = [pid for command, pid in up.left().items() if "-m piwheels.master" in command]
+        (pid,) = [pid for command, pid in up.processes().items() if "-m piwheels.master" in command]
         os.kill(pid, signal.SIGKILL)
         assert up.end() == 1
-        said = up.err.read_text()
-        assert "piw-up: piw-master was killed by signal 9; the end of" in said
-        assert "listening for slaves" in said
-        up.wait_for_nothing()
+        output = up.err.read_text()
+        assert "piw-up: piw-master was killed by signal 9; the end of" in output
+        assert "listening for slaves" in output
+        up.wait_until_clean()
     flag.unlink()
-    # ... and PostgreSQL is one of them.
+    # The same applies to PostgreSQL.
     with Up(place, home, "toy") as up:
         up.until(r"^pip install")
-        (pid,) = [pid for command, pid in up.left().items() if "/postgres -D" in command]
+        (pid,) = [pid for command, pid in up.processes().items() if "/postgres -D" in command]
         os.kill(pid, signal.SIGKILL)
         assert up.end() == 1
         assert "piw-up: PostgreSQL has ended" in up.err.read_text()
-        up.wait_for_nothing()
+        up.wait_until_clean()
 
 
-def test_wrong_usage_is_a_sentence(place):
+def test_wrong_usage_gives_an_error_message(place):
     with Up(place, place[0] / "four", "toy>=1") as up:
         assert up.end() == 2
     with Up(place, place[0] / "four", "--python=/nowhere/python") as up:

@@ -1,4 +1,4 @@
-"""What piw-up is made of, without a farm."""
+"""The parts of piw-up, without a farm."""
 
 import gzip
 import json
@@ -23,25 +23,26 @@ from piwheels.up.config import UpConfig, labels, queues, to_connect
 from piwheels.up.processes import Processes, Stopped, child_environment
 
 
-def sleeper(tmp_path, monkeypatch, text):
+def processes_with(tmp_path, monkeypatch, text):
+    """Return processes that can start the daemon ``sleeper``, which runs *text*."""
     (tmp_path / "sleeper.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return Processes(tmp_path / "farm")
 
 
-def test_a_farm_has_one_piw_up(tmp_path):
+def test_a_second_piw_up_for_one_farm_is_refused(tmp_path):
     with Processes(tmp_path / "farm"), pytest.raises(Fatal, match="is running already"):
         Processes(tmp_path / "farm")
     Processes(tmp_path / "farm").__exit__()
 
 
-def test_a_folder_that_cannot_be_written_is_refused():
+def test_an_unwritable_folder_is_refused():
     with pytest.raises(Fatal, match="--dir"):
         Processes(Path("/proc/farm"))
 
 
-def test_a_daemon_that_dies_is_named_with_its_last_lines(tmp_path, monkeypatch):
-    farm = sleeper(tmp_path, monkeypatch, "import sys; sys.exit('the last word')")
+def test_a_dead_daemon_is_named_with_the_end_of_its_log(tmp_path, monkeypatch):
+    farm = processes_with(tmp_path, monkeypatch, "import sys; sys.exit('the last word')")
     with farm:
         farm.start("slave-x", "sleeper", [], os.environ)
         farm.daemons[0].process.wait(patience(20))
@@ -55,8 +56,8 @@ print("slave 1: {ENDED_BY_OPERATOR}")
 """
 
 
-def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
-    with sleeper(tmp_path, monkeypatch, OPERATOR) as farm:
+def test_a_daemon_that_an_operator_stopped_is_not_a_failure(tmp_path, monkeypatch):
+    with processes_with(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.start("slave-two", "sleeper", ["stay"], os.environ)
         farm.daemons[0].process.wait(patience(20))
@@ -66,16 +67,16 @@ def test_what_an_operator_has_stopped_is_no_failure(tmp_path, monkeypatch):
         farm.daemons[-1].process.wait(patience(20))
         with pytest.raises(Stopped, match="the master"):
             farm.check()
-    with sleeper(tmp_path, monkeypatch, OPERATOR) as farm:
+    with processes_with(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Stopped, match="the last slave"):
             farm.check()
 
 
-def test_a_slave_that_ended_by_itself_or_a_signal_is_a_failure(tmp_path, monkeypatch):
-    with sleeper(tmp_path, monkeypatch, "print('ending: stopped by SIGTERM')") as farm:
-        farm.logs.joinpath("slave-one.log").write_text(OPERATOR)  # of an earlier slave
+def test_a_slave_that_a_signal_stopped_is_a_failure(tmp_path, monkeypatch):
+    with processes_with(tmp_path, monkeypatch, "print('ending: stopped by SIGTERM')") as farm:
+        farm.logs.joinpath("slave-one.log").write_text(OPERATOR)  # from an earlier slave
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Fatal, match=r"piw-slave-one ended \(0\)(.|\n)*SIGTERM"):
@@ -84,7 +85,7 @@ def test_a_slave_that_ended_by_itself_or_a_signal_is_a_failure(tmp_path, monkeyp
 
 def test_a_daemon_that_does_not_end_is_killed(tmp_path, monkeypatch):
     text = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)\n"
-    with sleeper(tmp_path, monkeypatch, text + "time.sleep(60)") as farm:
+    with processes_with(tmp_path, monkeypatch, text + "time.sleep(60)") as farm:
         farm.patience = 0.2
         farm.start("master", "sleeper", [], os.environ)
         process = farm.daemons[0].process
@@ -93,22 +94,22 @@ def test_a_daemon_that_does_not_end_is_killed(tmp_path, monkeypatch):
     assert process.returncode == -9
 
 
-def test_logs_do_not_grow_without_end(tmp_path, monkeypatch):
+def test_a_long_log_is_rotated(tmp_path, monkeypatch):
     monkeypatch.setattr("piwheels.up.processes.LOG_LIMIT", 10)
-    with sleeper(tmp_path, monkeypatch, "") as farm:
+    with processes_with(tmp_path, monkeypatch, "") as farm:
         log = farm.logs / "serve.log"
         log.write_text("a log that is too long")
         farm.start("serve", "sleeper", [], os.environ)
         assert (log.stat().st_size, log.with_name("serve.log.1").stat().st_size) == (0, 22)
 
 
-def test_our_options_are_not_the_daemons(monkeypatch):
+def test_daemons_do_not_inherit_the_options_of_piw_up(monkeypatch):
     environ = {"PIW_DIR": "/x", "PIW_TIMEOUT": "3", "PIW_PG_BIN": "/pg", "PIW_DSN": "a"}
     env = child_environment(UpConfig(), environ, "postgresql:///b")
     assert env == {"PIW_PG_BIN": "/pg", "PIW_DSN": "postgresql:///b"}
 
 
-def test_sockets_are_private_and_short(tmp_path, monkeypatch):
+def test_socket_paths_are_private_and_short(tmp_path, monkeypatch):
     config = UpConfig(slave_queue="tcp://*:5555")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     short = queues(config, tmp_path)
@@ -123,12 +124,12 @@ def test_sockets_are_private_and_short(tmp_path, monkeypatch):
     Path(other["file"].removeprefix("ipc://")).parent.rmdir()
 
 
-def test_slaves_have_different_names():
+def test_slaves_have_different_labels():
     three = [Interpreter(Path(f"/{i}"), "311", "cp311", "linux_x86_64") for i in range(3)]
     assert list(labels(three)) == ["slave-cp311", "slave-cp311-2", "slave-cp311-3"]
 
 
-def test_the_site_is_read(tmp_path):
+def test_pages_and_logs_of_the_site_can_be_read(tmp_path):
     assert not site.lists(tmp_path, "toy", ["a.whl"])
     page = tmp_path / "simple/toy/index.v1_json"
     page.parent.mkdir(parents=True)
@@ -146,7 +147,7 @@ def test_the_site_is_read(tmp_path):
     assert site.read_log(tmp_path, 70012) == ""
 
 
-def test_what_an_installation_needs_besides_is_told(tmp_path):
+def test_dependencies_that_the_site_lacks_are_reported(tmp_path):
     folder = tmp_path / "simple/toy"
     folder.mkdir(parents=True)
     needs = [
@@ -169,7 +170,7 @@ def test_what_an_installation_needs_besides_is_told(tmp_path):
     assert old == {"not-here": "not-here<9", "backport": "backport"}
 
 
-def test_addresses():
+def test_hosts_are_classified_and_a_port_in_use_is_refused():
     assert site.host_in_url("0.0.0.0") == "127.0.0.1"  # noqa: S104 (nothing is bound)
     assert site.host_in_url("::1") == "[::1]"
     assert [site.is_everywhere(h) for h in ("::", "::1", "a")] == [True, False, False]
@@ -181,7 +182,7 @@ def test_addresses():
         site.free_port("127.0.0.1", taken.getsockname()[1])
 
 
-def test_a_server_that_exists_gets_role_and_database(server_dsn):
+def test_an_existing_server_gets_role_and_database(server_dsn):
     name = f"piw_up_{os.getpid()}"
     try:
         with database.server(redirect(server_dsn, name), Path("/nowhere")) as server:
@@ -197,7 +198,7 @@ def test_a_server_that_exists_gets_role_and_database(server_dsn):
         administer(server_dsn, "DROP DATABASE IF EXISTS {} WITH (FORCE)", names=[name])
 
 
-def test_a_server_that_is_not_there_is_a_sentence(tmp_path):
+def test_a_missing_server_gives_an_error_message(tmp_path):
     with (
         pytest.raises(Fatal, match="--dsn"),
         database.server(f"postgresql:///x?host={tmp_path}", tmp_path),
@@ -205,7 +206,7 @@ def test_a_server_that_is_not_there_is_a_sentence(tmp_path):
         pass
 
 
-def test_what_a_killed_farm_left_is_taken_up(db: Database):
+def test_leases_and_abis_of_a_killed_farm_are_cleared(db: Database):
     db.add_build_abi("cp39")
     db.add_new_package("toy")
     for version in "12":
@@ -220,7 +221,7 @@ def test_what_a_killed_farm_left_is_taken_up(db: Database):
     assert db.get_pending([("toy", "1")]) == [("toy", "1", "cp311")]
 
 
-def test_a_port_is_a_port():
+def test_an_invalid_port_is_refused():
     with pytest.raises(SystemExit) as end:
         load("piw-up", UpConfig, ["--port", "70000"])
     assert end.value.code == 2

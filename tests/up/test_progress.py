@@ -38,7 +38,7 @@ def test_each_slave_has_a_line():
     assert slaves.lines(later) == ["  b  idle"]
 
 
-def test_a_build_that_began_before_counts_from_its_start():
+def test_the_duration_of_a_running_build_counts_from_its_start():
     slaves = Slaves()
     slaves.event(hello(1, "b"), 1000.0, 700.0)
     slaves.event(SlaveEvent(1, START, "BUILD", ("six", "1")), 1000.0, 600.0)
@@ -54,7 +54,7 @@ def test_a_terminal_keeps_the_lines_at_its_bottom():
     screen.show(["one", "two"])
     text = stream.getvalue().lstrip("\0")
     assert text.startswith("\x1b[2F\x1b[J\x1b[32mbuilt\x1b[0m\n")
-    assert text.count("two") == 1  # what has not changed is not drawn again
+    assert text.count("two") == 1  # unchanged lines are not drawn again
     screen.show([])
     assert stream.getvalue().endswith("\x1b[2F\x1b[J")
 
@@ -65,7 +65,7 @@ def test_long_lines_are_cut():
     assert stream.getvalue() == "x" * 79 + "\n"
 
 
-def test_elsewhere_lines_have_the_time_and_no_colour():
+def test_lines_outside_a_terminal_have_the_time_and_no_colour():
     for stream, environ in (io.StringIO(), {"TERM": "xterm"}), (Terminal(), {"TERM": "dumb"}):
         screen = Screen(stream, environ)
         screen.show(["never seen"])
@@ -74,7 +74,7 @@ def test_elsewhere_lines_have_the_time_and_no_colour():
         assert (len(time), word) == (8, "built")
 
 
-def test_quiet_says_nothing():
+def test_quiet_prints_nothing():
     stream = Terminal()
     screen = Screen(stream, {"TERM": "xterm"}, quiet=True)
     screen.say("built")

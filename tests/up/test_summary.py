@@ -27,18 +27,18 @@ def results(builds, *, pending=False):
 
 
 @pytest.mark.parametrize("text", ["six", "zope.interface", "a==1", "Mark-Up_Safe==3.0.2rc1"])
-def test_what_can_be_asked(text):
+def test_a_valid_target_is_parsed(text):
     assert parse(text) == text
     assert parse(text.replace("==", " == ")) == text
 
 
 @pytest.mark.parametrize("text", ["", "-x", "a>=1", "a==", "a==1,2", "a==x", "a b", "a==1==2", "é"])
-def test_what_cannot_be_asked(text):
+def test_an_invalid_target_is_refused(text):
     with pytest.raises(ValueError, match=r"neither NAME nor|not a version"):
         parse(text)
 
 
-def test_each_version_is_asked_for_once_in_its_canonical_spelling():
+def test_targets_are_unique_by_canonical_name():
     targets = parse_targets(["Zope.Interface", "six==1", "zope-interface", "six"])
     assert [(target.spec, *target.key) for target in targets] == [
         ("Zope.Interface", "zope-interface", ""),
@@ -58,7 +58,7 @@ def test_a_native_wheel_serves_its_own_abi():
 @pytest.mark.parametrize(
     "wheel", ["toy-1.0-py3-none-any.whl", "toy-1.0-cp36-abi3-linux_x86_64.whl"]
 )
-def test_one_wheel_serves_the_other_abis(wheel):
+def test_a_portable_wheel_serves_the_other_abis(wheel):
     assert results([build("cp311", wheel)]) == [("built", wheel, True), ("as cp311", wheel, True)]
 
 
@@ -67,7 +67,7 @@ def test_an_abi3_wheel_serves_no_older_abi():
     assert results([build("cp313", wheel)])[0] == ("not tried", "", False)
 
 
-def test_a_failure_is_one():
+def test_a_build_without_files_is_a_failure():
     assert results([build("cp311"), build("cp313")]) == [("failed", "", False)] * 2
 
 
@@ -91,7 +91,7 @@ def test_the_table_is_aligned():
     assert "2.2" in lines[2]
 
 
-def test_only_what_has_a_wheel_is_installed():
+def test_only_packages_with_a_wheel_are_installed():
     targets = [Target("Toy", "toy", "1.0"), Target("bad==2", "bad", "2")]
     rows = rows_of(targets[0], ABIS, [build("cp311", "toy-1.0-py3-none-any.whl")], pending=False)
     assert installable(targets, rows) == ["Toy"]

@@ -148,7 +148,7 @@ def test_a_folder_is_removed_atomically(site):
     assert tree(site) == leftovers(site) == []
 
 
-def test_the_files_of_a_version(site):
+def test_files_of_a_version_are_found_by_normalised_version(site):
     names = ["spam-1.0-py3-none-any.whl", "spam-1.0.0-cp311-cp311-linux_armv7l.whl"]
     for name in [*names, "spam-1.0.1-py3-none-any.whl"]:
         for suffix in ("", ".metadata"):
