@@ -60,18 +60,6 @@ class Logs(Client):
         """Record a request for a project's page in the simple index."""
         self.log_many([search])
 
-    def log_project(self, project: ProjectState) -> None:
-        """Record a hit on a project page."""
-        self.log_many([project])
-
-    def log_json(self, json_state: JSONState) -> None:
-        """Record a request for a project's JSON."""
-        self.log_many([json_state])
-
-    def log_page(self, page: PageState) -> None:
-        """Record a hit on any other page."""
-        self.log_many([page])
-
 
 def _as_json(entries: Iterable[LogState]) -> str:
     return json.dumps([_row(entry) for entry in entries])

@@ -110,14 +110,6 @@ class Packages(Client):
         """Return the versions of *package* that are marked as deleted (skip reason ``deleted``)."""
         return set(self._column("get_versions_deleted", clean(package)))
 
-    def package_marked_deleted(self, package: str) -> bool:
-        """Return whether *package* is marked as deleted (skip reason ``deleted``)."""
-        return bool(self._value("package_marked_deleted", clean(package)))
-
     def get_pypi_serial(self) -> int:
         """Return the serial number of the last processed upstream event."""
         return int(self._value("get_pypi_serial"))
-
-    def set_pypi_serial(self, serial: int) -> None:
-        """Record the serial number of the last processed upstream event."""
-        self._value("set_pypi_serial", serial)

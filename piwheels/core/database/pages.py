@@ -45,10 +45,6 @@ class Pages(Client):
         """Return the SHA-256 of each file of *package*, by file name."""
         return dict(self._rows("get_package_files", clean(package)))
 
-    def get_version_files(self, package: str, version: str) -> set[str]:
-        """Return the names of the files of *version* of *package*."""
-        return set(self._column("get_version_files", clean(package), clean(version)))
-
     def get_project_data(self, package: str) -> ProjectData | None:
         """Return the data of the project page of *package*, or ``None`` if it does not exist."""
         found = self._value("get_project_data", clean(package))

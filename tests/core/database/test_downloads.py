@@ -144,13 +144,13 @@ NOW = datetime(2026, 1, 31, 23, 30, tzinfo=timezone(timedelta(hours=-1)))
         ),
         ("log_search", "searches", SearchState("a", "host.example", NOW, *AGENT)),
         ("log_search", "searches", SearchState("a", "::1", NOW, *[None] * 10)),
-        ("log_project", "project_page_hits", ProjectState("a", "::1", NOW, "x" * 8192)),
-        ("log_json", "project_json_downloads", JSONState("a", "::1", NOW, "")),
-        ("log_page", "web_page_hits", PageState("/faq.html", "::1", NOW, "agent")),
+        ("log_many", "project_page_hits", ProjectState("a", "::1", NOW, "x" * 8192)),
+        ("log_many", "project_json_downloads", JSONState("a", "::1", NOW, "")),
+        ("log_many", "web_page_hits", PageState("/faq.html", "::1", NOW, "agent")),
     ],
 )
 def test_every_kind_of_row_is_stored_completely(db, cursor, method, table, state):
-    getattr(db, method)(state)
+    getattr(db, method)([state] if method == "log_many" else state)
     cursor.execute(f"TABLE {table}")
     assert cursor.fetchall() == [tuple(state)]
 
@@ -160,7 +160,7 @@ def test_long_values_are_truncated_and_sanitised(db, cursor):
     zone = timezone(timedelta(hours=23, microseconds=1))
     for when in (datetime.min.replace(tzinfo=zone), datetime.max.replace(tzinfo=zone)):
         db.log_download(DownloadState(odd, odd, when, *[odd] * 10))
-        db.log_page(PageState(odd, odd, when, odd))
+        db.log_many([PageState(odd, odd, when, odd)])
     cursor.execute("SELECT filename, accessed_by, setuptools_version FROM downloads")
     assert {tuple(map(len, row)) for row in cursor.fetchall()} == {(255, 200, 200)}
     cursor.execute("SELECT page, accessed_by, user_agent FROM web_page_hits")
