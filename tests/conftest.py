@@ -55,10 +55,13 @@ STARTING_FILES = ("tests/audit/test_damage.py", "tests/core/host/")
 STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.Popen"}
 #: The files that take longest begin first, so that no core is idle at the end.
 LONGEST = (
-    "up/test_farm.py", "test_farm.py", "test_browser.py", "slave/test_suspension.py",
-    "slave/test_app.py", "test_systemd.py", "master/test_app.py", "master/test_cloud_gazer.py",
-    "console/ui/test_screens.py", "up/test_console.py", "master/test_slave_driver.py",
-    "console/ui/test_frame.py",
+    # These mostly wait, and the next ones mostly compute: they start together.
+    "slave/test_suspension.py", "up/test_farm.py", "test_farm.py",
+    "test_browser.py", "console/ui/test_screens.py", "console/ui/test_frame.py",
+    "slave/test_app.py", "master/test_cloud_gazer.py", "console/ui/test_pictures.py",
+    "master/test_app.py", "audit/test_damage.py", "core/host/test_processes.py",
+    "console/test_contract.py", "console/ui/test_slave.py", "test_systemd.py",
+    "master/test_slave_driver.py", "console/test_web.py", "up/test_console.py",
 )  # fmt: skip
 
 
