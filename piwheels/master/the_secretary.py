@@ -228,7 +228,7 @@ class TheSecretary(PausingTask):
             return
         noted = {(row.package, row.command) for row in rows}
         for rewrite, ticket in taken:
-            # More may be wanted by now: that is saved next.
+            # A request that has arrived since is saved next.
             rewrite.saved = rewrite.saved or (rewrite.package, rewrite.command) in noted
             if ticket is not None:
                 ticket.answer()

@@ -1,5 +1,5 @@
--- Returns the next packages after the_name that have files and are not quarantined. shown: the index must list the package
--- by now, because it has a visible file and no rewrite is pending.
+-- Returns the next packages after the_name that have files and are not quarantined. shown: the index must list the package,
+-- because it has a visible file and no rewrite is pending.
 CREATE FUNCTION piwheels.audit_published(the_name text, the_limit integer)
 RETURNS TABLE (package text, shown boolean) LANGUAGE sql STABLE AS $$
     SELECT p.package, NOT EXISTS (SELECT FROM rewrites_pending r WHERE r.package = p.package) AND EXISTS (

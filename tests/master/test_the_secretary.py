@@ -263,7 +263,7 @@ def test_a_removed_package_is_not_written_later(secretary, client, scribe):
 
 def test_a_removal_completes_rewrites_that_were_stored_before(secretary, client, scribe, fake_db):
     secretary.start()
-    client.call(RewritePages("PROJECT", "spam"))  # by now the stored rewrites have been loaded
+    client.call(RewritePages("PROJECT", "spam"))  # the stored rewrites are loaded before this
     fake_db.note(RewritePendingRow("eggs", datetime.now(UTC), "BOTH"))
     client.call(DeleteVersion("eggs", "1.0"))
     until(lambda: fake_db.rows == {})

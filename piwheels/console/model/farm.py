@@ -254,7 +254,7 @@ class FarmModel:
             self._ended[build.slave_id] = self.now, build
 
     def _report_builds(self) -> None:
-        """Add entries for builds that have ended: their outcomes should have come by now."""
+        """Add entries for the ended builds whose outcomes have had time to arrive."""
         ended = [entries.ended(build, at) for at, build in self._ended.values()]
         self._ended.clear()
         self._journal += ended

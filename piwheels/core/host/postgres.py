@@ -233,7 +233,7 @@ class Cluster:
         new_data.rename(self.data)
 
     def _clear_stale_pid(self) -> None:
-        """Remove the PID files of a killed server: another process may have its PID by now.
+        """Remove the PID files of a killed server: its PID may belong to another process.
 
         Nobody holds the lock that the server inherits, so only a server that was started by hand
         can be alive. Its process is named "postgres"; then PostgreSQL itself decides.

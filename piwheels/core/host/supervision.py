@@ -252,7 +252,7 @@ def remove_tree(path: str) -> bool:
 
 
 def _kill(pid: int) -> None:
-    # It may have ended already, or have another user by now (a set-uid program).
+    # The process may have ended, or changed its user (a set-uid program).
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
 

@@ -53,5 +53,5 @@ class NameClaims:
         return True
 
     def expire(self, now: float) -> None:
-        """Forget claims whose builds have been committed, or have failed, by now."""
+        """Forget the claims whose time limit has passed."""
         self._claims = {name: each for name, each in self._claims.items() if each.until > now}
