@@ -85,11 +85,7 @@ class Protocol(NamedTuple):
 
         Raises ``BadMessage`` if the message or its data is invalid.
         """
-        schema = _schema(self.recv, msg)
-        try:
-            return schema.check(data)
-        except vol.Invalid as exc:
-            raise BadMessage(f"bad {msg}: {exc}") from exc
+        return _schema(self.recv, msg).validate(data, msg)
 
     def to_send(self, msg: str, data: Any) -> Any:
         """Return the *data* of an outgoing message, packed for the codec.
@@ -97,10 +93,7 @@ class Protocol(NamedTuple):
         Raises ``BadMessage`` if the message or its data is invalid: a bug of the caller.
         """
         schema = _schema(self.send, msg)
-        try:
-            schema.check(data)
-        except vol.Invalid as exc:
-            raise BadMessage(f"bad {msg}: {exc}") from exc
+        schema.validate(data, msg)
         return schema.pack(data)
 
 

@@ -73,15 +73,15 @@ class Schema(NamedTuple):
     check: Callable[[Any], Any] = _unchanged
     pack: Callable[[Any], Any] = _unchanged
 
-    def validate(self, value: Any) -> Any:
+    def validate(self, value: Any, what: str = "") -> Any:
         """Return the typed value of *value*: decoded data, or a typed value.
 
-        Raises ``BadMessage`` if it is invalid.
+        Raises ``BadMessage`` if it is invalid; *what* names the value in the error.
         """
         try:
             return self.check(value)
         except vol.Invalid as exc:
-            raise BadMessage(str(exc)) from exc
+            raise BadMessage(f"bad {what}: {exc}" if what else str(exc)) from exc
 
 
 _UNCHECKED: Final = Schema()

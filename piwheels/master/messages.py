@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from piwheels.core import codec
-from piwheels.core.errors import BadMessage
 from piwheels.core.protocols import BuildOutcome, CommandReport, Job, Output, Rejection
 from piwheels.core.schema import schema_of
 from piwheels.core.states import (
@@ -53,14 +52,8 @@ class Message:
     @classmethod
     def of(cls, values: Any) -> Self:
         """Return the message whose fields are *values*. Raises ``BadMessage``."""
-        return typing.cast("Self", _valid(cls, values, cls.__name__))
-
-
-def _valid(type_: Any, value: Any, what: str) -> Any:
-    try:
-        return schema_of(type_).validate(value)
-    except BadMessage as exc:
-        raise BadMessage(f"bad {what}: {exc}") from exc
+        type_: Any = cls
+        return typing.cast("Self", schema_of(type_).validate(values, cls.__name__))
 
 
 class Request(Message, Generic[A_co]):
@@ -75,7 +68,9 @@ class Request(Message, Generic[A_co]):
 
     def read(self, answer: Any) -> A_co:
         """Return the typed value of an *answer*. Raises ``BadMessage``."""
-        return typing.cast("A_co", _valid(self.answer, answer, f"answer to {self.name}"))
+        return typing.cast(
+            "A_co", schema_of(self.answer).validate(answer, f"answer to {self.name}")
+        )
 
 
 #: The parts of a project's pages: the project page, or also its pages in the simple index.
