@@ -20,6 +20,7 @@ from piwheels.core.errors import BadMessage, DatabaseError, Fatal
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
+from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import drop_root, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
@@ -118,7 +119,9 @@ class Up:
             self._resolve()
             stack.callback(self._cancel_lookup)
             address = to_connect(self.queues["import"])
-            registrar = stack.enter_context(Registrar(address, self._check))
+            registrar = stack.enter_context(
+                Registrar(address, self._check, follow=not self.config.once)
+            )
             registrar.refresh_pages()
             stack.callback(self._end_console)
             self._open_console()
@@ -302,14 +305,15 @@ class Up:
         target.version, target.problem, target.detail = version, problem, detail
         if problem:
             self.screen.say(f"{target.spec}: {problem} ({detail})", RED)
-        else:
+        if not problem or (target.watched and not self.config.once):
             self._register(target, registrar)
 
     def _register(self, target: Target, registrar: Registrar) -> None:
+        problem = target.problem
         registrar.register(target)
-        if target.problem:
+        if target.problem != problem:
             self.screen.say(f"{target.spec}: the master refused it: {target.detail}", RED)
-        else:
+        elif target.version:
             self.screen.say(f"registered {target.package} {target.version}")
 
     def _listen(self, status: Socket, seconds: float) -> None:
@@ -353,8 +357,9 @@ def run(config: UpConfig) -> int:
     if not config.verbose:  # omit the version of PostgreSQL
         logging.getLogger("postgres").setLevel(logging.WARNING)
     with Processes((config.dir or data_dir()).absolute()) as processes:
-        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, processes.on_signal)
+        reopen_on_hangup()
         try:
             return Up(config, processes, interpreters).run()
         except Stopped:

@@ -23,6 +23,7 @@ from piwheels.core.errors import PiWheelsError, Refused
 from piwheels.core.farm import ANSWER_LIMIT, Farm
 from piwheels.core.host.pip_config import source_versions
 from piwheels.core.host.processes import Supervised
+from piwheels.up.summary import NO_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,7 @@ PARALLEL: Final = 4
 #: The limit in seconds for all names together: for each name, and at least.
 PER_NAME, MIN_LIMIT = 60.0, 300.0
 #: The report on a name that cannot be built, by the code of the refusal.
-PROBLEMS: Final = {"NOPKG": "not found", "NOVER": "no source distribution"}
+PROBLEMS: Final = {"NOPKG": "not found", "NOVER": NO_SOURCES}
 UNREACHABLE: Final = "index unreachable"
 
 
@@ -104,11 +105,12 @@ def _parse_result(line: bytes) -> tuple[str, str, str, str] | None:
 
 
 class Registrar(Farm):
-    """Registers what is to be built with the master."""
+    """Registers what is to be built with the master; *follow*: it follows the index, too."""
 
-    def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, address: str, meanwhile: Callable[[], None], *, follow: bool) -> None:
         super().__init__(address, patience=ANSWER_LIMIT, meanwhile=meanwhile)
         self._newest = SYSTEM.now()
+        self._follow = follow
 
     def refresh_pages(self) -> None:
         """Wait for the master, and rebuild the pages that contain the site's address.
@@ -119,13 +121,14 @@ class Registrar(Farm):
         self.rebuild("project")
 
     def register(self, target: Target) -> None:
-        """Register the version of *target*; note in it if the master refuses."""
+        """Register the version of *target*, if it has one; note in it if the master refuses."""
         # Versions are built in the order of their release; this makes it the order of the requests.
         self._newest += timedelta(milliseconds=1)
         try:
             self.add_package(target.package)
-            self.add_version(*target.key, released=self._newest)
-            if target.watched:
+            if target.version:
+                self.add_version(*target.key, released=self._newest)
+            if target.watched and self._follow:
                 self.watch(target.package)
         except Refused as exc:
             target.problem, target.detail = "refused", str(exc)
