@@ -3,6 +3,7 @@
 import logging
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -105,6 +106,13 @@ while True:
 """
 
 
+def read_until(terminal, words):
+    output = b""
+    while words not in output:
+        assert select.select([terminal], [], [], patience(20))[0], output
+        output += os.read(terminal, 1000)
+
+
 def test_a_closed_terminal_ends_a_daemon_but_sighup_does_not(tmp_path):
     ours, theirs = pty.openpty()
     result = tmp_path / "result"
@@ -112,9 +120,9 @@ def test_a_closed_terminal_ends_a_daemon_but_sighup_does_not(tmp_path):
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         try:
             os.close(theirs)
-            assert os.read(ours, 100).strip() == b"ready"
+            read_until(ours, b"ready")
             process.send_signal(signal.SIGHUP)
-            assert b"SIGHUP: the log files are open again" in os.read(ours, 100)
+            read_until(ours, b"SIGHUP: the log files are open again")
             os.close(ours)
             assert process.wait(patience(10)) == 0
         finally:
