@@ -13,16 +13,18 @@ import select
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from packaging.requirements import Requirement
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import PiWheelsError, Refused
+from piwheels.core.errors import PiWheelsError, Refused, Unavailable
 from piwheels.core.farm import ANSWER_LIMIT, Farm
 from piwheels.core.host.pip_config import source_versions
 from piwheels.core.host.processes import Supervised
+from piwheels.up.restarts import RESTARTS
 from piwheels.up.summary import NO_SOURCES
 
 if TYPE_CHECKING:
@@ -117,6 +119,9 @@ class Registrar(Farm):
 
         The address may have changed since the last start.
         """
+        _repeated(self._refresh_pages)
+
+    def _refresh_pages(self) -> None:
         self.rebuild("home")
         self.rebuild("project")
 
@@ -125,13 +130,26 @@ class Registrar(Farm):
         # Versions are built in the order of their release; this makes it the order of the requests.
         self._newest += timedelta(milliseconds=1)
         try:
-            self.add_package(target.package)
-            if target.version:
-                self.add_version(*target.key, released=self._newest)
-            if target.watched and self._follow:
-                self.watch(target.package)
+            _repeated(partial(self._register, target))
         except Refused as exc:
             target.problem, target.detail = "refused", str(exc)
+
+    def _register(self, target: Target) -> None:
+        self.add_package(target.package)
+        if target.version:
+            self.add_version(*target.key, released=self._newest)
+        if target.watched and self._follow:
+            self.watch(target.package)
+
+
+def _repeated(requests: Callable[[], None]) -> None:
+    """Do *requests*, again if the master is lost meanwhile: it is started again."""
+    for _ in range(RESTARTS):
+        try:
+            return requests()
+        except Unavailable:
+            continue
+    return requests()
 
 
 def main(python_version: str, names: Sequence[str]) -> None:
