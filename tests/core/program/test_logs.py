@@ -1,17 +1,22 @@
 """The log file stays writable whatever happens to it; SIGHUP ends no daemon."""
 
+import gzip
 import logging
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from helpers import patience, until
 from piwheels.core.program.logs import LogFile
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -54,6 +59,25 @@ def test_a_log_file_that_cannot_be_written_is_reported_once_and_tried_again(log)
     path.parent.mkdir()
     logger.warning("back")
     assert path.read_text() == "back\n"
+
+
+@pytest.mark.skipif(not shutil.which("logrotate"), reason="logrotate is not installed")
+def test_the_logrotate_example_loses_no_line(log, tmp_path):
+    logger, path, _ = log
+    config = tmp_path / "logrotate.conf"
+    example = (ROOT / "docs/deploy/logrotate.conf").read_text()
+    config.write_text(example.replace("/var/log/piwheels", str(path.parent)))
+    config.chmod(0o644)
+    rotate = ["logrotate", f"--state={tmp_path}/state", "--force", config]
+    for number in range(3):
+        logger.warning("line %d", number)
+        subprocess.run(rotate, check=True, capture_output=True, timeout=patience(30))
+    logger.warning("line 3")
+    found = {each.name: each for each in path.parent.iterdir()}
+    assert sorted(found) == ["a.log", "a.log.1", "a.log.2.gz", "a.log.3.gz"]
+    assert found["a.log"].read_text() == "line 3\n"
+    assert found["a.log.1"].read_text() == "line 2\n"
+    assert gzip.decompress(found["a.log.3.gz"].read_bytes()) == b"line 0\n"
 
 
 DAEMONS = {
