@@ -50,7 +50,7 @@ LAST_LINES, LAST_BYTES = 12, 8192
 SEARCHED: Final = 2**18
 
 
-#: Why the farm gives up on a daemon.
+#: Why the farm stops instead of starting a daemon again.
 TOO_OFTEN: Final = f"after {RESTARTS} restarts within {WINDOW / 60:g} minutes"
 
 

@@ -81,7 +81,8 @@ def reopen_on_hangup() -> None:
     def hung_up(number: int, _: object) -> None:
         if had_terminal and not _has_terminal():
             signal.raise_signal(signal.SIGTERM)
-        hangups.put(number)
+        else:
+            hangups.put(number)
 
     def reopen() -> None:
         while hangups.get():

@@ -116,8 +116,9 @@ def catches(pid, *numbers):
 
 # A daemon that reports what it does.
 DAEMON = """
-import logging, signal, sys, time
+import logging, signal, sys, time, traceback
 from piwheels.core.program.logs import reopen_on_hangup
+sys.excepthook = lambda *error: traceback.print_exception(*error, file=open(sys.argv[1], "a"))
 def stop(number, frame):
     open(sys.argv[1], "a").write("stopped")
     sys.exit()
@@ -148,10 +149,10 @@ def test_a_closed_terminal_ends_a_daemon_but_sighup_does_not(tmp_path):
             process.send_signal(signal.SIGHUP)
             read_until(ours, b"SIGHUP: the log files are open again")
             os.close(ours)
-            assert process.wait(patience(10)) == 0
+            status = process.wait(patience(10))
         finally:
             process.kill()
-    assert result.read_text() == "stopped"
+    assert (result.read_text(), status) == ("stopped", 0)
 
 
 def test_nohup_keeps_its_meaning(tmp_path):
