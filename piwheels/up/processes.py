@@ -278,7 +278,7 @@ def _end_in_words(daemon: Daemon) -> str:
 def last_lines(log: Path, start: int = 0) -> str:
     """Return the last lines of the file *log* after its first *start* bytes, indented."""
     lines = clean_lines(_end_of(log, start, LAST_BYTES), LAST_BYTES).rstrip().splitlines()
-    return "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
+    return "\n".join(f"  {line}" for line in lines[-LAST_LINES:] or ["(nothing)"])
 
 
 def _end_of(log: Path, start: int, most: int) -> str:
