@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.host.pip_config import IndexAccess
 from piwheels.master import checking
 from piwheels.master.__main__ import main
@@ -48,7 +49,7 @@ def test_all_problems_are_reported_at_once(check, tmp_path, monkeypatch):
     assert status == 1
     expected = (
         "--debug nobody", "no file is accepted below", "--slave-queue: tcp://127.0.0.1",
-        f"cannot listen on 127.0.0.1 port {port}", "--log-queue", "--control-queue and",
+        f"cannot listen on 127.0.0.1 port {port}", "--log-queue", "-queue are both",
         "--file-queue: tcp://192.0.2.1", "--watch-file is only used", "cannot read --watch-file",
         "--webhook needs", "cannot use the database",
     )  # fmt: skip
@@ -78,6 +79,15 @@ def test_the_addresses_of_a_running_master_are_not_a_problem(check, tmp_path):
 def test_the_schema_and_the_rights_of_the_role_are_checked(check, server_dsn, superuser_dsn):
     [line] = check(f"--dsn={server_dsn}")[1]
     assert "run piw-initdb" in line
+    administer(server_dsn, "CREATE ROLE stranger LOGIN")
+    administer(superuser_dsn, "GRANT SELECT ON configuration TO stranger")
+    try:
+        dsn = redirect(superuser_dsn, database_of(superuser_dsn), "stranger")
+        [line] = check(f"--dsn={dsn}")[1]
+    finally:
+        administer(superuser_dsn, "REVOKE ALL ON configuration FROM stranger")
+        administer(server_dsn, "DROP ROLE stranger")
+    assert "this role cannot use the database: permission denied" in line
 
 
 def test_the_folders_must_be_usable(check, tmp_path):
@@ -87,7 +97,7 @@ def test_the_folders_must_be_usable(check, tmp_path):
 
 
 def test_the_index_must_be_usable(check, monkeypatch):
-    access = IndexAccess("file:///srv/index", "", "", "", (), None)
+    access = IndexAccess("file:///srv/index")
     monkeypatch.setattr(checking, "index_access", lambda: access)
     [line] = check("--source=watch")[1]
     assert line.startswith("the upstream index cannot be followed: file:///srv/index")
