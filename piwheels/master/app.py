@@ -12,9 +12,10 @@ from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.machine import machine
 from piwheels.core.program.checking import report
+from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import CommandReport
+from piwheels.core.protocols import STOPPED_BY_OPERATOR, CommandReport
 from piwheels.core.states import MasterInfo
 from piwheels.core.tasks import BUCKETS, BadMessages
 from piwheels.core.transport import Poller
@@ -238,7 +239,7 @@ class PiWheelsMaster:
     def _master_command(self, verb: str) -> None:
         """Stop the master, or pause or resume its tasks."""
         if verb == "QUIT":
-            self.logger.warning("an operator said QUIT")
+            self.logger.warning(STOPPED_BY_OPERATOR)
             self._stopping = True
             return
         self._paused = verb == "SLEEP"
@@ -265,6 +266,7 @@ def run(config: MasterConfig) -> int:
     refuse_root("piw-master")
     for problem in checking.debug_problems(config, tasks):
         raise Fatal(problem)
+    reopen_on_hangup()
     for name in config.debug:
         logging.getLogger(name).setLevel(logging.DEBUG)
     site = Site(config.output_path, config.work_path)

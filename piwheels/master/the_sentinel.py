@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from piwheels.core.paths import bracketed
 from piwheels.core.program.checking import listen
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.logic.metrics import Metrics
@@ -82,7 +83,9 @@ class TheSentinel(NonStopTask):
         if listener is not None:
             self.server = HttpServer(self, listener, self.answer)
             self.own(self.server)
-            self.logger.info("serving /healthz and /metrics at http://%s:%d", *self.server.address)
+            name, port = self.server.address
+            url = f"http://{bracketed(name)}:{port}"
+            self.logger.info("serving /healthz and /metrics at %s", url)
         self.every(timedelta(seconds=1), self.send)
 
     def handle_monitor(self, queue: Inbox[MonitorMessage]) -> None:

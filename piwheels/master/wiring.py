@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from piwheels.core.codec import MAX_FRAME
-from piwheels.core.paths import address
+from piwheels.core.paths import address, host
 from piwheels.core.program.checking import check_option
 from piwheels.core.program.command_line import Common, duration, option, port_number
 from piwheels.core.program.report import json_option
@@ -128,7 +128,10 @@ class MasterConfig(Common):
     slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves on this address")
     file_queue: str = _queue("tcp://127.0.0.1:5556", "receive files on this address")
     monitor_host: str = option(
-        default="127.0.0.1", metavar="ADDRESS", help="serve --monitor-port on this address"
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        parse=host,
+        help="serve --monitor-port on this address",
     )
     monitor_port: int | None = option(
         default=None, metavar="NUMBER", parse=port_number,
