@@ -22,6 +22,7 @@ from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import drop_root, interpreter_dirs
+from piwheels.core.program.report import write_object
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key
@@ -134,7 +135,11 @@ class Up:
                 self._tick(status)
             self.screen.show([])
             trusted = self.host if site.needs_trust(self.host) else ""
-            sys.stdout.write(self.tracker.report(self.url, trusted))
+            if self.config.json:
+                for values in self.tracker.records(self.url, trusted):
+                    write_object(values)
+            else:
+                sys.stdout.write(self.tracker.report(self.url, trusted))
             sys.stdout.flush()
             if self.config.once:
                 self.screen.say(
@@ -239,7 +244,13 @@ class Up:
     def _open_console(self) -> None:
         """Open the console on a terminal; from then on, piw-up's log goes to a file."""
         config = self.config
-        if config.no_console or config.once or config.quiet or not console.possible():
+        if (
+            config.no_console
+            or config.once
+            or config.quiet
+            or config.json
+            or not console.possible()
+        ):
             return
         if not console.installed():
             self.screen.say(f"no console: textual is not installed ({install('console')})")
