@@ -7,14 +7,13 @@ import fails, its tool gets the reason, and no transfer, file or build of it rem
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Refused
 from piwheels.core.protocols import FIRST_IMPORT, ToolPhase, tool_conversation
-from piwheels.core.wheels.tags import abi_key, canonical, is_free_threaded, parse_filename
+from piwheels.core.wheels.tags import FLEXIBLE, canonical, parse_filename, serves
 from piwheels.master.logic.effects import (
     AskMissingBytes,
     AskPublished,
@@ -38,23 +37,22 @@ SILENCE: Final = 60.0
 #: The longest duration of a build.
 LONGEST: Final = timedelta(days=366)
 
-_PYTHON = re.compile(r"(cp|py)3([0-9]*)", re.ASCII)
-
 
 def check(build: BuildState, active: Sequence[str], known: Collection[str]) -> None:
     """Check what *build* declares, and set its ABI.
 
     *active* are the ABIs that the farm builds for, in order; *known* are all ABIs in the database.
-    A build for ``none`` or ``abi3`` becomes one for the first active ABI that can use all its
-    files. Raises ``Refused`` with a sentence.
+    A build for no single ABI (``none``, ``abi3``) becomes one for the first active ABI that can use
+    all its files. Raises ``Refused`` with a sentence.
     """
     if not build.status:
         raise Refused("IMPORT", "only a build that has succeeded can be imported")
     if (why := reason_to_reject(build, None)) is not None:
         raise Refused("IMPORT", why)
-    flexible = build.abi_tag in ("none", "abi3")
+    flexible = build.abi_tag in FLEXIBLE
     if flexible:
-        usable = (abi for abi in active if all(_is_usable(name, abi) for name in build.files))
+        names = [parse_filename(name) for name in build.files]
+        usable = (abi for abi in active if all(serves(name, abi) for name in names))
         build.abi_tag = next(usable, build.abi_tag)
     if build.abi_tag not in known:
         why = (
@@ -66,23 +64,6 @@ def check(build: BuildState, active: Sequence[str], known: Collection[str]) -> N
     build.package = canonical(build.package)
     build.output = sanitise_log(build.output)
     build.duration = min(max(build.duration, timedelta(0)), LONGEST)
-
-
-def _is_usable(name: str, abi: str) -> bool:
-    """Return whether interpreters of *abi* can use the file *name*, for ``none`` or ``abi3``."""
-    parts = parse_filename(name)
-    stable = "none" not in parts.abi.split(".")
-    if stable and is_free_threaded(abi):
-        return False
-    minor = abi_key(abi)[2]  # 0 if it is not CPython
-    for found in map(_PYTHON.fullmatch, parts.py.split(".")):
-        if found and not found[2]:
-            return True
-        if found and (
-            int(found[2]) == minor if found[1] == "cp" and not stable else int(found[2]) <= minor
-        ):
-            return True
-    return False
 
 
 @dataclass(slots=True)

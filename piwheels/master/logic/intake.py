@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
 from piwheels.core.text import CONTROL_IN_LINES
-from piwheels.core.wheels.tags import canonical, parse_filename, same_version, with_build_tag
+from piwheels.core.wheels.tags import (
+    FLEXIBLE,
+    canonical,
+    parse_filename,
+    same_version,
+    serves,
+    with_build_tag,
+)
 from piwheels.master.logic.effects import (
     AskPublished,
     BuildStored,
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from piwheels.core.states import BuildState, FileState
+    from piwheels.core.wheels.tags import WheelName
 
 #: How often a file is requested before its build counts as failed.
 MAX_TRIES = 3
@@ -81,14 +89,25 @@ def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
             return f"{name} is not a file of {build.package}"
         if not same_version(parts.version, build.version):
             return f"{name} is not a file of version {build.version}"
-        if not set(parts.abi.split(".")) <= {build.abi_tag, "abi3", "none"}:
+        if not set(parts.abi.split(".")) <= {build.abi_tag, *FLEXIBLE}:
             return f"{name} is not for the ABI of the build ({build.abi_tag})"
+        if build.abi_tag not in FLEXIBLE and not serves(parts, build.abi_tag):
+            return reason_unusable(parts, build.abi_tag)
         state.package_tag, state.package_version_tag = parts.package, parts.version
         state.py_version_tag, state.abi_tag = parts.py, parts.abi
         state.platform_tag = parts.platform
         if platform is not None and not _fits(parts.platform, platform):
             return f"{name} is for another platform than the builder's ({platform})"
     return None
+
+
+def reason_unusable(name: WheelName, abi: str) -> str:
+    """Return why installers for interpreters of *abi* do not accept the wheel *name*."""
+    pythons = name.py.split(".")
+    made = "Python 2" if all(re.match("[a-z]+2", each) for each in pythons) else ", ".join(pythons)
+    what = "" if name.abi == "none" else f" with the ABI {name.abi}"
+    where = " on any machine" if name.platform == "any" and name.abi != "none" else ""
+    return f"{name} is made for {made}{what}{where}: no installer for {abi} accepts it"
 
 
 def sanitise_log(text: str) -> str:

@@ -66,9 +66,10 @@ def usable(name, abi, *active):
         ("foo-1.0-py3-none-linux_armv7l.whl", "none", "cp39"),
         ("foo-1.0-py310-none-any.whl", "none", "cp313t"),
         ("foo-1.0-cp314-none-any.whl", "none", "cp314"),
-        ("foo-1.0-cp36.cp37-abi3-any.whl", "abi3", "cp39"),
-        ("foo-1.0-cp310-abi3-any.whl", "abi3", "cp314"),
-        ("foo-1.0-cp310-cp310-any.whl", "cp310", "cp310"),
+        ("foo-1.0-cp36.cp37-abi3-linux_armv7l.whl", "abi3", "cp39"),
+        ("foo-1.0-cp310-abi3-linux_armv7l.whl", "abi3", "cp314"),
+        ("foo-1.0-cp310-abi3t-linux_armv7l.whl", "abi3", "cp313t"),
+        ("foo-1.0-cp310-cp310-linux_armv7l.whl", "cp310", "cp310"),
     ],
 )
 def test_the_first_abi_that_can_use_a_file(name, abi, first):
@@ -79,9 +80,11 @@ def test_the_first_abi_that_can_use_a_file(name, abi, first):
     ("name", "abi", "words"),
     [
         ("foo-1.0-cp311-none-any.whl", "none", "no ABI of this farm can use"),
-        ("foo-1.0-cp315-abi3-any.whl", "abi3", "no ABI of this farm can use"),
+        ("foo-1.0-cp315-abi3-linux_armv7l.whl", "abi3", "no ABI of this farm can use"),
+        ("foo-1.0-cp38-abi3-any.whl", "abi3", "no ABI of this farm can use"),
+        ("foo-1.0-cp39-abi3-linux_armv7l.whl", "cp313t", "no installer for cp313t accepts it"),
         ("foo-1.0-py2-none-any.whl", "none", "no ABI of this farm can use"),
-        ("foo-1.0-cp311-cp311-any.whl", "cp311", "does not build for cp311"),
+        ("foo-1.0-cp311-cp311-linux_armv7l.whl", "cp311", "does not build for cp311"),
         ("foo-1.0-cp311-cp311-any.whl", "none", "not for the ABI of the build"),
     ],
 )
