@@ -104,10 +104,11 @@ def _parse_result(line: bytes) -> tuple[str, str, str, str] | None:
 
 
 class Registrar(Farm):
-    """Registers what is to be built with the master."""
+    """Registers what is to be built with the master; with *watch*, later releases, too."""
 
-    def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, address: str, meanwhile: Callable[[], None], *, watch: bool) -> None:
         super().__init__(address, patience=ANSWER_LIMIT, meanwhile=meanwhile)
+        self._watch = watch
         self._newest = SYSTEM.now()
 
     def refresh_pages(self) -> None:
@@ -125,7 +126,7 @@ class Registrar(Farm):
         try:
             self.add_package(target.package)
             self.add_version(*target.key, released=self._newest)
-            if target.watched:
+            if target.watched and self._watch:
                 self.watch(target.package)
         except Refused as exc:
             target.problem, target.detail = "refused", str(exc)

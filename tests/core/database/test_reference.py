@@ -20,6 +20,7 @@ from piwheels.core.database.connection import NAME, REASON, clean
 from piwheels.core.database.dsn import database_of, redirect
 from piwheels.core.database.rows import (
     Activity,
+    KnownVersion,
     Lease,
     RewritePendingRow,
     UpstreamPackage,
@@ -260,14 +261,17 @@ CALLS = [
          "SELECT abi_tag FROM build_queue WHERE package = 'new'", "cp39"),
     Call("follow_upstream", ([], [], None), [], "SELECT pypi_serial FROM configuration", 0),
     Call("get_deletions", (), []),
-    Call("get_upstream_sources", ("foo",), {"1.0": [], "2.0": []}),
+    Call("get_known_versions", ("foo",), {"1.0": KnownVersion([]), "2.0": KnownVersion([])}),
+    Call("get_unpolled", (["foo", "bar"],), ["foo"]),
     Call("watch_package", ("bar",), None,
          "SELECT asked FROM watched WHERE package = 'bar'", True),
     Call("watch_listed", (["bar", "bar"],), None,
          "SELECT count(*) FROM watched WHERE listed", 1),
-    Call("unwatch_package", ("foo",), True, "SELECT count(*) FROM watched", 0),
+    Call("unwatch_package", ("foo",), True, "SELECT asked FROM watched", False),
     Call("unwatch_package", ("bar",), False, "SELECT count(*) FROM watched", 1),
     Call("get_watched", (), [WatchedRow("foo")]),
+    Call("watch_asked", (WatchedRow("foo"),), None, "SELECT polled FROM watched", True),
+    Call("watch_asked", (ROW,), None, "SELECT polled FROM watched", False),
     Call("watch_polled", (ROW,), None, "SELECT serial FROM watched", 5),
     Call("watch_polled", (ROW._replace(package="bar"),), None, "SELECT serial FROM watched", 0),
     # The connection
