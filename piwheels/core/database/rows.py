@@ -200,6 +200,18 @@ class KnownVersion(NamedTuple):
     yanked: bool = False
 
 
+class Published(NamedTuple):
+    """What the intake of a build has to know: the hashes of the package's *files*, by name.
+
+    *retired* are removed files, whose names never get other bytes. *upstream_wheels* are upstream's
+    wheels of the version (``wheels`` of :class:`UpstreamVersion`).
+    """
+
+    files: dict[str, str]
+    retired: dict[str, str]
+    upstream_wheels: str = ""
+
+
 class WatchedRow(NamedTuple):
     """A watched project, and the result of its last poll.
 

@@ -28,6 +28,7 @@ from piwheels.master.logic.intake import Intake, Step, reason_to_reject, sanitis
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from piwheels.core.database.rows import Published
     from piwheels.core.states import BuildState
 
 #: The most imports that run or wait.
@@ -97,14 +98,14 @@ class Import(Intake):
     def begin(self) -> list[IntakeEffect]:
         """Begin: ask which files are published."""
         self.step = Step.PUBLISHED
-        return [AskPublished(self.number, self.build.package)]
+        return [AskPublished(self.number, self.build.package, self.build.version)]
 
     def handle_answer(self, result: Any, error: Exception | None) -> list[ImportEffect]:
         """Continue with the answer to the last request; reply to the tool if it waits for that."""
         match self.step:
             case Step.KNOWN:
                 # If the database does not answer, no file is removed.
-                names = [] if error else [name for name in self.placed if name not in result]
+                names = [] if error else [name for name in self.placed if name not in result.files]
                 self.step = Step.WITHDRAW
                 return [
                     *self._warn_left_behind(error),
@@ -151,11 +152,14 @@ class Import(Intake):
 
     # Where an import differs from a slave's build --------------------------------------------
 
+    def _reason_to_hold(self, known: Published) -> str | None:
+        return None  # the operator knows better
+
     def _reject(self, why: str) -> list[IntakeEffect]:
         self.reason = why
         self.step = Step.KNOWN
         warning = Warn(self.number, self.label, f"{self} was not imported: {why}")
-        return [warning, AskPublished(self.number, self.build.package)]
+        return [warning, AskPublished(self.number, self.build.package, self.build.version)]
 
     def _abandon(self, why: str) -> list[IntakeEffect]:
         return self._reject(why)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from packaging.version import Version
+
 from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
 from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import (
@@ -37,6 +39,7 @@ from piwheels.master.logic.effects import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from piwheels.core.database.rows import Published
     from piwheels.core.states import BuildState, FileState
     from piwheels.core.wheels.tags import WheelName
 
@@ -110,6 +113,39 @@ def reason_unusable(name: WheelName, abi: str) -> str:
     return f"{name} is made for {made}{what}{where}: no installer for {abi} accepts it"
 
 
+def missing_extension(build: BuildState, known: Published) -> str | None:
+    """Return why the pure wheels of *build* seem to lack their extension, or ``None``.
+
+    Many projects leave an optional extension out if a compiler or headers are missing, and build a
+    wheel that would serve everybody. Wheels of the same version decide; if upstream has none and
+    the farm has none, those of the version before.
+    """
+    if not all(_is_pure(state) for state in map(parse_filename, build.files)):
+        return None
+    own = Version(build.version)
+    names: dict[Version, list[WheelName]] = {}
+    for name in map(parse_filename, known.files):
+        names.setdefault(Version(name.version), []).append(name)
+    before = max((version for version in names if version < own), default=own)
+    if known.upstream_wheels:
+        others, native = "upstream's of this version", known.upstream_wheels == "native"
+    elif own in names:
+        others, native = "others of this version", not any(map(_is_pure, names[own]))
+    else:
+        others = f"those of {before}"
+        native = before in names and not any(map(_is_pure, names[before]))
+    if not native:
+        return None
+    return (
+        f"the wheel is held back: it has no extension, but {others} have one (does this slave lack"
+        " a compiler, headers or a library? piw-import publishes such a wheel nevertheless)"
+    )
+
+
+def _is_pure(name: WheelName) -> bool:
+    return name.abi == "none" and name.platform == "any"
+
+
 def sanitise_log(text: str) -> str:
     """Return a build's log without control characters except line ends and tabs.
 
@@ -139,8 +175,8 @@ def _normalised(platform: str) -> tuple[bool, str]:
 def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> str:
     """Return the name under which a file is published.
 
-    The content of a published name never changes, so a rebuild with other content gets a build tag
-    (PEP 427).
+    The content of a published name never changes, also after its removal, so a rebuild with other
+    content gets a build tag (PEP 427).
     """
     candidate, number = name, 0
     while published.get(candidate, filehash) != filehash:
@@ -190,7 +226,9 @@ class Intake:
             self.build.files.clear()
             return self._log()
         self.step = Step.PUBLISHED
-        return [AskPublished(self.build.slave_id, canonical(self.build.package))]
+        return [
+            AskPublished(self.build.slave_id, canonical(self.build.package), self.build.version)
+        ]
 
     def sent(self) -> list[IntakeEffect]:
         """Have the file verified that the slave has just sent."""
@@ -201,7 +239,9 @@ class Intake:
         """Continue with the answer to the last request: *result*, or *error* in its place."""
         match self.step:
             case Step.PUBLISHED if error is None:
-                self.published = result
+                self.published = {**result.retired, **result.files}
+                if why := self._reason_to_hold(result):
+                    return self._reject(why)
                 return self._expect()
             case Step.EXPECT if error is None:
                 self.step = Step.SENT
@@ -228,6 +268,9 @@ class Intake:
         return [LogBuild(self.build.slave_id, self.build)]
 
     # Steps ----------------------------------------------------------------------------------
+
+    def _reason_to_hold(self, known: Published) -> str | None:
+        return missing_extension(self.build, known)
 
     def _expect(self) -> list[IntakeEffect]:
         self.step = Step.EXPECT
