@@ -25,6 +25,11 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
+if cache := os.environ.get("PIW_GO_CACHE"):
+    # Every process of the tests would compile the templates of the pages again.
+    os.environ.setdefault("CHAMELEON_CACHE", os.path.join(cache, "templates"))  # noqa: PTH118
+    Path(os.environ["CHAMELEON_CACHE"]).mkdir(exist_ok=True)
+
 # A test's rows may die with the machine
 CARELESS = {
     "fsync": "off",
