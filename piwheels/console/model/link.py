@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from piwheels.console.model.clock import is_own_time
 from piwheels.console.model.events import (
     Answer,
     Event,
@@ -248,13 +249,16 @@ class LinkMachine:
 
     def is_past(self, event: SlaveEvent) -> bool:
         """Whether *event* repeats something old, which is no news."""
-        if self.state is LinkState.REPLAYING:
+        if self.state is LinkState.REPLAYING or is_own_time(event):
             return True
         return self._newest is not None and self._newest - event.timestamp > _PAST
 
     def _timed(self, event: SlaveEvent, now: datetime) -> None:
         if self.state is LinkState.REPLAYING:
             self.replayed += 1
+        if is_own_time(event):
+            self._past_at = now
+            return
         asked = self._asked_at is not None and now - self._asked_at <= _REPEATS
         if self._newest is None or event.timestamp > self._newest or not asked:
             self._newest = event.timestamp
