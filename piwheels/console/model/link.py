@@ -249,7 +249,7 @@ class LinkMachine:
 
     def is_past(self, event: SlaveEvent) -> bool:
         """Whether *event* repeats something old, which is no news."""
-        if self.state is LinkState.REPLAYING or is_own_time(event):
+        if self.state is LinkState.REPLAYING:
             return True
         return self._newest is not None and self._newest - event.timestamp > _PAST
 
