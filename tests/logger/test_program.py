@@ -112,7 +112,8 @@ def test_files_are_read_and_summed_up(master, tmp_path):
         process.stdout.close()
     assert found == {
         "event": "finished", "lines": 625, "irrelevant": 101, "refused": 14, "sent": 510,
-        "dropped": 0, "metadata": 0, **dict.fromkeys(("download", "search", "project", "json", "page"), 102),
+        "dropped": 0, "metadata": 0,
+        **dict.fromkeys(("download", "search", "project", "json", "page"), 102),
     }  # fmt: skip
     assert status == 0
     assert "refused 1 lines, another format (combined): b'nonsense'" in said
