@@ -41,6 +41,7 @@ from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.wheels.built import Wheel
 from piwheels.core.wheels.dependencies import System, library_dependencies
+from piwheels.core.wheels.tags import FLEXIBLE
 from piwheels.core.words import counted, size_text
 
 if TYPE_CHECKING:
@@ -204,8 +205,8 @@ do_send = send_file
 def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Wheel]]]:
     """Group *wheels* into builds; return the ABI and the wheels of each (*abi*: the ABI of all).
 
-    The files of a version are one build, unless they are for several ABIs. For the ABIs ``abi3``
-    and ``none``, the master chooses one of the farm's ABIs.
+    The files of a version are one build, unless they are for several ABIs. For a wheel of no single
+    ABI (``abi3``, ``none``), the master chooses one of the farm's ABIs.
     """
     versions: dict[tuple[str, Version], list[Wheel]] = {}
     for wheel in wheels:
@@ -213,14 +214,22 @@ def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Whee
         versions.setdefault(key, []).append(wheel)
     builds = []
     for group in versions.values():
-        own = sorted({wheel.abi_tag for wheel in group} - {"abi3", "none"})
+        tags: dict[str, list[Wheel]] = {}
+        for wheel in group:
+            tags.setdefault(_abi_of(wheel), []).append(wheel)
+        own = sorted(tags.keys() - {"abi3", "none"})
         if abi or len(own) <= 1:
-            usual = "abi3" if any(wheel.abi_tag == "abi3" for wheel in group) else "none"
+            usual = "abi3" if "abi3" in tags else "none"
             builds.append((abi or next(iter(own), usual), group))
         else:
-            tags = dict.fromkeys(wheel.abi_tag for wheel in group)
-            builds += [(tag, [each for each in group if each.abi_tag == tag]) for tag in tags]
+            builds += tags.items()
     return builds
+
+
+def _abi_of(wheel: Wheel) -> str:
+    """Return the one ABI that *wheel* is for; of a stable ABI, ``abi3``; of none, ``none``."""
+    own = [part for part in wheel.abi_tag.split(".") if part not in FLEXIBLE]
+    return own[0] if own else "none" if wheel.abi_tag == "none" else "abi3"
 
 
 def _output_of(config: ImportConfig) -> str:

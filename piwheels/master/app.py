@@ -12,7 +12,6 @@ from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.machine import machine
 from piwheels.core.program.checking import report
-from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import STOPPED_BY_OPERATOR, CommandReport
@@ -266,7 +265,6 @@ def run(config: MasterConfig) -> int:
     refuse_root("piw-master")
     for problem in checking.debug_problems(config, tasks):
         raise Fatal(problem)
-    reopen_on_hangup()
     for name in config.debug:
         logging.getLogger(name).setLevel(logging.DEBUG)
     site = Site(config.output_path, config.work_path)

@@ -273,8 +273,8 @@ class SlaveDriver(PausingTask):
                     self._change_lease("renew_leases", targets, self._until(period))
                 case effects.ReleaseLease((package, version, abi)):
                     self._change_lease("release_lease", package, version, abi)
-                case effects.AskPublished(slave_id, package):
-                    self._db.ask(self._continue(slave_id), "get_package_files", package)
+                case effects.AskPublished(slave_id, package, version):
+                    self._db.ask(self._continue(slave_id), "get_published", package, version)
                 case effects.LogBuild(slave_id, build):
                     self._db.ask(self._continue(slave_id), "log_build", build)
                 case effects.Expect(slave_id, state, publish_as):

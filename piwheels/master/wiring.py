@@ -86,9 +86,9 @@ class MasterConfig(Common):
     )
     source: str = option(
         default="none",
-        choices=("changelog", "watch", "none"),
+        choices=("changelog", "watch", "known", "none"),
         help="how to follow the upstream index: all projects, by its changelog; only watched"
-        " projects; or not at all",
+        " projects; only the versions that the farm knows; or not at all",
     )
     pypi_simple: str = option(
         default="",

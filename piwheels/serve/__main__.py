@@ -70,6 +70,7 @@ def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
     if config.check:
         return report(config, problems(config))
+    reopen_on_hangup()
     import uvicorn  # noqa: PLC0415 (an extra)
 
     from piwheels.serve.site import Site  # noqa: PLC0415 (it needs the extra)
@@ -95,7 +96,6 @@ def main(config: ServeConfig) -> int:
         for number in signal.SIGINT, signal.SIGTERM:
             # uvicorn stops by itself, then raises the signal again: ignore that one
             signal.signal(number, lambda *_: None)
-        reopen_on_hangup()
         uvicorn.Server(settings).run(sockets=[listener])
     return 0
 

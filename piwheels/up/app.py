@@ -16,7 +16,7 @@ import zmq
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, DatabaseError, Fatal
+from piwheels.core.errors import BadMessage, DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
@@ -58,6 +58,8 @@ DEMO_PACKAGES: Final = (
 TICK, QUERY_INTERVAL = 0.2, 1.0
 #: Seconds to wait for pages and logs after the end of the last build.
 PUBLISH_LIMIT: Final = 90.0
+#: Of these, seconds to wait for what the index says about the versions, such as a yank.
+UPSTREAM_LIMIT: Final = 10.0
 
 
 class Up:
@@ -179,7 +181,7 @@ class Up:
         common += ["-c", str(config.config)] if config.config is not None else []
         wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
         place = f"--output-path={self.site}"
-        source = f"--source={'none' if config.once else 'watch'}"
+        source = f"--source={'known' if config.once else 'watch'}"
         args = [place, "--dev-mode", source, *wires, *common]
         if not site.is_everywhere(config.host):  # else it has several addresses
             args.append(f"--site-url={self.url}")
@@ -229,7 +231,7 @@ class Up:
             self._database_due = None
             try:
                 cluster.start()
-            except Fatal as exc:
+            except (PiWheelsError, OSError) as exc:  # the next check counts it
                 self.screen.say(str(exc), RED)
             else:
                 self.screen.say("started PostgreSQL again")
@@ -256,7 +258,11 @@ class Up:
             self.screen.say(f"no console: textual is not installed ({install('console')})")
             return
         options = ["-c", str(config.config)] if config.config is not None else []
-        self.screen.divert(self.processes.logs / "up.log")
+        try:
+            self.screen.divert(self.processes.logs / "up.log")
+        except OSError as exc:
+            self.screen.say(f"no console: cannot write {exc.filename} ({exc.strerror})", RED)
+            return
         self.console.open(self.queues, options, child_environment(config, os.environ, ""))
 
     def _check_console(self) -> None:
@@ -287,7 +293,7 @@ class Up:
         for target in self.tracker.targets:
             if target.version:
                 self._register(target, registrar)
-        look, deadline = 0.0, 0.0
+        look, deadline, known = 0.0, 0.0, 0.0
         while True:
             self._check()
             self._listen(status, TICK)
@@ -312,8 +318,9 @@ class Up:
                 self._resolve()
                 continue
             if done:
-                deadline = deadline or self._clock.monotonic() + PUBLISH_LIMIT
-                if self.tracker.published():
+                now = self._clock.monotonic()
+                deadline, known = deadline or now + PUBLISH_LIMIT, known or now + UPSTREAM_LIMIT
+                if self.tracker.published(db, wait_for_upstream=now < known):
                     return
                 if self._clock.monotonic() > deadline:
                     self.screen.say("the site is not complete yet", RED)

@@ -89,8 +89,16 @@ class Tracker:
             else:
                 self._screen.say(f"failed {what} after {seconds}", RED)
 
-    def published(self) -> bool:
-        """Return whether the site is complete: wheels in the index, and the logs of failures."""
+    def published(self, db: Database, *, wait_for_upstream: bool) -> bool:
+        """Return whether the site is complete: wheels in the index, and the logs of failures.
+
+        With *wait_for_upstream*, it is not before the master has asked the index for yanks.
+        """
+        names = {target.package for target in self.targets if target.version and not target.problem}
+        if wait_for_upstream and db.get_unpolled(names):
+            return False
+        if any(db.get_rewrite_note(name, "BOTH") is not None for name in names):
+            return False
         files: dict[str, set[str]] = {}
         for row in self._rows:
             if row.wheel:
