@@ -319,6 +319,42 @@ def test_a_release_that_stays_missing_is_removed(make, toy, db, running):
         until(lambda: versions(db, "demo") == {"2.0": ""})
 
 
+def test_the_release_before_a_withdrawn_or_yanked_one_is_built(make, toy, db, running):
+    db.add_build_abi("cp311")
+    for version in ("1.0", "1.1", "1.2"):
+        toy.release("demo", version, when=1_000_000_000)
+    db.watch_package("demo")
+    with running(make("watch")):
+        until(lambda: set(versions(db, "demo")) == {"1.2"})
+        toy.drop("demo", "1.2")
+        until(lambda: set(versions(db, "demo")) == {"1.1"})
+        for each in toy.projects["demo"]["files"]:
+            each["yanked"] = "1.1" in each["filename"]
+        until(lambda: set(versions(db, "demo")) == {"1.0", "1.1"})
+        assert ("demo", "1.0") in db.get_build_queue()["cp311"]
+
+
+def test_a_version_that_was_added_alone_gets_its_yank_and_its_date(make, toy, db, running):
+    toy.release("demo", "1.0", when=1_000_000_000)
+    toy.release("demo", "2.0", when=1_000_000_001)
+    toy.projects["demo"]["files"][0]["yanked"] = "it is bad"
+    db.add_new_package("demo")
+    release = lambda number: db.get_project_data("demo")["releases"][number]  # noqa: E731
+    with running(make("watch")):
+        db.add_new_package_version("demo", "1.0")
+        until(lambda: release("1.0")["yanked"])
+        assert release("1.0")["yank_reason"] == "it is bad"
+        assert release("1.0")["released"].timestamp() == 1_000_000_000
+        db.add_new_package_version("demo", "2.0")
+        until(lambda: release("2.0")["released"].timestamp() == 1_000_000_001)
+        db.delete_version("demo", "2.0")
+        toy.projects["demo"]["files"][0]["yanked"] = False
+        until(lambda: not release("1.0")["yanked"])
+        assert set(versions(db, "demo")) == {"1.0"}
+        db.watch_package("demo")
+        until(lambda: set(versions(db, "demo")) == {"1.0", "2.0"})
+
+
 def test_an_empty_index_removes_nothing(make, toy, db, running, caplog):
     for name in ("a", "b", "c"):
         toy.release(name, "1.0")

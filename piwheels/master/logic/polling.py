@@ -76,13 +76,15 @@ class PollSchedule:
         return sum(1 for project in found if WHOLE in project.missing), len(found)
 
     def sync(self, rows: Iterable[WatchedRow], now: float) -> None:
-        """Replace the set of projects. A new project is due now; the others keep their turn."""
+        """Replace the set of projects. New ones, and those that the database has reset, are due."""
         before, self._projects = self._projects, {}
         for row in rows:
             project = before.get(row.package)
             if project is None:
                 due = self._place(row.package, now) if row.found else now
                 project = WatchedProject(row, due, Failures(self._interval / 2))
+            elif project.row != row:
+                project.row, project.due, project.root = row, now, 0
             self._projects[row.package] = project
 
     def _place(self, package: str, after: float) -> float:

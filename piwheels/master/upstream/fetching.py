@@ -26,6 +26,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError
 
 from piwheels import __version__
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Fetcher:
         self._closed = False
         #: Questions asked, and bytes of answers (as they are read, not as they travel).
         self.requests = self.received = 0
+        #: When the index last answered as it should (before that: the start), in monotonic seconds.
+        self.answered = SYSTEM.monotonic()
 
     def close(self) -> None:
         """Abort all requests in progress, and refuse further ones."""
@@ -113,9 +116,11 @@ class Fetcher:
         self.requests += 1
         try:
             with self._time_limit():
-                return self._follow(method, url, defaults | headers, limit, body)
+                reply = self._follow(method, url, defaults | headers, limit, body)
         except (HTTPError, OSError, ValueError) as exc:
             raise UpstreamFault(self._reason(exc)) from exc
+        self.answered = SYSTEM.monotonic()
+        return reply
 
     def _follow(
         self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes

@@ -48,7 +48,9 @@ MAX_LOGGED_LINES: Final = 20
 class Watcher:
     """Polls the watched projects in turn, and stores their changes.
 
-    The database has the projects: those that MrChase adds, and those of ``--watch-file``. If the
+    The database has the projects: those that MrChase adds, and those of ``--watch-file``. Of
+    projects that it has for other reasons, and with ``--source known`` of all projects, it follows
+    only the versions that it has. If the
     index reports a serial of its own, most requests are left out while that does not change.
     """
 
@@ -107,7 +109,10 @@ class Watcher:
         self._sync_due = now + self._sync_every
         self._read_names(self._gazer.config.watch_file)
         before = len(self._schedule)
-        self._schedule.sync(self._gazer.db.get_watched(), now)
+        rows = self._gazer.db.get_watched()
+        if self._gazer.config.source == "known":
+            rows = [row._replace(pinned=True) for row in rows]
+        self._schedule.sync(rows, now)
         if len(self._schedule) != before:
             self._logger.info("%s", self)
 
@@ -182,6 +187,7 @@ class Watcher:
             page = result.get()
         except UpstreamFault as fault:
             self._failed(watched, fault, now)
+            self._asked(watched)
             return
         self._answered()
         try:
@@ -200,6 +206,12 @@ class Watcher:
         self._failed_projects.clear()
         if over := self._index_failures.recovered():
             self._logger.info("the index answers again (failures: %d)", over)
+
+    def _asked(self, watched: WatchedProject) -> None:
+        """Record an answer without a new page."""
+        if not watched.row.polled:
+            self._gazer.db.watch_asked(watched.row)
+            watched.row = watched.row._replace(polled=True)
 
     def _failed(self, watched: WatchedProject, fault: UpstreamFault, now: float) -> None:
         """Record a failed request, and decide whether it is a fault of the index."""
@@ -232,13 +244,14 @@ class Watcher:
             self._logger.info("%s: available again (failures: %d)", package, over)
         if page.project is None:
             watched.missing.clear()
+            self._asked(watched)
             return
         self._log_ignored(watched, page.project.ignored)
         row, new = self._store(watched, page, page.project, now)
         self._gazer.db.watch_polled(row)
         watched.row = row
         for version in new:
-            self._logger.info("%s %s is a new upstream release", package, version)
+            self._logger.info("%s %s is to be built: it is upstream", package, version)
 
     def _log_ignored(self, watched: WatchedProject, ignored: frozenset[str]) -> None:
         """Log, once, the files that are left out: a line for each project, however many."""
@@ -255,23 +268,29 @@ class Watcher:
     ) -> tuple[WatchedRow, list[str]]:
         """Store the changes of a page; return the new row of the project, and the new releases."""
         package = watched.row.package
-        known = self._gazer.db.get_upstream_sources(package)
+        known = self._gazer.db.get_known_versions(package)
         verdict = judge(watched.row, known, project, self._gazer.clock.now())
         gone = watched.confirmed(verdict.gone, now, self._gazer.confirm)
         deleted = [UpstreamVersion(package, version, deleted=True) for version in sorted(gone)]
-        self._gazer.store([verdict.package], [*verdict.versions, *deleted])
+        new, changes = verdict.new, [*verdict.versions, *deleted]
+        if verdict.substitute is not None and verdict.gone == gone:
+            new, changes = [*new, verdict.substitute.version], [*changes, verdict.substitute]
+        self._gazer.store([verdict.package], changes)
         if verdict.gone - gone:  # read the page again: without a condition or a serial
             self._logger.info(
                 "%s: no longer upstream: %.300s; removed if that is confirmed",
                 package, ", ".join(sorted(verdict.gone - gone)),
             )  # fmt: skip
-            return verdict.row._replace(serial=0, etag="", modified=""), verdict.new
-        return verdict.row._replace(etag=page.etag, modified=page.modified), verdict.new
+            return verdict.row._replace(serial=0, etag="", modified=""), new
+        return verdict.row._replace(etag=page.etag, modified=page.modified), new
 
     def _missing(self, watched: WatchedProject, now: float) -> None:
         """Handle a project that does not exist upstream: not yet, not now, or no longer."""
         package = watched.row.package
         _, log = watched.failures.failed()
+        self._asked(watched)
+        if watched.row.pinned and not watched.row.found:
+            return  # an operator's own project
         if log:
             self._logger.warning(
                 "%s: no such project upstream%s (request %d)",
@@ -292,7 +311,7 @@ class Watcher:
             return
         self._logged_missing = False
         self._gazer.store([UpstreamPackage(package, known=False, deleted=True)], [])
-        row = WatchedRow(package)
+        row = WatchedRow(package, pinned=watched.row.pinned, polled=True)
         self._gazer.db.watch_polled(row)
         watched.row, watched.missing = row, {}
 

@@ -188,7 +188,7 @@ def state(db, package):
     releases = project["releases"] if project else {}
     whys = {each: (why["skip"], why["yanked"]) for each, why in releases.items()}
     really = [db.get_version_skip(package, each) for each in whys]
-    return bool(project), whys, really, db.get_upstream_sources(package)
+    return bool(project), whys, really, db.get_known_versions(package)
 
 
 @example([("foo", "1.0", "project quarantined"), ("foo", "1.0", "add source file a.zip")], 2)
