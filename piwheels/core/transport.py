@@ -109,6 +109,10 @@ class Socket:
         finally:
             os.umask(old)
 
+    def unbind(self, address: str) -> None:
+        """Stop listening on *address*, and close its connections."""
+        self._socket.unbind(address)
+
     def connect(self, address: str) -> None:
         """Connect to *address*; nothing has to listen there yet.
 
