@@ -35,7 +35,8 @@ from piwheels.core.program.admin import (
     yes_option,
 )
 from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.terminal import Progress, confirmed, say
+from piwheels.core.program.report import Report, json_option
+from piwheels.core.program.terminal import Progress, confirmed
 from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.wheels.built import Wheel
@@ -99,6 +100,7 @@ class ImportConfig(Common):
     )
     delete: bool = option(default=False, help="delete each local file after its import")
     yes: bool = yes_option()
+    json: bool = json_option()
     import_queue: str = queue_option()
     file_queue: str = option(
         default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
@@ -114,7 +116,7 @@ class Build(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Report:
+class _Results:
     """The results: imported files, refused files with the reasons, and abandoned files."""
 
     imported: list[str] = field(default_factory=list)
@@ -135,14 +137,15 @@ def main(config: ImportConfig) -> int:
     """Import the files; return the exit status: 1 if any of them was not imported."""
     if not config.files:
         raise Fatal("there is nothing to import: name the wheels")
-    report = _Report()
+    report = _Results()
     output = _output_of(config)
     wheels = list(_read(config, report))
     builds = [_build_of(group, config, output) for group in grouped(wheels, config.abi)]
+    out = Report(config)
     for name, why in report.refused.items():
-        _report_refused(name, why)
+        _report_refused(out, name, why)
     if builds:
-        if len(builds) <= DESCRIBED and not config.quiet:
+        if len(builds) <= DESCRIBED and not config.quiet and not config.json:
             for build in builds:
                 print_state(build.state)
         total = sum(wheel.filesize for wheel in wheels)
@@ -155,7 +158,10 @@ def main(config: ImportConfig) -> int:
         text += f", {len(report.refused)} refused"
     if report.abandoned:
         text += f", {len(report.abandoned)} abandoned"
-    say(text, quiet=config.quiet)
+    out.write(
+        text, event="finished", imported=len(report.imported), refused=len(report.refused),
+        abandoned=len(report.abandoned),
+    )  # fmt: skip
     return 1 if report.refused or report.abandoned else 0
 
 
@@ -241,7 +247,7 @@ def _output_of(config: ImportConfig) -> str:
     return content[-MAX_OUTPUT:].decode(errors="replace")
 
 
-def _read(config: ImportConfig, report: _Report) -> Iterator[Wheel]:
+def _read(config: ImportConfig, report: _Results) -> Iterator[Wheel]:
     """Yield the wheels that *config* names; add invalid ones to *report*, with the reason."""
     system = System()
     seen: set[str] = set()
@@ -285,16 +291,19 @@ def _build_of(group: tuple[str, list[Wheel]], config: ImportConfig, output: str)
     return Build(wheels, state)
 
 
-def _report_refused(name: str, why: str) -> None:
-    sys.stderr.write(f"piw-import: {one_line(name)} was not imported: {one_line(why)}\n")
+def _report_refused(out: Report, name: str, why: str) -> None:
+    why = one_line(why)
+    out.record(event="refused", file=name, message=why)
+    sys.stderr.write(f"piw-import: {one_line(name)} was not imported: {why}\n")
 
 
 class _Run:
     """Imports builds, several at once, and records the results."""
 
-    def __init__(self, config: ImportConfig, report: _Report, total: int) -> None:
+    def __init__(self, config: ImportConfig, report: _Results, total: int) -> None:
         self.config = config
         self.report = report
+        self._out = Report(config)
         self._progress = Progress(total, "bytes", quiet=config.quiet)
         self._lock = threading.Lock()
         self._deadline: float | None = None
@@ -321,14 +330,14 @@ class _Run:
                 raise Stopped
             do_import(self.config, build.wheels, build.state, self._check, self._sent)
         except Stopped:
-            self.report.abandoned += names
+            self._end("abandoned", self.report.abandoned, names)
         except Unavailable as exc:
             self._stop(str(exc), 0.0)
-            self.report.abandoned += names
+            self._end("abandoned", self.report.abandoned, names)
         except (Refused, BadMessage, OSError) as exc:
             self._refuse(names, _why(exc, build))
         else:
-            self.report.imported += names
+            self._end("imported", self.report.imported, names)
             if self.config.delete:
                 self._delete(build.wheels)
 
@@ -350,12 +359,18 @@ class _Run:
             ready = len(report.imported) + len(report.refused)
             self._progress.step(count, counted(ready, "file"))
 
+    def _end(self, event: str, results: list[str], names: Sequence[str]) -> None:
+        with self._lock:
+            results += names
+            for name in names:
+                self._out.record(event=event, file=name)
+
     def _refuse(self, names: Sequence[str], why: str) -> None:
         with self._lock:
             self._progress.clear()
             for name in names:
                 self.report.refused[name] = why
-                _report_refused(name, why)
+                _report_refused(self._out, name, why)
 
     def _delete(self, wheels: Iterable[Wheel]) -> None:
         for wheel in wheels:

@@ -16,12 +16,13 @@ import zmq
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, DatabaseError, Fatal
+from piwheels.core.errors import BadMessage, DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import drop_root, interpreter_dirs
+from piwheels.core.program.report import write_object
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key, same_version
@@ -136,7 +137,11 @@ class Up:
                 self._tick(status)
             self.screen.show([])
             trusted = self.host if site.needs_trust(self.host) else ""
-            sys.stdout.write(self.tracker.report(self.url, trusted))
+            if self.config.json:
+                for values in self.tracker.records(self.url, trusted):
+                    write_object(values)
+            else:
+                sys.stdout.write(self.tracker.report(self.url, trusted))
             sys.stdout.flush()
             if self.config.once:
                 self.screen.say(
@@ -226,7 +231,7 @@ class Up:
             self._database_due = None
             try:
                 cluster.start()
-            except Fatal as exc:
+            except (PiWheelsError, OSError) as exc:  # the next check counts it
                 self.screen.say(str(exc), RED)
             else:
                 self.screen.say("started PostgreSQL again")
@@ -241,13 +246,23 @@ class Up:
     def _open_console(self) -> None:
         """Open the console on a terminal; from then on, piw-up's log goes to a file."""
         config = self.config
-        if config.no_console or config.once or config.quiet or not console.possible():
+        if (
+            config.no_console
+            or config.once
+            or config.quiet
+            or config.json
+            or not console.possible()
+        ):
             return
         if not console.installed():
             self.screen.say(f"no console: textual is not installed ({install('console')})")
             return
         options = ["-c", str(config.config)] if config.config is not None else []
-        self.screen.divert(self.processes.logs / "up.log")
+        try:
+            self.screen.divert(self.processes.logs / "up.log")
+        except OSError as exc:
+            self.screen.say(f"no console: cannot write {exc.filename} ({exc.strerror})", RED)
+            return
         self.console.open(self.queues, options, child_environment(config, os.environ, ""))
 
     def _check_console(self) -> None:
