@@ -29,7 +29,7 @@ class WatchedProject:
     *root* is the serial of the whole index at the last request (0: unknown). *idle* is the number
     of requests left out since then because that serial has not changed. *missing* are the versions
     (:data:`WHOLE`: the project) that upstream no longer has, each with the time at which that was
-    first seen.
+    first seen. *ignored* are the files without a usable version that were logged.
     """
 
     row: WatchedRow
@@ -38,6 +38,7 @@ class WatchedProject:
     root: int = 0
     idle: int = 0
     missing: dict[str, float] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
 
     def is_unchanged(self, root: int) -> bool:
         """Return whether the project cannot have changed: *root* is the serial of the index."""

@@ -28,7 +28,10 @@ _STATUSES: Final = ("active", "archived", "quarantined", "deprecated")
 #: The most files of a page, and the longest text and version that are stored, in characters.
 MAX_FILES: Final = 200_000
 _MAX_TEXT: Final = 8192
-_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,179}", re.ASCII)
+#: The longest name of a file that is stored, in characters.
+_MAX_NAME: Final = 255
+MAX_VERSION: Final = 180
+_VERSION: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._+!-]{{0,{MAX_VERSION - 1}}}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -48,11 +51,15 @@ class Release:
 
 
 class Project(NamedTuple):
-    """An upstream project with its releases. *serial* is 0 if the index does not report it."""
+    """An upstream project with its releases. *serial* is 0 if the index does not report it.
+
+    *ignored* are the names of source distributions without a usable version.
+    """
 
     status: str
     serial: int
     releases: dict[Version, Release]
+    ignored: frozenset[str] = frozenset()
 
 
 class Verdict(NamedTuple):
@@ -85,15 +92,16 @@ def parse(document: Any, package: str) -> Project:
     if len(document["files"]) > MAX_FILES:
         raise BadMessage(f"the page has more than {MAX_FILES:,} files")
     releases: dict[Version, Release] = {}
+    ignored = set()
     for file in document["files"]:
-        _add(releases, file, package)
+        _add(releases, ignored, file, package)
     status = document.get("project-status", {})
     word = status.get("status", "active") if isinstance(status, dict) else None
     if not isinstance(word, str):
         raise BadMessage(f"the page has an invalid status (PEP 792): {status!r:.100}")
     if word not in _STATUSES:
         word = "active"  # a status of a later standard
-    return Project(word, serial_of(meta.get("_last-serial")), releases)
+    return Project(word, serial_of(meta.get("_last-serial")), releases, frozenset(ignored))
 
 
 def serial_of(value: Any) -> int:
@@ -103,14 +111,18 @@ def serial_of(value: Any) -> int:
     return value if type(value) is int and 0 < value < 2**63 else 0
 
 
-def _add(releases: dict[Version, Release], file: Any, package: str) -> None:
-    """Add *file* to its release. Ignores a file whose name has no valid version."""
+def _add(releases: dict[Version, Release], ignored: set[str], file: Any, package: str) -> None:
+    """Add *file* to its release, or to *ignored* if its name has no usable version."""
     filename = file.get("filename") if isinstance(file, dict) else None
-    if not isinstance(filename, str) or len(filename) > 255:
+    if not isinstance(filename, str):
         return
-    source = source_version(filename, package)
-    text = source or wheel_version(filename)
+    source = text = None
+    if len(filename) <= _MAX_NAME:
+        source = source_version(filename, package)
+        text = source or wheel_version(filename)
     if text is None:
+        if filename.endswith((*_SUFFIXES, ".whl")):
+            ignored.add(filename[:_MAX_NAME])
         return
     release = releases.setdefault(Version(text), Release(text))
     yanked = file.get("yanked", False)

@@ -14,7 +14,7 @@ from piwheels.core.states import Package
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic.failures import Failures
 from piwheels.master.logic.polling import WHOLE, PollSchedule, WatchedProject
-from piwheels.master.logic.releases import judge
+from piwheels.master.logic.releases import MAX_VERSION, judge
 from piwheels.master.upstream.fetching import UpstreamFault
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 INTERVAL: Final = 300.0
 #: The most requests that are in flight.
 MAX_REQUESTS: Final = 3
-#: How many consecutive faults of different projects count as a fault of the index.
+#: How many projects must fail, without an answer in between, for a fault of the index; the longest
+#: wait of all projects after it, in seconds.
 INDEX_FAULTS: Final = 3
+LONGEST_WAIT: Final = 600.0
 #: How many requests for a project are left out in a row while the index has not changed.
 IDLE: Final = 12
 #: Seconds until a request for the index's serial is repeated if it had none.
@@ -59,7 +61,9 @@ class Watcher:
         self._schedule = PollSchedule(self._interval, MAX_REQUESTS)
         self._sync_every = 1.0 if gazer.config.dev_mode else 10.0
         self._sync_due = 0.0
-        self._index_failures = Failures(gazer.back_off)
+        #: The projects that failed since the last answer.
+        self._failed_projects: set[str] = set()
+        self._index_failures = Failures(gazer.back_off, longest=LONGEST_WAIT)
         self._retry_at = 0.0
         #: The identity of the file of names when it was last read, or the error number.
         self._file_mark: Any = ()
@@ -83,7 +87,7 @@ class Watcher:
         removed = {removal.package for removal in self._gazer.removals}
         # A failing index gets one request at a time, until it answers.
         limit = MAX_REQUESTS
-        if self._index_failures.count >= INDEX_FAULTS:
+        if self._index_failures.count:
             limit = 1 - self._schedule.in_flight
         for watched in self._schedule.take_due(now, limit):
             if watched.row.package in removed:
@@ -185,8 +189,7 @@ class Watcher:
             self._failed(watched, fault, now)
             self._asked(watched)
             return
-        if over := self._index_failures.recovered():
-            self._logger.info("the index answers again (failures: %d)", over)
+        self._answered()
         try:
             if not page.found:
                 self._missing(watched, now)
@@ -204,23 +207,29 @@ class Watcher:
             self._gazer.db.watch_asked(watched.row)
             watched.row = watched.row._replace(polled=True)
 
+    def _answered(self) -> None:
+        """Record that the index works."""
+        self._failed_projects.clear()
+        if over := self._index_failures.recovered():
+            self._logger.info("the index answers again (failures: %d)", over)
+
     def _failed(self, watched: WatchedProject, fault: UpstreamFault, now: float) -> None:
         """Record a failed request, and decide whether it is a fault of the index."""
         package = watched.row.package
-        if not fault.of_index:
-            self._index_failures.recovered()
-        elif fault.retry_after is not None or self._index_failures.count + 1 >= INDEX_FAULTS:
+        if fault.of_index:
+            self._failed_projects.add(package)
+        else:
+            self._answered()
+        if len(self._failed_projects) >= INDEX_FAULTS:
             wait, log = self._index_failures.failed(fault.retry_after)
             self._retry_at = max(self._retry_at, now + wait)
-            if log or self._index_failures.count == INDEX_FAULTS:
+            if log:
                 self._logger.warning(
                     "the index: %s; trying again in %.3g s (failure %d in a row, for %s)",
                     fault, wait, self._index_failures.count, package,
                 )  # fmt: skip
             self._schedule.postpone(watched, self._retry_at)
             return
-        else:
-            self._index_failures.failed()
         wait, log = watched.failures.failed(fault.retry_after)
         if log:
             self._logger.warning(
@@ -237,11 +246,22 @@ class Watcher:
             watched.missing.clear()
             self._asked(watched)
             return
+        self._log_ignored(watched, page.project.ignored)
         row, new = self._store(watched, page, page.project, now)
         self._gazer.db.watch_polled(row)
         watched.row = row
         for version in new:
             self._logger.info("%s %s is to be built: it is upstream", package, version)
+
+    def _log_ignored(self, watched: WatchedProject, ignored: frozenset[str]) -> None:
+        """Log, once, the files that are left out: a line for each project, however many."""
+        if new := ignored - watched.ignored:
+            self._logger.warning(
+                "%s: ignored %d files with an invalid version, or one of more than %d characters:"
+                " %.1000s",
+                watched.row.package, len(new), MAX_VERSION, ", ".join(map(repr, sorted(new))),
+            )  # fmt: skip
+        watched.ignored = ignored
 
     def _store(
         self, watched: WatchedProject, page: Page, project: Project, now: float

@@ -796,7 +796,7 @@ def test_a_replay_is_smaller_than_the_high_water_mark(slaves, each):
     farm = Farm({})
     for number in range(slaves):
         slave = SlaveState(b"%d" % number, *hello(), slave_id=number + 1, first_seen=START)
-        slave.stats.extend([stats()] * 100)
+        slave.stats.extend([(START, stats())] * 100)
         slave.reply, slave.replied_at = ("SLEEP", False), START
         farm.fleet.slaves[slave.address] = farm.fleet.by_number[number + 1] = slave
     replay = farm.fleet.replay(0, 10**6)
@@ -895,9 +895,10 @@ def test_a_replay_has_the_begin_of_a_build():
     farm.build()
     began = farm.at
     farm.wait(60)
-    farm.say(b"a", "BUSY", stats(farm.at))
+    farm.say(b"a", "BUSY", stats(farm.at + timedelta(days=3)))  # its clock is wrong
     replay = farm.fleet.replay(0, 1000)
     assert [event.msg for event in replay] == ["HELLO", "STATS", "STATS", "BUILD"]
+    assert replay[2].timestamp == farm.at
     assert replay[-1].timestamp == began
 
 
