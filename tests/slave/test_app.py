@@ -30,7 +30,9 @@ from toy_master import NAME
 def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, source):
     info = master.welcome()
     assert (info.label, info.native_abi) == ("toy", slave.interpreter.abi)
-    assert info.features == {"level": 1, "resume": None, "output": True}
+    identity = {"identity": slave.identity}
+    assert info.features == {"level": 1, "resume": None, "output": True, **identity}
+    assert len(slave.identity) == 32
     assert master.hear("IDLE").disk_size > 0
     master.say("SLEEP", data=False)
     master.hear("IDLE")
@@ -100,7 +102,8 @@ def test_a_slave_notices_a_lost_connection_in_every_state(
     info = master.hear("HELLO")
     assert info.features["resume"] == (["demo", "1.0"] if moment == "transfer" else None)
     master.say("ACK", (8, ""))
-    master.hear("BUSY" if moment == "transfer" else "IDLE")
+    # A finished build is reported at once: it counts even if another slave has the version.
+    master.hear("BUILT" if moment == "transfer" else "IDLE")
 
 
 def test_stop_ends_a_slave_immediately_in_mid_transfer(master, slave, source):
