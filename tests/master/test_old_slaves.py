@@ -1,6 +1,6 @@
 """Unmodified slaves of level 0 outlive restarts of the master and long outages, without a human.
 
-The slave here follows docs/protocols.md, level 0, and nothing else: it gives up a conversation
+The slave here follows docs/protocols.md, level 0, and nothing else: it abandons a conversation
 after a time-out, ends for good at ``DIE``, and repeats the ``HELLO`` of a transfer for ever.
 """
 

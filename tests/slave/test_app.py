@@ -15,15 +15,16 @@ from pathlib import Path
 
 import cbor2
 import pytest
+import zmq
 
 from clocks import STEPS
 from helpers import free_port, patience
 from piwheels.core.codec import NoData
 from piwheels.core.host.supervision import descendants
-from piwheels.core.protocols import LEVEL_1_ID
+from piwheels.core.protocols import LEVEL_1_ID, slave_driver
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
-from piwheels.slave.connection import Pauses
+from piwheels.slave.connection import MasterTimeout, Pauses
 from toy_master import NAME
 
 
@@ -323,6 +324,14 @@ def test_a_slave_of_level_0_sends_no_output(master, work, source, monkeypatch):
     finally:
         old.stop()
         thread.join(patience(60))
+
+
+def test_at_level_0_a_hello_without_a_reply_is_repeated(master, work):
+    queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
+    old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
+    with old.ctx.socket(zmq.REQ, reversed(slave_driver)) as queue, pytest.raises(MasterTimeout):
+        old.main_loop(queue, timedelta(seconds=0.5))
+    master.hear("HELLO")
 
 
 def test_hello_has_ten_fields_at_level_0(master, work, monkeypatch):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model import entries, eta, failures, health, keyframe
@@ -40,6 +41,9 @@ _ROUND, _FEW = 5, 100
 #: The number of builds in which causes of failures are searched.
 _RECENT: Final = 200
 _ZERO: Final = timedelta()
+#: Two slaves with one label are two, and not one that reconnected, if the earlier one is heard this
+#: long after the later one appeared.
+_BOTH: Final = timedelta(seconds=10)
 
 
 @dataclass(slots=True)
@@ -134,8 +138,9 @@ class FarmModel:
 
     def _info(self, info: MasterInfo) -> None:
         if self.info is not None and self.info.started != info.started:
-            for of_slaves in (self.slaves, self._by_label, self._died, self._due, self._last_stamps, self._ended):
+            for of_slaves in (self.slaves, self._died, self._due, self._last_stamps, self._ended):
                 of_slaves.clear()
+            self._by_label.clear()
             for others in (self.left, self._round, self._skipped, self._undated):
                 others.clear()
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
@@ -460,3 +465,10 @@ class FarmModel:
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
         assert is_sorted([build.seen for build in self.builds])  # noqa: S101
         assert is_sorted([stats.timestamp for stats in self.stats])  # noqa: S101
+
+
+def _are_two(one: Slave, other: Slave) -> bool:
+    """Return whether both slaves are alive."""
+    heard = min(one.last_contact, other.last_contact)
+    alive = State.DEAD not in (one.reported, other.reported)
+    return alive and heard > max(one.appeared, other.appeared) + _BOTH
