@@ -25,6 +25,11 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
+if cache := os.environ.get("PIW_GO_CACHE"):
+    # Every process of the tests would compile the templates of the pages again.
+    os.environ.setdefault("CHAMELEON_CACHE", os.path.join(cache, "templates"))  # noqa: PTH118
+    Path(os.environ["CHAMELEON_CACHE"]).mkdir(exist_ok=True)
+
 # A test's rows may die with the machine
 CARELESS = {
     "fsync": "off",
@@ -101,6 +106,23 @@ def pytest_configure(config):
 def _refuse_to_start(event, _args):
     if event in STARTS and os.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)"):
         raise RuntimeError(f"a quick test starts nothing, and this one does: {event}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable():
+    """Escape what UTF-8 cannot encode: the report of a failure goes to another process."""
+    return _encodable((yield))
+
+
+def _encodable(value):
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return [_encodable(each) for each in value]
+        case dict():
+            return {_encodable(key): _encodable(each) for key, each in value.items()}
+    return value
 
 
 def pytest_report_header():

@@ -13,7 +13,7 @@ from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.machine import machine
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import CommandReport
+from piwheels.core.protocols import STOPPED_BY_OPERATOR, CommandReport
 from piwheels.core.states import MasterInfo
 from piwheels.core.tasks import BadMessages
 from piwheels.core.transport import Poller
@@ -209,7 +209,7 @@ class PiWheelsMaster:
     def _master_command(self, verb: str) -> None:
         """Stop the master, or pause or resume its tasks."""
         if verb == "QUIT":
-            self.logger.warning("an operator said QUIT")
+            self.logger.warning(STOPPED_BY_OPERATOR)
             self._stopping = True
             return
         self._paused = verb == "SLEEP"

@@ -15,7 +15,7 @@ import cbor2
 import pytest
 import zmq
 
-from helpers import patience, until
+from helpers import INDEX, patience, until
 from peers import Console
 from piwheels.core import codec
 from piwheels.core.protocols import NoData
@@ -32,7 +32,7 @@ def run_dir():
 
 def command(run_dir, dsn, *more):
     wires = [f"--{name}-queue=ipc://{run_dir}/{name}" for name in QUEUES]
-    program = [sys.executable, "-m", "piwheels.master", f"--dsn={dsn}", "--dev-mode"]
+    program = [sys.executable, "-m", "piwheels.master", f"--dsn={dsn}", "--dev-mode", INDEX]
     return [*program, f"--output-path={run_dir}/site", *wires, *more]
 
 
@@ -181,10 +181,11 @@ def test_the_master_survives_any_bytes_on_any_socket(run_dir, db_dsn):
 
 def refused(*args, env=None):
     """Run a master that cannot start; return exit status, last line and number of lines."""
+    quiet = {name: value for name, value in ENV.items() if name != "CHAMELEON_CACHE"}
     done = subprocess.run(
         args,
         check=False,
-        env=ENV | (env or {}),
+        env=quiet | (env or {}),
         capture_output=True,
         text=True,
         timeout=patience(60),

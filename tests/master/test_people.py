@@ -116,17 +116,17 @@ def test_a_project_page_links_to_files_and_logs():
 
 
 @pytest.mark.parametrize(
-    "page",
+    "render",
     [
-        project(
+        lambda: project(
             data(EVIL, EVIL, v1=release([EVIL], [(EVIL, False)], yanked=True, yank_reason=EVIL))
             | {"name": EVIL},
             b12345678=EVIL,
         ),
-        project(
+        lambda: project(
             data(v1=release([], [(EVIL, False)], skip=EVIL)) | {"status": EVIL}, b12345678=EVIL
         ),
-        RENDERER.simple_project(
+        lambda: RENDERER.simple_project(
             SimpleProject(
                 EVIL,
                 EVIL,
@@ -135,16 +135,19 @@ def test_a_project_page_links_to_files_and_logs():
                 [SimpleFile(EVIL, 1, EVIL, EVIL, True, EVIL, EVIL, NOW, EVIL, EVIL, [EVIL])],
             )
         ),
-        RENDERER.simple_root([EVIL]),
-        RENDERER.home(
+        lambda: RENDERER.simple_root([EVIL]),
+        lambda: RENDERER.home(
             {"packages_built": 1, "files_count": EVIL}, [EVIL], [built(EVIL, EVIL, EVIL)], {EVIL: 1}
         ),
-        RENDERER.packages([site_wide.Found(EVIL, 1, 2)], 1),
-        RENDERER.stats({}, Activity({EVIL: (1, 2)}, {EVIL: 3}), [site_wide.Found(EVIL, 1, 2)]),
+        lambda: RENDERER.packages([site_wide.Found(EVIL, 1, 2)], 1),
+        lambda: RENDERER.stats(
+            {}, Activity({EVIL: (1, 2)}, {EVIL: 3}), [site_wide.Found(EVIL, 1, 2)]
+        ),
     ],
     ids=["project", "other project", "simple project", "simple root", "home", "search", "stats"],
 )
-def test_hostile_text_is_escaped(page):
+def test_hostile_text_is_escaped(render):
+    page = render()
     scripts = re.findall(rb"<script[^>]*>", page)
     assert all(re.fullmatch(rb'<script src="[./]*\w+\.js" defer(="")?>', each) for each in scripts)
     assert not set(Reader(page).tags) & {"?", "structure"}

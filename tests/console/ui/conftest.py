@@ -1,11 +1,12 @@
-"""Faster Textual tests: idleness is determined exactly, and style sheets are parsed once."""
+"""Faster Textual tests: exact idleness, style sheets parsed once, frames drawn on request."""
 
 import asyncio
 
 import pytest
 import textual.app
 import textual.pilot
-from textual._context import active_app
+from textual._compositor import Compositor
+from textual._context import active_app, visible_screen_stack
 from textual.css.stylesheet import Stylesheet
 
 #: How often an application may ask to be painted again before somebody waits in vain for a rest.
@@ -48,10 +49,29 @@ def _parse_once(sheet, css, read_from, **how):
     return _parsed[key]
 
 
+_render = Compositor.render_update
+
+
+def _render_when_asked(compositor, full=False, screen_stack=None, **how):
+    """Paint nothing on a screen that no one sees: a test renders what it looks at."""
+    if full:  # a picture
+        return _render(compositor, full, screen_stack, **how)
+    visible_screen_stack.set([] if screen_stack is None else screen_stack)
+    compositor._dirty_regions.clear()
+    return None
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _quick_textual():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(textual.app, "wait_for_idle", _settle)
         patch.setattr(textual.pilot, "wait_for_idle", _settle)
         patch.setattr(Stylesheet, "_parse_rules", _parse_once)
+        patch.setattr(Compositor, "render_update", _render_when_asked)
         yield
+
+
+@pytest.fixture
+def painted(monkeypatch):
+    """Paint every frame, as on a terminal."""
+    monkeypatch.setattr(Compositor, "render_update", _render)

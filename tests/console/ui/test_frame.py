@@ -563,6 +563,7 @@ def test_a_click_on_a_count_filters_the_fleet():
     play(make_stage(), story)
 
 
+@pytest.mark.usefixtures("painted")
 def test_a_screen_opens_with_its_complete_frame(monkeypatch):
     painted = []
     paint = StatusLine.render_line

@@ -78,6 +78,7 @@ def keys_of(app):
 
 
 @pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.usefixtures("painted")
 def test_random_keys_cause_no_error_and_no_unconfirmed_command(level, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # tables are saved there
     random = Random(level)  # noqa: S311 (no secrets)
