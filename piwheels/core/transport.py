@@ -12,7 +12,9 @@ import logging
 import math
 import os
 import socket
+import struct
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -73,6 +75,9 @@ class Socket:
         self._socket = socket
         self._protocol = protocol
         self._logger = logger
+        #: The file descriptor of the connection that the last :meth:`recv_addr_msg` read from, as
+        #: the events of :meth:`monitor` name it; ``None`` within the process.
+        self.connection: int | None = None
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
@@ -127,8 +132,16 @@ class Socket:
 
     @contextmanager
     def monitor(self, events: int) -> Iterator[Socket]:
-        """Yield a socket that receives the connection *events* (``zmq.EVENT_...``) of this one."""
-        monitor = Socket(self._socket.get_monitor_socket(events))
+        """Yield a socket that receives the connection *events* (``zmq.EVENT_...``) of this one.
+
+        :meth:`recv_event` reads them.
+        """
+        address = f"inproc://monitor-{uuid.uuid4().hex}"
+        self._socket.monitor(address, events)
+        monitor = Context(self._socket.context).socket(zmq.PAIR)
+        # Without a limit: 0MQ's only thread waits if an event finds no room.
+        monitor.setsockopt(zmq.RCVHWM, 0)
+        monitor.connect(address)
         try:
             yield monitor
         finally:
@@ -203,12 +216,25 @@ class Socket:
         """Send a message from a ROUTER socket to the REQ or DEALER socket *addr*."""
         self.send_multipart([addr, b"", self._encode(msg, data)], flags)
 
+    def recv_event(self) -> tuple[int, int]:
+        """Receive an event of the socket that this one monitors; return it with its value.
+
+        The value of ``zmq.EVENT_DISCONNECTED`` is the file descriptor of the connection.
+        """
+        event, value = struct.unpack("=HI", self.recv_multipart()[0])
+        return event, value
+
     def recv_addr_msg(self, flags: int = 0) -> tuple[bytes, str, Any]:
         """Receive a message on a ROUTER socket; return the peer's address, the name and the data.
 
         Raises ``BadMessage``; its ``address`` is the peer's.
         """
-        addr, *frames = self.recv_multipart(flags)
+        first = self._socket.recv(flags, copy=False)
+        try:
+            self.connection = first.get(zmq.SRCFD)
+        except zmq.ZMQError:
+            self.connection = None
+        addr, frames = first.bytes, self.recv_multipart() if first.more else []
         try:
             if len(frames) != 2 or frames[0]:
                 raise BadMessage(f"{len(frames)} frames instead of an empty one and a message")

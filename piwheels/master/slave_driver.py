@@ -17,7 +17,9 @@ from piwheels.core.host.pip_config import default_index
 from piwheels.core.protocols import Output
 from piwheels.core.states import Instant
 from piwheels.core.tasks import PausingTask, TaskControl
+from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient
+from piwheels.master.in_order import InOrder
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet
 from piwheels.master.messages import (
@@ -77,10 +79,14 @@ class SlaveDriver(PausingTask):
         #: The slaves by address.
         self.slaves = self.fleet.slaves
         self.ports = Ports("SlaveDriver", config, self.logger, self, clock=self.clock)
+        self._connections = Connections(self.ports.socket("slave"))
+        self.own(self._connections)
+        self.register(self._connections.events, self.handle_lost)
         self.ports.serve("builds", self.handle_build)
         self.ports.serve("deletions", self.handle_delete)
         self.ports.serve("fleet", self.handle_request)  # "slave" follows when the leases are known
         self._db = DbClient(self.ports, self.patience)
+        self._in_order = InOrder(self._db.ask)
         self._fs = FsClient(self.ports, self.patience)
         #: The last slave of the running replay (``None``: none runs); whether another one follows.
         self._replayed: int | None = None
@@ -107,9 +113,11 @@ class SlaveDriver(PausingTask):
                 return
             try:
                 address, msg, data = queue.recv_addr_msg()
+                self._note_connection(address, queue.connection)
             except BadMessage as exc:
                 self.note_bad_message(exc)
                 if exc.address is not None:
+                    self._note_connection(exc.address, queue.connection)
                     why = str(exc)[:200]
                     self._perform(self.fleet.protocol_error(exc.address, why, self._instant()))
                 continue
@@ -117,6 +125,15 @@ class SlaveDriver(PausingTask):
             if slave is not None:
                 decided = getattr(self, f"do_{msg.lower()}")(slave)
             self._perform(decided)
+
+    def _note_connection(self, address: bytes, connection: int | None) -> None:
+        if (before := self._connections.note(address, connection)) is not None:
+            self.fleet.disconnected(before, self._instant())
+
+    def handle_lost(self, _: Socket) -> None:
+        """Record which slaves have lost their connections."""
+        for address in self._connections.lost():
+            self.fleet.disconnected(address, self._instant())
 
     def do_hello(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``HELLO``, the greeting of a slave, which may still have a build."""
@@ -256,18 +273,21 @@ class SlaveDriver(PausingTask):
                     self._warn(effect)
                 case effects.ReadQueue(active):
                     self.ports.push("architect", QueueEmpty(active))
-                case effects.GrantLease((package, version, abi), label, period):
-                    self._change_lease(
-                        "grant_lease", package, version, abi, label, self._until(period)
-                    )
+                case effects.GrantLease(target, label, period):
+                    self._change_lease("grant_lease", target, label, self._until(period))
                 case effects.RenewLeases(targets, period):
-                    self._change_lease("renew_leases", targets, self._until(period))
-                case effects.ReleaseLease((package, version, abi)):
-                    self._change_lease("release_lease", package, version, abi)
+                    then = self._warn_unless_stored("renew_leases")
+                    self._db.ask(then, "renew_leases", targets, self._until(period))
+                case effects.ReleaseLease(target):
+                    self._change_lease("release_lease", target)
+                case effects.AskPending(slave_id, package, version):
+                    asked = [(package, version)]
+                    self._db.ask(self._continue(slave_id), "get_pending", asked)
                 case effects.AskPublished(slave_id, package):
                     self._db.ask(self._continue(slave_id), "get_package_files", package)
                 case effects.LogBuild(slave_id, build):
-                    self._db.ask(self._continue(slave_id), "log_build", build)
+                    target = (build.package, build.version, build.abi_tag)
+                    self._in_order.ask(target, self._continue(slave_id), "log_build", build)
                 case effects.Expect(slave_id, state, publish_as):
                     self._fs.expect(slave_id, state, publish_as, self._continue(slave_id))
                 case effects.Verify(slave_id, package):
@@ -317,14 +337,17 @@ class SlaveDriver(PausingTask):
 
         return then
 
-    def _change_lease(self, method: str, *args: Any) -> None:
-        """Change leases in the database; only a failure is handled."""
+    def _change_lease(self, method: str, target: Target, *args: Any) -> None:
+        self._in_order.ask(target, self._warn_unless_stored(method), method, *target, *args)
+
+    def _warn_unless_stored(self, method: str) -> Callable[[Result[None]], None]:
+        """Return a callback that handles only the failure to change leases by *method*."""
 
         def then(result: Result[None]) -> None:
             if result.error is not None:
                 self.logger.warning("%s was not stored in the database: %s", method, result.error)
 
-        self._db.ask(then, method, *args)
+        return then
 
     def _ask_leases(self) -> None:
         def then(result: Result[list[Lease]]) -> None:

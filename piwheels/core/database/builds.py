@@ -198,6 +198,7 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "package": clean(build.package),
         "version": clean(build.version),
         "abi_tag": clean(build.abi_tag),
+        "label": clean(build.label),
         "status": build.status,
         "duration": build.duration.total_seconds(),
         "output": clean_lines(build.output, LOG),

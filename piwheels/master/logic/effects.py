@@ -77,6 +77,14 @@ class ReleaseLease(NamedTuple):
     target: Target
 
 
+class AskPending(NamedTuple):
+    """Ask the database whether *version* of *package* still has to be built, and for which ABI."""
+
+    slave_id: int
+    package: str
+    version: str
+
+
 class AskPublished(NamedTuple):
     """Ask the database which files of *package* are published."""
 
@@ -144,6 +152,7 @@ class WithdrawFiles(NamedTuple):
 IntakeEffect = AskPublished | Expect | Verify | LogBuild | BuildStored | Warn
 SlaveEffect = (
     IntakeEffect
+    | AskPending
     | Reply
     | Publish
     | PublishOutput

@@ -1,5 +1,8 @@
 """The intake of a finished build: from a slave's ``BUILT`` to the commit. Pure.
 
+Before it begins, Fleet may have it wait for the intake of the same version from another slave, or
+ask whether the version still has to be built.
+
 The steps: check the report of the slave; ask which files are published; have each file sent,
 verified and published; commit; have the pages written; reply to the slave. An intake that needs
 nothing more from its slave continues without it. Its :class:`Step` is the answer that it waits for;
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 #: How often a file is requested before its build counts as failed.
 MAX_TRIES = 3
-#: How often a build is logged again while the database is unavailable, a tick of SlaveDriver apart.
+#: How often the database is asked again while it is unavailable, a tick of SlaveDriver apart.
 MAX_LOG_TRIES = 60
 #: The longest log, in bytes; the most files; the most characters in the names of all dependencies.
 #: Together they must fit into one frame.
@@ -48,6 +51,8 @@ _ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
 class Step(StrEnum):
     """The answer that an intake waits for."""
 
+    TURN = "turn"  # none: the intake of another slave's build of this version is under way
+    PENDING = "pending"  # from the database: whether the version still has to be built
     PUBLISHED = "published"  # from the database: which files are published
     EXPECT = "expect"  # from FileJuggler: ready for a file
     SENT = "sent"  # from the slave: the file is sent
@@ -139,14 +144,14 @@ class Intake:
     label: str
     step: Step = Step.ENDED
     tries: int = 0
-    #: Whether the build has to be logged again at the next :meth:`retry`.
-    unlogged: bool = False
+    #: Whether the database was unavailable, and has to be asked again at the next :meth:`retry`.
+    unanswered: bool = False
     published: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs_slave(self) -> bool:
         """Whether the slave still has to send something."""
-        return self.step in (Step.PUBLISHED, Step.EXPECT, Step.SENT, Step.VERIFY)
+        return self.step not in (Step.LOG, Step.ENDED)
 
     @property
     def target(self) -> Target:
@@ -171,7 +176,7 @@ class Intake:
             self.build.files.clear()
             return self._log()
         self.step = Step.PUBLISHED
-        return [AskPublished(self.build.slave_id, canonical(self.build.package))]
+        return [self._ask_published()]
 
     def sent(self) -> list[IntakeEffect]:
         """Have the file verified that the slave has just sent."""
@@ -182,7 +187,7 @@ class Intake:
         """Continue with the answer to the last request: *result*, or *error* in its place."""
         match self.step:
             case Step.PUBLISHED if error is None:
-                self.published = result
+                self.published, self.tries = result, 0
                 return self._expect()
             case Step.EXPECT if error is None:
                 self.step = Step.SENT
@@ -198,17 +203,22 @@ class Intake:
             case Step.EXPECT | Step.VERIFY:
                 return self._not_placed(error)
             case Step.PUBLISHED:
-                return self._abandon(f"the published files are unknown: {error}")
+                return self.not_answered(f"the published files are unknown: {error}")
         return []
 
     def retry(self) -> list[IntakeEffect]:
-        """Log the build again if the database was unavailable."""
-        if not self.unlogged:
+        """Ask the database again if it was unavailable."""
+        if not self.unanswered:
             return []
-        self.unlogged = False
-        return [LogBuild(self.build.slave_id, self.build)]
+        self.unanswered = False
+        if self.step is Step.LOG:
+            return [LogBuild(self.build.slave_id, self.build)]
+        return [self._ask_published()]
 
     # Steps ----------------------------------------------------------------------------------
+
+    def _ask_published(self) -> IntakeEffect:
+        return AskPublished(self.build.slave_id, canonical(self.build.package))
 
     def _expect(self) -> list[IntakeEffect]:
         self.step = Step.EXPECT
@@ -253,13 +263,17 @@ class Intake:
             case Refused(code="FILECONFLICT") if self.build.files:
                 return [warning, *self._reject(str(error))]
             case DatabaseError() | Unavailable():
-                self.tries += 1
-                if self.tries >= MAX_LOG_TRIES:
-                    return self._abandon(f"it could not be logged: {error}")
-                self.unlogged = True
-                return [warning]
+                return self.not_answered(f"it could not be logged: {error}")
         self.step = Step.ENDED
         return [warning]
+
+    def not_answered(self, why: str) -> list[IntakeEffect]:
+        """Have the request repeated for a while: the database is unavailable."""
+        self.tries += 1
+        if self.tries >= MAX_LOG_TRIES:
+            return self._abandon(why)
+        self.unanswered = True
+        return [Warn(self.build.slave_id, self.label, f"build of {self} has to wait: {why}")]
 
     def _reject(self, why: str) -> list[IntakeEffect]:
         self._mark_failed(why)

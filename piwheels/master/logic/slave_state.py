@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from piwheels.master.logic.effects import Target
 
 #: Every change of phase: those of the conversation, during which a slave may have to wait for the
-#: reply about its build (``CHECKING``), and the end of the session.
+#: reply about its build (``CHECKING``), and the end of the connection.
 TRANSITIONS = (
     {
         (before, after)
@@ -24,6 +24,8 @@ TRANSITIONS = (
     | {(phase, Phase.CHECKING) for phase in (Phase.RESUMING, Phase.BUILDING, Phase.SENDING)}
     | {(Phase.CHECKING, phase) for phase in (Phase.SENDING, Phase.IDLE)}
     | {(phase, Phase.GONE) for phase in Phase}
+    # A slave that returns at a new address continues its session.
+    | {(Phase.GONE, phase) for phase in (Phase.IDLE, Phase.RESUMING)}
 )
 
 
@@ -57,7 +59,7 @@ def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
     """Record a request. Raises ``BadMessage`` if it is not allowed in the slave's phase."""
     slave.replies = slave_conversation.replies(slave.phase, msg, slave.level)
     slave.request, slave.data = msg, data
-    slave.heard, slave.last_seen = instant.now, instant.at
+    slave.heard, slave.last_seen, slave.lost = instant.now, instant.at, None
 
 
 def answer(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
