@@ -88,7 +88,7 @@ class Builds(Client):
         """Remove all builds of *version* of *package* with their files; it returns to the queue."""
         self._value("delete_build", clean(package), clean(version))
 
-    def put_off_build(
+    def put_off_build(  # noqa: PLR0917 (called by position)
         self,
         package: str,
         version: str,

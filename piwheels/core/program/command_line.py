@@ -39,7 +39,15 @@ from piwheels.core.errors import Fatal, PiWheelsError, one_line
 from piwheels.core.program.completion import SHELLS, completion
 from piwheels.core.program.extras import needs
 from piwheels.core.program.manual import Manual, manual
-from piwheels.core.program.options import Common, Option, duration, option, options, port_number
+from piwheels.core.program.options import (
+    Common,
+    Option,
+    duration,
+    option,
+    options,
+    port_number,
+    size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +63,7 @@ __all__ = [
     "port_number",
     "program",
     "set_up_logging",
+    "size",
 ]
 
 T = TypeVar("T", bound=Common)

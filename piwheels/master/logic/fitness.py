@@ -1,4 +1,4 @@
-"""Which slaves are fit to build: those whose builds fail for reasons of their own get no work. Pure.
+"""Which slaves are fit to build: those whose failures seem to be their own get no work. Pure.
 
 A suspended slave is tried again after a while, longer each time, because nothing else shows whether
 it has been repaired. A successful build, or an operator who resumes it, ends the suspension.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from piwheels.core.faults import slave_fault
+from piwheels.master.logic.effects import PutOff
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -29,13 +30,6 @@ MAX_RECORDS, MAX_TRIED = 10_000, 1000
 
 #: How often a version is built again if its slave fails every build for an unknown reason.
 _ROW_TRIES: Final = 6
-
-
-class PutOff(NamedTuple):
-    """A failed build should not count: the *reason*; its failure number *tries* counts."""
-
-    reason: str
-    tries: int
 
 
 @dataclass(slots=True)
@@ -125,7 +119,9 @@ class Fitness:
     def suspension(self, slave: SlaveState, now: float) -> tuple[str, float] | None:
         """Return why *slave* is suspended, and for how many more seconds; ``None``: it is not."""
         record = self._records.get(_key(slave))
-        return None if record is None or record.until <= now else (record.reason, record.until - now)
+        return (
+            None if record is None or record.until <= now else (record.reason, record.until - now)
+        )
 
     def tried(self, slave: SlaveState) -> Set[Target]:
         """Return the versions that another slave should try, because *slave* has done so."""
