@@ -60,6 +60,10 @@ def add_source(folder, name="demo", version="1.0", *, before="pass", after="pass
     write_sdist(folder, name, version, {"backend.py": backend})
 
 
+#: An option of a master that never asks its index: otherwise it starts pip to find it.
+INDEX = "--pypi-simple=https://index.example/simple"
+
+
 def patience(seconds):
     """Return a limit of *seconds* on an idle machine, scaled to how busy this one is now.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from helpers import add_source, patience
+from helpers import INDEX, add_source, patience
 from piwheels.core import codec
 from piwheels.core.paths import SERVICE
 from piwheels.core.program.command_line import duration
@@ -88,7 +88,7 @@ def master(run_dir, dsn, *, code=""):
     wires = [f"--{name}-queue=ipc://{run_dir}/{name}" for name in QUEUES]
     run = f"{code}\nimport sys\nfrom piwheels.master.__main__ import main\nsys.exit(main())"
     return [
-        sys.executable, "-c", run, f"--dsn={dsn}", f"--output-path={run_dir}/site", *wires
+        sys.executable, "-c", run, f"--dsn={dsn}", f"--output-path={run_dir}/site", INDEX, *wires
     ]  # fmt: skip
 
 

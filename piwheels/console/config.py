@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING
 
-from piwheels.core.paths import address, master_socket
+from piwheels.core.paths import address, host, master_socket
 from piwheels.core.program.command_line import Common, option, port_number
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class ConsoleConfig(Common):
     )
     web: bool = option(default=False, help="serve this console to browsers instead")
     web_host: str = option(
-        default="127.0.0.1", metavar="ADDRESS", help="with --web: serve on this address"
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="with --web: serve on this address",
+        parse=host,
     )
     web_port: int = option(
         default=8090, metavar="NUMBER", help="with --web: serve on this port", parse=port_number

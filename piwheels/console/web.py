@@ -27,6 +27,8 @@ from textual_serve.server import Server, to_int
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import dies_with_parent
+from piwheels.core.paths import bracketed
+from piwheels.core.program.logs import reopen_on_hangup
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -59,12 +61,13 @@ def run(config: ConsoleConfig) -> int:
     """Serve consoles until a signal ends the program. Raises ``Fatal``."""
     if config.record is not None:
         raise Fatal("--web cannot --record: record with a console of its own")
-    url = f"http://{_in_url(config.web_host)}:{config.web_port}/"
+    url = f"http://{bracketed(config.web_host)}:{config.web_port}/"
     served = _Pages(config)
     what = "watch and command" if config.web_control else "watch"
     logger.info("serving the console at %s; everybody who reaches it can %s the farm", url, what)
     if not _is_loopback(config.web_host):
         logger.warning("other machines can reach it, without authentication")
+    reopen_on_hangup()
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # It reports a failed start when a page was closed before its console started.
     logging.getLogger("textual-serve").setLevel(logging.CRITICAL)
@@ -235,7 +238,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

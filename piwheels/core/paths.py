@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
+import re
 import socket
 import tempfile
 from pathlib import Path
@@ -68,6 +71,39 @@ def address(text: str) -> str:
 
     Raises ``ValueError`` unless it is an address of the transport tcp, ipc or inproc.
     """
-    if not text.startswith(("tcp://", "ipc://", "inproc://")):
+    if not (_is_tcp(text) or re.fullmatch(r"(?:ipc|inproc)://.+", text)):
         raise ValueError(f"{text!r} is not an address: write tcp://HOST:PORT or ipc://PATH")
     return text.replace("{run}", str(runtime_dir()))
+
+
+def _is_tcp(text: str) -> bool:
+    """Return whether *text* is a tcp address with a host (``*``: any) and a port (or ``*``).
+
+    0MQ accepts more: it would connect to the "host" ``localhost:19055`` for ever.
+    """
+    match = re.fullmatch(r"tcp://(\*|[^\[\]:]+|\[[^\[\]]+\]):(\*|[0-9]{1,5})", text, re.ASCII)
+    if match is None or (match[2] != "*" and int(match[2]) > 65535):
+        return False
+    try:
+        return match[1] == "*" or bool(host(match[1]))
+    except ValueError:
+        return False
+
+
+def host(text: str) -> str:
+    """Return the name or IP address *text* of a host, an IPv6 address without brackets.
+
+    Raises ``ValueError`` for anything else, such as ``HOST:PORT``.
+    """
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(bare).version == 6 or bare == text:
+            return bare
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a host: write a name or an IP address, without a port")
+    return text
+
+
+def bracketed(host: str) -> str:
+    """Return *host* as part of an address or a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host

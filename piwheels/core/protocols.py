@@ -53,6 +53,7 @@ __all__ = [
     "ENDED_BY_OPERATOR",
     "FIRST_IMPORT",
     "LEVEL_1_ID",
+    "STOPPED_BY_OPERATOR",
     "Conversation",
     "NoData",
     "Protocol",
@@ -209,6 +210,8 @@ slave_driver: Final = Protocol(
 LEVEL_1_ID: Final = b"piw1-"
 #: A slave logs this sentence when it ends by ``DIE``; piw-up looks for it.
 ENDED_BY_OPERATOR: Final = "an operator has ended this slave"
+#: The line in a master's log after the command QUIT.
+STOPPED_BY_OPERATOR: Final = "an operator said QUIT"
 
 _ASKS: Final = {"IDLE": {"BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP}}
 _BUILDS: Final = {

@@ -103,6 +103,7 @@ class Socket:
         """Listen on *address*. Raises ``Fatal`` with the remedy if that is impossible."""
         if address.startswith("ipc://") and not address.startswith("ipc://@"):
             _prepare_folder(address)
+        self._allow_ipv6(address)
         old = os.umask(0o077)
         try:
             self._socket.bind(address)
@@ -116,10 +117,16 @@ class Socket:
 
         Raises ``Fatal`` if *address* is invalid.
         """
+        self._allow_ipv6(address)
         try:
             self._socket.connect(address)
         except zmq.ZMQError as exc:
             raise Fatal(f"cannot connect to {address!r} ({exc}): give another address") from exc
+
+    def _allow_ipv6(self, address: str) -> None:
+        # Only for such an address: with it, 0MQ never tries the IPv4 address of a name.
+        if address.startswith("tcp://["):
+            self._socket.setsockopt(zmq.IPV6, 1)
 
     @property
     def address(self) -> str:

@@ -24,6 +24,7 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, Unavailable, should_log
 from piwheels.core.paths import address, master_socket
 from piwheels.core.program.command_line import Common, option, program
+from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.terminal import Progress
 from piwheels.core.protocols import lumberjack
 from piwheels.core.transport import Context
@@ -80,6 +81,7 @@ def main(config: LoggerConfig) -> int:
     run = Run(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, run.stop)
+    reopen_on_hangup()
     return run.run()
 
 

@@ -11,9 +11,10 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.machine import machine
+from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import CommandReport
+from piwheels.core.protocols import STOPPED_BY_OPERATOR, CommandReport
 from piwheels.core.states import MasterInfo
 from piwheels.core.tasks import BadMessages
 from piwheels.core.transport import Poller
@@ -209,7 +210,7 @@ class PiWheelsMaster:
     def _master_command(self, verb: str) -> None:
         """Stop the master, or pause or resume its tasks."""
         if verb == "QUIT":
-            self.logger.warning("an operator said QUIT")
+            self.logger.warning(STOPPED_BY_OPERATOR)
             self._stopping = True
             return
         self._paused = verb == "SLEEP"
@@ -231,6 +232,7 @@ def _forward_events(ports: Ports) -> None:
 def run(config: MasterConfig) -> int:
     """Run the master until it is stopped; return the exit status."""
     refuse_root("piw-master")
+    reopen_on_hangup()
     for name in config.debug:
         if name not in (names := {task.name for task in CAST}):
             raise Fatal(f"--debug {name}: there is no such task, only {', '.join(sorted(names))}")

@@ -359,7 +359,13 @@ class MrChase(PausingTask):
     # Upstream -------------------------------------------------------------------------------
 
     def do_watch(self, name: str) -> str:
-        """Have CloudGazer follow the project *name*: WATCH."""
+        """Have CloudGazer follow the project *name*: WATCH. Refuse it if it follows nothing."""
+        if self.config.source == "none":
+            raise Refused(
+                "WATCH",
+                f"nothing would follow {canonical(name)}: this master follows no upstream index;"
+                " start piw-master with --source watch, then repeat this",
+            )
         self.db.watch_package(canonical(name))
         return "WATCH"
 

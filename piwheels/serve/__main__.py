@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from piwheels.core.errors import Fatal
+from piwheels.core.paths import bracketed, host
 from piwheels.core.program.command_line import Common, option, port_number, program
+from piwheels.core.program.logs import reopen_on_hangup
 
 logger = logging.getLogger("serve")
 
@@ -22,7 +24,9 @@ class ServeConfig(Common):
     output_path: Path = option(
         "-o", default=Path("/var/www/piwheels"), metavar="DIR", help="the directory of the site"
     )
-    host: str = option(default="127.0.0.1", metavar="ADDRESS", help="the address to listen on")
+    host: str = option(
+        default="127.0.0.1", metavar="ADDRESS", help="the address to listen on", parse=host
+    )
     port: int = option(
         default=8080, metavar="NUMBER", parse=port_number, help="the port to listen on"
     )
@@ -69,7 +73,7 @@ def main(config: ServeConfig) -> int:
         raise Fatal(f"{config.output_path} is not a directory: set --output-path to the site's")
     with listen(config.host, config.port) as listener:
         port = listener.getsockname()[1]
-        logger.info("serving %s at http://%s:%s/", config.output_path, config.host, port)
+        logger.info("serving %s at http://%s:%s/", config.output_path, bracketed(config.host), port)
         settings = uvicorn.Config(
             Site(config.output_path.absolute()),
             lifespan="off",
@@ -86,6 +90,7 @@ def main(config: ServeConfig) -> int:
         for number in signal.SIGINT, signal.SIGTERM:
             # uvicorn stops by itself, then raises the signal again: ignore that one
             signal.signal(number, lambda *_: None)
+        reopen_on_hangup()
         uvicorn.Server(settings).run(sockets=[listener])
     return 0
 

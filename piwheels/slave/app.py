@@ -31,8 +31,9 @@ from piwheels.core.errors import Fatal, Unavailable
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import pip_command
-from piwheels.core.paths import address
+from piwheels.core.paths import address, bracketed, host
 from piwheels.core.program.command_line import Common, duration, option, program
+from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import ENDED_BY_OPERATOR, SlaveOutput, slave_driver
@@ -58,11 +59,23 @@ OUTPUT_WAIT: Final = 2.0
 SLEEP_FIRST, SLEEP_MAX, SLEEP_MAX_LOCAL = 1.0, 10.0, 2.0
 
 
+def _master(text: str) -> str:
+    """Return the host *text*; raise ``ValueError`` with the options for its ports."""
+    try:
+        return host(text)
+    except ValueError as exc:
+        raise ValueError(
+            f"{exc} (--slave-queue and --file-queue take other ports: tcp://HOST:PORT)"
+        ) from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlaveConfig(Common):
     """Build wheels for a master: ask it for versions, build them with pip, send them back."""
 
-    master: str = option("-m", default="localhost", metavar="HOST", help="where the master runs")
+    master: str = option(
+        "-m", default="localhost", metavar="HOST", help="where the master runs", parse=_master
+    )
     timeout: timedelta = option(
         "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
     )
@@ -120,7 +133,7 @@ class PiWheelsSlave:
         self.system = System()
         self.label = (config.label or socket.gethostname())[:200]
         self.dir = config.dir or Path(tempfile.gettempdir())
-        self.slave_queue = config.slave_queue or f"tcp://{config.master}:5555"
+        self.slave_queue = config.slave_queue or f"tcp://{bracketed(config.master)}:5555"
         self.systemd = Notifier()
         self.connection = Connection(
             self.slave_queue,
@@ -129,7 +142,7 @@ class PiWheelsSlave:
             level=config.level,
             clock=clock,
         )
-        self.file_queue = config.file_queue or f"tcp://{config.master}:5556"
+        self.file_queue = config.file_queue or f"tcp://{bracketed(config.master)}:5556"
         self.ctx = Context()
         self.slave_id: int | None = None
         self.pypi_url: str | None = None
@@ -404,6 +417,7 @@ class PiWheelsSlave:
 def main(config: SlaveConfig) -> int:
     """Run ``piw-slave``."""
     refuse_root("piw-slave")
+    reopen_on_hangup()
     slave = PiWheelsSlave(config)
     if why := why_unusable(slave.dir):
         raise Fatal(why)

@@ -20,6 +20,7 @@ from piwheels.core.errors import BadMessage, DatabaseError, Fatal
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
+from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import drop_root, interpreter_dirs
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
@@ -29,6 +30,7 @@ from piwheels.up import console, database, site, summary
 from piwheels.up.config import labels, queues, to_connect, write_farm_file
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
+    TOO_OFTEN,
     Processes,
     Stopped,
     child_environment,
@@ -85,6 +87,8 @@ class Up:
         self._unresolved = {target.spec: target for target in targets if not target.version}
         self._resolver = Resolver([], self.versions[0])
         self._cluster: Cluster | None = None
+        #: When PostgreSQL, which has ended, is started again.
+        self._database_due: float | None = None
         self._began = clock.monotonic()
         for handler in logging.getLogger().handlers:
             if type(handler) is logging.StreamHandler:
@@ -118,7 +122,9 @@ class Up:
             self._resolve()
             stack.callback(self._cancel_lookup)
             address = to_connect(self.queues["import"])
-            registrar = stack.enter_context(Registrar(address, self._check))
+            registrar = stack.enter_context(
+                Registrar(address, self._check, follow=not self.config.once)
+            )
             registrar.refresh_pages()
             stack.callback(self._end_console)
             self._open_console()
@@ -148,6 +154,8 @@ class Up:
         home = self.processes.home / "postgres"
         server = stack.enter_context(database.server(self.config.dsn, home))
         self._cluster = server.cluster
+        if server.cluster is not None:
+            self.processes.more_logs.append(server.cluster.log)
         self._check()
         if not database.is_current(server):
             self.screen.say("preparing the database")
@@ -188,19 +196,38 @@ class Up:
 
     def _check(self) -> None:
         try:
-            for name in self.processes.check():
-                self.screen.say(f"an operator has stopped {name}; the farm continues without it")
+            for event in self.processes.check():
+                self.screen.say(event.sentence, RED if event.bad else "")
+                if event.name == "master":
+                    self.slaves = Slaves()  # it numbers them from the beginning
         except Stopped as end:
             if not self.processes.stopping:
                 self.screen.say(str(end))
             raise
         self._check_console()
         if self._cluster is not None and self._cluster.pid is None:
-            log = self._cluster.log
-            self.processes.patience = (
-                SHORT_STOP_LIMIT  # the master would keep trying to save its data
-            )
-            raise Fatal(f"PostgreSQL has ended; the end of {log}:\n{last_lines(log)}")
+            self._restart_database(self._cluster)
+
+    def _restart_database(self, cluster: Cluster) -> None:
+        """Start PostgreSQL again, after a pause; raise :exc:`Fatal` if it has ended too often."""
+        now = self._clock.monotonic()
+        if self._database_due is None:
+            pause = self.processes.restarts.pause("PostgreSQL", now)
+            words = f"the end of {cluster.log}:\n{last_lines(cluster.log)}"
+            if pause is None:
+                # The master would keep trying to save its data.
+                self.processes.patience = SHORT_STOP_LIMIT
+                raise Fatal(f"PostgreSQL has ended {TOO_OFTEN}; {words}")
+            self.screen.say(f"PostgreSQL has ended: starting it again in {pause:g} s; {words}", RED)
+            self._database_due = now + pause
+        elif now >= self._database_due:
+            self._database_due = None
+            try:
+                cluster.start()
+            except Fatal as exc:
+                self.screen.say(str(exc), RED)
+            else:
+                self.screen.say("started PostgreSQL again")
 
     def _stop(self) -> None:
         self.screen.show([])
@@ -302,14 +329,15 @@ class Up:
         target.version, target.problem, target.detail = version, problem, detail
         if problem:
             self.screen.say(f"{target.spec}: {problem} ({detail})", RED)
-        else:
+        if not problem or (target.watched and not self.config.once):
             self._register(target, registrar)
 
     def _register(self, target: Target, registrar: Registrar) -> None:
+        problem = target.problem
         registrar.register(target)
-        if target.problem:
+        if target.problem != problem:
             self.screen.say(f"{target.spec}: the master refused it: {target.detail}", RED)
-        else:
+        elif target.version:
             self.screen.say(f"registered {target.package} {target.version}")
 
     def _listen(self, status: Socket, seconds: float) -> None:
@@ -353,8 +381,9 @@ def run(config: UpConfig) -> int:
     if not config.verbose:  # omit the version of PostgreSQL
         logging.getLogger("postgres").setLevel(logging.WARNING)
     with Processes((config.dir or data_dir()).absolute()) as processes:
-        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, processes.on_signal)
+        reopen_on_hangup()
         try:
             return Up(config, processes, interpreters).run()
         except Stopped:

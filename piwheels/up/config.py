@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Fatal
-from piwheels.core.paths import FARM_FILE, address, runtime_dir
+from piwheels.core.paths import FARM_FILE, address, host, runtime_dir
 from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.up import summary
 
@@ -59,7 +59,10 @@ class UpConfig(Common):
     no_console: bool = option(default=False, help="do not open the console on a terminal")
     once: bool = option(default=False, help="exit once every package was attempted")
     host: str = option(
-        default="127.0.0.1", metavar="ADDRESS", help="the address to serve the site on"
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="the address to serve the site on",
+        parse=host,
     )
     port: int = option(
         default=8080,

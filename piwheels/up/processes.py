@@ -1,4 +1,5 @@
-"""The farm's processes: starts each with a log file of its own, monitors them, stops them in order.
+"""The farm's processes: starts each with a log file of its own, starts it again if it ends, and
+stops all in order.
 
 None outlives piw-up: the kernel sends each of them SIGTERM when piw-up dies, even by ``kill -9``.
 All have inherited the lock on the farm's directory, so that the next piw-up waits until the last
@@ -15,13 +16,15 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError
 from piwheels.core.host.processes import dies_with_parent, wait_for_exit
 from piwheels.core.program.locks import lock_file
-from piwheels.core.protocols import ENDED_BY_OPERATOR
+from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR
+from piwheels.up.restarts import RESTARTS, WINDOW, After, Restarts, after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
 
-#: A longer log (in bytes) is moved to ``NAME.log.1``.
+#: The end of a longer log (in bytes) is moved to ``NAME.log.1``.
 LOG_LIMIT: Final = 10 * 2**20
 #: Seconds between two checks of the logs' sizes.
-LOG_INTERVAL: Final = 60.0
+LOG_INTERVAL: Final = 10.0
 #: Seconds to wait for the daemons of a killed piw-up to end.
 PATIENCE: Final = 60.0
 #: Seconds that each kind of daemon has to stop: normally, and after the loss of the database.
@@ -41,26 +44,55 @@ STOP_LIMIT, SHORT_STOP_LIMIT = 30.0, 3.0
 STOP_ORDER: Final = ("slave", "master", "serve")
 #: The advice for a folder that cannot be written.
 OTHER_DIR: Final = "name a folder that this user can write to in --dir"
-#: The number of log lines shown of a daemon that failed.
-LAST_LINES: Final = 12
+#: The number of log lines shown of a daemon that failed, and how many bytes they may have.
+LAST_LINES, LAST_BYTES = 12, 8192
+#: How much of the end of a log is searched for an operator's command, in bytes.
+SEARCHED: Final = 2**18
+
+
+#: Why the farm stops instead of starting a daemon again.
+TOO_OFTEN: Final = f"after {RESTARTS} restarts within {WINDOW / 60:g} minutes"
 
 
 class Stopped(PiWheelsError):
     """The farm has to stop: a signal came, or an operator stopped it."""
 
 
-class Daemon(NamedTuple):
-    """A running part of the farm. Its log *log* had *start* bytes when it started."""
+@dataclass(slots=True)
+class Daemon:
+    """A part of the farm: the program *module* with *args*, in the environment *env*.
+
+    Its log *log* had *start* bytes when it started. Without a *process*, it starts again at *due*
+    (monotonic seconds).
+    """
 
     name: str
-    process: subprocess.Popen[bytes]
+    module: str
+    args: Sequence[str]
+    env: Mapping[str, str]
     log: Path
-    start: int
+    start: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    due: float = 0.0
 
     @property
     def program(self) -> str:
         """Its name for people."""
         return f"piw-{self.name}"
+
+    @property
+    def ended_by_operator(self) -> bool:
+        """Whether its log says so: after a signal, it has the same status."""
+        words = STOPPED_BY_OPERATOR if self.name == "master" else ENDED_BY_OPERATOR
+        return words in _end_of(self.log, self.start, SEARCHED)
+
+
+class Event(NamedTuple):
+    """What happened to the daemon *name*, in a sentence; *bad*: it was not wanted."""
+
+    name: str
+    sentence: str
+    bad: bool = False
 
 
 class Processes:
@@ -73,6 +105,9 @@ class Processes:
         self._clock = clock
         self.home = home
         self.logs = home / "log"
+        self.restarts = Restarts()
+        #: Logs of other programs of the farm, whose size is limited, too.
+        self.more_logs: list[Path] = []
         self.daemons: list[Daemon] = []
         self.stopping = False
         #: Seconds that all daemons of one kind have to end, before they are killed.
@@ -108,16 +143,20 @@ class Processes:
 
         Call it in the main thread only: the daemon dies with the *thread* that started it.
         """
-        log = self.logs / f"{name}.log"
-        self._limit_size(log)
-        start = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as output, warnings.catch_warnings():
+        daemon = Daemon(name, module, args, env, self.logs / f"{name}.log")
+        self._launch(daemon)
+        self.daemons.append(daemon)
+
+    def _launch(self, daemon: Daemon) -> None:
+        _limit_size(daemon.log)
+        daemon.start = daemon.log.stat().st_size if daemon.log.exists() else 0
+        with daemon.log.open("ab") as output, warnings.catch_warnings():
             # Python warns of code between fork and exec in threaded programs: two system calls here
             warnings.simplefilter("ignore", DeprecationWarning)
-            process = subprocess.Popen(
+            daemon.process = subprocess.Popen(
                 # -P: do not import from the working directory
-                [sys.executable, "-P", "-m", module, *args],
-                env=dict(env),
+                [sys.executable, "-P", "-m", daemon.module, *daemon.args],
+                env=dict(daemon.env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -125,35 +164,60 @@ class Processes:
                 pass_fds=[self._shared.fileno()],
                 preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 (as above)
             )
-        self.daemons.append(Daemon(name, process, log, start))
 
-    def check(self) -> list[str]:
-        """Return the names of the slaves that an operator has ended since the last call.
+    def check(self) -> list[Event]:
+        """Start ended daemons again when that is due; return what happened since the last call.
 
-        Their logs say so: after a signal, a slave has the same status. Raises :exc:`Stopped` if
-        the farm has to stop, :exc:`Fatal` if a daemon has ended for another reason.
+        Raises :exc:`Stopped` if the farm has to stop, :exc:`Fatal` if a daemon fails for good.
+        Call it in the main thread only.
         """
         if self.stopping:
             raise Stopped("stopped by a signal")
-        left = []
-        for daemon in list(self.daemons):
-            status = daemon.process.poll()
-            if status == 0 and daemon.name == "master":
+        now = self._clock.monotonic()
+        events = [event for daemon in list(self.daemons) if (event := self._check(daemon, now))]
+        if now - self._logs_checked > LOG_INTERVAL:
+            self._logs_checked = now
+            for log in (*self.logs.glob("*.log"), *self.more_logs):
+                _limit_size(log)
+        return events
+
+    def _check(self, daemon: Daemon, now: float) -> Event | None:
+        if daemon.process is None:
+            if now < daemon.due:
+                return None
+            try:
+                self._launch(daemon)
+            except OSError as exc:  # no memory, no space for its log
+                how = f"could not be started ({exc.strerror})"
+                return self._restart(daemon, how, now)
+            return Event(daemon.name, f"started {daemon.program} again")
+        status = daemon.process.poll()
+        if status is None:
+            return None
+        how = f"was killed by signal {-status}" if status < 0 else f"ended ({status})"
+        is_master = daemon.name == "master"
+        match after(status, is_master=is_master, by_operator=daemon.ended_by_operator):
+            case After.STOP:
                 raise Stopped("an operator has stopped the master")
-            if status == 0 and ENDED_BY_OPERATOR in last_lines(daemon.log, daemon.start):
+            case After.WITHOUT:
                 self.daemons.remove(daemon)
-                left.append(daemon.name)
-            elif status is not None:
-                how = f"was killed by signal {-status}" if status < 0 else f"ended ({status})"
-                words = last_lines(daemon.log, daemon.start)
-                raise Fatal(f"{daemon.program} {how}; the end of {daemon.log}:\n{words}")
-        if self._clock.monotonic() - self._logs_checked > LOG_INTERVAL:
-            self._logs_checked = self._clock.monotonic()
-            for daemon in self.daemons:
-                self._limit_size(daemon.log)
-        if left and not any(daemon.name.startswith("slave") for daemon in self.daemons):
-            raise Stopped("an operator has stopped the last slave")
-        return left
+                if not any(other.name.startswith("slave") for other in self.daemons):
+                    raise Stopped("an operator has stopped the last slave")
+                sentence = f"an operator has stopped {daemon.name}; the farm continues without it"
+                return Event(daemon.name, sentence)
+            case After.FAIL:
+                raise Fatal(f"{daemon.program} {how}; {_end_in_words(daemon)}")
+            case After.RESTART:
+                return self._restart(daemon, how, now)
+
+    def _restart(self, daemon: Daemon, how: str, now: float) -> Event:
+        """Have *daemon* start again after a pause; raise :exc:`Fatal` if it ended too often."""
+        pause = self.restarts.pause(daemon.name, now)
+        if pause is None:
+            raise Fatal(f"{daemon.program} {how} {TOO_OFTEN}; {_end_in_words(daemon)}")
+        daemon.process, daemon.due = None, now + pause
+        again = f"starting it again in {pause:g} s; {_end_in_words(daemon)}"
+        return Event(daemon.name, f"{daemon.program} {how}: {again}", bad=True)
 
     def run(self, module: str, env: Mapping[str, str], limit: float = 300.0) -> None:
         """Run a program for up to *limit* seconds; raise :exc:`Fatal` if it fails."""
@@ -182,35 +246,49 @@ class Processes:
     def stop(self) -> None:
         """Stop all daemons, in the sequence of STOP_ORDER; kill those that do not end in time."""
         for prefix in STOP_ORDER:
-            some = [d for d in self.daemons if d.name.startswith(prefix)]
-            for daemon in some:
-                daemon.process.terminate()
+            daemons = (daemon for daemon in self.daemons if daemon.name.startswith(prefix))
+            running = [daemon.process for daemon in daemons if daemon.process is not None]
+            for process in running:
+                process.terminate()
             deadline = self._clock.monotonic() + self.patience
-            for daemon in some:
+            for process in running:
                 left = deadline - self._clock.monotonic()
-                if not wait_for_exit(daemon.process, left, self._clock):
-                    daemon.process.kill()
-                    daemon.process.wait()
+                if not wait_for_exit(process, left, self._clock):
+                    process.kill()
+                    process.wait()
         self.daemons.clear()
 
-    def _limit_size(self, log: Path) -> None:
-        """Limit the size of *log*, although a daemon has it open."""
-        with contextlib.suppress(OSError):  # it may be missing or unreadable, or its disk full
-            if log.stat().st_size > LOG_LIMIT:
-                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-                os.truncate(log, 0)
+
+def _limit_size(log: Path) -> None:
+    """Limit the size of *log*, although a daemon has it open."""
+    with contextlib.suppress(OSError):  # it may be missing or unreadable, or its disk full
+        size = log.stat().st_size
+        if size > LOG_LIMIT:
+            with log.open("rb") as old, log.with_name(f"{log.name}.1").open("wb") as kept:
+                old.seek(size - LOG_LIMIT)
+                shutil.copyfileobj(old, kept)
+            os.truncate(log, 0)
+
+
+def _end_in_words(daemon: Daemon) -> str:
+    return f"the end of {daemon.log}:\n{last_lines(daemon.log, daemon.start)}"
 
 
 def last_lines(log: Path, start: int = 0) -> str:
     """Return the last lines of the file *log* after its first *start* bytes, indented."""
+    lines = _end_of(log, start, LAST_BYTES).rstrip().splitlines()
+    return "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
+
+
+def _end_of(log: Path, start: int, most: int) -> str:
+    """Return the end of *log*: of what follows its first *start* bytes, at most *most* bytes."""
     try:
         with log.open("rb") as file:
             size = log.stat().st_size
-            file.seek(max(start if start <= size else 0, size - 8192))
-            lines = file.read().decode("utf-8", "replace").rstrip().splitlines()
+            file.seek(max(start if start <= size else 0, size - most))
+            return file.read().decode("utf-8", "replace")
     except OSError:
-        return "  (it cannot be read)"
-    return "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
+        return "(it cannot be read)"
 
 
 def child_environment(config: object, environ: Mapping[str, str], dsn: str) -> dict[str, str]:

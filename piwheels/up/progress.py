@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from piwheels.core.text import clean_lines
 from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 
     from piwheels.core.protocols import SlaveEvent
 
-GREEN, RED, DIM, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
+#: The colours of lines, as rich names them.
+GREEN, RED = "green", "red"
+#: The longest text of one call, in characters.
+MAX_TEXT: Final = 100_000
 #: The number of log lines to repeat after the console has released the terminal.
 REPEATED_LINES: Final = 40
 #: The index of the label in a slave's HELLO.
@@ -87,51 +93,78 @@ class Screen:
 
     def __init__(self, stream: IO[str], environ: Mapping[str, str], *, quiet: bool = False) -> None:
         terminal = stream.isatty() and environ.get("TERM", "dumb") != "dumb"
-        self.live = terminal and not quiet
-        self.colour = terminal and not environ.get("NO_COLOR")
+        # None: it shows no status lines.
+        self._console = self._own = _console(stream, environ) if terminal and not quiet else None
         self._stream = self._terminal = stream
-        self._terminal_style = (self.live, self.colour)
         self._log: Path | None = None
         self._quiet = quiet
         self._wanted: list[str] = []
-        self._drawn = 0
+        self._live: Live | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it shows status lines."""
+        return self._console is not None
 
     def write(self, text: str) -> int:
         """Write *text*, whole lines, above the status lines."""
-        with contextlib.suppress(OSError):  # a full disk, a closed terminal: nowhere to report it
-            self._erase()
-            self._stream.write(text)
-            self._draw()
+        self._print(text.removesuffix("\n"))
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream."""
-        with contextlib.suppress(OSError):
-            self._stream.flush()
+        """Do nothing: nothing waits."""
 
     def say(self, text: str, colour: str = "") -> None:
         """Write a line of the log: with the time if this is not a terminal."""
-        if self._quiet:
-            return
-        stamp = "" if self.live else time.strftime("%H:%M:%S ")
-        self.write(f"{stamp}{self.paint(text, colour)}\n")
-        self.flush()
+        if not self._quiet:
+            stamp = "" if self.live else time.strftime("%H:%M:%S ")
+            self._print(f"{stamp}{text}", colour)
 
-    def paint(self, text: str, colour: str) -> str:
-        """Return *text* in *colour*, if the stream shows colours."""
-        return f"{colour}{text}{PLAIN}" if colour and self.colour else text
+    def _print(self, text: str, colour: str = "") -> None:
+        text = clean_lines(text, MAX_TEXT)  # it may contain the output of a build
+        with contextlib.suppress(OSError):  # a full disk, a closed terminal: nowhere to report it
+            if self._console is not None:
+                self._console.print(Text(text, colour), soft_wrap=True)
+            else:
+                self._stream.write(f"{text}\n")
+                self._stream.flush()
 
     def show(self, lines: Sequence[str]) -> None:
-        """Redraw the status lines (on a terminal; else do nothing)."""
-        if self.live and list(lines) != self._wanted:
-            self._erase()
-            self._wanted = list(lines)
-            self._draw()
+        """Redraw the status lines (on a terminal; else do nothing).
+
+        Without any, the terminal has none left when this returns.
+        """
+        if self._console is None or list(lines) == self._wanted:
+            return
+        self._wanted = list(lines)
+        with contextlib.suppress(OSError):
+            if not lines:
+                self._end_live()
+                return
+            if self._live is None:
+                self._live = Live(
+                    console=self._console, auto_refresh=False, transient=True,
+                    redirect_stdout=False, redirect_stderr=False,
+                )  # fmt: skip
+                self._live.start()
+                self._console.show_cursor()  # a kill -9 must not leave it hidden
+            # Lines that scroll away could not be erased.
+            shown = lines[-max(1, self._console.height - 1) :]
+            style: dict[str, Any] = {"style": "dim", "no_wrap": True, "overflow": "ellipsis"}
+            self._live.update(Group(*(Text(line, **style) for line in shown)), refresh=True)
+
+    def _end_live(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
 
     def divert(self, log: Path) -> None:
         """Write to the file *log* from now on: the console uses the terminal."""
         self.show([])
-        self._stream, self.live, self.colour = log.open("w", buffering=1), False, False
+        log.write_text("")
+        # Appending, since it may be truncated when it is long.
+        self._stream = log.open("a", buffering=1, errors="backslashreplace")
+        self._console = None
         self._log = log
 
     def return_to_terminal(self) -> None:
@@ -140,32 +173,19 @@ class Screen:
             return
         with contextlib.suppress(OSError):
             self._stream.close()
-        self._stream, (self.live, self.colour) = self._terminal, self._terminal_style
+        self._stream, self._console = self._terminal, self._own
         lines = self._log.read_text(errors="replace").splitlines(keepends=True)
         if len(lines) > REPEATED_LINES:
             self.say(f"(the earlier lines are in {self._log})")
-        self.write("".join(lines[-REPEATED_LINES:]))
+        if lines:
+            self.write("".join(lines[-REPEATED_LINES:]))
         self._log = None
 
-    def _erase(self) -> None:
-        if self._drawn:
-            self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
-            self._drawn = 0
 
-    def _draw(self) -> None:
-        if not self._wanted:
-            return
-        columns, rows = shutil.get_terminal_size(_terminal_size(self._stream))
-        lines = self._wanted[-max(1, rows - 1) :]  # lines that scroll away cannot be erased
-        for line in lines:
-            self._stream.write(self.paint(line[: columns - 1], DIM) + "\n")
-        self._drawn = len(lines)
-        self._stream.flush()
-
-
-def _terminal_size(stream: IO[str]) -> tuple[int, int]:
-    try:
-        columns, rows = os.get_terminal_size(stream.fileno())
-    except OSError:
-        columns = rows = 0
-    return columns or 80, rows or 24
+def _console(stream: IO[str], environ: Mapping[str, str]) -> Console:
+    """Return a console for the terminal *stream*."""
+    colours: Literal["auto"] | None = None if environ.get("NO_COLOR") else "auto"
+    return Console(
+        file=stream, force_terminal=True, force_interactive=True, color_system=colours,
+        legacy_windows=False, _environ=environ,
+    )  # fmt: skip

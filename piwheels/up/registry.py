@@ -13,16 +13,19 @@ import select
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from packaging.requirements import Requirement
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import PiWheelsError, Refused
+from piwheels.core.errors import PiWheelsError, Refused, Unavailable
 from piwheels.core.farm import ANSWER_LIMIT, Farm
 from piwheels.core.host.pip_config import source_versions
 from piwheels.core.host.processes import Supervised
+from piwheels.up.restarts import RESTARTS
+from piwheels.up.summary import NO_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +37,7 @@ PARALLEL: Final = 4
 #: The limit in seconds for all names together: for each name, and at least.
 PER_NAME, MIN_LIMIT = 60.0, 300.0
 #: The report on a name that cannot be built, by the code of the refusal.
-PROBLEMS: Final = {"NOPKG": "not found", "NOVER": "no source distribution"}
+PROBLEMS: Final = {"NOPKG": "not found", "NOVER": NO_SOURCES}
 UNREACHABLE: Final = "index unreachable"
 
 
@@ -104,31 +107,49 @@ def _parse_result(line: bytes) -> tuple[str, str, str, str] | None:
 
 
 class Registrar(Farm):
-    """Registers what is to be built with the master."""
+    """Registers what is to be built with the master; *follow*: it follows the index, too."""
 
-    def __init__(self, address: str, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, address: str, meanwhile: Callable[[], None], *, follow: bool) -> None:
         super().__init__(address, patience=ANSWER_LIMIT, meanwhile=meanwhile)
         self._newest = SYSTEM.now()
+        self._follow = follow
 
     def refresh_pages(self) -> None:
         """Wait for the master, and rebuild the pages that contain the site's address.
 
         The address may have changed since the last start.
         """
+        _repeated(self._refresh_pages)
+
+    def _refresh_pages(self) -> None:
         self.rebuild("home")
         self.rebuild("project")
 
     def register(self, target: Target) -> None:
-        """Register the version of *target*; note in it if the master refuses."""
+        """Register the version of *target*, if it has one; note in it if the master refuses."""
         # Versions are built in the order of their release; this makes it the order of the requests.
         self._newest += timedelta(milliseconds=1)
         try:
-            self.add_package(target.package)
-            self.add_version(*target.key, released=self._newest)
-            if target.watched:
-                self.watch(target.package)
+            _repeated(partial(self._register, target))
         except Refused as exc:
             target.problem, target.detail = "refused", str(exc)
+
+    def _register(self, target: Target) -> None:
+        self.add_package(target.package)
+        if target.version:
+            self.add_version(*target.key, released=self._newest)
+        if target.watched and self._follow:
+            self.watch(target.package)
+
+
+def _repeated(requests: Callable[[], None]) -> None:
+    """Do *requests*, again if the master is lost meanwhile: it is started again."""
+    for _ in range(RESTARTS):
+        try:
+            return requests()
+        except Unavailable:
+            continue
+    return requests()
 
 
 def main(python_version: str, names: Sequence[str]) -> None:

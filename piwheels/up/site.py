@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion
 
 from piwheels.core.errors import Fatal
+from piwheels.core.paths import bracketed
 from piwheels.core.site import log_name
 from piwheels.core.wheels.tags import canonical
 
@@ -96,7 +97,7 @@ def host_in_url(host: str) -> str:
         return host
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "[::1]"
-    return f"[{address}]" if address.version == 6 else str(address)
+    return bracketed(str(address))
 
 
 def is_everywhere(host: str) -> bool:

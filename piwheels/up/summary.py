@@ -22,6 +22,9 @@ _TARGET = re.compile(
     re.ASCII,
 )
 
+#: The problem of a project that has no source distribution (yet).
+NO_SOURCES: Final = "no source distribution"
+
 
 @dataclass(slots=True)
 class Target:
@@ -46,8 +49,11 @@ class Target:
 
     @property
     def watched(self) -> bool:
-        """Whether to build newer releases, too: it was requested by name alone."""
-        return not self.problem and canonical(self.spec) == self.package
+        """Whether to build later releases, too: it was requested by name alone.
+
+        A project that has only wheels so far may get sources later.
+        """
+        return self.problem in {"", NO_SOURCES} and canonical(self.spec) == self.package
 
 
 class Row(NamedTuple):
@@ -166,6 +172,15 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def installable(targets: Iterable[Target], rows: Collection[Row]) -> list[str]:
-    """Return the specs of those *targets* that have a wheel."""
+    """Return the specs of those *targets* that have a wheel.
+
+    Only one version of a project can be installed: the newest that has a wheel.
+    """
     good = {(row.package, row.version) for row in rows if row.has_wheel}
-    return [target.spec for target in targets if target.key in good and not target.needed_by]
+    specs: dict[str, Target] = {}
+    for target in targets:
+        if target.key in good and not target.needed_by:
+            other = specs.setdefault(target.package, target)
+            if Version(target.version) > Version(other.version):
+                specs[target.package] = target
+    return [target.spec for target in specs.values()]

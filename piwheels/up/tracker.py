@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
+from piwheels.core.text import ESCAPE, clean
 from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
 from piwheels.up.summary import Target
@@ -137,8 +138,8 @@ class Tracker:
         lines += [f"{a.package}: needed by {a.needed_by}" for a in self.targets if a.needed_by]
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.targets if a.problem]
         for row, number in self._failed():
-            reason = last_reason(site.read_log(self._site, number))
-            lines.append(f"{row.package} {row.version} for {row.abi}: {reason[:300]}")
+            reason = last_reason(ESCAPE.sub("", site.read_log(self._site, number)))
+            lines.append(f"{row.package} {row.version} for {row.abi}: {clean(reason, 300)}")
             lines.append(f"  {url}{log_name(number)}")
         for package, needs in self._missing():
             lines.append(

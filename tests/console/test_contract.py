@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import zmq
 
-from helpers import patience
+from helpers import INDEX, patience
 from piwheels.console.model.commands import Phase, Verb
 from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
@@ -106,7 +106,7 @@ class Farm:
         with (self.root / "master.log").open("ab") as log:
             self.master = subprocess.Popen(
                 [sys.executable, "-m", "piwheels.master", "--dev-mode", f"--dsn={self.dsn}",
-                 f"--output-path={self.root / 'site'}", *wires],
+                 f"--output-path={self.root / 'site'}", INDEX, *wires],
                 env={**os.environ, "PIW_ALLOW_ROOT": "1", "HOME": str(self.root)}, stderr=log,
             )  # fmt: skip
 

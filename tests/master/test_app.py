@@ -15,7 +15,7 @@ import cbor2
 import pytest
 import zmq
 
-from helpers import patience, until
+from helpers import INDEX, patience, until
 from peers import Console
 from piwheels.core import codec
 from piwheels.core.protocols import NoData
@@ -32,7 +32,7 @@ def run_dir():
 
 def command(run_dir, dsn, *more):
     wires = [f"--{name}-queue=ipc://{run_dir}/{name}" for name in QUEUES]
-    program = [sys.executable, "-m", "piwheels.master", f"--dsn={dsn}", "--dev-mode"]
+    program = [sys.executable, "-m", "piwheels.master", f"--dsn={dsn}", "--dev-mode", INDEX]
     return [*program, f"--output-path={run_dir}/site", *wires, *more]
 
 

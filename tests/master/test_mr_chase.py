@@ -1,5 +1,6 @@
 """MrChase carries out requests of admin tools, gives reasons for errors, and survives the rest."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -29,10 +30,14 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture
-def ask(with_db, secretary, driver, running):
-    """Return a function that sends MrChase a request and returns the answer; all he needs runs."""
+def ask(with_db, secretary, driver, running, request):
+    """Return a function that sends MrChase a request and returns the answer; all he needs runs.
+
+    The master follows selected projects, or has the ``--source`` that is the parameter.
+    """
+    source = getattr(request, "param", "watch")
     with (
-        running(MrChase(with_db)),
+        running(MrChase(replace(with_db, source=source))),
         Context().socket(zmq.REQ, reversed(protocol)) as socket,
     ):
         socket.connect(with_db.import_queue)
@@ -325,6 +330,12 @@ def test_an_unwritable_site_is_reported(ask, secretary):
 
 
 # WATCH, UNWATCH -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", ["none"], indirect=True)
+def test_a_master_that_follows_no_index_refuses_to_watch(ask, db):
+    assert refused(ask("WATCH", "Foo.Bar"), "nothing would follow foo-bar", "--source watch")
+    assert db.get_watched() == []
 
 
 def test_a_project_is_watched_until_unwatch(ask, db):

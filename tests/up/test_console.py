@@ -77,6 +77,10 @@ class Terminal:
                     assert words in self.output, self.output
                     return
 
+    def hang_up(self):
+        os.close(self.ours)
+        self.ours = os.open(os.devnull, os.O_RDONLY)
+
     def type(self, keys):
         os.write(self.ours, keys.encode())
 
@@ -190,6 +194,6 @@ def test_the_farm_continues_after_its_console_is_closed(short_dir):
         assert f"piw-console --status-queue ipc://{home}/run/status " in lines
         terminal.until("until this is stopped (Ctrl+C)")
         assert terminal.process.poll() is None
-        terminal.type("\x03")
-        terminal.until("stopping")
+        terminal.hang_up()
         assert terminal.process.wait(patience(30)) == 0
+    assert "master: INFO: stopping" in (home / "log/master.log").read_text()

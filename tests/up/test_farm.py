@@ -1,5 +1,6 @@
 """Complete farms as processes, with an index that the test serves."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
+from urllib.request import urlopen
 
 import pytest
 
@@ -61,7 +63,11 @@ def add_source(index, name, version, tag, wait="-", *, needs=""):
     folder = index / "simple" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_sdist(folder, name, version, {"backend.py": BACKEND, "about.txt": about})
-    names = [path.name for path in folder.glob("*.tar.gz")]
+    list_files(index, name, *(path.name for path in folder.glob("*.tar.gz")))
+
+
+def list_files(index, name, *names):
+    folder = index / "simple" / name
     links = (f'<a href="{name}">{name}</a>' for name in names)
     (folder / "index.html").write_text("<!DOCTYPE html>" + "".join(links))
     files = [{"filename": name, "url": name, "hashes": {}} for name in names]
@@ -144,6 +150,12 @@ class Up:
                 found[command] = int(path.parent.name)
         return found
 
+    def kill(self, words, sign=signal.SIGKILL):
+        """Send *sign* to the farm's process whose command has *words*; return its pid."""
+        (pid,) = [pid for command, pid in self.processes().items() if words in command]
+        os.kill(pid, sign)
+        return pid
+
     def wait_until_clean(self, limit=15.0):
         deadline = time.monotonic() + patience(limit)
         while self.processes():
@@ -157,12 +169,23 @@ def test_a_watched_projects_new_release_is_built(place):
     index, home = place[0] / "index", place[0] / "watching"
     add_source(index, "bell", "1.0", "py3-none-any")
     add_source(index, "fork", "1.0", "py3-none-any")
+    add_source(index, "late", "1.0", "py3-none-any")
+    (late,) = (index / "simple/late").glob("*.tar.gz")
+    hidden = late.rename(index / late.name)
+    list_files(index, "late", "late-1.0-py3-none-any.whl")
     site = home / "www/simple"
-    with Up(place, home, "bell", "fork==1.0", PIW_POLL_EVERY="1s") as up:
-        up.until(r"watching bell: their new releases are built, too$")
+    with Up(place, home, "bell", "fork==1.0", "late", PIW_POLL_EVERY="1s") as up:
+        up.until(r"watching bell, late: their new releases are built, too$")
+        assert re.search("^late +no source distribution$", up.out.read_text(), re.M)
+        for program in ("master", "slave", "serve"):  # docs/operations.md: Log files
+            up.kill(f"-m piwheels.{program}", signal.SIGHUP)
         add_source(index, "fork", "1.1", "py3-none-any")
         add_source(index, "bell", "1.1", "py3-none-any")
+        hidden.rename(late)
+        list_files(index, "late", late.name)
         until(lambda: "bell-1.1-py3-none-any.whl" in (site / "bell/index.html").read_text(), 40)
+        until((site / "late/late-1.0-py3-none-any.whl").exists, 40)
+        assert "was killed" not in up.err.read_text()
         assert "fork-1.1" not in (site / "fork/index.html").read_text()
         up.process.send_signal(signal.SIGINT)
         assert up.end() == 0
@@ -227,27 +250,36 @@ def test_a_farm_that_is_killed_in_mid_build_continues_at_the_next_start(place):
         up.wait_until_clean(0.0)
 
 
-def test_a_dead_daemon_stops_the_farm_and_is_named(place):
+def test_a_dead_daemon_is_named_and_started_again_and_the_build_goes_on(place):
     home, flag = place[0] / "three", place[0] / "wait"
     flag.touch()
-    with Up(place, home, "slow") as up:
+    with Up(place, home, "slow", "toy") as up:
         up.until(r"building slow 4\.0")
-        (pid,) = [pid for command, pid in up.processes().items() if "-m piwheels.master" in command]
-        os.kill(pid, signal.SIGKILL)
-        assert up.end() == 1
-        output = up.err.read_text()
-        assert "piw-up: piw-master was killed by signal 9; the end of" in output
-        assert "listening for slaves" in output
-        up.wait_until_clean()
-    flag.unlink()
-    # The same applies to PostgreSQL.
-    with Up(place, home, "toy") as up:
-        up.until(r"^pip install")
-        (pid,) = [pid for command, pid in up.processes().items() if "/postgres -D" in command]
-        os.kill(pid, signal.SIGKILL)
-        assert up.end() == 1
-        assert "piw-up: PostgreSQL has ended" in up.err.read_text()
-        up.wait_until_clean()
+        first = up.kill("-m piwheels.master")
+        up.until(
+            r"^\d.*piw-master was killed by signal 9: starting it again in 1 s; the end of .*:$"
+        )
+        assert "listening for slaves" in up.err.read_text()
+        up.until("started piw-master again")
+        assert up.kill("/postgres -D") != first
+        up.until("PostgreSQL has ended: starting it again in 1 s; the end of")
+        up.until("started PostgreSQL again")
+        up.kill("-m piwheels.serve")
+        flag.unlink()
+        # One of them was building; the site is served again.
+        address = up.until(r"^pip install --index-url (\S+)/simple/ slow toy$", 90)[1]
+        up.until("started piw-serve again")
+        until(lambda: is_served(f"{address}/simple/toy/"), 20)
+        assert (home / "log/master.log").read_text().count("built slow 4.0") == 1
+        up.process.send_signal(signal.SIGINT)
+        assert up.end() == 0
+        up.wait_until_clean(0.0)
+
+
+def is_served(url):
+    with contextlib.suppress(OSError), urlopen(url, timeout=5) as page:  # noqa: S310 (it is http)
+        return page.status == 200
+    return False
 
 
 def test_wrong_usage_gives_an_error_message(place):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,23 +12,33 @@ from pathlib import Path
 
 import pytest
 
+from clocks import StepClock
 from helpers import patience
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
 from piwheels.core.host.interpreters import Interpreter
 from piwheels.core.program.command_line import load
-from piwheels.core.protocols import ENDED_BY_OPERATOR
+from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR
 from piwheels.up import database, site
 from piwheels.up.config import UpConfig, labels, queues, to_connect
-from piwheels.up.processes import Processes, Stopped, child_environment
+from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
+from piwheels.up.restarts import After, Restarts, after
 
 
-def processes_with(tmp_path, monkeypatch, text):
+class StoppedClock(StepClock):
+    """A clock whose monotonic time only the test advances."""
+
+    def monotonic(self):
+        return self._ahead
+
+
+def processes_with(tmp_path, monkeypatch, text, clock=SYSTEM):
     """Return processes that can start the daemon ``sleeper``, which runs *text*."""
     (tmp_path / "sleeper.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return Processes(tmp_path / "farm")
+    return Processes(tmp_path / "farm", clock)
 
 
 def test_a_second_piw_up_for_one_farm_is_refused(tmp_path):
@@ -41,46 +52,119 @@ def test_an_unwritable_folder_is_refused():
         Processes(Path("/proc/farm"))
 
 
-def test_a_dead_daemon_is_named_with_the_end_of_its_log(tmp_path, monkeypatch):
-    farm = processes_with(tmp_path, monkeypatch, "import sys; sys.exit('the last word')")
-    with farm:
+def ended(farm, number=0):
+    """Wait until a daemon of *farm* has ended, and return what the next check reports."""
+    farm.daemons[number].process.wait(patience(20))
+    return farm.check()
+
+
+def test_a_daemon_that_ends_is_started_again_and_named_with_the_end_of_its_log(
+    tmp_path, monkeypatch
+):
+    clock = StoppedClock()
+    text = "import sys; sys.exit('the last word')"
+    with processes_with(tmp_path, monkeypatch, text, clock) as farm:
         farm.start("slave-x", "sleeper", [], os.environ)
-        farm.daemons[0].process.wait(patience(20))
-        with pytest.raises(Fatal, match=r"piw-slave-x ended \(1\)(.|\n)*the last word"):
-            farm.check()
+        for pause in (1, 2, 4, 8, 16):
+            [event] = ended(farm)
+            assert re.fullmatch(
+                rf"piw-slave-x ended \(1\): starting it again in {pause} s; the end of .*:\n"
+                r"  the last word",
+                event.sentence,
+            )
+            assert (event.name, event.bad) == ("slave-x", True)
+            clock.advance(pause - 0.1)
+            assert farm.check() == []
+            clock.advance(0.2)
+            assert farm.check() == [("slave-x", "started piw-slave-x again", False)]
+        words = r"piw-slave-x ended \(1\) after 5 restarts within 10 minutes(.|\n)*the last word"
+        with pytest.raises(Fatal, match=words):
+            ended(farm)
+
+
+def test_a_daemon_that_cannot_be_started_is_tried_again(tmp_path, monkeypatch):
+    clock = StoppedClock()
+    with processes_with(tmp_path, monkeypatch, "", clock) as farm:
+        farm.start("serve", "sleeper", [], os.environ)
+        ended(farm)
+        monkeypatch.setattr(Processes, "_launch", raising(OSError(12, "no memory")))
+        clock.advance(1.1)
+        [event] = farm.check()
+        assert event.sentence.startswith(
+            "piw-serve could not be started (no memory): starting it again in 2 s;"
+        )
+
+
+def raising(error):
+    def function(*_):
+        raise error
+
+    return function
+
+
+def test_a_wrong_command_line_is_not_tried_again(tmp_path, monkeypatch):
+    with processes_with(tmp_path, monkeypatch, "import sys; sys.exit(2)") as farm:
+        farm.start("serve", "sleeper", [], os.environ)
+        with pytest.raises(Fatal, match=r"piw-serve ended \(2\); the end of"):
+            ended(farm)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_master", "by_operator", "result"),
+    [
+        (0, False, True, After.WITHOUT),
+        (0, False, False, After.RESTART),  # SIGTERM
+        (0, True, True, After.STOP),
+        (0, True, False, After.RESTART),
+        (1, True, True, After.RESTART),
+        (-9, False, False, After.RESTART),
+        (2, False, False, After.FAIL),
+    ],
+)
+def test_what_follows_the_end_of_a_daemon(status, is_master, by_operator, result):
+    assert after(status, is_master=is_master, by_operator=by_operator) is result
+
+
+def test_only_frequent_ends_of_one_daemon_stop_the_farm():
+    restarts = Restarts()
+    assert [restarts.pause("a", now) for now in (0, 1, 2, 3, 4)] == [1, 2, 4, 8, 16]
+    assert restarts.pause("b", 5) == 1
+    assert restarts.pause("a", 599) is None
+    seldom = Restarts()
+    assert {seldom.pause("a", 121.0 * number) for number in range(100)} == {1, 2, 4, 8, 16}
 
 
 OPERATOR = f"""import sys, time
 if 'stay' in sys.argv: time.sleep(60)
+print("master: {STOPPED_BY_OPERATOR}")
 print("slave 1: {ENDED_BY_OPERATOR}")
+print("a debug message\\n" * 100)
 """
 
 
-def test_a_daemon_that_an_operator_stopped_is_not_a_failure(tmp_path, monkeypatch):
+def test_a_daemon_that_an_operator_stopped_is_not_started_again(tmp_path, monkeypatch):
     with processes_with(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
         farm.start("slave-two", "sleeper", ["stay"], os.environ)
-        farm.daemons[0].process.wait(patience(20))
-        assert farm.check() == ["slave-one"]
+        words = "an operator has stopped slave-one; the farm continues without it"
+        assert ended(farm) == [("slave-one", words, False)]
         assert farm.check() == []
         farm.start("master", "sleeper", [], os.environ)
-        farm.daemons[-1].process.wait(patience(20))
         with pytest.raises(Stopped, match="the master"):
-            farm.check()
+            ended(farm, -1)
     with processes_with(tmp_path, monkeypatch, OPERATOR) as farm:
         farm.start("slave-one", "sleeper", [], os.environ)
-        farm.daemons[0].process.wait(patience(20))
         with pytest.raises(Stopped, match="the last slave"):
-            farm.check()
+            ended(farm)
 
 
-def test_a_slave_that_a_signal_stopped_is_a_failure(tmp_path, monkeypatch):
+def test_a_slave_that_a_signal_stopped_is_started_again(tmp_path, monkeypatch):
     with processes_with(tmp_path, monkeypatch, "print('ending: stopped by SIGTERM')") as farm:
         farm.logs.joinpath("slave-one.log").write_text(OPERATOR)  # from an earlier slave
         farm.start("slave-one", "sleeper", [], os.environ)
-        farm.daemons[0].process.wait(patience(20))
-        with pytest.raises(Fatal, match=r"piw-slave-one ended \(0\)(.|\n)*SIGTERM"):
-            farm.check()
+        [event] = ended(farm)
+        assert event.bad
+        assert "ending: stopped by SIGTERM" in event.sentence
 
 
 def test_a_daemon_that_does_not_end_is_killed(tmp_path, monkeypatch):
@@ -94,13 +178,24 @@ def test_a_daemon_that_does_not_end_is_killed(tmp_path, monkeypatch):
     assert process.returncode == -9
 
 
-def test_a_long_log_is_rotated(tmp_path, monkeypatch):
+def test_the_size_of_every_log_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr("piwheels.up.processes.LOG_LIMIT", 10)
-    with processes_with(tmp_path, monkeypatch, "") as farm:
-        log = farm.logs / "serve.log"
+    clock = StoppedClock()
+    with processes_with(tmp_path, monkeypatch, "import time; time.sleep(60)", clock) as farm:
+        log, database = farm.logs / "serve.log", tmp_path / "postgres.log"
         log.write_text("a log that is too long")
         farm.start("serve", "sleeper", [], os.environ)
-        assert (log.stat().st_size, log.with_name("serve.log.1").stat().st_size) == (0, 22)
+        assert (log.read_text(), log.with_name("serve.log.1").read_text()) == ("", "s too long")
+        farm.more_logs.append(database)
+        for each in (log, database, farm.logs / "up.log"):
+            each.write_text("too long again")
+        clock.advance(LOG_INTERVAL + 1)
+        farm.check()
+        for each in (log, database, farm.logs / "up.log"):
+            assert (each.read_text(), each.with_name(f"{each.name}.1").read_text()) == (
+                "",
+                "long again",
+            )
 
 
 def test_daemons_do_not_inherit_the_options_of_piw_up(monkeypatch):

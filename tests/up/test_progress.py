@@ -9,8 +9,27 @@ LIMIT = timedelta(minutes=5)
 
 
 class Terminal(io.StringIO):
+    """A terminal that shows what was flushed, as the buffer of standard error does."""
+
+    def __init__(self):
+        super().__init__()
+        self.begin()
+
+    def begin(self):
+        self.waiting = self.shown = ""
+
     def isatty(self):
         return True
+
+    def write(self, text):
+        self.waiting += text
+        return len(text)
+
+    def flush(self):
+        self.shown, self.waiting = self.shown + self.waiting, ""
+
+    def getvalue(self):
+        return self.shown
 
 
 def hello(number, label):
@@ -49,24 +68,51 @@ def test_a_terminal_keeps_the_lines_at_its_bottom():
     stream = Terminal()
     screen = Screen(stream, {"TERM": "xterm"})
     screen.show(["one", "two"])
-    stream.truncate(0)
+    stream.begin()
     screen.say("built", GREEN)
+    up = "\r\x1b[2K\x1b[1A\x1b[2K"
+    assert stream.shown == f"{up}\x1b[32mbuilt\x1b[0m\n\x1b[2mone\x1b[0m\n\x1b[2mtwo\x1b[0m"
+    stream.begin()
     screen.show(["one", "two"])
-    text = stream.getvalue().lstrip("\0")
-    assert text.startswith("\x1b[2F\x1b[J\x1b[32mbuilt\x1b[0m\n")
-    assert text.count("two") == 1  # unchanged lines are not drawn again
-    screen.show([])
-    assert stream.getvalue().endswith("\x1b[2F\x1b[J")
+    assert stream.shown == ""  # unchanged lines are not drawn again
+    screen.show(["three"])
+    assert stream.shown == f"{up}\x1b[2mthree\x1b[0m"
 
 
-def test_long_lines_are_cut():
+def test_status_lines_are_erased_before_anything_else_writes_to_the_terminal():
     stream = Terminal()
-    Screen(stream, {"TERM": "xterm", "NO_COLOR": "1"}).show(["x" * 1000])
-    assert stream.getvalue() == "x" * 79 + "\n"
+    screen = Screen(stream, {"TERM": "xterm"})
+    screen.show(["one", "two"])
+    screen.show([])
+    assert not stream.waiting  # the report, on standard output, would come before it
+    assert stream.shown.endswith("\r\x1b[1A\x1b[2K\x1b[1A\x1b[2K")
+    stream.begin()
+    screen.show(["three"])
+    assert "\x1b[1A" not in stream.shown  # nothing above it is erased
+    assert "\x1b[?25l" not in stream.shown.rpartition("\x1b[?25h")[2]  # the cursor is visible
+
+
+def test_status_lines_fit_on_the_terminal():
+    stream = Terminal()
+    screen = Screen(stream, {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "60", "LINES": "15"})
+    screen.show([f"{number} " + "x" * 1000 for number in range(20)])
+    lines = stream.shown.rpartition("\x1b[?25h")[2].splitlines()
+    assert [len(line) for line in lines] == [60] * 14
+    assert lines[-1].startswith("19 xx")
+
+
+def test_output_of_builds_cannot_command_the_terminal():
+    stream = Terminal()
+    screen = Screen(stream, {"TERM": "xterm"})
+    screen.write("a\x1b]0;title\x07 [red]b[/red]\n")
+    assert stream.shown == "a\ufffd]0;title\ufffd [red]b[/red]\n"
 
 
 def test_lines_outside_a_terminal_have_the_time_and_no_colour():
-    for stream, environ in (io.StringIO(), {"TERM": "xterm"}), (Terminal(), {"TERM": "dumb"}):
+    for stream, environ in (
+        (io.StringIO(), {"TERM": "xterm", "FORCE_COLOR": "1"}),
+        (Terminal(), {"TERM": "dumb"}),
+    ):
         screen = Screen(stream, environ)
         screen.show(["never seen"])
         screen.say("built", GREEN)

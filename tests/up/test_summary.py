@@ -4,6 +4,7 @@ import pytest
 
 from piwheels.core.database.rows import BuildRow
 from piwheels.up.summary import (
+    Row,
     Target,
     install_line,
     installable,
@@ -89,6 +90,16 @@ def test_the_table_is_aligned():
     assert lines[0].split() == ["package", "version", "ABI", "result", "seconds", "wheel"]
     assert [line.index("toy-1.0") for line in lines[2:]] == [lines[0].index("wheel")] * 2
     assert "2.2" in lines[2]
+
+
+def test_one_version_of_a_project_is_installed_the_newest_that_was_built():
+    targets = parse_targets(["toy==1.9", "other", "toy==1.10", "toy==1.2", "toy==2.0"])
+    targets[1].version = "3"
+    rows = [
+        Row(*target.key, "cp311", "built", 1.0, "" if target.version == "2.0" else "a.whl")
+        for target in targets
+    ]
+    assert installable(targets, rows) == ["toy==1.10", "other"]
 
 
 def test_only_packages_with_a_wheel_are_installed():

@@ -89,6 +89,7 @@ class Cluster:
     def start(self, limit: float = 120.0) -> None:
         """Create the cluster if necessary, start it, and wait up to *limit* s until it answers.
 
+        A server that has died is started again at the same address, without loss.
         Call it in the main thread: the kernel watches the *thread* that started the server.
         Raises :exc:`Fatal` with what to do if the server cannot start.
         """
@@ -98,7 +99,8 @@ class Cluster:
             )
         if self.pid is not None:
             return
-        self.stop()  # clean up after a server that died
+        known = self._sockets
+        self._end()  # clean up after a server that died
         self._make_home()
         try:
             self._lock = self._hold(
@@ -115,11 +117,17 @@ class Cluster:
             if not administer(self.dsn(), "SELECT 1 FROM pg_roles WHERE rolname = %s", DAEMON):
                 administer(self.dsn(), "CREATE ROLE {} LOGIN", names=[DAEMON])
         except BaseException:
-            self.stop()
+            self._end()
+            if known is None:
+                self._remove_sockets()
             raise
 
     def stop(self, limit: float = 60.0) -> None:
         """Stop the server, by harder signals after *limit* s; does nothing if none runs."""
+        self._end(limit)
+        self._remove_sockets()
+
+    def _end(self, limit: float = 60.0) -> None:
         server, self._server = self._server, None
         if server is not None:
             stops = (signal.SIGINT, limit), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)
@@ -135,12 +143,14 @@ class Cluster:
                         patience,
                         signal_.name,
                     )
-        if self._sockets not in {None, self.home}:
-            shutil.rmtree(str(self._sockets), ignore_errors=True)
-        self._sockets = None
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _remove_sockets(self) -> None:
+        if self._sockets not in {None, self.home}:
+            shutil.rmtree(str(self._sockets), ignore_errors=True)
+        self._sockets = None
 
     def ensure_database(self, name: str) -> str:
         """Create the database *name* if it is missing; return its URL for the superuser."""
@@ -244,6 +254,8 @@ class Cluster:
                     path.unlink()
 
     def _socket_dir(self) -> Path:
+        if self._sockets is not None:  # the daemons know this address
+            return self._sockets
         # in this setting ',' separates directories and '"' quotes them
         plain = re.fullmatch(r"[\w./+~-]+", str(self.home), re.ASCII)
         if plain and len(os.fsencode(self.home)) <= SOCKET_LIMIT:
@@ -257,8 +269,9 @@ class Cluster:
         command = [str(binaries / "postgres"), "-D", str(self.data), "-h", ""]
         command += ["-k", str(self._sockets)]
         command += [f"--{name}={value}" for name, value in options.items()]
-        full = self.log.exists() and self.log.stat().st_size > LOG_LIMIT
-        with self.log.open("wb" if full else "ab") as log, warnings.catch_warnings():
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+            os.truncate(self.log, 0)
+        with self.log.open("ab") as log, warnings.catch_warnings():
             # Python warns of code between fork and exec with threads; this is two system calls
             warnings.simplefilter("ignore", DeprecationWarning)
             try:

@@ -38,6 +38,7 @@ from piwheels import __version__
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
 from piwheels.core.program.completion import SHELLS, completion
 from piwheels.core.program.extras import needs
+from piwheels.core.program.logs import LogFile
 from piwheels.core.program.manual import Manual, manual
 from piwheels.core.program.options import (
     Common,
@@ -249,7 +250,7 @@ def set_up_logging(prog: str, config: Common) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if config.log_file is not None:
         try:
-            handlers.append(logging.FileHandler(config.log_file, encoding="utf-8", delay=False))
+            handlers.append(LogFile(config.log_file))
         except OSError as exc:
             raise Fatal(
                 f"cannot write {config.log_file} ({exc.strerror}): choose another --log-file"

@@ -1,12 +1,13 @@
 """Drawings from numbers: curves, ratio bars, the scrubber; and lists of any length."""
 
 import asyncio
+import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from textual.app import App
 from textual.screen import Screen
@@ -37,6 +38,7 @@ numbers = st.floats(-1e9, 1e9)
 
 
 @given(st.lists(numbers, max_size=120), st.integers(0, 40), st.integers(0, 12), st.booleans())
+@example([0.0, sys.float_info.min / 2], 1, 1, False)  # a span that has no inverse
 def test_any_curve_fits_its_size(values, width, height, ascii_only):
     lines = curve(values, width, height, ascii_only=ascii_only)
     assert [len(line) for line in lines] == [width] * height

@@ -150,8 +150,13 @@ def test_an_incomplete_cluster_is_created_again(make, home):
 def test_long_path_gets_sockets_elsewhere(short_dir, system_user):
     home = short_dir / ("long, " * 20)
     with Cluster(home, user=system_user, options={"fsync": "off"}) as cluster:
-        sockets = cluster._sockets
-        assert administer(cluster.dsn(), "SELECT 1") == [(1,)]
+        sockets, dsn = cluster._sockets, cluster.dsn()
+        assert administer(dsn, "SELECT 1") == [(1,)]
+        os.kill(cluster.pid, signal.SIGKILL)
+        until(lambda: cluster.pid is None)
+        cluster.start()
+        assert cluster.dsn() == dsn
+        assert administer(dsn, "SELECT 1") == [(1,)]
     assert not sockets.exists()
 
 

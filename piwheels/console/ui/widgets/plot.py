@@ -29,10 +29,10 @@ def curve(
         return [" " * max(0, width)] * max(0, height)
     columns, rows = (width, height) if ascii_only else (2 * width, 4 * height)
     low, high = min(values), max(values)
-    scale = (rows - 1) / (high - low) if high > low else 0
+    span = high - low or 1.0
     steps = max(1, columns - 1)
     heights = [
-        round((values[round(column * (len(values) - 1) / steps)] - low) * scale)
+        round((values[round(column * (len(values) - 1) / steps)] - low) / span * (rows - 1))
         for column in range(columns)
     ]
     cells = [[0] * width for _ in range(height)]
