@@ -33,6 +33,7 @@ from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import (
     build_to_resume,
     is_level_1,
+    lacks_of,
     move,
     receive,
     target_of,
@@ -126,6 +127,8 @@ class Fleet(Builds):
         if self.queue.jobs and slave.native_abi not in self.queue.jobs:
             why = f"builds for {slave.native_abi}, which is not an active ABI: nothing to do for it"
             effects.append(warning(slave, why))
+        if lacks := lacks_of(slave):
+            effects.append(warning(slave, f"reports that some builds will fail: {lacks}"))
         if job is not None:
             effects += self._resume(slave, job, instant)
         return [*effects, *self._reply(slave, instant, "ACK", (slave.slave_id, self.simple_url))]
