@@ -222,8 +222,8 @@ _BUILDS: Final = {
 
 #: The conversation between a slave and SlaveDriver. A slave of level 1 begins as *returning* if it
 #: continues a build of a lost session. The reply ``HELLO`` means: the master does not know this
-#: slave, which keeps its build and sends its ``HELLO`` again. At level 1, ``DIE`` means that an
-#: operator ended the slave; at level 0, it also stands for ``REFUSED``.
+#: slave, which keeps its build and sends its ``HELLO`` again. ``DIE`` means that an
+#: operator ended the slave. A slave of level 0 that is refused gets no reply.
 slave_conversation: Final = Conversation[Phase](
     turns={
         Phase.NEW: {"HELLO": {"ACK": Phase.IDLE}},

@@ -11,7 +11,6 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.machine import machine
-from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import STOPPED_BY_OPERATOR, CommandReport
@@ -232,7 +231,6 @@ def _forward_events(ports: Ports) -> None:
 def run(config: MasterConfig) -> int:
     """Run the master until it is stopped; return the exit status."""
     refuse_root("piw-master")
-    reopen_on_hangup()
     for name in config.debug:
         if name not in (names := {task.name for task in CAST}):
             raise Fatal(f"--debug {name}: there is no such task, only {', '.join(sorted(names))}")

@@ -10,6 +10,7 @@ that a large file does not delay others.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -55,6 +56,9 @@ __all__ = ["FileJuggler", "FsClient", "TransferDone", "TransferError", "Transfer
 
 #: How many messages of the file wire are read before other sockets are served.
 _BURST: Final = 8
+#: How many HELLOs without an expected file end a transfer; for how many addresses they are counted.
+_STRAYS: Final = 3
+_MOST_STRAYS: Final = 1000
 #: The seconds that files in publication may take when the master stops.
 _CLOSING_LIMIT: Final = 10.0
 
@@ -80,6 +84,8 @@ class FileJuggler(NonStopTask):
         self.pending: dict[int, IncomingFile] = {}
         self.transfers: dict[bytes, IncomingFile] = {}
         self._claims = NameClaims()
+        #: How often an address has said HELLO while no file was expected from it.
+        self._strays: Counter[bytes] = Counter()
 
         self.ports = Ports("FileJuggler", config, self.logger, self)
         self.ports.serve("file", self.handle_file)
@@ -249,7 +255,12 @@ class FileJuggler(NonStopTask):
         transfer = self.transfers.get(address)
         try:
             if transfer is None or msg == b"HELLO":
-                transfer = self.new_transfer(msg, *args)
+                try:
+                    transfer = self.new_transfer(msg, *args)
+                except TransferError:
+                    if msg == b"HELLO":
+                        self._note_stray(address)
+                    raise
                 self._bind(transfer, address)
             self.current_transfer(transfer, msg, *args)
         except TransferDone:
@@ -258,6 +269,18 @@ class FileJuggler(NonStopTask):
             while (wanted := transfer.state.fetch()) is not None:
                 place = (str(wanted.start).encode(), str(len(wanted)).encode())
                 queue.send_multipart([address, b"FETCH", *place])
+
+    def _note_stray(self, address: bytes) -> None:
+        """Raise ``TransferDone`` if a slave repeats a HELLO for a file that is not expected.
+
+        An earlier master expected it. A slave of level 0 would repeat its HELLO for ever.
+        """
+        if len(self._strays) >= _MOST_STRAYS:
+            self._strays.clear()
+        self._strays[address] += 1
+        if self._strays[address] >= _STRAYS:
+            del self._strays[address]
+            raise TransferDone("no file is expected any more")
 
     def new_transfer(self, msg: bytes, *args: bytes) -> IncomingFile:
         """Return the transfer that a HELLO with a slave's number begins or continues.

@@ -65,6 +65,7 @@ def listen(host: str, port: int) -> socket.socket:
 )
 def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
+    reopen_on_hangup()
     import uvicorn  # noqa: PLC0415 (an extra)
 
     from piwheels.serve.site import Site  # noqa: PLC0415 (it needs the extra)
@@ -90,7 +91,6 @@ def main(config: ServeConfig) -> int:
         for number in signal.SIGINT, signal.SIGTERM:
             # uvicorn stops by itself, then raises the signal again: ignore that one
             signal.signal(number, lambda *_: None)
-        reopen_on_hangup()
         uvicorn.Server(settings).run(sockets=[listener])
     return 0
 

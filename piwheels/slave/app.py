@@ -42,6 +42,7 @@ from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, why_unusable
 from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
+from piwheels.slave.identity import identity
 from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class PiWheelsSlave:
         self.pip = pip_command(self.interpreter.path)
         self.system = System()
         self.label = (config.label or socket.gethostname())[:200]
+        about = self.label, str(self.interpreter.path)
+        self.identity = identity(*about) if config.level > 0 else ""
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue = config.slave_queue or f"tcp://{bracketed(config.master)}:5555"
         self.systemd = Notifier()
@@ -225,7 +228,8 @@ class PiWheelsSlave:
         if self.config.level > 0:
             build = self.builder
             job = None if build is None else [build.package, build.version]
-            info.append({"level": 1, "resume": job, "output": True, "lacks": self.lacks})
+            features = {"level": 1, "resume": job, "output": True, "identity": self.identity}
+            info.append(features | {"lacks": self.lacks})
         else:
             self.clean_up_build()
         return "HELLO", info
@@ -278,7 +282,7 @@ class PiWheelsSlave:
         self.logger.info("still building %s %s", self.builder.package, self.builder.version)
         self.systemd.status(f"building {self.builder.package} {self.builder.version}")
         self._restart_output()  # it may be another master
-        return self._busy()
+        return self._busy() if self.builder.is_alive() else self.do_cont()
 
     def do_sleep(self, paused: bool) -> Request:
         """Wait: longer each time, up to ten seconds (two if the master is on this machine)."""

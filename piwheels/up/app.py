@@ -16,7 +16,7 @@ import zmq
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, DatabaseError, Fatal
+from piwheels.core.errors import BadMessage, DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
@@ -224,7 +224,7 @@ class Up:
             self._database_due = None
             try:
                 cluster.start()
-            except Fatal as exc:
+            except (PiWheelsError, OSError) as exc:  # the next check counts it
                 self.screen.say(str(exc), RED)
             else:
                 self.screen.say("started PostgreSQL again")
@@ -245,7 +245,11 @@ class Up:
             self.screen.say(f"no console: textual is not installed ({install('console')})")
             return
         options = ["-c", str(config.config)] if config.config is not None else []
-        self.screen.divert(self.processes.logs / "up.log")
+        try:
+            self.screen.divert(self.processes.logs / "up.log")
+        except OSError as exc:
+            self.screen.say(f"no console: cannot write {exc.filename} ({exc.strerror})", RED)
+            return
         self.console.open(self.queues, options, child_environment(config, os.environ, ""))
 
     def _check_console(self) -> None:

@@ -218,7 +218,8 @@ def test_only_one_virtual_host_counts(master, tmp_path):
         (["/"], 1, "/ is a folder"),
         (["--format=odd", "-"], 2, "--format: 'odd' is not one of combined, common, vhost, json"),
         (["--log-queue=5555"], 2, "is not an address"),
-        (["--log-queue=tcp://"], 1, "give another address"),
+        (["--log-queue=tcp://a:1:5555"], 2, "is not an address"),
+        (["--log-queue=ipc:///" + "x" * 200], 1, "give another address"),
         (["/proc/self/mem"], 1, "cannot read /proc/self/mem (Input/output error)"),
     ],
 )

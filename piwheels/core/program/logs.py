@@ -38,8 +38,8 @@ class LogFile(WatchedFileHandler):
         self._error = None
         try:
             super().emit(record)
-        except OSError as exc:
-            self._error = exc
+        except (OSError, ValueError) as exc:  # ValueError: closing it has failed before
+            self._error, self.stream = exc, None
         if self._error is None:
             self._reported = False
         elif not self._reported:

@@ -91,7 +91,7 @@ class Builds(Sessions):
         return effects
 
     def _drop_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
-        """End the build of *slave*. One that is being stored already goes on without its slave."""
+        """End the build of *slave*. One that is being stored continues without its slave."""
         if slave.build is None:
             return []
         target, intake = target_of(slave), self.intakes.get(slave.slave_id)
