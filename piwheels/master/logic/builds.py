@@ -152,7 +152,7 @@ class Builds(Sessions):
         """Return whether other slaves build for the ABI of *slave*."""
         return any(
             other.native_abi == slave.native_abi
-            and other.label != slave.label
+            and other is not slave
             and self.fitness.suspension(other, now) is None
             for other in self.slaves.values()
         )

@@ -52,7 +52,7 @@ class _Record:
 
 
 class Fitness:
-    """The failures of each slave since its last success, by its label and ABI."""
+    """The failures of each slave since its last success, by its identity (or label) and ABI."""
 
     def __init__(self) -> None:
         self._records: dict[tuple[str, str], _Record] = {}
@@ -138,4 +138,4 @@ def shortage(free: int, reserve: int, *, closed: bool) -> bool:
 
 
 def _key(slave: SlaveState) -> tuple[str, str]:
-    return slave.label, slave.native_abi
+    return slave.identity or slave.label, slave.native_abi
