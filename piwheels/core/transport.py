@@ -261,7 +261,11 @@ class Socket:
     def _decode(self, frame: bytes) -> tuple[str, Any]:
         msg, data = codec.loads(frame)
         if self._protocol is not None:
-            data = self._protocol.received(msg, data)
+            try:
+                data = self._protocol.received(msg, data)
+            except BadMessage as exc:
+                exc.message = msg
+                raise
         if self._logger is not None and self._logger.isEnabledFor(logging.DEBUG):
             self._logger.debug("received %s %.*r", msg, _SHOWN, data)
         return msg, data

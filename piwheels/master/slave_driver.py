@@ -122,8 +122,8 @@ class SlaveDriver(PausingTask):
                 self.note_bad_message(exc)
                 if exc.address is not None:
                     self._note_connection(exc.address, queue.connection)
-                    why = str(exc)[:200]
-                    self._perform(self.fleet.protocol_error(exc.address, why, self._instant()))
+                    why, now = str(exc)[:200], self._instant()
+                    self._perform(self.fleet.invalid(exc.address, exc.message, why, now))
                 continue
             slave, decided = self.fleet.receive(address, msg, data, self._instant())
             if slave is not None:

@@ -370,6 +370,8 @@ class PiWheelsSlave:
 
     def do_done(self) -> Request:
         """Remove the build, and request another."""
+        if self.builder is not None and self.builder.is_alive():
+            self.logger.info("abandoning %s %s", self.builder.package, self.builder.version)
         self.clean_up_build()
         return self._idle()
 

@@ -87,6 +87,22 @@ class Fleet(Builds):
             return None, self.protocol_error(address, str(exc), instant)
         return slave, []
 
+    def invalid(self, address: bytes, msg: str, why: str, instant: Instant) -> list[SlaveEffect]:
+        """Handle the message *msg* with invalid data. An invalid report is that of a failed build.
+
+        Otherwise each slave would build that version, and be refused, one after another.
+        """
+        slave = self.slaves.get(address)
+        if slave is None or msg != "BUILT" or not self._is_building(slave):
+            return self.protocol_error(address, why, instant)
+        receive(slave, msg, None, instant)
+        text = f"piwheels: the slave's report of the build is invalid: {why}\n"
+        built = Built(False, timedelta(0), text, files=[])
+        return [
+            warning(slave, f"sent an invalid report: {why}"),
+            *self._record(slave, built, instant),
+        ]
+
     def protocol_error(self, address: bytes, why: str, instant: Instant) -> list[SlaveEffect]:
         """End the session of a slave that has broken the protocol."""
         slave = self.slaves.get(address)
@@ -200,9 +216,12 @@ class Fleet(Builds):
             if intake.step is Step.VERIFY:
                 slave.transfer = TransferState(slave.slave_id, intake.current)
             return self._request_file(slave, intake, instant)
+        return self._record(slave, slave.data, instant)
+
+    def _record(self, slave: SlaveState, built: Built, instant: Instant) -> list[SlaveEffect]:
         if slave.build is None or "SKIP" in slave.commands:
             return [*self._drop_build(slave, instant), *self._reply(slave, instant, "DONE")]
-        return self._begin_intake(slave, slave.data, instant)
+        return self._begin_intake(slave, built, instant)
 
     def do_sent(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Have the file verified that the slave has just sent."""

@@ -789,6 +789,20 @@ def test_a_build_that_never_ends_is_ended():
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DONE")]
 
 
+def test_an_invalid_report_is_a_failed_build_and_not_the_end_of_each_slave():
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
+    slave_id = farm.build()
+    made = farm.fleet.invalid(b"a", "BUILT", "bad BUILT: a name is too long", farm.instant)
+    (log,) = of(LogBuild, made)
+    assert "a name is too long" in log.build.output
+    assert replies(farm.answer(slave_id, 7)) == [Reply(b"a", "DONE")]
+    assert farm.fleet.invalid(b"b", "BUILT", "bad", farm.instant) == []
+    assert (
+        "broke the protocol"
+        in of(Warn, farm.fleet.invalid(b"a", "IDLE", "bad", farm.instant))[0].text
+    )
+
+
 def test_leases_are_renewed_while_slaves_live():
     farm = Farm()
     farm.build()
