@@ -17,8 +17,9 @@ from piwheels.core.program.admin import (
     queue_option,
     yes_option,
 )
-from piwheels.core.program.command_line import Common, duration, option, parser, program
-from piwheels.core.program.terminal import confirmed, say
+from piwheels.core.program.command_line import Common, duration, option, program, usage_error
+from piwheels.core.program.report import Report, json_option
+from piwheels.core.program.terminal import confirmed
 from piwheels.core.words import counted
 
 #: The report for each part of the site (``{}``: the package).
@@ -65,6 +66,7 @@ class RebuildConfig(Common):
         help="for --failed: only builds of the slave with this label",
     )
     yes: bool = yes_option()
+    json: bool = json_option()
     import_queue: str = queue_option()
 
 
@@ -80,18 +82,12 @@ class RebuildConfig(Common):
 )
 def main(config: RebuildConfig) -> int:
     """Rebuild pages or repeat failed builds; return the exit status."""
-    usage = parser("piw-rebuild", RebuildConfig)
-    if config.failed:
-        if config.part or config.since is None:
-            usage.error("--failed needs --since WHEN, and no PART")
+    if why := _misuse(config):
+        usage_error("piw-rebuild", config, why)
+    if config.since is not None:
         return _retry(config, config.since)
-    if config.since or config.label:
-        usage.error("--since and --label need --failed")
-    if not config.part:
-        usage.error(f"name what to rebuild: {', '.join(PARTS)}, or --failed")
+    assert config.part  # noqa: S101 (else it is a misuse)
     of_packages = config.part in PACKAGE_PAGES
-    if config.package and not of_packages:
-        usage.error(f"{config.part} is for the whole site: omit PACKAGE")
     every = of_packages and not config.package
     if every and not confirmed("rewrite the pages of all packages", yes=config.yes):
         raise Fatal("nothing was changed")
@@ -100,25 +96,38 @@ def main(config: RebuildConfig) -> int:
     done = PARTS[config.part].format(config.package or "each package")
     if every:
         done = done.replace("within a minute", "one after the other")
-    say(done, quiet=config.quiet)
+    Report(config).write(done, event="requested", part=config.part, package=config.package or None)
     return 0
 
 
+def _misuse(config: RebuildConfig) -> str:
+    """Return which options contradict each other; ``""``: none."""
+    if config.failed:
+        complete = config.since and not config.part
+        return "" if complete else "--failed needs --since WHEN, and no PART"
+    if config.since or config.label:
+        return "--since and --label need --failed"
+    if not config.part:
+        return f"name what to rebuild: {', '.join(PARTS)}; or give --failed"
+    if config.package and config.part not in PACKAGE_PAGES:
+        return f"{config.part} is for the whole site: omit PACKAGE"
+    return ""
+
+
 def _retry(config: RebuildConfig, since: datetime) -> int:
+    report, about = Report(config), {"since": since, "label": config.label or None}
     with Farm(config.import_queue) as farm:
         count = farm.retry_failed(since, config.label, preview=True)
         where = f" on {config.label}" if config.label else ""
-        what = f"{counted(count, 'build')} that failed{where} since {since:%Y-%m-%d %H:%M}"
+        where += f" since {since:%Y-%m-%d %H:%M}"
         if not count:
-            say(
-                "no build has failed" + what.removeprefix("0 builds that failed"),
-                quiet=config.quiet,
-            )
+            report.write(f"no build has failed{where}", event="repeated", builds=0, **about)
             return 0
-        if not confirmed(f"repeat {what}", yes=config.yes):
+        if not confirmed(f"repeat {counted(count, 'build')} that failed{where}", yes=config.yes):
             raise Fatal("nothing was changed")
         count = farm.retry_failed(since, config.label)
-    say(f"{counted(count, 'failed build')} will be repeated", quiet=config.quiet)
+    done = f"{counted(count, 'failed build')} will be repeated"
+    report.write(done, event="repeated", builds=count, **about)
     return 0
 
 

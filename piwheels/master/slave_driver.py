@@ -6,6 +6,7 @@ request and continues. The slave gets its reply when the answer arrives, or afte
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, assert_never, cast
@@ -31,9 +32,11 @@ from piwheels.master.messages import (
     DeleteVersion,
     Deletion,
     FleetRequest,
+    FleetSeen,
     ListPauses,
     ListQueue,
     ListSlaves,
+    LostSlave,
     OutputReceived,
     PagesNoted,
     QueueEmpty,
@@ -189,7 +192,12 @@ class SlaveDriver(PausingTask):
         ticket.answer()
 
     def _tick(self) -> None:
+        before = set(self.slaves.values())
         self._perform(self.fleet.tick(self._instant()))
+        now = set(self.slaves.values())
+        lost = [LostSlave(slave.slave_id, slave.label) for slave in before - now]
+        by_state = Counter(slave.phase.name.lower() for slave in now)
+        self.ports.push("monitor", FleetSeen(dict(by_state), lost))
         self._fs.free_space(self._got_free_space)
 
     def _got_free_space(self, result: Result[tuple[int, int]]) -> None:
@@ -280,7 +288,8 @@ class SlaveDriver(PausingTask):
                 case effects.PublishOutput():
                     self.ports.push("console_events", OutputReceived(Output(*effect)))
                 case effects.PublishEnd(slave_id, outcome):
-                    self.ports.push("console_events", BuildEnded(slave_id, outcome))
+                    for wire in ("console_events", "monitor"):
+                        self.ports.push(wire, BuildEnded(slave_id, outcome))
                 case effects.Warn():
                     self._warn(effect)
                 case effects.ReadQueue(active):
@@ -295,8 +304,8 @@ class SlaveDriver(PausingTask):
                 case effects.AskPending(slave_id, package, version):
                     asked = [(package, version)]
                     self._db.ask(self._continue(slave_id), "get_pending", asked)
-                case effects.AskPublished(slave_id, package):
-                    self._db.ask(self._continue(slave_id), "get_package_files", package)
+                case effects.AskPublished(slave_id, package, version):
+                    self._db.ask(self._continue(slave_id), "get_published", package, version)
                 case effects.LogBuild(slave_id, build, put_off):
                     self._log_build(slave_id, build, put_off)
                 case effects.Expect(slave_id, state, publish_as):

@@ -331,7 +331,7 @@ class Fleet(Builds):
     # Common to several requests -------------------------------------------------------------
 
     def _record_stats(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
-        slave.stats.append(slave.data)
+        slave.stats.append((instant.at, slave.data))
         return [Publish(slave.slave_id, instant.at, "STATS", slave.data)]
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from piwheels.core.database.rows import Published
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.protocols import slave_driver
 from piwheels.master.logic import effects
@@ -19,6 +20,8 @@ from piwheels.master.logic.effects import (
 from piwheels.master.logic.fitness import FIRST_PAUSE, LONGEST_PAUSE, ROW, shortage
 from slave_messages import Farm, built, file_state, of, replies, stats
 
+#: What the database answers about a package without files.
+NOTHING = Published({}, {})
 NO_SSL = "the ssl module in Python is not available"
 NO_HEADERS = "x.c:1:10: fatal error: Python.h: No such file or directory"
 
@@ -149,7 +152,7 @@ def test_doubtful_failures_in_a_row_suspend_the_slave_and_a_success_ends_the_row
     name = f"{reply.data[0]}-1-py3-none-any.whl"
     farm.say(b"a", "BUILT", built(file_state(name)))
     placed = {"filename": name, "metadata_hash": "a" * 64, "requires_python": None}
-    for result in ({}, None):
+    for result in (NOTHING, None):
         farm.answer(first, result)
     farm.say(b"a", "SENT")
     for result in (placed, 9):
@@ -212,7 +215,7 @@ def test_a_finished_build_waits_for_room(step):
     farm = Farm()
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(file_state()))
-    farm.answer(slave_id, {})
+    farm.answer(slave_id, NOTHING)
     if step == "after it":
         farm.answer(slave_id)
         farm.say(b"a", "SENT")
@@ -222,10 +225,10 @@ def test_a_finished_build_waits_for_room(step):
     assert "keeps its build of foo 1.0" in warning.text
     for _ in range(8):
         assert of(effects.AskPublished, farm.tick())
-        assert of(effects.Expect, farm.answer(slave_id, {}))
+        assert of(effects.Expect, farm.answer(slave_id, NOTHING))
         assert farm.answer(slave_id, error=no_room) == []
     farm.tick()
-    farm.answer(slave_id, {})
+    farm.answer(slave_id, NOTHING)
     assert replies(farm.answer(slave_id))[0].msg == "SEND"
 
 
@@ -233,7 +236,7 @@ def test_a_finished_build_waits_for_a_busy_task():
     farm = Farm()
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(file_state()))
-    farm.answer(slave_id, {})
+    farm.answer(slave_id, NOTHING)
     for _ in range(3):
         made = farm.answer(slave_id, error=Refused("UNAVAILABLE"))
     assert not replies(made)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from piwheels.core.codec import NoData
+from piwheels.core.database.rows import Published
 from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.core.states import Instant
 from piwheels.master.logic import effects
@@ -106,7 +107,7 @@ class Honest(RuleBasedStateMachine):
                 waits = (package, version) not in self.stored
                 result = [(package, version, "cp311")] if waits else []
             case effects.AskPublished():
-                result = {}
+                result = Published({}, {})
             case effects.Expect():
                 result = None
             case effects.Verify():
