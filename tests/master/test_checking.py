@@ -39,7 +39,8 @@ def test_all_problems_are_reported_at_once(check, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, lines = check(
-            "--disk-reserve=900000T", "--debug=nobody", f"--slave-queue=tcp://127.0.0.1:{port}", f"--monitor-port={port}",
+            "--disk-reserve=900000T",
+            "--debug=nobody", f"--slave-queue=tcp://127.0.0.1:{port}", f"--monitor-port={port}",
             f"--log-queue=ipc://{tmp_path}/{'x' * 120}", f"--control-queue=ipc://{tmp_path}/status",
             "--file-queue=tcp://192.0.2.1:5556", f"--watch-file={tmp_path}/missing",
             "--webhook=https://hooks.example/", "--dsn=postgresql://nobody@127.0.0.1:1/nowhere",
