@@ -214,9 +214,11 @@ def test_build_output_is_sent_to_the_consoles_that_watch(farm, me, you, slave):
 
 
 def test_output_from_a_slave_of_level_0_is_refused(farm):
-    with Slave(farm.config) as old:
-        old.hello().work()
-        assert old.say("OUTPUT", [0, "text"]) == ("DIE", NoData)
+    with Slave(farm.config) as old, Slave(farm.config, "new") as new:
+        assert old.hello().work() == ["demo", "1.0"]
+        old.socket.send(codec.dumps("OUTPUT", [0, "text"]))
+        assert new.hello().work() == ["demo", "1.0"]  # it is free again
+        assert not old.socket.poll(100)  # it greets again after its time-out; DIE would end it
 
 
 def test_a_builds_output_is_dropped_however_it_ends(farm, me, slave):

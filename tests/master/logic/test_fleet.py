@@ -1172,6 +1172,14 @@ class Anything(RuleBasedStateMachine):
         self.take(self.fleet.tick(self.instant))
 
     @rule(address=addresses)
+    def send_an_invalid_report(self, address):
+        slave = self.fleet.slaves.get(address)
+        if slave is not None and slave.phase is Phase.CHECKING:
+            return
+        self.waiting[address] = "BUILT", slave and slave.phase, slave and slave.level
+        self.take(self.fleet.invalid(address, "BUILT", "bad BUILT", self.instant))
+
+    @rule(address=addresses)
     def cut(self, address):
         self.fleet.disconnected(address, self.instant)
 
