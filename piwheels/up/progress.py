@@ -52,7 +52,7 @@ class Slaves:
         self._slaves: dict[int, _Slave] = {}
 
     def event(self, event: SlaveEvent, now: float, age: float) -> str:
-        """Apply *event*, *age* seconds old; return a sentence about a build or a pause that begins."""
+        """Apply *event*, *age* seconds old; return a sentence about a new build or pause."""
         number, _, message, data = event
         began = now - max(0.0, age)
         if message == "HELLO" and number not in self._slaves:  # the master repeats it on request
