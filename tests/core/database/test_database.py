@@ -281,11 +281,12 @@ def test_a_build_is_put_off_only_so_often(farm):
 
 
 def test_what_failed_on_a_slave_is_tried_again(farm):
-    farm.grant_lease("foo", "1.0", "cp39", "pi", NOW + timedelta(hours=1))
     farm.put_off_build("foo", "2.0", "cp39", "pi", "no ssl", "log\n", 2)
-    farm.grant_lease("foo", "1.0", "cp39", "pi", NOW + timedelta(hours=1))
-    farm.grant_lease("foo", "2.0", "cp39", "other", NOW + timedelta(hours=1))
-    failed = [farm.log_build(build(status=False, version=each)) for each in ("1.0", "2.0")]
+    failed = []
+    for version, label in (("1.0", "pi"), ("2.0", "other")):
+        one = build(status=False, version=version)
+        one.label = label
+        failed.append(farm.log_build(one))
     hour_ago, soon = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
     assert [farm.count_failed(hour_ago, who) for who in ("pi", "", "nobody")] == [1, 2, 0]
     assert farm.count_failed(soon) == 0
