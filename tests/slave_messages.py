@@ -1,8 +1,12 @@
-"""Messages of slaves for tests of the decisions on them."""
+"""Messages of slaves, and a fleet that a test drives, for tests of the decisions on slaves."""
 
 from datetime import UTC, datetime, timedelta
 
+from piwheels.core.codec import NoData
 from piwheels.core.protocols import slave_driver
+from piwheels.core.states import Instant
+from piwheels.master.logic.effects import Reply
+from piwheels.master.logic.fleet import Fleet
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HASH = "a" * 64
@@ -38,3 +42,56 @@ def request(fleet, address, msg, data, instant):
     """Handle a request as SlaveDriver does."""
     slave, made = fleet.receive(address, msg, data, instant)
     return made if slave is None else getattr(fleet, f"do_{msg.lower()}")(slave, instant)
+
+
+class Farm:
+    """A fleet with two clocks, which a test moves."""
+
+    def __init__(self, queues=None):
+        self.seconds, self.at = 1000.0, START
+        self.fleet = Fleet("https://index.example/simple")
+        self.fleet.queue.replace(
+            queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]}
+        )
+
+    @property
+    def instant(self):
+        return Instant(self.seconds, self.at)
+
+    def wait(self, seconds):
+        self.seconds += seconds
+        self.at += timedelta(seconds=seconds)
+
+    def say(self, address, msg, data=NoData):
+        made = request(self.fleet, address, msg, data, self.instant)
+        self.fleet.validate()
+        return made
+
+    def answer(self, slave_id, result=None, error=None):
+        made = self.fleet.answered(slave_id, result, error, self.instant)
+        self.fleet.validate()
+        return made
+
+    def tick(self):
+        made = self.fleet.tick(self.instant)
+        self.fleet.validate()
+        return made
+
+    def join(self, address=b"a", **about):
+        (reply,) = replies(self.say(address, "HELLO", hello(**about)))
+        assert reply.msg == "ACK"
+        return reply.data[0]
+
+    def build(self, address=b"a", **about):
+        slave_id = self.join(address, **about)
+        (reply,) = replies(self.say(address, "IDLE", stats()))
+        assert reply.msg == "BUILD"
+        return slave_id
+
+
+def replies(made):
+    return [effect for effect in made if isinstance(effect, Reply)]
+
+
+def of(cls, made):
+    return [effect for effect in made if isinstance(effect, cls)]

@@ -476,6 +476,17 @@ class RemoveVersion(NamedTuple):
     yank_reason: LongText = ""
 
 
+class RetryFailed(NamedTuple):
+    """Have what failed since *since* on the slave *label* (``""``: any) built again.
+
+    The answer is the number of failed builds. *preview*: change nothing.
+    """
+
+    since: datetime
+    label: Text
+    preview: bool
+
+
 #: The least ``slave_id`` of an import (docs/decisions/0027). Slaves have smaller numbers.
 FIRST_IMPORT: Final = 2**32
 
@@ -487,6 +498,7 @@ mr_chase: Final = Protocol(
         "REMVER": RemoveVersion,
         "REBUILD": tuple[Literal["HOME", "SEARCH"]]
         | tuple[Literal["PROJECT", "BOTH"], Package | None],
+        "RETRY": RetryFailed,
         "IMPORT": BuildState,
         "SENT": _None,
         "WATCH": Package,  # follow this project from its newest release on

@@ -34,6 +34,7 @@ from piwheels.master.messages import (
     DiskSpace,
     ExpectFile,
     FileRequest,
+    FreeSpace,
     MissingBytes,
     TransfersCounted,
     VerifyFile,
@@ -67,9 +68,8 @@ class FileJuggler(NonStopTask):
     """Receives expected files from slaves, and publishes those that verify on the site."""
 
     name = "file_juggler"
-    #: The largest file that is accepted, and the disk space that always stays free, in bytes.
+    #: The largest file that is accepted, in bytes.
     max_size: ClassVar[int] = 2 * 2**30
-    reserve: ClassVar[int] = 64 * 2**20
     #: Seconds of silence after which another address may continue a transfer: a little less than
     #: the 5 s after which slaves send HELLO again.
     takeover: ClassVar[float] = 4.0
@@ -79,6 +79,8 @@ class FileJuggler(NonStopTask):
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
         self.site = Site(config.output_path, config.work_path)
+        #: The disk space that always stays free, in bytes.
+        self.reserve = config.disk_reserve
         #: Expected files by the slave's number; those whose transfer has begun by its address.
         self.pending: dict[int, IncomingFile] = {}
         self.transfers: dict[bytes, IncomingFile] = {}
@@ -124,6 +126,8 @@ class FileJuggler(NonStopTask):
                 case MissingBytes(number):
                     coming = self.pending.get(number)
                     ticket.answer(coming and coming.state.missing)
+                case FreeSpace():
+                    ticket.answer((self._free_space(), self.reserve))
                 case WithdrawFiles(number, package, filenames):
                     self.do_withdraw(number, package, filenames)
                     ticket.answer()
@@ -156,12 +160,16 @@ class FileJuggler(NonStopTask):
         transfer = IncomingFile(
             TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
         )
-        disk = os.fstatvfs(file.fileno())
-        promised = sum(other.state.missing for other in self.pending.values())
-        if disk.f_bavail * disk.f_frsize < size + promised + self.reserve:
+        if self._free_space() < size + self.reserve:
             transfer.discard()
             raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         self.pending[slave_id] = transfer
+
+    def _free_space(self) -> int:
+        """Return the free bytes of the site's disk that no expected file needs."""
+        disk = os.statvfs(self.site.root)
+        promised = sum(other.state.missing for other in self.pending.values())
+        return max(0, disk.f_bavail * disk.f_frsize - promised)
 
     def do_withdraw(self, slave_id: int, package: str, filenames: Iterable[str]) -> None:
         """Drop the file that *slave_id* is sending, and remove its published *filenames*.

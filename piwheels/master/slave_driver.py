@@ -15,7 +15,7 @@ import zmq
 
 from piwheels.core.errors import BadMessage, Refused, Unavailable
 from piwheels.core.host.pip_config import default_index
-from piwheels.core.protocols import Output
+from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
 from piwheels.core.tasks import PausingTask, TaskControl
 from piwheels.master.connections import Connections
@@ -26,12 +26,14 @@ from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet
 from piwheels.master.messages import (
     BuildEnded,
     BuildQueue,
+    CommandGiven,
     CommandSlaves,
     DeletePackage,
     DeleteVersion,
     Deletion,
     FleetRequest,
     FleetSeen,
+    ListPauses,
     ListQueue,
     ListSlaves,
     LostSlave,
@@ -62,6 +64,8 @@ BURST = 100
 #: How many events of a replay are published before slaves are served; how many one answer to a
 #: console contains.
 REPLAY_BURST, PAGE = 200, 2000
+#: How much of the end of a log is kept if its build is put off, in characters.
+PUT_OFF_LOG = 20_000
 
 
 class SlaveDriver(PausingTask):
@@ -194,6 +198,11 @@ class SlaveDriver(PausingTask):
         lost = [LostSlave(slave.slave_id, slave.label) for slave in before - now]
         by_state = Counter(slave.phase.name.lower() for slave in now)
         self.ports.push("monitor", FleetSeen(dict(by_state), lost))
+        self._fs.free_space(self._got_free_space)
+
+    def _got_free_space(self, result: Result[tuple[int, int]]) -> None:
+        if result.error is None:  # else FileJuggler logs why it cannot tell
+            self._perform(self.fleet.disk_space(*result.value))
 
     # Operators ------------------------------------------------------------------------------
 
@@ -232,6 +241,9 @@ class SlaveDriver(PausingTask):
                 )
             case CommandSlaves(verb, slaves):
                 ticket.answer(self.fleet.command(verb, slaves))
+            case ListPauses():
+                pauses = self.fleet.pauses(self.clock.monotonic())
+                ticket.answer([self._pause(*each) for each in pauses[:PAGE]])
             case never:
                 assert_never(never)
 
@@ -294,15 +306,16 @@ class SlaveDriver(PausingTask):
                     self._db.ask(self._continue(slave_id), "get_pending", asked)
                 case effects.AskPublished(slave_id, package, version):
                     self._db.ask(self._continue(slave_id), "get_published", package, version)
-                case effects.LogBuild(slave_id, build):
-                    target = (build.package, build.version, build.abi_tag)
-                    self._in_order.ask(target, self._continue(slave_id), "log_build", build)
+                case effects.LogBuild(slave_id, build, put_off):
+                    self._log_build(slave_id, build, put_off)
                 case effects.Expect(slave_id, state, publish_as):
                     self._fs.expect(slave_id, state, publish_as, self._continue(slave_id))
                 case effects.Verify(slave_id, package):
                     self._fs.verify(slave_id, package, self._continue(slave_id))
                 case effects.BuildStored(build):
                     self._stored(build)
+                case effects.ReportPause():
+                    self._report_pause(effect)
                 case _:
                     assert_never(effect)
 
@@ -324,6 +337,29 @@ class SlaveDriver(PausingTask):
             self.ports.socket("events").send_msg("SLAVE", event, zmq.DONTWAIT)
         except Unavailable:
             self.logger.debug("an event for consoles is lost: the main thread does not read them")
+
+    def _log_build(self, slave_id: int, build: BuildState, put_off: effects.PutOff | None) -> None:
+        target, then = (build.package, build.version, build.abi_tag), self._continue(slave_id)
+        if put_off is None:
+            self._in_order.ask(target, then, "log_build", build)
+        else:
+            about = build.label, put_off.reason, build.output[-PUT_OFF_LOG:], put_off.tries
+            self._in_order.ask(target, then, "put_off_build", *target, *about)
+
+    def _report_pause(self, effect: effects.ReportPause) -> None:
+        slave = effect.slave
+        who = "" if slave is None else f"slave {slave.slave_id} ({slave.label}) "
+        self.logger.warning("%s%s", who, effect.text)
+        self.ports.push(
+            "console_events",
+            CommandGiven(self._pause(None if slave is None else slave.slave_id, effect.reason)),
+        )
+
+    def _pause(self, slave_id: int | None, reason: str) -> CommandReport:
+        """Return the master's own pause as a command, which consoles show with its reason."""
+        who = f"the master: {reason}"[:200] if reason else "the master"
+        slaves = None if slave_id is None else [slave_id]
+        return CommandReport(who, "SLEEP" if reason else "WAKE", slaves, self.clock.now())
 
     def _stored(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"

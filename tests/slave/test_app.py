@@ -127,6 +127,26 @@ def test_a_slave_without_disk_space_requests_no_build(master, slave, monkeypatch
     master.hear("IDLE")
 
 
+def test_a_slave_checks_itself_after_a_failure_of_its_own(
+    master, slave, source, monkeypatch, caplog
+):
+    monkeypatch.setattr(app, "SLEEP_MAX", 0.1)
+    faults = [["no ssl"], ["no ssl"], []]
+    lacks = ["no compiler"]
+    monkeypatch.setattr(app, "check", lambda *_: (faults.pop(0), lacks))
+    source("raise SystemExit('the ssl module in Python is not available')")
+    master.give_build()
+    assert not master.built().status
+    assert len(faults) == 3
+    master.say("DONE")
+    master.hear("IDLE")
+    assert faults == []
+    assert caplog.text.count("no ssl; asking for no work until then") == 1
+    assert "some builds will fail: no compiler" in caplog.text
+    master.say("HELLO")
+    assert master.hear("HELLO").features["lacks"] == lacks
+
+
 @pytest.mark.parametrize("level", [0])
 def test_at_level_0_die_in_reply_to_hello_is_a_refusal(master, slave, caplog):
     slave.connection._refusals = Pauses(0.1, 0.4)

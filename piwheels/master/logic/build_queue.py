@@ -6,7 +6,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from piwheels.master.logic.effects import Target
 
@@ -52,17 +52,27 @@ class Queue:
             if remaining > 0 and target not in self.active:
                 self.leased[target] = now + remaining
 
-    def next(self, abi: str, now: float) -> Job | None:
-        """Remove and return the next version for *abi* that no slave builds, or ``None``."""
+    def next(self, abi: str, now: float, avoid: Container[Target] = ()) -> Job | None:
+        """Remove and return the next version for *abi* that no slave builds, or ``None``.
+
+        The versions to *avoid* stay: they are for other slaves.
+        """
         queue = self.jobs.get(abi)
-        while queue:
+        kept: list[Job] = []
+        found = None
+        while queue and found is None:
             job = queue.popleft()
-            self.stale = True
             target = (*job, abi)
+            if target in avoid:
+                kept.append(job)
+                continue
+            self.stale = True
             free = self.leased.get(target, now) <= now and target not in self._ended
             if free and target not in self.active:
-                return job
-        return None
+                found = job
+        if queue is not None:
+            queue.extendleft(reversed(kept))
+        return found
 
     def waiting(self, abi: str) -> Iterator[Job]:
         """Yield the versions for *abi* that no slave builds, in order."""

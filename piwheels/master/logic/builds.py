@@ -23,10 +23,12 @@ from piwheels.master.logic.effects import (
     PublishEnd,
     ReleaseLease,
     Reply,
+    ReportPause,
     SlaveEffect,
     Target,
     Warn,
 )
+from piwheels.master.logic.fitness import Fitness
 from piwheels.master.logic.intake import Intake, Step
 from piwheels.master.logic.sessions import Sessions
 from piwheels.master.logic.slave_state import answer, is_building, move, target_of
@@ -49,6 +51,7 @@ class Builds(Sessions):
         super().__init__()
         self.intakes: dict[int, Intake] = {}
         self.queue = Queue()
+        self.fitness = Fitness()
 
     # Slaves ---------------------------------------------------------------------------------
 
@@ -121,7 +124,38 @@ class Builds(Sessions):
         move(slave, Phase.CHECKING, slave.request, instant)
         intake = Intake(build, slave.native_platform, slave.label, Step.TURN)
         self.intakes[slave.slave_id] = intake
-        return self._begin_next(intake.target, instant)
+        effects = [] if built.status else self._judge_failure(slave, intake, instant)
+        return [*effects, *self._begin_next(intake.target, instant)]
+
+    def _judge_failure(
+        self, slave: SlaveState, intake: Intake, instant: Instant
+    ) -> list[SlaveEffect]:
+        """Decide whether a failed build counts, and whether its slave gets further ones."""
+        others = self._has_others(slave, instant.now)
+        log = intake.build.output
+        put_off = self.fitness.failed(slave, intake.target, log, instant.now, others=others)
+        effects: list[SlaveEffect] = []
+        if put_off is not None:
+            intake.put_off = put_off
+            text = f"failed to build {intake}, which will be built again: {put_off.reason}"
+            effects.append(warning(slave, text))
+        if (suspended := self.fitness.suspension(slave, instant.now)) is not None:
+            reason, seconds = suspended
+            text = (
+                f"is suspended: {reason}; when it is repaired, resume it in piw-console (w), or it"
+                f" is tried again in {seconds / 60:.0f} minutes"
+            )
+            effects.append(ReportPause(slave, reason, text))
+        return effects
+
+    def _has_others(self, slave: SlaveState, now: float) -> bool:
+        """Return whether other slaves build for the ABI of *slave*."""
+        return any(
+            other.native_abi == slave.native_abi
+            and other is not slave
+            and self.fitness.suspension(other, now) is None
+            for other in self.slaves.values()
+        )
 
     def _begin_next(self, target: Target, instant: Instant) -> list[SlaveEffect]:
         """Begin the first intake of *target* that waits for its turn, unless one is under way."""
@@ -169,7 +203,7 @@ class Builds(Sessions):
         slave_id = intake.build.slave_id
         slave = self.by_number.get(slave_id)
         effects = with_history(slave, decided)
-        failed = intake.step is Step.LOG and not intake.build.status
+        failed = intake.step in (Step.LOG, Step.PUT_OFF) and not intake.build.status
         if failed and self.queue.active[intake.target] > 1:  # the other slave's build decides
             effects = [each for each in effects if not isinstance(each, LogBuild)]
             intake.step = Step.ENDED
@@ -198,6 +232,8 @@ class Builds(Sessions):
     ) -> list[SlaveEffect]:
         target, stored = intake.target, intake.build.build_id is not None
         del self.intakes[intake.build.slave_id]
+        if stored and intake.build.status and slave is not None:
+            self.fitness.succeeded(slave)
         if slave is not None and slave.build is intake.build:
             slave.build = slave.build_began = None
         effects: list[SlaveEffect] = [

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from piwheels.core.errors import BadMessage, one_line
 from piwheels.core.protocols import Built, Rejection, SlaveOutput
 from piwheels.core.states import Phase, SlaveInfo, SlaveState, TransferState
+from piwheels.core.words import size_text
 from piwheels.master.logic.builds import MAX_DURATION, Builds, lease_of, warning, with_history
 from piwheels.master.logic.effects import (
     AskPending,
@@ -23,13 +24,16 @@ from piwheels.master.logic.effects import (
     ReadQueue,
     RenewLeases,
     Reply,
+    ReportPause,
     SlaveEffect,
 )
+from piwheels.master.logic.fitness import shortage
 from piwheels.master.logic.intake import Step
 from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import (
     build_to_resume,
     is_level_1,
+    lacks_of,
     move,
     receive,
     target_of,
@@ -58,6 +62,8 @@ class Fleet(Builds):
         super().__init__()
         self.simple_url = simple_url
         self.paused = False
+        #: Why the master hands out no work at all; ``""``: it does.
+        self.closed = ""
 
     # Requests of slaves ---------------------------------------------------------------------
 
@@ -137,6 +143,8 @@ class Fleet(Builds):
         if self.queue.jobs and slave.native_abi not in self.queue.jobs:
             why = f"builds for {slave.native_abi}, which is not an active ABI: nothing to do for it"
             effects.append(warning(slave, why))
+        if lacks := lacks_of(slave):
+            effects.append(warning(slave, f"reports that some builds will fail: {lacks}"))
         if job is not None:
             effects += self._resume(slave, job, instant)
         return [*effects, *self._reply(slave, instant, "ACK", (slave.slave_id, self.simple_url))]
@@ -162,9 +170,12 @@ class Fleet(Builds):
             return [*effects, *self._reply(slave, instant, "SLEEP", data=False)]
         if "KILL" in slave.commands:
             return [*effects, *self._end(slave, instant)]
-        if self.paused or "SLEEP" in slave.commands:
+        suspended = self.fitness.suspension(slave, instant.now) is not None
+        if self.paused or self.closed or suspended or "SLEEP" in slave.commands:
             return [*effects, *self._reply(slave, instant, "SLEEP", data=True)]
-        job = self.queue.next(slave.native_abi, instant.now)
+        others = self._has_others(slave, instant.now)
+        tried = self.fitness.tried(slave) if others else ()
+        job = self.queue.next(slave.native_abi, instant.now, tried)
         if job is None:
             if self.queue.stale and slave.native_abi in self.queue.jobs:
                 effects.append(ReadQueue(len(self.queue.active)))
@@ -251,6 +262,23 @@ class Fleet(Builds):
                 effects += with_history(self.by_number.get(slave_id), intake.retry())
         return effects
 
+    def disk_space(self, free: int, reserve: int) -> list[SlaveEffect]:
+        """Stop handing out work while the master's disk has less *free* bytes than its *reserve*.
+
+        No build could be stored.
+        """
+        if not shortage(free, reserve, closed=bool(self.closed)):
+            if not self.closed:
+                return []
+            self.closed = ""
+            return [ReportPause(None, "", "the disk of the site has room again: handing out work")]
+        if self.closed:
+            return []
+        self.closed = f"the disk of the site has {size_text(free)} free, and needs"
+        self.closed += f" {size_text(reserve)}"
+        text = f"handing out no work: {self.closed}; make room, and the farm continues by itself"
+        return [ReportPause(None, self.closed, text)]
+
     # Operators ------------------------------------------------------------------------------
 
     def kill(self, slave_id: int | None) -> None:
@@ -276,6 +304,13 @@ class Fleet(Builds):
             self.paused = False
         for slave in self.select(slave_id):
             slave.commands.clear()
+            self.fitness.resume(slave)
+
+    def pauses(self, now: float) -> list[tuple[int | None, str]]:
+        """Return the slaves (``None``: all) to which the master itself gives no work, and why."""
+        whole: list[tuple[int | None, str]] = [(None, self.closed)] if self.closed else []
+        each = ((one, self.fitness.suspension(one, now)) for one in self.slaves.values())
+        return whole + [(slave.slave_id, found[0]) for slave, found in each if found is not None]
 
     def command(self, verb: str, slaves: Iterable[int] | None) -> list[Rejection]:
         """Give *slaves* (``None``: all) the command *verb*; return the rejections."""

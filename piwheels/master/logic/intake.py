@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.version import Version
 
-from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
+from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable, should_log
 from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import (
     FLEXIBLE,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from piwheels.core.database.rows import Published
     from piwheels.core.states import BuildState, FileState
     from piwheels.core.wheels.tags import WheelName
+    from piwheels.master.logic.effects import PutOff
 
 #: How often a file is requested before its build counts as failed.
 MAX_TRIES = 3
@@ -68,6 +69,7 @@ class Step(StrEnum):
     EXPECT = "expect"  # from FileJuggler: ready for a file
     SENT = "sent"  # from the slave: the file is sent
     VERIFY = "verify"  # from FileJuggler: the file is published
+    PUT_OFF = "put-off"  # from the database: whether the failed build need not count
     LOG = "log"  # from the database: the build is committed
     KNOWN = "known"  # from the database: which published files it knows (to undo an import)
     WITHDRAW = "withdraw"  # from FileJuggler: the others are removed (to undo an import)
@@ -202,11 +204,15 @@ class Intake:
     #: Whether the database was unavailable, and has to be asked again at the next :meth:`retry`.
     unanswered: bool = False
     published: Mapping[str, str] = field(default_factory=dict)
+    #: Why the build, which has failed, should not count.
+    put_off: PutOff | None = None
+    #: How often the master had no room for a file of it.
+    waits: int = 0
 
     @property
     def needs_slave(self) -> bool:
         """Whether the slave still has to send something."""
-        return self.step not in (Step.LOG, Step.ENDED)
+        return self.step not in (Step.PUT_OFF, Step.LOG, Step.ENDED)
 
     @property
     def target(self) -> Target:
@@ -229,7 +235,7 @@ class Intake:
             self._mark_failed(why)
         if not self.build.status:
             self.build.files.clear()
-            return self._log()
+            return self._log() if self.put_off is None else self._put_off(self.put_off)
         self.step = Step.PUBLISHED
         return [self._ask_published()]
 
@@ -251,6 +257,11 @@ class Intake:
                 return []
             case Step.VERIFY if error is None:
                 return self._placed(result)
+            case Step.PUT_OFF if result:
+                self.step = Step.ENDED
+                return []
+            case Step.PUT_OFF:
+                return self._log()  # it was put off too often; or the database will report why
             case Step.LOG if error is None:
                 self.build.build_id = result
                 self.step = Step.ENDED
@@ -270,7 +281,7 @@ class Intake:
         self.unanswered = False
         if self.step is Step.LOG:
             return [LogBuild(self.build.slave_id, self.build)]
-        return [self._ask_published()]
+        return [self._ask_published()]  # the next file follows
 
     # Steps ----------------------------------------------------------------------------------
 
@@ -305,11 +316,24 @@ class Intake:
         if code == "TAKEN":  # by a build that is not committed yet: use the next name
             self.published = {**self.published, self._name_of(self.current): ""}
         if code in MASTER_FAULTS and (not retry or self.tries >= MAX_TRIES):
-            return self._abandon(str(error))
+            return self._wait(str(error))
         if not retry or self.tries >= MAX_TRIES:
             return self._reject(f"{self.current.filename} was refused: {error}")
         text = f"{self.current.filename} has to be sent again: {error}"
         return [Warn(self.build.slave_id, self.label, text), *self._expect()]
+
+    def _wait(self, why: str) -> list[IntakeEffect]:
+        """Have the file requested again later: its slave keeps it meanwhile."""
+        self.step, self.tries, self.unanswered = Step.PUBLISHED, 0, True
+        self.waits += 1
+        if not should_log(self.waits):
+            return []
+        text = f"keeps its build of {self}, and is asked for it again: {why}"
+        return [Warn(self.build.slave_id, self.label, text)]
+
+    def _put_off(self, why: PutOff) -> list[IntakeEffect]:
+        self.step = Step.PUT_OFF
+        return [LogBuild(self.build.slave_id, self.build, why)]
 
     def _log(self) -> list[IntakeEffect]:
         self.step = Step.LOG

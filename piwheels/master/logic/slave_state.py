@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from piwheels.core.errors import one_line
 from piwheels.core.protocols import LEVEL_1_ID, slave_conversation
 from piwheels.core.states import Phase, Transition
 from piwheels.core.wheels.tags import canonical
@@ -53,6 +54,14 @@ def build_to_resume(slave: SlaveState) -> tuple[str, str] | None:
         ):
             return canonical(package), version
     return None
+
+
+def lacks_of(slave: SlaveState) -> str:
+    """Return what a slave of level 1 lacks for some builds, by its own report; ``""``: nothing."""
+    lacks = (slave.features or {}).get("lacks")
+    if slave.level == 0 or not isinstance(lacks, list):
+        return ""
+    return one_line("; ".join(each for each in lacks if isinstance(each, str)))
 
 
 def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:

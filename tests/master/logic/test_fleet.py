@@ -38,7 +38,7 @@ from piwheels.master.logic.effects import (
 from piwheels.master.logic.fleet import MIN_RATE, Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
 from piwheels.master.logic.slave_state import TRANSITIONS, answer, move
-from slave_messages import HASH, START, built, file_state, hello, request, stats
+from slave_messages import HASH, START, Farm, built, file_state, hello, of, replies, request, stats
 
 #: Steps of the wall clock that change no decision.
 STEPS = [timedelta(minutes=10), timedelta(days=1), timedelta(hours=-1)]
@@ -50,59 +50,6 @@ PLACED = {
     "metadata_hash": HASH,
     "requires_python": ">=3.9",
 }
-
-
-class Farm:
-    """A fleet with two clocks, which a test moves."""
-
-    def __init__(self, queues=None):
-        self.seconds, self.at = 1000.0, START
-        self.fleet = Fleet("https://index.example/simple")
-        self.fleet.queue.replace(
-            queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]}
-        )
-
-    @property
-    def instant(self):
-        return Instant(self.seconds, self.at)
-
-    def wait(self, seconds):
-        self.seconds += seconds
-        self.at += timedelta(seconds=seconds)
-
-    def say(self, address, msg, data=NoData):
-        made = request(self.fleet, address, msg, data, self.instant)
-        self.fleet.validate()
-        return made
-
-    def answer(self, slave_id, result=None, error=None):
-        made = self.fleet.answered(slave_id, result, error, self.instant)
-        self.fleet.validate()
-        return made
-
-    def tick(self):
-        made = self.fleet.tick(self.instant)
-        self.fleet.validate()
-        return made
-
-    def join(self, address=b"a", **about):
-        (reply,) = replies(self.say(address, "HELLO", hello(**about)))
-        assert reply.msg == "ACK"
-        return reply.data[0]
-
-    def build(self, address=b"a", **about):
-        slave_id = self.join(address, **about)
-        (reply,) = replies(self.say(address, "IDLE", stats()))
-        assert reply.msg == "BUILD"
-        return slave_id
-
-
-def replies(made):
-    return [effect for effect in made if isinstance(effect, Reply)]
-
-
-def of(cls, made):
-    return [effect for effect in made if isinstance(effect, cls)]
 
 
 def test_a_build_from_hello_to_done():
@@ -210,27 +157,6 @@ def test_a_broken_wheel_is_a_failed_build_at_once():
     (log,) = of(LogBuild, farm.answer(slave_id, error=Refused("BADWHEEL", "no METADATA")))
     assert "no METADATA" in log.build.output
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DONE")]
-
-
-@pytest.mark.parametrize("step", ["expect", "verify"])
-def test_a_build_that_the_master_cannot_store_is_repeated_later(step):
-    farm = Farm({"cp311": [("foo", "1.0")]})
-    slave_id = farm.build()
-    farm.say(b"a", "BUILT", built(file_state()))
-    farm.answer(slave_id, NOTHING)
-    if step == "verify":
-        farm.answer(slave_id)
-        farm.say(b"a", "SENT")
-    made = farm.answer(slave_id, error=Refused("NOROOM", "disk full"))
-    assert replies(made) == [Reply(b"a", "DONE")]
-    assert not of(LogBuild, made)
-    assert of(Warn, made)
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
-    assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
-    farm.wait(360)
-    farm.tick()
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
-    farm.build(b"b")
 
 
 def test_a_published_name_never_changes_its_bytes():
@@ -775,7 +701,7 @@ def test_a_slave_has_a_history_of_its_transitions():
     assert [one.state for one in warning.history] == ["idle", "building", "checking"]
     assert str(warning.history[0]) == "12:00:00 idle (HELLO: ACK)"
     made = farm.say(b"a", "SENT")
-    assert [one.state for one in of(Warn, made)[0].history][-1] == "idle"
+    assert [one.state for one in of(Warn, made)[0].history][-1] == "checking"
     with pytest.raises(Refused, match="no slave"):
         farm.fleet.history(slave_id)
 
