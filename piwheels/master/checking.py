@@ -65,8 +65,8 @@ def _folders(config: MasterConfig) -> Iterator[str]:
             f"{site} and {work} are on different file systems: "
             "choose an --output-path whose parent folder is on its own file system"
         )
-    free, reserve = disk_space(_existing(site))[1], FileJuggler.reserve
-    if free < reserve:
+    (size, free), reserve = disk_space(_existing(site)), FileJuggler.reserve
+    if size and free < reserve:
         yield (
             f"the disk of {site} has only {size_text(free)} free, and no file is accepted below"
             f" {size_text(reserve)}: free some space"
