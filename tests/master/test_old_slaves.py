@@ -5,6 +5,7 @@ after a time-out, ends for good at ``DIE``, and repeats the ``HELLO`` of a trans
 """
 
 import hashlib
+import socket
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,6 @@ from helpers import free_port, until, wheel_bytes
 from peers import queue_up
 from piwheels.core import codec
 from piwheels.core.codec import NoData
-from piwheels.core.errors import Fatal
 from piwheels.core.states import FileState
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.slave_driver import SlaveDriver
@@ -76,11 +76,11 @@ class OldSlave(threading.Thread):
             raise GaveUp
         return codec.loads(queue.recv())
 
-    def wait_for(self, socket, seconds):
+    def wait_for(self, queue, seconds):
         for _ in range(round(seconds / PAUSE)):
             if self.ending:
                 raise GaveUp
-            if socket.poll(PAUSE * 1000):
+            if queue.poll(PAUSE * 1000):
                 return True
         return False
 
@@ -147,26 +147,28 @@ def config(with_db, db, other_end):
     return with_db
 
 
-def bound(cls, config):
+def is_free(address):
+    """Return whether 0MQ has closed the socket of the last master at *address*."""
     try:
-        return cls(config)
-    except Fatal:  # 0MQ has not closed the socket of the last master yet
-        return None
+        socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
 def a_master(config, running, clock):
-    juggler, driver = (
-        until(lambda cls=cls: bound(cls, config)) for cls in (FileJuggler, SlaveDriver)
-    )
+    for address in (config.slave_queue, config.file_queue):
+        until(lambda address=address: is_free(address))
+    driver = SlaveDriver(config)
     driver.clock = clock
-    with running(juggler, driver):
+    with running(FileJuggler(config), driver):
         queue_up(config, ("demo", "1.0"))
         yield driver
 
 
 def is_stored(db, clock):
-    """Return whether the build is stored; otherwise let a second pass, for the limits of the master."""
+    """Return whether the build is stored; let a second pass for the limits of the master."""
     clock.advance(1)
     return [one.status for one in db.get_builds([("demo", "1.0")])] == [True]
 
