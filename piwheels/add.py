@@ -46,6 +46,7 @@ class AddConfig(Common):
         help="when the version was released, as 2026-01-31T12:00Z (default: now)",
     )  # fmt: skip
     yank: bool = option(default=False, help="mark the version as yanked")
+    yank_reason: str = reason_option("mark it as yanked, for this reason")
     unyank: bool = option(default=False, help="mark the version as not yanked")
     watch: bool = option(
         default=False, help="follow the package upstream and build its new releases"
@@ -65,7 +66,8 @@ class AddConfig(Common):
         words = {
             f"not to be built ({self.skip})": self.skip,
             "to be built": self.unskip,
-            "yanked": self.yank,
+            f"yanked ({self.yank_reason})": self.yank_reason,
+            "yanked": self.yank and not self.yank_reason,
             "not yanked": self.unyank,
             f"also called {', '.join(self.alias)}": self.alias,
             "described": self.description,
@@ -115,9 +117,10 @@ def _check(config: AddConfig) -> None:
     problem = ""
     if config.skip and config.unskip:
         problem = "--skip and --unskip contradict each other"
-    if config.yank and config.unyank:
+    yanks = config.yank or config.yank_reason
+    if yanks and config.unyank:
         problem = "--yank and --unyank contradict each other"
-    if not config.version and (config.yank or config.unyank or config.released):
+    if not config.version and (yanks or config.unyank or config.released):
         problem = "--yank, --unyank and --released need a VERSION"
     if config.version and config.description:
         problem = "--description describes the whole package: omit VERSION"
@@ -144,6 +147,7 @@ def _add_version(farm: Farm, config: AddConfig, report: Report) -> Done:
             skip=config.skip,
             unskip=config.unskip,
             yank=config.yank,
+            yank_reason=config.yank_reason,
             unyank=config.unyank,
             aliases=config.alias,
         )

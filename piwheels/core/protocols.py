@@ -438,7 +438,10 @@ class AddPackage(NamedTuple):
 
 
 class AddVersion(NamedTuple):
-    """Register a version of a package, or update its skip reason and yank."""
+    """Register a version of a package, or update its skip reason and yank.
+
+    The reason of a yank may be left out.
+    """
 
     package: Package
     version: Version
@@ -448,6 +451,7 @@ class AddVersion(NamedTuple):
     yank: bool
     unyank: bool
     aliases: list[Package]
+    yank_reason: LongText = ""
 
 
 class RemovePackage(NamedTuple):
@@ -459,13 +463,17 @@ class RemovePackage(NamedTuple):
 
 
 class RemoveVersion(NamedTuple):
-    """Remove a version, or only its builds; skip it with a reason, or yank it."""
+    """Remove a version, or only its builds; skip it with a reason, or yank it.
+
+    The reason of a yank may be left out.
+    """
 
     package: Package
     version: Version
     builds: bool
     skip: LongText
     yank: bool
+    yank_reason: LongText = ""
 
 
 class RetryFailed(NamedTuple):

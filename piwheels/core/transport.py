@@ -1,8 +1,9 @@
 """0MQ sockets that send and receive messages in CBOR, and check them against a protocol.
 
 Time-outs are in seconds. Every socket has limits, so that no peer can exhaust this process: the
-size of a frame (:data:`~piwheels.core.codec.MAX_FRAME`), the duration of a handshake, heartbeats
-on TCP connections, and the length of its queues.
+size of a frame (:data:`~piwheels.core.codec.MAX_FRAME`), the duration of a handshake, and the
+length of its queues. The system notices when the other machine of a TCP connection has gone;
+no socket has 0MQ's own heartbeats, which can end the process (docs/decisions/0044).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ __all__ = ["Context", "NoData", "Poller", "Socket"]
 
 #: How many characters of a message's data are shown in the log.
 _SHOWN = 120
+#: Seconds after which a TCP connection counts as lost if the other machine does not answer.
+LOST_AFTER: Final = 30
 #: The longest wait between two readings of the clock, in seconds.
 _SLICE: Final = 1.0
 
@@ -81,10 +84,9 @@ class Socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
         socket.setsockopt(zmq.RECONNECT_IVL, 200)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5_000)
+        self.lost_after(LOST_AFTER)
 
     def __enter__(self) -> Self:
         return self
@@ -111,6 +113,10 @@ class Socket:
             raise Fatal(bind_error(address, exc)) from exc
         finally:
             os.umask(old)
+
+    def unbind(self, address: str) -> None:
+        """Stop listening on *address*, and close its connections."""
+        self._socket.unbind(address)
 
     def connect(self, address: str) -> None:
         """Connect to *address*; nothing has to listen there yet.
@@ -167,6 +173,19 @@ class Socket:
     @hwm.setter
     def hwm(self, value: int) -> None:
         self._socket.set_hwm(value)
+
+    def lost_after(self, seconds: int) -> None:
+        """Have a TCP connection end when the other machine does not answer for *seconds*.
+
+        Call it before the socket binds or connects. Idle connections are tested, too.
+        """
+        pause = max(1, seconds // 6)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 2 * pause)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, pause)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 4)
+        # For data that is not acknowledged; a slow link acknowledges some of it again and again.
+        self._socket.setsockopt(zmq.TCP_MAXRT, 1000 * seconds)
 
     def setsockopt(self, option: int, value: int | bytes) -> None:
         """Set the 0MQ *option* (``zmq.IMMEDIATE``) for which this class has no method."""

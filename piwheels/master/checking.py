@@ -64,8 +64,8 @@ def _folders(config: MasterConfig) -> Iterator[str]:
             f"{site} and {work} are on different file systems: "
             "choose an --output-path whose parent folder is on its own file system"
         )
-    free, reserve = disk_space(_existing(site))[1], config.disk_reserve
-    if free < reserve:
+    (size, free), reserve = disk_space(_existing(site)), config.disk_reserve
+    if size and free < reserve:
         yield (
             f"the disk of {site} has only {size_text(free)} free, and no work is handed out below"
             f" {size_text(reserve)}: free some space, or change --disk-reserve"

@@ -155,19 +155,20 @@ class FileJuggler(NonStopTask):
             raise Refused("TOOBIG", f"{size:,} bytes exceed the maximum size of a file")
         if not self._claims.is_free(target, file_state.filehash):
             raise Refused("TAKEN", f"other bytes have just been published as {target}")
+        if self._free_space() < size + self.reserve:
+            raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = IncomingFile(
             TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
         )
-        if self._free_space() < size + self.reserve:
-            transfer.discard()
-            raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         self.pending[slave_id] = transfer
 
     def _free_space(self) -> int:
         """Return the free bytes of the site's disk that no expected file needs."""
         disk = os.statvfs(self.site.root)
+        if not disk.f_blocks:  # a file system that does not tell
+            return 2**62
         promised = sum(other.state.missing for other in self.pending.values())
         return max(0, disk.f_bavail * disk.f_frsize - promised)
 
@@ -272,7 +273,8 @@ class FileJuggler(NonStopTask):
         except TransferDone:
             queue.send_multipart([address, b"DONE"])
         else:
-            while (wanted := transfer.state.fetch()) is not None:
+            now = self.clock.monotonic()
+            while (wanted := transfer.state.fetch(now)) is not None:
                 place = (str(wanted.start).encode(), str(len(wanted)).encode())
                 queue.send_multipart([address, b"FETCH", *place])
 
@@ -308,13 +310,14 @@ class FileJuggler(NonStopTask):
     def current_transfer(self, transfer: IncomingFile, msg: bytes, *args: bytes) -> None:
         """Handle a message that belongs to *transfer*.
 
-        It is a CHUNK with offset and bytes, or another HELLO, after which all missing bytes are
-        requested again. Raises ``TransferDone`` when no byte is missing, or if the file cannot be
-        written (VerifyFile reports that); ``BadMessage`` for an invalid message.
+        It is a CHUNK with offset and bytes, or another HELLO of a sender that waits. A slow link
+        may still carry what was requested: only a long silence shows that it was lost. Raises
+        ``TransferDone`` when no byte is missing, or if the file cannot be written (VerifyFile
+        reports that); ``BadMessage`` for an invalid message.
         """
         match msg, args:
             case b"HELLO", _:
-                transfer.state.reset()
+                transfer.state.expire(self.clock.monotonic())
             case b"CHUNK", (offset, data) if not transfer.failure:
                 self._take(transfer, parse_number(offset), data)
             case _:
@@ -323,9 +326,10 @@ class FileJuggler(NonStopTask):
             raise TransferDone("every byte has arrived")
 
     def _take(self, transfer: IncomingFile, offset: int, data: bytes) -> None:
-        transfer.state.chunk(offset, data)
+        now = self.clock.monotonic()
+        transfer.state.chunk(offset, data, now)
         self._received += len(data)
-        transfer.progress = transfer.heard = self.clock.monotonic()
+        transfer.progress = transfer.heard = now
         try:
             transfer.write(offset, data)
         except OSError as exc:
@@ -342,6 +346,7 @@ class FileJuggler(NonStopTask):
             del self.transfers[transfer.address]
         if (before := self.transfers.get(address)) is not None:
             before.address = None
+        transfer.state.reset()  # a connection carries nothing for another one
         transfer.address, transfer.heard = address, now
         self.transfers[address] = transfer
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, one_line
 from piwheels.core.tasks import PausingTask
-from piwheels.core.wheels.tags import canonical, is_version, same_version
+from piwheels.core.wheels.tags import canonical, is_version, known_spelling
 from piwheels.master.importing import ImportDesk
 from piwheels.master.logic.imports import check
 from piwheels.master.messages import (
@@ -71,10 +71,11 @@ class MrChase(PausingTask):
     """Answers each request of an admin tool: ``DONE`` and a code, or ``ERROR`` and a reason.
 
     Names may have any spelling and are stored in the canonical one (PEP 503), with the given
-    spelling as another name of the package. Versions are stored as they are spelled, and must be
-    valid (PEP 440). Requests are handled one after the other, while the tools wait. An import,
-    which takes several requests, does not block the others (:mod:`piwheels.master.importing`).
-    Removals are refused while the farm is paused, because its site would not change.
+    spelling as another name of the package. Versions must be valid (PEP 440); each is stored in the
+    first spelling, and found in any. Requests are handled one after the other, while the tools
+    wait. An import, which takes several requests, does not block the others
+    (:mod:`piwheels.master.importing`). Removals are refused while the farm is paused, because its
+    site would not change.
     """
 
     name = "mr_chase"
@@ -163,11 +164,12 @@ class MrChase(PausingTask):
         """Register a version, or change its state: NEWVER, SKIPVER, YANKVER or UPDVER."""
         _not_both(add.skip, add.unskip, "skip and unskip")
         _not_both(add.yank, add.unyank, "yank and unyank")
-        package, version = canonical(add.package), add.version
-        if not is_version(version):
-            raise Refused("BADVER", f"{version!r} is not a version (PEP 440)")
+        package = canonical(add.package)
+        if not is_version(add.version):
+            raise Refused("BADVER", f"{add.version!r} is not a version (PEP 440)")
         if not self.db.test_package(package):
             raise Refused("NOPKG")
+        version = known_spelling(add.version, self.db.get_known_versions(package))
         names = self._names(package, [add.package, *add.aliases])
         if self.db.add_new_package_version(package, version, add.released, add.skip):
             done = "NEWVER"
@@ -178,7 +180,7 @@ class MrChase(PausingTask):
             if add.unskip:
                 self.db.hold_builds(package, version, False)
         if add.yank:
-            self.db.yank_version(package, version)
+            self.db.yank_version(package, version, add.yank_reason)
         if add.unyank:
             self.db.unyank_version(package, version)
         for name in names:
@@ -246,7 +248,8 @@ class MrChase(PausingTask):
 
     def do_remver(self, remove: RemoveVersion) -> str:
         """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
-        package, version = canonical(remove.package), remove.version
+        package = canonical(remove.package)
+        version = known_spelling(remove.version, self.db.get_known_versions(package))
         if remove.builds or not (remove.skip or remove.yank):
             self._check_not_paused()
         if not (remove.builds or remove.skip or remove.yank):
@@ -257,7 +260,7 @@ class MrChase(PausingTask):
             return "DELVER"
         self._release(self._project(package), version)
         if remove.yank:
-            self.db.yank_version(package, version)
+            self.db.yank_version(package, version, remove.yank_reason)
         if remove.builds:
             if remove.skip:
                 self.db.skip_package_version(package, version, remove.skip)
@@ -376,10 +379,8 @@ class MrChase(PausingTask):
         data = self._project(canonical(build.package))
         if self.db.builds_held(data["name"]):
             raise Refused("SKIPPKG")
-        if build.version not in data["releases"]:
-            # A wheel's name has the normal form of the version, the index may have another.
-            same = (each for each in data["releases"] if same_version(each, build.version))
-            build.version = next(same, build.version)
+        # A wheel's name has the normal form of the version, the index may have another.
+        build.version = known_spelling(build.version, data["releases"])
         self._release(data, build.version)
         if self.db.builds_held(data["name"], build.version):
             raise Refused("SKIPVER")

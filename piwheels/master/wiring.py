@@ -207,6 +207,10 @@ class Wire(NamedTuple):
         inside = f"inproc://{self.name}-{config.token}"
         return str(getattr(config, f"{self.name}_queue", inside))
 
+    def is_public(self, config: MasterConfig) -> bool:
+        """Whether other programs can connect to it."""
+        return hasattr(config, f"{self.name}_queue")
+
 
 #: For wires with many waiting messages.
 _LONG: Final = Limits(100_000, 100_000)

@@ -33,9 +33,11 @@ from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import pip_command
 from piwheels.core.paths import address, bracketed, host
+from piwheels.core.program.checking import check_option, reaching_problem, report
 from piwheels.core.program.command_line import Common, duration, option, program
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
+from piwheels.core.program.report import json_option
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import ENDED_BY_OPERATOR, SlaveOutput, slave_driver
 from piwheels.core.transport import Context, Socket
@@ -46,6 +48,8 @@ from piwheels.slave.identity import identity
 from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from piwheels.core.clock import Clock
     from piwheels.core.states import SlaveStats
 
@@ -115,6 +119,14 @@ class SlaveConfig(Common):
         choices=(0, 1),
         help="the protocol level to use; 0 for a master of another implementation",
     )
+    check: bool = check_option()
+    json: bool = json_option()
+
+    @property
+    def queues(self) -> tuple[str, str]:
+        """The addresses of the master's slave queue and file queue."""
+        place = f"tcp://{bracketed(self.master)}"
+        return self.slave_queue or f"{place}:5555", self.file_queue or f"{place}:5556"
 
 
 class _Log(logging.LoggerAdapter["logging.Logger"]):
@@ -140,7 +152,7 @@ class PiWheelsSlave:
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
         self.dir = config.dir or Path(tempfile.gettempdir())
-        self.slave_queue = config.slave_queue or f"tcp://{bracketed(config.master)}:5555"
+        self.slave_queue, self.file_queue = config.queues
         self.systemd = Notifier()
         self.connection = Connection(
             self.slave_queue,
@@ -149,7 +161,6 @@ class PiWheelsSlave:
             level=config.level,
             clock=clock,
         )
-        self.file_queue = config.file_queue or f"tcp://{bracketed(config.master)}:5556"
         self.ctx = Context()
         self.slave_id: int | None = None
         self.pypi_url: str | None = None
@@ -432,6 +443,22 @@ class PiWheelsSlave:
         return slave_stats(self.dir, self.clock.now())
 
 
+def problems(config: SlaveConfig) -> Iterator[str]:
+    """Yield what would prevent a slave with *config* from building, each with its remedy."""
+    checks = (partial(refuse_root, "piw-slave"), lambda: pip_command(probe(config.python).path))
+    for check in checks:
+        try:
+            check()
+        except Fatal as exc:
+            yield str(exc)
+    if why := why_unusable(config.dir or Path(tempfile.gettempdir())):
+        yield why
+    for name, address_ in zip(("slave", "file"), config.queues, strict=True):
+        option_ = f"--{name}-queue" if getattr(config, f"{name}_queue") else "--master"
+        if why := reaching_problem(address_, option_):
+            yield why
+
+
 @program(
     "piw-slave",
     SlaveConfig,
@@ -446,6 +473,8 @@ class PiWheelsSlave:
 )
 def main(config: SlaveConfig) -> int:
     """Run ``piw-slave``."""
+    if config.check:
+        return report(config, problems(config))
     refuse_root("piw-slave")
     reopen_on_hangup()
     slave = PiWheelsSlave(config)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from helpers import patience, until
 from piwheels.core import codec
 from piwheels.core.codec import NoData
+from piwheels.core.database.rows import UpstreamVersion
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.states import BuildState
@@ -239,6 +240,29 @@ def test_a_version_is_removed_everywhere(ask, db, secretary, driver):
     assert secretary.asked[-2:] == [DeleteVersion("foo", "1.0"), RewritePages("BOTH", "foo")]
     assert ask("REMVER", "foo", "1.0", False, "", False) == ("ERROR", "NOVER")
     assert ask("REMVER", "bar", "1.0", False, "", False) == ("ERROR", "NOPKG")
+
+
+@pytest.mark.usefixtures("add")
+def test_a_version_in_another_spelling_is_the_same_version(ask, db):
+    for version in ("1.0.0", "v1.0"):
+        assert addver(ask, version=version, skip="why not") == ("DONE", "SKIPVER")
+    assert db.get_project_data("foo")["releases"].keys() == {"1.0"}
+    assert ask("REMVER", "foo", "1", False, "", False) == ("DONE", "DELVER")
+    assert db.get_project_data("foo")["releases"] == {}
+
+
+@pytest.mark.usefixtures("add")
+def test_a_yank_by_hand_has_a_reason(ask, db):
+    release = lambda: db.get_project_data("foo")["releases"]["1.0"]  # noqa: E731
+    db.follow_upstream([], [UpstreamVersion("foo", "1.0", yanked=True, yank_reason="theirs")])
+    assert (release()["yank_reason"], release()["yanked_upstream"]) == ("theirs", True)
+    assert ask("REMVER", "foo", "1.0", False, "", True, "ours") == ("DONE", "YANKVER")
+    assert (release()["yank_reason"], release()["yanked_upstream"]) == ("ours", False)
+    db.follow_upstream([], [UpstreamVersion("foo", "1.0", yanked=False)])
+    assert release()["yanked"], "upstream does not undo an operator's yank"
+    again = ask("ADDVER", "foo", "1.0", "", False, NOW, True, False, [], "again ours")
+    assert again == ("DONE", "YANKVER")
+    assert release()["yank_reason"] == "again ours"
 
 
 @pytest.mark.usefixtures("add")

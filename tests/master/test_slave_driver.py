@@ -22,7 +22,14 @@ from piwheels.core.codec import MAX_FRAME
 from piwheels.core.database.rows import Lease
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
 from piwheels.master.file_juggler import FileJuggler
-from piwheels.master.messages import DeletePackage, DeleteVersion, PagesNoted, WriteLog
+from piwheels.master.messages import (
+    DeletePackage,
+    DeleteVersion,
+    FleetSeen,
+    LostSlave,
+    PagesNoted,
+    WriteLog,
+)
 from piwheels.master.ports import open_socket
 from piwheels.master.slave_driver import SlaveDriver, _remaining
 
@@ -342,6 +349,25 @@ def isolated():
     driver.join(patience(10))
     assert driver.failure is None
     assert not driver.is_alive()
+
+
+def test_the_sentinel_learns_of_the_slaves_and_of_lost_ones(make_config, other_end):
+    config = make_config(pypi_simple="https://index.example/simple")
+    driver, sentinel = SlaveDriver(config), other_end(config, "monitor")
+    try:
+        info = [timedelta(hours=1), timedelta(minutes=5), "311", "cp311", "linux_x86_64"]
+        for address, label in ((b"a", "here"), (b"b", "lost")):
+            more = [label, "Debian", "12", "", ""]
+            hello = slave_driver.received("HELLO", [*info, *more])
+            slave, _ = driver.fleet.receive(address, "HELLO", hello, driver._instant())
+            driver.do_hello(slave)
+        slave.heard -= 1e6
+        driver._tick()
+        assert sentinel.take() == FleetSeen({"idle": 1}, [LostSlave(slave.slave_id, "lost")])
+        driver._tick()
+        assert sentinel.take() == FleetSeen({"idle": 1}, [])
+    finally:
+        driver.close()
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

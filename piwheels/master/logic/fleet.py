@@ -51,8 +51,8 @@ BUSY_TIMEOUT = timedelta(seconds=10), timedelta(hours=24)
 BUILD_TIMEOUT = timedelta(seconds=10), MAX_DURATION
 #: The seconds by which a build may exceed its slave's time-out before the master ends it.
 GRACE = 60.0
-#: The lowest rate at which a slave may send a file, in bytes per second.
-MIN_RATE = 50_000
+#: The lowest rate at which a slave may send a file, in bytes per second: a quarter of 128 kbit/s.
+MIN_RATE = 4_000
 
 
 class Fleet(Builds):

@@ -35,7 +35,7 @@ from piwheels.master.logic.effects import (
     Reply,
     Warn,
 )
-from piwheels.master.logic.fleet import Fleet
+from piwheels.master.logic.fleet import MIN_RATE, Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
 from piwheels.master.logic.slave_state import TRANSITIONS, answer, move
 from slave_messages import HASH, START, Farm, built, file_state, hello, of, replies, request, stats
@@ -1026,7 +1026,7 @@ def test_a_slave_in_transfer_may_be_silent_for_longer():
     farm = Farm()
     slave_id = farm.build(busy=10)
     big = file_state()
-    big[1] = 50_000 * 100
+    big[1] = MIN_RATE * 100
     farm.say(b"a", "BUILT", built(big))
     farm.answer(slave_id, NOTHING)
     farm.answer(slave_id)
