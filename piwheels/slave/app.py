@@ -445,14 +445,18 @@ class PiWheelsSlave:
 
 def problems(config: SlaveConfig) -> Iterator[str]:
     """Yield what would prevent a slave with *config* from building, each with its remedy."""
-    checks = (partial(refuse_root, "piw-slave"), lambda: pip_command(probe(config.python).path))
-    for check in checks:
-        try:
-            check()
-        except Fatal as exc:
-            yield str(exc)
-    if why := why_unusable(config.dir or Path(tempfile.gettempdir())):
-        yield why
+    folder = config.dir or Path(tempfile.gettempdir())
+    try:
+        refuse_root("piw-slave")
+    except Fatal as exc:
+        yield str(exc)
+    try:
+        python = probe(config.python).path
+        yield from check(python, pip_command(python), folder).fatal
+    except Fatal as exc:
+        yield str(exc)
+        if why := why_unusable(folder):
+            yield why
     for name, address_ in zip(("slave", "file"), config.queues, strict=True):
         option_ = f"--{name}-queue" if getattr(config, f"{name}_queue") else "--master"
         if why := reaching_problem(address_, option_):
