@@ -155,19 +155,20 @@ class FileJuggler(NonStopTask):
             raise Refused("TOOBIG", f"{size:,} bytes exceed the maximum size of a file")
         if not self._claims.is_free(target, file_state.filehash):
             raise Refused("TAKEN", f"other bytes have just been published as {target}")
+        if self._free_space() < size + self.reserve:
+            raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = IncomingFile(
             TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
         )
-        if self._free_space() < size + self.reserve:
-            transfer.discard()
-            raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         self.pending[slave_id] = transfer
 
     def _free_space(self) -> int:
         """Return the free bytes of the site's disk that no expected file needs."""
         disk = os.statvfs(self.site.root)
+        if not disk.f_blocks:  # a file system that does not tell
+            return 2**62
         promised = sum(other.state.missing for other in self.pending.values())
         return max(0, disk.f_bavail * disk.f_frsize - promised)
 

@@ -452,14 +452,13 @@ def problems(config: SlaveConfig) -> Iterator[str]:
         yield str(exc)
     try:
         python = probe(config.python).path
-        pip = pip_command(python)
+        found = check(python, pip_command(python), folder)
     except Fatal as exc:
         yield str(exc)
         if why := why_unusable(folder):
             yield why
-        return
-    fatal, lacks = check(python, pip, folder)
-    yield from (*fatal, *lacks)
+    else:
+        yield from (*found.fatal, *found.lacks)
     for name, address_ in zip(("slave", "file"), config.queues, strict=True):
         option_ = f"--{name}-queue" if getattr(config, f"{name}_queue") else "--master"
         if why := reaching_problem(address_, option_):

@@ -31,8 +31,8 @@ from toy_master import NAME
 def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, source):
     info = master.welcome()
     assert (info.label, info.native_abi) == ("toy", slave.interpreter.abi)
-    identity = {"identity": slave.identity}
-    assert info.features == {"level": 1, "resume": None, "output": True, **identity}
+    more = {"identity": slave.identity, "lacks": []}
+    assert info.features == {"level": 1, "resume": None, "output": True, **more}
     assert len(slave.identity) == 32
     assert master.hear("IDLE").disk_size > 0
     master.say("SLEEP", data=False)
