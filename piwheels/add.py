@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime  # noqa: TC003 (the type of an option)
 
 from piwheels.core.errors import Fatal, Refused
 from piwheels.core.farm import Done, Farm
 from piwheels.core.program.admin import (
     explaining,
+    moment,
     package_name,
     package_option,
     queue_option,
@@ -20,18 +21,6 @@ from piwheels.core.program.admin import (
 from piwheels.core.program.command_line import Common, option, program, usage_error
 from piwheels.core.program.report import Report, json_option
 from piwheels.core.program.terminal import confirmed
-
-
-def moment(text: str) -> datetime:
-    """Return the date and time *text* (ISO 8601; UTC if it has no offset).
-
-    Raises ``ValueError`` for other text.
-    """
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a time: write 2026-01-31 or 2026-01-31T12:00Z") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)

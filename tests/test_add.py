@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from piwheels import add
-from piwheels.add import moment
+from piwheels.core.program.admin import moment
 
 LATER = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

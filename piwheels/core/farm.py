@@ -24,6 +24,7 @@ from piwheels.core.protocols import (
     AddVersion,
     RemovePackage,
     RemoveVersion,
+    RetryFailed,
     SlaveEvent,
     master_control,
     monitor_stats,
@@ -238,6 +239,18 @@ class Farm:
         """
         data = [_PAGES[pages], package] if pages in PACKAGE_PAGES else [_PAGES[pages]]
         return self._do("REBUILD", data, LONG_ANSWER_LIMIT)
+
+    def retry_failed(self, since: datetime, label: str = "", *, preview: bool = False) -> int:
+        """Have the builds repeated that failed since *since* (an aware time).
+
+        *label*: only those of the slave with this label. Returns their number; *preview*: changes
+        nothing.
+        """
+        data = RetryFailed(since, label, preview)
+        _, text = self._request("RETRY", data, LONG_ANSWER_LIMIT)
+        if not (text.isascii() and text.isdigit()):
+            self._done(text)
+        return int(text)
 
     def import_build(
         self,

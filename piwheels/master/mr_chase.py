@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from piwheels.core.database.rows import ProjectData, ProjectRelease
-    from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
+    from piwheels.core.protocols import (
+        AddPackage,
+        AddVersion,
+        RemovePackage,
+        RemoveVersion,
+        RetryFailed,
+    )
     from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
     from piwheels.master.messages import Deletion, Part
@@ -49,11 +55,15 @@ MAX_REWRITING: Final = 4
 
 @dataclass
 class _Rewriting:
-    """A request of the tool at *addr* to rewrite all pages; *packages* are the remaining ones."""
+    """A request of the tool at *addr* to rewrite many pages, and the *reply* at the end.
+
+    *packages* are the remaining ones.
+    """
 
     addr: bytes
     part: Part
     packages: Iterator[str]
+    reply: str
     in_flight: int = 0
 
 
@@ -89,6 +99,7 @@ class MrChase(PausingTask):
             "REMPKG": self.do_rempkg,
             "REMVER": self.do_remver,
             "REBUILD": self.do_rebuild,
+            "RETRY": self.do_retry,
             "WATCH": self.do_watch,
             "UNWATCH": self.do_unwatch,
         }
@@ -111,8 +122,11 @@ class MrChase(PausingTask):
                 self.do_import(addr, data)
                 return  # the reply follows, when FileJuggler expects the file
             if msg == "REBUILD" and data[1:] == (None,):
-                self._begin_rewriting(addr, data[0])
+                self._begin_rewriting(addr, data[0], sorted(self.db.get_all_packages()))
                 return  # the reply follows, when the database has noted all of them
+            if msg == "RETRY" and not data.preview:
+                self._retry(addr, data)
+                return  # the reply follows, when the database has noted all pages
             reply = "DONE", self._requests[msg](data)
         except Refused as exc:
             reply = "ERROR", one_line(exc)
@@ -304,11 +318,27 @@ class MrChase(PausingTask):
         self.db.add_rewrite(package, "BOTH")
         self.ports.call("web", PagesNoted("URGENT", package), WEB_TIMEOUT)
 
-    def _begin_rewriting(self, addr: bytes, part: Part) -> None:
+    def do_retry(self, retry: RetryFailed) -> str:
+        """Count the failed builds that would be repeated."""
+        return str(self.db.count_failed(retry.since, retry.label))
+
+    def _retry(self, addr: bytes, retry: RetryFailed) -> None:
+        """Have failed builds repeated; reply with their number when their pages are noted."""
+        self._check_can_rewrite()
+        packages = self.db.retry_failed(retry.since, retry.label)
+        about = f"of {retry.label}" if retry.label else "of all slaves"
+        self.logger.info("RETRY: %d failed builds %s since %s", len(packages), about, retry.since)
+        self._begin_rewriting(addr, "PROJECT", sorted(set(packages)), str(len(packages)))
+
+    def _check_can_rewrite(self) -> None:
         if len(self._rewritings) >= MAX_REWRITING:
             raise Refused("REBUILD", "all pages are being rebuilt for other tools: try again later")
-        packages = iter(sorted(self.db.get_all_packages()))
-        self._rewritings.append(_Rewriting(addr, part, packages))
+
+    def _begin_rewriting(
+        self, addr: bytes, part: Part, packages: Sequence[str], reply: str = "REBUILD"
+    ) -> None:
+        self._check_can_rewrite()
+        self._rewritings.append(_Rewriting(addr, part, iter(packages), reply))
         if len(self._rewritings) == 1:
             self._rewrite_some()
 
@@ -324,7 +354,7 @@ class MrChase(PausingTask):
             if some:
                 return
             self._rewritings.popleft()
-            self._tools.send_addr_msg(current.addr, "DONE", "REBUILD")
+            self._tools.send_addr_msg(current.addr, "DONE", current.reply)
 
     def _rewritten(self, asked: _Rewriting, result: Result[Any]) -> None:
         asked.in_flight -= 1

@@ -151,7 +151,7 @@ class Tracker:
         for row in self._rows:
             number = logs.get(row)
             log = None if number is None else f"{url}{log_name(number)}"
-            reason = None if number is None else last_reason(site.read_log(self._site, number))
+            reason = None if number is None else self._reason(number)
             yield {"event": "result", **row._asdict(), "log": log, "message": reason}
         for target in self.targets:
             if target.problem:
@@ -163,6 +163,10 @@ class Tracker:
         install = summary.install_line(f"{url}simple/", built, trusted) if built else None
         yield {"event": "finished", "built": built, "url": url, "install": install}
 
+    def _reason(self, number: int) -> str:
+        """Return why the build *number* failed."""
+        return clean(last_reason(ESCAPE.sub("", site.read_log(self._site, number))), 300)
+
     def report(self, url: str, trusted: str = "") -> str:
         """Return the table, the failures with their reasons, and the command to install it all.
 
@@ -172,8 +176,7 @@ class Tracker:
         lines += [f"{a.package}: needed by {a.needed_by}" for a in self.targets if a.needed_by]
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.targets if a.problem]
         for row, number in self._failed():
-            reason = last_reason(ESCAPE.sub("", site.read_log(self._site, number)))
-            lines.append(f"{row.package} {row.version} for {row.abi}: {clean(reason, 300)}")
+            lines.append(f"{row.package} {row.version} for {row.abi}: {self._reason(number)}")
             lines.append(f"  {url}{log_name(number)}")
         for package, needs in self._missing():
             lines.append(

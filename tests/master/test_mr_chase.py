@@ -1,7 +1,7 @@
 """MrChase carries out requests of admin tools, gives reasons for errors, and survives the rest."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import zmq
@@ -14,6 +14,7 @@ from piwheels.core.codec import NoData
 from piwheels.core.database.rows import UpstreamVersion
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
+from piwheels.core.states import BuildState
 from piwheels.core.transport import Context
 from piwheels.master import mr_chase
 from piwheels.master.messages import (
@@ -315,6 +316,20 @@ def test_an_interrupted_removal_can_be_repeated(ask, db, secretary):
     secretary.error = None
     assert ask("REMVER", "foo", "1.0", True, "", False) == ("DONE", "DELVERBLD")
     assert db.get_version_skip("foo", "1.0") == ""
+
+
+@pytest.mark.usefixtures("add")
+def test_failed_builds_are_counted_and_repeated(ask, db, secretary):
+    db.add_build_abi("cp311")
+    failed = BuildState(1, "foo", "1.0", "cp311", False, timedelta(seconds=1), "log\n")
+    db.log_build(failed)
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert ask("RETRY", hour_ago, "nobody", False) == ("DONE", "0")
+    assert ask("RETRY", hour_ago, "", True) == ("DONE", "1")
+    assert db.get_build_queue() == {"cp311": []}
+    assert ask("RETRY", hour_ago, "", False) == ("DONE", "1")
+    assert db.get_build_queue() == {"cp311": [("foo", "1.0")]}
+    assert secretary.asked[-1] == RewritePages("PROJECT", "foo")
 
 
 # REBUILD --------------------------------------------------------------------------------------
