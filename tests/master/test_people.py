@@ -79,6 +79,9 @@ def test_releases_are_shown_newest_first_with_their_state():
         ("0.2", "waiting", "", ""),
         ("0.1", "skipped", "bad", "too old"),
     ]
+    assert blocks[3].yanked_by == "by this farm's operator"
+    theirs = data(v1=release(yanked=True, yanked_upstream=True))
+    assert web_pages.release_blocks(theirs, {})[0].yanked_by == "upstream"
     assert blocks[1].marks == [("cp39", True), ("cp313", False)]
     assert [build.abi for build in blocks[1].builds] == ["cp39", "cp313"]
     assert blocks[0].builds[0].log == "logs/0000/1234/5678.txt.gz"
