@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
 from piwheels.core.text import ESCAPE, clean
+from piwheels.core.wheels.tags import known_spelling
 from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
 from piwheels.up.summary import Target
@@ -45,6 +46,7 @@ class Tracker:
         self._newest_before = 0
         self._reported: set[int] = set()
         self._ended: set[tuple[str, str]] = set()
+        self._spelled: set[int] = set()
 
     @property
     def done(self) -> int:
@@ -58,6 +60,12 @@ class Tracker:
     def update(self, db: Database) -> bool:
         """Read the progress from the database; return whether everything was attempted."""
         targets = [target for target in self.targets if target.version and not target.problem]
+        for target in targets:
+            if id(target) not in self._spelled:  # the farm may spell the version differently
+                known = db.get_known_versions(target.package)
+                target.version = known_spelling(target.version, known)
+                if target.version in known:
+                    self._spelled.add(id(target))
         keys = [target.key for target in targets]
         # In this order: a build that ends in between counts as pending, never as missing.
         waiting = {(package, version) for package, version, _ in db.get_pending(keys)}

@@ -159,6 +159,17 @@ def test_huge_file_data_ends_no_task(farm, db):
     assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
 
 
+def test_an_invalid_report_of_a_build_is_a_failed_build(farm, db):
+    name, content = wheel()
+    state = state_of(name, content)
+    state[9] = {"apt": ["x" * 201]}
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        assert slave.built(state) == ("DONE", NoData)
+    assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
+    assert "report of the build is invalid" in farm.web.take().text
+
+
 def test_commands_of_operators_reach_slaves_and_consoles(farm):
     with Slave(farm.config_used) as slave:
         slave.hello()
