@@ -93,10 +93,15 @@ def main(config: ServeConfig) -> int:
             timeout_keep_alive=15,
             timeout_graceful_shutdown=3,
         )
+        server = uvicorn.Server(settings)
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
         for number in signal.SIGINT, signal.SIGTERM:
-            # uvicorn stops by itself, then raises the signal again: ignore that one
-            signal.signal(number, lambda *_: None)
-        uvicorn.Server(settings).run(sockets=[listener])
+            # For a signal before uvicorn handles them itself; it raises its own again at the end.
+            signal.signal(number, stop)
+        server.run(sockets=[listener])
     return 0
 
 
