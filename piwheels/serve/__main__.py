@@ -67,6 +67,7 @@ def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
     import uvicorn  # noqa: PLC0415 (an extra)
 
+    from piwheels.serve.repeating import RepeatingProtocol  # noqa: PLC0415 (it needs the extra)
     from piwheels.serve.site import Site  # noqa: PLC0415 (it needs the extra)
 
     if not config.output_path.is_dir():
@@ -76,6 +77,7 @@ def main(config: ServeConfig) -> int:
         logger.info("serving %s at http://%s:%s/", config.output_path, bracketed(config.host), port)
         settings = uvicorn.Config(
             Site(config.output_path.absolute()),
+            http=RepeatingProtocol,
             lifespan="off",
             ws="none",
             interface="asgi3",

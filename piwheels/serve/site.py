@@ -8,6 +8,7 @@ and read parts of wheels. It is read-only and never reads outside of the site.
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import re
 import stat
@@ -19,12 +20,13 @@ from urllib.parse import quote
 
 import anyio.to_thread
 from starlette.datastructures import Headers
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from piwheels.core.wheels.tags import canonical
+from piwheels.serve.repeating import STORE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -58,7 +60,8 @@ TYPES: Final = {
 #: Published files never change; pages change with each build.
 IMMUTABLE: Final = "max-age=31536000, immutable"
 ONE_MINUTE: Final = "max-age=60, must-revalidate"
-BLOCK: Final = 256 * 1024  # bytes; a larger body is read in blocks of this size
+SMALL: Final = 64 * 1024  # bytes; a larger body is not copied into memory
+BLOCK: Final = 4 * 2**20  # bytes; a larger body is sent in blocks of this size
 #: A page runs only the scripts of the site, and contacts no other host.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -158,6 +161,9 @@ class Site:
         response = await anyio.to_thread.run_sync(
             self.answer, scope["method"], scope["path"], Headers(scope=scope)
         )
+        store = scope.get("extensions", {}).get(STORE)
+        if store is not None and not isinstance(response, FileResponse):
+            store(response.status_code, response.raw_headers, response.body)
         await response(scope, receive, send)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
@@ -248,7 +254,7 @@ class Site:
         content = b"This page does not exist.\n"
         if page is not None:
             with page.file as file:
-                content = file.read(BLOCK)
+                content = file.read(SMALL)
         about = {"Content-Type": TYPES[".html"] if page else TYPES[".txt"]}
         about |= {"Cache-Control": "no-cache", "Content-Length": f"{len(content)}"}
         about |= SECURITY_HEADERS
@@ -305,15 +311,36 @@ def _respond(method: str, page: Page, headers: Mapping[str, str]) -> Response:
     about["Content-Length"] = str(len(part))
     if method == "HEAD" or len(part) <= BLOCK:
         with page.file as file:
-            file.seek(part.start)
-            content = b"" if method == "HEAD" else file.read(len(part))
+            content = b"" if method == "HEAD" else _read(file, part)
         return Response(content, status_code=code, headers=about)
-    return StreamingResponse(_blocks(page.file, part), status_code=code, headers=about)
+    return FileResponse(page.file, part, code, about)
 
 
-async def _blocks(file: IO[bytes], part: range) -> AsyncIterator[bytes]:
-    with file:
-        file.seek(part.start)
-        for position in range(part.start, part.stop, BLOCK):
-            length = min(BLOCK, part.stop - position)
-            yield await anyio.to_thread.run_sync(file.read, length)
+class FileResponse(Response):
+    """The *part* of an open file, read and sent in blocks."""
+
+    def __init__(self, file: IO[bytes], part: range, status_code: int, headers: dict[str, str]):
+        super().__init__(status_code=status_code, headers=headers)
+        self._file, self._part = file, part
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the headers, then one block after the other."""
+        with self._file as file:
+            start = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **start})
+            for position in range(self._part.start, self._part.stop, BLOCK):
+                block = range(position, min(position + BLOCK, self._part.stop))
+                data = await anyio.to_thread.run_sync(_read, file, block)
+                more = block.stop < self._part.stop
+                await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _read(file: IO[bytes], part: range) -> bytes | memoryview:
+    """Return *part* of *file*; a large one stays in the page cache, even for a slow client."""
+    if len(part) <= SMALL:
+        return os.pread(file.fileno(), len(part), part.start)
+    skipped = part.start % mmap.ALLOCATIONGRANULARITY
+    start, size = part.start - skipped, skipped + len(part)
+    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE  # reads the disk now, in this thread
+    area = mmap.mmap(file.fileno(), size, flags, mmap.PROT_READ, offset=start)
+    return memoryview(area)[skipped:]
