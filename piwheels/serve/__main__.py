@@ -8,6 +8,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from piwheels.core.errors import Fatal
 from piwheels.core.paths import bracketed, host
@@ -54,6 +55,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _protocol() -> Any:
+    try:
+        from piwheels.serve.repeating import RepeatingProtocol  # noqa: PLC0415 (it needs httptools)
+    except ImportError:  # a machine for which httptools has no wheel
+        return "auto"
+    return RepeatingProtocol
+
+
 @program(
     "piw-serve",
     ServeConfig,
@@ -67,7 +76,6 @@ def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
     import uvicorn  # noqa: PLC0415 (an extra)
 
-    from piwheels.serve.repeating import RepeatingProtocol  # noqa: PLC0415 (it needs the extra)
     from piwheels.serve.site import Site  # noqa: PLC0415 (it needs the extra)
 
     if not config.output_path.is_dir():
@@ -77,7 +85,7 @@ def main(config: ServeConfig) -> int:
         logger.info("serving %s at http://%s:%s/", config.output_path, bracketed(config.host), port)
         settings = uvicorn.Config(
             Site(config.output_path.absolute()),
-            http=RepeatingProtocol,
+            http=_protocol(),
             lifespan="off",
             ws="none",
             interface="asgi3",

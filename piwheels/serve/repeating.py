@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from piwheels.core.clock import SYSTEM
+from piwheels.serve.site import STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from piwheels.core.clock import Clock
 
-#: The key in a request's scope of the function that stores its response.
-STORE: Final = "piwheels.store"
 #: For how many seconds a response is repeated.
 LIFE: Final = 1.0
 #: The maximum size of a request and of all stored responses, in bytes.
@@ -125,5 +124,4 @@ class RepeatingProtocol(HttpToolsProtocol):
             return
         super().data_received(data)
         if idle and not self._begun and is_repeatable(data):
-            extensions = self.scope.setdefault("extensions", {})
-            extensions[STORE] = partial(self.responses.put, data)  # type: ignore[index]
+            self.scope["extensions"] = {STORE: {"put": partial(self.responses.put, data)}}

@@ -22,8 +22,8 @@ import anyio.to_thread
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from piwheels.core.site import PACKED
 from piwheels.core.wheels.tags import canonical
-from piwheels.serve.repeating import STORE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("serve")
 
+#: The extension of a request's scope that stores its response, for equal requests.
+STORE: Final = "piwheels.store"
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = "application/vnd.pypi.simple.v1+html"
 #: The offered media types, best first: (requested type, sent type, file).
@@ -57,6 +59,8 @@ TYPES: Final = {
     ".webmanifest": "application/manifest+json",
     ".xml": "application/xml",
 }
+#: The files that may have a compressed copy.
+PACKED_TYPES: Final = frozenset({".css", ".html", ".js", ".json", ".v1_html", ".v1_json"})
 #: Published files never change; pages change with each build.
 IMMUTABLE: Final = "max-age=31536000, immutable"
 ONE_MINUTE: Final = "max-age=60, must-revalidate"
@@ -68,6 +72,17 @@ POLICY: Final = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 SECURITY_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": POLICY}
+METHODS: Final = "GET, HEAD, OPTIONS"
+#: Programs in browsers (Pyodide, for instance) may read the simple index from any site.
+SHARED: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Accept-Ranges, Content-Range, ETag",
+}
+PREFLIGHT: Final = SHARED | {
+    "Access-Control-Allow-Methods": METHODS,
+    "Access-Control-Allow-Headers": "Accept, Cache-Control, If-None-Match, If-Range, Range",
+    "Access-Control-Max-Age": "86400",
+}
 PROJECT_NAME: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -163,13 +178,21 @@ class Site:
         )
         store = scope.get("extensions", {}).get(STORE)
         if store is not None and not isinstance(response, FileResponse):
-            store(response.status_code, response.raw_headers, response.body)
+            store["put"](response.status_code, response.raw_headers, response.body)
         await response(scope, receive, send)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
         """Return the response to *method* on the (decoded) *path*."""
+        response = self._answer(method, path, headers)
+        if path.startswith("/simple/") or path == "/simple":
+            response.headers.update(PREFLIGHT if method == "OPTIONS" else SHARED)
+        return response
+
+    def _answer(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
+        if method == "OPTIONS":
+            return Response(status_code=204, headers=SECURITY_HEADERS | {"Allow": METHODS})
         if method not in {"GET", "HEAD"}:
-            return Response(status_code=405, headers={"Allow": "GET, HEAD"})
+            return Response(status_code=405, headers={"Allow": METHODS})
         names = path.split("/")[1:]
         folder = not names or names[-1] == ""
         names = names[:-1] if folder else names
@@ -183,16 +206,19 @@ class Site:
             return Response(status_code=301, headers=moved)
         return self._missing(method)
 
-    def _file(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
-        """Open a file, or its compressed copy (``packages.json.gz``) if the client accepts gzip."""
-        if Path(names[-1]).suffix != ".json":
-            return self._open(names, headers)
-        extra = {"Content-Type": TYPES[".json"], "Vary": "Accept-Encoding"}
+    def _file(
+        self, names: list[str], headers: Mapping[str, str], extra: Mapping[str, str] | None = None
+    ) -> Page | None:
+        """Open a file, or its compressed copy (``index.html.gz``) if the client accepts gzip."""
+        about = {"Content-Type": TYPES.get(Path(names[-1]).suffix, ""), **(extra or {})}
+        if Path(names[-1]).suffix not in PACKED_TYPES:
+            return self._open(names, headers, extra)
+        about["Vary"] = ", ".join(filter(None, (about.get("Vary"), "Accept-Encoding")))
         compressed = None
         if _accepts_gzip(headers):
-            encoded = {**extra, "Content-Encoding": "gzip"}
-            compressed = self._open([*names[:-1], f"{names[-1]}.gz"], headers, encoded)
-        return compressed or self._open(names, headers, extra)
+            encoded = {**about, "Content-Encoding": "gzip"}
+            compressed = self._open([*names[:-1], f"{names[-1]}{PACKED}"], headers, encoded)
+        return compressed or self._open(names, headers, about)
 
     def _page(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
         """Open the index of a folder; the simple index has it in two formats."""
@@ -201,21 +227,29 @@ class Site:
                 return None
             for media_type, file in negotiate(headers.get("accept")):
                 extra = {"Content-Type": media_type, "Vary": "Accept"}
-                if (page := self._open([*names, file], headers, extra)) is not None:
+                if (page := self._file([*names, file], headers, extra)) is not None:
                     return page
             return None
-        return self._open([*names, "index.html"], headers) or self._open(
+        return self._file([*names, "index.html"], headers) or self._file(
             [*names, "index.json"], headers
         )
 
     def _moved(self, names: list[str], *, folder: bool) -> str:
         """Return the canonical path of a page: normalized name, slash at the end (``''``: none)."""
+        if names[:1] == ["project"] and len(names) > 1 and PROJECT_NAME.fullmatch(names[1]):
+            wanted = ["", "project", canonical(names[1]), *names[2:]]
+            if folder or len(names) == 2 or self._is_folder(wanted[1:]):
+                wanted.append("")
+            return "/".join(wanted)
         if names[:1] == ["simple"] and len(names) > 1 and PROJECT_NAME.fullmatch(names[1]):
             wanted = ["", "simple", canonical(names[1]), *names[2:]]
             return "/".join([*wanted, ""] if folder or len(names) == 2 else wanted)
-        if not folder and (path := self._resolve(names)) is not None and path.is_dir():
+        if not folder and self._is_folder(names):
             return "/".join(["", *names, ""])
         return ""
+
+    def _is_folder(self, names: list[str]) -> bool:
+        return (path := self._resolve(names)) is not None and path.is_dir()
 
     def _resolve(self, names: list[str]) -> Path | None:
         """Return the real path of *names*, or ``None`` if it is missing or outside of the site."""
