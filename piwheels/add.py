@@ -17,8 +17,9 @@ from piwheels.core.program.admin import (
     version_option,
     yes_option,
 )
-from piwheels.core.program.command_line import Common, option, parser, program
-from piwheels.core.program.terminal import confirmed, say
+from piwheels.core.program.command_line import Common, option, program, usage_error
+from piwheels.core.program.report import Report, json_option
+from piwheels.core.program.terminal import confirmed
 
 
 def moment(text: str) -> datetime:
@@ -61,6 +62,7 @@ class AddConfig(Common):
         default=False, help="follow the package upstream and build its new releases"
     )
     yes: bool = yes_option()
+    json: bool = json_option()
     import_queue: str = queue_option()
 
     @property
@@ -100,30 +102,38 @@ def main(config: AddConfig) -> int:
     if not confirmed(f"add {config.subject} (or change it){details}{more}", yes=config.yes):
         raise Fatal("nothing was changed")
     with Farm(config.import_queue) as farm, explaining(config.package, config.version):
-        done = _add_version(farm, config) if config.version else _add_package(farm, config)
-        if done in (Done.PACKAGE_ADDED, Done.VERSION_ADDED):
+        report = Report(config)
+        done = _add_version(farm, config, report) if config.version else _add_package(farm, config)
+        added = done in (Done.PACKAGE_ADDED, Done.VERSION_ADDED)
+        if added:
             text = ", ".join([f"added {config.subject}", *config.changes])
         else:
             changed = ", ".join(config.changes) or "nothing changed"
             text = f"{config.subject} is known already: {changed}"
-        say(text, quiet=config.quiet)
+        report.write(
+            text, event="added" if added else "changed", package=config.package,
+            version=config.version or None, changes=config.changes,
+        )  # fmt: skip
         if config.watch:
             farm.watch(config.package)
-            say(f"{config.package} is followed upstream from now on", quiet=config.quiet)
+            text = f"{config.package} is followed upstream from now on"
+            report.write(text, event="watched", package=config.package)
     return 0
 
 
 def _check(config: AddConfig) -> None:
     """End the program with an error if options contradict each other."""
-    usage = parser("piw-add", AddConfig)
+    problem = ""
     if config.skip and config.unskip:
-        usage.error("--skip and --unskip contradict each other")
+        problem = "--skip and --unskip contradict each other"
     if config.yank and config.unyank:
-        usage.error("--yank and --unyank contradict each other")
+        problem = "--yank and --unyank contradict each other"
     if not config.version and (config.yank or config.unyank or config.released):
-        usage.error("--yank, --unyank and --released need a VERSION")
+        problem = "--yank, --unyank and --released need a VERSION"
     if config.version and config.description:
-        usage.error("--description describes the whole package: omit VERSION")
+        problem = "--description describes the whole package: omit VERSION"
+    if problem:
+        usage_error("piw-add", config, problem)
 
 
 def _add_package(farm: Farm, config: AddConfig) -> Done:
@@ -136,7 +146,7 @@ def _add_package(farm: Farm, config: AddConfig) -> Done:
     )
 
 
-def _add_version(farm: Farm, config: AddConfig) -> Done:
+def _add_version(farm: Farm, config: AddConfig, report: Report) -> Done:
     def add() -> Done:
         return farm.add_version(
             config.package,
@@ -157,7 +167,9 @@ def _add_version(farm: Farm, config: AddConfig) -> Done:
     if not confirmed(f"add the package {config.package}, which is not known, too", yes=config.yes):
         raise Fatal("nothing was changed")
     farm.add_package(config.package, aliases=config.alias)
-    say(f"added {config.package}", quiet=config.quiet)
+    report.write(
+        f"added {config.package}", event="added", package=config.package, version=None, changes=[]
+    )
     return add()
 
 

@@ -35,11 +35,13 @@ from piwheels.core.program.admin import (
     yes_option,
 )
 from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.terminal import Progress, confirmed, say
+from piwheels.core.program.report import Report, json_option
+from piwheels.core.program.terminal import Progress, confirmed
 from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.wheels.built import Wheel
 from piwheels.core.wheels.dependencies import System, library_dependencies
+from piwheels.core.wheels.tags import FLEXIBLE
 from piwheels.core.words import counted, size_text
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class ImportConfig(Common):
     )
     delete: bool = option(default=False, help="delete each local file after its import")
     yes: bool = yes_option()
+    json: bool = json_option()
     import_queue: str = queue_option()
     file_queue: str = option(
         default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
@@ -113,7 +116,7 @@ class Build(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Report:
+class _Results:
     """The results: imported files, refused files with the reasons, and abandoned files."""
 
     imported: list[str] = field(default_factory=list)
@@ -134,14 +137,15 @@ def main(config: ImportConfig) -> int:
     """Import the files; return the exit status: 1 if any of them was not imported."""
     if not config.files:
         raise Fatal("there is nothing to import: name the wheels")
-    report = _Report()
+    report = _Results()
     output = _output_of(config)
     wheels = list(_read(config, report))
     builds = [_build_of(group, config, output) for group in grouped(wheels, config.abi)]
+    out = Report(config)
     for name, why in report.refused.items():
-        _report_refused(name, why)
+        _report_refused(out, name, why)
     if builds:
-        if len(builds) <= DESCRIBED and not config.quiet:
+        if len(builds) <= DESCRIBED and not config.quiet and not config.json:
             for build in builds:
                 print_state(build.state)
         total = sum(wheel.filesize for wheel in wheels)
@@ -154,7 +158,10 @@ def main(config: ImportConfig) -> int:
         text += f", {len(report.refused)} refused"
     if report.abandoned:
         text += f", {len(report.abandoned)} abandoned"
-    say(text, quiet=config.quiet)
+    out.write(
+        text, event="finished", imported=len(report.imported), refused=len(report.refused),
+        abandoned=len(report.abandoned),
+    )  # fmt: skip
     return 1 if report.refused or report.abandoned else 0
 
 
@@ -198,8 +205,8 @@ do_send = send_file
 def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Wheel]]]:
     """Group *wheels* into builds; return the ABI and the wheels of each (*abi*: the ABI of all).
 
-    The files of a version are one build, unless they are for several ABIs. For the ABIs ``abi3``
-    and ``none``, the master chooses one of the farm's ABIs.
+    The files of a version are one build, unless they are for several ABIs. For a wheel of no single
+    ABI (``abi3``, ``none``), the master chooses one of the farm's ABIs.
     """
     versions: dict[tuple[str, Version], list[Wheel]] = {}
     for wheel in wheels:
@@ -207,14 +214,22 @@ def grouped(wheels: Iterable[Wheel], abi: str = "") -> list[tuple[str, list[Whee
         versions.setdefault(key, []).append(wheel)
     builds = []
     for group in versions.values():
-        own = sorted({wheel.abi_tag for wheel in group} - {"abi3", "none"})
+        tags: dict[str, list[Wheel]] = {}
+        for wheel in group:
+            tags.setdefault(_abi_of(wheel), []).append(wheel)
+        own = sorted(tags.keys() - {"abi3", "none"})
         if abi or len(own) <= 1:
-            usual = "abi3" if any(wheel.abi_tag == "abi3" for wheel in group) else "none"
+            usual = "abi3" if "abi3" in tags else "none"
             builds.append((abi or next(iter(own), usual), group))
         else:
-            tags = dict.fromkeys(wheel.abi_tag for wheel in group)
-            builds += [(tag, [each for each in group if each.abi_tag == tag]) for tag in tags]
+            builds += tags.items()
     return builds
+
+
+def _abi_of(wheel: Wheel) -> str:
+    """Return the one ABI that *wheel* is for; of a stable ABI, ``abi3``; of none, ``none``."""
+    own = [part for part in wheel.abi_tag.split(".") if part not in FLEXIBLE]
+    return own[0] if own else "none" if wheel.abi_tag == "none" else "abi3"
 
 
 def _output_of(config: ImportConfig) -> str:
@@ -232,7 +247,7 @@ def _output_of(config: ImportConfig) -> str:
     return content[-MAX_OUTPUT:].decode(errors="replace")
 
 
-def _read(config: ImportConfig, report: _Report) -> Iterator[Wheel]:
+def _read(config: ImportConfig, report: _Results) -> Iterator[Wheel]:
     """Yield the wheels that *config* names; add invalid ones to *report*, with the reason."""
     system = System()
     seen: set[str] = set()
@@ -276,16 +291,19 @@ def _build_of(group: tuple[str, list[Wheel]], config: ImportConfig, output: str)
     return Build(wheels, state)
 
 
-def _report_refused(name: str, why: str) -> None:
-    sys.stderr.write(f"piw-import: {one_line(name)} was not imported: {one_line(why)}\n")
+def _report_refused(out: Report, name: str, why: str) -> None:
+    why = one_line(why)
+    out.record(event="refused", file=name, message=why)
+    sys.stderr.write(f"piw-import: {one_line(name)} was not imported: {why}\n")
 
 
 class _Run:
     """Imports builds, several at once, and records the results."""
 
-    def __init__(self, config: ImportConfig, report: _Report, total: int) -> None:
+    def __init__(self, config: ImportConfig, report: _Results, total: int) -> None:
         self.config = config
         self.report = report
+        self._out = Report(config)
         self._progress = Progress(total, "bytes", quiet=config.quiet)
         self._lock = threading.Lock()
         self._deadline: float | None = None
@@ -312,14 +330,14 @@ class _Run:
                 raise Stopped
             do_import(self.config, build.wheels, build.state, self._check, self._sent)
         except Stopped:
-            self.report.abandoned += names
+            self._end("abandoned", self.report.abandoned, names)
         except Unavailable as exc:
             self._stop(str(exc), 0.0)
-            self.report.abandoned += names
+            self._end("abandoned", self.report.abandoned, names)
         except (Refused, BadMessage, OSError) as exc:
             self._refuse(names, _why(exc, build))
         else:
-            self.report.imported += names
+            self._end("imported", self.report.imported, names)
             if self.config.delete:
                 self._delete(build.wheels)
 
@@ -341,12 +359,18 @@ class _Run:
             ready = len(report.imported) + len(report.refused)
             self._progress.step(count, counted(ready, "file"))
 
+    def _end(self, event: str, results: list[str], names: Sequence[str]) -> None:
+        with self._lock:
+            results += names
+            for name in names:
+                self._out.record(event=event, file=name)
+
     def _refuse(self, names: Sequence[str], why: str) -> None:
         with self._lock:
             self._progress.clear()
             for name in names:
                 self.report.refused[name] = why
-                _report_refused(name, why)
+                _report_refused(self._out, name, why)
 
     def _delete(self, wheels: Iterable[Wheel]) -> None:
         for wheel in wheels:

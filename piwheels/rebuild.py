@@ -14,8 +14,9 @@ from piwheels.core.program.admin import (
     queue_option,
     yes_option,
 )
-from piwheels.core.program.command_line import Common, option, parser, program
-from piwheels.core.program.terminal import confirmed, say
+from piwheels.core.program.command_line import Common, option, program, usage_error
+from piwheels.core.program.report import Report, json_option
+from piwheels.core.program.terminal import confirmed
 
 #: The report for each part of the site (``{}``: the package).
 PARTS: Final[dict[Pages, str]] = {
@@ -37,6 +38,7 @@ class RebuildConfig(Common):
     )  # fmt: skip
     package: str = package_option(default="", help="the package; without it, all packages")
     yes: bool = yes_option()
+    json: bool = json_option()
     import_queue: str = queue_option()
 
 
@@ -53,8 +55,8 @@ def main(config: RebuildConfig) -> int:
     """Rebuild pages; return the exit status."""
     of_packages = config.part in PACKAGE_PAGES
     if config.package and not of_packages:
-        usage = parser("piw-rebuild", RebuildConfig)
-        usage.error(f"{config.part} is for the whole site: omit PACKAGE")
+        problem = f"{config.part} is for the whole site: omit PACKAGE"
+        usage_error("piw-rebuild", config, problem)
     every = of_packages and not config.package
     if every and not confirmed("rewrite the pages of all packages", yes=config.yes):
         raise Fatal("nothing was changed")
@@ -63,7 +65,7 @@ def main(config: RebuildConfig) -> int:
     done = PARTS[config.part].format(config.package or "each package")
     if every:
         done = done.replace("within a minute", "one after the other")
-    say(done, quiet=config.quiet)
+    Report(config).write(done, event="requested", part=config.part, package=config.package or None)
     return 0
 
 

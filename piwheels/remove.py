@@ -15,8 +15,9 @@ from piwheels.core.program.admin import (
     version_option,
     yes_option,
 )
-from piwheels.core.program.command_line import Common, option, parser, program
-from piwheels.core.program.terminal import confirmed, say
+from piwheels.core.program.command_line import Common, option, program, usage_error
+from piwheels.core.program.report import Report, json_option
+from piwheels.core.program.terminal import confirmed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class RemoveConfig(Common):
     yank: bool = option(default=False, help="only mark the version as yanked")
     unwatch: bool = option(default=False, help="stop following the package upstream")
     yes: bool = yes_option()
+    json: bool = json_option()
     import_queue: str = queue_option()
 
     @property
@@ -41,27 +43,27 @@ class RemoveConfig(Common):
         return self.builds or not (self.skip or self.yank or self.unwatch)
 
     @property
-    def plan(self) -> list[tuple[str, str]]:
-        """The steps, in words: each as an instruction and as a report."""
+    def plan(self) -> list[tuple[str, str, str]]:
+        """The steps: of each its event, and in words an instruction and a report."""
         what = f"{self.package} {self.version}".strip()
         its = "its" if self.version else "all its versions,"
         plan = []
         if self.builds:
             whose = f"builds and files of {what}"
-            plan.append((f"remove all {whose}", f"removed all {whose}"))
+            plan.append(("builds-removed", f"remove all {whose}", f"removed all {whose}"))
         elif self.removes:
             whole = f"{what} with {its} builds and files"
             # The master ends its own watch, but does not edit the file of an operator.
             more = "" if self.version else "; if the --watch-file names it, remove it there, too"
-            plan.append((f"remove {whole}", f"removed {whole}{more}"))
+            plan.append(("removed", f"remove {whole}", f"removed {whole}{more}"))
         if self.skip:
             skipped = f"not to be built ({self.skip})"
-            plan.append((f"mark {what} as {skipped}", f"{what} is {skipped}"))
+            plan.append(("skipped", f"mark {what} as {skipped}", f"{what} is {skipped}"))
         if self.yank:
-            plan.append((f"yank {what}", f"{what} is yanked"))
+            plan.append(("yanked", f"yank {what}", f"{what} is yanked"))
         if self.unwatch:
             words = f"{self.package} is no longer followed upstream"
-            plan.append((f"stop following {self.package} upstream", words))
+            plan.append(("unwatched", f"stop following {self.package} upstream", words))
         return plan
 
 
@@ -78,8 +80,8 @@ class RemoveConfig(Common):
 def main(config: RemoveConfig) -> int:
     """Remove a package, a version or builds; return the exit status."""
     if config.yank and not config.version:
-        parser("piw-remove", RemoveConfig).error("--yank needs a VERSION")
-    if not confirmed(", and ".join(todo for todo, _ in config.plan), yes=config.yes):
+        usage_error("piw-remove", config, "--yank needs a VERSION")
+    if not confirmed(", and ".join(todo for _, todo, _ in config.plan), yes=config.yes):
         raise Fatal("nothing was changed")
     with Farm(config.import_queue) as farm, explaining(config.package, config.version):
         if config.removes or config.skip or config.yank:
@@ -103,8 +105,9 @@ def main(config: RemoveConfig) -> int:
                     f"{config.package} is not followed because of piw-add --watch: if the master's"
                     " --watch-file names it, remove it there"
                 ) from exc
-    for _, done in config.plan:
-        say(done, quiet=config.quiet)
+    report = Report(config)
+    for event, _, done in config.plan:
+        report.write(done, event=event, package=config.package, version=config.version or None)
     return 0
 
 

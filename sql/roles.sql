@@ -7,7 +7,8 @@ DECLARE
 BEGIN
     FOR routine IN
         SELECT p.oid::regprocedure AS name, p.provolatile <> 'i' AS reads,
-            p.prorettype <> 'trigger'::regtype AND NOT starts_with(p.proname, '_') AS callable
+            -- Views call immutable functions as the role that reads the view.
+            p.prorettype <> 'trigger'::regtype AND (NOT starts_with(p.proname, '_') OR p.provolatile = 'i') AS callable
         FROM pg_proc p WHERE p.pronamespace = 'piwheels'::regnamespace
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', routine.name);

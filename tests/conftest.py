@@ -108,6 +108,23 @@ def _refuse_to_start(event, _args):
         raise RuntimeError(f"a quick test starts nothing, and this one does: {event}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable():
+    """Escape what UTF-8 cannot encode: the report of a failure goes to another process."""
+    return _encodable((yield))
+
+
+def _encodable(value):
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return [_encodable(each) for each in value]
+        case dict():
+            return {_encodable(key): _encodable(each) for key, each in value.items()}
+    return value
+
+
 def pytest_report_header():
     return [f"{NEEDED[name]}: not with {name}, which is not installed" for name in ABSENT]
 

@@ -1,6 +1,7 @@
 """piw-add sends requests to the master and reports the results."""
 
 import io
+import json
 import sys
 from datetime import UTC, datetime
 from functools import partial
@@ -38,6 +39,27 @@ def test_the_report_on_a_package(chase, said, args, code, words):
     chase.answers = {"ADDPKG": ("DONE", code)}
     assert said("six", "--yes", *args) == (0, [words])
     assert said("six", "-qy", *args) == (0, [])
+
+
+def test_the_report_as_json(chase, said):
+    chase.answers = {"ADDVER": [("ERROR", "NOPKG"), ("DONE", "NEWVER"), ("ERROR", "SKIPVER")]}
+    chase.answers |= {"ADDPKG": ("DONE", "NEWPKG"), "WATCH": ("DONE", "NEWPKG")}
+    args = ("six", "1.0", "--watch", "--json", "-qy")
+    status, lines = said(*args)
+    assert status == 0
+    assert [json.loads(line) for line in lines] == [
+        {"event": "added", "package": "six", "version": None, "changes": [],
+         "message": "added six"},
+        {"event": "added", "package": "six", "version": "1.0", "changes": [],
+         "message": "added six 1.0"},
+        {"event": "watched", "package": "six",
+         "message": "six is followed upstream from now on"},
+    ]  # fmt: skip
+    status, [line, sentence] = said(*args)
+    assert status == 1
+    found = json.loads(line)
+    assert (found["event"], found["status"]) == ("error", 1)
+    assert sentence == f"piw-add: {found['message']}"
 
 
 def test_a_version_is_added(chase, said):

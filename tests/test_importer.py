@@ -1,5 +1,6 @@
 """piw-import against a stand-in for the master; tests/master/test_importing.py has a real one."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -165,6 +166,22 @@ def test_a_refused_import_does_not_stop_the_others(wheels, chase, capsys):
     assert len(numbers) == 2
     assert min(numbers) >= 2**32
     assert [Path(path).exists() for path in paths] == [True, False], "only what is imported goes"
+
+
+def test_the_report_as_json(wheels, chase, capsys):
+    paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
+    chase.answers = {"IMPORT": [("ERROR", "NOPKG"), ("DONE", "IMPORT")]}
+    assert importer.main(["missing.whl", *paths, "--yes", "-j1", "--json"]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    files = ["missing.whl", *paths]
+    assert [(each["event"], each["file"]) for each in found[:3]] == list(
+        zip(["refused", "refused", "imported"], files, strict=True)
+    )
+    assert found[0]["message"] == "there is no such file"
+    assert found[3:] == [
+        {"event": "finished", "imported": 1, "refused": 2, "abandoned": 0,
+         "message": "imported 1 file, 2 refused"},
+    ]  # fmt: skip
 
 
 def test_a_missing_master_ends_the_import_immediately(wheels, tmp_path, monkeypatch, capsys):

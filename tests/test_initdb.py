@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import os
 import threading
 
@@ -68,9 +69,12 @@ def dump(dsn):
     return rows
 
 
-def test_a_second_run_changes_nothing(superuser_dsn):
+def test_a_second_run_changes_nothing(superuser_dsn, capsys):
     before = dump(superuser_dsn)
-    assert main(superuser_dsn) == 0
+    assert main(superuser_dsn, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    version = sql_files.version()
+    assert found == {"event": "upgraded", "before": version, "schema": version}
     assert dump(superuser_dsn) == before
 
 

@@ -1,6 +1,7 @@
 """piw-rebuild requests that pages are rebuilt, and reports when they will be."""
 
 import io
+import json
 import sys
 from functools import partial
 
@@ -54,3 +55,12 @@ def test_wrong_usage(chase, args):
         rebuild.main([*args, "--yes"])
     assert caught.value.code == 2
     assert chase.asked == []
+
+
+def test_the_report_as_json(chase, said):
+    status, [line] = said("index", "six", "--json")
+    assert status == 0
+    assert json.loads(line) == {
+        "event": "requested", "part": "index", "package": "six",
+        "message": "index and project page of six will be written within a minute",
+    }  # fmt: skip

@@ -1,6 +1,7 @@
 """piw-remove lists the losses, asks, and reports the removal."""
 
 import io
+import json
 import sys
 from functools import partial
 
@@ -44,6 +45,18 @@ def test_each_target_is_removed(chase, said, args, asked, lines):
     assert said(*args, "--yes") == (0, lines)
     assert chase.asked == asked
     assert said(*args, "--yes", "-q") == (0, [])
+
+
+def test_the_report_as_json(chase, said):
+    chase.answers = {"REMVER": ("DONE", "DELPKG"), "UNWATCH": ("DONE", "DELPKG")}
+    args = ["--builds", "--skip", "no", "--yank", "--unwatch", "--json", "-y"]
+    status, lines = said("six", "1.0", *args)
+    assert status == 0
+    found = [json.loads(line) for line in lines]
+    events = ["builds-removed", "skipped", "yanked", "unwatched"]
+    assert [(each["event"], each["package"], each["version"]) for each in found] == [
+        (event, "six", "1.0") for event in events
+    ]
 
 
 def test_only_a_requested_watch_can_be_ended(chase, said):

@@ -23,6 +23,7 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
 from piwheels.core.program.command_line import program
 from piwheels.core.program.extras import needs
+from piwheels.core.program.logs import reopen_on_hangup
 
 if TYPE_CHECKING:
     from piwheels.console.source import Source
@@ -77,6 +78,8 @@ def make_session(config: ConsoleConfig, clock: ConsoleClock) -> Session:
 def main(config: ConsoleConfig) -> int:
     """Run ``piw-console``."""
     _check(config)
+    if config.web or config.plain:
+        reopen_on_hangup()
     if config.web:
         with needs("web"):
             from piwheels.console import web  # noqa: PLC0415 (an extra)

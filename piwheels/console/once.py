@@ -33,6 +33,7 @@ from piwheels.console.data import plain
 from piwheels.console.model.link import ATTACHED, LinkState
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, number
+from piwheels.core.program.report import write_error
 from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def run(
         if not _attach(session, timeout, clock, sleep):
             lines = [f"no master has answered within {timeout.total_seconds():g} s"]
             lines += session.advice()[1:]  # the first says that it keeps trying
+            if json:
+                write_error(lines[0], 1)
             sys.stderr.write("".join(f"piw-console: {line}\n" for line in lines))
             return 1
         if json:

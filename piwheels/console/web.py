@@ -28,7 +28,6 @@ from textual_serve.server import Server, to_int
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import dies_with_parent
 from piwheels.core.paths import bracketed
-from piwheels.core.program.logs import reopen_on_hangup
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -67,7 +66,6 @@ def run(config: ConsoleConfig) -> int:
     logger.info("serving the console at %s; everybody who reaches it can %s the farm", url, what)
     if not _is_loopback(config.web_host):
         logger.warning("other machines can reach it, without authentication")
-    reopen_on_hangup()
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # It reports a failed start when a page was closed before its console started.
     logging.getLogger("textual-serve").setLevel(logging.CRITICAL)

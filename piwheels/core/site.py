@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,19 @@ def site_address(text: str) -> str:
     if text and not _ADDRESS.fullmatch(text):
         raise ValueError(f"{text!r} is not the address of a site: write https://HOST/")
     return f"{text.rstrip('/')}/" if text else ""
+
+
+def webhook_address(text: str) -> str:
+    """Return the http(s) address *text* for webhooks. Raises ``ValueError`` for other text."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        good = good and parts.username is None  # it would not be sent
+    except ValueError:
+        good = False
+    if not good or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a webhook is not an http(s) address: write https://HOST/PATH")
+    return text
 
 
 def log_number(path: str) -> int | None:

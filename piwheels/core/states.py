@@ -360,7 +360,8 @@ class SlaveState:
     transfer: TransferState | None = None
     #: Commands of operators that still have to be carried out.
     commands: set[Literal["KILL", "SKIP", "SLEEP"]] = field(default_factory=set)
-    stats: deque[SlaveStats] = field(default_factory=lambda: deque(maxlen=100))
+    #: Its last statistics, and when each arrived: its own clock may be wrong.
+    stats: deque[tuple[datetime, SlaveStats]] = field(default_factory=lambda: deque(maxlen=100))
 
     @property
     def info(self) -> tuple[Any, ...]:

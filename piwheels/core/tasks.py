@@ -12,9 +12,10 @@ import ctypes
 import logging
 import threading
 import uuid
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import zmq
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from piwheels.core.clock import Clock
+
+
+#: The limits of the buckets in which the durations of handlers are counted, in seconds.
+BUCKETS: Final = (0.01, 0.1, 1.0, 10.0)
 
 
 class TaskQuit(Exception):
@@ -48,10 +53,13 @@ class BadMessages(Counter[str]):
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__()
         self._logger = logger
+        #: How many there were in all.
+        self.seen = 0
 
     def note(self, exc: BadMessage) -> None:
         """Count *exc*, and log it if :func:`~piwheels.core.errors.should_log` says so."""
         error = str(exc)[:60]
+        self.seen += 1
         if len(self) >= 1000:  # a hostile peer can cause any number of different errors
             self.clear()
         self[error] += 1
@@ -93,6 +101,9 @@ class Task(threading.Thread):
         #: The start of the loop's current turn, in monotonic seconds (``None``: not started).
         self.turn_began: float | None = None
         self.bad_messages = BadMessages(self.logger)
+        #: The seconds of all handlers so far, and how many ended within each of :data:`BUCKETS`.
+        self.busy = 0.0
+        self.handled = [0] * (len(BUCKETS) + 1)
         address = f"inproc://control-{self.name}-{uuid.uuid4().hex}"
         self._poller = Poller()
         self._handlers: dict[Any, Callable[[Any], None]] = {}
@@ -116,6 +127,11 @@ class Task(threading.Thread):
         self._poller.register(queue, flags)
         self._handlers[queue] = handler
 
+    def unregister(self, queue: Any) -> None:
+        """End :meth:`register`; call it before *queue* is closed."""
+        self._poller.unregister(queue)
+        del self._handlers[queue]
+
     def every(self, interval: timedelta, handler: Callable[[], None]) -> None:
         """Call *handler* every *interval*, for the first time as soon as the task runs."""
         self._timers.append(_Timer(interval.total_seconds(), handler, due=self.clock.monotonic()))
@@ -135,9 +151,14 @@ class Task(threading.Thread):
                 self._commands.close()
                 self._commands = None
 
+    @property
+    def turn(self) -> float:
+        """The duration of the loop's current turn in seconds; 0 before the first one."""
+        return 0.0 if self.turn_began is None else self.clock.monotonic() - self.turn_began
+
     def stuck_for(self) -> float:
         """Return the duration of the loop's current turn in seconds if it is too long, else 0."""
-        idle = 0.0 if self.turn_began is None else self.clock.monotonic() - self.turn_began
+        idle = self.turn
         return idle if idle > self.stuck_after else 0.0
 
     # From other threads ---------------------------------------------------------------------
@@ -206,13 +227,18 @@ class Task(threading.Thread):
                 timeout, max(0.0, min(t.due for t in self._timers) - self.clock.monotonic())
             )
         for queue in self._poller.poll(timeout):
-            self._handle(self._handlers[queue], queue)
+            if (handler := self._handlers.get(queue)) is not None:  # else just unregistered
+                self._handle(handler, queue)
 
     def _handle(self, handler: Callable[..., None], *args: Any) -> None:
+        began = self.clock.monotonic()
         try:
             handler(*args)
         except BadMessage as exc:
             self.note_bad_message(exc)
+        took = self.clock.monotonic() - began
+        self.busy += took
+        self.handled[bisect_left(BUCKETS, took)] += 1
 
     def note_bad_message(self, exc: BadMessage) -> None:
         """Count an invalid message of a peer; log the 1st, 10th, 100th, ... of each error."""

@@ -103,7 +103,7 @@ class Socket:
         try:
             self._socket.bind(address)
         except zmq.ZMQError as exc:
-            raise Fatal(_bind_error(address, exc)) from exc
+            raise Fatal(bind_error(address, exc)) from exc
         finally:
             os.umask(old)
 
@@ -265,10 +265,11 @@ def _prepare_folder(address: str) -> None:
             except OSError:  # no listener, or an invalid address, which bind reports
                 return
         time.sleep(0.1)
-    raise Fatal(_bind_error(address, zmq.ZMQError(zmq.EADDRINUSE)))
+    raise Fatal(bind_error(address, zmq.ZMQError(zmq.EADDRINUSE)))
 
 
-def _bind_error(address: str, exc: zmq.ZMQError) -> str:
+def bind_error(address: str, exc: zmq.ZMQError) -> str:
+    """Return the sentence for a failure to listen on *address*, with the remedy."""
     match exc.errno:
         case zmq.EADDRINUSE:
             return (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from piwheels.core.paths import DAEMON
 from piwheels.core.program.command_line import Common, option, program
+from piwheels.core.program.report import Report, json_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class InitdbConfig(Common):
         "-u", default=DAEMON, metavar="NAME", help="the role that piw-master connects as"
     )
     yes: bool = option("-y", default=False, help="do not ask before changing anything")
+    json: bool = json_option()
 
 
 @program(
@@ -39,7 +41,9 @@ def main(config: InitdbConfig) -> int:
     """Run ``piw-initdb``."""
     from piwheels.initdb import schema  # noqa: PLC0415 (it needs the extra)
 
-    schema.run(config.dsn, config.user, yes=config.yes)
+    before, after = schema.run(config.dsn, config.user, yes=config.yes)
+    event = "created" if before is None else "upgraded"
+    Report(config).record(event=event, before=before, schema=after)
     return 0
 
 

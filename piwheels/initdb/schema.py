@@ -47,11 +47,11 @@ class CannotInit(Fatal, RuntimeError):
     """The database cannot be created or upgraded; the text says why, and what to do."""
 
 
-def run(dsn: str, user: str, *, yes: bool) -> None:
+def run(dsn: str, user: str, *, yes: bool) -> tuple[str | None, str]:
     """Create or upgrade the tables in the database *dsn*, for the role *user*.
 
-    It asks before it changes anything, unless *yes*. Raises ``RuntimeError`` if it fails; nothing
-    has changed then.
+    Return the schema versions before (``None``: no tables) and after. It asks before it changes
+    anything, unless *yes*. Raises ``RuntimeError`` if it fails; nothing has changed then.
     """
     conn = get_connection(dsn)
     try:
@@ -69,6 +69,7 @@ def run(dsn: str, user: str, *, yes: bool) -> None:
     finally:
         conn.engine.dispose()
     logger.info("the database has schema %s", sql_files.version())
+    return version, sql_files.version()
 
 
 def get_connection(dsn: str) -> Connection:

@@ -25,6 +25,7 @@ from piwheels.core.errors import Fatal, Unavailable, should_log
 from piwheels.core.paths import address, master_socket
 from piwheels.core.program.command_line import Common, option, program
 from piwheels.core.program.logs import reopen_on_hangup
+from piwheels.core.program.report import Report, json_option
 from piwheels.core.program.terminal import Progress
 from piwheels.core.protocols import lumberjack
 from piwheels.core.transport import Context
@@ -63,6 +64,7 @@ class LoggerConfig(Common):
         default="", metavar="NAME", help="report only this virtual host (formats vhost and json)"
     )
     drop: bool = option(default=False, help="drop entries that the master does not take at once")
+    json: bool = json_option()
     log_queue: str = option(
         default="", metavar="ADDR", parse=address,
         help="the address of the master (default: this user's, or else the service's)",
@@ -95,6 +97,7 @@ class Run:
         self._format = config.format
         self._site = config.site.lower()
         self._stopping = False
+        self._report = Report(config)
         self._sources = [_Source(path) for path in config.files or [Path("-")]]
         self._sender = Sender(
             config.log_queue or master_socket("log"), drop=config.drop, ending=self._is_stopping
@@ -163,6 +166,11 @@ class Run:
     def _summarize(self) -> None:
         kinds = ", ".join(f"{self.found[kind]:,} {kind}" for kind in KINDS if self.found[kind])
         read, refused = self.found.total(), self.refused.total()
+        self._report.record(
+            event="finished", lines=read + refused, irrelevant=self.found[""], refused=refused,
+            sent=self._sender.sent, dropped=self._sender.dropped,
+            **{kind: self.found[kind] for kind in KINDS},
+        )  # fmt: skip
         logger.info(
             "read %s lines: %s; %s irrelevant, %s refused; %s sent, %s dropped",
             f"{read + refused:,}", kinds or "nothing", f"{self.found['']:,}", f"{refused:,}",

@@ -3,6 +3,7 @@
 import sys
 
 from piwheels.core.program.command_line import program
+from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.master.wiring import MasterConfig
 
 
@@ -26,6 +27,7 @@ from piwheels.master.wiring import MasterConfig
 )
 def main(config: MasterConfig) -> int:
     """Run ``piw-master``."""
+    reopen_on_hangup()
     from piwheels.master.app import run  # noqa: PLC0415 (it needs the extra)
 
     return run(config)

@@ -11,18 +11,25 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.machine import machine
-from piwheels.core.program.logs import reopen_on_hangup
+from piwheels.core.program.checking import report
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import STOPPED_BY_OPERATOR, CommandReport
 from piwheels.core.states import MasterInfo
-from piwheels.core.tasks import BadMessages
+from piwheels.core.tasks import BUCKETS, BadMessages
 from piwheels.core.transport import Poller
+from piwheels.master import checking
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.lumberjack import Lumberjack
-from piwheels.master.messages import CommandGiven, MasterStarted, PublishStats
+from piwheels.master.messages import (
+    CommandGiven,
+    MasterStarted,
+    PublishStats,
+    TaskReport,
+    TasksSeen,
+)
 from piwheels.master.mr_chase import MrChase
 from piwheels.master.ports import Ports
 from piwheels.master.seraph import Seraph
@@ -33,6 +40,7 @@ from piwheels.master.the_operator import TheOperator
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
+from piwheels.master.the_sentinel import TheSentinel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +55,7 @@ T = TypeVar("T")
 #: The tasks in their starting order. They stop in reverse order, so that each task stops before the
 #: tasks that it depends on.
 CAST: tuple[type[Task], ...] = (
+    TheSentinel,
     Seraph,
     TheOracle,
     TheOracle,
@@ -76,6 +85,7 @@ class PiWheelsMaster:
         self.tasks: list[Task] = []
         self._bad_messages = BadMessages(self.logger)
         self._stopping = False
+        self._report_due = 0.0
         self._systemd = Notifier()
         self._ready = self._paused = False
         self._stuck: dict[str, float] = {}
@@ -94,6 +104,7 @@ class PiWheelsMaster:
                 self._start()
                 while not self._stopping and self._all_alive():
                     self._notify_systemd()
+                    self._report_tasks(ports)
                     ready = poller.poll(min(1, self._systemd.interval))
                     if ports.socket("events") in ready:
                         _forward_events(ports)
@@ -143,6 +154,23 @@ class PiWheelsMaster:
         self._systemd.status(self._status())
         if not stuck:
             self._systemd.feed_watchdog()
+
+    def _report_tasks(self, ports: Ports) -> None:
+        """Report the state of the tasks to TheSentinel, once a second."""
+        if (now := SYSTEM.monotonic()) < self._report_due:
+            return
+        self._report_due = now + 1
+        reports = [
+            TaskReport(
+                task.name, task.is_alive(), task.turn_began is not None, bool(task.stuck_for()),
+                task.turn, task.busy, list(task.handled), task.bad_messages.seen,
+            )
+            for task in self.tasks
+        ]  # fmt: skip
+        own = TaskReport(
+            "main", True, True, False, 0, 0, [0] * (len(BUCKETS) + 1), self._bad_messages.seen
+        )
+        ports.push("monitor", TasksSeen([own, *reports]))
 
     def _status(self) -> str:
         if self._stuck:
@@ -231,11 +259,13 @@ def _forward_events(ports: Ports) -> None:
 
 def run(config: MasterConfig) -> int:
     """Run the master until it is stopped; return the exit status."""
+    tasks = {task.name for task in CAST}
+    if config.check:
+        return report(config, checking.problems(config, tasks))
     refuse_root("piw-master")
-    reopen_on_hangup()
+    for problem in checking.debug_problems(config, tasks):
+        raise Fatal(problem)
     for name in config.debug:
-        if name not in (names := {task.name for task in CAST}):
-            raise Fatal(f"--debug {name}: there is no such task, only {', '.join(sorted(names))}")
         logging.getLogger(name).setLevel(logging.DEBUG)
     site = Site(config.output_path, config.work_path)
     site.check_writable()

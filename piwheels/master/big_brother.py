@@ -134,7 +134,8 @@ class BigBrother(NonStopTask):
         stats = self.gather()
         self.history.append(stats)
         self._send(stats)
-        self.ports.push("console_events", StatsPublished(stats))
+        for wire in ("console_events", "monitor"):
+            self.ports.push(wire, StatsPublished(stats))
         if self._known and self.clock.monotonic() >= self._home_due:
             self.update_home()
             self.update_search()

@@ -10,7 +10,7 @@ from piwheels.core.host.pip_config import index_access
 from piwheels.core.tasks import PauseableTask
 from piwheels.master.logic.changelog import Removal
 from piwheels.master.logic.failures import Failures
-from piwheels.master.messages import DeletePackage, DeleteVersion, PagesNoted
+from piwheels.master.messages import DeletePackage, DeleteVersion, PagesNoted, UpstreamSeen
 from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.upstream.changelog import Changelog
@@ -73,6 +73,7 @@ class CloudGazer(PauseableTask):
         self._retry_at = 0.0
         self.every(timedelta(seconds=self.check_interval), self.work)
         self.every(REPORT_INTERVAL, self.report)
+        self.every(timedelta(seconds=10), self.report_lag)
 
     def once(self) -> None:
         """Ask pip for the address of the index and for the access to it."""
@@ -196,6 +197,12 @@ class CloudGazer(PauseableTask):
         else:
             del self.removals[removal]
             self.logger.info("removed %s, which was deleted upstream", what)
+
+    def report_lag(self) -> None:
+        """Report to TheSentinel since when the index has not answered."""
+        if (upstream := self.upstream) is not None:
+            lag = self.clock.monotonic() - upstream.answered
+            self.ports.push("monitor", UpstreamSeen(lag, upstream.requests, upstream.received))
 
     # The log ------------------------------------------------------------------------------------
 

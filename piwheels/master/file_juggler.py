@@ -10,6 +10,7 @@ that a large file does not delay others.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -34,6 +35,7 @@ from piwheels.master.messages import (
     ExpectFile,
     FileRequest,
     MissingBytes,
+    TransfersCounted,
     VerifyFile,
     WithdrawFiles,
 )
@@ -77,6 +79,9 @@ class FileJuggler(NonStopTask):
         #: Expected files by the slave's number; those whose transfer has begun by its address.
         self.pending: dict[int, IncomingFile] = {}
         self.transfers: dict[bytes, IncomingFile] = {}
+        #: The ended transfers by result, and the bytes of all chunks.
+        self._ended: Counter[str] = Counter()
+        self._received = 0
         self._claims = NameClaims()
 
         self.ports = Ports("FileJuggler", config, self.logger, self)
@@ -88,6 +93,7 @@ class FileJuggler(NonStopTask):
         self._verifying: set[IncomingFile] = set()
         self.every(timedelta(minutes=1), self.report_disk)
         self.every(timedelta(seconds=15), self.expire)
+        self.every(timedelta(seconds=10), self.report_transfers)
 
     def close(self) -> None:
         """Finish the publication of verified files, and drop all other transfers."""
@@ -208,6 +214,7 @@ class FileJuggler(NonStopTask):
     ) -> None:
         self._verifying.discard(transfer)
         transfer.discard()
+        self._ended["published" if result.error is None else "refused"] += 1
         if result.error is not None:
             self._claims.release(transfer.state.slave_id, transfer.target)
         then(result)
@@ -287,6 +294,7 @@ class FileJuggler(NonStopTask):
 
     def _take(self, transfer: IncomingFile, offset: int, data: bytes) -> None:
         transfer.state.chunk(offset, data)
+        self._received += len(data)
         transfer.progress = transfer.heard = self.clock.monotonic()
         try:
             transfer.write(offset, data)
@@ -327,6 +335,7 @@ class FileJuggler(NonStopTask):
         for slave_id in [key for key, each in self.pending.items() if each.progress < before]:
             target = self.pending[slave_id].target
             self._drop(slave_id)
+            self._ended["abandoned"] += 1
             self.logger.warning(
                 "abandoned %s of slave %d: nothing arrived for %d s; check whether that slave still"
                 " runs",
@@ -345,4 +354,12 @@ class FileJuggler(NonStopTask):
             )
             return
         size, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
-        self.ports.push("stats", DiskSpace(size, free))
+        for wire in ("stats", "monitor"):
+            self.ports.push(wire, DiskSpace(size, free))
+
+    def report_transfers(self) -> None:
+        """Report the transfers to TheSentinel."""
+        waiting = self.pending.values()
+        missing = sum(each.state.missing for each in waiting)
+        counted = TransfersCounted(len(waiting), missing, dict(self._ended), self._received)
+        self.ports.push("monitor", counted)

@@ -66,8 +66,8 @@ class ImportDesk:
                     self._reply(address, msg, data)
                 case effects.Warn(_, _, text):
                     self._logger.warning("import: %s", text)
-                case effects.AskPublished(number, package):
-                    self._db.ask(self._continue(number), "get_package_files", package)
+                case effects.AskPublished(number, package, version):
+                    self._db.ask(self._continue(number), "get_published", package, version)
                 case effects.LogBuild(number, build):
                     own = dataclasses.replace(build, slave_id=0)  # no slave has built it
                     self._db.ask(self._continue(number), "log_build", own)

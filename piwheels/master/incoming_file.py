@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, TypedDict
 
-from piwheels.core.errors import BadMessage, Refused
-from piwheels.core.wheels.inspection import inspect_wheel
-from piwheels.core.wheels.tags import canonical
+from piwheels.core.errors import BadMessage, BadWheel, Refused
+from piwheels.core.wheels.inspection import inspect_wheel, is_portable
+from piwheels.core.wheels.tags import canonical, parse_filename
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +85,10 @@ class IncomingFile:
         if not self.state.verify(iter(partial(self.file.read, 2**20), b"")):
             raise Refused("BADHASH", f"{self.target}: the content is not the declared one")
         found = inspect_wheel(self.path, package=package, filename=self.target)
+        if "any" in parse_filename(self.target).platform.split(".") and not is_portable(self.path):
+            raise BadWheel(
+                "it has native programs, so its name must say for which platform they are"
+            )
         site.publish(self.path, canonical(package), self.target, found.metadata)
         return Verified(
             filename=self.target,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from piwheels.core import codec
 from piwheels.core.protocols import BuildOutcome, CommandReport, Job, Output, Rejection
@@ -24,6 +24,7 @@ from piwheels.core.states import (
     MasterStats,
     Package,
     Tag,
+    Text,
     Transition,
     Version,
 )
@@ -340,3 +341,86 @@ class RefreshHome(Message):
 
 
 StatsMessage = DiskSpace | BuildsPending | DownloadsCounted | PublishStats | RefreshHome
+
+# Monitoring: TheSentinel ----------------------------------------------------------------------
+
+
+class TaskReport(NamedTuple):
+    """The state of a task.
+
+    *turn* is the duration of its loop's current turn in seconds, *busy* that of all handlers so
+    far; *handled* counts these by ``BUCKETS`` of :mod:`piwheels.core.tasks`. *refused* counts
+    invalid messages.
+    """
+
+    name: Text
+    alive: bool
+    begun: bool
+    stuck: bool
+    turn: float
+    busy: float
+    handled: list[Count]
+    refused: Count
+
+
+@dataclass(frozen=True)
+class TasksSeen(Message):
+    """The state of all tasks, from the main thread."""
+
+    tasks: list[TaskReport]
+
+
+class LostSlave(NamedTuple):
+    """A slave that was declared dead."""
+
+    slave_id: Count
+    label: Text
+
+
+@dataclass(frozen=True)
+class FleetSeen(Message):
+    """How many slaves are in each state, and those that were *lost* since the last report."""
+
+    by_state: dict[Text, Count]
+    lost: list[LostSlave]
+
+
+@dataclass(frozen=True)
+class TransfersCounted(Message):
+    """The *open* transfers with their *missing* bytes; the *ended* ones, by result.
+
+    *received* is the number of bytes in all chunks so far.
+    """
+
+    open: Count
+    missing: Count
+    ended: dict[Text, Count]
+    received: Count
+
+
+@dataclass(frozen=True)
+class PagesPending(Message):
+    """How many projects have pages that wait to be written."""
+
+    count: Count
+
+
+@dataclass(frozen=True)
+class UpstreamSeen(Message):
+    """The seconds since the index last answered (*lag*), and the totals of requests and bytes."""
+
+    lag: float
+    requests: Count
+    received: Count
+
+
+MonitorMessage = (
+    TasksSeen
+    | StatsPublished
+    | BuildEnded
+    | DiskSpace
+    | FleetSeen
+    | TransfersCounted
+    | PagesPending
+    | UpstreamSeen
+)

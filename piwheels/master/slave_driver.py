@@ -6,6 +6,7 @@ request and continues. The slave gets its reply when the answer arrives, or afte
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, assert_never, cast
@@ -28,8 +29,10 @@ from piwheels.master.messages import (
     DeleteVersion,
     Deletion,
     FleetRequest,
+    FleetSeen,
     ListQueue,
     ListSlaves,
+    LostSlave,
     OutputReceived,
     PagesNoted,
     QueueEmpty,
@@ -168,7 +171,12 @@ class SlaveDriver(PausingTask):
         ticket.answer()
 
     def _tick(self) -> None:
+        before = set(self.slaves.values())
         self._perform(self.fleet.tick(self._instant()))
+        now = set(self.slaves.values())
+        lost = [LostSlave(slave.slave_id, slave.label) for slave in before - now]
+        by_state = Counter(slave.phase.name.lower() for slave in now)
+        self.ports.push("monitor", FleetSeen(dict(by_state), lost))
 
     # Operators ------------------------------------------------------------------------------
 
@@ -251,7 +259,8 @@ class SlaveDriver(PausingTask):
                 case effects.PublishOutput():
                     self.ports.push("console_events", OutputReceived(Output(*effect)))
                 case effects.PublishEnd(slave_id, outcome):
-                    self.ports.push("console_events", BuildEnded(slave_id, outcome))
+                    for wire in ("console_events", "monitor"):
+                        self.ports.push(wire, BuildEnded(slave_id, outcome))
                 case effects.Warn():
                     self._warn(effect)
                 case effects.ReadQueue(active):
@@ -264,8 +273,8 @@ class SlaveDriver(PausingTask):
                     self._change_lease("renew_leases", targets, self._until(period))
                 case effects.ReleaseLease((package, version, abi)):
                     self._change_lease("release_lease", package, version, abi)
-                case effects.AskPublished(slave_id, package):
-                    self._db.ask(self._continue(slave_id), "get_package_files", package)
+                case effects.AskPublished(slave_id, package, version):
+                    self._db.ask(self._continue(slave_id), "get_published", package, version)
                 case effects.LogBuild(slave_id, build):
                     self._db.ask(self._continue(slave_id), "log_build", build)
                 case effects.Expect(slave_id, state, publish_as):

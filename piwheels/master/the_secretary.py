@@ -16,6 +16,7 @@ from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
     PagesNoted,
+    PagesPending,
     RewritePages,
     WebRequest,
     WriteHome,
@@ -81,6 +82,7 @@ class TheSecretary(PausingTask):
         self.every(_SCAN_INTERVAL, self.scan)
         self.every(timedelta(seconds=1), self.pass_on)
         self.every(timedelta(seconds=1), self.save)
+        self.every(timedelta(seconds=10), self.report)
 
     def close(self) -> None:
         """Have the database note the waiting requests, then close everything."""
@@ -98,6 +100,10 @@ class TheSecretary(PausingTask):
         super().poll(min(timeout, self._buffer.seconds_until_due(self.clock.monotonic())))
         if not self._buffer.seconds_until_due(self.clock.monotonic()):
             self.pass_on()
+
+    def report(self) -> None:
+        """Report to TheSentinel how many projects' pages wait."""
+        self.ports.push("monitor", PagesPending(len(self._buffer)))
 
     # Requests -----------------------------------------------------------------------------------
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from piwheels.core.codec import MAX_FRAME
-from piwheels.core.paths import address
-from piwheels.core.program.command_line import Common, duration, option
+from piwheels.core.paths import address, host
+from piwheels.core.program.checking import check_option
+from piwheels.core.program.command_line import Common, duration, option, port_number
+from piwheels.core.program.report import json_option
 from piwheels.core.protocols import (
     Protocol,
     console,
@@ -26,7 +28,7 @@ from piwheels.core.protocols import (
     slave_driver,
     task_control,
 )
-from piwheels.core.site import site_address, work_path
+from piwheels.core.site import site_address, webhook_address, work_path
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.master.messages import (
     BuildQueue,
@@ -36,6 +38,7 @@ from piwheels.master.messages import (
     FileRequest,
     FleetRequest,
     Message,
+    MonitorMessage,
     QueueEmpty,
     ScribeRequest,
     StatsMessage,
@@ -83,9 +86,9 @@ class MasterConfig(Common):
     )
     source: str = option(
         default="none",
-        choices=("changelog", "watch", "none"),
+        choices=("changelog", "watch", "known", "none"),
         help="how to follow the upstream index: all projects, by its changelog; only watched"
-        " projects; or not at all",
+        " projects; only the versions that the farm knows; or not at all",
     )
     pypi_simple: str = option(
         default="",
@@ -124,6 +127,27 @@ class MasterConfig(Common):
     log_queue: str = _queue("ipc://{run}/log", "accept access-log entries on this address")
     slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves on this address")
     file_queue: str = _queue("tcp://127.0.0.1:5556", "receive files on this address")
+    monitor_host: str = option(
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        parse=host,
+        help="serve --monitor-port on this address",
+    )
+    monitor_port: int | None = option(
+        default=None, metavar="NUMBER", parse=port_number,
+        help="serve /healthz and /metrics (Prometheus) on this port (default: on none; 0: any free"
+        " one)",
+    )  # fmt: skip
+    webhook: list[str] = option(
+        default=[], metavar="URL", parse=webhook_address,
+        help="report failed builds, lost slaves and a full disk to this address (can be repeated)",
+    )  # fmt: skip
+    webhook_secret_file: Path | None = option(
+        default=None, metavar="FILE",
+        help="sign these reports with the secret in this file (required with --webhook)",
+    )  # fmt: skip
+    check: bool = check_option()
+    json: bool = json_option()
     #: Sets the wires between this master's tasks apart from those of others in the same process.
     token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)
 
@@ -221,6 +245,11 @@ WIRES: Final = (
     Wire(
         "console_events", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"),
         get_args(ConsoleEvent), Limits(500, 500),  # each up to 64 KiB
+    ),
+    Wire(
+        "monitor", "push", "TheSentinel",
+        ("BigBrother", "CloudGazer", "FileJuggler", "SlaveDriver", "TheSecretary", "main"),
+        get_args(MonitorMessage), Limits(10_000, 10_000),
     ),
     Wire("commands", "push", "main", ("TheOperator",), (CommandMaster,)),
     Wire("scribe", "rpc", "TheScribe", ("TheSecretary",), get_args(ScribeRequest), _LONG),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from piwheels.core.errors import Fatal
 from piwheels.core.paths import bracketed, host
+from piwheels.core.program.checking import check_option, listen, listening_problem, report
 from piwheels.core.program.command_line import Common, option, port_number, program
 from piwheels.core.program.logs import reopen_on_hangup
+from piwheels.core.program.report import json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 logger = logging.getLogger("serve")
 
@@ -31,28 +36,25 @@ class ServeConfig(Common):
     port: int = option(
         default=8080, metavar="NUMBER", parse=port_number, help="the port to listen on"
     )
+    check: bool = check_option()
+    json: bool = json_option()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises :exc:`Fatal` with the reason and what to do."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise Fatal(f"cannot listen on {host} ({error.strerror}): choose another --host") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise Fatal(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port, or stop"
-            " the program that listens there"
-        ) from None
-    return listener
+def problems(config: ServeConfig) -> Iterator[str]:
+    """Yield what would prevent the server from starting or from serving the site."""
+    if problem := _site_problem(config):
+        yield problem
+    if problem := listening_problem(config.host, config.port):
+        yield problem
+
+
+def _site_problem(config: ServeConfig) -> str:
+    path = config.output_path
+    if not path.is_dir():
+        return f"{path} is not a directory: set --output-path to the site's"
+    if not os.access(path, os.R_OK | os.X_OK):
+        return f"cannot read {path}: let this user read it, or choose another --output-path"
+    return ""
 
 
 def _protocol() -> Any:
@@ -74,12 +76,15 @@ def _protocol() -> Any:
 )
 def main(config: ServeConfig) -> int:
     """Serve until SIGINT or SIGTERM."""
+    if config.check:
+        return report(config, problems(config))
+    reopen_on_hangup()
     import uvicorn  # noqa: PLC0415 (an extra)
 
     from piwheels.serve.site import Site  # noqa: PLC0415 (it needs the extra)
 
-    if not config.output_path.is_dir():
-        raise Fatal(f"{config.output_path} is not a directory: set --output-path to the site's")
+    if problem := _site_problem(config):
+        raise Fatal(problem)
     with listen(config.host, config.port) as listener:
         port = listener.getsockname()[1]
         logger.info("serving %s at http://%s:%s/", config.output_path, bracketed(config.host), port)
@@ -100,7 +105,6 @@ def main(config: ServeConfig) -> int:
         for number in signal.SIGINT, signal.SIGTERM:
             # uvicorn stops by itself, then raises the signal again: ignore that one
             signal.signal(number, lambda *_: None)
-        reopen_on_hangup()
         uvicorn.Server(settings).run(sockets=[listener])
     return 0
 

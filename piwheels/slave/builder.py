@@ -17,11 +17,14 @@ from packaging.version import InvalidVersion, Version
 
 from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.errors import BadWheel, PiWheelsError
+from piwheels.core.host.interpreters import probe
 from piwheels.core.host.pip_config import pip_command
 from piwheels.core.host.processes import Ending, Supervised, build_environment, private_home
 from piwheels.core.host.supervision import remove_tree
 from piwheels.core.wheels.built import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
 from piwheels.core.wheels.dependencies import System, library_dependencies
+from piwheels.core.wheels.inspection import is_portable
+from piwheels.core.wheels.tags import parse_filename
 from piwheels.slave.buildlog import BuildLog
 
 if TYPE_CHECKING:
@@ -284,12 +287,30 @@ class Builder(Thread):
         result = []
         for path in paths:
             try:
-                wheel = Wheel(path, package=self._package, version=self._version)
+                wheel = self._localised(Wheel(path, package=self._package, version=self._version))
                 wheel.libraries = self.calc_apt_dependencies(wheel)
             except BadWheel as error:
                 raise BadWheel(f"the build made a broken wheel, {path.name!r}: {error}") from error
             result.append(wheel)
         return result
+
+    def _localised(self, wheel: Wheel) -> Wheel:
+        """Return *wheel*, renamed to this platform if it is for ``any`` but has native programs.
+
+        Its build backend did not notice them among its data.
+        """
+        if wheel.platform_tag != "any" or is_portable(wheel.path):
+            return wheel
+        platform = probe(self._python).platform
+        name = str(parse_filename(wheel.filename)._replace(platform=platform))
+        self._log.note(
+            f"{wheel.filename} has native programs, so it is not for any machine: now {name}"
+        )
+        return Wheel(
+            wheel.path.rename(wheel.path.with_name(name)),
+            package=self._package,
+            version=self._version,
+        )
 
     def _clean_up(self) -> None:
         if self._process is not None:

@@ -16,12 +16,13 @@ import zmq
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, DatabaseError, Fatal
+from piwheels.core.errors import BadMessage, DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.core.paths import data_dir
 from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import drop_root, interpreter_dirs
+from piwheels.core.program.report import write_object
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key
@@ -57,6 +58,8 @@ DEMO_PACKAGES: Final = (
 TICK, QUERY_INTERVAL = 0.2, 1.0
 #: Seconds to wait for pages and logs after the end of the last build.
 PUBLISH_LIMIT: Final = 90.0
+#: Of these, seconds to wait for what the index says about the versions, such as a yank.
+UPSTREAM_LIMIT: Final = 10.0
 
 
 class Up:
@@ -134,7 +137,11 @@ class Up:
                 self._tick(status)
             self.screen.show([])
             trusted = self.host if site.needs_trust(self.host) else ""
-            sys.stdout.write(self.tracker.report(self.url, trusted))
+            if self.config.json:
+                for values in self.tracker.records(self.url, trusted):
+                    write_object(values)
+            else:
+                sys.stdout.write(self.tracker.report(self.url, trusted))
             sys.stdout.flush()
             if self.config.once:
                 self.screen.say(
@@ -174,7 +181,7 @@ class Up:
         common += ["-c", str(config.config)] if config.config is not None else []
         wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
         place = f"--output-path={self.site}"
-        source = f"--source={'none' if config.once else 'watch'}"
+        source = f"--source={'known' if config.once else 'watch'}"
         args = [place, "--dev-mode", source, *wires, *common]
         if not site.is_everywhere(config.host):  # else it has several addresses
             args.append(f"--site-url={self.url}")
@@ -224,7 +231,7 @@ class Up:
             self._database_due = None
             try:
                 cluster.start()
-            except Fatal as exc:
+            except (PiWheelsError, OSError) as exc:  # the next check counts it
                 self.screen.say(str(exc), RED)
             else:
                 self.screen.say("started PostgreSQL again")
@@ -239,13 +246,23 @@ class Up:
     def _open_console(self) -> None:
         """Open the console on a terminal; from then on, piw-up's log goes to a file."""
         config = self.config
-        if config.no_console or config.once or config.quiet or not console.possible():
+        if (
+            config.no_console
+            or config.once
+            or config.quiet
+            or config.json
+            or not console.possible()
+        ):
             return
         if not console.installed():
             self.screen.say(f"no console: textual is not installed ({install('console')})")
             return
         options = ["-c", str(config.config)] if config.config is not None else []
-        self.screen.divert(self.processes.logs / "up.log")
+        try:
+            self.screen.divert(self.processes.logs / "up.log")
+        except OSError as exc:
+            self.screen.say(f"no console: cannot write {exc.filename} ({exc.strerror})", RED)
+            return
         self.console.open(self.queues, options, child_environment(config, os.environ, ""))
 
     def _check_console(self) -> None:
@@ -276,7 +293,7 @@ class Up:
         for target in self.tracker.targets:
             if target.version:
                 self._register(target, registrar)
-        look, deadline = 0.0, 0.0
+        look, deadline, known = 0.0, 0.0, 0.0
         while True:
             self._check()
             self._listen(status, TICK)
@@ -301,8 +318,9 @@ class Up:
                 self._resolve()
                 continue
             if done:
-                deadline = deadline or self._clock.monotonic() + PUBLISH_LIMIT
-                if self.tracker.published():
+                now = self._clock.monotonic()
+                deadline, known = deadline or now + PUBLISH_LIMIT, known or now + UPSTREAM_LIMIT
+                if self.tracker.published(db, wait_for_upstream=now < known):
                     return
                 if self._clock.monotonic() > deadline:
                     self.screen.say("the site is not complete yet", RED)

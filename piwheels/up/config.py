@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.core.errors import Fatal
 from piwheels.core.paths import FARM_FILE, address, host, runtime_dir
 from piwheels.core.program.command_line import Common, option, port_number
+from piwheels.core.program.report import json_option
 from piwheels.up import summary
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class UpConfig(Common):
     no_deps: bool = option(default=False, help="do not build the dependencies of the packages")
     no_console: bool = option(default=False, help="do not open the console on a terminal")
     once: bool = option(default=False, help="exit once every package was attempted")
+    json: bool = json_option()
     host: str = option(
         default="127.0.0.1",
         metavar="ADDRESS",

@@ -24,6 +24,7 @@ from piwheels.core.errors import Fatal, PiWheelsError
 from piwheels.core.host.processes import dies_with_parent, wait_for_exit
 from piwheels.core.program.locks import lock_file
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR
+from piwheels.core.text import clean_lines
 from piwheels.up.restarts import RESTARTS, WINDOW, After, Restarts, after
 
 if TYPE_CHECKING:
@@ -276,8 +277,8 @@ def _end_in_words(daemon: Daemon) -> str:
 
 def last_lines(log: Path, start: int = 0) -> str:
     """Return the last lines of the file *log* after its first *start* bytes, indented."""
-    lines = _end_of(log, start, LAST_BYTES).rstrip().splitlines()
-    return "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
+    lines = clean_lines(_end_of(log, start, LAST_BYTES), LAST_BYTES).rstrip().splitlines()
+    return "\n".join(f"  {line}" for line in lines[-LAST_LINES:] or ["(nothing)"])
 
 
 def _end_of(log: Path, start: int, most: int) -> str:

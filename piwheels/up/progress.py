@@ -174,7 +174,9 @@ class Screen:
         with contextlib.suppress(OSError):
             self._stream.close()
         self._stream, self._console = self._terminal, self._own
-        lines = self._log.read_text(errors="replace").splitlines(keepends=True)
+        lines: list[str] = []
+        with contextlib.suppress(OSError):  # somebody has removed it
+            lines = self._log.read_text(errors="replace").splitlines(keepends=True)
         if len(lines) > REPEATED_LINES:
             self.say(f"(the earlier lines are in {self._log})")
         if lines:

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import PiWheelsError, Refused, Unavailable
+from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
 from piwheels.core.farm import ANSWER_LIMIT, Farm
 from piwheels.core.host.pip_config import source_versions
 from piwheels.core.host.processes import Supervised
@@ -131,7 +131,7 @@ class Registrar(Farm):
         self._newest += timedelta(milliseconds=1)
         try:
             _repeated(partial(self._register, target))
-        except Refused as exc:
+        except (Refused, BadMessage) as exc:  # its name or version may be too long for a message
             target.problem, target.detail = "refused", str(exc)
 
     def _register(self, target: Target) -> None:
@@ -165,6 +165,8 @@ def main(python_version: str, names: Sequence[str]) -> None:
                 raise Refused("NOVER", f"no version of it with sources is {need.specifier}")
         except Refused as exc:
             result[2:] = PROBLEMS.get(exc.code, "refused"), str(exc)
+        except InvalidRequirement as exc:
+            result[2:] = "refused", one_line(exc)
         except PiWheelsError as exc:
             result[2:] = UNREACHABLE, str(exc)
         return json.dumps(result)

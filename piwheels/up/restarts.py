@@ -7,8 +7,8 @@ from typing import Final
 
 #: The most restarts of a daemon within a time in seconds; the next end stops the farm.
 RESTARTS, WINDOW = 5, 600.0
-#: Seconds until the first restart, which double with each further one, and their limit.
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+#: Seconds until the first restart; they double with each further one.
+FIRST_PAUSE: Final = 1.0
 #: The exit status of a program whose command line is wrong: it would be wrong again.
 WRONG_USAGE: Final = 2
 
@@ -49,4 +49,4 @@ class Restarts:
         self._ends[name] = [*recent, now]
         if len(recent) >= RESTARTS:
             return None
-        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** len(recent))
+        return FIRST_PAUSE * 2.0 ** len(recent)

@@ -113,7 +113,7 @@ def _row(target: Target, abi: str, builds: Sequence[BuildRow], pending: bool) ->
     own = [build for build in builds if build.abi_tag == abi]
     if own:
         last = own[-1]
-        wheel = last.filenames[0] if last.status and last.filenames else ""
+        wheel = _serving([last], abi)[1]
         result = "built" if wheel else "built again" if last.status else FAILED
         # Two ABIs may have made the same file: the newest build of it counts.
         wheel = wheel or (_serving(builds, abi)[1] if last.status else "")
@@ -130,10 +130,10 @@ def _serving(builds: Iterable[BuildRow], abi: str) -> tuple[str, str]:
     for build in builds:
         for filename in build.filenames if build.status else ():
             try:
-                file_abi = parse_filename(filename).abi
+                accepted = serves(parse_filename(filename), abi)
             except BadWheel:
                 continue
-            if serves(file_abi, abi, built_by=build.abi_tag):
+            if accepted:
                 return build.abi_tag, filename
     return "", ""
 

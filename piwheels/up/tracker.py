@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
@@ -89,8 +89,16 @@ class Tracker:
             else:
                 self._screen.say(f"failed {what} after {seconds}", RED)
 
-    def published(self) -> bool:
-        """Return whether the site is complete: wheels in the index, and the logs of failures."""
+    def published(self, db: Database, *, wait_for_upstream: bool) -> bool:
+        """Return whether the site is complete: wheels in the index, and the logs of failures.
+
+        With *wait_for_upstream*, it is not before the master has asked the index for yanks.
+        """
+        names = {target.package for target in self.targets if target.version and not target.problem}
+        if wait_for_upstream and db.get_unpolled(names):
+            return False
+        if any(db.get_rewrite_note(name, "BOTH") is not None for name in names):
+            return False
         files: dict[str, set[str]] = {}
         for row in self._rows:
             if row.wheel:
@@ -128,6 +136,24 @@ class Tracker:
         """Whether all requested versions are built."""
         needed = {target.package for target in self.targets if target.needed_by}
         return all(row.has_wheel for row in self._rows if row.package not in needed)
+
+    def records(self, url: str, trusted: str = "") -> Iterator[dict[str, Any]]:
+        """Yield the contents of :meth:`report` as objects for ``--json``."""
+        logs = dict(self._failed())
+        for row in self._rows:
+            number = logs.get(row)
+            log = None if number is None else f"{url}{log_name(number)}"
+            reason = None if number is None else last_reason(site.read_log(self._site, number))
+            yield {"event": "result", **row._asdict(), "log": log, "message": reason}
+        for target in self.targets:
+            if target.problem:
+                text = f"{target.problem}: {target.detail}"
+                yield {"event": "refused", "package": target.package, "message": text}
+        for package, needs in self._missing():
+            yield {"event": "missing", "package": package, "needs": list(needs.values())}
+        built = summary.installable(self.targets, self._rows)
+        install = summary.install_line(f"{url}simple/", built, trusted) if built else None
+        yield {"event": "finished", "built": built, "url": url, "install": install}
 
     def report(self, url: str, trusted: str = "") -> str:
         """Return the table, the failures with their reasons, and the command to install it all.

@@ -1,9 +1,10 @@
--- Gives a new ABI without a position the position that follows from its tag.
+-- Fills in what follows from the tag of an ABI: its position, if it has none, and the tags that its installers accept.
 CREATE FUNCTION piwheels._build_abis_place() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.position := coalesce(NEW.position, _abi_position(NEW.abi_tag));
+    NEW.accepted := _accepted_tags(NEW.abi_tag);
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER place BEFORE INSERT ON public.build_abis
+CREATE TRIGGER place BEFORE INSERT OR UPDATE ON public.build_abis
     FOR EACH ROW EXECUTE FUNCTION piwheels._build_abis_place();

@@ -1,5 +1,6 @@
--- After a change of files: updates the queue for the versions of their builds, and the number and size of all files. If a
--- whole build was deleted, its version cannot be found here; the trigger on builds handles it.
+-- After a change of files: updates the queue for the versions of their builds, and the number and size of all files, and
+-- keeps the names of removed ones. If a whole build was deleted, its version cannot be found here; the trigger on builds
+-- handles it.
 CREATE FUNCTION piwheels._files_changed() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
@@ -20,6 +21,13 @@ BEGIN
         PERFORM _published_refresh(array_agg(DISTINCT b.package))
             FROM old_rows JOIN builds b USING (build_id)
             WHERE NOT EXISTS (SELECT FROM files f WHERE f.build_id = old_rows.build_id);
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        PERFORM _retire_files(array_agg(filename), array_agg(filehash), array_agg(package_tag)) FROM old_rows;
+    ELSIF TG_OP = 'UPDATE' THEN
+        PERFORM _retire_files(array_agg(k.filename), array_agg(k.filehash), array_agg(k.package_tag)) FROM (
+            SELECT filename, filehash, package_tag FROM old_rows EXCEPT SELECT filename, filehash, package_tag FROM new_rows
+        ) AS k;
     END IF;
     RETURN NULL;
 END

@@ -26,6 +26,13 @@ BEGIN
             USING DETAIL = format('%s is not a file of %s', foreign_name, the_package);
     END IF;
 
+    SELECT f ->> 'filename' INTO foreign_name FROM jsonb_array_elements(the_files) AS f
+        JOIN retired_files r ON r.filename = f ->> 'filename' AND r.filehash <> f ->> 'filehash';
+    IF FOUND THEN
+        RAISE EXCEPTION 'FILECONFLICT'
+            USING DETAIL = format('%s was published with other bytes before it was removed', foreign_name);
+    END IF;
+
     INSERT INTO builds (package, version, abi_tag, status, built_by, label, duration)
         SELECT the_package, the_version, the_abi, (build ->> 'status')::boolean,
             the_slave,

@@ -3,6 +3,7 @@ CREATE FUNCTION piwheels._refresh_derived() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     LOCK TABLE packages, versions, build_abis, builds, files, downloads_daily, counters
         IN SHARE ROW EXCLUSIVE MODE;
+    UPDATE build_abis SET accepted = _accepted_tags(abi_tag);
     PERFORM _queue_refresh_all();
     DELETE FROM published;
     INSERT INTO published SELECT DISTINCT b.package FROM builds b JOIN files f USING (build_id);

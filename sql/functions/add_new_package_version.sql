@@ -10,6 +10,10 @@ BEGIN
     END IF;
     INSERT INTO versions (package, version, released, skip)
         VALUES (the_package, the_version, the_release, the_skip) ON CONFLICT DO NOTHING;
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM _pin_package(the_package);
+    RETURN true;
 END
 $$;

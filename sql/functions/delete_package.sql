@@ -7,5 +7,6 @@ BEGIN
     DELETE FROM builds WHERE package = the_package;
     DELETE FROM versions WHERE package = the_package;
     DELETE FROM packages WHERE package = the_package;
+    PERFORM _unpin_package(the_package);
 END
 $$;

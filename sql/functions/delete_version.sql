@@ -7,5 +7,6 @@ BEGIN
     PERFORM FROM versions WHERE package = the_package AND version = the_version FOR UPDATE;
     DELETE FROM builds WHERE package = the_package AND version = the_version;
     DELETE FROM versions WHERE package = the_package AND version = the_version;
+    PERFORM _unpin_package(the_package);
 END
 $$;

@@ -34,14 +34,15 @@ BEGIN
 
     WITH made AS (
         INSERT INTO versions AS v (
-            package, version, released, skip, sources, yanked, yank_reason, yanked_upstream, quarantined
+            package, version, released, skip, sources, yanked, yank_reason, yanked_upstream, quarantined,
+            upstream_wheels
         )
             SELECT k.package, k.version, k.released, CASE k.added WHEN '{}' THEN binary_only ELSE '' END,
                 k.added, coalesce(k.yanked, false), CASE WHEN k.yanked THEN k.yank_reason ELSE '' END,
-                coalesce(k.yanked, false), coalesce(k.quarantined, false)
+                coalesce(k.yanked, false), coalesce(k.quarantined, false), k.wheels
             FROM jsonb_to_recordset(the_versions) AS k (
                 package text, version text, released timestamptz, added text[], yanked boolean,
-                yank_reason text, quarantined boolean
+                yank_reason text, quarantined boolean, wheels text
             )
             JOIN packages p ON p.package = k.package
             WHERE k.released IS NOT NULL ORDER BY k.package, k.version
@@ -61,6 +62,8 @@ BEGIN
                 ELSE v.skip
             END AS skip,
             coalesce(k.quarantined, v.quarantined) AS quarantined,
+            coalesce(k.uploaded, v.released) AS released,
+            greatest(k.wheels, v.upstream_wheels) AS upstream_wheels,  -- 'pure', then 'native', then ''
             CASE
                 WHEN k.yanked THEN v.yanked OR NOT v.yanked_upstream
                 ELSE v.yanked AND (k.yanked IS NULL OR NOT v.yanked_upstream)
@@ -76,7 +79,7 @@ BEGIN
             END AS yanked_upstream
         FROM jsonb_to_recordset(the_versions) AS k (
             package text, version text, added text[], removed text[], yanked boolean, yank_reason text,
-            quarantined boolean, deleted boolean
+            quarantined boolean, deleted boolean, uploaded timestamptz, wheels text
         )
         JOIN versions v ON v.package = k.package AND v.version = k.version
         CROSS JOIN LATERAL (
@@ -89,12 +92,13 @@ BEGIN
     ), changed AS (
         UPDATE versions v
             SET sources = w.sources, skip = w.skip, quarantined = w.quarantined, yanked = w.yanked,
-                yank_reason = w.yank_reason, yanked_upstream = w.yanked_upstream
+                yank_reason = w.yank_reason, yanked_upstream = w.yanked_upstream, released = w.released,
+                upstream_wheels = w.upstream_wheels
             FROM wanted w JOIN versions was USING (package, version)
             WHERE v.package = w.package AND v.version = w.version
-            AND (v.sources, v.skip, v.quarantined, v.yanked, v.yank_reason, v.yanked_upstream)
+            AND (v.sources, v.skip, v.quarantined, v.yanked, v.yank_reason, v.yanked_upstream, v.released, v.upstream_wheels)
                 IS DISTINCT FROM
-                (w.sources, w.skip, w.quarantined, w.yanked, w.yank_reason, w.yanked_upstream)
+                (w.sources, w.skip, w.quarantined, w.yanked, w.yank_reason, w.yanked_upstream, w.released, w.upstream_wheels)
             RETURNING v.package, v.skip = 'deleted' OR (v.yanked, v.yank_reason) <> (was.yanked, was.yank_reason) AS lists,
                 v.quarantined <> was.quarantined AS hides
     )

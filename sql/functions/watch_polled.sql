@@ -4,6 +4,6 @@ CREATE FUNCTION piwheels.watch_polled(
     the_date text
 ) RETURNS void LANGUAGE sql AS $$
     UPDATE watched SET found = is_found, newest = the_newest, latest = the_latest, serial = the_serial, etag = the_etag,
-        modified = the_date
+        modified = the_date, polled = true
     WHERE package = the_package;
 $$;

@@ -1,5 +1,5 @@
 -- Defines which versions need a build: for each version the first active ABI without a build attempt and without a file
--- that supports it (compare serves in core/wheels/tags.py). Skipped and quarantined versions need none. The table
+-- that installers for it accept (serves in core/wheels/tags.py). Skipped and quarantined versions need none. The table
 -- build_queue stores the rows of this view.
 CREATE VIEW piwheels.builds_pending AS
 SELECT v.package, v.version, wanted.abi_tag, v.released
@@ -15,19 +15,13 @@ CROSS JOIN LATERAL (
     )
     AND NOT EXISTS (
         SELECT FROM public.builds b
-        JOIN public.build_abis maker ON maker.abi_tag = b.abi_tag
         CROSS JOIN LATERAL (
-            SELECT string_to_array(f.abi_tag, '.') AS parts FROM public.files f
+            SELECT piwheels._file_tags(f.py_version_tag, f.abi_tag, f.platform_tag) AS tags FROM public.files f
             WHERE f.build_id = b.build_id
             OFFSET 0  -- an optimization fence: find the builds of this version first, then their files
         ) AS f
         WHERE b.package = v.package AND b.version = v.version
-        AND (
-            'none' = ANY (parts)
-            OR a.abi_tag = ANY (parts)
-            OR 'abi3' = ANY (parts) AND NOT a.free_threaded
-               AND (maker.position, maker.abi_tag) <= (a.position, a.abi_tag)
-        )
+        AND f.tags && a.accepted
     )
     ORDER BY a.position, a.abi_tag
     LIMIT 1

@@ -54,7 +54,8 @@ class BuildingFarm(Stage):
             self.wait()
             if second % 10 == 0:
                 for number in range(1, 13):
-                    self.send(number, "STATS", slave_stats(self.now + self.ahead))
+                    sent = self.now + self.ahead - timedelta(milliseconds=5)
+                    self.send(number, "STATS", slave_stats(sent))
 
     @property
     def states(self):

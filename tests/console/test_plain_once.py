@@ -176,6 +176,20 @@ def test_a_table_for_people():
     assert "[red]" in lines[4]
 
 
+@pytest.mark.parametrize("days", [3, -3])
+def test_a_slave_with_a_wrong_clock_changes_no_times(monkeypatch, days):
+    """Masters repeat a slave's statistics under its own timestamp, or (later) under theirs."""
+    wrong = NOW + timedelta(days=days)
+    for at in (wrong, NOW - SECOND):
+        slaves = [SLAVES[0], SlaveEvent(1, at, "STATS", stats(wrong)), *SLAVES[2:]]
+        monkeypatch.setitem(globals(), "SLAVES", slaves)
+        status, text = ask_once(as_json=False)
+        assert status == 0
+        one, other = text.splitlines()[3:]
+        assert " 0:04:0" in one, text
+        assert " 0:00:0" in other, text
+
+
 def test_no_master(capsys):
     status, text = ask_once(as_json=True, answers=False)
     assert (status, text) == (1, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -104,9 +105,16 @@ def test_files_are_read_and_summed_up(master, tmp_path):
     first, second = tmp_path / "a.log", tmp_path / "b.log"
     first.write_text(LOG + "nonsense\n" * 12 + "x" * 70_000 + "\n")
     second.write_bytes((LOG * 100)[:-20].encode() + b"\xff\x00\n" + LOG[:-1].encode())
-    with running(master, first, second) as process:
+    with running(master, first, second, "--json", stdout=subprocess.PIPE) as process:
         assert master.take(510) == dict.fromkeys(filter(None, PATHS.values()), 102)
         status, said = ended(process)
+        found = json.loads(process.stdout.read())
+        process.stdout.close()
+    assert found == {
+        "event": "finished", "lines": 625, "irrelevant": 101, "refused": 14, "sent": 510,
+        "dropped": 0, "metadata": 0,
+        **dict.fromkeys(("download", "search", "project", "json", "page"), 102),
+    }  # fmt: skip
     assert status == 0
     assert "refused 1 lines, another format (combined): b'nonsense'" in said
     assert "refused 10 lines" in said
@@ -218,7 +226,8 @@ def test_only_one_virtual_host_counts(master, tmp_path):
         (["/"], 1, "/ is a folder"),
         (["--format=odd", "-"], 2, "--format: 'odd' is not one of combined, common, vhost, json"),
         (["--log-queue=5555"], 2, "is not an address"),
-        (["--log-queue=tcp://"], 1, "give another address"),
+        (["--log-queue=tcp://a:1:5555"], 2, "is not an address"),
+        (["--log-queue=ipc:///" + "x" * 200], 1, "give another address"),
         (["/proc/self/mem"], 1, "cannot read /proc/self/mem (Input/output error)"),
     ],
 )

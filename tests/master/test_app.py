@@ -1,7 +1,9 @@
 """The master as a process: operators, hostile input, its end, and errors at start."""
 
+import http.client
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -117,8 +119,25 @@ def check_public_sockets(run_dir):
         slave.send(cbor2.dumps("BYE"))
 
 
+def scrape(process, path):
+    """Ask the master of *process* over HTTP; return the status and the text."""
+    log = process.stderr_file.read_text()
+    port = re.search(r"/metrics at http://127\.0\.0\.1:(\d+)", log)[1]
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=patience(5))
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
 def test_a_level_0_console_sees_a_level_0_slave(run_dir, db_dsn):
-    with master(run_dir, db_dsn) as process:
+    with master(run_dir, db_dsn, "--monitor-port=0") as process:
+        until(lambda: scrape(process, "/healthz") == (200, "ok\n"))
+        known = (
+            "piwheels_packages_built 0.0", 'piwheels_messages_refused_total{task="seraph"} 0.0',
+            'piwheels_task_turn_seconds{task="cloud_gazer"}', "piwheels_pages_pending ",
+            "piwheels_transfers_open 0.0", "piwheels_disk_free_bytes ",
+        )  # fmt: skip
+        until(lambda: all(line in scrape(process, "/metrics")[1] for line in known))
         with peer(zmq.REQ, run_dir, "slave") as slave:
             assert greet(slave)[0] == "ACK"
             found = watch(run_dir, "HELLO", "STATS", "SLAVE")

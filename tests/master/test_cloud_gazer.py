@@ -319,6 +319,42 @@ def test_a_release_that_stays_missing_is_removed(make, toy, db, running):
         until(lambda: versions(db, "demo") == {"2.0": ""})
 
 
+def test_the_release_before_a_withdrawn_or_yanked_one_is_built(make, toy, db, running):
+    db.add_build_abi("cp311")
+    for version in ("1.0", "1.1", "1.2"):
+        toy.release("demo", version, when=1_000_000_000)
+    db.watch_package("demo")
+    with running(make("watch")):
+        until(lambda: set(versions(db, "demo")) == {"1.2"})
+        toy.drop("demo", "1.2")
+        until(lambda: set(versions(db, "demo")) == {"1.1"})
+        for each in toy.projects["demo"]["files"]:
+            each["yanked"] = "1.1" in each["filename"]
+        until(lambda: set(versions(db, "demo")) == {"1.0", "1.1"})
+        assert ("demo", "1.0") in db.get_build_queue()["cp311"]
+
+
+def test_a_version_that_was_added_alone_gets_its_yank_and_its_date(make, toy, db, running):
+    toy.release("demo", "1.0", when=1_000_000_000)
+    toy.release("demo", "2.0", when=1_000_000_001)
+    toy.projects["demo"]["files"][0]["yanked"] = "it is bad"
+    db.add_new_package("demo")
+    release = lambda number: db.get_project_data("demo")["releases"][number]  # noqa: E731
+    with running(make("watch")):
+        db.add_new_package_version("demo", "1.0")
+        until(lambda: release("1.0")["yanked"])
+        assert release("1.0")["yank_reason"] == "it is bad"
+        assert release("1.0")["released"].timestamp() == 1_000_000_000
+        db.add_new_package_version("demo", "2.0")
+        until(lambda: release("2.0")["released"].timestamp() == 1_000_000_001)
+        db.delete_version("demo", "2.0")
+        toy.projects["demo"]["files"][0]["yanked"] = False
+        until(lambda: not release("1.0")["yanked"])
+        assert set(versions(db, "demo")) == {"1.0"}
+        db.watch_package("demo")
+        until(lambda: set(versions(db, "demo")) == {"1.0", "2.0"})
+
+
 def test_an_empty_index_removes_nothing(make, toy, db, running, caplog):
     for name in ("a", "b", "c"):
         toy.release(name, "1.0")
@@ -368,8 +404,42 @@ def test_projects_of_an_unchanged_index_are_not_requested(make, toy, db, running
         until(lambda: "3.0" in versions(db, "demo"))
 
 
+ONE_PAGE = {
+    "it asks for an hour": upstream.says(b"", "503 Service Unavailable", Retry_After="3600"),
+    "it asks for a second": upstream.says(b"", "429 Too Many Requests", Retry_After="1"),
+    "it redirects in a loop": lambda _, connection, request: connection.sendall(
+        upstream.answer(b"", "302 Found", Location=request.path)
+    ),
+    "it says nothing": upstream.hang,
+}
+
+
+@pytest.mark.parametrize("fault", ONE_PAGE)
+def test_one_bad_page_does_not_hold_back_others(fault, make, toy, db, running):
+    class Faults:
+        """The fault of the page *bad*, however often it is requested."""
+
+        def __bool__(self):
+            return toy.asked[-1].path == "/simple/bad/"
+
+        def popleft(self):
+            return ONE_PAGE[fault]
+
+    toy.faults = Faults()
+    for name in ("bad", "a"):
+        toy.release(name, "1.0")
+        db.watch_package(name)
+    with running(make("watch")):
+        until(lambda: "1.0" in versions(db, "a"))
+        until(lambda: any(request.path == "/simple/bad/" for request in toy.asked))
+        for number in range(2, 6):
+            toy.release("a", f"{number}.0")
+            until(lambda number=number: f"{number}.0" in versions(db, "a"), 5)
+
+
 def test_retry_after_is_obeyed(make, toy, db, running):
-    toy.faults.append(upstream.says(b"", "429 Too Many Requests", Retry_After="1"))
+    answer = upstream.says(b"", "429 Too Many Requests", Retry_After="1")
+    toy.faults += [answer] * watch.INDEX_FAULTS
     for name in ("a", "b", "c"):
         toy.release(name, "1.0")
         db.watch_package(name)
@@ -381,6 +451,20 @@ def test_retry_after_is_obeyed(make, toy, db, running):
         until(lambda: len([r for r in toy.asked[asked:] if r.method == "GET"]) > 0)
         assert time.monotonic() - began > 0.9
         until(lambda: len(db.get_all_packages()) == 3)
+
+
+def test_versions_that_are_left_out_are_logged_once(make, toy, db, running, caplog):
+    for version in ("1.0", f"3.{'14' * 100}", "2004d"):
+        toy.release("demo", version)
+    db.watch_package("demo")
+    with running(make("watch")):
+        until(lambda: "1.0" in versions(db, "demo"))
+        toy.release("demo", "2.0")
+        until(lambda: "2.0" in versions(db, "demo"))
+    (logged,) = [r.message for r in caplog.records if "ignored" in r.message]
+    assert logged.startswith("demo: ignored 2 files")
+    assert "demo-2004d.tar.gz" in logged
+    assert "demo-3.1414" in logged
 
 
 def test_the_watch_file_is_read_again_when_it_changes(make, toy, db, *, running, tmp_path, caplog):

@@ -194,6 +194,7 @@ def test_a_file_with_a_bad_hash_can_be_sent_again(running, config):
         (b"no zip at all", "some-thing"),
         (b"", "some-thing"),
         (wheel(), "other-thing"),
+        (wheel(blob=b"\x7fELF\2\1\1"), "some-thing"),  # for any machine
         (wheel(metadata=METADATA.replace(b"some.thing", b"other")), "some-thing"),
         (wheel(metadata=METADATA.replace(b"1.0", b"1.1")), "some-thing"),
     ],

@@ -14,6 +14,7 @@ import zmq
 
 from helpers import BACKEND, add_source, alive, patience, until
 from piwheels.core.errors import BadWheel, Unavailable
+from piwheels.core.host.interpreters import probe
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import slave_driver
 from piwheels.core.transport import Context, Socket
@@ -117,6 +118,18 @@ def test_a_broken_build_fails_with_a_reason(
 ) -> None:
     add_source(index, "demo", before=before, after=after)
     failed(build(work, "demo"), work, *words)
+
+
+def test_a_wheel_with_programs_is_for_the_platform_that_built_it(index: Path, work: Path) -> None:
+    add_source(
+        index, "demo", after="zipfile.ZipFile(path, 'a').writestr('demo/run', b'\\x7fELF\\2\\1')"
+    )
+    builder = build(work, "demo")
+    assert [wheel.filename for wheel in builder.wheels] == [
+        f"demo-1.0-py3-none-{probe().platform}.whl"
+    ]
+    assert "demo-1.0-py3-none-any.whl has native programs" in builder.output
+    builder.close()
 
 
 def test_a_build_ends_at_its_timeout_with_a_message(index: Path, work: Path) -> None:

@@ -62,14 +62,14 @@ def test_a_daemon_that_ends_is_started_again_and_named_with_the_end_of_its_log(
     tmp_path, monkeypatch
 ):
     clock = StoppedClock()
-    text = "import sys; sys.exit('the last word')"
+    text = "import sys; sys.exit('the last word\\x07')"
     with processes_with(tmp_path, monkeypatch, text, clock) as farm:
         farm.start("slave-x", "sleeper", [], os.environ)
         for pause in (1, 2, 4, 8, 16):
             [event] = ended(farm)
             assert re.fullmatch(
                 rf"piw-slave-x ended \(1\): starting it again in {pause} s; the end of .*:\n"
-                r"  the last word",
+                r"  the last word\ufffd",
                 event.sentence,
             )
             assert (event.name, event.bad) == ("slave-x", True)

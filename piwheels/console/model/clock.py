@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.states import SlaveStats
+
+if TYPE_CHECKING:
+    from piwheels.core.protocols import SlaveEvent
 
 #: The shortest delay within this time, or the same time before, is the estimate.
 _WINDOW: Final = timedelta(minutes=1)
@@ -49,6 +54,14 @@ class MasterClock:
         """Convert the master's timestamp to console time, not later than *latest*."""
         age = latest - stamped - self.ahead
         return latest if age <= timedelta() else latest - min(age, _FAR)
+
+
+def is_own_time(event: SlaveEvent) -> bool:
+    """Whether the timestamp of *event* is by the slave's clock, which may be days off.
+
+    Masters of earlier versions repeat a slave's statistics under its own timestamp.
+    """
+    return isinstance(event.data, SlaveStats) and event.data.timestamp == event.timestamp
 
 
 def without(moment: datetime, skew: timedelta) -> datetime:

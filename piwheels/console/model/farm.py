@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model import entries, eta, failures, health, keyframe
-from piwheels.console.model.clock import MasterClock, without
+from piwheels.console.model.clock import MasterClock, is_own_time, without
 from piwheels.console.model.flapping import JoinHistory
 from piwheels.console.model.history import add_stats, insert, is_sorted, merge
 from piwheels.console.model.journal import Entry, Kind
@@ -118,7 +118,8 @@ class FarmModel:
         self.now = self._last_contact = now
         match event:
             case SlaveEvent():
-                self._clock.note(now, event.timestamp, past=replay)
+                if not is_own_time(event):
+                    self._clock.note(now, event.timestamp, past=replay)
                 if self._clock.sure:
                     self._date()
                 self._slave_event(event, replay)
@@ -166,7 +167,7 @@ class FarmModel:
             return
         elif message == "STATS":
             add_stats(slave.stats, data, set_back=not replay)
-            if data.timestamp != at:  # in a master's replay they are the same
+            if not is_own_time(event):
                 slave.skew = data.timestamp - at
             elif slave.skew is not None:
                 at = without(at, slave.skew)

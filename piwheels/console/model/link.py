@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from piwheels.console.model.clock import is_own_time
 from piwheels.console.model.events import (
     Answer,
     Event,
@@ -255,6 +256,9 @@ class LinkMachine:
     def _timed(self, event: SlaveEvent, now: datetime) -> None:
         if self.state is LinkState.REPLAYING:
             self.replayed += 1
+        if is_own_time(event):
+            self._past_at = now
+            return
         asked = self._asked_at is not None and now - self._asked_at <= _REPEATS
         if self._newest is None or event.timestamp > self._newest or not asked:
             self._newest = event.timestamp

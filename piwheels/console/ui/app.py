@@ -245,7 +245,12 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     @property
     def farm_screen(self) -> FarmScreen | None:
-        """The screen below all dialogs."""
+        """The screen below all dialogs; ``None`` as soon as the console ends.
+
+        Timers and answers still come then, while the screens lose their widgets.
+        """
+        if not self.is_running:
+            return None
         above = (each for each in reversed(self.screen_stack) if isinstance(each, FarmScreen))
         return next(above, None)
 

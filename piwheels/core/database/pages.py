@@ -6,7 +6,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from piwheels.core.database.connection import Client, clean
-from piwheels.core.database.rows import Activity, RewritePendingRow, SimpleFile, SimpleProject
+from piwheels.core.database.rows import (
+    Activity,
+    Published,
+    RewritePendingRow,
+    SimpleFile,
+    SimpleProject,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +50,10 @@ class Pages(Client):
     def get_package_files(self, package: str) -> dict[str, str]:
         """Return the SHA-256 of each file of *package*, by file name."""
         return dict(self._rows("get_package_files", clean(package)))
+
+    def get_published(self, package: str, version: str) -> Published:
+        """Return the names that *package* has published, and upstream's wheels of *version*."""
+        return Published(*self._rows("get_published", clean(package), clean(version))[0])
 
     def get_project_data(self, package: str) -> ProjectData | None:
         """Return the data of the project page of *package*, or ``None`` if it does not exist."""

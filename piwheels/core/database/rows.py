@@ -176,7 +176,8 @@ class UpstreamVersion(NamedTuple):
 
     *released*: its release date, so add it (``None``: change it only if it exists). *added* and
     *removed* are source distributions. *yanked* and *quarantined* are unchanged if ``None``.
-    *deleted*: upstream has removed it.
+    *deleted*: upstream has removed it. *uploaded* is its upload time, if upstream says it. *wheels*
+    is ``pure`` if upstream has a wheel of it for any machine, ``native`` if it has other wheels.
     """
 
     package: str
@@ -188,6 +189,27 @@ class UpstreamVersion(NamedTuple):
     yank_reason: str = ""
     quarantined: bool | None = None
     deleted: bool = False
+    uploaded: datetime | None = None
+    wheels: str = ""
+
+
+class KnownVersion(NamedTuple):
+    """What the database knows of a version: its upstream *sources*, and its yank upstream."""
+
+    sources: list[str]
+    yanked: bool = False
+
+
+class Published(NamedTuple):
+    """What the intake of a build has to know: the hashes of the package's *files*, by name.
+
+    *retired* are removed files, whose names never get other bytes. *upstream_wheels* are upstream's
+    wheels of the version (``wheels`` of :class:`UpstreamVersion`).
+    """
+
+    files: dict[str, str]
+    retired: dict[str, str]
+    upstream_wheels: str = ""
 
 
 class WatchedRow(NamedTuple):
@@ -195,7 +217,8 @@ class WatchedRow(NamedTuple):
 
     *found*: upstream has, or had, the project. *newest* is the newest version with sources
     (``""``: none yet), *latest* the upload time of the latest source, if known. *serial*, *etag*
-    and *modified* belong to the last page that was applied.
+    and *modified* belong to the last page that was applied. Only its known versions are followed if
+    it is *pinned*. *polled*: the index was asked for it, since it or one of its versions was added.
     """
 
     package: str
@@ -205,3 +228,5 @@ class WatchedRow(NamedTuple):
     serial: int = 0
     etag: str = ""
     modified: str = ""
+    pinned: bool = False
+    polled: bool = False

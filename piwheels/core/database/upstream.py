@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.database.connection import REASON, Client, clean
-from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion, WatchedRow
+from piwheels.core.database.rows import KnownVersion, UpstreamPackage, UpstreamVersion, WatchedRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,9 +49,14 @@ class Upstream(Client):
         """Return the versions, or whole packages (version ``None``), marked as deleted."""
         return [(package, version) for package, version in self._rows("get_deletions")]
 
-    def get_upstream_sources(self, package: str) -> dict[str, list[str]]:
-        """Return the upstream source distributions of *package*, by version."""
-        return dict(self._rows("get_upstream_sources", clean(package)))
+    def get_known_versions(self, package: str) -> dict[str, KnownVersion]:
+        """Return the versions of *package*, and what upstream says about them."""
+        rows = self._rows("get_known_versions", clean(package))
+        return {version: KnownVersion(*about) for version, *about in rows}
+
+    def get_unpolled(self, packages: Iterable[str]) -> list[str]:
+        """Return those of *packages* for which the index has not been asked yet."""
+        return self._column("get_unpolled", [clean(package) for package in packages])
 
     def watch_package(self, package: str) -> None:
         """Watch *package* at an administrator's request."""
@@ -68,6 +73,11 @@ class Upstream(Client):
     def get_watched(self) -> list[WatchedRow]:
         """Return the watched projects."""
         return [WatchedRow(*row) for row in self._rows("get_watched")]
+
+    def watch_asked(self, row: WatchedRow) -> None:
+        """Record that the index was asked for a watched project, and had nothing new about it."""
+        validators = row.serial, clean(row.etag, REASON), clean(row.modified)
+        self._value("watch_asked", clean(row.package), *validators)
 
     def watch_polled(self, row: WatchedRow) -> None:
         """Record the result of polling a watched project."""
@@ -98,6 +108,7 @@ def _version(each: UpstreamVersion) -> dict[str, object]:
         "package": clean(each.package),
         "version": clean(each.version),
         "released": _time(each.released),
+        "uploaded": _time(each.uploaded),
         "added": _array(each.added),
         "removed": _array(each.removed),
         "yank_reason": clean(each.yank_reason, REASON),

@@ -41,6 +41,7 @@ from piwheels.core.program.extras import needs
 from piwheels.core.program.logs import LogFile
 from piwheels.core.program.manual import Manual, manual
 from piwheels.core.program.options import Common, Option, duration, option, options, port_number
+from piwheels.core.program.report import write_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,7 @@ __all__ = [
     "port_number",
     "program",
     "set_up_logging",
+    "usage_error",
 ]
 
 T = TypeVar("T", bound=Common)
@@ -79,6 +81,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(prog=manual.prog, argument_default=argparse.SUPPRESS, allow_abbrev=False)
         self.manual = manual
         self.config = cls
+        #: Whether an error is also written as JSON.
+        self.as_json = False
 
     def format_help(self) -> str:
         return self.manual.help()
@@ -86,10 +90,13 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         sentence = message.removeprefix("argument ")
         sentence = sentence.replace("ignored explicit argument", "takes no value, but was given")
+        if self.as_json:
+            write_error(one_line(sentence), 2)
         self.exit(2, f"{self.prog}: {one_line(sentence)} (see {self.prog} --help)\n")
 
     def read(self, args: Sequence[str] | None) -> dict[str, Any]:
         """Return the options in *args*. Ends the process with status 2 if *args* are wrong."""
+        self.as_json = _wants_json(self.config, args)
         given, unknown = self.parse_known_intermixed_args(args)
         if unknown:
             name = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
@@ -127,6 +134,13 @@ def parser(prog: str, cls: type[Any], examples: Examples = ()) -> _Parser:
                 *names, dest=opt.name, action=action, type=_argument(opt), metavar=opt.metavar
             )
     return made
+
+
+def usage_error(prog: str, config: Common, message: str) -> NoReturn:
+    """End the process with status 2: the options in *config* contradict each other."""
+    usage = parser(prog, type(config))
+    usage.as_json = getattr(config, "json", False)
+    usage.error(message)
 
 
 def manual_of(
@@ -232,6 +246,12 @@ def _read_toml(
             errors.append(f"{path}: [{table}] {key}: {exc}")
 
 
+def _wants_json(cls: type[Any], args: Sequence[str] | None) -> bool:
+    """Return whether a command line, which may be wrong, asks for errors as JSON."""
+    words = sys.argv[1:] if args is None else args
+    return "--json" in words and any(opt.name == "json" for opt in options(cls))
+
+
 def set_up_logging(prog: str, config: Common) -> None:
     """Send the log to standard error and to the file that *config* names.
 
@@ -271,13 +291,17 @@ class Program(Generic[T]):
 
     def __call__(self, args: Sequence[str] | None = None) -> int:
         """Run the program with *args* (default: the process's own); return the exit status."""
+        as_json = _wants_json(self.config, args)
         try:
             config = load(self.prog, self.config, args, examples=self.examples)
+            as_json = getattr(config, "json", False)
             set_up_logging(self.prog, config)
             with needs(self.extra) if self.extra else contextlib.nullcontext():
                 return self._function(config)
         except PiWheelsError as exc:
             with contextlib.suppress(OSError):
+                if as_json:
+                    write_error(one_line(exc), 1)
                 sys.stderr.write(f"{self.prog}: {exc}\n")
             return 1
         except KeyboardInterrupt:

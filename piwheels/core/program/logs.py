@@ -6,6 +6,7 @@ terminal is closed: then a daemon that was started in it ends as after SIGTERM.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -40,6 +41,7 @@ class LogFile(WatchedFileHandler):
             super().emit(record)
         except OSError as exc:
             self._error = exc
+            self._drop()
         if self._error is None:
             self._reported = False
         elif not self._reported:
@@ -62,9 +64,16 @@ class LogFile(WatchedFileHandler):
         try:
             self.reopenIfNeeded()
         except OSError:
-            pass  # the next line reports it
+            self._drop()  # the next line opens it, or reports why not
         finally:
             self.release()
+
+    def _drop(self) -> None:
+        """Close the file with what could not be written."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def reopen_on_hangup() -> None:

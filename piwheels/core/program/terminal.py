@@ -34,12 +34,6 @@ def confirmed(what: str, *, yes: bool) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def say(text: str, *, quiet: bool) -> None:
-    """Write the line *text* to standard output, unless *quiet*."""
-    if not quiet:
-        sys.stdout.write(f"{text}\n")
-
-
 class Progress:
     """The progress of some work, on standard error: *total* steps of *unit*.
 

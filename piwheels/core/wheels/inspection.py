@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 import zlib
@@ -35,6 +36,7 @@ MAX_REQUIRES = 4096
 #: The longest accepted specifier or requirement, in characters.
 MAX_FIELD = 8192
 
+_LIBRARY = re.compile(r"[^/]\.so(\.[0-9]+)*$", re.ASCII)
 # What the standard library raises for a malformed archive; it documents only the first two.
 _MALFORMED = (
     BadZipFile,
@@ -112,6 +114,22 @@ def read_entry(archive: ZipFile, entry: ZipInfo, limit: int) -> bytes:
         if len(data) <= limit:
             return data
     raise BadWheel(f"{entry.filename!r} is longer than {limit} bytes")
+
+
+def is_portable(path: Path) -> bool:
+    """Return whether the wheel at *path* can run on any machine: it has no native programs.
+
+    These are ELF files, and all that is named like a shared library. Raises
+    :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
+    """
+    with open_wheel(path) as archive:
+        for entry in archive.infolist():
+            if _LIBRARY.search(entry.filename):
+                return False
+            with archive.open(entry) as stream:
+                if stream.read(4) == b"\x7fELF":
+                    return False
+    return True
 
 
 class _Bounded(io.BufferedReader):

@@ -7,13 +7,27 @@ ASCII name without separators, leading dots or control characters, which names e
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from functools import lru_cache
+from itertools import chain, product
+from math import prod
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from packaging.tags import compatible_tags, cpython_tags, generic_tags
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from piwheels.core.errors import BadWheel
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from packaging.tags import Tag
+
+#: ABI tags that do not name one ABI: of wheels without an extension, and of stable ABIs (PEP 384,
+#: PEP 803).
+FLEXIBLE: Final = frozenset({"none", "abi3", "abi3t"})
+#: The most combinations of tags that the name of a wheel may stand for.
+MAX_TAGS = 1000
 #: The longest file name on common file systems, in bytes.
 MAX_FILENAME = 255
 
@@ -28,6 +42,7 @@ _FILENAME = re.compile(
     re.ASCII,
 )
 _CPYTHON = re.compile(r"cp([0-9])([0-9]{1,4})([a-z]*)", re.ASCII)
+_PYPY = re.compile(r"pypy([0-9])([0-9]{1,4})_[a-z0-9_]+", re.ASCII)
 
 
 class WheelName(NamedTuple):
@@ -81,6 +96,8 @@ def parse_filename(name: str) -> WheelName:
         Version(result.version)
     except InvalidVersion:
         raise BadWheel(f"{name!r} has no valid version (PEP 440)") from None
+    if prod(part.count(".") + 1 for part in result[3:]) > MAX_TAGS:
+        raise BadWheel(f"{name!r} stands for more than {MAX_TAGS} tags (PEP 425)")
     return result
 
 
@@ -98,23 +115,37 @@ def abi_key(abi_tag: str) -> tuple[int, int, int, str, str]:
     return (0, int(major), int(minor), flags, abi_tag)
 
 
-def serves(file_abi: str, abi: str, *, built_by: str | None = None) -> bool:
-    """Return whether interpreters of *abi* can use a file with the ABI tag *file_abi*.
+def serves(name: WheelName, abi: str) -> bool:
+    """Return whether installers for interpreters of *abi* accept the wheel *name*.
 
-    A pure file (``none``) serves all interpreters. A file for the stable ABI (``abi3``, PEP 384)
-    serves the ABI that it was *built_by* (default: *abi*) and later ones, except free-threaded
-    ones (PEP 703). Any other file serves its own ABI only. A compressed tag (PEP 425) serves every
-    ABI that one of its parts serves.
+    Any platform but ``any`` counts as that of the interpreter.
     """
-    parts = file_abi.split(".")
-    if "none" in parts or abi in parts:
-        return True
-    return (
-        "abi3" in parts and not is_free_threaded(abi) and abi_key(built_by or abi) <= abi_key(abi)
-    )
+    accepted = accepted_tags(abi)
+    pythons, abis, platforms = (part.lower().split(".") for part in name[3:])
+    kinds = {"any" if platform == "any" else "native" for platform in platforms}
+    return any("-".join(tag) in accepted for tag in product(pythons, abis, kinds))
 
 
-def is_free_threaded(abi: str) -> bool:
-    """Return whether *abi* is a free-threaded CPython (``cp313t``, PEP 703)."""
-    match = _CPYTHON.fullmatch(abi)
-    return match is not None and "t" in match[3]
+@lru_cache(maxsize=256)
+def accepted_tags(abi: str) -> frozenset[str]:
+    """Return the tags (PEP 425) that installers for interpreters of *abi* accept.
+
+    Their platform is ``any`` or ``native``. ``_accepted_tags`` in ``sql/functions`` is its equal.
+    """
+    tags: Iterable[Tag]
+    if match := _CPYTHON.fullmatch(abi):
+        version = int(match[1]), int(match[2])
+        # A debug build can load the extensions of a normal one, too.
+        normal = abi.replace("d", "") if version >= (3, 8) else abi
+        python = "cp{}{}".format(*version)
+        own = cpython_tags(version, list(dict.fromkeys((abi, normal))), ["native"])
+        tags = chain(own, compatible_tags(version, python, ["native"]))
+    elif match := _PYPY.fullmatch(abi):
+        version = int(match[1]), int(match[2])
+        own = generic_tags("pp{}{}".format(*version), [abi], ["native"])
+        tags = chain(own, compatible_tags(version, f"pp{version[0]}", ["native"]))
+    else:  # an interpreter of an unknown version of Python 3
+        tags = chain(
+            generic_tags("py3", [abi], ["native"]), compatible_tags((3,), None, ["native"])
+        )
+    return frozenset(map(str, tags))

@@ -62,11 +62,11 @@ class Removal(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """An answer of the changelog. *invalid* is the number of entries that were left out."""
+    """An answer of the changelog. *invalid* are the entries that were left out, as text."""
 
     events: list[Event]
     last_serial: int
-    invalid: int
+    invalid: list[str]
 
 
 class Changes(NamedTuple):
@@ -88,15 +88,15 @@ def parse(answer: Any, since: int) -> Batch:
     """
     if not isinstance(answer, list):
         raise BadMessage("the changelog is not a list")
-    found, last_serial, invalid = [], since, 0
+    found, last_serial, invalid = [], since, []
     for entry in answer:
         if not (isinstance(entry, list) and len(entry) == 5 and is_serial(entry[4])):
             raise BadMessage(f"the changelog has an entry without a serial: {entry!r:.100}")
         if entry[4] > since:
             try:
                 found.append(_event(*entry))
-            except BadMessage:
-                invalid += 1
+            except BadMessage as exc:
+                invalid.append(f"{entry[0]!r:.80} {entry[1]!r:.80} ({exc})")
         last_serial = max(last_serial, entry[4])
     return Batch(sorted(found, key=lambda event: event.serial), last_serial, invalid)
 
@@ -109,6 +109,8 @@ def is_serial(value: Any) -> bool:
 def _event(name: Any, version: Any, when: Any, action: Any, serial: int) -> Event:
     if type(when) is not int or not 0 <= when < _MAX_TIME or not isinstance(action, str):
         raise BadMessage("an entry without a valid time or action")
+    if version is not None and _ADDS.fullmatch(action) and not is_version(_VERSION(version)):
+        raise BadMessage("its version is invalid (PEP 440)")
     spelling: str = _NAME(name)
     return Event(
         canonical(spelling),
@@ -194,7 +196,7 @@ def _changed(versions: Mapping[Removal, UpstreamVersion], event: Event) -> Upstr
     if removes := _REMOVES_FILE.fullmatch(event.action):
         return _with_source(before, removes[1], there=False)
     adds = _ADDS.fullmatch(event.action)
-    if adds is None or not is_version(event.version):
+    if adds is None:
         return None
     after = before._replace(released=before.released or event.when)
     return _with_source(after, adds[2], there=True) if adds[1] == "source" else after

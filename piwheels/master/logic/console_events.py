@@ -31,7 +31,7 @@ def replay_of(slave: SlaveState, stats: int) -> list[Publish]:
     number, greeted = slave.slave_id, slave.first_seen
     assert greeted is not None  # noqa: S101 (a slave with a number has sent HELLO)
     events = [Publish(number, greeted, "HELLO", slave.info)]
-    events += [Publish(number, one.timestamp, "STATS", one) for one in list(slave.stats)[-stats:]]
+    events += [Publish(number, at, "STATS", one) for at, one in list(slave.stats)[-stats:]]
     if slave.build is not None and slave.build_began is not None:
         job = slave.build.package, slave.build.version
         events.append(Publish(number, slave.build_began.at, "BUILD", job))

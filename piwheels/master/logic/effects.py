@@ -78,10 +78,11 @@ class ReleaseLease(NamedTuple):
 
 
 class AskPublished(NamedTuple):
-    """Ask the database which files of *package* are published."""
+    """Ask the database which files of *package* are published, and about upstream's *version*."""
 
     slave_id: int
     package: str
+    version: str
 
 
 class Expect(NamedTuple):

@@ -412,7 +412,7 @@ class Fleet:
         return [ReleaseLease(target), PublishEnd(slave.slave_id, outcome)]
 
     def _record_stats(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
-        slave.stats.append(slave.data)
+        slave.stats.append((instant.at, slave.data))
         return [Publish(slave.slave_id, instant.at, "STATS", slave.data)]
 
     # For the tests --------------------------------------------------------------------------

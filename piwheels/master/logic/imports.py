@@ -7,14 +7,13 @@ import fails, its tool gets the reason, and no transfer, file or build of it rem
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Refused
 from piwheels.core.protocols import FIRST_IMPORT, ToolPhase, tool_conversation
-from piwheels.core.wheels.tags import abi_key, canonical, is_free_threaded, parse_filename
+from piwheels.core.wheels.tags import FLEXIBLE, canonical, parse_filename, serves
 from piwheels.master.logic.effects import (
     AskMissingBytes,
     AskPublished,
@@ -29,6 +28,7 @@ from piwheels.master.logic.intake import Intake, Step, reason_to_reject, sanitis
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from piwheels.core.database.rows import Published
     from piwheels.core.states import BuildState
 
 #: The most imports that run or wait.
@@ -38,23 +38,22 @@ SILENCE: Final = 60.0
 #: The longest duration of a build.
 LONGEST: Final = timedelta(days=366)
 
-_PYTHON = re.compile(r"(cp|py)3([0-9]*)", re.ASCII)
-
 
 def check(build: BuildState, active: Sequence[str], known: Collection[str]) -> None:
     """Check what *build* declares, and set its ABI.
 
     *active* are the ABIs that the farm builds for, in order; *known* are all ABIs in the database.
-    A build for ``none`` or ``abi3`` becomes one for the first active ABI that can use all its
-    files. Raises ``Refused`` with a sentence.
+    A build for no single ABI (``none``, ``abi3``) becomes one for the first active ABI that can use
+    all its files. Raises ``Refused`` with a sentence.
     """
     if not build.status:
         raise Refused("IMPORT", "only a build that has succeeded can be imported")
     if (why := reason_to_reject(build, None)) is not None:
         raise Refused("IMPORT", why)
-    flexible = build.abi_tag in ("none", "abi3")
+    flexible = build.abi_tag in FLEXIBLE
     if flexible:
-        usable = (abi for abi in active if all(_is_usable(name, abi) for name in build.files))
+        names = [parse_filename(name) for name in build.files]
+        usable = (abi for abi in active if all(serves(name, abi) for name in names))
         build.abi_tag = next(usable, build.abi_tag)
     if build.abi_tag not in known:
         why = (
@@ -66,23 +65,6 @@ def check(build: BuildState, active: Sequence[str], known: Collection[str]) -> N
     build.package = canonical(build.package)
     build.output = sanitise_log(build.output)
     build.duration = min(max(build.duration, timedelta(0)), LONGEST)
-
-
-def _is_usable(name: str, abi: str) -> bool:
-    """Return whether interpreters of *abi* can use the file *name*, for ``none`` or ``abi3``."""
-    parts = parse_filename(name)
-    stable = "none" not in parts.abi.split(".")
-    if stable and is_free_threaded(abi):
-        return False
-    minor = abi_key(abi)[2]  # 0 if it is not CPython
-    for found in map(_PYTHON.fullmatch, parts.py.split(".")):
-        if found and not found[2]:
-            return True
-        if found and (
-            int(found[2]) == minor if found[1] == "cp" and not stable else int(found[2]) <= minor
-        ):
-            return True
-    return False
 
 
 @dataclass(slots=True)
@@ -116,14 +98,14 @@ class Import(Intake):
     def begin(self) -> list[IntakeEffect]:
         """Begin: ask which files are published."""
         self.step = Step.PUBLISHED
-        return [AskPublished(self.number, self.build.package)]
+        return [AskPublished(self.number, self.build.package, self.build.version)]
 
     def handle_answer(self, result: Any, error: Exception | None) -> list[ImportEffect]:
         """Continue with the answer to the last request; reply to the tool if it waits for that."""
         match self.step:
             case Step.KNOWN:
                 # If the database does not answer, no file is removed.
-                names = [] if error else [name for name in self.placed if name not in result]
+                names = [] if error else [name for name in self.placed if name not in result.files]
                 self.step = Step.WITHDRAW
                 return [
                     *self._warn_left_behind(error),
@@ -170,11 +152,14 @@ class Import(Intake):
 
     # Where an import differs from a slave's build --------------------------------------------
 
+    def _reason_to_hold(self, known: Published) -> str | None:
+        return None  # the operator knows better
+
     def _reject(self, why: str) -> list[IntakeEffect]:
         self.reason = why
         self.step = Step.KNOWN
         warning = Warn(self.number, self.label, f"{self} was not imported: {why}")
-        return [warning, AskPublished(self.number, self.build.package)]
+        return [warning, AskPublished(self.number, self.build.package, self.build.version)]
 
     def _abandon(self, why: str) -> list[IntakeEffect]:
         return self._reject(why)

@@ -13,9 +13,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from packaging.version import Version
+
 from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
 from piwheels.core.text import CONTROL_IN_LINES
-from piwheels.core.wheels.tags import canonical, parse_filename, same_version, with_build_tag
+from piwheels.core.wheels.tags import (
+    FLEXIBLE,
+    canonical,
+    parse_filename,
+    same_version,
+    serves,
+    with_build_tag,
+)
 from piwheels.master.logic.effects import (
     AskPublished,
     BuildStored,
@@ -30,7 +39,9 @@ from piwheels.master.logic.effects import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from piwheels.core.database.rows import Published
     from piwheels.core.states import BuildState, FileState
+    from piwheels.core.wheels.tags import WheelName
 
 #: How often a file is requested before its build counts as failed.
 MAX_TRIES = 3
@@ -81,14 +92,58 @@ def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
             return f"{name} is not a file of {build.package}"
         if not same_version(parts.version, build.version):
             return f"{name} is not a file of version {build.version}"
-        if not set(parts.abi.split(".")) <= {build.abi_tag, "abi3", "none"}:
+        if not set(parts.abi.split(".")) <= {build.abi_tag, *FLEXIBLE}:
             return f"{name} is not for the ABI of the build ({build.abi_tag})"
+        if build.abi_tag not in FLEXIBLE and not serves(parts, build.abi_tag):
+            return reason_unusable(parts, build.abi_tag)
         state.package_tag, state.package_version_tag = parts.package, parts.version
         state.py_version_tag, state.abi_tag = parts.py, parts.abi
         state.platform_tag = parts.platform
         if platform is not None and not _fits(parts.platform, platform):
             return f"{name} is for another platform than the builder's ({platform})"
     return None
+
+
+def reason_unusable(name: WheelName, abi: str) -> str:
+    """Return why installers for interpreters of *abi* do not accept the wheel *name*."""
+    pythons = name.py.split(".")
+    made = "Python 2" if all(re.match("[a-z]+2", each) for each in pythons) else ", ".join(pythons)
+    what = "" if name.abi == "none" else f" with the ABI {name.abi}"
+    where = " on any machine" if name.platform == "any" and name.abi != "none" else ""
+    return f"{name} is made for {made}{what}{where}: no installer for {abi} accepts it"
+
+
+def missing_extension(build: BuildState, known: Published) -> str | None:
+    """Return why the pure wheels of *build* seem to lack their extension, or ``None``.
+
+    Many projects leave an optional extension out if a compiler or headers are missing, and build a
+    wheel that would serve everybody. Wheels of the same version decide; if upstream has none and
+    the farm has none, those of the version before.
+    """
+    if not all(_is_pure(state) for state in map(parse_filename, build.files)):
+        return None
+    own = Version(build.version)
+    names: dict[Version, list[WheelName]] = {}
+    for name in map(parse_filename, known.files):
+        names.setdefault(Version(name.version), []).append(name)
+    before = max((version for version in names if version < own), default=own)
+    if known.upstream_wheels:
+        others, native = "upstream's of this version", known.upstream_wheels == "native"
+    elif own in names:
+        others, native = "others of this version", not any(map(_is_pure, names[own]))
+    else:
+        others = f"those of {before}"
+        native = before in names and not any(map(_is_pure, names[before]))
+    if not native:
+        return None
+    return (
+        f"the wheel is held back: it has no extension, but {others} have one (does this slave lack"
+        " a compiler, headers or a library? piw-import publishes such a wheel nevertheless)"
+    )
+
+
+def _is_pure(name: WheelName) -> bool:
+    return name.abi == "none" and name.platform == "any"
 
 
 def sanitise_log(text: str) -> str:
@@ -120,8 +175,8 @@ def _normalised(platform: str) -> tuple[bool, str]:
 def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> str:
     """Return the name under which a file is published.
 
-    The content of a published name never changes, so a rebuild with other content gets a build tag
-    (PEP 427).
+    The content of a published name never changes, also after its removal, so a rebuild with other
+    content gets a build tag (PEP 427).
     """
     candidate, number = name, 0
     while published.get(candidate, filehash) != filehash:
@@ -171,7 +226,9 @@ class Intake:
             self.build.files.clear()
             return self._log()
         self.step = Step.PUBLISHED
-        return [AskPublished(self.build.slave_id, canonical(self.build.package))]
+        return [
+            AskPublished(self.build.slave_id, canonical(self.build.package), self.build.version)
+        ]
 
     def sent(self) -> list[IntakeEffect]:
         """Have the file verified that the slave has just sent."""
@@ -182,7 +239,9 @@ class Intake:
         """Continue with the answer to the last request: *result*, or *error* in its place."""
         match self.step:
             case Step.PUBLISHED if error is None:
-                self.published = result
+                self.published = {**result.retired, **result.files}
+                if why := self._reason_to_hold(result):
+                    return self._reject(why)
                 return self._expect()
             case Step.EXPECT if error is None:
                 self.step = Step.SENT
@@ -209,6 +268,9 @@ class Intake:
         return [LogBuild(self.build.slave_id, self.build)]
 
     # Steps ----------------------------------------------------------------------------------
+
+    def _reason_to_hold(self, known: Published) -> str | None:
+        return missing_extension(self.build, known)
 
     def _expect(self) -> list[IntakeEffect]:
         self.step = Step.EXPECT

@@ -29,7 +29,7 @@ class WatchedProject:
     *root* is the serial of the whole index at the last request (0: unknown). *idle* is the number
     of requests left out since then because that serial has not changed. *missing* are the versions
     (:data:`WHOLE`: the project) that upstream no longer has, each with the time at which that was
-    first seen.
+    first seen. *ignored* are the files without a usable version that were logged.
     """
 
     row: WatchedRow
@@ -38,6 +38,7 @@ class WatchedProject:
     root: int = 0
     idle: int = 0
     missing: dict[str, float] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
 
     def is_unchanged(self, root: int) -> bool:
         """Return whether the project cannot have changed: *root* is the serial of the index."""
@@ -75,13 +76,15 @@ class PollSchedule:
         return sum(1 for project in found if WHOLE in project.missing), len(found)
 
     def sync(self, rows: Iterable[WatchedRow], now: float) -> None:
-        """Replace the set of projects. A new project is due now; the others keep their turn."""
+        """Replace the set of projects. New ones, and those that the database has reset, are due."""
         before, self._projects = self._projects, {}
         for row in rows:
             project = before.get(row.package)
             if project is None:
                 due = self._place(row.package, now) if row.found else now
                 project = WatchedProject(row, due, Failures(self._interval / 2))
+            elif project.row != row:
+                project.row, project.due, project.root = row, now, 0
             self._projects[row.package] = project
 
     def _place(self, package: str, after: float) -> float:

@@ -18,9 +18,9 @@ from piwheels.core.errors import BadMessage
 from piwheels.core.wheels.tags import canonical, is_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
-    from piwheels.core.database.rows import WatchedRow
+    from piwheels.core.database.rows import KnownVersion, WatchedRow
 
 #: The file name extensions of source distributions that pip accepts (the first is that of PEP 625).
 _SUFFIXES: Final = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")
@@ -28,14 +28,18 @@ _STATUSES: Final = ("active", "archived", "quarantined", "deprecated")
 #: The most files of a page, and the longest text and version that are stored, in characters.
 MAX_FILES: Final = 200_000
 _MAX_TEXT: Final = 8192
-_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,179}", re.ASCII)
+#: The longest name of a file that is stored, in characters.
+_MAX_NAME: Final = 255
+MAX_VERSION: Final = 180
+_VERSION: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._+!-]{{0,{MAX_VERSION - 1}}}", re.ASCII)
 
 
 @dataclass(slots=True)
 class Release:
     """An upstream release: its *version* as spelled there, its *sources*, its first upload time.
 
-    It is *yanked* if all of its files are; *reason* may be empty.
+    It is *yanked* if all of its files are; *reason* may be empty. *wheels* is as in
+    ``UpstreamVersion``.
     """
 
     version: str
@@ -43,21 +47,27 @@ class Release:
     uploaded: datetime | None = None
     yanked: bool = True
     reason: str = ""
+    wheels: str = ""
 
 
 class Project(NamedTuple):
-    """An upstream project with its releases. *serial* is 0 if the index does not report it."""
+    """An upstream project with its releases. *serial* is 0 if the index does not report it.
+
+    *ignored* are the names of source distributions without a usable version.
+    """
 
     status: str
     serial: int
     releases: dict[Version, Release]
+    ignored: frozenset[str] = frozenset()
 
 
 class Verdict(NamedTuple):
     """The changes that a page causes.
 
     *gone* are the versions that are missing upstream, unless a later page has them again; *new* are
-    the releases to build. *row* is the new row of the watched project.
+    the releases to build. *substitute* is the release to build in place of the newest one, if that
+    is yanked or gone. *row* is the new row of the watched project.
     """
 
     package: UpstreamPackage
@@ -65,6 +75,7 @@ class Verdict(NamedTuple):
     gone: set[str]
     new: list[str]
     row: WatchedRow
+    substitute: UpstreamVersion | None = None
 
 
 def parse(document: Any, package: str) -> Project:
@@ -81,15 +92,16 @@ def parse(document: Any, package: str) -> Project:
     if len(document["files"]) > MAX_FILES:
         raise BadMessage(f"the page has more than {MAX_FILES:,} files")
     releases: dict[Version, Release] = {}
+    ignored: set[str] = set()
     for file in document["files"]:
-        _add(releases, file, package)
+        _add(releases, ignored, file, package)
     status = document.get("project-status", {})
     word = status.get("status", "active") if isinstance(status, dict) else None
     if not isinstance(word, str):
         raise BadMessage(f"the page has an invalid status (PEP 792): {status!r:.100}")
     if word not in _STATUSES:
         word = "active"  # a status of a later standard
-    return Project(word, serial_of(meta.get("_last-serial")), releases)
+    return Project(word, serial_of(meta.get("_last-serial")), releases, frozenset(ignored))
 
 
 def serial_of(value: Any) -> int:
@@ -99,14 +111,18 @@ def serial_of(value: Any) -> int:
     return value if type(value) is int and 0 < value < 2**63 else 0
 
 
-def _add(releases: dict[Version, Release], file: Any, package: str) -> None:
-    """Add *file* to its release. Ignores a file whose name has no valid version."""
+def _add(releases: dict[Version, Release], ignored: set[str], file: Any, package: str) -> None:
+    """Add *file* to its release, or to *ignored* if its name has no usable version."""
     filename = file.get("filename") if isinstance(file, dict) else None
-    if not isinstance(filename, str) or len(filename) > 255:
+    if not isinstance(filename, str):
         return
-    source = source_version(filename, package)
-    text = source or wheel_version(filename)
+    source = text = None
+    if len(filename) <= _MAX_NAME:
+        source = source_version(filename, package)
+        text = source or wheel_version(filename)
     if text is None:
+        if filename.endswith((*_SUFFIXES, ".whl")):
+            ignored.add(filename[:_MAX_NAME])
         return
     release = releases.setdefault(Version(text), Release(text))
     yanked = file.get("yanked", False)
@@ -121,6 +137,8 @@ def _add(releases: dict[Version, Release], file: Any, package: str) -> None:
         release.sources.append(filename)
         times = [each for each in (release.uploaded, when) if each is not None]
         release.uploaded = min(times, default=None)
+    else:
+        release.wheels = max(release.wheels, wheel_kind(filename))
 
 
 def source_version(filename: str, package: str) -> str | None:
@@ -143,6 +161,11 @@ def wheel_version(filename: str) -> str | None:
     return parts[1] if good else None
 
 
+def wheel_kind(filename: str) -> str:
+    """Return ``pure`` for the name of a wheel for any machine, ``native`` for another wheel."""
+    return "pure" if filename.endswith("-none-any.whl") else "native"
+
+
 def _is_version(text: str) -> bool:
     return is_version(text) and bool(_VERSION.fullmatch(text))
 
@@ -159,20 +182,22 @@ def _time(value: Any) -> datetime | None:
 
 
 def judge(
-    row: WatchedRow, known: Mapping[str, list[str]], project: Project, at: datetime
+    row: WatchedRow, known: Mapping[str, KnownVersion], project: Project, at: datetime
 ) -> Verdict:
     """Compare the page of a project with the *known* versions and their sources.
 
     A project that is new here begins with its newest release that has sources and is not yanked (a
     final release, if there is one). After that, releases with a later upload time are new; if the
     index reports no times, those with a greater version. An older release never becomes new, so
-    that a release which an operator has removed does not return. *at* is the release time for
-    files without an upload time.
+    that a release which an operator has removed does not return. When the newest version here is
+    yanked or gone, the release before it takes its place. *at* is the release time for files
+    without an upload time. A *pinned* project gets no other versions.
     """
-    here = {Version(version): version for version in known if _is_version(version)}
+    keys = {version: Version(version) for version in known if _is_version(version)}
+    here = set(keys.values())
     versions = [
-        _update(row.package, version, set(known[version]), project.releases[key])
-        for key, version in here.items()
+        _update(row.package, version, set(known[version].sources), project.releases[key])
+        for version, key in keys.items()
         if key in project.releases
     ]
     buildable = {
@@ -181,31 +206,58 @@ def judge(
         if release.sources and not release.yanked
     }
     new = [buildable[key] for key in _new(row, buildable) if key not in here]
-    versions += [
-        UpstreamVersion(
-            row.package, release.version, release.uploaded or at, tuple(release.sources)
-        )
-        for release in new
-    ]
+    versions += [_added(row.package, release, at) for release in new]
     # The page of a project in quarantine is empty, although its releases still exist.
     gone = {
         version
-        for key, version in here.items()
-        if known[version] and key not in project.releases and project.status != "quarantined"
+        for version, key in keys.items()
+        if known[version].sources
+        and key not in project.releases
+        and project.status != "quarantined"
     }
+    lost = gone | {
+        version
+        for version, key in keys.items()
+        if key in project.releases and project.releases[key].yanked and not known[version].yanked
+    }
+    before = None if row.pinned else _before({keys[version] for version in lost}, here, buildable)
     package = UpstreamPackage(row.package, known=bool(versions), status=project.status)
-    row = row._replace(found=True, serial=project.serial, **_seen(row, buildable))
-    return Verdict(package, versions, gone, [release.version for release in new], row)
+    row = row._replace(found=True, polled=True, serial=project.serial, **_seen(row, buildable))
+    substitute = None if before is None else _added(row.package, before, at)
+    return Verdict(package, versions, gone, [each.version for each in new], row, substitute)
+
+
+def _added(package: str, release: Release, at: datetime) -> UpstreamVersion:
+    sources, when = tuple(release.sources), release.uploaded or at
+    return UpstreamVersion(package, release.version, when, sources, wheels=release.wheels)
+
+
+def _before(
+    lost: Set[Version], here: Set[Version], releases: Mapping[Version, Release]
+) -> Release | None:
+    """Return the newest of *releases* before the newest version *here*, if that is *lost*."""
+    if not lost or max(lost) < max(here):
+        return None
+    older = {key for key in releases if key < max(lost)}
+    newest = max({key for key in older if not key.is_prerelease} or older, default=None)
+    return None if newest is None or newest in here else releases[newest]
 
 
 def _update(package: str, version: str, known: set[str], release: Release) -> UpstreamVersion:
     there = set(release.sources)
     added, removed = tuple(sorted(there - known)), tuple(sorted(known - there))
     change = UpstreamVersion(package, version, added=added, removed=removed)
-    return change._replace(yanked=release.yanked, yank_reason=release.reason)
+    return change._replace(
+        yanked=release.yanked,
+        yank_reason=release.reason,
+        uploaded=release.uploaded,
+        wheels=release.wheels,
+    )
 
 
 def _new(row: WatchedRow, releases: Mapping[Version, Release]) -> list[Version]:
+    if row.pinned:
+        return []
     if not row.newest:
         final = [version for version in releases if not version.is_prerelease]
         return [max(final or releases)] if releases else []
@@ -222,6 +274,8 @@ def _new(row: WatchedRow, releases: Mapping[Version, Release]) -> list[Version]:
 
 def _seen(row: WatchedRow, releases: Mapping[Version, Release]) -> dict[str, Any]:
     """Return the newest version and the latest upload time that have been seen so far."""
+    if row.pinned:
+        return {}
     versions = [*releases, *([Version(row.newest)] if row.newest else [])]
     times = [*(release.uploaded for release in releases.values()), row.latest]
     return {

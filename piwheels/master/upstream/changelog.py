@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SLICE: Final = 500
 #: The default interval between two requests, in seconds.
 INTERVAL: Final = 10.0
+#: How many invalid entries of an answer to log.
+MAX_LOGGED: Final = 100
 #: How many consecutive answers must report a lower serial before it is accepted.
 CONFIRMATIONS: Final = 30
 
@@ -133,10 +135,13 @@ class Changelog:
         events = [event for event in batch.events if event not in self._last_events]
         self._more = batch.last_serial > self._last_seen or bool(events)
         if batch.invalid and batch.last_serial > self._last_seen:
-            self._logger.warning(
-                "ignored %d invalid entries of the changelog up to serial %d",
-                batch.invalid, batch.last_serial,
-            )  # fmt: skip
+            for entry in batch.invalid[:MAX_LOGGED]:
+                self._logger.warning("ignored an entry of the changelog: %s", entry)
+            if (more := len(batch.invalid) - MAX_LOGGED) > 0:
+                self._logger.warning(
+                    "ignored %d more entries of the changelog up to serial %d",
+                    more, batch.last_serial,
+                )  # fmt: skip
         if not self._more:
             self._gazer.store([], [], batch.last_serial)
             self._serial = batch.last_serial

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from pathlib import Path
 from socket import SHUT_RDWR, socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -25,10 +26,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError
 
 from piwheels import __version__
+from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from urllib.parse import SplitResult
 
     from piwheels.core.host.pip_config import IndexAccess
@@ -82,6 +84,9 @@ class Fetcher:
         self._access = access
         self._silence = min(access.timeout or limits.silence, limits.silence)
         self._credentials: dict[str, str] = {}
+        #: The hosts of the configured addresses, and the greatest :func:`nearness` among them.
+        self._hosts: set[str] = set()
+        self._nearness = 0
         #: The socket that each thread waits for.
         self._waiting_sockets: dict[int, socket] = {}
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
@@ -89,6 +94,8 @@ class Fetcher:
         self._closed = False
         #: Questions asked, and bytes of answers (as they are read, not as they travel).
         self.requests = self.received = 0
+        #: When the index last answered as it should (before that: the start), in monotonic seconds.
+        self.answered = SYSTEM.monotonic()
 
     def close(self) -> None:
         """Abort all requests in progress, and refuse further ones."""
@@ -109,13 +116,16 @@ class Fetcher:
         self.requests += 1
         try:
             with self._time_limit():
-                return self._follow(method, url, defaults | headers, limit, body)
+                reply = self._follow(method, url, defaults | headers, limit, body)
         except (HTTPError, OSError, ValueError) as exc:
             raise UpstreamFault(self._reason(exc)) from exc
+        self.answered = SYSTEM.monotonic()
+        return reply
 
     def _follow(
         self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes
     ) -> Reply:
+        origin = _origin(url)
         for _ in range(_MAX_REDIRECTS + 1):
             auth = self._credentials.get(_origin(url))
             response = self._pool(url).request(
@@ -132,9 +142,37 @@ class Fetcher:
                 if response.status not in _REDIRECTS:
                     return self._reply(response, limit)
                 url = _redirected(method, response.status, url, response.headers.get("Location"))
+                self._check_literal(url)
+            except UpstreamFault as fault:
+                if _origin(url) != origin:  # another server says nothing about the index
+                    fault.of_index = False
+                raise
             finally:
                 response.close()
-        raise UpstreamFault(f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(url)}")
+        raise UpstreamFault(
+            f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(url)}", of_index=False
+        )
+
+    def _check_literal(self, url: str) -> None:
+        """Refuse a redirect to a numerical address that is too near, also behind a proxy."""
+        host = urlsplit(url).hostname or ""
+        with suppress(ValueError):  # a name: its address is checked when it is known
+            self._check_address(host, host)
+
+    def _check_address(self, host: str, address: str) -> None:
+        """Refuse *address*, that of *host*, if the index is farther away: not its own business.
+
+        A public index must not make this machine send requests to itself or to its own network.
+        """
+        near = nearness(address)
+        if host in self._hosts:
+            self._nearness = max(self._nearness, near)
+        elif near > self._nearness:
+            raise UpstreamFault(
+                f"it sends us to {host} ({address}), an address of this machine or its network,"
+                " which is not followed",
+                of_index=False,
+            )
 
     def _reply(self, response: urllib3.BaseHTTPResponse, limit: int) -> Reply:
         status, headers = response.status, response.headers
@@ -222,7 +260,11 @@ class Fetcher:
             scheme: type(
                 scheme,
                 (pool,),
-                {"ConnectionCls": _recording_socket(connection, self._waiting_sockets)},
+                {
+                    "ConnectionCls": _recording_socket(
+                        connection, self._waiting_sockets, None if proxy else self._check_address
+                    )
+                },
             )
             for scheme, pool, connection in (
                 ("http", HTTPConnectionPool, HTTPConnection),
@@ -243,6 +285,7 @@ class Fetcher:
                 f"{_public(url)} cannot be followed: name an index whose address begins with"
                 " https:// or http:// in --pypi-simple (or --pypi-xmlrpc), or choose --source none"
             )
+        self._hosts.add(parts.hostname or "")
         auth = _basic(parts) or _from_netrc(parts.hostname or "")
         if auth:
             self._credentials[_origin(url)] = auth
@@ -261,14 +304,27 @@ _STATUS_REASONS: Final = {
 
 
 def _recording_socket(
-    cls: type[HTTPConnection], waiting_sockets: dict[int, socket]
+    cls: type[HTTPConnection],
+    waiting_sockets: dict[int, socket],
+    check: Callable[[str, str], None] | None,
 ) -> type[HTTPConnection]:
     """Return a subclass of *cls* that stores the socket of each waiting thread.
 
     It does so from the request on: connecting, and the handshake of TLS, have limits of their own.
+    *check* gets each host with the address that it has, before anything is sent there.
     """
 
     class RecordingConnection(cls):  # type: ignore[valid-type,misc]
+        def _new_conn(self) -> socket:
+            connection: socket = super()._new_conn()
+            if check is not None:
+                try:
+                    check(self.host, connection.getpeername()[0])
+                except BaseException:
+                    connection.close()
+                    raise
+            return connection
+
         def getresponse(self) -> urllib3.HTTPResponse:
             waiting_sockets[threading.get_ident()] = self.sock
             return super().getresponse()  # type: ignore[no-any-return]
@@ -282,13 +338,25 @@ def _shut_down(connection: socket) -> None:
         socket.shutdown(connection, SHUT_RDWR)  # not the method of TLS sockets, which may block
 
 
+def nearness(address: str) -> int:
+    """Return 2 for an IP *address* of this machine or link, 1 for another private one, else 0.
+
+    Raises ``ValueError`` for a name.
+    """
+    ip = ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback or ip.is_link_local or ip.is_unspecified:
+        return 2
+    return 0 if ip.is_global else 1
+
+
 def _redirected(method: str, status: int, url: str, target: str | None) -> str:
     if not target:
-        raise UpstreamFault(f"it answers {status} without another address")
+        raise UpstreamFault(f"it answers {status} without another address", of_index=False)
     new = urljoin(url, target)
     schemes = urlsplit(url).scheme, urlsplit(new).scheme
     if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
-        raise UpstreamFault(f"it sends us to {_public(new)}, which is not followed")
+        raise UpstreamFault(f"it sends us to {_public(new)}, which is not followed", of_index=False)
     if method == "POST" and status == 303:
         raise UpstreamFault("it redirects the request to a page (303)")
     return new

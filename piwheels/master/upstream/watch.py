@@ -14,7 +14,7 @@ from piwheels.core.states import Package
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic.failures import Failures
 from piwheels.master.logic.polling import WHOLE, PollSchedule, WatchedProject
-from piwheels.master.logic.releases import judge
+from piwheels.master.logic.releases import MAX_VERSION, judge
 from piwheels.master.upstream.fetching import UpstreamFault
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 INTERVAL: Final = 300.0
 #: The most requests that are in flight.
 MAX_REQUESTS: Final = 3
-#: How many consecutive faults of different projects count as a fault of the index.
+#: How many projects must fail, without an answer in between, for a fault of the index; the longest
+#: wait of all projects after it, in seconds.
 INDEX_FAULTS: Final = 3
+LONGEST_WAIT: Final = 600.0
 #: How many requests for a project are left out in a row while the index has not changed.
 IDLE: Final = 12
 #: Seconds until a request for the index's serial is repeated if it had none.
@@ -46,7 +48,9 @@ MAX_LOGGED_LINES: Final = 20
 class Watcher:
     """Polls the watched projects in turn, and stores their changes.
 
-    The database has the projects: those that MrChase adds, and those of ``--watch-file``. If the
+    The database has the projects: those that MrChase adds, and those of ``--watch-file``. Of
+    projects that it has for other reasons, and with ``--source known`` of all projects, it follows
+    only the versions that it has. If the
     index reports a serial of its own, most requests are left out while that does not change.
     """
 
@@ -57,7 +61,9 @@ class Watcher:
         self._schedule = PollSchedule(self._interval, MAX_REQUESTS)
         self._sync_every = 1.0 if gazer.config.dev_mode else 10.0
         self._sync_due = 0.0
-        self._index_failures = Failures(gazer.back_off)
+        #: The projects that failed since the last answer.
+        self._failed_projects: set[str] = set()
+        self._index_failures = Failures(gazer.back_off, longest=LONGEST_WAIT)
         self._retry_at = 0.0
         #: The identity of the file of names when it was last read, or the error number.
         self._file_mark: Any = ()
@@ -81,7 +87,7 @@ class Watcher:
         removed = {removal.package for removal in self._gazer.removals}
         # A failing index gets one request at a time, until it answers.
         limit = MAX_REQUESTS
-        if self._index_failures.count >= INDEX_FAULTS:
+        if self._index_failures.count:
             limit = 1 - self._schedule.in_flight
         for watched in self._schedule.take_due(now, limit):
             if watched.row.package in removed:
@@ -103,7 +109,10 @@ class Watcher:
         self._sync_due = now + self._sync_every
         self._read_names(self._gazer.config.watch_file)
         before = len(self._schedule)
-        self._schedule.sync(self._gazer.db.get_watched(), now)
+        rows = self._gazer.db.get_watched()
+        if self._gazer.config.source == "known":
+            rows = [row._replace(pinned=True) for row in rows]
+        self._schedule.sync(rows, now)
         if len(self._schedule) != before:
             self._logger.info("%s", self)
 
@@ -178,9 +187,9 @@ class Watcher:
             page = result.get()
         except UpstreamFault as fault:
             self._failed(watched, fault, now)
+            self._asked(watched)
             return
-        if over := self._index_failures.recovered():
-            self._logger.info("the index answers again (failures: %d)", over)
+        self._answered()
         try:
             if not page.found:
                 self._missing(watched, now)
@@ -192,23 +201,35 @@ class Watcher:
         watched.root = root
         self._schedule.done(watched, now)
 
+    def _asked(self, watched: WatchedProject) -> None:
+        """Record an answer without a new page."""
+        if not watched.row.polled:
+            self._gazer.db.watch_asked(watched.row)
+            watched.row = watched.row._replace(polled=True)
+
+    def _answered(self) -> None:
+        """Record that the index works."""
+        self._failed_projects.clear()
+        if over := self._index_failures.recovered():
+            self._logger.info("the index answers again (failures: %d)", over)
+
     def _failed(self, watched: WatchedProject, fault: UpstreamFault, now: float) -> None:
         """Record a failed request, and decide whether it is a fault of the index."""
         package = watched.row.package
-        if not fault.of_index:
-            self._index_failures.recovered()
-        elif fault.retry_after is not None or self._index_failures.count + 1 >= INDEX_FAULTS:
+        if fault.of_index:
+            self._failed_projects.add(package)
+        else:
+            self._answered()
+        if len(self._failed_projects) >= INDEX_FAULTS:
             wait, log = self._index_failures.failed(fault.retry_after)
             self._retry_at = max(self._retry_at, now + wait)
-            if log or self._index_failures.count == INDEX_FAULTS:
+            if log:
                 self._logger.warning(
                     "the index: %s; trying again in %.3g s (failure %d in a row, for %s)",
                     fault, wait, self._index_failures.count, package,
                 )  # fmt: skip
             self._schedule.postpone(watched, self._retry_at)
             return
-        else:
-            self._index_failures.failed()
         wait, log = watched.failures.failed(fault.retry_after)
         if log:
             self._logger.warning(
@@ -223,35 +244,53 @@ class Watcher:
             self._logger.info("%s: available again (failures: %d)", package, over)
         if page.project is None:
             watched.missing.clear()
+            self._asked(watched)
             return
+        self._log_ignored(watched, page.project.ignored)
         row, new = self._store(watched, page, page.project, now)
         self._gazer.db.watch_polled(row)
         watched.row = row
         for version in new:
-            self._logger.info("%s %s is a new upstream release", package, version)
+            self._logger.info("%s %s is to be built: it is upstream", package, version)
+
+    def _log_ignored(self, watched: WatchedProject, ignored: frozenset[str]) -> None:
+        """Log, once, the files that are left out: a line for each project, however many."""
+        if new := ignored - watched.ignored:
+            self._logger.warning(
+                "%s: ignored %d files with an invalid version, or one of more than %d characters:"
+                " %.1000s",
+                watched.row.package, len(new), MAX_VERSION, ", ".join(map(repr, sorted(new))),
+            )  # fmt: skip
+        watched.ignored = ignored
 
     def _store(
         self, watched: WatchedProject, page: Page, project: Project, now: float
     ) -> tuple[WatchedRow, list[str]]:
         """Store the changes of a page; return the new row of the project, and the new releases."""
         package = watched.row.package
-        known = self._gazer.db.get_upstream_sources(package)
+        known = self._gazer.db.get_known_versions(package)
         verdict = judge(watched.row, known, project, self._gazer.clock.now())
         gone = watched.confirmed(verdict.gone, now, self._gazer.confirm)
         deleted = [UpstreamVersion(package, version, deleted=True) for version in sorted(gone)]
-        self._gazer.store([verdict.package], [*verdict.versions, *deleted])
+        new, changes = verdict.new, [*verdict.versions, *deleted]
+        if verdict.substitute is not None and verdict.gone == gone:
+            new, changes = [*new, verdict.substitute.version], [*changes, verdict.substitute]
+        self._gazer.store([verdict.package], changes)
         if verdict.gone - gone:  # read the page again: without a condition or a serial
             self._logger.info(
                 "%s: no longer upstream: %.300s; removed if that is confirmed",
                 package, ", ".join(sorted(verdict.gone - gone)),
             )  # fmt: skip
-            return verdict.row._replace(serial=0, etag="", modified=""), verdict.new
-        return verdict.row._replace(etag=page.etag, modified=page.modified), verdict.new
+            return verdict.row._replace(serial=0, etag="", modified=""), new
+        return verdict.row._replace(etag=page.etag, modified=page.modified), new
 
     def _missing(self, watched: WatchedProject, now: float) -> None:
         """Handle a project that does not exist upstream: not yet, not now, or no longer."""
         package = watched.row.package
         _, log = watched.failures.failed()
+        self._asked(watched)
+        if watched.row.pinned and not watched.row.found:
+            return  # an operator's own project
         if log:
             self._logger.warning(
                 "%s: no such project upstream%s (request %d)",
@@ -272,7 +311,7 @@ class Watcher:
             return
         self._logged_missing = False
         self._gazer.store([UpstreamPackage(package, known=False, deleted=True)], [])
-        row = WatchedRow(package)
+        row = WatchedRow(package, pinned=watched.row.pinned, polled=True)
         self._gazer.db.watch_polled(row)
         watched.row, watched.missing = row, {}
 

@@ -171,6 +171,22 @@ def test_ages_are_right_if_clocks_differ_by_days(new_master, ahead):
     assert master.farm.elapsed(slave) == 15 * MINUTE + 6 * SECOND
 
 
+def test_a_slave_with_a_wrong_clock_does_not_change_the_master_s_time(master):
+    """Statistics that are repeated under the slave's own timestamp say nothing of the master."""
+    slave = master.hello(1)
+    master.build(1)
+    wrong = master.there + 3 * DAY
+    for past in (True, False):  # while attaching, and later, for another console
+        master.past = past
+        master.stats(1, at=wrong)
+        master.farm.tick(master.now)
+        assert master.farm.elapsed(slave) < SECOND
+        assert master.farm.master_time(master.now) == master.there
+        master.past = False
+        master.wait(SECOND)
+        master.build(1)
+
+
 def test_network_delay_does_not_change_the_master_s_time(master):
     """A late message does not change the estimate of the master's clock."""
     slave = master.hello(1)

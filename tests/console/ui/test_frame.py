@@ -18,6 +18,7 @@ from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.prefs import Prefs
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.screens.confirm import ConfirmScreen
+from piwheels.console.ui.screens.fleet import FleetScreen
 from piwheels.console.ui.screens.help import HelpScreen
 from piwheels.console.ui.screens.menu import CommandsScreen, MenuScreen
 from piwheels.console.ui.widgets.frame_lines import Part, StatusLine, arrange
@@ -718,6 +719,42 @@ def test_quitting_the_console_sends_nothing():
 
     play(stage, story)
     assert sent(stage) == []
+
+
+@pytest.mark.parametrize("keys", ["1", "2", "3", "4", "5", "enter", "a"])
+def test_timers_and_answers_may_come_while_the_console_ends(keys):
+    """The screens lose their widgets one by one, and every turn of the event loop is one too many.
+
+    A terminal may also change its size then.
+    """
+    stage = make_stage()
+
+    async def run():
+        app = ConsoleApp(stage.session, clock=stage.clock)
+        left = 0
+
+        async def fire():
+            nonlocal left
+            while app._screen_stack:
+                stage.join(left + 100)
+                screen = app._screen_stack[0]
+                pump(app)
+                app._read_pages()
+                app.flash("still here")
+                if isinstance(screen, FleetScreen):
+                    screen.show_all()
+                left += not app.is_running
+                await asyncio.sleep(0)
+
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.press(*keys.split())
+            await pilot.pause()
+            firing = asyncio.create_task(fire())
+            app.exit()
+        await firing
+        assert left > 2, "nothing came after the end"
+
+    asyncio.run(run())
 
 
 def test_quitting_asks_while_a_command_is_under_way():

@@ -18,7 +18,7 @@ from helpers import patience
 from piwheels.core.database import Database
 from piwheels.core.database.connection import LOG, database_url
 from piwheels.core.database.dsn import administer
-from piwheels.core.database.rows import RewritePendingRow
+from piwheels.core.database.rows import Published, RewritePendingRow
 from piwheels.core.errors import DatabaseError, Fatal, Refused
 from piwheels.core.states import (
     BuildState,
@@ -530,3 +530,20 @@ def test_a_listener_receives_changes_and_survives_a_lost_connection(farm, superu
         assert ready(listener)
         assert listener.drain()
         assert os.fstat(listener.fileno()) == descriptor
+
+
+def test_a_removed_name_never_gets_other_bytes(farm):
+    farm.log_build(build(wheel()))
+    farm.delete_build("foo", "1.0")
+    assert farm.get_published("foo", "1.0") == Published({}, {WHEEL: "a" * 64})
+    with pytest.raises(Refused, match="was published with other bytes"):
+        farm.log_build(build(wheel(hash_="b" * 64)))
+    farm.log_build(build(wheel()))
+    farm.delete_package("foo")
+    assert farm.get_published("foo", "1.0") == Published({}, {WHEEL: "a" * 64})
+
+
+def test_a_change_by_hand_keeps_the_first_bytes(farm, superuser_dsn):
+    farm.log_build(build(wheel()))
+    run(superuser_dsn, "UPDATE files SET filehash = repeat('b', 64)")
+    assert farm.get_published("foo", "1.0").retired == {WHEEL: "a" * 64}

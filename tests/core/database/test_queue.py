@@ -15,25 +15,29 @@ from helpers import patience
 from piwheels.core.database import Database
 from piwheels.core.errors import Refused
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.wheels.tags import abi_key, serves
+from piwheels.core.wheels.tags import WheelName, abi_key, accepted_tags, serves
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 PACKAGES = ("foo", "bar")
 VERSIONS = ("1.0", "2.0")
 ABIS = ("cp39", "cp310", "cp313", "cp313t", "pypy39_pp73")
+KINDS = {
+    "pure": "py3-none-any", "python 2": "py2-none-any", "stable": "cp310-abi3-linux_x86_64",
+    "stable, threads": "cp310-abi3.abi3t-linux_x86_64", "bound": "cp310-none-linux_x86_64",
+    "set": "cp39.cp310-cp39.abi3-linux_x86_64", "nowhere": "cp310-cp310-any",
+}  # fmt: skip
 TABLES = "packages, build_abis, build_queue, published, counters, rewrites_pending"
 
 
 def build_of(package, version, abi, kind="native", *, status=True, number=0, slave_id=1):
     """Return a build with one file of a kind, or a failed build."""
-    file_abi = {"native": abi, "pure": "none", "stable": "abi3", "set": "cp39.abi3"}.get(kind)
+    native = f"{abi.removesuffix('t')}-{abi}-linux_x86_64"
+    tags = KINDS.get(kind, native if kind == "native" else None)
     files = {}
-    if file_abi is not None and status:
-        name = f"{package}-{version}-{number}-cp3-{file_abi}-linux_x86_64.whl"
+    if tags is not None and status:
+        name = f"{package}-{version}-{number}-{tags}.whl"
         hash_ = f"{number:064x}"
-        files[name] = FileState(
-            name, 100, hash_, package, version, "cp3", file_abi, "linux_x86_64", None, {}
-        )
+        files[name] = FileState(name, 100, hash_, package, version, *tags.split("-"), None, {})
     duration = timedelta(seconds=2)
     return BuildState(slave_id, package, version, abi, status, duration, "log", files)
 
@@ -81,7 +85,7 @@ operations = st.one_of(
         package,
         version,
         abi,
-        st.sampled_from(["native", "pure", "stable", "set", "nothing"]),
+        st.sampled_from(["native", "nothing", *KINDS]),
         st.booleans(),
     ),
     st.tuples(
@@ -96,7 +100,8 @@ operations = st.one_of(
                 "UPDATE packages SET status = 'quarantined' WHERE package = 'foo'",
                 "UPDATE packages SET status = 'active'",
                 "UPDATE builds SET abi_tag = (SELECT min(abi_tag) FROM build_abis)",
-                "UPDATE files SET abi_tag = 'none' WHERE filename LIKE 'foo-1.0-%'",
+                "UPDATE files SET py_version_tag = 'py3', abi_tag = 'none'"
+                " WHERE filename LIKE 'foo-1.0-%'",
                 "UPDATE files SET build_id = (SELECT max(build_id) FROM builds)",
                 "DELETE FROM files WHERE filename LIKE 'foo-%'",
                 "DELETE FROM builds WHERE build_id = (SELECT min(build_id) FROM builds)",
@@ -140,9 +145,8 @@ def wanted(cursor):
     cursor.execute("SELECT abi_tag, position FROM build_abis WHERE skip = ''")
     places = dict(cursor.fetchall())
     order = sorted(places, key=lambda tag: (places[tag], tag))
-    cursor.execute("SELECT abi_tag, position FROM build_abis")
-    place = {tag: (position, tag) for tag, position in cursor.fetchall()}
-    cursor.execute("SELECT b.package, b.version, b.abi_tag, f.abi_tag FROM builds b"
+    cursor.execute("SELECT b.package, b.version, b.abi_tag,"
+                   " f.py_version_tag, f.abi_tag, f.platform_tag FROM builds b"
                    " LEFT JOIN files f USING (build_id)")  # fmt: skip
     builds = cursor.fetchall()
     cursor.execute("SELECT package, version FROM versions v JOIN packages p USING (package)"
@@ -152,12 +156,10 @@ def wanted(cursor):
     for key in cursor.fetchall():
         mine = [build[2:] for build in builds if build[:2] == key]
         for tag in order:
-            attempted = any(maker == tag for maker, _ in mine)
-            # The rule of core.tags, where the ABIs' order may be another (an operator's).
+            attempted = any(maker == tag for maker, *_ in mine)
             served = any(
-                file_abi
-                and serves(file_abi, tag, built_by=tag if place[maker] <= place[tag] else "~")
-                for maker, file_abi in mine
+                python and serves(WheelName("a", "1", "", python, *rest), tag)
+                for _, python, *rest in mine
             )
             if not attempted and not served:
                 queue.add((*key, tag))
@@ -201,6 +203,39 @@ def test_positions_of_abis_agree_with_core_tags(cursor, tag):
     )
     for mine, other, its in cursor.fetchall():
         assert ((mine, tag) < (its, other)) == (abi_key(tag) < abi_key(other))
+
+
+names_of_abis = st.from_regex(
+    r"cp[23][0-9]{1,2}[tdmu]{0,2}|pypy[23][0-9]{1,2}_pp[0-9]{2}|[a-z0-9_]{1,8}", fullmatch=True
+) | st.sampled_from(["cp315t", "cp313td", "cp27mu", "cp38d", "cp37dm", "pypy310_pp73"])
+
+
+@given(tag=names_of_abis)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+def test_the_database_and_installers_accept_the_same_tags(cursor, tag):
+    cursor.execute("SELECT piwheels._accepted_tags(%s)", (tag,))
+    assert set(cursor.fetchone()[0]) == accepted_tags(tag)
+
+
+pythons = st.sampled_from(["py2", "py3", "py39", "cp39", "CP313", "pp39"])
+file_abis = st.sampled_from(["abi3", "abi3t", "cp313t", "CP39", "pypy39_pp73", "none"])
+platforms = st.sampled_from(["any", "Any.linux_armv7l", "linux_i686", "manylinux1_i686.linux_i686"])
+
+
+@given(
+    tag=abi,
+    python=st.lists(pythons, min_size=1, max_size=3).map(".".join),
+    file_abi=st.lists(file_abis, min_size=1, max_size=3).map(".".join),
+    platform=platforms,
+)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+def test_the_database_and_core_tags_judge_wheels_alike(cursor, tag, python, file_abi, platform):
+    cursor.execute(
+        "SELECT piwheels._file_tags(%s, %s, %s) && piwheels._accepted_tags(%s)",
+        (python, file_abi, platform, tag),
+    )
+    name = WheelName("a", "1", "", python, file_abi, platform)
+    assert cursor.fetchone()[0] == serves(name, tag)
 
 
 # Several writers ----------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_a_release_is_built_once_its_source_is_there(db, queue):
 
 def test_a_version_is_skipped_once_both_sources_are_gone(db, queue):
     follow(db, version(released=NOW, added=["foo-1.0.zip", "Foo-1.0.tar.gz"]))
-    assert db.get_upstream_sources("foo") == {"1.0": ["Foo-1.0.tar.gz", "foo-1.0.zip"]}
+    assert db.get_known_versions("foo")["1.0"].sources == ["Foo-1.0.tar.gz", "foo-1.0.zip"]
     follow(db, version(removed=["foo-1.0.zip"]))
     assert queue() == ["1.0"]
     follow(db, version(removed=["Foo-1.0.tar.gz"]))
@@ -167,9 +167,47 @@ def test_watched_projects(db):
     row = WatchedRow("asked", True, "1.0", NOW, 9, '"tag"', "Sun, 01 Mar 2026 12:00:00 GMT")
     db.watch_polled(row)
     db.watch_polled(row._replace(package="unknown"))
+    row = row._replace(polled=True)
     assert db.get_watched()[0] == row
     assert [db.unwatch_package(name) for name in ("listed", "unknown", "both")] == [0, 0, 1]
     db.watch_listed([])
     assert db.get_watched() == [row]
     assert db.unwatch_package("asked") is True
     assert db.get_watched() == []
+
+
+def test_a_project_is_pinned_while_it_has_versions(db):
+    db.add_new_package("foo")
+    assert db.get_watched() == []
+    for number in ("1.0", "2.0"):
+        db.add_new_package_version("foo", number)
+    assert db.get_watched() == [WatchedRow("foo", pinned=True)]
+    assert db.get_unpolled(["foo", "bar"]) == ["foo"]
+    row = WatchedRow("foo", True, serial=9, etag='"tag"', pinned=True)
+    db.watch_polled(row)
+    assert db.get_unpolled(["foo"]) == []
+    db.add_new_package_version("foo", "3.0")  # may not be on the page of before
+    assert db.get_watched() == [WatchedRow("foo", True, pinned=True)]
+    db.watch_asked(row)
+    assert db.get_unpolled(["foo"]) == ["foo"], "that answer was of before"
+    db.watch_asked(db.get_watched()[0])
+    assert db.get_unpolled(["foo"]) == []
+    db.watch_package("foo")
+    assert db.get_watched()[0].pinned is False
+    db.unwatch_package("foo")
+    db.watch_listed([])
+    assert db.get_watched()[0].pinned is True
+    for number in ("1.0", "2.0"):
+        db.delete_version("foo", number)
+    assert db.get_watched() != []
+    db.delete_package("foo")
+    assert db.get_watched() == []
+
+
+def test_the_upload_time_is_the_release_time(db, queue):
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0")
+    follow(db, version(uploaded=NOW))
+    assert release(db)["released"] == NOW
+    follow(db, version())
+    assert release(db)["released"] == NOW

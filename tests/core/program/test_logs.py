@@ -61,6 +61,21 @@ def test_a_log_file_that_cannot_be_written_is_reported_once_and_tried_again(log)
     assert path.read_text() == "back\n"
 
 
+def test_a_full_disk_is_reported_once(log):
+    logger, path, records = log
+    path.unlink()
+    path.symlink_to("/dev/full")
+    for _ in range(3):
+        logger.warning("lost")
+    said = [record.getMessage() for record in records]
+    assert len(said) == 4
+    assert "No space left on device" in said[0]
+    path.unlink()
+    logger.warning("back")
+    logger.warning("again")
+    assert path.read_text().endswith("again\n")
+
+
 @pytest.mark.skipif(not shutil.which("logrotate"), reason="logrotate is not installed")
 def test_the_logrotate_example_loses_no_line(log, tmp_path):
     logger, path, _ = log

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from piwheels.core.errors import BadWheel
 from piwheels.core.wheels import inspection
-from piwheels.core.wheels.inspection import inspect_wheel
+from piwheels.core.wheels.inspection import inspect_wheel, is_portable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,22 @@ def refused(path: Path, *words: str, **asked: str) -> None:
     with pytest.raises(BadWheel) as caught:
         inspect_wheel(path, **asked)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "portable"),
+    [
+        ("demo/data", "text", True),
+        ("demo/empty.so.txt", "", True),
+        ("demo/run", b"\x7fELF\2\1\1", False),
+        ("demo/_speed.abi3.so", "", False),
+        ("demo/libz.so.1", "", False),
+    ],
+)
+def test_whether_a_wheel_is_for_any_machine(
+    tmp_path: Path, name: str, data: str | bytes, portable: bool
+) -> None:
+    assert is_portable(make(tmp_path, {name: data})) is portable
 
 
 def test_the_state_of_a_valid_wheel(tmp_path: Path) -> None:

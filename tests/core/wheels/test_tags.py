@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+
+import packaging.tags
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from piwheels.core.errors import BadWheel
 from piwheels.core.wheels.tags import (
     WheelName,
     abi_key,
+    accepted_tags,
     canonical,
     parse_filename,
     same_version,
@@ -45,6 +49,7 @@ def test_parts_of_names() -> None:
         "six-1.0-py3-none-..whl",
         "six-1.0-1-2-py3-none-any.whl",
         "s" * 240 + "-1.0-py3-none-any.whl",
+        f"six-1.0-{'.'.join(['p'] * 30)}-{'.'.join(['n'] * 40)}-any.whl",
     ],
 )
 def test_bad_names(name: str) -> None:
@@ -91,15 +96,42 @@ def test_build_tags() -> None:
     assert with_build_tag("a-1-1x-py3-none-any.whl", 2) == "a-1-2-py3-none-any.whl"
 
 
-def test_platforms_of_an_index() -> None:
-    assert serves("none", "cp39")
-    assert serves("cp311", "cp311")
-    assert not serves("cp311", "cp313")
-    assert serves("abi3", "cp311")
-    assert serves("abi3", "cp313", built_by="cp39")
-    assert not serves("abi3", "cp39", built_by="cp313")
-    assert not serves("abi3", "cp313t", built_by="cp39")
-    assert serves("cp311.abi3", "cp312", built_by="cp311")
+@pytest.mark.parametrize(
+    ("tags", "accepting"),
+    [
+        ("py3-none-any", "cp39 cp311 cp313 cp313t cp315t pypy39_pp73"),
+        ("py2-none-any", "cp27mu"),
+        ("py2.py3-none-any", "cp27mu cp39 cp311 cp313 cp313t cp315t pypy39_pp73"),
+        ("py3-none-linux_x86_64", "cp39 cp311 cp313 cp313t cp315t pypy39_pp73"),
+        ("py311-none-any", "cp311 cp313 cp313t cp315t"),
+        ("cp311-none-any", "cp311"),
+        ("cp311-none-linux_x86_64", "cp311"),
+        ("cp311-cp311-linux_x86_64", "cp311"),
+        ("CP311-cp311-Linux_x86_64", "cp311"),
+        ("cp311-cp311-any", ""),
+        ("py3-cp311-linux_x86_64", ""),
+        ("cp312-abi3-linux_x86_64", "cp313"),
+        ("cp38-abi3-linux_x86_64", "cp39 cp311 cp313"),
+        ("cp38-abi3-any", ""),
+        ("cp36.cp37-abi3-manylinux1_x86_64.manylinux_2_5_x86_64", "cp39 cp311 cp313"),
+        ("cp315-abi3.abi3t-linux_x86_64", "cp315t"),
+        ("cp311-cp311.abi3-linux_x86_64", "cp311 cp313"),
+        ("cp39.cp313-none-linux_x86_64", "cp39 cp313 cp313t"),
+        ("pp39-pypy39_pp73-linux_x86_64", "pypy39_pp73"),
+    ],
+)
+def test_the_abis_whose_installers_accept_a_wheel(tags: str, accepting: str) -> None:
+    abis = ("cp27mu", "cp39", "cp311", "cp313", "cp313t", "cp315t", "pypy39_pp73")
+    name = parse_filename(f"a-1-{tags}.whl")
+    assert [abi for abi in abis if serves(name, abi)] == accepting.split()
+
+
+def test_the_running_interpreter_accepts_what_its_installers_do() -> None:
+    own = next(packaging.tags.cpython_tags())
+    installers = {
+        re.sub("-(?!any$)[^-]+$", "-native", str(tag)) for tag in packaging.tags.sys_tags()
+    }
+    assert accepted_tags(own.abi) == installers
 
 
 def test_versions_compare_as_pep_440() -> None:

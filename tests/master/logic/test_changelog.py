@@ -40,7 +40,7 @@ def test_entries_are_sorted_and_known_ones_left_out():
         ("a-b", "A.b", 7),
         ("b", "b", 9),
     ]
-    assert batch[1:] == (9, 0)
+    assert batch[1:] == (9, [])
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,9 @@ def test_entries_are_sorted_and_known_ones_left_out():
         ["a" * 999, None, TIME, "create", 8],
         ["foo", 1.5, TIME, "new release", 8],
         ["foo", "1 0", TIME, "new release", 8],
+        ["foo", "1" * 201, TIME, "new release", 8],
+        ["foo", "1.x", TIME, "new release", 8],
+        ["foo", "1.x", TIME, "add source file foo-1.x.zip", 8],
         ["foo", None, "now", "create", 8],
         ["foo", None, -1, "create", 8],
         ["foo", None, 2**80, "create", 8],
@@ -59,7 +62,10 @@ def test_entries_are_sorted_and_known_ones_left_out():
     ],
 )
 def test_an_invalid_entry_is_ignored_but_its_serial_counts(entry):
-    assert parse([entry, ["foo", None, TIME, "create", 7]], 0) == (events_of_seven(), 8, 1)
+    events, serial, ignored = parse([entry, ["foo", None, TIME, "create", 7]], 0)
+    assert (events, serial, len(ignored)) == (events_of_seven(), 8, 1)
+    assert repr(entry[0])[:80] in ignored[0]
+    assert len(ignored[0]) < 300
 
 
 def events_of_seven():
@@ -111,7 +117,7 @@ def test_an_action_on_a_project(action, expected):
 
 @pytest.mark.parametrize(
     ("version", "action"),
-    [("1.0", "frobnicate"), (None, "new release"), ("dog", "new release"), (None, "change owner")],
+    [("1.0", "frobnicate"), (None, "new release"), (None, "change owner")],
 )
 def test_an_unknown_action_changes_nothing(version, action):
     changes = fold(events(("foo", version, action)))
@@ -182,7 +188,7 @@ def state(db, package):
     releases = project["releases"] if project else {}
     whys = {each: (why["skip"], why["yanked"]) for each, why in releases.items()}
     really = [db.get_version_skip(package, each) for each in whys]
-    return bool(project), whys, really, db.get_upstream_sources(package)
+    return bool(project), whys, really, db.get_known_versions(package)
 
 
 @example([("foo", "1.0", "project quarantined"), ("foo", "1.0", "add source file a.zip")], 2)

@@ -10,6 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from piwheels.core.clock import Clock
 from piwheels.core.codec import NoData
+from piwheels.core.database.rows import Published
 from piwheels.core.errors import BadWheel, DatabaseError, Refused
 from piwheels.core.protocols import (
     LEVEL_1_ID,
@@ -18,6 +19,7 @@ from piwheels.core.protocols import (
     slave_conversation,
     slave_driver,
 )
+from piwheels.core.reasons import last_reason
 from piwheels.core.states import HISTORY, Instant, Phase, SlaveState
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import RETRY
@@ -41,6 +43,8 @@ START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Steps of the wall clock that change no decision.
 STEPS = [timedelta(minutes=10), timedelta(days=1), timedelta(hours=-1)]
 HASH = "a" * 64
+#: What the database answers about a package without files.
+NOTHING = Published({}, {})
 
 
 def hello(label="board", abi="cp311", resume=None, **timeouts):
@@ -142,8 +146,8 @@ def test_a_build_from_hello_to_done():
     assert of(GrantLease, made)[0].target == ("foo", "1.0", "cp311")
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     made = farm.say(b"a", "BUILT", built(file_state()))
-    assert made == [effects.AskPublished(slave_id, "foo")]
-    (expect,) = farm.answer(slave_id, {})
+    assert made == [effects.AskPublished(slave_id, "foo", "1.0")]
+    (expect,) = farm.answer(slave_id, NOTHING)
     assert expect.publish_as == expect.state.filename
     made = farm.answer(slave_id)
     assert replies(made) == [Reply(b"a", "SEND", expect.state.filename)]
@@ -175,6 +179,12 @@ def test_a_failed_build_is_logged_and_done():
         ([file_state("foo-2.0-cp311-cp311-linux_x86_64.whl")], "not a file of version 1.0"),
         ([file_state("foo-1.0-cp39-cp39-linux_x86_64.whl")], "not for the ABI"),
         ([file_state("foo-1.0-cp311-cp311-win_amd64.whl")], "another platform"),
+        ([file_state("foo-1.0-py2-none-any.whl")], "made for Python 2: no installer for cp311"),
+        ([file_state("foo-1.0-py27.py26-none-any.whl")], "made for Python 2"),
+        ([file_state("foo-1.0-cp312-abi3-linux_x86_64.whl")], "made for cp312 with the ABI abi3"),
+        ([file_state("foo-1.0-cp39-none-linux_x86_64.whl")], "made for cp39: no installer"),
+        ([file_state("foo-1.0-cp311-cp311-any.whl")], "with the ABI cp311 on any machine"),
+        ([file_state(), file_state("foo-1.0-py2-none-any.whl")], "made for Python 2"),
         ([file_state(), file_state()], "made no wheel"),
         ([file_state("foo.whl")], "foo.whl"),
     ],
@@ -211,7 +221,7 @@ def test_a_damaged_file_is_requested_again_but_not_for_ever():
     farm = Farm()
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(file_state()))
-    farm.answer(slave_id, {})
+    farm.answer(slave_id, NOTHING)
     for _ in range(2):
         assert replies(farm.answer(slave_id))[0].msg == "SEND"
         farm.say(b"a", "SENT")
@@ -227,7 +237,7 @@ def test_a_broken_wheel_is_a_failed_build_at_once():
     farm = Farm()
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(file_state()))
-    farm.answer(slave_id, {})
+    farm.answer(slave_id, NOTHING)
     farm.answer(slave_id)
     farm.say(b"a", "SENT")
     (log,) = of(LogBuild, farm.answer(slave_id, error=Refused("BADWHEEL", "no METADATA")))
@@ -242,7 +252,7 @@ def test_a_build_that_the_master_cannot_store_is_repeated_later(step):
     farm.say(b"a", "BUILT", built(file_state()))
     error = DatabaseError("away") if step == "published" else Refused("NOROOM", "disk full")
     if step != "published":
-        farm.answer(slave_id, {})
+        farm.answer(slave_id, NOTHING)
     if step == "verify":
         farm.answer(slave_id)
         farm.say(b"a", "SENT")
@@ -265,6 +275,55 @@ def test_a_published_name_never_changes_its_bytes():
     other = name_to_publish(name, HASH, {name: "b" * 64})
     assert other == "foo-1.0-1-py3-none-any.whl"
     assert name_to_publish(name, HASH, {name: "b" * 64, other: "c" * 64}).startswith("foo-1.0-2-")
+
+
+def test_the_name_of_a_removed_file_gets_no_other_bytes():
+    farm = Farm()
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    (expect,) = farm.answer(slave_id, Published({}, {PLACED["filename"]: "b" * 64}))
+    assert expect.publish_as == "foo-1.0-1-cp311-cp311-linux_x86_64.whl"
+
+
+NATIVE, PURE = "cp39-cp39-linux_x86_64.whl", "py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("published", "upstream", "held"),
+    [
+        ([], "", None),
+        ([], "pure", None),
+        ([], "native", "upstream's of this version"),
+        ([f"foo-0.9-{NATIVE}"], "", "those of 0.9"),
+        ([f"foo-0.9-{NATIVE}"], "pure", None),
+        ([f"foo-0.8-{NATIVE}", f"foo-0.9-{PURE}"], "", None),
+        ([f"foo-0.9-{NATIVE}", f"foo-0.9-{PURE}"], "", None),
+        ([f"foo-0.9-1-{NATIVE}", f"foo-0.9-{NATIVE}"], "", "those of 0.9"),
+        ([f"foo-1.1-{NATIVE}"], "", None),
+        ([f"foo-0.9-{PURE}", f"foo-1.0-{NATIVE}"], "", "others of this version"),
+        ([f"foo-0.9-{NATIVE}", f"foo-1.0-{PURE}"], "", None),
+        (["foo-0.9-py3-none-linux_x86_64.whl"], "", "those of 0.9"),
+    ],
+)
+def test_a_wheel_that_lacks_its_extension_is_held_back(published, upstream, held):
+    farm = Farm()
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state(f"foo-1.0-{PURE}")))
+    made = farm.answer(slave_id, Published(dict.fromkeys(published, HASH), {}, upstream))
+    if held is None:
+        assert of(effects.Expect, made)
+        return
+    assert f"it has no extension, but {held} have one" in of(Warn, made)[0].text
+    (log,) = of(LogBuild, made)
+    assert not log.build.status
+    assert "the wheel is held back" in last_reason(log.build.output)
+
+
+def test_a_wheel_with_an_extension_is_never_held_back():
+    farm = Farm()
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    assert of(effects.Expect, farm.answer(slave_id, Published({}, {}, "native")))
 
 
 def test_a_commit_is_retried_when_the_database_fails():
@@ -313,7 +372,7 @@ def test_the_version_of_a_lost_slave_goes_to_the_next_one(end):
     slave_id = farm.build(b"a")
     if end == "in mid-transfer":
         farm.say(b"a", "BUILT", built(file_state()))
-        farm.answer(slave_id, {})
+        farm.answer(slave_id, NOTHING)
         farm.answer(slave_id)
     if end == "silence":
         farm.wait(301)
@@ -411,7 +470,7 @@ def test_a_slave_that_was_declared_dead_keeps_its_build(lost):
     slave_id = farm.build(b"a", level=1)
     if lost == "a transfer":
         farm.say(b"a", "BUILT", built(file_state()))
-        farm.answer(slave_id, {})
+        farm.answer(slave_id, NOTHING)
         farm.answer(slave_id)
     farm.wait(301)
     assert "declared dead" in of(Warn, farm.tick())[0].text
@@ -429,11 +488,11 @@ def test_a_slave_that_reconnects_in_mid_transfer_keeps_its_build():
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build(b"a", level=1)
     farm.say(b"a", "BUILT", built(file_state()))
-    farm.answer(slave_id, {})
+    farm.answer(slave_id, NOTHING)
     farm.answer(slave_id)
     again = farm.join(b"b", resume=("foo", "1.0"))
     farm.say(b"b", "BUILT", built(file_state()))
-    farm.answer(again, {})
+    farm.answer(again, NOTHING)
     assert replies(farm.answer(again))[0].msg == "SEND"
 
 
@@ -482,7 +541,7 @@ def test_a_step_of_the_wall_clock_changes_nothing(step):
     builder, sender = farm.build(b"a", build=60, busy=10), farm.build(b"b", build=60, busy=10)
     assert farm.fleet.by_number[sender].build.package == "bar"  # the other one is leased
     farm.say(b"b", "BUILT", built(file_state("bar-2-py3-none-any.whl")))
-    farm.answer(sender, {})
+    farm.answer(sender, NOTHING)
     farm.answer(sender)
     farm.at += step
     assert [type(effect) for effect in farm.tick()] == [RenewLeases]
@@ -579,7 +638,7 @@ def test_a_slave_has_its_build_and_its_transfer():
         "cp311",
     )
     farm.say(b"a", "BUILT", built(file_state()))
-    farm.answer(slave_id, {})
+    farm.answer(slave_id, NOTHING)
     assert (slave.build.status, slave.build.output, slave.transfer) == (True, "log\n", None)
     farm.answer(slave_id)
     assert slave.transfer.file_state is slave.build.files[PLACED["filename"]]
@@ -706,7 +765,7 @@ def test_a_replay_includes_a_running_transfer():
             "BUILD",
             ("foo", "1.0"),
         )
-        farm.answer(slave_id, {})
+        farm.answer(slave_id, NOTHING)
         farm.answer(slave_id)
     assert [event.msg for event in replay[3:]] == ["SEND"]
 
@@ -737,7 +796,7 @@ def test_a_replay_is_smaller_than_the_high_water_mark(slaves, each):
     farm = Farm({})
     for number in range(slaves):
         slave = SlaveState(b"%d" % number, *hello(), slave_id=number + 1, first_seen=START)
-        slave.stats.extend([stats()] * 100)
+        slave.stats.extend([(START, stats())] * 100)
         slave.reply, slave.replied_at = ("SLEEP", False), START
         farm.fleet.slaves[slave.address] = farm.fleet.by_number[number + 1] = slave
     replay = farm.fleet.replay(0, 10**6)
@@ -748,7 +807,7 @@ def test_the_outcome_of_a_build_is_published():
     farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2"), ("baz", "3")]})
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(file_state()))
-    for result in ({}, None):
+    for result in (NOTHING, None):
         farm.answer(slave_id, result)
     farm.say(b"a", "SENT")
     assert not of(PublishEnd, farm.answer(slave_id, PLACED))
@@ -836,9 +895,10 @@ def test_a_replay_has_the_begin_of_a_build():
     farm.build()
     began = farm.at
     farm.wait(60)
-    farm.say(b"a", "BUSY", stats(farm.at))
+    farm.say(b"a", "BUSY", stats(farm.at + timedelta(days=3)))  # its clock is wrong
     replay = farm.fleet.replay(0, 1000)
     assert [event.msg for event in replay] == ["HELLO", "STATS", "STATS", "BUILD"]
+    assert replay[2].timestamp == farm.at
     assert replay[-1].timestamp == began
 
 
@@ -848,7 +908,7 @@ def test_a_slave_in_transfer_may_be_silent_for_longer():
     big = file_state()
     big[1] = 50_000 * 100
     farm.say(b"a", "BUILT", built(big))
-    farm.answer(slave_id, {})
+    farm.answer(slave_id, NOTHING)
     farm.answer(slave_id)
     farm.wait(100)
     assert not of(Publish, farm.tick())
@@ -956,7 +1016,8 @@ class Anything(RuleBasedStateMachine):
         result = None
         match effect:
             case effects.AskPublished():
-                result = {PLACED["filename"]: data.draw(st.sampled_from([HASH, "b" * 64]))}
+                hash_ = data.draw(st.sampled_from([HASH, "b" * 64]))
+                result = Published({PLACED["filename"]: hash_}, {})
             case effects.Verify():
                 result = PLACED
             case LogBuild():

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from piwheels.core.database.rows import Published
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
 from piwheels.core.protocols import FIRST_IMPORT, ToolPhase, tool_conversation
 from piwheels.core.states import BuildState, FileState
@@ -40,14 +41,14 @@ def test_the_number_of_waiting_imports_has_a_limit():
 def test_silence_ends_an_import_but_slow_bytes_do_not():
     imports = Imports()
     imports.begin(b"tool", build_of(7))
-    imports.answered(0, {}, None)
+    imports.answered(0, Published({}, {}), None)
     assert imports.answered(0, None, None) == [
         effects.Reply(b"tool", "SEND", "foo-1.0-py3-none-any.whl")
     ]
     for minute, missing in enumerate([10, 9, 5]):
         assert imports.progress(0, missing, START + minute * 2 * SILENCE) == []
     assert imports.progress(0, 5, START + 4.5 * SILENCE) == []
-    assert imports.progress(0, 5, START + 5 * SILENCE)[1] == effects.AskPublished(0, "foo")
+    assert imports.progress(0, 5, START + 5 * SILENCE)[1] == effects.AskPublished(0, "foo", "1.0")
 
 
 def usable(name, abi, *active):
@@ -66,9 +67,10 @@ def usable(name, abi, *active):
         ("foo-1.0-py3-none-linux_armv7l.whl", "none", "cp39"),
         ("foo-1.0-py310-none-any.whl", "none", "cp313t"),
         ("foo-1.0-cp314-none-any.whl", "none", "cp314"),
-        ("foo-1.0-cp36.cp37-abi3-any.whl", "abi3", "cp39"),
-        ("foo-1.0-cp310-abi3-any.whl", "abi3", "cp314"),
-        ("foo-1.0-cp310-cp310-any.whl", "cp310", "cp310"),
+        ("foo-1.0-cp36.cp37-abi3-linux_armv7l.whl", "abi3", "cp39"),
+        ("foo-1.0-cp310-abi3-linux_armv7l.whl", "abi3", "cp314"),
+        ("foo-1.0-cp310-abi3t-linux_armv7l.whl", "abi3", "cp313t"),
+        ("foo-1.0-cp310-cp310-linux_armv7l.whl", "cp310", "cp310"),
     ],
 )
 def test_the_first_abi_that_can_use_a_file(name, abi, first):
@@ -79,9 +81,11 @@ def test_the_first_abi_that_can_use_a_file(name, abi, first):
     ("name", "abi", "words"),
     [
         ("foo-1.0-cp311-none-any.whl", "none", "no ABI of this farm can use"),
-        ("foo-1.0-cp315-abi3-any.whl", "abi3", "no ABI of this farm can use"),
+        ("foo-1.0-cp315-abi3-linux_armv7l.whl", "abi3", "no ABI of this farm can use"),
+        ("foo-1.0-cp38-abi3-any.whl", "abi3", "no ABI of this farm can use"),
+        ("foo-1.0-cp39-abi3-linux_armv7l.whl", "cp313t", "no installer for cp313t accepts it"),
         ("foo-1.0-py2-none-any.whl", "none", "no ABI of this farm can use"),
-        ("foo-1.0-cp311-cp311-any.whl", "cp311", "does not build for cp311"),
+        ("foo-1.0-cp311-cp311-linux_armv7l.whl", "cp311", "does not build for cp311"),
         ("foo-1.0-cp311-cp311-any.whl", "none", "not for the ABI of the build"),
     ],
 )
@@ -93,7 +97,7 @@ def test_a_file_that_no_abi_of_the_farm_can_use(name, abi, words):
 def test_a_commit_in_progress_counts_although_its_tool_has_gone():
     imports = Imports()
     imports.begin(b"tool", build_of())
-    for result in ({}, None):
+    for result in (Published({}, {}), None):
         imports.answered(0, result, None)
     imports.sent(b"tool")
     verified = {"filename": "foo", "metadata_hash": "c" * 64, "requires_python": None}
@@ -181,7 +185,7 @@ class AnyOrder(RuleBasedStateMachine):
         result, error = None, None
         match request:
             case effects.AskPublished():
-                result = dict.fromkeys(self.known, "b" * 64)
+                result = Published(dict.fromkeys(self.known, "b" * 64), {})
             case effects.Verify():
                 queue = self.imports.queues[number][0]
                 result = {

@@ -82,4 +82,4 @@ def test_failures_are_retried_less_often_and_logged_at_powers_of_ten():
     assert failures.recovered() == 100
     assert failures.recovered() == 0
     assert failures.failed(90) == (90, True)
-    assert failures.failed(10**9)[0] == 3600
+    assert failures.failed(10**9)[0] == 600

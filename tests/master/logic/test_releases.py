@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from piwheels.core.database.rows import UpstreamVersion, WatchedRow
+from piwheels.core.database.rows import KnownVersion, UpstreamVersion, WatchedRow
 from piwheels.core.errors import BadMessage
 from piwheels.master.logic.releases import judge, parse, serial_of, source_version, wheel_version
 
@@ -28,7 +28,7 @@ def page(*files, **more):
 
 def new(row, *files, known=()):
     """The new versions, and the new row of the project."""
-    verdict = judge(row, {version: [] for version in known}, page(*files), NOW)
+    verdict = judge(row, dict.fromkeys(known, KnownVersion([])), page(*files), NOW)
     return verdict.new, verdict.row
 
 
@@ -117,7 +117,7 @@ def test_any_json_is_a_page_or_refused(document):
         project = parse(document, "foo")
     except BadMessage:
         return
-    judge(WatchedRow("foo"), {"1.0": []}, project, NOW)
+    judge(WatchedRow("foo"), {"1.0": KnownVersion([])}, project, NOW)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,11 @@ def test_without_times_a_greater_version_is_new():
 
 
 def test_changes_of_known_versions():
-    known = {"1.0": ["foo-1.0.zip"], "2.0": [], "dog": ["x"]}
+    known = {
+        "1.0": KnownVersion(["foo-1.0.zip"]),
+        "2.0": KnownVersion([]),
+        "dog": KnownVersion(["x"]),
+    }
     project = page(file("foo-1.0.0.tar.gz", yanked="bad"), file("foo-2.0-py3-none-any.whl"))
     verdict = judge(WatchedRow("foo", True, "2.0"), known, project, NOW)
     assert verdict.versions == [
@@ -189,16 +193,80 @@ def test_changes_of_known_versions():
             removed=("foo-1.0.zip",),
             yanked=True,
             yank_reason="bad",
+            uploaded=NOW,
         ),
-        UpstreamVersion("foo", "2.0", yanked=False),
+        UpstreamVersion("foo", "2.0", yanked=False, wheels="pure"),
     ]
     assert (verdict.gone, verdict.new) == (set(), [])
 
 
 def test_a_version_that_upstream_lacks_is_gone_except_in_quarantine():
-    known = {"1.0": ["foo-1.0.zip"], "2.0": []}
+    known = {"1.0": KnownVersion(["foo-1.0.zip"]), "2.0": KnownVersion([])}
     empty = json.loads('{"status": "quarantined", "reason": "looking at it"}')
     row = WatchedRow("foo", True, "2.0")
     assert judge(row, known, page(), NOW).gone == {"1.0"}
     verdict = judge(row, known, page(**{"project-status": empty}), NOW)
     assert (verdict.gone, verdict.package.status) == (set(), "quarantined")
+
+
+def test_every_spelling_of_a_version_is_changed():
+    known = dict.fromkeys(("1.0", "v1.0", "1.0.0"), KnownVersion(["foo-1.0.tar.gz"]))
+    row = WatchedRow("foo", True, "1.0")
+    verdict = judge(row, known, page(*sources("1.0", yanked="bad")), NOW)
+    assert {each.version for each in verdict.versions if each.yanked} == known.keys()
+    assert judge(row, known, page(), NOW).gone == known.keys()
+
+
+@pytest.mark.parametrize(
+    ("here", "files", "substitute"),
+    [
+        (["1.1"], sources("0.9", "1.0"), "1.0"),
+        (["1.1"], sources("1.0", "1.1rc1"), "1.0"),
+        (["1.1"], sources("1.1rc1"), "1.1rc1"),
+        (["1.1"], [*sources("0.9"), *sources("1.0", yanked=True)], "0.9"),
+        (["1.1"], [*sources("0.9", "1.0"), *sources("1.1", yanked=True)], "1.0"),
+        (["1.1"], [*sources("1.0"), *sources("1.1", yanked=True), *sources("1.2")], "1.0"),
+        (["0.5", "1.1"], sources("0.5", "1.0"), "1.0"),
+        (["1.0", "1.1"], sources("0.9", "1.0"), None),
+        (["1.0", "1.1"], sources("0.9", "1.1"), None),
+        (["1.1"], sources("1.0", "1.1"), None),
+        (["1.1"], [file("foo-1.0-py3-none-any.whl")], None),
+        ([], sources("1.0"), None),
+    ],
+)
+def test_the_release_before_takes_the_place_of_a_lost_one(here, files, substitute):
+    known = {version: KnownVersion([f"foo-{version}.tar.gz"]) for version in here}
+    row = WatchedRow("foo", True, "1.1", NOW)
+    verdict = judge(row, known, page(*files), NOW)
+    assert verdict.substitute == (
+        substitute and UpstreamVersion("foo", substitute, NOW, (f"foo-{substitute}.tar.gz",))
+    )
+    assert judge(row._replace(pinned=True), known, page(*files), NOW).substitute is None
+
+
+def test_a_release_that_an_operator_removed_does_not_replace_a_yanked_one_again():
+    known = {"1.1": KnownVersion(["foo-1.1.tar.gz"], yanked=True)}
+    files = [*sources("1.0"), *sources("1.1", yanked=True)]
+    assert judge(WatchedRow("foo", True, "1.1", NOW), known, page(*files), NOW).substitute is None
+
+
+def test_a_pinned_project_gets_no_other_versions():
+    row = WatchedRow("foo", pinned=True)
+    known = {"1.0": KnownVersion([])}
+    verdict = judge(row, known, page(*sources("1.0", "2.0"), *sources("1.0", days=1)), NOW)
+    assert ([each.version for each in verdict.versions], verdict.new) == (["1.0"], [])
+    assert verdict.row == row._replace(found=True, polled=True)
+
+
+@pytest.mark.parametrize(
+    ("files", "wheels"),
+    [
+        (sources("1.0"), ""),
+        ([file("foo-1.0-py3-none-any.whl")], "pure"),
+        ([file("foo-1.0-cp311-cp311-linux_x86_64.whl")], "native"),
+        ([file("foo-1.0-py3-none-win32.whl")], "native"),
+        ([file("foo-1.0-py3-none-any.whl"), file("foo-1.0-cp311-cp311-win32.whl")], "pure"),
+    ],
+)
+def test_the_kind_of_upstreams_wheels(files, wheels):
+    assert page(*files).releases[Version("1")].wheels == wheels

@@ -11,7 +11,8 @@ from helpers import patience
 from piwheels.core.database.rows import WatchedRow
 from piwheels.core.errors import Fatal
 from piwheels.core.host.pip_config import IndexAccess
-from piwheels.master.upstream.fetching import Limits, UpstreamFault
+from piwheels.master.upstream import fetching
+from piwheels.master.upstream.fetching import Limits, UpstreamFault, nearness
 from piwheels.master.upstream.pypi import Upstream
 
 DEMO = WatchedRow("demo")
@@ -79,6 +80,44 @@ def test_another_host_does_not_get_the_credentials(toy, other, ask):
     assert [release.version for release in page.project.releases.values()] == ["2.0"]
     assert "authorization" in toy.asked[0].headers
     assert "authorization" not in other.asked[0].headers
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", 2), ("127.8.9.1", 2), ("::1", 2), ("::ffff:127.0.0.1", 2),
+        ("::", 2), ("169.254.169.254", 2), ("fe80::1%eth0", 2), ("10.1.2.3", 1), ("fd00::1", 1),
+        ("192.168.0.1", 1), ("100.64.0.1", 1), ("::ffff:10.0.0.1", 1), ("8.8.8.8", 0),
+        ("2606:4700::1", 0),
+    ],
+)  # fmt: skip
+def test_nearness_of_addresses(address, expected):
+    assert nearness(address) == expected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "127.1", "[::1]"])
+@pytest.mark.parametrize("near", [0, 1])
+def test_a_distant_index_cannot_redirect_to_this_machine(
+    host, near, toy, other, *, ask, monkeypatch
+):
+    """The address of the connection counts, however the redirect writes it."""
+    answers = iter([near])  # the first connection is to the index
+    monkeypatch.setattr(fetching, "nearness", lambda address: next(answers, nearness(address)))
+    toy.faults.append(upstream.to(other.url.replace("127.0.0.1", host) + "simple/demo/"))
+    client = ask(toy.url.replace("127.0.0.1", "localhost") + "simple/")
+    with pytest.raises(UpstreamFault, match=r"an address of this machine or its network") as fault:
+        client.page(DEMO)
+    assert not fault.value.of_index
+    assert not other.asked
+    assert client.page(DEMO).found
+
+
+def test_a_fault_of_another_server_is_not_one_of_the_index(toy, other, ask):
+    toy.faults.append(upstream.to(other.url + "simple/demo/"))
+    other.faults.append(upstream.says(b"", "503 Service Unavailable", Retry_After="3600"))
+    with pytest.raises(UpstreamFault) as fault:
+        ask(toy.url + "simple/").page(DEMO)
+    assert (fault.value.of_index, fault.value.retry_after) == (False, 3600)
 
 
 def test_credentials_come_from_netrc_too(toy, ask, tmp_path):

@@ -72,11 +72,12 @@ class FleetScreen(FarmScreen):
         self._errors = self._highlights = False
         self._started: datetime | None = None
         self._view: View | None = None
+        self._table: FleetTable | None = None
         self._peek = Panel(id="peek")
 
     def compose_body(self) -> ComposeResult:
         """Yield the table and the panel."""
-        yield FleetTable(self.view, self.console)
+        yield self.table
         yield self._peek
 
     @property
@@ -89,7 +90,10 @@ class FleetScreen(FarmScreen):
     @property
     def table(self) -> FleetTable:
         """The table."""
-        return self.query_one(FleetTable)
+        # Not looked up: the screen is called before it has its widgets, and after it has lost them.
+        if self._table is None:
+            self._table = FleetTable(self.view, self.console)
+        return self._table
 
     # What it shows ----------------------------------------------------------------------------
 

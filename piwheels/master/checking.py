@@ -1,0 +1,147 @@
+"""``piw-master --check``: what is wrong with a configuration, found without a start."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from piwheels.core.database import Database
+from piwheels.core.errors import DatabaseError, Fatal, Unavailable
+from piwheels.core.host.machine import disk_space
+from piwheels.core.host.pip_config import index_access
+from piwheels.core.program.checking import address_problem, folder_problem, listening_problem
+from piwheels.core.program.privileges import refuse_root
+from piwheels.core.words import size_text
+from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.monitoring.webhooks import read_secret
+from piwheels.master.upstream.pypi import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from piwheels.master.wiring import MasterConfig
+
+
+def problems(config: MasterConfig, tasks: Collection[str]) -> Iterator[str]:
+    """Yield everything that is wrong with *config*, each with its remedy.
+
+    *tasks* are the names of the tasks. If a master runs with this site, its addresses are in use,
+    and that is no problem.
+    """
+    try:
+        refuse_root("piw-master")
+    except Fatal as exc:
+        yield str(exc)
+    yield from debug_problems(config, tasks)
+    yield from _folders(config)
+    yield from _addresses(config, running=_is_running(config))
+    yield from _database(config)
+    yield from _index(config)
+    try:
+        read_secret(config)
+    except Fatal as exc:
+        yield str(exc)
+
+
+def debug_problems(config: MasterConfig, tasks: Collection[str]) -> Iterator[str]:
+    """Yield the problem of each ``--debug`` that names no task."""
+    for name in config.debug:
+        if name not in tasks:
+            yield f"--debug {name}: there is no such task, only {', '.join(sorted(tasks))}"
+
+
+def _folders(config: MasterConfig) -> Iterator[str]:
+    site, work = config.output_path.absolute(), config.work_path
+    found = [problem for path in (site, work) if (problem := folder_problem(path, "--output-path"))]
+    yield from dict.fromkeys(found)
+    if found:
+        return
+    if site.exists() and site.stat().st_dev != _existing(work).stat().st_dev:
+        yield (
+            f"{site} and {work} are on different file systems: "
+            "choose an --output-path whose parent folder is on its own file system"
+        )
+    free, reserve = disk_space(_existing(site))[1], FileJuggler.reserve
+    if free < reserve:
+        yield (
+            f"the disk of {site} has only {size_text(free)} free, and no file is accepted below"
+            f" {size_text(reserve)}: free some space"
+        )
+
+
+def _existing(path: Path) -> Path:
+    """Return *path*, or the nearest folder above it that exists."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
+def _is_running(config: MasterConfig) -> bool:
+    """Return whether a master holds the lock of the site."""
+    try:
+        handle = os.open(config.work_path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _addresses(config: MasterConfig, *, running: bool) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for field in fields(config):
+        if not field.name.endswith("_queue"):
+            continue
+        name, address = f"--{field.name.replace('_', '-')}", getattr(config, field.name)
+        if address in seen:
+            yield f"{seen[address]} and {name} are both {address}: choose another for one of them"
+        elif problem := address_problem(address, name, busy_is_good=running):
+            yield problem
+        seen.setdefault(address, name)
+    port = config.monitor_port
+    if port is not None and (
+        problem := listening_problem(config.monitor_host, port, "monitor", busy_is_good=running)
+    ):
+        yield problem
+
+
+def _database(config: MasterConfig) -> Iterator[str]:
+    try:
+        with Database(config.dsn, 0) as database:
+            database.get_statistics()
+    except Fatal as exc:
+        yield str(exc)
+    except DatabaseError as exc:
+        yield (
+            f"this role cannot use the database: {exc}; run piw-initdb --user with the role that"
+            " --dsn connects as"
+        )
+
+
+def _index(config: MasterConfig) -> Iterator[str]:
+    if config.watch_file is not None:
+        if config.source != "watch":
+            yield "--watch-file is only used with --source watch: add that, or remove the file"
+        try:
+            mode = config.watch_file.stat().st_mode
+            readable = os.access(config.watch_file, os.R_OK)
+        except OSError as exc:
+            yield f"cannot read --watch-file {config.watch_file}: {exc.strerror}"
+        else:
+            if not stat.S_ISREG(mode) or not readable:
+                yield f"cannot read --watch-file {config.watch_file}: it is no readable file"
+    if config.source == "none":
+        return
+    try:
+        access = index_access()
+        if config.pypi_simple:
+            access = access._replace(url=config.pypi_simple)
+        Upstream(access, config.pypi_xmlrpc).close()
+    except (Fatal, Unavailable) as exc:
+        yield f"the upstream index cannot be followed: {exc}"

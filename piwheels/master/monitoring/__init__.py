@@ -1,0 +1,1 @@
+"""The master's HTTP endpoints for monitoring, and the delivery of webhooks."""
