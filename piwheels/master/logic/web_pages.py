@@ -40,12 +40,15 @@ MAX_LOGS: Final = 12
 #: The size of a failure reason: lines, characters per line; and of the searched end of the log.
 _LINES, _WIDTH = 8, 200
 _TAIL: Final = 100_000
-#: Libraries that apt, Python or the essential packages of Debian need: each machine has them.
+#: Libraries that apt or the essential packages of Debian need: each machine with apt has them.
 ESSENTIAL: Final = frozenset(
-    "gcc-12-base gcc-13-base gcc-14-base libacl1 libattr1 libblkid1 libbz2-1.0 libc6 libcrypt1 libgcc-s1"
-    " liblzma5 libmount1 libpam0g libselinux1 libsmartcols1 libstdc++6 libsystemd0 libtinfo6"
-    " libudev1 libuuid1 libzstd1 zlib1g".split()
-)
+    {
+        "gcc-12-base", "gcc-13-base", "gcc-14-base", "libacl1", "libattr1", "libblkid1",
+        "libbz2-1.0", "libc6", "libcrypt1", "libgcc-s1", "liblzma5", "libmount1", "libpam0g",
+        "libselinux1", "libsmartcols1", "libstdc++6", "libsystemd0", "libtinfo6", "libudev1",
+        "libuuid1", "libzstd1", "zlib1g",
+    }
+)  # fmt: skip
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
