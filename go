@@ -466,7 +466,8 @@ def main(argv: Sequence[str]) -> int:
         return 2
     level, function = COMMANDS[name]
     if ready or level is None:
-        os.chdir(str(ROOT))
+        if level != "up":  # the programs get paths of the caller
+            os.chdir(str(ROOT))
         os.environ.update(cache_environment())
         return function(args)
     use_newer_python(argv)

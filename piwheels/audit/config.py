@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from piwheels.core.paths import FARM_FILE, address, running_farm
+from piwheels.core.paths import address, farm_file
 from piwheels.core.program.command_line import Common, option
 
 #: The parts of an audit, in this sequence.
@@ -43,13 +43,13 @@ class AuditConfig(Common):
         "-d",
         default="",
         metavar="URL",
-        help=f"the database (default: that of this user's piw-up, or else {SERVICE.dsn})",
+        help=f"the database (default: that of this user's master, or else {SERVICE.dsn})",
     )
     output_path: Path | None = option(
         "-o",
         default=None,
         metavar="DIR",
-        help="the directory of the site (default: that of this user's piw-up, or else"
+        help="the directory of the site (default: that of this user's master, or else"
         f" {SERVICE.site})",
     )
     package: list[str] = option(
@@ -80,10 +80,9 @@ class AuditConfig(Common):
 
     @cached_property
     def place(self) -> Place:
-        """The given farm; without --dsn and --output-path, this user's piw-up while it runs."""
+        """The given farm; without --dsn and --output-path, that of the master on this machine."""
         other = SERVICE
-        home = None if self.dsn or self.output_path else running_farm()
-        if home is not None and (file := home / FARM_FILE).exists():
+        if not (self.dsn or self.output_path) and (file := farm_file()):
             options = tomllib.loads(file.read_text("utf-8"))["audit"]
             other = Place(options["dsn"], Path(options["output-path"]))
         return Place(self.dsn or other.dsn, self.output_path or other.site)

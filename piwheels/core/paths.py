@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import os
 import re
 import socket
@@ -13,7 +14,7 @@ from typing import Final
 
 #: The default role of piw-master in the database.
 DAEMON: Final = "piwheels"
-#: The file in the folder of piw-up with the options that lead other programs to that farm.
+#: The file next to a master's sockets with the options by which piw-audit finds the farm.
 FARM_FILE: Final = "farm.toml"
 #: The folder of the sockets of docs/deploy/piw-master.service.
 SERVICE: Final = Path("/run/piwheels")
@@ -45,14 +46,47 @@ def master_socket(name: str) -> str:
     It looks for this user's piw-master, then this user's piw-up, then the machine's service, and
     skips sockets on which no process listens.
     """
-    paths = [folder / name for folder in (runtime_dir(), data_dir() / "run", SERVICE)]
+    paths = [folder / name for folder in _socket_dirs()]
     return f"ipc://{next(filter(_listens, paths), paths[0])}"
 
 
-def running_farm() -> Path | None:
-    """Return the folder of this user's piw-up, if :func:`master_socket` leads to it."""
-    home = data_dir()
-    return home if master_socket("import") == f"ipc://{home}/run/import" else None
+def farm_file() -> Path | None:
+    """Return the file that describes the farm of :func:`master_socket`.
+
+    If no master runs, return the file of the farm that started last. ``None`` if there is none.
+    """
+    found = {}
+    for folder in _socket_dirs():
+        with contextlib.suppress(OSError):
+            about = (folder / FARM_FILE).lstat()
+            # Another user could have made the folder of this user in /tmp.
+            if about.st_uid == os.geteuid() or folder == SERVICE:
+                found[folder] = about.st_mtime
+    running = Path(master_socket("import").removeprefix("ipc://"))
+    if _listens(running):
+        return running.with_name(FARM_FILE) if running.parent in found else None
+    return max(found, key=found.__getitem__) / FARM_FILE if found else None
+
+
+def write_farm_file(dsn: str, site: Path, import_queue: str) -> None:
+    """Write the options by which piw-audit finds a farm, next to its socket *import_queue*.
+
+    Only this user can read the file: *dsn* may contain a password. Does nothing for other sockets.
+    Raises :exc:`OSError`.
+    """
+    if not import_queue.startswith("ipc:///"):
+        return
+    path = Path(import_queue.removeprefix("ipc://")).with_name(FARM_FILE)
+    options = {"dsn": dsn, "output-path": str(site.absolute()), "import-queue": import_queue}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items()]
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(file, "w", encoding="utf-8", errors="replace") as stream:  # noqa: PTH123 (it is open)
+        stream.write("\n".join(["# Written by piw-master.", "[audit]", *lines, ""]))
+
+
+def _socket_dirs() -> tuple[Path, ...]:
+    """Return the folders of the sockets of this user's master and piw-up, and of the service."""
+    return runtime_dir(), data_dir() / "run", SERVICE
 
 
 def _listens(path: Path) -> bool:

@@ -12,6 +12,7 @@ from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
 from piwheels.core.host.descriptors import raise_limit
 from piwheels.core.host.machine import machine
+from piwheels.core.paths import write_farm_file
 from piwheels.core.program.checking import report
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
@@ -125,6 +126,17 @@ class PiWheelsMaster:
             ports.close()
         return 1 if any(task.failure for task in self.tasks) else 0
 
+    def _describe_farm(self) -> None:
+        """Tell piw-audit where database and site are, in the folder of the sockets."""
+        config = self.config
+        try:
+            write_farm_file(config.dsn, config.output_path, config.import_queue)
+        except OSError as exc:
+            self.logger.warning(
+                "cannot write %s (%s): piw-audit needs --dsn and --output-path",
+                exc.filename, exc.strerror,
+            )  # fmt: skip
+
     # Tasks ----------------------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -132,6 +144,7 @@ class PiWheelsMaster:
             self.tasks.append(cls(self.config))
         for task in self.tasks:
             task.start()
+        self._describe_farm()
         self.logger.info(
             "listening for slaves on %s, writing the site to %s",
             self.config.slave_queue, self.config.output_path,

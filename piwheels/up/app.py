@@ -25,10 +25,10 @@ from piwheels.core.program.privileges import drop_root, interpreter_dirs
 from piwheels.core.program.report import write_object
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
-from piwheels.core.wheels.tags import abi_key
+from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
 from piwheels.up import console, database, site, summary
-from piwheels.up.config import labels, queues, to_connect, write_farm_file
+from piwheels.up.config import labels, queues, to_connect
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
     TOO_OFTEN,
@@ -169,8 +169,6 @@ class Up:
             env = child_environment(self.config, os.environ, server.superuser)
             self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
-        import_queue = to_connect(self.queues["import"])
-        write_farm_file(self.processes.home, server.daemon, self.site, import_queue)
         alone = self.queues["slave"].startswith("ipc:")
         database.prepare(db, self.abis, set(self.pythons), alone=alone)
         return db, child_environment(self.config, os.environ, server.daemon)
@@ -340,7 +338,8 @@ class Up:
         self, target: Target, version: str, problem: str, detail: str, *, registrar: Registrar
     ) -> None:
         if version and any(
-            other.key == (target.package, version) for other in self.tracker.targets
+            other.package == target.package and same_version(other.version, version)
+            for other in self.tracker.targets
         ):
             self.tracker.targets.remove(target)  # it was requested by its version, too
             return

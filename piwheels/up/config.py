@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Fatal
-from piwheels.core.paths import FARM_FILE, address, host, runtime_dir
+from piwheels.core.paths import address, host, runtime_dir
 from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.core.program.report import json_option
 from piwheels.up import summary
@@ -87,18 +86,6 @@ class UpConfig(Common):
     control_queue: str = _queue("a private socket", "take operators' commands here")
     console_queue: str = _queue("a private socket", "answer consoles here")
     import_queue: str = _queue("a private socket", "take the admin tools' requests here")
-
-
-def write_farm_file(home: Path, dsn: str, site: Path, import_queue: str) -> None:
-    """Write the options by which piw-audit finds the farm in *home*.
-
-    Only this user can read the file: *dsn* may contain a password.
-    """
-    options = {"dsn": dsn, "output-path": str(site), "import-queue": import_queue}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items()]
-    file = os.open(home / FARM_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(file, "w", encoding="utf-8", errors="replace") as stream:  # noqa: PTH123 (it is open)
-        stream.write("\n".join(["# Written by piw-up.", "[audit]", *lines, ""]))
 
 
 def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:

@@ -92,11 +92,11 @@ def parse(text: str) -> str:
 
 def parse_targets(specs: Iterable[str]) -> list[Target]:
     """Return the targets for *specs* (results of :func:`parse`), without duplicates."""
-    targets: dict[tuple[str, str], Target] = {}
+    targets: dict[tuple[str, Version | None], Target] = {}
     for spec in specs:
         name, _, version = spec.partition("==")
         target = Target(spec, canonical(name), version)
-        targets.setdefault(target.key, target)
+        targets.setdefault((target.package, Version(version) if version else None), target)
     return list(targets.values())
 
 

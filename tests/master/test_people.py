@@ -23,7 +23,8 @@ EVIL = "\"'><script>alert('${1/0}')</script>&amp;\u202e\n${structure: x}<?python
 
 def release(files=(), builds=(), **changes):
     values = {
-        "released": NOW, "yanked": False, "yank_reason": "", "skip": "", "quarantined": False,
+        "released": NOW, "yanked": False, "yank_reason": "", "yanked_upstream": False,
+        "skip": "", "quarantined": False,
     }  # fmt: skip
     made = {
         name: {

@@ -239,14 +239,18 @@ def test_a_farm_that_is_killed_in_mid_build_continues_at_the_next_start(place):
         up.process.kill()
         up.process.wait()
         up.wait_until_clean()
-    with Up(place, home, "--once", "slow", "toy==0.9") as up:
+    with Up(place, home, "--once", "--json", "slow", "toy==0.9", "missing") as up:
         up.until(r"building slow 4\.0")
         flag.unlink()
         assert up.end() == 1  # toy 0.9 cannot be built
-        report = up.out.read_text()
-        assert re.search(r"^slow +4\.0 +cp\d+t? +built", report, re.M)
-        assert re.search(r"^toy +0\.9 +cp\d+t? +failed", report, re.M)
-        assert report.rstrip().endswith("/simple/ slow")
+        report = [json.loads(line) for line in up.out.read_text().splitlines()]
+        rows = {each["package"]: each for each in report if each["event"] == "result"}
+        assert (rows["slow"]["version"], rows["slow"]["result"]) == ("4.0", "built")
+        assert (rows["toy"]["version"], rows["toy"]["result"]) == ("0.9", "failed")
+        assert rows["toy"]["message"]
+        assert "/logs/" in rows["toy"]["log"]
+        assert [each["package"] for each in report if each["event"] == "refused"] == ["missing"]
+        assert report[-1]["install"].endswith("/simple/ slow")
         up.wait_until_clean(0.0)
 
 

@@ -72,7 +72,7 @@ class ReleaseBlock(NamedTuple):
     """A release on a project page.
 
     *state* is one of: built, failed, waiting, skipped, quarantined.
-    *yank_reason* and *skip* are ``""`` without a reason.
+    *yank_reason* and *skip* are ``""`` without a reason. *yanked_by* says who yanked it.
     *marks* are the ABIs with builds, each with whether the last build succeeded.
     """
 
@@ -80,6 +80,7 @@ class ReleaseBlock(NamedTuple):
     released: str
     state: str
     yanked: bool
+    yanked_by: str
     yank_reason: str
     skip: str
     files: list[FileLine]
@@ -207,6 +208,7 @@ def _release_block(
         released=f"{release['released'].astimezone(UTC):%Y-%m-%d}",
         state=state,
         yanked=release["yanked"],
+        yanked_by="upstream" if release["yanked_upstream"] else "by this farm's operator",
         yank_reason=release["yank_reason"].strip() if release["yanked"] else "",
         skip=skip,
         files=[_file_line(name, file) for name, file in sorted(release["files"].items())],

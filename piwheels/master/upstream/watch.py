@@ -201,17 +201,17 @@ class Watcher:
         watched.root = root
         self._schedule.done(watched, now)
 
-    def _asked(self, watched: WatchedProject) -> None:
-        """Record an answer without a new page."""
-        if not watched.row.polled:
-            self._gazer.db.watch_asked(watched.row)
-            watched.row = watched.row._replace(polled=True)
-
     def _answered(self) -> None:
         """Record that the index works."""
         self._failed_projects.clear()
         if over := self._index_failures.recovered():
             self._logger.info("the index answers again (failures: %d)", over)
+
+    def _asked(self, watched: WatchedProject) -> None:
+        """Record an answer without a new page."""
+        if not watched.row.polled:
+            self._gazer.db.watch_asked(watched.row)
+            watched.row = watched.row._replace(polled=True)
 
     def _failed(self, watched: WatchedProject, fault: UpstreamFault, now: float) -> None:
         """Record a failed request, and decide whether it is a fault of the index."""
