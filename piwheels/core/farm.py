@@ -51,7 +51,7 @@ LONG_ANSWER_LIMIT: Final = 900.0
 CONNECT_LIMIT: Final = 5.0
 #: Seconds without an event after which a master counts as lost; it publishes every 10 s.
 SILENCE: Final = 60.0
-#: The master's address for files, unless it has written another one next to its socket for requests.
+#: The master's address for files, unless it wrote another one next to its socket for requests.
 FILE_QUEUE: Final = "tcp://127.0.0.1:5556"
 
 #: Seconds between two checks during a wait.

@@ -127,7 +127,8 @@ class PiWheelsMaster:
             write_farm_file(config.dsn, config.output_path, config.import_queue, config.file_queue)
         except OSError as exc:
             self.logger.warning(
-                "cannot write %s (%s): piw-audit needs --dsn and --output-path, piw-import --file-queue",
+                "cannot write %s (%s): give piw-audit --dsn and --output-path, and piw-import"
+                " --file-queue",
                 exc.filename, exc.strerror,
             )  # fmt: skip
 
