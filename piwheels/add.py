@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime  # noqa: TC003 (the type of an option)
 
 from piwheels.core.errors import Fatal, Refused
 from piwheels.core.farm import Done, Farm
 from piwheels.core.program.admin import (
     explaining,
+    moment,
     package_name,
     package_option,
     queue_option,
@@ -20,18 +21,6 @@ from piwheels.core.program.admin import (
 from piwheels.core.program.command_line import Common, option, program, usage_error
 from piwheels.core.program.report import Report, json_option
 from piwheels.core.program.terminal import confirmed
-
-
-def moment(text: str) -> datetime:
-    """Return the date and time *text* (ISO 8601; UTC if it has no offset).
-
-    Raises ``ValueError`` for other text.
-    """
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a time: write 2026-01-31 or 2026-01-31T12:00Z") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +46,7 @@ class AddConfig(Common):
         help="when the version was released, as 2026-01-31T12:00Z (default: now)",
     )  # fmt: skip
     yank: bool = option(default=False, help="mark the version as yanked")
+    yank_reason: str = reason_option("mark it as yanked, for this reason")
     unyank: bool = option(default=False, help="mark the version as not yanked")
     watch: bool = option(
         default=False, help="follow the package upstream and build its new releases"
@@ -76,7 +66,8 @@ class AddConfig(Common):
         words = {
             f"not to be built ({self.skip})": self.skip,
             "to be built": self.unskip,
-            "yanked": self.yank,
+            f"yanked ({self.yank_reason})": self.yank_reason,
+            "yanked": self.yank and not self.yank_reason,
             "not yanked": self.unyank,
             f"also called {', '.join(self.alias)}": self.alias,
             "described": self.description,
@@ -126,9 +117,10 @@ def _check(config: AddConfig) -> None:
     problem = ""
     if config.skip and config.unskip:
         problem = "--skip and --unskip contradict each other"
-    if config.yank and config.unyank:
+    yanks = config.yank or config.yank_reason
+    if yanks and config.unyank:
         problem = "--yank and --unyank contradict each other"
-    if not config.version and (config.yank or config.unyank or config.released):
+    if not config.version and (yanks or config.unyank or config.released):
         problem = "--yank, --unyank and --released need a VERSION"
     if config.version and config.description:
         problem = "--description describes the whole package: omit VERSION"
@@ -155,6 +147,7 @@ def _add_version(farm: Farm, config: AddConfig, report: Report) -> Done:
             skip=config.skip,
             unskip=config.unskip,
             yank=config.yank,
+            yank_reason=config.yank_reason,
             unyank=config.unyank,
             aliases=config.alias,
         )

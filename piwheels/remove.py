@@ -32,6 +32,7 @@ class RemoveConfig(Common):
     builds: bool = option(default=False, help="remove only builds and files, and build it again")
     skip: str = reason_option("do not build it (again), for this reason")
     yank: bool = option(default=False, help="only mark the version as yanked")
+    yank_reason: str = reason_option("only mark it as yanked, for this reason")
     unwatch: bool = option(default=False, help="stop following the package upstream")
     yes: bool = yes_option()
     json: bool = json_option()
@@ -40,7 +41,12 @@ class RemoveConfig(Common):
     @property
     def removes(self) -> bool:
         """Whether to remove anything."""
-        return self.builds or not (self.skip or self.yank or self.unwatch)
+        return self.builds or not (self.skip or self.yanks or self.unwatch)
+
+    @property
+    def yanks(self) -> bool:
+        """Whether to yank the version."""
+        return self.yank or bool(self.yank_reason)
 
     @property
     def plan(self) -> list[tuple[str, str, str]]:
@@ -59,8 +65,9 @@ class RemoveConfig(Common):
         if self.skip:
             skipped = f"not to be built ({self.skip})"
             plan.append(("skipped", f"mark {what} as {skipped}", f"{what} is {skipped}"))
-        if self.yank:
-            plan.append(("yanked", f"yank {what}", f"{what} is yanked"))
+        if self.yanks:
+            why = f" ({self.yank_reason})" if self.yank_reason else ""
+            plan.append(("yanked", f"yank {what}{why}", f"{what} is yanked{why}"))
         if self.unwatch:
             words = f"{self.package} is no longer followed upstream"
             plan.append(("unwatched", f"stop following {self.package} upstream", words))
@@ -79,12 +86,12 @@ class RemoveConfig(Common):
 )
 def main(config: RemoveConfig) -> int:
     """Remove a package, a version or builds; return the exit status."""
-    if config.yank and not config.version:
+    if config.yanks and not config.version:
         usage_error("piw-remove", config, "--yank needs a VERSION")
     if not confirmed(", and ".join(todo for _, todo, _ in config.plan), yes=config.yes):
         raise Fatal("nothing was changed")
     with Farm(config.import_queue) as farm, explaining(config.package, config.version):
-        if config.removes or config.skip or config.yank:
+        if config.removes or config.skip or config.yanks:
             if config.version:
                 farm.remove_version(
                     config.package,
@@ -92,6 +99,7 @@ def main(config: RemoveConfig) -> int:
                     builds=config.builds,
                     skip=config.skip,
                     yank=config.yank,
+                    yank_reason=config.yank_reason,
                 )
             else:
                 farm.remove_package(config.package, builds=config.builds, skip=config.skip)

@@ -12,6 +12,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;
 WHEEL = "holygrail-1.0-py3-none-any.whl"
 BIG = bytes(range(256)) * 4096  # 1 MiB
 LOG = "built it: gr\u00fc\u00df\n" * 200
+LONG = "<p>a long page</p>\n" * 500
 NAMES = "[" + ",".join(f'["name-{number}",0,0]' for number in range(500)) + "]"
 
 
@@ -29,6 +30,10 @@ def plant(base):
         "simple/.work/index.html": "hidden",
         "project/holy-grail/index.html": "<page>",
         "project/holy-grail/json/index.json": "{}",
+        "simple/long/index.html": LONG,
+        "simple/long/index.v1_json": LONG,
+        "project/long/index.html": LONG,
+        "project/long/json/index.json": LONG,
         "index.html": "<home>",
         "404.html": "<gone>",
         "packages.json": NAMES,
@@ -46,9 +51,12 @@ def plant(base):
         (site / name).write_text(text)
     (site / "simple/holy-grail" / WHEEL).write_bytes(BIG)
     (site / "packages.json.gz").write_bytes(gzip.compress(NAMES.encode()))
+    for path in (path for path in site.rglob("index.*") if "long" in path.parts):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(LONG.encode()))
+    (site / "simple/long/index.v1_html.gz").symlink_to("index.html.gz")
     (site / "logs/0000/0000").mkdir(parents=True)
     (site / "logs/0000/0000/0001.txt.gz").write_bytes(gzip.compress(LOG.encode()))
-    for folder in ("simple", "simple/holy-grail", "simple/old"):
+    for folder in ("simple", "simple/holy-grail", "simple/old", "simple/long"):
         (site / folder / "index.v1_html").symlink_to("index.html")
     (base / "secret.txt").write_text("secret")
     (base / "site-two").mkdir()
@@ -95,11 +103,26 @@ MOVED = [
     ("/simple/holy--grail/", "/simple/holy-grail/"),
     ("/simple/unknown", "/simple/unknown/"),
     ("/project/holy-grail", "/project/holy-grail/"),
+    ("/project/holy.grail/", "/project/holy-grail/"),
+    ("/project/holy.grail", "/project/holy-grail/"),
+    ("/project/holy-_grail", "/project/holy-grail/"),
+    ("/project/unknown.one/", "/project/unknown-one/"),
+]
+#: Pages with a compressed copy: the path, the header Accept, the content type.
+PACKED = [
+    ("/simple/long/", PIP, JSON),
+    ("/simple/long/", HTML, HTML),
+    ("/simple/long/", BROWSER, "text/html"),
+    ("/project/long/", BROWSER, "text/html"),
+    ("/project/long/json/", "*/*", "application/json"),
+    ("/project/long/json/index.json", "*/*", "application/json"),
 ]
 #: Redirects that need more than patterns: nginx cannot make them.
 MOVED_FAR = [
     ("/simple/Holy_Grail", "/simple/holy-grail/"),
     ("/simple/Holy._-Grail/", "/simple/holy-grail/"),
+    ("/project/HOLY.Grail/", "/project/holy-grail/"),
+    ("/project/HOLY.Grail", "/project/holy-grail/"),
     ("/simple/a.b_c--d/", "/simple/a-b-c-d/"),
     (f"/simple/{'a.' * 120}b", f"/simple/{'a-' * 120}b/"),
     (f"/simple/Holy_Grail/{WHEEL}", f"/simple/holy-grail/{WHEEL}"),

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from piwheels import add
-from piwheels.add import moment
+from piwheels.core.program.admin import moment
 
 LATER = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -76,7 +76,7 @@ def test_a_version_is_added(chase, said):
     ]
     words = "added six 1.17.0, not to be built (no), yanked, also called SIX"
     assert said("six", "1.17.0", *args) == (0, [words])
-    asked = ("six", "1.17.0", "no", False, LATER, True, False, ["SIX"])
+    asked = ("six", "1.17.0", "no", False, LATER, True, False, ["SIX"], "")
     assert chase.asked == [("ADDVER", asked)]
 
 

@@ -6,8 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import urldefrag, urljoin
 
+import axe_playwright_python
+import html5lib
 import httpx
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -53,6 +56,13 @@ UNLABELLED = """() => [...document.querySelectorAll("a, button, input, summary, 
   .filter((each) => each.checkVisibility() && !each.hasAttribute("alt")
     && !(each.getAttribute("aria-label") || each.textContent).trim())
   .map((each) => each.outerHTML)"""
+
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text()
+# What axe finds on the page: the rule, and the first element that breaks it.
+FINDINGS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.map(
+  (each) => `${each.id}: ${each.nodes[0].html.slice(0, 200)}`)"""
+#: The pages of the simple index, which people may open too.
+SIMPLE = ("simple/", "simple/holygrail/", "simple/evil/")
 
 # The distance of the wheel on the home page from the nearest text.
 APART = """() => {
@@ -141,6 +151,28 @@ def test_every_page_fits_and_is_readable(open_page, address, size, scheme):
         assert page.title().endswith(" - piwheels"), path
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert grounds == {"rgb(253, 250, 248)" if scheme == "light" else "rgb(23, 18, 22)"}
+
+
+def test_every_page_is_valid(address):
+    with httpx.Client(trust_env=False) as client:
+        for path in (*PAGES, *SIMPLE):
+            text = client.get(urljoin(address, path), follow_redirects=True).text
+            assert text.lower().startswith("<!doctype html>"), path
+            parser = html5lib.HTMLParser(strict=True)
+            parser.parse(text)  # raises the first error
+
+
+def test_axe_finds_nothing(browser, address):
+    with browser.new_context(bypass_csp=True, reduced_motion="reduce") as context:
+        page, found = context.new_page(), {}
+        for path in (*PAGES, *SIMPLE):
+            page.goto(urljoin(address, path))
+            page.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true; })")
+            assert page.evaluate("document.compatMode") == "CSS1Compat", path
+            page.evaluate(AXE)
+            if found_here := page.evaluate(FINDINGS):
+                found[path] = found_here
+    assert found == {}
 
 
 def test_the_wheel_does_not_overlap_the_text(open_page):

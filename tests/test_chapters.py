@@ -15,12 +15,12 @@ import sys
 import threading
 from collections import Counter
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from helpers import add_source, patience, until, wheel_bytes
+from helpers import QuietHandler, add_source, list_files, patience, until, wheel_bytes
 from piwheels.core.database.dsn import administer
 from piwheels.core.host.postgres import Cluster, candidates
 from piwheels.core.program.command_line import load
@@ -33,6 +33,11 @@ ABI = "cp{}{}".format(*sys.version_info)
 #: An address that no other farm on this machine uses.
 HOST = f"127.{os.getpid() >> 16 & 127}.{os.getpid() >> 8 & 255}.{os.getpid() & 255 | 1}"
 WHEEL = f"numpy-2.3.5-{ABI}-{ABI}-linux_aarch64.whl"
+
+#: The sources in the index, with their versions.
+SOURCES = (
+    ("markupsafe", "3.0.2", "3.0.1"), ("six", "1.17.0"), ("iniconfig", "2.3.1"), ("wrapt", "2.0"),
+)  # fmt: skip
 
 # The command: why it does not run here.
 LEFT_OUT = {
@@ -95,7 +100,7 @@ class Sandbox:
         self.dsn = cluster.dsn()
         self.clone = box / "clone"
         self.index = ThreadingHTTPServer(
-            ("127.0.0.1", 0), partial(Quiet, directory=str(box / "index"))
+            ("127.0.0.1", 0), partial(QuietHandler, directory=str(box / "index"))
         )
         threading.Thread(target=self.index.serve_forever, args=(0.05,)).start()
         for name in (
@@ -135,7 +140,7 @@ class Sandbox:
             "HOME": str(box / "reader"),
             "XDG_RUNTIME_DIR": str(box / "reader/run"),
             "PGHOST": str(cluster.home),
-            "PIP_INDEX_URL": f"http://127.0.0.1:{self.index.server_port}/",
+            "PIP_INDEX_URL": f"http://127.0.0.1:{self.index.server_port}/simple/",
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_TARGET": str(box / "installed"),
             "PIP_NO_DEPS": "1",  # the sources of the tests need others than the real ones
@@ -145,21 +150,17 @@ class Sandbox:
         }
 
     def _fill_index(self):
-        sources = {"markupsafe": ["3.0.2", "3.0.1"], "six": ["1.17.0"], "iniconfig": ["2.3.1"]}
-        wheels = {"cffi": "2.0.0"}
-        for name, versions in {**sources, "wrapt": ["2.0"]}.items():
-            folder = self.box / "index" / name
+        index = self.box / "index"
+        for name, *versions in SOURCES:
+            folder = index / "simple" / name
             folder.mkdir(parents=True)
             for version in versions:
                 add_source(folder, name, version)
-        for name, version in wheels.items():
-            folder = self.box / "index" / name
-            folder.mkdir()
-            (folder / f"{name}-{version}-py3-none-any.whl").write_bytes(wheel_bytes(name, version))
-        for folder in (self.box / "index").iterdir():
-            names = sorted(path.name for path in folder.iterdir())
-            links = [f'<a href="{name}">{name}</a>' for name in names]
-            (folder / "index.html").write_text("<!DOCTYPE html>" + "".join(links))
+        folder = index / "simple/cffi"
+        folder.mkdir()
+        (folder / "cffi-2.0.0-py3-none-any.whl").write_bytes(wheel_bytes("cffi", "2.0.0"))
+        for folder in (index / "simple").iterdir():
+            list_files(index, folder.name, *sorted(path.name for path in folder.iterdir()))
 
     def configure(self):
         """Move the default folder of the master's site into the sandbox."""
@@ -216,11 +217,6 @@ class Sandbox:
             self.stop(signal.SIGKILL)
         self.index.shutdown()
         self.index.server_close()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -49,7 +50,48 @@ def test_an_unknown_package_is_refused(chase, said):
     assert "the package six is not known here" in line
 
 
-@pytest.mark.parametrize("args", [[], ["everything"], ["home", "six"], ["search", "six"]])
+@pytest.mark.parametrize("count", [2, 1])
+def test_failed_builds_are_repeated(chase, said, count):
+    chase.answers = {"RETRY": ("DONE", str(count))}
+    since = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    given = ("--failed", "--since", "2026-01-31T12:00Z", "--label", "pi")
+    word = "1 failed build" if count == 1 else "2 failed builds"
+    assert said(*given, "--yes") == (0, [f"{word} will be repeated"])
+    assert chase.asked == [("RETRY", (since, "pi", True)), ("RETRY", (since, "pi", False))]
+
+
+def test_failed_builds_are_counted_before_the_question(chase, said, monkeypatch):
+    chase.answers = {"RETRY": ("DONE", "7")}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    status, [line] = said("--failed", "--since", "2h")
+    assert status == 1
+    assert "would repeat 7 builds that failed since" in line
+    [(_, (since, label, preview))] = chase.asked
+    assert (label, preview) == ("", True)
+    assert timedelta(hours=1.9) < datetime.now(UTC) - since < timedelta(hours=2.1)
+
+
+def test_without_failed_builds_there_is_nothing_to_do(chase, said):
+    chase.answers = {"RETRY": ("DONE", "0")}
+    status, [line] = said("--failed", "--since", "2026-01-31")
+    assert (status, line) == (0, "no build has failed since 2026-01-31 00:00")
+
+
+def test_an_answer_of_another_program_is_an_error(chase, said):
+    chase.answers = {"RETRY": ("DONE", "well")}
+    status, [line] = said("--failed", "--since", "1h")
+    assert status == 1
+    assert "is not a master" in line
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [], ["everything"], ["home", "six"], ["search", "six"],
+        ["--failed"], ["home", "--failed", "--since", "2h"], ["--failed", "--since", "soon"],
+        ["home", "--since", "2h"], ["home", "--label", "pi"],
+    ],
+)  # fmt: skip
 def test_wrong_usage(chase, args):
     with pytest.raises(SystemExit) as caught:
         rebuild.main([*args, "--yes"])

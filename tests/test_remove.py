@@ -30,13 +30,16 @@ def said(tool):
         (["six", "--unwatch", "--skip", "no"],
          [("REMPKG", ("six", False, "no")), ("UNWATCH", "six")],
          ["six is not to be built (no)", "six is no longer followed upstream"]),
-        (["six", "1.0"], [("REMVER", ("six", "1.0", False, "", False))],
+        (["six", "1.0"], [("REMVER", ("six", "1.0", False, "", False, ""))],
          ["removed six 1.0 with its builds and files"]),
         (["six", "1.0", "--builds", "--skip", "no"],
-         [("REMVER", ("six", "1.0", True, "no", False))],
+         [("REMVER", ("six", "1.0", True, "no", False, ""))],
          ["removed all builds and files of six 1.0", "six 1.0 is not to be built (no)"]),
-        (["six", "1.0", "--yank"], [("REMVER", ("six", "1.0", False, "", True))],
+        (["six", "1.0", "--yank"], [("REMVER", ("six", "1.0", False, "", True, ""))],
          ["six 1.0 is yanked"]),
+        (["six", "1.0", "--yank-reason", "it is bad"],
+         [("REMVER", ("six", "1.0", False, "", True, "it is bad"))],
+         ["six 1.0 is yanked (it is bad)"]),
     ],
 )  # fmt: skip
 def test_each_target_is_removed(chase, said, args, asked, lines):
@@ -102,7 +105,7 @@ def test_refusals_of_the_master_are_reported(chase, said, args, code, words):
 @pytest.mark.parametrize(
     "args",
     [
-        [], ["six", "--yank"], ["-x"], ["six", "one"],
+        [], ["six", "--yank"], ["six", "--yank-reason", "x"], ["-x"], ["six", "one"],
         ["six", "--skip", ""], ["six", "1.0", "--skip", " "],  # else all of it would go
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 import socket
 import subprocess
 import sys
+import time
 
 import anyio
 import httpx
@@ -8,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clocks import StepClock
 from helpers import patience
 from piwheels.serve import __main__ as serve
+from piwheels.serve.repeating import LIFE, MAX_STORED, Responses, is_repeatable
 from piwheels.serve.site import HTML, JSON, Site, byte_range, negotiate, quality
 from site_requests import (
     BIG,
@@ -67,7 +70,7 @@ def test_negotiation(ask, accept, kind, body):
     assert answer.status_code == 200
     assert answer.headers["content-type"].partition(";")[0] == kind
     assert answer.text == body
-    assert answer.headers["vary"] == "Accept"
+    assert answer.headers["vary"] == "Accept, Accept-Encoding"
     assert answer.headers["cache-control"] == "max-age=60, must-revalidate"
 
 
@@ -166,7 +169,7 @@ def test_head_says_the_same_without_a_body(ask):
 def test_other_methods_are_not_allowed(ask):
     answer = ask("/", "POST")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, HEAD"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize(("asked", "first", "last"), [*RANGES, ("bytes=-9999999", 0, 1048575)])
@@ -212,7 +215,7 @@ def test_unchanged_pages_are_not_sent_again(ask):
         assert again.status_code == 304
         assert again.content == b""
         assert again.headers["etag"] == tag
-        assert again.headers["vary"] == "Accept"
+        assert again.headers["vary"] == "Accept, Accept-Encoding"
     assert ask("/simple/holy-grail/", accept=PIP, if_none_match='"x"').status_code == 200
     assert ask("/simple/holy-grail/", accept=HTML, if_none_match=tag).status_code == 200
     assert ask("/simple/holy-grail/", if_modified_since=modified).status_code == 304
@@ -267,6 +270,89 @@ def test_server_survives_any_bytes(server):
             while stream.recv(4096):
                 pass
     assert httpx.get(server.url).text == "<home>"
+
+
+LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def talk(port, *turns):
+    """Send each of *turns* after the response to the one before ended as it says; return all."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), 5) as stream:
+        stream.settimeout(patience(10))
+        for piece, end in turns:
+            stream.sendall(piece)
+            while not answer.endswith(end):
+                answer += stream.recv(65536)
+            if not end:
+                time.sleep(0.05)  # only so that the pieces arrive one by one
+        stream.sendall(LAST)
+        return answer + b"".join(iter(lambda: stream.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    "path", ["/simple/holy-grail/", f"/simple/holy-grail/{WHEEL}", "/simple/x"]
+)
+def test_an_equal_request_gets_an_equal_response(server, path):
+    client = httpx.Client(base_url=server.url)
+    answers = [client.get(path, headers={"accept": PIP}) for _ in range(3)]
+    assert len({(each.status_code, each.content) for each in answers}) == 1
+    assert all(dict(each.headers).keys() == dict(answers[0].headers).keys() for each in answers)
+    assert all(each.headers["x-content-type-options"] for each in answers if each.is_success)
+    client.close()
+
+
+def test_the_rest_of_a_request_is_not_another_request(server):
+    port = httpx.URL(server.url).port
+    whole = b"GET /simple/old/ HTTP/1.1\r\nHost: x\r\n\r\n"
+    # The stored request arrives as the body of another one, and as the end of its last header
+    posted = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(whole)
+    answer = talk(port, (whole, b"<old>"), (posted, b""), (whole, b""))
+    assert (answer.count(b"<old>"), answer.count(b"405 Method")) == (1, 1)
+    part = b"GET / HTTP/1.1\r\nHost: x\r\nX-Odd: "
+    answer = talk(port, (whole, b"<old>"), (part, b""), (whole, b"<home>"))
+    assert answer.count(b"<old>") == 1
+
+
+def test_many_requests_at_once_are_answered_in_order(server):
+    port = httpx.URL(server.url).port
+    pages = [b"/simple/old/", f"/simple/holy-grail/{WHEEL}".encode(), b"/", b"/simple/old/"]
+    asked = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % page for page in pages]
+    found = [httpx.get(f"{server.url}{page.decode()[1:]}").content for page in pages]
+    answer = talk(port, (b"".join(asked), b""), *((each, b"") for each in asked))
+    start = 0
+    for body in (*found, *found, b"<home>"):
+        start = answer.index(body, start) + len(body)
+    assert start == len(answer)
+
+
+def test_stored_responses_expire_and_are_limited():
+    clock = StepClock()
+    responses = Responses(clock)
+    responses.put(b"a", 200, [(b"x", b"y")], b"one")
+    assert responses.get(b"a").head == b"HTTP/1.1 200 OK\r\nx: y\r\n"
+    clock.advance(LIFE + 0.1)
+    assert responses.get(b"a") is None
+    for number in range(100):
+        responses.put(b"%d" % number, 200, [], bytes(MAX_STORED // 10))
+    kept = [number for number in range(100) if responses.get(b"%d" % number)]
+    assert kept == list(range(91, 100))
+
+
+@pytest.mark.parametrize(
+    ("data", "repeatable"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nCONNECTION: close\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\n\r\n", False),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"a" * 5000), False),
+    ],
+)
+def test_which_requests_are_repeatable(data, repeatable):
+    assert is_repeatable(data) == repeatable
 
 
 def test_port_in_use_is_one_sentence(tree, capsys):

@@ -14,15 +14,18 @@ import httpx
 import pytest
 
 from helpers import free_port, installed, patience, until
+from piwheels.serve.site import JSON
 from site_requests import (
     BIG,
     GUARDS,
     LOG,
+    LONG,
     MISSING,
     MOVED,
     MOVED_FAR,
     NAMES,
     NEGOTIATION,
+    PACKED,
     PIP,
     RANGES,
     TYPES,
@@ -226,6 +229,45 @@ def test_logs_and_the_list_of_names_are_decompressed_by_capable_clients(server):
         assert plain.status_code == 200
         assert "content-encoding" not in plain.headers
     assert plain.text == NAMES
+
+
+@pytest.mark.parametrize(("path", "accept", "kind"), PACKED)
+def test_pages_are_compressed_on_disk(server, site, path, accept, kind):
+    folder = site / path.removesuffix("index.json").strip("/")
+    form = "index.json" if "json/" in path else "index.v1_json" if kind == JSON else "index.html"
+    packed = server(path, accept=accept, accept_encoding="gzip")
+    assert packed.headers["content-type"].partition(";")[0] == kind
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["content-length"] == str((folder / f"{form}.gz").stat().st_size)
+    assert packed.text == LONG
+    plain = server(path, accept=accept)
+    assert "content-encoding" not in plain.headers
+    assert plain.headers["content-type"] == packed.headers["content-type"]
+    assert plain.headers["etag"] != packed.headers["etag"]
+    assert plain.text == LONG
+    for answer in (packed, plain):
+        vary = {word.strip() for word in answer.headers["vary"].split(",")}
+        assert vary == {"Accept-Encoding", *(["Accept"] if "simple" in path else [])}
+        assert answer.headers["cache-control"] == "max-age=60, must-revalidate"
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/simple/long/", f"/simple/holy-grail/{WHEEL}"])
+def test_programs_in_browsers_may_read_the_index(server, path):
+    asked = server(path, "OPTIONS", origin="https://x.example", access_control_request_method="GET")
+    assert asked.status_code == 204
+    assert asked.headers["access-control-allow-origin"] == "*"
+    assert asked.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
+    assert "Range" in asked.headers["access-control-allow-headers"]
+    for found in (path, "/simple/unknown/", "/simple/holy.grail/"):
+        assert server(found).headers["access-control-allow-origin"] == "*"
+    assert "ETag" in server(path).headers["access-control-expose-headers"]
+
+
+def test_other_pages_are_for_this_site_only(server):
+    asked = server("/project/long/", "OPTIONS")
+    assert (asked.status_code, asked.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+    for answer in (asked, server("/project/long/"), server("/")):
+        assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

@@ -13,7 +13,7 @@ from piwheels.audit.findings import Finding
 from piwheels.audit.tree import kind_of, reason
 from piwheels.core.clock import file_age
 from piwheels.core.errors import BadWheel
-from piwheels.core.site import INDEX, log_name
+from piwheels.core.site import INDEX_FILES, log_name
 from piwheels.core.wheels.inspection import MAX_METADATA, inspect_wheel
 from piwheels.core.wheels.tags import parse_filename, same_version
 
@@ -59,7 +59,7 @@ def check_files(context: AuditContext, package: AuditPackage) -> Iterator[Findin
             return
     elif found:
         return
-    known = set(INDEX)
+    known = set(INDEX_FILES)
     for file in package.files:
         if not package.deleted:
             known |= {file.filename, f"{file.filename}.metadata"}

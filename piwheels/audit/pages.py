@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import zlib
 from collections import deque
 from collections.abc import Callable  # noqa: TC003 (an annotation at run time)
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
@@ -14,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from piwheels.audit.findings import Finding
 from piwheels.audit.reading import elements, links
 from piwheels.audit.tree import reason
-from piwheels.core.site import ALIAS, INDEX
+from piwheels.core.site import ALIAS, INDEX, INDEX_FILES, PACKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +47,7 @@ def check_index(context: AuditContext, package: AuditPackage) -> Iterator[Findin
     name, listed = package.package, [file for file in package.files if file.listed]
     folder = f"simple/{name}"
     if package.deleted or not (listed or package.status != "active"):
-        yield from _must_not_exist(context, package, [f"{folder}/{each}" for each in INDEX])
+        yield from _must_not_exist(context, package, [f"{folder}/{each}" for each in INDEX_FILES])
     else:
         want = {file.filename: _listed(file) for file in listed}
         yield from _page(
@@ -64,8 +66,8 @@ def check_index(context: AuditContext, package: AuditPackage) -> Iterator[Findin
         yield from _page(
             context, package, f"{page}/json/index.json", lambda data: _project(data, name, hashes)
         )
-        yield from _foreign_entries(context, package, page, {"index.html", "json"})
-        yield from _foreign_entries(context, package, f"{page}/json", {"index.json"})
+        yield from _foreign_entries(context, package, page, _copied("index.html") | {"json"})
+        yield from _foreign_entries(context, package, f"{page}/json", _copied("index.json"))
         yield from _aliases(context, package)
     else:
         yield from found
@@ -89,7 +91,8 @@ def _page(
     if about is None:
         return
     try:
-        why = wrong(context.tree.read(path, _MAX_PAGE))
+        data = context.tree.read(path, _MAX_PAGE)
+        why = wrong(data)
     except OSError as exc:
         yield Finding("unreadable", path, reason(exc), package.package)
     except (ValueError, RecursionError, TypeError, LookupError, AttributeError) as exc:
@@ -98,6 +101,27 @@ def _page(
     else:
         if why:
             yield Finding("wrong-page", path, why, package.package)
+        else:
+            yield from _packed(context, path, data, package.package)
+
+
+def _packed(context: AuditContext, page: str, data: bytes, package: str) -> Iterator[Finding]:
+    """Yield the finding about the compressed copy of *page*, whose content is *data*."""
+    path = f"{page}{PACKED}"
+    try:
+        if context.tree.about(path) is None:
+            return  # servers send the page itself
+
+        packed = gzip.GzipFile(fileobj=io.BytesIO(context.tree.read(path, _MAX_PAGE)))
+        same = packed.read(len(data) + 1) == data
+    except (EOFError, OSError, zlib.error):
+        same = False
+    if not same:
+        yield Finding("wrong-page", path, f"is not a compressed copy of {page}", package)
+
+
+def _copied(name: str) -> set[str]:
+    return {name, f"{name}{PACKED}"}
 
 
 def _link(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from piwheels.audit.findings import Finding
 from piwheels.audit.pages import LIST, MUST, foreign
 from piwheels.audit.tree import reason
-from piwheels.core.site import INDEX, OWN, log_number
+from piwheels.core.site import INDEX_FILES, OWN, log_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Walk:
     def simple(self, paths: list[str]) -> Iterator[Finding]:
         """Yield the findings about these entries of the simple index."""
         for path, name, package, _ in self._known(paths):
-            if name != package and name not in INDEX:
+            if name != package and name not in INDEX_FILES:
                 yield foreign(self._context, path)
 
     def project(self, paths: list[str]) -> Iterator[Finding]:

@@ -15,10 +15,12 @@ class PiWheelsError(Exception):
 class BadMessage(PiWheelsError, ValueError):
     """A peer sent bytes that are not a message of the protocol. It never ends a task.
 
-    *address* is the ROUTER socket's address of the peer, or ``None`` if it is unknown.
+    *address* is the ROUTER socket's address of the peer, or ``None`` if it is unknown;
+    *message* is the name of the message, ``""`` if it is unknown.
     """
 
     address: bytes | None = None
+    message: str = ""
 
 
 class Refused(PiWheelsError):

@@ -26,6 +26,7 @@ from piwheels.core.protocols import (
     AddVersion,
     RemovePackage,
     RemoveVersion,
+    RetryFailed,
     SlaveEvent,
     master_control,
     monitor_stats,
@@ -176,22 +177,22 @@ class Farm:
         skip: str = "",
         unskip: bool = False,
         yank: bool = False,
+        yank_reason: str = "",
         unyank: bool = False,
         aliases: Iterable[str] = (),
     ) -> Done:
         """Add a *version* of an existing package, or change the given properties of it.
 
         *released* is an aware time (default: now); the earliest version is built first. *skip* is
-        a reason not to build the version, *yank* marks it as yanked; *unskip* and *unyank* undo
-        that.
+        a reason not to build the version, *yank* marks it as yanked (a *yank_reason*, too);
+        *unskip* and *unyank* undo that.
         Returns ``VERSION_ADDED``, or ``VERSION_SKIPPED``, ``VERSION_YANKED`` or
         ``VERSION_UPDATED`` if it existed.
         """
         released = released or SYSTEM.now()
-        version_data = AddVersion(
-            package, version, skip, unskip, released, yank, unyank, list(aliases)
-        )
-        return self._do("ADDVER", version_data)
+        yank = yank or bool(yank_reason)
+        data = AddVersion(package, version, skip, unskip, released, yank, unyank, list(aliases))
+        return self._do("ADDVER", (*data[:-1], *_reason(yank_reason)))
 
     def remove_package(self, package: str, *, builds: bool = False, skip: str = "") -> Done:
         """Remove *package* with all its versions, builds and files.
@@ -210,15 +211,16 @@ class Farm:
         builds: bool = False,
         skip: str = "",
         yank: bool = False,
+        yank_reason: str = "",
     ) -> Done:
         """Remove a *version* with its builds and files.
 
-        *builds* and *skip* are as for :meth:`remove_package`; *yank*: only mark the version as
-        yanked. Returns ``VERSION_REMOVED``, ``VERSION_BUILDS_REMOVED``,
+        *builds* and *skip* are as for :meth:`remove_package`; *yank* (or a *yank_reason*): only
+        mark the version as yanked. Returns ``VERSION_REMOVED``, ``VERSION_BUILDS_REMOVED``,
         ``VERSION_YANKED`` or ``VERSION_SKIPPED``.
         """
-        data = RemoveVersion(package, version, builds, skip, yank)
-        return self._do("REMVER", data, LONG_ANSWER_LIMIT)
+        data = RemoveVersion(package, version, builds, skip, yank or bool(yank_reason))
+        return self._do("REMVER", (*data[:-1], *_reason(yank_reason)), LONG_ANSWER_LIMIT)
 
     def watch(self, package: str) -> Done:
         """Follow *package* upstream, and build its newest and all later releases."""
@@ -239,6 +241,18 @@ class Farm:
         """
         data = [_PAGES[pages], package] if pages in PACKAGE_PAGES else [_PAGES[pages]]
         return self._do("REBUILD", data, LONG_ANSWER_LIMIT)
+
+    def retry_failed(self, since: datetime, label: str = "", *, preview: bool = False) -> int:
+        """Have the builds repeated that failed since *since* (an aware time).
+
+        *label*: only those of the slave with this label. Returns their number; *preview*: changes
+        nothing.
+        """
+        data = RetryFailed(since, label, preview)
+        _, text = self._request("RETRY", data, LONG_ANSWER_LIMIT)
+        if not (text.isascii() and text.isdigit()):
+            self._done(text)
+        return int(text)
 
     def import_build(
         self,
@@ -453,3 +467,8 @@ def send_file(
                 f"no master accepts files at {file_queue}: give its address with --file-queue"
             )
         wheel.transfer(queue, slave_id, check, sent)
+
+
+def _reason(text: str) -> list[str]:
+    # Masters of earlier versions do not know this field.
+    return [text] if text else []

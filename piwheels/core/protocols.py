@@ -222,8 +222,8 @@ _BUILDS: Final = {
 
 #: The conversation between a slave and SlaveDriver. A slave of level 1 begins as *returning* if it
 #: continues a build of a lost session. The reply ``HELLO`` means: the master does not know this
-#: slave, which keeps its build and sends its ``HELLO`` again. At level 1, ``DIE`` means that an
-#: operator ended the slave; at level 0, it also stands for ``REFUSED``.
+#: slave, which keeps its build and sends its ``HELLO`` again. ``DIE`` means that an
+#: operator ended the slave. A slave of level 0 that is refused gets no reply.
 slave_conversation: Final = Conversation[Phase](
     turns={
         Phase.NEW: {"HELLO": {"ACK": Phase.IDLE}},
@@ -438,7 +438,10 @@ class AddPackage(NamedTuple):
 
 
 class AddVersion(NamedTuple):
-    """Register a version of a package, or update its skip reason and yank."""
+    """Register a version of a package, or update its skip reason and yank.
+
+    The reason of a yank may be left out.
+    """
 
     package: Package
     version: Version
@@ -448,6 +451,7 @@ class AddVersion(NamedTuple):
     yank: bool
     unyank: bool
     aliases: list[Package]
+    yank_reason: LongText = ""
 
 
 class RemovePackage(NamedTuple):
@@ -459,13 +463,28 @@ class RemovePackage(NamedTuple):
 
 
 class RemoveVersion(NamedTuple):
-    """Remove a version, or only its builds; skip it with a reason, or yank it."""
+    """Remove a version, or only its builds; skip it with a reason, or yank it.
+
+    The reason of a yank may be left out.
+    """
 
     package: Package
     version: Version
     builds: bool
     skip: LongText
     yank: bool
+    yank_reason: LongText = ""
+
+
+class RetryFailed(NamedTuple):
+    """Have what failed since *since* on the slave *label* (``""``: any) built again.
+
+    The answer is the number of failed builds. *preview*: change nothing.
+    """
+
+    since: datetime
+    label: Text
+    preview: bool
 
 
 #: The least ``slave_id`` of an import (docs/decisions/0027). Slaves have smaller numbers.
@@ -479,6 +498,7 @@ mr_chase: Final = Protocol(
         "REMVER": RemoveVersion,
         "REBUILD": tuple[Literal["HOME", "SEARCH"]]
         | tuple[Literal["PROJECT", "BOTH"], Package | None],
+        "RETRY": RetryFailed,
         "IMPORT": BuildState,
         "SENT": _None,
         "WATCH": Package,  # follow this project from its newest release on

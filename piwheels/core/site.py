@@ -11,10 +11,15 @@ if TYPE_CHECKING:
 
 #: The files of each folder in the simple index, in the order in which they are published.
 INDEX: Final = ("index.v1_json", "index.html", "index.v1_html")
+#: The end of the name of a page's compressed copy; shorter pages, in bytes, have none.
+PACKED: Final = ".gz"
+MIN_PACKED: Final = 1000
+#: All files of a folder in the simple index, except the wheels.
+INDEX_FILES: Final = (*INDEX, *(f"{name}{PACKED}" for name in INDEX))
 #: The files at the root of the site, next to the folders for projects and logs.
 OWN: Final = re.compile(
-    r"(?:index|packages|faq|json|stats|404)\.html|packages\.json(?:\.gz)?|sitemap(?:-?[0-9]+)?\.xml"
-    r"|robots\.txt|[a-z]+\.(?:css|js|svg|png|ico)"
+    r"(?:(?:index|packages|faq|json|stats|404)\.html|packages\.json|[a-z]+\.(?:css|js))(?:\.gz)?"
+    r"|sitemap(?:-?[0-9]+)?\.xml|robots\.txt|[a-z]+\.(?:svg|png|ico)"
 )
 #: An alias: another spelling of a project's name, the name of a link to its page.
 ALIAS: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")

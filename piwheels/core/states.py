@@ -159,7 +159,8 @@ class BuildState:
     """One attempt to build a version of a package for an ABI.
 
     *files* maps file names to :class:`FileState` in the order of their transfer;
-    *output* is the build's log; *build_id* is the database's number, ``None`` until it has one.
+    *output* is the build's log; *build_id* is the database's number, ``None`` until it has one;
+    *label* is the name of its slave.
     """
 
     slave_id: Count
@@ -171,6 +172,7 @@ class BuildState:
     output: Log
     files: dict[Filename, FileState] = field(default_factory=dict)
     build_id: Count | None = field(default=None, metadata={"wire": False})
+    label: Text = field(default="", metadata={"wire": False})
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:
@@ -322,7 +324,8 @@ class SlaveState:
     *address* is the slave's ephemeral 0MQ address (a new one for each connection, not an IP
     address); the fields after it are those of its ``HELLO``. *slave_id* is the master's number for
     it. *first_seen* and *last_seen* are timestamps of its requests, for people; decisions use
-    *heard*, in monotonic seconds.
+    *greeted*, *heard* and *lost*, in monotonic seconds: the time of its ``HELLO``, of its last
+    request, and of the loss of its connection (``None``: it is connected).
 
     *build* is the build that the slave works on, from ``BUILD`` to ``DONE``; its output and files
     are empty until the slave has reported them. *transfer* is the transfer that the slave was asked
@@ -344,7 +347,9 @@ class SlaveState:
     slave_id: int = 0
     first_seen: datetime | None = None
     last_seen: datetime | None = None
+    greeted: float = 0.0
     heard: float = 0.0
+    lost: float | None = None
     phase: Phase = Phase.NEW
     #: The last transitions, oldest first.
     history: deque[Transition] = field(default_factory=lambda: deque(maxlen=HISTORY))
@@ -357,6 +362,8 @@ class SlaveState:
     replied_at: datetime | None = None
     build: BuildState | None = None
     build_began: Instant | None = None
+    #: Whether it returned with a build that may have been stored or deleted in its absence.
+    doubtful: bool = False
     transfer: TransferState | None = None
     #: Commands of operators that still have to be carried out.
     commands: set[Literal["KILL", "SKIP", "SLEEP"]] = field(default_factory=set)
@@ -384,6 +391,12 @@ class SlaveState:
         """The protocol level of the slave, by its ``HELLO``."""
         level = (self.features or {}).get("level")
         return level if type(level) is int else 0
+
+    @property
+    def identity(self) -> str:
+        """The identity of the slave by its ``HELLO``; ``""`` if it has none (level 0)."""
+        identity = (self.features or {}).get("identity")
+        return identity if isinstance(identity, str) and len(identity) <= 200 else ""
 
     def kill(self) -> None:
         """Command the slave to end after its current build."""

@@ -1,8 +1,9 @@
 """0MQ sockets that send and receive messages in CBOR, and check them against a protocol.
 
 Time-outs are in seconds. Every socket has limits, so that no peer can exhaust this process: the
-size of a frame (:data:`~piwheels.core.codec.MAX_FRAME`), the duration of a handshake, heartbeats
-on TCP connections, and the length of its queues.
+size of a frame (:data:`~piwheels.core.codec.MAX_FRAME`), the duration of a handshake, and the
+length of its queues. The system notices when the other machine of a TCP connection has gone;
+no socket has 0MQ's own heartbeats, which can end the process (docs/decisions/0044).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import logging
 import math
 import os
 import socket
+import struct
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -35,6 +38,8 @@ __all__ = ["Context", "NoData", "Poller", "Socket"]
 
 #: How many characters of a message's data are shown in the log.
 _SHOWN = 120
+#: Seconds after which a TCP connection counts as lost if the other machine does not answer.
+LOST_AFTER: Final = 30
 #: The longest wait between two readings of the clock, in seconds.
 _SLICE: Final = 1.0
 
@@ -73,13 +78,15 @@ class Socket:
         self._socket = socket
         self._protocol = protocol
         self._logger = logger
+        #: The file descriptor of the connection that the last :meth:`recv_addr_msg` read from, as
+        #: the events of :meth:`monitor` name it; ``None`` within the process.
+        self.connection: int | None = None
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
         socket.setsockopt(zmq.RECONNECT_IVL, 200)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5_000)
+        self.lost_after(LOST_AFTER)
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +113,10 @@ class Socket:
             raise Fatal(bind_error(address, exc)) from exc
         finally:
             os.umask(old)
+
+    def unbind(self, address: str) -> None:
+        """Stop listening on *address*, and close its connections."""
+        self._socket.unbind(address)
 
     def connect(self, address: str) -> None:
         """Connect to *address*; nothing has to listen there yet.
@@ -134,8 +145,16 @@ class Socket:
 
     @contextmanager
     def monitor(self, events: int) -> Iterator[Socket]:
-        """Yield a socket that receives the connection *events* (``zmq.EVENT_...``) of this one."""
-        monitor = Socket(self._socket.get_monitor_socket(events))
+        """Yield a socket that receives the connection *events* (``zmq.EVENT_...``) of this one.
+
+        :meth:`recv_event` reads them.
+        """
+        address = f"inproc://monitor-{uuid.uuid4().hex}"
+        self._socket.monitor(address, events)
+        monitor = Context(self._socket.context).socket(zmq.PAIR)
+        # Without a limit: 0MQ's only thread waits if an event finds no room.
+        monitor.setsockopt(zmq.RCVHWM, 0)
+        monitor.connect(address)
         try:
             yield monitor
         finally:
@@ -154,6 +173,19 @@ class Socket:
     @hwm.setter
     def hwm(self, value: int) -> None:
         self._socket.set_hwm(value)
+
+    def lost_after(self, seconds: int) -> None:
+        """Have a TCP connection end when the other machine does not answer for *seconds*.
+
+        Call it before the socket binds or connects. Idle connections are tested, too.
+        """
+        pause = max(1, seconds // 6)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 2 * pause)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, pause)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 4)
+        # For data that is not acknowledged; a slow link acknowledges some of it again and again.
+        self._socket.setsockopt(zmq.TCP_MAXRT, 1000 * seconds)
 
     def setsockopt(self, option: int, value: int | bytes) -> None:
         """Set the 0MQ *option* (``zmq.IMMEDIATE``) for which this class has no method."""
@@ -210,12 +242,25 @@ class Socket:
         """Send a message from a ROUTER socket to the REQ or DEALER socket *addr*."""
         self.send_multipart([addr, b"", self._encode(msg, data)], flags)
 
+    def recv_event(self) -> tuple[int, int]:
+        """Receive an event of the socket that this one monitors; return it with its value.
+
+        The value of ``zmq.EVENT_DISCONNECTED`` is the file descriptor of the connection.
+        """
+        event, value = struct.unpack("=HI", self.recv_multipart()[0])
+        return event, value
+
     def recv_addr_msg(self, flags: int = 0) -> tuple[bytes, str, Any]:
         """Receive a message on a ROUTER socket; return the peer's address, the name and the data.
 
         Raises ``BadMessage``; its ``address`` is the peer's.
         """
-        addr, *frames = self.recv_multipart(flags)
+        first = self._socket.recv(flags, copy=False)
+        try:
+            self.connection = first.get(zmq.SRCFD)
+        except zmq.ZMQError:
+            self.connection = None
+        addr, frames = first.bytes, self.recv_multipart() if first.more else []
         try:
             if len(frames) != 2 or frames[0]:
                 raise BadMessage(f"{len(frames)} frames instead of an empty one and a message")
@@ -235,7 +280,11 @@ class Socket:
     def _decode(self, frame: bytes) -> tuple[str, Any]:
         msg, data = codec.loads(frame)
         if self._protocol is not None:
-            data = self._protocol.received(msg, data)
+            try:
+                data = self._protocol.received(msg, data)
+            except BadMessage as exc:
+                exc.message = msg
+                raise
         if self._logger is not None and self._logger.isEnabledFor(logging.DEBUG):
             self._logger.debug("received %s %.*r", msg, _SHOWN, data)
         return msg, data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
+from piwheels.core.host.descriptors import raise_limit
 from piwheels.core.host.machine import machine
 from piwheels.core.paths import write_farm_file
 from piwheels.core.program.checking import report
@@ -32,7 +33,7 @@ from piwheels.master.messages import (
     TasksSeen,
 )
 from piwheels.master.mr_chase import MrChase
-from piwheels.master.ports import Ports
+from piwheels.master.ports import CONNECTIONS_CHECK, Ports
 from piwheels.master.seraph import Seraph
 from piwheels.master.site.files import Site
 from piwheels.master.slave_driver import SlaveDriver
@@ -73,6 +74,8 @@ CAST: tuple[type[Task], ...] = (
     CloudGazer,
 )
 
+#: The state of the farm is published for programs that ask at most once in so many seconds.
+HELLO_PAUSE = 1.0
 #: How long a task may take to end, in seconds.
 STOP_LIMIT = 15.0
 
@@ -86,7 +89,8 @@ class PiWheelsMaster:
         self.tasks: list[Task] = []
         self._bad_messages = BadMessages(self.logger)
         self._stopping = False
-        self._report_due = 0.0
+        self._report_due = self._limit_due = 0.0
+        self._hello_waits, self._hello_due = False, 0.0
         self._systemd = Notifier()
         self._ready = self._paused = False
         self._stuck: dict[str, float] = {}
@@ -106,11 +110,13 @@ class PiWheelsMaster:
                 while not self._stopping and self._all_alive():
                     self._notify_systemd()
                     self._report_tasks(ports)
+                    self._limit_connections(ports)
                     ready = poller.poll(min(1, self._systemd.interval))
                     if ports.socket("events") in ready:
                         _forward_events(ports)
                     if ports.socket("control") in ready:
                         self._command(ports)
+                    self._answer_hello(ports)
                     if ports.socket("commands") in ready:
                         self._master_command(ports.socket("commands").recv().verb)
             finally:
@@ -186,6 +192,11 @@ class PiWheelsMaster:
         )
         ports.push("monitor", TasksSeen([own, *reports]))
 
+    def _limit_connections(self, ports: Ports) -> None:
+        if (now := SYSTEM.monotonic()) >= self._limit_due:
+            self._limit_due = now + CONNECTIONS_CHECK
+            ports.limit_connections()
+
     def _status(self) -> str:
         if self._stuck:
             return f"stuck: {', '.join(self._stuck)}"
@@ -223,9 +234,7 @@ class PiWheelsMaster:
             self._bad_messages.note(exc)
             return
         if msg == "HELLO":
-            ports.socket("status").send_msg("HELLO", self._info)
-            self._task(SlaveDriver).list_slaves()
-            ports.push("stats", PublishStats())
+            self._hello_waits = True
             return
         target = None if msg == "QUIT" else slave_id
         slaves = None if target is None else [target]
@@ -234,6 +243,15 @@ class PiWheelsMaster:
             CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, SYSTEM.now())),
         )
         self._carry_out(msg, target)
+
+    def _answer_hello(self, ports: Ports) -> None:
+        """Publish the state of the farm, once for all the programs that have asked since then."""
+        now = SYSTEM.monotonic()
+        if self._hello_waits and now >= self._hello_due:
+            self._hello_waits, self._hello_due = False, now + HELLO_PAUSE
+            ports.socket("status").send_msg("HELLO", self._info)
+            self._task(SlaveDriver).list_slaves()
+            ports.push("stats", PublishStats())
 
     def _carry_out(self, msg: str, slave_id: int | None) -> None:
         """Carry out a command of the control socket."""
@@ -277,6 +295,7 @@ def run(config: MasterConfig) -> int:
     if config.check:
         return report(config, checking.problems(config, tasks))
     refuse_root("piw-master")
+    raise_limit()
     for problem in checking.debug_problems(config, tasks):
         raise Fatal(problem)
     for name in config.debug:

@@ -15,7 +15,6 @@ from piwheels.core.host.pip_config import index_access
 from piwheels.core.program.checking import address_problem, folder_problem, listening_problem
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.words import size_text
-from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.monitoring.webhooks import read_secret
 from piwheels.master.upstream.pypi import Upstream
 
@@ -65,11 +64,11 @@ def _folders(config: MasterConfig) -> Iterator[str]:
             f"{site} and {work} are on different file systems: "
             "choose an --output-path whose parent folder is on its own file system"
         )
-    free, reserve = disk_space(_existing(site))[1], FileJuggler.reserve
-    if free < reserve:
+    (size, free), reserve = disk_space(_existing(site)), config.disk_reserve
+    if size and free < reserve:
         yield (
-            f"the disk of {site} has only {size_text(free)} free, and no file is accepted below"
-            f" {size_text(reserve)}: free some space"
+            f"the disk of {site} has only {size_text(free)} free, and no work is handed out below"
+            f" {size_text(reserve)}: free some space, or change --disk-reserve"
         )
 
 

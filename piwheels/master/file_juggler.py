@@ -34,6 +34,7 @@ from piwheels.master.messages import (
     DiskSpace,
     ExpectFile,
     FileRequest,
+    FreeSpace,
     MissingBytes,
     TransfersCounted,
     VerifyFile,
@@ -56,6 +57,9 @@ __all__ = ["FileJuggler", "FsClient", "TransferDone", "TransferError", "Transfer
 
 #: How many messages of the file wire are read before other sockets are served.
 _BURST: Final = 8
+#: How many HELLOs without an expected file end a transfer; for how many addresses they are counted.
+_STRAYS: Final = 3
+_MOST_STRAYS: Final = 1000
 #: The seconds that files in publication may take when the master stops.
 _CLOSING_LIMIT: Final = 10.0
 
@@ -64,9 +68,8 @@ class FileJuggler(NonStopTask):
     """Receives expected files from slaves, and publishes those that verify on the site."""
 
     name = "file_juggler"
-    #: The largest file that is accepted, and the disk space that always stays free, in bytes.
+    #: The largest file that is accepted, in bytes.
     max_size: ClassVar[int] = 2 * 2**30
-    reserve: ClassVar[int] = 64 * 2**20
     #: Seconds of silence after which another address may continue a transfer: a little less than
     #: the 5 s after which slaves send HELLO again.
     takeover: ClassVar[float] = 4.0
@@ -76,6 +79,8 @@ class FileJuggler(NonStopTask):
     def __init__(self, config: MasterConfig) -> None:
         super().__init__(config)
         self.site = Site(config.output_path, config.work_path)
+        #: The disk space that always stays free, in bytes.
+        self.reserve = config.disk_reserve
         #: Expected files by the slave's number; those whose transfer has begun by its address.
         self.pending: dict[int, IncomingFile] = {}
         self.transfers: dict[bytes, IncomingFile] = {}
@@ -83,6 +88,8 @@ class FileJuggler(NonStopTask):
         self._ended: Counter[str] = Counter()
         self._received = 0
         self._claims = NameClaims()
+        #: How often an address has said HELLO while no file was expected from it.
+        self._strays: Counter[bytes] = Counter()
 
         self.ports = Ports("FileJuggler", config, self.logger, self)
         self.ports.serve("file", self.handle_file)
@@ -119,6 +126,8 @@ class FileJuggler(NonStopTask):
                 case MissingBytes(number):
                     coming = self.pending.get(number)
                     ticket.answer(coming and coming.state.missing)
+                case FreeSpace():
+                    ticket.answer((self._free_space(), self.reserve))
                 case WithdrawFiles(number, package, filenames):
                     self.do_withdraw(number, package, filenames)
                     ticket.answer()
@@ -146,17 +155,22 @@ class FileJuggler(NonStopTask):
             raise Refused("TOOBIG", f"{size:,} bytes exceed the maximum size of a file")
         if not self._claims.is_free(target, file_state.filehash):
             raise Refused("TAKEN", f"other bytes have just been published as {target}")
+        if self._free_space() < size + self.reserve:
+            raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = IncomingFile(
             TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
         )
-        disk = os.fstatvfs(file.fileno())
-        promised = sum(other.state.missing for other in self.pending.values())
-        if disk.f_bavail * disk.f_frsize < size + promised + self.reserve:
-            transfer.discard()
-            raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
         self.pending[slave_id] = transfer
+
+    def _free_space(self) -> int:
+        """Return the free bytes of the site's disk that no expected file needs."""
+        disk = os.statvfs(self.site.root)
+        if not disk.f_blocks:  # a file system that does not tell
+            return 2**62
+        promised = sum(other.state.missing for other in self.pending.values())
+        return max(0, disk.f_bavail * disk.f_frsize - promised)
 
     def do_withdraw(self, slave_id: int, package: str, filenames: Iterable[str]) -> None:
         """Drop the file that *slave_id* is sending, and remove its published *filenames*.
@@ -248,15 +262,33 @@ class FileJuggler(NonStopTask):
         transfer = self.transfers.get(address)
         try:
             if transfer is None or msg == b"HELLO":
-                transfer = self.new_transfer(msg, *args)
+                try:
+                    transfer = self.new_transfer(msg, *args)
+                except TransferError:
+                    if msg == b"HELLO":
+                        self._note_stray(address)
+                    raise
                 self._bind(transfer, address)
             self.current_transfer(transfer, msg, *args)
         except TransferDone:
             queue.send_multipart([address, b"DONE"])
         else:
-            while (wanted := transfer.state.fetch()) is not None:
+            now = self.clock.monotonic()
+            while (wanted := transfer.state.fetch(now)) is not None:
                 place = (str(wanted.start).encode(), str(len(wanted)).encode())
                 queue.send_multipart([address, b"FETCH", *place])
+
+    def _note_stray(self, address: bytes) -> None:
+        """Raise ``TransferDone`` if a slave repeats a HELLO for a file that is not expected.
+
+        An earlier master expected it. A slave of level 0 would repeat its HELLO for ever.
+        """
+        if len(self._strays) >= _MOST_STRAYS:
+            self._strays.clear()
+        self._strays[address] += 1
+        if self._strays[address] >= _STRAYS:
+            del self._strays[address]
+            raise TransferDone("no file is expected any more")
 
     def new_transfer(self, msg: bytes, *args: bytes) -> IncomingFile:
         """Return the transfer that a HELLO with a slave's number begins or continues.
@@ -278,13 +310,14 @@ class FileJuggler(NonStopTask):
     def current_transfer(self, transfer: IncomingFile, msg: bytes, *args: bytes) -> None:
         """Handle a message that belongs to *transfer*.
 
-        It is a CHUNK with offset and bytes, or another HELLO, after which all missing bytes are
-        requested again. Raises ``TransferDone`` when no byte is missing, or if the file cannot be
-        written (VerifyFile reports that); ``BadMessage`` for an invalid message.
+        It is a CHUNK with offset and bytes, or another HELLO of a sender that waits. A slow link
+        may still carry what was requested: only a long silence shows that it was lost. Raises
+        ``TransferDone`` when no byte is missing, or if the file cannot be written (VerifyFile
+        reports that); ``BadMessage`` for an invalid message.
         """
         match msg, args:
             case b"HELLO", _:
-                transfer.state.reset()
+                transfer.state.expire(self.clock.monotonic())
             case b"CHUNK", (offset, data) if not transfer.failure:
                 self._take(transfer, parse_number(offset), data)
             case _:
@@ -293,9 +326,10 @@ class FileJuggler(NonStopTask):
             raise TransferDone("every byte has arrived")
 
     def _take(self, transfer: IncomingFile, offset: int, data: bytes) -> None:
-        transfer.state.chunk(offset, data)
+        now = self.clock.monotonic()
+        transfer.state.chunk(offset, data, now)
         self._received += len(data)
-        transfer.progress = transfer.heard = self.clock.monotonic()
+        transfer.progress = transfer.heard = now
         try:
             transfer.write(offset, data)
         except OSError as exc:
@@ -312,6 +346,7 @@ class FileJuggler(NonStopTask):
             del self.transfers[transfer.address]
         if (before := self.transfers.get(address)) is not None:
             before.address = None
+        transfer.state.reset()  # a connection carries nothing for another one
         transfer.address, transfer.heard = address, now
         self.transfers[address] = transfer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from piwheels.master.messages import ExpectFile, MissingBytes, VerifyFile, WithdrawFiles
+from piwheels.master.messages import ExpectFile, FreeSpace, MissingBytes, VerifyFile, WithdrawFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +38,10 @@ class FsClient:
     def missing(self, number: int, then: Then) -> None:
         """Ask how many bytes of the file are missing (``None``: no file is expected)."""
         self._ports.ask("files", MissingBytes(number), then, self._limit)
+
+    def free_space(self, then: Then) -> None:
+        """Ask for the free space of the site's disk, and its reserve."""
+        self._ports.ask("files", FreeSpace(), then, self._limit)
 
     def withdraw(self, number: int, package: str, filenames: Sequence[str], then: Then) -> None:
         """Have the expected file dropped, and the published files removed."""

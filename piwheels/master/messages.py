@@ -217,7 +217,12 @@ class WithdrawFiles(Request[None]):
     filenames: Sequence[Filename]
 
 
-FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles
+@dataclass(frozen=True)
+class FreeSpace(Request[tuple[Count, Count]]):
+    """Ask for the free space of the site's disk and the reserve that it must keep, in bytes."""
+
+
+FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles | FreeSpace
 
 # The fleet: TheOperator asks SlaveDriver ------------------------------------------------------
 
@@ -254,7 +259,12 @@ class CommandSlaves(Request[list[Rejection]]):
     slaves: list[Count] | None
 
 
-FleetRequest = ListSlaves | SlaveHistory | ListQueue | CommandSlaves
+@dataclass(frozen=True)
+class ListPauses(Request[list[CommandReport]]):
+    """Ask which slaves get no work from the master itself, and why, in the form of commands."""
+
+
+FleetRequest = ListSlaves | SlaveHistory | ListQueue | CommandSlaves | ListPauses
 
 
 @dataclass(frozen=True)
@@ -298,7 +308,7 @@ class BuildEnded(Message):
 
 @dataclass(frozen=True)
 class CommandGiven(Message):
-    """An operator has given a command over the control socket."""
+    """An operator has given a command over the control socket, or the master has, by itself."""
 
     command: CommandReport
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, one_line
 from piwheels.core.tasks import PausingTask
-from piwheels.core.wheels.tags import canonical, is_version, same_version
+from piwheels.core.wheels.tags import canonical, is_version, known_spelling
 from piwheels.master.importing import ImportDesk
 from piwheels.master.logic.imports import check
 from piwheels.master.messages import (
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from piwheels.core.database.rows import ProjectData, ProjectRelease
-    from piwheels.core.protocols import AddPackage, AddVersion, RemovePackage, RemoveVersion
+    from piwheels.core.protocols import (
+        AddPackage,
+        AddVersion,
+        RemovePackage,
+        RemoveVersion,
+        RetryFailed,
+    )
     from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
     from piwheels.master.messages import Deletion, Part
@@ -49,11 +55,15 @@ MAX_REWRITING: Final = 4
 
 @dataclass
 class _Rewriting:
-    """A request of the tool at *addr* to rewrite all pages; *packages* are the remaining ones."""
+    """A request of the tool at *addr* to rewrite many pages, and the *reply* at the end.
+
+    *packages* are the remaining ones.
+    """
 
     addr: bytes
     part: Part
     packages: Iterator[str]
+    reply: str
     in_flight: int = 0
 
 
@@ -61,10 +71,11 @@ class MrChase(PausingTask):
     """Answers each request of an admin tool: ``DONE`` and a code, or ``ERROR`` and a reason.
 
     Names may have any spelling and are stored in the canonical one (PEP 503), with the given
-    spelling as another name of the package. Versions are stored as they are spelled, and must be
-    valid (PEP 440). Requests are handled one after the other, while the tools wait. An import,
-    which takes several requests, does not block the others (:mod:`piwheels.master.importing`).
-    Removals are refused while the farm is paused, because its site would not change.
+    spelling as another name of the package. Versions must be valid (PEP 440); each is stored in the
+    first spelling, and found in any. Requests are handled one after the other, while the tools
+    wait. An import, which takes several requests, does not block the others
+    (:mod:`piwheels.master.importing`). Removals are refused while the farm is paused, because its
+    site would not change.
     """
 
     name = "mr_chase"
@@ -88,6 +99,7 @@ class MrChase(PausingTask):
             "REMPKG": self.do_rempkg,
             "REMVER": self.do_remver,
             "REBUILD": self.do_rebuild,
+            "RETRY": self.do_retry,
             "WATCH": self.do_watch,
             "UNWATCH": self.do_unwatch,
         }
@@ -110,8 +122,11 @@ class MrChase(PausingTask):
                 self.do_import(addr, data)
                 return  # the reply follows, when FileJuggler expects the file
             if msg == "REBUILD" and data[1:] == (None,):
-                self._begin_rewriting(addr, data[0])
+                self._begin_rewriting(addr, data[0], sorted(self.db.get_all_packages()))
                 return  # the reply follows, when the database has noted all of them
+            if msg == "RETRY" and not data.preview:
+                self._retry(addr, data)
+                return  # the reply follows, when the database has noted all pages
             reply = "DONE", self._requests[msg](data)
         except Refused as exc:
             reply = "ERROR", one_line(exc)
@@ -149,11 +164,12 @@ class MrChase(PausingTask):
         """Register a version, or change its state: NEWVER, SKIPVER, YANKVER or UPDVER."""
         _not_both(add.skip, add.unskip, "skip and unskip")
         _not_both(add.yank, add.unyank, "yank and unyank")
-        package, version = canonical(add.package), add.version
-        if not is_version(version):
-            raise Refused("BADVER", f"{version!r} is not a version (PEP 440)")
+        package = canonical(add.package)
+        if not is_version(add.version):
+            raise Refused("BADVER", f"{add.version!r} is not a version (PEP 440)")
         if not self.db.test_package(package):
             raise Refused("NOPKG")
+        version = known_spelling(add.version, self.db.get_known_versions(package))
         names = self._names(package, [add.package, *add.aliases])
         if self.db.add_new_package_version(package, version, add.released, add.skip):
             done = "NEWVER"
@@ -164,7 +180,7 @@ class MrChase(PausingTask):
             if add.unskip:
                 self.db.hold_builds(package, version, False)
         if add.yank:
-            self.db.yank_version(package, version)
+            self.db.yank_version(package, version, add.yank_reason)
         if add.unyank:
             self.db.unyank_version(package, version)
         for name in names:
@@ -232,7 +248,8 @@ class MrChase(PausingTask):
 
     def do_remver(self, remove: RemoveVersion) -> str:
         """Remove a version (DELVER) or its builds (DELVERBLD), yank it (YANKVER), or SKIPVER."""
-        package, version = canonical(remove.package), remove.version
+        package = canonical(remove.package)
+        version = known_spelling(remove.version, self.db.get_known_versions(package))
         if remove.builds or not (remove.skip or remove.yank):
             self._check_not_paused()
         if not (remove.builds or remove.skip or remove.yank):
@@ -243,7 +260,7 @@ class MrChase(PausingTask):
             return "DELVER"
         self._release(self._project(package), version)
         if remove.yank:
-            self.db.yank_version(package, version)
+            self.db.yank_version(package, version, remove.yank_reason)
         if remove.builds:
             if remove.skip:
                 self.db.skip_package_version(package, version, remove.skip)
@@ -301,11 +318,27 @@ class MrChase(PausingTask):
         self.db.add_rewrite(package, "BOTH")
         self.ports.call("web", PagesNoted("URGENT", package), WEB_TIMEOUT)
 
-    def _begin_rewriting(self, addr: bytes, part: Part) -> None:
+    def do_retry(self, retry: RetryFailed) -> str:
+        """Count the failed builds that would be repeated."""
+        return str(self.db.count_failed(retry.since, retry.label))
+
+    def _retry(self, addr: bytes, retry: RetryFailed) -> None:
+        """Have failed builds repeated; reply with their number when their pages are noted."""
+        self._check_can_rewrite()
+        packages = self.db.retry_failed(retry.since, retry.label)
+        about = f"of {retry.label}" if retry.label else "of all slaves"
+        self.logger.info("RETRY: %d failed builds %s since %s", len(packages), about, retry.since)
+        self._begin_rewriting(addr, "PROJECT", sorted(set(packages)), str(len(packages)))
+
+    def _check_can_rewrite(self) -> None:
         if len(self._rewritings) >= MAX_REWRITING:
             raise Refused("REBUILD", "all pages are being rebuilt for other tools: try again later")
-        packages = iter(sorted(self.db.get_all_packages()))
-        self._rewritings.append(_Rewriting(addr, part, packages))
+
+    def _begin_rewriting(
+        self, addr: bytes, part: Part, packages: Sequence[str], reply: str = "REBUILD"
+    ) -> None:
+        self._check_can_rewrite()
+        self._rewritings.append(_Rewriting(addr, part, iter(packages), reply))
         if len(self._rewritings) == 1:
             self._rewrite_some()
 
@@ -321,7 +354,7 @@ class MrChase(PausingTask):
             if some:
                 return
             self._rewritings.popleft()
-            self._tools.send_addr_msg(current.addr, "DONE", "REBUILD")
+            self._tools.send_addr_msg(current.addr, "DONE", current.reply)
 
     def _rewritten(self, asked: _Rewriting, result: Result[Any]) -> None:
         asked.in_flight -= 1
@@ -346,10 +379,8 @@ class MrChase(PausingTask):
         data = self._project(canonical(build.package))
         if self.db.builds_held(data["name"]):
             raise Refused("SKIPPKG")
-        if build.version not in data["releases"]:
-            # A wheel's name has the normal form of the version, the index may have another.
-            same = (each for each in data["releases"] if same_version(each, build.version))
-            build.version = next(same, build.version)
+        # A wheel's name has the normal form of the version, the index may have another.
+        build.version = known_spelling(build.version, data["releases"])
         self._release(data, build.version)
         if self.db.builds_held(data["name"], build.version):
             raise Refused("SKIPVER")

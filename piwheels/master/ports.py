@@ -16,7 +16,15 @@ import zmq
 
 from piwheels.core import codec
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused, Unavailable
+from piwheels.core.errors import (
+    BadMessage,
+    DatabaseError,
+    Fatal,
+    PiWheelsError,
+    Refused,
+    Unavailable,
+)
+from piwheels.core.host.descriptors import are_scarce, has_too_many
 from piwheels.core.protocols import Protocol
 from piwheels.core.transport import Socket
 from piwheels.master.result import Result, failed
@@ -36,6 +44,8 @@ A_co = TypeVar("A_co", covariant=True)
 
 #: The default time limit of a request, in seconds.
 LIMIT: Final = 60.0
+#: The interval of checks for too many connections, in seconds.
+CONNECTIONS_CHECK: Final = 0.25
 #: The ZeroMQ types of the sockets that bind and connect, by a wire's pattern.
 SOCKET_TYPES: Final = {
     "router": (zmq.ROUTER, zmq.DEALER),
@@ -158,9 +168,14 @@ class Ports:
         self._callers: dict[str, Inbox[Any]] = {}
         self._tickets = itertools.count(1)
         self._open: dict[int, _Open] = {}
+        #: The addresses for other programs; those of the wires *_closed* are closed for a moment.
+        self._addresses: dict[str, str] = {}
+        self._closed: set[str] = set()
         try:
             for name, wire in self._wires.items():
                 self._sockets[name] = open_socket(wire, config, logger, bind=owner == wire.binds)
+                if owner == wire.binds and wire.is_public(config):
+                    self._addresses[name] = self._sockets[name].address
         except BaseException:
             self.close()
             raise
@@ -170,6 +185,8 @@ class Ports:
                 if wire.pattern == "rpc" and owner in wire.connects:
                     loop.register(self._sockets[name], self._collect)
             loop.every(timedelta(seconds=1), self.expire)
+            if self._addresses:
+                loop.every(timedelta(seconds=CONNECTIONS_CHECK), self.limit_connections)
 
     def close(self) -> None:
         """Close every socket. Outstanding answers are lost."""
@@ -186,6 +203,32 @@ class Ports:
         """Call *handler* with the socket of *wire* whenever it is readable."""
         assert self._loop is not None, "ports without a loop cannot serve"  # noqa: S101
         self._loop.register(self.socket(wire), handler)
+
+    def limit_connections(self) -> None:
+        """Close all connections of an address that has too many. Call it every
+        :data:`CONNECTIONS_CHECK` seconds.
+
+        Programs connect again by themselves. Without this, the file descriptors of this process
+        would be used up.
+        """
+        for name in tuple(self._closed):
+            try:
+                self._sockets[name].bind(self._addresses[name])
+            except Fatal as exc:
+                self._logger.error("%s, trying again", exc)
+            else:
+                self._closed.remove(name)
+        if not are_scarce():
+            return
+        for name in self._addresses.keys() - self._closed:
+            if has_too_many(self._addresses[name]):
+                self._sockets[name].unbind(self._addresses[name])
+                self._closed.add(name)
+                self._logger.error(
+                    "too many connections to %s: closed all of them; find the program that opens"
+                    " them, or raise the limit of open files (ulimit -n, LimitNOFILE)",
+                    self._addresses[name],
+                )
 
     # Sending --------------------------------------------------------------------------------
 

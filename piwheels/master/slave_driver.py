@@ -15,21 +15,25 @@ import zmq
 
 from piwheels.core.errors import BadMessage, Refused, Unavailable
 from piwheels.core.host.pip_config import default_index
-from piwheels.core.protocols import Output
+from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
 from piwheels.core.tasks import PausingTask, TaskControl
+from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient
+from piwheels.master.in_order import InOrder
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet
 from piwheels.master.messages import (
     BuildEnded,
     BuildQueue,
+    CommandGiven,
     CommandSlaves,
     DeletePackage,
     DeleteVersion,
     Deletion,
     FleetRequest,
     FleetSeen,
+    ListPauses,
     ListQueue,
     ListSlaves,
     LostSlave,
@@ -60,6 +64,8 @@ BURST = 100
 #: How many events of a replay are published before slaves are served; how many one answer to a
 #: console contains.
 REPLAY_BURST, PAGE = 200, 2000
+#: How much of the end of a log is kept if its build is put off, in characters.
+PUT_OFF_LOG = 20_000
 
 
 class SlaveDriver(PausingTask):
@@ -80,10 +86,14 @@ class SlaveDriver(PausingTask):
         #: The slaves by address.
         self.slaves = self.fleet.slaves
         self.ports = Ports("SlaveDriver", config, self.logger, self, clock=self.clock)
+        self._connections = Connections(self.ports.socket("slave"))
+        self.own(self._connections)
+        self.register(self._connections.events, self.handle_lost)
         self.ports.serve("builds", self.handle_build)
         self.ports.serve("deletions", self.handle_delete)
         self.ports.serve("fleet", self.handle_request)  # "slave" follows when the leases are known
         self._db = DbClient(self.ports, self.patience)
+        self._in_order = InOrder(self._db.ask)
         self._fs = FsClient(self.ports, self.patience)
         #: The last slave of the running replay (``None``: none runs); whether another one follows.
         self._replayed: int | None = None
@@ -110,16 +120,27 @@ class SlaveDriver(PausingTask):
                 return
             try:
                 address, msg, data = queue.recv_addr_msg()
+                self._note_connection(address, queue.connection)
             except BadMessage as exc:
                 self.note_bad_message(exc)
                 if exc.address is not None:
-                    why = str(exc)[:200]
-                    self._perform(self.fleet.protocol_error(exc.address, why, self._instant()))
+                    self._note_connection(exc.address, queue.connection)
+                    why, now = str(exc)[:200], self._instant()
+                    self._perform(self.fleet.invalid(exc.address, exc.message, why, now))
                 continue
             slave, decided = self.fleet.receive(address, msg, data, self._instant())
             if slave is not None:
                 decided = getattr(self, f"do_{msg.lower()}")(slave)
             self._perform(decided)
+
+    def _note_connection(self, address: bytes, connection: int | None) -> None:
+        if (before := self._connections.note(address, connection)) is not None:
+            self.fleet.disconnected(before, self._instant())
+
+    def handle_lost(self, _: Socket) -> None:
+        """Record which slaves have lost their connections."""
+        for address in self._connections.lost():
+            self.fleet.disconnected(address, self._instant())
 
     def do_hello(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``HELLO``, the greeting of a slave, which may still have a build."""
@@ -177,6 +198,11 @@ class SlaveDriver(PausingTask):
         lost = [LostSlave(slave.slave_id, slave.label) for slave in before - now]
         by_state = Counter(slave.phase.name.lower() for slave in now)
         self.ports.push("monitor", FleetSeen(dict(by_state), lost))
+        self._fs.free_space(self._got_free_space)
+
+    def _got_free_space(self, result: Result[tuple[int, int]]) -> None:
+        if result.error is None:  # else FileJuggler logs why it cannot tell
+            self._perform(self.fleet.disk_space(*result.value))
 
     # Operators ------------------------------------------------------------------------------
 
@@ -215,6 +241,9 @@ class SlaveDriver(PausingTask):
                 )
             case CommandSlaves(verb, slaves):
                 ticket.answer(self.fleet.command(verb, slaves))
+            case ListPauses():
+                pauses = self.fleet.pauses(self.clock.monotonic())
+                ticket.answer([self._pause(*each) for each in pauses[:PAGE]])
             case never:
                 assert_never(never)
 
@@ -265,24 +294,28 @@ class SlaveDriver(PausingTask):
                     self._warn(effect)
                 case effects.ReadQueue(active):
                     self.ports.push("architect", QueueEmpty(active))
-                case effects.GrantLease((package, version, abi), label, period):
-                    self._change_lease(
-                        "grant_lease", package, version, abi, label, self._until(period)
-                    )
+                case effects.GrantLease(target, label, period):
+                    self._change_lease("grant_lease", target, label, self._until(period))
                 case effects.RenewLeases(targets, period):
-                    self._change_lease("renew_leases", targets, self._until(period))
-                case effects.ReleaseLease((package, version, abi)):
-                    self._change_lease("release_lease", package, version, abi)
+                    then = self._warn_unless_stored("renew_leases")
+                    self._db.ask(then, "renew_leases", targets, self._until(period))
+                case effects.ReleaseLease(target):
+                    self._change_lease("release_lease", target)
+                case effects.AskPending(slave_id, package, version):
+                    asked = [(package, version)]
+                    self._db.ask(self._continue(slave_id), "get_pending", asked)
                 case effects.AskPublished(slave_id, package, version):
                     self._db.ask(self._continue(slave_id), "get_published", package, version)
-                case effects.LogBuild(slave_id, build):
-                    self._db.ask(self._continue(slave_id), "log_build", build)
+                case effects.LogBuild(slave_id, build, put_off):
+                    self._log_build(slave_id, build, put_off)
                 case effects.Expect(slave_id, state, publish_as):
                     self._fs.expect(slave_id, state, publish_as, self._continue(slave_id))
                 case effects.Verify(slave_id, package):
                     self._fs.verify(slave_id, package, self._continue(slave_id))
                 case effects.BuildStored(build):
                     self._stored(build)
+                case effects.ReportPause():
+                    self._report_pause(effect)
                 case _:
                     assert_never(effect)
 
@@ -305,6 +338,29 @@ class SlaveDriver(PausingTask):
         except Unavailable:
             self.logger.debug("an event for consoles is lost: the main thread does not read them")
 
+    def _log_build(self, slave_id: int, build: BuildState, put_off: effects.PutOff | None) -> None:
+        target, then = (build.package, build.version, build.abi_tag), self._continue(slave_id)
+        if put_off is None:
+            self._in_order.ask(target, then, "log_build", build)
+        else:
+            about = build.label, put_off.reason, build.output[-PUT_OFF_LOG:], put_off.tries
+            self._in_order.ask(target, then, "put_off_build", *target, *about)
+
+    def _report_pause(self, effect: effects.ReportPause) -> None:
+        slave = effect.slave
+        who = "" if slave is None else f"slave {slave.slave_id} ({slave.label}) "
+        self.logger.warning("%s%s", who, effect.text)
+        self.ports.push(
+            "console_events",
+            CommandGiven(self._pause(None if slave is None else slave.slave_id, effect.reason)),
+        )
+
+    def _pause(self, slave_id: int | None, reason: str) -> CommandReport:
+        """Return the master's own pause as a command, which consoles show with its reason."""
+        who = f"the master: {reason}"[:200] if reason else "the master"
+        slaves = None if slave_id is None else [slave_id]
+        return CommandReport(who, "SLEEP" if reason else "WAKE", slaves, self.clock.now())
+
     def _stored(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"
         what = f"{build.package} {build.version}"
@@ -326,14 +382,17 @@ class SlaveDriver(PausingTask):
 
         return then
 
-    def _change_lease(self, method: str, *args: Any) -> None:
-        """Change leases in the database; only a failure is handled."""
+    def _change_lease(self, method: str, target: Target, *args: Any) -> None:
+        self._in_order.ask(target, self._warn_unless_stored(method), method, *target, *args)
+
+    def _warn_unless_stored(self, method: str) -> Callable[[Result[None]], None]:
+        """Return a callback that handles only the failure to change leases by *method*."""
 
         def then(result: Result[None]) -> None:
             if result.error is not None:
                 self.logger.warning("%s was not stored in the database: %s", method, result.error)
 
-        self._db.ask(then, method, *args)
+        return then
 
     def _ask_leases(self) -> None:
         def then(result: Result[list[Lease]]) -> None:

@@ -37,6 +37,7 @@ from piwheels.master.messages import (
     CommandMaster,
     CommandSlaves,
     ConsoleEvent,
+    ListPauses,
     ListQueue,
     ListSlaves,
     MasterStarted,
@@ -127,9 +128,12 @@ class TheOperator(PausingTask):
         data = console.received(msg, data)
         now = self.clock.monotonic()
         if msg == "HELLO":
+            is_new = requester.peer not in self.consoles.attached
             self.consoles.attach(requester, data.who, now)
             assert self._info is not None  # noqa: S101 (no console is served before)
             self._answer(requester, Welcome(LEVEL, self._info, self.paused))
+            if is_new:
+                self.ports.ask("fleet", ListPauses(), partial(self._send_pauses, requester))
             return
         who = self.consoles.identify(requester, now).who
         match msg:
@@ -264,6 +268,11 @@ class TheOperator(PausingTask):
                     self._publish_command(command)
                 case never:
                     assert_never(never)
+
+    def _send_pauses(self, requester: Requester, result: Result[list[CommandReport]]) -> None:
+        """Tell a new console to which slaves the master itself gives no work."""
+        for report in result.value if result.error is None else ():
+            self._publish([requester], "COMMAND", report)
 
     def _publish_command(self, command: CommandReport) -> None:
         self._publish(self.consoles.all(), "COMMAND", command)

@@ -76,7 +76,10 @@ class TheScribe(PauseableTask):
     def once(self) -> None:
         """Write the files whose content never changes."""
         robots = {"robots.txt": site_wide.robots(self.config.site_url)}
-        for name, data in {**static_files(), **self._renderer.fixed(), **robots}.items():
+        texts = {**static_files(), **self._renderer.fixed()}
+        pictures = {name: texts.pop(name) for name in list(texts) if not _is_text(name)}
+        self.site.write_pages({self.site.root / name: data for name, data in texts.items()})
+        for name, data in {**pictures, **robots}.items():
             self.site.write(self.site.root / name, data)
 
     def close(self) -> None:
@@ -155,13 +158,13 @@ class TheScribe(PauseableTask):
 
     def _write_index(self, project: SimpleProject) -> None:
         folder = self.site.project_dir(project.package)
-        changed = self.site.write_all(
+        changed = self.site.write_pages(
             {
                 folder / "index.v1_json": simple_index.project_json(project),
                 folder / "index.html": self._renderer.simple_project(project),
             }
         )
-        self.site.link(folder / "index.v1_html", "index.html")
+        self.site.link_page(folder / "index.v1_html", "index.html")
         if changed:
             for filename, text in simple_index.bad_specifiers(project):
                 self.logger.warning(
@@ -177,7 +180,7 @@ class TheScribe(PauseableTask):
             self._remove_page(package)
             return
         data = web_pages.offered(found)
-        self.site.write_all(
+        self.site.write_pages(
             {
                 folder / "json" / "index.json": web_pages.builds_json(data),
                 folder / "index.html": self._renderer.project(data, self._failures(data)),
@@ -228,7 +231,7 @@ class TheScribe(PauseableTask):
 
     def _remove_index(self, package: str) -> None:
         for name in reversed(INDEX):
-            self.site.remove(self.site.project_dir(package) / name)
+            self.site.remove_page(self.site.project_dir(package) / name)
 
     def _remove_page(self, package: str) -> None:
         self._overview.set_shown(package, shown=False)
@@ -318,6 +321,10 @@ class TheScribe(PauseableTask):
             # The files exist. They will be written again, with the same content.
             self.logger.error("could not record %d logs in the database: %s", len(self._logs), exc)
         self._logs.clear()
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith((".css", ".html", ".js"))
 
 
 def _unexpected(exc: Exception) -> Exception | None:

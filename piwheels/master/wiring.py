@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.paths import address, host
 from piwheels.core.program.checking import check_option
-from piwheels.core.program.command_line import Common, duration, option, port_number
+from piwheels.core.program.command_line import Common, duration, option, port_number, size
 from piwheels.core.program.report import json_option
 from piwheels.core.protocols import (
     Protocol,
@@ -78,6 +78,12 @@ class MasterConfig(Common):
         default="", metavar="URL", parse=site_address,
         help="the public address of the site, for its sitemap and the commands on its pages",
     )  # fmt: skip
+    disk_reserve: int = option(
+        default=64 * 2**20,
+        metavar="SIZE",
+        parse=size,
+        help="hand out no work while the disk of the site has less free space, such as 500M or 2G",
+    )
     dev_mode: bool = option(
         default=False, help="write pages immediately instead of within a minute"
     )
@@ -200,6 +206,10 @@ class Wire(NamedTuple):
         """Return the address of the wire: an option's, or one inside the process."""
         inside = f"inproc://{self.name}-{config.token}"
         return str(getattr(config, f"{self.name}_queue", inside))
+
+    def is_public(self, config: MasterConfig) -> bool:
+        """Whether other programs can connect to it."""
+        return hasattr(config, f"{self.name}_queue")
 
 
 #: For wires with many waiting messages.

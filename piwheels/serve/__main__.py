@@ -8,7 +8,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from piwheels.core.errors import Fatal
 from piwheels.core.paths import bracketed, host
@@ -57,6 +57,14 @@ def _site_problem(config: ServeConfig) -> str:
     return ""
 
 
+def _protocol() -> Any:
+    try:
+        from piwheels.serve.repeating import RepeatingProtocol  # noqa: PLC0415 (it needs httptools)
+    except ImportError:  # a machine for which httptools has no wheel
+        return "auto"
+    return RepeatingProtocol
+
+
 @program(
     "piw-serve",
     ServeConfig,
@@ -82,6 +90,7 @@ def main(config: ServeConfig) -> int:
         logger.info("serving %s at http://%s:%s/", config.output_path, bracketed(config.host), port)
         settings = uvicorn.Config(
             Site(config.output_path.absolute()),
+            http=_protocol(),
             lifespan="off",
             ws="none",
             interface="asgi3",
@@ -93,10 +102,15 @@ def main(config: ServeConfig) -> int:
             timeout_keep_alive=15,
             timeout_graceful_shutdown=3,
         )
+        server = uvicorn.Server(settings)
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
         for number in signal.SIGINT, signal.SIGTERM:
-            # uvicorn stops by itself, then raises the signal again: ignore that one
-            signal.signal(number, lambda *_: None)
-        uvicorn.Server(settings).run(sockets=[listener])
+            # For a signal before uvicorn handles them itself; it raises its own again at the end.
+            signal.signal(number, stop)
+        server.run(sockets=[listener])
     return 0
 
 

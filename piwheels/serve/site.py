@@ -8,6 +8,7 @@ and read parts of wheels. It is read-only and never reads outside of the site.
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import re
 import stat
@@ -19,17 +20,20 @@ from urllib.parse import quote
 
 import anyio.to_thread
 from starlette.datastructures import Headers
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
+from piwheels.core.site import PACKED
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from starlette.types import Receive, Scope, Send
 
 logger = logging.getLogger("serve")
 
+#: The extension of a request's scope that stores its response, for equal requests.
+STORE: Final = "piwheels.store"
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = "application/vnd.pypi.simple.v1+html"
 #: The offered media types, best first: (requested type, sent type, file).
@@ -55,16 +59,30 @@ TYPES: Final = {
     ".webmanifest": "application/manifest+json",
     ".xml": "application/xml",
 }
+#: The files that may have a compressed copy.
+PACKED_TYPES: Final = frozenset({".css", ".html", ".js", ".json", ".v1_html", ".v1_json"})
 #: Published files never change; pages change with each build.
 IMMUTABLE: Final = "max-age=31536000, immutable"
 ONE_MINUTE: Final = "max-age=60, must-revalidate"
-BLOCK: Final = 256 * 1024  # bytes; a larger body is read in blocks of this size
+SMALL: Final = 64 * 1024  # bytes; a larger body is not copied into memory
+BLOCK: Final = 4 * 2**20  # bytes; a larger body is sent in blocks of this size
 #: A page runs only the scripts of the site, and contacts no other host.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 SECURITY_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": POLICY}
+METHODS: Final = "GET, HEAD, OPTIONS"
+#: Programs in browsers (Pyodide, for instance) may read the simple index from any site.
+SHARED: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Accept-Ranges, Content-Range, ETag",
+}
+PREFLIGHT: Final = SHARED | {
+    "Access-Control-Allow-Methods": METHODS,
+    "Access-Control-Allow-Headers": "Accept, Cache-Control, If-None-Match, If-Range, Range",
+    "Access-Control-Max-Age": "86400",
+}
 PROJECT_NAME: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -158,12 +176,23 @@ class Site:
         response = await anyio.to_thread.run_sync(
             self.answer, scope["method"], scope["path"], Headers(scope=scope)
         )
+        store = scope.get("extensions", {}).get(STORE)
+        if store is not None and not isinstance(response, FileResponse):
+            store["put"](response.status_code, response.raw_headers, response.body)
         await response(scope, receive, send)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
         """Return the response to *method* on the (decoded) *path*."""
+        response = self._answer(method, path, headers)
+        if path.startswith("/simple/") or path == "/simple":
+            response.headers.update(PREFLIGHT if method == "OPTIONS" else SHARED)
+        return response
+
+    def _answer(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
+        if method == "OPTIONS":
+            return Response(status_code=204, headers=SECURITY_HEADERS | {"Allow": METHODS})
         if method not in {"GET", "HEAD"}:
-            return Response(status_code=405, headers={"Allow": "GET, HEAD"})
+            return Response(status_code=405, headers={"Allow": METHODS})
         names = path.split("/")[1:]
         folder = not names or names[-1] == ""
         names = names[:-1] if folder else names
@@ -177,16 +206,19 @@ class Site:
             return Response(status_code=301, headers=moved)
         return self._missing(method)
 
-    def _file(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
-        """Open a file, or its compressed copy (``packages.json.gz``) if the client accepts gzip."""
-        if Path(names[-1]).suffix != ".json":
-            return self._open(names, headers)
-        extra = {"Content-Type": TYPES[".json"], "Vary": "Accept-Encoding"}
+    def _file(
+        self, names: list[str], headers: Mapping[str, str], extra: Mapping[str, str] | None = None
+    ) -> Page | None:
+        """Open a file, or its compressed copy (``index.html.gz``) if the client accepts gzip."""
+        about = {"Content-Type": TYPES.get(Path(names[-1]).suffix, ""), **(extra or {})}
+        if Path(names[-1]).suffix not in PACKED_TYPES:
+            return self._open(names, headers, extra)
+        about["Vary"] = ", ".join(filter(None, (about.get("Vary"), "Accept-Encoding")))
         compressed = None
         if _accepts_gzip(headers):
-            encoded = {**extra, "Content-Encoding": "gzip"}
-            compressed = self._open([*names[:-1], f"{names[-1]}.gz"], headers, encoded)
-        return compressed or self._open(names, headers, extra)
+            encoded = {**about, "Content-Encoding": "gzip"}
+            compressed = self._open([*names[:-1], f"{names[-1]}{PACKED}"], headers, encoded)
+        return compressed or self._open(names, headers, about)
 
     def _page(self, names: list[str], headers: Mapping[str, str]) -> Page | None:
         """Open the index of a folder; the simple index has it in two formats."""
@@ -195,21 +227,29 @@ class Site:
                 return None
             for media_type, file in negotiate(headers.get("accept")):
                 extra = {"Content-Type": media_type, "Vary": "Accept"}
-                if (page := self._open([*names, file], headers, extra)) is not None:
+                if (page := self._file([*names, file], headers, extra)) is not None:
                     return page
             return None
-        return self._open([*names, "index.html"], headers) or self._open(
+        return self._file([*names, "index.html"], headers) or self._file(
             [*names, "index.json"], headers
         )
 
     def _moved(self, names: list[str], *, folder: bool) -> str:
         """Return the canonical path of a page: normalized name, slash at the end (``''``: none)."""
+        if names[:1] == ["project"] and len(names) > 1 and PROJECT_NAME.fullmatch(names[1]):
+            wanted = ["", "project", canonical(names[1]), *names[2:]]
+            if folder or len(names) == 2 or self._is_folder(wanted[1:]):
+                wanted.append("")
+            return "/".join(wanted)
         if names[:1] == ["simple"] and len(names) > 1 and PROJECT_NAME.fullmatch(names[1]):
             wanted = ["", "simple", canonical(names[1]), *names[2:]]
             return "/".join([*wanted, ""] if folder or len(names) == 2 else wanted)
-        if not folder and (path := self._resolve(names)) is not None and path.is_dir():
+        if not folder and self._is_folder(names):
             return "/".join(["", *names, ""])
         return ""
+
+    def _is_folder(self, names: list[str]) -> bool:
+        return (path := self._resolve(names)) is not None and path.is_dir()
 
     def _resolve(self, names: list[str]) -> Path | None:
         """Return the real path of *names*, or ``None`` if it is missing or outside of the site."""
@@ -248,7 +288,7 @@ class Site:
         content = b"This page does not exist.\n"
         if page is not None:
             with page.file as file:
-                content = file.read(BLOCK)
+                content = file.read(SMALL)
         about = {"Content-Type": TYPES[".html"] if page else TYPES[".txt"]}
         about |= {"Cache-Control": "no-cache", "Content-Length": f"{len(content)}"}
         about |= SECURITY_HEADERS
@@ -305,15 +345,36 @@ def _respond(method: str, page: Page, headers: Mapping[str, str]) -> Response:
     about["Content-Length"] = str(len(part))
     if method == "HEAD" or len(part) <= BLOCK:
         with page.file as file:
-            file.seek(part.start)
-            content = b"" if method == "HEAD" else file.read(len(part))
+            content = b"" if method == "HEAD" else _read(file, part)
         return Response(content, status_code=code, headers=about)
-    return StreamingResponse(_blocks(page.file, part), status_code=code, headers=about)
+    return FileResponse(page.file, part, code, about)
 
 
-async def _blocks(file: IO[bytes], part: range) -> AsyncIterator[bytes]:
-    with file:
-        file.seek(part.start)
-        for position in range(part.start, part.stop, BLOCK):
-            length = min(BLOCK, part.stop - position)
-            yield await anyio.to_thread.run_sync(file.read, length)
+class FileResponse(Response):
+    """The *part* of an open file, read and sent in blocks."""
+
+    def __init__(self, file: IO[bytes], part: range, status_code: int, headers: dict[str, str]):
+        super().__init__(status_code=status_code, headers=headers)
+        self._file, self._part = file, part
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the headers, then one block after the other."""
+        with self._file as file:
+            start = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **start})
+            for position in range(self._part.start, self._part.stop, BLOCK):
+                block = range(position, min(position + BLOCK, self._part.stop))
+                data = await anyio.to_thread.run_sync(_read, file, block)
+                more = block.stop < self._part.stop
+                await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _read(file: IO[bytes], part: range) -> bytes | memoryview:
+    """Return *part* of *file*; a large one stays in the page cache, even for a slow client."""
+    if len(part) <= SMALL:
+        return os.pread(file.fileno(), len(part), part.start)
+    skipped = part.start % mmap.ALLOCATIONGRANULARITY
+    start, size = part.start - skipped, skipped + len(part)
+    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE  # reads the disk now, in this thread
+    area = mmap.mmap(file.fileno(), size, flags, mmap.PROT_READ, offset=start)
+    return memoryview(area)[skipped:]

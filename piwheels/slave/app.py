@@ -28,21 +28,28 @@ import zmq
 from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import Fatal, Unavailable
+from piwheels.core.faults import slave_fault
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import pip_command
 from piwheels.core.paths import address, bracketed, host
+from piwheels.core.program.checking import check_option, reaching_problem, report
 from piwheels.core.program.command_line import Common, duration, option, program
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
+from piwheels.core.program.report import json_option
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import ENDED_BY_OPERATOR, SlaveOutput, slave_driver
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, why_unusable
 from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
+from piwheels.slave.identity import identity
+from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from piwheels.core.clock import Clock
     from piwheels.core.states import SlaveStats
 
@@ -57,6 +64,8 @@ OUTPUT_WAIT: Final = 2.0
 #: Seconds between two requests of an idle slave: the first time, at most, and at most if the master
 #: is on the same machine.
 SLEEP_FIRST, SLEEP_MAX, SLEEP_MAX_LOCAL = 1.0, 10.0, 2.0
+#: The longest pause between two checks of a slave that cannot build, in seconds.
+UNFIT_MAX: Final = 120.0
 
 
 def _master(text: str) -> str:
@@ -110,6 +119,14 @@ class SlaveConfig(Common):
         choices=(0, 1),
         help="the protocol level to use; 0 for a master of another implementation",
     )
+    check: bool = check_option()
+    json: bool = json_option()
+
+    @property
+    def queues(self) -> tuple[str, str]:
+        """The addresses of the master's slave queue and file queue."""
+        place = f"tcp://{bracketed(self.master)}"
+        return self.slave_queue or f"{place}:5555", self.file_queue or f"{place}:5556"
 
 
 class _Log(logging.LoggerAdapter["logging.Logger"]):
@@ -132,8 +149,10 @@ class PiWheelsSlave:
         self.pip = pip_command(self.interpreter.path)
         self.system = System()
         self.label = (config.label or socket.gethostname())[:200]
+        about = self.label, str(self.interpreter.path)
+        self.identity = identity(*about) if config.level > 0 else ""
         self.dir = config.dir or Path(tempfile.gettempdir())
-        self.slave_queue = config.slave_queue or f"tcp://{bracketed(config.master)}:5555"
+        self.slave_queue, self.file_queue = config.queues
         self.systemd = Notifier()
         self.connection = Connection(
             self.slave_queue,
@@ -142,11 +161,13 @@ class PiWheelsSlave:
             level=config.level,
             clock=clock,
         )
-        self.file_queue = config.file_queue or f"tcp://{bracketed(config.master)}:5556"
         self.ctx = Context()
         self.slave_id: int | None = None
         self.pypi_url: str | None = None
         self.builder: Builder | None = None
+        #: What this slave lacks, although it can build something; whether to check that again.
+        self.lacks: list[str] = []
+        self._suspect = False
         self._pause = SLEEP_FIRST
         self._busy_due = self._output_due = math.inf
         #: The number of characters of the build's log that the master has.
@@ -218,7 +239,8 @@ class PiWheelsSlave:
         if self.config.level > 0:
             build = self.builder
             job = None if build is None else [build.package, build.version]
-            info.append({"level": 1, "resume": job, "output": True})
+            features = {"level": 1, "resume": job, "output": True, "identity": self.identity}
+            info.append(features | {"lacks": self.lacks})
         else:
             self.clean_up_build()
         return "HELLO", info
@@ -271,7 +293,7 @@ class PiWheelsSlave:
         self.logger.info("still building %s %s", self.builder.package, self.builder.version)
         self.systemd.status(f"building {self.builder.package} {self.builder.version}")
         self._restart_output()  # it may be another master
-        return self._busy()
+        return self._busy() if self.builder.is_alive() else self.do_cont()
 
     def do_sleep(self, paused: bool) -> Request:
         """Wait: longer each time, up to ten seconds (two if the master is on this machine)."""
@@ -320,6 +342,8 @@ class PiWheelsSlave:
                 if output.text:
                     return "OUTPUT", output
             self._wait(min(self._busy_due, self._output_due) - now)
+        if not self.builder.status and slave_fault(self.builder.output) is not None:
+            self._suspect = True
         word = "built" if self.builder.status else "failed to build"
         self.logger.info("%s %s %s", word, self.builder.package, self.builder.version)
         return "BUILT", self.builder.as_message()
@@ -357,6 +381,8 @@ class PiWheelsSlave:
 
     def do_done(self) -> Request:
         """Remove the build, and request another."""
+        if self.builder is not None and self.builder.is_alive():
+            self.logger.info("abandoning %s %s", self.builder.package, self.builder.version)
         self.clean_up_build()
         return self._idle()
 
@@ -364,18 +390,33 @@ class PiWheelsSlave:
         """End the slave, as an operator commanded."""
         raise SystemExit(0)
 
-    def _idle(self) -> Request:
-        """Return the request for a build, as soon as the build directory is usable.
+    def check_itself(self) -> str:
+        """Return why each build would fail here, and what to do; ``""`` if they would not.
 
-        On a full disk, every build would fail.
+        Other faults are logged; the master learns of them with the next ``HELLO``.
         """
-        logged = ""
-        while why := why_unusable(self.dir):
+        fatal, lacks = check(self.interpreter.path, self.pip, self.dir)
+        if lacks != self.lacks:
+            self.lacks = lacks
+            for lack in lacks:
+                self.logger.warning("some builds will fail: %s", lack)
+        self._suspect = bool(fatal)
+        return "; ".join(fatal)
+
+    def _idle(self) -> Request:
+        """Return the request for a build, as soon as this slave can build.
+
+        On a full disk, every build would fail. Everything else is checked after a failed build that
+        shows a fault of this slave.
+        """
+        logged, pause = "", SLEEP_MAX
+        while why := why_unusable(self.dir) or (self._suspect and self.check_itself()):
             if why != logged:
                 logged = why
                 self.logger.error("%s; asking for no work until then", why)
                 self.systemd.status(why)
-            self._wait(SLEEP_MAX)
+            self._wait(pause)
+            pause = min(2 * pause, UNFIT_MAX)
         if logged:
             self.logger.info("can build in %s again", self.dir)
         self.systemd.status(f"idle, as number {self.slave_id}")
@@ -402,6 +443,28 @@ class PiWheelsSlave:
         return slave_stats(self.dir, self.clock.now())
 
 
+def problems(config: SlaveConfig) -> Iterator[str]:
+    """Yield what would prevent a slave with *config* from building, each with its remedy."""
+    folder = config.dir or Path(tempfile.gettempdir())
+    try:
+        refuse_root("piw-slave")
+    except Fatal as exc:
+        yield str(exc)
+    try:
+        python = probe(config.python).path
+        found = check(python, pip_command(python), folder)
+    except Fatal as exc:
+        yield str(exc)
+        if why := why_unusable(folder):
+            yield why
+    else:
+        yield from (*found.fatal, *found.lacks)
+    for name, address_ in zip(("slave", "file"), config.queues, strict=True):
+        option_ = f"--{name}-queue" if getattr(config, f"{name}_queue") else "--master"
+        if why := reaching_problem(address_, option_):
+            yield why
+
+
 @program(
     "piw-slave",
     SlaveConfig,
@@ -416,10 +479,12 @@ class PiWheelsSlave:
 )
 def main(config: SlaveConfig) -> int:
     """Run ``piw-slave``."""
+    if config.check:
+        return report(config, problems(config))
     refuse_root("piw-slave")
     reopen_on_hangup()
     slave = PiWheelsSlave(config)
-    if why := why_unusable(slave.dir):
+    if why := slave.check_itself():
         raise Fatal(why)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, slave.stop)

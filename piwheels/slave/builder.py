@@ -42,6 +42,14 @@ MAX_FILE: Final = 8 * 2**30
 #: The limit of wheels per build.
 MAX_WHEELS: Final = 10
 
+#: The command of pip that builds wheels, with the options that every build has.
+PIP_WHEEL: Final = (
+    "wheel", "-v", "--no-input", "--no-color", "--progress-bar=off",
+    "--disable-pip-version-check",
+    # Without --use-pep517, pip <= 23.0 cannot build sources that have no pyproject.toml.
+    "--use-pep517", "--no-deps", "--no-cache-dir",
+)  # fmt: skip
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _NEW_SECONDS = 60.0
 
@@ -251,10 +259,7 @@ class Builder(Thread):
         index = [] if self._index_url is None else [f"--index-url={self._index_url}"]
         return [
             *pip,
-            *("wheel", "-v", "--no-input", "--no-color", "--progress-bar=off"),
-            "--disable-pip-version-check",
-            # Without --use-pep517, pip <= 23.0 cannot build sources that have no pyproject.toml.
-            *("--use-pep517", "--no-deps", "--no-cache-dir"),
+            *PIP_WHEEL,
             *index,
             *(f"--extra-index-url={url}" for url in sorted(self._extra_index_urls)),
             f"--no-binary={self._package}",

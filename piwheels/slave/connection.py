@@ -119,8 +119,9 @@ class Connection:
     ) -> Request:
         """Send *request* on *queue*, and return the master's reply.
 
-        Waits for the reply to ``HELLO`` without limit, for any other up to *timeout*. Raises
-        ``MasterTimeout`` if there is none, and ``SlaveRefused`` if the reply is ``REFUSED``.
+        Waits up to *timeout*; at level 1 for the reply to ``HELLO`` without limit (at level 0, no
+        reply can be a refusal). Raises ``MasterTimeout`` if there is none, and ``SlaveRefused`` if
+        the reply is ``REFUSED``.
 
         At level 0, ``DIE`` has other meanings, too. In reply to ``HELLO``, it refuses the slave
         (``SlaveRefused``). After a lost connection, or when the master has heard nothing for longer
@@ -129,7 +130,8 @@ class Connection:
         silent = self._clock.since_boot() - self.last_reply
         hello = request[0] == "HELLO"
         queue.send_msg(*request)
-        reply = self._reply(queue, None if hello else timeout.total_seconds())
+        unlimited = hello and self._level > 0
+        reply = self._reply(queue, None if unlimited else timeout.total_seconds(), hello=hello)
         match reply:
             case ("REFUSED", why):
                 raise SlaveRefused(why)
@@ -150,7 +152,7 @@ class Connection:
                 self._greets_again = False
         return reply
 
-    def _reply(self, queue: Socket, limit: float | None) -> Request:
+    def _reply(self, queue: Socket, limit: float | None, *, hello: bool) -> Request:
         poller = Poller()
         poller.register(queue)
         poller.register(self._monitor)
@@ -168,7 +170,7 @@ class Connection:
                 self.last_reply = self._clock.since_boot()
                 return reply
             self.check()
-            if limit is None and not logged and self._clock.monotonic() - begin > PATIENCE:
+            if hello and not logged and self._clock.monotonic() - begin > PATIENCE:
                 logged = True
                 self._logger.warning("no master at %s yet: waiting for it", self.address)
         raise MasterTimeout(f"no reply of the master for {limit:g} s")

@@ -25,7 +25,7 @@ from piwheels.core.program.privileges import drop_root, interpreter_dirs
 from piwheels.core.program.report import write_object
 from piwheels.core.protocols import master_control, monitor_stats
 from piwheels.core.transport import Context, Socket
-from piwheels.core.wheels.tags import abi_key
+from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
 from piwheels.up import console, database, site, summary
 from piwheels.up.config import labels, queues
@@ -338,7 +338,8 @@ class Up:
         self, target: Target, version: str, problem: str, detail: str, *, registrar: Registrar
     ) -> None:
         if version and any(
-            other.key == (target.package, version) for other in self.tracker.targets
+            other.package == target.package and same_version(other.version, version)
+            for other in self.tracker.targets
         ):
             self.tracker.targets.remove(target)  # it was requested by its version, too
             return

@@ -38,6 +38,10 @@ class _Slave:
     since: float
 
 
+#: What a slave does to which the master gives no work, by itself or for an operator.
+_PAUSED: Final = "paused: log/master.log says why"
+
+
 class Slaves:
     """The activity of each slave, from the events of the master's status socket.
 
@@ -48,7 +52,7 @@ class Slaves:
         self._slaves: dict[int, _Slave] = {}
 
     def event(self, event: SlaveEvent, now: float, age: float) -> str:
-        """Apply *event*, *age* seconds old; return a sentence if a build has begun, else ``""``."""
+        """Apply *event*, *age* seconds old; return a sentence about a new build or pause."""
         number, _, message, data = event
         began = now - max(0.0, age)
         if message == "HELLO" and number not in self._slaves:  # the master repeats it on request
@@ -64,6 +68,10 @@ class Slaves:
                     return f"{slave.label}: {doing}"
             case "SEND":
                 slave.doing = f"sending {data}"
+            case "SLEEP" if data:
+                if slave.doing != _PAUSED:
+                    slave.doing, slave.since = _PAUSED, began
+                    return f"{slave.label}: {_PAUSED}"
             case "SLEEP" | "DONE":
                 slave.doing, slave.since = "", began
             case "DIE":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from piwheels.core.errors import BadWheel
+from piwheels.core.text import clean
 from piwheels.core.wheels.tags import canonical, parse_filename, serves
 
 if TYPE_CHECKING:
@@ -91,11 +92,11 @@ def parse(text: str) -> str:
 
 def parse_targets(specs: Iterable[str]) -> list[Target]:
     """Return the targets for *specs* (results of :func:`parse`), without duplicates."""
-    targets: dict[tuple[str, str], Target] = {}
+    targets: dict[tuple[str, Version | None], Target] = {}
     for spec in specs:
         name, _, version = spec.partition("==")
         target = Target(spec, canonical(name), version)
-        targets.setdefault(target.key, target)
+        targets.setdefault((target.package, Version(version) if version else None), target)
     return list(targets.values())
 
 
@@ -160,7 +161,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
-    return row.package, row.version, row.abi, row.result, seconds, row.wheel
+    return row.package, clean(row.version, 60), row.abi, row.result, seconds, row.wheel
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
 from piwheels.core.text import ESCAPE, clean
+from piwheels.core.wheels.tags import known_spelling
 from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
 from piwheels.up.summary import Target
@@ -45,6 +46,7 @@ class Tracker:
         self._newest_before = 0
         self._reported: set[int] = set()
         self._ended: set[tuple[str, str]] = set()
+        self._spelled: set[int] = set()
 
     @property
     def done(self) -> int:
@@ -58,6 +60,12 @@ class Tracker:
     def update(self, db: Database) -> bool:
         """Read the progress from the database; return whether everything was attempted."""
         targets = [target for target in self.targets if target.version and not target.problem]
+        for target in targets:
+            if id(target) not in self._spelled:  # the farm may spell the version differently
+                known = db.get_known_versions(target.package)
+                target.version = known_spelling(target.version, known)
+                if target.version in known:
+                    self._spelled.add(id(target))
         keys = [target.key for target in targets]
         # In this order: a build that ends in between counts as pending, never as missing.
         waiting = {(package, version) for package, version, _ in db.get_pending(keys)}
@@ -143,7 +151,7 @@ class Tracker:
         for row in self._rows:
             number = logs.get(row)
             log = None if number is None else f"{url}{log_name(number)}"
-            reason = None if number is None else last_reason(site.read_log(self._site, number))
+            reason = None if number is None else self._reason(number)
             yield {"event": "result", **row._asdict(), "log": log, "message": reason}
         for target in self.targets:
             if target.problem:
@@ -155,6 +163,10 @@ class Tracker:
         install = summary.install_line(f"{url}simple/", built, trusted) if built else None
         yield {"event": "finished", "built": built, "url": url, "install": install}
 
+    def _reason(self, number: int) -> str:
+        """Return why the build *number* failed."""
+        return clean(last_reason(ESCAPE.sub("", site.read_log(self._site, number))), 300)
+
     def report(self, url: str, trusted: str = "") -> str:
         """Return the table, the failures with their reasons, and the command to install it all.
 
@@ -164,8 +176,7 @@ class Tracker:
         lines += [f"{a.package}: needed by {a.needed_by}" for a in self.targets if a.needed_by]
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.targets if a.problem]
         for row, number in self._failed():
-            reason = last_reason(ESCAPE.sub("", site.read_log(self._site, number)))
-            lines.append(f"{row.package} {row.version} for {row.abi}: {clean(reason, 300)}")
+            lines.append(f"{row.package} {row.version} for {row.abi}: {self._reason(number)}")
             lines.append(f"  {url}{log_name(number)}")
         for package, needs in self._missing():
             lines.append(

@@ -36,10 +36,7 @@ BEGIN
     INSERT INTO builds (package, version, abi_tag, status, built_by, label, duration)
         SELECT the_package, the_version, the_abi, (build ->> 'status')::boolean,
             the_slave,
-            CASE WHEN the_slave = 0 THEN 'import' ELSE coalesce((
-                SELECT label FROM leases
-                WHERE package = the_package AND version = the_version AND abi_tag = the_abi
-            ), '') END,
+            CASE WHEN the_slave = 0 THEN 'import' ELSE build ->> 'label' END,
             -- At most a year, so that a wrong clock of a slave cannot spoil the sum
             make_interval(secs => least(greatest((build ->> 'duration')::float8, 0), 31536000))
         RETURNING build_id INTO the_build;

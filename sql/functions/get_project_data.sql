@@ -11,6 +11,7 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                 'released', v.released,
                 'yanked', v.yanked,
                 'yank_reason', v.yank_reason,
+                'yanked_upstream', v.yanked AND v.yanked_upstream,
                 'skip', v.skip,
                 'quarantined', v.quarantined,
                 'builds', (

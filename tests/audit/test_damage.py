@@ -207,6 +207,12 @@ CASES = {
         write("logs/0001.txt.gz"), {("foreign", "logs/0001.txt.gz")}, set()
     ),
     # Pages
+    "a compressed copy of a page differs": (
+        write(f"{INDEX}.gz", gzip.compress(b"{}")), {("wrong-page", f"{INDEX}.gz")}, set()
+    ),
+    "a compressed copy is no archive": (
+        write(f"{INDEX}.gz"), {("wrong-page", f"{INDEX}.gz")}, set()
+    ),
     "a page of the index is gone": (remove(INDEX), {("missing-page", INDEX)}, set()),
     "a page of the index is cut": (cut(INDEX), {("wrong-page", INDEX)}, set()),
     "a page of the index is no JSON": (write(INDEX), {("wrong-page", INDEX)}, set()),

@@ -50,6 +50,8 @@ DIE = SlaveEvent(7, NOW, "DIE", codec.NoData)
         ),
         (lambda farm: farm.rebuild("home"), "REBUILD", ("HOME",), "REBUILD"),
         (lambda farm: farm.rebuild("project"), "REBUILD", ("PROJECT", None), "REBUILD"),
+        (lambda farm: farm.retry_failed(NOW, "pi"), "RETRY", (NOW, "pi", False), "17"),
+        (lambda farm: farm.retry_failed(NOW, preview=True), "RETRY", (NOW, "", True), "0"),
         (lambda farm: farm.rebuild("index", "six"), "REBUILD", ("BOTH", "six"), "REBUILD"),
         (lambda farm: farm.watch("six"), "WATCH", "six", "WATCH"),
         (lambda farm: farm.unwatch("six"), "UNWATCH", "six", "UNWATCH"),

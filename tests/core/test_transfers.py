@@ -1,6 +1,7 @@
 """Transfers: the accepted bytes make the file, in any order of chunks."""
 
 import hashlib
+import heapq
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 from piwheels.core import states
 from piwheels.core.errors import BadMessage
 from piwheels.core.states import FileState
-from piwheels.core.transfers import TransferState
+from piwheels.core.transfers import (
+    CHUNK_SIZE,
+    CREDIT,
+    FIRST_CHUNK,
+    GROWTH,
+    MIN_CHUNK,
+    MIN_PATIENCE,
+    Pace,
+    TransferState,
+)
 
 
 def declared(content, filehash=None):
@@ -43,7 +53,7 @@ def test_credit_limits_the_chunks_in_flight():
     assert transfer.missing == 90
 
 
-def test_a_new_hello_asks_only_for_what_is_missing():
+def test_a_lost_connection_asks_only_for_what_is_missing():
     transfer = TransferState(1, declared(bytes(45)), chunk_size=10, credit=9)
     ask(transfer)
     transfer.chunk(10, bytes(10))
@@ -107,3 +117,106 @@ def test_chunks_in_any_order_with_any_losses_make_the_file(content, chunk_size, 
         kept[got.start : got.stop] = content[got.start : got.stop]
     assert kept == content
     assert transfer.verify([bytes(kept[transfer.hashed :])])
+
+
+# The pace ---------------------------------------------------------------------------------------
+
+
+class Link:
+    """A link with the *rate* in bytes a second and the *delay* there and back in seconds.
+
+    It carries the file of *transfer*, and 5 s of silence make the sender say HELLO.
+    """
+
+    def __init__(self, size, rate, delay):
+        self.transfer = TransferState(1, declared(bytes(size)))
+        self.rate, self.delay = rate, delay
+        self.now = self.free = self.waited = 0.0
+        self.asked = 0
+
+    def run(self):
+        flying = self._ask([])
+        while flying:
+            self.now, chunk = heapq.heappop(flying)
+            self.transfer.chunk(chunk[0], bytes(chunk[1]), self.now)
+            self.transfer.expire(self.now)  # as if each chunk was followed by a HELLO
+            self._ask(flying)
+        assert self.transfer.done
+        return self
+
+    def _ask(self, flying):
+        while (wanted := self.transfer.fetch(self.now)) is not None:
+            self.asked += len(wanted)
+            self.free = max(self.free, self.now + self.delay) + len(wanted) / self.rate
+            self.waited = max(self.waited, self.free - self.now - self.delay)
+            heapq.heappush(flying, (self.free, (wanted.start, len(wanted))))
+        return flying
+
+
+@pytest.mark.parametrize("rate", [4_000, 16_000, 32_000, 125_000, 10**6, 10**8])
+@pytest.mark.parametrize("delay", [0.0005, 0.05, 0.6])
+def test_a_link_is_used_and_not_filled(rate, delay):
+    size = min(max(20 * rate, 200_000), 50_000_000)
+    link = Link(size, rate, delay).run()
+    assert link.asked == size, "something was requested twice"
+    # Other messages wait behind what has been requested; a chunk of 4 KiB is the least.
+    assert link.waited <= max(2.5, CREDIT * FIRST_CHUNK / rate * 1.1)
+    fastest = size / min(rate, CHUNK_SIZE * CREDIT / (delay + CHUNK_SIZE * CREDIT / rate))
+    assert link.now <= 1.25 * fastest + 14 * delay
+
+
+def test_the_window_grows_to_its_maximum_on_a_fast_link():
+    pace = Pace()
+    chunks = 0
+    while pace.window < CHUNK_SIZE * CREDIT:
+        before = pace.window
+        pace.arrived(pace.chunk_size, 10 * pace.chunk_size, 0.001)
+        assert pace.window <= GROWTH * before
+        chunks += 1
+    assert pace.chunk_size == CHUNK_SIZE
+    assert chunks <= 3 * CREDIT
+
+
+def test_the_window_shrinks_when_the_link_becomes_slow_but_not_for_one_late_chunk():
+    pace = Pace()
+    for _ in range(100):
+        pace.arrived(pace.chunk_size, CREDIT * pace.chunk_size, 0.01)
+    assert pace.window == CHUNK_SIZE * CREDIT
+    pace.arrived(CHUNK_SIZE, CHUNK_SIZE, 60.0)
+    assert pace.window == CHUNK_SIZE * CREDIT
+    for _ in range(CREDIT):
+        pace.arrived(CHUNK_SIZE, CHUNK_SIZE, 60.0)
+    assert pace.window == MIN_CHUNK * CREDIT
+    assert pace.chunk_size == MIN_CHUNK
+
+
+def test_silence_requests_nothing_again_before_the_link_must_have_lost_it():
+    transfer = TransferState(1, declared(bytes(10**6)))
+    first = list(iter(lambda: transfer.fetch(100.0), None))
+    assert sum(map(len, first)) == CREDIT * FIRST_CHUNK
+    for second in range(100, 130, 5):
+        transfer.expire(float(second))
+        assert transfer.fetch(float(second)) is None
+    transfer.expire(100.0 + 10_000)
+    again = list(iter(lambda: transfer.fetch(200.0), None))
+    assert again == first  # the same chunks, so that the answer to either request is accepted
+    for chunk in first:
+        transfer.chunk(chunk.start, bytes(len(chunk)), 201.0)
+        with pytest.raises(BadMessage):
+            transfer.chunk(chunk.start, bytes(len(chunk)), 201.0)
+
+
+def test_a_chunk_that_was_only_slow_is_not_requested_again():
+    transfer = TransferState(1, declared(bytes(30)), chunk_size=10)
+    ask(transfer)
+    transfer.expire(10_000.0)
+    transfer.chunk(0, bytes(10), 10_000.0)
+    assert ask(transfer) == [range(10, 20), range(20, 30)]
+
+
+def test_the_patience_follows_the_speed():
+    pace = Pace()
+    assert 100 < pace.patience(CREDIT * FIRST_CHUNK) < 200
+    pace.arrived(MIN_CHUNK, MIN_CHUNK, 1.0)
+    assert pace.patience(MIN_CHUNK) == MIN_PATIENCE
+    assert pace.patience(10 * MIN_CHUNK) == pytest.approx(40.0)

@@ -4,6 +4,7 @@ import logging
 import time
 import uuid
 from datetime import timedelta
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import patience
+from piwheels.core import transport
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
 from piwheels.core.protocols import NoData, Protocol
 from piwheels.core.transport import Context, Poller, Socket
@@ -232,3 +234,28 @@ def test_a_listener_is_not_replaced_by_a_second_one(short_dir):
     # The remains of a closed listener are in no one's way.
     with Context().socket(zmq.PULL) as third:
         third.bind(address)
+
+
+def test_the_system_notices_a_lost_connection_and_no_heartbeat_does():
+    with Context().socket(zmq.DEALER) as socket:
+        raw = socket._socket
+        assert raw.getsockopt(zmq.HEARTBEAT_IVL) == 0
+        assert raw.getsockopt(zmq.TCP_KEEPALIVE) == 1
+        idle, pause, count = (
+            raw.getsockopt(option)
+            for option in (zmq.TCP_KEEPALIVE_IDLE, zmq.TCP_KEEPALIVE_INTVL, zmq.TCP_KEEPALIVE_CNT)
+        )
+        assert idle + pause * count == 30
+        assert raw.getsockopt(zmq.TCP_MAXRT) == 30_000
+        socket.lost_after(8)
+        assert raw.getsockopt(zmq.TCP_KEEPALIVE_IDLE) == 2
+        assert raw.getsockopt(zmq.TCP_MAXRT) == 8_000
+
+
+def test_no_other_module_makes_sockets_or_heartbeats():
+    package = Path(transport.__file__).parents[1]
+    for path in package.rglob("*.py"):
+        text = path.read_text()
+        assert "zmq.HEARTBEAT" not in text, path
+        if path.name not in ("transport.py", "ports.py"):  # ports.py wraps its own in a Socket
+            assert ".Context.instance()" not in text, path

@@ -9,7 +9,6 @@ from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.host.pip_config import IndexAccess
 from piwheels.master import checking
 from piwheels.master.__main__ import main
-from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.site.files import Site
 
 
@@ -36,11 +35,11 @@ def test_a_good_configuration_is_good_and_nothing_is_made(check, tmp_path):
     assert (status, json.loads(line)["event"]) == (0, "good")
 
 
-def test_all_problems_are_reported_at_once(check, tmp_path, monkeypatch):
-    monkeypatch.setattr(FileJuggler, "reserve", 2**60)
+def test_all_problems_are_reported_at_once(check, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, lines = check(
+            "--disk-reserve=900000T",
             "--debug=nobody", f"--slave-queue=tcp://127.0.0.1:{port}", f"--monitor-port={port}",
             f"--log-queue=ipc://{tmp_path}/{'x' * 120}", f"--control-queue=ipc://{tmp_path}/status",
             "--file-queue=tcp://192.0.2.1:5556", f"--watch-file={tmp_path}/missing",
@@ -48,7 +47,7 @@ def test_all_problems_are_reported_at_once(check, tmp_path, monkeypatch):
         )  # fmt: skip
     assert status == 1
     expected = (
-        "--debug nobody", "no file is accepted below", "--slave-queue: tcp://127.0.0.1",
+        "--debug nobody", "no work is handed out below", "--slave-queue: tcp://127.0.0.1",
         f"cannot listen on 127.0.0.1 port {port}", "--log-queue", "-queue are both",
         "--file-queue: tcp://192.0.2.1", "--watch-file is only used", "cannot read --watch-file",
         "--webhook needs", "cannot use the database",

@@ -1,7 +1,7 @@
 """MrChase carries out requests of admin tools, gives reasons for errors, and survives the rest."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import zmq
@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from helpers import patience, until
 from piwheels.core import codec
 from piwheels.core.codec import NoData
+from piwheels.core.database.rows import UpstreamVersion
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
+from piwheels.core.states import BuildState
 from piwheels.core.transport import Context
 from piwheels.master import mr_chase
 from piwheels.master.messages import (
@@ -241,6 +243,29 @@ def test_a_version_is_removed_everywhere(ask, db, secretary, driver):
 
 
 @pytest.mark.usefixtures("add")
+def test_a_version_in_another_spelling_is_the_same_version(ask, db):
+    for version in ("1.0.0", "v1.0"):
+        assert addver(ask, version=version, skip="why not") == ("DONE", "SKIPVER")
+    assert db.get_project_data("foo")["releases"].keys() == {"1.0"}
+    assert ask("REMVER", "foo", "1", False, "", False) == ("DONE", "DELVER")
+    assert db.get_project_data("foo")["releases"] == {}
+
+
+@pytest.mark.usefixtures("add")
+def test_a_yank_by_hand_has_a_reason(ask, db):
+    release = lambda: db.get_project_data("foo")["releases"]["1.0"]  # noqa: E731
+    db.follow_upstream([], [UpstreamVersion("foo", "1.0", yanked=True, yank_reason="theirs")])
+    assert (release()["yank_reason"], release()["yanked_upstream"]) == ("theirs", True)
+    assert ask("REMVER", "foo", "1.0", False, "", True, "ours") == ("DONE", "YANKVER")
+    assert (release()["yank_reason"], release()["yanked_upstream"]) == ("ours", False)
+    db.follow_upstream([], [UpstreamVersion("foo", "1.0", yanked=False)])
+    assert release()["yanked"], "upstream does not undo an operator's yank"
+    again = ask("ADDVER", "foo", "1.0", "", False, NOW, True, False, [], "again ours")
+    assert again == ("DONE", "YANKVER")
+    assert release()["yank_reason"] == "again ours"
+
+
+@pytest.mark.usefixtures("add")
 @pytest.mark.parametrize(
     ("builds", "skip", "yank", "done"),
     [
@@ -291,6 +316,20 @@ def test_an_interrupted_removal_can_be_repeated(ask, db, secretary):
     secretary.error = None
     assert ask("REMVER", "foo", "1.0", True, "", False) == ("DONE", "DELVERBLD")
     assert db.get_version_skip("foo", "1.0") == ""
+
+
+@pytest.mark.usefixtures("add")
+def test_failed_builds_are_counted_and_repeated(ask, db, secretary):
+    db.add_build_abi("cp311")
+    failed = BuildState(1, "foo", "1.0", "cp311", False, timedelta(seconds=1), "log\n")
+    db.log_build(failed)
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert ask("RETRY", hour_ago, "nobody", False) == ("DONE", "0")
+    assert ask("RETRY", hour_ago, "", True) == ("DONE", "1")
+    assert db.get_build_queue() == {"cp311": []}
+    assert ask("RETRY", hour_ago, "", False) == ("DONE", "1")
+    assert db.get_build_queue() == {"cp311": [("foo", "1.0")]}
+    assert secretary.asked[-1] == RewritePages("PROJECT", "foo")
 
 
 # REBUILD --------------------------------------------------------------------------------------

@@ -58,3 +58,14 @@ def test_a_task_that_reads_no_commands_does_not_block_the_caller(master):
     for _ in range(3000):
         driver.sleep_slave(None)
     assert 1000 <= len(list(commands(driver))) < 3000
+
+
+def test_many_programs_that_ask_at_once_get_one_answer(master):
+    """Each answer repeats the events of all slaves."""
+    app, ports, operator = master
+    for _ in range(900):
+        operator.send_multipart([codec.dumps("HELLO")])
+        assert ports.socket("control").poll(patience(5))
+        app._command(ports)
+        app._answer_hello(ports)
+    assert 1 <= [msg for msg, _ in commands(app.tasks[0])].count("HELLO") < 100

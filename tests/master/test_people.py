@@ -23,7 +23,8 @@ EVIL = "\"'><script>alert('${1/0}')</script>&amp;\u202e\n${structure: x}<?python
 
 def release(files=(), builds=(), **changes):
     values = {
-        "released": NOW, "yanked": False, "yank_reason": "", "skip": "", "quarantined": False,
+        "released": NOW, "yanked": False, "yank_reason": "", "yanked_upstream": False,
+        "skip": "", "quarantined": False,
     }  # fmt: skip
     made = {
         name: {
@@ -78,6 +79,9 @@ def test_releases_are_shown_newest_first_with_their_state():
         ("0.2", "waiting", "", ""),
         ("0.1", "skipped", "bad", "too old"),
     ]
+    assert blocks[3].yanked_by == "by this farm's operator"
+    theirs = data(v1=release(yanked=True, yanked_upstream=True))
+    assert web_pages.release_blocks(theirs, {})[0].yanked_by == "upstream"
     assert blocks[1].marks == [("cp39", True), ("cp313", False)]
     assert [build.abi for build in blocks[1].builds] == ["cp39", "cp313"]
     assert blocks[0].builds[0].log == "logs/0000/1234/5678.txt.gz"
@@ -182,7 +186,27 @@ def test_the_stats_are_by_abi_and_day():
     assert web_pages.days({"2026-11-02": 5, "2026-11-01": 10}) == [
         ("2026-11-01", 10, 100.0), ("2026-11-02", 5, 50.0),
     ]  # fmt: skip
-    assert web_pages.days({"2026-11-01": 0})[0].height == 0
+    assert web_pages.days({"2026-11-01": 0}) == [], "no chart without downloads"
+
+
+def test_empty_statistics_are_not_shown():
+    stats = {"packages_built": 2, "files_count": 0, "downloads_all": 0, "builds_time": timedelta(0)}
+    stats["builds_pending"] = {"cp311": 0}
+    assert web_pages.farm_facts(stats) == [("packages", "2")]
+    unused = [site_wide.Found("spam", 0, 0)]
+    page = Renderer().stats(stats, Activity({}, {"2026-11-01": 0}), unused).decode()
+    assert "Most downloaded" not in page
+    assert "Downloads per day" not in page
+
+
+def test_the_apt_line_has_no_library_that_each_machine_has():
+    about = data(**{"1.0": release(["a-1.0-py3-none-any.whl"])})
+    for file in about["releases"]["1.0"]["files"].values():
+        file["apt_dependencies"] = ["libc6", "libgrail1", "libstdc++6"]
+    assert b"sudo apt install libgrail1</code>" in project(about)
+    for file in about["releases"]["1.0"]["files"].values():
+        file["apt_dependencies"] = ["libc6"]
+    assert b"apt install" not in project(about)
 
 
 def test_only_the_newest_releases_are_shown_in_full():

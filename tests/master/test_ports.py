@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
+import zmq
 
-from helpers import LOGGER, own_config, patience, until
+from helpers import LOGGER, own_config, patience, until, wire
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal, Refused, Unavailable
 from piwheels.core.states import Count, Package
+from piwheels.core.transport import Context
 from piwheels.master.messages import Message, Request
 from piwheels.master.ports import Ports
 from piwheels.master.wiring import Limits, Wire
@@ -275,3 +277,33 @@ def test_ports_that_cannot_bind_leave_no_socket(config):
         return True
 
     until(free)
+
+
+def test_an_address_with_too_many_connections_closes_them(short_dir, monkeypatch, caplog):
+    """0MQ ends the process when a client connects to it and no file descriptor is left."""
+    monkeypatch.setattr("piwheels.master.ports.are_scarce", lambda: scarce)
+    monkeypatch.setattr("piwheels.master.ports.has_too_many", lambda each: "control" in each)
+    addresses = {f"{name}_queue": f"ipc://{short_dir}/{name}" for name in ("control", "log")}
+    config = own_config(**addresses)
+    ports = Ports("main", config, LOGGER, wires=[wire("control"), wire("commands")])
+    others = Ports("Lumberjack", config, LOGGER, wires=[wire("log")])
+    with Context().socket(zmq.PUSH) as client, Context().socket(zmq.PUSH) as logger:
+        for socket, name in ((client, "control"), (logger, "log")):
+            socket.setsockopt(zmq.IMMEDIATE, 1)
+            socket.connect(addresses[f"{name}_queue"])
+            assert socket.poll(patience(5), zmq.POLLOUT)
+        scarce = True
+        ports.limit_connections()
+        others.limit_connections()
+        control = ports.socket("control")
+        until(lambda: not (control.poll(0) or client.poll(0, zmq.POLLOUT)))
+        assert logger.poll(0, zmq.POLLOUT)
+        scarce = False
+        until(lambda: ports.limit_connections() or not ports._closed)
+        assert client.poll(patience(10), zmq.POLLOUT), "it does not connect again"
+        client.send_msg("HELLO")
+        assert control.poll(patience(5))
+    ports.close()
+    others.close()
+    assert "too many connections to ipc:" in caplog.text
+    assert "/log" not in caplog.text

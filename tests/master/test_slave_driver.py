@@ -22,7 +22,14 @@ from piwheels.core.codec import MAX_FRAME
 from piwheels.core.database.rows import Lease
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
 from piwheels.master.file_juggler import FileJuggler
-from piwheels.master.messages import DeletePackage, DeleteVersion, PagesNoted, WriteLog
+from piwheels.master.messages import (
+    DeletePackage,
+    DeleteVersion,
+    FleetSeen,
+    LostSlave,
+    PagesNoted,
+    WriteLog,
+)
 from piwheels.master.ports import open_socket
 from piwheels.master.slave_driver import SlaveDriver, _remaining
 
@@ -150,6 +157,17 @@ def test_huge_file_data_ends_no_task(farm, db):
         slave.hello().work()
         assert slave.built(state, log="x" * (10 * 2**20 - 20_000)) == ("DONE", NoData)
     assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
+
+
+def test_an_invalid_report_of_a_build_is_a_failed_build(farm, db):
+    name, content = wheel()
+    state = state_of(name, content)
+    state[9] = {"apt": ["x" * 201]}
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        assert slave.built(state) == ("DONE", NoData)
+    assert [build.status for build in db.get_builds([("demo", "1.0")])] == [False]
+    assert "report of the build is invalid" in farm.web.take().text
 
 
 def test_commands_of_operators_reach_slaves_and_consoles(farm):
@@ -331,6 +349,25 @@ def isolated():
     driver.join(patience(10))
     assert driver.failure is None
     assert not driver.is_alive()
+
+
+def test_the_sentinel_learns_of_the_slaves_and_of_lost_ones(make_config, other_end):
+    config = make_config(pypi_simple="https://index.example/simple")
+    driver, sentinel = SlaveDriver(config), other_end(config, "monitor")
+    try:
+        info = [timedelta(hours=1), timedelta(minutes=5), "311", "cp311", "linux_x86_64"]
+        for address, label in ((b"a", "here"), (b"b", "lost")):
+            more = [label, "Debian", "12", "", ""]
+            hello = slave_driver.received("HELLO", [*info, *more])
+            slave, _ = driver.fleet.receive(address, "HELLO", hello, driver._instant())
+            driver.do_hello(slave)
+        slave.heard -= 1e6
+        driver._tick()
+        assert sentinel.take() == FleetSeen({"idle": 1}, [LostSlave(slave.slave_id, "lost")])
+        driver._tick()
+        assert sentinel.take() == FleetSeen({"idle": 1}, [])
+    finally:
+        driver.close()
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

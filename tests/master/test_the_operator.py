@@ -166,6 +166,29 @@ def test_finished_builds_are_announced_and_listed(farm, db, me, slave):
     assert len(me.ask("BUILDS", 2**60)) == 1
 
 
+def test_a_suspended_slave_is_reported_with_its_reason_also_to_later_consoles(farm, db, me, slave):
+    slave.work()
+    slave.built(status=False, log="the ssl module in Python is not available\n")
+    who = "the master: its Python has no ssl module (install a Python that was built with OpenSSL)"
+    assert me.hear("COMMAND")[1][:3] == (who, "SLEEP", [slave.id])
+    assert slave.stats("IDLE") == ("SLEEP", True)
+    assert db.get_builds([("demo", "1.0")]) == []
+    with Console(farm.config.console_queue, "late") as late:
+        assert late.hello().hear("COMMAND")[1][:3] == (who, "SLEEP", [slave.id])
+        assert late.hello().is_told_nothing()
+    assert me.ask("WAKE", [slave.id]) == []
+    assert slave.work() == ["demo", "2.0"]
+
+
+def test_a_master_without_room_is_reported_to_consoles(farm, me, slave):
+    farm.driver.fleet.disk_space(1, 2)
+    assert slave.stats("IDLE") == ("SLEEP", True)
+    with Console(farm.config.console_queue, "late") as late:
+        report = late.hello().hear("COMMAND")[1]
+    assert report.who == "the master: the disk of the site has 1 bytes free, and needs 2 bytes"
+    assert (report.verb, report.slaves) == ("SLEEP", None)
+
+
 def test_a_log_is_read_from_the_database_and_later_from_the_site(farm, db, me, slave, monkeypatch):
     monkeypatch.setattr(the_operator, "LOG_PART", 10)
     log = "0123456789" * 2 + "\u20ac end\n"
@@ -214,9 +237,11 @@ def test_build_output_is_sent_to_the_consoles_that_watch(farm, me, you, slave):
 
 
 def test_output_from_a_slave_of_level_0_is_refused(farm):
-    with Slave(farm.config) as old:
-        old.hello().work()
-        assert old.say("OUTPUT", [0, "text"]) == ("DIE", NoData)
+    with Slave(farm.config) as old, Slave(farm.config, "new") as new:
+        assert old.hello().work() == ["demo", "1.0"]
+        old.socket.send(codec.dumps("OUTPUT", [0, "text"]))
+        assert new.hello().work() == ["demo", "1.0"]  # it is free again
+        assert not old.socket.poll(100)  # it greets again after its time-out; DIE would end it
 
 
 def test_a_builds_output_is_dropped_however_it_ends(farm, me, slave):

@@ -104,7 +104,8 @@ class FakeDatabase:
             return {"name": "odd"}
         releases = {
             version: {
-                "released": NOW, "yanked": False, "yank_reason": "", "skip": "",
+                "released": NOW, "yanked": False, "yank_reason": "",
+                "yanked_upstream": False, "skip": "",
                 "quarantined": False,
                 "builds": [BUILD] if self.failed else [],
                 "files": {

@@ -8,10 +8,14 @@ from collections import defaultdict
 from dataclasses import is_dataclass
 from pathlib import Path
 
+import pytest
+import zmq
+
+from helpers import LOGGER, own_config
 from piwheels.master import messages
 from piwheels.master.app import CAST
 from piwheels.master.messages import Message
-from piwheels.master.ports import SOCKET_TYPES, Ports
+from piwheels.master.ports import SOCKET_TYPES, Ports, open_socket
 from piwheels.master.wiring import WIRES, MasterConfig
 
 ROOT = Path(__file__).parents[2]
@@ -141,3 +145,13 @@ def test_the_architecture_document_matches_the_files():
         assert any(path.exists() or path.with_suffix(".py").exists() for path in paths), name
     [pure] = set(re.findall(r"core/\{([a-z,]+)\}", text))
     assert f"pure: {pure.replace(',', ' ')} |" in text
+
+
+@pytest.mark.parametrize("bind", [True, False])
+@pytest.mark.parametrize("each", WIRES, ids=lambda each: each.name)
+def test_no_socket_has_heartbeats_and_each_notices_a_lost_machine(each, bind):
+    # A heartbeat that is due while a socket reads nothing, as its queue is full, ends the process.
+    with open_socket(each, own_config(), LOGGER, bind=bind) as socket:
+        assert socket._socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
+        assert socket._socket.getsockopt(zmq.TCP_KEEPALIVE) == 1
+        assert socket._socket.getsockopt(zmq.TCP_MAXRT) > 0

@@ -12,6 +12,12 @@ from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from toy_master import Master
 
 
+@pytest.fixture(autouse=True)
+def _data(tmp_path_factory, monkeypatch):
+    """Keep the identity of these slaves apart from the user's own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+
+
 @pytest.fixture
 def source(tmp_path, monkeypatch):
     """Return a function that gives pip an sdist of demo 1.0, whose build runs *act*."""

@@ -15,22 +15,25 @@ from pathlib import Path
 
 import cbor2
 import pytest
+import zmq
 
 from clocks import STEPS
 from helpers import free_port, patience
 from piwheels.core.codec import NoData
 from piwheels.core.host.supervision import descendants
-from piwheels.core.protocols import LEVEL_1_ID
+from piwheels.core.protocols import LEVEL_1_ID, slave_driver
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
-from piwheels.slave.connection import Pauses
+from piwheels.slave.connection import MasterTimeout, Pauses
 from toy_master import NAME
 
 
 def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, source):
     info = master.welcome()
     assert (info.label, info.native_abi) == ("toy", slave.interpreter.abi)
-    assert info.features == {"level": 1, "resume": None, "output": True}
+    more = {"identity": slave.identity, "lacks": []}
+    assert info.features == {"level": 1, "resume": None, "output": True, **more}
+    assert len(slave.identity) == 32
     assert master.hear("IDLE").disk_size > 0
     master.say("SLEEP", data=False)
     master.hear("IDLE")
@@ -100,7 +103,8 @@ def test_a_slave_notices_a_lost_connection_in_every_state(
     info = master.hear("HELLO")
     assert info.features["resume"] == (["demo", "1.0"] if moment == "transfer" else None)
     master.say("ACK", (8, ""))
-    master.hear("BUSY" if moment == "transfer" else "IDLE")
+    # A finished build is reported at once: it counts even if another slave has the version.
+    master.hear("BUILT" if moment == "transfer" else "IDLE")
 
 
 def test_stop_ends_a_slave_immediately_in_mid_transfer(master, slave, source):
@@ -121,6 +125,26 @@ def test_a_slave_without_disk_space_requests_no_build(master, slave, monkeypatch
     assert not master.queue.poll(0.5)
     reasons.clear()
     master.hear("IDLE")
+
+
+def test_a_slave_checks_itself_after_a_failure_of_its_own(
+    master, slave, source, monkeypatch, caplog
+):
+    monkeypatch.setattr(app, "SLEEP_MAX", 0.1)
+    faults = [["no ssl"], ["no ssl"], []]
+    lacks = ["no compiler"]
+    monkeypatch.setattr(app, "check", lambda *_: (faults.pop(0), lacks))
+    source("raise SystemExit('the ssl module in Python is not available')")
+    master.give_build()
+    assert not master.built().status
+    assert len(faults) == 3
+    master.say("DONE")
+    master.hear("IDLE")
+    assert faults == []
+    assert caplog.text.count("no ssl; asking for no work until then") == 1
+    assert "some builds will fail: no compiler" in caplog.text
+    master.say("HELLO")
+    assert master.hear("HELLO").features["lacks"] == lacks
 
 
 @pytest.mark.parametrize("level", [0])
@@ -320,6 +344,14 @@ def test_a_slave_of_level_0_sends_no_output(master, work, source, monkeypatch):
     finally:
         old.stop()
         thread.join(patience(60))
+
+
+def test_at_level_0_a_hello_without_a_reply_is_repeated(master, work):
+    queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
+    old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
+    with old.ctx.socket(zmq.REQ, reversed(slave_driver)) as queue, pytest.raises(MasterTimeout):
+        old.main_loop(queue, timedelta(seconds=0.5))
+    master.hear("HELLO")
 
 
 def test_hello_has_ten_fields_at_level_0(master, work, monkeypatch):

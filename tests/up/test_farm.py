@@ -10,14 +10,13 @@ import sys
 import threading
 import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from types import MappingProxyType
 from urllib.request import urlopen
 
 import pytest
 
-from helpers import patience, until, write_sdist
+from helpers import QuietHandler, list_files, patience, until, write_sdist
 
 # A build backend that uses only the standard library. about.txt controls what it builds.
 BACKEND = """
@@ -45,34 +44,12 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    extensions_map = MappingProxyType(
-        {".json": "application/vnd.pypi.simple.v1+json", ".html": "text/html"}
-    )
-
-    def translate_path(self, path):
-        json_too = path.endswith("/") and "json" in self.headers.get("Accept", "")
-        return super().translate_path(f"{path}index.json" if json_too else path)
-
-    def log_message(self, *_):
-        pass
-
-
 def add_source(index, name, version, tag, wait="-", *, needs=""):
     about = f"{name} {version} {tag} {wait} {needs}"
     folder = index / "simple" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_sdist(folder, name, version, {"backend.py": BACKEND, "about.txt": about})
     list_files(index, name, *(path.name for path in folder.glob("*.tar.gz")))
-
-
-def list_files(index, name, *names):
-    folder = index / "simple" / name
-    links = (f'<a href="{name}">{name}</a>' for name in names)
-    (folder / "index.html").write_text("<!DOCTYPE html>" + "".join(links))
-    files = [{"filename": name, "url": name, "hashes": {}} for name in names]
-    page = {"meta": {"api-version": "1.0"}, "name": name, "files": files}
-    (folder / "index.json").write_text(json.dumps(page))
 
 
 @pytest.fixture(scope="module")
@@ -239,14 +216,18 @@ def test_a_farm_that_is_killed_in_mid_build_continues_at_the_next_start(place):
         up.process.kill()
         up.process.wait()
         up.wait_until_clean()
-    with Up(place, home, "--once", "slow", "toy==0.9") as up:
+    with Up(place, home, "--once", "--json", "slow", "toy==0.9", "missing") as up:
         up.until(r"building slow 4\.0")
         flag.unlink()
         assert up.end() == 1  # toy 0.9 cannot be built
-        report = up.out.read_text()
-        assert re.search(r"^slow +4\.0 +cp\d+t? +built", report, re.M)
-        assert re.search(r"^toy +0\.9 +cp\d+t? +failed", report, re.M)
-        assert report.rstrip().endswith("/simple/ slow")
+        report = [json.loads(line) for line in up.out.read_text().splitlines()]
+        rows = {each["package"]: each for each in report if each["event"] == "result"}
+        assert (rows["slow"]["version"], rows["slow"]["result"]) == ("4.0", "built")
+        assert (rows["toy"]["version"], rows["toy"]["result"]) == ("0.9", "failed")
+        assert rows["toy"]["message"]
+        assert "/logs/" in rows["toy"]["log"]
+        assert [each["package"] for each in report if each["event"] == "refused"] == ["missing"]
+        assert report[-1]["install"].endswith("/simple/ slow")
         up.wait_until_clean(0.0)
 
 

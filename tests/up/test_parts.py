@@ -18,14 +18,16 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
+from piwheels.core.farm import Done
 from piwheels.core.host.interpreters import Interpreter
 from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
-from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR
-from piwheels.up import database, site
+from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
+from piwheels.up import database, registry, site
 from piwheels.up.config import UpConfig, labels, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
 from piwheels.up.restarts import After, Restarts, after
+from piwheels.up.summary import Row, Target, table
 
 
 class StoppedClock(StepClock):
@@ -321,3 +323,28 @@ def test_an_invalid_port_is_refused():
     with pytest.raises(SystemExit) as end:
         load("piw-up", UpConfig, ["--port", "70000"])
     assert end.value.code == 2
+
+
+def test_a_version_that_no_message_can_hold_is_refused_alone(monkeypatch):
+    def answer(registrar, msg, data, limit=0):
+        reversed(mr_chase).to_send(msg, data)  # as the socket does before it sends
+        return "DONE", next(iter(Done)).value
+
+    monkeypatch.setattr(registry.Registrar, "_request", answer)
+    targets = [Target("long", "long", "3." + "14" * 100), Target("six", "six", "1.0")]
+    targets.append(Target("x", "x" * 201, "1.0"))
+    with registry.Registrar("ipc:///nonexistent", lambda: None, follow=False) as registrar:
+        for target in targets:
+            registrar.register(target)
+    assert [target.problem for target in targets] == ["refused", "", "refused"]
+    assert "longer than 200" in targets[0].detail
+    assert all(len(line) < 120 for line in table([Row(*targets[0].key, "", "refused")]))
+
+
+def test_a_dependency_that_cannot_be_read_is_refused_alone(capsys):
+    registry.main("3.11", ["not ? a name", "neither >>> 1"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line[0], line[2]) for line in lines] == [
+        ("not ? a name", "refused"),
+        ("neither >>> 1", "refused"),
+    ]

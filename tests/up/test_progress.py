@@ -37,6 +37,18 @@ def hello(number, label):
     return SlaveEvent(number, START, "HELLO", info)
 
 
+def test_a_pause_is_reported_once():
+    slaves = Slaves()
+    slaves.event(hello(1, "b"), 100.0, 0.0)
+    assert slaves.event(SlaveEvent(1, START, "SLEEP", False), 101.0, 0.0) == ""
+    asleep = SlaveEvent(1, START, "SLEEP", True)
+    sentence = "b: paused: log/master.log says why"
+    assert [slaves.event(asleep, 102.0, 0.0) for _ in range(3)] == [sentence, "", ""]
+    assert slaves.lines(103.0) == ["  b  paused: log/master.log says why  0:00:01"]
+    assert slaves.event(SlaveEvent(1, START, "SLEEP", False), 104.0, 0.0) == ""
+    assert slaves.lines(105.0) == ["  b  idle"]
+
+
 def test_each_slave_has_a_line():
     slaves = Slaves()
     slaves.event(hello(1, "b"), 100.0, 0.0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model import entries, eta, failures, health, keyframe
@@ -40,6 +41,9 @@ _ROUND, _FEW = 5, 100
 #: The number of builds in which causes of failures are searched.
 _RECENT: Final = 200
 _ZERO: Final = timedelta()
+#: Two slaves with one label are two, and not one that reconnected, if the earlier one is heard this
+#: long after the later one appeared.
+_BOTH: Final = timedelta(seconds=10)
 
 
 @dataclass(slots=True)
@@ -74,6 +78,8 @@ class FarmModel:
         self.info: MasterInfo | None = None
         self.stats: deque[MasterStats] = deque(maxlen=100)
         self.slaves: dict[int, Slave] = {}
+        #: The numbers of the slaves with each label.
+        self._by_label: defaultdict[str, set[int]] = defaultdict(set)
         #: Slaves that have left, newest last.
         self.left: deque[Slave] = deque(maxlen=500)
         #: Builds that have ended, newest last.
@@ -135,6 +141,7 @@ class FarmModel:
         if self.info is not None and self.info.started != info.started:
             for of_slaves in (self.slaves, self._died, self._due, self._last_stamps, self._ended):
                 of_slaves.clear()
+            self._by_label.clear()
             for others in (self.left, self._round, self._skipped, self._undated):
                 others.clear()
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
@@ -199,7 +206,10 @@ class FarmModel:
         slave.appeared = slave.state_began = here
         slave.joins = self._joins.add(label, info.board_serial, at, here)
         slave.timeline.append(Moment(at, "JOIN", slave.abi))
+        if (before := self.slaves.get(slave_id)) is not None:
+            self._by_label[before.label].discard(slave_id)
         self.slaves[slave_id] = slave
+        self._by_label[label].add(slave_id)
         self._died.pop(slave_id, None)
         self._changes.new.add(slave_id)
         if not replay:
@@ -281,7 +291,11 @@ class FarmModel:
             one for at, (one, died) in dead if at < over or self.now - died > ROW_STAYS
         ]:
             del self._died[slave_id]
-            self.left.append(self.slaves.pop(slave_id))
+            gone = self.slaves.pop(slave_id)
+            self.left.append(gone)
+            self._by_label[gone.label].discard(slave_id)
+            if not self._by_label[gone.label]:
+                del self._by_label[gone.label]
             self._changes.gone.add(slave_id)
         if self._clock.sure and self._last_stamps:
             self._estimate_contacts()
@@ -343,6 +357,7 @@ class FarmModel:
         elapsed = self._compare(slave)
         if slave.joins > 2:
             slave.joins = self._joins.count(slave.label, slave.info.board_serial, self.now)
+        slave.twin = any(map(partial(_are_two, slave), self._same_label(slave)))
         slave.alerts = health.judge(slave, self.now)
         if alerts == slave.alerts and ratio == slave.ratio and rest == slave.eta:
             return
@@ -350,6 +365,9 @@ class FarmModel:
         self._changes.slaves.add(slave_id)
         if not quiet:
             self._journal += entries.alerts(slave, alerts, elapsed, self.now)
+
+    def _same_label(self, slave: Slave) -> Iterator[Slave]:
+        return (self.slaves[one] for one in self._by_label[slave.label] if one != slave.id)
 
     def _compare(self, slave: Slave) -> timedelta:
         """Compare the slave's build with its peers; return how long it has taken so far."""
@@ -448,3 +466,10 @@ class FarmModel:
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
         assert is_sorted([build.seen for build in self.builds])  # noqa: S101
         assert is_sorted([stats.timestamp for stats in self.stats])  # noqa: S101
+
+
+def _are_two(one: Slave, other: Slave) -> bool:
+    """Return whether both slaves are alive."""
+    heard = min(one.last_contact, other.last_contact)
+    alive = State.DEAD not in (one.reported, other.reported)
+    return alive and heard > max(one.appeared, other.appeared) + _BOTH

@@ -86,6 +86,7 @@ _SLAVE_RULES: Final = (
     Rule("clock", 20, 30, 3600, 1, 2, _skew, _span),
     Rule("slow", 0, 0, 8, 1, 2, _slow, _times),
     Rule("flapping", 3, 3, inf, 2, 2, lambda slave: slave.joins, _count),
+    Rule("label", 1, 1, inf, 2, 2, lambda slave: float(slave.twin), lambda _: "twice"),
     Rule("failing", 3, 3, inf, 2, 2, lambda slave: slave.failures, _count),
 )
 #: The step in which the alert shows the length of a silence.
@@ -139,6 +140,8 @@ def explain(slave: Slave, alert: Alert, elapsed: timedelta) -> str:
             return f"of {size(getattr(slave.stats[-1], f'{alert.reason}_size'))}"
         case "flapping":
             return "it joins repeatedly"
+        case "label":
+            return "another slave has this label; give each its own --label"
     return ""
 
 

@@ -139,6 +139,8 @@ class Slave:
     slow_from: float = inf
     #: How often a slave with this label and board has joined within the last minutes.
     joins: int = 1
+    #: Whether another slave that is alive has this label.
+    twin: bool = False
     #: Increased by each change that is visible, except for the passing of time.
     version: int = 0
 

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 MOST_WAITING: Final = 100_000
 #: The most messages that are read from a socket at a time.
 BURST: Final = 1000
+#: Seconds after which a master whose machine does not answer counts as lost.
+LOST_AFTER: Final = 8
 #: How often the reason for a missing master is determined, in seconds.
 PROBE_EVERY: Final = 3.0
 
@@ -160,7 +162,7 @@ class _Sockets:
         for wire, address in addresses.items():
             protocol = reversed(master_control) if wire == "control" else None
             made = stack.enter_context(context.socket(_SOCKETS[wire], protocol))
-            _prepare(made, wire, address)
+            _prepare(made, wire)
             monitor = stack.enter_context(made.monitor(_EVENTS))
             self._sockets[wire], self._monitors[wire] = made, monitor
             self.poller.register(monitor)
@@ -247,7 +249,7 @@ class _Sockets:
             self._put(Sent(outgoing.ticket))
 
 
-def _prepare(made: Socket, wire: Wire, address: str) -> None:
+def _prepare(made: Socket, wire: Wire) -> None:
     """Make commands fail at once if nobody takes them, instead of being delivered later."""
     if wire == "status":
         made.hwm = 200_000  # a whole replay
@@ -255,9 +257,7 @@ def _prepare(made: Socket, wire: Wire, address: str) -> None:
     else:
         made.hwm = 1000
         made.setsockopt(zmq.IMMEDIATE, 1)
-    if address.startswith("tcp:"):
-        made.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-        made.setsockopt(zmq.HEARTBEAT_TIMEOUT, 8000)
+    made.lost_after(LOST_AFTER)
 
 
 def _check_address(wire: Wire, address: str) -> None:

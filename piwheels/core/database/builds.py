@@ -88,6 +88,37 @@ class Builds(Client):
         """Remove all builds of *version* of *package* with their files; it returns to the queue."""
         self._value("delete_build", clean(package), clean(version))
 
+    def put_off_build(  # noqa: PLR0917 (called by position)
+        self,
+        package: str,
+        version: str,
+        abi_tag: str,
+        label: str,
+        reason: str,
+        output: str,
+        tries: int,
+    ) -> bool:
+        """Record a failed build that does not count, because the slave *label* is at fault.
+
+        The version stays in the queue, and its lease ends. Return ``False``, and record nothing, if
+        the build must count: this is the attempt number *tries*, or its third slave.
+        """
+        values = clean(package), clean(version), clean(abi_tag), clean(label)
+        about = clean(reason, REASON), clean_lines(output, LOG), tries
+        return bool(self._value("put_off_build", *values, *about))
+
+    def count_failed(self, since: datetime, label: str = "") -> int:
+        """Return how many builds have failed since *since*, on the slave *label* (``""``: any)."""
+        return int(self._value("count_failed", since, clean(label)))
+
+    def retry_failed(self, since: datetime, label: str = "") -> list[str]:
+        """Delete the builds of :meth:`count_failed`; their versions return to the queue.
+
+        Return the package of each deleted build; its pages are scheduled.
+        """
+        rows = self._rows("retry_failed", since, clean(label), again=False, limit=FULL_REFRESH)
+        return [row[0] for row in rows]
+
     def get_all_build_ids(self) -> set[int]:
         """Return the numbers of all builds."""
         return set(self._column("get_all_build_ids"))
@@ -167,6 +198,7 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "package": clean(build.package),
         "version": clean(build.version),
         "abi_tag": clean(build.abi_tag),
+        "label": clean(build.label),
         "status": build.status,
         "duration": build.duration.total_seconds(),
         "output": clean_lines(build.output, LOG),

@@ -75,7 +75,7 @@ class Packages(Client):
         return bool(self._value("builds_held", clean(package), version and clean(version)))
 
     def yank_version(self, package: str, version: str, reason: str = "") -> None:
-        """Mark *version* of *package* as yanked (PEP 592), with the *reason* given upstream."""
+        """Mark *version* of *package* as yanked (PEP 592) by an operator, for *reason*."""
         self._value("yank_version", clean(package), clean(version), clean(reason, REASON))
 
     def unyank_version(self, package: str, version: str) -> None:

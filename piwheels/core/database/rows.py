@@ -130,12 +130,14 @@ class ProjectFile(TypedDict):
 class ProjectRelease(TypedDict):
     """One release of a project, with its builds (oldest first) and its files (by name).
 
-    A *quarantined* release has no files here.
+    A *quarantined* release has no files here. *yanked_upstream*: upstream has yanked it, and not an
+    operator of this farm.
     """
 
     released: datetime
     yanked: bool
     yank_reason: str
+    yanked_upstream: bool
     skip: str
     quarantined: bool
     builds: list[ProjectBuild]

@@ -6,6 +6,7 @@ The requests themselves are in :mod:`piwheels.core.farm`.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadMessage, Fatal, Refused
@@ -54,6 +55,18 @@ def version_text(text: str) -> str:
     if not is_version(text):
         raise ValueError(f"{text!r} is not a version (PEP 440)")
     return _sent_version(text)
+
+
+def moment(text: str) -> datetime:
+    """Return the date and time *text* (ISO 8601; UTC if it has no offset).
+
+    Raises ``ValueError`` for other text.
+    """
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time: write 2026-01-31 or 2026-01-31T12:00Z") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def package_option(**more: Any) -> Any:

@@ -10,11 +10,11 @@ import errno
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from piwheels.core.errors import Fatal
+from piwheels.core.errors import Fatal, one_line
 from piwheels.core.program.command_line import option
 from piwheels.core.program.report import Report
 from piwheels.core.transport import bind_error
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from piwheels.core.program.command_line import Common
 
 #: The longest path of a Unix socket, in bytes.
-_MAX_SOCKET_PATH = 107
+_MAX_SOCKET_PATH: Final = 107
+#: How long a connection may take, in seconds.
+_REACH_SECONDS: Final = 5.0
 
 
 def check_option() -> Any:
@@ -92,6 +94,26 @@ def _path_problem(address: str, name: str, *, busy_is_good: bool) -> str:
             return ""
     busy = zmq.ZMQError(errno.EADDRINUSE)
     return "" if busy_is_good else f"{name}: {bind_error(address, busy)}"
+
+
+def reaching_problem(address: str, name: str) -> str:
+    """Return why no program answers at *address*, the value of the option *name*, or ``""``."""
+    path = address.removeprefix("ipc://")
+    try:
+        if path != address:
+            with socket.socket(socket.AF_UNIX) as trial:
+                trial.settimeout(_REACH_SECONDS)
+                trial.connect(path)
+        else:
+            host, _, port = address.removeprefix("tcp://").rpartition(":")
+            place = host.strip("[]"), int(port)
+            socket.create_connection(place, timeout=_REACH_SECONDS).close()
+    except (OSError, ValueError) as exc:
+        return (
+            f"nothing answers at {address} ({one_line(exc)}): start the master, or correct {name}"
+            " or the firewall"
+        )
+    return ""
 
 
 def listening_problem(host: str, port: int, name: str = "", *, busy_is_good: bool = False) -> str:

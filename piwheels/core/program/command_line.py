@@ -40,7 +40,15 @@ from piwheels.core.program.completion import SHELLS, completion
 from piwheels.core.program.extras import needs
 from piwheels.core.program.logs import LogFile
 from piwheels.core.program.manual import Manual, manual
-from piwheels.core.program.options import Common, Option, duration, option, options, port_number
+from piwheels.core.program.options import (
+    Common,
+    Option,
+    duration,
+    option,
+    options,
+    port_number,
+    size,
+)
 from piwheels.core.program.report import write_error
 
 if TYPE_CHECKING:
@@ -57,6 +65,7 @@ __all__ = [
     "port_number",
     "program",
     "set_up_logging",
+    "size",
     "usage_error",
 ]
 

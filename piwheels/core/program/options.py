@@ -53,6 +53,18 @@ def port_number(s: str) -> int:
     return int(s)
 
 
+def size(s: str) -> int:
+    """Convert *s* into a number of bytes: ``1000000``, ``500M``, ``2 GB``, ``1.5T``.
+
+    A unit is a power of 1,000. Raises ``ValueError`` for anything else, and for 1 EB or more.
+    """
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?)b?", s.strip().lower(), re.ASCII)
+    found = int(float(match[1]) * 1000 ** " kmgt".index(match[2] or " ")) if match else 10**18
+    if found >= 10**18:
+        raise ValueError(f"{s!r} is not a size: write 1000000, 500M or 2G")
+    return found
+
+
 def _whole_number(s: str) -> int:
     try:
         return int(s)

@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 from piwheels.core.errors import BadWheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from packaging.tags import Tag
 
@@ -80,6 +80,13 @@ def same_version(left: str, right: str) -> bool:
         return Version(left) == Version(right)
     except InvalidVersion:
         return left == right
+
+
+def known_spelling(version: str, known: Collection[str]) -> str:
+    """Return how *known* spells *version*; itself if it is not known."""
+    if version in known:
+        return version
+    return next((each for each in known if same_version(each, version)), version)
 
 
 def parse_filename(name: str) -> WheelName:

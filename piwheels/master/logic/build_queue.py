@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from piwheels.master.logic.effects import Target
 
@@ -24,14 +24,12 @@ class Queue:
 
     def __init__(self) -> None:
         self.jobs: dict[str, deque[Job]] = {}
-        #: Versions that are being built or stored.
-        self.active: set[Target] = set()
+        #: Versions that are being built or stored, and how many slaves have each: one, unless a
+        #: slave returned with a build after its version had been handed out again.
+        self.active: Counter[Target] = Counter()
         #: The time (monotonic) until which a version waits: an earlier master handed it out, or its
         #: build could not be stored, or was skipped.
         self.leased: dict[Target, float] = {}
-        #: Versions whose lease has expired: their slave may return and continue the build, until
-        #: another slave receives the version.
-        self.expired: set[Target] = set()
         #: Whether the database may have more to build, because a version was taken or returned.
         self.stale = True
         # When builds ended, for some seconds: a queue that was read before may still contain them.
@@ -51,55 +49,57 @@ class Queue:
     def take_leases(self, leases: Mapping[Target, float], now: float) -> None:
         """Record the leases that an earlier master has granted, with their remaining seconds."""
         for target, remaining in leases.items():
-            if remaining <= 0:
-                self.expired.add(target)
-            elif target not in self.active:
+            if remaining > 0 and target not in self.active:
                 self.leased[target] = now + remaining
 
-    def next(self, abi: str, now: float) -> Job | None:
-        """Remove and return the next version for *abi* that no slave builds, or ``None``."""
+    def next(self, abi: str, now: float, avoid: Container[Target] = ()) -> Job | None:
+        """Remove and return the next version for *abi* that no slave builds, or ``None``.
+
+        The versions to *avoid* stay: they are for other slaves.
+        """
         queue = self.jobs.get(abi)
-        while queue:
+        kept: list[Job] = []
+        found = None
+        while queue and found is None:
             job = queue.popleft()
-            self.stale = True
             target = (*job, abi)
+            if target in avoid:
+                kept.append(job)
+                continue
+            self.stale = True
             free = self.leased.get(target, now) <= now and target not in self._ended
             if free and target not in self.active:
-                return job
-        return None
+                found = job
+        if queue is not None:
+            queue.extendleft(reversed(kept))
+        return found
 
     def waiting(self, abi: str) -> Iterator[Job]:
         """Yield the versions for *abi* that no slave builds, in order."""
         return (job for job in self.jobs.get(abi, ()) if (*job, abi) not in self.active)
 
-    def may_resume(self, target: Target) -> bool:
-        """Return whether a slave that still builds *target* may continue.
-
-        It may if the version was leased or waits in the queue, and no other slave builds it.
-        """
-        leased = target in self.leased or target in self.expired
-        waits = target[:2] in self.jobs.get(target[2], ())
-        return (leased or waits) and target not in self.active
-
     def start(self, target: Target) -> None:
-        """Record that *target* is being built."""
-        self.active.add(target)
+        """Record that a slave, or one more, builds *target*."""
+        self.active[target] += 1
         self.leased.pop(target, None)
-        self.expired.discard(target)
 
     def abandon(self, target: Target) -> None:
-        """Record that *target* is no longer being built or stored."""
-        self.active.discard(target)
+        """Record that a slave no longer builds *target*."""
+        self.active[target] -= 1
+        if self.active[target] <= 0:
+            del self.active[target]
         self.stale = True
 
     def postpone(self, target: Target, now: float) -> None:
-        """Record that *target* is no longer being built, and waits for :data:`RETRY` seconds."""
+        """Record that a slave no longer builds *target*, which waits for :data:`RETRY` seconds."""
         self.abandon(target)
         self.leased[target] = now + RETRY
 
     def finish(self, target: Target, now: float, *, logged: bool) -> None:
         """Record the end of a build. If it was not *logged*, it waits for :data:`RETRY` seconds."""
-        self.active.discard(target)
+        stale = self.stale
+        self.abandon(target)
+        self.stale = stale  # the database reports the change itself
         self._ended[target] = now
         if not logged:
             self.leased[target] = now + RETRY

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from piwheels.core.protocols import BuildOutcome
-    from piwheels.core.states import BuildState, FileState, Transition
+    from piwheels.core.states import BuildState, FileState, SlaveState, Transition
 
 #: A version of a package for an ABI: package, version, ABI tag.
 Target = tuple[str, str, str]
@@ -77,6 +77,14 @@ class ReleaseLease(NamedTuple):
     target: Target
 
 
+class AskPending(NamedTuple):
+    """Ask the database whether *version* of *package* still has to be built, and for which ABI."""
+
+    slave_id: int
+    package: str
+    version: str
+
+
 class AskPublished(NamedTuple):
     """Ask the database which files of *package* are published, and about upstream's *version*."""
 
@@ -100,11 +108,22 @@ class Verify(NamedTuple):
     package: str
 
 
+class PutOff(NamedTuple):
+    """Why a failed build should not count: its slave seems to be at fault.
+
+    The failure number *tries* of its version counts all the same.
+    """
+
+    reason: str
+    tries: int
+
+
 class LogBuild(NamedTuple):
-    """Commit the build to the database."""
+    """Commit the build to the database, or *put* it *off* there."""
 
     slave_id: int
     build: BuildState
+    put_off: PutOff | None = None
 
 
 class BuildStored(NamedTuple):
@@ -120,6 +139,17 @@ class Warn(NamedTuple):
     label: str
     text: str
     history: Sequence[Transition] = ()
+
+
+class ReportPause(NamedTuple):
+    """Log that the master itself hands out no work, and report it to the consoles.
+
+    *slave* (``None``: all slaves) gets none, for this *reason* (``""``: it gets work again).
+    """
+
+    slave: SlaveState | None
+    reason: str
+    text: str
 
 
 class ReadQueue(NamedTuple):
@@ -145,6 +175,7 @@ class WithdrawFiles(NamedTuple):
 IntakeEffect = AskPublished | Expect | Verify | LogBuild | BuildStored | Warn
 SlaveEffect = (
     IntakeEffect
+    | AskPending
     | Reply
     | Publish
     | PublishOutput
@@ -153,5 +184,6 @@ SlaveEffect = (
     | RenewLeases
     | ReleaseLease
     | ReadQueue
+    | ReportPause
 )
 ImportEffect = IntakeEffect | Reply | AskMissingBytes | WithdrawFiles

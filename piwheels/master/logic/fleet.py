@@ -12,36 +12,28 @@ import itertools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from piwheels.core.codec import NoData
-from piwheels.core.errors import BadMessage, Refused, one_line
+from piwheels.core.errors import BadMessage, one_line
 from piwheels.core.protocols import Built, Rejection, SlaveOutput
-from piwheels.core.states import BuildState, Phase, SlaveInfo, SlaveState, TransferState
-from piwheels.master.logic.build_queue import Queue
-from piwheels.master.logic.console_events import (
-    outcome_of,
-    replay_of,
-    skipped_outcome,
-    stats_per_slave,
-)
+from piwheels.core.states import Phase, SlaveInfo, SlaveState, TransferState
+from piwheels.core.words import size_text
+from piwheels.master.logic.builds import MAX_DURATION, Builds, lease_of, warning, with_history
 from piwheels.master.logic.effects import (
-    GrantLease,
+    AskPending,
     Publish,
-    PublishEnd,
     PublishOutput,
     ReadQueue,
-    ReleaseLease,
     RenewLeases,
     Reply,
+    ReportPause,
     SlaveEffect,
-    Target,
-    Warn,
 )
-from piwheels.master.logic.intake import Intake, Step
+from piwheels.master.logic.fitness import shortage
+from piwheels.master.logic.intake import Step
+from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import (
-    answer,
     build_to_resume,
-    is_building,
     is_level_1,
+    lacks_of,
     move,
     receive,
     target_of,
@@ -50,37 +42,28 @@ from piwheels.master.logic.slave_state import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from piwheels.core.states import Instant, Transition
-    from piwheels.master.logic.effects import IntakeEffect
+    from piwheels.core.states import Instant
 
 #: The most slaves; more are refused, because each needs memory, and anyone on the network can join.
 MAX_SLAVES = 10_000
 #: The bounds of the time-outs that a slave may choose: for its silence, and for a build.
 BUSY_TIMEOUT = timedelta(seconds=10), timedelta(hours=24)
-BUILD_TIMEOUT = timedelta(seconds=10), timedelta(days=7)
+BUILD_TIMEOUT = timedelta(seconds=10), MAX_DURATION
 #: The seconds by which a build may exceed its slave's time-out before the master ends it.
 GRACE = 60.0
-#: The lowest rate at which a slave may send a file, in bytes per second.
-MIN_RATE = 50_000
+#: The lowest rate at which a slave may send a file, in bytes per second: a quarter of 128 kbit/s.
+MIN_RATE = 4_000
 
 
-class Fleet:
+class Fleet(Builds):
     """All slaves, queues and running builds. *simple_url* is the index where slaves get sources."""
 
     def __init__(self, simple_url: str) -> None:
+        super().__init__()
         self.simple_url = simple_url
-        self.slaves: dict[bytes, SlaveState] = {}
-        self.by_number: dict[int, SlaveState] = {}
-        self.intakes: dict[int, Intake] = {}
-        self.queue = Queue()
         self.paused = False
-        self._ids = itertools.count(1)
-
-    def select(self, slave_id: int | None) -> list[SlaveState]:
-        """Return the slave *slave_id* if there is one, or all slaves for ``None``."""
-        if slave_id is None:
-            return list(self.slaves.values())
-        return [self.by_number[slave_id]] if slave_id in self.by_number else []
+        #: Why the master hands out no work at all; ``""``: it does.
+        self.closed = ""
 
     # Requests of slaves ---------------------------------------------------------------------
 
@@ -95,8 +78,7 @@ class Fleet:
         if slave is None and msg == "HELLO":
             return self._newcomer(address, data, instant)
         if slave is None:
-            # It was declared dead, or the master was restarted. A slave of level 0 sends HELLO
-            # after its time-out without being asked; DIE would end it for good.
+            # It was declared dead, or the master was restarted.
             greet = is_level_1(address) and msg != "BYE"
             return None, [Reply(address, "HELLO")] if greet else []
         try:
@@ -105,14 +87,30 @@ class Fleet:
             return None, self.protocol_error(address, str(exc), instant)
         return slave, []
 
+    def invalid(self, address: bytes, msg: str, why: str, instant: Instant) -> list[SlaveEffect]:
+        """Handle the message *msg* with invalid data. An invalid report is that of a failed build.
+
+        Otherwise each slave would build that version, and be refused, one after another.
+        """
+        slave = self.slaves.get(address)
+        if slave is None or msg != "BUILT" or not self._is_building(slave):
+            return self.protocol_error(address, why, instant)
+        receive(slave, msg, None, instant)
+        text = f"piwheels: the slave's report of the build is invalid: {why}\n"
+        built = Built(False, timedelta(0), text, files=[])
+        return [
+            warning(slave, f"sent an invalid report: {why}"),
+            *self._record(slave, built, instant),
+        ]
+
     def protocol_error(self, address: bytes, why: str, instant: Instant) -> list[SlaveEffect]:
         """End the session of a slave that has broken the protocol."""
         slave = self.slaves.get(address)
         if slave is None:
-            return [_refusal(address, why)]
-        warning = _warning(slave, f"broke the protocol, and is refused: {why}")
+            return _refusal(address, why)
+        warned = warning(slave, f"broke the protocol, and is refused: {why}")
         removal = self._remove(slave, f"protocol error: {why}", instant)
-        return [warning, _refusal(address, why), *removal]
+        return [warned, *_refusal(address, why), *removal]
 
     def _newcomer(
         self, address: bytes, info: SlaveInfo, instant: Instant
@@ -124,71 +122,66 @@ class Fleet:
         slave = SlaveState(address, *clamped, first_seen=instant.at)
         if len(self.slaves) >= MAX_SLAVES:
             why = f"there are {MAX_SLAVES:,} slaves already"
-            return None, [_warning(slave, f"is refused: {why}"), _refusal(address, why)]
+            return None, [warning(slave, f"is refused: {why}"), *_refusal(address, why)]
         if build_to_resume(slave) is not None:
             slave.phase = Phase.RETURNING
         receive(slave, "HELLO", info, instant)
         return slave, []
 
     def do_hello(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
-        """Greet a slave. It keeps the build that it still has, unless another slave has it."""
-        slave.slave_id = next(self._ids)
-        self.slaves[slave.address] = self.by_number[slave.slave_id] = slave
-        effects: list[SlaveEffect] = [Publish(slave.slave_id, instant.at, "HELLO", slave.info)]
+        """Greet a slave. It continues its session, if it has one, and its build in any case."""
+        job = build_to_resume(slave)
+        target = None if job is None else (*job, slave.native_abi)
+        old = self._earlier_session(slave, target)
+        if old is not None and old.build is None and old.slave_id in self.intakes:
+            old = None  # its last build is being stored under that number
+        effects: list[SlaveEffect] = []
+        for lost in self._lost_builds(slave, target):
+            effects += self._remove(lost, "returns without its build", instant)
+        self._add(slave, old, instant)
+        effects.append(Publish(slave.slave_id, instant.at, "HELLO", slave.info))
         if self.queue.jobs and slave.native_abi not in self.queue.jobs:
             why = f"builds for {slave.native_abi}, which is not an active ABI: nothing to do for it"
-            effects.append(_warning(slave, why))
-        if (job := build_to_resume(slave)) is not None:
+            effects.append(warning(slave, why))
+        if lacks := lacks_of(slave):
+            effects.append(warning(slave, f"reports that some builds will fail: {lacks}"))
+        if job is not None:
             effects += self._resume(slave, job, instant)
         return [*effects, *self._reply(slave, instant, "ACK", (slave.slave_id, self.simple_url))]
 
     def _resume(
         self, slave: SlaveState, job: tuple[str, str], instant: Instant
     ) -> list[SlaveEffect]:
-        target: Target = (*job, slave.native_abi)
         effects: list[SlaveEffect] = []
-        for old in list(self.slaves.values()):
-            holds = is_building(old) or old.phase is Phase.SENDING
-            if old is slave or not holds or target_of(old) != target:
-                continue
-            if old.label != slave.label:
-                return [_warning(slave, f"loses {job[0]} {job[1]}: slave {old.slave_id} builds it")]
-            # The same slave, at the address that it had before it lost its connection.
-            effects += self._remove(old, f"is slave {slave.slave_id} now", instant)
-            self.queue.leased[target] = instant.now
-        if self.queue.may_resume(target):
+        if slave.build is None:
+            # Its version may have been handed out again, or built. The first valid build wins.
             self._assign(slave, job, instant)
-            effects.append(Publish(slave.slave_id, instant.at, "BUILD", job))
-            effects.append(GrantLease(target, slave.label, slave.busy_timeout))
-        return effects
+            slave.doubtful = True
+            effects.append(AskPending(slave.slave_id, *job))
+        began = instant if slave.build_began is None else slave.build_began
+        return [Publish(slave.slave_id, began.at, "BUILD", job), lease_of(slave), *effects]
 
     def do_idle(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Hand a version to an idle slave, or reply why there is none."""
         effects: list[SlaveEffect] = self._record_stats(slave, instant)
         effects += self._drop_build(slave, instant)
         slave.commands.discard("SKIP")
+        if slave.slave_id in self.intakes:  # its last build is still being stored
+            return [*effects, *self._reply(slave, instant, "SLEEP", data=False)]
         if "KILL" in slave.commands:
             return [*effects, *self._end(slave, instant)]
-        if self.paused or "SLEEP" in slave.commands:
+        suspended = self.fitness.suspension(slave, instant.now) is not None
+        if self.paused or self.closed or suspended or "SLEEP" in slave.commands:
             return [*effects, *self._reply(slave, instant, "SLEEP", data=True)]
-        job = self.queue.next(slave.native_abi, instant.now)
+        others = self._has_others(slave, instant.now)
+        tried = self.fitness.tried(slave) if others else ()
+        job = self.queue.next(slave.native_abi, instant.now, tried)
         if job is None:
             if self.queue.stale and slave.native_abi in self.queue.jobs:
                 effects.append(ReadQueue(len(self.queue.active)))
             return [*effects, *self._reply(slave, instant, "SLEEP", data=False)]
         self._assign(slave, job, instant)
-        return [
-            *effects,
-            *self._reply(slave, instant, "BUILD", job),
-            GrantLease(target_of(slave), slave.label, slave.busy_timeout),
-        ]
-
-    def _assign(self, slave: SlaveState, job: tuple[str, str], instant: Instant) -> None:
-        slave.build = BuildState(
-            slave.slave_id, *job, slave.native_abi, status=False, duration=timedelta(0), output=""
-        )
-        slave.build_began = instant
-        self.queue.start(target_of(slave))
+        return [*effects, *self._reply(slave, instant, "BUILD", job), lease_of(slave)]
 
     def do_busy(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Reply to a heartbeat: the slave continues its build, or abandons it."""
@@ -198,11 +191,13 @@ class Fleet:
         """Publish new lines of a build's log, then reply as :meth:`do_busy` does."""
         output: SlaveOutput = slave.data
         effects: list[SlaveEffect] = []
-        if is_building(slave) and "SKIP" not in slave.commands:
+        if self._is_building(slave) and "SKIP" not in slave.commands:
             effects.append(PublishOutput(slave.slave_id, *target_of(slave)[:2], *output))
         return [*effects, *self._continue_build(slave, instant)]
 
     def _continue_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
+        if slave.slave_id in self.intakes:  # it returned: it will report its build once more
+            return self._reply(slave, instant, "CONT")
         if slave.build_began is None or "SKIP" in slave.commands:
             return [*self._drop_build(slave, instant), *self._reply(slave, instant, "DONE")]
         took = instant.now - slave.build_began.now
@@ -214,66 +209,29 @@ class Fleet:
         return self._reply(slave, instant, "CONT")
 
     def do_built(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
-        """Begin the intake of a finished build. Its slave waits for the reply."""
+        """Begin or continue the intake of a finished build. Its slave waits for the reply."""
+        intake = self.intakes.get(slave.slave_id)
+        if intake is not None:  # it returned in the middle of the intake
+            move(slave, Phase.CHECKING, slave.request, instant)
+            if intake.step is Step.VERIFY:
+                slave.transfer = TransferState(slave.slave_id, intake.current)
+            return self._request_file(slave, intake, instant)
+        return self._record(slave, slave.data, instant)
+
+    def _record(self, slave: SlaveState, built: Built, instant: Instant) -> list[SlaveEffect]:
         if slave.build is None or "SKIP" in slave.commands:
             return [*self._drop_build(slave, instant), *self._reply(slave, instant, "DONE")]
-        return self._begin_intake(slave, slave.data, instant)
-
-    def _begin_intake(self, slave: SlaveState, built: Built, instant: Instant) -> list[SlaveEffect]:
-        build = slave.build
-        assert build is not None  # noqa: S101
-        build.status, build.output = built.status, built.output
-        build.duration = min(max(built.duration, timedelta(0)), BUILD_TIMEOUT[1])
-        build.files = {state.filename: state for state in built.files}
-        if len(build.files) != len(built.files):
-            build.files.clear()  # two files with one name: neither can be published
-        move(slave, Phase.CHECKING, slave.request, instant)
-        intake = Intake(build, slave.native_platform, slave.label)
-        self.intakes[slave.slave_id] = intake
-        return _with_history(slave, intake.begin())
+        return self._begin_intake(slave, built, instant)
 
     def do_sent(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Have the file verified that the slave has just sent."""
         intake = self.intakes[slave.slave_id]  # there is one as long as its slave is SENDING
         move(slave, Phase.CHECKING, slave.request, instant)
-        return _with_history(slave, intake.sent())
+        return self._proceed(intake, intake.sent(), instant)
 
     def do_bye(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Forget a slave that leaves. It gets no reply."""
         return self._remove(slave, "BYE", instant)
-
-    # Answers of other tasks -----------------------------------------------------------------
-
-    def answered(
-        self, slave_id: int, result: Any, error: Exception | None, instant: Instant
-    ) -> list[SlaveEffect]:
-        """Continue the intake of *slave_id* with the answer to its last request."""
-        intake = self.intakes.get(slave_id)
-        if intake is None:
-            return []
-        slave = self.by_number.get(slave_id)
-        effects = _with_history(slave, intake.answered(result, error))
-        if intake.step is Step.ENDED:
-            del self.intakes[slave_id]
-            stored = intake.build.build_id is not None
-            self.queue.finish(intake.target, instant.now, logged=stored)
-            if not stored:
-                effects.append(ReleaseLease(intake.target))
-            effects.append(PublishEnd(slave_id, outcome_of(intake, instant.at)))
-        if slave is None or slave.phase is not Phase.CHECKING:
-            return effects
-        slave.heard = instant.now  # it was silent because it waited for the master
-        if intake.step is not Step.VERIFY:
-            slave.transfer = None
-        if intake.step is Step.ENDED:
-            slave.build = slave.build_began = None
-            if "KILL" in slave.commands:
-                return [*effects, *self._end(slave, instant)]
-            return [*effects, *self._reply(slave, instant, "DONE")]
-        if intake.step is Step.SENT:
-            slave.transfer = TransferState(slave_id, intake.current)
-            effects += self._reply(slave, instant, "SEND", intake.current.filename)
-        return effects
 
     # Queues, leases and time ----------------------------------------------------------------
 
@@ -281,24 +239,45 @@ class Fleet:
         """Forget a version of *package* (``None``: all versions), and have its builds abandoned."""
         self.queue.delete(package, version)
         for slave in self.slaves.values():
-            if is_building(slave) and self.queue.is_deleted(target_of(slave)[:2]):
+            if self._is_building(slave) and self.queue.is_deleted(target_of(slave)[:2]):
                 slave.commands.add("SKIP")
 
     def tick(self, instant: Instant) -> list[SlaveEffect]:
-        """Declare silent slaves dead, renew the leases of the others, and retry failed commits."""
+        """Remove slaves that are silent or have gone, renew leases, and retry failed requests."""
         effects: list[SlaveEffect] = []
         for slave in list(self.slaves.values()):
-            limit = _silence_limit(slave)
-            if slave.phase is not Phase.CHECKING and instant.now - slave.heard > limit:
-                effects.append(_warning(slave, f"is declared dead: silent for {limit:.0f} s"))
+            if slave.phase is not Phase.CHECKING and (why := _why_gone(slave, instant.now)):
+                effects.append(warning(slave, f"is declared dead: {why}"))
                 effects += self._remove(slave, "declared dead", instant)
+        effects += [warning(slave, why) for slave, why in self.twins()]
         self.queue.tick(instant.now)
-        by_period = sorted(filter(is_building, self.slaves.values()), key=_period)
-        for period, group in itertools.groupby(by_period, key=_period):
+        have_builds = (slave for slave in self.slaves.values() if slave.build is not None)
+        for period, group in itertools.groupby(sorted(have_builds, key=_period), key=_period):
             effects.append(RenewLeases([target_of(slave) for slave in group], period))
         for slave_id, intake in self.intakes.items():
-            effects += _with_history(self.by_number.get(slave_id), intake.retry())
+            if intake.step is Step.PENDING and intake.unanswered:
+                intake.unanswered = False
+                effects.append(AskPending(slave_id, *intake.target[:2]))
+            else:
+                effects += with_history(self.by_number.get(slave_id), intake.retry())
         return effects
+
+    def disk_space(self, free: int, reserve: int) -> list[SlaveEffect]:
+        """Stop handing out work while the master's disk has less *free* bytes than its *reserve*.
+
+        No build could be stored.
+        """
+        if not shortage(free, reserve, closed=bool(self.closed)):
+            if not self.closed:
+                return []
+            self.closed = ""
+            return [ReportPause(None, "", "the disk of the site has room again: handing out work")]
+        if self.closed:
+            return []
+        self.closed = f"the disk of the site has {size_text(free)} free, and needs"
+        self.closed += f" {size_text(reserve)}"
+        text = f"handing out no work: {self.closed}; make room, and the farm continues by itself"
+        return [ReportPause(None, self.closed, text)]
 
     # Operators ------------------------------------------------------------------------------
 
@@ -309,7 +288,7 @@ class Fleet:
 
     def skip(self, slave_id: int | None) -> None:
         """Have a slave (``None``: all) abandon its current build, if it has one."""
-        for slave in filter(is_building, self.select(slave_id)):
+        for slave in filter(self._is_building, self.select(slave_id)):
             slave.commands.add("SKIP")
 
     def sleep(self, slave_id: int | None) -> None:
@@ -325,6 +304,13 @@ class Fleet:
             self.paused = False
         for slave in self.select(slave_id):
             slave.commands.clear()
+            self.fitness.resume(slave)
+
+    def pauses(self, now: float) -> list[tuple[int | None, str]]:
+        """Return the slaves (``None``: all) to which the master itself gives no work, and why."""
+        whole: list[tuple[int | None, str]] = [(None, self.closed)] if self.closed else []
+        each = ((one, self.fitness.suspension(one, now)) for one in self.slaves.values())
+        return whole + [(slave.slave_id, found[0]) for slave, found in each if found is not None]
 
     def command(self, verb: str, slaves: Iterable[int] | None) -> list[Rejection]:
         """Give *slaves* (``None``: all) the command *verb*; return the rejections."""
@@ -336,144 +322,40 @@ class Fleet:
             slave = self.by_number.get(slave_id)
             if slave is None:
                 rejections.append(Rejection(slave_id, "no such slave"))
-            elif verb == "SKIP" and not is_building(slave):
+            elif verb == "SKIP" and not self._is_building(slave):
                 rejections.append(Rejection(slave_id, "not building"))
             else:
                 COMMANDS[verb](self, slave_id)
         return rejections
 
-    def history(self, slave_id: int) -> list[Transition]:
-        """Return the last transitions of a slave, oldest first. Raises ``Refused``."""
-        if slave_id not in self.by_number:
-            raise Refused("HISTORY", f"there is no slave {slave_id}")
-        return list(self.by_number[slave_id].history)
-
-    def replay(self, after: int, limit: int) -> list[Publish]:
-        """Return the past events (:func:`replay_of`) of the slaves with numbers above *after*.
-
-        They are those of the next slaves that together have at most *limit* events, but at least
-        those of one slave. The list is empty only if there are no further slaves.
-        """
-        events: list[Publish] = []
-        stats = stats_per_slave(len(self.by_number))
-        for slave_id, slave in self.by_number.items():
-            if slave_id > after:
-                of_slave = replay_of(slave, stats)
-                if events and len(events) + len(of_slave) > limit:
-                    break
-                events += of_slave
-        return events
-
     # Common to several requests -------------------------------------------------------------
-
-    def _reply(
-        self, slave: SlaveState, instant: Instant, msg: str, data: Any = NoData
-    ) -> list[SlaveEffect]:
-        answer(slave, msg, data, instant)
-        effects: list[SlaveEffect] = [Reply(slave.address, msg, data)]
-        if msg not in ("ACK", "CONT"):
-            effects.append(Publish(slave.slave_id, instant.at, msg, data))
-        return effects
-
-    def _end(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
-        return [Reply(slave.address, "DIE"), *self._remove(slave, "KILL", instant)]
-
-    def _remove(self, slave: SlaveState, cause: str, instant: Instant) -> list[SlaveEffect]:
-        del self.slaves[slave.address], self.by_number[slave.slave_id]
-        target = target_of(slave) if is_building(slave) else None
-        effects = [
-            *self._drop_build(slave, instant),
-            Publish(slave.slave_id, instant.at, "DIE"),
-        ]
-        move(slave, Phase.GONE, cause, instant)
-        intake = self.intakes.get(slave.slave_id)
-        if intake is not None and intake.needs_slave:
-            target = intake.target
-            del self.intakes[slave.slave_id]
-            self.queue.abandon(target)
-            effects += [PublishEnd(slave.slave_id, None), ReleaseLease(target)]
-        # The next slave may have its version, unless an operator has skipped the build.
-        if target is not None and "SKIP" not in slave.commands:
-            self.queue.put_back(target)
-        return effects
-
-    def _drop_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
-        if not is_building(slave):
-            return []
-        target = target_of(slave)
-        outcome = skipped_outcome(slave, instant) if "SKIP" in slave.commands else None
-        slave.build = slave.build_began = None
-        if "SKIP" in slave.commands and "KILL" not in slave.commands:
-            self.queue.postpone(
-                target, instant.now
-            )  # otherwise the slave would receive it again at once
-        else:
-            self.queue.abandon(target)
-        return [ReleaseLease(target), PublishEnd(slave.slave_id, outcome)]
 
     def _record_stats(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         slave.stats.append((instant.at, slave.data))
         return [Publish(slave.slave_id, instant.at, "STATS", slave.data)]
 
-    # For the tests --------------------------------------------------------------------------
 
-    def validate(self) -> None:
-        """Raise ``AssertionError`` unless all invariants hold."""
-        ids = [slave.slave_id for slave in self.slaves.values()]
-        assert sorted(set(ids)) == list(self.by_number), "a replay would miss slaves"  # noqa: S101
-        jobs = [target_of(slave) for slave in filter(is_building, self.slaves.values())]
-        assert len(jobs) == len(set(jobs)), "two slaves build one version"  # noqa: S101
-        in_intake = {intake.target for intake in self.intakes.values()}
-        assert self.queue.active == in_intake.union(jobs)  # noqa: S101
-        for slave_id, intake in self.intakes.items():
-            assert intake.step is not Step.ENDED  # noqa: S101
-            assert not intake.needs_slave or slave_id in ids, "its slave has gone"  # noqa: S101
-        for slave in self.slaves.values():
-            _validate_slave(slave, self.intakes.get(slave.slave_id))
+def _refusal(address: bytes, why: str) -> list[SlaveEffect]:
+    """Return the reply that refuses a slave.
 
-
-def _validate_slave(slave: SlaveState, intake: Intake | None) -> None:
-    phase, waits = slave.phase, slave.phase is Phase.CHECKING
-    assert bool(slave.replies) == waits, "a request has no reply"  # noqa: S101
-    assert (intake is not None) == (phase in (Phase.CHECKING, Phase.SENDING))  # noqa: S101
-    assert (slave.build is None) == (slave.build_began is None)  # noqa: S101
-    if phase is not Phase.RESUMING:
-        has_build = phase in (Phase.BUILDING, Phase.SENDING, Phase.CHECKING)
-        assert (slave.build is not None) == has_build, phase  # noqa: S101
-    verifies = waits and intake is not None and intake.step is Step.VERIFY
-    assert (slave.transfer is not None) == (phase is Phase.SENDING or verifies)  # noqa: S101
-    assert slave.history, "a slave has no history"  # noqa: S101
-    assert slave.history[-1].state == phase  # noqa: S101
-
-
-def _refusal(address: bytes, why: str) -> Reply:
-    if is_level_1(address):
-        return Reply(address, "REFUSED", one_line(why))
-    return Reply(address, "DIE")
-
-
-def _warning(slave: SlaveState, text: str) -> Warn:
-    return Warn(slave.slave_id, slave.label, text, tuple(slave.history))
-
-
-def _with_history(slave: SlaveState | None, effects: Iterable[IntakeEffect]) -> list[SlaveEffect]:
-    history = () if slave is None else tuple(slave.history)
-    return [
-        effect._replace(history=history) if isinstance(effect, Warn) else effect
-        for effect in effects
-    ]
+    At level 0 there is none: DIE would end the slave for good, whereas without a reply it sends
+    HELLO again after its time-out.
+    """
+    return [Reply(address, "REFUSED", one_line(why))] if is_level_1(address) else []
 
 
 def _period(slave: SlaveState) -> timedelta:
     return slave.busy_timeout
 
 
-def _silence_limit(slave: SlaveState) -> float:
-    """Return the seconds for which *slave* may be silent; more while it sends a file."""
+def _why_gone(slave: SlaveState, now: float) -> str | None:
+    """Return why *slave* has gone, or ``None``. It may be silent for longer in a transfer."""
+    if slave.lost is not None and now - slave.lost > RECONNECT:
+        return f"its connection is lost, and it has not returned for {RECONNECT:.0f} s"
     limit = slave.busy_timeout.total_seconds()
     if slave.transfer is not None:
         limit += slave.transfer.file_state.filesize / MIN_RATE
-    return limit
+    return f"silent for {limit:.0f} s" if now - slave.heard > limit else None
 
 
 #: The method for each command of an operator.

@@ -164,6 +164,10 @@ class Import(Intake):
     def _abandon(self, why: str) -> list[IntakeEffect]:
         return self._reject(why)
 
+    def not_answered(self, why: str) -> list[IntakeEffect]:
+        """Undo the import: its tool does not wait for long."""
+        return self._reject(why)
+
     def _not_logged(self, error: Exception | None) -> list[IntakeEffect]:
         return self._reject(str(error))
 

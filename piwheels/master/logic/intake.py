@@ -1,5 +1,8 @@
 """The intake of a finished build: from a slave's ``BUILT`` to the commit. Pure.
 
+Before it begins, Fleet may have it wait for the intake of the same version from another slave, or
+ask whether the version still has to be built.
+
 The steps: check the report of the slave; ask which files are published; have each file sent,
 verified and published; commit; have the pages written; reply to the slave. An intake that needs
 nothing more from its slave continues without it. Its :class:`Step` is the answer that it waits for;
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.version import Version
 
-from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable
+from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable, should_log
 from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import (
     FLEXIBLE,
@@ -42,10 +45,11 @@ if TYPE_CHECKING:
     from piwheels.core.database.rows import Published
     from piwheels.core.states import BuildState, FileState
     from piwheels.core.wheels.tags import WheelName
+    from piwheels.master.logic.effects import PutOff
 
 #: How often a file is requested before its build counts as failed.
 MAX_TRIES = 3
-#: How often a build is logged again while the database is unavailable, a tick of SlaveDriver apart.
+#: How often the database is asked again while it is unavailable, a tick of SlaveDriver apart.
 MAX_LOG_TRIES = 60
 #: The longest log, in bytes; the most files; the most characters in the names of all dependencies.
 #: Together they must fit into one frame.
@@ -59,10 +63,13 @@ _ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
 class Step(StrEnum):
     """The answer that an intake waits for."""
 
+    TURN = "turn"  # none: the intake of another slave's build of this version is under way
+    PENDING = "pending"  # from the database: whether the version still has to be built
     PUBLISHED = "published"  # from the database: which files are published
     EXPECT = "expect"  # from FileJuggler: ready for a file
     SENT = "sent"  # from the slave: the file is sent
     VERIFY = "verify"  # from FileJuggler: the file is published
+    PUT_OFF = "put-off"  # from the database: whether the failed build need not count
     LOG = "log"  # from the database: the build is committed
     KNOWN = "known"  # from the database: which published files it knows (to undo an import)
     WITHDRAW = "withdraw"  # from FileJuggler: the others are removed (to undo an import)
@@ -194,14 +201,18 @@ class Intake:
     label: str
     step: Step = Step.ENDED
     tries: int = 0
-    #: Whether the build has to be logged again at the next :meth:`retry`.
-    unlogged: bool = False
+    #: Whether the database was unavailable, and has to be asked again at the next :meth:`retry`.
+    unanswered: bool = False
     published: Mapping[str, str] = field(default_factory=dict)
+    #: Why the build, which has failed, should not count.
+    put_off: PutOff | None = None
+    #: How often the master had no room for a file of it.
+    waits: int = 0
 
     @property
     def needs_slave(self) -> bool:
         """Whether the slave still has to send something."""
-        return self.step in (Step.PUBLISHED, Step.EXPECT, Step.SENT, Step.VERIFY)
+        return self.step not in (Step.PUT_OFF, Step.LOG, Step.ENDED)
 
     @property
     def target(self) -> Target:
@@ -224,11 +235,9 @@ class Intake:
             self._mark_failed(why)
         if not self.build.status:
             self.build.files.clear()
-            return self._log()
+            return self._log() if self.put_off is None else self._put_off(self.put_off)
         self.step = Step.PUBLISHED
-        return [
-            AskPublished(self.build.slave_id, canonical(self.build.package), self.build.version)
-        ]
+        return [self._ask_published()]
 
     def sent(self) -> list[IntakeEffect]:
         """Have the file verified that the slave has just sent."""
@@ -239,7 +248,7 @@ class Intake:
         """Continue with the answer to the last request: *result*, or *error* in its place."""
         match self.step:
             case Step.PUBLISHED if error is None:
-                self.published = {**result.retired, **result.files}
+                self.published, self.tries = {**result.retired, **result.files}, 0
                 if why := self._reason_to_hold(result):
                     return self._reject(why)
                 return self._expect()
@@ -248,6 +257,11 @@ class Intake:
                 return []
             case Step.VERIFY if error is None:
                 return self._placed(result)
+            case Step.PUT_OFF if result:
+                self.step = Step.ENDED
+                return []
+            case Step.PUT_OFF:
+                return self._log()  # it was put off too often; or the database will report why
             case Step.LOG if error is None:
                 self.build.build_id = result
                 self.step = Step.ENDED
@@ -257,17 +271,23 @@ class Intake:
             case Step.EXPECT | Step.VERIFY:
                 return self._not_placed(error)
             case Step.PUBLISHED:
-                return self._abandon(f"the published files are unknown: {error}")
+                return self.not_answered(f"the published files are unknown: {error}")
         return []
 
     def retry(self) -> list[IntakeEffect]:
-        """Log the build again if the database was unavailable."""
-        if not self.unlogged:
+        """Ask the database again if it was unavailable."""
+        if not self.unanswered:
             return []
-        self.unlogged = False
-        return [LogBuild(self.build.slave_id, self.build)]
+        self.unanswered = False
+        if self.step is Step.LOG:
+            return [LogBuild(self.build.slave_id, self.build)]
+        return [self._ask_published()]  # the next file follows
 
     # Steps ----------------------------------------------------------------------------------
+
+    def _ask_published(self) -> IntakeEffect:
+        package = canonical(self.build.package)
+        return AskPublished(self.build.slave_id, package, self.build.version)
 
     def _reason_to_hold(self, known: Published) -> str | None:
         return missing_extension(self.build, known)
@@ -296,11 +316,24 @@ class Intake:
         if code == "TAKEN":  # by a build that is not committed yet: use the next name
             self.published = {**self.published, self._name_of(self.current): ""}
         if code in MASTER_FAULTS and (not retry or self.tries >= MAX_TRIES):
-            return self._abandon(str(error))
+            return self._wait(str(error))
         if not retry or self.tries >= MAX_TRIES:
             return self._reject(f"{self.current.filename} was refused: {error}")
         text = f"{self.current.filename} has to be sent again: {error}"
         return [Warn(self.build.slave_id, self.label, text), *self._expect()]
+
+    def _wait(self, why: str) -> list[IntakeEffect]:
+        """Have the file requested again later: its slave keeps it meanwhile."""
+        self.step, self.tries, self.unanswered = Step.PUBLISHED, 0, True
+        self.waits += 1
+        if not should_log(self.waits):
+            return []
+        text = f"keeps its build of {self}, and is asked for it again: {why}"
+        return [Warn(self.build.slave_id, self.label, text)]
+
+    def _put_off(self, why: PutOff) -> list[IntakeEffect]:
+        self.step = Step.PUT_OFF
+        return [LogBuild(self.build.slave_id, self.build, why)]
 
     def _log(self) -> list[IntakeEffect]:
         self.step = Step.LOG
@@ -315,13 +348,17 @@ class Intake:
             case Refused(code="FILECONFLICT") if self.build.files:
                 return [warning, *self._reject(str(error))]
             case DatabaseError() | Unavailable():
-                self.tries += 1
-                if self.tries >= MAX_LOG_TRIES:
-                    return self._abandon(f"it could not be logged: {error}")
-                self.unlogged = True
-                return [warning]
+                return self.not_answered(f"it could not be logged: {error}")
         self.step = Step.ENDED
         return [warning]
+
+    def not_answered(self, why: str) -> list[IntakeEffect]:
+        """Have the request repeated for a while: the database is unavailable."""
+        self.tries += 1
+        if self.tries >= MAX_LOG_TRIES:
+            return self._abandon(why)
+        self.unanswered = True
+        return [Warn(self.build.slave_id, self.label, f"build of {self} has to wait: {why}")]
 
     def _reject(self, why: str) -> list[IntakeEffect]:
         self._mark_failed(why)

@@ -92,7 +92,7 @@ def parse(document: Any, package: str) -> Project:
     if len(document["files"]) > MAX_FILES:
         raise BadMessage(f"the page has more than {MAX_FILES:,} files")
     releases: dict[Version, Release] = {}
-    ignored = set()
+    ignored: set[str] = set()
     for file in document["files"]:
         _add(releases, ignored, file, package)
     status = document.get("project-status", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from piwheels.core.errors import one_line
 from piwheels.core.protocols import LEVEL_1_ID, slave_conversation
 from piwheels.core.states import Phase, Transition
 from piwheels.core.wheels.tags import canonical
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from piwheels.master.logic.effects import Target
 
 #: Every change of phase: those of the conversation, during which a slave may have to wait for the
-#: reply about its build (``CHECKING``), and the end of the session.
+#: reply about its build (``CHECKING``), and the end of the connection.
 TRANSITIONS = (
     {
         (before, after)
@@ -24,6 +25,8 @@ TRANSITIONS = (
     | {(phase, Phase.CHECKING) for phase in (Phase.RESUMING, Phase.BUILDING, Phase.SENDING)}
     | {(Phase.CHECKING, phase) for phase in (Phase.SENDING, Phase.IDLE)}
     | {(phase, Phase.GONE) for phase in Phase}
+    # A slave that returns at a new address continues its session.
+    | {(Phase.GONE, phase) for phase in (Phase.IDLE, Phase.RESUMING)}
 )
 
 
@@ -53,11 +56,19 @@ def build_to_resume(slave: SlaveState) -> tuple[str, str] | None:
     return None
 
 
+def lacks_of(slave: SlaveState) -> str:
+    """Return what a slave of level 1 lacks for some builds, by its own report; ``""``: nothing."""
+    lacks = (slave.features or {}).get("lacks")
+    if slave.level == 0 or not isinstance(lacks, list):
+        return ""
+    return one_line("; ".join(each for each in lacks if isinstance(each, str)))
+
+
 def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
     """Record a request. Raises ``BadMessage`` if it is not allowed in the slave's phase."""
     slave.replies = slave_conversation.replies(slave.phase, msg, slave.level)
     slave.request, slave.data = msg, data
-    slave.heard, slave.last_seen = instant.now, instant.at
+    slave.heard, slave.last_seen, slave.lost = instant.now, instant.at, None
 
 
 def answer(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:

@@ -40,6 +40,15 @@ MAX_LOGS: Final = 12
 #: The size of a failure reason: lines, characters per line; and of the searched end of the log.
 _LINES, _WIDTH = 8, 200
 _TAIL: Final = 100_000
+#: Libraries that apt or the essential packages of Debian need: each machine with apt has them.
+ESSENTIAL: Final = frozenset(
+    {
+        "gcc-12-base", "gcc-13-base", "gcc-14-base", "libacl1", "libattr1", "libblkid1",
+        "libbz2-1.0", "libc6", "libcrypt1", "libgcc-s1", "liblzma5", "libmount1", "libpam0g",
+        "libselinux1", "libsmartcols1", "libstdc++6", "libsystemd0", "libtinfo6", "libudev1",
+        "libuuid1", "libzstd1", "zlib1g",
+    }
+)  # fmt: skip
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
@@ -72,7 +81,7 @@ class ReleaseBlock(NamedTuple):
     """A release on a project page.
 
     *state* is one of: built, failed, waiting, skipped, quarantined.
-    *yank_reason* and *skip* are ``""`` without a reason.
+    *yank_reason* and *skip* are ``""`` without a reason. *yanked_by* says who yanked it.
     *marks* are the ABIs with builds, each with whether the last build succeeded.
     """
 
@@ -80,6 +89,7 @@ class ReleaseBlock(NamedTuple):
     released: str
     state: str
     yanked: bool
+    yanked_by: str
     yank_reason: str
     skip: str
     files: list[FileLine]
@@ -207,6 +217,7 @@ def _release_block(
         released=f"{release['released'].astimezone(UTC):%Y-%m-%d}",
         state=state,
         yanked=release["yanked"],
+        yanked_by="upstream" if release["yanked_upstream"] else "by this farm's operator",
         yank_reason=release["yank_reason"].strip() if release["yanked"] else "",
         skip=skip,
         files=[_file_line(name, file) for name, file in sorted(release["files"].items())],
@@ -221,7 +232,7 @@ def _file_line(name: str, file: ProjectFile) -> FileLine:
         href=quote(name),
         size=size_text(file["size"]),
         requires_python=specifier(file["requires_python"]) or "",
-        apt=" ".join(sorted(file["apt_dependencies"])),
+        apt=" ".join(sorted(set(file["apt_dependencies"]) - ESSENTIAL)),
         tags=tag_words(name),
     )
 
@@ -265,12 +276,12 @@ def _python_word(tag: str) -> str:
 
 
 def home_facts(stats: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the labels and values for the home page, as far as *stats* has them."""
+    """Return the labels and values for the home page; what is unknown or zero is left out."""
     return _facts(stats, _HOME)
 
 
 def farm_facts(stats: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the labels and values for the stats page, as far as *stats* has them."""
+    """Return the labels and values for the stats page; what is unknown or zero is left out."""
     return _facts(stats, (*_HOME, *_MORE))
 
 
@@ -298,10 +309,15 @@ def abi_lines(built: Mapping[str, tuple[int, int]], waiting: Mapping[str, int]) 
 
 
 def days(downloads: Mapping[str, int]) -> list[Day]:
-    """Return the bars of the download chart from *downloads* by ISO date, oldest first."""
+    """Return the bars of the download chart from *downloads* by ISO date, oldest first.
+
+    Without any download there is no chart.
+    """
     highest = max(downloads.values(), default=0)
+    if not highest:
+        return []
     return [
-        Day(day, number, round(100 * number / highest, 1) if highest else 0)
+        Day(day, number, round(100 * number / highest, 1))
         for day, number in sorted(downloads.items())
     ]
 
@@ -332,8 +348,12 @@ def _facts(stats: Mapping[str, Any], table: Iterable[Any]) -> list[tuple[str, st
     return [
         (word, show(stats[name]))
         for name, type_, word, show in table
-        if type(stats.get(name)) is type_
+        if type(stats.get(name)) is type_ and _says_something(stats[name])
     ]
+
+
+def _says_something(value: Any) -> bool:
+    return any(value.values()) if isinstance(value, dict) else bool(value)
 
 
 #: Statistics: the name in MasterStats, its type, the label, the format.

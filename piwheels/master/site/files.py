@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.errors import BadWheel, Fatal
-from piwheels.core.site import ALIAS, log_name
+from piwheels.core.site import ALIAS, MIN_PACKED, PACKED, log_name
 from piwheels.core.wheels.tags import canonical, parse_filename, same_version
 from piwheels.master.logic.intake import MAX_LOG
 
@@ -162,6 +162,35 @@ class Site:
         }
         self.sync(changed)
         return bool(changed)
+
+    def write_pages(self, files: Mapping[Path, bytes]) -> bool:
+        """Write *files* as :meth:`write_all`, each with a compressed copy for web servers.
+
+        The copies come last: until then, a server sends an earlier page, but no page twice.
+        """
+        changed = self.write_all(files)
+        packed = {
+            _copy(path): gzip.compress(data, 6, mtime=0)  # without a time, equal data stay equal
+            for path, data in files.items()
+            if len(data) >= MIN_PACKED
+        }
+        for path, data in files.items():
+            if len(data) < MIN_PACKED:
+                self.remove(_copy(path))
+        return self.write_all(packed) or changed
+
+    def link_page(self, path: Path, target: str) -> None:
+        """Make *path* a link to the page *target*, and its compressed copy one to that of it."""
+        self.link(path, target)
+        if _copy(path.with_name(target)).exists():
+            self.link(_copy(path), f"{target}{PACKED}")
+        else:
+            self.remove(_copy(path))
+
+    def remove_page(self, path: Path) -> None:
+        """Remove a page; first its compressed copy, because web servers prefer it."""
+        self.remove(_copy(path))
+        self.remove(path)
 
     def write_log(self, build_id: int, text: str) -> Path:
         """Write a build's log, compressed; return its folder, for the caller to :meth:`sync`.
@@ -303,6 +332,10 @@ class Site:
                 tmp.replace(path)
                 return
         tmp.replace(path)
+
+
+def _copy(path: Path) -> Path:
+    return path.with_name(f"{path.name}{PACKED}")
 
 
 def _checked_name(package: str) -> str:

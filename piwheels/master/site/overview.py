@@ -137,13 +137,13 @@ class Overview:
 
     def _write_root(self, _: Database) -> None:
         folder, names = self._site.root / "simple", list(site_wide.by_name(self._listed or ()))
-        self._site.write_all(
+        self._site.write_pages(
             {
                 folder / "index.v1_json": site_wide.root_json(names),
                 folder / "index.html": self._renderer.simple_root(names),
             }
         )
-        self._site.link(folder / "index.v1_html", "index.html")
+        self._site.link_page(folder / "index.v1_html", "index.html")
 
     def _write_search(self, db: Database) -> None:
         if not self._downloads_known:
@@ -157,14 +157,15 @@ class Overview:
         data = site_wide.search_json(names, shown)
         rows = list(site_wide.found(popular, shown))
         root = self._site.root
+        page = self._renderer.packages(rows, len(shown))
         self._site.write_all(
             {
                 root / "packages.json": data,
                 # Equal data gives an equal file, because it contains no time
                 root / "packages.json.gz": gzip.compress(data, 6, mtime=0),
-                root / "packages.html": self._renderer.packages(rows, len(shown)),
             }
         )
+        self._site.write_pages({root / "packages.html": page})
 
     def _write_home(self, db: Database) -> None:
         shown, root = self._shown or {}, self._site.root
@@ -173,7 +174,7 @@ class Overview:
             self._stats = {**self._stats, **db.get_statistics()}
             self._stats_stale = False
         builds = db.get_recent_builds(_RECENT)
-        self._site.write_all(
+        self._site.write_pages(
             {
                 root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
                 root / "stats.html": self._renderer.stats(

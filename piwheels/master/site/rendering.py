@@ -110,7 +110,7 @@ class Renderer:
             facts=web_pages.farm_facts(stats),
             abis=web_pages.abi_lines(activity.builds, waiting if isinstance(waiting, dict) else {}),
             days=web_pages.days(activity.downloads),
-            popular=popular,
+            popular=[each for each in popular if each.ever],
         )
 
     def fixed(self) -> dict[str, bytes]:

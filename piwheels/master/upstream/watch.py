@@ -201,17 +201,17 @@ class Watcher:
         watched.root = root
         self._schedule.done(watched, now)
 
-    def _asked(self, watched: WatchedProject) -> None:
-        """Record an answer without a new page."""
-        if not watched.row.polled:
-            self._gazer.db.watch_asked(watched.row)
-            watched.row = watched.row._replace(polled=True)
-
     def _answered(self) -> None:
         """Record that the index works."""
         self._failed_projects.clear()
         if over := self._index_failures.recovered():
             self._logger.info("the index answers again (failures: %d)", over)
+
+    def _asked(self, watched: WatchedProject) -> None:
+        """Record an answer without a new page."""
+        if not watched.row.polled:
+            self._gazer.db.watch_asked(watched.row)
+            watched.row = watched.row._replace(polled=True)
 
     def _failed(self, watched: WatchedProject, fault: UpstreamFault, now: float) -> None:
         """Record a failed request, and decide whether it is a fault of the index."""
@@ -251,7 +251,7 @@ class Watcher:
         self._gazer.db.watch_polled(row)
         watched.row = row
         for version in new:
-            self._logger.info("%s %s is to be built: it is upstream", package, version)
+            self._logger.info("%s %s is a new upstream release", package, version)
 
     def _log_ignored(self, watched: WatchedProject, ignored: frozenset[str]) -> None:
         """Log, once, the files that are left out: a line for each project, however many."""
@@ -274,7 +274,11 @@ class Watcher:
         deleted = [UpstreamVersion(package, version, deleted=True) for version in sorted(gone)]
         new, changes = verdict.new, [*verdict.versions, *deleted]
         if verdict.substitute is not None and verdict.gone == gone:
-            new, changes = [*new, verdict.substitute.version], [*changes, verdict.substitute]
+            changes.append(verdict.substitute)
+            self._logger.info(
+                "%s: its newest release is yanked or gone upstream: building %s in its place",
+                package, verdict.substitute.version,
+            )  # fmt: skip
         self._gazer.store([verdict.package], changes)
         if verdict.gone - gone:  # read the page again: without a condition or a serial
             self._logger.info(

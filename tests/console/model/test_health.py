@@ -41,6 +41,21 @@ def test_stats_beyond_their_limits(master, stats, alert):
     assert alerts(master, slave) == alert
 
 
+def test_two_slaves_with_one_label_have_an_alert(master):
+    slaves = [master.hello(number, label="board") for number in (1, 2)]
+    other = master.hello(3, label="other")
+    assert alerts(master, slaves[0]) == []
+    master.now += 20 * SECOND
+    master.stats(2)  # one that reconnected: its earlier number is silent
+    assert alerts(master, slaves[0]) == alerts(master, slaves[1]) == []
+    master.stats(1)
+    assert alerts(master, slaves[0]) == alerts(master, slaves[1]) == [("label twice", 2)]
+    assert alerts(master, other) == []
+    assert (Kind.WARN, 1, "label twice") in master.entries()
+    master.say(1, "DIE")
+    assert alerts(master, slaves[1]) == []
+
+
 def test_an_alert_does_not_flicker(master):
     slave = master.hello(1)
     seen = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import threading
@@ -125,9 +126,9 @@ def test_abis_have_skips(db):
 
 
 def test_a_logged_build_is_stored_completely(farm):
-    farm.grant_lease("foo", "1.0", "cp39", "kitchen", NOW + timedelta(hours=1))
+    farm.grant_lease("foo", "1.0", "cp39", "attic", NOW + timedelta(hours=1))
     assert farm.get_pending([("foo", "1.0"), ("foo", "9")]) == [("foo", "1.0", "cp39")]
-    number = farm.log_build(build(wheel()))
+    number = farm.log_build(dataclasses.replace(build(wheel()), label="kitchen"))
     assert farm.get_all_build_ids() == {number}
     assert farm.get_leases() == []
     assert farm.get_pending([("foo", "1.0")]) == []
@@ -265,6 +266,38 @@ def test_the_same_file_moves_to_the_newer_build(farm):
     (file,) = farm.get_simple_project("foo").files
     assert file == before._replace(requires_python=None)
     assert farm.get_project_data("foo")["releases"]["1.0"]["files"][WHEEL]["build_id"] == newer
+
+
+def test_a_build_is_put_off_only_so_often(farm):
+    farm.grant_lease("foo", "1.0", "cp39", "pi", NOW + timedelta(hours=1))
+
+    def put_off(label, tries, version="1.0"):
+        return farm.put_off_build("foo", version, "cp39", label, "no ssl", "log\n", tries)
+
+    assert [put_off("pi", 3) for _ in range(3)] == [True, True, False]
+    assert farm.get_leases() == []
+    assert ("foo", "1.0") in farm.get_build_queue()["cp39"]
+    assert [put_off(label, 9, "2.0") for label in "aabc"] == [True, True, True, False]
+
+
+def test_what_failed_on_a_slave_is_tried_again(farm):
+    farm.put_off_build("foo", "2.0", "cp39", "pi", "no ssl", "log\n", 2)
+    failed = []
+    for version, label in (("1.0", "pi"), ("2.0", "other")):
+        one = build(status=False, version=version)
+        one.label = label
+        failed.append(farm.log_build(one))
+    hour_ago, soon = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+    assert [farm.count_failed(hour_ago, who) for who in ("pi", "", "nobody")] == [1, 2, 0]
+    assert farm.count_failed(soon) == 0
+    assert farm.retry_failed(hour_ago, "pi") == ["foo"]
+    assert farm.get_all_build_ids() == {failed[1]}
+    assert farm.get_logs_gone() == [failed[0]]
+    assert [each[1] for each in farm.get_build_queue()["cp39"]] == ["1.0"]
+    assert farm.retry_failed(hour_ago) == ["foo"]
+    assert farm.put_off_build("foo", "2.0", "cp39", "pi", "no ssl", "log\n", 2)  # from the start
+    farm.log_build(build(wheel()))
+    assert farm.retry_failed(hour_ago) == []
 
 
 def test_a_failed_build_publishes_nothing(farm):

@@ -1,6 +1,6 @@
 """The decisions on slaves: single cases, and events in any order."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -35,107 +35,21 @@ from piwheels.master.logic.effects import (
     Reply,
     Warn,
 )
-from piwheels.master.logic.fleet import Fleet
+from piwheels.master.logic.fleet import MIN_RATE, Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
 from piwheels.master.logic.slave_state import TRANSITIONS, answer, move
+from slave_messages import HASH, START, Farm, built, file_state, hello, of, replies, request, stats
 
-START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Steps of the wall clock that change no decision.
 STEPS = [timedelta(minutes=10), timedelta(days=1), timedelta(hours=-1)]
-HASH = "a" * 64
 #: What the database answers about a package without files.
 NOTHING = Published({}, {})
-
-
-def hello(label="board", abi="cp311", resume=None, **timeouts):
-    info = [
-        timedelta(seconds=timeouts.get("build", 3600)),
-        timedelta(seconds=timeouts.get("busy", 300)),
-        abi[2:], abi, "linux_x86_64", label, "Debian", "12", "", "",
-    ]  # fmt: skip
-    if resume is not None:
-        info.append({"level": 1, "resume": list(resume)})
-    elif "level" in timeouts:
-        info.append({"level": timeouts["level"]})
-    return slave_driver.received("HELLO", info)
-
-
-def stats(now=START):
-    return slave_driver.received("IDLE", [now, 1, 1, 1, 1, 0, 0, 0.5, 40.0])
-
-
-def file_state(name="foo-1.0-cp311-cp311-linux_x86_64.whl", filehash=HASH):
-    return [name, 10, filehash, "x", "1", "x", "x", "x", None, {"apt": []}, "/simple"]
-
-
-def built(*files, status=True):
-    return slave_driver.received("BUILT", [status, timedelta(seconds=5), "log\n", list(files)])
-
 
 PLACED = {
     "filename": "foo-1.0-cp311-cp311-linux_x86_64.whl",
     "metadata_hash": HASH,
     "requires_python": ">=3.9",
 }
-
-
-class Farm:
-    """A fleet with two clocks, which a test moves."""
-
-    def __init__(self, queues=None):
-        self.seconds, self.at = 1000.0, START
-        self.fleet = Fleet("https://index.example/simple")
-        self.fleet.queue.replace(
-            queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]}
-        )
-
-    @property
-    def instant(self):
-        return Instant(self.seconds, self.at)
-
-    def wait(self, seconds):
-        self.seconds += seconds
-        self.at += timedelta(seconds=seconds)
-
-    def say(self, address, msg, data=NoData):
-        made = request(self.fleet, address, msg, data, self.instant)
-        self.fleet.validate()
-        return made
-
-    def answer(self, slave_id, result=None, error=None):
-        made = self.fleet.answered(slave_id, result, error, self.instant)
-        self.fleet.validate()
-        return made
-
-    def tick(self):
-        made = self.fleet.tick(self.instant)
-        self.fleet.validate()
-        return made
-
-    def join(self, address=b"a", **about):
-        (reply,) = replies(self.say(address, "HELLO", hello(**about)))
-        assert reply.msg == "ACK"
-        return reply.data[0]
-
-    def build(self, address=b"a", **about):
-        slave_id = self.join(address, **about)
-        (reply,) = replies(self.say(address, "IDLE", stats()))
-        assert reply.msg == "BUILD"
-        return slave_id
-
-
-def request(fleet, address, msg, data, instant):
-    """Handle a request as SlaveDriver does."""
-    slave, made = fleet.receive(address, msg, data, instant)
-    return made if slave is None else getattr(fleet, f"do_{msg.lower()}")(slave, instant)
-
-
-def replies(made):
-    return [effect for effect in made if isinstance(effect, Reply)]
-
-
-def of(cls, made):
-    return [effect for effect in made if isinstance(effect, cls)]
 
 
 def test_a_build_from_hello_to_done():
@@ -245,29 +159,6 @@ def test_a_broken_wheel_is_a_failed_build_at_once():
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DONE")]
 
 
-@pytest.mark.parametrize("step", ["published", "expect", "verify"])
-def test_a_build_that_the_master_cannot_store_is_repeated_later(step):
-    farm = Farm({"cp311": [("foo", "1.0")]})
-    slave_id = farm.build()
-    farm.say(b"a", "BUILT", built(file_state()))
-    error = DatabaseError("away") if step == "published" else Refused("NOROOM", "disk full")
-    if step != "published":
-        farm.answer(slave_id, NOTHING)
-    if step == "verify":
-        farm.answer(slave_id)
-        farm.say(b"a", "SENT")
-    made = farm.answer(slave_id, error=error)
-    assert replies(made) == [Reply(b"a", "DONE")]
-    assert not of(LogBuild, made)
-    assert of(Warn, made)
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
-    assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
-    farm.wait(360)
-    farm.tick()
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
-    farm.build(b"b")
-
-
 def test_a_published_name_never_changes_its_bytes():
     name = "foo-1.0-py3-none-any.whl"
     assert name_to_publish(name, HASH, {}) == name
@@ -335,6 +226,19 @@ def test_a_commit_is_retried_when_the_database_fails():
     assert len(of(LogBuild, farm.tick())) == 1
     assert not of(LogBuild, farm.tick())
     assert replies(farm.answer(slave_id, 3)) == [Reply(b"a", "DONE")]
+
+
+def test_a_finished_build_waits_for_the_database():
+    farm = Farm()
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    for _ in range(59):
+        assert not replies(farm.answer(slave_id, error=DatabaseError("away")))
+        assert of(effects.AskPublished, farm.tick()) == [
+            effects.AskPublished(slave_id, "foo", "1.0")
+        ]
+    assert of(effects.Expect, farm.answer(slave_id, NOTHING))
+    assert replies(farm.answer(slave_id))[0].msg == "SEND"
 
 
 def test_a_build_that_is_never_logged_releases_its_slave():
@@ -438,30 +342,209 @@ def test_leases_of_an_earlier_master_hold_until_their_end():
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "BUILD"
 
 
+PENDING = [["foo", "1.0", "cp311"]]
+
+
 @pytest.mark.parametrize("seconds", [60, -3600])  # also if the lease has expired
 def test_a_slave_that_lost_its_master_continues_its_build(seconds):
     farm = Farm({"cp311": []})
     farm.fleet.queue.take_leases({("foo", "1.0", "cp311"): seconds}, farm.seconds)
     made = farm.say(b"a", "HELLO", hello(resume=("foo", "1.0")))
     slave_id = replies(made)[0].data[0]
+    assert of(effects.AskPending, made) == [effects.AskPending(slave_id, "foo", "1.0")]
+    assert of(GrantLease, made)
+    assert farm.answer(slave_id, PENDING) == []
     assert Publish(slave_id, farm.at, "BUILD", ("foo", "1.0")) in made  # for the consoles
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     assert of(LogBuild, farm.say(b"a", "BUILT", built(status=False)))[0].slave_id == slave_id
 
 
-def test_a_slave_that_reconnects_keeps_its_build():
+def test_a_slave_that_reconnects_keeps_its_number_and_its_build():
     farm = Farm({"cp311": [("foo", "1.0")]})
-    old = farm.build(b"a")
+    number = farm.build(b"a")
+    farm.fleet.sleep(number)
     made = farm.say(b"b", "HELLO", hello(resume=("foo", "1.0")))
-    assert (old, "DIE") in [(p.slave_id, p.msg) for p in of(Publish, made)]
+    assert "DIE" not in [published.msg for published in of(Publish, made)]
+    assert not of(effects.AskPending, made)  # no other slave can have built it
+    assert list(farm.fleet.by_number) == [number]
     assert replies(farm.say(b"b", "BUSY", stats())) == [Reply(b"b", "CONT")]
+    farm.say(b"b", "BUILT", built(status=False))
+    farm.answer(number, 1)
+    assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", True)]
 
 
-def test_a_build_that_another_slave_has_is_abandoned():
+@pytest.mark.parametrize("answer", [[], [["foo", "1.0", "cp312"]]])
+def test_a_returning_slave_abandons_a_build_that_is_not_needed(answer):
+    farm = Farm({"cp311": []})
+    slave_id = farm.join(b"a", resume=("foo", "1.0"))
+    made = farm.answer(slave_id, answer)
+    assert of(ReleaseLease, made)
+    assert "loses foo 1.0" in of(Warn, made)[0].text
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "DONE")]
+
+
+@pytest.mark.parametrize("answer", [[], PENDING])
+def test_a_returning_slave_has_its_finished_build_stored_if_it_is_needed(answer):
+    farm = Farm({"cp311": []})
+    slave_id = farm.join(b"a", resume=("foo", "1.0"))
+    (ask,) = farm.say(b"a", "BUILT", built(file_state()))
+    assert ask == effects.AskPending(slave_id, "foo", "1.0")
+    assert not replies(farm.answer(slave_id, error=DatabaseError("away")))
+    assert ask in farm.tick()
+    made = farm.answer(slave_id, answer)
+    if answer:
+        assert effects.AskPublished(slave_id, "foo", "1.0") in made
+    else:
+        assert replies(made) == [Reply(b"a", "DONE")]
+
+
+def two_builders(farm):
+    """Let another slave get the version of one that was away for too long and returns."""
+    farm.build(b"a", level=1, identity="one")
+    farm.wait(301)
+    farm.tick()
+    second = farm.build(b"b", label="other", level=1, identity="two")
+    first = farm.join(b"c", level=1, identity="one", resume=("foo", "1.0"))
+    farm.answer(first, PENDING)
+    assert replies(farm.say(b"c", "BUSY", stats())) == [Reply(b"c", "CONT")]
+    assert replies(farm.say(b"b", "BUSY", stats())) == [Reply(b"b", "CONT")]
+    return first, second
+
+
+def store(farm, address, slave_id, began=None):
+    """Have the build of a slave stored; return the effects of the commit."""
+    if began is None:
+        farm.say(address, "BUILT", built(file_state()))
+    for result in (NOTHING, None):
+        farm.answer(slave_id, result)
+    farm.say(address, "SENT")
+    farm.answer(slave_id, PLACED)
+    return farm.answer(slave_id, 7)
+
+
+@pytest.mark.parametrize("winner", [b"b", b"c"])
+def test_the_first_valid_build_wins(winner):
     farm = Farm({"cp311": [("foo", "1.0")]})
+    numbers = dict(zip((b"c", b"b"), two_builders(farm), strict=True))
+    loser = b"c" if winner == b"b" else b"b"
+    made = store(farm, winner, numbers[winner])
+    assert replies(made) == [Reply(winner, "DONE")]
+    assert PublishEnd(numbers[loser], None) in made
+    assert replies(farm.say(loser, "BUSY", stats())) == [Reply(loser, "DONE")]
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})  # read before the commit
+    assert replies(farm.say(loser, "IDLE", stats())) == [Reply(loser, "SLEEP", False)]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_second_finished_build_waits_for_its_turn(stored):
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    first, second = two_builders(farm)
+    farm.say(b"b", "BUILT", built(file_state()))
+    assert farm.say(b"c", "BUILT", built(file_state())) == []
+    if stored:
+        made = store(farm, b"b", second, began=True)
+        assert {(one.address, one.msg) for one in replies(made)} == {(b"b", "DONE"), (b"c", "DONE")}
+        return
+    made = farm.say(b"b", "BYE")
+    assert effects.AskPublished(first, "foo", "1.0") in made
+    assert not of(ReleaseLease, made)
+    assert replies(store(farm, b"c", first, began=True)) == [Reply(b"c", "DONE")]
+
+
+def test_a_failure_does_not_count_while_another_slave_builds_the_version():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    first, second = two_builders(farm)
+    made = farm.say(b"c", "BUILT", built(status=False))
+    assert (replies(made), of(LogBuild, made)) == ([Reply(b"c", "DONE")], [])
+    farm.say(b"b", "BUILT", built(status=False))
+    assert replies(farm.answer(second, 7)) == [Reply(b"b", "DONE")]
+    assert first != second
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_lost_connection_frees_the_version_after_a_minute(back):
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    number = farm.build(b"a", level=1, identity="one")
+    farm.fleet.disconnected(b"a", farm.instant)
+    farm.wait(59)
+    assert not of(Warn, farm.tick())
+    if back:
+        assert farm.join(b"b", level=1, identity="one", resume=("foo", "1.0")) == number
+    farm.wait(2)
+    made = farm.tick()
+    assert bool(of(ReleaseLease, made)) != back
+    assert (["its connection is lost" in one.text for one in of(Warn, made)] == [True]) != back
+    farm.join(b"c", label="other")
+    assert replies(farm.say(b"c", "IDLE", stats()))[0].msg == ("SLEEP" if back else "BUILD")
+
+
+def test_a_request_proves_that_the_connection_is_not_lost():
+    farm = Farm()
     farm.build(b"a")
-    farm.join(b"b", label="thief", resume=("foo", "1.0"))
-    assert replies(farm.say(b"b", "BUSY", stats())) == [Reply(b"b", "DONE")]
+    farm.fleet.disconnected(b"a", farm.instant)
+    farm.fleet.disconnected(b"stranger", farm.instant)
+    farm.say(b"a", "BUSY", stats())
+    farm.wait(100)
+    assert not of(Warn, farm.tick())
+
+
+def test_a_slave_that_returns_without_its_build_frees_the_version_at_once():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    farm.build(b"a", level=1, identity="one")
+    farm.fleet.disconnected(b"a", farm.instant)
+    farm.join(b"b", level=1, identity="one")  # it was restarted
+    farm.join(b"c", label="other")
+    assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "BUILD", ("foo", "1.0"))]
+
+
+def test_an_idle_slave_that_reconnects_keeps_its_number_and_the_commands():
+    farm = Farm()
+    number = farm.join(b"a", level=1, identity="one")
+    farm.fleet.sleep(number)
+    farm.fleet.disconnected(b"a", farm.instant)
+    assert farm.join(b"b", level=1, identity="one") == number
+    assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", True)]
+    phases = [one.state for one in farm.fleet.history(number)]
+    assert phases == ["idle", "gone", "idle", "asleep"]
+
+
+@pytest.mark.parametrize("identities", [("one", "two"), ("one", "one"), ("", "")])
+def test_two_slaves_with_one_label_both_build_and_the_log_says_so(identities):
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
+    about = [{"level": 1, "identity": each} if each else {} for each in identities]
+    first, second = (
+        farm.build(address, **each) for address, each in zip((b"a", b"b"), about, strict=True)
+    )
+    warned = []
+    for _ in range(5):
+        farm.wait(9)
+        for address in (b"a", b"b"):
+            assert replies(farm.say(address, "BUSY", stats())) == [Reply(address, "CONT")]
+        warned += of(Warn, farm.tick())
+    assert [(one.slave_id, one.label) for one in warned] == [(second, "board")]  # once
+    assert f"of slave {first}" in warned[0].text
+    assert ("delete slave.id" in warned[0].text) == (identities == ("one", "one"))
+
+
+def test_a_slave_that_reconnects_is_no_duplicate_of_itself():
+    farm = Farm({"cp311": []})
+    farm.join(b"a")
+    farm.wait(5)
+    farm.join(b"b")
+    for _ in range(5):
+        farm.wait(9)
+        farm.say(b"b", "IDLE", stats())
+        assert not of(Warn, farm.tick())
+
+
+def test_slaves_of_one_label_keep_apart_when_one_returns():
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
+    farm.build(b"a", level=1, identity="one")
+    second = farm.build(b"b", level=1, identity="two")
+    farm.fleet.disconnected(b"b", farm.instant)
+    assert farm.join(b"c", level=1, identity="two", resume=("bar", "2")) == second
+    assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
+    assert replies(farm.say(b"c", "BUSY", stats())) == [Reply(b"c", "CONT")]
 
 
 @pytest.mark.parametrize("lost", ["a build", "a transfer"])
@@ -484,26 +567,48 @@ def test_a_slave_that_was_declared_dead_keeps_its_build(lost):
     assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "BUILD", ("bar", "2"))]
 
 
-def test_a_slave_that_reconnects_in_mid_transfer_keeps_its_build():
+@pytest.mark.parametrize("when", ["expect", "sent", "verify", "again", "log", "logged"])
+def test_a_slave_that_reconnects_in_mid_intake_continues_it(when):
+    """It gets the reply that it missed, and sends nothing twice."""
     farm = Farm({"cp311": [("foo", "1.0")]})
-    slave_id = farm.build(b"a", level=1)
+    slave_id = farm.build(b"a", level=1, identity="one")
     farm.say(b"a", "BUILT", built(file_state()))
     farm.answer(slave_id, NOTHING)
-    farm.answer(slave_id)
-    again = farm.join(b"b", resume=("foo", "1.0"))
-    farm.say(b"b", "BUILT", built(file_state()))
-    farm.answer(again, NOTHING)
-    assert replies(farm.answer(again))[0].msg == "SEND"
+    if when != "expect":
+        farm.answer(slave_id)
+    if when not in ("expect", "sent"):
+        farm.say(b"a", "SENT")
+    if when == "again":
+        assert of(effects.Expect, farm.answer(slave_id, error=Refused("BADHASH", "no")))
+    if when in ("log", "logged"):
+        farm.answer(slave_id, PLACED)
+    assert farm.join(b"b", level=1, identity="one", resume=("foo", "1.0")) == slave_id
+    assert replies(farm.say(b"b", "BUSY", stats())) == [Reply(b"b", "CONT")]
+    if when == "logged":
+        farm.answer(slave_id, 7)
+    made = farm.say(b"b", "BUILT", built(file_state()))
+    if when == "logged":
+        assert replies(made) == [Reply(b"b", "DONE")]
+        return
+    if when in ("expect", "again"):
+        made = farm.answer(slave_id)
+    if when not in ("verify", "log"):
+        assert replies(made) == [Reply(b"b", "SEND", PLACED["filename"])]
+        made = farm.say(b"b", "SENT")
+        assert made == [effects.Verify(slave_id, "foo")]
+    if when != "log":
+        assert of(LogBuild, farm.answer(slave_id, PLACED))
+    assert replies(farm.answer(slave_id, 7)) == [Reply(b"b", "DONE")]
 
 
-def test_a_slave_that_was_declared_dead_loses_a_build_that_another_has():
-    farm = Farm({"cp311": [("foo", "1.0")]})
-    farm.build(b"a", level=1)
-    farm.wait(301)
-    farm.tick()
-    farm.build(b"b", label="another")
-    farm.join(b"c", resume=("foo", "1.0"))
-    assert replies(farm.say(b"c", "BUSY", stats())) == [Reply(b"c", "DONE")]
+def test_a_slave_that_dropped_its_build_waits_until_it_is_stored():
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
+    slave_id = farm.build(b"a", level=1, identity="one")
+    (log,) = farm.say(b"a", "BUILT", built(status=False))
+    farm.join(b"b", level=1, identity="one", resume=("foo", "1.0"))
+    assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
+    assert of(BuildStored, farm.answer(slave_id, 7))[0].build is log.build
+    assert replies(farm.say(b"b", "IDLE", stats()))[0].data == ("bar", "2")
 
 
 @pytest.mark.parametrize("msg", ["IDLE", "BUSY", "BUILT", "SENT", "OUTPUT"])
@@ -526,7 +631,7 @@ def test_only_an_operator_ends_a_slave_of_level_1(monkeypatch):
     monkeypatch.setattr("piwheels.master.logic.fleet.MAX_SLAVES", 0)
     (reply,) = replies(farm.say(one, "HELLO", hello(level=1)))
     assert (reply.msg, "already" in reply.data) == ("REFUSED", True)
-    assert replies(farm.say(b"c", "HELLO", hello())) == [Reply(b"c", "DIE")]
+    assert replies(farm.say(b"c", "HELLO", hello())) == []  # it tries again after its time-out
     made = farm.fleet.protocol_error(LEVEL_1_ID, "bad HELLO", farm.instant)
     assert made == [Reply(LEVEL_1_ID, "REFUSED", "bad HELLO")]
     monkeypatch.undo()
@@ -590,12 +695,13 @@ def test_a_slave_has_a_history_of_its_transitions():
     farm.wait(1)
     farm.say(b"a", "BUILT", built(file_state()))
     assert farm.fleet.history(slave_id)[-1] == (farm.at, "checking", "BUILT")
-    made = farm.answer(slave_id, error=DatabaseError("away"))
+    farm.answer(slave_id, NOTHING)
+    made = farm.answer(slave_id, error=Refused("NOROOM", "disk full"))
     (warning,) = of(Warn, made)
     assert [one.state for one in warning.history] == ["idle", "building", "checking"]
     assert str(warning.history[0]) == "12:00:00 idle (HELLO: ACK)"
     made = farm.say(b"a", "SENT")
-    assert [one.state for one in of(Warn, made)[0].history][-1] == "idle"
+    assert [one.state for one in of(Warn, made)[0].history][-1] == "checking"
     with pytest.raises(Refused, match="no slave"):
         farm.fleet.history(slave_id)
 
@@ -653,7 +759,7 @@ def test_a_message_out_of_order_ends_the_session():
     farm = Farm()
     farm.build()
     made = farm.say(b"a", "IDLE", stats())
-    assert replies(made) == [Reply(b"a", "DIE")]
+    assert replies(made) == []  # DIE would end a slave of level 0 for good
     assert of(Warn, made)
     assert of(ReleaseLease, made)
     assert not farm.fleet.slaves
@@ -743,6 +849,20 @@ def test_a_build_that_never_ends_is_ended():
     (log,) = of(LogBuild, farm.say(b"a", "BUSY", stats()))
     assert "time-out" in log.build.output
     assert replies(farm.answer(slave_id, 1)) == [Reply(b"a", "DONE")]
+
+
+def test_an_invalid_report_is_a_failed_build_and_not_the_end_of_each_slave():
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
+    slave_id = farm.build()
+    made = farm.fleet.invalid(b"a", "BUILT", "bad BUILT: a name is too long", farm.instant)
+    (log,) = of(LogBuild, made)
+    assert "a name is too long" in log.build.output
+    assert replies(farm.answer(slave_id, 7)) == [Reply(b"a", "DONE")]
+    assert farm.fleet.invalid(b"b", "BUILT", "bad", farm.instant) == []
+    assert (
+        "broke the protocol"
+        in of(Warn, farm.fleet.invalid(b"a", "IDLE", "bad", farm.instant))[0].text
+    )
 
 
 def test_leases_are_renewed_while_slaves_live():
@@ -858,8 +978,8 @@ def test_output_is_published_and_is_a_heartbeat():
 def test_a_slave_of_level_0_may_not_send_output(level):
     farm = Farm()
     farm.build(level=level)
-    made = farm.say(b"a", "OUTPUT", SlaveOutput(0, "text"))
-    assert replies(made) == [Reply(b"a", "DIE")]
+    assert replies(farm.say(b"a", "OUTPUT", SlaveOutput(0, "text"))) == []
+    assert not farm.fleet.slaves
 
 
 def test_a_command_returns_the_slaves_that_reject_it():
@@ -906,7 +1026,7 @@ def test_a_slave_in_transfer_may_be_silent_for_longer():
     farm = Farm()
     slave_id = farm.build(busy=10)
     big = file_state()
-    big[1] = 50_000 * 100
+    big[1] = MIN_RATE * 100
     farm.say(b"a", "BUILT", built(big))
     farm.answer(slave_id, NOTHING)
     farm.answer(slave_id)
@@ -947,8 +1067,14 @@ class Anything(RuleBasedStateMachine):
                 case Reply(address, msg, data):
                     reversed(slave_driver).received(msg, data)
                     self.check_reply(address, msg, *self.waiting.pop(address))
-                case effects.AskPublished() | effects.Expect() | effects.Verify() | LogBuild():
-                    self.asked.append(effect)
+                case (
+                    effects.AskPending()
+                    | effects.AskPublished()
+                    | effects.Expect()
+                    | effects.Verify()
+                    | LogBuild()
+                ):
+                    self.asked.append((effect, self.fleet.intakes.get(effect.slave_id)))
                 case _:
                     pass
 
@@ -957,21 +1083,24 @@ class Anything(RuleBasedStateMachine):
         if phase is None:
             phases = [Phase.NEW, Phase.RETURNING] if asked == "HELLO" else []
             may = {msg for one in phases for msg in slave_conversation.replies(one, asked)}
-            assert msg in may | {"HELLO", "REFUSED", "DIE"}
+            assert msg in (may - {"DIE"}) | {"HELLO", "REFUSED"}
         elif asked in slave_conversation.requests(phase, level):
             assert msg in slave_conversation.replies(phase, asked, level)
         else:
-            assert msg == ("REFUSED" if address.startswith(LEVEL_1_ID) else "DIE")
+            assert (msg, address.startswith(LEVEL_1_ID)) == ("REFUSED", True)
 
     @rule(
         target=addresses,
         n=st.integers(0, 5),
         abi=st.sampled_from(["cp311", "cp313"]),
         resume=st.booleans(),
+        identity=st.sampled_from(["", "x", "y"]),
     )
-    def join(self, n, abi, resume):
+    def join(self, n, abi, resume, identity):
         address = b"%s%d" % (LEVEL_1_ID if n % 2 else b"", n)
         about = {"resume": ("foo", "1.0")} if resume else {"level": n % 2}
+        if identity:
+            about["identity"] = identity
         if address not in self.fleet.slaves:
             self.say(address, "HELLO", hello(f"l{n % 2}", abi, **about))
         return address
@@ -1003,7 +1132,9 @@ class Anything(RuleBasedStateMachine):
     def answer(self, data):
         if not self.asked:
             return
-        effect = self.asked.pop(data.draw(st.integers(0, len(self.asked) - 1)))
+        effect, intake = self.asked.pop(data.draw(st.integers(0, len(self.asked) - 1)))
+        if self.fleet.intakes.get(effect.slave_id) is not intake:
+            return  # as SlaveDriver does
         errors = [
             None,
             Refused("BADHASH"),
@@ -1015,6 +1146,9 @@ class Anything(RuleBasedStateMachine):
         error = data.draw(st.sampled_from(errors))
         result = None
         match effect:
+            case effects.AskPending(_, package, version):
+                abis = data.draw(st.sampled_from([[], ["cp311"], ["cp313"]]))
+                result = [[package, version, abi] for abi in abis]
             case effects.AskPublished():
                 hash_ = data.draw(st.sampled_from([HASH, "b" * 64]))
                 result = Published({PLACED["filename"]: hash_}, {})
@@ -1036,6 +1170,18 @@ class Anything(RuleBasedStateMachine):
         self.seconds += seconds
         self.at += timedelta(seconds=seconds)
         self.take(self.fleet.tick(self.instant))
+
+    @rule(address=addresses)
+    def send_an_invalid_report(self, address):
+        slave = self.fleet.slaves.get(address)
+        if slave is not None and slave.phase is Phase.CHECKING:
+            return
+        self.waiting[address] = "BUILT", slave and slave.phase, slave and slave.level
+        self.take(self.fleet.invalid(address, "BUILT", "bad BUILT", self.instant))
+
+    @rule(address=addresses)
+    def cut(self, address):
+        self.fleet.disconnected(address, self.instant)
 
     @rule(step=st.sampled_from(STEPS))
     def step_the_wall_clock(self, step):

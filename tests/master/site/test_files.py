@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -238,3 +239,26 @@ def test_no_log_is_read_outside_the_site(site, tmp_path):
     (outside / "0007.txt.gz").write_bytes(gzip.compress(b"secret"))
     (site.root / "logs").symlink_to(tmp_path / "outside")
     assert site.read_log(7) is None
+
+
+def test_long_pages_have_a_compressed_copy(site):
+    page = site.root / "index.html"
+    copy = page.with_name("index.html.gz")
+    assert site.write_pages({page: b"long" * 1000})
+    assert gzip.decompress(copy.read_bytes()) == b"long" * 1000
+    assert not site.write_pages({page: b"long" * 1000}), "equal"
+    copy.write_bytes(b"damaged")
+    assert site.write_pages({page: b"long" * 1000})
+    assert gzip.decompress(copy.read_bytes()) == b"long" * 1000
+    site.link_page(page.with_name("index.v1_html"), "index.html")
+    assert page.with_name("index.v1_html.gz").readlink() == Path("index.html.gz")
+    assert site.write_pages({page: b"short"})
+    site.link_page(page.with_name("index.v1_html"), "index.html")
+    assert sorted(path.name for path in site.root.iterdir()) == ["index.html", "index.v1_html"]
+
+
+def test_a_page_is_removed_with_its_copy(site):
+    page = site.root / "index.html"
+    site.write_pages({page: b"long" * 1000})
+    site.remove_page(page)
+    assert list(site.root.iterdir()) == []

@@ -1,0 +1,91 @@
+"""Failures of builds that their slave may have caused, and not the package. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+
+class Fault(NamedTuple):
+    """A fault of a slave: what is wrong with it, the cure, and how far the farm trusts the sign.
+
+    *patterns* match lines of a build's log. *suspends* is how many builds in a row have to fail
+    before the slave gets no more work; 1 or 2: no package causes this. *tries* is how often a
+    version is built again before its failure counts.
+    """
+
+    code: str
+    what: str
+    cure: str
+    suspends: int
+    tries: int
+    patterns: tuple[str, ...]
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the package is not to blame, even if no other slave can try it."""
+        return self.suspends <= 2
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.cure})"
+
+
+#: All faults. The first one whose pattern matches is the cause.
+FAULTS: Final = (
+    Fault(
+        "ssl", "its Python has no ssl module", "install a Python that was built with OpenSSL", 1, 6,
+        (r"(?i:ssl) module (in Python )?is not available", r"No module named '?_ssl\b"),
+    ),
+    Fault(
+        "pip", "its pip does not work or is too old", "install a newer pip for its Python", 1, 6,
+        (r"no such option: --", r": No module named '?pip\b"),
+    ),
+    Fault(
+        "disk", "its disk is full or cannot be written", "make room in its build directory", 1, 3,
+        (
+            r"No space left on device", r"Disk quota exceeded", r"Read-only file system",
+            r"its disk (is|was) full",
+        ),
+    ),
+    Fault(
+        "network", "it cannot reach the index", "check its network and its proxy", 2, 6,
+        (r"WARNING: Retrying \(Retry\(total=0\b",),
+    ),
+    Fault(
+        "memory", "its memory ran out", "give it more memory or swap", 5, 3,
+        (
+            r"did memory run out\?", r"Killed signal terminated program",
+            r"virtual memory exhausted", r"Cannot allocate memory", r"\bMemoryError\b",
+        ),
+    ),
+    Fault(
+        "modules", "its Python lacks a module of the standard library", "install all of Python", 5,
+        3, (r"No module named '?(zlib|_?bz2|_?lzma|_ctypes|ensurepip|distutils|venv)\b",),
+    ),
+    Fault(
+        "headers", "it lacks the headers of Python", "install python3-dev", 5, 3,
+        (r"\bPython\.h: No such file", r"'Python\.h' file not found"),
+    ),
+    Fault(
+        "compiler", "it lacks a C compiler", "install a C compiler, as build-essential has it", 5,
+        3,
+        (
+            r"unable to execute '?[\w./+-]{0,100}(cc|\+\+|clang)\b",
+            r"command '[\w./+-]{0,100}(cc|\+\+|clang)' failed: No such file",
+            r"no acceptable C compiler", r"C compiler cannot create executables",
+            r"No CMAKE_C(XX)?_COMPILER could be found",
+        ),
+    ),
+)  # fmt: skip
+
+#: How much of the end of a log is searched, in characters.
+_TAIL: Final = 100_000
+_SEARCH: Final = re.compile(
+    "|".join(f"(?P<{fault.code}>{'|'.join(fault.patterns)})" for fault in FAULTS)
+)
+
+
+def slave_fault(log: str) -> Fault | None:
+    """Return the fault of its slave that the *log* of a failed build shows; ``None``: none."""
+    found = {match.lastgroup for match in _SEARCH.finditer(log[-_TAIL:])}
+    return next((fault for fault in FAULTS if fault.code in found), None)

@@ -1,0 +1,333 @@
+"""The builds of the slaves: from the assignment of a version to the end of the intake. Pure.
+
+Usually one slave has a version. It may be two if a slave returns with a build after its version
+was handed out again: both build it, the first valid build is stored, and the other one is
+abandoned. A failure counts only if no other slave has the version.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from piwheels.core.codec import NoData
+from piwheels.core.states import BuildState, Phase, TransferState
+from piwheels.master.logic.build_queue import Queue
+from piwheels.master.logic.console_events import outcome_of, skipped_outcome
+from piwheels.master.logic.effects import (
+    AskPending,
+    GrantLease,
+    LogBuild,
+    Publish,
+    PublishEnd,
+    ReleaseLease,
+    Reply,
+    ReportPause,
+    SlaveEffect,
+    Target,
+    Warn,
+)
+from piwheels.master.logic.fitness import Fitness
+from piwheels.master.logic.intake import Intake, Step
+from piwheels.master.logic.sessions import Sessions
+from piwheels.master.logic.slave_state import answer, is_building, move, target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from piwheels.core.protocols import Built
+    from piwheels.core.states import Instant, SlaveState
+    from piwheels.master.logic.effects import IntakeEffect
+
+#: The longest time that a build may take.
+MAX_DURATION: Final = timedelta(days=7)
+
+
+class Builds(Sessions):
+    """The slaves with their builds, the intakes, and the versions to hand out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.intakes: dict[int, Intake] = {}
+        self.queue = Queue()
+        self.fitness = Fitness()
+
+    # Slaves ---------------------------------------------------------------------------------
+
+    def _assign(self, slave: SlaveState, job: tuple[str, str], instant: Instant) -> None:
+        slave.build = BuildState(
+            slave.slave_id, *job, slave.native_abi, status=False, duration=timedelta(0), output="",
+            label=slave.label,
+        )  # fmt: skip
+        slave.build_began, slave.doubtful = instant, False
+        self.queue.start(target_of(slave))
+
+    def _reply(
+        self, slave: SlaveState, instant: Instant, msg: str, data: Any = NoData
+    ) -> list[SlaveEffect]:
+        answer(slave, msg, data, instant)
+        effects: list[SlaveEffect] = [Reply(slave.address, msg, data)]
+        if msg not in ("ACK", "CONT"):
+            effects.append(Publish(slave.slave_id, instant.at, msg, data))
+        return effects
+
+    def _end(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
+        return [Reply(slave.address, "DIE"), *self._remove(slave, "KILL", instant)]
+
+    def _remove(self, slave: SlaveState, cause: str, instant: Instant) -> list[SlaveEffect]:
+        self._leave(slave)
+        del self.by_number[slave.slave_id]
+        target = None if slave.build is None else target_of(slave)
+        effects = [
+            *self._drop_build(slave, instant),
+            Publish(slave.slave_id, instant.at, "DIE"),
+        ]
+        move(slave, Phase.GONE, cause, instant)
+        # The next slave may have its version, unless an operator has skipped the build.
+        free = target is not None and target not in self.queue.active
+        if target is not None and free and "SKIP" not in slave.commands:
+            self.queue.put_back(target)
+        return effects
+
+    def _drop_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
+        """End the build of *slave*. One that is being stored continues without its slave."""
+        if slave.build is None:
+            return []
+        target, intake = target_of(slave), self.intakes.get(slave.slave_id)
+        outcome = skipped_outcome(slave, instant) if "SKIP" in slave.commands else None
+        slave.build = slave.build_began = slave.transfer = None
+        if intake is not None and not intake.needs_slave:
+            return []
+        self.intakes.pop(slave.slave_id, None)
+        if "SKIP" in slave.commands and "KILL" not in slave.commands:
+            self.queue.postpone(
+                target, instant.now
+            )  # otherwise the slave would receive it again at once
+        else:
+            self.queue.abandon(target)
+        return [PublishEnd(slave.slave_id, outcome), *self._release(target, instant)]
+
+    def _is_building(self, slave: SlaveState) -> bool:
+        return is_building(slave) and slave.slave_id not in self.intakes
+
+    # Intakes --------------------------------------------------------------------------------
+
+    def _begin_intake(self, slave: SlaveState, built: Built, instant: Instant) -> list[SlaveEffect]:
+        build = slave.build
+        assert build is not None  # noqa: S101
+        build.status, build.output = built.status, built.output
+        build.duration = min(max(built.duration, timedelta(0)), MAX_DURATION)
+        build.files = {state.filename: state for state in built.files}
+        if len(build.files) != len(built.files):
+            build.files.clear()  # two files with one name: neither can be published
+        move(slave, Phase.CHECKING, slave.request, instant)
+        intake = Intake(build, slave.native_platform, slave.label, Step.TURN)
+        self.intakes[slave.slave_id] = intake
+        effects = [] if built.status else self._judge_failure(slave, intake, instant)
+        return [*effects, *self._begin_next(intake.target, instant)]
+
+    def _judge_failure(
+        self, slave: SlaveState, intake: Intake, instant: Instant
+    ) -> list[SlaveEffect]:
+        """Decide whether a failed build counts, and whether its slave gets further ones."""
+        others = self._has_others(slave, instant.now)
+        log = intake.build.output
+        put_off = self.fitness.failed(slave, intake.target, log, instant.now, others=others)
+        effects: list[SlaveEffect] = []
+        if put_off is not None:
+            intake.put_off = put_off
+            text = f"failed to build {intake}, which will be built again: {put_off.reason}"
+            effects.append(warning(slave, text))
+        if (suspended := self.fitness.suspension(slave, instant.now)) is not None:
+            reason, seconds = suspended
+            text = (
+                f"is suspended: {reason}; when it is repaired, resume it in piw-console (w), or it"
+                f" is tried again in {seconds / 60:.0f} minutes"
+            )
+            effects.append(ReportPause(slave, reason, text))
+        return effects
+
+    def _has_others(self, slave: SlaveState, now: float) -> bool:
+        """Return whether other slaves build for the ABI of *slave*."""
+        return any(
+            other.native_abi == slave.native_abi
+            and other is not slave
+            and self.fitness.suspension(other, now) is None
+            for other in self.slaves.values()
+        )
+
+    def _begin_next(self, target: Target, instant: Instant) -> list[SlaveEffect]:
+        """Begin the first intake of *target* that waits for its turn, unless one is under way."""
+        same = [intake for intake in self.intakes.values() if intake.target == target]
+        if not same or any(intake.step is not Step.TURN for intake in same):
+            return []
+        intake, slave = same[0], self.by_number[same[0].build.slave_id]
+        if slave.doubtful:
+            intake.step = Step.PENDING
+            return [AskPending(slave.slave_id, *target[:2])]
+        return self._proceed(intake, intake.begin(), instant)
+
+    def answered(
+        self, slave_id: int, result: Any, error: Exception | None, instant: Instant
+    ) -> list[SlaveEffect]:
+        """Continue the intake of *slave_id* with the answer to its last request."""
+        intake, slave = self.intakes.get(slave_id), self.by_number.get(slave_id)
+        if intake is None or intake.step is Step.PENDING:
+            return self._answered_pending(slave, intake, result, error, instant)
+        return self._proceed(intake, intake.answered(result, error), instant)
+
+    def _answered_pending(
+        self,
+        slave: SlaveState | None,
+        intake: Intake | None,
+        result: Iterable[Target],
+        error: Exception | None,
+        instant: Instant,
+    ) -> list[SlaveEffect]:
+        """Continue a build with which a slave returned, if it still has to be done."""
+        if slave is None or slave.build is None or not slave.doubtful:
+            return []
+        if error is not None:  # if there is no intake, its beginning asks again
+            asked = [] if intake is None else intake.not_answered(f"it may be built: {error}")
+            return [] if intake is None else self._proceed(intake, asked, instant)
+        if target_of(slave) not in map(tuple, result):
+            return self._lose(slave, "it has been built, or is not to be built", instant)
+        slave.doubtful = False
+        return [] if intake is None else self._proceed(intake, intake.begin(), instant)
+
+    def _proceed(
+        self, intake: Intake, decided: Iterable[IntakeEffect], instant: Instant
+    ) -> list[SlaveEffect]:
+        """Return the effects that an intake *decided*, and the reply to its slave if it is due."""
+        slave_id = intake.build.slave_id
+        slave = self.by_number.get(slave_id)
+        effects = with_history(slave, decided)
+        failed = intake.step in (Step.LOG, Step.PUT_OFF) and not intake.build.status
+        if failed and self.queue.active[intake.target] > 1:  # the other slave's build decides
+            effects = [each for each in effects if not isinstance(each, LogBuild)]
+            intake.step = Step.ENDED
+        waits = slave is not None and slave.phase is Phase.CHECKING
+        if intake.step is Step.ENDED:
+            effects += self._end_intake(intake, slave, instant)
+        if slave is None or not waits:
+            return effects
+        slave.heard = instant.now  # it was silent because it waited for the master
+        if intake.step is not Step.VERIFY:
+            slave.transfer = None
+        if intake.step is Step.ENDED:
+            return [*effects, *self._done(slave, instant)]
+        return [*effects, *self._request_file(slave, intake, instant)]
+
+    def _request_file(
+        self, slave: SlaveState, intake: Intake, instant: Instant
+    ) -> list[SlaveEffect]:
+        if intake.step is not Step.SENT:
+            return []
+        slave.transfer = TransferState(slave.slave_id, intake.current)
+        return self._reply(slave, instant, "SEND", intake.current.filename)
+
+    def _end_intake(
+        self, intake: Intake, slave: SlaveState | None, instant: Instant
+    ) -> list[SlaveEffect]:
+        target, stored = intake.target, intake.build.build_id is not None
+        del self.intakes[intake.build.slave_id]
+        if stored and intake.build.status and slave is not None:
+            self.fitness.succeeded(slave)
+        if slave is not None and slave.build is intake.build:
+            slave.build = slave.build_began = None
+        effects: list[SlaveEffect] = [
+            PublishEnd(intake.build.slave_id, outcome_of(intake, instant.at))
+        ]
+        if not stored and self.queue.active[target] > 1:
+            self.queue.abandon(target)
+            return [*effects, *self._begin_next(target, instant)]
+        self.queue.finish(target, instant.now, logged=stored)
+        if not stored:
+            return [*effects, ReleaseLease(target)]
+        if target in self.queue.active:
+            for other in list(self.by_number.values()):
+                if other.build is not None and target_of(other) == target:
+                    why = f"slave {intake.build.slave_id} has built it"
+                    effects += self._lose(other, why, instant)
+        return effects
+
+    def _lose(self, slave: SlaveState, why: str, instant: Instant) -> list[SlaveEffect]:
+        """Have *slave* abandon a build that is needed no longer."""
+        target = target_of(slave)
+        self.intakes.pop(slave.slave_id, None)
+        slave.build = slave.build_began = None
+        self.queue.abandon(target)
+        effects = [
+            warning(slave, f"loses {target[0]} {target[1]}: {why}"),
+            PublishEnd(slave.slave_id, None),
+            *self._release(target, instant),
+        ]
+        return [*effects, *self._done(slave, instant)] if slave.phase is Phase.CHECKING else effects
+
+    def _done(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
+        if "KILL" in slave.commands:
+            return self._end(slave, instant)
+        return self._reply(slave, instant, "DONE")
+
+    def _release(self, target: Target, instant: Instant) -> list[SlaveEffect]:
+        """End the lease of *target* if no slave has it any more."""
+        if target in self.queue.active:
+            return self._begin_next(target, instant)
+        return [ReleaseLease(target)]
+
+    # For the tests --------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Raise ``AssertionError`` unless all invariants hold."""
+        ids = [slave.slave_id for slave in self.slaves.values()]
+        assert sorted(set(ids)) == list(self.by_number), "a replay would miss slaves"  # noqa: S101
+        with_builds = [slave for slave in self.slaves.values() if slave.build is not None]
+        has = {id(slave.build) for slave in with_builds}
+        alone = [one.target for one in self.intakes.values() if id(one.build) not in has]
+        targets = Counter([*map(target_of, with_builds), *alone])
+        assert self.queue.active == targets  # noqa: S101
+        for slave_id, intake in self.intakes.items():
+            assert intake.step is not Step.ENDED  # noqa: S101
+            assert not intake.needs_slave or slave_id in ids, "its slave has gone"  # noqa: S101
+            assert intake.build.slave_id == slave_id  # noqa: S101
+        under_way = [one.target for one in self.intakes.values() if one.step is not Step.TURN]
+        assert len(under_way) == len(set(under_way)), "a build could be stored twice"  # noqa: S101
+        waiting = {one.target for one in self.intakes.values() if one.step is Step.TURN}
+        assert waiting <= set(under_way), "a build waits for nothing"  # noqa: S101
+        for slave in self.slaves.values():
+            _validate_slave(slave, self.intakes.get(slave.slave_id))
+
+
+def _validate_slave(slave: SlaveState, intake: Intake | None) -> None:
+    phase, waits = slave.phase, slave.phase is Phase.CHECKING
+    assert bool(slave.replies) == waits, "a request has no reply"  # noqa: S101
+    if phase in (Phase.CHECKING, Phase.SENDING):
+        assert intake is not None  # noqa: S101
+        assert slave.build is intake.build  # noqa: S101
+    assert (slave.build is None) == (slave.build_began is None)  # noqa: S101
+    if phase in (Phase.IDLE, Phase.ASLEEP):
+        assert slave.build is None, phase  # noqa: S101
+    verifies = waits and intake is not None and intake.step is Step.VERIFY
+    assert (slave.transfer is not None) == (phase is Phase.SENDING or verifies)  # noqa: S101
+    assert slave.history, "a slave has no history"  # noqa: S101
+    assert slave.history[-1].state == phase  # noqa: S101
+
+
+def lease_of(slave: SlaveState) -> GrantLease:
+    """Return the effect that stores the lease of the build of *slave*."""
+    return GrantLease(target_of(slave), slave.label, slave.busy_timeout)
+
+
+def warning(slave: SlaveState, text: str) -> Warn:
+    """Return the effect that logs *text* about *slave*, with its last transitions."""
+    return Warn(slave.slave_id, slave.label, text, tuple(slave.history))
+
+
+def with_history(slave: SlaveState | None, effects: Iterable[IntakeEffect]) -> list[SlaveEffect]:
+    """Return *effects* whose warnings have the last transitions of *slave*."""
+    history = () if slave is None else tuple(slave.history)
+    return [
+        effect._replace(history=history) if isinstance(effect, Warn) else effect
+        for effect in effects
+    ]

@@ -1,0 +1,127 @@
+"""Sends a response again to an equal request, without evaluating the request again.
+
+Installers send the same bytes for the same page. A response is repeated for at most a second after
+it was made; all clients accept pages that are a minute old.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from piwheels.core.clock import SYSTEM
+from piwheels.serve.site import STORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from piwheels.core.clock import Clock
+
+#: For how many seconds a response is repeated.
+LIFE: Final = 1.0
+#: The maximum size of a request and of all stored responses, in bytes.
+MAX_REQUEST: Final = 4096
+MAX_STORED: Final = 64 * 2**20
+_END: Final = b"\r\n\r\n"
+
+
+class Stored(NamedTuple):
+    """A response: its first lines, its body, and until when it may be repeated."""
+
+    head: bytes
+    body: bytes | memoryview
+    until: float
+
+    @property
+    def size(self) -> int:
+        """Return the size in memory."""
+        return len(self.head) + len(self.body) + MAX_REQUEST
+
+
+class Responses:
+    """The responses of the last second, by the bytes of the request; the oldest go first."""
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._stored: dict[bytes, Stored] = {}
+        self._size = 0
+
+    def get(self, request: bytes) -> Stored | None:
+        """Return the response to *request*, if it is recent."""
+        found = self._stored.get(request)
+        if found is not None and found.until < self._clock.monotonic():
+            self._remove(request)
+            return None
+        return found
+
+    def put(
+        self,
+        request: bytes,
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes | memoryview,
+    ) -> None:
+        """Store the response to *request*."""
+        self._remove(request)
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        stored = Stored(STATUS_LINE[status] + lines, body, self._clock.monotonic() + LIFE)
+        self._stored[request] = stored
+        self._size += stored.size
+        while self._size > MAX_STORED:
+            self._remove(next(iter(self._stored)))
+
+    def _remove(self, request: bytes) -> None:
+        if (old := self._stored.pop(request, None)) is not None:
+            self._size -= old.size
+
+
+def is_repeatable(data: bytes) -> bool:
+    """Return whether *data* is one whole GET request that keeps the connection."""
+    return (
+        data.startswith(b"GET /")
+        and len(data) <= MAX_REQUEST
+        and data.find(_END) == len(data) - len(_END)
+        and data.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
+        and b"\nconnection:" not in data.lower()
+    )
+
+
+class RepeatingProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which asks the application only for responses that are not stored."""
+
+    responses = Responses()
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        #: Whether a request has begun that has not ended: data belong to it.
+        self._begun = False
+
+    def on_message_begin(self) -> None:
+        """Note that a request begins."""
+        self._begun = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Note that a request ends."""
+        self._begun = False
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Repeat a response, or let the application make it."""
+        # Not while another response is being sent: the order counts, and the client may be slow.
+        idle = (
+            not self._begun
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.transport.get_write_buffer_size()
+            and not self.transport.is_closing()
+        )
+        if idle and (found := self.responses.get(data)) is not None:
+            date = b"".join(b"%b: %b\r\n" % each for each in self.server_state.default_headers)
+            self.transport.writelines([found.head, date, b"\r\n", found.body])
+            self.on_response_complete()
+            return
+        super().data_received(data)
+        if idle and not self._begun and is_repeatable(data):
+            self.scope["extensions"] = {STORE: {"put": partial(self.responses.put, data)}}

@@ -1,0 +1,96 @@
+"""What a slave lacks: it checks itself before it asks for work, so that it burns no versions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from piwheels.core.errors import one_line
+from piwheels.slave.builder import PIP_WHEEL, why_unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_SECONDS: Final = 60.0
+
+# Runs on any Python since 2.7; reports the modules that are missing, and compiler and headers.
+_SCRIPT: Final = r"""
+import json, os, sys, sysconfig
+missing = []
+for name in ("ssl", "zlib", "bz2", "lzma", "ctypes"):
+    try:
+        __import__(name)
+    except Exception:
+        missing.append(name)
+include = sysconfig.get_path("include") or ""
+paths = [include, sysconfig.get_config_var("INCLUDEPY") or include]
+headers = any(os.path.exists(os.path.join(each, "Python.h")) for each in paths)
+print(json.dumps([missing, headers, include, sysconfig.get_config_var("CC") or "cc"]))
+"""
+
+
+class Findings(NamedTuple):
+    """What a slave lacks: with *fatal* faults, each build would fail; with *lacks*, only some.
+
+    Each is a sentence that says what to do.
+    """
+
+    fatal: list[str]
+    lacks: list[str]
+
+
+def check(python: Path, pip: Sequence[str], folder: Path) -> Findings:
+    """Check the interpreter *python*, the command *pip* for it, and the build directory."""
+    fatal = [why] if (why := why_unusable(folder)) else []
+    if why := _pip_fault(pip):
+        fatal.append(why)
+    code, answer = _run([str(python), "-I", "-c", _SCRIPT])
+    try:
+        missing, headers, include, compiler = json.loads(answer if code == 0 else "")
+    except (ValueError, TypeError):
+        return Findings([*fatal, f"{python} does not work ({_last_line(answer)}): repair it"], [])
+    lacks: list[str] = []
+    for name in missing:
+        text = f"{python} has no module {name}: install all of Python"
+        (fatal if name in ("ssl", "zlib") else lacks).append(text)
+    if not headers:
+        lacks.append(f"there are no headers of Python in {include}: install python3-dev")
+    words = str(compiler).split() or ["cc"]
+    if not any(shutil.which(each) for each in (words[0], "cc", "gcc", "clang")):
+        lacks.append(f"there is no C compiler ({words[0]}): install build-essential")
+    return Findings(fatal, lacks)
+
+
+def _pip_fault(pip: Sequence[str]) -> str:
+    """Return why *pip* cannot build, by having it read the options of a build; ``""`` if it can."""
+    code, answer = _run([*pip, *PIP_WHEEL, "--help"])
+    if code == 0:
+        return ""
+    return f"{' '.join(pip)} cannot build ({_last_line(answer)}): install a newer pip for it"
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Return the exit status of *command* and its output; -1 and a reason if there is none."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return -1, f"it does not answer within {_SECONDS:g} s"
+    except OSError as error:
+        return -1, error.strerror or str(error)
+    return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return one_line(lines[-1].strip())[:300] if lines else "it says nothing"

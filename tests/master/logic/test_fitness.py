@@ -1,0 +1,243 @@
+"""Slaves that fail by their own fault are suspended, and their failures do not count."""
+
+from datetime import timedelta
+
+import pytest
+
+from piwheels.core.database.rows import Published
+from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.protocols import slave_driver
+from piwheels.master.logic import effects
+from piwheels.master.logic.build_queue import RETRY
+from piwheels.master.logic.effects import (
+    BuildStored,
+    LogBuild,
+    PublishEnd,
+    ReleaseLease,
+    ReportPause,
+    Warn,
+)
+from piwheels.master.logic.fitness import FIRST_PAUSE, LONGEST_PAUSE, ROW, shortage
+from slave_messages import Farm, built, file_state, of, replies, stats
+
+#: What the database answers about a package without files.
+NOTHING = Published({}, {})
+NO_SSL = "the ssl module in Python is not available"
+NO_HEADERS = "x.c:1:10: fatal error: Python.h: No such file or directory"
+
+
+def failed(log):
+    return slave_driver.received("BUILT", [False, timedelta(seconds=5), log, []])
+
+
+def versions(count):
+    return {"cp311": [(f"p{number}", "1") for number in range(count)]}
+
+
+def fail(farm, address, slave_id, log, *, counts):
+    """Have a slave fail its next build; return the effects of the report, and of its storage."""
+    (reply,) = replies(farm.say(address, "IDLE", stats()))
+    assert reply.msg == "BUILD", reply
+    made = farm.say(address, "BUILT", failed(log))
+    (log_build,) = of(LogBuild, made)
+    assert (log_build.put_off is None) == counts
+    if not counts:
+        stored = farm.answer(slave_id, True)
+        assert not of(BuildStored, stored)
+        assert of(PublishEnd, stored)[0].outcome is None
+    else:
+        stored = farm.answer(slave_id, 7)
+        assert of(BuildStored, stored)
+    assert replies(stored)[0].msg == "DONE"
+    return made
+
+
+def works(farm, address):
+    (reply,) = replies(farm.say(address, "IDLE", stats()))
+    assert reply.msg != "SLEEP" or reply.data
+    return reply.msg == "BUILD"
+
+
+def test_a_broken_slave_burns_no_version():
+    farm = Farm(versions(10))
+    slave_id = farm.join()
+    made = fail(farm, b"a", slave_id, NO_SSL, counts=False)
+    (pause,) = of(ReportPause, made)
+    assert pause.slave.slave_id == slave_id
+    assert "no ssl module" in pause.reason
+    assert "resume it" in pause.text
+    assert farm.fleet.pauses(farm.seconds) == [(slave_id, pause.reason)]
+    assert not works(farm, b"a")
+    assert ("p0", "1", "cp311") in farm.fleet.queue.leased
+
+
+def test_a_suspended_slave_is_tried_again_after_longer_and_longer_times():
+    farm = Farm(versions(10))
+    slave_id = farm.join()
+    for pause in (FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, 8 * FIRST_PAUSE, LONGEST_PAUSE):
+        fail(farm, b"a", slave_id, NO_SSL, counts=False)
+        for _ in range(10):
+            farm.wait((pause - 1) / 10)
+            assert not works(farm, b"a")
+        farm.wait(2)
+    assert farm.fleet.pauses(farm.seconds) == []
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_operator_ends_a_suspension(whole):
+    farm = Farm(versions(3))
+    slave_id = farm.join()
+    fail(farm, b"a", slave_id, NO_SSL, counts=False)
+    farm.fleet.command("WAKE", None if whole else [slave_id])
+    assert works(farm, b"a")
+
+
+def test_a_version_that_was_put_off_too_often_fails():
+    farm = Farm(versions(1))
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", failed(NO_SSL))
+    (log,) = of(LogBuild, farm.answer(slave_id, False))
+    assert log.put_off is None
+    assert of(BuildStored, farm.answer(slave_id, 8))
+
+
+def test_a_failure_that_cannot_be_put_off_counts():
+    farm = Farm(versions(1))
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", failed(NO_SSL))
+    (log,) = of(LogBuild, farm.answer(slave_id, error=DatabaseError("away")))
+    assert log.put_off is None
+    farm.answer(slave_id, error=DatabaseError("away"))
+    assert of(LogBuild, farm.tick())[0].put_off is None
+
+
+def test_a_build_is_put_off_although_its_slave_leaves():
+    farm = Farm(versions(1))
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", failed(NO_SSL))
+    farm.say(b"a", "BYE")
+    assert of(ReleaseLease, farm.answer(slave_id, True))
+    assert not farm.fleet.intakes
+
+
+def test_another_slave_tries_what_may_be_the_fault_of_the_first():
+    farm = Farm(versions(3))
+    first = farm.join(b"a", label="one", busy=3600)
+    farm.join(b"b", label="two", busy=3600)
+    made = fail(farm, b"a", first, NO_HEADERS, counts=False)
+    assert not of(ReportPause, made)
+    farm.wait(RETRY + 1)
+    farm.tick()
+    farm.fleet.queue.replace(versions(3))
+    (reply,) = replies(farm.say(b"a", "IDLE", stats()))
+    assert reply.data == ("p1", "1")
+    (reply,) = replies(farm.say(b"b", "IDLE", stats()))
+    assert reply.data == ("p0", "1")
+
+
+def test_without_another_slave_a_doubtful_failure_counts_at_once():
+    farm = Farm(versions(3))
+    slave_id = farm.join()
+    fail(farm, b"a", slave_id, NO_HEADERS, counts=True)
+    assert works(farm, b"a")
+
+
+def test_doubtful_failures_in_a_row_suspend_the_slave_and_a_success_ends_the_row():
+    farm = Farm(versions(30))
+    first = farm.join(b"a", label="one")
+    farm.join(b"b", label="two")
+    for _ in range(4):
+        assert not of(ReportPause, fail(farm, b"a", first, NO_HEADERS, counts=False))
+    (reply,) = replies(farm.say(b"a", "IDLE", stats()))
+    name = f"{reply.data[0]}-1-py3-none-any.whl"
+    farm.say(b"a", "BUILT", built(file_state(name)))
+    placed = {"filename": name, "metadata_hash": "a" * 64, "requires_python": None}
+    for result in (NOTHING, None):
+        farm.answer(first, result)
+    farm.say(b"a", "SENT")
+    for result in (placed, 9):
+        farm.answer(first, result)
+    for number in range(5):
+        made = fail(farm, b"a", first, NO_HEADERS, counts=False)
+        assert bool(of(ReportPause, made)) == (number == 4)
+
+
+@pytest.mark.parametrize("others_build", [False, True])
+def test_a_slave_that_fails_everything_is_suspended_if_others_build(others_build):
+    farm = Farm(versions(60))
+    first, second = farm.join(b"a", label="one"), farm.join(b"b", label="two")
+    for number in range(ROW):
+        if others_build:
+            slave = farm.fleet.by_number[second]
+            farm.fleet.fitness.succeeded(slave)
+        last = others_build and number == ROW - 1
+        made = fail(farm, b"a", first, "error: it does not work", counts=not last)
+        assert bool(of(ReportPause, made)) == last
+    assert works(farm, b"a") != others_build
+
+
+def test_failures_of_packages_suspend_nobody():
+    farm = Farm(versions(60))
+    slave_id = farm.join()
+    for _ in range(30):
+        assert not of(ReportPause, fail(farm, b"a", slave_id, "error: no", counts=True))
+
+
+# The master's disk ----------------------------------------------------------------------------
+
+
+def test_below_its_reserve_the_master_hands_out_no_work_and_says_so_once():
+    farm = Farm(versions(3))
+    farm.join()
+    assert farm.fleet.disk_space(1000, 1000) == []
+    (pause,) = farm.fleet.disk_space(999, 1000)
+    assert pause.slave is None
+    assert "999 bytes free" in pause.reason
+    assert "make room" in pause.text
+    assert farm.fleet.disk_space(998, 1000) == []
+    assert farm.fleet.pauses(farm.seconds) == [(None, pause.reason)]
+    assert not works(farm, b"a")
+    assert farm.fleet.disk_space(1124, 1000) == []
+    assert not works(farm, b"a")
+    assert farm.fleet.disk_space(1125, 1000)[0].reason == ""
+    assert works(farm, b"a")
+    assert farm.fleet.pauses(farm.seconds) == []
+
+
+def test_the_reserve_has_a_margin_once_work_has_stopped():
+    assert not shortage(1000, 1000, closed=False)
+    assert shortage(1124, 1000, closed=True)
+    assert not shortage(0, 0, closed=True)
+
+
+@pytest.mark.parametrize("step", ["before the transfer", "after it"])
+def test_a_finished_build_waits_for_room(step):
+    farm = Farm()
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    farm.answer(slave_id, NOTHING)
+    if step == "after it":
+        farm.answer(slave_id)
+        farm.say(b"a", "SENT")
+    no_room = Refused("NOROOM", "disk full")
+    (warning,) = farm.answer(slave_id, error=no_room)
+    assert isinstance(warning, Warn)
+    assert "keeps its build of foo 1.0" in warning.text
+    for _ in range(8):
+        assert of(effects.AskPublished, farm.tick())
+        assert of(effects.Expect, farm.answer(slave_id, NOTHING))
+        assert farm.answer(slave_id, error=no_room) == []
+    farm.tick()
+    farm.answer(slave_id, NOTHING)
+    assert replies(farm.answer(slave_id))[0].msg == "SEND"
+
+
+def test_a_finished_build_waits_for_a_busy_task():
+    farm = Farm()
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    farm.answer(slave_id, NOTHING)
+    for _ in range(3):
+        made = farm.answer(slave_id, error=Refused("UNAVAILABLE"))
+    assert not replies(made)
+    assert of(effects.AskPublished, farm.tick())
