@@ -115,7 +115,7 @@ class Sandbox:
             (box / name).mkdir(parents=True)
         self._fill_index()
         (box / "var/log/nginx/access.log").touch()
-        self.configure()
+        self.configure("master")  # piw-audit finds it by the master
         (self.clone / WHEEL).write_bytes(wheel_bytes("numpy", "2.3.5"))
         python = f'exec "{sys.executable}" -P'
         for name, script in SCRIPTS.items():
@@ -145,7 +145,7 @@ class Sandbox:
             "PIP_TARGET": str(box / "installed"),
             "PIP_NO_DEPS": "1",  # the sources of the tests need others than the real ones
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIW_YES": "1",  # whoever reads the chapter answers y
+            "PIW_YES": "1",  # a reader answers y
             **{name: os.environ[name] for name in ["PIW_ALLOW_ROOT"] if name in os.environ},
         }
 
@@ -162,11 +162,12 @@ class Sandbox:
         for folder in (index / "simple").iterdir():
             list_files(index, folder.name, *sorted(path.name for path in folder.iterdir()))
 
-    def configure(self):
-        """Move the default folder of the master's site into the sandbox."""
+    def configure(self, *programs):
+        """Move the default folder of the site into the sandbox, for *programs*."""
         file = self.box / "piwheels/.config/piwheels/piwheels.toml"
         file.parent.mkdir(parents=True)
-        file.write_text(f"[master]\noutput-path = '{self.box}/var/www/piwheels'\n")
+        site = f"output-path = '{self.box}/var/www/piwheels'\n"
+        file.write_text("".join(f"[{program}]\n{site}" for program in programs))
 
     def _program(self, folder, name, text):
         path = self.box / folder / name
@@ -272,7 +273,7 @@ def new_machine(box, done):
     shutil.rmtree(box.box / "var/www")
     shutil.rmtree(box.box / "piwheels")
     (box.box / "piwheels/run").mkdir(parents=True)
-    box.configure()
+    box.configure("master", "audit")  # no master has run here
     box.run(next(command for command in done if command.startswith("install ")))
 
 
