@@ -13,6 +13,7 @@ from peers import FakeMrChase
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
 from piwheels.core.farm import FILE_QUEUE, Done, Farm, file_address
+from piwheels.core.paths import FARM_FILE, write_farm_file
 from piwheels.core.protocols import SlaveEvent, master_control, monitor_stats
 from piwheels.core.states import BuildState, MasterInfo, MasterStats
 from piwheels.core.transport import Context
@@ -193,6 +194,16 @@ def test_files_are_sent_to_the_neighbouring_socket(mr_chase, tmp_path):
         assert file_address("") == f"ipc://{tmp_path}/piwheels/file"
         assert file_address(mr_chase.address) == f"ipc://{tmp_path}/piwheels/file"
         assert file_address("tcp://board:2") == FILE_QUEUE
+
+
+def test_the_master_writes_its_address_for_files(tmp_path):
+    requests = f"ipc://{tmp_path}/import"
+    for bound, there in {"tcp://10.0.0.1:5556": "10.0.0.1", "tcp://*:5556": "127.0.0.1"}.items():
+        write_farm_file("postgresql:///piwheels", tmp_path, requests, bound)
+        assert file_address(requests) == f"tcp://{there}:5556"
+    for broken in (b"", b"[import]\nfile-queue = 3", b'[import]\nfile-queue = "http://x"', b"\xff"):
+        (tmp_path / FARM_FILE).write_bytes(broken)
+        assert file_address(requests) == FILE_QUEUE
 
 
 # Events ---------------------------------------------------------------------------------------
