@@ -39,6 +39,10 @@ class DatabaseError(PiWheelsError):
     """A query failed, and all retries failed, too."""
 
 
+class Rejected(DatabaseError):
+    """The database rejects the data of a call: the same call would fail again."""
+
+
 class Unavailable(PiWheelsError):
     """A peer did not answer in time, or the connection to it was lost."""
 
