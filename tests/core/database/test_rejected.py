@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import reject_rows
 from piwheels.core.database.connection import halved
 from piwheels.core.database.dsn import administer
 from piwheels.core.database.rows import (
@@ -20,11 +21,6 @@ from piwheels.core.errors import Refused, Rejected
 from piwheels.core.states import BuildState, DownloadState, PageState
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def refuse(dsn, table, condition):
-    """Have the database reject a row that passes all checks of the programs."""
-    administer(dsn, f"ALTER TABLE {{}} ADD CHECK ({condition})", names=[table])
 
 
 @given(st.lists(st.booleans(), max_size=40))
@@ -51,7 +47,7 @@ def test_halving_finds_exactly_the_bad_rows(rows):
     ],
 )
 def test_rejected_data_is_told_apart_from_a_lost_database(about, text, db, superuser_dsn):
-    refuse(superuser_dsn, "watched", "newest <> 'bad'")
+    reject_rows(superuser_dsn, "watched", "newest <> 'bad'")
     db.watch_package("foo")
     with pytest.raises(Rejected, match=text):
         db.watch_polled(WatchedRow("foo")._replace(**about))
@@ -64,8 +60,8 @@ def test_a_value_that_the_driver_cannot_send_is_rejected(db):
 
 
 def test_a_row_of_the_access_log_spoils_no_other(db, superuser_dsn, caplog):
-    refuse(superuser_dsn, "web_page_hits", "page <> '/bad'")
-    refuse(superuser_dsn, "downloads", "filename <> 'bad.whl'")
+    reject_rows(superuser_dsn, "web_page_hits", "page <> '/bad'")
+    reject_rows(superuser_dsn, "downloads", "filename <> 'bad.whl'")
     pages = [PageState(f"/{name}", "::1", NOW, "agent") for name in ("a", "bad", "b", "c")]
     files = [
         DownloadState(f"{name}.whl", "::1", NOW, "armv7l", *[None] * 9) for name in ("a", "bad")
@@ -80,14 +76,14 @@ def test_a_row_of_the_access_log_spoils_no_other(db, superuser_dsn, caplog):
 
 
 def test_many_rejected_rows_cause_few_lines(db, superuser_dsn, caplog):
-    refuse(superuser_dsn, "web_page_hits", "page <> '/bad'")
+    reject_rows(superuser_dsn, "web_page_hits", "page <> '/bad'")
     db.log_many([PageState("/bad", "::1", NOW, "agent")] * 50)
     assert caplog.text.count("left out what") == 20
     assert "left out 30 more rows" in caplog.text
 
 
 def test_a_rewrite_spoils_no_other(db, superuser_dsn, caplog):
-    refuse(superuser_dsn, "rewrites_pending", "package <> 'bad'")
+    reject_rows(superuser_dsn, "rewrites_pending", "package <> 'bad'")
     db.save_rewrites_pending(
         [RewritePendingRow(name, NOW, "BOTH") for name in ("a", "b", "bad", "c")]
     )
@@ -96,7 +92,7 @@ def test_a_rewrite_spoils_no_other(db, superuser_dsn, caplog):
 
 
 def test_an_upstream_change_spoils_no_other(db, superuser_dsn, caplog):
-    refuse(superuser_dsn, "versions", "version <> '6.6'")
+    reject_rows(superuser_dsn, "versions", "version <> '6.6'")
     names = ["a", "b", "c", "d"]
     packages = [UpstreamPackage(name, status="odd" if name == "c" else None) for name in names]
     versions = [UpstreamVersion(name, number, NOW) for name in names for number in ("1.0", "6.6")]
