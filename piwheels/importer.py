@@ -104,7 +104,7 @@ class ImportConfig(Common):
     import_queue: str = queue_option()
     file_queue: str = option(
         default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
-        help=f"send files here (default: the socket 'file' next to the other, or {FILE_QUEUE})",
+        help=f"send files here (default: this machine's master, or {FILE_QUEUE})",
     )  # fmt: skip
 
 

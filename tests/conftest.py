@@ -51,7 +51,7 @@ STARTERS = (
     "asyncio", "httpx", "multiprocessing", "pty", "socket", "subprocess", "threading", "zmq",
 )  # fmt: skip
 STARTING_FIXTURES = {
-    "_quick_textual", "chase", "farm", "healthy", "make_config", "program", "running",
+    "_quick_textual", "farm", "healthy", "make_config", "mr_chase", "program", "running",
     "server_dsn", "short_dir", "site_farm",
 }  # fmt: skip
 #: Files and folders whose tests start something by what they call.
@@ -61,7 +61,7 @@ STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.
 #: The files that take longest begin first, so that no core is idle at the end.
 LONGEST = (
     # These mostly wait, and the next ones mostly compute: they start together.
-    "slave/test_suspension.py", "up/test_farm.py", "test_farm.py",
+    "slave/test_suspension.py", "test_chapters.py", "up/test_farm.py", "test_farm.py",
     "test_browser.py", "console/ui/test_screens.py", "console/ui/test_frame.py",
     "slave/test_app.py", "master/test_cloud_gazer.py", "console/ui/test_pictures.py",
     "master/test_app.py", "audit/test_damage.py", "core/host/test_processes.py",
@@ -216,17 +216,17 @@ def module_dsn(server_dsn, template_db, _copy_numbers):
 
 
 @pytest.fixture
-def chase(tmp_path, monkeypatch):
+def mr_chase(tmp_path, monkeypatch):
     """A replacement for MrChase at the address where the admin tools expect it."""
-    from peers import Chase  # noqa: PLC0415 (as above)
+    from peers import FakeMrChase  # noqa: PLC0415 (as above)
 
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    with Chase(f"ipc://{tmp_path}/piwheels/import") as stand_in:
+    with FakeMrChase(f"ipc://{tmp_path}/piwheels/import") as stand_in:
         yield stand_in
 
 
 @pytest.fixture
-def tool(chase, capsys):
+def tool(mr_chase, capsys):
     """Run an admin tool's *main*; return its exit status, and the lines that it has written."""
 
     def run(main, *args):

@@ -1,6 +1,7 @@
 """Helpers for tests of several folders: waiting, processes, sources that can be built."""
 
 import io
+import json
 import logging
 import os
 import shutil
@@ -10,7 +11,9 @@ import time
 import uuid
 import zipfile
 from dataclasses import fields
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from types import MappingProxyType
 
 from piwheels.core.database.dsn import administer
 from piwheels.master.ports import Ports
@@ -59,6 +62,31 @@ def add_source(folder, name="demo", version="1.0", *, before="pass", after="pass
     """Put the source of a pure package into *folder*; its build runs *before* and *after*."""
     backend = BACKEND.format(name=name, version=version, before=before, after=after)
     write_sdist(folder, name, version, {"backend.py": backend})
+
+
+def list_files(index, name, *names):
+    """Write the pages of project *name* in the folder simple of *index*: its files *names*."""
+    folder = index / "simple" / name
+    links = (f'<a href="{name}">{name}</a>' for name in names)
+    (folder / "index.html").write_text("<!DOCTYPE html>" + "".join(links))
+    files = [{"filename": name, "url": name, "hashes": {}} for name in names]
+    page = {"meta": {"api-version": "1.0"}, "name": name, "files": files}
+    (folder / "index.json").write_text(json.dumps(page))
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves the pages of :func:`list_files`, as JSON to those who ask for it."""
+
+    extensions_map = MappingProxyType(
+        {".json": "application/vnd.pypi.simple.v1+json", ".html": "text/html"}
+    )
+
+    def translate_path(self, path):
+        json_too = path.endswith("/") and "json" in self.headers.get("Accept", "")
+        return super().translate_path(f"{path}index.json" if json_too else path)
+
+    def log_message(self, *_):
+        pass
 
 
 #: An option of a master that never asks its index: otherwise it starts pip to find it.

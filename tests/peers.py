@@ -105,14 +105,14 @@ class Files(Connected):
 
 
 class Console:
-    """A console: it sends requests, keeps other messages in *told*, and validates everything."""
+    """A console: it sends requests, keeps other messages in *events*, and validates everything."""
 
     def __init__(self, address, who="me"):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.connect(address)
         self.who = who
-        self.told = []
+        self.events = []
         self._tickets = itertools.count(1)
 
     def __enter__(self):
@@ -140,7 +140,7 @@ class Console:
                 return kind, data
             if kind == "OK" and got == ticket:
                 return schema_of(CONSOLE_ANSWERS[msg]).validate(data)
-            self.told.append((got, kind, data))
+            self.events.append((got, kind, data))
 
     def ask(self, msg, data=NoData):
         return self.answer(self.send(msg, data), msg)
@@ -149,19 +149,19 @@ class Console:
         self.welcome = self.ask("HELLO", [1, self.who])
         return self
 
-    def hear(self, kind):
+    def event(self, kind):
         """Wait for the next unrequested message of this *kind*; return its ticket and data."""
-        while not (found := [one for one in self.told if one[1] == kind]):
-            self.told.append(self.recv())
-        self.told.remove(found[0])
+        while not (found := [one for one in self.events if one[1] == kind]):
+            self.events.append(self.recv())
+        self.events.remove(found[0])
         return found[0][0], found[0][2]
 
-    def is_told_nothing(self):
+    def has_no_events(self):
         self.ask("FIGURES")
-        return not self.told
+        return not self.events
 
 
-class StandIn(threading.Thread):
+class FakePeer(threading.Thread):
     """Answers the messages to a ROUTER at *address*; subclasses define the answers."""
 
     def __init__(self, address, protocol=None, socket=None):
@@ -195,7 +195,7 @@ class StandIn(threading.Thread):
         raise NotImplementedError
 
 
-class Chase(StandIn):
+class FakeMrChase(FakePeer):
     """Replaces MrChase: records the requests of tools, and sends prepared answers.
 
     *answers* has a reply for each message, or a list of replies to send in turn.

@@ -19,11 +19,11 @@ def said(tool):
     return partial(tool, add.main)
 
 
-def test_a_package_is_added(chase, said):
-    chase.answers = {"ADDPKG": ("DONE", "NEWPKG")}
+def test_a_package_is_added(mr_chase, said):
+    mr_chase.answers = {"ADDPKG": ("DONE", "NEWPKG")}
     args = ["--yes", "--alias", "Six", "--alias", "SIX", "--description", "two and three"]
     assert said("six", *args) == (0, ["added six, also called Six, SIX, described"])
-    assert chase.asked == [("ADDPKG", ("six", "two and three", "", False, ["Six", "SIX"]))]
+    assert mr_chase.asked == [("ADDPKG", ("six", "two and three", "", False, ["Six", "SIX"]))]
 
 
 @pytest.mark.parametrize(
@@ -35,15 +35,15 @@ def test_a_package_is_added(chase, said):
         (["--unskip"], "UPDPKG", "six is known already: to be built"),
     ],
 )
-def test_the_report_on_a_package(chase, said, args, code, words):
-    chase.answers = {"ADDPKG": ("DONE", code)}
+def test_the_report_on_a_package(mr_chase, said, args, code, words):
+    mr_chase.answers = {"ADDPKG": ("DONE", code)}
     assert said("six", "--yes", *args) == (0, [words])
     assert said("six", "-qy", *args) == (0, [])
 
 
-def test_the_report_as_json(chase, said):
-    chase.answers = {"ADDVER": [("ERROR", "NOPKG"), ("DONE", "NEWVER"), ("ERROR", "SKIPVER")]}
-    chase.answers |= {"ADDPKG": ("DONE", "NEWPKG"), "WATCH": ("DONE", "NEWPKG")}
+def test_the_report_as_json(mr_chase, said):
+    mr_chase.answers = {"ADDVER": [("ERROR", "NOPKG"), ("DONE", "NEWVER"), ("ERROR", "SKIPVER")]}
+    mr_chase.answers |= {"ADDPKG": ("DONE", "NEWPKG"), "WATCH": ("DONE", "NEWPKG")}
     args = ("six", "1.0", "--watch", "--json", "-qy")
     status, lines = said(*args)
     assert status == 0
@@ -62,8 +62,8 @@ def test_the_report_as_json(chase, said):
     assert sentence == f"piw-add: {found['message']}"
 
 
-def test_a_version_is_added(chase, said):
-    chase.answers = {"ADDVER": ("DONE", "NEWVER")}
+def test_a_version_is_added(mr_chase, said):
+    mr_chase.answers = {"ADDVER": ("DONE", "NEWVER")}
     args = [
         "-y",
         "--released",
@@ -77,31 +77,31 @@ def test_a_version_is_added(chase, said):
     words = "added six 1.17.0, not to be built (no), yanked, also called SIX"
     assert said("six", "1.17.0", *args) == (0, [words])
     asked = ("six", "1.17.0", "no", False, LATER, True, False, ["SIX"], "")
-    assert chase.asked == [("ADDVER", asked)]
+    assert mr_chase.asked == [("ADDVER", asked)]
 
 
-def test_a_version_is_released_now_if_nothing_else_is_said(chase, said):
-    chase.answers = {"ADDVER": ("DONE", "UPDVER")}
+def test_a_version_is_released_now_if_nothing_else_is_said(mr_chase, said):
+    mr_chase.answers = {"ADDVER": ("DONE", "UPDVER")}
     before = datetime.now(UTC)
     words = "six 1.17.0 is known already: to be built, not yanked"
     assert said("six", "1.17.0", "-y", "--unyank", "--unskip") == (0, [words])
-    [(_, data)] = chase.asked
+    [(_, data)] = mr_chase.asked
     assert before <= data.released <= datetime.now(UTC)
 
 
-def test_a_version_of_an_unknown_package_brings_it_along(chase, said):
-    chase.answers = {
+def test_a_version_of_an_unknown_package_brings_it_along(mr_chase, said):
+    mr_chase.answers = {
         "ADDVER": [("ERROR", "NOPKG"), ("DONE", "NEWVER")], "ADDPKG": ("DONE", "NEWPKG"),
     }  # fmt: skip
     assert said("six", "1.0", "-y") == (0, ["added six", "added six 1.0"])
-    assert [msg for msg, _ in chase.asked] == ["ADDVER", "ADDPKG", "ADDVER"]
+    assert [msg for msg, _ in mr_chase.asked] == ["ADDVER", "ADDPKG", "ADDVER"]
 
 
-def test_a_package_is_watched_once_it_is_added(chase, said):
-    chase.answers = {"ADDPKG": ("DONE", "UPDPKG"), "WATCH": ("DONE", "WATCH")}
+def test_a_package_is_watched_once_it_is_added(mr_chase, said):
+    mr_chase.answers = {"ADDPKG": ("DONE", "UPDPKG"), "WATCH": ("DONE", "WATCH")}
     status, lines = said("six", "--watch", "-y")
     assert (status, lines[1]) == (0, "six is followed upstream from now on")
-    assert chase.asked[1] == ("WATCH", "six")
+    assert mr_chase.asked[1] == ("WATCH", "six")
 
 
 class Terminal(io.StringIO):
@@ -110,7 +110,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("answer", ["n\n", "", "\n", "what?\n"])
-def test_nothing_is_changed_without_consent(chase, said, answer, monkeypatch):
+def test_nothing_is_changed_without_consent(mr_chase, said, answer, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     status, lines = said("six", "--skip", "no")
     assert status == 1
@@ -118,19 +118,19 @@ def test_nothing_is_changed_without_consent(chase, said, answer, monkeypatch):
         "About to add six (or change it), not to be built (no). Continue? [y/N] "
         "piw-add: nothing was changed"
     ]
-    assert chase.asked == []
+    assert mr_chase.asked == []
 
 
-def test_it_asks_once_more_before_it_adds_a_package(chase, said, monkeypatch):
+def test_it_asks_once_more_before_it_adds_a_package(mr_chase, said, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Terminal("y\nn\n"))
-    chase.answers = {"ADDVER": ("ERROR", "NOPKG")}
+    mr_chase.answers = {"ADDVER": ("ERROR", "NOPKG")}
     status, lines = said("six", "1.0")
     assert status == 1
     assert "add the package six, which is not known, too" in lines[0]
-    assert [msg for msg, _ in chase.asked] == ["ADDVER"]
+    assert [msg for msg, _ in mr_chase.asked] == ["ADDVER"]
 
 
-def test_a_missing_terminal_is_reported(chase, said, monkeypatch):
+def test_a_missing_terminal_is_reported(mr_chase, said, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     status, [line] = said("six")
     assert status == 1
@@ -144,8 +144,8 @@ def test_a_missing_terminal_is_reported(chase, said, monkeypatch):
         ("SKIPVER", "--unskip brings it back"),
     ],
 )
-def test_refusals_of_the_master_are_reported(chase, said, answer, words):
-    chase.answers = {"ADDVER": ("ERROR", answer)}
+def test_refusals_of_the_master_are_reported(mr_chase, said, answer, words):
+    mr_chase.answers = {"ADDVER": ("ERROR", answer)}
     status, [line] = said("six", "1.0", "-y")
     assert status == 1
     assert words in line
@@ -169,11 +169,11 @@ def test_refusals_of_the_master_are_reported(chase, said, answer, words):
         ["six", "--alias", "a b"],
     ],
 )
-def test_wrong_usage(chase, args):
+def test_wrong_usage(mr_chase, args):
     with pytest.raises(SystemExit) as caught:
         add.main([*args, "--yes"])
     assert caught.value.code == 2
-    assert chase.asked == []
+    assert mr_chase.asked == []
 
 
 def test_without_a_master_it_says_what_to_do(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers import until, wheel_bytes
-from peers import StandIn
+from peers import FakePeer
 from piwheels import importer
 from piwheels.core.codec import NoData
 from piwheels.core.errors import Refused, Unavailable
@@ -36,7 +36,7 @@ def config_of(**options):
     return importer.ImportConfig(**options)
 
 
-class Files(StandIn):
+class Files(FakePeer):
     """Replaces FileJuggler: receives one file, and records its sender."""
 
     def __init__(self, address, size):
@@ -101,26 +101,26 @@ def test_a_state_is_described(wheels, capsys):
 
 
 @pytest.mark.parametrize("number", [0, 2**40])
-def test_files_are_sent_under_the_states_own_number(wheels, chase, tmp_path, number):
+def test_files_are_sent_under_the_states_own_number(wheels, mr_chase, tmp_path, number):
     [wheel] = wheels("foo-1.0-py3-none-any")
-    chase.answers = {"IMPORT": ("SEND", wheel.filename), "SENT": ("DONE", "IMPORT")}
+    mr_chase.answers = {"IMPORT": ("SEND", wheel.filename), "SENT": ("DONE", "IMPORT")}
     state = state_of([wheel], number=number)
     with Files(f"ipc://{tmp_path}/piwheels/file", wheel.filesize) as files:
         do_import(config_of(), [wheel], state)
     assert (files.number, files.content) == (number, wheel.path.read_bytes())
-    assert chase.asked == [("IMPORT", state), ("SENT", NoData)]
+    assert mr_chase.asked == [("IMPORT", state), ("SENT", NoData)]
 
 
-def test_a_master_lost_in_a_transfer_is_noticed(wheels, chase, tmp_path):
+def test_a_master_lost_in_a_transfer_is_noticed(wheels, mr_chase, tmp_path):
     [wheel] = wheels("foo-1.0-py3-none-any")
-    chase.answers = {"IMPORT": ("SEND", wheel.filename)}
+    mr_chase.answers = {"IMPORT": ("SEND", wheel.filename)}
     with SilentJuggler(f"ipc://{tmp_path}/piwheels/file") as files:
-        files.then = chase.stop
+        files.then = mr_chase.stop
         with pytest.raises(Unavailable, match="lost the master"):
             do_import(config_of(), [wheel], state_of([wheel]))
 
 
-class SilentJuggler(StandIn):
+class SilentJuggler(FakePeer):
     """Replaces a FileJuggler that fetches no chunk; it calls *then* instead."""
 
     then = None
@@ -139,7 +139,7 @@ def test_unsuitable_files_are_refused(wheels, tmp_path, monkeypatch):
         do_send([wheel], wheel.filename, file_queue=f"ipc://{tmp_path}/nobody")
 
 
-def test_other_files_than_wheels_are_refused_before_the_question(tmp_path, chase, capsys):
+def test_other_files_than_wheels_are_refused_before_the_question(tmp_path, mr_chase, capsys):
     (tmp_path / "a\x1b[2J.whl").write_bytes(b"no")
     (tmp_path / "foo-1.0-py3-none-any.whl").write_bytes(wheel_bytes("bar"))
     (tmp_path / "foo-2.0-py3-none-any.whl").mkdir()
@@ -151,26 +151,26 @@ def test_other_files_than_wheels_are_refused_before_the_question(tmp_path, chase
     assert [words in line for words, line in zip(why, lines, strict=True)] == [True] * 4
     assert captured.out == "imported 0 files, 4 refused\n"
     assert "\x1b" not in captured.err
-    assert chase.asked == []
+    assert mr_chase.asked == []
 
 
-def test_a_refused_import_does_not_stop_the_others(wheels, chase, capsys):
+def test_a_refused_import_does_not_stop_the_others(wheels, mr_chase, capsys):
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
-    chase.answers = {"IMPORT": [("ERROR", "NOPKG"), ("DONE", "IMPORT")]}
+    mr_chase.answers = {"IMPORT": [("ERROR", "NOPKG"), ("DONE", "IMPORT")]}
     assert importer.main([*paths, "--yes", "-j1", "--delete"]) == 1
     captured = capsys.readouterr()
     assert "the package foo is not known here: piw-add foo adds it" in captured.err
     assert captured.out.endswith("imported 1 file, 1 refused\n")
-    assert [state.package for _, state in chase.asked] == ["foo", "bar"]
-    numbers = {state.slave_id for _, state in chase.asked}
+    assert [state.package for _, state in mr_chase.asked] == ["foo", "bar"]
+    numbers = {state.slave_id for _, state in mr_chase.asked}
     assert len(numbers) == 2
     assert min(numbers) >= 2**32
     assert [Path(path).exists() for path in paths] == [True, False], "only what is imported goes"
 
 
-def test_the_report_as_json(wheels, chase, capsys):
+def test_the_report_as_json(wheels, mr_chase, capsys):
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
-    chase.answers = {"IMPORT": [("ERROR", "NOPKG"), ("DONE", "IMPORT")]}
+    mr_chase.answers = {"IMPORT": [("ERROR", "NOPKG"), ("DONE", "IMPORT")]}
     assert importer.main(["missing.whl", *paths, "--yes", "-j1", "--json"]) == 1
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     files = ["missing.whl", *paths]
@@ -193,28 +193,28 @@ def test_a_missing_master_ends_the_import_immediately(wheels, tmp_path, monkeypa
     assert captured.out.endswith("imported 0 files, 2 abandoned\n")
 
 
-def test_the_report_on_a_build(wheels, chase, tmp_path):
+def test_the_report_on_a_build(wheels, mr_chase, tmp_path):
     [wheel] = wheels("foo-1.0-py3-none-any")
     (tmp_path / "log").write_bytes(b"made by hand\xff\n")
-    chase.answers = {"IMPORT": ("DONE", "IMPORT")}
+    mr_chase.answers = {"IMPORT": ("DONE", "IMPORT")}
     more = ["--package", "Foo", "--package-version", "1.0.0", "--abi", "cp312"]
     more += ["--duration", "2m", "--output", str(tmp_path / "log")]
     assert importer.main([str(wheel.path), "-yq", *more]) == 0
-    [(_, state)] = chase.asked
+    [(_, state)] = mr_chase.asked
     assert (state.package, state.version, state.abi_tag) == ("Foo", "1.0.0", "cp312")
     assert (state.duration, state.output) == (timedelta(minutes=2), "made by hand\ufffd\n")
 
 
-def test_a_running_import_is_abandoned_after_its_limit(wheels, chase, monkeypatch, capsys):
+def test_a_running_import_is_abandoned_after_its_limit(wheels, mr_chase, monkeypatch, capsys):
     """Ctrl+C while the master does not answer."""
     monkeypatch.setattr(importer, "STOP_LIMIT", 0.3)
     paths = [str(wheel.path) for wheel in wheels("foo-1.0-py3-none-any", "bar-1.0-py3-none-any")]
-    chase.answers = {"IMPORT": None}
+    mr_chase.answers = {"IMPORT": None}
     really = importer.wait
 
     def interrupted(futures):
         monkeypatch.setattr(importer, "wait", really)
-        until(lambda: chase.asked)
+        until(lambda: mr_chase.asked)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(importer, "wait", interrupted)
@@ -222,15 +222,15 @@ def test_a_running_import_is_abandoned_after_its_limit(wheels, chase, monkeypatc
     captured = capsys.readouterr()
     assert "interrupted" in captured.err
     assert captured.out.endswith("imported 0 files, 2 abandoned\n")
-    assert len(chase.asked) == 1
+    assert len(mr_chase.asked) == 1
 
 
 @pytest.mark.parametrize(
     "args", [[], ["x.whl", "--output", "/nowhere/log"], ["x.whl", "--output", "/dev/zero"]]
 )
-def test_missing_arguments(chase, args, capsys):
+def test_missing_arguments(mr_chase, args, capsys):
     assert importer.main([*args, "--yes"]) == 1
-    assert chase.asked == []
+    assert mr_chase.asked == []
     assert capsys.readouterr().err.startswith("piw-import: ")
 
 

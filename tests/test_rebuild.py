@@ -12,8 +12,8 @@ from piwheels import rebuild
 
 
 @pytest.fixture
-def said(chase, tool):
-    chase.answers = {"REBUILD": ("DONE", "REBUILD")}
+def said(mr_chase, tool):
+    mr_chase.answers = {"REBUILD": ("DONE", "REBUILD")}
     return partial(tool, rebuild.main)
 
 
@@ -30,55 +30,55 @@ def said(chase, tool):
          "index and project page of each package will be written one after the other"),
     ],
 )  # fmt: skip
-def test_each_target_is_rebuilt(chase, said, args, asked, line):
+def test_each_target_is_rebuilt(mr_chase, said, args, asked, line):
     assert said(*args) == (0, [line])
-    assert chase.asked == [("REBUILD", asked)]
+    assert mr_chase.asked == [("REBUILD", asked)]
 
 
-def test_all_packages_are_not_rebuilt_unasked(chase, said, monkeypatch):
+def test_all_packages_are_not_rebuilt_unasked(mr_chase, said, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     status, [line] = said("project")
     assert status == 1
     assert "rewrite the pages of all packages" in line
-    assert chase.asked == []
+    assert mr_chase.asked == []
 
 
-def test_an_unknown_package_is_refused(chase, said):
-    chase.answers = {"REBUILD": ("ERROR", "NOPKG")}
+def test_an_unknown_package_is_refused(mr_chase, said):
+    mr_chase.answers = {"REBUILD": ("ERROR", "NOPKG")}
     status, [line] = said("index", "six")
     assert status == 1
     assert "the package six is not known here" in line
 
 
 @pytest.mark.parametrize("count", [2, 1])
-def test_failed_builds_are_repeated(chase, said, count):
-    chase.answers = {"RETRY": ("DONE", str(count))}
+def test_failed_builds_are_repeated(mr_chase, said, count):
+    mr_chase.answers = {"RETRY": ("DONE", str(count))}
     since = datetime(2026, 1, 31, 12, tzinfo=UTC)
     given = ("--failed", "--since", "2026-01-31T12:00Z", "--label", "pi")
     word = "1 failed build" if count == 1 else "2 failed builds"
     assert said(*given, "--yes") == (0, [f"{word} will be repeated"])
-    assert chase.asked == [("RETRY", (since, "pi", True)), ("RETRY", (since, "pi", False))]
+    assert mr_chase.asked == [("RETRY", (since, "pi", True)), ("RETRY", (since, "pi", False))]
 
 
-def test_failed_builds_are_counted_before_the_question(chase, said, monkeypatch):
-    chase.answers = {"RETRY": ("DONE", "7")}
+def test_failed_builds_are_counted_before_the_question(mr_chase, said, monkeypatch):
+    mr_chase.answers = {"RETRY": ("DONE", "7")}
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     status, [line] = said("--failed", "--since", "2h")
     assert status == 1
     assert "would repeat 7 builds that failed since" in line
-    [(_, (since, label, preview))] = chase.asked
+    [(_, (since, label, preview))] = mr_chase.asked
     assert (label, preview) == ("", True)
     assert timedelta(hours=1.9) < datetime.now(UTC) - since < timedelta(hours=2.1)
 
 
-def test_without_failed_builds_there_is_nothing_to_do(chase, said):
-    chase.answers = {"RETRY": ("DONE", "0")}
+def test_without_failed_builds_there_is_nothing_to_do(mr_chase, said):
+    mr_chase.answers = {"RETRY": ("DONE", "0")}
     status, [line] = said("--failed", "--since", "2026-01-31")
     assert (status, line) == (0, "no build has failed since 2026-01-31 00:00")
 
 
-def test_an_answer_of_another_program_is_an_error(chase, said):
-    chase.answers = {"RETRY": ("DONE", "well")}
+def test_an_answer_of_another_program_is_an_error(mr_chase, said):
+    mr_chase.answers = {"RETRY": ("DONE", "well")}
     status, [line] = said("--failed", "--since", "1h")
     assert status == 1
     assert "is not a master" in line
@@ -92,14 +92,14 @@ def test_an_answer_of_another_program_is_an_error(chase, said):
         ["home", "--since", "2h"], ["home", "--label", "pi"],
     ],
 )  # fmt: skip
-def test_wrong_usage(chase, args):
+def test_wrong_usage(mr_chase, args):
     with pytest.raises(SystemExit) as caught:
         rebuild.main([*args, "--yes"])
     assert caught.value.code == 2
-    assert chase.asked == []
+    assert mr_chase.asked == []
 
 
-def test_the_report_as_json(chase, said):
+def test_the_report_as_json(mr_chase, said):
     status, [line] = said("index", "six", "--json")
     assert status == 0
     assert json.loads(line) == {

@@ -42,16 +42,16 @@ def said(tool):
          ["six 1.0 is yanked (it is bad)"]),
     ],
 )  # fmt: skip
-def test_each_target_is_removed(chase, said, args, asked, lines):
+def test_each_target_is_removed(mr_chase, said, args, asked, lines):
     done = ("DONE", "DELPKG")
-    chase.answers = {"REMPKG": done, "REMVER": done, "UNWATCH": done}
+    mr_chase.answers = {"REMPKG": done, "REMVER": done, "UNWATCH": done}
     assert said(*args, "--yes") == (0, lines)
-    assert chase.asked == asked
+    assert mr_chase.asked == asked
     assert said(*args, "--yes", "-q") == (0, [])
 
 
-def test_the_report_as_json(chase, said):
-    chase.answers = {"REMVER": ("DONE", "DELPKG"), "UNWATCH": ("DONE", "DELPKG")}
+def test_the_report_as_json(mr_chase, said):
+    mr_chase.answers = {"REMVER": ("DONE", "DELPKG"), "UNWATCH": ("DONE", "DELPKG")}
     args = ["--builds", "--skip", "no", "--yank", "--unwatch", "--json", "-y"]
     status, lines = said("six", "1.0", *args)
     assert status == 0
@@ -62,8 +62,8 @@ def test_the_report_as_json(chase, said):
     ]
 
 
-def test_only_a_requested_watch_can_be_ended(chase, said):
-    chase.answers = {"UNWATCH": ("ERROR", "NOPKG")}
+def test_only_a_requested_watch_can_be_ended(mr_chase, said):
+    mr_chase.answers = {"UNWATCH": ("ERROR", "NOPKG")}
     assert said("six", "--unwatch", "--yes") == (
         1,
         [
@@ -73,7 +73,7 @@ def test_only_a_requested_watch_can_be_ended(chase, said):
     )
 
 
-def test_the_losses_are_listed_before_the_question(chase, said, monkeypatch):
+def test_the_losses_are_listed_before_the_question(mr_chase, said, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -84,7 +84,7 @@ def test_the_losses_are_listed_before_the_question(chase, said, monkeypatch):
     assert lines[0].startswith(
         "About to remove all builds and files of six 1.0, and yank six 1.0. Continue? [y/N] "
     )
-    assert chase.asked == []
+    assert mr_chase.asked == []
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_the_losses_are_listed_before_the_question(chase, said, monkeypatch):
         (["six"], "the disk is full", "the disk is full"),
     ],
 )
-def test_refusals_of_the_master_are_reported(chase, said, args, code, words):
-    chase.answers = {"REMPKG": ("ERROR", code), "REMVER": ("ERROR", code)}
+def test_refusals_of_the_master_are_reported(mr_chase, said, args, code, words):
+    mr_chase.answers = {"REMPKG": ("ERROR", code), "REMVER": ("ERROR", code)}
     status, [line] = said(*args, "-y")
     assert status == 1
     assert words in line
@@ -109,8 +109,8 @@ def test_refusals_of_the_master_are_reported(chase, said, args, code, words):
         ["six", "--skip", ""], ["six", "1.0", "--skip", " "],  # else all of it would go
     ],
 )  # fmt: skip
-def test_wrong_usage(chase, args):
+def test_wrong_usage(mr_chase, args):
     with pytest.raises(SystemExit) as caught:
         remove.main([*args, "--yes"])
     assert caught.value.code == 2
-    assert chase.asked == []
+    assert mr_chase.asked == []

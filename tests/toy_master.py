@@ -39,12 +39,12 @@ class Master:
     def addresses(self):
         return [f"tcp://127.0.0.1:{port}" for port in self.ports]
 
-    def hear(self, *expected, seconds=30):
+    def receive(self, *expected, seconds=30):
         """Return the data of the next request, which must be one of those expected."""
         assert self.queue.poll(patience(seconds)), f"no {expected} within {seconds} s"
         self.peer, msg, data = self.queue.recv_addr_msg()
         assert msg in expected, (msg, data)
-        self.heard = msg
+        self.received = msg
         return data
 
     def say(self, msg, data=NoData):
@@ -54,7 +54,7 @@ class Master:
         self.queue.send_multipart([self.peer, *frames])
 
     def welcome(self):
-        info = self.hear("HELLO")
+        info = self.receive("HELLO")
         self.say("ACK", (7, ""))
         return info
 
@@ -65,25 +65,25 @@ class Master:
 
     def give_build(self):
         self.welcome()
-        self.hear("IDLE")
+        self.receive("IDLE")
         self.say("BUILD", ("demo", "1.0"))
 
-    def told(self, text, seconds=20):
-        """Say CONT until an OUTPUT has *text*; leave that one without a reply."""
+    def output_with(self, text, seconds=20):
+        """Reply CONT until an OUTPUT has *text*; leave that one without a reply."""
         end = time.monotonic() + patience(seconds)
         while time.monotonic() < end:
-            data = self.hear("BUSY", "OUTPUT")  # pip may be slow to say something
-            if self.heard == "OUTPUT" and text in data.text:
+            data = self.receive("BUSY", "OUTPUT")  # pip may be slow to say something
+            if self.received == "OUTPUT" and text in data.text:
                 return data
             self.say("CONT")
         pytest.fail(f"no OUTPUT has {text}")
 
     def built(self, *others, seconds=60):
-        """Say CONT until the build has ended; return the data of BUILT."""
+        """Reply CONT until the build has ended; return the data of BUILT."""
         end = time.monotonic() + patience(seconds)
         while time.monotonic() < end:
-            data = self.hear("BUSY", "BUILT", *(others or ["OUTPUT"]))
-            match self.heard:
+            data = self.receive("BUSY", "BUILT", *(others or ["OUTPUT"]))
+            match self.received:
                 case "BUILT":
                     return data
                 case "HELLO":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+import tomllib
 from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,8 @@ import zmq
 from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
-from piwheels.core.paths import master_socket
+from piwheels.core.paths import FARM_FILE, master_socket
+from piwheels.core.paths import address as checked_address
 from piwheels.core.protocols import (
     AddPackage,
     AddVersion,
@@ -50,7 +52,7 @@ LONG_ANSWER_LIMIT: Final = 900.0
 CONNECT_LIMIT: Final = 5.0
 #: Seconds without an event after which a master counts as lost; it publishes every 10 s.
 SILENCE: Final = 60.0
-#: The master's address for files, unless there is a socket ``file`` next to that for requests.
+#: The master's address for files, unless it wrote another one next to its socket for requests.
 FILE_QUEUE: Final = "tcp://127.0.0.1:5556"
 
 #: Seconds between two checks during a wait.
@@ -430,7 +432,12 @@ def file_address(address: str) -> str:
     """Return the address for files of the master at *address* (``""``: this user's)."""
     socket = Path((address or master_socket("import")).removeprefix("ipc://"))
     file_socket = socket.with_name("file")
-    return f"ipc://{file_socket}" if file_socket.is_socket() else FILE_QUEUE
+    if file_socket.is_socket():
+        return f"ipc://{file_socket}"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        options = tomllib.loads(socket.with_name(FARM_FILE).read_text("utf-8"))
+        return checked_address(options["import"]["file-queue"])
+    return FILE_QUEUE
 
 
 def send_file(

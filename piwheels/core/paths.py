@@ -14,7 +14,7 @@ from typing import Final
 
 #: The default role of piw-master in the database.
 DAEMON: Final = "piwheels"
-#: The file next to a master's sockets with the options by which piw-audit finds the farm.
+#: The file next to a master's sockets with the options by which tools find the farm.
 FARM_FILE: Final = "farm.toml"
 #: The folder of the sockets of docs/deploy/piw-master.service.
 SERVICE: Final = Path("/run/piwheels")
@@ -68,8 +68,8 @@ def farm_file() -> Path | None:
     return max(found, key=found.__getitem__) / FARM_FILE if found else None
 
 
-def write_farm_file(dsn: str, site: Path, import_queue: str) -> None:
-    """Write the options by which piw-audit finds a farm, next to its socket *import_queue*.
+def write_farm_file(dsn: str, site: Path, import_queue: str, file_queue: str) -> None:
+    """Write the options by which tools find a farm, next to its socket *import_queue*.
 
     Only this user can read the file: *dsn* may contain a password. Does nothing for other sockets.
     Raises :exc:`OSError`.
@@ -77,11 +77,17 @@ def write_farm_file(dsn: str, site: Path, import_queue: str) -> None:
     if not import_queue.startswith("ipc:///"):
         return
     path = Path(import_queue.removeprefix("ipc://")).with_name(FARM_FILE)
-    options = {"dsn": dsn, "output-path": str(site.absolute()), "import-queue": import_queue}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items()]
+    audit = {"dsn": dsn, "output-path": str(site.absolute()), "import-queue": import_queue}
+    importer = {"import-queue": import_queue, "file-queue": to_connect(file_queue)}
+    lines = ["# Written by piw-master."]
+    for table, options in {"audit": audit, "import": importer}.items():
+        lines += ["", f"[{table}]"]
+        lines += [
+            f"{key} = {json.dumps(each, ensure_ascii=False)}" for key, each in options.items()
+        ]
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with open(file, "w", encoding="utf-8", errors="replace") as stream:  # noqa: PTH123 (it is open)
-        stream.write("\n".join(["# Written by piw-master.", "[audit]", *lines, ""]))
+        stream.write("\n".join([*lines, ""]))
 
 
 def _socket_dirs() -> tuple[Path, ...]:
@@ -108,6 +114,14 @@ def address(text: str) -> str:
     if not (_is_tcp(text) or re.fullmatch(r"(?:ipc|inproc)://.+", text)):
         raise ValueError(f"{text!r} is not an address: write tcp://HOST:PORT or ipc://PATH")
     return text.replace("{run}", str(runtime_dir()))
+
+
+def to_connect(where: str) -> str:
+    """Return the address at which this machine reaches a socket bound to *where*."""
+    for any_address in ("tcp://*:", "tcp://0.0.0.0:"):
+        if where.startswith(any_address):
+            return where.replace(any_address, "tcp://127.0.0.1:")
+    return where.replace("tcp://[::]:", "tcp://[::1]:")
 
 
 def _is_tcp(text: str) -> bool:

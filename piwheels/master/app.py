@@ -127,13 +127,14 @@ class PiWheelsMaster:
         return 1 if any(task.failure for task in self.tasks) else 0
 
     def _describe_farm(self) -> None:
-        """Tell piw-audit where database and site are, in the folder of the sockets."""
+        """Write where database, site and file queue are, for the tools, next to the sockets."""
         config = self.config
         try:
-            write_farm_file(config.dsn, config.output_path, config.import_queue)
+            write_farm_file(config.dsn, config.output_path, config.import_queue, config.file_queue)
         except OSError as exc:
             self.logger.warning(
-                "cannot write %s (%s): piw-audit needs --dsn and --output-path",
+                "cannot write %s (%s): give piw-audit --dsn and --output-path, and piw-import"
+                " --file-queue",
                 exc.filename, exc.strerror,
             )  # fmt: skip
 

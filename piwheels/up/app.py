@@ -18,7 +18,7 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
-from piwheels.core.paths import data_dir
+from piwheels.core.paths import data_dir, to_connect
 from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import drop_root, interpreter_dirs
@@ -28,7 +28,7 @@ from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
 from piwheels.up import console, database, site, summary
-from piwheels.up.config import labels, queues, to_connect
+from piwheels.up.config import labels, queues
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
     TOO_OFTEN,

@@ -97,14 +97,6 @@ def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
     return found
 
 
-def to_connect(where: str) -> str:
-    """Return the address at which this machine reaches a socket bound to *where*."""
-    for any_address in ("tcp://*:", "tcp://0.0.0.0:"):
-        if where.startswith(any_address):
-            return where.replace(any_address, "tcp://127.0.0.1:")
-    return where.replace("tcp://[::]:", "tcp://[::1]:")
-
-
 def queues(config: UpConfig, home: Path) -> dict[str, str]:
     """Return the addresses of the master's sockets: those of *config*, else private ones."""
     folder = home / "run"

@@ -10,15 +10,17 @@ import importlib.util
 import itertools
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import termios
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.host.processes import dies_with_parent, wait_for_exit
-from piwheels.up.config import to_connect
+from piwheels.core.paths import to_connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +47,9 @@ def attach_line(queues: Mapping[str, str]) -> str:
     # A console finds the other sockets in the folder of an ipc status queue.
     named = [name for name in WIRES if name == "status" or queues[name] != f"{folder}/{name}"]
     options = [(f"--{name}-queue", to_connect(queues[name])) for name in named]
-    return shlex.join(["piw-console", *itertools.chain(*options)])
+    own = Path(sys.executable).with_name("piw-console")  # in a clone, PATH does not lead to it
+    program = str(own) if own.exists() and not shutil.which(own.name) else own.name
+    return shlex.join([program, *itertools.chain(*options)])
 
 
 def possible() -> bool:

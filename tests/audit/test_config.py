@@ -12,6 +12,7 @@ from piwheels.core.paths import FARM_FILE, write_farm_file
 from piwheels.core.program.command_line import load
 
 DSN = "postgresql:///piwheels?host=/farm/postgres&user=piwheels"
+FILES = "tcp://*:5556"
 SITE = Path('/farm/a "site" \N{SNAKE}')
 
 
@@ -29,7 +30,7 @@ def home(monkeypatch):
         monkeypatch.setattr(paths, "SERVICE", Path(name, "service"))
         home = Path(name, "piwheels")
         (home / "run").mkdir(parents=True)
-        write_farm_file(DSN, SITE, f"ipc://{home}/run/import")
+        write_farm_file(DSN, SITE, f"ipc://{home}/run/import", FILES)
         yield home
 
 
@@ -43,7 +44,7 @@ def running(home):
 
 def test_the_farm_of_the_running_master(running):
     other = "ipc://" + str(running.parent / "own/piwheels/import")
-    write_farm_file("postgresql:///stopped", SITE, other)
+    write_farm_file("postgresql:///stopped", SITE, other, FILES)
     assert place() == (DSN, SITE)
     (running / "run" / FARM_FILE).unlink()  # an older master
     assert place() == SERVICE
@@ -65,13 +66,13 @@ def test_a_link_is_not_written_through(home):
     file.unlink()
     file.symlink_to(home / "elsewhere")
     with pytest.raises(OSError, match="symbolic"):
-        write_farm_file(DSN, SITE, f"ipc://{home}/run/import")
+        write_farm_file(DSN, SITE, f"ipc://{home}/run/import", FILES)
     assert not (home / "elsewhere").exists()
 
 
 def test_a_master_without_a_local_socket_writes_no_file():
-    write_farm_file(DSN, SITE, "tcp://127.0.0.1:5557")
-    write_farm_file(DSN, SITE, "inproc://import")
+    write_farm_file(DSN, SITE, "tcp://127.0.0.1:5557", FILES)
+    write_farm_file(DSN, SITE, "inproc://import", FILES)
 
 
 @pytest.mark.usefixtures("running")

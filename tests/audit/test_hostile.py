@@ -331,12 +331,12 @@ def test_a_running_master_is_notified(farm, tmp_path):
         asked, heard = [], threading.Event()
 
         def answer():
-            with zmq.Context.instance().socket(zmq.REP) as chase:
-                chase.rcvtimeo = 20_000
-                chase.bind(f"ipc://{name}/import")
+            with zmq.Context.instance().socket(zmq.REP) as mr_chase:
+                mr_chase.rcvtimeo = 20_000
+                mr_chase.bind(f"ipc://{name}/import")
                 for _ in range(3):
-                    asked.append(codec.loads(chase.recv()))
-                    chase.send(codec.dumps("DONE", "REBUILD"))
+                    asked.append(codec.loads(mr_chase.recv()))
+                    mr_chase.send(codec.dumps("DONE", "REBUILD"))
                 heard.wait(patience(20))  # what is not read yet goes with the socket
 
         thread = threading.Thread(target=answer)

@@ -9,10 +9,11 @@ import pytest
 import zmq
 
 from helpers import patience, until
-from peers import Chase
+from peers import FakeMrChase
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
 from piwheels.core.farm import FILE_QUEUE, Done, Farm, file_address
+from piwheels.core.paths import FARM_FILE, write_farm_file
 from piwheels.core.protocols import SlaveEvent, master_control, monitor_stats
 from piwheels.core.states import BuildState, MasterInfo, MasterStats
 from piwheels.core.transport import Context
@@ -36,7 +37,7 @@ DIE = SlaveEvent(7, NOW, "DIE", codec.NoData)
         ),
         (
             lambda farm: farm.add_version("six", "1", released=NOW, unskip=True, yank=True),
-            "ADDVER", ("six", "1", "", True, NOW, True, False, []), "YANKVER",
+            "ADDVER", ("six", "1", "", True, NOW, True, False, [], ""), "YANKVER",
         ),
         (lambda farm: farm.remove_package("six"), "REMPKG", ("six", False, ""), "DELPKG"),
         (
@@ -45,34 +46,40 @@ DIE = SlaveEvent(7, NOW, "DIE", codec.NoData)
         ),
         (
             lambda farm: farm.remove_version("six", "1", yank=True),
-            "REMVER", ("six", "1", False, "", True), "YANKVER",
+            "REMVER", ("six", "1", False, "", True, ""), "YANKVER",
         ),
         (lambda farm: farm.rebuild("home"), "REBUILD", ("HOME",), "REBUILD"),
         (lambda farm: farm.rebuild("project"), "REBUILD", ("PROJECT", None), "REBUILD"),
-        (lambda farm: farm.retry_failed(NOW, "pi"), "RETRY", (NOW, "pi", False), "17"),
-        (lambda farm: farm.retry_failed(NOW, preview=True), "RETRY", (NOW, "", True), "0"),
         (lambda farm: farm.rebuild("index", "six"), "REBUILD", ("BOTH", "six"), "REBUILD"),
         (lambda farm: farm.watch("six"), "WATCH", "six", "WATCH"),
         (lambda farm: farm.unwatch("six"), "UNWATCH", "six", "UNWATCH"),
     ],
 )  # fmt: skip
-def test_requests(chase, call, msg, data, word):
-    chase.answers = {msg: ("DONE", word)}
+def test_requests(mr_chase, call, msg, data, word):
+    mr_chase.answers = {msg: ("DONE", word)}
     with Farm() as farm:
         assert call(farm) is Done(word)
-    assert chase.asked == [(msg, data)]
+    assert mr_chase.asked == [(msg, data)]
 
 
-def test_a_version_is_released_now_by_default(chase):
-    chase.answers = {"ADDVER": ("DONE", "NEWVER")}
+def test_failed_builds_are_retried_and_counted(mr_chase):
+    mr_chase.answers = {"RETRY": [("DONE", "17"), ("DONE", "0")]}
+    with Farm() as farm:
+        assert farm.retry_failed(NOW, "pi") == 17
+        assert farm.retry_failed(NOW, preview=True) == 0
+    assert mr_chase.asked == [("RETRY", (NOW, "pi", False)), ("RETRY", (NOW, "", True))]
+
+
+def test_a_version_is_released_now_by_default(mr_chase):
+    mr_chase.answers = {"ADDVER": ("DONE", "NEWVER")}
     before = datetime.now(UTC)
     with Farm() as farm:
         farm.add_version("six", "1")
-    assert before <= chase.asked[0][1].released <= datetime.now(UTC)
+    assert before <= mr_chase.asked[0][1].released <= datetime.now(UTC)
 
 
-def test_refusals(chase):
-    chase.answers = {"WATCH": [("ERROR", "NOPKG"), ("ERROR", "the disk")]}
+def test_refusals(mr_chase):
+    mr_chase.answers = {"WATCH": [("ERROR", "NOPKG"), ("ERROR", "the disk")]}
     with Farm() as farm:
         with pytest.raises(Refused) as caught:
             farm.watch("six")
@@ -82,19 +89,19 @@ def test_refusals(chase):
         assert caught.value.code == "WATCH"
 
 
-def test_invalid_arguments_never_leave(chase):
-    chase.answers = {"WATCH": ("DONE", "WATCH")}
+def test_invalid_arguments_never_leave(mr_chase):
+    mr_chase.answers = {"WATCH": ("DONE", "WATCH")}
     with Farm() as farm:
         with pytest.raises(BadMessage, match="bad WATCH: not a package"):
             farm.watch("../six")
         assert farm.watch("six") is Done.WATCHED
-    assert chase.asked == [("WATCH", "six")]
+    assert mr_chase.asked == [("WATCH", "six")]
 
 
-def test_a_silent_master_is_an_error(chase, monkeypatch):
+def test_a_silent_master_is_an_error(mr_chase, monkeypatch):
     monkeypatch.setattr("piwheels.core.farm.LONG_ANSWER_LIMIT", 0.3)
     build = BuildState(1, "a", "1", "cp311", True, timedelta(1), "log")
-    chase.answers = {"IMPORT": None, "WATCH": ("DONE", "WATCH")}
+    mr_chase.answers = {"IMPORT": None, "WATCH": ("DONE", "WATCH")}
     waits = []
     silence = pytest.raises(Unavailable, match=r"did not answer IMPORT within 0\.3 s")
     with Farm(meanwhile=lambda: waits.append(1)) as farm:
@@ -104,12 +111,12 @@ def test_a_silent_master_is_an_error(chase, monkeypatch):
         assert farm.watch("six") is Done.WATCHED, "after an error it connects again"
 
 
-def test_the_meanwhile_callback_can_end_a_wait(chase):
-    chase.answers = {"WATCH": [None, ("DONE", "WATCH")]}
+def test_the_meanwhile_callback_can_end_a_wait(mr_chase):
+    mr_chase.answers = {"WATCH": [None, ("DONE", "WATCH")]}
     stop = [KeyboardInterrupt]
 
     def meanwhile():
-        if stop and chase.asked:
+        if stop and mr_chase.asked:
             raise stop.pop()
 
     with Farm(meanwhile=meanwhile) as farm:
@@ -118,7 +125,7 @@ def test_the_meanwhile_callback_can_end_a_wait(chase):
         assert farm.watch("six") is Done.WATCHED
 
 
-def test_whether_a_master_is_running(chase, tmp_path):
+def test_whether_a_master_is_running(mr_chase, tmp_path):
     with Farm() as farm:
         assert farm.is_running()
     with Farm(f"ipc://{tmp_path}/nobody") as farm:
@@ -131,7 +138,7 @@ def test_the_farm_waits_for_a_late_master(tmp_path):
 
     def come():
         time.sleep(0.3)
-        late.append(Chase(where))
+        late.append(FakeMrChase(where))
         late[0].answers = {"WATCH": ("DONE", "WATCH")}
         late[0].start()
 
@@ -145,9 +152,9 @@ def test_the_farm_waits_for_a_late_master(tmp_path):
 
 def test_a_lost_master_is_noticed(tmp_path):
     where = f"ipc://{tmp_path}/import"
-    with Chase(where) as chase, Farm(where) as farm:
-        chase.answers = {"WATCH": None}
-        thread = threading.Thread(target=chase.__exit__)
+    with FakeMrChase(where) as mr_chase, Farm(where) as farm:
+        mr_chase.answers = {"WATCH": None}
+        thread = threading.Thread(target=mr_chase.__exit__)
         thread.start()
         with pytest.raises(Unavailable, match="lost the master"):
             farm.watch("six")
@@ -171,7 +178,7 @@ def test_another_listener_is_not_a_master(tmp_path, answer):
         thread.join()
 
 
-def test_a_closed_farm_raises_an_error(chase):
+def test_a_closed_farm_raises_an_error(mr_chase):
     farm = Farm()
     farm.close()
     farm.close()
@@ -180,13 +187,23 @@ def test_a_closed_farm_raises_an_error(chase):
     assert list(farm.listen()) == []
 
 
-def test_files_are_sent_to_the_neighbouring_socket(chase, tmp_path):
+def test_files_are_sent_to_the_neighbouring_socket(mr_chase, tmp_path):
     assert file_address("") == FILE_QUEUE
     with Context().socket(zmq.ROUTER) as neighbour:
         neighbour.bind(f"ipc://{tmp_path}/piwheels/file")
         assert file_address("") == f"ipc://{tmp_path}/piwheels/file"
-        assert file_address(chase.address) == f"ipc://{tmp_path}/piwheels/file"
+        assert file_address(mr_chase.address) == f"ipc://{tmp_path}/piwheels/file"
         assert file_address("tcp://board:2") == FILE_QUEUE
+
+
+def test_the_master_writes_its_address_for_files(tmp_path):
+    requests = f"ipc://{tmp_path}/import"
+    for bound, there in {"tcp://10.0.0.1:5556": "10.0.0.1", "tcp://*:5556": "127.0.0.1"}.items():
+        write_farm_file("postgresql:///piwheels", tmp_path, requests, bound)
+        assert file_address(requests) == f"tcp://{there}:5556"
+    for broken in (b"", b"[import]\nfile-queue = 3", b'[import]\nfile-queue = "http://x"', b"\xff"):
+        (tmp_path / FARM_FILE).write_bytes(broken)
+        assert file_address(requests) == FILE_QUEUE
 
 
 # Events ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from helpers import LOGGER, own_config, patience, wire
-from peers import StandIn
+from peers import FakePeer
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.ports import open_socket
 from piwheels.master.seraph import Seraph
@@ -102,7 +102,7 @@ def build_of():
     return make
 
 
-class FakeTask(StandIn):
+class FakeTask(FakePeer):
     """A fake TheSecretary or SlaveDriver that answers requests and records them."""
 
     def __init__(self, config, name):

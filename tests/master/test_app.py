@@ -307,7 +307,7 @@ def test_a_console_pauses_and_ends_the_master(run_dir, db_dsn):
         assert codec.loads(slave.recv()) == ("SLEEP", True)
         control.send(codec.dumps("WAKE", None))
         until(lambda: not console.hello().welcome.paused)
-        assert [console.hear("COMMAND")[1][:2] for _ in range(2)] == [
+        assert [console.event("COMMAND")[1][:2] for _ in range(2)] == [
             ("an operator", "SLEEP"), ("control", "WAKE"),
         ]  # fmt: skip
         assert console.ask("QUIT") is NoData

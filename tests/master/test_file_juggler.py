@@ -74,15 +74,15 @@ class Slave:
     def send(self, *frames):
         self.socket.send_multipart([f if isinstance(f, bytes) else str(f).encode() for f in frames])
 
-    def hear(self, timeout=30):
+    def receive(self, timeout=30):
         return self.socket.recv_multipart() if self.socket.poll(patience(timeout)) else None
 
     def transfer(self, slave_id, content):
         self.send("HELLO", slave_id)
-        while (heard := self.hear()) not in (None, [b"DONE"]):
-            start, length = int(heard[1]), int(heard[2])
+        while (received := self.receive()) not in (None, [b"DONE"]):
+            start, length = int(received[1]), int(received[2])
             self.send("CHUNK", start, content[start : start + length])
-        assert heard == [b"DONE"]
+        assert received == [b"DONE"]
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def run_loop(juggler):
 
 
 def received(slave):
-    return list(iter(lambda: slave.hear(0), None))
+    return list(iter(lambda: slave.receive(0), None))
 
 
 def tree(root):
@@ -228,7 +228,7 @@ def test_several_slaves_can_send_at_the_same_time(running, config):
     waiting = set(contents)
     while waiting:
         for n in list(waiting):
-            msg, *place = slaves[n].hear()
+            msg, *place = slaves[n].receive()
             if msg == b"DONE":
                 waiting.discard(n)
             else:
@@ -260,7 +260,7 @@ def test_an_oversized_frame_closes_only_its_connection(running, config):
     running.fs.expect(5, state_of(content))
     rude = Slave(running.juggler.ports.socket("file").address)
     rude.send("HELLO", 5)
-    rude.hear()
+    rude.receive()
     rude.send("CHUNK", 0, bytes(40 * 2**20))
     rude.socket.close()
     running.juggler.takeover = 0.0

@@ -187,8 +187,8 @@ def test_a_package_is_removed_everywhere(ask, db, secretary, driver):
 def test_nothing_is_removed_while_the_farm_is_paused(with_db, db, running, *, builds):
     db.add_new_package("foo")
     db.add_new_package_version("foo", "1.0")
-    chase = MrChase(with_db)
-    with running(chase), Context().socket(zmq.REQ, reversed(protocol)) as socket:
+    task = MrChase(with_db)
+    with running(task), Context().socket(zmq.REQ, reversed(protocol)) as socket:
         socket.connect(with_db.import_queue)
 
         def ask(msg, *data):
@@ -196,16 +196,16 @@ def test_nothing_is_removed_while_the_farm_is_paused(with_db, db, running, *, bu
             assert socket.poll(patience(10)), "no answer"
             return socket.recv_msg()
 
-        chase.pause()
-        until(lambda: chase.paused)
+        task.pause()
+        until(lambda: task.paused)
         for request in (("REMPKG", "foo", builds, ""), ("REMVER", "foo", "1.0", builds, "", False)):
             answer, why = ask(*request)
             assert answer == "ERROR"
             assert "resume it first" in why
         assert ask("REMVER", "foo", "1.0", False, "because", False) == ("DONE", "SKIPVER")
         assert set(db.get_project_data("foo")["releases"]) == {"1.0"}
-        chase.resume()
-        until(lambda: not chase.paused)
+        task.resume()
+        until(lambda: not task.paused)
         assert ask("REMPKG", "foo", False, "") == ("DONE", "DELPKG")
 
 

@@ -122,7 +122,7 @@ def test_the_list_of_slaves_is_sent_in_pages_to_the_console_that_asks(farm, me, 
     ]
     assert [event.message for event in seen[:3]] == ["HELLO", "STATS", "BUILD"]
     assert seen[-1][1:] == (seen[-1].timestamp, "SLEEP", False)
-    assert you.is_told_nothing()
+    assert you.has_no_events()
     for board in boards:
         board.socket.close()
 
@@ -154,14 +154,14 @@ def test_finished_builds_are_announced_and_listed(farm, db, me, slave):
     slave.work()
     until(db.get_leases)  # the lease keeps the slave's label
     slave.built(status=False)
-    ticket, ended = me.hear("OUTCOME")
+    ticket, ended = me.event("OUTCOME")
     assert ticket == 1  # the ticket of its HELLO
     assert ended[1:7] == (slave.id, "board", "demo", "1.0", "cp311", "failed")
     assert me.ask("BUILDS", 10) == [ended._replace(ended=me.ask("BUILDS", 1)[0].ended)]
     slave.work()
     assert me.ask("SKIP", [slave.id]) == []
     assert slave.stats("BUSY")[0] == "DONE"
-    _, ended = me.hear("OUTCOME")
+    _, ended = me.event("OUTCOME")
     assert (ended.build_id, ended.version, ended.result) == (None, "2.0", "skipped")
     assert len(me.ask("BUILDS", 2**60)) == 1
 
@@ -170,12 +170,12 @@ def test_a_suspended_slave_is_reported_with_its_reason_also_to_later_consoles(fa
     slave.work()
     slave.built(status=False, log="the ssl module in Python is not available\n")
     who = "the master: its Python has no ssl module (install a Python that was built with OpenSSL)"
-    assert me.hear("COMMAND")[1][:3] == (who, "SLEEP", [slave.id])
+    assert me.event("COMMAND")[1][:3] == (who, "SLEEP", [slave.id])
     assert slave.stats("IDLE") == ("SLEEP", True)
     assert db.get_builds([("demo", "1.0")]) == []
     with Console(farm.config.console_queue, "late") as late:
-        assert late.hello().hear("COMMAND")[1][:3] == (who, "SLEEP", [slave.id])
-        assert late.hello().is_told_nothing()
+        assert late.hello().event("COMMAND")[1][:3] == (who, "SLEEP", [slave.id])
+        assert late.hello().has_no_events()
     assert me.ask("WAKE", [slave.id]) == []
     assert slave.work() == ["demo", "2.0"]
 
@@ -184,7 +184,7 @@ def test_a_master_without_room_is_reported_to_consoles(farm, me, slave):
     farm.driver.fleet.disk_space(1, 2)
     assert slave.stats("IDLE") == ("SLEEP", True)
     with Console(farm.config.console_queue, "late") as late:
-        report = late.hello().hear("COMMAND")[1]
+        report = late.hello().event("COMMAND")[1]
     assert report.who == "the master: the disk of the site has 1 bytes free, and needs 2 bytes"
     assert (report.verb, report.slaves) == ("SLEEP", None)
 
@@ -194,7 +194,7 @@ def test_a_log_is_read_from_the_database_and_later_from_the_site(farm, db, me, s
     log = "0123456789" * 2 + "\u20ac end\n"
     slave.work()
     slave.built(status=False, log=log)
-    build_id = me.hear("OUTCOME")[1].build_id
+    build_id = me.event("OUTCOME")[1].build_id
 
     def read():
         text, size = "", 1
@@ -222,16 +222,16 @@ def test_build_output_is_sent_to_the_consoles_that_watch(farm, me, you, slave):
     until(lambda: farm.tails.get(slave.id))
     watch = me.send("WATCH", slave.id)
     assert me.answer(watch, "WATCH") is NoData
-    assert me.hear("OUTPUT") == (watch, (slave.id, "demo", "1.0", 0, "one\n"))
+    assert me.event("OUTPUT") == (watch, (slave.id, "demo", "1.0", 0, "one\n"))
     slave.say("OUTPUT", [4, "two\n"])
-    assert me.hear("OUTPUT") == (watch, (slave.id, "demo", "1.0", 4, "two\n"))
+    assert me.event("OUTPUT") == (watch, (slave.id, "demo", "1.0", 4, "two\n"))
     again = me.send("WATCH", slave.id)
-    assert me.hear("OUTPUT") == (again, (slave.id, "demo", "1.0", 0, "one\ntwo\n"))
+    assert me.event("OUTPUT") == (again, (slave.id, "demo", "1.0", 0, "one\ntwo\n"))
     assert me.ask("UNWATCH", slave.id) is NoData
     slave.say("OUTPUT", [8, "three\n"])
     until(lambda: farm.tails.get(slave.id).offset + len(farm.tails.get(slave.id).text) == 14)
-    assert you.is_told_nothing()
-    assert not [one for one in me.told if one[1] == "OUTPUT"]
+    assert you.has_no_events()
+    assert not [one for one in me.events if one[1] == "OUTPUT"]
     slave.built(status=False)
     until(lambda: farm.tails.get(slave.id) is None)
 
@@ -252,14 +252,14 @@ def test_a_builds_output_is_dropped_however_it_ends(farm, me, slave):
     assert slave.say("OUTPUT", [4, "more"]) == ("CONT", NoData)  # the build continues
     slave.socket.send(codec.dumps("BYE"))
     until(lambda: farm.tails.get(slave.id) is None)
-    assert not any(kind == "OUTCOME" for _, kind, _ in me.told)
+    assert not any(kind == "OUTCOME" for _, kind, _ in me.events)
 
 
 def test_commands_are_answered_and_reported_to_all_consoles(farm, me, you, slave):
     assert me.ask("SLEEP", [slave.id, 99]) == [(99, "no such slave")]
-    report = you.hear("COMMAND")[1]
+    report = you.event("COMMAND")[1]
     assert report[:3] == ("me", "SLEEP", [slave.id, 99])
-    assert me.hear("COMMAND")[1] == report
+    assert me.event("COMMAND")[1] == report
     assert slave.stats("IDLE") == ("SLEEP", True)
     assert me.ask("SKIP", [slave.id]) == [(slave.id, "not building")]
     assert me.ask("WAKE", [slave.id]) == []
@@ -269,7 +269,7 @@ def test_commands_are_answered_and_reported_to_all_consoles(farm, me, you, slave
     assert me.ask("KILL", None) == []
     assert slave.stats("IDLE") == ("DIE", NoData)
     assert me.ask("KILL", [slave.id]) == [(slave.id, "no such slave")]
-    assert [you.hear("COMMAND")[1].verb for _ in range(5)] == [
+    assert [you.event("COMMAND")[1].verb for _ in range(5)] == [
         "SKIP",
         "WAKE",
         "SKIP",
@@ -284,7 +284,7 @@ def test_commands_for_all_tasks_are_passed_to_the_master(farm, me):
         assert farm.main.take() == CommandMaster(verb)
     assert me.ask("QUIT") is NoData
     assert farm.main.take() == CommandMaster("QUIT")
-    assert [me.hear("COMMAND")[1].verb for _ in range(4)] == ["SLEEP", "SLEEP", "WAKE", "QUIT"]
+    assert [me.event("COMMAND")[1].verb for _ in range(4)] == ["SLEEP", "SLEEP", "WAKE", "QUIT"]
 
 
 def test_commands_to_all_slaves_are_carried_out_in_sequence(farm, me, slave):
@@ -298,7 +298,7 @@ def test_commands_to_all_slaves_are_carried_out_in_sequence(farm, me, slave):
 
 def test_commands_on_the_control_socket_are_reported_too(farm, me):
     farm.news.push(CommandGiven(CommandReport("control", "KILL", [3], START)))
-    assert me.hear("COMMAND") == (1, ("control", "KILL", [3], START))
+    assert me.event("COMMAND") == (1, ("control", "KILL", [3], START))
 
 
 # Hostile input ------------------------------------------------------------------------------------

@@ -34,9 +34,9 @@ def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, s
     more = {"identity": slave.identity, "lacks": []}
     assert info.features == {"level": 1, "resume": None, "output": True, **more}
     assert len(slave.identity) == 32
-    assert master.hear("IDLE").disk_size > 0
+    assert master.receive("IDLE").disk_size > 0
     master.say("SLEEP", data=False)
-    master.hear("IDLE")
+    master.receive("IDLE")
     master.say("BUILD", ("demo", "1.0"))
     built = master.built()
     assert built.status, built.output
@@ -45,12 +45,12 @@ def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, s
     master.say("SEND", NAME)
     content = master.fetch(state.filesize)
     assert hashlib.sha256(content).hexdigest() == state.filehash
-    master.hear("SENT")
+    master.receive("SENT")
     master.say("DONE")
-    master.hear("IDLE")
+    master.receive("IDLE")
     assert list(slave.dir.iterdir()) == []
     master.say("DIE")
-    master.hear("BYE")
+    master.receive("BYE")
     slave.thread.join(patience(30))
     assert not slave.thread.is_alive()
 
@@ -58,10 +58,10 @@ def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, s
 def test_done_in_mid_build_makes_the_slave_abandon_the_build(master, slave, source):
     source("print('zzz', flush=True); time.sleep(60)")
     master.give_build()
-    master.hear("BUSY")
+    master.receive("BUSY")
     assert list(slave.dir.iterdir())
     master.say("DONE")
-    master.hear("IDLE")
+    master.receive("IDLE")
     assert list(slave.dir.iterdir()) == []
     assert slave.builder is None
 
@@ -69,17 +69,17 @@ def test_done_in_mid_build_makes_the_slave_abandon_the_build(master, slave, sour
 def test_a_slave_resumes_its_build_after_the_master_restarts(master, slave, source):
     source("time.sleep(3)")
     master.give_build()
-    master.hear("BUSY")
+    master.receive("BUSY")
     master.vanish()
     time.sleep(1)
     master.back()
-    info = master.hear("HELLO")
+    info = master.receive("HELLO")
     assert info.features["resume"] == ["demo", "1.0"]
     master.say("ACK", (8, ""))
     assert master.built().status
     assert slave.slave_id == 8
     master.say("DONE")
-    master.hear("IDLE")
+    master.receive("IDLE")
 
 
 @pytest.mark.parametrize("moment", ["pause", "transfer", "request"])
@@ -89,7 +89,7 @@ def test_a_slave_notices_a_lost_connection_in_every_state(
     monkeypatch.setattr(app, "SLEEP_FIRST", 60.0)
     slave._pause = 60.0
     master.welcome()
-    master.hear("IDLE")
+    master.receive("IDLE")
     if moment == "pause":
         master.say("SLEEP", data=False)
     elif moment == "transfer":
@@ -100,11 +100,11 @@ def test_a_slave_notices_a_lost_connection_in_every_state(
     time.sleep(0.3)
     master.vanish()
     master.back()
-    info = master.hear("HELLO")
+    info = master.receive("HELLO")
     assert info.features["resume"] == (["demo", "1.0"] if moment == "transfer" else None)
     master.say("ACK", (8, ""))
     # A finished build is reported at once: it counts even if another slave has the version.
-    master.hear("BUILT" if moment == "transfer" else "IDLE")
+    master.receive("BUILT" if moment == "transfer" else "IDLE")
 
 
 def test_stop_ends_a_slave_immediately_in_mid_transfer(master, slave, source):
@@ -124,7 +124,7 @@ def test_a_slave_without_disk_space_requests_no_build(master, slave, monkeypatch
     master.welcome()
     assert not master.queue.poll(0.5)
     reasons.clear()
-    master.hear("IDLE")
+    master.receive("IDLE")
 
 
 def test_a_slave_checks_itself_after_a_failure_of_its_own(
@@ -139,25 +139,25 @@ def test_a_slave_checks_itself_after_a_failure_of_its_own(
     assert not master.built().status
     assert len(faults) == 3
     master.say("DONE")
-    master.hear("IDLE")
+    master.receive("IDLE")
     assert faults == []
     assert caplog.text.count("no ssl; asking for no work until then") == 1
     assert "some builds will fail: no compiler" in caplog.text
     master.say("HELLO")
-    assert master.hear("HELLO").features["lacks"] == lacks
+    assert master.receive("HELLO").features["lacks"] == lacks
 
 
 @pytest.mark.parametrize("level", [0])
 def test_at_level_0_die_in_reply_to_hello_is_a_refusal(master, slave, caplog):
     slave.connection._refusals = Pauses(0.1, 0.4)
     for _ in range(3):
-        master.hear("HELLO")
+        master.receive("HELLO")
         master.say("DIE")
     master.welcome()
-    master.hear("IDLE")
+    master.receive("IDLE")
     assert caplog.text.count("refused this slave") == 3
     master.say("DIE")
-    master.hear("BYE")
+    master.receive("BYE")
     slave.thread.join(patience(30))
     assert "the master has ended this slave" in caplog.text
 
@@ -165,17 +165,17 @@ def test_at_level_0_die_in_reply_to_hello_is_a_refusal(master, slave, caplog):
 @pytest.mark.parametrize("level", [0])
 def test_at_level_0_die_after_a_long_silence_does_not_end_the_slave(master, slave):
     assert not master.welcome_id().startswith(LEVEL_1_ID)
-    master.hear("IDLE")
+    master.receive("IDLE")
     # This machine was suspended: the master declared the slave dead, but the connection is open.
     master.say("SLEEP", data=False)
-    master.hear("IDLE")
+    master.receive("IDLE")
     slave._wait = lambda _: setattr(slave.connection, "last_reply", -3600.0)
     master.say("SLEEP", data=False)
-    master.hear("IDLE")
+    master.receive("IDLE")
     master.say("DIE")
     del slave._wait
     master.welcome()
-    master.hear("IDLE")
+    master.receive("IDLE")
 
 
 def test_an_unknown_slave_sends_hello_again_and_keeps_its_build(master, slave, source):
@@ -183,36 +183,36 @@ def test_an_unknown_slave_sends_hello_again_and_keeps_its_build(master, slave, s
     first = master.welcome_id()
     assert first.startswith(LEVEL_1_ID)
     assert len(first) == len(LEVEL_1_ID) + 16
-    master.hear("IDLE")
+    master.receive("IDLE")
     master.say("BUILD", ("demo", "1.0"))
-    master.told("zzz")
+    master.output_with("zzz")
     build = slave.builder
     master.say("HELLO")
-    info = master.hear("HELLO")
+    info = master.receive("HELLO")
     assert info.features["resume"] == ["demo", "1.0"]
     assert (master.peer, slave.builder) == (first, build)
     master.say("ACK", (9, ""))
     assert master.built().status
     master.say("HELLO")  # also after the build has ended
-    assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
+    assert master.receive("HELLO").features["resume"] == ["demo", "1.0"]
     master.say("ACK", (10, ""))
     assert master.built().status
     master.say("DONE")
-    master.hear("IDLE")
+    master.receive("IDLE")
     master.say("HELLO")
-    assert master.hear("HELLO").features["resume"] is None
+    assert master.receive("HELLO").features["resume"] is None
     master.say("ACK", (11, ""))
-    master.hear("IDLE")
+    master.receive("IDLE")
 
 
 def test_a_slave_pauses_if_the_master_requests_hello_repeatedly(master, slave, caplog):
     slave.connection._refusals = Pauses(0.1, 0.4)
     master.welcome()
     for _ in range(2):
-        master.hear("IDLE")
+        master.receive("IDLE")
         master.say("HELLO")
         master.welcome()  # the second time on a new socket, after a pause
-    master.hear("IDLE")
+    master.receive("IDLE")
     assert caplog.text.count("requests HELLO again and again") == 1
 
 
@@ -223,36 +223,36 @@ def test_a_refused_slave_keeps_its_build_and_tries_again(
     slave.connection._refusals = pauses
     source("print('zzz', flush=True); time.sleep(3)")
     first = master.welcome_id()
-    master.hear("IDLE")
+    master.receive("IDLE")
     master.say("BUILD", ("demo", "1.0"))
-    master.told("zzz")
+    master.output_with("zzz")
     build = slave.builder
     master.say("REFUSED", "there are 10,000 slaves already")
     for _ in range(3):  # in reply to any request
-        info = master.hear("HELLO")
+        info = master.receive("HELLO")
         assert info.features["resume"] == ["demo", "1.0"]
         assert master.peer != first
         master.say("REFUSED", "there are 10,000 slaves already")
-    assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
+    assert master.receive("HELLO").features["resume"] == ["demo", "1.0"]
     assert pauses._next == 0.4
     assert caplog.text.count("refused this slave: there are 10,000 slaves already") == 4
     master.say("HELLO")  # could start an endless loop
     master.welcome()
-    master.hear("BUSY")
+    master.receive("BUSY")
     assert pauses._next == 0.4  # ACK alone does not reset the pause
     master.say("CONT")
     assert master.built().status
     assert (pauses._next, slave.builder) == (0.1, build)
     master.say("DONE")
-    master.hear("IDLE")
+    master.receive("IDLE")
 
 
 def test_die_from_an_operator_ends_the_slave_after_any_silence(master, slave, caplog):
     master.welcome()
-    master.hear("IDLE")
+    master.receive("IDLE")
     slave.connection.last_reply -= 3600
     master.say("DIE")
-    master.hear("BYE")
+    master.receive("BYE")
     slave.thread.join(patience(30))
     assert "an operator has ended this slave" in caplog.text
 
@@ -261,7 +261,7 @@ def test_die_from_an_operator_ends_the_slave_after_any_silence(master, slave, ca
 def test_a_clock_step_ends_neither_build_nor_transfer(master, slave, source, step):
     source("print('zzz', flush=True); time.sleep(2)")
     master.give_build()
-    master.told("zzz")
+    master.output_with("zzz")
     slave.clock.step(step)
     master.say("CONT")
     built = master.built()
@@ -271,10 +271,10 @@ def test_a_clock_step_ends_neither_build_nor_transfer(master, slave, source, ste
     slave.clock.step(-step)
     content = master.fetch(built.files[0].filesize)
     assert hashlib.sha256(content).hexdigest() == built.files[0].filehash
-    master.hear("SENT")
+    master.receive("SENT")
     slave.clock.step(step)
     master.say("DONE")
-    stats = master.hear("IDLE")
+    stats = master.receive("IDLE")
     assert abs(stats.timestamp - slave.clock.now()) < timedelta(minutes=5)
 
 
@@ -285,20 +285,20 @@ def test_a_slave_sends_the_log_while_it_grows(master, slave, source, monkeypatch
     master.give_build()
     sent, heard, moments = "", [], []
     while "BUILT" not in heard:
-        data = master.hear("OUTPUT", "BUSY", "BUILT")
-        heard.append(master.heard)
-        if master.heard == "OUTPUT":
+        data = master.receive("OUTPUT", "BUSY", "BUILT")
+        heard.append(master.received)
+        if master.received == "OUTPUT":
             assert data.offset == len(sent)
             sent += data.text
             moments.append(time.monotonic())
-        master.say("DONE" if master.heard == "BUILT" else "CONT")
+        master.say("DONE" if master.received == "BUILT" else "CONT")
     assert data.status, data.output
     assert data.output.startswith(sent)
     assert "line 20 \u20ac\n" in sent
     assert heard.count("BUSY") >= 2
     # The limit holds on average: one message may arrive late, and the next right after it.
     assert len(moments) <= (moments[-1] - moments[0]) / 0.2 + 2
-    master.hear("IDLE")
+    master.receive("IDLE")
 
 
 @pytest.mark.parametrize("reply", ["DONE", "DIE"])
@@ -307,9 +307,9 @@ def test_a_slave_obeys_the_reply_to_output(master, slave, source, monkeypatch, r
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
     master.give_build()
-    master.told("zzz")
+    master.output_with("zzz")
     master.say(reply)
-    master.hear("IDLE" if reply == "DONE" else "BYE")
+    master.receive("IDLE" if reply == "DONE" else "BYE")
 
 
 def test_a_new_master_receives_the_log_from_its_beginning(master, slave, source, monkeypatch):
@@ -317,13 +317,13 @@ def test_a_new_master_receives_the_log_from_its_beginning(master, slave, source,
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
     master.give_build()
-    master.told("zzz")
+    master.output_with("zzz")
     master.vanish()
     master.back()
     master.welcome()
-    master.hear("BUSY")
+    master.receive("BUSY")
     master.say("CONT")
-    data = master.told("zzz")
+    data = master.output_with("zzz")
     assert data.offset == 0
 
 
@@ -337,7 +337,7 @@ def test_a_slave_of_level_0_sends_no_output(master, work, source, monkeypatch):
     thread.start()
     try:
         assert master.welcome().features is None
-        master.hear("IDLE")
+        master.receive("IDLE")
         master.say("BUILD", ("demo", "1.0"))
         assert "zzz" in master.built("BUSY").output  # no OUTPUT before
         master.say("DONE")
@@ -351,7 +351,7 @@ def test_at_level_0_a_hello_without_a_reply_is_repeated(master, work):
     old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
     with old.ctx.socket(zmq.REQ, reversed(slave_driver)) as queue, pytest.raises(MasterTimeout):
         old.main_loop(queue, timedelta(seconds=0.5))
-    master.hear("HELLO")
+    master.receive("HELLO")
 
 
 def test_hello_has_ten_fields_at_level_0(master, work, monkeypatch):
@@ -379,14 +379,14 @@ def test_hello_has_ten_fields_at_level_0(master, work, monkeypatch):
     ],
 )
 def test_an_invalid_reply_makes_the_slave_reconnect(master, slave, frames):
-    master.hear("HELLO")
+    master.receive("HELLO")
     master.raw(*frames)
     master.welcome()
-    master.hear("IDLE")
+    master.receive("IDLE")
 
 
 def test_a_slave_survives_replies_out_of_order(master, slave, source):
-    master.hear("HELLO")
+    master.receive("HELLO")
     for reply, data, next_request in (
         ("CONT", NoData, "IDLE"),
         ("SEND", NAME, "SENT"),  # there is no build
@@ -403,7 +403,7 @@ def test_a_slave_survives_replies_out_of_order(master, slave, source):
         ("DONE", NoData, "IDLE"),
     ):
         master.say(reply, data)
-        master.hear(next_request, *(["BUILT"] if next_request == "BUSY" else []))
+        master.receive(next_request, *(["BUILT"] if next_request == "BUSY" else []))
     assert slave.thread.is_alive()
 
 
@@ -422,7 +422,7 @@ def test_a_slave_reconnects_slowly_to_a_port_that_closes_each_connection(master,
     assert count <= 15
     master.back()
     master.welcome()
-    master.hear("IDLE")
+    master.receive("IDLE")
 
 
 # Processes ----------------------------------------------------------------------------------------
@@ -437,7 +437,7 @@ def test_sigterm_in_mid_build_leaves_neither_processes_nor_files(master, work, s
     env = {**os.environ, "PIW_ALLOW_ROOT": "1"}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
         master.welcome()
-        master.hear("IDLE")
+        master.receive("IDLE")
         master.say("BUILD", ("demo", "1.0"))
         end = time.monotonic() + patience(10)
         while not any("pip" in _command(pid) for pid in descendants(process.pid)):

@@ -54,7 +54,7 @@ def suspend(pids, seconds):
 def test_a_suspended_process_loses_no_build(master, source, process, who):
     source("print('zzz', flush=True); time.sleep(1)")
     master.give_build()
-    master.told("zzz")
+    master.output_with("zzz")
     tree = descendants(process.pid)
     supervisor = next(pid for pid, group in tree.items() if pid == group)
     suspend(
@@ -70,20 +70,20 @@ def test_a_suspended_process_loses_no_build(master, source, process, who):
     assert built.status, built.output
     master.say("SEND", NAME)
     assert len(master.fetch(built.files[0].filesize)) == built.files[0].filesize
-    master.hear("SENT")
+    master.receive("SENT")
 
 
 def test_a_slave_that_was_declared_dead_resumes_its_build(master, source, process):
     source("print('zzz', flush=True); time.sleep(1)")
     master.give_build()
-    master.told("zzz")
+    master.output_with("zzz")
     peer = master.peer
     master.say("CONT")
     suspend([process.pid], SUSPENDED)
-    master.hear("BUSY", "BUILT", "OUTPUT")
+    master.receive("BUSY", "BUILT", "OUTPUT")
     assert master.peer == peer
     master.say("HELLO")
-    assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
+    assert master.receive("HELLO").features["resume"] == ["demo", "1.0"]
     master.say("ACK", (8, ""))
     assert master.built().status
 
@@ -98,10 +98,10 @@ def _short_limit(monkeypatch):
 def test_a_master_that_was_suspended_resumes_the_build(master, source, slave):
     source("print('zzz', flush=True); time.sleep(10)")
     master.give_build()
-    master.told("zzz")
+    master.output_with("zzz")
     first = master.peer
     # The master does not reply in time: the slave closes that socket.
-    assert master.hear("HELLO").features["resume"] == ["demo", "1.0"]
+    assert master.receive("HELLO").features["resume"] == ["demo", "1.0"]
     assert master.peer != first
     master.say("ACK", (8, ""))
     assert master.built().status

@@ -146,8 +146,19 @@ def test_no_console_is_possible_without_a_terminal():
         ),
     ],
 )
-def test_the_attach_line_has_the_addresses_of_the_sockets(given, line):
+def test_the_attach_line_has_the_addresses_of_the_sockets(given, line, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert attach_line(IPC | given) == line
+
+
+def test_the_attach_line_names_a_program_that_the_shell_finds(tmp_path, monkeypatch):
+    program = tmp_path / "piw-console"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert attach_line(IPC).startswith(f"{program} --status-queue ")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert attach_line(IPC).startswith("piw-console --status-queue ")
 
 
 def test_messages_during_the_console_are_repeated_afterwards(tmp_path):

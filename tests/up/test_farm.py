@@ -10,14 +10,13 @@ import sys
 import threading
 import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from types import MappingProxyType
 from urllib.request import urlopen
 
 import pytest
 
-from helpers import patience, until, write_sdist
+from helpers import QuietHandler, list_files, patience, until, write_sdist
 
 # A build backend that uses only the standard library. about.txt controls what it builds.
 BACKEND = """
@@ -45,34 +44,12 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    extensions_map = MappingProxyType(
-        {".json": "application/vnd.pypi.simple.v1+json", ".html": "text/html"}
-    )
-
-    def translate_path(self, path):
-        json_too = path.endswith("/") and "json" in self.headers.get("Accept", "")
-        return super().translate_path(f"{path}index.json" if json_too else path)
-
-    def log_message(self, *_):
-        pass
-
-
 def add_source(index, name, version, tag, wait="-", *, needs=""):
     about = f"{name} {version} {tag} {wait} {needs}"
     folder = index / "simple" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_sdist(folder, name, version, {"backend.py": BACKEND, "about.txt": about})
     list_files(index, name, *(path.name for path in folder.glob("*.tar.gz")))
-
-
-def list_files(index, name, *names):
-    folder = index / "simple" / name
-    links = (f'<a href="{name}">{name}</a>' for name in names)
-    (folder / "index.html").write_text("<!DOCTYPE html>" + "".join(links))
-    files = [{"filename": name, "url": name, "hashes": {}} for name in names]
-    page = {"meta": {"api-version": "1.0"}, "name": name, "files": files}
-    (folder / "index.json").write_text(json.dumps(page))
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,11 @@ from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
 from piwheels.core.farm import Done
 from piwheels.core.host.interpreters import Interpreter
+from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
 from piwheels.up import database, registry, site
-from piwheels.up.config import UpConfig, labels, queues, to_connect
+from piwheels.up.config import UpConfig, labels, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
 from piwheels.up.restarts import After, Restarts, after
 from piwheels.up.summary import Row, Target, table
