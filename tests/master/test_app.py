@@ -195,7 +195,9 @@ def test_the_master_survives_any_bytes_on_any_socket(run_dir, db_dsn):
             control.send(cbor2.dumps(["WAKE", None]))  # in case a random message was a command
         check_public_sockets(run_dir)
         assert process.poll() is None
-    assert {path.name for path in run_dir.iterdir()} <= {*QUEUES, "site", ".site.work", "stderr"}
+    assert {path.name for path in run_dir.iterdir()} <= {
+        *QUEUES, "farm.toml", "site", ".site.work", "stderr",
+    }  # fmt: skip
 
 
 def refused(*args, env=None):

@@ -107,7 +107,12 @@ def test_sighup_has_a_daemon_open_its_log_file_again(name, tmp_path):
     log = tmp_path / "a.log"
     command = [sys.executable, "-P", "-m", f"piwheels.{name}", f"--log-file={log}", *DAEMONS[name]]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PIW_ALLOW_ROOT": "1"},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=hears_sighup,  # noqa: PLW1509 (one system call)
     ) as process:
         try:
             # The handler of SIGHUP is a caught signal: 1 in the mask of /proc/PID/status.
@@ -121,6 +126,11 @@ def test_sighup_has_a_daemon_open_its_log_file_again(name, tmp_path):
             assert process.wait(patience(20)) in {0, 1}  # piw-logger has not read all
         finally:
             process.kill()
+
+
+def hears_sighup():
+    """Undo nohup, under which these tests may run."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def catches(pid, *numbers):
@@ -157,7 +167,13 @@ def test_a_closed_terminal_ends_a_daemon_but_sighup_does_not(tmp_path):
     ours, theirs = pty.openpty()
     result = tmp_path / "result"
     command = ["setsid", "-c", sys.executable, "-c", DAEMON, str(result)]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    with subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=hears_sighup,  # noqa: PLW1509
+    ) as process:
         try:
             os.close(theirs)
             read_until(ours, b"ready")
