@@ -58,6 +58,7 @@ class FileLine(NamedTuple):
     filename: str
     href: str
     size: str
+    sha256: str
     requires_python: str
     apt: str
     tags: list[str]
@@ -231,6 +232,7 @@ def _file_line(name: str, file: ProjectFile) -> FileLine:
         filename=name,
         href=quote(name),
         size=size_text(file["size"]),
+        sha256=file["hash"],
         requires_python=specifier(file["requires_python"]) or "",
         apt=" ".join(sorted(set(file["apt_dependencies"]) - ESSENTIAL)),
         tags=tag_words(name),
@@ -246,6 +248,11 @@ def _build_line(build: ProjectBuild, logs: Mapping[int, str]) -> BuildLine:
         log=log_name(build["build_id"]),
         why=reason(logs.get(build["build_id"], "")),
     )
+
+
+def summary(description: str) -> str:
+    """Return a project's *description* as one short line, for the head of its page."""
+    return " ".join(_shown(description).split())
 
 
 def _shown(line: str) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NAMES, RELEASES = 48, 12
 #: How many releases of a project page are open initially.
 _OPEN = 2
+#: What a page is about, for search engines and links in messages, unless it says something else.
+_SUMMARY = "Python wheels, built from source and ready to install."
 
 
 class Renderer:
@@ -84,6 +86,7 @@ class Renderer:
             "project",
             data["name"],
             root="../../",
+            summary=web_pages.summary(data["description"]) or f"Wheels of {data['name']}.",
             name=data["name"],
             description=data["description"],
             skip=data["skip"],
@@ -123,11 +126,14 @@ class Renderer:
             "json.html": self._page("json", "JSON API"),
         }
 
-    def _page(self, template: str, title: str, *, root: str = "", **values: Any) -> bytes:
+    def _page(
+        self, template: str, title: str, *, root: str = "", summary: str = _SUMMARY, **values: Any
+    ) -> bytes:
         return self._render(
             template,
             macros=_templates()["layout"].macros,
             title=title,
+            summary=summary,
             root=root,
             page=template,
             address=self._url.rstrip("/"),
