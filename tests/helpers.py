@@ -15,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from types import MappingProxyType
 
+from piwheels.core.database.dsn import administer
 from piwheels.master.ports import Ports
 from piwheels.master.wiring import WIRES, MasterConfig
 
@@ -124,6 +125,14 @@ def own_config(**options):
 def wire(name):
     """Return the row of the table of wires that has this name."""
     return next(each for each in WIRES if each.name == name)
+
+
+def reject_rows(dsn, table, condition):
+    """Have the database reject the rows of *table* for which *condition* is false.
+
+    They pass all checks of our programs. *dsn* is the address for the superuser.
+    """
+    administer(dsn, f"ALTER TABLE {{}} ADD CHECK ({condition})", names=[table])
 
 
 class Connected:

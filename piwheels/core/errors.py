@@ -1,6 +1,7 @@
 """The errors that piwheels raises on purpose. Their texts are sentences for people.
 
-Any other exception is a bug in piwheels: it ends the task, and the program with it.
+Any other exception is a bug in piwheels: it ends the task, and the program with it, unless a single
+input has triggered it (``Task.unexpected``).
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class BadWheel(PiWheelsError, ValueError):
 
 class DatabaseError(PiWheelsError):
     """A query failed, and all retries failed, too."""
+
+
+class Rejected(DatabaseError):
+    """The database rejects the data of a call: the same call would fail again."""
 
 
 class Unavailable(PiWheelsError):

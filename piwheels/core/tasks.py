@@ -4,6 +4,9 @@ A task registers handlers for its sockets and timers. A handler can raise three 
 ``BadMessage`` is counted and logged, and the task continues; ``TaskQuit`` stops the task; any
 other exception is a bug, which ends the task. ``Task.failure`` holds that exception for the
 master, which then stops with a non-zero exit status.
+
+A bug that one input triggers (a request, a row, a page, a file) ends only the handling of that
+input: whatever handles single inputs passes the exception to :meth:`Task.unexpected`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import zmq
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable, should_log
+from piwheels.core.errors import (
+    BadMessage,
+    PiWheelsError,
+    Refused,
+    Unavailable,
+    one_line,
+    should_log,
+)
 from piwheels.core.protocols import NoData, Protocol, task_control
 from piwheels.core.transport import Context, Poller, Socket
 
@@ -101,6 +111,7 @@ class Task(threading.Thread):
         #: The start of the loop's current turn, in monotonic seconds (``None``: not started).
         self.turn_began: float | None = None
         self.bad_messages = BadMessages(self.logger)
+        self._unexpected = 0
         #: The seconds of all handlers so far, and how many ended within each of :data:`BUCKETS`.
         self.busy = 0.0
         self.handled = [0] * (len(BUCKETS) + 1)
@@ -243,6 +254,21 @@ class Task(threading.Thread):
     def note_bad_message(self, exc: BadMessage) -> None:
         """Count an invalid message of a peer; log the 1st, 10th, 100th, ... of each error."""
         self.bad_messages.note(exc)
+
+    def unexpected(self, what: str, exc: Exception) -> PiWheelsError:
+        """Log that handling *what*, a single input, has raised *exc*; return the error to answer.
+
+        An error that is raised on purpose is that answer, and is not logged.
+        """
+        if isinstance(exc, PiWheelsError):
+            return exc
+        self._unexpected += 1
+        why = one_line(f"{type(exc).__name__}: {exc}")[:300]
+        self.logger.error(
+            "a fault of piwheels, please report it: %s has failed: %s", one_line(what)[:200], why,
+            exc_info=exc if should_log(self._unexpected) else None,
+        )  # fmt: skip
+        return Refused("FAULT", f"a fault of piwheels, see the master's log: {why}")
 
     def handle_control(self, queue: Socket) -> None:
         """Handle a message from the control socket: PAUSE, RESUME or QUIT.

@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
 
-from piwheels.core.errors import BadWheel, Refused
+from piwheels.core.errors import BadWheel, PiWheelsError, Refused
 from piwheels.core.states import TransferState
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.wheels.tags import parse_filename
@@ -236,7 +236,7 @@ class FileJuggler(NonStopTask):
     def _verified(self, ticket: Ticket[Any], result: Result[Verified]) -> None:
         try:
             ticket.answer(result.get())
-        except (BadWheel, Refused, OSError) as exc:
+        except Exception as exc:  # noqa: BLE001 (one file never ends the task)
             ticket.refuse(self._refusal(exc))
 
     def _refusal(self, exc: Exception) -> Exception:
@@ -246,7 +246,9 @@ class FileJuggler(NonStopTask):
             case OSError():
                 self.logger.error("cannot write to the site, check its disk: %s", exc)
                 return Refused("NOROOM", f"the master cannot write: {exc.strerror or exc}")
-        return exc
+            case PiWheelsError():
+                return exc
+        return Refused("BADWHEEL", str(self.unexpected("the verification of a file", exc)))
 
     # The file wire --------------------------------------------------------------------------
 

@@ -13,10 +13,10 @@ from piwheels.master.messages import RewritePages, WriteLog
 from piwheels.master.the_oracle import DbClient
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Iterable
 
     from piwheels.core.states import BuildState
+    from piwheels.core.tasks import Task
     from piwheels.master.logic.effects import ImportEffect
     from piwheels.master.ports import Ports
     from piwheels.master.result import Result
@@ -34,12 +34,13 @@ class ImportDesk:
     def __init__(
         self,
         ports: Ports,
-        logger: logging.Logger,
+        task: Task,
         reply: Callable[[bytes, str, Any], None],
         clock: Clock = SYSTEM,
     ) -> None:
         self.imports = Imports()
-        self._ports, self._logger, self._reply, self._clock = ports, logger, reply, clock
+        self._ports, self._task, self._reply, self._clock = ports, task, reply, clock
+        self._logger = task.logger
         self._db = DbClient(ports, PATIENCE)
         self._fs = FsClient(ports, PATIENCE)
 
@@ -94,7 +95,11 @@ class ImportDesk:
             # Otherwise the import has been abandoned in the meantime.
             if queue and queue[0] is import_ and import_.step is step:
                 value, error = result
-                self._perform(self.imports.answered(number, value, error))
+                try:
+                    self._perform(self.imports.answered(number, value, error))
+                except Exception as exc:  # noqa: BLE001 (one import never ends the task)
+                    error = self._task.unexpected(f"the import {number}", exc)
+                    self._perform(self.imports.answered(number, None, error))
 
         return then
 

@@ -37,8 +37,8 @@ class Lumberjack(NonStopTask):
     """Collects rows of the access log, and hands them to the database in groups.
 
     One group is in flight at a time. All of its rows are of one kind, so that it is stored wholly
-    or not at all. It is kept until the database has confirmed it. If the confirmation is lost, the
-    group is stored again: a row may be there twice.
+    or not at all, except for rows that the database rejects. It is kept until the database has
+    confirmed it. If the confirmation is lost, the group is stored again: a row may be there twice.
     """
 
     name = "lumberjack"

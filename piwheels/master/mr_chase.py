@@ -90,7 +90,7 @@ class MrChase(PausingTask):
         self._tools = self.ports.socket("import")
         #: Requests to rewrite the pages of all packages; the first is in progress.
         self._rewritings: deque[_Rewriting] = deque()
-        self.desk = ImportDesk(self.ports, self.logger, self._tools.send_addr_msg)
+        self.desk = ImportDesk(self.ports, self, self._tools.send_addr_msg)
         self.every(self.check_interval, self.desk.tick)
         self.db = DbClient(self.ports)
         self._requests: dict[str, Callable[[Any], str]] = {
@@ -133,6 +133,8 @@ class MrChase(PausingTask):
         except PiWheelsError as exc:
             self.logger.error("could not do %s: %s", msg, exc)
             reply = "ERROR", one_line(exc)
+        except Exception as exc:  # noqa: BLE001 (one request never ends the task)
+            reply = "ERROR", one_line(self.unexpected(f"{msg} {data}", exc))
         else:
             about = [data] if isinstance(data, str) else data[:2]
             self.logger.info("%s %s: %s", msg, "/".join(map(str, about)), reply[1])

@@ -22,6 +22,7 @@ from piwheels.core.errors import (
     Fatal,
     PiWheelsError,
     Refused,
+    Rejected,
     Unavailable,
 )
 from piwheels.core.host.descriptors import are_scarce, has_too_many
@@ -54,7 +55,9 @@ SOCKET_TYPES: Final = {
     "pub": (zmq.PUB, zmq.SUB),
 }
 #: The errors that keep their type when they are an answer; so does ``Refused``, by its code.
-_CODES: Final[dict[str, type[Exception]]] = {"DATABASE": DatabaseError, "UNAVAILABLE": Unavailable}
+_CODES: Final[dict[str, type[Exception]]] = {
+    "REJECTED": Rejected, "DATABASE": DatabaseError, "UNAVAILABLE": Unavailable,
+}  # fmt: skip
 
 
 class Askable(typing.Protocol[A_co]):
@@ -83,6 +86,9 @@ class Loop(typing.Protocol):
     def own(self, thing: Any) -> None:
         """Close *thing* with the task."""
 
+    def unexpected(self, what: str, exc: Exception) -> PiWheelsError:
+        """Log an unexpected error in the handling of one input; return its answer."""
+
 
 class Ticket(NamedTuple, Generic[M]):
     """A received *request*; *peer* and *number* identify the recipient of its answer."""
@@ -107,6 +113,8 @@ class Inbox(Socket, Generic[M]):
     def __init__(self, wire: Wire, socket: zmq.Socket[Any], *args: Any) -> None:
         super().__init__(socket, *args)
         self._wire = wire
+        #: The last request that was received.
+        self.taken: Ticket[M] | None = None
 
     def recv(self) -> M:
         """Receive a message that is not answered. Raises ``BadMessage``."""
@@ -119,10 +127,15 @@ class Inbox(Socket, Generic[M]):
         if len(frames) != 3:
             raise BadMessage(f"{len(frames)} frames instead of three")
         try:
-            return Ticket(self, frames[0], frames[1], self._message(frames[2]))
+            self.taken = Ticket(self, frames[0], frames[1], self._message(frames[2]))
         except BadMessage as exc:
             Ticket(self, frames[0], frames[1], None).refuse(exc)
             raise
+        return self.taken
+
+    def forget(self) -> None:
+        """Forget the last request: it has been handled."""
+        self.taken = None
 
     def _message(self, frame: bytes) -> M:
         name, values = codec.loads(frame)
@@ -200,9 +213,26 @@ class Ports:
         return self._sockets[wire]
 
     def serve(self, wire: str, handler: Callable[[Inbox[Any]], None]) -> None:
-        """Call *handler* with the socket of *wire* whenever it is readable."""
+        """Call *handler* with the socket of *wire* whenever it is readable.
+
+        If it fails unexpectedly at a request, that is refused, and the task continues.
+        """
         assert self._loop is not None, "ports without a loop cannot serve"  # noqa: S101
-        self._loop.register(self.socket(wire), handler)
+        loop = self._loop
+
+        def contained(queue: Inbox[Any]) -> None:
+            queue.forget()
+            try:
+                handler(queue)
+            except BadMessage:
+                raise
+            except Exception as exc:
+                if queue.taken is None:
+                    raise
+                error = loop.unexpected(f"the request {queue.taken.request!s:.150}", exc)
+                queue.taken.refuse(error)
+
+        loop.register(self.socket(wire), contained)
 
     def limit_connections(self) -> None:
         """Close all connections of an address that has too many. Call it every

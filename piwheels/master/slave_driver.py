@@ -128,10 +128,16 @@ class SlaveDriver(PausingTask):
                     why, now = str(exc)[:200], self._instant()
                     self._perform(self.fleet.invalid(exc.address, exc.message, why, now))
                 continue
-            slave, decided = self.fleet.receive(address, msg, data, self._instant())
-            if slave is not None:
-                decided = getattr(self, f"do_{msg.lower()}")(slave)
-            self._perform(decided)
+            try:
+                slave, decided = self.fleet.receive(address, msg, data, self._instant())
+                if slave is not None:
+                    decided = getattr(self, f"do_{msg.lower()}")(slave)
+                self._perform(decided)
+            except BadMessage:
+                raise
+            except Exception as exc:  # noqa: BLE001 (one slave never ends the task)
+                why = str(self.unexpected(f"{msg} of a slave", exc))
+                self._perform(self.fleet.invalid(address, msg, why, self._instant()))
 
     def _note_connection(self, address: bytes, connection: int | None) -> None:
         if (before := self._connections.note(address, connection)) is not None:
@@ -378,9 +384,19 @@ class SlaveDriver(PausingTask):
             # Otherwise the intake has been dropped in the meantime.
             if self.fleet.intakes.get(slave_id) is intake:
                 value, error = result
-                self._perform(self.fleet.answered(slave_id, value, error, self._instant()))
+                try:
+                    self._perform(self.fleet.answered(slave_id, value, error, self._instant()))
+                except Exception as exc:  # noqa: BLE001 (one build never ends the task)
+                    self._refuse_slave(slave_id, exc)
 
         return then
+
+    def _refuse_slave(self, slave_id: int, exc: Exception) -> None:
+        """End the session of a slave whose build has caused an unexpected error."""
+        why = str(self.unexpected(f"the build of slave {slave_id}", exc))
+        for address, slave in list(self.slaves.items()):
+            if slave.slave_id == slave_id:
+                self._perform(self.fleet.protocol_error(address, why, self._instant()))
 
     def _change_lease(self, method: str, target: Target, *args: Any) -> None:
         self._in_order.ask(target, self._warn_unless_stored(method), method, *target, *args)

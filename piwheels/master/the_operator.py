@@ -120,8 +120,8 @@ class TheOperator(PausingTask):
             except BadMessage as exc:
                 self.note_bad_message(exc)
                 self._refuse(requester, f"not understood: {exc}")
-            except (Refused, Unavailable) as exc:
-                self._refuse(requester, exc)
+            except Exception as exc:  # noqa: BLE001 (one request never ends the task)
+                self._refuse(requester, self.unexpected("a request of a console", exc))
 
     def _take(self, requester: Requester, frame: bytes) -> None:
         msg, data = codec.loads(frame)
@@ -197,7 +197,12 @@ class TheOperator(PausingTask):
     def _answered(self, requester: Requester, convert: _Convert, result: Result[Any]) -> None:
         if result.error is not None:
             self._finish(requester, result.error)
-        elif (answer := convert(result.value)) is not None:
+            return
+        try:
+            answer = convert(result.value)
+        except Exception as exc:  # noqa: BLE001 (one request never ends the task)
+            answer = self.unexpected("a request of a console", exc)
+        if answer is not None:
             self._finish(requester, answer)
 
     def _finish(self, requester: Requester, answer: Any) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from piwheels.core import codec
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused
+from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused, Rejected
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.logic.method_calls import Method, methods_of
 from piwheels.master.ports import Ports, error_frame
@@ -89,12 +89,13 @@ class TheOracle(NonStopTask):
             method = methods().get(msg)
             if method is None:
                 raise Refused("UNKNOWN", f"the database has no method {msg[:40]!r}")
-            result = getattr(self.db, msg)(*method.unpack(data))
+            result = method.result.pack(getattr(self.db, msg)(*method.unpack(data)))
         except PiWheelsError as exc:
             if isinstance(exc, DatabaseError):
                 self.logger.error("the database failed at %s: %s", msg, exc)
             return error_frame(exc)
-        result = method.result.pack(result)
+        except Exception as exc:  # noqa: BLE001 (one request)
+            return error_frame(self.unexpected(f"the request {msg}", exc))
         try:
             return codec.dumps("OK", result)
         except ValueError as exc:  # larger than a frame may be
@@ -111,7 +112,8 @@ class TheOracle(NonStopTask):
                 builds += methods()[msg].unpack(data)
             results = self.db.log_builds(builds)
         except DatabaseError as exc:
-            if isinstance(exc.__cause__, OperationalError):  # lost: one by one fares no better
+            lost = isinstance(exc.__cause__, OperationalError) and not isinstance(exc, Rejected)
+            if lost:  # lost: one by one fares no better
                 self.logger.error("the database failed at logging %d builds: %s", len(frames), exc)
                 return [error_frame(exc)] * len(frames)
             return [self._answer(frame) for frame in frames]

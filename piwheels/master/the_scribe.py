@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
-#: The errors that one package or a full disk can cause. They are the answer to the request.
-_FAILURES: Final = (PiWheelsError, OSError, ValueError, TypeError, LookupError, ArithmeticError)
 #: The most logs that are written before the files are synced and recorded in the database.
 _MAX_LOGS: Final = 100
 #: How many logs that an earlier master left are written at a time (each up to 15 MiB); how many
@@ -94,7 +92,7 @@ class TheScribe(PauseableTask):
         ticket = queue.recv_ticket()
         try:
             note = self._do(ticket.request)
-        except _FAILURES as exc:
+        except Exception as exc:
             self.logger.error(
                 "could not do %.160s: %s", ticket.request, exc, exc_info=_unexpected(exc)
             )
@@ -249,7 +247,7 @@ class TheScribe(PauseableTask):
         """Write one group of site-wide pages that is out of date and due."""
         try:
             self._overview.work(self.db)
-        except _FAILURES as exc:
+        except Exception as exc:
             self.logger.error(
                 "could not write the site-wide pages, trying again: %s", exc,
                 exc_info=_unexpected(exc),
@@ -279,7 +277,7 @@ class TheScribe(PauseableTask):
         try:
             more = self._remove_orphaned_logs()
             more = self._write_unwritten_logs() or more
-        except _FAILURES as exc:
+        except Exception as exc:
             self.logger.error(
                 "could not write or remove the remaining logs, trying again: %s", exc,
                 exc_info=_unexpected(exc),

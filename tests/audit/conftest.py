@@ -121,7 +121,8 @@ class Farm:
         said = self.capsys.readouterr()
         self.said = said.err
         assert "Traceback" not in said.err
-        found = [json.loads(line) for line in said.out.splitlines()]
+        lines = [json.loads(line) for line in said.out.splitlines()]
+        found = [line for line in lines if "kind" in line]
         assert code == (bool(found) if status is None else status), said.err
         self.why = {each.get("path", ""): each["why"] for each in found}
         pairs = [(each["kind"], each.get("path", "")) for each in found]

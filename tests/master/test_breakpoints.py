@@ -132,6 +132,7 @@ def test_a_breakpoint_in_each_documented_method_is_reached(demo, config, driver,
         ask(config, "REMPKG", ["extra", False, ""])
         old.socket.send(codec.dumps("BYE", NoData))
     ask(config, "REBUILD", ["HOME"])
+    ask(config, "RETRY", [released, "", True])
     ask(config, "WATCH", "demo")
     ask(config, "UNWATCH", "demo")
     ask(config, "IMPORT", BuildState(2**32, "gone", "1.0", "cp311", False, timedelta(1), "", {}))

@@ -10,12 +10,14 @@ from datetime import timedelta
 import pytest
 
 import upstream
-from helpers import until
+from helpers import reject_rows, until
 from piwheels.core.database.dsn import administer
 from piwheels.core.host.pip_config import IndexAccess
 from piwheels.core.states import BuildState, FileState
+from piwheels.core.wheels.tags import canonical
 from piwheels.master import cloud_gazer
 from piwheels.master.cloud_gazer import CloudGazer
+from piwheels.master.logic import releases
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
@@ -498,3 +500,61 @@ def test_a_failing_index_is_logged_rarely_and_requested_less(make, toy, db, runn
     logged = [record.message for record in caplog.records if "500" in record.message]
     assert len(logged) <= 4
     assert "the index answers again" in caplog.text
+
+
+@pytest.mark.parametrize("source", ["changelog", "watch"])
+def test_a_row_that_the_database_rejects_stops_no_other(
+    source, make, toy, db, *, running, superuser_dsn, caplog
+):
+    reject_rows(superuser_dsn, "versions", "version <> '6.6'")
+    reject_rows(superuser_dsn, "watched", "newest <> '7.7'")
+
+    def release(name, number):
+        toy.release(name, number)
+        toy.happen(name, number, f"add source file {name}-{number}.tar.gz")
+
+    for name, number in [("a", "6.6"), ("b", "7.7"), ("c", "1.0")]:
+        release(name, number)
+        db.watch_package(name)
+    with running(make(source, pypi_serial=0)):
+        until(lambda: "1.0" in versions(db, "c"))
+        release("a", "8.0")
+        release("c", "2.0")
+        until(lambda: "8.0" in versions(db, "a") and "2.0" in versions(db, "c"), 10)
+    assert "6.6" not in versions(db, "a")
+    assert "left out what the database rejects" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["parse", "judge"])
+def test_a_bug_at_one_page_stops_no_other(where, make, toy, db, *, running, monkeypatch, caplog):
+    module = releases if where == "parse" else watch
+    real = getattr(module, where)
+
+    def buggy(*args):
+        if "bad" in (args[1], getattr(args[0], "package", "")):
+            raise AttributeError("a bug")
+        return real(*args)
+
+    monkeypatch.setattr(module, where, buggy)
+    for name in ("bad", "good"):
+        toy.release(name, "1.0")
+        db.watch_package(name)
+    with running(make("watch")):
+        until(lambda: "1.0" in versions(db, "good"))
+        until(lambda: "the page of bad has failed: AttributeError: a bug" in caplog.text)
+        toy.release("good", "2.0")
+        until(lambda: "2.0" in versions(db, "good"), 5)
+
+
+def test_a_bug_at_one_entry_stops_no_other(make, toy, db, *, running, monkeypatch, caplog):
+    def buggy(name):
+        if name == "bad":
+            raise RuntimeError("a bug")
+        return canonical(name)
+
+    monkeypatch.setattr("piwheels.master.logic.changelog.canonical", buggy)
+    for name in ("a", "bad", "b"):
+        toy.happen(name, "1.0", f"add source file {name}-1.0.tar.gz")
+    with running(make("changelog", pypi_serial=0)):
+        until(lambda: versions(db, "a") and versions(db, "b"))
+    assert "ignored an entry of the changelog: 'bad'" in caplog.text

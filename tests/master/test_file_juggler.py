@@ -27,6 +27,7 @@ from piwheels.core.transfers import CHUNK_SIZE, CREDIT, FIRST_CHUNK
 from piwheels.core.transport import Context
 from piwheels.core.wheels import built
 from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.incoming_file import IncomingFile
 from piwheels.master.messages import VerifyFile
 from piwheels.master.ports import open_socket
 from slow_link import SlowLink
@@ -518,3 +519,16 @@ def test_arbitrary_bytes_do_not_stop_a_valid_transfer(unthreaded, messages):
             juggler._drop(slave_id)
         for peer in peers:
             peer.socket.close()
+
+
+def test_a_bug_at_one_file_refuses_only_that(running, monkeypatch):
+    content = wheel()
+    with monkeypatch.context() as patch:
+        patch.setattr(IncomingFile, "publish", lambda *_: [].nothing)
+        running.fs.expect(5, state_of(content))
+        running.slave.transfer(5, content)
+        with refused("BADWHEEL"):
+            running.fs.verify(5, "some-thing")
+    running.fs.expect(5, state_of(content))
+    running.slave.transfer(5, content)
+    assert running.fs.verify(5, "some-thing")["filename"] == NAME

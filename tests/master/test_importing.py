@@ -430,3 +430,20 @@ def test_piw_import_takes_package_version_and_abi_from_options(run, farm, db):
     [build] = db.get_builds([("foo", "1.0.post1")])
     assert build.abi_tag == "cp312"
     assert db.get_recent_builds(1)[0].duration == timedelta(hours=1)
+
+
+def test_a_bug_at_one_import_refuses_only_that(tool, farm, db, monkeypatch):
+    real, calls = imports.Imports.answered, []
+
+    def buggy(self, number, result, error):
+        calls.append(number)
+        if len(calls) == 2:
+            raise RuntimeError("a bug")
+        return real(self, number, result, error)
+
+    monkeypatch.setattr(imports.Imports, "answered", buggy)
+    content = wheel_bytes()
+    msg, why = tool.ask("IMPORT", state_of({PURE: content}, OURS))
+    assert (msg, "a bug" in why) == ("ERROR", True)
+    assert nothing_left(farm, db)
+    assert tool.ask("IMPORT", state_of({PURE: content}, OURS)) == ("SEND", PURE)

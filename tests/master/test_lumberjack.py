@@ -9,7 +9,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import patience, until
+from helpers import patience, reject_rows, until
 from piwheels.core import codec
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer
@@ -227,3 +227,15 @@ def test_the_real_database_stores_the_rows(with_db, running, superuser_dsn, buil
         assert counted == 6
     with Database(with_db.dsn) as db:
         assert db.get_search_index() == {"a": (0, 6)}
+
+
+def test_a_row_that_the_database_rejects_loses_no_other(with_db, running, superuser_dsn, caplog):
+    reject_rows(superuser_dsn, "web_page_hits", "page <> '/bad'")
+    with running(Lumberjack(with_db)), Context().socket(zmq.PUSH) as socket:
+        socket.connect(with_db.log_queue)
+        for page in ("/a", "/bad", "/b", "/c"):
+            send(socket, "LOGPAGE", ROWS["LOGPAGE"]._replace(page=page))
+        pages = "SELECT page FROM web_page_hits ORDER BY page"
+        until(lambda: administer(superuser_dsn, pages) == [("/a",), ("/b",), ("/c",)])
+    assert caplog.text.count("left out what the database rejects") == 1
+    assert "wait for the database" not in caplog.text

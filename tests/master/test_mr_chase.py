@@ -437,3 +437,13 @@ def test_a_tool_that_sends_garbage_receives_an_error(ask, with_db):
             msg, why = codec.loads(tool.recv_multipart()[0])
             assert (msg, why.partition(":")[0]) == ("ERROR", "not understood")
             assert why.isprintable()
+
+
+def test_a_bug_at_one_request_is_answered(ask, monkeypatch):
+    def buggy(name):
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mr_chase, "canonical", buggy)
+        assert refused(addpkg(ask), "RuntimeError: a bug")
+    assert addpkg(ask) == ("DONE", "NEWPKG")

@@ -388,3 +388,17 @@ def test_a_valid_slave_is_welcomed_despite_hostile_messages(isolated, messages, 
             assert slave.stats("IDLE")[0] == "SLEEP"
             slave.socket.send(codec.dumps("BYE"))
     assert isolated.is_alive()
+
+
+@pytest.mark.parametrize("method", ["do_built", "answered"])
+def test_a_bug_at_one_build_ends_only_its_session(method, farm, monkeypatch, caplog):
+    def buggy(*_):
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch, Slave(farm.config_used) as slave:
+        slave.hello().work()
+        patch.setattr(type(farm.fleet), method, buggy)
+        slave.socket.send(codec.dumps("BUILT", [False, timedelta(0), "it broke\n", []]))
+        until(lambda: "RuntimeError: a bug" in caplog.text)
+    with Slave(farm.config_used, label="other") as slave:
+        slave.hello()

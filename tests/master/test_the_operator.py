@@ -411,3 +411,16 @@ def test_a_log_that_decompresses_to_too_much_is_truncated(farm, me):
     assert me.ask("LOG", [5, 0])[0] == 0  # cached from the last request
     farm._last_log = None, ""
     assert "cannot be read" in me.ask("LOG", [5, 0])[1]
+
+
+def test_a_bug_at_one_request_is_answered(farm, me, monkeypatch):
+    def buggy(*_):
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(farm, "_watch", buggy)
+        patch.setattr(the_operator, "_outcomes", buggy)
+        for request in (("WATCH", 1), ("BUILDS", 5)):
+            kind, why = me.ask(*request)
+            assert (kind, "a bug" in why) == ("REFUSED", True)
+    assert me.ask("BUILDS", 5) == []

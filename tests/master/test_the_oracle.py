@@ -8,9 +8,10 @@ import pytest
 
 from helpers import LOGGER, Connected, patience, until, wire
 from piwheels.core import codec
+from piwheels.core.database import Database
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
-from piwheels.core.states import BuildState
+from piwheels.core.states import BuildState, FileState
 from piwheels.master import seraph as seraph_module
 from piwheels.master import the_oracle
 from piwheels.master.ports import open_socket
@@ -252,4 +253,35 @@ def test_the_real_database_answers(make_config, running, db_dsn):
         assert client.get_all_packages() == {"foo"}
         assert client.get_project_data("foo")["releases"]["1.0"]["released"] == NOW
         assert client.get_simple_project("nothing") is None
+    client.close()
+
+
+def test_a_build_that_the_database_rejects_loses_no_other(with_db, db, running):
+    db.add_build_abi("cp311")
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0")
+    good, bad = build(), build()
+    digest = "0" * 64
+    file = FileState(
+        "foo-1.0-py3-none-any.whl", 9, digest, "foo", "1.0", "py3", "none", "any", None, {}
+    )
+    file.metadata_hash = "\0"  # it spoils the text of the whole group
+    bad.files[file.filename] = file
+    frames = [the_oracle._call("log_build", each).frame() for each in (good, bad, good)]
+    oracle = TheOracle(with_db)
+    answers = [codec.loads(frame) for frame in oracle._log_builds(frames)]
+    oracle.close()
+    assert [msg for msg, _ in answers] == ["OK", "ERROR", "OK"]
+    assert answers[1][1][0] == "FILECONFLICT"
+
+
+def test_a_bug_at_one_request_is_its_answer(with_db, monkeypatch):
+    def buggy(self, package):
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(Database, "test_package", buggy)
+    client = Client(with_db)
+    with pytest.raises(Refused, match="AttributeError: a bug"):
+        client.call("test_package", "foo")
+    assert client.get_all_packages() == set()
     client.close()

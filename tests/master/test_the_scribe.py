@@ -570,3 +570,12 @@ def test_the_scribe_survives_any_bytes(scribe, config, frames):
         hostile.connect(wire("scribe").address(config))
         hostile.send_multipart(frames)
         scribe.call(RewritePages("PROJECT", "spam"))
+
+
+def test_a_bug_at_one_package_is_answered(scribe, fake_db, monkeypatch):
+    for error in (RuntimeError("a bug"), AttributeError("a bug"), AssertionError("a bug")):
+        fake_db.error = error
+        with pytest.raises(Refused, match="a bug"):
+            scribe.call(RewritePages("BOTH", "spam"))
+    fake_db.error = None
+    scribe.call(RewritePages("BOTH", "spam"))

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clocks import STEPS, StepClock
-from helpers import LOGGER, Connected, patience, until, wire
+from helpers import LOGGER, Connected, patience, reject_rows, until, wire
 from piwheels.core.database.rows import RewritePendingRow
 from piwheels.core.errors import BadMessage, DatabaseError, Refused, Unavailable
 from piwheels.core.transport import Context
+from piwheels.core.wheels.tags import canonical
 from piwheels.master import the_oracle, the_secretary
 from piwheels.master.logic.rewrites import Rewrites
 from piwheels.master.messages import (
@@ -438,3 +439,26 @@ def test_an_urgent_rewrite_is_not_delayed(config, scribe, running):
         for how, name in (("BOTH", "spam"), ("BOTH", "eggs"), ("URGENT", "Spam")):
             client.call(PagesNoted(how, name))
         until(lambda: scribe.seen == [RewritePages("BOTH", "spam")])
+
+
+def test_a_note_that_the_database_rejects_stops_no_other(with_db, running, db, superuser_dsn):
+    reject_rows(superuser_dsn, "rewrites_pending", "package <> 'bad'")
+    with running(TheSecretary(with_db)), Connected(with_db, "web") as client:
+        asked = [client.ask(RewritePages("BOTH", name)) for name in ("a", "bad", "b")]
+        until(lambda: client.all(*asked))
+        assert [result.error for (result,) in asked] == [None] * 3
+    assert [row.package for row in db.load_rewrites_pending()] == ["a", "b"]
+
+
+def test_a_bug_at_one_request_ends_only_that(secretary, client, monkeypatch, caplog):
+    def buggy(name):
+        if name == "bad":
+            raise RuntimeError("a bug")
+        return canonical(name)
+
+    monkeypatch.setattr(the_secretary, "canonical", buggy)
+    secretary.start()
+    with pytest.raises(Refused, match="a bug"):
+        client.call(RewritePages("BOTH", "bad"))
+    client.call(RewritePages("BOTH", "good"))
+    assert "a fault of piwheels, please report it" in caplog.text

@@ -216,3 +216,12 @@ def test_a_secret_must_be_there(make_config, tmp_path, content):
     for file in (path, None):
         with pytest.raises(Fatal, match="--webhook-secret-file"):
             TheSentinel(make_config(webhook=["http://x/"], webhook_secret_file=file))
+
+
+def test_a_bug_at_one_request_closes_only_its_connection(sentinel, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(sentinel.server, "_answer", lambda *_: [].nothing)
+        with pytest.raises(http.client.RemoteDisconnected):
+            ask(sentinel, "/healthz")
+    assert "a request for monitoring has failed: AttributeError" in caplog.text
+    ask(sentinel, "/healthz")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
 from piwheels.core.database.rows import BuildRow, EndedBuild, Lease
-from piwheels.core.errors import Refused
+from piwheels.core.errors import Refused, Rejected
 from piwheels.core.text import clean_lines
 
 if TYPE_CHECKING:
@@ -65,9 +65,13 @@ class Builds(Client):
 
         The same transaction ends the lease and schedules the package's pages. Raises
         :exc:`~piwheels.core.errors.Refused` with ``NOVER`` (unknown version), ``NOABI`` (unknown
-        ABI) or ``FILECONFLICT`` (the file name belongs to another version, or has other bytes).
+        ABI) or ``FILECONFLICT`` (the file name belongs to another version, has other bytes,
+        or the database rejects the data).
         """
-        (result,) = self.log_builds([build])
+        try:
+            (result,) = self.log_builds([build])
+        except Rejected as exc:
+            raise Refused("FILECONFLICT", f"the database rejects this build: {exc}") from exc
         if isinstance(result, Refused):
             raise result
         return result

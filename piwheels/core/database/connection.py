@@ -15,15 +15,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import sql_files
 from piwheels.core.database.dsn import driver
-from piwheels.core.errors import DatabaseError, Fatal
+from piwheels.core.errors import DatabaseError, Fatal, Rejected, one_line
 from piwheels.core.text import clean as clean  # noqa: PLC0414 (for all the calls)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy.engine import URL, Connection, Engine
 
 T = TypeVar("T")
+R = TypeVar("R")
 logger = logging.getLogger("database")
 
 #: The widths of columns for external text, in characters (as in sql/migrations).
@@ -32,6 +33,12 @@ STATEMENT_TIMEOUT, CONNECT_TIMEOUT = 60, 10  # seconds
 
 # Deadlock and serialization failure: the server rolled everything back, so a retry is safe.
 _ROLLED_BACK = frozenset({"40001", "40P01"})
+# The classes of errors that the data of a call causes: bad values, violated constraints, limits.
+_REJECTED = ("22", "23", "54")
+# "There is no such function": since the schema has its version, a number too large for its type.
+_TOO_LARGE = "42883"
+# How many of the rows that a call leaves out are logged.
+_MAX_LOGGED = 20
 
 
 def database_url(dsn: str) -> URL:
@@ -75,6 +82,38 @@ def sentence(exc: SQLAlchemyError) -> str:
     """Return the first line of the server's or the driver's message."""
     lines = str(getattr(exc, "orig", None) or exc).strip().splitlines()
     return lines[0] if lines else type(exc).__name__
+
+
+def halved(
+    rows: Sequence[R], store: Callable[[Sequence[R]], T], skip: Callable[[R, Rejected], None]
+) -> list[T]:
+    """Call *store* with *rows*, or with all parts of them that the database accepts.
+
+    Rejected rows are halved until each bad row is found; *skip* gets it, with the error. Return
+    the results of *store*, in order.
+    """
+    try:
+        return [store(rows)]
+    except Rejected as exc:
+        if not rows:
+            raise
+        if len(rows) == 1:
+            skip(rows[0], exc)
+            return []
+    middle = len(rows) // 2
+    return [*halved(rows[:middle], store, skip), *halved(rows[middle:], store, skip)]
+
+
+def log_skipped(skipped: Sequence[tuple[object, Rejected]]) -> None:
+    """Log the rows that :func:`halved` has skipped, each with its error."""
+    for row, exc in skipped[:_MAX_LOGGED]:
+        logger.error(
+            "left out what the database rejects: %s: %.400r; the rest is stored; report this line"
+            " as a fault of piwheels, which should have refused it earlier",
+            exc, row,
+        )  # fmt: skip
+    if (more := len(skipped) - _MAX_LOGGED) > 0:
+        logger.error("left out %d more rows that the database rejects", more)
 
 
 class Client:
@@ -143,8 +182,18 @@ class Client:
         """Call the SQL function *name*; return the first column of its rows."""
         return [row[0] for row in self._rows(name, *args)]
 
+    def _accepted(self, rows: Sequence[R], store: Callable[[Sequence[R]], T]) -> list[T]:
+        """Store *rows* by *store*, except those that the database rejects, which are logged."""
+        skipped: list[tuple[object, Rejected]] = []
+        found = halved(rows, store, lambda row, exc: skipped.append((row, exc)))
+        log_skipped(skipped)
+        return found
+
     def _try(self, work: Callable[[Connection], T], *, again: bool) -> T:
-        """Run *work* in a transaction; retry it within *patience* where that is safe."""
+        """Run *work* in a transaction; retry it within *patience* where that is safe.
+
+        Raises ``Rejected`` if the data is at fault.
+        """
         for pause in self._pauses():
             sent = False
             try:
@@ -152,6 +201,8 @@ class Client:
                     sent = True
                     return work(conn)
             except DBAPIError as exc:
+                if _is_rejected(exc):
+                    raise Rejected(sentence(exc)) from exc
                 rolled_back = getattr(exc.orig, "pgcode", None) in _ROLLED_BACK
                 safe = not sent or rolled_back
                 lost = isinstance(exc, OperationalError) or exc.connection_invalidated
@@ -164,6 +215,8 @@ class Client:
                     raise DatabaseError(sentence(exc)) from exc
             except SQLAlchemyError as exc:
                 raise DatabaseError(sentence(exc)) from exc
+            except (ValueError, OverflowError) as exc:  # the driver cannot convert a value
+                raise Rejected(one_line(exc)) from exc
         raise AssertionError("unreachable: the last pause is None")
 
     def _pauses(self) -> Iterator[float | None]:
@@ -180,6 +233,11 @@ def _call(name: str, arguments: int) -> str:
     """Return the statement that calls a function; cached, because formatting takes time."""
     places = ", ".join(["%s"] * arguments)
     return f"SELECT * FROM piwheels.{name}({places})"  # noqa: S608 (the names are constants)
+
+
+def _is_rejected(exc: DBAPIError) -> bool:
+    code = getattr(exc.orig, "pgcode", None) or ""
+    return code.startswith(_REJECTED) or code == _TOO_LARGE
 
 
 def _timed_out(exc: DBAPIError) -> bool:

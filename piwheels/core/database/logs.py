@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from piwheels.core.database.connection import NAME, REASON, Client, clean
+from piwheels.core.errors import Rejected
 from piwheels.core.states import (
     DownloadState,
     JSONState,
@@ -16,7 +17,7 @@ from piwheels.core.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 LogState = DownloadState | SearchState | ProjectState | JSONState | PageState
 
@@ -31,11 +32,12 @@ _FUNCTIONS: dict[type[LogState], str] = {
 
 
 class Logs(Client):
-    """The access log. Text from clients is clipped and cleaned, so that no row can fail."""
+    """The access log. Text from clients is clipped and cleaned, so that hardly any row fails."""
 
     def log_many(self, entries: Iterable[LogState]) -> int:
         """Record *entries* of any type, all or none; ``*.metadata`` is a metadata download.
 
+        Only those that the database rejects are left out, and logged.
         Return how many of them are downloads of published files.
         """
         groups: dict[str, list[LogState]] = {}
@@ -44,9 +46,21 @@ class Logs(Client):
             if isinstance(entry, DownloadState) and entry.filename.endswith(".metadata"):
                 name = "log_metadata_downloads"
             groups.setdefault(name, []).append(entry)
-        values = self._all((name, _as_json(group)) for name, group in groups.items())
-        counted: int = dict(zip(groups, values, strict=True)).get("log_downloads", 0)
+        try:
+            values = self._all((name, _as_json(group)) for name, group in groups.items())
+            found = dict(zip(groups, values, strict=True))
+        except Rejected:
+            found = {name: self._store(name, group) for name, group in groups.items()}
+        counted: int = found.get("log_downloads", 0)
         return counted
+
+    def _store(self, name: str, group: list[LogState]) -> int:
+        """Record those of *group* that the database accepts; return the sum of the results."""
+
+        def store(part: Sequence[LogState]) -> int:
+            return self._all([(name, _as_json(part))])[0] or 0
+
+        return sum(self._accepted(group, store))
 
     def log_download(self, download: DownloadState) -> None:
         """Record a download of a file."""

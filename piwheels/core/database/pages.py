@@ -15,7 +15,7 @@ from piwheels.core.database.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from piwheels.core.database.rows import ProjectData
 
@@ -115,14 +115,17 @@ class Pages(Client):
         return [RewritePendingRow(*row) for row in rows]
 
     def save_rewrites_pending(self, queue: Iterable[RewritePendingRow]) -> None:
-        """Add pending rewrites to those already recorded."""
-        rows = list(queue)
-        self._value(
-            "save_rewrites_pending",
-            [clean(row.package) for row in rows],
-            [row.added_at for row in rows],
-            [clean(row.command) for row in rows],
-        )
+        """Add pending rewrites to those already recorded; leave out what the database rejects."""
+
+        def store(rows: Sequence[RewritePendingRow]) -> None:
+            self._value(
+                "save_rewrites_pending",
+                [clean(row.package) for row in rows],
+                [row.added_at for row in rows],
+                [clean(row.command) for row in rows],
+            )
+
+        self._accepted(list(queue), store)
 
     # Statistics -----------------------------------------------------------------------------------
 

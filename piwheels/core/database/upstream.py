@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from piwheels.core.database.connection import REASON, Client, clean
+from piwheels.core.database.connection import REASON, Client, clean, halved, log_skipped
 from piwheels.core.database.rows import KnownVersion, UpstreamPackage, UpstreamVersion, WatchedRow
+from piwheels.core.errors import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
 #: The skip reason of versions without a source distribution.
@@ -32,18 +33,57 @@ class Upstream(Client):
         *packages* has each package once, also one of which only versions change; *versions* has
         each version once. The call is idempotent. It returns the pages to rewrite, as packages
         with ``PROJECT``, ``BOTH`` or ``URGENT``, and records them as pending. Deletions are only
-        marked: see :meth:`get_deletions`.
+        marked: see :meth:`get_deletions`. What the database rejects is left out, and logged.
         """
+        packages, versions = list(packages), list(versions)
+        try:
+            return self._follow(packages, versions, serial)
+        except Rejected:
+            found = self._follow_accepted(packages, versions)
+            # Last: the serial never precedes its changes.
+            return [*found, *self._follow([], [], serial)]
+
+    def _follow(
+        self,
+        packages: Iterable[UpstreamPackage],
+        versions: Iterable[UpstreamVersion],
+        serial: int | None = None,
+    ) -> list[tuple[str, str]]:
+        texts = (
+            json.dumps([_package(each) for each in packages]),
+            json.dumps([_version(each) for each in versions]),
+        )
         return [
             (which, how)
-            for which, how in self._rows(
-                "follow_upstream",
-                json.dumps([_package(each) for each in packages]),
-                json.dumps([_version(each) for each in versions]),
-                BINARY_ONLY,
-                serial,
-            )
+            for which, how in self._rows("follow_upstream", *texts, BINARY_ONLY, serial)
         ]
+
+    def _follow_accepted(
+        self, packages: Sequence[UpstreamPackage], versions: Sequence[UpstreamVersion]
+    ) -> list[tuple[str, str]]:
+        """Store the projects that the database accepts, and what it accepts of the others."""
+        found: list[tuple[str, str]] = []
+        skipped: list[tuple[object, Rejected]] = []
+
+        def skip(row: object, exc: Rejected) -> None:
+            skipped.append((row, exc))
+
+        def store(projects: Sequence[UpstreamPackage]) -> None:
+            names = {each.package for each in projects}
+            found.extend(self._follow(projects, [v for v in versions if v.package in names]))
+
+        def store_in_parts(project: UpstreamPackage, _: Rejected) -> None:
+            own = [each for each in versions if each.package == project.package]
+            try:
+                found.extend(self._follow([project], []))
+            except Rejected as own_fault:
+                skip(project, own_fault)
+            else:
+                halved(own, lambda part: found.extend(self._follow([project], part)), skip)
+
+        halved(packages, store, store_in_parts)
+        log_skipped(skipped)
+        return found
 
     def get_deletions(self) -> list[tuple[str, str | None]]:
         """Return the versions, or whole packages (version ``None``), marked as deleted."""

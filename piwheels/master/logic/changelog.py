@@ -95,8 +95,9 @@ def parse(answer: Any, since: int) -> Batch:
         if entry[4] > since:
             try:
                 found.append(_event(*entry))
-            except BadMessage as exc:
-                invalid.append(f"{entry[0]!r:.80} {entry[1]!r:.80} ({exc})")
+            except Exception as exc:  # noqa: BLE001 (one entry never stops the others)
+                why = exc if isinstance(exc, BadMessage) else f"a fault of piwheels: {exc!r:.200}"
+                invalid.append(f"{entry[0]!r:.80} {entry[1]!r:.80} ({why})")
         last_serial = max(last_serial, entry[4])
     return Batch(sorted(found, key=lambda event: event.serial), last_serial, invalid)
 

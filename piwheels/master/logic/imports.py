@@ -155,6 +155,9 @@ class Import(Intake):
     def _reason_to_hold(self, known: Published) -> str | None:
         return None  # the operator knows better
 
+    def _wait(self, why: str) -> list[IntakeEffect]:
+        return self._reject(why)  # the tool waits for an answer, and its user can repeat the import
+
     def _reject(self, why: str) -> list[IntakeEffect]:
         self.reason = why
         self.step = Step.KNOWN

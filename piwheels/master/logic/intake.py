@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.version import Version
 
-from piwheels.core.errors import BadWheel, DatabaseError, Refused, Unavailable, should_log
+from piwheels.core.errors import (
+    BadWheel,
+    DatabaseError,
+    Refused,
+    Rejected,
+    Unavailable,
+    should_log,
+)
 from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import (
     FLEXIBLE,
@@ -347,6 +354,8 @@ class Intake:
         match error:
             case Refused(code="FILECONFLICT") if self.build.files:
                 return [warning, *self._reject(str(error))]
+            case Rejected():  # a repetition would fail, too
+                pass
             case DatabaseError() | Unavailable():
                 return self.not_answered(f"it could not be logged: {error}")
         self.step = Step.ENDED

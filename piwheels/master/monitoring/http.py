@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from piwheels.core.clock import Clock
+    from piwheels.core.errors import PiWheelsError
 
 #: The most connections; the seconds that each may take; the size of a request's head in bytes.
 MAX_CONNECTIONS: Final = 32
@@ -47,6 +48,9 @@ class Loop(Protocol):
 
     def every(self, interval: timedelta, handler: Callable[[], None]) -> None:
         """Have *handler* called every *interval*."""
+
+    def unexpected(self, what: str, exc: Exception) -> PiWheelsError:
+        """Log an unexpected error in the handling of one request."""
 
 
 class HttpServer:
@@ -105,10 +109,14 @@ class HttpServer:
             if not data:  # else the rest of a request, which is ignored until the peer closes
                 self._close(peer)
             return
-        request = connection.feed(data)
-        if request is not None:
-            connection.finish(self._answer_to(request))
-            self._loop.register(peer, self._write, zmq.POLLOUT)
+        try:
+            request = connection.feed(data)
+            if request is not None:
+                connection.finish(self._answer_to(request))
+                self._loop.register(peer, self._write, zmq.POLLOUT)
+        except Exception as exc:  # noqa: BLE001 (one request never ends the task)
+            self._loop.unexpected("a request for monitoring", exc)
+            self._close(peer)
 
     def _answer_to(self, request: h11.Request | Answer) -> tuple[Answer, bool]:
         if isinstance(request, Answer):

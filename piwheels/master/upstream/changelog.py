@@ -9,6 +9,7 @@ from piwheels.core.errors import BadMessage
 from piwheels.master.logic import changelog
 from piwheels.master.logic.failures import Failures
 from piwheels.master.upstream.fetching import UpstreamFault
+from piwheels.master.upstream.follower import fault_of
 
 if TYPE_CHECKING:
     from piwheels.master.logic.changelog import Batch, Event
@@ -89,7 +90,8 @@ class Changelog:
         self._requesting = False
         try:
             last, batch = result.get()
-        except UpstreamFault as fault:
+        except Exception as exc:  # noqa: BLE001 (one answer never ends the task)
+            fault = fault_of(self._gazer, "an answer of the changelog", exc)
             wait, log = self._failures.failed(fault.retry_after)
             self._due = self._gazer.clock.monotonic() + wait
             if log:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from piwheels.master.upstream.fetching import UpstreamFault
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping, Sequence
 
     from piwheels.core.clock import Clock
     from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
+    from piwheels.core.errors import PiWheelsError
     from piwheels.master.logic.changelog import Removal
     from piwheels.master.the_oracle import DbClient
     from piwheels.master.wiring import MasterConfig
@@ -58,3 +61,13 @@ class Gazer(Protocol):
         serial: int | None = None,
     ) -> None:
         """Store changes. Raises ``PiWheelsError``."""
+
+    def unexpected(self, what: str, exc: Exception) -> PiWheelsError:
+        """Log an unexpected error in the handling of one input; return it as a sentence."""
+
+
+def fault_of(gazer: Gazer, what: str, exc: Exception) -> UpstreamFault:
+    """Return *exc*, which a request for *what* has raised, as a fault of what was requested."""
+    if isinstance(exc, UpstreamFault):
+        return exc
+    return UpstreamFault(str(gazer.unexpected(what, exc)), of_index=False)

@@ -8,20 +8,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion, WatchedRow
-from piwheels.core.errors import BadMessage, PiWheelsError
+from piwheels.core.errors import BadMessage, DatabaseError, Refused, Rejected, Unavailable
 from piwheels.core.schema import schema_of
 from piwheels.core.states import Package
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic.failures import Failures
 from piwheels.master.logic.polling import WHOLE, PollSchedule, WatchedProject
 from piwheels.master.logic.releases import MAX_VERSION, judge
-from piwheels.master.upstream.fetching import UpstreamFault
+from piwheels.master.upstream.follower import fault_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.master.logic.releases import Project
     from piwheels.master.result import Result
+    from piwheels.master.upstream.fetching import UpstreamFault
     from piwheels.master.upstream.follower import Gazer
     from piwheels.master.upstream.pypi import Page, Upstream
 
@@ -146,7 +147,12 @@ class Watcher:
             self._logger.warning(
                 "%s has more than %d projects: ignored the others", path, MAX_NAMES
             )
-        self._gazer.db.watch_listed(names[:MAX_NAMES])
+        try:
+            self._gazer.db.watch_listed(names[:MAX_NAMES])
+        except (Refused, Rejected) as exc:
+            self._logger.error("%s: its projects cannot be stored, ignored it: %s", path, exc)
+            self._file_mark = mark
+            return
         self._logger.info("%s lists %d projects", path, len(names[:MAX_NAMES]))
         self._file_mark = mark
 
@@ -175,18 +181,19 @@ class Watcher:
     def _received_root(self, result: Result[int]) -> None:
         try:
             self._root_serial = result.get()
-        except UpstreamFault as fault:
+        except Exception as exc:  # noqa: BLE001 (as below)
+            fault = fault_of(self._gazer, "the serial of the whole index", exc)
             self._logger.debug("the serial of the whole index: %s", fault)
             self._root_serial = 0
         if not self._root_serial:
             self._root_due = self._gazer.clock.monotonic() + ROOT_RETRY
 
     def _received(self, watched: WatchedProject, root: int, result: Result[Page]) -> None:
-        now = self._gazer.clock.monotonic()
+        now, package = self._gazer.clock.monotonic(), watched.row.package
         try:
             page = result.get()
-        except UpstreamFault as fault:
-            self._failed(watched, fault, now)
+        except Exception as exc:  # noqa: BLE001 (one page never ends the task)
+            self._failed(watched, fault_of(self._gazer, f"the page of {package}", exc), now)
             self._asked(watched)
             return
         self._answered()
@@ -195,9 +202,14 @@ class Watcher:
                 self._missing(watched, now)
             else:
                 self._found(watched, page, now)
-        except PiWheelsError:
-            self._schedule.postpone(watched, now + self._gazer.back_off)
-            raise
+        except Exception as exc:
+            if isinstance(exc, DatabaseError | Unavailable) and not isinstance(exc, Rejected):
+                self._schedule.postpone(watched, now + self._gazer.back_off)
+                raise  # the database has no answer for any project
+            self._failed(watched, fault_of(self._gazer, f"the page of {package}", exc), now)
+            return
+        if page.found and (over := watched.failures.recovered()):
+            self._logger.info("%s: available again (failures: %d)", package, over)
         watched.root = root
         self._schedule.done(watched, now)
 
@@ -239,9 +251,6 @@ class Watcher:
         self._schedule.postpone(watched, now + wait)
 
     def _found(self, watched: WatchedProject, page: Page, now: float) -> None:
-        package = watched.row.package
-        if over := watched.failures.recovered():
-            self._logger.info("%s: available again (failures: %d)", package, over)
         if page.project is None:
             watched.missing.clear()
             self._asked(watched)
@@ -251,7 +260,7 @@ class Watcher:
         self._gazer.db.watch_polled(row)
         watched.row = row
         for version in new:
-            self._logger.info("%s %s is a new upstream release", package, version)
+            self._logger.info("%s %s is a new upstream release", row.package, version)
 
     def _log_ignored(self, watched: WatchedProject, ignored: frozenset[str]) -> None:
         """Log, once, the files that are left out: a line for each project, however many."""
