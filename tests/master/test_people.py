@@ -225,6 +225,29 @@ def test_a_project_page_lists_the_hashes_in_the_format_of_sha256sum():
     assert "hashes" not in RENDERER.project(data(v1_0=release()), {}).decode()
 
 
+WHEEL = ["holygrail-1.0-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize(
+    ("project", "text"),
+    [
+        (data(v2_0=release(), v1_0=release(WHEEL)), "1.0"),
+        (data(v2_0=release(builds=[("cp311", False)])), "failed"),
+        (data(v2_0=release(skip="no")), "skipped"),
+        (data(), "no releases"),
+        (data(status="quarantined", v1_0=release(WHEEL)), "quarantined"),
+        (data(**{f"v{'1_' * 40}1": release(WHEEL)}), f"{'1.' * 14}1…"),
+        (data(**{EVIL: release(WHEEL)}), f"{EVIL[:29]}…".replace("_", ".")),
+    ],
+)
+def test_a_badge_says_what_installers_get(project, text):
+    badge = RENDERER.badge(project)
+    assert len(badge) < 1000  # no compressed copy
+    picture = ET.fromstring(badge)  # noqa: S314 (our own)
+    words = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert words == ["piwheels", text]
+
+
 def test_the_head_of_a_page_describes_it():
     def described(page):
         found = re.findall(

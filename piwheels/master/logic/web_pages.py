@@ -49,6 +49,9 @@ ESSENTIAL: Final = frozenset(
         "libuuid1", "libzstd1", "zlib1g",
     }
 )  # fmt: skip
+#: The colours of badges by what they say; white letters are readable on each.
+_GOOD, _BAD, _NEUTRAL = "#1f7a3d", "#b3261e", "#5f6368"
+_BADGE: Final = 30
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
@@ -181,6 +184,21 @@ def install_version(releases: Iterable[ReleaseBlock]) -> ReleaseBlock | None:
 
     # Of equally good releases, min returns the first: the newest
     return min((release for release in releases if release.files), key=doubts, default=None)
+
+
+def badge(data: ProjectData) -> tuple[str, str]:
+    """Return the text of a project's badge and its colour.
+
+    It says which version installers get here, or why they get none.
+    """
+    if data["status"] == "quarantined":
+        return "quarantined", _BAD
+    releases = release_blocks(data, {})
+    if best := install_version(releases):
+        version = best.version
+        return version if len(version) <= _BADGE else f"{version[: _BADGE - 1]}…", _GOOD
+    state = next((release.state for release in releases), "no releases")
+    return state, _BAD if state in {"failed", "quarantined"} else _NEUTRAL
 
 
 def _releases(data: ProjectData) -> list[tuple[str, ProjectRelease]]:
