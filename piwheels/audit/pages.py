@@ -66,7 +66,9 @@ def check_index(context: AuditContext, package: AuditPackage) -> Iterator[Findin
         yield from _page(
             context, package, f"{page}/json/index.json", lambda data: _project(data, name, hashes)
         )
-        yield from _foreign_entries(context, package, page, _copied("index.html") | {"json"})
+        yield from _page(context, package, f"{page}/badge.svg", _whole_badge)
+        known = _copied("index.html") | {"badge.svg", "json"}
+        yield from _foreign_entries(context, package, page, known)
         yield from _foreign_entries(context, package, f"{page}/json", _copied("index.json"))
         yield from _aliases(context, package)
     else:
@@ -230,6 +232,10 @@ def _html(data: bytes, want: dict[str, Listed]) -> str:
 
 def _whole(data: bytes) -> str:
     return "" if data.rstrip().endswith(b"</html>") else "is cut off"
+
+
+def _whole_badge(data: bytes) -> str:
+    return "" if data.rstrip().endswith(b"</svg>") else "is cut off"
 
 
 def _project(data: bytes, name: str, hashes: dict[str, str]) -> str:

@@ -181,6 +181,7 @@ class TheScribe(PauseableTask):
         self.site.write_pages(
             {
                 folder / "json" / "index.json": web_pages.builds_json(data),
+                folder / "badge.svg": self._renderer.badge(data),
                 folder / "index.html": self._renderer.project(data, self._failures(data)),
             }
         )

@@ -268,6 +268,12 @@ CASES = {
     "a page for people is cut": (
         cut("project/spam/index.html", 200), {("wrong-page", "project/spam/index.html")}, set()
     ),
+    "a badge is gone": (
+        remove("project/spam/badge.svg"), {("missing-page", "project/spam/badge.svg")}, set()
+    ),
+    "a badge is cut": (
+        cut("project/spam/badge.svg", 200), {("wrong-page", "project/spam/badge.svg")}, set()
+    ),
     "a project's JSON is another": (
         replace("project/spam/json/index.json", b'"hash":"', b'"hash":"0'),
         {("wrong-page", "project/spam/json/index.json")}, set(),

@@ -217,6 +217,57 @@ def test_only_the_newest_releases_are_shown_in_full():
     assert b"a-1.4-py3-none-any.whl" not in page
 
 
+def test_a_project_page_lists_the_hashes_in_the_format_of_sha256sum():
+    names = ["holygrail-1.0-py3-none-any.whl", "holygrail-1.0-cp311-cp311-linux_armv7l.whl"]
+    page = RENDERER.project(data(v1_0=release(names)), {}).decode()
+    [listed] = re.findall(r"<details class=\"hashes\">.*?<code>(.*?)</code>", page, re.DOTALL)
+    assert listed == "".join(f"{'ab' * 32}  {name}\n" for name in sorted(names))
+    assert "hashes" not in RENDERER.project(data(v1_0=release()), {}).decode()
+
+
+WHEEL = ["holygrail-1.0-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize(
+    ("project", "text"),
+    [
+        (data(v2_0=release(), v1_0=release(WHEEL)), "1.0"),
+        (data(v2_0=release(builds=[("cp311", False)])), "failed"),
+        (data(v2_0=release(skip="no")), "skipped"),
+        (data(), "no releases"),
+        (data(status="quarantined", v1_0=release(WHEEL)), "quarantined"),
+        (data(**{f"v{'1_' * 40}1": release(WHEEL)}), f"{'1.' * 14}1…"),
+        (data(**{EVIL: release(WHEEL)}), f"{EVIL[:29]}…".replace("_", ".")),
+    ],
+)
+def test_a_badge_says_what_installers_get(project, text):
+    badge = RENDERER.badge(project)
+    assert len(badge) < 1000  # no compressed copy
+    picture = ET.fromstring(badge)  # noqa: S314 (our own)
+    words = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert words == ["piwheels", text]
+
+
+def test_the_head_of_a_page_describes_it():
+    def described(page):
+        found = re.findall(
+            r'<meta (?:name|property)="([a-z:_]+)" content="([^"]*)">', page.decode()
+        )
+        return dict(found)
+
+    known = Renderer("https://wheels.example/")
+    head = described(known.project(data(description="A \n search\u202e " + "x" * 500), {}))
+    assert head["og:title"] == "holygrail"
+    assert head["og:url"] == "https://wheels.example/project/holygrail/"
+    assert head["description"] == head["og:description"]
+    assert head["description"].startswith("A search xxx")
+    assert len(head["description"]) <= 200
+    unknown = described(RENDERER.project(data(description=""), {}))
+    assert unknown["description"] == "Wheels of holygrail."
+    assert "og:url" not in unknown
+    assert described(RENDERER.fixed()["faq.html"])["description"].startswith("Python wheels")
+
+
 def test_a_quarantined_project_offers_no_files():
     whole = data(status="quarantined", v1=release(["a-1-py3-none-any.whl"]))
     page = project(web_pages.offered(whole))

@@ -236,6 +236,7 @@ def test_both_writes_all_pages_of_a_package(scribe, fake_db, site):
     assert len(json.loads((folder / "index.v1_json").read_bytes())["files"]) == 2
     assert (folder / "index.html").read_bytes() == (folder / "index.v1_html").read_bytes()
     assert (site / "project/spam/index.html").exists()
+    assert (site / "project/spam/badge.svg").read_bytes().startswith(b"<svg ")
     assert json.loads((site / "project/spam/json/index.json").read_bytes())["name"] == "spam"
     assert os.readlink(site / "project/Spam") == "spam"  # noqa: PTH115
     assert not (site.parent / "evil").exists()

@@ -49,6 +49,9 @@ ESSENTIAL: Final = frozenset(
         "libuuid1", "libzstd1", "zlib1g",
     }
 )  # fmt: skip
+#: The colours of badges by what they say; white letters are readable on each.
+_GOOD, _BAD, _NEUTRAL = "#1f7a3d", "#b3261e", "#5f6368"
+_BADGE: Final = 30
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
@@ -58,6 +61,7 @@ class FileLine(NamedTuple):
     filename: str
     href: str
     size: str
+    sha256: str
     requires_python: str
     apt: str
     tags: list[str]
@@ -182,6 +186,21 @@ def install_version(releases: Iterable[ReleaseBlock]) -> ReleaseBlock | None:
     return min((release for release in releases if release.files), key=doubts, default=None)
 
 
+def badge(data: ProjectData) -> tuple[str, str]:
+    """Return the text of a project's badge and its colour.
+
+    It says which version installers get here, or why they get none.
+    """
+    if data["status"] == "quarantined":
+        return "quarantined", _BAD
+    releases = release_blocks(data, {})
+    if best := install_version(releases):
+        version = best.version
+        return version if len(version) <= _BADGE else f"{version[: _BADGE - 1]}…", _GOOD
+    state = next((release.state for release in releases), "no releases")
+    return state, _BAD if state in {"failed", "quarantined"} else _NEUTRAL
+
+
 def _releases(data: ProjectData) -> list[tuple[str, ProjectRelease]]:
     return sorted(data["releases"].items(), key=lambda item: version_key(item[0]), reverse=True)
 
@@ -231,6 +250,7 @@ def _file_line(name: str, file: ProjectFile) -> FileLine:
         filename=name,
         href=quote(name),
         size=size_text(file["size"]),
+        sha256=file["hash"],
         requires_python=specifier(file["requires_python"]) or "",
         apt=" ".join(sorted(set(file["apt_dependencies"]) - ESSENTIAL)),
         tags=tag_words(name),
@@ -246,6 +266,11 @@ def _build_line(build: ProjectBuild, logs: Mapping[int, str]) -> BuildLine:
         log=log_name(build["build_id"]),
         why=reason(logs.get(build["build_id"], "")),
     )
+
+
+def summary(description: str) -> str:
+    """Return a project's *description* as one short line, for the head of its page."""
+    return " ".join(_shown(description).split())
 
 
 def _shown(line: str) -> str:

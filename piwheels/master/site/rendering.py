@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 NAMES, RELEASES = 48, 12
 #: How many releases of a project page are open initially.
 _OPEN = 2
+#: The width of a letter on a badge.
+_LETTER = 7
+#: What a page is about, for search engines and links in messages, unless it says something else.
+_SUMMARY = "Python wheels, built from source and ready to install."
 
 
 class Renderer:
@@ -84,6 +88,7 @@ class Renderer:
             "project",
             data["name"],
             root="../../",
+            summary=web_pages.summary(data["description"]) or f"Wheels of {data['name']}.",
             name=data["name"],
             description=data["description"],
             skip=data["skip"],
@@ -97,6 +102,20 @@ class Renderer:
             apt=" ".join(sorted({name for file in best.files for name in file.apt.split()}))
             if best
             else "",
+        )
+
+    def badge(self, data: ProjectData) -> bytes:
+        """Return a project's badge, an SVG picture for pages elsewhere."""
+        text, colour = web_pages.badge(data)
+        length = _LETTER * len(text)
+        width = 64 + length + 12
+        return self._render(
+            "badge",
+            text=text,
+            colour=colour,
+            width=width,
+            length=length,
+            middle=64 + (width - 64) / 2,
         )
 
     def stats(
@@ -123,11 +142,14 @@ class Renderer:
             "json.html": self._page("json", "JSON API"),
         }
 
-    def _page(self, template: str, title: str, *, root: str = "", **values: Any) -> bytes:
+    def _page(
+        self, template: str, title: str, *, root: str = "", summary: str = _SUMMARY, **values: Any
+    ) -> bytes:
         return self._render(
             template,
             macros=_templates()["layout"].macros,
             title=title,
+            summary=summary,
             root=root,
             page=template,
             address=self._url.rstrip("/"),
