@@ -451,6 +451,7 @@ def test_a_removed_project_disappears_from_all_site_wide_pages(start, fake_db, s
     for name in ("spam", "eggs"):
         client.call(RewritePages("BOTH", name))
     until(lambda: len(projects_by_page(site)) == 5)
+    client.call(WriteSearch())  # with the downloads of both
     until(lambda: all(names == {"spam", "eggs"} for names in projects_by_page(site).values()))
     assert root_projects(site) == ["eggs", "spam"]
     if how == "deleted":
