@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import sys
@@ -24,13 +23,13 @@ from piwheels.audit.walk import Walk
 from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
+from piwheels.core.program.locks import is_locked
 from piwheels.core.program.terminal import Progress
 from piwheels.core.site import work_path
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from piwheels.audit.config import AuditConfig
     from piwheels.core.database.audit import AuditPackage
@@ -55,7 +54,7 @@ class Audit:
         self.read = 0
         self._counting = threading.Lock()
         self.context = AuditContext(
-            Tree(config.place.site), config.quick, _is_held(self.work / "lock"), self._on_bytes
+            Tree(config.place.site), config.quick, is_locked(self.work / "lock"), self._on_bytes
         )
         self.parts = config.parts or [
             part for part in PARTS if part != "database" or not config.package
@@ -213,21 +212,6 @@ def _by_path(
     for each in wrong(paths):
         made.setdefault(each.path, []).append(each)
     return made
-
-
-def _is_held(lock: Path) -> bool:
-    """Return whether a running master holds the lock of the site."""
-    try:
-        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _bar(config: AuditConfig, db: AuditDatabase) -> Progress:

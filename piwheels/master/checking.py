@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from dataclasses import fields
@@ -13,6 +12,7 @@ from piwheels.core.errors import DatabaseError, Fatal, Unavailable
 from piwheels.core.host.machine import disk_space
 from piwheels.core.host.pip_config import index_access
 from piwheels.core.program.checking import address_problem, folder_problem, listening_problem
+from piwheels.core.program.locks import is_locked
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.words import size_text
 from piwheels.master.monitoring.webhooks import read_secret
@@ -37,7 +37,7 @@ def problems(config: MasterConfig, tasks: Collection[str]) -> Iterator[str]:
         yield str(exc)
     yield from debug_problems(config, tasks)
     yield from _folders(config)
-    yield from _addresses(config, running=_is_running(config))
+    yield from _addresses(config, running=is_locked(config.work_path / "lock"))
     yield from _database(config)
     yield from _index(config)
     try:
@@ -75,21 +75,6 @@ def _folders(config: MasterConfig) -> Iterator[str]:
 def _existing(path: Path) -> Path:
     """Return *path*, or the nearest folder above it that exists."""
     return next(each for each in (path, *path.parents) if each.exists())
-
-
-def _is_running(config: MasterConfig) -> bool:
-    """Return whether a master holds the lock of the site."""
-    try:
-        handle = os.open(config.work_path / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _addresses(config: MasterConfig, *, running: bool) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from typing import IO, TYPE_CHECKING
 
@@ -37,3 +38,18 @@ def lock_file(path: Path, patience: float, in_use: str, unwritable: str) -> IO[s
             lock.close()
             raise Fatal(in_use) from None
         return lock
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether another process holds a lock on the file *path*; it need not exist."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
