@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -431,7 +432,8 @@ def test_hostile_labels_in_dialogs(snapshot, keys):
         await pilot.pause()
         lines = screen_of(app).split("\n")
         left = min(line.index("╭") for line in lines if "╭" in line)
-        return "\n".join(line[left:] for line in lines if line[left : left + 1] in ("╭", "│", "╰"))
+        boxes = (re.match("╭.*?╮|│.*?│|╰.*?╯", line[left:]) for line in lines)
+        return "\n".join(box[0] for box in boxes if box)
 
     shown = play(hostile_stage(), story)
     assert "\x1b" not in shown
