@@ -329,6 +329,31 @@ def tests(args: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *chosen, *own]
 
 
+def compile_tests(python: str) -> None:
+    """Write the bytecode of the tests, which each of their processes would compile otherwise.
+
+    Only pytest can write it (it rewrites assertions), when it collects the tests.
+    """
+    sources = sorted(ROOT.joinpath("tests").rglob("*.py"))
+    stamp = ROOT / "tests" / "__pycache__" / "compiled"
+    newest = max(path.stat().st_mtime for path in sources)
+    with suppress(OSError):  # without this bytecode, the tests only begin later
+        if stamp.exists() and stamp.stat().st_mtime > newest:
+            return
+        say("compiling the tests ...")
+        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+        command = [python, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider"]
+        names = [str(path) for path in sources if path.name.startswith("test_")]
+        quiet = subprocess.DEVNULL
+        halves = [
+            subprocess.Popen([*command, *half], cwd=str(ROOT), env=env, stdout=quiet, stderr=quiet)
+            for half in (names[::2], names[1::2])
+        ]
+        for half in halves:
+            half.wait()
+        stamp.touch()
+
+
 def up(args: Sequence[str]) -> int:
     """Run a whole farm on this machine, until it is stopped."""
     replace(sys.executable, "-m", "piwheels.up", *args)
@@ -477,6 +502,8 @@ def main(argv: Sequence[str]) -> int:
     if name not in ("up", "docs"):
         if os.geteuid() == 0:  # the other user can write no bytecode in here
             call(python, "-m", "compileall", "-qq", "piwheels")
+        if name in ("test", "check") and not args:
+            compile_tests(python)
         command = [python, "-m", "piwheels.core.program.privileges", *command]
     replace(*command)
 
