@@ -2,8 +2,8 @@
 
 Methods take events and return each :data:`~piwheels.master.logic.effects.SlaveEffect` to perform.
 If the reply to a slave depends on an answer of another task (the database, FileJuggler), the reply
-is among the effects of that answer. :data:`~piwheels.core.protocols.slave_conversation` defines the
-order of messages.
+is among the effects of that answer. :data:`~piwheels.core.conversations.slave_conversation` defines
+the order of messages.
 """
 
 from __future__ import annotations

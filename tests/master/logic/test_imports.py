@@ -7,9 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from piwheels.core.conversations import ToolPhase, tool_conversation
 from piwheels.core.database.rows import Published
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
-from piwheels.core.protocols import FIRST_IMPORT, ToolPhase, tool_conversation
+from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.logic import effects
 from piwheels.master.logic.imports import MAX_IMPORTS, SILENCE, Imports, check
