@@ -25,7 +25,7 @@ from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
 from piwheels.core.program.locks import is_locked
 from piwheels.core.program.terminal import Progress
-from piwheels.core.site import work_path
+from piwheels.core.site import LAYOUT_FILE, LOCK_FILE, work_path
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Audit:
         self.read = 0
         self._counting = threading.Lock()
         self.context = AuditContext(
-            Tree(config.place.site), config.quick, is_locked(self.work / "lock"), self._on_bytes
+            Tree(config.place.site), config.quick, is_locked(self.work / LOCK_FILE), self._on_bytes
         )
         self.parts = config.parts or [
             part for part in PARTS if part != "database" or not config.package
@@ -160,7 +160,11 @@ class Audit:
             for name in tree.names(""):
                 about = tree.about(name)
                 old = about is not None and file_age(about.st_mtime) > _STALE
-                if name != "lock" and about is not None and (old or not self.context.live):
+                if (
+                    name not in (LOCK_FILE, LAYOUT_FILE)
+                    and about is not None
+                    and (old or not self.context.live)
+                ):
                     why = "was left by a master that has stopped"
                     yield Finding("leftover", f"../{self.work.name}/{name}", why)
         except FileNotFoundError:
