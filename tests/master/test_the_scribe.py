@@ -298,7 +298,7 @@ def test_a_new_file_of_a_project_has_a_new_layout(scribe, site):
     assert (LAYOUT, names) == (1, {
         "simple/spam/index.v1_json", "simple/spam/index.html", "simple/spam/index.v1_html",
         "project/spam/json/index.json", "project/spam/badge.svg", "project/spam/index.html",
-    }), "a new file of a project: raise LAYOUT in piwheels/core/site.py, then correct this"  # fmt: skip
+    }), "for a new file, raise LAYOUT in piwheels/core/site.py, then correct this"  # fmt: skip
 
 
 def test_after_an_upgrade_the_pages_of_all_projects_are_written_again(start, fake_db, site, config):
