@@ -20,7 +20,7 @@ from piwheels.audit.pages import check_index, check_root
 from piwheels.audit.repair import Repair
 from piwheels.audit.tree import Tree, reason
 from piwheels.audit.walk import Walk
-from piwheels.core.clock import SYSTEM, file_age
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
 from piwheels.core.program.locks import is_locked
@@ -41,8 +41,6 @@ PAGE: Final = 200
 RECHECK, ROOT_RECHECK = 1.0, 70.0
 #: How many findings of one kind are reported for the database, and for the root pages.
 MAX_FINDINGS: Final = 1000
-#: The age from which a temporary file of a running master is a leftover, in seconds.
-_STALE: Final = 86400.0
 
 
 class Audit:
@@ -155,16 +153,11 @@ class Audit:
             rows = self.db.audit_published(rows[-1][0], PAGE * 10)
 
     def _leftovers(self) -> Iterator[Finding]:
-        tree = Tree(self.work)
+        if self.context.live:
+            return  # its own files; it has removed those of an earlier master
         try:
-            for name in tree.names(""):
-                about = tree.about(name)
-                old = about is not None and file_age(about.st_mtime) > _STALE
-                if (
-                    name not in (LOCK_FILE, LAYOUT_FILE)
-                    and about is not None
-                    and (old or not self.context.live)
-                ):
+            for name in Tree(self.work).names(""):
+                if name not in (LOCK_FILE, LAYOUT_FILE):
                     why = "was left by a master that has stopped"
                     yield Finding("leftover", f"../{self.work.name}/{name}", why)
         except FileNotFoundError:
