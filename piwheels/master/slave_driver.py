@@ -17,7 +17,7 @@ from piwheels.core.errors import BadMessage, Refused, Unavailable
 from piwheels.core.host.pip_config import default_index
 from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
-from piwheels.core.tasks import PausingTask, TaskControl
+from piwheels.core.tasks import NonStopTask, TaskControl
 from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient
 from piwheels.master.in_order import InOrder
@@ -68,7 +68,7 @@ REPLAY_BURST, PAGE = 200, 2000
 PUT_OFF_LOG = 20_000
 
 
-class SlaveDriver(PausingTask):
+class SlaveDriver(NonStopTask):
     """Hands versions to the slaves, and receives their builds.
 
     It answers the requests of slaves from its queues. It receives the queues from TheArchitect,
