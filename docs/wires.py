@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import drawing
 from markup import Stale, code, table
 
-from piwheels.core import protocols, schema, states
+from piwheels.core import conversations, protocols, schema, states
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
 from piwheels.core.wheels.built import HELLO_SECONDS
 from piwheels.master import messages
@@ -162,7 +162,7 @@ def limit(kind: Any) -> str:
 
 def conversation_block(name: str) -> Iterator[str]:
     """Yield the table of a conversation: the requests of each phase, and their replies."""
-    conversation = getattr(protocols, name)
+    conversation = getattr(conversations, name)
     rows = [
         (
             " or ".join(map(code, phases)),
@@ -281,7 +281,7 @@ def spelled(kind: Any) -> str:
 
 def slave_diagram() -> str:
     """Draw the phases of a slave, with the requests and replies that lead from one to another."""
-    conversation = protocols.slave_conversation
+    conversation = conversations.slave_conversation
     resumption = {"returning", "resuming"}  # would double the diagram; the table has them
     groups = [group for group in grouped(conversation) if not resumption.intersection(group[0])]
     found: defaultdict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
@@ -325,7 +325,7 @@ def build_diagram() -> str:
         drawing.Step(driver, slave, "DONE"),
         drawing.Step(slave, driver, "IDLE"),
     ]
-    _check_order(steps, slave, driver, protocols.slave_conversation)
+    _check_order(steps, slave, driver, conversations.slave_conversation)
     return drawing.sequence("The messages of a build", [slave, driver, juggler], steps)
 
 
@@ -378,7 +378,7 @@ def import_diagram() -> str:
         drawing.Step(chase, tool, "DONE IMPORT"),
     ]
     for each in (tool, other):
-        _check_order(steps, each, chase, protocols.tool_conversation)
+        _check_order(steps, each, chase, conversations.tool_conversation)
     title = "Two imports, one of which is refused"
     return drawing.sequence(title, [tool, chase, juggler, other], steps)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from helpers import patience, until
-from piwheels.core import protocols
+from piwheels.core import conversations, states
 from piwheels.core.paths import master_socket
 from piwheels.core.program.command_line import load
 
@@ -60,15 +60,15 @@ def test_the_generator_reports_what_it_cannot_do(generate, monkeypatch):
 
 
 def test_an_order_that_a_conversation_forbids_is_not_drawn(generate, monkeypatch):
-    wires, slave = generate.wires, generate.wires.protocols.slave_conversation
-    monkeypatch.setitem(slave.turns, protocols.Phase.SENDING, {})
+    wires, slave = generate.wires, generate.wires.conversations.slave_conversation
+    monkeypatch.setitem(slave.turns, states.Phase.SENDING, {})
     with pytest.raises(generate.Stale, match="SENT in the phase sending"):
         wires.build_diagram()
-    monkeypatch.setitem(slave.turns, protocols.Phase.SENDING, {"SENT": {}})
+    monkeypatch.setitem(slave.turns, states.Phase.SENDING, {"SENT": {}})
     with pytest.raises(generate.Stale, match="the reply DONE, which the phase"):
         wires.build_diagram()
-    turns = wires.protocols.tool_conversation.turns
-    monkeypatch.setitem(turns, protocols.ToolPhase.READY, {})
+    turns = wires.conversations.tool_conversation.turns
+    monkeypatch.setitem(turns, conversations.ToolPhase.READY, {})
     with pytest.raises(generate.Stale, match="IMPORT in the phase ready"):
         wires.import_diagram()
 

@@ -20,12 +20,12 @@ from piwheels.audit.pages import check_index, check_root
 from piwheels.audit.repair import Repair
 from piwheels.audit.tree import Tree, reason
 from piwheels.audit.walk import Walk
-from piwheels.core.clock import SYSTEM, file_age
+from piwheels.core.clock import SYSTEM
 from piwheels.core.database.audit import AuditDatabase
 from piwheels.core.errors import Fatal
 from piwheels.core.program.locks import is_locked
 from piwheels.core.program.terminal import Progress
-from piwheels.core.site import work_path
+from piwheels.core.site import LAYOUT_FILE, LOCK_FILE, work_path
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ PAGE: Final = 200
 RECHECK, ROOT_RECHECK = 1.0, 70.0
 #: How many findings of one kind are reported for the database, and for the root pages.
 MAX_FINDINGS: Final = 1000
-#: The age from which a temporary file of a running master is a leftover, in seconds.
-_STALE: Final = 86400.0
 
 
 class Audit:
@@ -54,7 +52,7 @@ class Audit:
         self.read = 0
         self._counting = threading.Lock()
         self.context = AuditContext(
-            Tree(config.place.site), config.quick, is_locked(self.work / "lock"), self._on_bytes
+            Tree(config.place.site), config.quick, is_locked(self.work / LOCK_FILE), self._on_bytes
         )
         self.parts = config.parts or [
             part for part in PARTS if part != "database" or not config.package
@@ -155,12 +153,11 @@ class Audit:
             rows = self.db.audit_published(rows[-1][0], PAGE * 10)
 
     def _leftovers(self) -> Iterator[Finding]:
-        tree = Tree(self.work)
+        if self.context.live:
+            return  # its own files; it has removed those of an earlier master
         try:
-            for name in tree.names(""):
-                about = tree.about(name)
-                old = about is not None and file_age(about.st_mtime) > _STALE
-                if name != "lock" and about is not None and (old or not self.context.live):
+            for name in Tree(self.work).names(""):
+                if name not in (LOCK_FILE, LAYOUT_FILE):
                     why = "was left by a master that has stopped"
                     yield Finding("leftover", f"../{self.work.name}/{name}", why)
         except FileNotFoundError:

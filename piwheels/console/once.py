@@ -7,14 +7,15 @@ sizes in bytes; unknown values are null.
 - ``link``: ``state`` (LIVE, PAUSED, QUIET, MISMATCH, REPLAY), ``level`` (of the protocol),
   ``source``
 - ``master``: ``started``, ``label``, ``os_name``, ``os_version``, ``board_revision``,
-  ``board_serial``, ``paused``
+  ``board_serial``, ``paused``, ``pause`` (who pauses the farm, and why)
 - ``figures``: the master's, as its STATS message has them (``packages_built``, ``disk_free`` ...)
 - ``counts``: how many slaves are in each state; ``alerts``: how many of them have one
 - ``slaves``: of each ``id``, ``label``, ``abi``, ``state`` (IDLE, SLEEP, BUILD, SEND, CLEAN, PAUSE,
   SILNT, EXPIR, DEAD), ``since``, ``elapsed``, ``package``, ``version``, ``files``, ``joined``,
-  ``os_name``, ``os_version``, ``board_revision``, ``board_serial``, ``alerts`` (``reason``,
-  ``value``, ``since``, ``weight``), ``ratio`` (of its build's time to that of its peers), ``eta``,
-  ``stats`` (as its STATS message has them)
+  ``pause`` (who pauses it or the farm, and why: level 1), ``os_name``, ``os_version``,
+  ``board_revision``, ``board_serial``, ``alerts`` (``reason``, ``value``, ``since``, ``weight``),
+  ``ratio`` (of its build's time to that of its peers), ``eta``, ``stats`` (as its STATS message
+  has them)
 - ``queues`` (level 1): of each ``abi``, ``pending``, and the ``first`` of them
   (``package``, ``version``)
 - ``builds`` (level 1): those that ended last: ``build_id``, ``slave_id``, ``label``, ``package``,
@@ -115,7 +116,8 @@ def _attach(
 def picture(session: Session) -> dict[str, Any]:
     """Return the values that the module's docstring describes."""
     farm, info = session.farm, session.farm.info
-    paused = {"paused": session.paused}
+    why = session.why_paused(None) if session.paused else ""
+    paused = {"paused": session.paused, "pause": why or None}
     state = "REPLAY" if session.state is LinkState.FILE else session.state.value
     return {
         "format": 1,
@@ -146,6 +148,7 @@ def _slave(session: Session, slave: Slave) -> dict[str, Any]:
         "version": version,
         "files": slave.files,
         "joined": plain(slave.joined),
+        "pause": _why_paused(session, slave) or None,
         **{key: info[key] for key in kept},
         "alerts": [
             plain(alert._replace(since=session.shown(alert.since))) for alert in slave.alerts
@@ -154,6 +157,11 @@ def _slave(session: Session, slave: Slave) -> dict[str, Any]:
         "eta": plain(slave.eta),
         "stats": plain(slave.stats[-1]) if slave.stats else None,
     }
+
+
+def _why_paused(session: Session, slave: Slave) -> str:
+    paused = slave.state_at(session.now) is State.PAUSE
+    return session.why_paused(slave.id) if paused else ""
 
 
 # The table ------------------------------------------------------------------------------------
@@ -166,6 +174,8 @@ def table(session: Session) -> Iterator[str]:
     counts = farm.counts()
     states = [f"{counts[state]} {state.value}" for state in State if counts[state]]
     yield f"{label}: {session.link_text()}; {', '.join(states) or 'no slaves'}"
+    if session.paused and (why := session.why_paused(None)):
+        yield f"paused by {why}"
     if farm.stats:
         pending = farm.stats[-1].builds_pending
         each = ", ".join(f"{clean(abi)} {number(count)}" for abi, count in pending.items())
@@ -173,6 +183,8 @@ def table(session: Session) -> Iterator[str]:
     yield _row("ID", "LABEL", "ABI", "STATE", "TASK", "TIME", "ALERTS")
     for slave in _in_order(session):
         task = " ".join(slave.job or ())
+        if (why := _why_paused(session, slave)) != session.why_paused(None):
+            task = f"by {why}"
         alerts = ", ".join(map(str, slave.alerts))
         state = slave.state_at(session.now).value
         time = duration_text(farm.elapsed(slave))

@@ -316,7 +316,7 @@ class Session:
             )
             done = command.slave_id is None and command.phase is Phase.ACKNOWLEDGED
             if done and command.verb in (Verb.PAUSE, Verb.HALT, Verb.RESUME):
-                self.link.paused = command.verb is not Verb.RESUME
+                self.link.paused = command.verb is not Verb.RESUME or bool(self.why_paused(None))
 
     def _note_report(self, report: CommandReport, now: datetime) -> None:
         if report.who == self.who:
@@ -356,6 +356,10 @@ class Session:
     def paused(self) -> bool:
         """Whether the farm as a whole is known to be paused."""
         return self.link.paused or self.state is LinkState.PAUSED
+
+    def why_paused(self, slave_id: int | None) -> str:
+        """Return who pauses a slave (``None``: the farm), and why; ``""`` if that is unknown."""
+        return clean(self.link.pauses.why(slave_id))
 
     def link_text(self) -> str:
         """Return the link's state for the status line: ``LIVE``, ``LOST 12:40:58 (9s)``."""

@@ -4,8 +4,8 @@ Nothing starts when a module is imported. Scripts may import:
 
 * :mod:`piwheels.core.farm` and :mod:`piwheels.core.errors`: requests to a master, its events, and
   what they raise;
-* :mod:`piwheels.core.states`, :mod:`piwheels.core.protocols`, :mod:`piwheels.core.schema` and
-  :mod:`piwheels.core.codec`: messages;
+* :mod:`piwheels.core.states`, :mod:`piwheels.core.protocols`, :mod:`piwheels.core.conversations`,
+  :mod:`piwheels.core.schema` and :mod:`piwheels.core.codec`: messages;
 * :mod:`piwheels.core.transport`, :mod:`piwheels.core.tasks` and :mod:`piwheels.core.clock`: sockets
   and tasks;
 * :mod:`piwheels.core.database`, with :mod:`piwheels.core.database.rows`: the database (it needs a

@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import pwd
 import re
 import socket
 import tempfile
@@ -37,7 +38,17 @@ def runtime_dir() -> Path:
 def data_dir() -> Path:
     """Return the folder for the data of this user's farm. This function does not create it."""
     base = os.environ.get("XDG_DATA_HOME")
-    return Path(base, "piwheels") if base else Path.home() / ".local/share/piwheels"
+    return Path(base, "piwheels") if base else _home() / ".local/share/piwheels"
+
+
+def _home() -> Path:
+    """Return this user's home: HOME, or that of the account if HOME does not exist."""
+    home = Path.home()
+    with contextlib.suppress(KeyError):  # an account without a name, in a container
+        account = Path(pwd.getpwuid(os.getuid()).pw_dir)
+        if not home.is_dir() and account.is_dir():
+            return account
+    return home
 
 
 def master_socket(name: str) -> str:

@@ -1,10 +1,10 @@
-"""The wires: the messages of each, the data of each message, and the order of the messages.
+"""The wires: the messages of each, and the data of each message.
 
 Each wire is a :class:`Protocol` of two tables, written from the master's side; a client uses
 ``reversed(protocol)``. The values of the tables are *types*, and the checks are derived from them
 (:mod:`piwheels.core.schema`): the annotations in :mod:`piwheels.core.states` are the only place
-that describes a field. Checked data is typed: a list becomes its ``NamedTuple`` or state. A
-:class:`Conversation` defines the valid sequences of messages.
+that describes a field. Checked data is typed: a list becomes its ``NamedTuple`` or state.
+:mod:`piwheels.core.conversations` defines the valid sequences of messages.
 
 This module declares the wires between processes; :mod:`piwheels.master.wiring` declares those
 between the master's threads.
@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import voluptuous as vol
 
@@ -36,7 +35,6 @@ from piwheels.core.states import (
     MasterStats,
     Package,
     PageState,
-    Phase,
     ProjectState,
     SearchState,
     SlaveInfo,
@@ -54,7 +52,6 @@ __all__ = [
     "FIRST_IMPORT",
     "LEVEL_1_ID",
     "STOPPED_BY_OPERATOR",
-    "Conversation",
     "NoData",
     "Protocol",
     "console",
@@ -62,10 +59,8 @@ __all__ = [
     "master_control",
     "monitor_stats",
     "mr_chase",
-    "slave_conversation",
     "slave_driver",
     "task_control",
-    "tool_conversation",
 ]
 
 
@@ -103,45 +98,6 @@ def _schema(table: Mapping[str, Any], msg: str) -> Schema:
         return schema_of(table[msg])
     except KeyError:
         raise BadMessage(f"unknown message {msg[:40]!r}") from None
-
-
-P = TypeVar("P", bound=StrEnum)
-
-
-class Conversation(NamedTuple, Generic[P]):
-    """The order of messages on a wire on which each request has one reply.
-
-    *turns* maps each phase to its valid requests, and each request to its replies with the phase
-    that follows. *interruptions* are valid replies to every request; *farewells* are requests that
-    are valid in every phase and have no reply. *level_1* holds the requests and the replies that
-    level 0 does not have.
-    """
-
-    turns: Mapping[P, Mapping[str, Mapping[str, P]]]
-    interruptions: Mapping[str, P]
-    farewells: frozenset[str]
-    level_1: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
-
-    def requests(self, phase: P, level: int = 1) -> frozenset[str]:
-        """Return the valid requests in *phase* at protocol *level*."""
-        every = self.farewells.union(self.turns[phase])
-        return every if level > 0 else every - self.level_1[0]
-
-    def replies(self, phase: P, request: str, level: int = 1) -> dict[str, P]:
-        """Return the valid replies to *request* in *phase*, with the phase that follows each.
-
-        Raises ``BadMessage`` if the request is not valid in *phase*.
-        """
-        if request not in self.requests(phase, level):
-            raise BadMessage(f"{request} is out of order ({phase})")
-        if request in self.farewells:
-            return {}
-        every = {**self.turns[phase][request], **self.interruptions}
-        return {
-            reply: after
-            for reply, after in every.items()
-            if level > 0 or reply not in self.level_1[1]
-        }
 
 
 _None = type(NoData)
@@ -212,34 +168,6 @@ LEVEL_1_ID: Final = b"piw1-"
 ENDED_BY_OPERATOR: Final = "an operator has ended this slave"
 #: The line in a master's log after the command QUIT.
 STOPPED_BY_OPERATOR: Final = "an operator said QUIT"
-
-_ASKS: Final = {"IDLE": {"BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP}}
-_BUILDS: Final = {
-    "BUSY": {"CONT": Phase.BUILDING, "DONE": Phase.IDLE},
-    "OUTPUT": {"CONT": Phase.BUILDING, "DONE": Phase.IDLE},
-    "BUILT": {"SEND": Phase.SENDING, "DONE": Phase.IDLE},
-}
-
-#: The conversation between a slave and SlaveDriver. A slave of level 1 begins as *returning* if it
-#: continues a build of a lost session. The reply ``HELLO`` means: the master does not know this
-#: slave, which keeps its build and sends its ``HELLO`` again. ``DIE`` means that an
-#: operator ended the slave. A slave of level 0 that is refused gets no reply.
-slave_conversation: Final = Conversation[Phase](
-    turns={
-        Phase.NEW: {"HELLO": {"ACK": Phase.IDLE}},
-        Phase.RETURNING: {"HELLO": {"ACK": Phase.RESUMING}},
-        Phase.IDLE: _ASKS,
-        Phase.ASLEEP: _ASKS,
-        Phase.RESUMING: {**_ASKS, **_BUILDS},
-        Phase.BUILDING: _BUILDS,
-        Phase.SENDING: {"SENT": {"SEND": Phase.SENDING, "DONE": Phase.IDLE}},
-        Phase.CHECKING: {},
-        Phase.GONE: {},
-    },
-    interruptions={"DIE": Phase.GONE, "REFUSED": Phase.GONE, "HELLO": Phase.NEW},
-    farewells=frozenset({"BYE"}),
-    level_1=(frozenset({"OUTPUT"}), frozenset({"HELLO", "REFUSED"})),
-)
 
 # operator <-> master ------------------------------------------------------------------------------
 
@@ -507,30 +435,6 @@ mr_chase: Final = Protocol(
     send={"SEND": Filename, "DONE": LongText, "ERROR": LongText},
 )
 
-
-class ToolPhase(StrEnum):
-    """The phases of an admin tool's conversation with MrChase."""
-
-    READY = "ready"
-    SENDING = "sending"  #: the tool transfers a file of its import
-
-
-_DONE: Final = {"DONE": ToolPhase.READY, "ERROR": ToolPhase.READY}
-_TOOL: Final = {
-    **{msg: _DONE for msg in mr_chase.recv if msg != "SENT"},
-    "IMPORT": {"SEND": ToolPhase.SENDING, "ERROR": ToolPhase.READY},
-}
-
-#: The conversation between an admin tool and MrChase. Any request except ``SENT`` abandons an
-#: unfinished import.
-tool_conversation: Final = Conversation[ToolPhase](
-    turns={
-        ToolPhase.READY: _TOOL,
-        ToolPhase.SENDING: {**_TOOL, "SENT": {"SEND": ToolPhase.SENDING, **_DONE}},
-    },
-    interruptions={},
-    farewells=frozenset(),
-)
 
 # piw-logger -> Lumberjack -------------------------------------------------------------------------
 

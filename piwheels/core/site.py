@@ -9,6 +9,13 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: The version of the files that each project has on the site. Raise it when a project's page gets a
+#: new file, or when an earlier page must not stay: a master that finds an earlier number writes the
+#: pages of all projects again, in the background.
+LAYOUT: Final = 1
+#: The files of the working directory that stay: the lock of a running master, the site's layout.
+LOCK_FILE: Final = "lock"
+LAYOUT_FILE: Final = "layout"
 #: The files of each folder in the simple index, in the order in which they are published.
 INDEX: Final = ("index.v1_json", "index.html", "index.v1_html")
 #: The end of the name of a page's compressed copy; shorter pages, in bytes, have none.

@@ -287,8 +287,8 @@ class Instant(NamedTuple):
 class Phase(StrEnum):
     """The state of a slave on the master.
 
-    :data:`piwheels.core.protocols.slave_conversation` defines the requests that are valid in each
-    phase, and the phase that follows each reply.
+    :data:`piwheels.core.conversations.slave_conversation` defines the requests that are valid in
+    each phase, and the phase that follows each reply.
     """
 
     NEW = "new"  #: has not sent HELLO

@@ -14,6 +14,7 @@ from piwheels.core.host.pip_config import index_access
 from piwheels.core.program.checking import address_problem, folder_problem, listening_problem
 from piwheels.core.program.locks import is_locked
 from piwheels.core.program.privileges import refuse_root
+from piwheels.core.site import LOCK_FILE
 from piwheels.core.words import size_text
 from piwheels.master.monitoring.webhooks import read_secret
 from piwheels.master.upstream.pypi import Upstream
@@ -37,7 +38,7 @@ def problems(config: MasterConfig, tasks: Collection[str]) -> Iterator[str]:
         yield str(exc)
     yield from debug_problems(config, tasks)
     yield from _folders(config)
-    yield from _addresses(config, running=is_locked(config.work_path / "lock"))
+    yield from _addresses(config, running=is_locked(config.work_path / LOCK_FILE))
     yield from _database(config)
     yield from _index(config)
     try:

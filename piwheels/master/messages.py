@@ -261,7 +261,7 @@ class CommandSlaves(Request[list[Rejection]]):
 
 @dataclass(frozen=True)
 class ListPauses(Request[list[CommandReport]]):
-    """Ask which slaves get no work from the master itself, and why, in the form of commands."""
+    """Ask which slaves get no work, and who pauses them, in the form of commands."""
 
 
 FleetRequest = ListSlaves | SlaveHistory | ListQueue | CommandSlaves | ListPauses

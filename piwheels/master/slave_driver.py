@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, assert_never, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never, cast
 
 import zmq
 
@@ -17,12 +17,12 @@ from piwheels.core.errors import BadMessage, Refused, Unavailable
 from piwheels.core.host.pip_config import default_index
 from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
-from piwheels.core.tasks import PausingTask, TaskControl
+from piwheels.core.tasks import NonStopTask, TaskControl
 from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient
 from piwheels.master.in_order import InOrder
 from piwheels.master.logic import effects
-from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet
+from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet, pauser
 from piwheels.master.messages import (
     BuildEnded,
     BuildQueue,
@@ -68,7 +68,7 @@ REPLAY_BURST, PAGE = 200, 2000
 PUT_OFF_LOG = 20_000
 
 
-class SlaveDriver(PausingTask):
+class SlaveDriver(NonStopTask):
     """Hands versions to the slaves, and receives their builds.
 
     It answers the requests of slaves from its queues. It receives the queues from TheArchitect,
@@ -249,7 +249,7 @@ class SlaveDriver(PausingTask):
                 ticket.answer(self.fleet.command(verb, slaves))
             case ListPauses():
                 pauses = self.fleet.pauses(self.clock.monotonic())
-                ticket.answer([self._pause(*each) for each in pauses[:PAGE]])
+                ticket.answer([self._pause("SLEEP", *each) for each in pauses[:PAGE]])
             case never:
                 assert_never(never)
 
@@ -356,16 +356,16 @@ class SlaveDriver(PausingTask):
         slave = effect.slave
         who = "" if slave is None else f"slave {slave.slave_id} ({slave.label}) "
         self.logger.warning("%s%s", who, effect.text)
-        self.ports.push(
-            "console_events",
-            CommandGiven(self._pause(None if slave is None else slave.slave_id, effect.reason)),
-        )
+        verb: Literal["SLEEP", "WAKE"] = "SLEEP" if effect.reason else "WAKE"
+        slave_id = None if slave is None else slave.slave_id
+        report = self._pause(verb, slave_id, pauser(effect.reason))
+        self.ports.push("console_events", CommandGiven(report))
 
-    def _pause(self, slave_id: int | None, reason: str) -> CommandReport:
-        """Return the master's own pause as a command, which consoles show with its reason."""
-        who = f"the master: {reason}"[:200] if reason else "the master"
-        slaves = None if slave_id is None else [slave_id]
-        return CommandReport(who, "SLEEP" if reason else "WAKE", slaves, self.clock.now())
+    def _pause(
+        self, verb: Literal["SLEEP", "WAKE"], slave_id: int | None, who: str
+    ) -> CommandReport:
+        """Return a pause, or its end, as a command, which consoles show."""
+        return CommandReport(who, verb, None if slave_id is None else [slave_id], self.clock.now())
 
     def _stored(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"

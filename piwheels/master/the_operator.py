@@ -275,7 +275,7 @@ class TheOperator(PausingTask):
                     assert_never(never)
 
     def _send_pauses(self, requester: Requester, result: Result[list[CommandReport]]) -> None:
-        """Tell a new console to which slaves the master itself gives no work."""
+        """Tell a new console which slaves are paused, and by whom."""
         for report in result.value if result.error is None else ():
             self._publish([requester], "COMMAND", report)
 

@@ -23,6 +23,7 @@ from piwheels.master.messages import (
 )
 from piwheels.master.ports import Ports
 from piwheels.master.site.files import Site
+from piwheels.master.site.layout import LayoutUpgrade
 from piwheels.master.site.overview import Overview
 from piwheels.master.site.rendering import Renderer, static_files
 from piwheels.master.the_oracle import DbClient
@@ -63,6 +64,7 @@ class TheScribe(PauseableTask):
         self._renderer = Renderer(config.site_url)
         pause = 0.2 if config.dev_mode else 60.0
         self._overview = Overview(self.site, self._renderer, config.site_url, pause, self.clock)
+        self._upgrade = LayoutUpgrade(self.site, self._refresh, self.clock)
         #: The logs that are written but not yet recorded, with the folders to sync before that.
         self._logs: dict[int, Path] = {}
         self._scan_due = 0.0
@@ -70,6 +72,7 @@ class TheScribe(PauseableTask):
         interval = timedelta(seconds=0.2 if config.dev_mode else 0.5)
         self.every(interval, self.write_overview)
         self.every(interval, self.maintain_logs)
+        self.every(interval, self.upgrade_pages)
 
     def once(self) -> None:
         """Write the files whose content never changes."""
@@ -81,8 +84,10 @@ class TheScribe(PauseableTask):
             self.site.write(self.site.root / name, data)
 
     def close(self) -> None:
-        """Report the last logs to the database, then close everything."""
+        """Report the last logs to the database, note the progress, then close everything."""
         self._report_logs()
+        with suppress(OSError):  # otherwise the next master writes some pages once more
+            self._upgrade.note()
         super().close()
 
     # Requests -----------------------------------------------------------------------------------
@@ -136,6 +141,21 @@ class TheScribe(PauseableTask):
         if part == "BOTH":
             self._overview.update_stats()
         return note
+
+    # After an upgrade ---------------------------------------------------------------------------
+
+    def upgrade_pages(self) -> None:
+        """Write the pages of some projects that an earlier version of the master has written."""
+        try:
+            self._upgrade.work()
+        except OSError as exc:
+            self.logger.error("could not note which pages are written, trying again: %s", exc)
+
+    def _refresh(self, package: str) -> None:
+        """Write all pages of *package* again; nothing is removed if the database is another one."""
+        if self.db.get_simple_project(package) is not None:
+            self.write_index(package)
+            self.write_page(package)
 
     # A package ----------------------------------------------------------------------------------
 

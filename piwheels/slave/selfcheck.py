@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import one_line
+from piwheels.core.host.commands import ask
 from piwheels.slave.builder import PIP_WHEEL, why_unusable
 
 if TYPE_CHECKING:
@@ -75,15 +76,7 @@ def _pip_fault(pip: Sequence[str]) -> str:
 def _run(command: Sequence[str]) -> tuple[int, str]:
     """Return the exit status of *command* and its output; -1 and a reason if there is none."""
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
+        done = ask(command, _SECONDS)
     except subprocess.TimeoutExpired:
         return -1, f"it does not answer within {_SECONDS:g} s"
     except OSError as error:

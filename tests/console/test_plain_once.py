@@ -20,7 +20,7 @@ from piwheels.console.session import Session
 from piwheels.console.wire.recorder import Recorder
 from piwheels.console.wire.replay import Replay
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import BuildOutcome, Job, QueueHead, SlaveEvent, Welcome
+from piwheels.core.protocols import BuildOutcome, CommandReport, Job, QueueHead, SlaveEvent, Welcome
 from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -125,6 +125,25 @@ def ask_once(*, as_json, news=(), answers=True):
     )
     assert source.stopped
     return status, out.getvalue()
+
+
+def test_a_pause_has_its_reason(monkeypatch):
+    asleep = SlaveEvent(2, NOW - SECOND, "SLEEP", True)
+    monkeypatch.setitem(globals(), "SLAVES", [*SLAVES[:-1], asleep])
+    full = CommandReport("the master: the disk is full", "SLEEP", None, NOW)
+    ssl = CommandReport("the master: no ssl\x1b[2J", "SLEEP", [2], NOW)
+    news = [(0, full), (0, ssl)]
+    _, text = ask_once(as_json=True, news=news)
+    picture = json.loads(text)
+    assert (picture["master"]["paused"], picture["master"]["pause"]) == (True, full.who)
+    assert picture["slaves"][0]["pause"] is None  # it builds
+    assert (picture["slaves"][1]["state"], picture["slaves"][1]["pause"][:18]) == (
+        "PAUSE", "the master: no ssl",
+    )  # fmt: skip
+    _, text = ask_once(as_json=False, news=news)
+    assert "\npaused by the master: the disk is full\n" in text
+    assert " PAUSE  by the master: no ssl" in text
+    assert "\x1b" not in text
 
 
 def test_json_has_the_documented_keys():

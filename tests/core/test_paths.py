@@ -1,5 +1,6 @@
 """Where sockets are: a user's own folder, or that of a service."""
 
+import pwd
 import socket
 import tempfile
 from pathlib import Path
@@ -17,6 +18,18 @@ def test_a_service_has_the_folder_that_systemd_made(monkeypatch):
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/piwheels:/run/other")
     assert paths.runtime_dir() == Path("/run/piwheels")
     assert paths.address("ipc://{run}/status") == "ipc:///run/piwheels/status"
+
+
+def test_data_stay_in_a_home_that_exists(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.data_dir() == tmp_path / ".local/share/piwheels"
+    monkeypatch.setenv("HOME", str(tmp_path / "nonexistent"))
+    account = pwd.struct_passwd(("me", "x", 1, 1, "", str(tmp_path / "account"), ""))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: account)
+    assert paths.data_dir() == tmp_path / "nonexistent/.local/share/piwheels"
+    (tmp_path / "account").mkdir()
+    assert paths.data_dir() == tmp_path / "account/.local/share/piwheels"
 
 
 def test_the_service_is_found_where_the_user_has_no_master(monkeypatch, tmp_path):

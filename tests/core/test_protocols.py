@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piwheels.core import codec, protocols
+from piwheels.core.conversations import ToolPhase, slave_conversation, tool_conversation
 from piwheels.core.errors import BadMessage
-from piwheels.core.protocols import NoData, Phase, slave_conversation, tool_conversation
+from piwheels.core.protocols import NoData
+from piwheels.core.states import Phase
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "vectors.json").read_text())[
     "vectors"
@@ -154,7 +156,7 @@ def test_nodata_survives_nesting():
     ("conversation", "wire", "phases"),
     [
         (slave_conversation, protocols.slave_driver, Phase),
-        (tool_conversation, protocols.mr_chase, protocols.ToolPhase),
+        (tool_conversation, protocols.mr_chase, ToolPhase),
     ],
 )
 def test_a_conversation_has_every_message_of_its_wire_and_no_other(conversation, wire, phases):

@@ -184,9 +184,10 @@ def test_commands_of_operators_reach_slaves_and_consoles(farm):
         until(lambda: slave.stats("BUSY") == ("DONE", NoData))
         farm.sleep_slave(None)
         until(lambda: slave.stats("IDLE") == ("SLEEP", True))
-        farm.pause()
-        farm.resume()  # only commands to slaves count: these are for the other tasks
-        until(lambda: not farm.paused)
+        events(farm)
+        farm.pause()  # only commands to slaves count: this is for the other tasks
+        farm.list_slaves()
+        until(lambda: events(farm))  # it has handled both
         assert slave.stats("IDLE") == ("SLEEP", True)
         farm.wake_slave(None)
         until(lambda: slave.stats("IDLE") == ("SLEEP", False))

@@ -189,6 +189,17 @@ def test_a_master_without_room_is_reported_to_consoles(farm, me, slave):
     assert (report.verb, report.slaves) == ("SLEEP", None)
 
 
+def test_a_later_console_is_told_of_pauses_by_operators(farm, me, slave):
+    def pauses():
+        with Console(farm.config.console_queue, "late") as late:
+            return late.hello().event("COMMAND")[1][:3]
+
+    assert me.ask("SLEEP", [slave.id]) == []
+    assert pauses() == ("an operator", "SLEEP", [slave.id])
+    assert me.ask("SLEEP", None) == []
+    assert pauses() == ("an operator", "SLEEP", None)
+
+
 def test_a_log_is_read_from_the_database_and_later_from_the_site(farm, db, me, slave, monkeypatch):
     monkeypatch.setattr(the_operator, "LOG_PART", 10)
     log = "0123456789" * 2 + "\u20ac end\n"

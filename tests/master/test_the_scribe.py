@@ -19,6 +19,7 @@ from helpers import Connected, patience, until, wire
 from piwheels.core import codec
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.site import LAYOUT
 from piwheels.core.transport import Context
 from piwheels.master.messages import (
     DeletePackage,
@@ -284,6 +285,35 @@ def test_unchanged_pages_are_not_written(scribe, site):
     before = {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")}
     scribe.call(RewritePages("BOTH", "spam"))
     assert {path: path.stat().st_ino for path in site.rglob("spam/**/*.*")} == before
+
+
+def files_of(site, name):
+    found = [*(site / "simple" / name).rglob("*"), *(site / "project" / name).rglob("*")]
+    return {str(path.relative_to(site)) for path in found if path.is_file()}
+
+
+def test_a_new_file_of_a_project_has_a_new_layout(scribe, site):
+    scribe.call(RewritePages("BOTH", "spam"))
+    names = {name for name in files_of(site, "spam") if not name.endswith(".gz")}
+    assert (LAYOUT, names) == (1, {
+        "simple/spam/index.v1_json", "simple/spam/index.html", "simple/spam/index.v1_html",
+        "project/spam/json/index.json", "project/spam/badge.svg", "project/spam/index.html",
+    }), "for a new file, raise LAYOUT in piwheels/core/site.py, then correct this"  # fmt: skip
+
+
+def test_after_an_upgrade_the_pages_of_all_projects_are_written_again(start, fake_db, site, config):
+    fake_db.versions["ham"] = fake_db.versions["spam"]
+    for name in ("ham", "spam", "eggs"):
+        (site / "project" / name).mkdir(parents=True)
+    # The database does not know it, and could be another one: its files stay.
+    write_wheels(site, "eggs-1.0-py3-none-any.whl")
+    start(fake_db)
+    note = config.work_path / "layout"
+    until(lambda: note.exists() and note.read_text() == f"{LAYOUT}\n")
+    for name in ("ham", "spam"):
+        assert f"project/{name}/badge.svg" in files_of(site, name)
+        assert f"simple/{name}/index.html" in files_of(site, name)
+    assert (site / "simple/eggs/eggs-1.0-py3-none-any.whl").exists()
 
 
 def test_pages_of_an_unknown_package_are_removed(scribe, fake_db, site):

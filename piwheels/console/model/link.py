@@ -28,6 +28,7 @@ from piwheels.console.model.events import (
     WireDown,
     WireUp,
 )
+from piwheels.console.model.pauses import Pauses
 from piwheels.console.text import short_span
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import (
@@ -105,6 +106,7 @@ class LinkMachine:
         self.garbled_what = ""
         #: Whether the farm as a whole is paused, as far as is known.
         self.paused = False
+        self.pauses = Pauses()
         #: The number of times the link was lost.
         self.losses = 0
         self._console = console
@@ -140,6 +142,8 @@ class LinkMachine:
 
     def handle(self, event: Event, now: datetime) -> list[Outgoing]:
         """Take *event*; return messages to send."""
+        if isinstance(event, CommandReport):
+            self.pauses.note(event)
         if self.state is LinkState.FILE:
             self._note_contact(now)
             return []
@@ -168,7 +172,7 @@ class LinkMachine:
                 self._stats_at = now
             case CommandReport(_, verb, None, _) if verb in ("SLEEP", "WAKE"):
                 self._note_contact(now)
-                self.paused = verb == "SLEEP"
+                self.paused = bool(self.pauses.why(None))
             case BuildOutcome() | Output() | CommandReport():
                 self._note_contact(now)
         return []
@@ -198,6 +202,7 @@ class LinkMachine:
             self.losses += 1
         if not self._connected() or wire in needed:
             self._up_at = now if self._connected() else None
+            self.pauses = Pauses()  # the master reports them again
             self._restart()
         return []
 
@@ -211,7 +216,7 @@ class LinkMachine:
 
     def _answered(self, answer: Answer, now: datetime) -> list[Outgoing]:
         if answer.ticket == self._hello_ticket and isinstance(answer.data, Welcome):
-            self.paused = answer.data.paused
+            self.paused = answer.data.paused or bool(self.pauses.why(None))
             if self.level == 0 or self.epoch != answer.data.info.started:
                 self.level = 1
                 self._greeted(answer.data.info, now)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from piwheels.core.errors import Fatal
+from piwheels.core.host.commands import ask
 
 _PROBE_SECONDS = 30.0
 _TAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
@@ -65,13 +66,7 @@ def probe(path: Path | None = None) -> Interpreter:
     """
     executable = Path(sys.executable) if path is None else path
     try:
-        answer = subprocess.run(
-            [executable, "-I", "-c", _SCRIPT],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_SECONDS,
-            check=True,
-        )
+        answer = ask([executable, "-I", "-c", _SCRIPT], _PROBE_SECONDS)
     except OSError as error:
         raise Fatal(
             f"cannot run the interpreter {executable} ({error.strerror}): choose another with"
@@ -82,10 +77,10 @@ def probe(path: Path | None = None) -> Interpreter:
             f"the interpreter {executable} does not answer within {_PROBE_SECONDS:g} s: choose"
             " another with --python"
         ) from error
-    except subprocess.CalledProcessError as error:
-        words = error.stderr.decode(errors="replace").split("\n")
+    if answer.returncode:
+        words = answer.stderr.split("\n")
         reason = next((line for line in reversed(words) if line.strip()), "no reason given")
-        raise Fatal(f"the interpreter {executable} does not work: {reason[:500]}") from error
+        raise Fatal(f"the interpreter {executable} does not work: {reason[:500]}")
     try:
         version, abi, platform = json.loads(answer.stdout)
         tags = [re.sub("[-.]", "_", tag) for tag in (version, abi, platform)]

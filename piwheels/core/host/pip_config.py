@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from piwheels.core.errors import Fatal, Refused, Unavailable
+from piwheels.core.host.commands import ask
 from piwheels.core.wheels.tags import is_version
 
 if TYPE_CHECKING:
@@ -82,17 +83,11 @@ def pip_command(path: Path | None = None) -> list[str]:
 
 def _pip_version(command: list[str]) -> tuple[int, ...] | None:
     try:
-        answer = subprocess.run(
-            [*command, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PIP_SECONDS,
-            check=True,
-        )
+        answer = ask([*command, "--version"], _PIP_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return None
-    match = re.match(rb"pip ([0-9]{1,4})\.([0-9]{1,4})", answer.stdout)
-    return (int(match[1]), int(match[2])) if match else None
+    match = re.match(r"pip ([0-9]{1,4})\.([0-9]{1,4})", answer.stdout, re.ASCII)
+    return (int(match[1]), int(match[2])) if match and not answer.returncode else None
 
 
 def default_index() -> str:
@@ -146,15 +141,7 @@ def source_versions(name: str, python_version: str | None = None) -> list[str]:
 
 def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=QUESTION_SECONDS,
-            check=False,
-        )
+        return ask(command, QUESTION_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise Unavailable("the index does not answer in time") from error
     except OSError as error:

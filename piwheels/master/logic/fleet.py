@@ -2,15 +2,15 @@
 
 Methods take events and return each :data:`~piwheels.master.logic.effects.SlaveEffect` to perform.
 If the reply to a slave depends on an answer of another task (the database, FileJuggler), the reply
-is among the effects of that answer. :data:`~piwheels.core.protocols.slave_conversation` defines the
-order of messages.
+is among the effects of that answer. :data:`~piwheels.core.conversations.slave_conversation` defines
+the order of messages.
 """
 
 from __future__ import annotations
 
 import itertools
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadMessage, one_line
 from piwheels.core.protocols import Built, Rejection, SlaveOutput
@@ -307,10 +307,18 @@ class Fleet(Builds):
             self.fitness.resume(slave)
 
     def pauses(self, now: float) -> list[tuple[int | None, str]]:
-        """Return the slaves (``None``: all) to which the master itself gives no work, and why."""
-        whole: list[tuple[int | None, str]] = [(None, self.closed)] if self.closed else []
-        each = ((one, self.fitness.suspension(one, now)) for one in self.slaves.values())
-        return whole + [(slave.slave_id, found[0]) for slave, found in each if found is not None]
+        """Return the slaves (``None``: all) that get no work, and who pauses them, and why."""
+        found: list[tuple[int | None, str]] = []
+        if self.closed:
+            found.append((None, pauser(self.closed)))
+        if self.paused:
+            found.append((None, AN_OPERATOR))
+        for slave in self.slaves.values():
+            if suspension := self.fitness.suspension(slave, now):
+                found.append((slave.slave_id, pauser(suspension[0])))
+            if "SLEEP" in slave.commands and not self.paused:
+                found.append((slave.slave_id, AN_OPERATOR))
+        return found
 
     def command(self, verb: str, slaves: Iterable[int] | None) -> list[Rejection]:
         """Give *slaves* (``None``: all) the command *verb*; return the rejections."""
@@ -335,6 +343,11 @@ class Fleet(Builds):
         return [Publish(slave.slave_id, instant.at, "STATS", slave.data)]
 
 
+def pauser(reason: str) -> str:
+    """Return how consoles name the master when it pauses slaves itself for a *reason*."""
+    return f"the master: {reason}"[:200] if reason else "the master"
+
+
 def _refusal(address: bytes, why: str) -> list[SlaveEffect]:
     """Return the reply that refuses a slave.
 
@@ -357,6 +370,9 @@ def _why_gone(slave: SlaveState, now: float) -> str | None:
         limit += slave.transfer.file_state.filesize / MIN_RATE
     return f"silent for {limit:.0f} s" if now - slave.heard > limit else None
 
+
+#: Consoles that attach later are not told which operator has paused a slave.
+AN_OPERATOR: Final = "an operator"
 
 #: The method for each command of an operator.
 COMMANDS: Mapping[str, Callable[[Fleet, int | None], None]] = {

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from piwheels.core.conversations import ToolPhase, tool_conversation
 from piwheels.core.errors import Refused
-from piwheels.core.protocols import FIRST_IMPORT, ToolPhase, tool_conversation
+from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.wheels.tags import FLEXIBLE, canonical, parse_filename, serves
 from piwheels.master.logic.effects import (
     AskMissingBytes,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from piwheels.core.conversations import slave_conversation
 from piwheels.core.errors import one_line
-from piwheels.core.protocols import LEVEL_1_ID, slave_conversation
+from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.core.states import Phase, Transition
 from piwheels.core.wheels.tags import canonical
 

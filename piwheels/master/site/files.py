@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.errors import BadWheel, Fatal
-from piwheels.core.site import ALIAS, MIN_PACKED, PACKED, log_name
+from piwheels.core.site import ALIAS, LAYOUT_FILE, LOCK_FILE, MIN_PACKED, PACKED, log_name
 from piwheels.core.wheels.tags import canonical, parse_filename, same_version
 from piwheels.master.logic.intake import MAX_LOG
 
@@ -74,7 +74,7 @@ class Site:
         master holds it.
         """
         self.check_writable()
-        handle = os.open(self.work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(self.work / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
@@ -84,7 +84,7 @@ class Site:
             ) from exc
         self._lock = handle
         for stale in self.work.iterdir():
-            if stale.name != "lock":
+            if stale.name not in (LOCK_FILE, LAYOUT_FILE):
                 _discard(stale)
 
     def close(self) -> None:
@@ -113,6 +113,25 @@ class Site:
         handle, name = tempfile.mkstemp(suffix=suffix, dir=self.work)
         os.close(handle)
         return self.work / os.path.basename(name)  # noqa: PTH119 (fast: one object less per page)
+
+    # Notes in the working directory ---------------------------------------------------------------
+
+    def note(self, name: str, text: str) -> None:
+        """Write *text* to the file *name* of the working directory, for a later master."""
+        tmp = self.temporary()
+        try:
+            tmp.write_text(text, encoding="ascii")
+            tmp.replace(self.work / name)
+        finally:
+            tmp.unlink(missing_ok=True)
+
+    def read_note(self, name: str) -> str:
+        """Return what :meth:`note` has written; ``""`` if there is nothing readable."""
+        try:
+            with (self.work / name).open("rb") as file:
+                return file.read(1000).decode("ascii", "replace")
+        except OSError:
+            return ""
 
     # Writing --------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ def test_a_broken_slave_burns_no_version():
     assert pause.slave.slave_id == slave_id
     assert "no ssl module" in pause.reason
     assert "resume it" in pause.text
-    assert farm.fleet.pauses(farm.seconds) == [(slave_id, pause.reason)]
+    assert farm.fleet.pauses(farm.seconds) == [(slave_id, f"the master: {pause.reason}")]
     assert not works(farm, b"a")
     assert ("p0", "1", "cp311") in farm.fleet.queue.leased
 
@@ -195,7 +195,7 @@ def test_below_its_reserve_the_master_hands_out_no_work_and_says_so_once():
     assert "999 bytes free" in pause.reason
     assert "make room" in pause.text
     assert farm.fleet.disk_space(998, 1000) == []
-    assert farm.fleet.pauses(farm.seconds) == [(None, pause.reason)]
+    assert farm.fleet.pauses(farm.seconds) == [(None, f"the master: {pause.reason}")]
     assert not works(farm, b"a")
     assert farm.fleet.disk_space(1124, 1000) == []
     assert not works(farm, b"a")

@@ -10,13 +10,13 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from piwheels.core.clock import Clock
 from piwheels.core.codec import NoData
+from piwheels.core.conversations import slave_conversation
 from piwheels.core.database.rows import Published
 from piwheels.core.errors import BadWheel, DatabaseError, Refused
 from piwheels.core.protocols import (
     LEVEL_1_ID,
     BuildOutcome,
     SlaveOutput,
-    slave_conversation,
     slave_driver,
 )
 from piwheels.core.reasons import last_reason

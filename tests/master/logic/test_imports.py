@@ -7,13 +7,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from piwheels.core.conversations import ToolPhase, tool_conversation
 from piwheels.core.database.rows import Published
 from piwheels.core.errors import DatabaseError, Refused, Unavailable
-from piwheels.core.protocols import FIRST_IMPORT, ToolPhase, tool_conversation
+from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.states import BuildState, FileState
 from piwheels.master.logic import effects
 from piwheels.master.logic.imports import MAX_IMPORTS, SILENCE, Imports, check
-from piwheels.master.logic.intake import Step
+from piwheels.master.logic.intake import MAX_TRIES, Step
 
 tools = st.sampled_from([b"a", b"b"])
 START = 1000.0
@@ -106,6 +107,26 @@ def test_a_commit_in_progress_counts_although_its_tool_has_gone():
     assert imports.answered(0, 1, None) == [effects.BuildStored(commit.build)], (
         "its tool gets no reply"
     )
+    assert imports.queues == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [(Refused("NOROOM", "the disk is full"), 1), (Unavailable("the disk is full"), MAX_TRIES)],
+)
+def test_an_import_that_the_master_cannot_store_is_refused(error, tries):
+    imports = Imports()
+    imports.begin(b"tool", build_of())
+    todo = imports.answered(0, Published({}, {}), None)
+    for _ in range(tries):
+        assert isinstance(todo[-1], effects.Expect)
+        assert imports.answered(0, None, None)[-1].msg == "SEND"
+        imports.sent(b"tool")
+        todo = imports.answered(0, None, error)
+    # A slave would keep its file; a tool gets the reason, when its files are removed.
+    assert todo[-1] == effects.AskPublished(0, "foo", "1.0")
+    assert imports.answered(0, Published({}, {}), None) == [effects.WithdrawFiles(0, "foo", [])]
+    assert imports.answered(0, None, None) == [effects.Reply(b"tool", "ERROR", str(error))]
     assert imports.queues == {}
 
 

@@ -34,7 +34,7 @@ def tree(site):
 
 
 def leftovers(site):
-    return [path.name for path in site.work.iterdir() if path.name != "lock"]
+    return [path.name for path in site.work.iterdir() if path.name not in ("lock", "layout")]
 
 
 def test_a_wheel_is_published_with_its_metadata(site):

@@ -1,0 +1,26 @@
+"""Run a program of this machine for its answer."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def ask(command: Sequence[str | Path], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run *command* without input; return its exit status, its output and its errors, as text.
+
+    Raises ``OSError`` if it cannot start, ``subprocess.TimeoutExpired`` after *seconds*.
+    """
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )
