@@ -45,6 +45,7 @@ class FakeDatabase:
     def __init__(self):
         self.versions = {}  # package -> {version: {file: hash}}
         self.aliases = {}
+        self.summaries = {}
         self.logs = {}
         self.removed_logs = []
         self.notes = {}
@@ -130,6 +131,13 @@ class FakeDatabase:
 
     def get_search_index(self):
         return {"spam": (1, 2)}
+
+    def set_package_summary(self, package, summary):
+        self.summaries[package] = summary
+        return False
+
+    def get_summaries(self, packages, length):
+        return {name: self.summaries[name] for name in packages if self.summaries.get(name)}
 
     def get_unwritten_logs(self, limit=100):
         self._check()
