@@ -22,13 +22,14 @@ from piwheels.master.messages import (
     WriteSearch,
 )
 from piwheels.master.ports import Ports
-from piwheels.master.site.describer import Describer
+from piwheels.master.site.describer import UNKNOWN, Describer
 from piwheels.master.site.files import Site
 from piwheels.master.site.overview import Overview
 from piwheels.master.site.rendering import Renderer, static_files
 from piwheels.master.the_oracle import DbClient
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from piwheels.core.database import Database
@@ -182,17 +183,17 @@ class TheScribe(PauseableTask):
             self._remove_page(package)
             return
         data = web_pages.offered(found)
-        described = self._describe(data)
-        metadata = described and described.metadata
-        # If METADATA cannot be read, the last known summary stays
-        if described is None or metadata is not None:
+        version, files = web_pages.chosen(data) or ("", [])
+        described = self._describe(package, files)
+        metadata = described.metadata
+        if metadata is not None or not files:  # otherwise the last known summary stays
             summary = metadata.summary if metadata else ""
             if self.db.set_package_summary(package, summary):
                 data = web_pages.offered(self.db.get_project_data(package) or found)
         page = self._renderer.project(data, self._failures(data), described, self.site.has_page)
         changed = self.site.write_pages(
             {
-                folder / "json" / "index.json": web_pages.builds_json(data, metadata),
+                folder / "json" / "index.json": web_pages.builds_json(data, version, metadata),
                 folder / "badge.svg": self._renderer.badge(data),
                 folder / "index.html": page,
             }
@@ -207,20 +208,17 @@ class TheScribe(PauseableTask):
             except (ValueError, OSError) as exc:
                 self.logger.warning("%s: cannot make the alias %.200r: %s", package, alias, exc)
 
-    def _describe(self, data: ProjectData) -> Described | None:
-        """Return what the METADATA of the release that installers choose says, if there is one."""
-        best = web_pages.chosen(data)
-        for file in best.files if best else ():
+    def _describe(self, package: str, files: Sequence[str]) -> Described:
+        """Return what the first METADATA of the wheels *files* says; what is unknown is empty."""
+        for filename in files:
             try:
-                if (content := self.site.read_metadata(data["name"], file.filename)) is not None:
+                if (content := self.site.read_metadata(package, filename)) is not None:
                     return self._describer.describe(content)
             except (OSError, ValueError) as exc:
-                self.logger.warning("cannot read the METADATA of %.200s: %s", file.filename, exc)
-        return None
+                self.logger.warning("cannot read the METADATA of %.200s: %s", filename, exc)
+        return UNKNOWN
 
-    def _report(self, package: str, described: Described | None) -> None:
-        if described is None:
-            return
+    def _report(self, package: str, described: Described) -> None:
         if described.left_out:
             fields = ", ".join(described.left_out)
             self.logger.info("%s: left out invalid METADATA: %.400s", package, fields)

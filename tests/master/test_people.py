@@ -395,7 +395,7 @@ def test_the_error_page_works_at_any_depth():
 
 def test_every_key_of_the_json_is_documented():
     about = data(v1=release(["a.whl"], [("cp311", True)]))
-    made = json.loads(web_pages.builds_json(about, Metadata()))
+    made = json.loads(web_pages.builds_json(about, "1", Metadata()))
     page = RENDERER.fixed()["json.html"].decode()
     terms = set(re.findall(r"\w+", " ".join(re.findall(r"<dt>(.*?)</dt>", page))))
     [one] = made["releases"].values()

@@ -20,6 +20,7 @@ from piwheels.core import codec
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.transport import Context
+from piwheels.master.logic import site_wide
 from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
@@ -416,6 +417,37 @@ def test_statistics_and_search_index_are_written(scribe, fake_db, site, monkeypa
     )
     scribe.call(WriteSearch())
     assert search_index(site) == [["spam", 1, 2], ["eggs", 0, 0]]
+
+
+def test_summaries_are_in_parts_by_downloads(scribe, fake_db, site, monkeypatch):
+    monkeypatch.setattr(site_wide, "SUMMARIES", 1)
+    fake_db.versions["eggs"] = {"1.0": []}
+    fake_db.summaries = {"spam": "A tin", "eggs": "From hens"}
+    fake_db.set_package_summary = lambda *_: False
+    for name in ("eggs", "spam"):
+        scribe.call(RewritePages("PROJECT", name))
+    until(lambda: holds(site / "summaries2.json", b"eggs"))
+    assert json.loads((site / "summaries1.json").read_bytes()) == [["spam", "A tin"]]
+    assert b'data-parts="2"' in (site / "packages.html").read_bytes()
+    del fake_db.versions["eggs"]
+    scribe.call(DeletePackage("eggs"))
+    until(lambda: not (site / "summaries2.json").exists())
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "missing"])
+def test_a_project_page_is_written_without_readable_metadata(scribe, fake_db, site, tmp_path, what):
+    secret = tmp_path / "secret"
+    secret.write_text("Name: spam\nSummary: secret\n\n")
+    path = site / "simple/spam/spam-1.1-py3-none-any.whl.metadata"
+    path.parent.mkdir(parents=True)
+    if what == "folder":
+        path.mkdir()
+    elif what == "link":
+        path.symlink_to(secret)
+    fake_db.summaries = {"spam": "as it was"}
+    scribe.call(RewritePages("PROJECT", "spam"))
+    assert b"secret" not in (site / "project/spam/index.html").read_bytes()
+    assert fake_db.summaries == {"spam": "as it was"}
 
 
 def test_a_damaged_root_page_is_written_again(scribe, site):

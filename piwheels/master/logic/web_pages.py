@@ -181,18 +181,18 @@ def reason(log: str) -> str:
     return textwrap.dedent("\n".join(lines)).strip("\n")
 
 
-def builds_json(data: ProjectData, metadata: Metadata | None = None) -> bytes:
-    """Return a project page as JSON; *metadata* is that of the release which installers choose.
+def builds_json(data: ProjectData, version: str = "", metadata: Metadata | None = None) -> bytes:
+    """Return a project page as JSON; *metadata* is that of the release *version*.
 
     Times are in RFC 3339 and UTC, durations in seconds, sizes in bytes. ``json.html`` documents
     each key.
     """
     made = {key: value for key, value in data.items() if key != "releases"}
     made["metadata"] = None
-    if metadata is not None and (best := chosen(data)):
+    if metadata is not None:
         fields = metadata._asdict()
         del fields["needs"]  # equal to some of requires_dist
-        made["metadata"] = {"version": best.version, **fields}
+        made["metadata"] = {"version": version, **fields}
     return to_json({**made, "releases": dict(_releases(data))})
 
 
@@ -219,19 +219,25 @@ def about(
     )
 
 
-def chosen(data: ProjectData) -> ReleaseBlock | None:
-    """Return the release of *data* that installers choose (see :func:`install_version`)."""
-    return install_version(release_blocks(data, {}))
+def chosen(data: ProjectData) -> tuple[str, list[str]] | None:
+    """Return the version that installers choose, and the names of its files, sorted.
+
+    It is that of :func:`install_version`.
+    """
+    offers = [(version, release) for version, release in _releases(data) if release["files"]]
+    best = min(offers, key=lambda each: _doubts(each[0], each[1]["yanked"]), default=None)
+    return best and (best[0], sorted(best[1]["files"]))
 
 
 def install_version(releases: Iterable[ReleaseBlock]) -> ReleaseBlock | None:
     """Return the release that installers choose: the newest final one that is not yanked."""
-
-    def doubts(release: ReleaseBlock) -> tuple[bool, bool]:
-        return release.yanked, version_key(release.version)[1].is_prerelease
-
+    offers = (release for release in releases if release.files)
     # Of equally good releases, min returns the first: the newest
-    return min((release for release in releases if release.files), key=doubts, default=None)
+    return min(offers, key=lambda each: _doubts(each.version, each.yanked), default=None)
+
+
+def _doubts(version: str, yanked: bool) -> tuple[bool, bool]:
+    return yanked, version_key(version)[1].is_prerelease
 
 
 def badge(data: ProjectData) -> tuple[str, str]:

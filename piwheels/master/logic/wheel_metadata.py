@@ -17,7 +17,7 @@ from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from piwheels.core.text import clean_lines
+from piwheels.core.text import MARK, clean_lines
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
@@ -29,8 +29,14 @@ LINE, LONG, LABEL = 500, 1000, 40
 REQUIREMENTS, LINKS, ITEMS = 200, 20, 50
 #: The longest description, in characters.
 MAX_TEXT: Final = 250_000
-#: Characters that change the order of the characters around them: they could forge a line.
+#: Characters that change the order of those around them, and could forge a line.
 _DIRECTIONS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+#: Code points that are no characters, by definition; HTML excludes them.
+_NO_CHARACTERS: Final = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
 _PYTHON: Final = re.compile(r"Programming Language :: Python :: ([0-9]+(?:\.[0-9]+)?)", re.ASCII)
 _EXTRA: Final = re.compile(r"\bextra\b")
 _BRACKETED: Final = re.compile(r"<[^<>]*>|\([^()]*@[^()]*\)")
@@ -127,8 +133,14 @@ def line(value: str, size: int = LINE) -> str:
 
 
 def text(value: str) -> str:
-    """Return a description without control characters, cut to its maximum size."""
-    return clean_lines(_DIRECTIONS.sub("", value[:MAX_TEXT]), MAX_TEXT).replace("\r\n", "\n")
+    """Return a description without what :func:`tidy` removes, cut to its maximum size."""
+    return tidy(value[:MAX_TEXT]).replace("\r\n", "\n")
+
+
+def tidy(value: str) -> str:
+    """Return *value* without characters that HTML excludes, and that change its direction."""
+    kept = _DIRECTIONS.sub("", value)
+    return _NO_CHARACTERS.sub(MARK, clean_lines(kept, len(kept)))
 
 
 def body(data: bytes) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from piwheels.core.clock import Clock
 
 #: The limits of one METADATA: seconds of processor time, seconds in all; memory in bytes.
-CPU_SECONDS, WALL_SECONDS, MEMORY = 4.0, 20.0, 2**30
+CPU_SECONDS, WALL_SECONDS, MEMORY = 4.0, 30.0, 2**30
 #: The process ends after so many seconds without work. It takes 50 MB.
 _IDLE: Final = 60.0
 #: The longest answer, in bytes.
@@ -46,10 +46,14 @@ class Described(NamedTuple):
     fields with invalid values; *failed* tells that a limit was exceeded.
     """
 
-    metadata: Metadata | None
-    html: str
-    left_out: list[str]
-    failed: bool
+    metadata: Metadata | None = None
+    html: str = ""
+    left_out: tuple[str, ...] = ()
+    failed: bool = False
+
+
+#: Nothing is known.
+UNKNOWN: Final = Described()
 
 
 class Describer:
@@ -63,8 +67,8 @@ class Describer:
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+            with self._process as process:
+                process.kill()
             self._process = None
 
     def describe(self, data: bytes) -> Described:
@@ -75,9 +79,9 @@ class Describer:
         digest = hashlib.sha256(data).digest()
         if digest not in self._failed:
             lines = self._ask(data)
-            metadata, left_out = _metadata(lines[0]) if lines else (None, [])
+            metadata, left_out = _metadata(lines[0]) if lines else (None, ())
             if len(lines) == 2:
-                return Described(metadata, json.loads(lines[1]), left_out, failed=False)
+                return Described(metadata, json.loads(lines[1]), left_out)
             html = wheel_metadata.preformatted(wheel_metadata.body(data))
             while len(self._failed) >= _MOST_FAILED:
                 del self._failed[next(iter(self._failed))]
@@ -134,9 +138,9 @@ class Describer:
         return bytes(answer).split(b"\n")[:-1]
 
 
-def _metadata(line: bytes) -> tuple[Metadata, list[str]]:
+def _metadata(line: bytes) -> tuple[Metadata, tuple[str, ...]]:
     fields, left_out = json.loads(line)
-    return Metadata(*map(_tuples, fields)), left_out
+    return Metadata(*map(_tuples, fields)), tuple(left_out)
 
 
 def _tuples(value: Any) -> Any:
@@ -153,7 +157,6 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the master, and that ends this
     for limit, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (most, most))
-    os.nice(5)
     while select.select([sys.stdin], [], [], _IDLE)[0]:
         size = sys.stdin.buffer.readline()
         if not size:

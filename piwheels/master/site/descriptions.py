@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from email.message import Message
 from html import escape
 from html.parser import HTMLParser
 from typing import Final
@@ -19,7 +18,7 @@ from typing import Final
 import nh3
 from readme_renderer import markdown, rst
 
-from piwheels.master.logic.wheel_metadata import is_web_address, preformatted
+from piwheels.master.logic.wheel_metadata import is_web_address, preformatted, tidy
 
 #: The largest result, in characters; a description that becomes larger is shown as plain text.
 MAX_HTML: Final = 1_000_000
@@ -44,6 +43,8 @@ _OTHERS: Final = {
 _VOID: Final = frozenset({"br", "hr", "img", "input", "col"})
 _HEADING: Final = re.compile(r"h[1-6]")
 _ID: Final = re.compile(r"[\w.:-]{1,200}", re.ASCII)
+_COMMONMARK: Final = re.compile(r'\bvariant *= *"?commonmark\b')
+_IDENT: Final = re.compile(r' id="[^"]*"')
 _NUMBERS: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 
 
@@ -57,16 +58,14 @@ def render(text: str, media_type: str) -> str:
 
 
 def _converted(text: str, media_type: str) -> str | None:
-    header = Message()
-    header["content-type"] = media_type or "text/x-rst"
-    kind = header.get_content_type()
+    kind, _, parameters = media_type.lower().partition(";")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            if kind == "text/markdown":
-                variant = str(header.get_param("variant", "GFM")).upper()
-                html = markdown.render(text, "CommonMark" if variant == "COMMONMARK" else "GFM")
-            elif kind == "text/x-rst":
+            if kind.strip() == "text/markdown":
+                variant = "CommonMark" if _COMMONMARK.search(parameters) else "GFM"
+                html = markdown.render(text, variant)
+            elif kind.strip() in {"", "text/x-rst"}:
                 html = rst.render(text)
             else:
                 return None
@@ -82,7 +81,8 @@ def _converted(text: str, media_type: str) -> str | None:
         link_rel="nofollow noopener",
         url_schemes={"http", "https"},
     )
-    return html.strip() if len(html) <= MAX_HTML else None
+    # An entity may have stood for any character
+    return tidy(html).strip() if len(html) <= MAX_HTML else None
 
 
 def _attribute(_: str, name: str, value: str) -> str | None:
@@ -102,9 +102,9 @@ class _Adapted(HTMLParser):
     """Adapts sanitised *html* to the page.
 
     Headings are below ``h2``, and none skips a level. Images, which would tell other hosts about
-    the visitors, become links. Only links to the web and to an existing place of the text remain.
-    Headings, links and header cells without text lose their meaning, which would confuse screen
-    readers.
+    the visitors, become links; decorative ones are left out. Only links to the web and to an
+    existing place of the text remain. Headings, links and header cells without text would confuse
+    screen readers: they become elements without a meaning.
     """
 
     def __init__(self, html: str) -> None:
@@ -153,11 +153,10 @@ class _Adapted(HTMLParser):
         _, name, place, texts = self._open.pop()
         self._links -= name == "a"
         if self._texts == texts and (name in {"a", "th"} or _HEADING.fullmatch(name)):
-            other = {"a": "span", "th": "td"}.get(name, "div")
+            ident = _IDENT.search(self._out[place])
+            name = {"a": "span" if ident else "", "th": "td"}.get(name, "div")
+            self._out[place] = f"<{name}{ident[0] if ident else ''}>" if name else ""
             self._local.pop(place, None)
-            attributes = re.search(r' id="[^"]*"', self._out[place])
-            self._out[place] = f"<{other}{attributes[0] if attributes else ''}>"
-            name = other
         if name:
             self._out.append(f"</{name}>")
 
@@ -170,10 +169,12 @@ class _Adapted(HTMLParser):
         self._out.append(escape(text, quote=False))
 
     def _image(self, values: dict[str, str]) -> None:
-        text, source = values.get("alt", "").strip() or "image", values.get("src", "")
-        if self._links or not is_web_address(source):
+        text, source = values.get("alt", "").strip(), values.get("src", "")
+        if self._links:
+            self._say(text if text not in {"", source} else source.rsplit("/", 1)[-1])
+        elif not is_web_address(source):
             self._say(text)
-        else:
+        elif text:
             self._out.append(f'<a href="{escape(source)}">')
             self._say(text)
             self._out.append("</a>")

@@ -16,6 +16,7 @@ from chameleon import PageTemplateLoader
 
 from piwheels.core.words import counted
 from piwheels.master.logic import simple_index, site_wide, web_pages
+from piwheels.master.site.describer import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,7 +90,7 @@ class Renderer:
         self,
         data: ProjectData,
         logs: Mapping[int, str],
-        described: Described | None = None,
+        described: Described = UNKNOWN,
         has_page: Callable[[str], bool] = lambda _: False,
     ) -> bytes:
         """Return a project page; *logs* are those of :func:`web_pages.unexplained`.
@@ -99,8 +100,7 @@ class Renderer:
         """
         releases = web_pages.release_blocks(data, logs)
         best = web_pages.install_version(releases)
-        metadata = described.metadata if described else None
-        html = described.html if described else ""
+        metadata, html = described.metadata, described.html if best else ""
         return self._page(
             "project",
             data["name"],
