@@ -124,7 +124,7 @@ def fill(db, site):
     names = {
         "holygrail": "What knights search for",
         "shrubbery": "",
-        "zope-interface": "Interfaces for Python",
+        "zope-interface": "Interfaces for a parrot",
         "evil": EVIL,
         "spanish-inquisition": "Nobody expects it",
         "parrot": "It is resting",
@@ -190,7 +190,7 @@ def write(dsn, path, site_url=""):
         logs = config.output_path / "logs"
         with scribe(config, dsn) as client:
             until(lambda: not db.get_unwritten_logs() and logs.is_dir())
-            for name in names:
+            for name in (*names, "holygrail"):  # again, when its dependency has a page
                 client.call(RewritePages("BOTH", name))
             client.call(WriteSearch())
             client.call(WriteHome({**db.get_statistics(), "disk_free": 12 * 10**9}))

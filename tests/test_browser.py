@@ -200,7 +200,7 @@ def test_every_link_works(open_page, address):
             )
             anchors = {link.partition("#")[2] for link in links if link.startswith(f"{url}#")}
             assert all(page.locator(f"[id='{anchor}']").count() == 1 for anchor in anchors)
-            todo += [urldefrag(link).url for link in links]
+            todo += [urldefrag(link).url for link in links if link.startswith(address)]
     assert {url: code for url, code in seen.items() if code != 200} == {}
     assert len(seen) > 40
 
@@ -266,8 +266,8 @@ def test_search_finds_words_of_summaries_after_names(open_page):
     expect(page.locator("#results bdi")).to_have_text(["Greenery that is planted in a garden"])
     page.locator("#q").fill("arden")  # not the beginning of a word
     expect(page.locator("#status")).to_have_text("No project matches “arden”.")
-    page.locator("#q").fill("is")
-    expect(found).to_have_text(["spanish-inquisition"])
+    page.locator("#q").fill("parrot")
+    expect(found).to_have_text(["parrot", "zope-interface"])
 
 
 def test_the_other_summaries_are_loaded_on_request(open_page):

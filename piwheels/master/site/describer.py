@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: The limits of one METADATA: seconds of processor time, seconds in all; memory in bytes.
 CPU_SECONDS, WALL_SECONDS, MEMORY = 4.0, 30.0, 2**30
-#: The process ends after so many seconds without work. It takes 50 MB.
+#: The process ends after so many seconds without work. It takes 75 MB.
 _IDLE: Final = 60.0
 #: The longest answer, in bytes.
 _MAX_ANSWER: Final = 32 * 2**20

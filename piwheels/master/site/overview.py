@@ -11,6 +11,7 @@ from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from piwheels.core.clock import Clock
     from piwheels.core.database import Database
@@ -58,6 +59,8 @@ class Overview:
         self._downloads_known = False
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
         self._summaries = Schedule(_SLOWER * pause)
+        #: The summaries whose compressed copies are known to be up to date: packing takes long.
+        self._packed: set[Path] = set()
         self._writers = (
             (self._root, self._write_root),
             (self._search, self._write_search),
@@ -125,6 +128,7 @@ class Overview:
         self._load(db)
         self._set_downloads(db.get_search_index())
         self._write_search(db)
+        self._packed.clear()
         self._write_summaries(db)
 
     def _load(self, db: Database) -> None:
@@ -183,7 +187,12 @@ class Overview:
         for part, some in enumerate(site_wide.summary_parts(names), start=1):
             path = root / f"summaries{part}.json"
             found = db.get_summaries(some, site_wide.SUMMARY)
-            self._site.write_pages({path: site_wide.summaries_json(some, found)})
+            data = site_wide.summaries_json(some, found)
+            known = path in self._packed
+            self._packed.discard(path)
+            if self._site.write(path, data) or not known:
+                self._site.write_pages({path: data})
+            self._packed.add(path)
             written.add(path)
         for path in root.glob("summaries*.json"):
             if path not in written:
