@@ -27,7 +27,7 @@ LOG = """\
   note: This error originates from a subprocess, and is likely not a problem with pip.
   ERROR: Failed building wheel for holygrail
 """
-#: What the metadata of a project says, besides its name and version.
+#: What the metadata of a project says, in addition to its name and version.
 ABOUT = {
     "holygrail": """\
 Summary: It heals
