@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 NAMES, RELEASES = 48, 12
 #: How many releases of a project page are open initially.
 _OPEN = 2
+#: How many dependencies are shown at once.
+_FEW = 15
 #: A description that is at most so long, in characters of HTML, is open initially.
 _SHORT = 4000
 #: The width of a letter on a badge.
@@ -116,6 +118,7 @@ class Renderer:
             best=best,
             about_macros=_templates()["about"].macros,
             about=web_pages.about(best, metadata, has_page) if best and metadata else None,
+            few=_FEW,
             # A short description is shown at once
             html=html,
             open_html=len(html) <= _SHORT,
