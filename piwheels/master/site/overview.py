@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 #: How many of the most downloaded projects the pages list.
 POPULAR: Final = 100
-#: The summaries are written this many times less often than other pages.
-_SLOWER: Final = 10
 #: How many builds to read for the list on the home page.
 _RECENT: Final = 60
 
@@ -58,7 +56,7 @@ class Overview:
         self._popular: list[str] = []
         self._downloads_known = False
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
-        self._summaries = Schedule(_SLOWER * pause)
+        self._summaries = Schedule(pause)
         #: The summaries whose compressed copies are known to be up to date: packing takes long.
         self._packed: set[Path] = set()
         self._writers = (
