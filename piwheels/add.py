@@ -39,7 +39,9 @@ class AddConfig(Common):
         help="another spelling of the package's name (can be repeated)",
     )  # fmt: skip
     description: str = option(
-        default="", metavar="TEXT", help="the package's description, in one line (without VERSION)"
+        default="",
+        metavar="TEXT",
+        help="what the package is, in one line (without VERSION); its wheels say it otherwise",
     )
     released: datetime | None = option(
         default=None, metavar="WHEN", parse=moment,

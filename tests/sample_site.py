@@ -27,12 +27,66 @@ LOG = """\
   note: This error originates from a subprocess, and is likely not a problem with pip.
   ERROR: Failed building wheel for holygrail
 """
+#: What the metadata of a project says, in addition to its name and version.
+ABOUT = {
+    "holygrail": """\
+Summary: It heals
+License-Expression: MIT
+Author-email: Sir Robin <robin@camelot.example>
+Requires-Python: >=3.9
+Requires-Dist: zope.interface>=5
+Requires-Dist: coconut
+Project-URL: Source, https://grail.example/source
+Description-Content-Type: text/markdown
+
+# Holy Grail
+
+[![Build](https://spy.example/badge.svg)](https://grail.example/ci) ![](https://spy.example/pixel)
+
+### Use
+
+See [above](#holy-grail), or [nothing](docs/none.md):
+
+```python
+import holygrail
+```
+
+| | cup |
+|-|-----|
+| a long row with many words in each of its cells | averyveryveryveryverylongwordindeed |
+""",
+    "shrubbery": """\
+Summary: Greenery that is planted in a garden
+
+Shrubbery
+=========
+
+* a ``path``
+""",
+    "evil": f"""\
+Summary: {EVIL}
+License: {EVIL}
+Author: {EVIL}
+Keywords: {EVIL}
+Project-URL: {EVIL}, https://evil.example/?"'><script>
+Project-URL: Other, javascript:alert(1)
+Requires-Dist: {EVIL}
+Description-Content-Type: text/markdown
+
+{EVIL}
+
+<h1 id="main">Evil</h1></div></details></main><form id=q><input><iframe src=x></iframe>
+
+<a href="#main"></a><svg onload=alert(1)> [x](javascript:alert(1)) ![x](https://spy.example/)
+""",
+}
 
 
 def wheel(package, version):
     """Return the file name, bytes and metadata of a wheel that pip and uv can install."""
     stem = f"{package.replace('-', '_')}-{version}"
-    metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n".encode()
+    metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+    metadata = f"{metadata}{ABOUT.get(package, '')}".encode()
     files = {
         f"{package.replace('-', '_')}.py": b"",
         f"{stem}.dist-info/METADATA": metadata,
@@ -69,8 +123,8 @@ def fill(db, site):
         db.add_build_abi(abi)
     names = {
         "holygrail": "What knights search for",
-        "shrubbery": "One that looks nice, and is not too expensive",
-        "zope-interface": "Interfaces for Python",
+        "shrubbery": "",
+        "zope-interface": "Interfaces for a parrot",
         "evil": EVIL,
         "spanish-inquisition": "Nobody expects it",
         "parrot": "It is resting",
@@ -136,7 +190,7 @@ def write(dsn, path, site_url=""):
         logs = config.output_path / "logs"
         with scribe(config, dsn) as client:
             until(lambda: not db.get_unwritten_logs() and logs.is_dir())
-            for name in names:
+            for name in (*names, "holygrail"):  # again, when its dependency has a page
                 client.call(RewritePages("BOTH", name))
             client.call(WriteSearch())
             client.call(WriteHome({**db.get_statistics(), "disk_free": 12 * 10**9}))
@@ -144,6 +198,7 @@ def write(dsn, path, site_url=""):
             for page in ("index.html", "stats.html", "packages.html"):
                 until(lambda path=root / page: contains(path, b"holygrail"))
             until(lambda: contains(root / "stats.html", b"12.0 GB"))
+            until(lambda: contains(root / "summaries1.json", b"planted in a garden"))
             if config.site_url:
                 until((root / "sitemap.xml").exists)
 

@@ -200,7 +200,7 @@ def test_every_link_works(open_page, address):
             )
             anchors = {link.partition("#")[2] for link in links if link.startswith(f"{url}#")}
             assert all(page.locator(f"[id='{anchor}']").count() == 1 for anchor in anchors)
-            todo += [urldefrag(link).url for link in links]
+            todo += [urldefrag(link).url for link in links if link.startswith(address)]
     assert {url: code for url, code in seen.items() if code != 200} == {}
     assert len(seen) > 40
 
@@ -242,8 +242,8 @@ def test_search_finds_any_spelling_and_says_when_there_is_nothing(open_page, add
     for nothing, shown in (
         ("spanish", "spanish"),
         ("1234", "1234"),  # a download count
-        ("<img src=x onerror=alert(1)>", "img-srcx-onerroralert1"),
-        ("no such thing", "no-such-thing"),
+        ("<img src=y onerror=alert(1)>", "<img src=y onerror=alert(1)>"),
+        ("no such thing", "no such thing"),
     ):
         page.locator("#q").fill(nothing)
         said = f"No project matches “{shown}”."
@@ -256,6 +256,44 @@ def test_search_finds_any_spelling_and_says_when_there_is_nothing(open_page, add
     page.locator("#q").evaluate("field => field.blur()")
     page.keyboard.press("/")
     expect(page.locator("#q")).to_be_focused()
+
+
+def test_search_finds_words_of_summaries_after_names(open_page):
+    page = open_page("packages.html")
+    found = page.locator("#results a")
+    page.locator("#q").fill("planted GARD")
+    expect(found).to_have_text(["shrubbery"])
+    expect(page.locator("#results bdi")).to_have_text(["Greenery that is planted in a garden"])
+    page.locator("#q").fill("arden")  # not the beginning of a word
+    expect(page.locator("#status")).to_have_text("No project matches “arden”.")
+    page.locator("#q").fill("parrot")
+    expect(found).to_have_text(["parrot", "zope-interface"])
+
+
+def test_the_other_summaries_are_loaded_on_request(open_page):
+    page = open_page()
+    page.route("**/summaries2.json", lambda route: route.fulfill(json=[["newt", "It gets better"]]))
+    page.route("**/packages.html*", lambda route: route.fulfill(
+        body=route.fetch().text().replace('data-parts="1"', 'data-parts="2"')
+    ))  # fmt: skip
+    page.goto(urljoin(page.url, "packages.html?q=better"))
+    expect(page.locator("#status")).to_have_text("No project matches “better”.")
+    page.get_by_role("button", name="Search the summaries of all projects").click()
+    expect(page.locator("#results a")).to_have_text(["newt"])
+    expect(page.locator("#more")).to_be_hidden()
+
+
+def test_a_project_page_says_what_the_project_is(open_page, address):
+    page = open_page("project/holygrail/")
+    about = page.locator(".about")
+    for text in ("MIT", "Sir Robin", ">=3.9", "coconut"):
+        expect(about).to_contain_text(text)
+    expect(about.get_by_role("link")).to_have_text(["zope-interface"])
+    expect(page.locator(".links a")).to_have_attribute("href", "https://grail.example/source")
+    expect(page.locator(".description")).to_contain_text("import holygrail")
+    assert page.locator("main img").count() == 0
+    page.get_by_role("link", name="above").click()
+    assert page.url == urljoin(address, "project/holygrail/#readme-user-content-holy-grail")
 
 
 def test_search_starts_on_the_home_page(open_page):

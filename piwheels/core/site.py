@@ -25,7 +25,7 @@ MIN_PACKED: Final = 1000
 INDEX_FILES: Final = (*INDEX, *(f"{name}{PACKED}" for name in INDEX))
 #: The files at the root of the site, next to the folders for projects and logs.
 OWN: Final = re.compile(
-    r"(?:(?:index|packages|faq|json|stats|404)\.html|packages\.json|[a-z]+\.(?:css|js))(?:\.gz)?"
+    r"(?:(?:index|packages|faq|json|stats|404)\.html|(?:packages|summaries[0-9]+)\.json|[a-z]+\.(?:css|js))(?:\.gz)?"
     r"|sitemap(?:-?[0-9]+)?\.xml|robots\.txt|[a-z]+\.(?:svg|png|ico)"
 )
 #: An alias: another spelling of a project's name, the name of a link to its page.

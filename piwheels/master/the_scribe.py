@@ -22,6 +22,7 @@ from piwheels.master.messages import (
     WriteSearch,
 )
 from piwheels.master.ports import Ports
+from piwheels.master.site.describer import UNKNOWN, Describer
 from piwheels.master.site.files import Site
 from piwheels.master.site.layout import LayoutUpgrade
 from piwheels.master.site.overview import Overview
@@ -29,12 +30,14 @@ from piwheels.master.site.rendering import Renderer, static_files
 from piwheels.master.the_oracle import DbClient
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from piwheels.core.database import Database
     from piwheels.core.database.rows import ProjectData, SimpleProject
     from piwheels.master.messages import Part
     from piwheels.master.ports import Inbox
+    from piwheels.master.site.describer import Described
     from piwheels.master.wiring import MasterConfig
 
 #: The most logs that are written before the files are synced and recorded in the database.
@@ -67,6 +70,8 @@ class TheScribe(PauseableTask):
         self._upgrade = LayoutUpgrade(self.site, self._refresh, self.clock)
         #: The logs that are written but not yet recorded, with the folders to sync before that.
         self._logs: dict[int, Path] = {}
+        self._describer = Describer(self.clock)
+        self.own(self._describer)
         self._scan_due = 0.0
         self.ports.serve("scribe", self.handle_request)
         interval = timedelta(seconds=0.2 if config.dev_mode else 0.5)
@@ -198,19 +203,51 @@ class TheScribe(PauseableTask):
             self._remove_page(package)
             return
         data = web_pages.offered(found)
-        self.site.write_pages(
+        version, files = web_pages.chosen(data) or ("", [])
+        described = self._describe(package, files)
+        metadata = described.metadata
+        if metadata is not None or not files:  # otherwise the last known summary stays
+            summary = metadata.summary if metadata else ""
+            if self.db.set_package_summary(package, summary):
+                data = web_pages.offered(self.db.get_project_data(package) or found)
+        page = self._renderer.project(data, self._failures(data), described, self.site.has_page)
+        changed = self.site.write_pages(
             {
-                folder / "json" / "index.json": web_pages.builds_json(data),
+                folder / "json" / "index.json": web_pages.builds_json(data, version, metadata),
                 folder / "badge.svg": self._renderer.badge(data),
-                folder / "index.html": self._renderer.project(data, self._failures(data)),
+                folder / "index.html": page,
             }
         )
+        if changed:
+            self._overview.update_summaries()
+            self._report(package, described)
         self._overview.set_shown(package, shown=data["status"] != "quarantined")
         for alias in self.db.get_package_aliases(package):
             try:
                 self.site.link_alias(package, alias)
             except (ValueError, OSError) as exc:
                 self.logger.warning("%s: cannot make the alias %.200r: %s", package, alias, exc)
+
+    def _describe(self, package: str, files: Sequence[str]) -> Described:
+        """Return what the first METADATA of the wheels *files* says; what is unknown is empty."""
+        for filename in files:
+            try:
+                if (content := self.site.read_metadata(package, filename)) is not None:
+                    return self._describer.describe(content)
+            except (OSError, ValueError) as exc:
+                self.logger.warning("cannot read the METADATA of %.200s: %s", filename, exc)
+        return UNKNOWN
+
+    def _report(self, package: str, described: Described) -> None:
+        if described.left_out:
+            fields = ", ".join(described.left_out)
+            self.logger.info("%s: left out invalid METADATA: %.400s", package, fields)
+        if described.failed:
+            self.logger.warning(
+                "%s: reading its METADATA takes too much time or memory, so its page shows the"
+                " description as plain text",
+                package,
+            )
 
     def _failures(self, data: ProjectData) -> dict[int, str]:
         """Return the logs of the builds whose failure the page explains."""

@@ -3,7 +3,7 @@
 CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'name', p.package,
-        'description', p.description,
+        'description', coalesce(nullif(p.description, ''), p.summary),
         'status', p.status,
         'skip', p.skip,
         'releases', (

@@ -4,7 +4,7 @@ CREATE FUNCTION piwheels.get_simple_project(the_package text) RETURNS json LANGU
     SELECT json_build_object(
         'package', p.package,
         'status', p.status,
-        'description', p.description,
+        'description', coalesce(nullif(p.description, ''), p.summary),
         'versions', (
             SELECT coalesce(json_agg(v.version ORDER BY v.version), '[]')
             FROM versions v WHERE v.package = p.package AND v.skip <> 'deleted'

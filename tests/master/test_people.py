@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.master.logic import site_wide, web_pages
+from piwheels.master.logic.wheel_metadata import Metadata
 from piwheels.master.site.rendering import NAMES, Renderer, static_files
 
 NOW = datetime(2026, 11, 1, 11, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -393,16 +394,18 @@ def test_the_error_page_works_at_any_depth():
 
 
 def test_every_key_of_the_json_is_documented():
-    made = json.loads(web_pages.builds_json(data(v1=release(["a.whl"], [("cp311", True)]))))
+    about = data(v1=release(["a.whl"], [("cp311", True)]))
+    made = json.loads(web_pages.builds_json(about, "1", Metadata()))
     page = RENDERER.fixed()["json.html"].decode()
     terms = set(re.findall(r"\w+", " ".join(re.findall(r"<dt>(.*?)</dt>", page))))
     [one] = made["releases"].values()
-    keys = {*made, *one, *one["builds"][0], *one["files"]["a.whl"]}
+    keys = {*made, *made["metadata"], *one, *one["builds"][0], *one["files"]["a.whl"]}
     assert keys <= terms
     example = re.search(r"<pre><code>(\{.*?)</code>", page, re.DOTALL)[1]
     shown = json.loads(example.replace("&gt;", ">"))
     [release_shown] = shown["releases"].values()
     assert list(shown) == list(made)
+    assert list(shown["metadata"]) == list(made["metadata"])
     assert release_shown.keys() == one.keys()
     assert release_shown["files"].popitem()[1].keys() == one["files"]["a.whl"].keys()
 

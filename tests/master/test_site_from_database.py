@@ -16,6 +16,15 @@ from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 
+METADATA = """\
+Metadata-Version: 2.1
+Name: spam
+Summary: Ham
+License: MIT
+Description-Content-Type: text/markdown
+
+*Lovely*
+"""
 WHEEL = "spam-1.0-cp311-cp311-linux_x86_64.whl"
 
 
@@ -30,6 +39,9 @@ def site(make_config, tmp_path, db, db_dsn):
         WHEEL, 1337, "ab" * 32, "spam", "1.0", "cp311", "cp311", "linux_x86_64", ">=3.9",
         {"apt": ["libtin1"]}, metadata_hash="cd" * 32,
     )  # fmt: skip
+    folder = config.output_path / "simple/spam"
+    folder.mkdir(parents=True)
+    (folder / f"{WHEEL}.metadata").write_text(METADATA)
     duration = timedelta(seconds=125)
     build_id = db.log_build(
         BuildState(1, "spam", "1.0", "cp311", True, duration, "built it", {WHEEL: state})
@@ -61,11 +73,19 @@ def test_rewrites_and_logs_that_a_crash_interrupted_are_written_at_start(site, d
     page = (path / "project/Spam/index.html").read_text()
     assert "A &lt;b&gt;tin&lt;/b&gt;" in page
     assert f"../../logs/0000/0000/{build_id:04d}.txt.gz" in page
+    assert "<em>Lovely</em>" in page
+    about = json.loads((path / "project/spam/json/index.json").read_bytes())
+    assert about["description"] == "A <b>tin</b>"  # an operator's overrides the summary
+    assert (about["metadata"]["summary"], about["metadata"]["license"]) == ("Ham", "MIT")
+    db.set_package_description("spam", "")
+    assert db.get_summaries(["spam"], 200) == {"spam": "Ham"}
     until(lambda: b'"spam"' in (path / "simple/index.v1_json").read_bytes())
 
     db.delete_version("spam", "1.0")
     client.call(DeleteVersion("spam", "1.0"))
     assert not list((path / "simple/spam").iterdir())
+    assert db.get_summaries(["spam"], 200) == {}
+    assert json.loads((path / "project/spam/json/index.json").read_bytes())["metadata"] is None
     until(lambda: not db.get_logs_gone())
     assert not log.exists()
     client.call(WriteLog(build_id, "built it"))  # a request that was in flight

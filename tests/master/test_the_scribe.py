@@ -21,6 +21,7 @@ from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, Simple
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.site import LAYOUT
 from piwheels.core.transport import Context
+from piwheels.master.logic import site_wide
 from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
@@ -46,6 +47,7 @@ class FakeDatabase:
     def __init__(self):
         self.versions = {}  # package -> {version: {file: hash}}
         self.aliases = {}
+        self.summaries = {}
         self.logs = {}
         self.removed_logs = []
         self.notes = {}
@@ -131,6 +133,13 @@ class FakeDatabase:
 
     def get_search_index(self):
         return {"spam": (1, 2)}
+
+    def set_package_summary(self, package, summary):
+        self.summaries[package] = summary
+        return False
+
+    def get_summaries(self, packages, length):
+        return {name: self.summaries[name] for name in packages if self.summaries.get(name)}
 
     def get_unwritten_logs(self, limit=100):
         self._check()
@@ -438,6 +447,37 @@ def test_statistics_and_search_index_are_written(scribe, fake_db, site, monkeypa
     )
     scribe.call(WriteSearch())
     assert search_index(site) == [["spam", 1, 2], ["eggs", 0, 0]]
+
+
+def test_summaries_are_in_parts_by_downloads(scribe, fake_db, site, monkeypatch):
+    monkeypatch.setattr(site_wide, "SUMMARIES", 1)
+    fake_db.versions["eggs"] = {"1.0": []}
+    fake_db.summaries = {"spam": "A tin", "eggs": "From hens"}
+    fake_db.set_package_summary = lambda *_: False
+    for name in ("eggs", "spam"):
+        scribe.call(RewritePages("PROJECT", name))
+    until(lambda: holds(site / "summaries2.json", b"eggs"))
+    assert json.loads((site / "summaries1.json").read_bytes()) == [["spam", "A tin"]]
+    assert b'data-parts="2"' in (site / "packages.html").read_bytes()
+    del fake_db.versions["eggs"]
+    scribe.call(DeletePackage("eggs"))
+    until(lambda: not (site / "summaries2.json").exists())
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "missing"])
+def test_a_project_page_is_written_without_readable_metadata(scribe, fake_db, site, tmp_path, what):
+    secret = tmp_path / "secret"
+    secret.write_text("Name: spam\nSummary: secret\n\n")
+    path = site / "simple/spam/spam-1.1-py3-none-any.whl.metadata"
+    path.parent.mkdir(parents=True)
+    if what == "folder":
+        path.mkdir()
+    elif what == "link":
+        path.symlink_to(secret)
+    fake_db.summaries = {"spam": "as it was"}
+    scribe.call(RewritePages("PROJECT", "spam"))
+    assert b"secret" not in (site / "project/spam/index.html").read_bytes()
+    assert fake_db.summaries == {"spam": "as it was"}
 
 
 def test_a_damaged_root_page_is_written_again(scribe, site):

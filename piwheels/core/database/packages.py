@@ -43,8 +43,12 @@ class Packages(Client):
         self._value("add_package_name", clean(package), clean(name), seen)
 
     def set_package_description(self, package: str, description: str) -> None:
-        """Set the one-line *description* of *package*."""
+        """Set the one-line *description* of *package*, an operator's; it overrides the summary."""
         self._value("set_package_description", clean(package), clean(description, REASON))
+
+    def set_package_summary(self, package: str, summary: str) -> bool:
+        """Set the one-line *summary* in the newest wheel of *package*; return whether it is new."""
+        return bool(self._value("set_package_summary", clean(package), clean(summary, REASON)))
 
     def set_package_status(self, package: str, status: str) -> None:
         """Set the project *status* (PEP 792) of *package*.

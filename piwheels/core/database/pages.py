@@ -78,6 +78,14 @@ class Pages(Client):
         rows = self._rows("get_search_part", clean(after), limit)
         return {package: (recent, total) for package, recent, total in rows}
 
+    def get_summaries(self, packages: Sequence[str], length: int) -> dict[str, str]:
+        """Return the description or summary of each of *packages* that has one, cut to *length*.
+
+        The caller asks in parts, because all of them exceed a message.
+        """
+        names = [clean(package) for package in packages]
+        return dict(self._rows("get_summaries", names, length))
+
     # Pending rewrites -----------------------------------------------------------------------------
 
     def add_rewrite(self, package: str, command: str) -> None:

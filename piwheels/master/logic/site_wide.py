@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from piwheels.master.logic.simple_index import API_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 #: The maximum number of addresses in a sitemap file, by its standard.
 SITEMAP_SIZE: Final = 50_000
+#: How many projects a file of summaries covers, and the length of a summary in characters.
+SUMMARIES: Final = 10_000
+SUMMARY: Final = 200
 #: The site-wide pages that the sitemap lists, relative to the site's address.
 OWN_PAGES: Final = ("", "packages.html", "faq.html", "json.html", "stats.html")
 _XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -64,6 +67,25 @@ def search_json(names: Iterable[str], downloads: Mapping[str, tuple[int, int]]) 
     """
     rows = ",\n".join(
         f"[{quoted(name)},{recent},{ever}]" for name, recent, ever in found(names, downloads)
+    )
+    return f"[{rows}]\n".encode()
+
+
+def summary_parts(names: Sequence[str]) -> list[Sequence[str]]:
+    """Return *names*, most downloaded first, in parts: each has a file of summaries.
+
+    A browser loads the first part with a search, and the others on request.
+    """
+    return [names[start : start + SUMMARIES] for start in range(0, len(names), SUMMARIES)]
+
+
+def summaries_json(names: Iterable[str], summaries: Mapping[str, str]) -> bytes:
+    """Return the summaries of a part: a JSON list with ``[name, summary]`` in the order of *names*.
+
+    Omits projects without a summary.
+    """
+    rows = ",\n".join(
+        f"[{quoted(name)},{quoted(summaries[name])}]" for name in names if name in summaries
     )
     return f"[{rows}]\n".encode()
 

@@ -21,7 +21,7 @@ from piwheels.core.words import size_text
 from piwheels.master.logic.simple_index import specifier, to_json, version_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from piwheels.core.database.rows import (
         EndedBuild,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ProjectFile,
         ProjectRelease,
     )
+    from piwheels.master.logic.wheel_metadata import Metadata
 
 #: How many releases a project page shows in full; older ones only with their state.
 FULL: Final = 100
@@ -65,6 +66,19 @@ class FileLine(NamedTuple):
     requires_python: str
     apt: str
     tags: list[str]
+
+
+class About(NamedTuple):
+    """What a project page says about the release *version*, as its wheel describes it.
+
+    *facts* are labels and texts, *links* labels and addresses. *needs* are the required projects:
+    the name, the rest of the requirement, and whether this site has a page of it.
+    """
+
+    version: str
+    facts: list[tuple[str, str]]
+    links: list[tuple[str, str]]
+    needs: list[tuple[str, str, bool]]
 
 
 class BuildLine(NamedTuple):
@@ -167,23 +181,63 @@ def reason(log: str) -> str:
     return textwrap.dedent("\n".join(lines)).strip("\n")
 
 
-def builds_json(data: ProjectData) -> bytes:
-    """Return a project page as JSON.
+def builds_json(data: ProjectData, version: str = "", metadata: Metadata | None = None) -> bytes:
+    """Return a project page as JSON; *metadata* is that of the release *version*.
 
     Times are in RFC 3339 and UTC, durations in seconds, sizes in bytes. ``json.html`` documents
     each key.
     """
-    return to_json({**data, "releases": dict(_releases(data))})
+    made = {key: value for key, value in data.items() if key != "releases"}
+    made["metadata"] = None
+    if metadata is not None:
+        fields = metadata._asdict()
+        del fields["needs"]  # equal to some of requires_dist
+        made["metadata"] = {"version": version, **fields}
+    return to_json({**made, "releases": dict(_releases(data))})
+
+
+def about(
+    best: ReleaseBlock, metadata: Metadata, has_page: Callable[[str], bool] = lambda _: False
+) -> About:
+    """Return what to show of the *metadata* of the release *best*."""
+    tags = {tag for file in best.files for tag in _python_tags(file.filename)}
+    pythons = dict.fromkeys(map(_python_word, sorted(tags, key=abi_key)))
+    facts = (
+        ("License", metadata.license),
+        ("Author", ", ".join(metadata.authors)),
+        ("Maintainer", ", ".join(metadata.maintainers)),
+        ("Requires Python", metadata.requires_python),
+        ("Built for Python", ", ".join(pythons)),
+        ("Extras", ", ".join(metadata.provides_extra)),
+        ("Keywords", ", ".join(metadata.keywords)),
+    )
+    return About(
+        best.version,
+        [(label, text) for label, text in facts if text],
+        list(metadata.links),
+        [(name, rest, has_page(name)) for name, rest in metadata.needs],
+    )
+
+
+def chosen(data: ProjectData) -> tuple[str, list[str]] | None:
+    """Return the version that installers choose, and the names of its files, sorted.
+
+    It is that of :func:`install_version`.
+    """
+    offers = [(version, release) for version, release in _releases(data) if release["files"]]
+    best = min(offers, key=lambda each: _doubts(each[0], each[1]["yanked"]), default=None)
+    return best and (best[0], sorted(best[1]["files"]))
 
 
 def install_version(releases: Iterable[ReleaseBlock]) -> ReleaseBlock | None:
     """Return the release that installers choose: the newest final one that is not yanked."""
-
-    def doubts(release: ReleaseBlock) -> tuple[bool, bool]:
-        return release.yanked, version_key(release.version)[1].is_prerelease
-
+    offers = (release for release in releases if release.files)
     # Of equally good releases, min returns the first: the newest
-    return min((release for release in releases if release.files), key=doubts, default=None)
+    return min(offers, key=lambda each: _doubts(each.version, each.yanked), default=None)
+
+
+def _doubts(version: str, yanked: bool) -> tuple[bool, bool]:
+    return yanked, version_key(version)[1].is_prerelease
 
 
 def badge(data: ProjectData) -> tuple[str, str]:
@@ -290,6 +344,13 @@ def tag_words(filename: str) -> list[str]:
         words.append(name.abi.replace(".", ", "))
     words.append("any machine" if name.platform == "any" else name.platform.replace(".", ", "))
     return words
+
+
+def _python_tags(filename: str) -> list[str]:
+    try:
+        return parse_filename(filename).py.split(".")
+    except BadWheel:
+        return []
 
 
 def _python_word(tag: str) -> str:

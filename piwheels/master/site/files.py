@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import gzip
+import io
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from piwheels.core.errors import BadWheel, Fatal
 from piwheels.core.site import ALIAS, LAYOUT_FILE, LOCK_FILE, MIN_PACKED, PACKED, log_name
+from piwheels.core.wheels.inspection import MAX_METADATA
 from piwheels.core.wheels.tags import canonical, parse_filename, same_version
 from piwheels.master.logic.intake import MAX_LOG
 
@@ -226,20 +228,32 @@ class Site:
         Reads no more than the maximum size of a log. Raises ``OSError`` for a damaged file.
         """
         try:
-            path = self.log_path(build_id)
-            self._guard(path)
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            data = self._read(self.log_path(build_id), 2 * MAX_LOG)
+        except ValueError:
+            data = None
+        if data is None:
             return None
-        with os.fdopen(handle, "rb") as file:
-            about = os.fstat(handle)
-            if not stat.S_ISREG(about.st_mode) or about.st_size > 2 * MAX_LOG:
-                raise OSError(errno.EINVAL, "not a build log")
-            try:
-                data = gzip.GzipFile(fileobj=file).read(MAX_LOG)
-            except (EOFError, zlib.error) as exc:
-                raise OSError(errno.EINVAL, f"damaged ({exc})") from exc
-        return data.decode("utf-8", "replace")
+        try:
+            text = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MAX_LOG)
+        except (EOFError, zlib.error) as exc:
+            raise OSError(errno.EINVAL, f"damaged ({exc})") from exc
+        return text.decode("utf-8", "replace")
+
+    def read_metadata(self, package: str, filename: str) -> bytes | None:
+        """Return the METADATA of the wheel *filename* of *package*, or ``None`` if it is missing.
+
+        Raises ``ValueError`` for a bad name, and ``OSError`` for a file that is none or too large.
+        """
+        if "/" in filename:
+            raise ValueError(f"{filename!r} is not the name of a wheel")
+        return self._read(self.project_dir(package) / f"{filename}.metadata", MAX_METADATA)
+
+    def has_page(self, package: str) -> bool:
+        """Return whether *package* has a project page."""
+        try:
+            return (self.page_dir(package) / "index.html").is_file()
+        except ValueError:
+            return False
 
     def link(self, path: Path, target: str) -> bool:
         """Make *path* a symbolic link to *target* in the same folder; return whether it is new.
@@ -336,6 +350,23 @@ class Site:
         return self._aliases
 
     # Helpers --------------------------------------------------------------------------------------
+
+    def _read(self, path: Path, limit: int) -> bytes | None:
+        """Return the content of the regular file *path*, or ``None`` if it does not exist.
+
+        Raises ``ValueError`` if it is outside of the site, and ``OSError`` if it is something else
+        or has more than *limit* bytes.
+        """
+        self._guard(path)
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with os.fdopen(handle, "rb") as file:
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode) or about.st_size > limit:
+                raise OSError(errno.EINVAL, "not a file that the master has written", str(path))
+            return file.read(limit)
 
     def _guard(self, path: Path) -> None:
         """Raise ``ValueError`` unless *path*, with links resolved, is inside the site."""

@@ -11,6 +11,7 @@ from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from piwheels.core.clock import Clock
     from piwheels.core.database import Database
@@ -55,11 +56,15 @@ class Overview:
         self._popular: list[str] = []
         self._downloads_known = False
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
+        self._summaries = Schedule(pause)
+        #: The summaries whose compressed copies are known to be up to date: packing takes long.
+        self._packed: set[Path] = set()
         self._writers = (
             (self._root, self._write_root),
             (self._search, self._write_search),
             (self._home, self._write_home),
             (self._sitemap, self._write_sitemap),
+            (self._summaries, self._write_summaries),
         )
 
     # Changes --------------------------------------------------------------------------------------
@@ -79,7 +84,7 @@ class Overview:
             self._shown[package] = (0, 0)
         else:
             del self._shown[package]
-        for schedule in (self._search, self._home, self._sitemap):
+        for schedule in (self._search, self._home, self._sitemap, self._summaries):
             schedule.touch(urgent=not shown)
 
     def update_stats(self, stats: Mapping[str, Any] | None = None) -> None:
@@ -87,6 +92,10 @@ class Overview:
         self._stats = stats or self._stats
         self._stats_stale = stats is None
         self._home.touch()
+
+    def update_summaries(self) -> None:
+        """Note that the summary of a project may have changed."""
+        self._summaries.touch()
 
     def rewrite_root(self) -> None:
         """Note that the root of the index may have been damaged."""
@@ -117,6 +126,8 @@ class Overview:
         self._load(db)
         self._set_downloads(db.get_search_index())
         self._write_search(db)
+        self._packed.clear()
+        self._write_summaries(db)
 
     def _load(self, db: Database) -> None:
         """Read the set of projects, unless that has happened."""
@@ -134,6 +145,7 @@ class Overview:
             recent, ever = index.get(name, (0, 0))
             pair = (recent, ever)
             shown[name] = same.setdefault(pair, pair)
+        self._summaries.touch()  # they are in the order of the downloads
 
     def _write_root(self, _: Database) -> None:
         folder, names = self._site.root / "simple", list(site_wide.by_name(self._listed or ()))
@@ -166,6 +178,23 @@ class Overview:
             }
         )
         self._site.write_pages({root / "packages.html": page})
+
+    def _write_summaries(self, db: Database) -> None:
+        names, root = site_wide.ranked(self._shown or {}), self._site.root
+        written = set()
+        for part, some in enumerate(site_wide.summary_parts(names), start=1):
+            path = root / f"summaries{part}.json"
+            found = db.get_summaries(some, site_wide.SUMMARY)
+            data = site_wide.summaries_json(some, found)
+            known = path in self._packed
+            self._packed.discard(path)
+            if self._site.write(path, data) or not known:
+                self._site.write_pages({path: data})
+            self._packed.add(path)
+            written.add(path)
+        for path in root.glob("summaries*.json"):
+            if path not in written:
+                self._site.remove_page(path)
 
     def _write_home(self, db: Database) -> None:
         shown, root = self._shown or {}, self._site.root

@@ -1,6 +1,7 @@
 """Renders the HTML pages from the templates in this package and the decisions of ``master.logic``.
 
-Chameleon escapes every inserted value; no template disables that.
+Chameleon escapes every inserted value. Only ``about.pt`` inserts HTML: the description of a
+project, which ``descriptions.py`` has sanitised.
 """
 
 from __future__ import annotations
@@ -14,18 +15,24 @@ from urllib.parse import urlsplit
 from chameleon import PageTemplateLoader
 
 from piwheels.core.words import counted
-from piwheels.master.logic import simple_index, web_pages
+from piwheels.master.logic import simple_index, site_wide, web_pages
+from piwheels.master.site.describer import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from piwheels.core.database.rows import Activity, EndedBuild, ProjectData, SimpleProject
     from piwheels.master.logic.site_wide import Found
+    from piwheels.master.site.describer import Described
 
 #: How many projects and releases the home page lists.
 NAMES, RELEASES = 48, 12
 #: How many releases of a project page are open initially.
 _OPEN = 2
+#: How many dependencies are shown at once.
+_FEW = 15
+#: A description that is at most so long, in characters of HTML, is open initially.
+_SHORT = 4000
 #: The width of a letter on a badge.
 _LETTER = 7
 #: What a page is about, for search engines and links in messages, unless it says something else.
@@ -78,12 +85,24 @@ class Renderer:
 
     def packages(self, popular: Sequence[Found], total: int) -> bytes:
         """Return the search page, which lists *popular* of the *total* projects."""
-        return self._page("packages", "Search", popular=popular, total=total)
+        parts = -(-total // site_wide.SUMMARIES)
+        return self._page("packages", "Search", popular=popular, total=total, parts=parts)
 
-    def project(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
-        """Return a project page; *logs* are those of :func:`web_pages.unexplained`."""
+    def project(
+        self,
+        data: ProjectData,
+        logs: Mapping[int, str],
+        described: Described = UNKNOWN,
+        has_page: Callable[[str], bool] = lambda _: False,
+    ) -> bytes:
+        """Return a project page; *logs* are those of :func:`web_pages.unexplained`.
+
+        *described* is the METADATA of the release that installers choose; *has_page* tells which
+        projects have a page.
+        """
         releases = web_pages.release_blocks(data, logs)
         best = web_pages.install_version(releases)
+        metadata, html = described.metadata, described.html if best else ""
         return self._page(
             "project",
             data["name"],
@@ -97,6 +116,12 @@ class Renderer:
             older=releases[web_pages.FULL :],
             opened=_OPEN,
             best=best,
+            about_macros=_templates()["about"].macros,
+            about=web_pages.about(best, metadata, has_page) if best and metadata else None,
+            few=_FEW,
+            # A short description is shown at once
+            html=html,
+            open_html=len(html) <= _SHORT,
             # Installers choose a yanked version only if it is requested exactly
             wanted=f"{data['name']}=={best.version}" if best and best.yanked else data["name"],
             apt=" ".join(sorted({name for file in best.files for name in file.apt.split()}))

@@ -1,5 +1,6 @@
 // Search while typing. packages.json has one line for each project, ["name",downloads in 30 days,all downloads], most downloaded
 // first. We search its text, which takes milliseconds for a hundred thousand lines, and parse only the lines that we show.
+// summaries1.json has the lines ["name","summary"] of the most downloaded projects. The next files are loaded on request.
 "use strict";
 
 {
@@ -10,6 +11,11 @@
   const list = document.querySelector("#results");
   const status = document.querySelector("#status");
   const popular = document.querySelector("#popular");
+  const more = document.querySelector("#more");
+  const parts = Number(list?.dataset.parts);
+  const summaries = new Map(); // by name, most downloaded first
+  let read = 0; // how many parts of the summaries have been read
+  let reading = Promise.resolve();
   let text = null;
   let loading = null;
   let timer = 0;
@@ -38,14 +44,46 @@
     }
   };
 
-  const search = (wanted) => {
+  // Read the summaries of the next part. A part that is missing has become superfluous, so it counts as empty.
+  const readPart = async () => {
+    const answer = await fetch(`${root}summaries${read + 1}.json`);
+    if (answer.ok) for (const [name, summary] of await answer.json()) summaries.set(name, summary);
+    else if (answer.status !== 404) throw new Error(`${answer.status}`);
+    read += 1;
+  };
+
+  // Read the first `count` parts, one after the other.
+  const readParts = (count) => {
+    reading = reading.catch(() => {}).then(async () => {
+      while (read < count) await readPart();
+    });
+    return reading;
+  };
+
+  // Return what finds all words of `query` at the beginnings of words; null if it is too short for that.
+  const inSummary = (query) => {
+    if (query.length < 3 && /^[\x00-\x7f]*$/.test(query)) return null;
+    const words = query.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+    const each = words.map((word) => new RegExp(`(?:^|[^\\p{L}\\p{N}])${word}`, "iu"));
+    return each.length ? (line) => each.every((word) => word.test(line)) : null;
+  };
+
+  const search = (query) => {
     const found = new Map();
-    // Exact matches first, then prefixes, then all others; each group by downloads.
-    for (const part of [`["${wanted}"`, `["${wanted}`, wanted]) {
+    const wanted = canonical(query);
+    // Exact names first, then prefixes, then all other names, then summaries; each group by downloads.
+    for (const part of wanted ? [`["${wanted}"`, `["${wanted}`, wanted] : []) {
       for (const row of lines(part)) {
         found.set(row[0], row);
         if (found.size > MOST) return [...found.values()];
       }
+    }
+    const matches = inSummary(query);
+    for (const [name, summary] of matches ? summaries : []) {
+      if (found.has(name) || !matches(`${name} ${summary}`)) continue;
+      const at = text.indexOf(`["${name}",`);
+      if (at >= 0) found.set(name, JSON.parse(text.slice(at, text.indexOf("]", at) + 1)));
+      if (found.size > MOST) break;
     }
     return [...found.values()];
   };
@@ -55,9 +93,13 @@
     const link = document.createElement("a");
     link.href = `${root}project/${encodeURIComponent(name)}/`;
     const at = name.indexOf(wanted);
-    const mark = document.createElement("mark");
-    mark.textContent = name.slice(at, at + wanted.length);
-    link.append(name.slice(0, at), mark, name.slice(at + wanted.length));
+    if (wanted && at >= 0) {
+      const mark = document.createElement("mark");
+      mark.textContent = wanted;
+      link.append(name.slice(0, at), mark, name.slice(at + wanted.length));
+    } else {
+      link.append(name);
+    }
     line.append(link);
     if (recent) {
       const count = document.createElement("span");
@@ -65,27 +107,38 @@
       count.textContent = `${recent.toLocaleString("en")} download${recent === 1 ? "" : "s"} in 30 days`;
       line.append(count);
     }
+    if (summaries.has(name)) {
+      const summary = document.createElement("bdi");
+      summary.className = "dim full";
+      summary.textContent = summaries.get(name);
+      line.append(summary);
+    }
     return line;
   };
 
-  const show = (wanted) => {
-    const found = wanted ? search(wanted) : [];
+  // Show what matches `query`. Until `done`, there may be more results.
+  const show = (query, done) => {
+    const found = query ? search(query) : [];
+    const wanted = canonical(query);
     list.replaceChildren(...found.slice(0, MOST).map((row) => item(row, wanted)));
     list.dataset.for = wanted;
-    popular.hidden = wanted !== "";
-    if (!wanted) status.textContent = "";
+    popular.hidden = query !== "";
+    more.hidden = !query || !done || found.length > MOST || read >= parts || inSummary(query) === null;
+    if (!query) status.textContent = "";
     else if (found.length > MOST) status.textContent = `More than ${MOST} projects found; these are the most downloaded.`;
-    else if (found.length === 0) status.textContent = `No project matches “${wanted}”.`;
-    else status.textContent = found.length === 1 ? "1 project found." : `${found.length} projects found.`;
+    else if (found.length) status.textContent = found.length === 1 ? "1 project found." : `${found.length} projects found.`;
+    else status.textContent = done ? `No project matches “${field.value.trim()}”.` : "Loading the summaries…";
   };
 
+  const asked = () => field.value.trim().toLowerCase();
+
   const update = async () => {
-    const wanted = canonical(field.value);
+    const query = asked();
     const address = new URL(location.href);
-    if (field.value.trim()) address.searchParams.set("q", field.value.trim());
+    if (query) address.searchParams.set("q", field.value.trim());
     else address.searchParams.delete("q");
     if (address.href !== location.href) history.replaceState(null, "", address);
-    if (!wanted && !field.value.trim()) return show("");
+    if (!query) return show("", true);
     if (text === null) status.textContent = "Loading the list of projects…";
     try {
       await load();
@@ -95,8 +148,30 @@
       return undefined;
     }
     // Show nothing if the user has typed on in the meantime.
-    return wanted === canonical(field.value) ? show(wanted) : undefined;
+    if (query !== asked()) return undefined;
+    const first = Math.min(1, parts);
+    if (read < first) {
+      show(query, false);
+      await readParts(first).catch(() => {}); // without summaries, names are found
+    }
+    return query === asked() ? show(query, true) : undefined;
   };
+
+  more?.addEventListener("click", async () => {
+    more.disabled = true;
+    for (let next = read + 1; next <= parts && !list.children[MOST - 1]; next += 1) {
+      status.textContent = `Searching the summaries, part ${next} of ${parts}…`;
+      try {
+        await readParts(next);
+      } catch {
+        break; // the button remains
+      }
+      if (asked()) show(asked(), false);
+    }
+    more.disabled = false;
+    field.focus();
+    update();
+  });
 
   const links = () => [...list.querySelectorAll("a")];
 
@@ -131,9 +206,9 @@
     if (next === field) field.select();
   });
   // The address may contain a query: from a link, from the form on the home page, or from the history.
-  const asked = new URLSearchParams(location.search).get("q");
-  if (asked !== null) {
-    field.value = asked;
+  const inAddress = new URLSearchParams(location.search).get("q");
+  if (inAddress !== null) {
+    field.value = inAddress;
     update();
   }
   field.focus({ preventScroll: true });
