@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+import atom
 import sample_site
 from helpers import free_port, installed, patience, until
 
@@ -160,6 +161,21 @@ def test_every_page_is_valid(address):
             assert text.lower().startswith("<!doctype html>"), path
             parser = html5lib.HTMLParser(strict=True)
             parser.parse(text)  # raises the first error
+
+
+def test_every_feed_is_valid_and_leads_to_pages(address):
+    with httpx.Client(trust_env=False) as client:
+        for path in ("", *(path for path in PAGES if "project/" in path and path.islower())):
+            page = html5lib.parse(client.get(urljoin(address, path), follow_redirects=True).text)
+            found = page.findall(".//*[@type='application/atom+xml']")
+            assert {each.get("title") for each in found} >= {"Builds of all projects"}
+            for feed in found:
+                url = urljoin(urljoin(address, path), feed.get("href"))
+                answer = client.get(url)
+                assert answer.headers["content-type"] == "application/atom+xml", url
+                for entry in atom.read(answer.content, url)[1]:
+                    for target in (entry["alternate"], entry["related"]):
+                        assert client.head(target).status_code == 200, target
 
 
 def test_axe_finds_nothing(browser, address):

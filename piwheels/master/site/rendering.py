@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from chameleon import PageTemplateLoader
 
+from piwheels.core.site import FEED
 from piwheels.core.words import counted
-from piwheels.master.logic import simple_index, web_pages
+from piwheels.master.logic import feeds, simple_index, web_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -104,6 +105,17 @@ class Renderer:
             else "",
         )
 
+    def farm_feed(self, builds: Iterable[EndedBuild], reasons: Mapping[int, str]) -> bytes:
+        """Return the Atom feed of *builds* of all projects; *reasons* explain failed ones."""
+        return self._feed("", "./", "Builds of all projects", feeds.entries(builds, reasons))
+
+    def project_feed(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
+        """Return the Atom feed of a project; *logs* are those of :func:`feeds.failures`."""
+        entries = feeds.entries(feeds.project_builds(data), feeds.explained(data, logs))
+        return self._feed(
+            f"project/{data['name']}/", "../../", f"Builds of {data['name']}", entries
+        )
+
     def badge(self, data: ProjectData) -> bytes:
         """Return a project's badge, an SVG picture for pages elsewhere."""
         text, colour = web_pages.badge(data)
@@ -141,6 +153,21 @@ class Renderer:
             "faq.html": self._page("faq", "FAQ"),
             "json.html": self._page("json", "JSON API"),
         }
+
+    def _feed(self, place: str, root: str, title: str, entries: Sequence[feeds.Entry]) -> bytes:
+        """Return the feed in the folder *place*, from where *root* leads to the site's root.
+
+        Its links are relative if the address of the site is unknown.
+        """
+        return self._render(
+            "feed",
+            id=f"{self._url}{place}{FEED}" if self._url else feeds.feed_urn(place),
+            title=f"{title} - piwheels",
+            updated=feeds.updated(entries),
+            entries=entries,
+            place=place,
+            root=self._url or root,
+        )
 
     def _page(
         self, template: str, title: str, *, root: str = "", summary: str = _SUMMARY, **values: Any
