@@ -305,8 +305,48 @@ def test_install_commands_contain_the_address_and_can_be_copied(open_page, addre
     assert page.evaluate("navigator.clipboard.readText()") == line
 
 
+def test_files_and_builds_are_filtered_by_python_and_architecture(open_page, address):
+    page = open_page("project/holygrail/")
+    status, python, machine = page.get_by_role("status"), *page.get_by_role("combobox").all()
+    files = page.locator("[data-row] a.mono").filter(visible=True)
+    page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+    expect(status).to_have_text("All 8 files and builds are shown.")
+    expect(files).to_have_count(3)
+    assert python.locator("option").all_inner_texts() == ["all", "3.11", "3.13"]
+    assert machine.locator("option").all_inner_texts() == ["all", "aarch64", "armv7l"]
+    # With the keyboard
+    python.focus()
+    page.keyboard.type("3.13")
+    expect(python).to_have_value("cp313")
+    expect(status).to_have_text("5 of 8 files and builds are shown, in 3 releases.")
+    expect(files).to_have_text([re.compile("1.9-cp313"), re.compile("1.8-cp313")])
+    assert page.url == urljoin(address, "project/holygrail/?python=cp313")
+    # A failed build has no architecture. The release without files has no heading for files.
+    machine.select_option("aarch64")
+    expect(status).to_have_text("3 of 8 files and builds are shown, in 2 releases.")
+    expect(files).to_have_text([re.compile("1.8-cp313-cp313-linux_aarch64")])
+    expect(page.get_by_role("heading", name="Files")).to_have_count(1)
+    expect(page.get_by_role("heading", name="Builds")).to_have_count(2)
+    # The address keeps the choice; unknown values count as none.
+    page.reload()
+    expect(status).to_have_text("3 of 8 files and builds are shown, in 2 releases.")
+    page.goto(urljoin(address, "project/holygrail/?python=cp39&architecture=armv7l"))
+    expect(status).to_have_text("6 of 8 files and builds are shown, in 3 releases.")
+    machine.select_option("all")
+    expect(status).to_have_text("All 8 files and builds are shown.")
+    assert page.url == urljoin(address, "project/holygrail/?python=cp39")
+
+
+def test_a_page_with_one_python_and_architecture_has_no_filter(open_page):
+    for name in ("shrubbery", "newt", "evil"):
+        page = open_page(f"project/{name}/")
+        expect(page.get_by_role("combobox")).to_have_count(0)
+        expect(page.locator("#filter, script[src*=filter]")).to_have_count(0)
+
+
 def test_every_page_is_readable_without_javascript(open_page):
     page = open_page("project/holygrail/", java_script_enabled=False)
+    expect(page.locator("#filter")).to_be_hidden()
     expect(page.locator("pre.copied code").first).to_have_text(
         "pip install --index-url ADDRESS/simple/ holygrail"
     )

@@ -15,7 +15,7 @@ from chameleon import PageTemplateLoader
 
 from piwheels.core.site import FEED
 from piwheels.core.words import counted
-from piwheels.master.logic import feeds, simple_index, web_pages
+from piwheels.master.logic import feeds, filters, simple_index, web_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,6 +85,8 @@ class Renderer:
         """Return a project page; *logs* are those of :func:`web_pages.unexplained`."""
         releases = web_pages.release_blocks(data, logs)
         best = web_pages.install_version(releases)
+        full = releases[: web_pages.FULL]
+        found = filters.page_filter(data, [release.version for release in full])
         return self._page(
             "project",
             data["name"],
@@ -94,7 +96,9 @@ class Renderer:
             description=data["description"],
             skip=data["skip"],
             status=data["status"],
-            releases=releases[: web_pages.FULL],
+            releases=full,
+            filter=found,
+            rows=found.rows,
             older=releases[web_pages.FULL :],
             opened=_OPEN,
             best=best,
