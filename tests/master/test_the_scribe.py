@@ -436,7 +436,14 @@ def projects_by_page(site):
     """Return the projects that each site-wide page names."""
     pages = {
         name: (site / name).read_text()
-        for name in ("index.html", "packages.html", "packages.json", "stats.html", "sitemap1.xml")
+        for name in (
+            "index.html",
+            "feed.atom",
+            "packages.html",
+            "packages.json",
+            "stats.html",
+            "sitemap1.xml",
+        )
         if (site / name).exists()
     }
     return {
@@ -452,7 +459,7 @@ def test_a_removed_project_disappears_from_all_site_wide_pages(start, fake_db, s
     client = start(fake_db, config)
     for name in ("spam", "eggs"):
         client.call(RewritePages("BOTH", name))
-    until(lambda: len(projects_by_page(site)) == 5)
+    until(lambda: len(projects_by_page(site)) == 6)
     client.call(WriteSearch())  # with the downloads of both
     until(lambda: all(names == {"spam", "eggs"} for names in projects_by_page(site).values()))
     assert root_projects(site) == ["eggs", "spam"]
