@@ -100,14 +100,17 @@ def wheel(package, version):
     return f"{stem}-py3-none-any.whl", content.getvalue(), metadata
 
 
-def build(db, package, version, abi="cp311", *, output="built it\n", status=True, needs=()):
+def build(
+    db, package, version, abi="cp311", *, output="built it\n", status=True, needs=(),
+    machine="armv7l",
+):  # fmt: skip
     """Log a build in the database; return the contents of its files by name."""
     files, contents = {}, {}
     if status:
         name, content, metadata = wheel(package, version)
-        name = name.replace("py3-none-any", f"{abi}-{abi}-linux_armv7l") if needs else name
+        name = name.replace("py3-none-any", f"{abi}-{abi}-linux_{machine}") if needs else name
         digest = hashlib.sha256(content).hexdigest()
-        tags = (abi, abi, "linux_armv7l") if needs else ("py3", "none", "any")
+        tags = (abi, abi, f"linux_{machine}") if needs else ("py3", "none", "any")
         parts = (package.replace("-", "_"), version, *tags)
         state = FileState(name, len(content), digest, *parts, ">=3.9", {"apt": list(needs)})
         state.metadata_hash = hashlib.sha256(metadata).hexdigest()
@@ -136,6 +139,9 @@ def fill(db, site):
         db.add_new_package_version("holygrail", f"1.{number}", NOW - timedelta(days=90 - number))
     contents = {"holygrail": build(db, "holygrail", "1.10", needs=["libgrail1", "libknight2"])}
     contents["holygrail"] |= build(db, "holygrail", "1.9", "cp313", needs=["libgrail1"])
+    contents["holygrail"] |= build(
+        db, "holygrail", "1.8", "cp313", needs=["libgrail1"], machine="aarch64"
+    )
     build(db, "holygrail", "1.10", "cp313", output=LOG, status=False)
     build(db, "holygrail", "1.11", output=LOG, status=False)
     db.yank_version("holygrail", "1.9", "Brought the wrong cup")

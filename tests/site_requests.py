@@ -31,6 +31,10 @@ def plant(base):
         "project/holy-grail/index.html": "<page>",
         "project/holy-grail/json/index.json": "{}",
         "project/holy-grail/badge.svg": "<svg/>",
+        "project/holy-grail/feed.atom": "<feed/>",
+        "project/long/feed.atom": LONG,
+        "feed.atom": "<feed/>",
+        "preview.png": "picture",
         "simple/long/index.html": LONG,
         "simple/long/index.v1_json": LONG,
         "project/long/index.html": LONG,
@@ -52,7 +56,8 @@ def plant(base):
         (site / name).write_text(text)
     (site / "simple/holy-grail" / WHEEL).write_bytes(BIG)
     (site / "packages.json.gz").write_bytes(gzip.compress(NAMES.encode()))
-    for path in (path for path in site.rglob("index.*") if "long" in path.parts):
+    long = [*site.glob("*/long/**/index.*"), site / "project/long/feed.atom"]
+    for path in long:
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(LONG.encode()))
     (site / "simple/long/index.v1_html.gz").symlink_to("index.html.gz")
     (site / "logs/0000/0000").mkdir(parents=True)
@@ -117,6 +122,7 @@ PACKED = [
     ("/project/long/", BROWSER, "text/html"),
     ("/project/long/json/", "*/*", "application/json"),
     ("/project/long/json/index.json", "*/*", "application/json"),
+    ("/project/long/feed.atom", "*/*", "application/atom+xml"),
 ]
 #: Redirects that need more than patterns: nginx cannot make them.
 MOVED_FAR = [
@@ -144,6 +150,9 @@ TYPES = [
     ("/search.js", "text/javascript; charset=utf-8"),
     ("/favicon.svg", "image/svg+xml"),
     ("/project/holy-grail/badge.svg", "image/svg+xml"),
+    ("/preview.png", "image/png"),
+    ("/feed.atom", "application/atom+xml"),
+    ("/project/holy-grail/feed.atom", "application/atom+xml"),
     ("/favicon.ico", "image/x-icon"),
     ("/sitemap.xml", "application/xml"),
     ("/robots.txt", "text/plain; charset=utf-8"),

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+import atom
 import sample_site
 from helpers import free_port, installed, patience, until
 
@@ -160,6 +161,21 @@ def test_every_page_is_valid(address):
             assert text.lower().startswith("<!doctype html>"), path
             parser = html5lib.HTMLParser(strict=True)
             parser.parse(text)  # raises the first error
+
+
+def test_every_feed_is_valid_and_leads_to_pages(address):
+    with httpx.Client(trust_env=False) as client:
+        for path in ("", *(path for path in PAGES if "project/" in path and path.islower())):
+            page = html5lib.parse(client.get(urljoin(address, path), follow_redirects=True).text)
+            found = page.findall(".//*[@type='application/atom+xml']")
+            assert {each.get("title") for each in found} >= {"Builds of all projects"}
+            for feed in found:
+                url = urljoin(urljoin(address, path), feed.get("href"))
+                answer = client.get(url)
+                assert answer.headers["content-type"] == "application/atom+xml", url
+                for entry in atom.read(answer.content, url)[1]:
+                    for target in (entry["alternate"], entry["related"]):
+                        assert client.head(target).status_code == 200, target
 
 
 def test_axe_finds_nothing(browser, address):
@@ -327,8 +343,48 @@ def test_install_commands_contain_the_address_and_can_be_copied(open_page, addre
     assert page.evaluate("navigator.clipboard.readText()") == line
 
 
+def test_files_and_builds_are_filtered_by_python_and_architecture(open_page, address):
+    page = open_page("project/holygrail/")
+    status, python, machine = page.get_by_role("status"), *page.get_by_role("combobox").all()
+    files = page.locator("[data-row] a.mono").filter(visible=True)
+    page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+    expect(status).to_have_text("All 8 files and builds are shown.")
+    expect(files).to_have_count(3)
+    assert python.locator("option").all_inner_texts() == ["all", "3.11", "3.13"]
+    assert machine.locator("option").all_inner_texts() == ["all", "aarch64", "armv7l"]
+    # With the keyboard
+    python.focus()
+    page.keyboard.type("3.13")
+    expect(python).to_have_value("cp313")
+    expect(status).to_have_text("5 of 8 files and builds are shown, in 3 releases.")
+    expect(files).to_have_text([re.compile("1.9-cp313"), re.compile("1.8-cp313")])
+    assert page.url == urljoin(address, "project/holygrail/?python=cp313")
+    # A failed build has no architecture. The release without files has no heading for files.
+    machine.select_option("aarch64")
+    expect(status).to_have_text("3 of 8 files and builds are shown, in 2 releases.")
+    expect(files).to_have_text([re.compile("1.8-cp313-cp313-linux_aarch64")])
+    expect(page.get_by_role("heading", name="Files")).to_have_count(1)
+    expect(page.get_by_role("heading", name="Builds")).to_have_count(2)
+    # The address keeps the choice; unknown values count as none.
+    page.reload()
+    expect(status).to_have_text("3 of 8 files and builds are shown, in 2 releases.")
+    page.goto(urljoin(address, "project/holygrail/?python=cp39&architecture=armv7l"))
+    expect(status).to_have_text("6 of 8 files and builds are shown, in 3 releases.")
+    machine.select_option("all")
+    expect(status).to_have_text("All 8 files and builds are shown.")
+    assert page.url == urljoin(address, "project/holygrail/?python=cp39")
+
+
+def test_a_page_with_one_python_and_architecture_has_no_filter(open_page):
+    for name in ("shrubbery", "newt", "evil"):
+        page = open_page(f"project/{name}/")
+        expect(page.get_by_role("combobox")).to_have_count(0)
+        expect(page.locator("#filter, script[src*=filter]")).to_have_count(0)
+
+
 def test_every_page_is_readable_without_javascript(open_page):
     page = open_page("project/holygrail/", java_script_enabled=False)
+    expect(page.locator("#filter")).to_be_hidden()
     expect(page.locator("pre.copied code").first).to_have_text(
         "pip install --index-url ADDRESS/simple/ holygrail"
     )

@@ -159,11 +159,11 @@ def _foreign(context: AuditContext, path: str, package: AuditPackage) -> Finding
 
 def check_logs(context: AuditContext, package: AuditPackage) -> Iterator[Finding]:
     """Yield the findings about the logs of the builds of *package*."""
-    for build_id, version, pending in package.builds:
-        path, about_it = log_name(build_id), (package.package, version)
-        why = f"build {build_id} has no log, and none is pending"
+    for build in package.builds:
+        path, about_it = log_name(build.build_id), (package.package, build.version)
+        why = f"build {build.build_id} has no log, and none is pending"
         about, found = context.tree.file(path, "missing-log", why, *about_it)
-        yield from (each for each in found if not (pending and each.kind == "missing-log"))
+        yield from (each for each in found if not (build.pending and each.kind == "missing-log"))
         if about is None:
             continue
         if about.st_size == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from collections import deque
 from collections.abc import Callable  # noqa: TC003 (an annotation at run time)
@@ -16,18 +17,20 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from piwheels.audit.findings import Finding
 from piwheels.audit.reading import elements, links
 from piwheels.audit.tree import reason
-from piwheels.core.site import ALIAS, INDEX, INDEX_FILES, PACKED
+from piwheels.core.site import ALIAS, FEED, FEED_SIZE, INDEX, INDEX_FILES, PACKED, log_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from piwheels.audit.packages import AuditContext
-    from piwheels.core.database.audit import AuditFile, AuditPackage
+    from piwheels.core.database.audit import AuditBuild, AuditFile, AuditPackage
 
 #: The size limit of a package's page, in bytes.
 _MAX_PAGE: Final = 64 * 2**20
+#: The links of a feed to logs. In texts, "<" is always escaped.
+_LOG_LINK: Final = re.compile(rb'<link rel="related"[^<>]* href="[^"<>]*(logs/[0-9/]+\.txt\.gz)"')
 #: The required pages at the site's root, and the optional file of the search.
-MUST: Final = ("index.html", "404.html")
+MUST: Final = ("index.html", "404.html", FEED)
 LIST: Final = "packages.json"
 
 
@@ -67,7 +70,10 @@ def check_index(context: AuditContext, package: AuditPackage) -> Iterator[Findin
             context, package, f"{page}/json/index.json", lambda data: _project(data, name, hashes)
         )
         yield from _page(context, package, f"{page}/badge.svg", _whole_badge)
-        known = _copied("index.html") | {"badge.svg", "json"}
+        yield from _page(
+            context, package, f"{page}/{FEED}", lambda data: _feed(data, package.builds)
+        )
+        known = _copied("index.html") | _copied(FEED) | {"badge.svg", "json"}
         yield from _foreign_entries(context, package, page, known)
         yield from _foreign_entries(context, package, f"{page}/json", _copied("index.json"))
         yield from _aliases(context, package)
@@ -236,6 +242,18 @@ def _whole(data: bytes) -> str:
 
 def _whole_badge(data: bytes) -> str:
     return "" if data.rstrip().endswith(b"</svg>") else "is cut off"
+
+
+def _feed(data: bytes, builds: Iterable[AuditBuild]) -> str:
+    if not data.rstrip().endswith(b"</feed>"):
+        return "is cut off"
+    linked = {log_number(match[1].decode()) for match in _LOG_LINK.finditer(data)}
+    newest = sorted((build.build_id for build in builds if build.shown), reverse=True)[:FEED_SIZE]
+    if lacks := sorted(set(newest) - linked):
+        return f"does not list build {lacks[-1]}"
+    if linked - set(newest):
+        return "lists builds that are not the last ones of the database"
+    return ""
 
 
 def _project(data: bytes, name: str, hashes: dict[str, str]) -> str:

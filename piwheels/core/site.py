@@ -23,9 +23,13 @@ PACKED: Final = ".gz"
 MIN_PACKED: Final = 1000
 #: All files of a folder in the simple index, except the wheels.
 INDEX_FILES: Final = (*INDEX, *(f"{name}{PACKED}" for name in INDEX))
+#: The name of an Atom feed, and how many builds the feed of a project lists at most.
+FEED: Final = "feed.atom"
+FEED_SIZE: Final = 20
 #: The files at the root of the site, next to the folders for projects and logs.
 OWN: Final = re.compile(
-    r"(?:(?:index|packages|faq|json|stats|404)\.html|(?:packages|summaries[0-9]+)\.json|[a-z]+\.(?:css|js))(?:\.gz)?"
+    r"(?:(?:index|packages|faq|json|stats|404)\.html|(?:packages|summaries[0-9]+)\.json|feed\.atom"
+    r"|[a-z]+\.(?:css|js))(?:\.gz)?"
     r"|sitemap(?:-?[0-9]+)?\.xml|robots\.txt|[a-z]+\.(?:svg|png|ico)"
 )
 #: An alias: another spelling of a project's name, the name of a link to its page.

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
 from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavailable
-from piwheels.core.site import INDEX
+from piwheels.core.site import FEED, INDEX
 from piwheels.core.tasks import PauseableTask
 from piwheels.core.wheels.tags import canonical
-from piwheels.master.logic import simple_index, site_wide, web_pages
+from piwheels.master.logic import feeds, simple_index, site_wide, web_pages
 from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
@@ -143,8 +143,6 @@ class TheScribe(PauseableTask):
         if part == "BOTH":
             self.write_index(package)
         self.write_page(package)
-        if part == "BOTH":
-            self._overview.update_stats()
         return note
 
     # After an upgrade ---------------------------------------------------------------------------
@@ -198,6 +196,7 @@ class TheScribe(PauseableTask):
     def write_page(self, package: str) -> None:
         """Write the project page of *package* and its JSON, or remove them if it is unknown."""
         folder = self.site.page_dir(package)
+        self._overview.update_stats()
         found = self.db.get_project_data(package)
         if found is None:
             self._remove_page(package)
@@ -210,11 +209,13 @@ class TheScribe(PauseableTask):
             summary = metadata.summary if metadata else ""
             if self.db.set_package_summary(package, summary):
                 data = web_pages.offered(self.db.get_project_data(package) or found)
-        page = self._renderer.project(data, self._failures(data), described, self.site.has_page)
+        logs = self._failures(data)
+        page = self._renderer.project(data, logs, described, self.site.has_page)
         changed = self.site.write_pages(
             {
                 folder / "json" / "index.json": web_pages.builds_json(data, version, metadata),
                 folder / "badge.svg": self._renderer.badge(data),
+                folder / FEED: self._renderer.project_feed(data, logs),
                 folder / "index.html": page,
             }
         )
@@ -250,11 +251,11 @@ class TheScribe(PauseableTask):
             )
 
     def _failures(self, data: ProjectData) -> dict[int, str]:
-        """Return the logs of the builds whose failure the page explains."""
+        """Return the logs of the builds whose failure the page or the feed explains."""
         logs = {}
-        for build_id in web_pages.unexplained(data):
+        for build_id in {*web_pages.unexplained(data), *feeds.failures(data)}:
             with suppress(OSError):  # without its log, a failure has no explanation
-                logs[build_id] = self.site.read_log(build_id) or ""
+                logs[build_id] = (self.site.read_log(build_id) or "")[-web_pages.TAIL :]
         return logs
 
     def delete_package(self, package: str) -> None:

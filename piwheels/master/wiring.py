@@ -76,7 +76,8 @@ class MasterConfig(Common):
     )
     site_url: str = option(
         default="", metavar="URL", parse=site_address,
-        help="the public address of the site, for its sitemap and the commands on its pages",
+        help="the public address of the site, for its sitemap, feeds, link previews and the"
+        " commands on its pages",
     )  # fmt: skip
     disk_reserve: int = option(
         default=64 * 2**20,

@@ -45,6 +45,7 @@ OFFERS: Final = (
     ("text/html", "text/html; charset=utf-8", "index.html"),
 )
 TYPES: Final = {
+    ".atom": "application/atom+xml",
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".ico": "image/x-icon",
@@ -60,7 +61,7 @@ TYPES: Final = {
     ".xml": "application/xml",
 }
 #: The files that may have a compressed copy.
-PACKED_TYPES: Final = frozenset({".css", ".html", ".js", ".json", ".v1_html", ".v1_json"})
+PACKED_TYPES: Final = frozenset({".atom", ".css", ".html", ".js", ".json", ".v1_html", ".v1_json"})
 #: Published files never change; pages change with each build.
 IMMUTABLE: Final = "max-age=31536000, immutable"
 ONE_MINUTE: Final = "max-age=60, must-revalidate"

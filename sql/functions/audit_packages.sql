@@ -16,9 +16,10 @@ RETURNS TABLE (
         ),
         (
             SELECT coalesce(json_agg(json_build_array(
-                b.build_id, b.version, EXISTS (SELECT FROM build_logs_pending l WHERE l.build_id = b.build_id)
+                b.build_id, b.version, EXISTS (SELECT FROM build_logs_pending l WHERE l.build_id = b.build_id),
+                v.skip <> 'deleted'
             ) ORDER BY b.build_id), '[]')
-            FROM builds b WHERE b.package = p.package
+            FROM builds b JOIN versions v USING (package, version) WHERE b.package = p.package
         ),
         (
             SELECT coalesce(json_agg(json_build_object(

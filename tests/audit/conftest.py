@@ -184,7 +184,8 @@ def rewrite():
         with farm.db() as db:
             names = db.get_simple_index()
             pages = [
-                farm.site / each for each in ("index.html", "simple/index.html", "packages.json")
+                farm.site / each
+                for each in ("index.html", "feed.atom", "simple/index.html", "packages.json")
             ]
 
             def whole():

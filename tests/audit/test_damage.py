@@ -274,6 +274,20 @@ CASES = {
     "a badge is cut": (
         cut("project/spam/badge.svg", 200), {("wrong-page", "project/spam/badge.svg")}, set()
     ),
+    "a project's feed is gone": (
+        remove("project/spam/feed.atom"), {("missing-page", "project/spam/feed.atom")}, set()
+    ),
+    "a project's feed is cut": (
+        cut("project/spam/feed.atom", 200), {("wrong-page", "project/spam/feed.atom")}, set()
+    ),
+    "a project's feed lacks a build": (
+        replace("project/spam/feed.atom", b'"Log" href="../../logs/0000/0000/0001', b'"'),
+        {("wrong-page", "project/spam/feed.atom")}, set(),
+    ),
+    "a project's feed has another build": (
+        replace("project/spam/feed.atom", b"0000/0001", b"0000/0003"),
+        {("wrong-page", "project/spam/feed.atom")}, set(),
+    ),
     "a project's JSON is another": (
         replace("project/spam/json/index.json", b'"hash":"', b'"hash":"0'),
         {("wrong-page", "project/spam/json/index.json")}, set(),
@@ -330,6 +344,7 @@ CASES = {
         {("wrong-page", "packages.json")},
     ),
     "the first page is gone": (remove("index.html"), {("missing-page", "index.html")}, set()),
+    "the farm's feed is gone": (remove("feed.atom"), {("missing-page", "feed.atom")}, set()),
     # The database
     "the queue has lost a version": (
         sql("DELETE FROM build_queue WHERE package = 'spam'"), {("wrong-queue", "3.0")}, set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
@@ -267,6 +268,23 @@ def test_the_head_of_a_page_describes_it():
     assert unknown["description"] == "Wheels of holygrail."
     assert "og:url" not in unknown
     assert described(RENDERER.fixed()["faq.html"])["description"].startswith("Python wheels")
+
+
+def test_previews_of_links_have_a_picture_if_the_address_is_known():
+    known = Renderer("https://wheels.example/pi/")
+    for page in (known.fixed()["404.html"], known.project(data(), {}), known.home({}, [], [], {})):
+        head = dict(re.findall(r'<meta (?:name|property)="([a-z:_]+)" content="(.*?)">', str(page)))
+        assert head["twitter:card"] == "summary_large_image"
+        assert "Wheels, ready to install" in head["og:image:alt"]
+        place, _, name = head["og:image"].rpartition("/")
+        assert place == "https://wheels.example/pi"
+        picture = static_files()[name]
+        assert len(picture) < 60_000
+        assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+        sizes = (head["og:image:width"], head["og:image:height"])
+        assert struct.unpack(">II", picture[16:24]) == tuple(map(int, sizes)) == (1200, 630)
+    assert b"preview.png" not in RENDERER.fixed()["faq.html"]
+    assert b"twitter:" not in RENDERER.project(data(), {})
 
 
 def test_a_quarantined_project_offers_no_files():

@@ -15,6 +15,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import atom
 from helpers import Connected, patience, until, wire
 from piwheels.core import codec
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
@@ -247,6 +248,7 @@ def test_both_writes_all_pages_of_a_package(scribe, fake_db, site):
     assert (folder / "index.html").read_bytes() == (folder / "index.v1_html").read_bytes()
     assert (site / "project/spam/index.html").exists()
     assert (site / "project/spam/badge.svg").read_bytes().startswith(b"<svg ")
+    assert (site / "project/spam/feed.atom").read_bytes().endswith(b"</feed>\n")
     assert json.loads((site / "project/spam/json/index.json").read_bytes())["name"] == "spam"
     assert os.readlink(site / "project/Spam") == "spam"  # noqa: PTH115
     assert not (site.parent / "evil").exists()
@@ -504,7 +506,14 @@ def projects_by_page(site):
     """Return the projects that each site-wide page names."""
     pages = {
         name: (site / name).read_text()
-        for name in ("index.html", "packages.html", "packages.json", "stats.html", "sitemap1.xml")
+        for name in (
+            "index.html",
+            "feed.atom",
+            "packages.html",
+            "packages.json",
+            "stats.html",
+            "sitemap1.xml",
+        )
         if (site / name).exists()
     }
     return {
@@ -520,7 +529,7 @@ def test_a_removed_project_disappears_from_all_site_wide_pages(start, fake_db, s
     client = start(fake_db, config)
     for name in ("spam", "eggs"):
         client.call(RewritePages("BOTH", name))
-    until(lambda: len(projects_by_page(site)) == 5)
+    until(lambda: len(projects_by_page(site)) == 6)
     client.call(WriteSearch())  # with the downloads of both
     until(lambda: all(names == {"spam", "eggs"} for names in projects_by_page(site).values()))
     assert root_projects(site) == ["eggs", "spam"]
@@ -575,6 +584,27 @@ def test_a_project_page_shows_the_error_at_the_end_of_a_log(scribe, fake_db, sit
     page = (site / "project/spam/index.html").read_text()
     assert "fatal: &lt;no&gt; tin" in page
     assert "note: pip" not in page
+
+
+def test_the_feeds_show_why_a_build_failed(scribe, fake_db, site):
+    until((site / "feed.atom").exists)
+    fake_db.versions["spam"] = {"1.1": []}
+    failed = EndedBuild(7, 1, "", "spam", "1.1", "cp311", False, timedelta(1), 0, NOW)
+    fake_db.get_recent_builds = lambda _: [failed, failed._replace(build_id=8, package="gone")]
+    fake_db.failed = True
+    fake_db.logs = {7: "out of tin\n"}
+    scribe.call(WriteLog(7, "out of tin\n"))
+    scribe.call(RewritePages("PROJECT", "spam"))
+    for path in ("feed.atom", "project/spam/feed.atom"):
+        until(lambda path=site / path: b"<pre>out of tin</pre>" in path.read_bytes())
+        [entry] = atom.read((site / path).read_bytes(), f"https://wheels.example/{path}")[1]
+        assert entry["title"] == "spam 1.1 failed for cp311"
+    # The log is read once.
+    (site / entry["related"].removeprefix("https://wheels.example/")).unlink()
+    fake_db.get_recent_builds = lambda _: [failed, failed._replace(build_id=6)]
+    scribe.call(RewritePages("PROJECT", "spam"))
+    until(lambda: (site / "feed.atom").read_bytes().count(b"<entry>") == 2)
+    assert b"<pre>out of tin</pre>" in (site / "feed.atom").read_bytes()
 
 
 def test_unchanged_site_wide_pages_are_not_written(scribe, site):

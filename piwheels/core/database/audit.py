@@ -30,11 +30,12 @@ class AuditFile(NamedTuple):
 
 
 class AuditBuild(NamedTuple):
-    """A build; *pending*: its log is not yet in a file."""
+    """A build; *pending*: its log is not yet in a file; *shown*: its version is not deleted."""
 
     build_id: int
     version: str
     pending: bool
+    shown: bool
 
 
 class AuditPackage(NamedTuple):

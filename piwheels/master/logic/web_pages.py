@@ -40,7 +40,7 @@ EXPLAINED: Final = 5
 MAX_LOGS: Final = 12
 #: The size of a failure reason: lines, characters per line; and of the searched end of the log.
 _LINES, _WIDTH = 8, 200
-_TAIL: Final = 100_000
+TAIL: Final = 100_000
 #: Libraries that apt or the essential packages of Debian need: each machine with apt has them.
 ESSENTIAL: Final = frozenset(
     {
@@ -176,7 +176,7 @@ def unexplained(data: ProjectData) -> list[int]:
 
 def reason(log: str) -> str:
     """Return the lines of a failed build's *log* that most likely contain the reason."""
-    plain = ESCAPE.sub("", log[-_TAIL:])
+    plain = ESCAPE.sub("", log[-TAIL:])
     lines = [_shown(line) for line in last_lines(plain, _LINES)]
     return textwrap.dedent("\n".join(lines)).strip("\n")
 

@@ -1,16 +1,18 @@
-"""Writes the site-wide pages: the root of the index, home, stats, search and sitemap."""
+"""Writes the site-wide pages: the root of the index, home, stats, feed, search and sitemap."""
 
 from __future__ import annotations
 
 import gzip
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
-from piwheels.master.logic import site_wide
+from piwheels.core.site import FEED
+from piwheels.master.logic import feeds, site_wide, web_pages
 from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from piwheels.core.clock import Clock
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 #: How many of the most downloaded projects the pages list.
 POPULAR: Final = 100
-#: How many builds to read for the list on the home page.
-_RECENT: Final = 60
 
 
 class Overview:
@@ -55,6 +55,8 @@ class Overview:
         self._shown: dict[str, tuple[int, int]] | None = None
         self._popular: list[str] = []
         self._downloads_known = False
+        #: Why the failed builds in the feed failed.
+        self._reasons: dict[int, str] = {}
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
         self._summaries = Schedule(pause)
         #: The summaries whose compressed copies are known to be up to date: packing takes long.
@@ -88,7 +90,7 @@ class Overview:
             schedule.touch(urgent=not shown)
 
     def update_stats(self, stats: Mapping[str, Any] | None = None) -> None:
-        """Note a new build, or (with *stats*) new statistics."""
+        """Note changed builds, or (with *stats*) new statistics."""
         self._stats = stats or self._stats
         self._stats_stale = stats is None
         self._home.touch()
@@ -202,15 +204,30 @@ class Overview:
         if self._stats_stale:
             self._stats = {**self._stats, **db.get_statistics()}
             self._stats_stale = False
-        builds = db.get_recent_builds(_RECENT)
+        builds = db.get_recent_builds(feeds.FARM_SIZE)
+        listed = [build for build in builds if build.package in shown]
+        self._explain([build.build_id for build in listed if not build.status])
         self._site.write_pages(
             {
+                root / FEED: self._renderer.farm_feed(listed, self._reasons),
                 root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
                 root / "stats.html": self._renderer.stats(
                     self._stats, db.get_activity(), list(site_wide.found(popular[:20], shown))
                 ),
             }
         )
+
+    def _explain(self, failed: Iterable[int]) -> None:
+        """Keep the reasons of these builds; read the logs of those that are new."""
+        known, self._reasons = self._reasons, {}
+        for number in failed:
+            if number not in known:
+                with suppress(OSError):  # without its log, a failure has no explanation
+                    log = self._site.read_log(number)
+                    if log is not None:
+                        known[number] = web_pages.reason(log)
+            if number in known:
+                self._reasons[number] = known[number]
 
     def _write_sitemap(self, _: Database) -> None:
         files = site_wide.sitemap(self._url, self._shown or ()) if self._url else {}

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from chameleon import PageTemplateLoader
 
+from piwheels.core.site import FEED
 from piwheels.core.words import counted
-from piwheels.master.logic import simple_index, site_wide, web_pages
+from piwheels.master.logic import feeds, filters, simple_index, site_wide, web_pages
 from piwheels.master.site.describer import UNKNOWN
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Renderer:
         releases = web_pages.release_blocks(data, logs)
         best = web_pages.install_version(releases)
         metadata, html = described.metadata, described.html if best else ""
+        full = releases[: web_pages.FULL]
+        found = filters.page_filter(data, [release.version for release in full])
         return self._page(
             "project",
             data["name"],
@@ -112,7 +115,9 @@ class Renderer:
             description=data["description"],
             skip=data["skip"],
             status=data["status"],
-            releases=releases[: web_pages.FULL],
+            releases=full,
+            filter=found,
+            rows=found.rows,
             older=releases[web_pages.FULL :],
             opened=_OPEN,
             best=best,
@@ -127,6 +132,17 @@ class Renderer:
             apt=" ".join(sorted({name for file in best.files for name in file.apt.split()}))
             if best
             else "",
+        )
+
+    def farm_feed(self, builds: Iterable[EndedBuild], reasons: Mapping[int, str]) -> bytes:
+        """Return the Atom feed of *builds* of all projects; *reasons* explain failed ones."""
+        return self._feed("", "./", "Builds of all projects", feeds.entries(builds, reasons))
+
+    def project_feed(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
+        """Return the Atom feed of a project; *logs* are those of :func:`feeds.failures`."""
+        entries = feeds.entries(feeds.project_builds(data), feeds.explained(data, logs))
+        return self._feed(
+            f"project/{data['name']}/", "../../", f"Builds of {data['name']}", entries
         )
 
     def badge(self, data: ProjectData) -> bytes:
@@ -166,6 +182,21 @@ class Renderer:
             "faq.html": self._page("faq", "FAQ"),
             "json.html": self._page("json", "JSON API"),
         }
+
+    def _feed(self, place: str, root: str, title: str, entries: Sequence[feeds.Entry]) -> bytes:
+        """Return the feed in the folder *place*, from where *root* leads to the site's root.
+
+        Its links are relative if the address of the site is unknown.
+        """
+        return self._render(
+            "feed",
+            id=f"{self._url}{place}{FEED}" if self._url else feeds.feed_urn(place),
+            title=f"{title} - piwheels",
+            updated=feeds.updated(entries),
+            entries=entries,
+            place=place,
+            root=self._url or root,
+        )
 
     def _page(
         self, template: str, title: str, *, root: str = "", summary: str = _SUMMARY, **values: Any
