@@ -41,7 +41,12 @@ CARELESS = {
 
 
 # What these tests need is not on every machine; CI has all of it
-NEEDED = {"chromium": "test_browser.py", "nginx": "test_servers.py", "apache2": "test_servers.py"}
+NEEDED = {
+    "chromium": "test_browser.py",
+    "java": "test_browser.py",
+    "nginx": "test_servers.py",
+    "apache2": "test_servers.py",
+}
 ABSENT = [name for name in NEEDED if not installed(name)]
 collect_ignore = [NEEDED[name] for name in ABSENT if name == "chromium"]
 

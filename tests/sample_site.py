@@ -5,11 +5,15 @@ import io
 import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 from helpers import Connected, own_config, patience, until
 from piwheels.core.database import Database
+from piwheels.core.database.rows import Activity, SimpleProject
 from piwheels.core.states import BuildState, DownloadState, FileState
+from piwheels.master.logic import web_pages
 from piwheels.master.messages import RewritePages, WriteHome, WriteSearch
+from piwheels.master.site.rendering import Renderer
 from piwheels.master.the_scribe import TheScribe
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -207,6 +211,32 @@ def write(dsn, path, site_url=""):
             until(lambda: contains(root / "summaries1.json", b"planted in a garden"))
             if config.site_url:
                 until((root / "sitemap.xml").exists)
+
+
+def rare_pages():
+    """Return pages of states that :func:`fill` does not make, by their path in the site."""
+    renderer, known = Renderer(), Renderer("https://wheels.example/")
+    release = {
+        "released": NOW, "yanked": False, "yank_reason": "", "yanked_upstream": False,
+        "skip": "", "quarantined": False, "files": {}, "builds": [],
+    }  # fmt: skip
+    changes = ({"quarantined": True}, {"yanked": True, "yanked_upstream": True}, {"skip": EVIL}, {})
+    releases = {f"1.{at}": release | changes[at % len(changes)] for at in range(6)}
+    about = {"description": "", "skip": "", "releases": {}, "status": "active"}
+    crowded = {**about, "name": "crowded", "status": "deprecated", "releases": releases}
+    with mock.patch.object(web_pages, "FULL", 4):  # the others are in the list of older releases
+        crowded_page = known.project(crowded, {})
+    return {
+        "empty.html": known.home({}, [], [], {}),
+        "empty-packages.html": renderer.packages([], 0),
+        "empty-stats.html": renderer.stats({}, Activity({}, {}), []),
+        "project/crowded/index.html": crowded_page,
+        "project/bare/index.html": renderer.project({**about, "name": "bare", "skip": EVIL}, {}),
+        "simple/bare/index.html": renderer.simple_project(
+            SimpleProject("bare", "archived", "", [], [])
+        ),
+        "simple/empty.html": renderer.simple_root([]),
+    }
 
 
 def contains(path, text):

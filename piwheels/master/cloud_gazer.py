@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 from piwheels.core.errors import Fatal, PiWheelsError, Unavailable
 from piwheels.core.host.pip_config import index_access
 from piwheels.core.tasks import PauseableTask
+from piwheels.core.wheels.tags import known_spelling
 from piwheels.master.logic.changelog import Removal
 from piwheels.master.logic.failures import Failures
 from piwheels.master.messages import DeletePackage, DeleteVersion, PagesNoted, UpstreamSeen
@@ -163,7 +164,8 @@ class CloudGazer(PauseableTask):
                 self._request("deletions", DeletePackage(each.package))
         for version in versions:
             if version.quarantined:
-                self._request("deletions", DeleteVersion(version.package, version.version))
+                here = known_spelling(version.version, self.db.get_known_versions(version.package))
+                self._request("deletions", DeleteVersion(version.package, here))
 
     def _request(self, wire: str, request: Request[object]) -> None:
         def log_error(result: Result[object]) -> None:

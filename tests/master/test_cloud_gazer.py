@@ -208,7 +208,7 @@ def test_a_quarantined_release_is_not_published_until_it_is_cleared(
 ):
     toy.happen("foo", "1.0", "add source file foo-1.0.tar.gz")
     toy.happen("foo", "2.0", "add source file foo-2.0.tar.gz")
-    which = None if kind == "project" else "1.0"
+    which = None if kind == "project" else "1.0.0"  # upstream's spelling may change
     with running(make("changelog", pypi_serial=0)):
         until(lambda: len(versions(db)) == 2)
         built("1.0")

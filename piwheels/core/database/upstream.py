@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from packaging.utils import canonicalize_version
+
 from piwheels.core.database.connection import REASON, Client, clean, halved, log_skipped
 from piwheels.core.database.rows import KnownVersion, UpstreamPackage, UpstreamVersion, WatchedRow
 from piwheels.core.errors import Rejected
@@ -31,17 +33,38 @@ class Upstream(Client):
         """Apply upstream changes, and record the *serial* of the last event with them.
 
         *packages* has each package once, also one of which only versions change; *versions* has
-        each version once. The call is idempotent. It returns the pages to rewrite, as packages
+        each version once, in any spelling: it means the version that is here in another one, if
+        there is one (PEP 440). The call is idempotent. It returns the pages to rewrite, as packages
         with ``PROJECT``, ``BOTH`` or ``URGENT``, and records them as pending. Deletions are only
         marked: see :meth:`get_deletions`. What the database rejects is left out, and logged.
         """
-        packages, versions = list(packages), list(versions)
+        packages, versions = list(packages), self._spelled_as_here(list(versions))
         try:
             return self._follow(packages, versions, serial)
         except Rejected:
             found = self._follow_accepted(packages, versions)
             # Last: the serial never precedes its changes.
             return [*found, *self._follow([], [], serial)]
+
+    def _spelled_as_here(self, versions: Sequence[UpstreamVersion]) -> list[UpstreamVersion]:
+        """Return *versions* in the spellings that the database has."""
+        packages = sorted({clean(each.package) for each in versions})
+        here: set[tuple[str, str]] = {
+            (package, version) for package, version in self._rows("get_spellings", packages)
+        }
+        new = {each.package for each in versions if (each.package, each.version) not in here}
+        known = {
+            (package, canonicalize_version(version)): version
+            for package, version in sorted(here)
+            if package in new
+        }
+
+        def spelling(each: UpstreamVersion) -> str:
+            if (each.package, each.version) in here:
+                return each.version
+            return known.get((each.package, canonicalize_version(each.version)), each.version)
+
+        return [each._replace(version=spelling(each)) for each in versions]
 
     def _follow(
         self,

@@ -1,7 +1,8 @@
 """Translates events of the upstream changelog into changes of packages and versions. Pure.
 
 Every list of events is sorted by serial, which is the order in which they happened. Serials have
-gaps and may repeat; times may go backwards by minutes.
+gaps and may repeat; times may go backwards by minutes. Spellings of a version that are equal
+(PEP 440) are one version, here and in the database, which keeps the first spelling.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from packaging.utils import canonicalize_version
 
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.errors import BadMessage
@@ -59,6 +62,11 @@ class Removal(NamedTuple):
 
     package: str
     version: str | None
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Return what is equal for each spelling of the version."""
+        return self.package, None if self.version is None else canonicalize_version(self.version)
 
 
 class Batch(NamedTuple):
@@ -134,10 +142,10 @@ def slice_length(events: Sequence[Event], limit: int, in_removal: Set[Removal]) 
     its predecessor. It also ends before an event that adds a package or version that the slice has
     already changed, because the change may have been meant for one that did not exist yet.
     """
-    removed = set(in_removal)
-    changed: set[Removal] = set()
+    removed = {removal.key for removal in in_removal}
+    changed: set[tuple[str, str | None]] = set()
     for number, event in enumerate(events[:limit]):
-        whole, part = Removal(event.package, None), Removal(event.package, event.version)
+        whole, part = (Removal(event.package, each).key for each in (None, event.version))
         adds = event.action == "create" or _ADDS.fullmatch(event.action)
         if {whole, part} & (removed | changed if adds else removed):
             return number
@@ -165,7 +173,7 @@ def serial_after(events: Sequence[Event], number: int) -> int:
 def fold(events: Iterable[Event]) -> Changes:
     """Return the net changes of *events*, a slice as long as :func:`slice_length` allows."""
     packages: dict[str, UpstreamPackage] = {}
-    versions: dict[Removal, UpstreamVersion] = {}
+    versions: dict[tuple[str, str | None], UpstreamVersion] = {}
     unknown = []
     for event in events:
         package = packages.get(event.package, UpstreamPackage(event.package, known=False))
@@ -174,7 +182,7 @@ def fold(events: Iterable[Event]) -> Changes:
         if (change := _PROJECT_CHANGES.get(event.action)) is not None:
             package = package._replace(**change)
         elif (version := _changed(versions, event)) is not None:
-            versions[Removal(event.package, event.version)] = version
+            versions[Removal(event.package, event.version).key] = version
             if version.released is not None:
                 package = package._replace(known=True)
         else:
@@ -185,11 +193,13 @@ def fold(events: Iterable[Event]) -> Changes:
     return Changes(list(packages.values()), remaining, unknown)
 
 
-def _changed(versions: Mapping[Removal, UpstreamVersion], event: Event) -> UpstreamVersion | None:
+def _changed(
+    versions: Mapping[tuple[str, str | None], UpstreamVersion], event: Event
+) -> UpstreamVersion | None:
     """Return the version as *event* changes it, or ``None`` if the event changes nothing."""
     if event.version is None:
         return None
-    key = Removal(event.package, event.version)
+    key = Removal(event.package, event.version).key
     before = versions.get(key, UpstreamVersion(event.package, event.version))
     if (change := _VERSION_CHANGES.get(event.action)) is not None:
         after = before._replace(**change)

@@ -46,6 +46,31 @@ def queue(db):
     return lambda: [version for _, version in db.get_build_queue().get("cp311", [])]
 
 
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [("1.0", "1.0.0"), ("1.0.0", "1"), ("1.0-1", "1.0.post1"), ("2.0rc1", "v2.0.c.1")],
+)
+def test_events_in_another_spelling_change_the_first(db, queue, first, other):
+    follow(db, version(first, released=NOW, added=[f"foo-{first}.zip"]))
+    again = version(other, released=NOW, added=[f"foo-{other}.zip"], yanked=True, yank_reason="bad")
+    assert follow(db, again) == {"foo": "BOTH"}
+    assert list(db.get_project_data("foo")["releases"]) == queue() == [first]
+    assert (release(db, first)["yanked"], release(db, first)["yank_reason"]) == (True, "bad")
+    assert set(db.get_known_versions("foo")[first].sources) == {f"foo-{first}.zip", *again.added}
+    follow(db, version(other, yanked=False, quarantined=True))
+    assert (release(db, first)["yanked"], release(db, first)["quarantined"]) == (False, True)
+    follow(db, version(other, deleted=True))
+    assert db.get_deletions() == [("foo", first)]
+
+
+def test_spellings_that_are_here_already_keep_their_own_events(db):
+    for each in ("1.0", "1.0.0"):
+        db.add_new_package("foo")
+        db.add_new_package_version("foo", each)
+    follow(db, version("1.0.0", yanked=True))
+    assert [release(db, each)["yanked"] for each in ("1.0", "1.0.0")] == [False, True]
+
+
 def test_a_release_is_built_once_its_source_is_there(db, queue):
     wheels = version(released=NOW)
     assert follow(db, wheels, serial=7) == {"foo": "PROJECT"}

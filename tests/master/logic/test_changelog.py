@@ -145,6 +145,27 @@ def test_a_slice_ends_before_a_release_that_returns():
     assert slice_length(history, 2, set()) == 2
 
 
+@pytest.mark.parametrize("other", ["1", "1.0.0", "v1.0", "1.0.0-0"])
+def test_spellings_of_a_version_are_one_version(other):
+    history = events(
+        ("foo", "1.0", "add source file foo-1.0.zip"),
+        ("foo", other, "add source file foo-1.zip"),
+        ("foo", other, "yank release"),
+        ("foo", other, "remove release"),
+        ("foo", "1.0", "new release"),
+    )
+    if other == "1.0.0-0":  # 1.0.0.post0 is a version of its own
+        assert [each.version for each in fold(history[:4]).versions] == ["1.0", other]
+        assert slice_length(history, 100, {Removal("foo", other)}) == 1
+        return
+    one = {"released": WHEN, "added": ("foo-1.0.zip", "foo-1.zip")}
+    assert fold(history[:2]).versions == [UpstreamVersion("foo", "1.0", **one)]
+    assert fold(history[:3]).versions == [UpstreamVersion("foo", "1.0", yanked=True, **one)]
+    assert fold(history[:4]).versions[0].deleted
+    assert slice_length(history, 100, set()) == 4
+    assert slice_length(history, 100, {Removal("foo", other)}) == 0
+
+
 def test_a_serial_is_complete_after_its_last_event():
     history = parse([["foo", None, TIME, "create", serial] for serial in (3, 5, 5, 8)], 0).events
     assert [serial_after(history, number) for number in (1, 2, 3, 4)] == [3, 4, 5, 8]
@@ -159,7 +180,7 @@ actions = st.sampled_from(
     ]
 )  # fmt: skip
 histories = st.lists(
-    st.tuples(st.sampled_from(["foo", "bar"]), st.sampled_from(["1.0", "2.0"]), actions),
+    st.tuples(st.sampled_from(["foo", "bar"]), st.sampled_from(["1.0", "v1", "2.0"]), actions),
     max_size=20,
 )
 
@@ -183,9 +204,10 @@ def follow(db, history, limit):
 
 
 def state(db, package):
-    """The state of a package: reasons, yanks, sources."""
+    """The state of a package: reasons, yanks, sources. Each version has one spelling."""
     project = db.get_project_data(package)
     releases = project["releases"] if project else {}
+    assert len(releases) <= 2
     whys = {each: (why["skip"], why["yanked"]) for each, why in releases.items()}
     really = [db.get_version_skip(package, each) for each in whys]
     return bool(project), whys, really, db.get_known_versions(package)
