@@ -18,16 +18,15 @@ if TYPE_CHECKING:
 #: The largest chunk in bytes, and how many requests for chunks may be unanswered.
 CHUNK_SIZE: Final = 256 * 2**10
 CREDIT: Final = 8
-#: The smallest chunk in bytes, and the size of the first ones.
+#: The smallest chunk in bytes, and the size of the first one, which measures the link.
 MIN_CHUNK: Final = 4 * 2**10
 FIRST_CHUNK: Final = 16 * 2**10
-#: By which factor the window may grow each time that all of it has arrived.
-GROWTH: Final = 8
 #: For how many seconds of the link's work chunks are requested in advance.
 AHEAD: Final = 1.5
 #: Seconds without a byte after which chunks are requested again: at least, and as a multiple of
-#: the time that the link needs for them.
-MIN_PATIENCE: Final = 15.0
+#: the time that the link needs for them. A link that let the first chunks pass at once, and is slow
+#: from then on, needs this minimum: it may carry a large chunk.
+MIN_PATIENCE: Final = 30.0
 PATIENCE: Final = 4
 #: The bytes per second that are assumed until a chunk has arrived.
 UNKNOWN_RATE: Final = 4000.0
@@ -45,38 +44,39 @@ class Pace:
 
     The *window* is the number of bytes that may be requested and not arrived: about as many as
     arrive within :data:`AHEAD` seconds, so that they neither fill the buffers of a slow link nor
-    leave a fast one idle. It is at most *credit* chunks of *chunk_size* bytes. It begins small.
+    leave a fast one idle. It is at most *credit* chunks of *chunk_size* bytes. It begins with one
+    small chunk.
     """
 
     def __init__(self, chunk_size: int = CHUNK_SIZE, credit: int = CREDIT) -> None:
         self._max_chunk, self._credit = chunk_size, credit
         self._min_chunk = min(MIN_CHUNK, chunk_size)
-        self.window: float = min(FIRST_CHUNK, chunk_size) * credit
+        self.window: float = min(FIRST_CHUNK, chunk_size)
         #: The last measured speeds, in bytes per second. One chunk alone measures too little.
         self._rates: deque[float] = deque(maxlen=credit)
 
     @property
     def chunk_size(self) -> int:
-        """The size of the next chunk: the window consists of *credit* chunks."""
+        """The size of the next chunk: the first fills the window, later ones share it."""
+        if not self._rates:
+            return int(self.window)
         whole = int(self.window / self._credit) // self._min_chunk * self._min_chunk
         return max(self._min_chunk, min(whole, self._max_chunk))
 
-    def arrived(self, size: int, count: int, seconds: float) -> None:
-        """Adapt to a chunk of *size* bytes.
+    def arrived(self, count: int, seconds: float) -> None:
+        """Adapt to a chunk: *count* bytes have arrived in the *seconds* since its request.
 
-        In the *seconds* since its request, *count* bytes have arrived, including its own.
+        They include its own.
         """
         self._rates.append(count / max(seconds, 1e-6))
         wanted = max(self._rates) * AHEAD
-        if wanted > self.window:
-            most = self._max_chunk * self._credit
-            self.window = min(wanted, self.window + (GROWTH - 1) * size, most)
-        elif len(self._rates) == self._credit:
-            self.window = max(wanted, self._min_chunk * self._credit)
+        if wanted > self.window or len(self._rates) == self._credit:
+            least, most = self._min_chunk * self._credit, self._max_chunk * self._credit
+            self.window = max(least, min(wanted, most))
 
     def patience(self, size: int) -> float:
         """Return the seconds of silence after which *size* requested bytes must be lost."""
-        rate = max(self._rates) if self._rates else UNKNOWN_RATE
+        rate = min(self._rates) if self._rates else UNKNOWN_RATE
         return max(MIN_PATIENCE, PATIENCE * size / rate)
 
 
@@ -164,7 +164,7 @@ class TransferState:
         if asked is None:  # it was slow, not lost
             self._again.remove(arrived)
         else:
-            self.pace.arrived(len(data), self._arrived - asked.arrived, now - asked.at)
+            self.pace.arrived(self._arrived - asked.arrived, now - asked.at)
         if offset == self.hashed:
             self._hash.update(data)
             self.hashed = arrived.stop
