@@ -1,14 +1,12 @@
-"""Shared by all tests: tiers and limits; one PostgreSQL cluster a session, one schema a test."""
+"""Shared by all tests: tiers and limits; one PostgreSQL cluster a session, copies of one schema."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -188,22 +186,18 @@ def template_db(server_dsn):
 
 
 @pytest.fixture(scope="session")
-def _copy_numbers():
-    return itertools.count(1)
+def _copies(server_dsn, template_db):
+    from database_copies import Copies  # noqa: PLC0415 (as above)
 
-
-@contextmanager
-def _copy(server_dsn, template_db, number):
-    name, template = f"piw_test_{os.getpid()}_{number}", database_of(template_db)
-    administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
-    yield redirect(server_dsn, name)
-    administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
+    copies = Copies(server_dsn, template_db)
+    yield copies
+    copies.close()
 
 
 @pytest.fixture
-def superuser_dsn(server_dsn, template_db, _copy_numbers):
-    """A superuser's address of a fresh copy of the schema, dropped after the test."""
-    with _copy(server_dsn, template_db, next(_copy_numbers)) as dsn:
+def superuser_dsn(_copies):
+    """A superuser's address of a copy of the schema, for this test alone."""
+    with _copies.one() as dsn:
         yield dsn
 
 
@@ -214,9 +208,9 @@ def db_dsn(superuser_dsn):
 
 
 @pytest.fixture(scope="module")
-def module_dsn(server_dsn, template_db, _copy_numbers):
+def module_dsn(_copies):
     """The daemon role's address of a copy of the schema for the tests of a whole module."""
-    with _copy(server_dsn, template_db, next(_copy_numbers)) as dsn:
+    with _copies.one() as dsn:
         yield redirect(dsn, database_of(dsn), DAEMON)
 
 

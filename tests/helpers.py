@@ -102,16 +102,18 @@ def patience(seconds):
     return seconds * max(1.0, float(os.environ.get("PIW_TEST_PATIENCE") or 1), waiting)
 
 
-def until(condition, seconds=15.0, why="it has not happened", pause=0.01):
+def until(condition, seconds=15.0, why="it has not happened", pause=0.005):
     """Wait until *condition* holds and return its value; fail if the patience ends before.
 
-    *why* is the text of the failure, or a function that returns it.
+    *why* is the text of the failure, or a function that returns it. The first *pause* is short, and
+    each later one longer, since some conditions ask a database.
     """
     begin = time.monotonic()
     while not (value := condition()):
         if time.monotonic() - begin > patience(seconds):
             raise AssertionError(why() if callable(why) else why)
         time.sleep(pause)
+        pause = max(pause, min(pause * 1.25, 0.05))
     return value
 
 

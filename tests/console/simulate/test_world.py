@@ -1,5 +1,6 @@
 """The simulated farm: its events follow the protocol, and commands take effect."""
 
+import pickle
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -117,11 +118,16 @@ def a_slave(world, **how):
     )
 
 
-@pytest.fixture
-def world():
+@pytest.fixture(scope="module")
+def stored_world():
     made = World(60, 3, NOW - timedelta(minutes=20))
     made.live_until(NOW)
-    return made
+    return pickle.dumps(made)
+
+
+@pytest.fixture
+def world(stored_world):
+    return pickle.loads(stored_world)  # noqa: S301
 
 
 def test_skip_ends_a_build(world):
