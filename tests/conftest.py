@@ -29,6 +29,9 @@ if cache := os.environ.get("PIW_GO_CACHE"):
     # Every process of the tests would compile the templates of the pages again.
     os.environ.setdefault("CHAMELEON_CACHE", os.path.join(cache, "templates"))  # noqa: PTH118
     Path(os.environ["CHAMELEON_CACHE"]).mkdir(exist_ok=True)
+    # Each of pytest's processes would compile every test again, since root owns this checkout or
+    # PYTHONDONTWRITEBYTECODE is set.
+    sys.pycache_prefix, sys.dont_write_bytecode = os.path.join(cache, "bytecode"), False  # noqa: PTH118
 
 # A test's rows may die with the machine
 CARELESS = {
