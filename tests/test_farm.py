@@ -17,7 +17,6 @@ import pytest
 from helpers import add_source, alive, patience
 from piwheels.core.host.supervision import descendants
 
-WHEEL = "demo-1.0-py3-none-any.whl"
 ABI = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 # A slave and a master as they are, but for the patience with one another.
 IMPATIENT = (
@@ -40,15 +39,20 @@ class Farm:
         self.processes = {}
         self.work.mkdir()
         (root / "home").mkdir()
-        folder = root / "index/demo"
-        folder.mkdir(parents=True)
-        reach = f"open({str(self.gate)!r} + '.reached', 'a').write('x')"
-        wait = f"while not os.path.exists({str(self.gate)!r}): time.sleep(0.05)"
-        add_source(folder, before=f"{reach}\n    {wait}")
-        (folder / "index.html").write_text('<a href="demo-1.0.tar.gz">demo-1.0.tar.gz</a>')
+        (root / "index/demo").mkdir(parents=True)
         db.add_build_abi(ABI)
         db.add_new_package("demo")
-        db.add_new_package_version("demo", "1.0", datetime.now(UTC))
+        self.add("1.0")
+
+    def add(self, version):
+        """Request a version, whose build notes that it was reached, and waits for the gate."""
+        folder = self.root / "index/demo"
+        reach = f"open({str(self.gate)!r} + '.reached', 'a').write('x')"
+        wait = f"while not os.path.exists({str(self.gate)!r}): time.sleep(0.05)"
+        add_source(folder, version=version, before=f"{reach}\n    {wait}")
+        links = (f'<a href="{path.name}">{path.name}</a>' for path in folder.glob("*.tar.gz"))
+        (folder / "index.html").write_text("".join(links))
+        self.db.add_new_package_version("demo", version, datetime.now(UTC))
 
     def _start(self, name, *args):
         env = {**os.environ, "PIW_ALLOW_ROOT": "1", "PIP_CONFIG_FILE": os.devnull,
@@ -70,6 +74,14 @@ class Farm:
         program = program or ("-m", "piwheels.slave")
         return self._start(name, *program, "-L", name, "-d", str(self.work), *wires)
 
+    def kill_master(self):
+        self.processes["master"].kill()
+        self.processes["master"].wait()
+
+    def welcomes(self):
+        """Return how often the master has welcomed each slave."""
+        return [self.said(name).count("welcomed") for name in self.processes if name != "master"]
+
     def said(self, name):
         return (self.root / f"{name}.log").read_text()
 
@@ -85,12 +97,15 @@ class Farm:
         marker = self.root / "gate.reached"
         return len(marker.read_text()) if marker.exists() else 0
 
-    def builds(self):
-        return self.db.get_builds([("demo", "1.0")])
+    def builds(self, version="1.0"):
+        return self.db.get_builds([("demo", version)])
 
-    def published(self):
+    def published(self, version="1.0"):
+        """Return whether the page has the version, and the site the log of each build."""
         page = self.site / "simple/demo/index.html"
-        return page.exists() and WHEEL in page.read_text() and any(self.site.rglob("*.txt.gz"))
+        logs = len(list(self.site.rglob("*.txt.gz")))
+        wheel = f"demo-{version}-py3-none-any.whl"
+        return page.exists() and wheel in page.read_text() and logs == int(version[0])
 
     def check(self):
         """Stop everything in order, and see that all is well and nothing is left."""
@@ -152,57 +167,28 @@ def farm(db_dsn, db):
         yield made
 
 
-def test_from_the_database_to_the_index_though_the_master_is_killed_after_done(farm):
-    farm.gate.touch()
-    farm.master()
-    farm.slave("one")
-    farm.until(farm.builds, "not built")
-    farm.processes["master"].kill()  # between the commit and the pages, or thereabouts
-    farm.processes["master"].wait()
-    farm.master()
-    farm.until(farm.published, "no page, or no log")
-    farm.until(lambda: farm.said("one").count("welcomed") == 2, "the slave is not back", 15)
-    assert [build.status for build in farm.builds()] == [True]
-    assert farm.reached() == 1
-
-
-def test_a_master_killed_in_mid_build_gets_its_build_once(farm):
+def test_a_master_killed_in_mid_build_and_after_done_gets_its_build_once(farm):
     farm.master()
     farm.slave("one")
     farm.slave("two")
     farm.until(lambda: farm.reached() == 1, "nobody builds")
-    os.kill(farm.processes["master"].pid, signal.SIGKILL)
-    farm.processes["master"].wait()
+    farm.kill_master()
     farm.master()
     begin = time.monotonic()
-    both = ("one", "two")
-    farm.until(lambda: all(farm.said(name).count("welcomed") == 2 for name in both), "lost", 15)
+    farm.until(lambda: farm.welcomes() == [2, 2], "lost", 15)
     assert time.monotonic() - begin < patience(12)
     farm.gate.touch()
-    farm.until(farm.published, "not published")
+    farm.until(farm.builds, "not built")
+    farm.kill_master()  # between the commit and the pages, or thereabouts
+    farm.master()
+    farm.until(farm.published, "no page, or no log")
+    farm.until(lambda: farm.welcomes() == [3, 3], "the slaves are not back", 15)
     assert [build.status for build in farm.builds()] == [True]
     assert farm.reached() == 1
     assert farm.db.get_leases() == []
 
 
-def test_the_build_of_a_killed_slave_moves_to_another(farm):
-    farm.master("-c", IMPATIENT)
-    farm.slave("one", "-c", SHORT_LIVED)
-    farm.until(lambda: farm.reached() == 1, "nobody builds")
-    tree = descendants(farm.processes["one"].pid)
-    one = farm.processes.pop("one")
-    one.kill()
-    one.wait()
-    farm.until(lambda: not any(map(alive, tree)), "orphans", 10)
-    farm.until(lambda: not list(farm.work.iterdir()), "its folder is left", 10)
-    farm.gate.touch()
-    farm.slave("two", "-c", SHORT_LIVED)
-    farm.until(farm.published, "not built again")
-    assert [build.status for build in farm.builds()] == [True]
-    assert "declared dead" in farm.said("master")
-
-
-def test_a_suspended_slave_that_was_declared_dead_resumes_its_own_build(farm):
+def test_a_suspended_slave_resumes_its_build_and_that_of_a_killed_one_moves_to_another(farm):
     farm.master("-c", IMPATIENT)
     slave = farm.slave("one", "-c", SHORT_LIVED)
     farm.until(lambda: farm.reached() == 1, "nobody builds")
@@ -216,3 +202,17 @@ def test_a_suspended_slave_that_was_declared_dead_resumes_its_own_build(farm):
     farm.until(farm.published, "not published", 60)
     assert [build.status for build in farm.builds()] == [True]
     assert farm.reached() == 1
+    farm.gate.unlink()
+    farm.add("2.0")
+    farm.until(lambda: farm.reached() == 2, "nobody builds 2.0")
+    deaths = farm.said("master").count("declared dead")
+    tree = descendants(slave.pid)
+    farm.processes.pop("one").kill()
+    slave.wait()
+    farm.until(lambda: not any(map(alive, tree)), "orphans", 10)
+    farm.until(lambda: not list(farm.work.iterdir()), "its folder is left", 10)
+    farm.gate.touch()
+    farm.slave("two", "-c", SHORT_LIVED)
+    farm.until(lambda: farm.published("2.0"), "not built again")
+    assert [build.status for build in farm.builds("2.0")] == [True]
+    assert farm.said("master").count("declared dead") > deaths

@@ -149,7 +149,7 @@ def _at_once(monkeypatch):
     monkeypatch.setattr(app, "RECHECK", 0.02)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def healthy(server_dsn, template_db, tmp_path_factory):
     name = f"piw_healthy_{os.getpid()}_{uuid.uuid4().hex[:8]}"
     template = database_of(template_db)

@@ -65,36 +65,36 @@ def test_special_files_are_found_and_never_opened(farm, make):
 
 
 @pytest.mark.parametrize("folder", ["simple", "project", "logs", "simple/eggs", "project/eggs"])
-def test_a_folder_link_out_of_the_site_is_not_followed(farm, tmp_path, folder):
-    shutil.rmtree(farm.site / folder)
-    (farm.site / folder).symlink_to("/")
-    kinds = {path: kind for kind, path in farm.audit()}
+def test_a_folder_link_out_of_the_site_is_not_followed(site_farm, tmp_path, folder):
+    shutil.rmtree(site_farm.site / folder)
+    (site_farm.site / folder).symlink_to("/")
+    kinds = {path: kind for kind, path in site_farm.audit()}
     assert kinds[folder] == "link-outside"
     assert not any("/etc" in path for path in kinds)
 
 
-def test_a_foreign_folder_can_have_any_depth(farm):
-    handle = os.open(farm.site / "simple", os.O_RDONLY)
+def test_a_foreign_folder_can_have_any_depth(site_farm):
+    handle = os.open(site_farm.site / "simple", os.O_RDONLY)
     for _ in range(1000):
         os.mkdir("d", dir_fd=handle)
         inner = os.open("d", os.O_RDONLY, dir_fd=handle)
         os.close(handle)
         handle = inner
     os.close(handle)
-    assert farm.audit() == {("foreign", "simple/d")}
-    (farm.site / "simple/d").rename(farm.site.parent / "d")
-    while (farm.site.parent / "d/d").exists():  # too deep for rmtree
-        (farm.site.parent / "d/d").rename(farm.site.parent / "e")
-        (farm.site.parent / "d").rmdir()
-        (farm.site.parent / "e").rename(farm.site.parent / "d")
+    assert site_farm.audit() == {("foreign", "simple/d")}
+    (site_farm.site / "simple/d").rename(site_farm.site.parent / "d")
+    while (site_farm.site.parent / "d/d").exists():  # too deep for rmtree
+        (site_farm.site.parent / "d/d").rename(site_farm.site.parent / "e")
+        (site_farm.site.parent / "d").rmdir()
+        (site_farm.site.parent / "e").rename(site_farm.site.parent / "d")
 
 
-def test_a_thousand_foreign_names(farm):
+def test_a_thousand_foreign_names(site_farm):
     names = {os.fsdecode(bytes([i, j])) for i in (1, 10, 27, 128, 255) for j in range(1, 255)}
     names = {name for name in names if "/" not in name}
     for name in names:
-        (farm.site / "simple" / name).touch()
-    assert farm.audit("files") == {("foreign", f"simple/{name}") for name in names}
+        (site_farm.site / "simple" / name).touch()
+    assert site_farm.audit("files") == {("foreign", f"simple/{name}") for name in names}
 
 
 @contextmanager
@@ -110,25 +110,25 @@ def nobody():
         os.seteuid(0)
 
 
-def test_unreadable_files_are_reported(farm, monkeypatch):
+def test_unreadable_files_are_reported(site_farm, monkeypatch):
     monkeypatch.setenv("HOME", "/nonexistent")
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     with tempfile.TemporaryDirectory(prefix="piw-audit-") as name:
         Path(name).chmod(0o755)
-        farm.site = shutil.copytree(farm.site, Path(name, "www"), symlinks=True)
+        site_farm.site = shutil.copytree(site_farm.site, Path(name, "www"), symlinks=True)
         for place in (EGGS, "simple/spam", "project/spam/json", LOG, "logs/0000/0000", "simple"):
-            (farm.site / place).chmod(0o600 if (farm.site / place).is_file() else 0o700)
+            (site_farm.site / place).chmod(0o600 if (site_farm.site / place).is_file() else 0o700)
         if os.geteuid():
             for place in (EGGS, "simple/spam", "simple"):
-                (farm.site / place).chmod(0)
-        (farm.site / "simple").chmod(0o311)  # can be entered, but not listed
+                (site_farm.site / place).chmod(0)
+        (site_farm.site / "simple").chmod(0o311)  # can be entered, but not listed
         with nobody():
-            found = farm.audit(status=1)
+            found = site_farm.audit(status=1)
         assert ("unreadable", "simple/spam") in found
         assert ("mode", EGGS) in found
         assert ("unreadable", EGGS) in found
         assert ("unreadable", "simple") in found
-        (farm.site / "simple").chmod(0o755)
+        (site_farm.site / "simple").chmod(0o755)
 
 
 # A running farm -----------------------------------------------------------------------------------
@@ -144,38 +144,38 @@ def meanwhile(monkeypatch):
     return have
 
 
-def test_a_difference_that_disappears_is_not_reported(farm, meanwhile):
-    (farm.site / EGGS).rename(farm.site / "../kept")
-    (farm.site / "simple/new").mkdir()
-    (farm.site / "simple/index.html").rename(farm.site / "../root")
+def test_a_difference_that_disappears_is_not_reported(site_farm, meanwhile):
+    (site_farm.site / EGGS).rename(site_farm.site / "../kept")
+    (site_farm.site / "simple/new").mkdir()
+    (site_farm.site / "simple/index.html").rename(site_farm.site / "../root")
 
     def happen():
         for path, back in (("../kept", EGGS), ("../root", "simple/index.html")):
-            if (farm.site / path).exists():
-                (farm.site / path).rename(farm.site / back)
-        shutil.rmtree(farm.site / "simple/new", ignore_errors=True)
+            if (site_farm.site / path).exists():
+                (site_farm.site / path).rename(site_farm.site / back)
+        shutil.rmtree(site_farm.site / "simple/new", ignore_errors=True)
 
     meanwhile(happen)
-    assert farm.audit() == set()
+    assert site_farm.audit() == set()
 
 
-def test_a_file_that_vanishes_while_it_is_read(farm, monkeypatch):
+def test_a_file_that_vanishes_while_it_is_read(site_farm, monkeypatch):
     digest = Tree.digest
 
     def vanish(self, path, on_bytes):
-        if path == EGGS and (farm.site / EGGS).exists():
-            (farm.site / EGGS).unlink()
+        if path == EGGS and (site_farm.site / EGGS).exists():
+            (site_farm.site / EGGS).unlink()
         return digest(self, path, on_bytes)
 
     monkeypatch.setattr(Tree, "digest", vanish)
-    assert farm.audit() == set(), "once unreadable, once missing"
-    assert farm.audit() == {("missing-file", EGGS)}
+    assert site_farm.audit() == set(), "once unreadable, once missing"
+    assert site_farm.audit() == {("missing-file", EGGS)}
 
 
 def test_a_file_just_published_is_not_foreign(farm):
     sent = farm.site / "simple/spam/spam-3.0-cp311-cp311-linux_x86_64.whl"
     sent.touch()
-    assert farm.audit() == {("foreign", f"simple/spam/{sent.name}")}
+    assert site_farm.audit() == {("foreign", f"simple/spam/{sent.name}")}
     values = "'spam', '3.0', 'cp311', 'x', now()"
     farm.sql(f"INSERT INTO leases VALUES ({values}, now() + interval '1 hour')")  # noqa: S608
     assert farm.audit() == set()
@@ -188,26 +188,26 @@ def locked(farm):
         yield
 
 
-def test_new_files_have_a_grace_period_while_a_master_runs(farm, monkeypatch):
-    young = farm.site / "simple/spam/spam-9.0-py3-none-any.whl"
+def test_new_files_have_a_grace_period_while_a_master_runs(site_farm, monkeypatch):
+    young = site_farm.site / "simple/spam/spam-9.0-py3-none-any.whl"
     young.touch()
-    (farm.work / "tmp123").touch()
-    assert len(farm.audit()) == 2
-    with locked(farm):
-        assert farm.audit() == set()
+    (site_farm.work / "tmp123").touch()
+    assert len(site_farm.audit()) == 2
+    with locked(site_farm):
+        assert site_farm.audit() == set()
         monkeypatch.setattr("piwheels.audit.packages.YOUNG", 0)
-        os.utime(farm.work / "tmp123", (0, 0))  # the master's own, whatever the clock says
-        assert farm.audit() == {("foreign", f"simple/spam/{young.name}")}
+        os.utime(site_farm.work / "tmp123", (0, 0))  # the master's own, whatever the clock says
+        assert site_farm.audit() == {("foreign", f"simple/spam/{young.name}")}
 
 
-def test_the_root_index_may_be_a_minute_old_while_a_master_runs(farm, meanwhile):
-    page = farm.site / "simple/index.v1_json"
+def test_the_root_index_may_be_a_minute_old_while_a_master_runs(site_farm, meanwhile):
+    page = site_farm.site / "simple/index.v1_json"
     old = page.read_bytes()
     page.write_bytes(old.replace(b'{"name":"eggs"},', b""))
     looks = []
     meanwhile(lambda: looks.append(1) or len(looks) < 5 or page.write_bytes(old))
-    with locked(farm):
-        assert farm.audit("index") == set()
+    with locked(site_farm):
+        assert site_farm.audit("index") == set()
     assert len(looks) == 5
 
 
@@ -314,14 +314,14 @@ def test_nothing_is_moved_without_a_quarantine_folder(farm):
 
 
 @pytest.mark.parametrize("folder", ["www/q", "www", "www/simple", "/dev/shm", "/proc/q"])
-def test_an_unsuitable_quarantine_folder_is_refused(farm, folder):
-    (farm.site / "x").touch()
-    where = farm.site.parent / folder
-    assert farm.audit("--repair", "--yes", f"--quarantine-dir={where}", status=1) == set()
-    assert farm.said.startswith("piw-audit: ")
-    assert "choose another --quarantine-dir" in farm.said
-    assert (farm.site / "x").exists()
-    assert not (farm.site / "q").exists()
+def test_an_unsuitable_quarantine_folder_is_refused(site_farm, folder):
+    (site_farm.site / "x").touch()
+    where = site_farm.site.parent / folder
+    assert site_farm.audit("--repair", "--yes", f"--quarantine-dir={where}", status=1) == set()
+    assert site_farm.said.startswith("piw-audit: ")
+    assert "choose another --quarantine-dir" in site_farm.said
+    assert (site_farm.site / "x").exists()
+    assert not (site_farm.site / "q").exists()
 
 
 def test_a_running_master_is_notified(farm, tmp_path):
@@ -353,18 +353,18 @@ def test_a_running_master_is_notified(farm, tmp_path):
 # Refusals ----------------------------------------------------------------------------------
 
 
-def test_refusals_are_sentences(farm, tmp_path):
+def test_refusals_are_sentences(site_farm, tmp_path):
     for options, sentence in (
         (("-p", "nosuch", "-p", "spam"), "no package nosuch"),
         (("-o", str(tmp_path / "nowhere")), "--output-path"),
         (("--dsn", "postgresql:///x?host=/nonexistent"), "--dsn"),
         (("--dsn", "mysql://x/y"), "PostgreSQL"),
     ):
-        assert farm.audit(*options, status=1) == set()
-        assert sentence in farm.said
-        assert farm.said.count("\n") == 1
+        assert site_farm.audit(*options, status=1) == set()
+        assert sentence in site_farm.said
+        assert site_farm.said.count("\n") == 1
     with pytest.raises(SystemExit) as info:
-        farm.audit("pages")
+        site_farm.audit("pages")
     assert info.value.code == 2
 
 

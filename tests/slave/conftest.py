@@ -1,6 +1,7 @@
 """Fixtures: an sdist to build, a master that the test controls, and a build directory."""
 
 import os
+import sys
 import threading
 
 import pytest
@@ -10,6 +11,16 @@ from helpers import add_source, patience
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from toy_master import Master
+
+# It does what pip does with the sdists of the fixture source, in a tenth of the time.
+QUICK_PIP = """
+import os, sys, tarfile
+(folder,) = (arg.partition("=")[2] for arg in sys.argv if arg.startswith("--wheel-dir="))
+name = sys.argv[-1].replace("==", "-")
+with tarfile.open(os.path.join(os.environ["PIP_FIND_LINKS"], name + ".tar.gz")) as sdist:
+    exec(sdist.extractfile(name + "/backend.py").read())
+build_wheel(folder)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -56,12 +67,19 @@ def level():
 
 
 @pytest.fixture
-def slave(master, work, level, monkeypatch):
+def pip():
+    """The command by which the slave runs pip (``None``: the real pip)."""
+    return [sys.executable, "-I", "-S", "-c", QUICK_PIP]
+
+
+@pytest.fixture
+def slave(master, work, level, pip, monkeypatch):
     """A slave that runs in a thread. It must end with status 0 and leave no files."""
     monkeypatch.setattr(app, "CONT_WAIT", 0.5)
     monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
     queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
     made = PiWheelsSlave(SlaveConfig(dir=work, label="toy", level=level, **queues), StepClock())
+    made.pip = pip or made.pip
     ended = []
     thread = threading.Thread(target=lambda: ended.append(made.run()))
     thread.start()

@@ -28,7 +28,8 @@ from piwheels.slave.connection import MasterTimeout, Pauses
 from toy_master import NAME
 
 
-def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, source):
+@pytest.mark.parametrize("pip", [None])
+def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, source, pip):
     info = master.welcome()
     assert (info.label, info.native_abi) == ("toy", slave.interpreter.abi)
     more = {"identity": slave.identity, "lacks": []}
@@ -327,12 +328,13 @@ def test_a_new_master_receives_the_log_from_its_beginning(master, slave, source,
     assert data.offset == 0
 
 
-def test_a_slave_of_level_0_sends_no_output(master, work, source, monkeypatch):
+def test_a_slave_of_level_0_sends_no_output(master, work, source, pip, monkeypatch):
     monkeypatch.setattr(app, "CONT_WAIT", 0.5)
     monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(1.5)")
     queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
     old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
+    old.pip = pip
     thread = threading.Thread(target=old.run)
     thread.start()
     try:

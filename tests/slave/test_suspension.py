@@ -24,16 +24,18 @@ from piwheels.slave import app
 app.CONT_WAIT = app.OUTPUT_WAIT = 0.5
 processes.GRACE = 2.0
 app.PiWheelsSlave.main_loop.__defaults__ = (timedelta(seconds={LIMIT}),)
+app.pip_command = lambda _: PIP
 raise SystemExit(app.main())
 """
 
 
 @pytest.fixture
-def process(work, source, master):
+def process(work, source, master, pip):
     """A ``piw-slave`` process with short limits."""
     command = [
-        sys.executable, "-c", SLAVE, "-d", str(work), "-L", "toy", f"--timeout={LIMIT}s",
-        "--slave-queue", master.addresses[0], "--file-queue", master.addresses[1],
+        sys.executable, "-c", f"PIP = {pip!r}\n{SLAVE}",
+        "-d", str(work), "-L", "toy", f"--timeout={LIMIT}s", "--slave-queue", master.addresses[0],
+        "--file-queue", master.addresses[1],
     ]  # fmt: skip
     env = {**os.environ, "PIW_ALLOW_ROOT": "1"}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -98,8 +99,12 @@ def default_index() -> str:
     return index_access().url
 
 
+@cache
 def index_access() -> IndexAccess:
-    """Return how pip connects to its index; raises as :func:`default_index`."""
+    """Return how pip connects to its index; raises as :func:`default_index`.
+
+    Only the first call asks pip, which takes a third of a second.
+    """
     answer = _ask([sys.executable, "-I", "-c", _ACCESS])
     try:
         return IndexAccess(*json.loads(answer.stdout))

@@ -5,6 +5,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,9 +18,12 @@ from piwheels.core.host.pip_config import (
     source_versions,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "files"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -27,7 +31,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    return folder
+    index_access.cache_clear()
+    yield folder
+    index_access.cache_clear()
 
 
 def offer(folder: Path, *names: str) -> None:
@@ -39,13 +45,14 @@ def offer(folder: Path, *names: str) -> None:
 
 
 def test_the_index_is_the_one_that_pip_uses(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = default_index()
-    assert own.startswith("https://")
+    assert default_index().startswith("https://")
     config = files / "pip.conf"
     config.write_text("[global]\nindex-url = https://index.example/simple\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    index_access.cache_clear()
     assert default_index() == "https://index.example/simple"
     monkeypatch.setenv("PIP_INDEX_URL", "https://other.example/simple")
+    index_access.cache_clear()
     assert default_index() == "https://other.example/simple"
 
 

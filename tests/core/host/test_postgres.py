@@ -35,6 +35,20 @@ def home(short_dir, _numbers):
     return short_dir / f"c{next(_numbers)}"
 
 
+@pytest.fixture(scope="module")
+def stopped(short_dir, system_user):
+    """The folder of a cluster that has stopped, to be copied: to create one costs a second."""
+    with Cluster(short_dir / "stopped", user=system_user, options={"fsync": "off"}) as cluster:
+        pass
+    return cluster.home
+
+
+@pytest.fixture
+def existing(stopped, home):
+    """A cluster that exists in *home* already."""
+    subprocess.run(["cp", "-a", stopped, home], check=True)
+
+
 @pytest.fixture
 def make(home, system_user):
     """A maker of clusters in one home; stops them all."""
@@ -49,7 +63,7 @@ def make(home, system_user):
 
 
 @pytest.fixture
-def launcher(home, system_user):
+def launcher(existing, home, system_user):
     """Another process that has started a cluster in *home*; with the server's pid."""
     command = [sys.executable, "-c", LAUNCHER, str(home), system_user or ""]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -83,12 +97,14 @@ def test_a_second_start_keeps_the_data_of_the_first(make, home):
     assert not list(home.glob(".s.*")), "a socket was left"
 
 
+@pytest.mark.usefixtures("existing")
 def test_other_users_cannot_connect(make, home):
     with make() as cluster:
         assert home.stat().st_mode & 0o777 == 0o700
         assert administer(cluster.dsn(), "SHOW listen_addresses") == [("",)]
 
 
+@pytest.mark.usefixtures("existing")
 def test_daemon_may_log_in_and_is_no_superuser(make):
     with make() as cluster:
         cluster.ensure_database("it's")
@@ -115,6 +131,7 @@ def test_a_killed_launcher_ends_its_server_and_the_next_start_succeeds(make, lau
     assert "database system was shut down" in cluster.log.read_text().split("ready")[-2]
 
 
+@pytest.mark.usefixtures("existing")
 def test_killed_server_comes_back_with_its_rows(make):
     with make(fsync="on") as cluster:
         fill(cluster)
@@ -130,6 +147,7 @@ def wait_until_dead(cluster):
     until(lambda: cluster.pid is None, 10)
 
 
+@pytest.mark.usefixtures("existing")
 def test_reused_process_id_does_not_stop_a_start(make, home):
     with make() as cluster:
         pass
@@ -147,8 +165,9 @@ def test_an_incomplete_cluster_is_created_again(make, home):
     assert not (home / "data.new").exists()
 
 
-def test_long_path_gets_sockets_elsewhere(short_dir, system_user):
+def test_long_path_gets_sockets_elsewhere(stopped, short_dir, system_user):
     home = short_dir / ("long, " * 20)
+    subprocess.run(["cp", "-a", stopped, home], check=True)
     with Cluster(home, user=system_user, options={"fsync": "off"}) as cluster:
         sockets, dsn = cluster._sockets, cluster.dsn()
         assert administer(dsn, "SELECT 1") == [(1,)]
@@ -160,11 +179,13 @@ def test_long_path_gets_sockets_elsewhere(short_dir, system_user):
     assert not sockets.exists()
 
 
+@pytest.mark.usefixtures("existing")
 def test_bad_setting_shows_what_the_server_said(make):
     with pytest.raises(Fatal, match=r"did not start(.|\n)*no_such_setting"):
         make(no_such_setting="1").start()
 
 
+@pytest.mark.usefixtures("existing")
 def test_the_size_of_the_log_is_limited(make, monkeypatch):
     monkeypatch.setattr(postgres, "LOG_LIMIT", 0)
     with make():
