@@ -54,6 +54,8 @@ class Overview:
         self._shown: dict[str, tuple[int, int]] | None = None
         self._popular: list[str] = []
         self._downloads_known = False
+        #: The group that is written, or was last.
+        self._current = ""
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
         self._writers = (
             (self._root, self._write_root),
@@ -61,6 +63,9 @@ class Overview:
             (self._home, self._write_home),
             (self._sitemap, self._write_sitemap),
         )
+
+    def __str__(self) -> str:
+        return self._current
 
     # Changes --------------------------------------------------------------------------------------
 
@@ -101,14 +106,15 @@ class Overview:
         if due is None:
             return
         schedule, write = due
+        self._current = write.__name__.removeprefix("_write_")
         try:
             self._load(db)
             schedule.begin()
             write(db)
         except Exception:
-            schedule.failed(now)
             for other, _ in self._writers:
                 other.wait(now)  # the cause, such as a full disk, usually affects all of them
+            schedule.failed(now)
             raise
         schedule.done(now, self._clock.monotonic())
 
