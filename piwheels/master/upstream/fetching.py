@@ -58,8 +58,8 @@ class UpstreamFault(PiWheelsError):
 class Limits:
     """The limits of a request: seconds without a byte, and in *total*; bytes of the answer.
 
-    After twice *silence*, an answer must have at least *rate* bytes per second of each *silence*: a
-    page that drips would otherwise use a thread for the *total*.
+    After twice *silence* (to connect, and for the first byte), *rate* bytes must arrive per second
+    of each *silence*: a page that drips would otherwise use a thread for the *total*.
 
     *page* is the limit of a project's page in bytes (the largest have about 10 MB), *events* that
     of a part of the changelog (50,000 events have about 25 MB).
@@ -225,7 +225,7 @@ class Fetcher:
                 size = self._read.get(me, 0)
                 if passed >= self.limits.total:
                     why.append(f"its answer did not end within {self.limits.total:g} s")
-                elif passed > step and size - before < self.limits.rate * step:
+                elif passed > 2 * step and size - before < self.limits.rate * step:
                     why.append(f"its answer is slower than {self.limits.rate:,} bytes per second")
                 if why:
                     if (connection := self._waiting_sockets.get(me)) is not None:
