@@ -261,8 +261,11 @@ def _read(config: ImportConfig, report: _Results) -> Iterator[Wheel]:
 
 
 def _wheel(path: Path, config: ImportConfig, system: System, seen: set[str]) -> Wheel:
-    if not path.is_file():
-        raise BadWheel("there is no such file")
+    try:
+        if not path.is_file():
+            raise BadWheel("there is no such file")
+    except OSError as exc:  # its name is too long
+        raise BadWheel(f"cannot be read: {exc.strerror}") from exc
     wheel = Wheel(
         path, package=config.package or None, version=config.package_version or None
     )  # fmt: skip

@@ -10,7 +10,7 @@ from helpers import until, wheel_bytes
 from peers import FakePeer
 from piwheels import importer
 from piwheels.core.codec import NoData
-from piwheels.core.errors import Refused, Unavailable
+from piwheels.core.errors import BadWheel, Refused, Unavailable
 from piwheels.core.states import BuildState
 from piwheels.core.wheels.built import Wheel
 from piwheels.importer import do_import, do_send, grouped, print_state
@@ -166,6 +166,11 @@ def test_a_refused_import_does_not_stop_the_others(wheels, mr_chase, capsys):
     assert len(numbers) == 2
     assert min(numbers) >= 2**32
     assert [Path(path).exists() for path in paths] == [True, False], "only what is imported goes"
+
+
+def test_a_name_that_is_too_long_is_refused_like_a_missing_file():
+    with pytest.raises(BadWheel, match="cannot be read: File name too long"):
+        importer._wheel(Path("x" * 300), importer.ImportConfig(), None, set())
 
 
 def test_the_report_as_json(wheels, mr_chase, capsys):

@@ -5,8 +5,9 @@ A task registers handlers for its sockets and timers. A handler can raise three 
 other exception is a bug, which ends the task. ``Task.failure`` holds that exception for the
 master, which then stops with a non-zero exit status.
 
-A bug that one input triggers (a request, a row, a page, a file) ends only the handling of that
-input: whatever handles single inputs passes the exception to :meth:`Task.unexpected`.
+A bug that one input triggers (a message, a row, a page, a file) ends only the handling of that
+input: whatever handles single inputs passes the exception to :meth:`Faults.unexpected`. For the
+messages of wires, and for answers, :class:`~piwheels.master.ports.Ports` does that.
 """
 
 from __future__ import annotations
@@ -77,6 +78,28 @@ class BadMessages(Counter[str]):
             self._logger.warning("refused a message (%d so far): %s", self[error], exc)
 
 
+class Faults:
+    """Counts and logs the unexpected exceptions in the handling of single inputs."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger, self._count = logger, 0
+
+    def unexpected(self, what: str, exc: Exception) -> PiWheelsError:
+        """Log that handling *what*, a single input, has raised *exc*; return the error to answer.
+
+        An error that is raised on purpose is that answer, and is not logged.
+        """
+        if isinstance(exc, PiWheelsError):
+            return exc
+        self._count += 1
+        why = one_line(f"{type(exc).__name__}: {exc}")[:300]
+        self._logger.error(
+            "a fault of piwheels, please report it: %s has failed: %s", one_line(what)[:200], why,
+            exc_info=exc if should_log(self._count) else None,
+        )  # fmt: skip
+        return Refused("FAULT", f"a fault of piwheels, see the master's log: {why}")
+
+
 @dataclass(slots=True)
 class _Timer:
     interval: float
@@ -111,7 +134,7 @@ class Task(threading.Thread):
         #: The start of the loop's current turn, in monotonic seconds (``None``: not started).
         self.turn_began: float | None = None
         self.bad_messages = BadMessages(self.logger)
-        self._unexpected = 0
+        self._faults = Faults(self.logger)
         #: The seconds of all handlers so far, and how many ended within each of :data:`BUCKETS`.
         self.busy = 0.0
         self.handled = [0] * (len(BUCKETS) + 1)
@@ -256,19 +279,8 @@ class Task(threading.Thread):
         self.bad_messages.note(exc)
 
     def unexpected(self, what: str, exc: Exception) -> PiWheelsError:
-        """Log that handling *what*, a single input, has raised *exc*; return the error to answer.
-
-        An error that is raised on purpose is that answer, and is not logged.
-        """
-        if isinstance(exc, PiWheelsError):
-            return exc
-        self._unexpected += 1
-        why = one_line(f"{type(exc).__name__}: {exc}")[:300]
-        self.logger.error(
-            "a fault of piwheels, please report it: %s has failed: %s", one_line(what)[:200], why,
-            exc_info=exc if should_log(self._unexpected) else None,
-        )  # fmt: skip
-        return Refused("FAULT", f"a fault of piwheels, see the master's log: {why}")
+        """Log that handling *what* has raised *exc*: see :meth:`Faults.unexpected`."""
+        return self._faults.unexpected(what, exc)
 
     def handle_control(self, queue: Socket) -> None:
         """Handle a message from the control socket: PAUSE, RESUME or QUIT.

@@ -104,7 +104,7 @@ class Socket:
     def bind(self, address: str) -> None:
         """Listen on *address*. Raises ``Fatal`` with the remedy if that is impossible."""
         if address.startswith("ipc://") and not address.startswith("ipc://@"):
-            _prepare_folder(address)
+            prepare_folder(address)
         self._allow_ipv6(address)
         old = os.umask(0o077)
         try:
@@ -290,7 +290,7 @@ class Socket:
         return msg, data
 
 
-def _prepare_folder(address: str) -> None:
+def prepare_folder(address: str) -> None:
     """Create the folder of an ipc *address*, and check that no process listens on the address.
 
     0MQ would silently replace the socket of that process.
@@ -317,7 +317,7 @@ def _prepare_folder(address: str) -> None:
     raise Fatal(bind_error(address, zmq.ZMQError(zmq.EADDRINUSE)))
 
 
-def bind_error(address: str, exc: zmq.ZMQError) -> str:
+def bind_error(address: str, exc: zmq.ZMQError | OSError) -> str:
     """Return the sentence for a failure to listen on *address*, with the remedy."""
     match exc.errno:
         case zmq.EADDRINUSE:

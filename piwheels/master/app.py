@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal
-from piwheels.core.host.descriptors import raise_limit
+from piwheels.core.host.descriptors import check_interval, raise_limit
 from piwheels.core.host.machine import machine
 from piwheels.core.paths import write_farm_file
 from piwheels.core.program.checking import report
@@ -18,12 +18,13 @@ from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import STOPPED_BY_OPERATOR, CommandReport
 from piwheels.core.states import MasterInfo
-from piwheels.core.tasks import BUCKETS, BadMessages
+from piwheels.core.tasks import BUCKETS, BadMessages, Faults
 from piwheels.core.transport import Poller
 from piwheels.master import checking
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
 from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.local_connections import LocalConnections, inner_config
 from piwheels.master.lumberjack import Lumberjack
 from piwheels.master.messages import (
     CommandGiven,
@@ -33,7 +34,7 @@ from piwheels.master.messages import (
     TasksSeen,
 )
 from piwheels.master.mr_chase import MrChase
-from piwheels.master.ports import CONNECTIONS_CHECK, Ports
+from piwheels.master.ports import Ports, handle
 from piwheels.master.seraph import Seraph
 from piwheels.master.site.files import Site
 from piwheels.master.slave_driver import SlaveDriver
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from piwheels.core.tasks import Task
+    from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
     _Verb = Literal["KILL", "SLEEP", "SKIP", "WAKE", "QUIT"]
@@ -85,9 +87,11 @@ class PiWheelsMaster:
 
     def __init__(self, config: MasterConfig) -> None:
         self.config = config
+        #: With the addresses on which 0MQ listens: see LocalConnections.
+        self._inner_config = inner_config(config)
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
-        self._bad_messages = BadMessages(self.logger)
+        self._bad_messages, self._faults = BadMessages(self.logger), Faults(self.logger)
         self._stopping = False
         self._report_due = self._limit_due = 0.0
         self._hello_waits, self._hello_due = False, 0.0
@@ -99,11 +103,19 @@ class PiWheelsMaster:
 
     def main_loop(self) -> int:
         """Run the farm until it is stopped; return the exit status."""
-        ports = Ports("main", self.config, self.logger)
+        local = LocalConnections(self.config, self.logger)
+        try:
+            local.start()
+            return self._run(Ports("main", self._inner_config, self.logger))
+        finally:
+            local.stop()
+
+    def _run(self, ports: Ports) -> int:
         try:
             ports.push("console_events", MasterStarted(self._info))
             poller = Poller()
-            for wire in ("control", "events", "commands"):
+            handlers = self._handlers(ports)
+            for wire in handlers:
                 poller.register(ports.socket(wire))
             try:
                 self._start()
@@ -112,13 +124,10 @@ class PiWheelsMaster:
                     self._report_tasks(ports)
                     self._limit_connections(ports)
                     ready = poller.poll(min(1, self._systemd.interval))
-                    if ports.socket("events") in ready:
-                        _forward_events(ports)
-                    if ports.socket("control") in ready:
-                        self._command(ports)
+                    for wire, handler in handlers.items():
+                        if ports.socket(wire) in ready:
+                            self._handle(ports.socket(wire), handler)
                     self._answer_hello(ports)
-                    if ports.socket("commands") in ready:
-                        self._master_command(ports.socket("commands").recv().verb)
             finally:
                 # Consoles still see the events of the end.
                 self._stop(lambda: _forward_events(ports))
@@ -142,7 +151,7 @@ class PiWheelsMaster:
 
     def _start(self) -> None:
         for cls in CAST:
-            self.tasks.append(cls(self.config))
+            self.tasks.append(cls(self._inner_config))
         for task in self.tasks:
             task.start()
         self._describe_farm()
@@ -194,7 +203,7 @@ class PiWheelsMaster:
 
     def _limit_connections(self, ports: Ports) -> None:
         if (now := SYSTEM.monotonic()) >= self._limit_due:
-            self._limit_due = now + CONNECTIONS_CHECK
+            self._limit_due = now + check_interval()
             ports.limit_connections()
 
     def _status(self) -> str:
@@ -226,13 +235,26 @@ class PiWheelsMaster:
 
     # Operators ------------------------------------------------------------------------------
 
-    def _command(self, ports: Ports) -> None:
-        """Handle a message of the control socket; TheOperator reports it to other consoles."""
+    def _handlers(self, ports: Ports) -> dict[str, Callable[[Inbox[Any]], None]]:
+        """Return the handlers of the wires that the main thread reads, in the order of their turns.
+
+        Events come first, so that consoles see them before the effects of a command.
+        """
+        return {
+            "events": lambda _: _forward_events(ports),
+            "control": lambda _: self._command(ports),
+            "commands": lambda queue: self._master_command(queue.recv().verb),
+        }
+
+    def _handle(self, queue: Inbox[Any], handler: Callable[[Inbox[Any]], None]) -> None:
         try:
-            msg, slave_id = ports.socket("control").recv_msg()
+            handle(queue, handler, self._faults.unexpected)
         except BadMessage as exc:
             self._bad_messages.note(exc)
-            return
+
+    def _command(self, ports: Ports) -> None:
+        """Handle a message of the control socket; TheOperator reports it to other consoles."""
+        msg, slave_id = ports.socket("control").recv_msg()
         if msg == "HELLO":
             self._hello_waits = True
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import typing
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -24,9 +25,11 @@ from piwheels.core.errors import (
     Refused,
     Rejected,
     Unavailable,
+    should_log,
 )
-from piwheels.core.host.descriptors import are_scarce, has_too_many
+from piwheels.core.host.descriptors import are_scarce, check_interval, has_too_many
 from piwheels.core.protocols import Protocol
+from piwheels.core.tasks import TaskQuit
 from piwheels.core.transport import Socket
 from piwheels.master.result import Result, failed
 from piwheels.master.wiring import WIRES, Wire
@@ -45,8 +48,9 @@ A_co = TypeVar("A_co", covariant=True)
 
 #: The default time limit of a request, in seconds.
 LIMIT: Final = 60.0
-#: The interval of checks for too many connections, in seconds.
-CONNECTIONS_CHECK: Final = 0.25
+#: How long an address with too many connections is closed, in seconds: longer while file
+#: descriptors are still scarce.
+CLOSED_AT_LEAST, CLOSED_AT_MOST = 0.25, 2.0
 #: The ZeroMQ types of the sockets that bind and connect, by a wire's pattern.
 SOCKET_TYPES: Final = {
     "router": (zmq.ROUTER, zmq.DEALER),
@@ -110,16 +114,46 @@ class Ticket(NamedTuple, Generic[M]):
 class Inbox(Socket, Generic[M]):
     """The socket of *wire*; on a wire between tasks, it receives messages of the type *M*."""
 
-    def __init__(self, wire: Wire, socket: zmq.Socket[Any], *args: Any) -> None:
-        super().__init__(socket, *args)
-        self._wire = wire
-        #: The last request that was received.
+    def __init__(
+        self,
+        wire: Wire,
+        socket: zmq.Socket[Any],
+        protocol: Protocol | None,
+        logger: logging.Logger,
+    ) -> None:
+        super().__init__(socket, protocol, logger)
+        self._wire, self.wire, self.logger = wire, wire.name, logger
+        #: The request, and the message of any kind, that was last received: see :func:`handle`.
         self.taken: Ticket[M] | None = None
+        self.last: Any = None
+
+    def recv_multipart(self, flags: int = 0) -> list[bytes]:
+        """Receive the frames of one message."""
+        frames = super().recv_multipart(flags)
+        self.last = [frame[:80] for frame in frames[:4]]
+        return frames
+
+    def recv_msg(self, flags: int = 0) -> tuple[str, Any]:
+        """Receive a message; return its name and its data. Raises ``BadMessage``."""
+        found = super().recv_msg(flags)
+        self.last = found
+        return found
+
+    def recv_addr_msg(self, flags: int = 0) -> tuple[bytes, str, Any]:
+        """Receive a message of a peer; return its address, name and data. See ``Socket``."""
+        self.last = "a message"
+        found = super().recv_addr_msg(flags)
+        self.last = found
+        return found
 
     def recv(self) -> M:
         """Receive a message that is not answered. Raises ``BadMessage``."""
-        [frame] = self.recv_multipart()
-        return self._message(frame)
+        frames = self.recv_multipart()
+        if len(frames) != 1:
+            raise BadMessage(f"{len(frames)} frames instead of one")
+        message = self._message(frames[0])
+        self.last = message
+        return message
 
     def recv_ticket(self) -> Ticket[M]:
         """Receive a request. Raises ``BadMessage``, which is also the answer."""
@@ -131,11 +165,12 @@ class Inbox(Socket, Generic[M]):
         except BadMessage as exc:
             Ticket(self, frames[0], frames[1], None).refuse(exc)
             raise
+        self.last = self.taken.request
         return self.taken
 
     def forget(self) -> None:
-        """Forget the last request: it has been handled."""
-        self.taken = None
+        """Forget what was received: it has been handled."""
+        self.taken = self.last = None
 
     def _message(self, frame: bytes) -> M:
         name, values = codec.loads(frame)
@@ -143,6 +178,32 @@ class Inbox(Socket, Generic[M]):
         if cls is None:
             raise BadMessage(f"unknown message {name[:40]!r}")
         return typing.cast("M", cls.of(values))
+
+
+def handle(
+    queue: Inbox[Any],
+    handler: Callable[[Inbox[Any]], None],
+    unexpected: Callable[[str, Exception], PiWheelsError],
+) -> None:
+    """Call *handler* to receive and handle messages of *queue*.
+
+    If it fails at a message, *unexpected* logs that, and a request is refused; nothing else
+    happens: no message ends a task. Only ``BadMessage`` is raised, and an error without a message.
+    """
+    queue.forget()
+    try:
+        handler(queue)
+    except (BadMessage, Fatal, TaskQuit):
+        raise
+    except Exception as exc:
+        if queue.last is None:
+            raise  # otherwise it would be called again at once, for ever
+        what = f"a message on the wire {queue.wire}: {queue.last!s:.150}"
+        error = unexpected(what, exc)
+        if queue.taken is not None:
+            queue.taken.refuse(error)
+        elif error is exc:  # raised on purpose; but nobody gets this answer
+            queue.logger.error("could not handle %s: %s", what, exc)
 
 
 class _Open(NamedTuple):
@@ -181,14 +242,16 @@ class Ports:
         self._callers: dict[str, Inbox[Any]] = {}
         self._tickets = itertools.count(1)
         self._open: dict[int, _Open] = {}
-        #: The addresses for other programs; those of the wires *_closed* are closed for a moment.
+        #: The addresses for other machines; those of the wires *_closed* are closed since then.
         self._addresses: dict[str, str] = {}
-        self._closed: set[str] = set()
+        self._closed: dict[str, float] = {}
+        self._times_closed: Counter[str] = Counter()
         try:
             for name, wire in self._wires.items():
                 self._sockets[name] = open_socket(wire, config, logger, bind=owner == wire.binds)
-                if owner == wire.binds and wire.is_public(config):
-                    self._addresses[name] = self._sockets[name].address
+                address = self._sockets[name].address
+                if owner == wire.binds and wire.is_public(config) and address.startswith("tcp:"):
+                    self._addresses[name] = address
         except BaseException:
             self.close()
             raise
@@ -199,7 +262,7 @@ class Ports:
                     loop.register(self._sockets[name], self._collect)
             loop.every(timedelta(seconds=1), self.expire)
             if self._addresses:
-                loop.every(timedelta(seconds=CONNECTIONS_CHECK), self.limit_connections)
+                loop.every(timedelta(seconds=check_interval()), self.limit_connections)
 
     def close(self) -> None:
         """Close every socket. Outstanding answers are lost."""
@@ -215,50 +278,50 @@ class Ports:
     def serve(self, wire: str, handler: Callable[[Inbox[Any]], None]) -> None:
         """Call *handler* with the socket of *wire* whenever it is readable.
 
-        If it fails unexpectedly at a request, that is refused, and the task continues.
+        A message at which it fails does not end the task: see :func:`handle`.
         """
         assert self._loop is not None, "ports without a loop cannot serve"  # noqa: S101
         loop = self._loop
-
-        def contained(queue: Inbox[Any]) -> None:
-            queue.forget()
-            try:
-                handler(queue)
-            except BadMessage:
-                raise
-            except Exception as exc:
-                if queue.taken is None:
-                    raise
-                error = loop.unexpected(f"the request {queue.taken.request!s:.150}", exc)
-                queue.taken.refuse(error)
-
-        loop.register(self.socket(wire), contained)
+        loop.register(self.socket(wire), lambda queue: handle(queue, handler, loop.unexpected))
 
     def limit_connections(self) -> None:
-        """Close all connections of an address that has too many. Call it every
-        :data:`CONNECTIONS_CHECK` seconds.
+        """Close all connections of an address that has too many, and listen again a moment later.
 
-        Programs connect again by themselves. Without this, the file descriptors of this process
-        would be used up.
+        Call it every :func:`~piwheels.core.host.descriptors.check_interval` seconds. Programs
+        connect again by themselves. Without this, the file descriptors of this process would be
+        used up. Local connections have their own limit (:mod:`piwheels.master.local_connections`).
         """
-        for name in tuple(self._closed):
-            try:
-                self._sockets[name].bind(self._addresses[name])
-            except Fatal as exc:
-                self._logger.error("%s, trying again", exc)
-            else:
-                self._closed.remove(name)
-        if not are_scarce():
-            return
-        for name in self._addresses.keys() - self._closed:
-            if has_too_many(self._addresses[name]):
-                self._sockets[name].unbind(self._addresses[name])
-                self._closed.add(name)
+        scarce = are_scarce()
+        for name, address in self._addresses.items():
+            if name in self._closed:
+                self._listen_again(name, scarce=scarce)
+                continue
+            if not (scarce and has_too_many(address)):
+                continue
+            self._sockets[name].unbind(address)
+            self._closed[name] = self._clock.monotonic()
+            self._times_closed[name] += 1
+            if should_log(self._times_closed[name]):
                 self._logger.error(
-                    "too many connections to %s: closed all of them; find the program that opens"
-                    " them, or raise the limit of open files (ulimit -n, LimitNOFILE)",
-                    self._addresses[name],
-                )
+                    "too many connections to %s: closed all of them (%d times so far); find the"
+                    " program that opens them, or raise the limit of open files (ulimit -n,"
+                    " LimitNOFILE)",
+                    address, self._times_closed[name],
+                )  # fmt: skip
+
+    def _listen_again(self, name: str, *, scarce: bool) -> None:
+        """Bind an address that was closed, once the connections are closed, or after a while."""
+        closed_for = self._clock.monotonic() - self._closed[name]
+        if closed_for < (CLOSED_AT_MOST if scarce else CLOSED_AT_LEAST):
+            return
+        try:
+            self._sockets[name].bind(self._addresses[name])
+        except Fatal as exc:  # 0MQ takes a moment to close it
+            if closed_for > CLOSED_AT_MOST:
+                self._closed[name] = self._clock.monotonic()
+                self._logger.error("%s, trying again", exc)
+        else:
+            del self._closed[name]
 
     # Sending --------------------------------------------------------------------------------
 
@@ -325,7 +388,7 @@ class Ports:
         for ticket in [ticket for ticket, each in self._open.items() if each.deadline <= now]:
             late = self._open.pop(ticket, None)
             if late is not None:  # otherwise a callback above has handled it
-                late.then(failed(late.late))
+                self._deliver(late, failed(late.late))
 
     def finish(self, wire: str, limit: float) -> None:
         """Wait up to *limit* seconds for the outstanding answers over *wire*."""
@@ -340,7 +403,20 @@ class Ports:
             ticket, frame = socket.recv_multipart()
             answered = self._open.pop(int.from_bytes(ticket, "big"), None)
             if answered is not None:
-                answered.then(_read(answered.request, frame))
+                self._deliver(answered, _read(answered.request, frame))
+
+    def _deliver(self, asked: _Open, result: Result[Any]) -> None:
+        """Pass on an answer. The task continues if that fails, as after any single input."""
+        try:
+            asked.then(result)
+        except (BadMessage, Fatal, TaskQuit):
+            raise
+        except Exception as exc:
+            if self._loop is None:
+                raise
+            what = f"the answer to {asked.request!s:.100}: {result.error or result.value!s:.80}"
+            if self._loop.unexpected(what, exc) is exc:  # raised on purpose; nobody gets it
+                self._logger.error("could not handle %s: %s", what, exc)
 
     def _frame(self, wire: str, message: Message | Askable[Any]) -> bytes:
         self.socket(wire)

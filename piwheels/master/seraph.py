@@ -75,14 +75,15 @@ class Seraph(NonStopTask):
     def handle_back(self, queue: Socket) -> None:
         """Pass on the answers of an oracle, which is free again."""
         oracle, *parts = queue.recv_multipart()
-        if self._busy.pop(oracle, None) is not None:
+        was_asked = self._busy.pop(oracle, None) is not None
+        if oracle in self._idle:
+            raise BadMessage("an answer from an oracle that was not asked")
+        self._idle.append(oracle)  # first: an answer that cannot be passed on must not lose it
+        if was_asked:
             for answer in range(0, len(parts), 3):
                 self.front.send_multipart(parts[answer : answer + 3])
-        elif oracle in self._idle:
-            raise BadMessage("an answer from an oracle that was not asked")
         else:  # a new oracle, or an abandoned one, whose requests have been answered
-            self.logger.debug("%s oracles are available", len(self._idle) + len(self._busy) + 1)
-        self._idle.append(oracle)
+            self.logger.debug("%s oracles are available", len(self._idle) + len(self._busy))
         self._hand_out()
 
     def expire(self) -> None:

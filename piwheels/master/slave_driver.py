@@ -137,7 +137,7 @@ class SlaveDriver(NonStopTask):
                 raise
             except Exception as exc:  # noqa: BLE001 (one slave never ends the task)
                 why = str(self.unexpected(f"{msg} of a slave", exc))
-                self._perform(self.fleet.invalid(address, msg, why, self._instant()))
+                self._perform(self.fleet.failed_at(address, msg, why, self._instant()))
 
     def _note_connection(self, address: bytes, connection: int | None) -> None:
         if (before := self._connections.note(address, connection)) is not None:
@@ -387,13 +387,16 @@ class SlaveDriver(NonStopTask):
                 try:
                     self._perform(self.fleet.answered(slave_id, value, error, self._instant()))
                 except Exception as exc:  # noqa: BLE001 (one build never ends the task)
-                    self._refuse_slave(slave_id, exc)
+                    self._end_build(slave_id, exc)
 
         return then
 
-    def _refuse_slave(self, slave_id: int, exc: Exception) -> None:
-        """End the session of a slave whose build has caused an unexpected error."""
+    def _end_build(self, slave_id: int, exc: Exception) -> None:
+        """End the intake of a build that has caused an unexpected error, or its slave's session."""
         why = str(self.unexpected(f"the build of slave {slave_id}", exc))
+        if slave_id in self.fleet.intakes:
+            self._perform(self.fleet.fault(slave_id, why, self._instant()))
+            return
         for address, slave in list(self.slaves.items()):
             if slave.slave_id == slave_id:
                 self._perform(self.fleet.protocol_error(address, why, self._instant()))
@@ -418,8 +421,8 @@ class SlaveDriver(NonStopTask):
                 self._ask_leases()
             else:
                 now, at = self._instant()
-                self.fleet.queue.take_leases(_remaining(result.value, at), now)
                 self.ports.serve("slave", self.handle_slave)
+                self.fleet.queue.take_leases(_remaining(result.value, at), now)
 
         self._db.ask(then, "get_leases")
 

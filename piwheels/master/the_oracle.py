@@ -119,6 +119,9 @@ class TheOracle(NonStopTask):
             return [self._answer(frame) for frame in frames]
         except BadMessage:
             return [self._answer(frame) for frame in frames]
+        except Exception as exc:  # noqa: BLE001 (one build: the others are logged one by one)
+            self.unexpected(f"logging {len(frames)} builds together", exc)
+            return [self._answer(frame) for frame in frames]
         return [
             error_frame(result) if isinstance(result, Refused) else codec.dumps("OK", result)
             for result in results

@@ -102,10 +102,8 @@ class TheScribe(PauseableTask):
         ticket = queue.recv_ticket()
         try:
             note = self._do(ticket.request)
-        except Exception as exc:
-            self.logger.error(
-                "could not do %.160s: %s", ticket.request, exc, exc_info=_unexpected(exc)
-            )
+        except (PiWheelsError, OSError) as exc:
+            self.logger.error("could not do %.160s: %s", ticket.request, exc)
             ticket.refuse(exc)
         else:
             ticket.answer(note)
@@ -306,11 +304,10 @@ class TheScribe(PauseableTask):
         """Write one group of site-wide pages that is out of date and due."""
         try:
             self._overview.work(self.db)
-        except Exception as exc:
-            self.logger.error(
-                "could not write the site-wide pages, trying again: %s", exc,
-                exc_info=_unexpected(exc),
-            )  # fmt: skip
+        except (PiWheelsError, OSError) as exc:
+            self.logger.error("could not write the site-wide pages, trying again: %s", exc)
+        except Exception as exc:  # noqa: BLE001 (one page never ends the task)
+            self.unexpected(f"writing the site-wide pages ({self._overview})", exc)
 
     # Logs ---------------------------------------------------------------------------------------
 
@@ -336,11 +333,10 @@ class TheScribe(PauseableTask):
         try:
             more = self._remove_orphaned_logs()
             more = self._write_unwritten_logs() or more
-        except Exception as exc:
-            self.logger.error(
-                "could not write or remove the remaining logs, trying again: %s", exc,
-                exc_info=_unexpected(exc),
-            )  # fmt: skip
+        except (PiWheelsError, OSError) as exc:
+            self.logger.error("could not write or remove the remaining logs, trying again: %s", exc)
+        except Exception as exc:  # noqa: BLE001 (one log never ends the task)
+            self.unexpected("writing or removing the remaining logs", exc)
         else:
             if more:
                 self._scan_due = now  # continue after the requests that have arrived
@@ -382,7 +378,3 @@ class TheScribe(PauseableTask):
 
 def _is_text(name: str) -> bool:
     return name.endswith((".css", ".html", ".js"))
-
-
-def _unexpected(exc: Exception) -> Exception | None:
-    return None if isinstance(exc, (PiWheelsError, OSError)) else exc

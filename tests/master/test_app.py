@@ -1,28 +1,33 @@
 """The master as a process: operators, hostile input, its end, and errors at start."""
 
+import hashlib
 import http.client
 import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import cbor2
 import pytest
 import zmq
 
-from helpers import INDEX, patience, until
-from peers import Console
+from helpers import INDEX, free_port, patience, until, wheel_bytes
+from peers import Console, Slave
 from piwheels.core import codec
 from piwheels.core.database.dsn import administer
 from piwheels.core.protocols import NoData
 from piwheels.master.__main__ import main
+from piwheels.core.states import FileState
 
 QUEUES = ("status", "control", "console", "import", "log", "slave", "file")
 
@@ -44,11 +49,15 @@ ENV = {**os.environ, "PIW_ALLOW_ROOT": "1", "HOME": "/nonexistent", "XDG_CONFIG_
 
 
 @contextmanager
-def master(run_dir, dsn, *more):
-    """Run a master until the end of the block. It must then end cleanly with status 0."""
+def master(run_dir, dsn, *more, files=None):
+    """Run a master until the end of the block. It must then end cleanly with status 0.
+
+    *files* is the number of files that it may open.
+    """
     stderr_file = run_dir / "stderr"
+    limited = [] if files is None else ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"]
     with stderr_file.open("wb") as log:
-        process = subprocess.Popen(command(run_dir, dsn, *more), env=ENV, stderr=log)
+        process = subprocess.Popen([*limited, *command(run_dir, dsn, *more)], env=ENV, stderr=log)
     try:
         until(
             lambda: b"listening" in stderr_file.read_bytes() or process.poll() is not None,
@@ -189,13 +198,10 @@ def test_the_master_survives_any_bytes_on_any_socket_and_ctrl_c_ends_it(run_dir,
                     socket.send_multipart(frames)
                 if name == "console":
                     socket.send_multipart([bytes(8), bytes(2**24)])
-            with suppress(OSError):  # bytes that are not ZeroMQ
-                import socket as plain  # noqa: PLC0415 (only here)
-
-                with plain.socket(plain.AF_UNIX) as stranger:
-                    stranger.settimeout(1)
-                    stranger.connect(f"{run_dir}/{name}")
-                    stranger.sendall(rng.randbytes(2000))
+            with suppress(OSError), plain_socket() as stranger:  # bytes that are not ZeroMQ
+                stranger.settimeout(1)
+                stranger.connect(f"{run_dir}/{name}")
+                stranger.sendall(rng.randbytes(2000))
         with peer(zmq.PUSH, run_dir, "control") as control:
             control.send(cbor2.dumps(["WAKE", None]))  # in case a random message was a command
         check_public_sockets(run_dir)
@@ -205,6 +211,62 @@ def test_the_master_survives_any_bytes_on_any_socket_and_ctrl_c_ends_it(run_dir,
     assert {path.name for path in run_dir.iterdir()} <= {
         *QUEUES, "farm.toml", "site", ".site.work", "stderr",
     }  # fmt: skip
+
+
+def plain_socket():
+    return socket.socket(socket.AF_UNIX)
+
+
+def drip(port, over):
+    """Send a byte of a greeting now and then."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
+        for byte in b"\xff" + bytes(8) + b"\x7f":
+            connection.sendall(bytes([byte]))
+            if over.wait(0.2):
+                return
+
+
+def test_a_flood_keeps_no_slave_from_its_build(run_dir, db_dsn, db):
+    """Few open files, and more clients than that: no connection is refused to the slave."""
+    db.add_build_abi("cp311")
+    db.add_new_package("demo")
+    db.add_new_package_version("demo", "1.0", datetime.now(UTC))
+    content, name = wheel_bytes("demo"), "demo-1.0-py3-none-any.whl"
+    digest = hashlib.sha256(content).hexdigest()
+    file = FileState(name, len(content), digest, *name[:-4].split("-"), None, {}).as_message()
+    ports = {each: free_port() for each in ("slave", "file")}
+    addresses = {each: f"tcp://127.0.0.1:{port}" for each, port in ports.items()}
+    queues = [f"--{each}-queue={address}" for each, address in addresses.items()]
+    config = SimpleNamespace(slave_queue=addresses["slave"], file_queue=addresses["file"])
+    over = threading.Event()
+    with master(run_dir, db_dsn, *queues, files=500) as process, ExitStack() as flood:
+        flood.callback(over.set)
+        for port in ports.values():
+            threading.Thread(target=drip, args=(port, over)).start()
+        kinds = {"control": zmq.PUSH, "log": zmq.PUSH, "import": zmq.DEALER, "console": zmq.DEALER,
+                 "slave": zmq.DEALER, "file": zmq.DEALER}  # fmt: skip
+        for kind, socket_type in kinds.items():
+            for number in range(300 if kind == "control" else 10):
+                one = flood.enter_context(zmq.Context.instance().socket(socket_type))
+                one.linger = 0
+                one.connect(addresses.get(kind, f"ipc://{run_dir}/{kind}"))
+                one.send_multipart([cbor2.dumps("HELLO")] if kind == "control" else
+                                   [b"", b"\x9f" * 1000 * number])  # fmt: skip
+        for _ in range(300):  # they say nothing
+            mute = flood.enter_context(socket.socket(socket.AF_UNIX))
+            mute.setblocking(False)
+            with suppress(BlockingIOError):
+                mute.connect(f"{run_dir}/status")
+        with Slave(config) as slave:
+            slave.hello()
+            assert slave.work() == ["demo", "1.0"]
+            assert slave.built(file) == ("SEND", name)
+            slave.send(content)
+            assert slave.say("SENT") == ("DONE", NoData)
+        warned = f"too many connections to ipc://{run_dir}/control: closed all of them"
+        until(lambda: warned in process.stderr_file.read_text())
+    (build,) = db.get_recent_builds()
+    assert build.status
 
 
 @pytest.fixture

@@ -35,6 +35,10 @@ def master():
         task.close()
 
 
+def command(app, ports):
+    app._handle(ports.socket("control"), app._handlers(ports)["control"])
+
+
 def commands(task):
     while task._control.poll(0):
         yield task._control.recv_msg()
@@ -48,7 +52,7 @@ def test_the_master_survives_any_bytes_on_the_control_socket(master, messages):
     for message in [*messages, [codec.dumps("SKIP", 7)]]:
         operator.send_multipart(message)
         assert ports.socket("control").poll(patience(5))
-        app._command(ports)
+        command(app, ports)
     received = [list(commands(task)) for task in app.tasks]
     assert received[0][-1] == ("SKIP", 7)
 
@@ -66,6 +70,6 @@ def test_many_programs_that_ask_at_once_get_one_answer(master):
     for _ in range(900):
         operator.send_multipart([codec.dumps("HELLO")])
         assert ports.socket("control").poll(patience(5))
-        app._command(ports)
+        command(app, ports)
         app._answer_hello(ports)
     assert 1 <= [msg for msg, _ in commands(app.tasks[0])].count("HELLO") < 100

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import zmq
 
-from helpers import LOGGER, own_config, patience, until, wire
+from helpers import LOGGER, free_port, own_config, patience, until, wire
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal, Refused, Unavailable
 from piwheels.core.states import Count, Package
@@ -279,11 +279,10 @@ def test_ports_that_cannot_bind_leave_no_socket(config):
     until(free)
 
 
-def test_an_address_with_too_many_connections_closes_them(short_dir, monkeypatch, caplog):
-    """0MQ ends the process when a client connects to it and no file descriptor is left."""
+def test_an_address_with_too_many_connections_closes_them(monkeypatch, caplog):
     monkeypatch.setattr("piwheels.master.ports.are_scarce", lambda: scarce)
-    monkeypatch.setattr("piwheels.master.ports.has_too_many", lambda each: "control" in each)
-    addresses = {f"{name}_queue": f"ipc://{short_dir}/{name}" for name in ("control", "log")}
+    monkeypatch.setattr("piwheels.master.ports.has_too_many", lambda each: each == config.log_queue)
+    addresses = {f"{name}_queue": f"tcp://127.0.0.1:{free_port()}" for name in ("control", "log")}
     config = own_config(**addresses)
     ports = Ports("main", config, LOGGER, wires=[wire("control"), wire("commands")])
     others = Ports("Lumberjack", config, LOGGER, wires=[wire("log")])
@@ -295,15 +294,15 @@ def test_an_address_with_too_many_connections_closes_them(short_dir, monkeypatch
         scarce = True
         ports.limit_connections()
         others.limit_connections()
-        control = ports.socket("control")
-        until(lambda: not (control.poll(0) or client.poll(0, zmq.POLLOUT)))
-        assert logger.poll(0, zmq.POLLOUT)
+        log = others.socket("log")
+        until(lambda: not (log.poll(0) or logger.poll(0, zmq.POLLOUT)))
+        assert client.poll(0, zmq.POLLOUT)
         scarce = False
-        until(lambda: ports.limit_connections() or not ports._closed)
-        assert client.poll(patience(10), zmq.POLLOUT), "it does not connect again"
-        client.send_msg("HELLO")
-        assert control.poll(patience(5))
+        until(lambda: others.limit_connections() or not others._closed)
+        assert logger.poll(patience(10), zmq.POLLOUT), "it does not connect again"
+        logger.send_msg("LOG")
+        assert log.poll(patience(5))
     ports.close()
     others.close()
-    assert "too many connections to ipc:" in caplog.text
-    assert "/log" not in caplog.text
+    assert f"too many connections to {config.log_queue}: closed all of them (1 times" in caplog.text
+    assert config.control_queue not in caplog.text

@@ -47,6 +47,8 @@ def uses(path):
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not node.args:
             continue
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "_handlers":  # of main
+            yield from ((node.func.attr, each.name) for each in WIRES if each.binds == "main")
         if isinstance(node.func, ast.Name) and node.func.id in CLIENTS:
             yield "ask", CLIENTS[node.func.id]
         if isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:

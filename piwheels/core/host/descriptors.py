@@ -1,12 +1,12 @@
 """File descriptors: every connection and every open file needs one, and their number is limited.
 
 Without any left, files cannot be opened, and 0MQ ends the process when the next client connects to
-an ``ipc://`` address.
+an ``ipc://`` address on which it listens.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import resource
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +14,14 @@ from typing import Final
 
 #: The limit that a program sets for itself, if the system allows it.
 WANTED: Final = 2**16
-#: The share of the limit from which descriptors are scarce; the share from which the connections of
-#: one address are then too many. All addresses of a master together stay below the former.
-_SCARCE, _TOO_MANY = 1 / 2, 1 / 16
+#: The shares of the limit from which descriptors are scarce, and from which they are nearly used
+#: up; the share from which the connections of one ``tcp`` address are then too many.
+_SCARCE, _CRITICAL, _TOO_MANY = 5 / 8, 3 / 4, 1 / 16
+#: The share of the limit that the local connections to one address may number. Each needs three
+#: descriptors: all five addresses together stay below :data:`_SCARCE`.
+_LOCAL: Final = 1 / 40
+#: The longest interval of checks, in seconds; connections per second that it is made for.
+_INTERVAL, _RATE = 0.25, 80_000
 
 
 def raise_limit() -> None:
@@ -28,33 +33,55 @@ def raise_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def limit() -> float:
+    """Return the number of descriptors that this process may have open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return math.inf if soft == resource.RLIM_INFINITY else soft
+
+
+def check_interval() -> float:
+    """Return how often to look whether descriptors are scarce, in seconds.
+
+    The lower the limit, the sooner a flood of connections reaches it.
+    """
+    return max(0.01, min(_INTERVAL, limit() / _RATE))
+
+
 def are_scarce() -> bool:
     """Return whether this process has too few descriptors left."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit == resource.RLIM_INFINITY:
-        return False
+    return _in_use() > limit() * _SCARCE
+
+
+def are_critical() -> bool:
+    """Return whether this process has hardly any descriptors left."""
+    return _in_use() > limit() * _CRITICAL
+
+
+def _in_use() -> float:
     try:
-        return len(os.listdir("/proc/self/fd")) > limit * _SCARCE  # noqa: PTH208 (only the number)
+        folder = Path("/proc/self/fd")
+        # Linux 6.2 and later report the number as the size.
+        return folder.stat().st_size or len(list(folder.iterdir()))
     except OSError:  # not one is left for the folder
-        return True
+        return math.inf
+
+
+def most_local_connections() -> float:
+    """Return how many local connections an address may have."""
+    return limit() * _LOCAL
 
 
 def has_too_many(address: str) -> bool:
-    """Return whether the 0MQ *address*, ``ipc`` or ``tcp``, has most of the connections."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    """Return whether the ``tcp`` *address* has most of the connections."""
     try:
-        return connections(address) > limit * _TOO_MANY
+        return connections(address) > limit() * _TOO_MANY
     except OSError:
         return True
 
 
 def connections(address: str) -> int:
-    """Return the number of connections to *address*, where a program of this machine listens."""
-    kind, _, place = address.partition("://")
-    if kind == "ipc":
-        lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()
-        return sum(line.endswith(f" {place}") for line in lines) - 1  # one is the listener's
-    end = f":{int(place.rpartition(':')[2]):04X}"
+    """Return the number of connections to the ``tcp`` *address*, where this machine listens."""
+    end = f":{int(address.rpartition(':')[2]):04X}"
     tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
     rows = [
         row.split() for each in tables if each.exists() for row in each.read_text().splitlines()

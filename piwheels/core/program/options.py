@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 import types
 import typing
@@ -81,10 +82,18 @@ def _flag(s: str) -> bool:
         raise ValueError(f"{s!r} is neither yes nor no") from None
 
 
+#: The longest path, and the longest name of a file, in bytes (Linux).
+MAX_PATH: Final = 4095
+MAX_NAME: Final = 255
+
+
 def _path(s: str) -> Path:
     if not s or "\0" in s:
         raise ValueError("a path cannot be empty")
-    return Path(s).expanduser()
+    path = Path(s).expanduser()
+    if len(os.fsencode(path)) > MAX_PATH or any(len(os.fsencode(p)) > MAX_NAME for p in path.parts):
+        raise ValueError(f"{s[:40]!r}... is too long for the name of a file")
+    return path
 
 
 #: The parsers for text from an environment variable, a flag or a TOML string, by type.

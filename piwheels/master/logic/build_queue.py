@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 #: A version of a package.
 Job = tuple[str, str]
 
-#: The seconds after which a build that could not be stored, or was skipped, is repeated.
-RETRY = 300.0
+#: The seconds after which a build that could not be stored, or was skipped, is repeated; the most
+#: of them, because each further time in a row doubles them if the build could not be stored; how
+#: many versions are remembered for that.
+RETRY, LONGEST_RETRY, MAX_UNSTORED = 300.0, 86_400.0, 10_000
 #: The most seconds that a queue takes from the database to SlaveDriver.
 MAX_QUEUE_AGE = 5.0
 
@@ -30,6 +32,8 @@ class Queue:
         #: The time (monotonic) until which a version waits: an earlier master handed it out, or its
         #: build could not be stored, or was skipped.
         self.leased: dict[Target, float] = {}
+        #: How often in a row the build of a version could not be stored.
+        self._unstored: Counter[Target] = Counter()
         #: Whether the database may have more to build, because a version was taken or returned.
         self.stale = True
         # When builds ended, for some seconds: a queue that was read before may still contain them.
@@ -96,13 +100,19 @@ class Queue:
         self.leased[target] = now + RETRY
 
     def finish(self, target: Target, now: float, *, logged: bool) -> None:
-        """Record the end of a build. If it was not *logged*, it waits for :data:`RETRY` seconds."""
+        """Record the end of a build. Not *logged*, its version waits, longer each time."""
         stale = self.stale
         self.abandon(target)
         self.stale = stale  # the database reports the change itself
         self._ended[target] = now
-        if not logged:
-            self.leased[target] = now + RETRY
+        if logged:
+            self._unstored.pop(target, None)
+            return
+        if len(self._unstored) >= MAX_UNSTORED:
+            self._unstored.clear()
+        self._unstored[target] += 1
+        pause = RETRY * 2 ** min(self._unstored[target] - 1, 20)
+        self.leased[target] = now + min(pause, LONGEST_RETRY)
 
     def put_back(self, target: Target) -> None:
         """Return *target* to the head of its queue."""

@@ -177,6 +177,15 @@ class Builds(Sessions):
             return self._answered_pending(slave, intake, result, error, instant)
         return self._proceed(intake, intake.answered(result, error), instant)
 
+    def fault(self, slave_id: int, why: str, instant: Instant) -> list[SlaveEffect]:
+        """End the intake of *slave_id*, in which an unexpected error has occurred: see ``Intake``.
+
+        The build is stored as failed. If that fails, too, the version waits before it is built
+        again, longer each time.
+        """
+        intake = self.intakes[slave_id]
+        return self._proceed(intake, intake.fault(why), instant)
+
     def _answered_pending(
         self,
         slave: SlaveState | None,

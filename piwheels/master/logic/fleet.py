@@ -103,6 +103,13 @@ class Fleet(Builds):
             *self._record(slave, built, instant),
         ]
 
+    def failed_at(self, address: bytes, msg: str, why: str, instant: Instant) -> list[SlaveEffect]:
+        """Handle the message *msg* at which an unexpected error has occurred."""
+        slave = self.slaves.get(address)
+        if slave is not None and slave.phase is Phase.CHECKING and slave.slave_id in self.intakes:
+            return self.fault(slave.slave_id, why, instant)
+        return self.invalid(address, msg, why, instant)
+
     def protocol_error(self, address: bytes, why: str, instant: Instant) -> list[SlaveEffect]:
         """End the session of a slave that has broken the protocol."""
         slave = self.slaves.get(address)

@@ -213,6 +213,8 @@ class Intake:
     published: Mapping[str, str] = field(default_factory=dict)
     #: Why the build, which has failed, should not count.
     put_off: PutOff | None = None
+    #: Whether handling it has raised an unexpected error.
+    faulty: bool = False
     #: How often the master had no room for a file of it.
     waits: int = 0
 
@@ -280,6 +282,18 @@ class Intake:
             case Step.PUBLISHED:
                 return self.not_answered(f"the published files are unknown: {error}")
         return []
+
+    def fault(self, why: str) -> list[IntakeEffect]:
+        """Commit a failed build: handling it has raised an unexpected error. End if it does again.
+
+        Otherwise each slave would build that version, one after another.
+        """
+        if self.faulty:
+            self.step = Step.ENDED
+            text = f"build of {self} could not be stored, and is put off: {why}"
+            return [Warn(self.build.slave_id, self.label, text)]
+        self.faulty = True
+        return self._reject(why)
 
     def retry(self) -> list[IntakeEffect]:
         """Ask the database again if it was unavailable."""

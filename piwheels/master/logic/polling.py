@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from piwheels.core.database.rows import WatchedRow
 
+#: The share of the requests in flight for projects whose last requests failed: others never wait
+#: for a page that arrives slowly.
+FAILING_SHARE: Final = 1 / 3
 #: Stands for the whole project, in place of a version.
 WHOLE: Final = ""
 
@@ -52,6 +55,8 @@ class WatchedProject:
 
 class PollSchedule:
     """The schedule: each project once in *interval* seconds, at most *limit* at the same time.
+
+    Of these, at most :data:`FAILING_SHARE` (one at least) are for projects that fail.
 
     A project that :meth:`take_due` returns is in flight until :meth:`done` or :meth:`postpone`.
     """
@@ -94,13 +99,19 @@ class PollSchedule:
 
     def take_due(self, now: float, limit: int) -> list[WatchedProject]:
         """Return at most *limit* projects that are due, the longest overdue first."""
-        count = min(limit, self._limit - len(self._in_flight))
-        waiting = (
+        count = max(0, min(limit, self._limit - len(self._in_flight)))
+        waiting = [
             project
             for package, project in self._projects.items()
             if project.due <= now and package not in self._in_flight
-        )
-        found = heapq.nsmallest(count, waiting, key=lambda project: project.due)
+        ]
+        failing = sum(bool(project.failures.count) for project in self._in_flight.values())
+        room = max(0, min(count, max(1, int(self._limit * FAILING_SHARE)) - failing))
+        chosen = [
+            *_first(room, (project for project in waiting if project.failures.count)),
+            *_first(count, (project for project in waiting if not project.failures.count)),
+        ]
+        found = _first(count, chosen)
         for project in found:
             self._in_flight[project.row.package] = project
         return found
@@ -113,3 +124,7 @@ class PollSchedule:
         """Record that *project* is no longer in flight, and is *due* again then."""
         del self._in_flight[project.row.package]
         project.due = due
+
+
+def _first(count: int, projects: Iterable[WatchedProject]) -> list[WatchedProject]:
+    return heapq.nsmallest(count, projects, key=lambda project: project.due)

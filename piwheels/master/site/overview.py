@@ -57,6 +57,8 @@ class Overview:
         self._downloads_known = False
         #: Why the failed builds in the feed failed.
         self._reasons: dict[int, str] = {}
+        #: The group that is written, or was last.
+        self._current = ""
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
         self._summaries = Schedule(pause)
         #: The summaries whose compressed copies are known to be up to date: packing takes long.
@@ -68,6 +70,9 @@ class Overview:
             (self._sitemap, self._write_sitemap),
             (self._summaries, self._write_summaries),
         )
+
+    def __str__(self) -> str:
+        return self._current
 
     # Changes --------------------------------------------------------------------------------------
 
@@ -112,14 +117,15 @@ class Overview:
         if due is None:
             return
         schedule, write = due
+        self._current = write.__name__.removeprefix("_write_")
         try:
             self._load(db)
             schedule.begin()
             write(db)
         except Exception:
-            schedule.failed(now)
             for other, _ in self._writers:
                 other.wait(now)  # the cause, such as a full disk, usually affects all of them
+            schedule.failed(now)
             raise
         schedule.done(now, self._clock.monotonic())
 

@@ -58,6 +58,9 @@ class UpstreamFault(PiWheelsError):
 class Limits:
     """The limits of a request: seconds without a byte, and in *total*; bytes of the answer.
 
+    After twice *silence* (to connect, and for the first byte), *rate* bytes must arrive per second
+    of each *silence*: a page that drips would otherwise use a thread for the *total*.
+
     *page* is the limit of a project's page in bytes (the largest have about 10 MB), *events* that
     of a part of the changelog (50,000 events have about 25 MB).
     """
@@ -66,6 +69,7 @@ class Limits:
     total: float = 120.0
     page: int = 24 * 2**20
     events: int = 64 * 2**20
+    rate: int = 4000
 
 
 class Reply(NamedTuple):
@@ -89,6 +93,8 @@ class Fetcher:
         self._nearness = 0
         #: The socket that each thread waits for.
         self._waiting_sockets: dict[int, socket] = {}
+        #: The bytes of the answer that each thread has read so far.
+        self._read: dict[int, int] = {}
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -187,6 +193,7 @@ class Fetcher:
         parts, size = [], 0
         while part := response.read1(_CHUNK, decode_content=True):
             size += len(part)
+            self._read[threading.get_ident()] = size
             if size > limit:
                 raise UpstreamFault(f"more than {limit:,} bytes", of_index=False)
             parts.append(part)
@@ -208,23 +215,34 @@ class Fetcher:
     @contextmanager
     def _time_limit(self) -> Iterator[None]:
         """Abort the request of this thread at its time limit, even if bytes still arrive slowly."""
-        me, expired = threading.get_ident(), threading.Event()
+        me, over, why = threading.get_ident(), threading.Event(), list[str]()
+        self._read[me] = 0
 
-        def end() -> None:
-            expired.set()
-            if (connection := self._waiting_sockets.get(me)) is not None:
-                _shut_down(connection)
+        def watch() -> None:
+            step, passed, before = min(self._silence, self.limits.total), 0.0, 0
+            while not over.wait(min(step, self.limits.total - passed)):
+                passed += step
+                size = self._read.get(me, 0)
+                if passed >= self.limits.total:
+                    why.append(f"its answer did not end within {self.limits.total:g} s")
+                elif passed > 2 * step and size - before < self.limits.rate * step:
+                    why.append(f"its answer is slower than {self.limits.rate:,} bytes per second")
+                if why:
+                    if (connection := self._waiting_sockets.get(me)) is not None:
+                        _shut_down(connection)
+                    return
+                before = size
 
-        timer = threading.Timer(self.limits.total, end)
-        timer.daemon = True
-        timer.start()
+        watcher = threading.Thread(target=watch, name="gazer-limit", daemon=True)
+        watcher.start()
         try:
             yield
         finally:
-            timer.cancel()
+            over.set()
             self._waiting_sockets.pop(me, None)
-            if expired.is_set():  # whatever the request has returned
-                raise UpstreamFault(f"its answer did not end within {self.limits.total:g} s")
+            self._read.pop(me, None)
+            if why:  # whatever the request has returned
+                raise UpstreamFault(why[0])
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts, access = urlsplit(url), self._access

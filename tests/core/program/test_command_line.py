@@ -87,6 +87,12 @@ def test_all_mistakes_are_reported_together(tmp_path):
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize("path", ["x" * 256, "a/" * 2100, "/tmp/" + "é" * 128])
+def test_a_path_that_no_file_can_have_is_an_error(path):
+    with pytest.raises(SystemExit), pytest.raises(Fatal, match="is too long for the name"):
+        load("--python", path)
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

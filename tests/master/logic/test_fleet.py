@@ -865,6 +865,54 @@ def test_an_invalid_report_is_a_failed_build_and_not_the_end_of_each_slave():
     )
 
 
+def test_a_fault_of_ours_in_an_intake_is_a_failed_build_and_not_one_for_each_slave():
+    farm = Farm({"cp311": [("foo", "1.0"), ("bar", "2")]})
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    made = farm.fleet.fault(slave_id, "a fault of piwheels: KeyError", farm.instant)
+    (log,) = of(LogBuild, made)
+    assert (log.build.status, log.build.files) == (False, {})
+    assert "piwheels: a fault of piwheels: KeyError" in log.build.output
+    assert "failed: a fault of piwheels: KeyError" in of(Warn, made)[0].text
+    assert replies(farm.answer(slave_id, 7)) == [Reply(b"a", "DONE")]
+    farm.fleet.validate()
+
+
+def test_a_build_that_cannot_even_be_stored_as_failed_waits_longer_each_time():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    waits = []
+    slave_id = farm.build()
+    for _ in range(3):
+        farm.say(b"a", "BUILT", built(status=False))
+        farm.fleet.fault(slave_id, "KeyError", farm.instant)
+        made = farm.fleet.fault(slave_id, "KeyError", farm.instant)
+        assert "is put off: KeyError" in of(Warn, made)[0].text
+        assert of(ReleaseLease, made)
+        assert replies(made) == [Reply(b"a", "DONE")]
+        farm.fleet.validate()
+        waits.append(0)
+        while not of(GrantLease, farm.say(b"a", "IDLE", stats())):
+            farm.wait(RETRY / 2)
+            farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+            farm.tick()
+            waits[-1] += 1
+    assert waits == [2, 4, 8]
+
+
+@pytest.mark.parametrize("msg", ["BUILT", "SENT"])
+def test_a_fault_of_ours_at_a_message_about_a_finished_build_does_not_free_the_version(msg):
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state()))
+    if msg == "SENT":
+        farm.answer(slave_id, NOTHING)
+        farm.answer(slave_id)
+        farm.say(b"a", "SENT")
+    made = farm.fleet.failed_at(b"a", msg, "KeyError", farm.instant)
+    assert of(LogBuild, made)[0].build.status is False
+    assert b"a" in farm.fleet.slaves
+
+
 def test_leases_are_renewed_while_slaves_live():
     farm = Farm()
     farm.build()

@@ -83,3 +83,27 @@ def test_failures_are_retried_less_often_and_logged_at_powers_of_ten():
     assert failures.recovered() == 0
     assert failures.failed(90) == (90, True)
     assert failures.failed(10**9)[0] == 600
+
+
+def test_pages_that_drip_let_no_other_project_starve():
+    """Each of ten projects holds a request for 40 s, and the others still have their turns."""
+    polls = PollSchedule(interval=300, limit=3)
+    polls.sync([WatchedRow(f"{kind}{n}") for kind in ("drip", "good") for n in range(10)], now=0)
+    ends, polled = [], []
+    for now in range(3000):
+        for poll in [poll for end, poll in ends if end <= now]:
+            name = poll.row.package
+            if name.startswith("good"):
+                polls.done(poll, now)
+                polled.append((name, now))
+            else:
+                polls.postpone(poll, now + poll.failures.failed()[0])
+        ends = [(end, poll) for end, poll in ends if end > now]
+        for poll in polls.take_due(now, 3):
+            ends.append((now + (40 if poll.row.package.startswith("drip") else 1), poll))
+        assert sum(poll.failures.count > 0 for _, poll in ends) <= 1
+    for name in {name for name, _ in polled}:
+        times = [when for each, when in polled if each == name]
+        assert times[0] <= 200  # before it is known which pages drip
+        assert all(after - before <= 310 for before, after in pairwise(times[1:]))
+    assert {name for name, _ in polled} == {f"good{n}" for n in range(10)}

@@ -224,6 +224,12 @@ def test_closing_aborts_a_request_that_hangs(toy, ask):
         client.page(DEMO)
 
 
+def test_a_page_that_drips_ends_long_before_the_time_limit(toy, ask):
+    toy.faults.append(upstream.drip(upstream.HEAD + b"\r\n", b" "))
+    with pytest.raises(UpstreamFault, match="slower than 4,000 bytes per second"):
+        ask(toy.url + "simple/", limits=Limits(0.2, 600)).page(DEMO)
+
+
 def test_an_index_without_tls_is_a_fault(ask, toy):
     client = ask(toy.url.replace("http:", "https:") + "simple/", limits=Limits(0.2, 1))
     with pytest.raises(UpstreamFault, match=r"nothing arrived for 0\.2 s"):
