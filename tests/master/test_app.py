@@ -26,8 +26,8 @@ from peers import Console, Slave
 from piwheels.core import codec
 from piwheels.core.database.dsn import administer
 from piwheels.core.protocols import NoData
-from piwheels.master.__main__ import main
 from piwheels.core.states import FileState
+from piwheels.master.__main__ import main
 
 QUEUES = ("status", "control", "console", "import", "log", "slave", "file")
 
