@@ -55,10 +55,13 @@ def page_filter(data: ProjectData, versions: Iterable[str]) -> Filter:
     architectures = [(each, each) for each in sorted(every)] if len(every) > 1 else []
     rows = dict.fromkeys(files, Row(None, None))
     made: dict[int, set[str]] = {}
+    accepting: dict[tuple[str, ...], str] = {}
     for name, wheel in wheels.items():
         made.setdefault(files[name], set()).update(found[name] or every)
-        accepting = {abi for abi, _ in pythons if serves(wheel, abi)}
-        rows[name] = Row(_words(accepting) if pythons else None, _words(found[name]) or None)
+        tags = wheel[3:]
+        if pythons and tags not in accepting:  # most files share their tags with others
+            accepting[tags] = _words({abi for abi in abis if serves(wheel, abi)})
+        rows[name] = Row(accepting.get(tags), _words(found[name]) or None)
     for number, abi in builds.items():
         rows[log_name(number)] = Row(abi, _words(made.get(number, set())) or None)
     return Filter(pythons, architectures, rows)
