@@ -38,6 +38,7 @@ CARELESS = {
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
+    "autovacuum": "off",  # of databases that live for a second
     "max_wal_size": "256MB",
     "timezone": "UTC",
 }
