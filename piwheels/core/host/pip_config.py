@@ -130,13 +130,14 @@ def source_versions(name: str, python_version: str | None = None) -> list[str]:
     command += [] if python_version is None else [f"--python-version={python_version}"]
     command += ["--no-input", "--no-color", "--disable-pip-version-check"]
     command += ["--retries=1", f"--timeout={INDEX_SECONDS}", name]
-    for more in ([f"--no-binary={name}"], [f"--no-binary={name}", "--pre"]):
-        versions = _versions(_ask([*command, *more]))
-        if versions:
-            return versions
+    sources = [*command, f"--no-binary={name}"]
+    if versions := _versions(_ask(sources)):
+        return versions
     # pip reports every failure with the same sentence; only its verbose output tells them apart.
     answer = _ask([*command, "--pre", "-vv"])
     if _versions(answer):
+        if versions := _versions(_ask([*sources, "--pre"])):
+            return versions
         raise Refused("NOVER", f"{name} has no source distribution for this Python")
     unfetched = _UNFETCHED.search(answer.stdout + answer.stderr)
     if unfetched:
