@@ -84,8 +84,9 @@ class Builds(Sessions):
             Publish(slave.slave_id, instant.at, "DIE"),
         ]
         move(slave, Phase.GONE, cause, instant)
-        # The next slave may have its version, unless an operator has skipped the build.
-        free = target is not None and target not in self.queue.active
+        # The next slave may have its version, unless an operator has skipped the build, or it may
+        # have been built: then only the database knows.
+        free = target is not None and target not in self.queue.active and not slave.doubtful
         if target is not None and free and "SKIP" not in slave.commands:
             self.queue.put_back(target)
         return effects

@@ -37,6 +37,7 @@ from piwheels.master.logic.effects import (
 )
 from piwheels.master.logic.fleet import MIN_RATE, Fleet
 from piwheels.master.logic.intake import _fits, name_to_publish
+from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import TRANSITIONS, answer, move
 from slave_messages import HASH, START, Farm, built, file_state, hello, of, replies, request, stats
 
@@ -50,6 +51,19 @@ PLACED = {
     "metadata_hash": HASH,
     "requires_python": ">=3.9",
 }
+
+
+def test_a_version_that_may_be_built_returns_to_the_queue_only_from_the_database():
+    farm = Farm({"cp311": []})
+    farm.join(b"a", resume=["foo", "1.0"], identity="x")  # the database does not answer
+    farm.fleet.disconnected(b"a", farm.instant)
+    farm.wait(RECONNECT + 1)
+    farm.tick()
+    assert farm.fleet.slaves == {}
+    farm.join(b"b", identity="y")
+    assert replies(farm.say(b"b", "IDLE", stats()))[-1].msg == "SLEEP"
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+    assert replies(farm.say(b"b", "IDLE", stats()))[-1].msg == "BUILD"
 
 
 def test_a_build_from_hello_to_done():
