@@ -33,6 +33,8 @@ _PART: Final = 256 * 1024
 #: How long an address that has too many connections lets nobody in, before all are closed; and how
 #: long it pauses while descriptors are nearly used up, in seconds.
 _FULL, _PAUSE = 2.0, 0.1
+#: The longest waits for the sockets in one turn, in seconds: while an address is full; otherwise.
+_SOON, _CYCLE = 0.05, 0.25
 #: How long the last bytes may take when the master ends, in seconds.
 _LAST: Final = 1.0
 
@@ -153,7 +155,8 @@ class LocalConnections(threading.Thread):
             else:
                 for each in self._addresses:
                     self._admit(each, now)
-            for key, events in self._selector.select(0.05):
+            waits = any(each.full_since or each.resume > now for each in self._addresses)
+            for key, events in self._selector.select(_SOON if waits or deadline else _CYCLE):
                 try:
                     self._handle(key.data, events)
                 except Exception as exc:  # noqa: BLE001 (one connection never ends the thread)
