@@ -103,12 +103,12 @@ class PiWheelsMaster:
 
     def main_loop(self) -> int:
         """Run the farm until it is stopped; return the exit status."""
-        local = LocalConnections(self.config, self.logger)
+        self._local = LocalConnections(self.config, self.logger)
         try:
-            local.start()
+            self._local.start()
             return self._run(Ports("main", self._inner_config, self.logger))
         finally:
-            local.stop()
+            self._local.stop()
 
     def _run(self, ports: Ports) -> int:
         try:
@@ -161,7 +161,7 @@ class PiWheelsMaster:
         )  # fmt: skip
 
     def _all_alive(self) -> bool:
-        dead = [task.name for task in self.tasks if not task.is_alive()]
+        dead = [each.name for each in (*self.tasks, self._local) if not each.is_alive()]
         if dead:
             self.logger.critical("%s has ended: stopping the master", ", ".join(dead))
         return not dead

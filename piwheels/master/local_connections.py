@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, should_log
 from piwheels.core.host.descriptors import are_critical, most_local_connections
+from piwheels.core.tasks import Faults
 from piwheels.core.transport import bind_error, prepare_folder
 from piwheels.master.wiring import WIRES
 
@@ -32,6 +33,8 @@ _PART: Final = 256 * 1024
 #: How long an address that has too many connections lets nobody in, before all are closed; and how
 #: long it pauses while descriptors are nearly used up, in seconds.
 _FULL, _PAUSE = 2.0, 0.1
+#: The longest waits for the sockets in one turn, in seconds: while an address is full; otherwise.
+_SOON, _CYCLE = 0.05, 0.25
 #: How long the last bytes may take when the master ends, in seconds.
 _LAST: Final = 1.0
 
@@ -70,6 +73,9 @@ class _Address:
         self.resume = self.full_since = 0.0
         self.times_full = 0
 
+    def __str__(self) -> str:
+        return self.address
+
     def listen(self) -> None:
         """Begin to listen. Raises ``Fatal``."""
         prepare_folder(self.address)
@@ -100,6 +106,14 @@ class _End:
         #: Whether nothing follows what is unsent.
         self.ending = False
 
+    def __str__(self) -> str:
+        return str(self.address)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is closed: the other end is, too."""
+        return self.socket.fileno() < 0
+
 
 class LocalConnections(threading.Thread):
     """Relays the connections to all ``ipc`` addresses of *config*.
@@ -111,7 +125,7 @@ class LocalConnections(threading.Thread):
 
     def __init__(self, config: MasterConfig, logger: logging.Logger) -> None:
         super().__init__(name="local_connections", daemon=True)
-        self._logger = logger
+        self._logger, self._faults = logger, Faults(logger)
         self._addresses = [_Address(each) for each in _public(config).values()]
         self._selector = selectors.DefaultSelector()
         self._stopping = threading.Event()
@@ -141,14 +155,22 @@ class LocalConnections(threading.Thread):
             else:
                 for each in self._addresses:
                     self._admit(each, now)
-            for key, events in self._selector.select(0.05):
-                match key.data:
-                    case _Address() as address:
-                        self._accept(address)
-                    case _End() as end:
-                        self._relay(end, events)
+            waits = any(each.full_since or each.resume > now for each in self._addresses)
+            for key, events in self._selector.select(_SOON if waits or deadline else _CYCLE):
+                try:
+                    self._handle(key.data, events)
+                except Exception as exc:  # noqa: BLE001 (one connection never ends the thread)
+                    self._faults.unexpected(f"a connection to {key.data}", exc)
+                    if isinstance(key.data, _End):
+                        self._close(key.data)
         for each in self._addresses:
             self._close_all(each)
+
+    def _handle(self, source: _Address | _End, events: int) -> None:
+        if isinstance(source, _Address):
+            self._accept(source)
+        else:
+            self._relay(source, events)
 
     # Accepting ----------------------------------------------------------------------------------
 
@@ -201,12 +223,10 @@ class LocalConnections(threading.Thread):
     # Relaying -----------------------------------------------------------------------------------
 
     def _relay(self, end: _End, events: int) -> None:
-        if end.socket.fileno() < 0:
-            return  # closed by an earlier event
         try:
-            if events & selectors.EVENT_WRITE:
+            if events & selectors.EVENT_WRITE and not end.is_closed:
                 self._send(end, b"")
-            if events & selectors.EVENT_READ:
+            if events & selectors.EVENT_READ and not end.is_closed:
                 data = end.socket.recv(_PART)
                 end.other.ending = not data
                 self._send(end.other, data)
@@ -244,6 +264,8 @@ class LocalConnections(threading.Thread):
     # Ends ---------------------------------------------------------------------------------------
 
     def _close(self, end: _End) -> None:
+        if end.is_closed:
+            return
         end.address.connections -= {end, end.other}
         for each in (end, end.other):
             self._watch(each.socket, each, 0)

@@ -71,6 +71,24 @@ def test_too_many_connections_wait_until_all_are_closed(relay, config, monkeypat
     assert f"too many connections to {config.control_queue}: closed all of them" in caplog.text
 
 
+def test_a_fault_at_one_connection_ends_no_other(relay, config, monkeypatch, caplog):
+    relayed, faults = relay._relay, [KeyError("six")]
+
+    def fail_once(end, events):
+        if faults:
+            raise faults.pop()
+        relayed(end, events)
+
+    with Context().socket(zmq.PULL) as puller:
+        puller.bind(inner_config(config).control_queue)
+        monkeypatch.setattr(relay, "_relay", fail_once)
+        with Context().socket(zmq.PUSH) as client:
+            client.connect(config.control_queue)
+            client.send_multipart([b"served"])
+            assert puller.poll(patience(10))
+    assert f"a connection to {config.control_queue} has failed: KeyError" in caplog.text
+
+
 def test_nobody_is_let_in_while_descriptors_are_nearly_used_up(relay, config, monkeypatch):
     critical = True
     monkeypatch.setattr(local_connections, "are_critical", lambda: critical)

@@ -22,6 +22,7 @@ from piwheels.core.codec import MAX_FRAME
 from piwheels.core.database.rows import Lease
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
 from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.logic.intake import Intake
 from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
@@ -106,6 +107,31 @@ def test_a_slaves_build_is_stored_and_published(farm, db, tmp_path):
         "HELLO", "BUILD", "SEND", "DONE", "SLEEP", "DIE",
     ] or messages.count("SLEEP") > 1  # fmt: skip
     assert messages[-1] == "DIE"
+
+
+@pytest.mark.parametrize("place", ["_reason_to_hold", "begin", "_placed"])
+def test_a_fault_in_an_intake_is_a_failed_build_once(farm, db, monkeypatch, caplog, place):
+    """Otherwise the next slave would build the same version, and so on for ever."""
+
+    def fail(*_):
+        raise KeyError("six")
+
+    monkeypatch.setattr(Intake, place, fail)
+    name, content = wheel()
+    with Slave(farm.config_used) as slave, Slave(farm.config_used, "other") as other:
+        slave.hello().work()
+        reply = slave.built(state_of(name, content))
+        if reply[0] == "SEND":
+            slave.send(content)
+            reply = slave.say("SENT")
+        assert reply == ("DONE", NoData)
+        other.hello()
+        assert other.stats("IDLE")[0] == "SLEEP"
+    (build,) = db.get_builds([("demo", "1.0")])
+    assert not build.status
+    log, _ = db.get_build_log(build.build_id, 0, 10_000)
+    assert "piwheels: a fault of piwheels, see the master's log: KeyError" in log
+    assert "build of demo 1.0 for cp311 failed: a fault of piwheels" in caplog.text
 
 
 def test_a_file_with_a_bad_hash_is_requested_again_and_then_refused(farm, db):
