@@ -308,7 +308,8 @@ def test_a_new_file_of_a_project_has_a_new_layout(scribe, site):
     names = {name for name in files_of(site, "spam") if not name.endswith(".gz")}
     assert (LAYOUT, names) == (1, {
         "simple/spam/index.v1_json", "simple/spam/index.html", "simple/spam/index.v1_html",
-        "project/spam/json/index.json", "project/spam/badge.svg", "project/spam/index.html",
+        "project/spam/json/index.json", "project/spam/badge.svg", "project/spam/feed.atom",
+        "project/spam/index.html",
     }), "for a new file, raise LAYOUT in piwheels/core/site.py, then correct this"  # fmt: skip
 
 
