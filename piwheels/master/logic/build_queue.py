@@ -43,12 +43,13 @@ class Queue:
 
     def replace(self, queues: Mapping[str, Sequence[Job]]) -> None:
         """Replace the queues."""
+        old = self._ended.keys() & {(*job, abi) for abi, jobs in queues.items() for job in jobs}
         self.jobs = {
-            abi: deque(job for job in jobs if not self.is_deleted(job))
+            abi: deque(job for job in jobs if not self.is_deleted(job) and (*job, abi) not in old)
             for abi, jobs in queues.items()
         }
         self._deleted.clear()
-        self.stale = False
+        self.stale = bool(old)  # unless the queue is old, they have to be built again
 
     def take_leases(self, leases: Mapping[Target, float], now: float) -> None:
         """Record the leases that an earlier master has granted, with their remaining seconds."""
@@ -71,8 +72,7 @@ class Queue:
                 kept.append(job)
                 continue
             self.stale = True
-            free = self.leased.get(target, now) <= now and target not in self._ended
-            if free and target not in self.active:
+            if self.leased.get(target, now) <= now and target not in self.active:
                 found = job
         if queue is not None:
             queue.extendleft(reversed(kept))
@@ -104,9 +104,11 @@ class Queue:
         stale = self.stale
         self.abandon(target)
         self.stale = stale  # the database reports the change itself
-        self._ended[target] = now
         if logged:
             self._unstored.pop(target, None)
+            self._ended[target] = now
+            if (queue := self.jobs.get(target[2])) and target[:2] in queue:
+                queue.remove(target[:2])  # it was read before
             return
         if len(self._unstored) >= MAX_UNSTORED:
             self._unstored.clear()

@@ -22,7 +22,7 @@ from piwheels.core.protocols import (
 from piwheels.core.reasons import last_reason
 from piwheels.core.states import HISTORY, Instant, Phase, SlaveState
 from piwheels.master.logic import effects
-from piwheels.master.logic.build_queue import RETRY
+from piwheels.master.logic.build_queue import MAX_QUEUE_AGE, RETRY
 from piwheels.master.logic.effects import (
     BuildStored,
     GrantLease,
@@ -64,6 +64,32 @@ def test_a_version_that_may_be_built_returns_to_the_queue_only_from_the_database
     assert replies(farm.say(b"b", "IDLE", stats()))[-1].msg == "SLEEP"
     farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
     assert replies(farm.say(b"b", "IDLE", stats()))[-1].msg == "BUILD"
+
+
+def test_a_stored_version_is_not_handed_out_from_a_queue_that_was_read_before():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    slave_id = farm.build()
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})  # it is being built
+    farm.say(b"a", "BUILT", built(status=False))
+    farm.answer(slave_id, 1)  # it is stored; the next queue is late, as the database is slow
+    farm.wait(60)
+    farm.tick()
+    assert replies(farm.say(b"a", "IDLE", stats()))[-1].msg == "SLEEP"
+
+
+def test_a_version_to_be_built_once_more_is_handed_out_soon():
+    farm = Farm({"cp311": [("foo", "1.0")]})
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(status=False))
+    farm.answer(slave_id, 1)
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})  # read before the build was stored?
+    made = farm.say(b"a", "IDLE", stats())
+    assert replies(made)[-1].msg == "SLEEP"
+    assert of(effects.ReadQueue, made), "nobody reads it again"
+    farm.wait(MAX_QUEUE_AGE)
+    farm.tick()
+    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+    assert replies(farm.say(b"a", "IDLE", stats()))[-1].msg == "BUILD"
 
 
 def test_a_build_from_hello_to_done():
