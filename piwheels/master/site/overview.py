@@ -57,12 +57,12 @@ class Overview:
         #: The group that is written, or was last.
         self._current = ""
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
-        self._writers = (
+        self._writers = [
             (self._root, self._write_root),
             (self._search, self._write_search),
             (self._home, self._write_home),
             (self._sitemap, self._write_sitemap),
-        )
+        ]
 
     def __str__(self) -> str:
         return self._current
@@ -112,9 +112,11 @@ class Overview:
             schedule.begin()
             write(db)
         except Exception:
+            schedule.failed(now)
             for other, _ in self._writers:
                 other.wait(now)  # the cause, such as a full disk, usually affects all of them
-            schedule.failed(now)
+            # The last one from now on: a page that always fails must not keep others waiting.
+            self._writers.sort(key=lambda each: each[0] is schedule)
             raise
         schedule.done(now, self._clock.monotonic())
 
