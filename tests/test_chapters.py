@@ -6,8 +6,7 @@ a stand-in. Everything else is real: the server of the database, the farms, pip.
 often are copies of one process (preloaded.py).
 
 If root runs the test (``PIW_ALLOW_ROOT=1 ./go test tests/test_chapters.py``), each command runs as
-the user that the chapter names, and anyone who reads it is an ordinary user. Otherwise, one user
-runs all of them.
+the user that the chapter names, or else as an ordinary user. Without root, one user runs all.
 """
 
 import json
