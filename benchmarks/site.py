@@ -1,4 +1,4 @@
-"""The site: pages of packages per second, the site-wide pages, and requests to piw-serve."""
+"""The site: pages of packages per second, and the site-wide pages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import gzip
 import hashlib
 import logging
 import random
-import selectors
-import socket
 import sys
 import threading
 import time
@@ -15,11 +13,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from support import ABI, LOG, farm, fill, free_port, program, table
+from support import ABI, LOG, farm, fill, table
 
 from piwheels.core.database import Database
 from piwheels.core.states import BuildState, FileState
-from piwheels.master.logic import catalog
+from piwheels.master.logic import site_wide
 from piwheels.master.messages import RewritePages, WriteHome
 from piwheels.master.ports import Ports
 from piwheels.master.seraph import Seraph
@@ -30,15 +28,9 @@ from piwheels.master.wiring import WIRES, MasterConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 PACKAGES, VERSIONS = 300, 8
 PROJECTS = 600_000
-CLIENTS, SECONDS = 8, 5.0
-ASK = (
-    b"GET /simple/load1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    b"Accept: application/vnd.pypi.simple.v1+json\r\n\r\n"
-)
 
 
 def built(package: str, version: str) -> BuildState:
@@ -112,10 +104,10 @@ def overview() -> list[tuple[str, str, str]]:
     renderer = Renderer()
     renderer.simple_root(["compiled"])
     jobs: dict[str, Callable[[], bytes]] = {
-        "the root, JSON": lambda: catalog.root_json(names),
-        "the root, HTML": lambda: renderer.simple_root(catalog.by_name(names)),
-        "packages.json": lambda: catalog.search_json(catalog.ranked(downloads), downloads),
-        "a sitemap": lambda: b"".join(catalog.sitemap("https://index.example/", names).values()),
+        "the root, JSON": lambda: site_wide.root_json(names),
+        "the root, HTML": lambda: renderer.simple_root(site_wide.by_name(names)),
+        "packages.json": lambda: site_wide.search_json(site_wide.ranked(downloads), downloads),
+        "a sitemap": lambda: b"".join(site_wide.sitemap("https://index.example/", names).values()),
     }
     rows = []
     for what, job in jobs.items():
@@ -129,54 +121,8 @@ def overview() -> list[tuple[str, str, str]]:
     return rows
 
 
-def requests(port: int) -> float:
-    """Request a page on several connections; return the answers per second."""
-    size = 0
-    with socket.create_connection(("127.0.0.1", port), 10) as first:
-        first.sendall(ASK)
-        head, _, body = first.recv(2**20).partition(b"\r\n\r\n")
-        lines = [line.split(b":") for line in head.lower().split(b"\r\n")]
-        length = next(int(value[1]) for value in lines if value[0] == b"content-length")
-        size = len(head) + 4 + length
-        if b" 200 " not in head or len(body) > length:
-            sys.exit(f"piw-serve answered {head!r}")
-    done, selector = 0, selectors.DefaultSelector()
-    missing: dict[int, int] = {}
-    for _ in range(CLIENTS):
-        connection = socket.create_connection(("127.0.0.1", port), 10)
-        selector.register(connection, selectors.EVENT_READ, connection)
-        missing[connection.fileno()] = size
-        connection.sendall(ASK)
-    start = time.perf_counter()
-    while time.perf_counter() < start + SECONDS:
-        for key, _ in selector.select(1):
-            missing[key.fd] -= len(key.data.recv(2**20))
-            if missing[key.fd] == 0:  # the same request, so the same length
-                done, missing[key.fd] = done + 1, size
-                key.data.sendall(ASK)
-    taken = time.perf_counter() - start
-    for key in list(selector.get_map().values()):
-        key.data.close()
-    return done / taken
-
-
-def serve(site: Path, home: Path) -> float:
-    """Start piw-serve; return its answers per second."""
-    port = free_port()
-    with program(home, "piwheels.serve", f"-o={site}", f"--port={port}"):
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return requests(port)
-    sys.exit("piw-serve does not listen")
-
-
 def main() -> int:
-    """Write a site twice, serve it, and print the measurements."""
+    """Write a site twice, and print the measurements."""
     with farm() as ours:
         with Database(ours.dsn) as db:
             db.add_build_abi(ABI)
@@ -189,12 +135,10 @@ def main() -> int:
         with scribe(config) as ports:
             ports.call("scribe", WriteHome({}))  # wait until it has started and written the root
             new, unchanged = rewrite(ports), rewrite(ports)
-        answered = serve(config.output_path, ours.home)
     what = f"of {VERSIONS} versions: index, page and JSON"
     rows = [
         (f"packages {what}, new", f"{new:,.0f}", "packages/s"),
         ("the same, unchanged", f"{unchanged:,.0f}", "packages/s"),
-        (f"piw-serve, a JSON page, {CLIENTS} clients", f"{answered:,.0f}", "requests/s"),
     ]
     table("The site", [*rows, *overview()])
     return 0

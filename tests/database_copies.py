@@ -14,7 +14,9 @@ from piwheels.core.errors import DatabaseError
 
 # What a test changes in these has a newer transaction, or another number of rows.
 _CATALOGS = (
-    "pg_attrdef", "pg_attribute", "pg_class", "pg_constraint", "pg_index", "pg_namespace",
+    "pg_attrdef", "pg_attribute", "pg_class", "pg_constraint", "pg_index",
+    # The schemas of temporary tables come with their first table.
+    "(SELECT xmin FROM pg_namespace WHERE nspname NOT LIKE 'pg%') AS schemas",
     "pg_proc", "pg_rewrite", "pg_sequence", "pg_statistic_ext", "pg_trigger", "pg_type",
 )  # fmt: skip
 _ALL = " UNION ALL ".join(f"SELECT xmin FROM {name}" for name in _CATALOGS)  # noqa: S608

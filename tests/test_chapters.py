@@ -1,10 +1,15 @@
 """The commands of README.md and of the chapters for a start run in order, in a sandbox.
 
 The sandbox has a folder for each user that a command names, and its own PATH: ``sudo`` changes to
-the folder of a user (and to its name in PostgreSQL), and other programs that need root or another
-host have a stand-in. Everything else is real: the server of the database, the farms, pip.
+the folder of a user (and to its name in PostgreSQL), and other programs that need another host have
+a stand-in. Everything else is real: the server of the database, the farms, pip. Programs that start
+often are copies of one process (preloaded.py).
+
+If root runs the test (``PIW_ALLOW_ROOT=1 ./go test tests/test_chapters.py``), each command runs as
+the user that the chapter names, or else as an ordinary user. Without root, one user runs all.
 """
 
+import json
 import os
 import re
 import shlex
@@ -14,9 +19,11 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -24,10 +31,14 @@ from helpers import QuietHandler, add_source, list_files, patience, until, wheel
 from piwheels.core.database.dsn import administer
 from piwheels.core.host.postgres import Cluster, candidates
 from piwheels.core.program.command_line import load
+from piwheels.core.program.privileges import hidden, interpreter_dirs
 from piwheels.up.config import UpConfig
+from preloaded import CLIENT
 from test_docs import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Whether each command runs as its user.
+AS_USERS = os.geteuid() == 0 and bool(os.environ.get("PIW_ALLOW_ROOT"))
 EXTRAS = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.M)
 ABI = "cp{}{}".format(*sys.version_info)
 #: An address that no other farm on this machine uses.
@@ -46,6 +57,10 @@ LEFT_OUT = {
     "pipx install '.[up]'": "likewise",
     f"uv pip install --index-url http://{HOST}:8080/simple/ markupsafe six": "uv may be missing",
 }
+# The users of the chapters, with numbers that no machine uses, if root runs the test.
+USERS = {"reader": 61_001, "postgres": 61_002, "piwheels": 61_003}
+# Commands of root begin with these; it is root that may call sudo -u.
+ROOTS = ("sudo ", "venv ", "{box}/opt/", "ln ", "useradd ", "install ", "chown ", "rsync ", "tail ")
 # Parts of the commands: their places in the sandbox.
 PLACES = {
     "/usr/bin/python3 -m venv /opt/": "venv /opt/",
@@ -54,7 +69,7 @@ PLACES = {
     "/opt/": "{box}/opt/",
     "/usr/local/bin/": "{box}/bin/",
     "/run/piwheels/": "{box}/piwheels/run/piwheels/",
-    "/tmp/farm": "{box}/forwarded",
+    "/tmp/farm": "{box}/tmp/farm",
     "127.0.0.1:8080": f"{HOST}:8080",
     "tcp://*:": f"tcp://{HOST}:",
     "farm.example": HOST,
@@ -64,24 +79,18 @@ PLACES = {
 # Programs in the PATH of the sandbox.
 STAND_INS = {
     "sudo": 'test "$1" = -u || exec "$@"\n'
-    'export PGUSER="$2" HOME={box}/"$2" XDG_RUNTIME_DIR={box}/"$2"/run\nshift 2\nexec "$@"',
+    'export PGUSER="$2" HOME={box}/"$2" XDG_RUNTIME_DIR={box}/"$2"/run\nshift 2\n'
+    'test -z "$AS_USERS" || set -- setpriv --reuid "$PGUSER" --regid "$(id -g "$PGUSER")"'
+    ' --clear-groups "$@"\nexec "$@"',
     "venv": 'mkdir -p "$1/bin"\nln -s {box}/programs/* "$1/bin/"',
-    "useradd": 'test "$*" = "--system piwheels"\nmkdir -p {box}/piwheels/run',
-    "install": 'test "$1 $2 $3" = "-d -o piwheels"\nshift 3\nmkdir -p "$@"',
-    "chown": 'test "$1 $2" = "-R piwheels:" && test -d "$3"',
+    "useradd": 'test "$*" = "--system piwheels"\nmkdir -p {box}/piwheels/run\n'
+    "chown -R piwheels: {box}/piwheels",
+    "install": 'test "$1 $2 $3" = "-d -o piwheels"\nshift 3\nmkdir -p "$@"\nchown piwheels: "$@"',
+    "chown": 'test -z "$AS_USERS" || exec /usr/bin/chown "$@"\ntest -d "$3" || test "$1" != -R',
     "rsync": 'for to in "$@"; do from="$last"; last="$to"; done\n'
     'mkdir -p "$to"\ncp -a "$from." "$to"',
     "ssh": 'for word in "$@"; do case "$word" in *:*) ln -s "${word#*:}" "${word%%:*}"; esac; done',
 }
-PIP = """
-import re, runpy, sys
-own = [word for word in sys.argv[1:] if word.startswith(".")]
-for word in own:
-    extras = re.fullmatch(r"\\.\\[([a-z,]+)\\]", word)[1].split(",")
-    assert set(extras) <= set(EXTRAS), f"there is no such extra: {word}"
-if not own:
-    runpy.run_module("pip", run_name="__main__", alter_sys=True)
-"""
 
 
 def commands(page):
@@ -104,32 +113,24 @@ class Sandbox:
         )
         threading.Thread(target=self.index.serve_forever, args=(0.05,)).start()
         for name in (
-            "clone",
-            "templates",
-            "programs",
-            "bin",
-            "reader/run",
-            "postgres/run",
+            "clone", "installed", "templates", "programs", "bin", "reader/run", "postgres/run",
             "var/log/nginx",
-        ):
+        ):  # fmt: skip
             (box / name).mkdir(parents=True)
         self._fill_index()
         (box / "var/log/nginx/access.log").touch()
         self.configure("master")  # piw-audit finds it by the master
         (self.clone / WHEEL).write_bytes(wheel_bytes("numpy", "2.3.5"))
-        python = f'exec "{sys.executable}" -P'
-        for name, script in SCRIPTS.items():
-            module, _, function = script.partition(":")
-            code = f"import sys; from {module} import {function} as main; sys.exit(main())"
-            self._program("programs", name, f"{python} -c '{code}' \"$@\"")
-        (box / "pip.py").write_text(f"EXTRAS = {EXTRAS}{PIP}")
-        self._program("programs", "pip", f'{python} {box}/pip.py "$@"')
+        python = os.path.realpath(sys.executable)
+        client = CLIENT.format(python=python, socket=f"{box}/programs.socket")
+        for name in (*SCRIPTS, "pip", "python", "go"):
+            self._program("programs", name, client)
         for name, text in STAND_INS.items():
-            self._program("bin", name, text.replace("{box}", str(box)))
+            self._program("bin", name, f"#!/bin/sh\n{text.replace('{box}', str(box))}\n")
         (box / "bin/pip").symlink_to(box / "programs/pip")
         up = f"PIW_HOST={HOST} PIW_DSN={shlex.quote(up_dsn)}"
-        go = f'{python} {ROOT}/go --ready "$@"'
-        self._program("clone", "go", f'test "$1" != up || export {up}\n{go}')
+        go = f'{box}/programs/go --ready "$@"'
+        self._program("clone", "go", f'#!/bin/sh\ntest "$1" != up || export {up}\nexec {go}\n')
         binaries = next(folder for folder in candidates(os.environ) if (folder / "psql").exists())
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "XDG_"))}
         self.env = {
@@ -148,6 +149,57 @@ class Sandbox:
             "PIW_YES": "1",  # a reader answers y
             **{name: os.environ[name] for name in ["PIW_ALLOW_ROOT"] if name in os.environ},
         }
+        (box / "tmp").mkdir()
+        (box / "tmp").chmod(0o1777)
+        if AS_USERS:
+            self._give_to_users(up_dsn)
+        self._preload()
+
+    def _give_to_users(self, up_dsn):
+        """Let the users of the chapters write to their own folders, and reach PostgreSQL."""
+        self.env |= {"AS_USERS": "1", "CHAMELEON_CACHE": str(self.box / "templates")}
+        del self.env["PIW_ALLOW_ROOT"]
+        for name in ("clone", "installed", "postgres", "reader", "templates"):
+            uid = USERS.get(name, USERS["reader"])
+            for path in (self.box / name, *(self.box / name).rglob("*")):
+                os.chown(path, uid, uid)
+        for folder in {urlsplit(dsn).query for dsn in (self.dsn, up_dsn)}:
+            place = Path(parse_qs(folder)["host"][0])
+            place.chmod(0o755)
+            for path in place.glob(".s.PGSQL.*"):
+                path.chmod(0o777)
+
+    def _preload(self):
+        """Start the process of which the programs are copies."""
+        accounts = self.box / "passwd"
+        lines = [f"{user}:x:{uid}:{uid}::{self.box}/{user}:/bin/sh" for user, uid in USERS.items()]
+        accounts.write_text("\n".join([*lines, Path("/etc/passwd").read_text()]))
+        folders = hidden([*interpreter_dirs(sys.executable), ROOT]) if AS_USERS else []
+        env = dict(self.env)
+        if AS_USERS:  # only one user may read the compiled templates
+            del env["CHAMELEON_CACHE"]
+        self.preloaded = subprocess.Popen(
+            [*(["unshare", "--mount"] if AS_USERS else []), sys.executable, "-P",
+             ROOT / "tests/preloaded.py", self.box / "programs.socket", json.dumps(SCRIPTS),
+             accounts if AS_USERS else "", *folders],
+            env=env, start_new_session=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        until((self.box / "programs.socket").exists, 60)
+
+    def _as_user(self, command):
+        """Return the words that run a *command* of a chapter, as its user if possible."""
+        words = ["/bin/bash", "-o", "pipefail", "-c", f"cd {self.clone}\n{command}"]
+        if not AS_USERS:
+            return words
+        user = "reader"
+        if command.startswith(tuple(each.format(box=self.box) for each in ROOTS)):
+            user = "root"
+        elif str(self.box / "tmp/farm") in command:
+            user = "piwheels"  # ssh logs in as this user
+        uid = USERS.get(user, 0)
+        place = f"--mount=/proc/{self.preloaded.pid}/ns/mnt"
+        change = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+        return ["nsenter", place, "--", *change, *words]
 
     def _fill_index(self):
         index = self.box / "index"
@@ -171,7 +223,7 @@ class Sandbox:
 
     def _program(self, folder, name, text):
         path = self.box / folder / name
-        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.write_text(text)
         path.chmod(0o755)
 
     def place(self, command):
@@ -183,8 +235,8 @@ class Sandbox:
     def run(self, command):
         """Run a *command* to its end, which must be a success."""
         done = subprocess.run(
-            ["/bin/bash", "-o", "pipefail", "-c", command], cwd=self.clone, env=self.env,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            self._as_user(command), env=self.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             timeout=patience(60), check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}"
@@ -195,7 +247,7 @@ class Sandbox:
         log = self.box / f"{len(self.started)}.log"
         with log.open("w") as out:
             self.started[command] = subprocess.Popen(
-                ["/bin/bash", "-c", command], cwd=self.clone, env=self.env, start_new_session=True,
+                self._as_user(command), env=self.env, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             ), log  # fmt: skip
         return log
@@ -208,7 +260,8 @@ class Sandbox:
     def stop(self, sign=signal.SIGTERM):
         """Stop everything that was started, and wait for its end."""
         for process, _ in self.started.values():
-            os.killpg(process.pid, sign)
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(process.pid, sign)
         for process, _ in self.started.values():
             process.wait(patience(30))
         self.started.clear()
@@ -216,6 +269,8 @@ class Sandbox:
     def close(self):
         if self.started:
             self.stop(signal.SIGKILL)
+        os.killpg(self.preloaded.pid, signal.SIGKILL)
+        self.preloaded.wait()
         self.index.shutdown()
         self.index.server_close()
 
@@ -239,9 +294,18 @@ def wheels(site):
     return {path.name for path in site.glob("simple/*/*.whl")}
 
 
+def owners(folder):
+    """Return the numbers of the users that wrote files in *folder*."""
+    return {path.stat().st_uid for path in folder.rglob("*")}
+
+
 def act(box, command):
     """Run or start one *command* of a chapter, and see what it promises."""
     words = shlex.split(command)
+    if "pip" in command:
+        assert {
+            each for extras in re.findall(r"\.\[([a-z,]+)\]", command) for each in extras.split(",")
+        } <= set(EXTRAS)
     if words[:2] == ["./go", "up"] and box.up:
         load("piw-up", UpConfig, words[2:], {"HOME": "/nonexistent"})  # one such farm is enough
     elif words[:2] == ["./go", "up"]:
@@ -272,9 +336,9 @@ def new_machine(box, done):
         administer(box.dsn, f"DROP {what} {{}}", names=["piwheels"])
     shutil.rmtree(box.box / "var/www")
     shutil.rmtree(box.box / "piwheels")
-    (box.box / "piwheels/run").mkdir(parents=True)
     box.configure("master", "audit")  # no master has run here
-    box.run(next(command for command in done if command.startswith("install ")))
+    for program in ("useradd ", "install "):
+        box.run(next(command for command in done if command.startswith(program)))
 
 
 def test_every_command_runs_in_order(sandbox):
@@ -296,12 +360,13 @@ def test_every_command_runs_in_order(sandbox):
                 known.clear()
             if " pg_dump " in command:  # no build ends between the copies of database and site
                 until(lambda: built <= wheels(site) and len(list(site.rglob("*.txt.gz"))) == 3, 60)
+                assert owners(site) == {USERS["piwheels"] if AS_USERS else os.geteuid()}
             act(sandbox, command)
             done[command] += 1
         known = Counter(own) & done
     assert set(LEFT_OUT) <= set(done)
     assert done["sudo -u piwheels piw-audit"] == 2  # of the farm, and of its copy
     assert built <= wheels(site)
-    assert {"markupsafe.py", "six.py"} <= {
-        path.name for path in (sandbox.box / "installed").iterdir()
-    }
+    installed = sandbox.box / "installed"
+    assert {"markupsafe.py", "six.py"} <= {path.name for path in installed.iterdir()}
+    assert owners(installed) == {USERS["reader"] if AS_USERS else os.geteuid()}

@@ -1,3 +1,5 @@
+import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -6,14 +8,23 @@ import time
 import anyio
 import httpx
 import pytest
+import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uvicorn.server import ServerState
 
 from clocks import StepClock
-from helpers import patience
+from helpers import patience, until
 from piwheels.serve import __main__ as serve
-from piwheels.serve.repeating import LIFE, MAX_STORED, Responses, is_repeatable
-from piwheels.serve.site import HTML, JSON, Site, byte_range, negotiate, quality
+from piwheels.serve.repeating import (
+    LIFE,
+    LONGEST_LIFE,
+    MAX_STORED,
+    RepeatingProtocol,
+    Responses,
+    is_repeatable,
+)
+from piwheels.serve.site import HTML, JSON, Site, Source, byte_range, negotiate, quality
 from site_requests import (
     BIG,
     MISSING,
@@ -329,14 +340,89 @@ def test_many_requests_at_once_are_answered_in_order(server):
 def test_stored_responses_expire_and_are_limited():
     clock = StepClock()
     responses = Responses(clock)
-    responses.put(b"a", 200, [(b"x", b"y")], b"one")
+    responses.put(b"a", 200, [(b"x", b"y")], b"one", None)
     assert responses.get(b"a").head == b"HTTP/1.1 200 OK\r\nx: y\r\n"
     clock.advance(LIFE + 0.1)
     assert responses.get(b"a") is None
     for number in range(100):
-        responses.put(b"%d" % number, 200, [], bytes(MAX_STORED // 10))
+        responses.put(b"%d" % number, 200, [], bytes(MAX_STORED // 10), None)
     kept = [number for number in range(100) if responses.get(b"%d" % number)]
     assert kept == list(range(91, 100))
+
+
+@pytest.mark.parametrize("change", ["rewritten", "removed", "replaced", "unreadable"])
+def test_a_response_is_repeated_until_its_file_changes(tmp_path, change):
+    clock, path = StepClock(), tmp_path / "page"
+    path.write_bytes(b"one")
+    responses = Responses(clock)
+    responses.put(b"a", 200, [], b"one", Source.of(path, path.stat()))
+    for _ in range(3):
+        clock.advance(LIFE + 0.1)
+        assert responses.get(b"a").body == b"one"
+    about = path.stat()
+    match change:
+        case "rewritten":
+            path.write_bytes(b"two")
+            os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+        case "removed":
+            path.unlink()
+        case "replaced":
+            path.rename(path.with_name("other"))
+            path.symlink_to("other")
+        case "unreadable":
+            path.chmod(0)
+    clock.advance(LIFE - 0.1)
+    assert responses.get(b"a") is not None
+    clock.advance(0.2)
+    assert responses.get(b"a") is None
+
+
+def test_no_response_is_repeated_for_longer_than_pages_are_cached(tmp_path):
+    clock, path = StepClock(), tmp_path / "page"
+    path.write_bytes(b"one")
+    responses = Responses(clock)
+    responses.put(b"a", 200, [], b"one", Source.of(path, path.stat()))
+    for _ in range(2 * int(LONGEST_LIFE) - 1):
+        clock.advance(0.5)
+        assert responses.get(b"a") is not None
+    clock.advance(0.6)
+    assert responses.get(b"a") is None
+
+
+def test_a_changed_page_is_served_after_a_second(server, tree):
+    page = tree / "passing.html"
+    page.write_text("one")
+    with httpx.Client(base_url=server.url) as client:
+        assert [client.get("/passing.html").text for _ in range(2)] == ["one", "one"]
+        page.write_text("three")
+        until(lambda: client.get("/passing.html").text == "three")
+        page.unlink()
+        until(lambda: client.get("/passing.html").status_code == 404)
+
+
+def test_an_idle_connection_is_closed_and_a_busy_one_is_not(tree):
+    seconds = patience(0.25)
+
+    async def run():
+        config = uvicorn.Config(
+            Site(tree), http=RepeatingProtocol, timeout_keep_alive=seconds, lifespan="off"
+        )
+        config.load()
+        state, loop = ServerState(), asyncio.get_running_loop()
+        server = await loop.create_server(lambda: RepeatingProtocol(config, state, {}), "127.0.0.1")
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        started = loop.time()
+        while loop.time() < started + 2 * seconds:  # the same request: the response is repeated
+            writer.write(b"GET /simple/old/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readuntil(b"<old>")).startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(seconds / 8)
+        last = loop.time()
+        assert await reader.read() == b""
+        assert loop.time() - last > seconds / 2
+        writer.close()
+        server.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(
@@ -367,7 +453,7 @@ def test_port_in_use_is_one_sentence(tree, capsys):
 @pytest.mark.parametrize(
     ("more", "what"),
     [
-        (["-o", "/nonexistent"], "not a directory"),
+        (["-o", "/dev/null/site"], "not a directory"),
         (["--host", "no.such.invalid."], "cannot listen on"),
     ],
 )

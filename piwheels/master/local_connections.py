@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: The bytes that are read at a time.
 _PART: Final = 256 * 1024
 #: How long an address that has too many connections lets nobody in, before all are closed; and how
-#: long it pauses while descriptors are nearly used up, in seconds.
+#: long it pauses while 0MQ does not listen yet or descriptors are nearly used up, in seconds.
 _FULL, _PAUSE = 2.0, 0.1
 #: The longest waits for the sockets in one turn, in seconds: while an address is full; otherwise.
 _SOON, _CYCLE = 0.05, 0.25
@@ -199,7 +199,9 @@ class LocalConnections(threading.Thread):
 
     def _accept(self, address: _Address) -> None:
         assert address.listener is not None  # noqa: S101
-        if len(address.connections) >= most_local_connections() or are_critical():
+        starting = not Path(_inner(address.path)).exists()
+        full = len(address.connections) >= most_local_connections()
+        if starting or full or are_critical():
             address.resume = SYSTEM.monotonic() + _PAUSE
             self._watch(address.listener, address, 0)
             return
@@ -209,7 +211,7 @@ class LocalConnections(threading.Thread):
             inner = socket.socket(socket.AF_UNIX)
             inner.settimeout(1)
             inner.connect(_inner(address.path))
-        except OSError:  # the client has gone; the master starts or ends; nothing is left
+        except OSError:  # the client has gone; the master ends; nothing is left
             for each in (client, inner):
                 if each is not None:
                     each.close()

@@ -1,13 +1,15 @@
 """Sends a response again to an equal request, without evaluating the request again.
 
-Installers send the same bytes for the same page. A response is repeated for at most a second after
-it was made; all clients accept pages that are a minute old.
+Installers send the same bytes for the same page. A response is repeated for a second. Then it is
+repeated for another second if its file has not changed, and so on for a minute; all clients accept
+pages that are a minute old.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -18,21 +20,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from piwheels.core.clock import Clock
+    from piwheels.serve.site import Source
 
-#: For how many seconds a response is repeated.
+#: After how many seconds a response's file is looked at, and for how many it is repeated at most.
 LIFE: Final = 1.0
+LONGEST_LIFE: Final = 60.0
 #: The maximum size of a request and of all stored responses, in bytes.
 MAX_REQUEST: Final = 4096
 MAX_STORED: Final = 64 * 2**20
 _END: Final = b"\r\n\r\n"
 
 
-class Stored(NamedTuple):
-    """A response: its first lines, its body, and until when it may be repeated."""
+@dataclass(slots=True)
+class Stored:
+    """A response: its first lines, its body, its file, when to look at that, and its end."""
 
     head: bytes
     body: bytes | memoryview
+    source: Source | None
     until: float
+    end: float
 
     @property
     def size(self) -> int:
@@ -41,7 +48,7 @@ class Stored(NamedTuple):
 
 
 class Responses:
-    """The responses of the last second, by the bytes of the request; the oldest go first."""
+    """The recent responses, by the bytes of the request; the oldest go first."""
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
@@ -51,9 +58,11 @@ class Responses:
     def get(self, request: bytes) -> Stored | None:
         """Return the response to *request*, if it is recent."""
         found = self._stored.get(request)
-        if found is not None and found.until < self._clock.monotonic():
-            self._remove(request)
-            return None
+        if found is not None and found.until < (now := self._clock.monotonic()):
+            if now >= found.end or found.source is None or not found.source.is_unchanged():
+                self._remove(request)
+                return None
+            found.until = min(now + LIFE, found.end)
         return found
 
     def put(
@@ -62,11 +71,13 @@ class Responses:
         status: int,
         headers: Iterable[tuple[bytes, bytes]],
         body: bytes | memoryview,
+        source: Source | None,
     ) -> None:
-        """Store the response to *request*."""
+        """Store the response to *request*; *source* is the file that it shows, if there is one."""
         self._remove(request)
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        stored = Stored(STATUS_LINE[status] + lines, body, self._clock.monotonic() + LIFE)
+        now = self._clock.monotonic()
+        stored = Stored(STATUS_LINE[status] + lines, body, source, now + LIFE, now + LONGEST_LIFE)
         self._stored[request] = stored
         self._size += stored.size
         while self._size > MAX_STORED:
@@ -92,11 +103,15 @@ class RepeatingProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which asks the application only for responses that are not stored."""
 
     responses = Responses()
+    #: The default headers of a second, and the lines that they are.
+    _date: ClassVar[tuple[Any, bytes]] = (None, b"")
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         #: Whether a request has begun that has not ended: data belong to it.
         self._begun = False
+        #: When the last response was repeated.
+        self._repeated = 0.0
 
     def on_message_begin(self) -> None:
         """Note that a request begins."""
@@ -118,10 +133,33 @@ class RepeatingProtocol(HttpToolsProtocol):
             and not self.transport.is_closing()
         )
         if idle and (found := self.responses.get(data)) is not None:
-            date = b"".join(b"%b: %b\r\n" % each for each in self.server_state.default_headers)
-            self.transport.writelines([found.head, date, b"\r\n", found.body])
-            self.on_response_complete()
+            self._repeat(found)
             return
         super().data_received(data)
         if idle and not self._begun and is_repeatable(data):
             self.scope["extensions"] = {STORE: {"put": partial(self.responses.put, data)}}
+
+    def _repeat(self, found: Stored) -> None:
+        headers, date = self._date
+        if headers is not self.server_state.default_headers:  # uvicorn replaces them each second
+            headers = self.server_state.default_headers
+            date = b"".join(b"%b: %b\r\n" % each for each in headers) + b"\r\n"
+            RepeatingProtocol._date = headers, date
+        if isinstance(found.body, bytes):
+            self.transport.write(b"".join((found.head, date, found.body)))
+        else:
+            self.transport.writelines([found.head, date, found.body])
+        if self.timeout_keep_alive_task is None:
+            self.on_response_complete()
+        else:  # the timer continues, because a new one for each request takes long
+            self.server_state.total_requests += 1
+            self._repeated = self.loop.time()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, unless a response was repeated in the meantime."""
+        left = self._repeated + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            handler = self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(left, handler)
+        else:
+            super().timeout_keep_alive_handler()

@@ -15,7 +15,7 @@ import stat
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -152,10 +152,31 @@ def _same_time(field: str | None, modified: float, *, later: bool = False) -> bo
     return moment >= int(modified) if later else moment == int(modified)
 
 
+class Source(NamedTuple):
+    """A file, and what identifies its content and its permissions."""
+
+    path: Path
+    identity: tuple[int, ...]
+
+    @staticmethod
+    def of(path: Path, status: os.stat_result) -> Source:
+        """Return the file at *path* with this *status*."""
+        numbers = status.st_dev, status.st_ino, status.st_size
+        return Source(path, (*numbers, status.st_mtime_ns, status.st_ctime_ns))
+
+    def is_unchanged(self) -> bool:
+        """Return whether the file is still the same."""
+        try:
+            return Source.of(self.path, self.path.lstat()) == self
+        except OSError:
+            return False
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """An open file of the site, with its response headers."""
 
+    source: Source
     file: IO[bytes]
     size: int
     modified: float
@@ -179,7 +200,8 @@ class Site:
         )
         store = scope.get("extensions", {}).get(STORE)
         if store is not None and not isinstance(response, FileResponse):
-            store["put"](response.status_code, response.raw_headers, response.body)
+            source = response.source if isinstance(response, PageResponse) else None
+            store["put"](response.status_code, response.raw_headers, response.body, source)
         await response(scope, receive, send)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
@@ -282,7 +304,8 @@ class Site:
         # The same bytes with another type or encoding are another representation.
         kind = about["Content-Type"].partition(";")[0].rpartition("/")[2]
         tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}-{kind}"'
-        return Page(file, status.st_size, status.st_mtime, tag, about)
+        source = Source.of(path, status)
+        return Page(source, file, status.st_size, status.st_mtime, tag, about)
 
     def _missing(self, method: str) -> Response:
         page = self._open(["404.html"], {})
@@ -330,7 +353,7 @@ def _respond(method: str, page: Page, headers: Mapping[str, str]) -> Response:
     if unchanged(headers, page.tag, page.modified):
         page.file.close()
         del about["Content-Type"]
-        return Response(status_code=304, headers=about)
+        return PageResponse(page.source, status_code=304, headers=about)
     whole = range(page.size)
     condition = headers.get("if-range")
     fresh = condition in {None, page.tag} or _same_time(condition, page.modified)
@@ -342,13 +365,21 @@ def _respond(method: str, page: Page, headers: Mapping[str, str]) -> Response:
         if not wanted:
             page.file.close()
             about["Content-Range"] = f"bytes */{page.size}"
-            return Response(status_code=416, headers=about)
+            return PageResponse(page.source, status_code=416, headers=about)
     about["Content-Length"] = str(len(part))
     if method == "HEAD" or len(part) <= BLOCK:
         with page.file as file:
             content = b"" if method == "HEAD" else _read(file, part)
-        return Response(content, status_code=code, headers=about)
+        return PageResponse(page.source, content, status_code=code, headers=about)
     return FileResponse(page.file, part, code, about)
+
+
+class PageResponse(Response):
+    """A response that shows the file *source*, or says something about it."""
+
+    def __init__(self, source: Source, content: bytes | memoryview | None = None, **more: Any):
+        super().__init__(content, **more)
+        self.source = source
 
 
 class FileResponse(Response):

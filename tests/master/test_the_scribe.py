@@ -22,7 +22,7 @@ from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, Simple
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.site import LAYOUT
 from piwheels.core.transport import Context
-from piwheels.master.logic import site_wide
+from piwheels.master.logic import schedule, site_wide
 from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
@@ -32,6 +32,7 @@ from piwheels.master.messages import (
     WriteRoot,
     WriteSearch,
 )
+from piwheels.master.site.overview import Overview
 from piwheels.master.the_scribe import TheScribe
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -491,6 +492,22 @@ def test_a_damaged_root_page_is_written_again(scribe, site):
     root.write_bytes(good + b"evil")
     scribe.call(WriteRoot())
     until(lambda: root.read_bytes() == good)
+
+
+def test_a_fault_at_one_site_wide_page_stops_no_other_page(
+    start, fake_db, site, monkeypatch, caplog
+):
+    def fail(self, db):
+        raise KeyError("spam")
+
+    fail.__name__ = "_write_root"
+    monkeypatch.setattr(Overview, "_write_root", fail)
+    monkeypatch.setattr(schedule, "RETRY", 0.1)
+    scribe = start(fake_db)
+    scribe.call(WriteHome({"packages_built": 815}))
+    until(lambda: holds(site / "index.html", b"815"))
+    fault = "writing the site-wide pages (root) has failed: KeyError"
+    until(lambda: caplog.text.count(fault) > 1)  # and it is tried again
 
 
 @pytest.mark.parametrize("value", ["x", 5, None, {"cp311": "x"}, [1]])

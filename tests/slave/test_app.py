@@ -485,7 +485,7 @@ def test_sigterm_ends_a_slave_that_waits_for_a_master(work):
     ("option", "status", "sentence"),
     [
         (["--level", "7"], 2, "'7' is not one of 0, 1"),
-        (["--dir", "/nonexistent"], 1, "cannot build in /nonexistent (No such file or directory)"),
+        (["--dir", "/proc/none"], 1, "cannot build in /proc/none (No such file or directory)"),
     ],
 )
 def test_an_unusable_option_gives_an_error_message(option, status, sentence, monkeypatch, capsys):

@@ -209,8 +209,9 @@ def _changed(
     adds = _ADDS.fullmatch(event.action)
     if adds is None:
         return None
-    after = before._replace(released=before.released or event.when)
-    return _with_source(after, adds[2], there=True) if adds[1] == "source" else after
+    if before.released is None:  # the first spelling of the version that exists
+        before = before._replace(version=event.version, released=event.when)
+    return _with_source(before, adds[2], there=True) if adds[1] == "source" else before
 
 
 def _with_source(version: UpstreamVersion, name: str, *, there: bool) -> UpstreamVersion:

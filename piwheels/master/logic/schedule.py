@@ -7,7 +7,7 @@ from typing import Final
 
 #: Writing that takes longer than this, in seconds, happens less often, to leave time for others.
 SLOW: Final = 2.0
-#: The delay of all groups after a failure, in seconds.
+#: The delay before a retry, in seconds.
 RETRY: Final = 5.0
 
 
@@ -44,9 +44,9 @@ class Schedule:
         self._due = ended + self.pause * max(1.0, (ended - began) / SLOW)
 
     def failed(self, now: float) -> None:
-        """Note that writing failed; the pages are due again after those of other groups."""
+        """Note that writing failed; the pages are due again after a delay."""
         self.stale = True
-        self.wait(now + RETRY)
+        self.wait(now)
 
     def wait(self, now: float) -> None:
         """Delay the pages because another group could not be written."""

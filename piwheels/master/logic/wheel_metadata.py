@@ -38,6 +38,13 @@ _NO_CHARACTERS: Final = re.compile(
     + "]"
 )
 _PYTHON: Final = re.compile(r"Programming Language :: Python :: ([0-9]+(?:\.[0-9]+)?)", re.ASCII)
+_PATH: Final = r"(?:[\w.~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
+_QUERY: Final = _PATH.replace("/", "/?")
+_ADDRESS: Final = re.compile(
+    r"(?i:https?)://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
+    rf"(?:/{_PATH})?(?:\?{_QUERY})?(?:#{_QUERY})?",
+    re.ASCII,
+)
 _EXTRA: Final = re.compile(r"\bextra\b")
 _BRACKETED: Final = re.compile(r"<[^<>]*>|\([^()]*@[^()]*\)")
 
@@ -215,14 +222,12 @@ def _good_links(links: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def is_web_address(address: str) -> bool:
-    """Return whether *address* is a plain http(s) address, without a user name."""
-    if not address.isascii() or not address.isprintable() or len(address) > LONG or " " in address:
+    """Return whether *address* is a valid http(s) address (RFC 3986), without a user name."""
+    if len(address) > LONG or not _ADDRESS.fullmatch(address):
         return False
     try:
         parts = urlsplit(address)
-        return (
-            parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
-        )
+        return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 

@@ -63,13 +63,13 @@ class Overview:
         self._summaries = Schedule(pause)
         #: The summaries whose compressed copies are known to be up to date: packing takes long.
         self._packed: set[Path] = set()
-        self._writers = (
+        self._writers = [
             (self._root, self._write_root),
             (self._search, self._write_search),
             (self._home, self._write_home),
             (self._sitemap, self._write_sitemap),
             (self._summaries, self._write_summaries),
-        )
+        ]
 
     def __str__(self) -> str:
         return self._current
@@ -123,9 +123,11 @@ class Overview:
             schedule.begin()
             write(db)
         except Exception:
+            schedule.failed(now)
             for other, _ in self._writers:
                 other.wait(now)  # the cause, such as a full disk, usually affects all of them
-            schedule.failed(now)
+            # The last one from now on: a page that always fails must not keep others waiting.
+            self._writers.sort(key=lambda each: each[0] is schedule)
             raise
         schedule.done(now, self._clock.monotonic())
 

@@ -1,7 +1,6 @@
-"""Faster Textual tests: exact idleness, known style sheets and styles, frames on request."""
+"""Faster Textual tests: exact idleness, style sheets parsed once, frames drawn on request."""
 
 import asyncio
-import operator
 
 import pytest
 import textual.app
@@ -9,7 +8,6 @@ import textual.pilot
 from textual._compositor import Compositor
 from textual._context import active_app, visible_screen_stack
 from textual.css.stylesheet import Stylesheet
-from textual.dom import DOMNode
 
 #: How often an application may ask to be painted again before somebody waits in vain for a rest.
 _ROUNDS = 1000
@@ -51,86 +49,6 @@ def _parse_once(sheet, css, read_from, **how):
     return _parsed[key]
 
 
-# Textual matches each widget with every rule again whenever its style may have changed. The result
-# depends on the style sheet, and on what selectors can see of the widget and its ancestors.
-_apply = Stylesheet.apply
-_style_components = Stylesheet._process_component_classes
-_replace = Stylesheet.replace_rules
-_UNCACHED = Stylesheet._EXCLUDE_PSEUDO_CLASSES_FROM_CACHE
-_FLAGS = operator.attrgetter(
-    "_has_hover_style", "_has_focus_within", "_has_order_style", "_has_odd_or_even"
-)
-_sheets, _known, _components = {}, {}, {}
-
-
-def _sheet_key(sheet):
-    """Return a number of the rules of *sheet*, and the pseudo-classes that they name.
-
-    :func:`_parse_once` keeps the rules, so that each has its own identity.
-    """
-    rules = sheet.rules
-    known = getattr(sheet, "_known", None)
-    if known is None or known[0] is not rules:
-        names = sorted(set().union(*(rule.pseudo_classes for rule in rules)) - _UNCACHED)
-        number = _sheets.setdefault(tuple(map(id, rules)), len(_sheets))
-        known = sheet._known = rules, number, names
-    return known[1:]
-
-
-def _path_key(sheet, node):
-    """Return everything on which the style of *node* depends."""
-    number, names = _sheet_key(sheet)
-    key = [number]
-    while isinstance(node, DOMNode):
-        pseudo = node._PSEUDO_CLASSES
-        active = tuple(name for name in names if name in pseudo and pseudo[name](node))
-        key += (type(node), node._id, frozenset(node._classes), active)
-        node = node._parent
-    return tuple(key)
-
-
-def _apply_known(sheet, node, *, animate=False, cache=None):
-    key = _path_key(sheet, node)
-    if (known := _known.get(key)) is None:
-        cache = {}
-        _apply(sheet, node, animate=animate, cache=cache)
-        for rules in cache.values():  # none if the style depends on the order of widgets
-            _known[key] = rules, _FLAGS(node)
-        return
-    rules, flags = known
-    (
-        node._has_hover_style,
-        node._has_focus_within,
-        node._has_order_style,
-        node._has_odd_or_even,
-    ) = flags
-    sheet.replace_rules(node, rules, animate=animate)
-    if node._get_component_classes():
-        _style_known_components(sheet, node, key)
-
-
-def _style_known_components(sheet, node, key):
-    if (known := _components.get(key)) is None:
-        _style_components(sheet, node)
-        found = node._component_styles.items()
-        if not any(any(_FLAGS(styles.node)[1:]) for _, styles in found):
-            _components[key] = {name: dict(styles.base._rules) for name, styles in found}
-        return
-    if known != {name: styles.base._rules for name, styles in node._component_styles.items()}:
-        node._component_styles.clear()
-        for name, rules in known.items():
-            component = DOMNode(classes=name)
-            component._attach(node)
-            component.styles.base._rules.update(rules)
-            node._component_styles[name] = component.styles
-        node.refresh()
-
-
-def _replace_changed(node, rules, animate=False):
-    if animate or node.styles.base._rules != rules:
-        _replace(node, rules, animate)
-
-
 _render = Compositor.render_update
 
 
@@ -149,8 +67,6 @@ def _quick_textual():
         patch.setattr(textual.app, "wait_for_idle", _settle)
         patch.setattr(textual.pilot, "wait_for_idle", _settle)
         patch.setattr(Stylesheet, "_parse_rules", _parse_once)
-        patch.setattr(Stylesheet, "apply", _apply_known)
-        patch.setattr(Stylesheet, "replace_rules", staticmethod(_replace_changed))
         patch.setattr(Compositor, "render_update", _render_when_asked)
         yield
 

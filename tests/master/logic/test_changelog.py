@@ -215,6 +215,7 @@ def state(db, package):
 
 @example([("foo", "1.0", "project quarantined"), ("foo", "1.0", "add source file a.zip")], 2)
 @example([("foo", "1.0", "release quarantined"), ("foo", "1.0", "add source file a.zip")], 2)
+@example([("foo", "1.0", "remove file a.zip"), ("foo", "v1", "new release")], 2)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories, st.integers(2, 6))
 def test_slices_of_any_size_have_the_same_result(db, history, limit):
