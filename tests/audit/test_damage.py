@@ -468,10 +468,12 @@ def test_damage_is_found_and_repaired(farm, rewrite, names):
     quarantine = farm.site.parent / "quarantine"
     assert farm.audit("--repair", "--yes", f"--quarantine-dir={quarantine}") == found, farm.why
     assert all(farm.why.values())
+    # The repair of a page must not rely on another finding of its package.
     for kind, path in found:
-        folder, *names = path.split("/")
-        if KINDS[kind] is Remedy.REWRITE and folder in ("simple", "project") and path not in ROOTS:
-            # It must not need another finding of its package.
+        _, *names = path.split("/")
+        if path in ROOTS and farm.why[path].startswith("does not list "):
+            assert farm.package[path] == farm.why[path].split()[-1]
+        elif path not in ROOTS and KINDS[kind] is Remedy.REWRITE and names:
             assert farm.package[path] == ("spam" if kind.endswith("-alias") else names[0])
     rewrite(farm)
     assert farm.audit() - left == set(), farm.why
