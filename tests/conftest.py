@@ -59,7 +59,7 @@ STARTING_FIXTURES = {
     "server_dsn", "short_dir", "site_farm",
 }  # fmt: skip
 #: Files and folders whose tests start something by what they call.
-STARTING_FILES = ("tests/audit/test_damage.py", "tests/core/host/")
+STARTING_FILES = ("tests/core/host/",)
 #: The audit events that a quick test must not cause.
 STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.Popen"}
 #: The files that take longest begin first, so that no core is idle at the end.
@@ -68,7 +68,7 @@ LONGEST = (
     "slave/test_suspension.py", "test_chapters.py", "up/test_farm.py", "test_farm.py",
     "test_browser.py", "console/ui/test_screens.py", "console/ui/test_frame.py",
     "slave/test_app.py", "master/test_cloud_gazer.py", "console/ui/test_pictures.py",
-    "master/test_app.py", "audit/test_damage.py", "core/host/test_processes.py",
+    "master/test_app.py", "core/host/test_processes.py",
     "console/test_contract.py", "console/ui/test_slave.py", "test_systemd.py",
     "master/test_slave_driver.py", "console/test_web.py", "up/test_console.py",
 )  # fmt: skip

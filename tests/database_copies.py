@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 from contextlib import closing, contextmanager, suppress
 
 import psycopg2
@@ -44,7 +43,7 @@ class Copies:
     def __init__(self, server, template):
         self.server, self.template = server, template
         self.spare = []  # names, each with its state as created
-        self.names = (f"piw_test_{os.getpid()}_{number}" for number in itertools.count(1))
+        self.names = (f"{database_of(template)}_{number}" for number in itertools.count(1))
         with _cursor(template) as cursor:
             cursor.execute(_SEQUENCES)
             self.sequences = cursor.fetchall()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from database_copies import Copies
 from helpers import own_config, patience, until
 from piwheels.audit import app
 from piwheels.audit.__main__ import main
@@ -125,6 +125,7 @@ class Farm:
         found = [line for line in lines if "kind" in line]
         assert code == (bool(found) if status is None else status), said.err
         self.why = {each.get("path", ""): each["why"] for each in found}
+        self.package = {each.get("path", ""): each.get("package", "") for each in found}
         pairs = [(each["kind"], each.get("path", "")) for each in found]
         assert len(pairs) == len({*map(json.dumps, found)}), "reported twice"
         return set(pairs)
@@ -206,16 +207,11 @@ def listed(root):
     return None
 
 
-_NUMBERS = itertools.count(1)
-
-
-@contextmanager
-def _copy(healthy, server_dsn):
-    _, template = healthy
-    name = f"{template}_{next(_NUMBERS)}"
-    administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
-    yield redirect(server_dsn, name)
-    administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
+@pytest.fixture(scope="session")
+def _healthy_copies(healthy, server_dsn):
+    copies = Copies(server_dsn, redirect(server_dsn, healthy[1]))
+    yield copies
+    copies.close()
 
 
 def _farm(healthy, dsn, folder, capsys):
@@ -224,14 +220,14 @@ def _farm(healthy, dsn, folder, capsys):
 
 
 @pytest.fixture
-def farm(healthy, server_dsn, tmp_path, capsys):
-    with _copy(healthy, server_dsn) as dsn:
+def farm(healthy, _healthy_copies, tmp_path, capsys):
+    with _healthy_copies.one() as dsn:
         yield _farm(healthy, dsn, tmp_path / "farm", capsys)
 
 
 @pytest.fixture(scope="module")
-def _shared(healthy, server_dsn):
-    with _copy(healthy, server_dsn) as dsn:
+def _shared(_healthy_copies):
+    with _healthy_copies.one() as dsn:
         yield dsn
 
 

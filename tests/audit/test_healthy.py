@@ -12,9 +12,9 @@ from piwheels.core.site import log_name
         ("-p", "Held", "-p", "eggs", "database"), ("--repair", "--yes"),
     ],
 )  # fmt: skip
-def test_a_healthy_farm_has_no_findings(farm, options):
-    assert farm.audit(*options) == set()
-    assert farm.audit(*options) == set()
+def test_a_healthy_farm_has_no_findings(site_farm, options):
+    assert site_farm.audit(*options) == set()
+    assert site_farm.audit(*options) == set()
 
 
 def test_a_removed_build_causes_no_findings(farm, rewrite):
