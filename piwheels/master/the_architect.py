@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 LIMIT: Final = 1000
 #: Seconds between two refreshes, however often the queue changes.
 PAUSE: Final = 1.0
-#: Seconds that the database may take to answer; the next refresh is soon.
+#: Seconds that the database may take to answer, and the pause after it failed.
 DB_TIMEOUT: Final = 20.0
+RETRY: Final = 5.0
 
 
 class TheArchitect(PauseableTask):
@@ -86,6 +87,7 @@ class TheArchitect(PauseableTask):
             pending = self.db.get_statistics()["builds_pending"]
         except PiWheelsError as exc:
             self.logger.warning("cannot read the build queue, trying again soon: %s", exc)
+            self._changed, self._refreshed = True, self.clock.monotonic() + RETRY - PAUSE
             return
         valid = {
             abi: [Job(*job) for job in jobs if self._is_valid(*job)] for abi, jobs in queue.items()

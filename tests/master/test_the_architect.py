@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from piwheels.core.errors import Unavailable
 from piwheels.master.messages import BuildQueue, BuildsPending
 from piwheels.master.the_architect import TheArchitect
 
@@ -73,3 +74,21 @@ def test_the_architect_continues_without_receivers_and_database(
     with running(architect):
         time.sleep(0.5)
         assert architect.is_alive()
+
+
+def test_the_architect_reads_the_queue_again_soon_after_a_failure(
+    with_db, other_end, running, monkeypatch
+):
+    monkeypatch.setattr("piwheels.master.the_architect.RETRY", 0.5)
+    architect = TheArchitect(with_db)
+    read, answers = architect.db.get_build_queue, iter([Unavailable("the database is away")])
+
+    def fail_once(limit):
+        for failure in answers:
+            raise failure
+        return read(limit)
+
+    architect.db.get_build_queue = fail_once
+    driver = other_end(with_db, "builds")
+    with running(architect):
+        assert driver.take() == BuildQueue({})

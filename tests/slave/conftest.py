@@ -48,6 +48,15 @@ def source(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def gate(source, tmp_path):
+    """A path: the build prints zzz, and goes on once there is a file."""
+    path = tmp_path / "gate"
+    wait = f"while not os.path.exists({str(path)!r}): time.sleep(0.05)"
+    source(f"print('zzz', flush=True)\n    {wait}")
+    return path
+
+
+@pytest.fixture
 def master():
     made = Master()
     yield made

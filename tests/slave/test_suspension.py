@@ -53,10 +53,10 @@ def suspend(pids, seconds):
 
 
 @pytest.mark.parametrize("who", ["slave", "supervisor", "slave and build"])
-def test_a_suspended_process_loses_no_build(master, source, process, who):
-    source("print('zzz', flush=True); time.sleep(1)")
+def test_a_suspended_process_loses_no_build(master, gate, process, who):
     master.give_build()
     master.output_with("zzz")
+    gate.touch()
     tree = descendants(process.pid)
     supervisor = next(pid for pid, group in tree.items() if pid == group)
     suspend(
@@ -75,10 +75,10 @@ def test_a_suspended_process_loses_no_build(master, source, process, who):
     master.receive("SENT")
 
 
-def test_a_slave_that_was_declared_dead_resumes_its_build(master, source, process):
-    source("print('zzz', flush=True); time.sleep(1)")
+def test_a_slave_that_was_declared_dead_resumes_its_build(master, gate, process):
     master.give_build()
     master.output_with("zzz")
+    gate.touch()
     peer = master.peer
     master.say("CONT")
     suspend([process.pid], SUSPENDED)
@@ -97,13 +97,13 @@ def _short_limit(monkeypatch):
 
 
 @pytest.mark.usefixtures("_short_limit")
-def test_a_master_that_was_suspended_resumes_the_build(master, source, slave):
-    source("print('zzz', flush=True); time.sleep(10)")
+def test_a_master_that_was_suspended_resumes_the_build(master, gate, slave):
     master.give_build()
     master.output_with("zzz")
     first = master.peer
     # The master does not reply in time: the slave closes that socket.
     assert master.receive("HELLO").features["resume"] == ["demo", "1.0"]
     assert master.peer != first
+    gate.touch()
     master.say("ACK", (8, ""))
     assert master.built().status
