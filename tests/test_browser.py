@@ -136,7 +136,10 @@ def address(site):
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=installed("chromium"), args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=installed("chromium-headless-shell") or installed("chromium"),
+            args=ARGUMENTS,
+        )
         yield browser
         browser.close()
 
