@@ -325,7 +325,7 @@ def tests(args: Sequence[str]) -> list[str]:
     own = [word for word in args if word not in options]
     if not own and "--quick" not in args:
         # A file stays in one process, because its tests share servers; the longest files begin.
-        own = ["-n", "5", "--dist", "loadfile", "--no-loadscope-reorder"]
+        own = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
     return [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *chosen, *own]
 
 
