@@ -72,8 +72,11 @@ class Sessions:
     # Connections ----------------------------------------------------------------------------
 
     def disconnected(self, address: bytes, instant: Instant) -> None:
-        """Record that a slave's connection is lost. Its next request proves the contrary."""
-        if (slave := self.slaves.get(address)) is not None and slave.lost is None:
+        """Record that a slave's connection is lost. Its next request proves the contrary.
+
+        A slave that waits for a reply may lose several connections in a row: the last one counts.
+        """
+        if (slave := self.slaves.get(address)) is not None:
             slave.lost = instant.now
 
     def twins(self) -> Iterator[tuple[SlaveState, str]]:

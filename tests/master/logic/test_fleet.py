@@ -528,6 +528,17 @@ def test_a_request_proves_that_the_connection_is_not_lost():
     assert not of(Warn, farm.tick())
 
 
+def test_the_minute_begins_with_the_last_connection_that_is_lost():
+    farm = Farm()
+    farm.build(b"a", level=1, identity="one")
+    for _ in range(3):  # it waits for a reply all the time, so no request follows
+        farm.fleet.disconnected(b"a", farm.instant)
+        farm.wait(50)
+        assert not of(Warn, farm.tick())
+    farm.wait(11)
+    assert of(Warn, farm.tick())
+
+
 def test_a_slave_that_returns_without_its_build_frees_the_version_at_once():
     farm = Farm({"cp311": [("foo", "1.0")]})
     farm.build(b"a", level=1, identity="one")
