@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -172,6 +173,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     for needed in ("nginx", "wrk"):
-        if subprocess.call(["which", needed], stdout=subprocess.DEVNULL) != 0:
+        if shutil.which(needed) is None:
             sys.exit(f"this needs {needed} (Debian: apt install {needed})")
     sys.exit(main())

@@ -108,6 +108,14 @@ def parse_filename(name: str) -> WheelName:
     return result
 
 
+def parse_if_wheel(name: str) -> WheelName | None:
+    """Return the parts of *name* as :func:`parse_filename`; ``None`` if it is no wheel's name."""
+    try:
+        return parse_filename(name)
+    except BadWheel:
+        return None
+
+
 def with_build_tag(filename: str, number: int) -> str:
     """Return *filename* with its build tag, if any, replaced by *number*."""
     return str(parse_filename(filename)._replace(build=str(number)))

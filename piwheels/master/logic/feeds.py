@@ -65,9 +65,10 @@ def failures(data: ProjectData) -> list[int]:
     return [build.build_id for build in project_builds(data) if not build.status]
 
 
-def explained(data: ProjectData, logs: Mapping[int, str]) -> dict[int, str]:
-    """Return the reasons of the :func:`failures`, from their *logs*."""
-    return {number: reason(logs.get(number, "")) for number in failures(data)}
+def explained(builds: Iterable[EndedBuild], logs: Mapping[int, str]) -> dict[int, str]:
+    """Return the reasons of the failed *builds*, by number, from their *logs*."""
+    failed = [build.build_id for build in builds if not build.status]
+    return {number: reason(logs.get(number, "")) for number in failed}
 
 
 def updated(listed: Iterable[Entry]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piwheels.core.errors import BadWheel
 from piwheels.core.site import log_name
-from piwheels.core.wheels.tags import FLEXIBLE, WheelName, abi_key, parse_filename, serves
+from piwheels.core.wheels.tags import FLEXIBLE, WheelName, abi_key, parse_if_wheel, serves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +45,7 @@ def page_filter(data: ProjectData, versions: Iterable[str]) -> Filter:
     releases = [data["releases"][version] for version in versions]
     builds = {build["build_id"]: build["abi_tag"] for each in releases for build in each["builds"]}
     files = {name: file["build_id"] for each in releases for name, file in each["files"].items()}
-    wheels = {name: wheel for name in files if (wheel := _parsed(name)) is not None}
+    wheels = {name: wheel for name in files if (wheel := parse_if_wheel(name)) is not None}
     own = {tag for wheel in wheels.values() for tag in wheel.abi.split(".")} - FLEXIBLE
     abis = sorted({*builds.values(), *own}, key=abi_key)
     found = {name: _architectures(wheel) for name, wheel in wheels.items()}
@@ -69,13 +68,6 @@ def page_filter(data: ProjectData, versions: Iterable[str]) -> Filter:
 
 def _words(values: set[str]) -> str:
     return " ".join(sorted(values))
-
-
-def _parsed(name: str) -> WheelName | None:
-    try:
-        return parse_filename(name)
-    except BadWheel:
-        return None
 
 
 def _architectures(wheel: WheelName) -> set[str]:

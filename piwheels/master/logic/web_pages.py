@@ -12,11 +12,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
-from piwheels.core.errors import BadWheel
 from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
 from piwheels.core.text import ESCAPE
-from piwheels.core.wheels.tags import abi_key, parse_filename
+from piwheels.core.wheels.tags import abi_key, parse_if_wheel
 from piwheels.core.words import size_text
 from piwheels.master.logic.simple_index import specifier, to_json, version_key
 
@@ -334,9 +333,8 @@ def _shown(line: str) -> str:
 
 def tag_words(filename: str) -> list[str]:
     """Describe where a wheel runs, by its file name; an empty list for any other name."""
-    try:
-        name = parse_filename(filename)
-    except BadWheel:
+    name = parse_if_wheel(filename)
+    if name is None:
         return []
     pythons = [_python_word(tag) for tag in name.py.split(".")]
     words = [f"Python {', '.join(dict.fromkeys(pythons))}"]
@@ -347,10 +345,8 @@ def tag_words(filename: str) -> list[str]:
 
 
 def _python_tags(filename: str) -> list[str]:
-    try:
-        return parse_filename(filename).py.split(".")
-    except BadWheel:
-        return []
+    name = parse_if_wheel(filename)
+    return [] if name is None else name.py.split(".")
 
 
 def _python_word(tag: str) -> str:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final
 from piwheels.core.errors import BadWheel, Fatal
 from piwheels.core.site import ALIAS, LAYOUT_FILE, LOCK_FILE, MIN_PACKED, PACKED, log_name
 from piwheels.core.wheels.inspection import MAX_METADATA
-from piwheels.core.wheels.tags import canonical, parse_filename, same_version
+from piwheels.core.wheels.tags import canonical, parse_filename, parse_if_wheel, same_version
 from piwheels.master.logic.intake import MAX_LOG
 
 if TYPE_CHECKING:
@@ -396,10 +396,8 @@ def _checked_name(package: str) -> str:
 
 
 def _version_of(name: str) -> str | None:
-    try:
-        return parse_filename(name.removesuffix(".metadata")).version
-    except BadWheel:
-        return None
+    wheel = parse_if_wheel(name.removesuffix(".metadata"))
+    return None if wheel is None else wheel.version
 
 
 def _entries(folder: Path) -> Iterator[Path]:

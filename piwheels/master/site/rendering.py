@@ -140,7 +140,8 @@ class Renderer:
 
     def project_feed(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
         """Return the Atom feed of a project; *logs* are those of :func:`feeds.failures`."""
-        entries = feeds.entries(feeds.project_builds(data), feeds.explained(data, logs))
+        builds = feeds.project_builds(data)
+        entries = feeds.entries(builds, feeds.explained(builds, logs))
         return self._feed(
             f"project/{data['name']}/", "../../", f"Builds of {data['name']}", entries
         )
