@@ -27,12 +27,9 @@ from piwheels.core.protocols import (
     RemovePackage,
     RemoveVersion,
     RetryFailed,
-    SlaveEvent,
-    master_control,
-    monitor_stats,
     mr_chase,
 )
-from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.subscription import Event, Subscription
 from piwheels.core.transport import Context
 
 if TYPE_CHECKING:
@@ -57,14 +54,6 @@ FILE_QUEUE: Final = "tcp://127.0.0.1:5556"
 
 #: Seconds between two checks during a wait.
 _SLICE: Final = 0.2
-#: Seconds between two requests for the farm's state until it arrives: at first, and at most.
-_FIRST_PAUSE, _MAX_PAUSE = 1.0, 30.0
-#: The number of events to queue for a busy script; the master drops further ones.
-_MAX_WAITING: Final = 10_000
-
-#: The events of :meth:`Farm.listen`: the master's description, its statistics, and the messages of
-#: slaves and to them.
-Event = MasterInfo | MasterStats | SlaveEvent
 
 
 class Done(StrEnum):
@@ -290,41 +279,22 @@ class Farm:
         """
         # Time that the script spends on an event does not count as silence.
         end, heard = SYSTEM.monotonic() + timeout, SYSTEM.monotonic()
-        with ExitStack() as stack:
-            context = Context()
-            status = stack.enter_context(context.socket(zmq.SUB, reversed(monitor_stats)))
-            control = stack.enter_context(context.socket(zmq.PUSH, reversed(master_control)))
-            status.hwm = _MAX_WAITING
-            status.subscribe()
-            connected = stack.enter_context(status.monitor(zmq.EVENT_HANDSHAKE_SUCCEEDED))
-            control.setsockopt(zmq.IMMEDIATE, 1)
-            status.connect(self._status or self._sibling("status"))
-            control.connect(self._control or self._sibling("control"))
-            ask_at, pause = math.inf, _FIRST_PAUSE
+        status = self._status or self._sibling("status")
+        control = self._control or self._sibling("control")
+        with Subscription(status, control) as subscription:
             while not self._closed.is_set() and (now := SYSTEM.monotonic()) < end:
                 self._meanwhile()
-                if connected.poll(0):
-                    connected.drain()
-                    ask_at, pause = now, _FIRST_PAUSE
-                if now >= ask_at:  # the subscription may arrive after the first request
-                    _ask_for_state(control)
-                    ask_at, pause = now + pause, min(2 * pause, _MAX_PAUSE)
                 if now - heard > silence:
                     raise Unavailable(
-                        f"the master at {status.address} published nothing for {silence:g} s: it"
+                        f"the master at {status} published nothing for {silence:g} s: it"
                         " has stopped, or publishes at another address"
                     )
-                if not status.poll(min(_SLICE, end - now)):
-                    continue
-                try:
-                    msg, event = status.recv_msg()
-                except BadMessage:
-                    self.invalid += 1
-                    continue
-                if msg == "HELLO":
-                    ask_at = math.inf
-                yield event
-                heard = SYSTEM.monotonic()
+                invalid = subscription.invalid
+                event = subscription.receive(min(_SLICE, end - now))
+                self.invalid += subscription.invalid - invalid
+                if event is not None:
+                    yield event
+                    heard = SYSTEM.monotonic()
 
     def _sibling(self, name: str) -> str:
         """Return the address of the master's socket *name*, next to that for requests."""
@@ -421,11 +391,6 @@ class Farm:
 
 def _is_code(text: str) -> bool:
     return text.isascii() and text.isalpha() and text.isupper()
-
-
-def _ask_for_state(control: Socket) -> None:
-    with suppress(Unavailable):  # no connection; the next one triggers another request
-        control.send_msg("HELLO", flags=zmq.DONTWAIT)
 
 
 def file_address(address: str) -> str:

@@ -12,19 +12,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import zmq
-
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, DatabaseError, Fatal, PiWheelsError
+from piwheels.core.errors import DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.core.paths import data_dir, to_connect
 from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import drop_root, interpreter_dirs
 from piwheels.core.program.report import write_object
-from piwheels.core.protocols import master_control, monitor_stats
-from piwheels.core.transport import Context, Socket
+from piwheels.core.protocols import SlaveEvent
+from piwheels.core.subscription import Subscription
 from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
 from piwheels.up import console, database, site, summary
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.host.postgres import Cluster
-    from piwheels.core.protocols import SlaveEvent
     from piwheels.up.config import UpConfig
     from piwheels.up.summary import Target
 
@@ -115,9 +112,8 @@ class Up:
             folder.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
             db, env = self._open_database(stack)
-            status = stack.enter_context(Context().socket(zmq.SUB, reversed(monitor_stats)))
-            status.subscribe()
-            status.connect(to_connect(self.queues["status"]))
+            addresses = to_connect(self.queues["status"]), to_connect(self.queues["control"])
+            events = stack.enter_context(Subscription(*addresses, self._clock))
             # From here on, the daemons stop before the database does.
             stack.callback(self._stop)
             self.tracker.begin(db)
@@ -131,10 +127,9 @@ class Up:
             registrar.refresh_pages()
             stack.callback(self._end_console)
             self._open_console()
-            self._request_state()
-            self._work(db, status, registrar)
+            self._work(db, events, registrar)
             while self.console.has_terminal:
-                self._tick(status)
+                self._tick(events)
             self.screen.show([])
             trusted = self.host if site.needs_trust(self.host) else ""
             if self.config.json:
@@ -154,7 +149,7 @@ class Up:
             self.screen.say(f"the site is at {self.url} until this is stopped (Ctrl+C)")
             self.screen.say(f"to monitor and control the farm: {console.attach_line(self.queues)}")
             while True:
-                self._tick(status)
+                self._tick(events)
 
     def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
         """Return the database, ready for use, and the environment with its address for daemons."""
@@ -195,9 +190,9 @@ class Up:
             self.processes.start(label, "piwheels.slave", [*args, *common], env)
         self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
 
-    def _tick(self, status: Socket) -> None:
+    def _tick(self, events: Subscription) -> None:
         self._check()
-        self._listen(status, TICK)
+        self._listen(events, TICK)
 
     def _check(self) -> None:
         try:
@@ -277,16 +272,9 @@ class Up:
         self.console.close()
         self.screen.return_to_terminal()
 
-    def _request_state(self) -> None:
-        """Have the master repeat the events of slaves that came before piw-up listened."""
-        with Context().socket(zmq.PUSH, reversed(master_control)) as control:
-            control.connect(to_connect(self.queues["control"]))
-            control.send_msg("HELLO")
-            control.close(linger=1)
-
     # Work -----------------------------------------------------------------------------------
 
-    def _work(self, db: Database, status: Socket, registrar: Registrar) -> None:
+    def _work(self, db: Database, events: Subscription, registrar: Registrar) -> None:
         """Register the requested versions, and wait until all were attempted and published."""
         for target in self.tracker.targets:
             if target.version:
@@ -294,7 +282,7 @@ class Up:
         look, deadline, known = 0.0, 0.0, 0.0
         while True:
             self._check()
-            self._listen(status, TICK)
+            self._listen(events, TICK)
             for name, *answer in self._resolver.results():
                 self._resolved(self._unresolved.pop(name), *answer, registrar=registrar)
             if self._clock.monotonic() < look:
@@ -357,15 +345,12 @@ class Up:
         elif target.version:
             self.screen.say(f"registered {target.package} {target.version}")
 
-    def _listen(self, status: Socket, seconds: float) -> None:
+    def _listen(self, events: Subscription, seconds: float) -> None:
         """Receive the events of slaves from the master, for *seconds*."""
         deadline = self._clock.monotonic() + seconds
         while (left := deadline - self._clock.monotonic()) > 0:
-            if status.poll(left):
-                with contextlib.suppress(BadMessage):
-                    msg, data = status.recv_msg()
-                    if msg == "SLAVE":
-                        self._take_event(data)
+            if isinstance(event := events.receive(left), SlaveEvent):
+                self._take_event(event)
         now = self._clock.monotonic()
         lines = self.slaves.lines(now)
         if (done := self.tracker.done) < (total := len(self.tracker.targets)):
