@@ -75,8 +75,8 @@ Examples = Sequence[tuple[str, str]]
 
 #: All programs: the tables that a configuration file may have.
 PROGRAMS: Final = (
-    "add", "audit", "console", "import", "initdb", "logger", "master", "rebuild", "remove", "serve",
-    "slave", "up",
+    "add", "audit", "console", "import", "initdb", "keys", "logger", "master", "rebuild", "remove",
+    "serve", "slave", "up",
 )  # fmt: skip
 
 #: The format of the log.

@@ -1,0 +1,62 @@
+"""The options of programs that use keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from piwheels.core.errors import Fatal
+from piwheels.core.keys.files import read_pair
+from piwheels.core.keys.ring import KEY, NAME
+from piwheels.core.program.command_line import option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from piwheels.core.keys.files import KeyPair
+
+
+def public_key(text: str) -> str:
+    """Return *text* if it is a public key. Raises ``ValueError``."""
+    if text and not KEY.fullmatch(text):
+        raise ValueError(
+            f"{text[:60]!r} is not a public key, which has 40 characters: put it in single quotes"
+        )
+    return text
+
+
+def holder_name(text: str) -> str:
+    """Return *text* if it can name the holder of a key. Raises ``ValueError``."""
+    if text and not NAME.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is not a name of letters, digits and . _ - @")
+    return text
+
+
+def key_option() -> Any:
+    """Declare the option for the file of the program's own key."""
+    return option(
+        default=None, metavar="FILE", help="the secret key that the master has enrolled (piw-keys)"
+    )
+
+
+def master_key_option() -> Any:
+    """Declare the option for the public key of the master."""
+    return option(
+        default="", metavar="KEY", parse=public_key,
+        help="the public key of the master (default: the one in the file of --key)",
+    )  # fmt: skip
+
+
+def client_pair(key: Path | None, master_key: str) -> KeyPair | None:
+    """Return the key pair for connections to the master; ``None`` without a key.
+
+    Raises ``Fatal``.
+    """
+    if key is None:
+        if master_key:
+            raise Fatal("--master-key needs --key: the file of this program's own key")
+        return None
+    pair = read_pair(key)
+    pair = pair._replace(master=master_key or pair.master)
+    if not pair.master:
+        raise Fatal(f"{key} does not name the master: add --master-key (piw-keys list shows it)")
+    return pair

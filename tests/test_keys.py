@@ -1,0 +1,87 @@
+"""piw-keys creates, enrols, lists, rotates and revokes keys."""
+
+import io
+import json
+import sys
+from functools import partial
+
+import pytest
+
+from piwheels import keys
+from piwheels.core.keys.files import KeyFolder, read_pair
+from piwheels.core.keys.ring import Role
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIW_KEYS", str(tmp_path / "keys"))
+    monkeypatch.chdir(tmp_path)
+    return KeyFolder(tmp_path / "keys")
+
+
+@pytest.fixture
+def said(folder, tool):
+    return partial(tool, keys.main)
+
+
+def test_a_key_is_created_on_one_machine_and_enrolled_on_another(said, folder):
+    status, lines = said("create", "board7")
+    assert status == 0
+    assert not folder.path.exists()
+    public = read_pair(folder.path.parent / "board7.key").public
+    assert lines[1] == f"piw-keys enrol board7 '{public}'"
+    status, lines = said("enrol", "board7", public)
+    assert status == 0
+    assert lines[1] == folder.pair().public
+    assert [(key.name, key.role) for key in folder.ring().keys.values()] == [("board7", "slave")]
+
+
+def test_a_key_that_the_administrator_makes_names_the_master(said, folder):
+    file = folder.path.parent / "dave.key"
+    assert said("enrol", "dave", "--role", "operate", "--key", str(file), "--valid", "1d")[0] == 0
+    pair = read_pair(file)
+    assert pair.master == folder.pair().public
+    key = folder.ring().keys[pair.public]
+    assert (key.role, (key.until - key.since).days) == (Role.OPERATE, 1)
+
+
+def test_keys_are_listed_rotated_and_revoked(said, folder, monkeypatch):
+    said("enrol", "board7", "--key", "a.key")
+    said("enrol", "dave", "--key", "d.key", "--role", "view")
+    assert said("rotate", "board7", "--key", "b.key", "--overlap", "2d")[0] == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    status, [line] = said("revoke", "dave")
+    assert (status, "would revoke 1 key of dave" in line) == (1, True)
+    assert said("revoke", "dave", "--yes")[0] == 0
+    status, lines = said("list")
+    assert lines[0].split() == ["name", "role", "fingerprint", "enrolled", "state", "last", "seen"]
+    states = [line.split()[0] + " " + line.split()[4] for line in lines[1:-1]]
+    assert states == ["board7 valid", "dave revoked", "board7 valid"]
+    status, lines = said("list", "board7", "--json")
+    assert [json.loads(line)["last_seen"] for line in lines] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        ([], "say what to do"),
+        (["revoke"], "with whose key"),
+        (["enrol", "board7"], "give the key either as KEY or by --key FILE"),
+        (["enrol", "board7", "abc"], "is not a public key"),
+        (["enrol", "a b", "a" * 40], "is not a name"),
+    ],
+)
+def test_mistakes_are_explained(said, args, why, capsys):
+    with pytest.raises(SystemExit) as end:
+        said(*args)
+    assert end.value.code == 2
+    assert why in capsys.readouterr().err
+
+
+def test_bad_lines_of_the_ring_are_reported(said, folder, capsys):
+    said("enrol", "board7", "a" * 40)
+    with folder.ring_file.open("a") as file:
+        file.write("nonsense\n")
+    capsys.readouterr()
+    said("list")
+    assert said("revoke", "eve")[0] == 1
