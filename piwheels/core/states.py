@@ -323,9 +323,10 @@ class SlaveState:
 
     *address* is the slave's ephemeral 0MQ address (a new one for each connection, not an IP
     address); the fields after it are those of its ``HELLO``. *slave_id* is the master's number for
-    it. *first_seen* and *last_seen* are timestamps of its requests, for people; decisions use
-    *greeted*, *heard* and *lost*, in monotonic seconds: the time of its ``HELLO``, of its last
-    request, and of the loss of its connection (``None``: it is connected).
+    it. *owner* is the holder of its key (``""``: it needs none). *first_seen* and *last_seen* are
+    timestamps of its requests, for people; decisions use *greeted*, *heard* and *lost*, in
+    monotonic seconds: the time of its ``HELLO``, of its last request, and of the loss of its
+    connection (``None``: it is connected).
 
     *build* is the build that the slave works on, from ``BUILD`` to ``DONE``; its output and files
     are empty until the slave has reported them. *transfer* is the transfer that the slave was asked
@@ -345,6 +346,7 @@ class SlaveState:
     board_serial: str
     features: Mapping[str, Any] | None = None
     slave_id: int = 0
+    owner: str = ""
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     greeted: float = 0.0

@@ -18,7 +18,7 @@ import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 import zmq
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.protocols import Protocol
 
-__all__ = ["Context", "NoData", "Poller", "Socket"]
+__all__ = ["Context", "NoData", "Origin", "Poller", "Socket"]
 
 #: How many characters of a message's data are shown in the log.
 _SHOWN = 120
@@ -44,6 +44,19 @@ LOST_AFTER: Final = 30
 _SLICE: Final = 1.0
 
 T = TypeVar("T")
+
+
+class Origin(NamedTuple):
+    """The connection that a message came over.
+
+    *descriptor* is its file, as the events of :meth:`Socket.monitor` name it, and *address* that of
+    the peer; within the process there are none. *user* is the peer as the ZAP handler (ZeroMQ RFC
+    27) has authenticated it; ``None``: it was not asked.
+    """
+
+    descriptor: int | None = None
+    address: str | None = None
+    user: str | None = None
 
 
 class Context:
@@ -78,9 +91,9 @@ class Socket:
         self._socket = socket
         self._protocol = protocol
         self._logger = logger
-        #: The file descriptor of the connection that the last :meth:`recv_addr_msg` read from, as
-        #: the events of :meth:`monitor` name it; ``None`` within the process.
-        self.connection: int | None = None
+        #: Where the last message came from; only :meth:`recv_addr_msg` and guarded sockets know.
+        self.origin = Origin()
+        self._guarded = False
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
@@ -163,6 +176,33 @@ class Socket:
             self._socket.disable_monitor()
             monitor.close()
 
+    # Keys -----------------------------------------------------------------------------------
+
+    def identify(self, pair: tuple[str, str, str]) -> None:
+        """Use the key *pair* (public, secret, and the key of the other end) from now on (CURVE).
+
+        Call it before :meth:`connect`. Raises ``Fatal`` if a key is invalid.
+        """
+        options = zmq.CURVE_PUBLICKEY, zmq.CURVE_SECRETKEY, zmq.CURVE_SERVERKEY
+        try:
+            for key, value in zip(options, pair, strict=True):
+                self._socket.setsockopt(key, value.encode())
+        except zmq.ZMQError as exc:
+            raise Fatal("a key is invalid: make one with piw-keys create") from exc
+
+    def guard(self, domain: str, secret: str = "") -> None:
+        """Have the ZAP handler decide about connections to addresses that are bound from now on.
+
+        *domain* is its parameter. With the *secret* key of this end, peers must use CURVE.
+        """
+        self._guarded = True
+        self._socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
+        # Otherwise everyone is admitted while there is no handler.
+        self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        self._socket.setsockopt(zmq.CURVE_SERVER, int(bool(secret)))
+        if secret:
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, secret.encode())
+
     # Settings -------------------------------------------------------------------------------
 
     @property
@@ -212,8 +252,18 @@ class Socket:
 
     def recv_multipart(self, flags: int = 0) -> list[bytes]:
         """Receive the frames of one message."""
+        if self._guarded:
+            return self._receive(flags)
         frames: list[bytes] = self._socket.recv_multipart(flags)
         return frames
+
+    def _receive(self, flags: int) -> list[bytes]:
+        """Receive the frames of one message, and note its origin."""
+        first = self._socket.recv(flags, copy=False)
+        names = (zmq.SRCFD, "Peer-Address", "User-Id")
+        found = (_property(first, name) for name in names[: None if self._guarded else 1])
+        self.origin = Origin(*found)
+        return [first.bytes, *(self._socket.recv_multipart() if first.more else [])]
 
     def send_multipart(self, msg_parts: Sequence[bytes | memoryview], flags: int = 0) -> None:
         """Send the frames *msg_parts* as one message.
@@ -255,12 +305,7 @@ class Socket:
 
         Raises ``BadMessage``; its ``address`` is the peer's.
         """
-        first = self._socket.recv(flags, copy=False)
-        try:
-            self.connection = first.get(zmq.SRCFD)
-        except zmq.ZMQError:
-            self.connection = None
-        addr, frames = first.bytes, self.recv_multipart() if first.more else []
+        addr, *frames = self._receive(flags)
         try:
             if len(frames) != 2 or frames[0]:
                 raise BadMessage(f"{len(frames)} frames instead of an empty one and a message")
@@ -288,6 +333,13 @@ class Socket:
         if self._logger is not None and self._logger.isEnabledFor(logging.DEBUG):
             self._logger.debug("received %s %.*r", msg, _SHOWN, data)
         return msg, data
+
+
+def _property(frame: zmq.Frame, name: Any) -> Any:
+    try:
+        return frame.get(name)
+    except zmq.ZMQError:
+        return None
 
 
 def prepare_folder(address: str) -> None:

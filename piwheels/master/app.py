@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
-from piwheels.core.errors import BadMessage, Fatal
+from piwheels.core.errors import BadMessage, Fatal, Refused
 from piwheels.core.host.descriptors import check_interval, raise_limit
 from piwheels.core.host.machine import machine
 from piwheels.core.paths import write_farm_file
@@ -39,11 +40,13 @@ from piwheels.master.seraph import Seraph
 from piwheels.master.site.files import Site
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_architect import TheArchitect
+from piwheels.master.the_gatekeeper import TheGatekeeper, gate_of
 from piwheels.master.the_operator import TheOperator
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.the_sentinel import TheSentinel
+from piwheels.master.wiring import exposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +62,7 @@ T = TypeVar("T")
 #: The tasks in their starting order. They stop in reverse order, so that each task stops before the
 #: tasks that it depends on.
 CAST: tuple[type[Task], ...] = (
+    TheGatekeeper,
     TheSentinel,
     Seraph,
     TheOracle,
@@ -76,6 +80,12 @@ CAST: tuple[type[Task], ...] = (
     CloudGazer,
 )
 
+#: Why the master does not start, and the warning of a master that does all the same.
+EXPOSED = (
+    "other machines can reach {}, and would be admitted without a key: give --keys DIR (piw-keys"
+    " enrols slaves), or --insecure on a network where everyone may publish wheels"
+)
+INSECURE = "INSECURE: anyone who can reach %s can publish wheels and control the farm; use --keys"
 #: The state of the farm is published for programs that ask at most once in so many seconds.
 HELLO_PAUSE = 1.0
 #: How long a task may take to end, in seconds.
@@ -88,7 +98,7 @@ class PiWheelsMaster:
     def __init__(self, config: MasterConfig) -> None:
         self.config = config
         #: With the addresses on which 0MQ listens: see LocalConnections.
-        self._inner_config = inner_config(config)
+        self._inner_config = replace(inner_config(config), gate=gate_of(config))
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
         self._bad_messages, self._faults = BadMessages(self.logger), Faults(self.logger)
@@ -244,6 +254,7 @@ class PiWheelsMaster:
             "events": lambda _: _forward_events(ports),
             "control": lambda _: self._command(ports),
             "commands": lambda queue: self._master_command(queue.recv().verb),
+            "status": _read_subscriptions,
         }
 
     def _handle(self, queue: Inbox[Any], handler: Callable[[Inbox[Any]], None]) -> None:
@@ -254,7 +265,12 @@ class PiWheelsMaster:
 
     def _command(self, ports: Ports) -> None:
         """Handle a message of the control socket; TheOperator reports it to other consoles."""
-        msg, slave_id = ports.socket("control").recv_msg()
+        queue = ports.socket("control")
+        msg, slave_id = queue.recv_msg()
+        try:
+            queue.sender.check(msg)
+        except Refused as exc:
+            raise BadMessage(str(exc)) from exc
         if msg == "HELLO":
             self._hello_waits = True
             return
@@ -262,8 +278,14 @@ class PiWheelsMaster:
         slaves = None if target is None else [target]
         ports.push(
             "console_events",
-            CommandGiven(CommandReport("control", cast("_Verb", msg), slaves, SYSTEM.now())),
+            CommandGiven(
+                CommandReport(
+                    queue.sender.called("control"), cast("_Verb", msg), slaves, SYSTEM.now()
+                )
+            ),
         )
+        if queue.sender.name:
+            self.logger.warning("%s said %s to %s", queue.sender.name, msg, slaves or "all slaves")
         self._carry_out(msg, target)
 
     def _answer_hello(self, ports: Ports) -> None:
@@ -303,6 +325,14 @@ class PiWheelsMaster:
         return next(task for task in self.tasks if isinstance(task, cls))
 
 
+def _read_subscriptions(queue: Inbox[Any]) -> None:
+    """Discard the subscriptions of programs; the gate has seen who has sent them."""
+    for _ in range(1000):
+        if not queue.poll(0):
+            return
+        queue.recv_multipart()
+
+
 def _forward_events(ports: Ports) -> None:
     events, status = ports.socket("events"), ports.socket("status")
     for _ in range(1000):  # then operators' commands are served
@@ -317,6 +347,10 @@ def run(config: MasterConfig) -> int:
     if config.check:
         return report(config, checking.problems(config, tasks))
     refuse_root("piw-master")
+    if open_to_all := exposed(config):
+        if not config.insecure:
+            raise Fatal(EXPOSED.format(", ".join(open_to_all)))
+        logging.getLogger("master").critical(INSECURE, ", ".join(open_to_all))
     raise_limit()
     for problem in checking.debug_problems(config, tasks):
         raise Fatal(problem)

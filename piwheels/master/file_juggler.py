@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from piwheels.core.states import FileState
-    from piwheels.core.transport import Socket
+    from piwheels.master.gate import Sender
     from piwheels.master.ports import Inbox, Ticket
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
@@ -118,8 +118,8 @@ class FileJuggler(NonStopTask):
         ticket = queue.recv_ticket()
         try:
             match ticket.request:
-                case ExpectFile(number, state, publish_as):
-                    self.do_expect(number, state, publish_as)
+                case ExpectFile(number, state, publish_as, owner):
+                    self.do_expect(number, state, publish_as, owner)
                     ticket.answer()
                 case VerifyFile(number, package):
                     self.do_verify(number, package, partial(self._verified, ticket))
@@ -137,9 +137,9 @@ class FileJuggler(NonStopTask):
             ticket.refuse(self._refusal(exc))
 
     def do_expect(
-        self, slave_id: int, file_state: FileState, publish_as: str | None = None
+        self, slave_id: int, file_state: FileState, publish_as: str | None = None, owner: str = ""
     ) -> None:
-        """Expect *file_state* from *slave_id*, to be published as *publish_as*.
+        """Expect *file_state* from *slave_id* of *owner*, to be published as *publish_as*.
 
         ``None`` stands for its own name. A file that was expected from that slave before is
         dropped. Raises ``Refused``: ``BADWHEEL`` for an invalid file name, ``TAKEN`` if other
@@ -160,8 +160,9 @@ class FileJuggler(NonStopTask):
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = IncomingFile(
-            TransferState(slave_id, file_state), target, path, file, self.clock.monotonic()
-        )
+            TransferState(slave_id, file_state), target, path, file, self.clock.monotonic(),
+            owner=owner,
+        )  # fmt: skip
         self.pending[slave_id] = transfer
 
     def _free_space(self) -> int:
@@ -252,7 +253,7 @@ class FileJuggler(NonStopTask):
 
     # The file wire --------------------------------------------------------------------------
 
-    def handle_file(self, queue: Socket) -> None:
+    def handle_file(self, queue: Inbox[Any]) -> None:
         """Read messages of senders; request further chunks, or end their transfers."""
         for _ in range(_BURST):
             address, *frames = queue.recv_multipart()
@@ -260,7 +261,7 @@ class FileJuggler(NonStopTask):
             if not queue.poll(0):
                 break
 
-    def _handle_one(self, queue: Socket, address: bytes, msg: bytes, *args: bytes) -> None:
+    def _handle_one(self, queue: Inbox[Any], address: bytes, msg: bytes, *args: bytes) -> None:
         transfer = self.transfers.get(address)
         try:
             if transfer is None or msg == b"HELLO":
@@ -270,7 +271,9 @@ class FileJuggler(NonStopTask):
                     if msg == b"HELLO":
                         self._note_stray(address)
                     raise
+                _check_sender(transfer, queue.sender)
                 self._bind(transfer, address)
+            _check_sender(transfer, queue.sender)
             self.current_transfer(transfer, msg, *args)
         except TransferDone:
             queue.send_multipart([address, b"DONE"])
@@ -400,3 +403,8 @@ class FileJuggler(NonStopTask):
         missing = sum(each.state.missing for each in waiting)
         counted = TransfersCounted(len(waiting), missing, dict(self._ended), self._received)
         self.ports.push("monitor", counted)
+
+
+def _check_sender(transfer: IncomingFile, sender: Sender) -> None:
+    if not transfer.is_from(sender):
+        raise TransferError(f"{sender.name or 'a local program'} sends the file of another key")

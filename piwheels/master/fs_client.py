@@ -27,9 +27,11 @@ class FsClient:
     def __init__(self, ports: Ports, limit: float) -> None:
         self._ports, self._limit = ports, limit
 
-    def expect(self, number: int, state: FileState, publish_as: str | None, then: Then) -> None:
-        """Have a file expected."""
-        self._ports.ask("files", ExpectFile(number, state, publish_as), then, self._limit)
+    def expect(
+        self, number: int, state: FileState, publish_as: str | None, then: Then, owner: str
+    ) -> None:
+        """Have a file of *owner* expected."""
+        self._ports.ask("files", ExpectFile(number, state, publish_as, owner), then, self._limit)
 
     def verify(self, number: int, package: str, then: Then) -> None:
         """Have the file verified and published; the answer is a ``Verified``."""

@@ -44,9 +44,9 @@ class ImportDesk:
         self._db = DbClient(ports, PATIENCE)
         self._fs = FsClient(ports, PATIENCE)
 
-    def begin(self, address: bytes, build: BuildState) -> None:
-        """Begin an import for the tool at *address*. Raises ``Refused``."""
-        self._perform(self.imports.begin(address, build))
+    def begin(self, address: bytes, build: BuildState, owner: str = "") -> None:
+        """Begin an import for the tool at *address*; see ``Imports.begin``. Raises ``Refused``."""
+        self._perform(self.imports.begin(address, build, owner))
 
     def sent(self, address: bytes) -> None:
         """Have the file verified that a tool has sent. Raises ``Refused``."""
@@ -73,7 +73,8 @@ class ImportDesk:
                     own = dataclasses.replace(build, slave_id=0)  # no slave has built it
                     self._db.ask(self._continue(number), "log_build", own)
                 case effects.Expect(number, state, publish_as):
-                    self._fs.expect(number, state, publish_as, self._continue(number))
+                    owner = self.imports.queues[number][0].owner
+                    self._fs.expect(number, state, publish_as, self._continue(number), owner)
                 case effects.Verify(number, package):
                     self._fs.verify(number, package, self._continue(number))
                 case effects.WithdrawFiles(number, package, filenames):

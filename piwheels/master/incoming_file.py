@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, TypedDict
 
 from piwheels.core.errors import BadMessage, BadWheel, Refused
+from piwheels.core.keys.ring import Role
 from piwheels.core.wheels.inspection import inspect_wheel, is_portable
 from piwheels.core.wheels.tags import canonical, parse_filename
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.states import TransferState
+    from piwheels.master.gate import Sender
     from piwheels.master.site.files import Site
 
 #: The digits of the largest offset (protocols.md: sizes fit into a BIGINT).
@@ -51,7 +53,8 @@ class IncomingFile:
     """An expected file: *target* is its name on the site, *file* the temporary file at *path*.
 
     Monotonic times: *heard* is the last valid message from *address* (another address may take over
-    only after a time of silence), *progress* the last arrival of bytes.
+    only after a time of silence), *progress* the last arrival of bytes. *owner* is the holder of
+    the key that the sender must have.
     """
 
     state: TransferState
@@ -62,6 +65,12 @@ class IncomingFile:
     heard: float = 0.0
     address: bytes | None = None
     failure: str = ""
+    owner: str = ""
+
+    def is_from(self, sender: Sender) -> bool:
+        """Return whether *sender* may send it; for a local program, any administrator may."""
+        is_import = not self.owner and sender.role is Role.ADMINISTER
+        return is_import or self.owner == sender.name
 
     def write(self, offset: int, data: bytes) -> None:
         """Write *data* at *offset* of the temporary file. Raises ``OSError``."""

@@ -21,7 +21,6 @@ from piwheels.core.errors import Fatal, should_log
 from piwheels.core.host.descriptors import are_critical, most_local_connections
 from piwheels.core.tasks import Faults
 from piwheels.core.transport import bind_error, prepare_folder
-from piwheels.master.wiring import WIRES
 
 if TYPE_CHECKING:
     import logging
@@ -41,15 +40,14 @@ _LAST: Final = 1.0
 
 def inner_config(config: MasterConfig) -> MasterConfig:
     """Return *config* with the addresses on which 0MQ listens in place of the public ones."""
-    inner: dict[str, Any] = {
-        f"{name}_queue": _inner(address) for name, address in _public(config).items()
-    }
+    inner: dict[str, Any] = {name: _inner(address) for name, address in _public(config).items()}
     return dataclasses.replace(config, **inner)
 
 
 def _public(config: MasterConfig) -> dict[str, str]:
-    """Return the addresses for other programs with a socket file, by wire."""
-    found = {wire.name: wire.address(config) for wire in WIRES if wire.is_public(config)}
+    """Return the addresses for other programs with a socket file, by option."""
+    names = [field.name for field in dataclasses.fields(config) if field.name.endswith("_queue")]
+    found = {name: getattr(config, name) for name in names}
     return {
         name: address
         for name, address in found.items()

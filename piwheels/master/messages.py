@@ -183,11 +183,15 @@ WebRequest = ScribeRequest | PagesNoted
 
 @dataclass(frozen=True)
 class ExpectFile(Request[None]):
-    """Expect a file, to be published as *publish_as* (``None``: under its own name)."""
+    """Expect a file, to be published as *publish_as* (``None``: under its own name).
+
+    Only *owner*, the holder of a key, may send it (``""``: a local program).
+    """
 
     number: Count
     state: FileState
     publish_as: Filename | None
+    owner: Text = ""
 
 
 @dataclass(frozen=True)

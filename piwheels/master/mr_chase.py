@@ -38,8 +38,8 @@ if TYPE_CHECKING:
         RetryFailed,
     )
     from piwheels.core.states import BuildState
-    from piwheels.core.transport import Socket
     from piwheels.master.messages import Deletion, Part
+    from piwheels.master.ports import Inbox
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
@@ -104,7 +104,7 @@ class MrChase(PausingTask):
             "UNWATCH": self.do_unwatch,
         }
 
-    def handle_import(self, queue: Socket) -> None:
+    def handle_import(self, queue: Inbox[Any]) -> None:
         """Answer a request, valid or not."""
         try:
             addr, msg, data = queue.recv_addr_msg()
@@ -119,7 +119,7 @@ class MrChase(PausingTask):
                 return  # the reply follows, after the verification of the file
             self.desk.cancel(addr)  # a tool that sends another request has abandoned its import
             if msg == "IMPORT":
-                self.do_import(addr, data)
+                self.do_import(addr, data, queue.sender.name)
                 return  # the reply follows, when FileJuggler expects the file
             if msg == "REBUILD" and data[1:] == (None,):
                 self._begin_rewriting(addr, data[0], sorted(self.db.get_all_packages()))
@@ -137,7 +137,8 @@ class MrChase(PausingTask):
             reply = "ERROR", one_line(self.unexpected(f"{msg} {data}", exc))
         else:
             about = [data] if isinstance(data, str) else data[:2]
-            self.logger.info("%s %s: %s", msg, "/".join(map(str, about)), reply[1])
+            who = f"{queue.sender.name}: " if queue.sender.name else ""
+            self.logger.info("%s%s %s: %s", who, msg, "/".join(map(str, about)), reply[1])
         queue.send_addr_msg(addr, *reply)
 
     # Adding ---------------------------------------------------------------------------------
@@ -372,7 +373,7 @@ class MrChase(PausingTask):
 
     # Files ----------------------------------------------------------------------------------
 
-    def do_import(self, addr: bytes, build: BuildState) -> None:
+    def do_import(self, addr: bytes, build: BuildState, owner: str = "") -> None:
         """Begin the import of a build, if it is allowed. The reply SEND follows later.
 
         A deletion, or a removal of builds in progress, forbids it; a skip or a yank does not
@@ -387,7 +388,7 @@ class MrChase(PausingTask):
         if self.db.builds_held(data["name"], build.version):
             raise Refused("SKIPVER")
         check(build, list(self.db.get_build_queue(1)), self.db.get_build_abis())
-        self.desk.begin(addr, build)
+        self.desk.begin(addr, build, owner)
 
     # Upstream -------------------------------------------------------------------------------
 

@@ -31,8 +31,9 @@ from piwheels.core.host.descriptors import are_scarce, check_interval, has_too_m
 from piwheels.core.protocols import Protocol
 from piwheels.core.tasks import TaskQuit
 from piwheels.core.transport import Socket
+from piwheels.master.gate import LOCAL
 from piwheels.master.result import Result, failed
-from piwheels.master.wiring import WIRES, Wire
+from piwheels.master.wiring import WIRES, Guard, Wire, guard_of, is_tcp
 
 if TYPE_CHECKING:
     import logging
@@ -56,7 +57,7 @@ SOCKET_TYPES: Final = {
     "router": (zmq.ROUTER, zmq.DEALER),
     "rpc": (zmq.ROUTER, zmq.DEALER),
     "push": (zmq.PULL, zmq.PUSH),
-    "pub": (zmq.PUB, zmq.SUB),
+    "pub": (zmq.XPUB, zmq.SUB),
 }
 #: The errors that keep their type when they are an answer; so does ``Refused``, by its code.
 _CODES: Final[dict[str, type[Exception]]] = {
@@ -120,12 +121,35 @@ class Inbox(Socket, Generic[M]):
         socket: zmq.Socket[Any],
         protocol: Protocol | None,
         logger: logging.Logger,
+        config: MasterConfig,
     ) -> None:
         super().__init__(socket, protocol, logger)
         self._wire, self.wire, self.logger = wire, wire.name, logger
+        self._config = config
+        #: Who has sent the last message.
+        self.sender = LOCAL
         #: The request, and the message of any kind, that was last received: see :func:`handle`.
         self.taken: Ticket[M] | None = None
         self.last: Any = None
+
+    def bind(self, address: str) -> None:
+        """Listen on *address*; admit the peers that the table of wires admits there.
+
+        Bind local addresses first: they are not guarded, and a guarded socket stays so.
+        """
+        gate, guard = self._config.gate, guard_of(address, self._config)
+        if gate is not None and guard is not Guard.NONE:
+            secret = gate.secret if guard is Guard.KEYS else ""
+            self.guard(f"{self.wire} {guard}", secret)
+        super().bind(address)
+        if gate is not None and is_tcp(self.address):
+            gate.ports.add(int(self.address.rpartition(":")[2]))
+
+    def _receive(self, flags: int) -> list[bytes]:
+        frames = super()._receive(flags)
+        if self._guarded and self._config.gate is not None:
+            self.sender = self._config.gate.sender(self._wire, self.origin)
+        return frames
 
     def recv_multipart(self, flags: int = 0) -> list[bytes]:
         """Receive the frames of one message."""
@@ -434,15 +458,22 @@ def open_socket(
     protocol = wire.speaks if isinstance(wire.speaks, Protocol) else None
     if protocol is not None and not bind:
         protocol = reversed(protocol)
-    socket: Inbox[Any] = Inbox(wire, zmq.Context.instance().socket(socket_type), protocol, logger)
+    socket: Inbox[Any] = Inbox(
+        wire, zmq.Context.instance().socket(socket_type), protocol, logger, config
+    )
     socket.setsockopt(zmq.RCVHWM, wire.limits.unread)
     socket.setsockopt(zmq.SNDHWM, wire.limits.unsent)
     socket.setsockopt(zmq.MAXMSGSIZE, wire.limits.message)
     if wire.limits.mandatory and bind:
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    address = wire.address(config)
+    if socket_type == zmq.XPUB:
+        socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each subscription tells who has connected
     try:
-        socket.bind(address) if bind else socket.connect(address)
+        if bind:
+            for address in wire.addresses(config):
+                socket.bind(address)
+        else:
+            socket.connect(wire.address(config))
     except BaseException:
         socket.close()
         raise

@@ -113,23 +113,26 @@ class SlaveDriver(NonStopTask):
 
     # Slaves ---------------------------------------------------------------------------------
 
-    def handle_slave(self, queue: Socket) -> None:
+    def handle_slave(self, queue: Inbox[Any]) -> None:
         """Pass the requests of slaves to the ``do_`` methods, and perform the effects."""
         for _ in range(BURST):
             if not queue.poll(0):
                 return
             try:
                 address, msg, data = queue.recv_addr_msg()
-                self._note_connection(address, queue.connection)
+                owner = queue.sender.name
+                if not self.fleet.is_owner(address, owner):
+                    raise BadMessage(f"{msg} of {owner} for a slave with another key")
+                self._note_connection(address, queue.origin.descriptor)
             except BadMessage as exc:
                 self.note_bad_message(exc)
-                if exc.address is not None:
-                    self._note_connection(exc.address, queue.connection)
+                if exc.address is not None and self.fleet.is_owner(exc.address, queue.sender.name):
+                    self._note_connection(exc.address, queue.origin.descriptor)
                     why, now = str(exc)[:200], self._instant()
                     self._perform(self.fleet.invalid(exc.address, exc.message, why, now))
                 continue
             try:
-                slave, decided = self.fleet.receive(address, msg, data, self._instant())
+                slave, decided = self.fleet.receive(address, msg, data, self._instant(), owner)
                 if slave is not None:
                     decided = getattr(self, f"do_{msg.lower()}")(slave)
                 self._perform(decided)
@@ -300,8 +303,8 @@ class SlaveDriver(NonStopTask):
                     self._warn(effect)
                 case effects.ReadQueue(active):
                     self.ports.push("architect", QueueEmpty(active))
-                case effects.GrantLease(target, label, period):
-                    self._change_lease("grant_lease", target, label, self._until(period))
+                case effects.GrantLease(target, label, period, holder):
+                    self._change_lease("grant_lease", target, label, self._until(period), holder)
                 case effects.RenewLeases(targets, period):
                     then = self._warn_unless_stored("renew_leases")
                     self._db.ask(then, "renew_leases", targets, self._until(period))
@@ -315,7 +318,8 @@ class SlaveDriver(NonStopTask):
                 case effects.LogBuild(slave_id, build, put_off):
                     self._log_build(slave_id, build, put_off)
                 case effects.Expect(slave_id, state, publish_as):
-                    self._fs.expect(slave_id, state, publish_as, self._continue(slave_id))
+                    owner = self.fleet.by_number[slave_id].owner
+                    self._fs.expect(slave_id, state, publish_as, self._continue(slave_id), owner)
                 case effects.Verify(slave_id, package):
                     self._fs.verify(slave_id, package, self._continue(slave_id))
                 case effects.BuildStored(build):
@@ -423,6 +427,9 @@ class SlaveDriver(NonStopTask):
                 now, at = self._instant()
                 self.ports.serve("slave", self.handle_slave)
                 self.fleet.queue.take_leases(_remaining(result.value, at), now)
+                for each in result.value:
+                    target = each.package, each.version, each.abi_tag
+                    self.fleet.grants.add(target, each.holder, now)
 
         self._db.ask(then, "get_leases")
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.database.rows import EndedBuild
     from piwheels.core.states import MasterInfo, MasterStats
-    from piwheels.core.transport import Socket
+    from piwheels.master.gate import Sender
     from piwheels.master.messages import FleetRequest
     from piwheels.master.ports import Inbox
     from piwheels.master.result import Result
@@ -105,7 +105,7 @@ class TheOperator(PausingTask):
 
     # Consoles -------------------------------------------------------------------------------
 
-    def handle_console(self, queue: Socket) -> None:
+    def handle_console(self, queue: Inbox[Any]) -> None:
         """Handle the requests of consoles that have arrived."""
         for _ in range(BURST):
             if not queue.poll(0):
@@ -116,26 +116,27 @@ class TheOperator(PausingTask):
                 continue
             requester = Requester(peer, frames[0])
             try:
-                self._take(requester, frames[1])
+                self._take(requester, frames[1], queue.sender)
             except BadMessage as exc:
                 self.note_bad_message(exc)
                 self._refuse(requester, f"not understood: {exc}")
             except Exception as exc:  # noqa: BLE001 (one request never ends the task)
                 self._refuse(requester, self.unexpected("a request of a console", exc))
 
-    def _take(self, requester: Requester, frame: bytes) -> None:
+    def _take(self, requester: Requester, frame: bytes, sender: Sender) -> None:
         msg, data = codec.loads(frame)
         data = console.received(msg, data)
+        sender.check(msg)
         now = self.clock.monotonic()
         if msg == "HELLO":
             is_new = requester.peer not in self.consoles.attached
-            self.consoles.attach(requester, data.who, now)
+            self.consoles.attach(requester, sender.called(data.who), now, sender.name)
             assert self._info is not None  # noqa: S101 (no console is served before)
             self._answer(requester, Welcome(LEVEL, self._info, self.paused))
             if is_new:
                 self.ports.ask("fleet", ListPauses(), partial(self._send_pauses, requester))
             return
-        who = self.consoles.identify(requester, now).who
+        who = self.consoles.identify(requester, now, sender.name).who
         match msg:
             case "FIGURES":
                 self._answer(requester, list(self.stats))

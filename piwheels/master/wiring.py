@@ -7,13 +7,16 @@ programs are in :mod:`piwheels.core.protocols`, the messages between tasks in
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from piwheels.core.codec import MAX_FRAME
+from piwheels.core.keys.ring import Role
 from piwheels.core.paths import address, host
 from piwheels.core.program.checking import check_option
 from piwheels.core.program.command_line import Common, duration, option, port_number, size
@@ -30,6 +33,7 @@ from piwheels.core.protocols import (
 )
 from piwheels.core.site import site_address, webhook_address, work_path
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
+from piwheels.master.gate import Gate  # noqa: TC001 (the type of a field)
 from piwheels.master.messages import (
     BuildQueue,
     CommandMaster,
@@ -51,6 +55,16 @@ DB_LIMIT: Final = 60.0
 
 def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
     return option(default=default, metavar="ADDR", help=help, parse=address)
+
+
+def network(text: str) -> str:
+    """Return the address or network *text* in its normal form. Raises ``ValueError``."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not an address or a network, such as 192.168.1.0/24"
+        ) from None
 
 
 def _serial(text: str) -> int:
@@ -134,6 +148,23 @@ class MasterConfig(Common):
     log_queue: str = _queue("ipc://{run}/log", "accept access-log entries on this address")
     slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves on this address")
     file_queue: str = _queue("tcp://127.0.0.1:5556", "receive files on this address")
+    keyless_slave_queue: str = _queue(
+        "ipc://{run}/slave", "listen for slaves without keys on this address: local ones, and those"
+        " of --allow-from",
+    )  # fmt: skip
+    keyless_file_queue: str = _queue("ipc://{run}/file", "receive their files on this address")
+    keys: Path | None = option(
+        default=None, metavar="DIR",
+        help="admit only the keys in this directory on tcp addresses (piw-keys)",
+    )  # fmt: skip
+    allow_from: list[str] = option(
+        default=[], metavar="NETWORK", parse=network,
+        help="admit slaves without keys from this address or network, such as 192.168.1.0/24 (can"
+        " be repeated); with --keys only on the keyless addresses",
+    )  # fmt: skip
+    insecure: bool = option(
+        default=False, help="admit everybody who can reach the tcp addresses: anyone can publish"
+    )
     monitor_host: str = option(
         default="127.0.0.1",
         metavar="ADDRESS",
@@ -157,6 +188,8 @@ class MasterConfig(Common):
     json: bool = json_option()
     #: Sets the wires between this master's tasks apart from those of others in the same process.
     token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)
+    #: Decides who is admitted; ``None``: nobody is refused.
+    gate: Gate | None = field(default=None, repr=False, compare=False)
 
     @property
     def work_path(self) -> Path:
@@ -183,12 +216,65 @@ class Limits(NamedTuple):
     mandatory: bool = False
 
 
+class Guard(StrEnum):
+    """Who is admitted at an address."""
+
+    NONE = "none"  #: everybody who can reach it
+    KEYS = "keys"  #: the holders of enrolled keys
+    ADDRESSES = "addresses"  #: slaves with an address of --allow-from
+
+
+def is_tcp(address: str) -> bool:
+    """Return whether *address* is that of a TCP port."""
+    return address.startswith("tcp:")
+
+
+def guard_of(address: str, config: MasterConfig) -> Guard:
+    """Return who is admitted at an *address* of the master."""
+    if not is_tcp(address) or config.insecure:
+        return Guard.NONE
+    if address in (config.keyless_slave_queue, config.keyless_file_queue):
+        return Guard.ADDRESSES
+    if config.keys is not None:
+        return Guard.KEYS
+    of_slaves = address in (config.slave_queue, config.file_queue)
+    return Guard.ADDRESSES if of_slaves and config.allow_from else Guard.NONE
+
+
+def is_guarded(config: MasterConfig) -> bool:
+    """Return whether not everybody is admitted at all addresses."""
+    return any(guard_of(address, config) is not Guard.NONE for address in _public(config))
+
+
+def exposed(config: MasterConfig) -> list[str]:
+    """Return the addresses at which other machines are admitted, whoever they are."""
+    return [
+        address
+        for address in _public(config)
+        if guard_of(address, config) is Guard.NONE and is_tcp(address) and not _is_local(address)
+    ]
+
+
+def _public(config: MasterConfig) -> list[str]:
+    wires = [wire for wire in WIRES if wire.is_public(config)]
+    return [address for wire in wires for address in wire.addresses(config)]
+
+
+def _is_local(address: str) -> bool:
+    place = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(place).is_loopback
+    except ValueError:
+        return place == "localhost"
+
+
 class Wire(NamedTuple):
     """One wire. *binds* and *connects* are names of tasks, ``main``, or other programs.
 
     *speaks* describes its messages: a protocol with other programs, as seen by the side that binds;
     the messages between tasks; or ``None`` for raw frames and calls of ``Database``. ``rpc`` wires
-    carry requests and answers (:mod:`piwheels.master.ports`).
+    carry requests and answers (:mod:`piwheels.master.ports`). *roles* are those of the keys that
+    are admitted over the network.
     """
 
     name: str
@@ -197,6 +283,7 @@ class Wire(NamedTuple):
     connects: tuple[str, ...]
     speaks: Protocol | tuple[type[Message], ...] | None
     limits: Limits = Limits()
+    roles: tuple[Role, ...] = ()
 
     @property
     def messages(self) -> tuple[type[Message], ...]:
@@ -207,6 +294,12 @@ class Wire(NamedTuple):
         """Return the address of the wire: an option's, or one inside the process."""
         inside = f"inproc://{self.name}-{config.token}"
         return str(getattr(config, f"{self.name}_queue", inside))
+
+    def addresses(self, config: MasterConfig) -> list[str]:
+        """Return all addresses on which the wire listens; local ones first (see ``Inbox.bind``)."""
+        keyless = getattr(config, f"keyless_{self.name}_queue", None)
+        found = [*([keyless] if keyless else []), self.address(config)]
+        return sorted(found, key=is_tcp)
 
     def is_public(self, config: MasterConfig) -> bool:
         """Whether other programs can connect to it."""
@@ -226,21 +319,31 @@ _DB_CLIENTS: Final = (
 #: All wires of the master. :class:`~piwheels.master.ports.Ports` makes the sockets from this table.
 WIRES: Final = (
     # To other programs: the option NAME_queue holds the address.
-    Wire("slave", "router", "SlaveDriver", ("piw-slave",), slave_driver, Limits(10_000, 10_000)),
+    Wire(
+        "slave", "router", "SlaveDriver", ("piw-slave",), slave_driver, Limits(10_000, 10_000),
+        (Role.SLAVE, Role.JOIN),
+    ),
     Wire(
         "file", "router", "FileJuggler", ("piw-slave", "piw-import"), None,
-        Limits(2 * CREDIT, 4 * CREDIT, message=CHUNK_SIZE + 1024),
+        Limits(2 * CREDIT, 4 * CREDIT, message=CHUNK_SIZE + 1024), (Role.SLAVE, Role.ADMINISTER),
     ),
-    Wire("control", "push", "main", ("consoles", "piw-up"), master_control),
-    Wire("status", "pub", "main", ("consoles", "piw-up"), monitor_stats, _LONG),
+    Wire(
+        "control", "push", "main", ("consoles", "piw-up"), master_control, roles=(Role.VIEW,)
+    ),
+    Wire(
+        "status", "pub", "main", ("consoles", "piw-up"), monitor_stats, _LONG, (Role.VIEW,)
+    ),
     Wire(
         "console", "router", "TheOperator", ("consoles",), console,
-        Limits(100, 300, message=2**20, linger=1, mandatory=True),
+        Limits(100, 300, message=2**20, linger=1, mandatory=True), (Role.VIEW,),
     ),
-    Wire("import", "router", "MrChase", ("admin tools", "piw-up"), mr_chase),
+    Wire(
+        "import", "router", "MrChase", ("admin tools", "piw-up"), mr_chase,
+        roles=(Role.ADMINISTER,),
+    ),
     Wire(
         "log", "push", "Lumberjack", ("piw-logger",), lumberjack,
-        Limits(10_000, 10_000, message=256 * 1024),
+        Limits(10_000, 10_000, message=256 * 1024), (Role.LOG, Role.ADMINISTER),
     ),
     # Between the tasks.
     Wire("architect", "push", "TheArchitect", ("SlaveDriver",), (QueueEmpty,), _SHORT),

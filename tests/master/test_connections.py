@@ -39,13 +39,13 @@ def test_a_lost_connection_is_reported_with_the_address_of_its_peer(tmp_path, ad
             peer.send(b"\x61x")
             assert router.poll(patience(10))
             known.append(router.recv_addr_msg()[0])
-            assert connections.note(known[-1], router.connection) is None
+            assert connections.note(known[-1], router.origin.descriptor) is None
         for index in (1, 0):
             peers[index].close()
             assert connections.events.poll(patience(10))
             assert list(connections.lost()) == [known[index]]
         # Its descriptor is used again before the event is read.
-        assert connections.note(b"next", router.connection) == known[2]
+        assert connections.note(b"next", router.origin.descriptor) == known[2]
         peers[2].close()
         connections.close()
 
@@ -58,7 +58,7 @@ def test_connections_within_the_process_have_no_number():
             peer.connect("inproc://connections")
             peer.send(b"\x61x")
             router.recv_addr_msg()
-            assert router.connection is None
+            assert router.origin.descriptor is None
 
 
 def test_requests_about_one_version_keep_their_order():

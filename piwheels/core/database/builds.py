@@ -165,15 +165,21 @@ class Builds(Client):
 
     # Leases ---------------------------------------------------------------------------------------
 
-    def grant_lease(
-        self, package: str, version: str, abi_tag: str, label: str, expires: datetime
+    def grant_lease(  # noqa: PLR0917 (called by position)
+        self,
+        package: str,
+        version: str,
+        abi_tag: str,
+        label: str,
+        expires: datetime,
+        holder: str = "",
     ) -> bool:
         """Lease a version to the slave *label* until *expires*; replaces an earlier lease.
 
-        Return ``False`` if the version does not exist.
+        *holder* is that of the slave's key. Return ``False`` if the version does not exist.
         """
         values = clean(package), clean(version), clean(abi_tag), clean(label), expires
-        return bool(self._value("grant_lease", *values))
+        return bool(self._value("grant_lease", *values, clean(holder)))
 
     def renew_leases(self, leases: Sequence[tuple[str, str, str]], expires: datetime) -> None:
         """Extend these *leases* (package, version, ABI) to *expires*; unknown ones are ignored."""

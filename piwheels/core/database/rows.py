@@ -10,7 +10,7 @@ from typing import NamedTuple, TypedDict
 
 
 class Lease(NamedTuple):
-    """A version leased to the slave *label* until *expires*."""
+    """A version leased to the slave *label*, whose key is that of *holder*, until *expires*."""
 
     package: str
     version: str
@@ -18,6 +18,7 @@ class Lease(NamedTuple):
     label: str
     since: datetime
     expires: datetime
+    holder: str = ""
 
 
 class RewritePendingRow(NamedTuple):

@@ -29,6 +29,7 @@ from piwheels.master.logic.effects import (
     Warn,
 )
 from piwheels.master.logic.fitness import Fitness
+from piwheels.master.logic.grants import Grants
 from piwheels.master.logic.intake import Intake, Step
 from piwheels.master.logic.sessions import Sessions
 from piwheels.master.logic.slave_state import answer, is_building, move, target_of
@@ -51,6 +52,7 @@ class Builds(Sessions):
         super().__init__()
         self.intakes: dict[int, Intake] = {}
         self.queue = Queue()
+        self.grants = Grants()
         self.fitness = Fitness()
 
     # Slaves ---------------------------------------------------------------------------------
@@ -62,6 +64,7 @@ class Builds(Sessions):
         )  # fmt: skip
         slave.build_began, slave.doubtful = instant, False
         self.queue.start(target_of(slave))
+        self.grants.add(target_of(slave), slave.owner, instant.now)
 
     def _reply(
         self, slave: SlaveState, instant: Instant, msg: str, data: Any = NoData
@@ -326,7 +329,7 @@ def _validate_slave(slave: SlaveState, intake: Intake | None) -> None:
 
 def lease_of(slave: SlaveState) -> GrantLease:
     """Return the effect that stores the lease of the build of *slave*."""
-    return GrantLease(target_of(slave), slave.label, slave.busy_timeout)
+    return GrantLease(target_of(slave), slave.label, slave.busy_timeout, slave.owner)
 
 
 def warning(slave: SlaveState, text: str) -> Warn:

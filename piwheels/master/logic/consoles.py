@@ -33,11 +33,15 @@ class Requester(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Console:
-    """An attached console: its operator, the ticket of its last HELLO, its last request (when)."""
+    """An attached console: its operator, the ticket of its last HELLO, its last request (when).
+
+    *owner* is the holder of its key.
+    """
 
     who: str
     ticket: bytes
     last_contact: float
+    owner: str = ""
     #: The tickets of its WATCH requests, by watched slave.
     watched: dict[int, bytes] = field(default_factory=dict)
     #: The tickets of its unanswered requests.
@@ -123,23 +127,23 @@ class Consoles:
     def __init__(self) -> None:
         self.attached: dict[bytes, Console] = {}
 
-    def attach(self, requester: Requester, who: str, now: float) -> None:
-        """Attach a console; if it is attached already, use its new ticket from now on.
+    def attach(self, requester: Requester, who: str, now: float, owner: str = "") -> None:
+        """Attach a console of *owner*; if it is attached already, use its new ticket from now on.
 
         At the limit, the console that was silent for longest is detached: it has probably gone.
         """
         console = self.attached.get(requester.peer)
-        if console is not None:
+        if console is not None and console.owner == owner:
             console.who, console.ticket, console.last_contact = who, requester.ticket, now
             return
-        if len(self.attached) >= MAX_CONSOLES:
+        if console is None and len(self.attached) >= MAX_CONSOLES:
             self.forget(min(self.attached, key=lambda peer: self.attached[peer].last_contact))
-        self.attached[requester.peer] = Console(who, requester.ticket, now)
+        self.attached[requester.peer] = Console(who, requester.ticket, now, owner)
 
-    def identify(self, requester: Requester, now: float) -> Console:
+    def identify(self, requester: Requester, now: float, owner: str = "") -> Console:
         """Return the console that sent a request, and record the time of contact."""
         console = self.attached.get(requester.peer)
-        if console is None:
+        if console is None or console.owner != owner:
             raise Refused("HELLO", "send HELLO first, and again at least every 90 seconds")
         console.last_contact = now
         return console

@@ -57,11 +57,12 @@ class PublishEnd(NamedTuple):
 
 
 class GrantLease(NamedTuple):
-    """Store a lease in the database: the slave *label* has the version for *period*."""
+    """Store a lease in the database: the slave *label* of *holder* has the version for *period*."""
 
     target: Target
     label: str
     period: timedelta
+    holder: str = ""
 
 
 class RenewLeases(NamedTuple):

@@ -68,15 +68,16 @@ class Fleet(Builds):
     # Requests of slaves ---------------------------------------------------------------------
 
     def receive(
-        self, address: bytes, msg: str, data: Any, instant: Instant
+        self, address: bytes, msg: str, data: Any, instant: Instant, owner: str = ""
     ) -> tuple[SlaveState | None, list[SlaveEffect]]:
         """Record a request with valid data; return its slave, to be passed to the ``do_`` method.
 
-        If the slave is ``None``, the request needs nothing but the returned effects.
+        *owner* is the holder of the sender's key. If the slave is ``None``, the request needs
+        nothing but the returned effects. Raises ``BadMessage`` if it is the slave of another owner.
         """
         slave = self.slaves.get(address)
         if slave is None and msg == "HELLO":
-            return self._newcomer(address, data, instant)
+            return self._newcomer(address, data, instant, owner)
         if slave is None:
             # It was declared dead, or the master was restarted.
             greet = is_level_1(address) and msg != "BYE"
@@ -120,13 +121,13 @@ class Fleet(Builds):
         return [warned, *_refusal(address, why), *removal]
 
     def _newcomer(
-        self, address: bytes, info: SlaveInfo, instant: Instant
+        self, address: bytes, info: SlaveInfo, instant: Instant, owner: str
     ) -> tuple[SlaveState | None, list[SlaveEffect]]:
         clamped = info._replace(
             build_timeout=min(max(info.build_timeout, BUILD_TIMEOUT[0]), BUILD_TIMEOUT[1]),
             busy_timeout=min(max(info.busy_timeout, BUSY_TIMEOUT[0]), BUSY_TIMEOUT[1]),
         )
-        slave = SlaveState(address, *clamped, first_seen=instant.at)
+        slave = SlaveState(address, *clamped, first_seen=instant.at, owner=owner)
         if len(self.slaves) >= MAX_SLAVES:
             why = f"there are {MAX_SLAVES:,} slaves already"
             return None, [warning(slave, f"is refused: {why}"), *_refusal(address, why)]
@@ -152,8 +153,11 @@ class Fleet(Builds):
             effects.append(warning(slave, why))
         if lacks := lacks_of(slave):
             effects.append(warning(slave, f"reports that some builds will fail: {lacks}"))
-        if job is not None:
-            effects += self._resume(slave, job, instant)
+        if target is not None and self.grants.has(target, slave.owner):
+            effects += self._resume(slave, target[:2], instant)
+        elif target is not None:
+            why = f"returns with {target[0]} {target[1]}, which its key was not given: not accepted"
+            effects.append(warning(slave, why))
         return [*effects, *self._reply(slave, instant, "ACK", (slave.slave_id, self.simple_url))]
 
     def _resume(

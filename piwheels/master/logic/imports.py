@@ -70,7 +70,7 @@ def check(build: BuildState, active: Sequence[str], known: Collection[str]) -> N
 
 @dataclass(slots=True)
 class Import(Intake):
-    """The import of a build by the tool at *address*.
+    """The import of a build by the tool at *address*; *owner* is the holder of its key.
 
     *placed* are the names under which its files are published. *missing* is the number of bytes of
     the current file that were missing at *last_bytes_at* (monotonic), when the last bytes arrived.
@@ -79,6 +79,7 @@ class Import(Intake):
     """
 
     address: bytes = b""
+    owner: str = ""
     placed: list[str] = field(default_factory=list)
     missing: int | None = None
     last_bytes_at: float | None = None
@@ -190,14 +191,17 @@ class Imports:
         self.queues: dict[int, list[Import]] = {}
         self._tools: dict[bytes, Import] = {}
 
-    def begin(self, address: bytes, build: BuildState) -> list[ImportEffect]:
-        """Begin an import for the tool at *address*, or queue it. Raises ``Refused``."""
+    def begin(self, address: bytes, build: BuildState, owner: str = "") -> list[ImportEffect]:
+        """Begin an import for the tool at *address*, or queue it. Raises ``Refused``.
+
+        *owner* is the holder of its key.
+        """
         if sum(map(len, self.queues.values())) >= MAX_IMPORTS:
             raise Refused("IMPORT", f"there are {MAX_IMPORTS} imports already: try again later")
         if build.slave_id < FIRST_IMPORT:
             build.slave_id = 0
         queue = self.queues.setdefault(build.slave_id, [])
-        import_ = Import(build, "", "import", address=address)
+        import_ = Import(build, "", "import", address=address, owner=owner)
         import_.request("IMPORT")
         queue.append(import_)
         self._tools[address] = import_

@@ -71,6 +71,11 @@ class Sessions:
 
     # Connections ----------------------------------------------------------------------------
 
+    def is_owner(self, address: bytes, owner: str) -> bool:
+        """Return whether *owner* may speak for *address*: no other one has a slave there."""
+        slave = self.slaves.get(address)
+        return slave is None or slave.owner == owner
+
     def disconnected(self, address: bytes, instant: Instant) -> None:
         """Record that a slave's connection is lost. Its next request proves the contrary.
 
@@ -96,7 +101,7 @@ class Sessions:
         only the build proves that it is the same slave.)
         """
         for old in self._by_label.get(slave.label, ()):
-            if old.identity != slave.identity:
+            if (old.identity, old.owner) != (slave.identity, slave.owner):
                 continue
             lost = old.lost is not None and bool(slave.identity)
             if target_of(old) == target if old.build is not None else lost:
@@ -109,6 +114,7 @@ class Sessions:
             old
             for old in self._by_label.get(slave.label, ())
             if old.identity and old.identity == slave.identity and old.lost is not None
+            if old.owner == slave.owner
             if old.build is not None and target_of(old) != target
         ]
 

@@ -1,0 +1,33 @@
+"""The versions that each holder of a key was given: it may return with builds of these. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from piwheels.master.logic.effects import Target
+
+#: How long a grant is remembered, in seconds: as long as a build may take; and how many are.
+MAX_AGE, MOST_GRANTS = 7 * 86_400.0, 100_000
+#: The holder of all slaves without keys. It may return with any build.
+NOBODY: Final = ""
+
+
+class Grants:
+    """Remembers who was given a version."""
+
+    def __init__(self) -> None:
+        self._granted: dict[tuple[Target, str], float] = {}
+
+    def add(self, target: Target, holder: str, now: float) -> None:
+        """Record that a slave of *holder* builds *target*; forget what is too old."""
+        if holder != NOBODY:
+            self._granted.pop((target, holder), None)
+            self._granted[target, holder] = now  # now the last one
+        for key, since in list(self._granted.items())[:2]:
+            if now - since > MAX_AGE or len(self._granted) > MOST_GRANTS:
+                del self._granted[key]
+
+    def has(self, target: Target, holder: str) -> bool:
+        """Return whether a slave of *holder* may return with a build of *target*."""
+        return holder == NOBODY or (target, holder) in self._granted

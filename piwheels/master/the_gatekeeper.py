@@ -1,0 +1,144 @@
+"""TheGatekeeper: admits other machines by their keys, or by their addresses.
+
+0MQ asks it about each connection to an address that is guarded (ZAP, ZeroMQ RFC 27). It follows
+the changes of the key ring, which other programs make (:mod:`piwheels.keys`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import zmq
+from zmq.utils import z85
+
+from piwheels.core.errors import BadMessage, PiWheelsError, Refused
+from piwheels.core.keys.files import KeyFolder
+from piwheels.core.keys.ring import Role
+from piwheels.core.tasks import NonStopTask
+from piwheels.core.transport import Context
+from piwheels.master.gate import KEYLESS, Gate
+from piwheels.master.wiring import WIRES, Guard, is_guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from piwheels.core.transport import Socket
+    from piwheels.master.wiring import MasterConfig
+
+#: Where 0MQ asks; there is one such address in each process.
+_ADDRESS: Final = "inproc://zeromq.zap.01"
+_VERSION: Final = b"1.0"
+#: How many connections are decided before other sockets are served.
+BURST: Final = 100
+#: How often to look for changes of the ring, and to store when keys were last seen.
+_LOOPBACK: Final = ("127.0.0.0/8", "::1")
+FOLLOW_EVERY, STORE_EVERY = timedelta(seconds=0.25), timedelta(seconds=10)
+
+
+def gate_of(config: MasterConfig) -> Gate | None:
+    """Return the gate of a master; ``None`` if everybody is admitted. Raises ``Fatal``."""
+    if not is_guarded(config):
+        return None
+    if config.keys is None:
+        return Gate(networks=[*config.allow_from, *_LOOPBACK])
+    return Gate(KeyFolder(config.keys).pair(), config.allow_from)
+
+
+class TheGatekeeper(NonStopTask):
+    """Decides about connections from other machines. Without keys, it has nothing to do."""
+
+    name = "the_gatekeeper"
+
+    def __init__(self, config: MasterConfig) -> None:
+        super().__init__(config)
+        self._wires = {wire.name: wire for wire in WIRES}
+        self._problems: set[str] = set()
+        self._mark: Any = None
+        if config.gate is not None:
+            self._gate = config.gate
+            asked = Context().socket(zmq.ROUTER, None, self.logger)
+            asked.bind(_ADDRESS)
+            self.register(asked, self.handle_connection)
+        if config.gate is not None and config.keys is not None:
+            self._folder = KeyFolder(config.keys)
+            self.follow()
+            self.every(FOLLOW_EVERY, self.follow)
+            self.every(STORE_EVERY, self.store)
+
+    def handle_connection(self, queue: Socket) -> None:
+        """Answer the questions of 0MQ whether to admit a connection."""
+        for _ in range(BURST):
+            if not queue.poll(0):
+                return
+            peer, _, *frames = queue.recv_multipart()
+            number, where = frames[1], frames[3].decode("ascii", "replace")
+            try:
+                user, who = self._decide(frames)
+            except Refused as exc:
+                answer = [b"400", str(exc).encode(), b""]
+                self.note_bad_message(BadMessage(f"a connection from {where}: {exc}"))
+            else:
+                answer = [b"200", b"", user.encode()]
+                self.logger.debug("admitted %s from %s to %s", who, where, frames[2].decode())
+            queue.send_multipart([peer, b"", _VERSION, number, *answer, b""])
+
+    def _decide(self, frames: Sequence[bytes]) -> tuple[str, str]:
+        """Return the user of the connection that ZAP describes, and its name, or refuse it."""
+        domain, address, _, mechanism, *credentials = frames[2:]
+        name, _, guard = domain.decode().partition(" ")
+        match guard, mechanism, credentials:
+            case Guard.KEYS, b"CURVE", [key]:
+                user = z85.encode(key).decode()
+            case Guard.ADDRESSES, b"NULL", []:
+                user = KEYLESS + address.decode()
+            case _:
+                raise Refused("KEY", "it has no key")
+        return user, self._gate.check(self._wires[name], user).name
+
+    def follow(self) -> None:
+        """Read the ring again if it has changed, and cut connections whose key is not valid."""
+        try:
+            about = self._folder.ring_file.stat()
+            mark: Any = (about.st_mtime_ns, about.st_ino, about.st_size)
+        except OSError as exc:
+            mark = exc.errno
+        if mark != self._mark:
+            self._mark = mark
+            self._read()
+        for why in dict.fromkeys(self._gate.cut()):
+            self.logger.warning("cut a connection: %s", why)
+
+    def _read(self) -> None:
+        # Without a ring that can be read, the last one stays in force.
+        try:
+            self._folder.ring_file.stat()  # otherwise a lost file would be an empty ring
+            ring = self._folder.ring()
+        except (PiWheelsError, OSError) as exc:
+            if self._gate.ring.keys:
+                self.logger.error("the keys stay as they are: %s", exc)
+            return
+        for problem in set(ring.problems) - self._problems:
+            self.logger.error("%s: %s", self._folder.ring_file, problem)
+        self._problems = set(ring.problems)
+        self._gate.ring = ring
+        valid = [key for key in ring.keys.values() if not key.why_invalid(self.clock.now())]
+        slaves = sum(key.role is Role.SLAVE for key in valid)
+        self.logger.info("%d keys are valid, %d of slaves", len(valid), slaves)
+
+    def store(self) -> None:
+        """Store when and from where keys were last seen."""
+        seen, self._gate.seen = self._gate.seen, {}
+        seen = {key: each for key, each in seen.items() if key in self._gate.ring.keys}
+        if not seen:
+            return
+        try:
+            self._folder.write_seen(seen)
+        except OSError as exc:
+            self.logger.error("cannot store when keys were last seen: %s", exc)
+
+    def close(self) -> None:
+        """Store when keys were last seen, and end."""
+        if self.config.gate is not None and self.config.keys is not None:
+            self.store()
+        super().close()

@@ -1,0 +1,386 @@
+"""Keys on the wires: who is admitted, what belongs to whom, and what a revocation ends."""
+
+import dataclasses
+import hashlib
+import os
+import socket
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import zmq
+
+from helpers import LOGGER, free_port, own_config, patience, until, wheel_bytes
+from hostile.wires import CONNECTIONS, HELLO, JOB, MESSAGES, RESUME, STATS, VICTIM_ID, hello
+from hostile.wires import operator as console_frames
+from hostile.wires import slave as slave_frames
+from peers import queue_up
+from piwheels.core import codec
+from piwheels.core.codec import NoData
+from piwheels.core.keys.files import KeyFolder, new_pair
+from piwheels.core.keys.ring import Enrolled, Role
+from piwheels.core.states import FileState, Phase
+from piwheels.core.transport import Socket
+from piwheels.master.app import PiWheelsMaster
+from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.messages import MasterStarted
+from piwheels.master.ports import Ports, open_socket
+from piwheels.master.slave_driver import SlaveDriver
+from piwheels.master.the_gatekeeper import TheGatekeeper, gate_of
+from piwheels.master.the_operator import TheOperator
+from piwheels.master.wiring import WIRES, Guard, exposed, guard_of
+
+NOW = datetime.now(UTC)
+PUBLIC = [wire for wire in WIRES if wire.is_public(own_config())]
+#: The types of sockets that connect, by the wire's pattern.
+CLIENTS = {"router": zmq.DEALER, "push": zmq.PUSH, "pub": zmq.SUB}
+ROLES = {
+    "victim": Role.SLAVE, "other slave": Role.SLAVE, "key before rotation": Role.SLAVE,
+    "revoked": Role.SLAVE, "expired": Role.SLAVE, "on a broken line": Role.SLAVE,
+    "on two lines": Role.SLAVE, "viewer": Role.VIEW, "operator": Role.OPERATE,
+    "administrator": Role.ADMINISTER, "logger": Role.LOG,
+}  # fmt: skip
+
+
+class Keys:
+    """The key folder of a master with a key for each peer, and connections with these keys."""
+
+    def __init__(self, path):
+        self.folder = KeyFolder(path)
+        self.pairs = {peer: new_pair(self.folder.pair().public) for peer in CONNECTIONS}
+        for peer, role in ROLES.items():
+            self.enrol(peer, role)
+        self.change(lambda ring: ring.revoke("revoked", NOW)[0])
+        self.change(
+            lambda ring: ring.rotate("key-before-rotation", new_pair().public, NOW, timedelta(1))
+        )
+        old = f"until={NOW - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+        twice = next(
+            line for line in self.folder.ring_file.read_text().splitlines() if "two-lines" in line
+        )
+        text = self.folder.ring_file.read_text()
+        for key, ending in (("expired", f" {old}"), ("on a broken line", " nonsense")):
+            line = str(self.folder.ring().keys[self.pairs[key].public])
+            text = text.replace(line, line + ending)
+        self.folder.ring_file.write_text(f"{text}{twice}\n")
+
+    def enrol(self, peer, role):
+        name = peer.replace(" ", "-")
+        new = Enrolled(role, name, self.pairs[peer].public, NOW - timedelta(days=9))
+        self.change(lambda ring: ring.enrol(new, NOW))
+
+    def change(self, change):
+        self.folder.change(change)
+
+    def client(self, type_, peer):
+        """Return a socket of *peer*, which is not connected yet."""
+        made = zmq.Context.instance().socket(type_)
+        made.linger = 0
+        pair = self.pairs[peer]
+        if peer.startswith("PLAIN"):
+            made.plain_username, made.plain_password = b"victim", b"x"
+        elif peer != "NULL":
+            if peer == "public key of the victim":
+                pair = pair._replace(public=self.pairs["victim"].public)
+            made.curve_publickey, made.curve_secretkey = pair.public.encode(), pair.secret.encode()
+            wrong = peer == "wrong key of the master"
+            made.curve_serverkey = (new_pair().public if wrong else pair.master).encode()
+        if type_ == zmq.SUB:
+            made.subscribe(b"")
+        return made
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return Keys(tmp_path / "keys")
+
+
+def keyed(config, keys, **more):
+    """Return *config* with TCP addresses and keys."""
+    ports = {f"{wire.name}_queue": f"tcp://127.0.0.1:{free_port()}" for wire in PUBLIC}
+    made = dataclasses.replace(config, keys=keys and keys.folder.path, **ports | more)
+    return dataclasses.replace(made, gate=gate_of(made))
+
+
+@pytest.fixture
+def open_wires(keys, running):
+    """Return a function that makes TheGatekeeper and the sockets of all wires."""
+    sockets = {}
+
+    def make(**more):
+        config = keyed(own_config(), keys, **more)
+        for wire in PUBLIC:
+            sockets[wire.name] = open_socket(wire, config, LOGGER, bind=True)
+        return config, sockets
+
+    yield make
+    for each in sockets.values():
+        each.close()
+
+
+HANDSHAKE = {
+    zmq.EVENT_HANDSHAKE_SUCCEEDED: True,
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: False,
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: False,
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: False,
+    zmq.EVENT_DISCONNECTED: False,
+}
+
+
+def admitted(client, address):
+    """Connect, and return whether the handshake has succeeded."""
+    with Socket(client).monitor(zmq.EVENT_ALL) as monitor:
+        client.connect(address)
+        while monitor.poll(patience(10)):
+            event, _ = monitor.recv_event()
+            if event in HANDSHAKE:
+                return HANDSHAKE[event]
+    raise AssertionError("neither admitted nor refused")
+
+
+def test_each_key_is_admitted_where_its_role_belongs(keys, open_wires, running, caplog):
+    config, _ = open_wires()
+    found = {}
+    with running(TheGatekeeper(config)):
+        for peer in CONNECTIONS:
+            found[peer] = set()
+            for wire in PUBLIC:
+                address = wire.address(config)
+                if peer == "not ZMTP":
+                    host, port = address.removeprefix("tcp://").split(":")
+                    with socket.create_connection((host, int(port))) as raw:
+                        raw.settimeout(patience(20))
+                        raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
+                        with suppress(ConnectionError):
+                            while raw.recv(100):
+                                pass
+                    continue
+                with keys.client(CLIENTS[wire.pattern], peer) as client:
+                    if admitted(client, address):
+                        found[peer].add(wire.name)
+    assert found == CONNECTIONS
+    assert "is not enrolled" in caplog.text
+    assert "the key of revoked was revoked" in caplog.text
+    assert "the key of expired has expired" in caplog.text
+    assert "line 9 is ignored" in caplog.text
+    seen = keys.folder.seen()
+    assert seen == {}  # nobody has sent a message
+
+
+def test_without_a_gatekeeper_nobody_is_admitted(keys, open_wires):
+    config, _ = open_wires()
+    with keys.client(zmq.DEALER, "victim") as client:
+        assert not admitted(client, config.slave_queue)
+
+
+def test_a_revocation_ends_connections_at_once(keys, open_wires, running):
+    config, sockets = open_wires()
+    with (
+        running(TheGatekeeper(config)),
+        keys.client(zmq.SUB, "viewer") as viewer,
+        keys.client(zmq.DEALER, "victim") as victim,
+        keys.client(zmq.DEALER, "other slave") as other,
+        ExitStack() as stack,
+    ):
+        for client, wire in ((viewer, "status"), (victim, "slave"), (other, "slave")):
+            client.connect(getattr(config, f"{wire}_queue"))
+            if wire == "slave":
+                client.send_multipart([b"", b"x"])
+            assert sockets[wire].poll(patience(10))
+            sockets[wire].recv_multipart()
+        monitors = [
+            stack.enter_context(Socket(each).monitor(zmq.EVENT_DISCONNECTED))
+            for each in (viewer, victim, other)
+        ]
+        for name in ("viewer", "victim"):
+            keys.change(lambda ring, name=name: ring.revoke(name, NOW)[0])
+        assert all(each.poll(patience(10)) for each in monitors[:2])
+        other.send_multipart([b"", b"x"])
+        assert sockets["slave"].poll(patience(10))
+        assert sockets["slave"].recv_multipart()[-1] == b"x"
+        assert sockets["slave"].sender.name == "other-slave"
+        assert not monitors[2].poll(0)
+    seen = keys.folder.seen()
+    assert {keys.pairs[peer].public for peer in ("viewer", "victim", "other slave")} == set(seen)
+    assert all(text.endswith(" 127.0.0.1") for text in seen.values())
+
+
+def test_a_ring_that_is_lost_locks_nobody_out(keys, open_wires, running):
+    config, _ = open_wires()
+    gatekeeper = TheGatekeeper(config)
+    with running(gatekeeper):
+        keys.folder.ring_file.unlink()
+        until(lambda: gatekeeper._mark == 2)  # ENOENT
+        with keys.client(zmq.DEALER, "victim") as client:
+            assert admitted(client, config.slave_queue)
+
+
+@pytest.mark.parametrize(("networks", "good"), [(["127.0.0.0/8"], True), (["192.0.2.7"], False)])
+def test_slaves_without_keys_come_from_listed_addresses(keys, open_wires, running, networks, good):
+    place = f"tcp://127.0.0.1:{free_port()}"
+    config, sockets = open_wires(keyless_slave_queue=place, allow_from=networks)
+    with running(TheGatekeeper(config)), keys.client(zmq.DEALER, "NULL") as client:
+        assert admitted(client, place) is good
+        if good:
+            client.send_multipart([b"", b"x"])
+            assert sockets["slave"].poll(patience(10))
+            sockets["slave"].recv_multipart()
+            assert sockets["slave"].sender == ("127.0.0.1", Role.SLAVE)
+        with keys.client(zmq.DEALER, "NULL") as other:
+            assert not admitted(other, config.slave_queue)
+
+
+@pytest.mark.parametrize(
+    ("options", "open_to_all", "guard"),
+    [
+        ({}, [], Guard.NONE),
+        ({"slave_queue": "tcp://*:5555"}, ["tcp://*:5555"], Guard.NONE),
+        ({"slave_queue": "tcp://127.0.0.2:1"}, [], Guard.NONE),
+        ({"slave_queue": "tcp://[::1]:1"}, [], Guard.NONE),
+        ({"slave_queue": "tcp://localhost:1"}, [], Guard.NONE),
+        ({"slave_queue": "tcp://farm.example:1"}, ["tcp://farm.example:1"], Guard.NONE),
+        ({"slave_queue": "tcp://*:1", "insecure": True}, ["tcp://*:1"], Guard.NONE),
+        ({"slave_queue": "tcp://*:1", "allow_from": ["192.0.2.0/24"]}, [], Guard.ADDRESSES),
+        ({"slave_queue": "tcp://*:1", "keys": "x"}, [], Guard.KEYS),
+        ({"slave_queue": "tcp://*:1", "keys": "x", "allow_from": ["192.0.2.0/24"]}, [], Guard.KEYS),
+        ({"control_queue": "tcp://*:1", "allow_from": ["192.0.2.0/24"]}, ["tcp://*:1"], Guard.NONE),
+        ({"keyless_file_queue": "tcp://*:1"}, [], Guard.NONE),
+    ],
+)
+def test_only_keys_addresses_or_a_promise_open_a_master_to_others(options, open_to_all, guard):
+    config = own_config(**options)
+    assert exposed(config) == open_to_all
+    assert guard_of(config.slave_queue, config) is guard
+
+
+class FakeMaster(PiWheelsMaster):
+    """The part of a master that reads the control socket."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.carried_out = []
+
+    def _carry_out(self, msg, slave_id):
+        self.carried_out.append((msg, slave_id))
+
+
+@pytest.fixture
+def farm(with_db, db, keys, running, other_end):
+    """A master with keys: the victim builds demo 1.0, and is asked for its file."""
+    config = keyed(with_db, keys, pypi_simple="https://index.example/simple")
+    db.add_build_abi("cp311")
+    db.add_new_package("demo")
+    for version in ("1.0", "2.0"):
+        db.add_new_package_version("demo", version, NOW)
+    other_end(config, "web")
+    ports, master = Ports("main", config, LOGGER), FakeMaster(config)
+    ports.push("console_events", MasterStarted(master._info))
+    tasks = SlaveDriver(config), FileJuggler(config), TheGatekeeper(config), TheOperator(config)
+    try:
+        with running(*tasks):
+            queue_up(config, JOB)
+            yield config, ports, master, tasks[0].fleet
+    finally:
+        ports.close()
+
+
+class Victim:
+    """The slave whose build and file others want."""
+
+    def __init__(self, keys, config, routing_id=VICTIM_ID):
+        self.socket = keys.client(zmq.REQ, "victim")
+        self.socket.routing_id = routing_id
+        self.socket.connect(config.slave_queue)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def ask(self, msg, data=NoData):
+        self.socket.send(codec.dumps(msg, data))
+        assert self.socket.poll(patience(30) * 1000), msg
+        return codec.loads(self.socket.recv())
+
+
+def answers(client, frames):
+    """Send *frames*; return the name of the answer, or "" if none arrives in a moment."""
+    client.send_multipart(frames)
+    if not client.poll(300):
+        return ""
+    return codec.loads(client.recv_multipart()[-1])[0]
+
+
+def test_no_message_reaches_what_belongs_to_another_key(farm, keys):
+    config, ports, master, fleet = farm
+    content = wheel_bytes("demo")
+    name = "demo-1.0-py3-none-any.whl"
+    digest = hashlib.sha256(content).hexdigest()
+    state = FileState(name, len(content), digest, *name[:-4].split("-"), None, {}).as_message()
+    with Victim(keys, config) as victim:
+        assert victim.ask("HELLO", hello(identity="one"))[0] == "ACK"
+        until(lambda: victim.ask("IDLE", STATS) == ("BUILD", JOB))
+        built = [True, timedelta(seconds=1), "log\n", [state]]
+        assert victim.ask("BUILT", built) == ("SEND", name)
+        for attack in MESSAGES:
+            wire = next(each for each in WIRES if each.name == attack.wire)
+            with keys.client(CLIENTS[wire.pattern], attack.peer) as client:
+                client.routing_id = attack.routing_id or os.urandom(8)
+                client.connect(wire.address(config))
+                for frames, answer in attack.says:
+                    if wire.name == "control":
+                        client.send_multipart(frames)
+                        assert ports.socket("control").poll(patience(10))
+                        master._handle(ports.socket("control"), lambda _: master._command(ports))
+                    else:
+                        assert answers(client, frames) == answer, attack.name
+            assert fleet.by_number[1].phase is Phase.SENDING, attack.name
+            assert fleet.by_number[1].owner == "victim"
+            assert not fleet.by_number[1].commands, attack.name
+        assert master.carried_out == []
+        with keys.client(zmq.DEALER, "victim") as files:
+            files.connect(config.file_queue)
+            files.send_multipart([b"HELLO", b"1"])
+            assert files.poll(patience(10) * 1000)
+            assert files.recv_multipart() == [b"FETCH", b"0", b"%d" % len(content)]
+            files.send_multipart([b"CHUNK", b"0", content])
+            assert files.poll(patience(10) * 1000)
+            assert files.recv_multipart() == [b"DONE"]
+        assert victim.ask("SENT") == ("DONE", NoData)
+    published = config.output_path / "simple/demo" / name
+    assert published.read_bytes() == content
+
+
+def test_the_address_of_a_lost_connection_is_of_no_use_to_another_key(farm, keys):
+    config, _, _, fleet = farm
+    with Victim(keys, config) as victim:
+        assert victim.ask("HELLO", hello(identity="one"))[0] == "ACK"
+        until(lambda: victim.ask("IDLE", STATS) == ("BUILD", JOB))
+    until(lambda: fleet.by_number[1].lost)
+    with keys.client(zmq.DEALER, "other slave") as client:
+        client.routing_id = VICTIM_ID
+        client.connect(config.slave_queue)
+        for msg, data in (("BUSY", STATS), ("BYE", NoData), ("HELLO", RESUME), ("BUILT", 7)):
+            assert answers(client, slave_frames(msg, data)) == ""
+    assert fleet.by_number[1].build is not None
+    with Victim(keys, config, VICTIM_ID + b"2") as victim:
+        assert victim.ask("HELLO", RESUME)[1][0] == 1
+        assert victim.ask("BUSY", STATS) == ("CONT", NoData)
+
+
+def test_operators_are_known_by_their_keys(farm, keys, caplog):
+    config, ports, master, fleet = farm
+    with keys.client(zmq.DEALER, "operator") as client:
+        client.connect(config.console_queue)
+        assert answers(client, HELLO[0]) == "OK"
+        client.send_multipart(console_frames("SLEEP", None))
+        until(lambda: fleet.paused)
+    assert "operator (eve) said SLEEP to all slaves" in caplog.text
+    with keys.client(zmq.PUSH, "administrator") as client:
+        client.connect(config.control_queue)
+        client.send(codec.dumps("KILL", 7))
+        assert ports.socket("control").poll(patience(10))
+        master._handle(ports.socket("control"), lambda _: master._command(ports))
+    assert master.carried_out == [("KILL", 7)]
+    assert "administrator said KILL to [7]" in caplog.text
