@@ -9,6 +9,7 @@ from piwheels.core.database.connection import REASON, Client, call, clean
 from piwheels.core.wheels.tags import known_spelling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
@@ -57,9 +58,16 @@ class Packages(Client):
         """Set the one-line *description* of *package*, an operator's; it overrides the summary."""
         self._value("set_package_description", clean(package), clean(description, REASON))
 
-    def set_package_summary(self, package: str, summary: str) -> bool:
-        """Set the one-line *summary* in the newest wheel of *package*; return whether it is new."""
-        return bool(self._value("set_package_summary", clean(package), clean(summary, REASON)))
+    def set_package_metadata(
+        self, package: str, summary: str = "", needs: Iterable[str] = ()
+    ) -> bool:
+        """Set what the newest wheel of *package* says; return whether the *summary* is new.
+
+        *needs* are the normalized names of the projects that it requires.
+        """
+        names = sorted({clean(name) for name in needs})
+        values = clean(package), clean(summary, REASON), names
+        return bool(self._value("set_package_metadata", *values))
 
     def set_package_status(self, package: str, status: str) -> None:
         """Set the project *status* (PEP 792) of *package*.
