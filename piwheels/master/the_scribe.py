@@ -166,8 +166,9 @@ class TheScribe(PauseableTask):
 
     def _refresh(self, package: str) -> None:
         """Write all pages of *package* again; nothing is removed if the database is another one."""
-        if self.db.get_simple_project(package) is not None:
-            self.write_index(package)
+        project = self.db.get_simple_project(package)
+        if project is not None:
+            self._update_index(package, project)
             self.write_page(package)
 
     # A package ----------------------------------------------------------------------------------
@@ -178,7 +179,9 @@ class TheScribe(PauseableTask):
         If the database does not know the package, all its files are removed: a crash may have
         interrupted its removal.
         """
-        project = self.db.get_simple_project(package)
+        self._update_index(package, self.db.get_simple_project(package))
+
+    def _update_index(self, package: str, project: SimpleProject | None) -> None:
         if project is None:
             self.delete_package(package)
         elif not (project.files or project.status != "active"):
