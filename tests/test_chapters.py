@@ -30,6 +30,7 @@ import pytest
 from helpers import QuietHandler, add_source, list_files, patience, until, wheel_bytes
 from piwheels.core.database.dsn import administer
 from piwheels.core.host.postgres import Cluster, candidates
+from piwheels.core.host.processes import dies_with_parent
 from piwheels.core.program.command_line import load
 from piwheels.core.program.privileges import hidden, interpreter_dirs
 from piwheels.up.config import UpConfig
@@ -183,6 +184,7 @@ class Sandbox:
              ROOT / "tests/preloaded.py", self.box / "programs.socket", json.dumps(SCRIPTS),
              accounts if AS_USERS else "", *folders],
             env=env, start_new_session=True, stdin=subprocess.DEVNULL,
+            preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 (two system calls)
         )  # fmt: skip
         until((self.box / "programs.socket").exists, 60)
 
