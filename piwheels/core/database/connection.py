@@ -5,12 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import sql_files
@@ -21,11 +18,10 @@ from piwheels.core.text import clean as clean  # noqa: PLC0414 (for all the call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sqlalchemy.engine import URL, Connection, Engine
-
 T = TypeVar("T")
 R = TypeVar("R")
 logger = logging.getLogger("database")
+psycopg2 = driver()
 
 #: The widths of columns for external text, in characters (as in sql/migrations).
 NAME, REASON, LOG = 200, 8192, 15 * 2**20
@@ -37,51 +33,77 @@ _ROLLED_BACK = frozenset({"40001", "40P01"})
 _REJECTED = ("22", "23", "54")
 # "There is no such function": since the schema has its version, a number too large for its type.
 _TOO_LARGE = "42883"
+_TIMED_OUT = "57014"
 # How many of the rows that a call leaves out are logged.
 _MAX_LOGGED = 20
 
 
-def database_url(dsn: str) -> URL:
-    """Return *dsn* with the driver psycopg2. Raises :exc:`Fatal` if it is not a PostgreSQL URL."""
+def connect(dsn: str, statement_timeout: int = STATEMENT_TIMEOUT) -> Any:
+    """Return a connection to *dsn*; *statement_timeout* is in seconds (0: no limit).
+
+    Raises :exc:`Fatal` if it is not a PostgreSQL URL, and the driver's errors.
+    """
+    scheme, colon, _ = dsn.partition("://")
+    if not colon:
+        raise Fatal(f"{dsn!r} is not a database URL: use postgresql://user@host/name")
+    if scheme not in {"postgresql", "postgres"}:
+        raise Fatal(f"piwheels needs PostgreSQL, not {scheme}: use postgresql://...")
     try:
-        url = make_url(dsn)
-    except ArgumentError as exc:
-        raise Fatal(f"{dsn!r} is not a database URL: use postgresql://user@host/name") from exc
-    if url.get_backend_name() not in {"postgresql", "postgres"}:
-        raise Fatal(
-            f"piwheels needs PostgreSQL, not {url.get_backend_name()}: use postgresql://..."
-        )
-    return url.set(drivername="postgresql+psycopg2")
-
-
-def make_engine(dsn: str, statement_timeout: int = STATEMENT_TIMEOUT) -> Engine:
-    """Return an engine for *dsn*; *statement_timeout* is in seconds (0: no limit)."""
-    url = database_url(dsn)
-    given = url.query.get("options", "")
+        given = psycopg2.extensions.parse_dsn(dsn).get("options", "")
+    except psycopg2.ProgrammingError as exc:
+        raise Fatal(f"{dsn!r} is not a database URL: {first_line(exc)}") from exc
     settings = f"{given} -c statement_timeout={statement_timeout * 1000} -c timezone=UTC"
-    driver()  # explains how to install one if it is missing
-    return create_engine(
-        url,
-        pool_size=1,
-        max_overflow=4,
-        hide_parameters=True,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT,
-            "client_encoding": "utf8",
-            "options": settings.strip(),
-            # Notice a vanished server within half a minute instead of TCP's two hours.
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 30_000,
-        },
+    return psycopg2.connect(
+        dsn,
+        connect_timeout=CONNECT_TIMEOUT,
+        client_encoding="utf8",
+        options=settings.strip(),
+        # Notice a vanished server within half a minute instead of TCP's two hours.
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=30_000,
     )
 
 
-def sentence(exc: SQLAlchemyError) -> str:
+def first_line(exc: Exception) -> str:
     """Return the first line of the server's or the driver's message."""
-    lines = str(getattr(exc, "orig", None) or exc).strip().splitlines()
+    lines = str(exc).strip().splitlines()
     return lines[0] if lines else type(exc).__name__
+
+
+class Connections:
+    """Connections to the database *dsn*, kept for the next transaction. For several threads."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self._idle: list[Any] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Yield a cursor in a transaction, which an exception rolls back."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = connect(self.dsn)
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+            connection.commit()
+        except BaseException:
+            with suppress(psycopg2.Error):
+                connection.rollback()
+            raise
+        finally:
+            if connection.closed:  # the server has ended; so have the others
+                self.close()
+            else:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close the connections that no transaction uses."""
+        while self._idle:
+            self._idle.pop().close()
 
 
 def halved(
@@ -117,21 +139,21 @@ def log_skipped(skipped: Sequence[tuple[object, Rejected]]) -> None:
 
 
 class Client:
-    """A connection pool for one database, and calls of the functions in its schema ``piwheels``.
+    """A client of one database, which calls the functions in its schema ``piwheels``.
 
     *patience* is how many seconds a call is retried after a lost connection. Raises :exc:`Fatal`
     if the database does not exist or has another schema version than this program needs.
     """
 
     def __init__(self, dsn: str, patience: float = 30.0) -> None:
-        self._engine = make_engine(dsn)
+        self._connections = Connections(dsn)
         self._patience = patience
         self._aborted = threading.Event()
         try:
-            with self._engine.connect() as conn:
-                _check_schema(conn)
-        except SQLAlchemyError as exc:
-            raise Fatal(f"cannot use the database: {sentence(exc)}; check --dsn") from exc
+            with self._connections.transaction() as cursor:
+                _check_schema(cursor)
+        except psycopg2.Error as exc:
+            raise Fatal(f"cannot use the database: {first_line(exc)}; check --dsn") from exc
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +163,7 @@ class Client:
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._connections.close()
 
     def abort_retries(self) -> None:
         """Stop retrying calls: the program is ending. Safe to call from any thread."""
@@ -154,10 +176,10 @@ class Client:
         repeated, too. *limit* overrides the statement time-out, in seconds.
         """
 
-        def work(conn: Connection) -> list[Any]:
+        def work(cursor: Any) -> list[Any]:
             if limit:
-                conn.exec_driver_sql(f"SET LOCAL statement_timeout = {limit * 1000:d}")
-            return list(map(tuple, conn.exec_driver_sql(_call(name, len(args)), args)))
+                cursor.execute(f"SET LOCAL statement_timeout = {limit * 1000:d}")
+            return run_query(cursor, _call(name, len(args)), *args)
 
         return self._try(work, again=again)
 
@@ -173,8 +195,8 @@ class Client:
         """
         todo = list(calls)
 
-        def work(conn: Connection) -> list[Any]:
-            return [conn.exec_driver_sql(_call(name, 1), (arg,)).scalar() for name, arg in todo]
+        def work(cursor: Any) -> list[Any]:
+            return [run_query(cursor, _call(name, 1), arg)[0][0] for name, arg in todo]
 
         return self._try(work, again=False) if todo else []
 
@@ -189,32 +211,31 @@ class Client:
         log_skipped(skipped)
         return found
 
-    def _try(self, work: Callable[[Connection], T], *, again: bool) -> T:
-        """Run *work* in a transaction; retry it within *patience* where that is safe.
+    def _try(self, work: Callable[[Any], T], *, again: bool) -> T:
+        """Give *work* a cursor in a transaction; retry it within *patience* where that is safe.
 
         Raises ``Rejected`` if the data is at fault.
         """
         for pause in self._pauses():
             sent = False
             try:
-                with self._engine.connect() as conn, conn.begin():
+                with self._connections.transaction() as cursor:
                     sent = True
-                    return work(conn)
-            except DBAPIError as exc:
-                if _is_rejected(exc):
-                    raise Rejected(sentence(exc)) from exc
-                rolled_back = getattr(exc.orig, "pgcode", None) in _ROLLED_BACK
+                    return work(cursor)
+            except psycopg2.Error as exc:
+                code, words = exc.pgcode or "", first_line(exc)
+                if code.startswith(_REJECTED) or code == _TOO_LARGE:
+                    raise Rejected(words) from exc
+                rolled_back = code in _ROLLED_BACK
                 safe = not sent or rolled_back
-                lost = isinstance(exc, OperationalError) or exc.connection_invalidated
-                if pause is None or not (safe or (again and lost)) or _timed_out(exc):
-                    raise DatabaseError(sentence(exc)) from exc
-                logger.warning("database: %s; trying again in %.1f s", sentence(exc), pause)
+                lost = isinstance(exc, psycopg2.OperationalError | psycopg2.InterfaceError)
+                if pause is None or not (safe or (again and lost)) or code == _TIMED_OUT:
+                    raise DatabaseError(words) from exc
+                logger.warning("database: %s; trying again in %.1f s", words, pause)
                 if rolled_back:
                     time.sleep(pause)
                 elif self._aborted.wait(pause):
-                    raise DatabaseError(sentence(exc)) from exc
-            except SQLAlchemyError as exc:
-                raise DatabaseError(sentence(exc)) from exc
+                    raise DatabaseError(words) from exc
             except (ValueError, OverflowError) as exc:  # the driver cannot convert a value
                 raise Rejected(one_line(exc)) from exc
         raise AssertionError("unreachable: the last pause is None")
@@ -235,23 +256,18 @@ def _call(name: str, arguments: int) -> str:
     return f"SELECT * FROM piwheels.{name}({places})"  # noqa: S608 (the names are constants)
 
 
-def _is_rejected(exc: DBAPIError) -> bool:
-    code = getattr(exc.orig, "pgcode", None) or ""
-    return code.startswith(_REJECTED) or code == _TOO_LARGE
+def run_query(cursor: Any, statement: str, *args: object) -> list[tuple[Any, ...]]:
+    """Execute a query, in which ``%s`` stands for each of *args*; return its rows."""
+    cursor.execute(statement, args)
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
-def _timed_out(exc: DBAPIError) -> bool:
-    return getattr(exc.orig, "pgcode", None) == "57014"
-
-
-def _check_schema(conn: Connection) -> None:
+def _check_schema(cursor: Any) -> None:
     want = sql_files.version()
-    found = conn.execute(
-        text("SELECT to_regclass('public.configuration') IS NOT NULL")
-    ).scalar_one()
-    if not found:
+    if not run_query(cursor, "SELECT to_regclass('public.configuration') IS NOT NULL")[0][0]:
         raise Fatal("the database is empty: run piw-initdb")
-    have = conn.execute(text("SELECT version FROM public.configuration")).scalar_one()
+    have = run_query(cursor, "SELECT version FROM public.configuration")[0][0]
     if have != want:
         newer = have.partition("+")[0] > want.partition("+")[0]
         raise Fatal(
