@@ -134,8 +134,8 @@ class Sandbox:
         binaries = next(folder for folder in candidates(os.environ) if (folder / "psql").exists())
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "XDG_"))}
         self.env = {
-            "CHAMELEON_CACHE": str(box / "templates"),
             **keep,
+            "CHAMELEON_CACHE": str(box / "templates"),
             "PATH": f"{box}/bin:{binaries}:{os.defpath}",
             "PYTHONPATH": str(ROOT),
             "HOME": str(box / "reader"),
@@ -149,6 +149,8 @@ class Sandbox:
             "PIW_YES": "1",  # a reader answers y
             **{name: os.environ[name] for name in ["PIW_ALLOW_ROOT"] if name in os.environ},
         }
+        if compiled := os.environ.get("CHAMELEON_CACHE"):
+            shutil.copytree(compiled, box / "templates", dirs_exist_ok=True)
         (box / "tmp").mkdir()
         (box / "tmp").chmod(0o1777)
         if AS_USERS:
@@ -157,7 +159,7 @@ class Sandbox:
 
     def _give_to_users(self, up_dsn):
         """Let the users of the chapters write to their own folders, and reach PostgreSQL."""
-        self.env |= {"AS_USERS": "1", "CHAMELEON_CACHE": str(self.box / "templates")}
+        self.env["AS_USERS"] = "1"
         del self.env["PIW_ALLOW_ROOT"]
         for name in ("clone", "installed", "postgres", "reader", "templates"):
             uid = USERS.get(name, USERS["reader"])
