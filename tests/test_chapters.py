@@ -150,7 +150,8 @@ class Sandbox:
             **{name: os.environ[name] for name in ["PIW_ALLOW_ROOT"] if name in os.environ},
         }
         if compiled := os.environ.get("CHAMELEON_CACHE"):
-            shutil.copytree(compiled, box / "templates", dirs_exist_ok=True)
+            for path in Path(compiled).glob("*.py"):
+                shutil.copy(path, box / "templates")
         (box / "tmp").mkdir()
         (box / "tmp").chmod(0o1777)
         if AS_USERS:
