@@ -135,8 +135,8 @@ class Sandbox:
         binaries = next(folder for folder in candidates(os.environ) if (folder / "psql").exists())
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "XDG_"))}
         self.env = {
-            "CHAMELEON_CACHE": str(box / "templates"),
             **keep,
+            "CHAMELEON_CACHE": str(box / "templates"),
             "PATH": f"{box}/bin:{binaries}:{os.defpath}",
             "PYTHONPATH": str(ROOT),
             "HOME": str(box / "reader"),
@@ -150,6 +150,9 @@ class Sandbox:
             "PIW_YES": "1",  # a reader answers y
             **{name: os.environ[name] for name in ["PIW_ALLOW_ROOT"] if name in os.environ},
         }
+        if compiled := os.environ.get("CHAMELEON_CACHE"):
+            for path in Path(compiled).glob("*.py"):
+                shutil.copy(path, box / "templates")
         (box / "tmp").mkdir()
         (box / "tmp").chmod(0o1777)
         if AS_USERS:
@@ -158,7 +161,7 @@ class Sandbox:
 
     def _give_to_users(self, up_dsn):
         """Let the users of the chapters write to their own folders, and reach PostgreSQL."""
-        self.env |= {"AS_USERS": "1", "CHAMELEON_CACHE": str(self.box / "templates")}
+        self.env["AS_USERS"] = "1"
         del self.env["PIW_ALLOW_ROOT"]
         for name in ("clone", "installed", "postgres", "reader", "templates"):
             uid = USERS.get(name, USERS["reader"])
