@@ -94,6 +94,8 @@ class Socket:
         #: Where the last message came from; only :meth:`recv_addr_msg` and guarded sockets know.
         self.origin = Origin()
         self._guarded = False
+        #: The addresses of all binds, with the ports that the system chose.
+        self.bound: list[str] = []
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
@@ -126,6 +128,8 @@ class Socket:
             raise Fatal(bind_error(address, exc)) from exc
         finally:
             os.umask(old)
+        if self.address not in self.bound:
+            self.bound.append(self.address)
 
     def unbind(self, address: str) -> None:
         """Stop listening on *address*, and close its connections."""

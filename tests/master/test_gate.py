@@ -162,7 +162,7 @@ def test_each_key_is_admitted_where_its_role_belongs(keys, open_wires, running, 
     assert "is not enrolled" in caplog.text
     assert "the key of revoked was revoked" in caplog.text
     assert "the key of expired has expired" in caplog.text
-    assert "line 9 is ignored" in caplog.text
+    assert "line 7 is ignored" in caplog.text
     seen = keys.folder.seen()
     assert seen == {}  # nobody has sent a message
 
