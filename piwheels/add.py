@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 (the type of an option)
+from pathlib import Path  # noqa: TC003 (the type of an option)
 
 from piwheels.core.errors import Fatal, Refused
 from piwheels.core.farm import Done, Farm
+from piwheels.core.keys.options import farm_of, key_option, master_key_option
 from piwheels.core.program.admin import (
     explaining,
     moment,
@@ -56,6 +58,8 @@ class AddConfig(Common):
     yes: bool = yes_option()
     json: bool = json_option()
     import_queue: str = queue_option()
+    key: Path | None = key_option()
+    master_key: str = master_key_option()
 
     @property
     def subject(self) -> str:
@@ -94,7 +98,7 @@ def main(config: AddConfig) -> int:
     more = ", and follow it upstream" if config.watch else ""
     if not confirmed(f"add {config.subject} (or change it){details}{more}", yes=config.yes):
         raise Fatal("nothing was changed")
-    with Farm(config.import_queue) as farm, explaining(config.package, config.version):
+    with farm_of(config) as farm, explaining(config.package, config.version):
         report = Report(config)
         done = _add_version(farm, config, report) if config.version else _add_package(farm, config)
         added = done in (Done.PACKAGE_ADDED, Done.VERSION_ADDED)

@@ -24,7 +24,8 @@ from piwheels.core.errors import (
     Unavailable,
     one_line,
 )
-from piwheels.core.farm import FILE_QUEUE, Farm, send_file
+from piwheels.core.farm import FILE_QUEUE, send_file
+from piwheels.core.keys.options import farm_of, key_option, master_key_option
 from piwheels.core.paths import address
 from piwheels.core.program.admin import (
     REFUSALS,
@@ -102,6 +103,8 @@ class ImportConfig(Common):
     yes: bool = yes_option()
     json: bool = json_option()
     import_queue: str = queue_option()
+    key: Path | None = key_option()
+    master_key: str = master_key_option()
     file_queue: str = option(
         default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
         help=f"send files here (default: this machine's master, or {FILE_QUEUE})",
@@ -194,7 +197,7 @@ def do_import(
     :exc:`~piwheels.core.errors.Refused` with the master's reason, and
     :exc:`~piwheels.core.errors.Unavailable` if no master runs or the connection is lost.
     """
-    with Farm(config.import_queue, files=config.file_queue, meanwhile=check) as farm:
+    with farm_of(config, files=config.file_queue, meanwhile=check) as farm:
         farm.import_build(state, packages, sent=sent)
 
 

@@ -55,7 +55,7 @@ class KeysConfig(Common):
         help="for enrol: what the holder may do: build; see the farm; and command slaves; and stop"
         " the master and use the admin tools; or only send access logs",
     )  # fmt: skip
-    key: Path | None = option(
+    file: Path | None = option(
         default=None, metavar="FILE",
         help="the file of the key pair, in place of KEY; it is made if it does not exist (for"
         " create: NAME.key by default)",
@@ -82,7 +82,7 @@ class KeysConfig(Common):
         ("piw-keys create board7", "on the board: make board7.key, and show its public part"),
         (f"piw-keys enrol board7 '{_EXAMPLE}'", "on the master: let it build"),
         (
-            "piw-keys enrol dave --role operate --key dave.key",
+            "piw-keys enrol dave --role operate --file dave.key",
             "make a key for an operator, and enrol it",
         ),
         ("piw-keys list", "show all keys, and when each was last seen"),
@@ -98,7 +98,7 @@ def main(config: KeysConfig) -> int:
 
 
 def _create(config: KeysConfig, report: Report) -> None:
-    path = config.key or Path(f"{config.name}.key")
+    path = config.file or Path(f"{config.name}.key")
     pair = new_pair(config.public)
     write_pair(path, pair)
     report.write(
@@ -124,13 +124,13 @@ def _enrol(config: KeysConfig, report: Report) -> None:
 
 def _public(config: KeysConfig, folder: KeyFolder) -> str:
     """Return the public key of the command line, or that of a file, which is made if missing."""
-    if bool(config.public) == (config.key is not None):
-        usage_error("piw-keys", config, "give the key either as KEY or by --key FILE")
-    if config.key is None:
+    if bool(config.public) == (config.file is not None):
+        usage_error("piw-keys", config, "give the key either as KEY or by --file FILE")
+    if config.file is None:
         return config.public
-    if not config.key.exists():
-        write_pair(config.key, new_pair(folder.pair().public))
-    return read_pair(config.key).public
+    if not config.file.exists():
+        write_pair(config.file, new_pair(folder.pair().public))
+    return read_pair(config.file).public
 
 
 def _revoke(config: KeysConfig, report: Report) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 (the type of an option)
+from pathlib import Path  # noqa: TC003 (the type of an option)
 from typing import Final, Literal
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
-from piwheels.core.farm import PACKAGE_PAGES, Farm, Pages
+from piwheels.core.farm import PACKAGE_PAGES, Pages
+from piwheels.core.keys.options import farm_of, key_option, master_key_option
 from piwheels.core.program.admin import (
     explaining,
     moment,
@@ -68,6 +70,8 @@ class RebuildConfig(Common):
     yes: bool = yes_option()
     json: bool = json_option()
     import_queue: str = queue_option()
+    key: Path | None = key_option()
+    master_key: str = master_key_option()
 
 
 @program(
@@ -91,7 +95,7 @@ def main(config: RebuildConfig) -> int:
     every = of_packages and not config.package
     if every and not confirmed("rewrite the pages of all packages", yes=config.yes):
         raise Fatal("nothing was changed")
-    with Farm(config.import_queue) as farm, explaining(config.package):
+    with farm_of(config) as farm, explaining(config.package):
         farm.rebuild(config.part, config.package or None)
     done = PARTS[config.part].format(config.package or "each package")
     if every:
@@ -116,7 +120,7 @@ def _misuse(config: RebuildConfig) -> str:
 
 def _retry(config: RebuildConfig, since: datetime) -> int:
     report, about = Report(config), {"since": since, "label": config.label or None}
-    with Farm(config.import_queue) as farm:
+    with farm_of(config) as farm:
         count = farm.retry_failed(since, config.label, preview=True)
         where = f" on {config.label}" if config.label else ""
         where += f" since {since:%Y-%m-%d %H:%M}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 (the type of an option)
 
 from piwheels.core.errors import Fatal, Refused
-from piwheels.core.farm import Farm
+from piwheels.core.keys.options import farm_of, key_option, master_key_option
 from piwheels.core.program.admin import (
     explaining,
     package_option,
@@ -37,6 +38,8 @@ class RemoveConfig(Common):
     yes: bool = yes_option()
     json: bool = json_option()
     import_queue: str = queue_option()
+    key: Path | None = key_option()
+    master_key: str = master_key_option()
 
     @property
     def removes(self) -> bool:
@@ -90,7 +93,7 @@ def main(config: RemoveConfig) -> int:
         usage_error("piw-remove", config, "--yank needs a VERSION")
     if not confirmed(", and ".join(todo for _, todo, _ in config.plan), yes=config.yes):
         raise Fatal("nothing was changed")
-    with Farm(config.import_queue) as farm, explaining(config.package, config.version):
+    with farm_of(config) as farm, explaining(config.package, config.version):
         if config.removes or config.skip or config.yanks:
             if config.version:
                 farm.remove_version(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import add_source, alive, patience
+from helpers import add_source, alive, free_port, patience
 from piwheels.core.host.supervision import descendants
 from piwheels.core.site import LAYOUT_FILE
 
@@ -62,16 +62,18 @@ class Farm:
             self.processes[name] = subprocess.Popen([sys.executable, *args], env=env, stderr=log)
         return self.processes[name]
 
+    def queues(self, names):
+        return [f"--{name}-queue=ipc://{self.root}/{name}" for name in names]
+
     def master(self, *program):
-        names = ("status", "control", "console", "import", "log", "slave", "file")
-        wires = [f"--{name}-queue=ipc://{self.root}/{name}" for name in names]
+        wires = self.queues(("status", "control", "console", "import", "log", "slave", "file"))
         return self._start(
             "master", *(program or ("-m", "piwheels.master")), "--dev-mode", f"--dsn={self.dsn}",
             f"--output-path={self.site}", f"--pypi-simple=file://{self.root}/index", *wires,
         )  # fmt: skip
 
     def slave(self, name, *program):
-        wires = [f"--{queue}-queue=ipc://{self.root}/{queue}" for queue in ("slave", "file")]
+        wires = self.queues(("slave", "file"))
         program = program or ("-m", "piwheels.slave")
         return self._start(name, *program, "-L", name, "-d", str(self.work), *wires)
 
@@ -151,10 +153,32 @@ def _links(page):
     return found
 
 
+class KeyedFarm(Farm):
+    """Its slaves connect by TCP, each with its own key."""
+
+    def __init__(self, root, dsn, db):
+        super().__init__(root, dsn, db)
+        self.ports = {name: free_port() for name in ("slave", "file")}
+
+    def queues(self, names):
+        tcp = [f"--{name}-queue=tcp://127.0.0.1:{port}" for name, port in self.ports.items()]
+        return [*super().queues(set(names) - set(self.ports)), *tcp]
+
+    def master(self):
+        return super().master("-m", "piwheels.master", f"--keys={self.root}/keys")
+
+    def slave(self, name):
+        return super().slave(name, "-m", "piwheels.slave", f"--key={self.root}/{name}.key")
+
+    def keys(self, *args):
+        command = [sys.executable, "-m", "piwheels.keys", *args, f"--keys={self.root}/keys"]
+        subprocess.run([*command, "--yes"], check=True, timeout=patience(60), cwd=self.root)
+
+
 @contextmanager
-def _farm(dsn, db):
+def _farm(dsn, db, kind=Farm):
     with tempfile.TemporaryDirectory(prefix="piw-farm-") as root:
-        farm = Farm(Path(root), dsn, db)
+        farm = kind(Path(root), dsn, db)
         try:
             yield farm
             farm.check()
@@ -166,6 +190,23 @@ def _farm(dsn, db):
 def farm(db_dsn, db):
     with _farm(db_dsn, db) as made:
         yield made
+
+
+def test_a_revoked_slave_is_cut_in_mid_build_and_another_one_takes_over(db_dsn, db):
+    with _farm(db_dsn, db, KeyedFarm) as farm:
+        for name in ("one", "two"):
+            farm.keys("enrol", name, "--file", f"{name}.key")
+        farm.master()
+        farm.slave("one")
+        farm.until(lambda: farm.reached() == 1, "nobody builds")
+        farm.keys("revoke", "one")
+        farm.until(lambda: "the master refused this slave: it does not admit this key" in
+                   farm.said("one"), "not refused")  # fmt: skip
+        farm.slave("two")
+        farm.gate.touch()
+        farm.until(farm.published, "not built")
+        assert "slave 2 built demo 1.0" in farm.said("master")
+        assert "cut a connection: the key of one was revoked" in farm.said("master")
 
 
 def test_a_master_killed_in_mid_build_and_after_done_gets_its_build_once(farm):

@@ -38,7 +38,7 @@ def test_a_key_is_created_on_one_machine_and_enrolled_on_another(said, folder):
 
 def test_a_key_that_the_administrator_makes_names_the_master(said, folder):
     file = folder.path.parent / "dave.key"
-    assert said("enrol", "dave", "--role", "operate", "--key", str(file), "--valid", "1d")[0] == 0
+    assert said("enrol", "dave", "--role", "operate", "--file", str(file), "--valid", "1d")[0] == 0
     pair = read_pair(file)
     assert pair.master == folder.pair().public
     key = folder.ring().keys[pair.public]
@@ -46,9 +46,9 @@ def test_a_key_that_the_administrator_makes_names_the_master(said, folder):
 
 
 def test_keys_are_listed_rotated_and_revoked(said, folder, monkeypatch):
-    said("enrol", "board7", "--key", "a.key")
-    said("enrol", "dave", "--key", "d.key", "--role", "view")
-    assert said("rotate", "board7", "--key", "b.key", "--overlap", "2d")[0] == 0
+    said("enrol", "board7", "--file", "a.key")
+    said("enrol", "dave", "--file", "d.key", "--role", "view")
+    assert said("rotate", "board7", "--file", "b.key", "--overlap", "2d")[0] == 0
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     status, [line] = said("revoke", "dave")
     assert (status, "would revoke 1 key of dave" in line) == (1, True)
@@ -66,7 +66,7 @@ def test_keys_are_listed_rotated_and_revoked(said, folder, monkeypatch):
     [
         ([], "say what to do"),
         (["revoke"], "with whose key"),
-        (["enrol", "board7"], "give the key either as KEY or by --key FILE"),
+        (["enrol", "board7"], "give the key either as KEY or by --file FILE"),
         (["enrol", "board7", "abc"], "is not a public key"),
         (["enrol", "a b", "a" * 40], "is not a name"),
     ],

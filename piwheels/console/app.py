@@ -21,6 +21,7 @@ from piwheels.console.wire.recorder import Recorder
 from piwheels.console.wire.replay import Replay
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
+from piwheels.core.keys.options import client_pair
 from piwheels.core.program.command_line import program
 from piwheels.core.program.extras import needs
 from piwheels.core.program.logs import reopen_on_hangup
@@ -55,7 +56,7 @@ def make_session(config: ConsoleConfig, clock: ConsoleClock) -> Session:
         return Session(recording, read_only=True, who=operator())
     recorder = Recorder(config.record) if config.record is not None else None
     return Session(
-        Link(config.addresses, clock),
+        Link(config.addresses, clock, client_pair(config.key, config.master_key)),
         read_only=config.read_only,
         who=operator(),
         addresses=config.addresses,

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (cli reads the annotations)
 from typing import TYPE_CHECKING
 
+from piwheels.core.keys.options import key_option, master_key_option
 from piwheels.core.paths import address, host, master_socket
 from piwheels.core.program.command_line import Common, option, port_number
 
@@ -43,6 +44,8 @@ class ConsoleConfig(Common):
         " it, the console infers the outcomes of commands)",
         parse=address,
     )
+    key: Path | None = key_option()
+    master_key: str = master_key_option()
     read_only: bool = option(default=False, help="refuse all commands")
     farm_name: str = option(
         default="", metavar="TEXT", help="the name of the farm (default: its host)"

@@ -30,7 +30,7 @@ from piwheels.core.protocols import (
     mr_chase,
 )
 from piwheels.core.subscription import Event, Subscription
-from piwheels.core.transport import Context
+from piwheels.core.transport import REFUSALS, Context, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -88,7 +88,8 @@ class Farm:
     """A client of the master whose socket for requests is *address*.
 
     The default address is that of this user's master, or else of the machine's service. Its other
-    sockets are in the same folder; over TCP, *status*, *control* and *files* are their addresses.
+    sockets are in the same folder; over TCP, *status*, *control* and *files* are their addresses,
+    and *key* is the key pair of this program (:func:`piwheels.core.keys.files.read_pair`).
 
     *patience* is the number of seconds to wait for a connection before a request fails (default:
     5). During each wait, *meanwhile* is called several times a second; it may raise an exception
@@ -110,13 +111,14 @@ class Farm:
         status: str = "",
         control: str = "",
         files: str = "",
+        key: Pair | None = None,
         patience: float | None = None,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self.address = address or master_socket("import")
         self.invalid = 0  #: The number of invalid messages that :meth:`listen` has skipped.
         self._status, self._control = status, control
-        self._files = files
+        self._files, self._key = files, key
         self._patience = CONNECT_LIMIT if patience is None else patience
         self._meanwhile = meanwhile
         self._stack = ExitStack()
@@ -260,7 +262,7 @@ class Farm:
         while reply == "SEND":
             send_file(
                 wheels, text, file_queue=self._files or file_address(self.address),
-                slave_id=build.slave_id, check=self._check, sent=sent,
+                slave_id=build.slave_id, key=self._key, check=self._check, sent=sent,
             )  # fmt: skip
             reply, text = self._request("SENT", limit=LONG_ANSWER_LIMIT)
         return self._done(text)
@@ -281,7 +283,7 @@ class Farm:
         end, heard = SYSTEM.monotonic() + timeout, SYSTEM.monotonic()
         status = self._status or self._sibling("status")
         control = self._control or self._sibling("control")
-        with Subscription(status, control) as subscription:
+        with Subscription(status, control, key=self._key) as subscription:
             while not self._closed.is_set() and (now := SYSTEM.monotonic()) < end:
                 self._meanwhile()
                 if now - heard > silence:
@@ -324,6 +326,9 @@ class Farm:
         """Return the answer: ``DONE`` with a code word, or ``SEND`` with a file's name."""
         socket, lost = self._connect()
         if not self._wait(socket, self._patience, zmq.POLLOUT):
+            while lost.poll(0):
+                if why := socket.why_refused(lost.recv_event()[0]):
+                    raise Unavailable(f"the master at {self.address} refuses this program: {why}")
             raise Unavailable(
                 f"no master listens at {self.address}: start piw-master (or piw-up), or give its"
                 " address with --import-queue"
@@ -358,7 +363,8 @@ class Farm:
         if self._link is None:
             socket = self._stack.enter_context(Context().socket(zmq.REQ, reversed(mr_chase)))
             socket.setsockopt(zmq.IMMEDIATE, 1)  # queue no message while there is no connection
-            lost = self._stack.enter_context(socket.monitor(zmq.EVENT_DISCONNECTED))
+            lost = self._stack.enter_context(socket.monitor(zmq.EVENT_DISCONNECTED | REFUSALS))
+            socket.identify(self._key)
             socket.connect(self.address)
             self._link = socket, lost
         return self._link
@@ -411,21 +417,24 @@ def send_file(
     *,
     file_queue: str = FILE_QUEUE,
     slave_id: int = 0,
+    key: Pair | None = None,
     check: Callable[[], None] = lambda: None,
     sent: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Send the one of *packages* with the name *filename* to the master's address *file_queue*.
 
-    *slave_id* is the number of the slave or of the import. *check* is called several times a
-    second, and may raise an exception to stop the transfer; *sent* is called with the number of
-    bytes of each chunk. Returns when the master has the whole file. Raises ``Refused`` if no
-    package has this name, ``Unavailable`` if no master accepts files.
+    *slave_id* is the number of the slave or of the import, *key* the key pair of this program.
+    *check* is called several times a second, and may raise an exception to stop the transfer;
+    *sent* is called with the number of bytes of each chunk. Returns when the master has the whole
+    file. Raises ``Refused`` if no package has this name, ``Unavailable`` if no master accepts
+    files.
     """
     wheel = next((each for each in packages if each.filename == filename), None)
     if wheel is None:
         raise Refused("SEND", f"the master requests {filename!r}, which is not among the files")
     with Context().socket(zmq.DEALER) as queue:
         queue.setsockopt(zmq.IMMEDIATE, 1)  # queue no HELLO while there is no connection
+        queue.identify(key)
         queue.connect(file_queue)
         if not queue.poll(CONNECT_LIMIT, zmq.POLLOUT):
             raise Unavailable(

@@ -12,7 +12,7 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import BadMessage, Unavailable
 from piwheels.core.protocols import SlaveEvent, master_control, monitor_stats
 from piwheels.core.states import MasterInfo, MasterStats
-from piwheels.core.transport import Context
+from piwheels.core.transport import Context, Pair
 
 if TYPE_CHECKING:
     from piwheels.core.clock import Clock
@@ -29,12 +29,16 @@ _MAX_WAITING: Final = 10_000
 class Subscription:
     """A subscription to the events of the master with the sockets *status* and *control*.
 
+    *key* is the key pair of this program.
+
     After each connection it requests the farm's state, again until the state arrives: the
     subscription may reach the master after the first request. Use it in one thread; it is a
     context manager.
     """
 
-    def __init__(self, status: str, control: str, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, status: str, control: str, clock: Clock = SYSTEM, *, key: Pair | None = None
+    ) -> None:
         self.status = status
         self.invalid = 0  #: The number of invalid messages that :meth:`receive` has skipped.
         self._clock = clock
@@ -48,6 +52,8 @@ class Subscription:
             monitor = self._events.monitor(zmq.EVENT_HANDSHAKE_SUCCEEDED)
             self._connected = stack.enter_context(monitor)
             self._control.setsockopt(zmq.IMMEDIATE, 1)
+            for each in (self._events, self._control):
+                each.identify(key)
             self._events.connect(status)
             self._control.connect(control)
             self._stack = stack.pop_all()

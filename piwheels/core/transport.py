@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
@@ -40,8 +40,17 @@ __all__ = ["Context", "NoData", "Origin", "Poller", "Socket"]
 _SHOWN = 120
 #: Seconds after which a TCP connection counts as lost if the other machine does not answer.
 LOST_AFTER: Final = 30
+#: The events of a connection that is refused: see :meth:`Socket.why_refused`.
+REFUSALS: Final = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
 #: The longest wait between two readings of the clock, in seconds.
 _SLICE: Final = 1.0
+
+#: A key pair: the public and the secret part, and the public part of the other end.
+Pair = tuple[str, str, str]
 
 T = TypeVar("T")
 
@@ -94,6 +103,7 @@ class Socket:
         #: Where the last message came from; only :meth:`recv_addr_msg` and guarded sockets know.
         self.origin = Origin()
         self._guarded = False
+        self._pair: Pair | None = None
         #: The addresses of all binds, with the ports that the system chose.
         self.bound: list[str] = []
         socket.setsockopt(zmq.LINGER, 0)
@@ -141,10 +151,18 @@ class Socket:
         Raises ``Fatal`` if *address* is invalid.
         """
         self._allow_ipv6(address)
+        if self._pair is not None and address.startswith("tcp:"):
+            self._use_pair(self._pair)
         try:
             self._socket.connect(address)
         except zmq.ZMQError as exc:
             raise Fatal(f"cannot connect to {address!r} ({exc}): give another address") from exc
+
+    def reconnect(self, address: str) -> None:
+        """Connect to *address* again, which has refused this end: 0MQ does not try again."""
+        with suppress(zmq.ZMQError):
+            self._socket.disconnect(address)
+        self.connect(address)
 
     def _allow_ipv6(self, address: str) -> None:
         # Only for such an address: with it, 0MQ never tries the IPv4 address of a name.
@@ -182,11 +200,14 @@ class Socket:
 
     # Keys -----------------------------------------------------------------------------------
 
-    def identify(self, pair: tuple[str, str, str]) -> None:
-        """Use the key *pair* (public, secret, and the key of the other end) from now on (CURVE).
+    def identify(self, pair: Pair | None) -> None:
+        """Use the key *pair* (public, secret, and the key of the other end) on TCP (CURVE).
 
-        Call it before :meth:`connect`. Raises ``Fatal`` if a key is invalid.
+        ``None`` uses none. Call it before :meth:`connect`.
         """
+        self._pair = pair
+
+    def _use_pair(self, pair: Pair) -> None:
         options = zmq.CURVE_PUBLICKEY, zmq.CURVE_SECRETKEY, zmq.CURVE_SERVERKEY
         try:
             for key, value in zip(options, pair, strict=True):
@@ -295,6 +316,24 @@ class Socket:
     def send_addr_msg(self, addr: bytes, msg: str, data: Any = NoData, flags: int = 0) -> None:
         """Send a message from a ROUTER socket to the REQ or DEALER socket *addr*."""
         self.send_multipart([addr, b"", self._encode(msg, data)], flags)
+
+    def why_refused(self, event: int) -> str:
+        """Return why the other end has refused the connection, by an *event* of :meth:`monitor`.
+
+        ``""`` for other events.
+        """
+        match event, self._pair is not None:
+            case zmq.EVENT_HANDSHAKE_FAILED_AUTH, True:
+                return "it does not admit this key: enrol it there (piw-keys enrol), or see its log"
+            case zmq.EVENT_HANDSHAKE_FAILED_AUTH, False:
+                return "it admits only keys or listed addresses: give --key, or see --allow-from"
+            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, True:
+                return "it uses no keys: start it with --keys, or leave out --key"
+            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, False:
+                return "it admits only enrolled keys: make one with piw-keys create, and give --key"
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, True:
+                return "it has another key than --master-key: piw-keys list shows it there"
+        return ""
 
     def recv_event(self) -> tuple[int, int]:
         """Receive an event of the socket that this one monitors; return it with its value.

@@ -22,6 +22,7 @@ import zmq
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, Unavailable, should_log
+from piwheels.core.keys.options import client_pair, key_option, master_key_option
 from piwheels.core.paths import address, master_socket
 from piwheels.core.program.command_line import Common, option, program
 from piwheels.core.program.logs import reopen_on_hangup
@@ -34,6 +35,8 @@ from piwheels.logger.lines import FORMATS, MAX_LINE, BadLine, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from piwheels.core.keys.files import KeyPair
 
 logger = logging.getLogger("logger")
 
@@ -69,6 +72,8 @@ class LoggerConfig(Common):
         default="", metavar="ADDR", parse=address,
         help="the address of the master (default: this user's, or else the service's)",
     )  # fmt: skip
+    key: Path | None = key_option()
+    master_key: str = master_key_option()
 
 
 EXAMPLES: Final = [
@@ -100,8 +105,9 @@ class Run:
         self._report = Report(config)
         self._sources = [_Source(path) for path in config.files or [Path("-")]]
         self._sender = Sender(
-            config.log_queue or master_socket("log"), drop=config.drop, ending=self._is_stopping
-        )
+            config.log_queue or master_socket("log"), drop=config.drop, ending=self._is_stopping,
+            key=client_pair(config.key, config.master_key),
+        )  # fmt: skip
         total = sum(source.size for source in self._sources)
         self._progress = Progress(total, "bytes", quiet=config.quiet or not total)
 
@@ -227,7 +233,9 @@ class Sender:
     entries that it cannot send at once.
     """
 
-    def __init__(self, address: str, *, drop: bool, ending: Callable[[], bool]) -> None:
+    def __init__(
+        self, address: str, *, drop: bool, ending: Callable[[], bool], key: KeyPair | None = None
+    ) -> None:
         self.sent = self.dropped = 0
         self._address = address
         self._drop = drop
@@ -243,6 +251,7 @@ class Sender:
         events = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
         self._connected = self._watching.enter_context(self._socket.monitor(events))
         try:
+            self._socket.identify(key)
             self._socket.connect(address)
         except Fatal:
             self._watching.close()

@@ -46,7 +46,7 @@ from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.the_sentinel import TheSentinel
-from piwheels.master.wiring import exposed
+from piwheels.master.wiring import complete, exposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ class PiWheelsMaster:
     """The ``piw-master`` program: its tasks, and the sockets for operators."""
 
     def __init__(self, config: MasterConfig) -> None:
-        self.config = config
+        self.config = config = complete(config)
         #: With the addresses on which 0MQ listens: see LocalConnections.
         self._inner_config = replace(inner_config(config), gate=gate_of(config))
         self.logger = logging.getLogger("master")

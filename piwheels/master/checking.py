@@ -84,6 +84,8 @@ def _addresses(config: MasterConfig, *, running: bool) -> Iterator[str]:
         if not field.name.endswith("_queue"):
             continue
         name, address = f"--{field.name.replace('_', '-')}", getattr(config, field.name)
+        if not address:
+            continue
         if address in seen:
             yield f"{seen[address]} and {name} are both {address}: choose another for one of them"
         elif problem := address_problem(address, name, busy_is_good=running):

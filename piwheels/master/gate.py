@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from piwheels.core.keys.files import KeyPair
     from piwheels.core.transport import Origin
 
-#: How the user of a connection without a key begins; its address follows. No key has a space.
+#: How the name of a slave without a key begins; its address follows. No holder's has a space.
 KEYLESS: Final = "address "
 
 
@@ -38,7 +38,7 @@ NEEDED: Final[Mapping[str, Role]] = {
 class Sender(NamedTuple):
     """The sender of a message: the *name* and the *role* of the holder of its key.
 
-    A slave without a key has its address as name. A local program has no name.
+    A local program has no name.
     """
 
     name: str = ""
@@ -106,7 +106,13 @@ class Gate:
         found = getattr(found, "ipv4_mapped", None) or found
         if Role.SLAVE not in wire.roles or not any(found in each for each in self._networks):
             raise Refused("ADDRESS", f"{found} may not connect without a key (--allow-from)")
-        return Sender(str(found), Role.SLAVE)
+        return Sender(f"{KEYLESS}{found}", Role.SLAVE)
+
+    def is_valid(self, name: str) -> bool:
+        """Return whether the holder *name* has a valid key, or needs none."""
+        now = self._clock.now()
+        needs_none = not name or name.startswith(KEYLESS)
+        return needs_none or any(not key.why_invalid(now) for key in self.ring.of(name))
 
     def sender(self, wire: Entrance, origin: Origin) -> Sender:
         """Return the sender of a message that came over *wire*. Raises ``BadMessage``."""

@@ -148,8 +148,13 @@ class SlaveDriver(NonStopTask):
 
     def handle_lost(self, _: Socket) -> None:
         """Record which slaves have lost their connections."""
+        gate = self.config.gate
         for address in self._connections.lost():
             self.fleet.disconnected(address, self._instant())
+            slave = self.slaves.get(address)
+            if gate is not None and slave is not None and not gate.is_valid(slave.owner):
+                why = f"the key of {slave.owner} is not valid any more"
+                self._perform(self.fleet.expel(address, why, self._instant()))
 
     def do_hello(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``HELLO``, the greeting of a slave, which may still have a build."""

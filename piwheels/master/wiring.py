@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -55,6 +55,13 @@ DB_LIMIT: Final = 60.0
 
 def _queue(default: str, help: str) -> Any:  # noqa: A002 (as option has it)
     return option(default=default, metavar="ADDR", help=help, parse=address)
+
+
+def _keyless_queue(name: str, help: str) -> Any:  # noqa: A002 (as option has it)
+    return option(
+        default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
+        help=f"{help} (default: with --keys, the socket {name} next to --import-queue)",
+    )  # fmt: skip
 
 
 def network(text: str) -> str:
@@ -148,11 +155,8 @@ class MasterConfig(Common):
     log_queue: str = _queue("ipc://{run}/log", "accept access-log entries on this address")
     slave_queue: str = _queue("tcp://127.0.0.1:5555", "listen for slaves on this address")
     file_queue: str = _queue("tcp://127.0.0.1:5556", "receive files on this address")
-    keyless_slave_queue: str = _queue(
-        "ipc://{run}/slave", "listen for slaves without keys on this address: local ones, and those"
-        " of --allow-from",
-    )  # fmt: skip
-    keyless_file_queue: str = _queue("ipc://{run}/file", "receive their files on this address")
+    keyless_slave_queue: str = _keyless_queue("slave", "listen for slaves without keys here, too")
+    keyless_file_queue: str = _keyless_queue("file", "receive files without a key here, too")
     keys: Path | None = option(
         default=None, metavar="DIR",
         help="admit only the keys in this directory on tcp addresses (piw-keys)",
@@ -195,6 +199,19 @@ class MasterConfig(Common):
     def work_path(self) -> Path:
         """The working directory next to the site, on the same file system and never served."""
         return work_path(self.output_path)
+
+
+def complete(config: MasterConfig) -> MasterConfig:
+    """Return *config* with the sockets for local slaves and importers, which need no keys."""
+    if config.keys is None or not config.import_queue.startswith("ipc:///"):
+        return config
+    folder = config.import_queue.rpartition("/")[0]
+    found: dict[str, Any] = {
+        f"keyless_{name}_queue": f"{folder}/{name}"
+        for name in ("slave", "file")
+        if is_tcp(getattr(config, f"{name}_queue")) and not getattr(config, f"keyless_{name}_queue")
+    }
+    return replace(config, **found)
 
 
 #: The control socket of SlaveDriver: operators' commands, and the commands of every task.

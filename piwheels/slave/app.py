@@ -32,6 +32,7 @@ from piwheels.core.faults import slave_fault
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import pip_command
+from piwheels.core.keys.options import client_pair, key_option, master_key_option
 from piwheels.core.paths import address, bracketed, host
 from piwheels.core.program.checking import check_option, reaching_problem, report
 from piwheels.core.program.command_line import Common, duration, option, program
@@ -114,6 +115,8 @@ class SlaveConfig(Common):
         parse=address,
         help="the master's file queue (default: tcp://HOST:5556)",
     )
+    key: Path | None = key_option()
+    master_key: str = master_key_option()
     level: int = option(
         default=1,
         choices=(0, 1),
@@ -153,12 +156,14 @@ class PiWheelsSlave:
         self.identity = identity(*about) if config.level > 0 else ""
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue, self.file_queue = config.queues
+        self.pair = client_pair(config.key, config.master_key)
         self.systemd = Notifier()
         self.connection = Connection(
             self.slave_queue,
             self.logger,
             self.systemd.feed_watchdog,
             level=config.level,
+            pair=self.pair,
             clock=clock,
         )
         self.ctx = Context()
@@ -369,6 +374,7 @@ class PiWheelsSlave:
         self.systemd.status(f"sending {filename}")
         with self.ctx.socket(zmq.DEALER) as queue:
             queue.hwm = 10
+            queue.identify(self.pair)
             queue.connect(self.file_queue)
             try:
                 wheel.transfer(queue, self.slave_id or 0, self.connection.check)
@@ -459,6 +465,10 @@ def problems(config: SlaveConfig) -> Iterator[str]:
             yield why
     else:
         yield from (*found.fatal, *found.lacks)
+    try:
+        client_pair(config.key, config.master_key)
+    except Fatal as exc:
+        yield str(exc)
     for name, address_ in zip(("slave", "file"), config.queues, strict=True):
         option_ = f"--{name}-queue" if getattr(config, f"{name}_queue") else "--master"
         if why := reaching_problem(address_, option_):

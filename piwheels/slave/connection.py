@@ -13,7 +13,7 @@ import zmq
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
 from piwheels.core.protocols import LEVEL_1_ID
-from piwheels.core.transport import Poller
+from piwheels.core.transport import REFUSALS, Poller
 
 if TYPE_CHECKING:
     import logging
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from piwheels.core.clock import Clock
+    from piwheels.core.keys.files import KeyPair
     from piwheels.core.transport import Socket
 
 __all__ = ["Connection", "MasterTimeout", "Request", "SlaveRefused", "Stopped"]
@@ -71,7 +72,7 @@ class Pauses:
 class Connection:
     """A slave's connection to the master at *address*, opened again as often as it is lost.
 
-    *level* is the protocol level that the slave speaks. When *stopping* is set,
+    *level* is the protocol level that the slave speaks, *pair* its key. When *stopping* is set,
     waits end early with :exc:`Stopped`. Each wait calls *alive* at least once a second.
     """
 
@@ -82,9 +83,11 @@ class Connection:
         alive: Callable[[], None] = lambda: None,
         *,
         level: int = 1,
+        pair: KeyPair | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self.address = address
+        self._pair = pair
         self.stopping = False
         #: The time of the last reply, in seconds since boot.
         self.last_reply = clock.since_boot()
@@ -97,6 +100,7 @@ class Connection:
         #: Whether the slave repeated its HELLO, and the master has not accepted it since.
         self._greets_again = False
         self._monitor: Socket | None = None
+        self._queue: Socket | None = None
 
     @contextmanager
     def open(self, queue: Socket) -> Iterator[None]:
@@ -105,7 +109,9 @@ class Connection:
             # It tells the master that the slave understands the replies HELLO and REFUSED.
             queue.setsockopt(zmq.ROUTING_ID, LEVEL_1_ID + os.urandom(16))
         try:
-            with queue.monitor(zmq.EVENT_DISCONNECTED) as self._monitor:
+            with queue.monitor(zmq.EVENT_DISCONNECTED | REFUSALS) as self._monitor:
+                self._queue = queue
+                queue.identify(self._pair)
                 queue.connect(self.address)
                 yield
         except (SystemExit, Stopped):
@@ -180,11 +186,16 @@ class Connection:
         return self._monitor is not None and self._monitor.poll(0)
 
     def check(self) -> None:
-        """Raise ``Stopped`` if the slave must end, ``MasterTimeout`` if the connection is lost."""
+        """Raise ``Stopped`` if the slave must end, ``MasterTimeout`` if the connection is lost.
+
+        Raises ``SlaveRefused`` if the master does not admit this slave.
+        """
         self._alive()
         if self.stopping:
             raise Stopped
-        if self._lost:
+        if self._monitor is not None and self._queue is not None and self._monitor.poll(0):
+            if why := self._queue.why_refused(self._monitor.recv_event()[0]):
+                raise SlaveRefused(why)
             raise MasterTimeout(f"lost the master at {self.address}")
 
     def welcomed(self) -> None:

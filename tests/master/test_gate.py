@@ -15,12 +15,17 @@ from hostile.wires import CONNECTIONS, HELLO, JOB, MESSAGES, RESUME, STATS, VICT
 from hostile.wires import operator as console_frames
 from hostile.wires import slave as slave_frames
 from peers import queue_up
+from piwheels.console.model.events import WireDown, WireUp
+from piwheels.console.wire.link import Link
 from piwheels.core import codec
 from piwheels.core.codec import NoData
+from piwheels.core.errors import Unavailable
+from piwheels.core.farm import Farm
 from piwheels.core.keys.files import KeyFolder, new_pair
 from piwheels.core.keys.ring import Enrolled, Role
+from piwheels.core.protocols import slave_driver
 from piwheels.core.states import FileState, Phase
-from piwheels.core.transport import Socket
+from piwheels.core.transport import Context, Socket
 from piwheels.master.app import PiWheelsMaster
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.messages import MasterStarted
@@ -29,6 +34,7 @@ from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_gatekeeper import TheGatekeeper, gate_of
 from piwheels.master.the_operator import TheOperator
 from piwheels.master.wiring import WIRES, Guard, exposed, guard_of
+from piwheels.slave.connection import Connection, SlaveRefused
 
 NOW = datetime.now(UTC)
 PUBLIC = [wire for wire in WIRES if wire.is_public(own_config())]
@@ -95,10 +101,11 @@ def keys(tmp_path):
     return Keys(tmp_path / "keys")
 
 
-def keyed(config, keys, **more):
-    """Return *config* with TCP addresses and keys."""
-    ports = {f"{wire.name}_queue": f"tcp://127.0.0.1:{free_port()}" for wire in PUBLIC}
-    made = dataclasses.replace(config, keys=keys and keys.folder.path, **ports | more)
+def keyed(config, keys_of, **more):
+    """Return *config* with TCP addresses, and the keys of *keys_of*."""
+    options = {f"{wire.name}_queue": f"tcp://127.0.0.1:{free_port()}" for wire in PUBLIC}
+    options = {"keys": keys_of.folder.path} | options | more
+    made = dataclasses.replace(config, **options)
     return dataclasses.replace(made, gate=gate_of(made))
 
 
@@ -225,7 +232,7 @@ def test_slaves_without_keys_come_from_listed_addresses(keys, open_wires, runnin
             client.send_multipart([b"", b"x"])
             assert sockets["slave"].poll(patience(10))
             sockets["slave"].recv_multipart()
-            assert sockets["slave"].sender == ("127.0.0.1", Role.SLAVE)
+            assert sockets["slave"].sender == ("address 127.0.0.1", Role.SLAVE)
         with keys.client(zmq.DEALER, "NULL") as other:
             assert not admitted(other, config.slave_queue)
 
@@ -384,3 +391,48 @@ def test_operators_are_known_by_their_keys(farm, keys, caplog):
         master._handle(ports.socket("control"), lambda _: master._command(ports))
     assert master.carried_out == [("KILL", 7)]
     assert "administrator said KILL to [7]" in caplog.text
+
+
+REFUSALS = {
+    "stranger": "does not admit this key: enrol it there",
+    "NULL": "admits only enrolled keys: make one with piw-keys create",
+    "wrong key of the master": "has another key than --master-key",
+    "victim": "uses no keys: start it with --keys",
+}
+
+
+@pytest.mark.parametrize("peer", REFUSALS)
+def test_clients_say_why_they_are_refused(keys, open_wires, running, peer):
+    config, _ = open_wires(keys=None) if peer == "victim" else open_wires()
+    pair = None if peer == "NULL" else keys.pairs[peer]
+    if peer == "wrong key of the master":
+        pair = pair._replace(master=new_pair().public)
+    with (
+        running(TheGatekeeper(config)),
+        Farm(config.import_queue, key=pair, patience=1.0) as farm,
+        Context().socket(zmq.REQ, reversed(slave_driver)) as queue,
+    ):
+        with pytest.raises(Unavailable, match=f"refuses this program: it {REFUSALS[peer]}"):
+            farm.watch("demo")
+        connection = Connection(config.slave_queue, LOGGER, pair=pair)
+        with connection.open(queue), pytest.raises(SlaveRefused, match=REFUSALS[peer]):
+            until(connection.check)
+
+
+def test_a_console_connects_when_its_key_is_enrolled(keys, open_wires, running):
+    config, _ = open_wires()
+    addresses = {name: getattr(config, f"{name}_queue") for name in ("status", "console")}
+    link = Link(addresses, lambda: NOW, keys.pairs["stranger"])
+    found = []
+    with running(TheGatekeeper(config)):
+        link.start()
+        try:
+            until(lambda: found.extend(each.event for each in link.take()) or len(found) >= 2)
+            assert {type(each) for each in found} == {WireDown}
+            assert all("does not admit this key" in each.why for each in found)
+            keys.enrol("stranger", Role.VIEW)
+            found.clear()
+            until(lambda: found.extend(each.event for each in link.take())
+                  or {WireUp("status"), WireUp("console")} <= set(found))  # fmt: skip
+        finally:
+            link.stop()

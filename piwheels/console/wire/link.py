@@ -14,7 +14,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from piwheels.console.model.events import (
     Answer,
@@ -39,11 +38,13 @@ from piwheels.core.protocols import (
     master_control,
     monitor_stats,
 )
-from piwheels.core.transport import Context, Poller, Socket
+from piwheels.core.transport import REFUSALS, Context, Poller, Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+
+    from piwheels.core.keys.files import KeyPair
 
 
 #: The most messages that wait for the session before the sockets are no longer read.
@@ -62,26 +63,28 @@ _ANSWERS: Final = Protocol(CONSOLE_ANSWERS, {})
 #: Bytes in a ticket.
 TICKET: Final = 8
 _EVENTS: Final = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_CONNECT_RETRIED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | REFUSALS
 )
 
 
 class Link:
     """A source of a session: the master at *addresses* (``status``, ``control``, ``console``).
 
-    *clock* gives console time, which stamps events. Raises ``Fatal`` for an invalid address.
+    *clock* gives console time, which stamps events; *key* is the key pair of the operator. Raises
+    ``Fatal`` for an invalid address.
     """
 
-    def __init__(self, addresses: dict[Wire, str], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        addresses: dict[Wire, str],
+        clock: Callable[[], datetime],
+        key: KeyPair | None = None,
+    ) -> None:
         for wire, address in addresses.items():
             _check_address(wire, address)
         self.name = addresses["status"]
         self._addresses = addresses
-        self._clock = clock
+        self._clock, self._key = clock, key
         self._inbox: deque[Incoming] = deque()
         self._outbox: deque[Outgoing] = deque()
         self._stopping = threading.Event()
@@ -124,7 +127,7 @@ class Link:
     def _run(self) -> None:
         try:
             with contextlib.ExitStack() as stack:
-                sockets = _Sockets(self._addresses, self._put, stack)
+                sockets = _Sockets(self._addresses, self._put, stack, self._key)
                 sockets.poller.register(self._waker)
                 while not self._stopping.is_set():
                     if len(self._inbox) > MOST_WAITING:
@@ -149,6 +152,7 @@ class _Sockets:
         addresses: dict[Wire, str],
         put: Callable[[Event], None],
         stack: contextlib.ExitStack,
+        key: KeyPair | None,
     ) -> None:
         self.poller = Poller()
         self._addresses = addresses
@@ -157,6 +161,8 @@ class _Sockets:
         self._monitors: dict[Wire, Socket] = {}
         self._up: set[Wire] = set()
         self._check: dict[Wire, float] = {}
+        #: Those that the master has refused.
+        self._again: set[Wire] = set()
         self._asked: dict[int, str] = {}
         context = Context()
         for wire, address in addresses.items():
@@ -168,6 +174,7 @@ class _Sockets:
             self.poller.register(monitor)
             if wire != "control":
                 self.poller.register(made)
+            made.identify(key)
             made.connect(address)
 
     def poll(self, timeout: float) -> dict[Any, int]:
@@ -180,15 +187,22 @@ class _Sockets:
         for wire, monitor in self._monitors.items():
             if monitor in ready:
                 self._watch(wire, monitor)
+        for wire in [each for each in self._again if SYSTEM.monotonic() >= self._check[each]]:
+            self._again.discard(wire)
+            self._sockets[wire].reconnect(self._addresses[wire])
         return ready
 
     def _watch(self, wire: Wire, monitor: Socket) -> None:
         while monitor.poll(0):
-            event = parse_monitor_message(monitor.recv_multipart())["event"]
-            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            event, _ = monitor.recv_event()
+            if why := self._sockets[wire].why_refused(event):
+                self._put(WireDown(wire, f"the master refuses this console: {why}"))
+                self._check[wire] = SYSTEM.monotonic() + PROBE_EVERY
+                self._again.add(wire)  # 0MQ does not connect again by itself
+            elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._up.add(wire)
                 self._put(WireUp(wire))
-            elif event == zmq.EVENT_DISCONNECTED:
+            elif event == zmq.EVENT_DISCONNECTED and wire in self._up:
                 self._up.discard(wire)
                 if wire == "console":
                     self._asked.clear()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from piwheels.core.errors import Fatal
+from piwheels.core.farm import Farm
 from piwheels.core.keys.files import read_pair
 from piwheels.core.keys.ring import KEY, NAME
 from piwheels.core.program.command_line import option
@@ -60,3 +61,24 @@ def client_pair(key: Path | None, master_key: str) -> KeyPair | None:
     if not pair.master:
         raise Fatal(f"{key} does not name the master: add --master-key (piw-keys list shows it)")
     return pair
+
+
+class HasKey(Protocol):
+    """The options of a tool that connects to a master."""
+
+    @property
+    def import_queue(self) -> str:
+        """The address of the master."""
+
+    @property
+    def key(self) -> Path | None:
+        """The file of its own key."""
+
+    @property
+    def master_key(self) -> str:
+        """The key of the master."""
+
+
+def farm_of(config: HasKey, **more: Any) -> Farm:
+    """Return the client of the master that *config* names; *more* are arguments of ``Farm``."""
+    return Farm(config.import_queue, key=client_pair(config.key, config.master_key), **more)

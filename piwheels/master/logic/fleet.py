@@ -111,6 +111,11 @@ class Fleet(Builds):
             return self.fault(slave.slave_id, why, instant)
         return self.invalid(address, msg, why, instant)
 
+    def expel(self, address: bytes, why: str, instant: Instant) -> list[SlaveEffect]:
+        """End the session of a slave that may not return."""
+        slave = self.slaves[address]
+        return [warning(slave, f"is expelled: {why}"), *self._remove(slave, why, instant)]
+
     def protocol_error(self, address: bytes, why: str, instant: Instant) -> list[SlaveEffect]:
         """End the session of a slave that has broken the protocol."""
         slave = self.slaves.get(address)
