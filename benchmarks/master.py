@@ -6,15 +6,21 @@ import multiprocessing
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from support import ABI, farm, fill, free_port, percentile, program, table
 from support.slaves import BUILDING, HEARTBEATS, Crowd, send_wheels
 
 from piwheels.core.database import Database
+from piwheels.core.keys.files import KeyFolder, new_pair
+from piwheels.core.keys.ring import Enrolled, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from piwheels.core.keys.files import KeyPair
 
 WARM, SECONDS = 1.0, 4.0
 BLOB_BYTES = 50 * 10**6
@@ -31,9 +37,9 @@ def latency(what: str, values: Sequence[float]) -> Rows:
     ]
 
 
-def builds(address: str, count: int) -> Rows:
+def builds(address: str, count: int, pair: KeyPair | None) -> Rows:
     """Run *count* slaves that report failed builds as fast as they can."""
-    crowd = Crowd(address, count, BUILDING)
+    crowd = Crowd(address, count, BUILDING, pair=pair)
     crowd.run(WARM)
     seconds = crowd.run(SECONDS)
     done = crowd.latency["BUILT", "DONE"]
@@ -45,16 +51,16 @@ def builds(address: str, count: int) -> Rows:
     ]
 
 
-def heartbeats(address: str, files: str) -> Rows:
+def heartbeats(address: str, files: str, pair: KeyPair | None) -> Rows:
     """Run 500 slaves that send BUSY twice a second, alone and during transfers."""
     blob = os.urandom(BLOB_BYTES)
-    crowd = Crowd(address, 500, HEARTBEATS, 0.5)
+    crowd = Crowd(address, 500, HEARTBEATS, 0.5, pair)
     crowd.run(2 * WARM)
     crowd.run(SECONDS)
     rows = latency("500 slaves, 2 heartbeats/s: BUSY to CONT, quiet", crowd.latency["BUSY", "CONT"])
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         pool.submit(int).result()  # wait for its start
-        future = pool.submit(send_wheels, address, files, blob, SECONDS)
+        future = pool.submit(send_wheels, address, files, blob, SECONDS, pair)
         crowd.run(SECONDS)
         latencies = list(crowd.latency["BUSY", "CONT"])
         sent = future.result(60)
@@ -68,24 +74,38 @@ def heartbeats(address: str, files: str) -> Rows:
     ]
 
 
+def measure(home: Path, dsn: str, pair: KeyPair | None) -> Rows:
+    """Start a master, with keys if there is a *pair*, and put load on it."""
+    ports = [f"tcp://127.0.0.1:{free_port()}" for _ in range(2)]
+    options = [f"--{name}-queue=ipc://{home}/{name}" for name in QUEUE]
+    options += [f"--slave-queue={ports[0]}", f"--file-queue={ports[1]}", f"--dsn={dsn}"]
+    options += ["--pypi-simple=https://index.example/simple", f"-o={home}/site"]
+    options += [f"--keys={home}/keys"] if pair is not None else []
+    with program(home, "piwheels.master", *options):
+        first = Crowd(ports[0], 1, BUILDING, pair=pair)
+        while not first.latency["BUILT", "DONE"]:  # wait for its start
+            first.run(1.0)
+        first.close()
+        rows = [row for count in (1, 50, 500) for row in builds(ports[0], count, pair)]
+        return rows + heartbeats(*ports, pair)
+
+
+def enrolled(home: Path) -> KeyPair:
+    """Return the key of a slave, which the master with the keys in *home* admits."""
+    folder, now = KeyFolder(home / "keys"), datetime.now(UTC)
+    pair = new_pair(folder.pair().public)
+    folder.change(lambda ring: ring.enrol(Enrolled(Role.SLAVE, "bench", pair.public, now), now))
+    return pair
+
+
 def main() -> int:
-    """Start a master, put load on it, and print the measurements."""
+    """Start masters without and with keys, and print the measurements."""
     with farm() as ours:
         with Database(ours.dsn) as db:
             db.add_build_abi(ABI)
-        fill(ours.superuser, 5_000, 10)
-        ports = [f"tcp://127.0.0.1:{free_port()}" for _ in range(2)]
-        options = [f"--{name}-queue=ipc://{ours.home}/{name}" for name in QUEUE]
-        options += [f"--slave-queue={ports[0]}", f"--file-queue={ports[1]}", f"--dsn={ours.dsn}"]
-        options += ["--pypi-simple=https://index.example/simple", f"-o={ours.home}/site"]
-        with program(ours.home, "piwheels.master", *options):
-            first = Crowd(ports[0], 1, BUILDING)
-            while not first.latency["BUILT", "DONE"]:  # wait for its start
-                first.run(1.0)
-            first.close()
-            rows = [row for count in (1, 50, 500) for row in builds(ports[0], count)]
-            rows += heartbeats(*ports)
-    table("One master", rows)
+        fill(ours.superuser, 5_000, 20)
+        for title, pair in {"without": None, "with": enrolled(ours.home)}.items():
+            table(f"One master, {title} keys", measure(ours.home, ours.dsn, pair))
     return 0
 
 

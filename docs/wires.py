@@ -239,8 +239,9 @@ def wires_block(_: str) -> Iterator[str]:
         marks = f"{wire.limits.unread:,} / {wire.limits.unsent:,}"
         content = ", ".join(map(code, words)) or NO_MESSAGES[wire.name]
         row = (code(wire.name), how[wire.pattern], wire.binds, ", ".join(wire.connects), marks)
-        rows.append((*row, content))
-    yield from table(("wire", "kind", "binds", "connects", "high-water marks", "messages"), rows)
+        rows.append((*row, ", ".join(wire.roles), content))
+    columns = ("wire", "kind", "binds", "connects", "high-water marks", "roles", "messages")
+    yield from table(columns, rows)
 
 
 NO_MESSAGES: Final = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
-from piwheels.core.keys.files import KeyFolder, new_pair, read_pair, write_pair
+from piwheels.core.keys.files import (
+    KeyFolder,
+    invitation_text,
+    new_invitation,
+    new_pair,
+    read_pair,
+    write_pair,
+)
 from piwheels.core.keys.options import holder_name, public_key
 from piwheels.core.keys.ring import Enrolled, Role, fingerprint
 from piwheels.core.program.admin import yes_option
@@ -22,6 +30,8 @@ from piwheels.core.words import counted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: How long an invitation is valid.
+INVITATION: Final = timedelta(hours=1)
 #: The roles of keys; an invitation has another one.
 ROLES: Final = tuple(role for role in Role if role is not Role.JOIN)
 _EXAMPLE: Final = "Xq8t!v{6@Pm2(Rw4&Zk9^Ls3*Yd7)Gh5[Bn1]Cj0"
@@ -36,10 +46,12 @@ class KeysConfig(Common):
     of a master, and run as its user; a running master follows within a second.
     """
 
-    action: Literal["", "create", "enrol", "list", "revoke", "rotate"] = option(
-        default="", positional=True, choices=("create", "enrol", "list", "revoke", "rotate"),
-        help="create a key pair; enrol a key; list all keys; revoke the keys of a holder; or enrol"
-        " a second key of a holder, whose earlier ones expire",
+    action: Literal["", "create", "enrol", "invite", "list", "revoke", "rotate"] = option(
+        default="", positional=True,
+        choices=("create", "enrol", "invite", "list", "revoke", "rotate"),
+        help="create a key pair; enrol a key; invite a slave, which creates and enrols its key"
+        " itself; list all keys; revoke the keys of a holder; or enrol a second key of a holder,"
+        " whose earlier ones expire",
     )  # fmt: skip
     name: str = option(
         default="", positional=True, metavar="NAME",
@@ -61,7 +73,9 @@ class KeysConfig(Common):
         " create: NAME.key by default)",
     )  # fmt: skip
     valid: timedelta | None = option(
-        default=None, metavar="DURATION", help="for enrol: the key expires after this time"
+        default=None,
+        metavar="DURATION",
+        help="for enrol and invite: it expires after this time (default: for invite after 1h)",
     )
     overlap: timedelta = option(
         default=timedelta(days=7), metavar="DURATION",
@@ -85,6 +99,7 @@ class KeysConfig(Common):
             "piw-keys enrol dave --role operate --file dave.key",
             "make a key for an operator, and enrol it",
         ),
+        ("piw-keys invite board8", "print a command for a board that joins the farm"),
         ("piw-keys list", "show all keys, and when each was last seen"),
         ("piw-keys revoke board7", "end all its connections at once"),
     ],
@@ -119,6 +134,19 @@ def _enrol(config: KeysConfig, report: Report) -> None:
         f"enrolled {new.name} ({new.role}, {fingerprint(new)}){end}; the master's key is\n"
         f"{folder.pair().public}",
         event="enrolled", master_key=folder.pair().public, **_values(new),
+    )  # fmt: skip
+
+
+def _invite(config: KeysConfig, report: Report) -> None:
+    folder, now = KeyFolder(config.keys), SYSTEM.now()
+    pair, until = new_invitation(folder.pair().public), now + (config.valid or INVITATION)
+    new = Enrolled(Role.JOIN, config.name, pair.public, now, until)
+    folder.change(lambda ring: ring.invite(new, now))
+    command = f"piw-slave --master {socket.gethostname()} --join {invitation_text(pair)}"
+    report.write(
+        f"{new.name} joins with this command, once, until {until:%Y-%m-%d %H:%M} UTC (--master is"
+        f" the address of this machine):\n{command}",
+        event="invited", command=command, **_values(new),
     )  # fmt: skip
 
 
@@ -195,7 +223,8 @@ def _values(key: Enrolled) -> dict[str, Any]:
 
 
 _ACTIONS: Final[dict[str, Callable[[KeysConfig, Report], None]]] = {
-    "create": _create, "enrol": _enrol, "list": _list, "revoke": _revoke, "rotate": _rotate,
+    "create": _create, "enrol": _enrol, "invite": _invite, "list": _list,
+    "revoke": _revoke, "rotate": _rotate,
 }  # fmt: skip
 
 

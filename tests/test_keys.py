@@ -2,7 +2,9 @@
 
 import io
 import json
+import shlex
 import sys
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from piwheels import keys
 from piwheels.core.keys.files import KeyFolder, read_pair
 from piwheels.core.keys.ring import Role
+from piwheels.core.program.command_line import load
+from piwheels.slave.app import SlaveConfig
 
 
 @pytest.fixture
@@ -85,3 +89,15 @@ def test_bad_lines_of_the_ring_are_reported(said, folder, capsys):
     capsys.readouterr()
     said("list")
     assert said("revoke", "eve")[0] == 1
+
+
+def test_an_invitation_is_printed_as_a_command(said, folder):
+    status, [first, command] = said("invite", "board7", "--valid", "10m")
+    assert (status, first.startswith("board7 joins with this command, once, until ")) == (0, True)
+    words = shlex.split(command)
+    config = load("piw-slave", SlaveConfig, words[1:], {"HOME": "/nonexistent"})
+    assert config.join.master == folder.pair().public
+    [key] = folder.ring().keys.values()
+    assert (key.role, key.public) == (Role.JOIN, config.join.public)
+    assert key.until - key.since == timedelta(minutes=10)
+    assert config.join.secret not in folder.ring_file.read_text()

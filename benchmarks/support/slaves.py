@@ -21,6 +21,8 @@ from . import ABI, LOG
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from piwheels.core.keys.files import KeyPair
+
 #: The next request of a slave for each reply, where there is a choice.
 BUILDING = {"BUILD": "BUSY", "CONT": "BUILT"}
 HEARTBEATS = {"BUILD": "BUSY", "CONT": "BUSY"}
@@ -44,7 +46,14 @@ def request(msg: str, *files: Sequence[Any]) -> bytes:
 class Crowd:
     """*count* slaves, each with its connection; ``latency`` has seconds by (request, reply)."""
 
-    def __init__(self, address: str, count: int, plan: Mapping[str, str], pause: float = 0) -> None:
+    def __init__(
+        self,
+        address: str,
+        count: int,
+        plan: Mapping[str, str],
+        pause: float = 0,
+        pair: KeyPair | None = None,
+    ) -> None:
         self.latency: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._next = {"ACK": "IDLE", "SLEEP": "IDLE", "DONE": "IDLE", **plan}
         self._pause = pause
@@ -57,6 +66,7 @@ class Crowd:
         self._epoll = select.epoll()
         for number in range(count):
             sock = self._ctx.socket(zmq.DEALER)
+            identify(sock, pair)
             sock.connect(address)
             self._sockets[sock.fileno()] = sock
             self._epoll.register(sock.fileno(), select.EPOLLIN)
@@ -124,7 +134,15 @@ def wheel(package: str, version: str, blob: bytes) -> tuple[list[Any], bytes]:
     return state, content
 
 
-def send_wheels(slaves: str, files: str, blob: bytes, seconds: float) -> list[list[float]]:
+def identify(sock: zmq.Socket[bytes], pair: KeyPair | None) -> None:
+    """Have *sock* use a key *pair* (``None``: none)."""
+    if pair is not None:
+        sock.curve_publickey, sock.curve_secretkey, sock.curve_serverkey = map(str.encode, pair)
+
+
+def send_wheels(
+    slaves: str, files: str, blob: bytes, seconds: float, pair: KeyPair | None
+) -> list[list[float]]:
     """Send wheels that contain *blob*, one after the other, for *seconds*.
 
     Return for each its size in bytes, the seconds of its transfer, and those from SENT to DONE.
@@ -138,6 +156,7 @@ def send_wheels(slaves: str, files: str, blob: bytes, seconds: float) -> list[li
     with ctx.socket(zmq.REQ) as talk, ctx.socket(zmq.DEALER) as wire:
         for sock, address in (talk, slaves), (wire, files):
             sock.linger, sock.rcvtimeo = 1000, 30_000
+            identify(sock, pair)
             sock.connect(address)
         slave_id, _ = ask(request("HELLO"))[1]
         while time.monotonic() < end:

@@ -96,8 +96,7 @@ class Session:
         self.queue: list[QueueHead] = []
         #: The last builds as reported by the master, newest first.
         self.recent: list[BuildOutcome] = []
-        #: An urgent message for every screen: the master was restarted.
-        self.banner = ""
+        self._banner = ""
         self._banner_until: datetime | None = None
         self._tickets = itertools.count(1)
         self.link = LinkMachine(who, self._tickets, console="console" in self.addresses)
@@ -156,7 +155,7 @@ class Session:
         self._note_entries()
         self._asked.tick(now)
         if self._banner_until is not None and now > self._banner_until:
-            self.banner, self._banner_until = "", None
+            self._banner, self._banner_until = "", None
         if self.recorder is not None and self.recorder.failure:
             what = "the recording has ended"
             self.journal.note(now, Kind.CRITICAL, what, detail=self.recorder.failure)
@@ -248,7 +247,7 @@ class Session:
             what = f"the master was restarted at {info.started.astimezone():%H:%M:%S}"
             detail = f"{old:,} slaves from before are cleared" if old else ""
             self.journal.note(now, Kind.MASTER, what, detail=detail)
-            self.banner = f"{what}; {detail}".rstrip("; ")
+            self._banner = f"{what}; {detail}".rstrip("; ")
             self._banner_until = now + _BANNER
             self._changes.journal = self._changes.link = True
 
@@ -288,6 +287,8 @@ class Session:
             what, detail = words[state]
             self.journal.note(now, kind, what, detail=detail)
             self._changes.journal = True
+        if state is LinkState.LIVE and before is LinkState.REPLAYING and self.link.warning:
+            self.journal.note(now, Kind.CRITICAL, clean(self.link.warning))
         if state is LinkState.LIVE and before is LinkState.REPLAYING and self.level > 0:
             self.ask("BUILDS", _BUILDS, self._got_builds)
             self.ask("FIGURES", NoData, self._got_stats)
@@ -341,6 +342,11 @@ class Session:
             self._changes.journal = True
 
     # The link ---------------------------------------------------------------------------------
+
+    @property
+    def banner(self) -> str:
+        """An urgent message for every screen: the master was restarted, or has a warning."""
+        return self._banner or clean(self.link.warning)
 
     @property
     def state(self) -> LinkState:

@@ -240,11 +240,15 @@ class Greeting(NamedTuple):
 
 
 class Welcome(NamedTuple):
-    """The master's answer to HELLO: its *level*, its description, whether the farm is paused."""
+    """The master's answer to HELLO: its *level*, its description, whether the farm is paused.
+
+    The last field, a *warning* for each operator, may be left out.
+    """
 
     level: Count
     info: MasterInfo
     paused: bool
+    warning: LongText = ""
 
 
 class BuildOutcome(NamedTuple):

@@ -46,7 +46,7 @@ from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.the_sentinel import TheSentinel
-from piwheels.master.wiring import complete, exposed
+from piwheels.master.wiring import complete, warning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,12 +80,6 @@ CAST: tuple[type[Task], ...] = (
     CloudGazer,
 )
 
-#: Why the master does not start, and the warning of a master that does all the same.
-EXPOSED = (
-    "other machines can reach {}, and would be admitted without a key: give --keys DIR (piw-keys"
-    " enrols slaves), or --insecure on a network where everyone may publish wheels"
-)
-INSECURE = "INSECURE: anyone who can reach %s can publish wheels and control the farm; use --keys"
 #: The state of the farm is published for programs that ask at most once in so many seconds.
 HELLO_PAUSE = 1.0
 #: How long a task may take to end, in seconds.
@@ -347,13 +341,11 @@ def run(config: MasterConfig) -> int:
     if config.check:
         return report(config, checking.problems(config, tasks))
     refuse_root("piw-master")
-    if open_to_all := exposed(config):
-        if not config.insecure:
-            raise Fatal(EXPOSED.format(", ".join(open_to_all)))
-        logging.getLogger("master").critical(INSECURE, ", ".join(open_to_all))
     raise_limit()
-    for problem in checking.debug_problems(config, tasks):
+    for problem in (*checking.debug_problems(config, tasks), *checking.access_problems(config)):
         raise Fatal(problem)
+    if warning := warning_of(config):
+        logging.getLogger("master").critical("%s", warning)
     for name in config.debug:
         logging.getLogger(name).setLevel(logging.DEBUG)
     site = Site(config.output_path, config.work_path)

@@ -18,6 +18,7 @@ from piwheels.core.site import LOCK_FILE
 from piwheels.core.words import size_text
 from piwheels.master.monitoring.webhooks import read_secret
 from piwheels.master.upstream.pypi import Upstream
+from piwheels.master.wiring import exposed, is_tcp
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,6 +38,7 @@ def problems(config: MasterConfig, tasks: Collection[str]) -> Iterator[str]:
     except Fatal as exc:
         yield str(exc)
     yield from debug_problems(config, tasks)
+    yield from access_problems(config)
     yield from _folders(config)
     yield from _addresses(config, running=is_locked(config.work_path / LOCK_FILE))
     yield from _database(config)
@@ -52,6 +54,22 @@ def debug_problems(config: MasterConfig, tasks: Collection[str]) -> Iterator[str
     for name in config.debug:
         if name not in tasks:
             yield f"--debug {name}: there is no such task, only {', '.join(sorted(tasks))}"
+
+
+def access_problems(config: MasterConfig) -> Iterator[str]:
+    """Yield what is wrong with the choice of those who are admitted."""
+    if config.insecure and config.keys is not None:
+        yield "--keys and --insecure exclude each other: leave one out"
+    elif not config.insecure and (addresses := exposed(config)):
+        yield (
+            f"other machines can reach {', '.join(addresses)}, and would be admitted without a key:"
+            " give --keys DIR (piw-keys enrols slaves), or --insecure on a network where everyone"
+            " may publish wheels"
+        )
+    for name in ("slave", "file"):
+        address = getattr(config, f"keyless_{name}_queue")
+        if is_tcp(address) and not config.allow_from and not config.insecure:
+            yield f"nobody is admitted at --keyless-{name}-queue: add --allow-from NETWORK"
 
 
 def _folders(config: MasterConfig) -> Iterator[str]:

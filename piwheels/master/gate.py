@@ -102,7 +102,10 @@ class Gate:
         return Sender(key.name, key.role)
 
     def _keyless(self, wire: Entrance, address: str) -> Sender:
-        found = ipaddress.ip_address(address)
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            raise Refused("ADDRESS", f"{address} is not an IP address") from None
         found = getattr(found, "ipv4_mapped", None) or found
         if Role.SLAVE not in wire.roles or not any(found in each for each in self._networks):
             raise Refused("ADDRESS", f"{found} may not connect without a key (--allow-from)")
@@ -110,9 +113,8 @@ class Gate:
 
     def is_valid(self, name: str) -> bool:
         """Return whether the holder *name* has a valid key, or needs none."""
-        now = self._clock.now()
         needs_none = not name or name.startswith(KEYLESS)
-        return needs_none or any(not key.why_invalid(now) for key in self.ring.of(name))
+        return needs_none or self.ring.has_valid(name, self._clock.now())
 
     def sender(self, wire: Entrance, origin: Origin) -> Sender:
         """Return the sender of a message that came over *wire*. Raises ``BadMessage``."""
@@ -127,7 +129,8 @@ class Gate:
             sender = self.check(wire, origin.user)
         except Refused as exc:
             raise BadMessage(str(exc)) from exc
-        self.seen[origin.user] = self._clock.now(), origin.address or ""
+        if not origin.user.startswith(KEYLESS):
+            self.seen[origin.user] = self._clock.now(), origin.address or ""
         return sender
 
     def cut(self) -> list[str]:

@@ -94,6 +94,17 @@ class QueueEmpty(Message):
     active: Count
 
 
+# SlaveDriver -> TheGatekeeper ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EnrolSlave(Request[None]):
+    """Enrol the key *public* of a slave, which has the key of an *invitation*."""
+
+    invitation: Text
+    public: Text
+
+
 # Deletions ------------------------------------------------------------------------------------
 #
 # SlaveDriver answers None. TheScribe answers with the number of the note in the database that its

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never, cast
 
 import zmq
 
-from piwheels.core.errors import BadMessage, Refused, Unavailable
+from piwheels.core.errors import BadMessage, Refused, Unavailable, one_line
 from piwheels.core.host.pip_config import default_index
+from piwheels.core.keys.ring import Role
 from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
 from piwheels.core.tasks import NonStopTask, TaskControl
@@ -31,6 +32,7 @@ from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
     Deletion,
+    EnrolSlave,
     FleetRequest,
     FleetSeen,
     ListPauses,
@@ -121,6 +123,9 @@ class SlaveDriver(NonStopTask):
             try:
                 address, msg, data = queue.recv_addr_msg()
                 owner = queue.sender.name
+                if queue.sender.role is Role.JOIN:
+                    self._join(address, msg, data, queue.origin.user or "")
+                    continue
                 if not self.fleet.is_owner(address, owner):
                     raise BadMessage(f"{msg} of {owner} for a slave with another key")
                 self._note_connection(address, queue.origin.descriptor)
@@ -141,6 +146,20 @@ class SlaveDriver(NonStopTask):
             except Exception as exc:  # noqa: BLE001 (one slave never ends the task)
                 why = str(self.unexpected(f"{msg} of a slave", exc))
                 self._perform(self.fleet.failed_at(address, msg, why, self._instant()))
+
+    def _join(self, address: bytes, msg: str, data: Any, invitation: str) -> None:
+        """Have the key enrolled that an invited slave names in its HELLO."""
+        public = (data.features or {}).get("join") if msg == "HELLO" else None
+        if not isinstance(public, str):
+            raise BadMessage(f"{msg} with the key of an invitation")
+
+        def then(result: Result[None]) -> None:
+            reply = effects.Reply(address, "HELLO")
+            if result.error is not None:
+                reply = effects.Reply(address, "REFUSED", one_line(result.error))
+            self._perform([reply])
+
+        self.ports.ask("keys", EnrolSlave(invitation, public[:200]), then)
 
     def _note_connection(self, address: bytes, connection: int | None) -> None:
         if (before := self._connections.note(address, connection)) is not None:

@@ -14,16 +14,20 @@ from zmq.utils import z85
 
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused
 from piwheels.core.keys.files import KeyFolder
-from piwheels.core.keys.ring import Role
+from piwheels.core.keys.ring import KEY, Role, fingerprint
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.transport import Context
 from piwheels.master.gate import KEYLESS, Gate
+from piwheels.master.ports import Ports
 from piwheels.master.wiring import WIRES, Guard, is_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from piwheels.core.transport import Socket
+    from piwheels.master.messages import EnrolSlave
+    from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
 #: Where 0MQ asks; there is one such address in each process.
@@ -31,9 +35,10 @@ _ADDRESS: Final = "inproc://zeromq.zap.01"
 _VERSION: Final = b"1.0"
 #: How many connections are decided before other sockets are served.
 BURST: Final = 100
-#: How often to look for changes of the ring, and to store when keys were last seen.
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
-FOLLOW_EVERY, STORE_EVERY = timedelta(seconds=0.25), timedelta(seconds=10)
+#: How often to look for changes of the ring, and for keys that have expired; and how often to store
+#: when keys were last seen.
+FOLLOW_EVERY, CUT_EVERY, STORE_EVERY = (timedelta(seconds=each) for each in (0.2, 5, 10))
 
 
 def gate_of(config: MasterConfig) -> Gate | None:
@@ -54,16 +59,22 @@ class TheGatekeeper(NonStopTask):
         super().__init__(config)
         self._wires = {wire.name: wire for wire in WIRES}
         self._problems: set[str] = set()
+        #: What tells two states of the ring apart; whether the current one was read.
         self._mark: Any = None
+        self._is_read = True
         if config.gate is not None:
             self._gate = config.gate
             asked = Context().socket(zmq.ROUTER, None, self.logger)
             asked.bind(_ADDRESS)
             self.register(asked, self.handle_connection)
+        self.ports = Ports("TheGatekeeper", config, self.logger, self)
+        self.ports.serve("keys", self.handle_keys)
         if config.gate is not None and config.keys is not None:
             self._folder = KeyFolder(config.keys)
-            self.follow()
+            self._mark = _mark_of(self._folder.ring_file)
+            self._read()
             self.every(FOLLOW_EVERY, self.follow)
+            self.every(CUT_EVERY, self.cut)
             self.every(STORE_EVERY, self.store)
 
     def handle_connection(self, queue: Socket) -> None:
@@ -78,6 +89,8 @@ class TheGatekeeper(NonStopTask):
             except Refused as exc:
                 answer = [b"400", str(exc).encode(), b""]
                 self.note_bad_message(BadMessage(f"a connection from {where}: {exc}"))
+            except Exception as exc:  # noqa: BLE001 (one connection never ends the task)
+                answer = [b"500", str(self.unexpected("a connection", exc)).encode()[:200], b""]
             else:
                 answer = [b"200", b"", user.encode()]
                 self.logger.debug("admitted %s from %s to %s", who, where, frames[2].decode())
@@ -96,16 +109,37 @@ class TheGatekeeper(NonStopTask):
                 raise Refused("KEY", "it has no key")
         return user, self._gate.check(self._wires[name], user).name
 
-    def follow(self) -> None:
-        """Read the ring again if it has changed, and cut connections whose key is not valid."""
+    def handle_keys(self, queue: Inbox[EnrolSlave]) -> None:
+        """Enrol the key of a slave that was invited."""
+        ticket = queue.recv_ticket()
+        invitation, public = ticket.request.invitation, ticket.request.public
+        now = self.clock.now()
         try:
-            about = self._folder.ring_file.stat()
-            mark: Any = (about.st_mtime_ns, about.st_ino, about.st_size)
-        except OSError as exc:
-            mark = exc.errno
-        if mark != self._mark:
-            self._mark = mark
+            if not KEY.fullmatch(public):
+                raise Refused("KEY", "its own key is not a key")
+            ring = self._folder.change(lambda ring: ring.redeem(invitation, public, now))
+        except PiWheelsError as exc:
+            ticket.refuse(exc)
+            return
+        self._gate.ring = ring  # its invitation is cut when the answer has been sent
+        self.logger.warning(
+            "%s has joined, with the key %s", ring.keys[public].name, fingerprint(public)
+        )
+        ticket.answer()
+
+    def follow(self) -> None:
+        """Read the ring again if it has changed.
+
+        It is read when it has not changed since the last call: an editor may be writing it.
+        """
+        mark = _mark_of(self._folder.ring_file)
+        if mark == self._mark and not self._is_read:
             self._read()
+            self.cut()
+        self._is_read, self._mark = mark == self._mark, mark
+
+    def cut(self) -> None:
+        """Cut the connections of keys that are not valid any more."""
         for why in dict.fromkeys(self._gate.cut()):
             self.logger.warning("cut a connection: %s", why)
 
@@ -142,3 +176,11 @@ class TheGatekeeper(NonStopTask):
         if self.config.gate is not None and self.config.keys is not None:
             self.store()
         super().close()
+
+
+def _mark_of(path: Path) -> object:
+    try:
+        about = path.stat()
+    except OSError as exc:
+        return exc.errno
+    return about.st_mtime_ns, about.st_ino, about.st_size

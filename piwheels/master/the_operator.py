@@ -48,6 +48,7 @@ from piwheels.master.messages import (
 from piwheels.master.ports import Ports
 from piwheels.master.site.files import Site
 from piwheels.master.the_oracle import DbClient
+from piwheels.master.wiring import warning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -132,7 +133,9 @@ class TheOperator(PausingTask):
             is_new = requester.peer not in self.consoles.attached
             self.consoles.attach(requester, sender.called(data.who), now, sender.name)
             assert self._info is not None  # noqa: S101 (no console is served before)
-            self._answer(requester, Welcome(LEVEL, self._info, self.paused))
+            welcome = Welcome(LEVEL, self._info, self.paused, warning_of(self.config))
+            # Consoles of earlier versions do not know the warning.
+            self._answer(requester, welcome if welcome.warning else welcome[:-1])
             if is_new:
                 self.ports.ask("fleet", ListPauses(), partial(self._send_pauses, requester))
             return

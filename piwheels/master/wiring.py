@@ -39,6 +39,7 @@ from piwheels.master.messages import (
     CommandMaster,
     ConsoleEvent,
     Deletion,
+    EnrolSlave,
     FileRequest,
     FleetRequest,
     Message,
@@ -264,12 +265,22 @@ def is_guarded(config: MasterConfig) -> bool:
 
 
 def exposed(config: MasterConfig) -> list[str]:
-    """Return the addresses at which other machines are admitted, whoever they are."""
+    """Return the addresses at which all other machines are admitted."""
     return [
         address
         for address in _public(config)
         if guard_of(address, config) is Guard.NONE and is_tcp(address) and not _is_local(address)
     ]
+
+
+def warning_of(config: MasterConfig) -> str:
+    """Return the warning for all operators; ``""``: there is none."""
+    if not (addresses := exposed(config)):
+        return ""
+    return (
+        f"INSECURE: anyone who can reach {', '.join(addresses)} can publish wheels and control the"
+        " farm; start piw-master with --keys"
+    )
 
 
 def _public(config: MasterConfig) -> list[str]:
@@ -371,6 +382,7 @@ WIRES: Final = (
     Wire(
         "events", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats), _LONG
     ),
+    Wire("keys", "rpc", "TheGatekeeper", ("SlaveDriver",), (EnrolSlave,)),
     Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
     Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
     Wire(

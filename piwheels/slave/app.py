@@ -32,10 +32,11 @@ from piwheels.core.faults import slave_fault
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import pip_command
+from piwheels.core.keys.files import KeyPair, parse_invitation
 from piwheels.core.keys.options import client_pair, key_option, master_key_option
-from piwheels.core.paths import address, bracketed, host
+from piwheels.core.paths import address, bracketed, data_dir, host
 from piwheels.core.program.checking import check_option, reaching_problem, report
-from piwheels.core.program.command_line import Common, duration, option, program
+from piwheels.core.program.command_line import Common, duration, option, program, usage_error
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.report import json_option
@@ -46,6 +47,7 @@ from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, why_unusable
 from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
 from piwheels.slave.identity import identity
+from piwheels.slave.joining import join
 from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
@@ -115,6 +117,11 @@ class SlaveConfig(Common):
         parse=address,
         help="the master's file queue (default: tcp://HOST:5556)",
     )
+    join: KeyPair | None = option(
+        default=None, metavar="TEXT", parse=parse_invitation,
+        help="join a farm with an invitation (piw-keys invite): make the file of --key (default:"
+        " slave.key in this user's data directory)",
+    )  # fmt: skip
     key: Path | None = key_option()
     master_key: str = master_key_option()
     level: int = option(
@@ -156,7 +163,7 @@ class PiWheelsSlave:
         self.identity = identity(*about) if config.level > 0 else ""
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue, self.file_queue = config.queues
-        self.pair = client_pair(config.key, config.master_key)
+        self.pair = None if config.join else client_pair(config.key, config.master_key)
         self.systemd = Notifier()
         self.connection = Connection(
             self.slave_queue,
@@ -183,6 +190,13 @@ class PiWheelsSlave:
         """End the slave soon. Can be the handler of the signal *number*."""
         self._signal = number
         self.connection.stopping = True
+
+    def join(self) -> None:
+        """Join the farm, if this slave has an invitation. Raises ``Fatal``."""
+        if self.config.join is not None:
+            path = self.config.key or data_dir() / "slave.key"
+            self.pair = join(self.config.join, path, self.slave_queue, self._about())
+            self.connection.pair = self.pair
 
     def run(self) -> int:
         """Serve the master, and every later one at the same address, until stopped.
@@ -236,11 +250,7 @@ class PiWheelsSlave:
                 reply = ask(self.handle_reply(*reply))
 
     def _hello(self) -> Request:
-        about = self.interpreter
-        info = [
-            self.config.timeout, BUSY_TIMEOUT,
-            about.py_version, about.abi, about.platform, self.label, *machine(),
-        ]  # fmt: skip
+        info = self._about()
         if self.config.level > 0:
             build = self.builder
             job = None if build is None else [build.package, build.version]
@@ -249,6 +259,13 @@ class PiWheelsSlave:
         else:
             self.clean_up_build()
         return "HELLO", info
+
+    def _about(self) -> list[Any]:
+        about = self.interpreter
+        return [
+            self.config.timeout, BUSY_TIMEOUT,
+            about.py_version, about.abi, about.platform, self.label, *machine(),
+        ]  # fmt: skip
 
     def _wait(self, seconds: float) -> None:
         """Wait up to *seconds*, or until the build ends; raises as :meth:`Connection.check`."""
@@ -466,7 +483,8 @@ def problems(config: SlaveConfig) -> Iterator[str]:
     else:
         yield from (*found.fatal, *found.lacks)
     try:
-        client_pair(config.key, config.master_key)
+        if config.join is None:
+            client_pair(config.key, config.master_key)
     except Fatal as exc:
         yield str(exc)
     for name, address_ in zip(("slave", "file"), config.queues, strict=True):
@@ -484,6 +502,7 @@ def problems(config: SlaveConfig) -> Iterator[str]:
             "piw-slave -m farm.example --python /opt/python3.13/bin/python3",
             "build for another interpreter than the one that runs it",
         ),
+        ("piw-slave -m farm.example --key board7.key", "with a key, as an administrator sent it"),
         ("piw-slave -m farm.example --dir /mnt/ssd --timeout 6h", "with more room and more time"),
     ],
 )
@@ -493,9 +512,12 @@ def main(config: SlaveConfig) -> int:
         return report(config, problems(config))
     refuse_root("piw-slave")
     reopen_on_hangup()
+    if config.join is not None and (config.level == 0 or config.master_key):
+        usage_error("piw-slave", config, "--join needs level 1, and names the master's key itself")
     slave = PiWheelsSlave(config)
     if why := slave.check_itself():
         raise Fatal(why)
+    slave.join()
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, slave.stop)
     return slave.run()

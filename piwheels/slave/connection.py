@@ -87,7 +87,8 @@ class Connection:
         clock: Clock = SYSTEM,
     ) -> None:
         self.address = address
-        self._pair = pair
+        #: The key of the slave.
+        self.pair = pair
         self.stopping = False
         #: The time of the last reply, in seconds since boot.
         self.last_reply = clock.since_boot()
@@ -111,7 +112,7 @@ class Connection:
         try:
             with queue.monitor(zmq.EVENT_DISCONNECTED | REFUSALS) as self._monitor:
                 self._queue = queue
-                queue.identify(self._pair)
+                queue.identify(self.pair)
                 queue.connect(self.address)
                 yield
         except (SystemExit, Stopped):
@@ -135,7 +136,11 @@ class Connection:
         """
         silent = self._clock.since_boot() - self.last_reply
         hello = request[0] == "HELLO"
-        queue.send_msg(*request)
+        try:
+            queue.send_msg(*request, flags=zmq.DONTWAIT)
+        except Unavailable:  # 0MQ has dropped a connection that the master has refused
+            self.check()
+            raise MasterTimeout(f"lost the master at {self.address}") from None
         unlimited = hello and self._level > 0
         reply = self._reply(queue, None if unlimited else timeout.total_seconds(), hello=hello)
         match reply:

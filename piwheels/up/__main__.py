@@ -19,8 +19,8 @@ from piwheels.up.config import UpConfig
             "build for two interpreters, with a slave each",
         ),
         (
-            "piw-up --slave-queue 'tcp://*:5555' --file-queue 'tcp://*:5556'",
-            "accept other slaves",
+            "piw-up --boards",
+            "accept other slaves, and print a command for one that joins",
         ),
     ],
 )

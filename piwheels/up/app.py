@@ -26,6 +26,7 @@ from piwheels.core.subscription import Subscription
 from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
 from piwheels.up import console, database, site, summary
+from piwheels.up.boards import PORTS, Boards
 from piwheels.up.config import labels, queues
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
@@ -74,6 +75,9 @@ class Up:
         self.processes = processes
         self.site = processes.home / "www"
         self.queues = queues(config, processes.home)
+        #: The keys, if a socket is not private.
+        over_tcp = any(where.startswith("tcp:") for where in self.queues.values())
+        self.boards = Boards(processes.home, clock) if over_tcp else None
         self.port = site.free_port(config.host, config.port)
         self.host = site.host_in_url(config.host)
         self.pythons = labels(interpreters)
@@ -113,7 +117,8 @@ class Up:
         with contextlib.ExitStack() as stack:
             db, env = self._open_database(stack)
             addresses = to_connect(self.queues["status"]), to_connect(self.queues["control"])
-            events = stack.enter_context(Subscription(*addresses, self._clock))
+            key = None if self.boards is None else self.boards.own_pair()
+            events = stack.enter_context(Subscription(*addresses, self._clock, key=key))
             # From here on, the daemons stop before the database does.
             stack.callback(self._stop)
             self.tracker.begin(db)
@@ -122,9 +127,10 @@ class Up:
             stack.callback(self._cancel_lookup)
             address = to_connect(self.queues["import"])
             registrar = stack.enter_context(
-                Registrar(address, self._check, follow=not self.config.once)
+                Registrar(address, self._check, key, follow=not self.config.once)
             )
             registrar.refresh_pages()
+            self._invite()
             stack.callback(self._end_console)
             self._open_console()
             self._work(db, events, registrar)
@@ -147,9 +153,21 @@ class Up:
                 names = ", ".join(watched)
                 self.screen.say(f"watching {names}: their new releases are built, too")
             self.screen.say(f"the site is at {self.url} until this is stopped (Ctrl+C)")
-            self.screen.say(f"to monitor and control the farm: {console.attach_line(self.queues)}")
+            self.screen.say(f"to monitor and control the farm: {self._attach_line()}")
             while True:
                 self._tick(events)
+
+    def _attach_line(self) -> str:
+        key = None if self.boards is None else self.boards.own_key
+        return console.attach_line(self.queues, key)
+
+    def _invite(self) -> None:
+        """Print the command with which a board joins the farm."""
+        if self.boards is None or not self.queues["slave"].startswith("tcp:"):
+            self.screen.say("only this machine builds; --boards lets other boards join")
+            return
+        command = self.boards.invite(self.queues)
+        self.screen.say(f"one board can join within an hour by this command:\n  {command}")
 
     def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
         """Return the database, ready for use, and the environment with its address for daemons."""
@@ -176,6 +194,8 @@ class Up:
         place = f"--output-path={self.site}"
         source = f"--source={'known' if config.once else 'watch'}"
         args = [place, "--dev-mode", source, *wires, *common]
+        if self.boards is not None:
+            args.append(f"--keys={self.boards.folder.path}")
         if not site.is_everywhere(config.host):  # else it has several addresses
             args.append(f"--site-url={self.url}")
         self.processes.start("master", "piwheels.master", args, env)
@@ -186,7 +206,8 @@ class Up:
         for label, python in self.pythons.items():
             args = [f"--label={label}", f"--python={python}", f"--dir={home / 'build'}"]
             args += [f"--timeout={config.timeout.total_seconds():f}"]
-            args += [f"--{q}-queue={to_connect(self.queues[q])}" for q in ("slave", "file")]
+            local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
+            args += [f"--{q}-queue={where}" for q, where in local.items()]
             self.processes.start(label, "piwheels.slave", [*args, *common], env)
         self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
 
@@ -251,6 +272,8 @@ class Up:
             self.screen.say(f"no console: textual is not installed ({install('console')})")
             return
         options = ["-c", str(config.config)] if config.config is not None else []
+        if self.boards is not None:
+            options.append(f"--key={self.boards.own_key}")
         try:
             self.screen.divert(self.processes.logs / "up.log")
         except OSError as exc:
@@ -265,7 +288,7 @@ class Up:
         self.screen.return_to_terminal()
         if status:
             self.screen.say(f"the console has ended ({status})", RED)
-        again = console.attach_line(self.queues)
+        again = self._attach_line()
         self.screen.say(f"the farm continues; Ctrl+C stops it; {again} attaches again")
 
     def _end_console(self) -> None:

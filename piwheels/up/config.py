@@ -15,6 +15,7 @@ from piwheels.core.paths import address, host, runtime_dir
 from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.core.program.report import json_option
 from piwheels.up import summary
+from piwheels.up.boards import PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,12 @@ class UpConfig(Common):
         metavar="URL",
         help="use this PostgreSQL server, as a superuser (default: an embedded one)",
     )
-    slave_queue: str = _queue("a private socket; tcp lets boards join", "listen for slaves here")
+    boards: bool = option(
+        default=False,
+        help="let other boards build, too: listen on tcp://*:5555 and 5556 with keys, and print a"
+        " command for a board that joins",
+    )
+    slave_queue: str = _queue("a private socket, or see --boards", "listen for slaves here")
     file_queue: str = _queue("a private socket", "take files from slaves here")
     status_queue: str = _queue("a private socket", "publish to consoles here")
     control_queue: str = _queue("a private socket", "take operators' commands here")
@@ -112,4 +118,8 @@ def queues(config: UpConfig, home: Path) -> dict[str, str]:
         private.chmod(0o700)
     names = ("slave", "file", "status", "control", "console", "import", "log")
     given = {name: getattr(config, f"{name}_queue", "") for name in names}
-    return {name: value or f"ipc://{folder}/{name}" for name, value in given.items()}
+    if config.boards:
+        given |= {name: given[name] or f"tcp://*:{port}" for name, port in PORTS.items()}
+    found = {name: value or f"ipc://{folder}/{name}" for name, value in given.items()}
+    over_tcp = [name for name in PORTS if found[name].startswith("tcp:")]
+    return found | {f"keyless-{name}": f"ipc://{folder}/{name}" for name in over_tcp}

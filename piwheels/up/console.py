@@ -41,12 +41,17 @@ _RESET: Final = (
 )
 
 
-def attach_line(queues: Mapping[str, str]) -> str:
-    """Return the command that attaches a console to the master that listens at *queues*."""
+def attach_line(queues: Mapping[str, str], key: Path | None = None) -> str:
+    """Return the command that attaches a console to the master that listens at *queues*.
+
+    *key* is the file of a key, for sockets that are not private.
+    """
     folder = queues["status"].rpartition("/")[0]
     # A console finds the other sockets in the folder of an ipc status queue.
     named = [name for name in WIRES if name == "status" or queues[name] != f"{folder}/{name}"]
     options = [(f"--{name}-queue", to_connect(queues[name])) for name in named]
+    if key is not None and any(queues[name].startswith("tcp:") for name in WIRES):
+        options.append(("--key", str(key)))
     own = Path(sys.executable).with_name("piw-console")  # in a clone, PATH does not lead to it
     program = str(own) if own.exists() and not shutil.which(own.name) else own.name
     return shlex.join([program, *itertools.chain(*options)])

@@ -30,6 +30,7 @@ from piwheels.up.summary import NO_SOURCES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from piwheels.core.keys.files import KeyPair
     from piwheels.up.summary import Target
 
 #: The number of names to look up in parallel: each pip uses a processor for a second.
@@ -109,8 +110,15 @@ def _parse_result(line: bytes) -> tuple[str, str, str, str] | None:
 class Registrar(Farm):
     """Registers what is to be built with the master; *follow*: it follows the index, too."""
 
-    def __init__(self, address: str, meanwhile: Callable[[], None], *, follow: bool) -> None:
-        super().__init__(address, patience=ANSWER_LIMIT, meanwhile=meanwhile)
+    def __init__(
+        self,
+        address: str,
+        meanwhile: Callable[[], None],
+        key: KeyPair | None = None,
+        *,
+        follow: bool,
+    ) -> None:
+        super().__init__(address, key=key, patience=ANSWER_LIMIT, meanwhile=meanwhile)
         self._newest = SYSTEM.now()
         self._follow = follow
 

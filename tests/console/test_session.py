@@ -134,6 +134,16 @@ def test_attaching_shows_the_slaves(case):
     assert not [kind for kind, _ in case.noted if kind is Kind.JOIN]  # they joined before
 
 
+def test_the_warning_of_a_master_is_shown_as_long_as_it_runs():
+    case = Case(level=1)
+    case.say(*map(WireUp, ("status", "control", "console"))).wait(0.25)
+    case.answer("HELLO", Welcome(1, INFO, paused=False, warning="INSECURE: \x1banyone"))
+    case.answer("SLAVES", [])
+    shown = "INSECURE: \N{REPLACEMENT CHARACTER}anyone"
+    assert (Kind.CRITICAL, shown) in case.noted
+    assert case.wait(60).session.banner == shown
+
+
 def test_a_command_is_acknowledged(case):
     case.attach("one", "two")
     batch = case.session.command(Verb.PAUSE, [2])

@@ -122,3 +122,25 @@ MESSAGES = (
         ]
     ),
 )  # fmt: skip
+
+
+class Join(NamedTuple):
+    """A *request* with the key of an invitation, and the answer to it (``""``: none)."""
+
+    name: str
+    request: tuple[str, Any]
+    answer: str
+
+
+JOINS = (
+    Join("asks for work", ("IDLE", STATS), ""),
+    Join("greets as a slave", ("HELLO", hello()), ""),
+    Join("resumes a build", ("HELLO", RESUME), ""),
+    Join("leaves", ("BYE", NoData), ""),
+    Join("enrols a number", ("HELLO", hello(join=7)), ""),
+    Join("enrols a text that is too long", ("HELLO", hello(join="x" * 41)), "REFUSED"),
+    Join("enrols a name", ("HELLO", hello(join="victim")), "REFUSED"),
+    Join("enrols a line", ("HELLO", hello(join="x" * 40 + "\nadminister eve")), ""),
+    Join("enrols a key", ("HELLO", hello(join="x" * 40)), "HELLO"),
+    Join("enrols a second key", ("HELLO", hello(join="y" * 40)), ""),
+)

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from helpers import LOGGER, free_port, own_config, patience, until, wheel_bytes
-from hostile.wires import CONNECTIONS, HELLO, JOB, MESSAGES, RESUME, STATS, VICTIM_ID, hello
+from hostile.wires import CONNECTIONS, HELLO, JOB, JOINS, MESSAGES, RESUME, STATS, VICTIM_ID, hello
 from hostile.wires import operator as console_frames
 from hostile.wires import slave as slave_frames
 from peers import queue_up
@@ -19,22 +19,31 @@ from piwheels.console.model.events import WireDown, WireUp
 from piwheels.console.wire.link import Link
 from piwheels.core import codec
 from piwheels.core.codec import NoData
-from piwheels.core.errors import Unavailable
+from piwheels.core.errors import Fatal, Unavailable
 from piwheels.core.farm import Farm
-from piwheels.core.keys.files import KeyFolder, new_pair
+from piwheels.core.keys.files import (
+    KeyFolder,
+    invitation_text,
+    new_invitation,
+    new_pair,
+    parse_invitation,
+    read_pair,
+)
 from piwheels.core.keys.ring import Enrolled, Role
 from piwheels.core.protocols import slave_driver
 from piwheels.core.states import FileState, Phase
 from piwheels.core.transport import Context, Socket
 from piwheels.master.app import PiWheelsMaster
+from piwheels.master.checking import access_problems
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.messages import MasterStarted
 from piwheels.master.ports import Ports, open_socket
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_gatekeeper import TheGatekeeper, gate_of
 from piwheels.master.the_operator import TheOperator
-from piwheels.master.wiring import WIRES, Guard, exposed, guard_of
+from piwheels.master.wiring import WIRES, Guard, exposed, guard_of, warning_of
 from piwheels.slave.connection import Connection, SlaveRefused
+from piwheels.slave.joining import join
 
 NOW = datetime.now(UTC)
 PUBLIC = [wire for wire in WIRES if wire.is_public(own_config())]
@@ -166,7 +175,7 @@ def test_each_key_is_admitted_where_its_role_belongs(keys, open_wires, running, 
                     if admitted(client, address):
                         found[peer].add(wire.name)
     assert found == CONNECTIONS
-    assert "is not enrolled" in caplog.text
+    assert "a key that is not enrolled (" in caplog.text
     assert "the key of revoked was revoked" in caplog.text
     assert "the key of expired has expired" in caplog.text
     assert "line 7 is ignored" in caplog.text
@@ -212,12 +221,11 @@ def test_a_revocation_ends_connections_at_once(keys, open_wires, running):
     assert all(text.endswith(" 127.0.0.1") for text in seen.values())
 
 
-def test_a_ring_that_is_lost_locks_nobody_out(keys, open_wires, running):
+def test_a_ring_that_is_lost_locks_nobody_out(keys, open_wires, running, caplog):
     config, _ = open_wires()
-    gatekeeper = TheGatekeeper(config)
-    with running(gatekeeper):
+    with running(TheGatekeeper(config)):
         keys.folder.ring_file.unlink()
-        until(lambda: gatekeeper._mark == 2)  # ENOENT
+        until(lambda: "the keys stay as they are" in caplog.text)
         with keys.client(zmq.DEALER, "victim") as client:
             assert admitted(client, config.slave_queue)
 
@@ -436,3 +444,96 @@ def test_a_console_connects_when_its_key_is_enrolled(keys, open_wires, running):
                   or {WireUp("status"), WireUp("console")} <= set(found))  # fmt: skip
         finally:
             link.stop()
+
+
+ABOUT = hello()[:-1]
+
+
+@pytest.fixture
+def invite(farm, keys):
+    """Return a function that makes invitations, valid for so many seconds."""
+
+    def make(name, seconds=3600):
+        pair = new_invitation(keys.folder.pair().public)
+        end = datetime.now(UTC) + timedelta(seconds=seconds)
+        new = Enrolled(Role.JOIN, name, pair.public, NOW, end)
+        keys.change(lambda ring: ring.enrol(new, NOW))
+        until(lambda: pair.public in farm[0].gate.ring.keys)
+        return parse_invitation(invitation_text(pair))
+
+    return make
+
+
+def test_a_slave_joins_once_with_an_invitation(farm, keys, invite, tmp_path, caplog):
+    config, *_ = farm
+    invitation, path = invite("board7"), tmp_path / "slave.key"
+    pair = join(invitation, path, config.slave_queue, ABOUT)
+    assert read_pair(path) == pair
+    keys.pairs["board7"] = pair
+    with keys.client(zmq.DEALER, "board7") as client:
+        client.connect(config.slave_queue)
+        assert answers(client, slave_frames("HELLO", hello())) == "ACK"
+    assert "board7 has joined, with the key" in caplog.text
+    # The same slave starts again with the same command; no other one can use it.
+    until(lambda: "does not admit" in _refused(keys, config, invitation))
+    assert join(invitation, path, config.slave_queue, ABOUT) == pair
+    with pytest.raises(Fatal, match="does not accept the invitation"):
+        join(invitation, tmp_path / "thief.key", config.slave_queue, ABOUT)
+    assert not (tmp_path / "thief.key").exists()
+    with pytest.raises(Fatal, match="is the key for another master"):
+        join(invitation._replace(master=new_pair().public), path, config.slave_queue, ABOUT)
+
+
+def _refused(keys, config, pair):
+    with (
+        Farm(config.slave_queue, key=pair, patience=0.5) as farm,
+        pytest.raises(Unavailable) as exc,
+    ):
+        farm.watch("demo")
+    return str(exc.value)
+
+
+def test_an_expired_invitation_is_refused(farm, keys, invite, tmp_path):
+    config, *_ = farm
+    invitation = invite("board7", seconds=-1)
+    with pytest.raises(Fatal, match="does not accept the invitation"):
+        join(invitation, tmp_path / "slave.key", config.slave_queue, ABOUT)
+
+
+def test_an_invitation_is_good_for_nothing_else(farm, keys, invite):
+    config, _, _, fleet = farm
+    keys.pairs["guest"] = invite("board7")
+    with keys.client(zmq.DEALER, "guest") as client:
+        client.connect(config.slave_queue)
+        for attack in JOINS:
+            assert answers(client, slave_frames(*attack.request)) == attack.answer, attack.name
+    assert not fleet.slaves
+
+
+def test_an_invitation_cannot_take_the_key_of_another(farm, keys, invite):
+    config, *_ = farm
+    keys.pairs["guest"] = invite("board7")
+    with keys.client(zmq.DEALER, "guest") as client:
+        client.connect(config.slave_queue)
+        of_victim = hello(join=keys.pairs["victim"].public)
+        assert answers(client, slave_frames("HELLO", of_victim)) == "REFUSED"
+    assert keys.folder.ring().keys[keys.pairs["victim"].public].name == "victim"
+
+
+def test_no_other_text_is_an_invitation():
+    good = invitation_text(new_invitation(new_pair().public))
+    for text in ("", "x", good[:-1], good + "A", good[:-1] + "!", "é" * 86):
+        with pytest.raises(ValueError, match="is not an invitation"):
+            parse_invitation(text)
+
+
+def test_operators_are_warned_of_an_insecure_master():
+    assert warning_of(own_config()) == ""
+    config = own_config(slave_queue="tcp://*:5555", insecure=True)
+    assert warning_of(config).startswith("INSECURE: anyone who can reach tcp://*:5555 can publish")
+    assert list(access_problems(config)) == []
+    assert "exclude each other" in next(access_problems(dataclasses.replace(config, keys="x")))
+    config = own_config(slave_queue="tcp://*:5555", keyless_file_queue="tcp://*:5556")
+    exposed_, nobody = access_problems(config)
+    assert "give --keys DIR" in exposed_
+    assert "nobody is admitted at --keyless-file-queue" in nobody

@@ -83,7 +83,7 @@ def slave(farm):
 
 
 def test_a_welcome_describes_the_master_and_whether_it_is_paused(farm, me):
-    assert me.welcome == (1, INFO, False)
+    assert me.welcome == (1, INFO, False, "")
     farm.pause()
     until(lambda: farm.paused)
     assert me.hello().welcome.paused

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +145,8 @@ def test_no_console_is_possible_without_a_terminal():
 def test_the_attach_line_has_the_addresses_of_the_sockets(given, line, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert attach_line(IPC | given) == line
+    key = " --key /keys/piw-up.key" if "tcp:" in line else ""
+    assert attach_line(IPC | given, Path("/keys/piw-up.key")) == line + key
 
 
 def test_the_attach_line_names_a_program_that_the_shell_finds(tmp_path, monkeypatch):

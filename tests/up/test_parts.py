@@ -20,10 +20,13 @@ from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.errors import Fatal
 from piwheels.core.farm import Done
 from piwheels.core.host.interpreters import Interpreter
+from piwheels.core.keys.files import parse_invitation
+from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
-from piwheels.up import database, registry, site
+from piwheels.up import boards, database, registry, site
+from piwheels.up.boards import Boards
 from piwheels.up.config import UpConfig, labels, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
 from piwheels.up.restarts import After, Restarts, after
@@ -348,3 +351,26 @@ def test_a_dependency_that_cannot_be_read_is_refused_alone(capsys):
         ("not ? a name", "refused"),
         ("neither >>> 1", "refused"),
     ]
+
+
+def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(boards, "own_address", lambda: "192.0.2.1")
+    farm = Boards(tmp_path)
+    own = farm.own_pair()
+    assert farm.own_pair() == own
+    assert farm.folder.ring().keys[own.public].role is Role.ADMINISTER
+    found = queues(UpConfig(boards=True, file_queue="tcp://*:7"), tmp_path)
+    assert (found["slave"], found["file"]) == ("tcp://*:5555", "tcp://*:7")
+    assert found["keyless-slave"] == f"ipc://{tmp_path}/run/slave"
+    assert found["status"].startswith("ipc:")
+    words = [farm.invite(found).split() for _ in range(2)]
+    assert words[0][:5] == [
+        "piw-slave",
+        "--master",
+        "192.0.2.1",
+        "--file-queue",
+        "tcp://192.0.2.1:7",
+    ]
+    assert parse_invitation(words[0][-1]).master == own.master
+    names = {key.name for key in farm.folder.ring().keys.values()}
+    assert names == {"piw-up", "board1", "board2"}

@@ -106,6 +106,8 @@ class LinkMachine:
         self.garbled_what = ""
         #: Whether the farm as a whole is paused, as far as is known.
         self.paused = False
+        #: What the master says to each operator.
+        self.warning = ""
         self.pauses = Pauses()
         #: The number of times the link was lost.
         self.losses = 0
@@ -216,6 +218,7 @@ class LinkMachine:
 
     def _answered(self, answer: Answer, now: datetime) -> list[Outgoing]:
         if answer.ticket == self._hello_ticket and isinstance(answer.data, Welcome):
+            self.warning = answer.data.warning
             self.paused = answer.data.paused or bool(self.pauses.why(None))
             if self.level == 0 or self.epoch != answer.data.info.started:
                 self.level = 1

@@ -6,6 +6,7 @@ either the old or the new one.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import zmq
+from zmq.utils import z85
 
 from piwheels.core.errors import Fatal
 from piwheels.core.keys.ring import KEY, Ring, parse_ring
@@ -55,6 +57,32 @@ def pair_of(secret: str, master: str = "") -> KeyPair:
         return KeyPair(zmq.curve_public(secret.encode()).decode(), secret, master)
     except (zmq.ZMQError, UnicodeError):
         raise ValueError("this is not a secret key") from None
+
+
+def invitation_text(pair: KeyPair) -> str:
+    """Return the text of an invitation: its secret key and the key of the master, for a shell."""
+    keys = z85.decode(pair.secret) + z85.decode(pair.master)
+    return base64.urlsafe_b64encode(keys).decode().rstrip("=")
+
+
+def new_invitation(master: str) -> KeyPair:
+    """Return a new key pair for an invitation, whose text does not look like an option."""
+    pair = new_pair(master)
+    while invitation_text(pair).startswith("-"):
+        pair = new_pair(master)
+    return pair
+
+
+def parse_invitation(text: str) -> KeyPair:
+    """Return the key pair of an invitation. Raises ``ValueError`` for another text."""
+    try:
+        keys = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        secret, master = (z85.encode(key).decode() for key in (keys[:32], keys[32:]))
+    except ValueError:
+        secret = master = ""
+    if len(text) != 86 or not (KEY.fullmatch(secret) and KEY.fullmatch(master)):
+        raise ValueError(f"{text[:20]!r}... is not an invitation, as piw-keys invite prints it")
+    return pair_of(secret, master)
 
 
 def read_pair(path: Path) -> KeyPair:

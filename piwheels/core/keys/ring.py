@@ -81,12 +81,17 @@ class Ring:
 
     lines: tuple[Enrolled | str, ...] = (_HEADER,)
     problems: tuple[str, ...] = ()
-    #: The keys by their public part.
+    #: The keys by their public part, and by the name of their holder.
     keys: dict[str, Enrolled] = field(init=False, repr=False, compare=False)
+    named: dict[str, list[Enrolled]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         found = [line for line in self.lines if isinstance(line, Enrolled)]
-        object.__setattr__(self, "keys", {each.public: each for each in found})
+        named: dict[str, list[Enrolled]] = {}
+        for key in found:
+            named.setdefault(key.name, []).append(key)
+        object.__setattr__(self, "keys", {key.public: key for key in found})
+        object.__setattr__(self, "named", named)
 
     def __str__(self) -> str:
         return "".join(f"{line}\n" for line in self.lines)
@@ -97,11 +102,15 @@ class Ring:
             key for key in self.keys.values() if who in (key.name, key.public, fingerprint(key))
         ]
 
+    def has_valid(self, name: str, now: datetime) -> bool:
+        """Return whether the holder *name* has a valid key."""
+        return any(not key.why_invalid(now) for key in self.named.get(name, ()))
+
     def holder(self, public: str, now: datetime) -> Enrolled:
         """Return the valid key *public*. Raises ``Refused`` with the reason if it is not valid."""
         key = self.keys.get(public)
         if key is None:
-            raise Refused("KEY", f"the key {fingerprint(public)} is not enrolled")
+            raise Refused("KEY", f"a key that is not enrolled ({fingerprint(public)})")
         if why := key.why_invalid(now):
             raise Refused("KEY", why)
         return key
@@ -112,7 +121,7 @@ class Ring:
         """Return the ring with the key *new*. Raises ``Refused``."""
         if new.public in str(self):
             raise Refused("ENROLLED", f"the key {fingerprint(new)} is in the ring already")
-        if any(not key.why_invalid(now) for key in self.of(new.name)):
+        if self.has_valid(new.name, now):
             raise Refused(
                 "ENROLLED",
                 f"{new.name} has a valid key already: choose another name, or use piw-keys rotate",
@@ -141,12 +150,23 @@ class Ring:
             raise Refused("ENROLLED", f"the key {fingerprint(new)} is in the ring already")
         return Ring((*ended.lines, new))
 
-    def redeem(self, invitation: Enrolled, public: str, now: datetime) -> Ring:
+    def invite(self, new: Enrolled, now: datetime) -> Ring:
+        """Return the ring with the invitation *new*, and without those that have expired.
+
+        Raises ``Refused``.
+        """
+        lines = (
+            line for line in self.lines
+            if not (isinstance(line, Enrolled) and line.role is Role.JOIN and line.why_invalid(now))
+        )  # fmt: skip
+        return Ring(tuple(lines)).enrol(new, now)
+
+    def redeem(self, invitation: str, public: str, now: datetime) -> Ring:
         """Return the ring in which a slave's key *public* takes the place of its *invitation*.
 
         Raises ``Refused``: an invitation is valid once.
         """
-        current = self.holder(invitation.public, now)
+        current = self.holder(invitation, now)
         if current.role is not Role.JOIN:
             raise Refused("KEY", "this key is not an invitation")
         without = Ring(tuple(line for line in self.lines if line != current))

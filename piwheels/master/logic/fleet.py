@@ -72,8 +72,8 @@ class Fleet(Builds):
     ) -> tuple[SlaveState | None, list[SlaveEffect]]:
         """Record a request with valid data; return its slave, to be passed to the ``do_`` method.
 
-        *owner* is the holder of the sender's key. If the slave is ``None``, the request needs
-        nothing but the returned effects. Raises ``BadMessage`` if it is the slave of another owner.
+        *owner* is the holder of the sender's key, which is that of the slave. If the slave is
+        ``None``, the request needs nothing but the returned effects.
         """
         slave = self.slaves.get(address)
         if slave is None and msg == "HELLO":

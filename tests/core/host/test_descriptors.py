@@ -65,7 +65,7 @@ def test_a_low_limit_is_checked_more_often(limits):
 
 
 def test_all_limits_together_leave_descriptors(limits):
-    local = 5 * 3 * descriptors.most_local_connections()  # five addresses, three for each
+    local = 7 * 3 * descriptors.most_local_connections()  # seven addresses, three for each
     assert local + 2 * descriptors._TOO_MANY * limits[0] < descriptors._SCARCE * limits[0]
 
 

@@ -74,7 +74,7 @@ def test_no_text_admits_a_key_that_it_does_not_name(text):
 
 def test_a_valid_key_has_a_holder(ring):
     assert ring.holder(A, NOW) is ring.keys[A]
-    with pytest.raises(Refused, match=f"{fingerprint(C)} is not enrolled"):
+    with pytest.raises(Refused, match=rf"a key that is not enrolled \({fingerprint(C)}\)"):
         ring.holder(C, NOW)
     with pytest.raises(Refused, match="key of dave has expired on 2026-02-07"):
         ring.holder(B, LATER)
@@ -115,14 +115,23 @@ def test_all_names_of_a_key_revoke_it(ring, who):
 def test_an_invitation_is_valid_once():
     invitation = Enrolled(Role.JOIN, "board7", C, NOW, LATER)
     ring = Ring().enrol(invitation, NOW)
-    joined = ring.redeem(invitation, A, NOW)
+    joined = ring.redeem(C, A, NOW)
     assert joined.holder(A, NOW) == BOARD
     with pytest.raises(Refused, match="not enrolled"):
-        joined.redeem(invitation, B, NOW)
+        joined.redeem(C, B, NOW)
     with pytest.raises(Refused, match="expired"):
-        ring.redeem(invitation, A, LATER)
+        ring.redeem(C, A, LATER)
     with pytest.raises(Refused, match="not an invitation"):
-        joined.redeem(BOARD, B, NOW)
+        joined.redeem(A, B, NOW)
+
+
+def test_expired_invitations_are_forgotten(ring):
+    first = Enrolled(Role.JOIN, "board8", C, NOW, LATER)
+    second = first._replace(public="d" * 40, until=LATER + WEEK)
+    with pytest.raises(Refused, match="board8 has a valid key already"):
+        ring.invite(first, NOW).invite(second, NOW)
+    assert valid(ring.invite(first, NOW).invite(second, LATER), LATER) == {A, "d" * 40}
+    assert C not in str(ring.invite(first, NOW).invite(second, LATER))
 
 
 def test_operators_may_do_more_and_more():

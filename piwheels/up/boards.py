@@ -1,0 +1,79 @@
+"""Other machines in the farm: its keys, and the command with which a board joins."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.clock import SYSTEM
+from piwheels.core.errors import Refused
+from piwheels.core.keys.files import (
+    KeyFolder,
+    invitation_text,
+    new_invitation,
+    new_pair,
+    read_pair,
+    write_pair,
+)
+from piwheels.core.keys.ring import Enrolled, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from piwheels.core.clock import Clock
+    from piwheels.core.keys.files import KeyPair
+
+#: How long an invitation is valid.
+VALID: Final = timedelta(hours=1)
+#: The name of the key of piw-up itself.
+OWN: Final = "piw-up"
+#: The default addresses of the farm for other machines.
+PORTS: Final = {"slave": 5555, "file": 5556}
+
+
+class Boards:
+    """The keys of the farm in the folder *home*."""
+
+    def __init__(self, home: Path, clock: Clock = SYSTEM) -> None:
+        self.folder = KeyFolder(home / "keys")
+        self.own_key = self.folder.path / f"{OWN}.key"
+        self._clock = clock
+
+    def own_pair(self) -> KeyPair:
+        """Return piw-up's own key pair, which may administer the farm. Raises ``Fatal``."""
+        now = self._clock.now()
+        if not self.own_key.exists():
+            write_pair(self.own_key, new_pair(self.folder.pair().public))
+        pair = read_pair(self.own_key)
+        if pair.public not in self.folder.ring().keys:
+            own = Enrolled(Role.ADMINISTER, OWN, pair.public, now)
+            with suppress(Refused):  # an administrator has another key with this name
+                self.folder.change(lambda ring: ring.enrol(own, now))
+        return pair
+
+    def invite(self, queues: Mapping[str, str]) -> str:
+        """Return the command with which one board joins the farm. Raises ``Fatal``."""
+        pair, now = new_invitation(self.folder.pair().public), self._clock.now()
+        names = {key.name for key in self.folder.ring().keys.values()}
+        number = 1
+        while (name := f"board{number}") in names:
+            number += 1
+        new = Enrolled(Role.JOIN, name, pair.public, now, now + VALID)
+        self.folder.change(lambda ring: ring.invite(new, now))
+        words = ["piw-slave", "--master", own_address()]
+        for wire, usual in PORTS.items():
+            port = queues[wire].rpartition(":")[2]
+            if port != str(usual):
+                words += [f"--{wire}-queue", f"tcp://{own_address()}:{port}"]
+        return " ".join([*words, "--join", invitation_text(pair)])
+
+
+def own_address() -> str:
+    """Return the address of this machine in its network, or its name. Sends nothing."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
