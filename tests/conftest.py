@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -94,6 +95,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if _is_quick(item):
             item.add_marker("quick")
+
+
+def pytest_collection_finish():
+    """Keep modules and tests out of garbage collections: they live as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

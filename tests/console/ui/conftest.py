@@ -5,9 +5,9 @@ import asyncio
 import pytest
 import textual.app
 import textual.pilot
-from textual.app import App
 from textual._compositor import Compositor
 from textual._context import active_app, visible_screen_stack
+from textual.app import App
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
