@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from textual.events import AppBlur, AppFocus
 
-from console_stage import BEGAN, ScriptedMaster, Stage, master_info, until
+from console_stage import BEGAN, DEFAULT_THEME, ScriptedMaster, Stage, master_info, until
 from piwheels.console.model import events
 from piwheels.console.model.commands import Verb
 from piwheels.console.model.link import LinkState
@@ -52,7 +52,7 @@ def play(stage, story, size=(80, 24), **how):
     """Run the console; *story* gets the application and its pilot."""
 
     async def run():
-        app = ConsoleApp(stage.session, clock=stage.clock, **{"theme": "nord"} | how)
+        app = ConsoleApp(stage.session, clock=stage.clock, **{"theme": DEFAULT_THEME} | how)
         async with app.run_test(size=size) as pilot:
             await until(pilot, lambda: isinstance(app.screen, FarmScreen) and app.screen.size)
             pump(app)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from console_stage import NOW, Stage, slave_info, slave_stats
+from console_stage import DEFAULT_THEME, NOW, Stage, slave_info, slave_stats
 from piwheels.console.model.commands import Verb
 from piwheels.console.model.eta import AbiQueue
 from piwheels.console.model.journal import Journal, Kind
@@ -79,7 +79,7 @@ def play(stage, mode, story, size=(120, 40), **how):
     """Run the console in *mode*; *story* gets the application, its pilot, and these calls."""
 
     async def run():
-        app = ConsoleApp(stage.session, clock=stage.clock, **how)
+        app = ConsoleApp(stage.session, clock=stage.clock, theme=DEFAULT_THEME, **how)
         calls = Calls()
         asked = {app: ("open_slave", "open_log", "open_fleet"), app.commands: ("give",)}
         for where, name in ((where, name) for where, names in asked.items() for name in names):
