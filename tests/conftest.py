@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -150,10 +151,19 @@ def system_user():
     return "nobody" if os.geteuid() == 0 else None
 
 
+def _roomy_memory():
+    """Return a folder in memory, as databases are many small files; a common one without it."""
+    with suppress(OSError):
+        memory = os.statvfs("/dev/shm")
+        if memory.f_bavail * memory.f_frsize >= 2**31 and not memory.f_flag & os.ST_NOEXEC:
+            return "/dev/shm"
+    return "/tmp"
+
+
 @pytest.fixture(scope="session")
 def short_dir():
     """A directory with a short path (unix sockets), that the system user may enter."""
-    path = Path(tempfile.mkdtemp(prefix="piw-test-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="piw-test-", dir=_roomy_memory()))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
