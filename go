@@ -309,6 +309,7 @@ def cache_environment() -> dict[str, str]:
         "MYPY_CACHE_DIR": "mypy",
         "RUFF_CACHE_DIR": "ruff",
         "HYPOTHESIS_STORAGE_DIRECTORY": "hypothesis",
+        "COVERAGE_FILE": "coverage",
         "PIW_GO_CACHE": "",
     }
     return {**os.environ, **{name: str(cache / place) for name, place in names.items()}}
