@@ -151,8 +151,8 @@ def system_user():
     return "nobody" if os.geteuid() == 0 else None
 
 
-def _roomy_memory():
-    """Return a folder in memory, as databases are many small files; a common one without it."""
+def _fast_folder():
+    """Return a folder in memory if it has room: a database is many small files."""
     with suppress(OSError):
         memory = os.statvfs("/dev/shm")
         if memory.f_bavail * memory.f_frsize >= 2**31 and not memory.f_flag & os.ST_NOEXEC:
@@ -163,7 +163,7 @@ def _roomy_memory():
 @pytest.fixture(scope="session")
 def short_dir():
     """A directory with a short path (unix sockets), that the system user may enter."""
-    path = Path(tempfile.mkdtemp(prefix="piw-test-", dir=_roomy_memory()))
+    path = Path(tempfile.mkdtemp(prefix="piw-test-", dir=_fast_folder()))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)

@@ -10,7 +10,7 @@ import psycopg2
 
 from piwheels.core.database.dsn import database_of, redirect
 
-# What a test changes in these has a newer (younger) transaction, or another number of rows.
+# What a test changes in these has a newer transaction, or another number of rows.
 _CATALOGS = (
     "pg_attrdef", "pg_attribute", "pg_class", "pg_constraint", "pg_index",
     # The schemas of temporary tables come with their first table.
@@ -18,6 +18,7 @@ _CATALOGS = (
     "pg_proc", "pg_rewrite", "pg_sequence", "pg_statistic_ext", "pg_trigger", "pg_type",
 )  # fmt: skip
 _ALL = " UNION ALL ".join(f"SELECT xmin FROM {name}" for name in _CATALOGS)  # noqa: S608
+# All ages grow with each transaction, so only a difference of two is constant.
 _SCHEMA = f"SELECT count(*), min(age(xmin)) - age('3'::xid) FROM ({_ALL}) AS catalogs"  # noqa: S608
 _OUR_TABLES = "relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'piwheels'::regnamespace)"
 _TABLES = f"SELECT oid::regclass::text FROM pg_class WHERE {_OUR_TABLES}"  # noqa: S608
