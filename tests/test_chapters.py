@@ -43,7 +43,8 @@ AS_USERS = os.geteuid() == 0 and bool(os.environ.get("PIW_ALLOW_ROOT"))
 EXTRAS = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.M)
 ABI = "cp{}{}".format(*sys.version_info)
 #: An address that no other farm on this machine uses.
-HOST = f"127.{os.getpid() >> 16 & 127}.{os.getpid() >> 8 & 255}.{os.getpid() & 255 | 1}"
+PID = os.getpid()
+HOST = f"127.{PID >> 14 & 255}.{PID >> 7 & 127}.{PID % 128 * 2 + 1}"
 WHEEL = f"numpy-2.3.5-{ABI}-{ABI}-linux_aarch64.whl"
 
 #: The sources in the index, with their versions.

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import threading
-from contextlib import closing
 
 import psycopg2
 import pytest
@@ -64,9 +63,10 @@ def main(dsn, *more):
 
 
 def dump(dsn):
-    with closing(initdb.get_connection(dsn)) as conn, conn.cursor() as cursor:
-        cursor.execute(DUMP)
-        return cursor.fetchall()
+    with initdb.get_connection(dsn) as conn:
+        rows = conn.execution_options(no_parameters=True).exec_driver_sql(DUMP).all()
+    conn.engine.dispose()
+    return rows
 
 
 def test_a_second_run_changes_nothing(superuser_dsn, capsys):
@@ -81,18 +81,21 @@ def test_a_second_run_changes_nothing(superuser_dsn, capsys):
 @pytest.mark.parametrize("version", list(sql_files.migrations()))
 def test_an_upgraded_database_equals_a_new_one(version, empty_dsn, superuser_dsn):
     # The tables as that version of piw-initdb left them, without any of the current functions
-    with closing(initdb.get_connection(empty_dsn)) as conn, conn, conn.cursor() as cursor:
+    conn = initdb.get_connection(empty_dsn)
+    with conn, conn.begin():
+        raw = conn.execution_options(no_parameters=True)
         for number, path in sql_files.migrations().items():
             if number <= version:
                 for statement in initdb.parse_statements(path.read_text()):
-                    cursor.execute(statement)
+                    raw.exec_driver_sql(statement)
         for statement in (
             f"INSERT INTO configuration VALUES (true, '{version}+01234567')",  # noqa: S608
             "INSERT INTO packages VALUES ('foo')",
             "INSERT INTO versions VALUES ('foo', '1.0')",
             "INSERT INTO build_abis VALUES ('cp311', 300011)",
         ):
-            cursor.execute(statement)
+            raw.exec_driver_sql(statement)
+    conn.engine.dispose()
     assert main(empty_dsn) == 0
     assert dump(empty_dsn) == dump(superuser_dsn)
     # The queue contains rows that existed before the triggers
@@ -172,11 +175,12 @@ def test_a_lock_on_the_tables_is_reported(superuser_dsn, capsys, monkeypatch):
 
 def test_detection_of_versions(empty_dsn, superuser_dsn):
     for dsn, version in ((empty_dsn, None), (superuser_dsn, sql_files.version())):
-        with closing(initdb.get_connection(dsn)) as conn:
+        with initdb.get_connection(dsn) as conn:
             assert initdb.detect_version(conn) == version
             initdb.detect_users(conn, "piwheels")
             with pytest.raises(RuntimeError, match="no role"):
                 initdb.detect_users(conn, "nosuch")
+        conn.engine.dispose()
     with pytest.raises(RuntimeError, match="cannot open"):
         initdb.get_connection("postgresql:///x?host=/nonexistent")
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from piwheels.core.database import sql_files
-from piwheels.core.database.connection import connect, first_line, psycopg2, run_query
+from piwheels.core.database.connection import make_engine, sentence
 from piwheels.core.errors import Fatal
 from piwheels.core.host.postgres import OLDEST
 from piwheels.core.program.terminal import confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
 
 logger = logging.getLogger("initdb")
 
@@ -51,7 +55,7 @@ def run(dsn: str, user: str, *, yes: bool) -> tuple[str | None, str]:
     """
     conn = get_connection(dsn)
     try:
-        with closing(conn), conn:
+        with conn, conn.begin():
             _lock(conn)
             detect_users(conn, user)
             version = detect_version(conn)
@@ -60,42 +64,44 @@ def run(dsn: str, user: str, *, yes: bool) -> tuple[str | None, str]:
             if not confirmed(backup, yes=yes):
                 raise CannotInit("nothing was changed")
             _run(conn, get_script(version), user)
-    except psycopg2.Error as exc:
-        raise CannotInit(f"nothing was changed: {first_line(exc)}{_advice(exc)}") from exc
+    except DBAPIError as exc:
+        raise CannotInit(f"nothing was changed: {sentence(exc)}{_advice(exc)}") from exc
+    finally:
+        conn.engine.dispose()
     logger.info("the database has schema %s", sql_files.version())
     return version, sql_files.version()
 
 
-def get_connection(dsn: str) -> Any:  # psycopg2 ships no types
+def get_connection(dsn: str) -> Connection:
     """Return a connection to the existing database *dsn*.
 
     Raises ``RuntimeError`` if it does not exist, or the server is unusable.
     """
     try:
-        return connect(dsn, statement_timeout=0)
-    except psycopg2.OperationalError as exc:
+        return make_engine(dsn, statement_timeout=0).connect()
+    except OperationalError as exc:
         raise CannotInit(
-            f"cannot open the database: {first_line(exc)}; check --dsn, and that the server runs"
-            " and the database exists (createdb creates one)"
+            f"cannot open the database: {sentence(exc)}; check --dsn, and that the server runs and "
+            "the database exists (createdb creates one)"
         ) from exc
 
 
-def detect_users(conn: Any, test_user: str) -> None:
+def detect_users(conn: Connection, test_user: str) -> None:
     """Check that *conn* belongs to a superuser, and that the role *test_user* exists and is none.
 
     Raises ``RuntimeError`` if not, or if the server's version or encoding is unsuitable.
     """
-    number = int(_value(conn, "SHOW server_version_num"))
+    number = int(conn.execute(text("SHOW server_version_num")).scalar_one())
     if number < OLDEST * 10_000:
         raise CannotInit(f"this is PostgreSQL {number // 10_000}: use {OLDEST} or later")
-    encoding = _value(conn, "SHOW server_encoding")
+    encoding = conn.execute(text("SHOW server_encoding")).scalar_one()
     if encoding != "UTF8":
         raise CannotInit(f"the database is in {encoding}: create it with createdb --encoding UTF8")
-    query = "SELECT rolsuper FROM pg_roles WHERE rolname = %s"
-    me = _value(conn, "SELECT current_user")
-    if not _value(conn, query, me):
+    query = text("SELECT rolsuper FROM pg_roles WHERE rolname = :name")
+    me = conn.execute(text("SELECT current_user")).scalar_one()
+    if not conn.execute(query, {"name": me}).scalar():
         raise CannotInit(f"{me} is not a superuser: give a --dsn that connects as one")
-    daemon = _value(conn, query, test_user)
+    daemon = conn.execute(query, {"name": test_user}).scalar()
     if daemon is None:
         raise CannotInit(
             f"there is no role {test_user}: run createuser {test_user}, or give --user"
@@ -106,21 +112,22 @@ def detect_users(conn: Any, test_user: str) -> None:
         )
 
 
-def detect_version(conn: Any) -> str | None:
+def detect_version(conn: Connection) -> str | None:
     """Return the schema version of the database, or ``None`` if it is empty.
 
     Raises ``RuntimeError`` if it holds other tables, or a newer schema than this program's.
     """
-    configuration = _value(conn, "SELECT to_regclass('public.configuration')")
-    if configuration is None and _value(conn, "SELECT to_regclass('public.packages')") is None:
+    query = text("SELECT to_regclass('public.configuration'), to_regclass('public.packages')")
+    configuration, packages = conn.execute(query).one()
+    if configuration is None and packages is None:
         return None
-    query = (
+    query = text(
         "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('public.configuration')"
         " AND attname = 'only_row'"
     )
-    if configuration is None or _value(conn, query) is None:
+    if configuration is None or conn.execute(query).scalar() is None:
         raise CannotInit("the database holds tables of another program: use an empty database")
-    version = str(_value(conn, "SELECT version FROM public.configuration"))
+    version = str(conn.execute(text("SELECT version FROM public.configuration")).scalar_one())
     if _number(version) not in sql_files.migrations():
         raise CannotInit(
             f"the database has schema {version}, newer than this program: install a newer piwheels"
@@ -171,35 +178,26 @@ def _number(version: str) -> str:
     return version.partition("+")[0]
 
 
-def _value(conn: Any, query: str, *args: object) -> Any:
-    """Return the only value that *query* yields, or ``None``."""
-    with conn.cursor() as cursor:
-        rows = run_query(cursor, query, *args)
-    return rows[0][0] if rows else None
-
-
-def _lock(conn: Any) -> None:
+def _lock(conn: Connection) -> None:
     """Take the lock of piw-initdb, and limit the wait for other locks."""
-    with conn.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+    conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
 
 
-def _run(conn: Any, script: str, user: str) -> None:
+def _run(conn: Connection, script: str, user: str) -> None:
     """Run *script* with the name of the daemon's role filled in."""
     identifier = '"' + user.replace('"', '""') + '"'
     literal = "'" + user.replace("'", "''") + "'"
     script = script.replace(':"user"', identifier).replace(":'user'", literal)
-    with conn.cursor() as cursor:
-        # The body of a function may call functions of a later file.
-        cursor.execute("SET LOCAL check_function_bodies = off")
-        cursor.execute("SET LOCAL search_path = public")
-        cursor.execute("SET LOCAL client_min_messages = warning")
-        for statement in parse_statements(script):
-            # Without parameters a percent sign has no special meaning.
-            cursor.execute(statement)
+    # The body of a function may call functions of a later file.
+    conn.exec_driver_sql("SET LOCAL check_function_bodies = off")
+    conn.exec_driver_sql("SET LOCAL search_path = public")
+    conn.exec_driver_sql("SET LOCAL client_min_messages = warning")
+    for statement in parse_statements(script):
+        # Without parameters a percent sign has no special meaning.
+        conn.execution_options(no_parameters=True).exec_driver_sql(statement)
 
 
-def _advice(exc: Any) -> str:
-    busy = exc.pgcode == "55P03"
+def _advice(exc: DBAPIError) -> str:
+    busy = getattr(exc.orig, "pgcode", None) == "55P03"
     return "; stop piw-master (or another piw-initdb), then try again" if busy else ""

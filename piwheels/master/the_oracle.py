@@ -12,9 +12,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from sqlalchemy.exc import OperationalError
+
 from piwheels.core import codec
 from piwheels.core.database import Database
-from piwheels.core.database.connection import psycopg2
 from piwheels.core.errors import BadMessage, DatabaseError, PiWheelsError, Refused, Rejected
 from piwheels.core.tasks import NonStopTask
 from piwheels.master.logic.method_calls import Method, methods_of
@@ -111,8 +112,8 @@ class TheOracle(NonStopTask):
                 builds += methods()[msg].unpack(data)
             results = self.db.log_builds(builds)
         except DatabaseError as exc:
-            lost = isinstance(exc.__cause__, psycopg2.OperationalError)
-            if lost and not isinstance(exc, Rejected):  # one by one fares no better
+            lost = isinstance(exc.__cause__, OperationalError) and not isinstance(exc, Rejected)
+            if lost:  # lost: one by one fares no better
                 self.logger.error("the database failed at logging %d builds: %s", len(frames), exc)
                 return [error_frame(exc)] * len(frames)
             return [self._answer(frame) for frame in frames]

@@ -52,7 +52,7 @@ class Builds(Client):
 
     def listen(self) -> Listener:
         """Return a listener that is notified of each change to the queue."""
-        return Listener(self._connections.dsn)
+        return Listener(self._engine.url)
 
     def get_pending(self, versions: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """Return which of *versions* are in the queue, as (package, version, ABI)."""

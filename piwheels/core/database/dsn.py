@@ -1,6 +1,6 @@
 """Database URLs (``postgresql://``), and single statements as an administrator.
 
-psycopg2 is imported on use, because a slave has no driver.
+psycopg2 is imported on use, because a slave has no driver; :func:`driver` explains a missing one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
 
 def driver() -> Any:  # psycopg2 ships no types
-    """Return the module psycopg2. Raises ``Fatal`` if it does not load."""
+    """Return the module psycopg2. Raises ``Fatal`` if it is missing or does not load."""
     try:
         import psycopg2  # noqa: PLC0415 (see above)
-    except ModuleNotFoundError:
-        raise  # core/program/extras.py explains it
     except ImportError as error:
-        raise Fatal(f"psycopg2 does not load ({error}): {install('master')}") from None
+        raise Fatal(f"there is no database driver ({error}): {install('master')}") from None
     return psycopg2
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import select
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database.dsn import driver
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 logger = logging.getLogger("database")
 
@@ -23,8 +26,8 @@ class Listener:
     readable: call :meth:`drain` from a timer, too.
     """
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, url: URL) -> None:
+        self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._poll = select.epoll()
         self._connection: Any = None
         self._next_try = 0.0
@@ -69,7 +72,7 @@ class Listener:
         connection = None
         try:
             connection = psycopg2.connect(
-                self._dsn,
+                self._url,
                 connect_timeout=CONNECT_TIMEOUT,
                 keepalives_idle=10,  # seconds; a vanished server sends nothing
                 keepalives_interval=5,
