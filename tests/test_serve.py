@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import anyio
 import httpx
@@ -23,7 +24,7 @@ from piwheels.serve.repeating import (
     MAX_STORED,
     RepeatingProtocol,
     Responses,
-    is_repeatable,
+    simple_request,
 )
 from piwheels.serve.site import HTML, JSON, Site, Source, byte_range, negotiate, quality
 from site_requests import (
@@ -363,7 +364,7 @@ def test_a_response_is_repeated_until_its_file_changes(tmp_path, change):
     clock, path = StepClock(), tmp_path / "page"
     path.write_bytes(b"one")
     responses = Responses(clock)
-    responses.put(b"a", 200, [], b"one", Source.of(path, path.stat()))
+    responses.put(b"a", 200, [], b"one", Source.of(str(path), path.stat()))
     for _ in range(3):
         clock.advance(LIFE + 0.1)
         assert responses.get(b"a").body == b"one"
@@ -389,7 +390,7 @@ def test_no_response_is_repeated_for_longer_than_pages_are_cached(tmp_path):
     clock, path = StepClock(), tmp_path / "page"
     path.write_bytes(b"one")
     responses = Responses(clock)
-    responses.put(b"a", 200, [], b"one", Source.of(path, path.stat()))
+    responses.put(b"a", 200, [], b"one", Source.of(str(path), path.stat()))
     for _ in range(2 * int(LONGEST_LIFE) - 1):
         clock.advance(0.5)
         assert responses.get(b"a") is not None
@@ -412,11 +413,12 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(tree):
 
     async def run():
         config = uvicorn.Config(
-            Site(tree), http=RepeatingProtocol, timeout_keep_alive=seconds, lifespan="off"
+            Site(tree), http="httptools", timeout_keep_alive=seconds, lifespan="off"
         )
         config.load()
         state, loop = ServerState(), asyncio.get_running_loop()
-        server = await loop.create_server(lambda: RepeatingProtocol(config, state, {}), "127.0.0.1")
+        protocol = partial(RepeatingProtocol, Site(tree, wait=False), config, state, {})
+        server = await loop.create_server(protocol, "127.0.0.1")
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         started = loop.time()
         while loop.time() < started + 2 * seconds:  # the same request: the response is repeated
@@ -433,19 +435,35 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(tree):
 
 
 @pytest.mark.parametrize(
-    ("data", "repeatable"),
+    ("data", "found"),
     [
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n", False),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", False),
-        (b"GET / HTTP/1.1\r\nCONNECTION: close\r\n\r\n", False),
-        (b"GET / HTTP/1.0\r\n\r\n", False),
-        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", False),
-        (b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"a" * 5000), False),
+        (b"GET /a/ HTTP/1.1\r\nHost: x\r\nACCEPT:\ty z \r\naccept: q\r\n\r\n",
+         ("/a/", {"host": "x", "accept": "y z"})),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", None),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nCONNECTION: close\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nContent-Length: 3\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nX: \xe9\r\n\r\n", None),
+        (b"GET /%61 HTTP/1.1\r\nHost: x\r\n\r\n", None),
+        (b"GET / HTTP/1.0\r\n\r\n", None),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"a" * 5000), None),
     ],
-)
-def test_which_requests_are_repeatable(data, repeatable):
-    assert is_repeatable(data) == repeatable
+)  # fmt: skip
+def test_which_requests_are_simple(data, found):
+    assert simple_request(data) == found
+
+
+def test_a_file_that_is_not_in_memory_is_left_to_a_thread(tree, monkeypatch):
+    page = "/simple/holy-grail/"
+    found = Site(tree, wait=False).answer("GET", page, {})
+    assert found.body == Site(tree).answer("GET", page, {}).body
+    monkeypatch.setattr(os, "preadv", lambda _, buffers, *__: len(buffers[0]) - 1)
+    with pytest.raises(BlockingIOError):
+        Site(tree, wait=False).answer("GET", page, {})
 
 
 def test_port_in_use_is_one_sentence(tree, capsys):
