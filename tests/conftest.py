@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -111,6 +112,9 @@ def pytest_timeout_set_timer(item, settings):
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        # Programs that tests start hear it; a handler is not inherited. This process ignores it.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     if config.option.markexpr == "quick":
         sys.addaudithook(_refuse_to_start)
 
