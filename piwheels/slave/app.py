@@ -46,7 +46,7 @@ from piwheels.slave.builder import Builder, clean_stale, why_unusable
 from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
 from piwheels.slave.identity import identity
 from piwheels.slave.limits import Limits
-from piwheels.slave.sandbox.choice import MODES, choose
+from piwheels.slave.sandbox.choice import MODES, NoSandbox, choose
 from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class PiWheelsSlave:
         self.pip = pip_command(self.interpreter.path)
         self.system = System()
         self.dir = config.dir or Path(tempfile.gettempdir())
-        self.sandbox = self._choose_sandbox()
+        self.sandbox: Sandbox = NoSandbox()
         self.label = (config.label or socket.gethostname())[:200]
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
@@ -211,11 +211,12 @@ class PiWheelsSlave:
         self._sent = 0
         self._signal = 0
 
-    def _choose_sandbox(self) -> Sandbox:
-        sandbox, warnings = choose(self.config.sandbox, self.interpreter.path, self.pip, self.dir)
+    def _choose_sandbox(self) -> None:
+        mode, python = self.config.sandbox, self.interpreter.path
+        self.sandbox, warnings = choose(mode, python, self.pip, self.dir)
         for warning in warnings:
             self.logger.warning("%s", warning)
-        return sandbox
+        self.logger.info("sandbox of builds: %s", self.sandbox.name)
 
     def stop(self, number: int = 0, _frame: object = None) -> None:
         """End the slave soon. Can be the handler of the signal *number*."""
@@ -235,6 +236,7 @@ class PiWheelsSlave:
             self.label,
         )
         clean_stale(self.dir)
+        self._choose_sandbox()
         # Ready also without a master, which may start later, or restart.
         waiting = f"waiting for the master at {self.slave_queue}"
         self.systemd.ready(waiting)

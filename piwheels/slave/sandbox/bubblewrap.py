@@ -66,16 +66,16 @@ class Bubblewrap:
         return [self._program, *_NAMESPACES, *self._mounts(work), "--", *command]
 
     def _mounts(self, work: Path) -> list[str]:
-        mounts: list[tuple[str, ...]] = [
-            ("--ro-bind", str(path), str(path)) for path in self._view.paths
-        ]
-        mounts += [("--symlink", target, str(link)) for link, target in self._view.links]
-        mounts += [("--proc", "/proc"), ("--dev", "/dev")]
-        for place in ("/dev/shm", "/run"):  # noqa: S108 (those of the sandbox)
-            mounts.append(("--size", str(MEMORY_FILES), "--tmpfs", place))
+        limited = ("--size", str(MEMORY_FILES), "--tmpfs")
+        mounts: list[tuple[str, ...]] = [("--proc", "/proc"), ("--dev", "/dev")]
+        mounts += [(*limited, "/dev/shm"), (*limited, "/run")]  # noqa: S108 (the sandbox's own)
         mounts.append(("--bind", str(work), str(PLACE)))
-        for place in ("/tmp", "/var/tmp"):  # noqa: S108 (those of the sandbox)
+        for place in ("/tmp", "/var/tmp"):  # noqa: S108 (the sandbox's own)
             mounts.append(("--bind", str(work / "tmp"), place))
+        for path in self._view.paths:  # after /tmp and /run, where some of them may be
+            mounts.append(("--ro-bind", str(path), str(path)))
+        for link, target in self._view.links:
+            mounts.append(("--symlink", target, str(link)))
         for name in _USERS:
             mounts.append(("--ro-bind", str(work / "etc" / name), f"/etc/{name}"))
         # The rest is in memory, where a build must not write without a limit.
