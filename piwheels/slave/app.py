@@ -34,7 +34,7 @@ from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import pip_command
 from piwheels.core.paths import address, bracketed, host
 from piwheels.core.program.checking import check_option, reaching_problem, report
-from piwheels.core.program.command_line import Common, duration, option, program
+from piwheels.core.program.command_line import Common, duration, option, program, size
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.report import json_option
@@ -45,6 +45,8 @@ from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, why_unusable
 from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
 from piwheels.slave.identity import identity
+from piwheels.slave.limits import Limits
+from piwheels.slave.sandbox.choice import MODES, NoSandbox, choose
 from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.states import SlaveStats
+    from piwheels.slave.sandbox.choice import Sandbox
 
 __all__ = ["MasterTimeout", "PiWheelsSlave", "SlaveConfig", "duration", "main"]
 
@@ -114,6 +117,31 @@ class SlaveConfig(Common):
         parse=address,
         help="the master's file queue (default: tcp://HOST:5556)",
     )
+    sandbox: str = option(
+        default="auto",
+        choices=("auto", *MODES),
+        help="what confines builds; auto: the strongest that works (default: auto)",
+    )
+    silence: timedelta = option(
+        default=Limits.silence,
+        metavar="DURATION",
+        help="how long a build may write no output (default: 30m)",
+    )
+    cpu_time: timedelta = option(
+        default=Limits.cpu, metavar="DURATION", help="processor time of a build (default: 12h)"
+    )
+    memory: int = option(
+        default=0,
+        metavar="SIZE",
+        parse=size,
+        help="memory of a build (default: three quarters of this machine's)",
+    )
+    disk: int = option(
+        default=Limits.disk, metavar="SIZE", parse=size, help="disk of a build (default: 20G)"
+    )
+    processes: int = option(
+        default=Limits.processes, metavar="N", help="processes of a build (default: 1000)"
+    )
     level: int = option(
         default=1,
         choices=(0, 1),
@@ -127,6 +155,14 @@ class SlaveConfig(Common):
         """The addresses of the master's slave queue and file queue."""
         place = f"tcp://{bracketed(self.master)}"
         return self.slave_queue or f"{place}:5555", self.file_queue or f"{place}:5556"
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of each build."""
+        return Limits(
+            silence=self.silence, cpu=self.cpu_time, memory=self.memory, disk=self.disk,
+            processes=self.processes,
+        )  # fmt: skip
 
 
 class _Log(logging.LoggerAdapter["logging.Logger"]):
@@ -148,10 +184,11 @@ class PiWheelsSlave:
         # Only once: it takes longer than a small build.
         self.pip = pip_command(self.interpreter.path)
         self.system = System()
+        self.dir = config.dir or Path(tempfile.gettempdir())
+        self.sandbox: Sandbox = NoSandbox()
         self.label = (config.label or socket.gethostname())[:200]
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
-        self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue, self.file_queue = config.queues
         self.systemd = Notifier()
         self.connection = Connection(
@@ -174,6 +211,13 @@ class PiWheelsSlave:
         self._sent = 0
         self._signal = 0
 
+    def _choose_sandbox(self) -> None:
+        mode, python = self.config.sandbox, self.interpreter.path
+        self.sandbox, warnings = choose(mode, python, self.pip, self.dir)
+        for warning in warnings:
+            self.logger.warning("%s", warning)
+        self.logger.info("sandbox of builds: %s", self.sandbox.name)
+
     def stop(self, number: int = 0, _frame: object = None) -> None:
         """End the slave soon. Can be the handler of the signal *number*."""
         self._signal = number
@@ -192,6 +236,7 @@ class PiWheelsSlave:
             self.label,
         )
         clean_stale(self.dir)
+        self._choose_sandbox()
         # Ready also without a master, which may start later, or restart.
         waiting = f"waiting for the master at {self.slave_queue}"
         self.systemd.ready(waiting)
@@ -317,6 +362,8 @@ class PiWheelsSlave:
             python=self.interpreter.path,
             pip=self.pip,
             system=self.system,
+            sandbox=self.sandbox,
+            limits=self.config.limits,
             clock=self.clock,
         )
         self.builder.start()

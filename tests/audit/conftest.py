@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import tempfile
 import uuid
-import zipfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,6 +29,7 @@ from piwheels.master.site.files import Site
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
+from wheels import zip_wheel
 
 NATIVE = "spam-1.0-cp311-cp311-linux_x86_64.whl"
 PURE = "spam-2.0-py3-none-any.whl"
@@ -41,15 +40,10 @@ HELD = "held-1.0-py3-none-any.whl"
 def make_wheel(filename):
     name, version = filename.split("-")[:2]
     info = f"{name}-{version}.dist-info"
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr(f"{name}.py", "x = 1\n" * 1000)
-        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        archive.writestr(f"{info}/METADATA", metadata)
-        tag = "-".join(filename.removesuffix(".whl").split("-")[2:])
-        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
-        archive.writestr(f"{info}/RECORD", "")
-    return made.getvalue(), metadata.encode()
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    tag = "-".join(filename.removesuffix(".whl").split("-")[2:])
+    about = {f"{info}/METADATA": metadata, f"{info}/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n"}
+    return zip_wheel({f"{name}.py": "x = 1\n" * 1000, **about}, info), metadata.encode()
 
 
 def publish(site, db, filename, requires_python=None):

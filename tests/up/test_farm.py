@@ -21,7 +21,11 @@ from piwheels.up.__main__ import main
 
 # A build backend that uses only the standard library. about.txt controls what it builds.
 BACKEND = """
-import os, sys, time, zipfile
+import base64, hashlib, os, sys, time, zipfile
+
+def row(name, text):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    return "%s,sha256=%s,%d\\n" % (name, digest, len(text.encode()))
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     name, version, tag, wait, needs = open("about.txt").read().split(" ")
@@ -37,7 +41,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     meta += "Requires-Dist: %s\\n" % needs if needs else ""
     wheel = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: %s\\n" % tag
     files = {name + ".py": "answer = 42\\n", info + "METADATA": meta, info + "WHEEL": wheel}
-    record = "".join("%s,,\\n" % each for each in (*files, info + "RECORD"))
+    record = "".join(row(*each) for each in files.items()) + info + "RECORD,,\\n"
     with zipfile.ZipFile(os.path.join(folder, stem + "-" + tag + ".whl"), "w") as file:
         for each, text in {**files, info + "RECORD": record}.items():
             file.writestr(each, text)
