@@ -60,7 +60,8 @@ def add_source(index, name, version, tag, wait="-", *, needs=""):
 @pytest.fixture(scope="module")
 def place(short_dir):
     """A folder with an index of sdists, and the address of the index."""
-    index, flag = short_dir / "index", short_dir / "wait"
+    index, flag = short_dir / "index", short_dir / "flags/wait"
+    flag.parent.mkdir()
     add_source(index, "toy", "1.0", "py3-none-any")
     add_source(index, "metal", "2.0", "native", needs="ore<2")
     add_source(index, "ore", "1.5", "py3-none-any")
@@ -86,6 +87,7 @@ class Up:
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "UV_"))}
         env = {**keep, "PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "*"}
         env |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), **more}
+        env["PKG_CONFIG_PATH"] = str(folder / "flags")  # a build sees what its variables name
         if root := os.environ.get("PIW_ALLOW_ROOT"):
             env["PIW_ALLOW_ROOT"] = root
         self.home = home
@@ -216,7 +218,7 @@ def test_a_new_farm_builds_wheels_that_pip_installs_and_new_releases(place, tmp_
 
 
 def test_a_farm_survives_the_death_of_each_of_its_processes_in_mid_build(place):
-    home, flag = place[0] / "two", place[0] / "wait"
+    home, flag = place[0] / "two", place[0] / "flags/wait"
     flag.touch()
     with Up(place, home, "--once", "slow==4.0") as up:
         up.until(r"building slow 4\.0")
