@@ -324,6 +324,8 @@ def tests(args: Sequence[str]) -> list[str]:
     }
     chosen = [word for name, words in options.items() if name in args for word in words]
     own = [word for word in args if word not in options]
+    if "--coverage" in args and (own or "--quick" in args):
+        chosen.append("--cov-fail-under=0")  # the floor is that of the whole suite
     if not own and "--quick" not in args:
         # A file stays in one process, because its tests share servers; the longest files begin.
         own = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -96,6 +98,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker("quick")
 
 
+def pytest_collection_finish():
+    """Collect garbage less often, and not among modules and tests: they live to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_timeout_set_timer(item, settings):
     scaled = settings._replace(timeout=patience(settings.timeout))
@@ -103,6 +112,9 @@ def pytest_timeout_set_timer(item, settings):
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        # Programs that tests start hear it; a handler is not inherited. This process ignores it.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     if config.option.markexpr == "quick":
         sys.addaudithook(_refuse_to_start)
 

@@ -9,7 +9,6 @@ import socket
 import tarfile
 import time
 import uuid
-import zipfile
 from dataclasses import fields
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -18,15 +17,20 @@ from types import MappingProxyType
 from piwheels.core.database.dsn import administer
 from piwheels.master.ports import Ports
 from piwheels.master.wiring import WIRES, MasterConfig
+from wheels import zip_wheel
 
 LOGGER = logging.getLogger("test")
 
 # A build backend (PEP 517) without requirements; it runs *before* and *after* around a build.
 BACKEND = """
-import os, sys, time, zipfile
+import base64, hashlib, os, sys, time, zipfile
 NAME, VERSION = {name!r}, {version!r}
 INFO = NAME + "-" + VERSION + ".dist-info"
 METADATA = "Metadata-Version: 2.1\\nName: " + NAME + "\\nVersion: " + VERSION + "\\n"
+def row(file):
+    name, data = file[0], file[1].encode()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return name + ",sha256=" + digest + "," + str(len(data)) + "\\n"
 def prepare_metadata_for_build_wheel(folder, config_settings=None):
     os.makedirs(os.path.join(folder, INFO))
     with open(os.path.join(folder, INFO, "METADATA"), "w") as file:
@@ -38,10 +42,11 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     path = os.path.join(folder, filename)
     {before}
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(NAME + ".py", "")
-        archive.writestr(INFO + "/METADATA", metadata)
-        archive.writestr(INFO + "/WHEEL", "Wheel-Version: 1.0\\nTag: " + tag + "\\n")
-        archive.writestr(INFO + "/RECORD", "")
+        about = "Wheel-Version: 1.0\\nTag: " + tag + "\\n"
+        files = {{NAME + ".py": "", INFO + "/METADATA": metadata, INFO + "/WHEEL": about}}
+        record = "".join(map(row, files.items())) + INFO + "/RECORD,,\\n"
+        for name, text in {{**files, INFO + "/RECORD": record}}.items():
+            archive.writestr(name, text)
     {after}
     return filename
 """
@@ -191,17 +196,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def listens(port):
+    """Return whether someone listens on *port* of the loopback address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wheel_bytes(name="foo", version="1.0", *, blob=b"", requires=(), files=()):
     """Return the content of a wheel of *name* and *version*, which holds *blob* and *files*."""
     info = f"{name}-{version}.dist-info"
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
     lines += [f"Requires-Dist: {each}" for each in requires]
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(f"{name}.py", blob)
-        for path, data in files:
-            archive.writestr(path, data)
-        archive.writestr(f"{info}/METADATA", "\n".join(lines) + "\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\n")
-        archive.writestr(f"{info}/RECORD", "")
-    return buffer.getvalue()
+    about = {f"{info}/METADATA": "\n".join(lines) + "\n", f"{info}/WHEEL": "Wheel-Version: 1.0\n"}
+    return zip_wheel({f"{name}.py": blob, **dict(files), **about}, info)

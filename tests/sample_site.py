@@ -1,8 +1,6 @@
 """Makes a site with examples of everything; TheScribe writes it from a real database."""
 
 import hashlib
-import io
-import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from unittest import mock
@@ -15,6 +13,7 @@ from piwheels.master.logic import web_pages
 from piwheels.master.messages import RewritePages, WriteHome, WriteSearch
 from piwheels.master.site.rendering import Renderer
 from piwheels.master.the_scribe import TheScribe
+from wheels import zip_wheel
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 #: Hostile text.
@@ -96,12 +95,7 @@ def wheel(package, version):
         f"{stem}.dist-info/METADATA": metadata,
         f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nTag: py3-none-any\n",
     }
-    record = "".join(f"{name},,\n" for name in [*files, f"{stem}.dist-info/RECORD"])
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, data in {**files, f"{stem}.dist-info/RECORD": record.encode()}.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return f"{stem}-py3-none-any.whl", content.getvalue(), metadata
+    return f"{stem}-py3-none-any.whl", zip_wheel(files, f"{stem}.dist-info"), metadata
 
 
 def build(

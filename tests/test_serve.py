@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from functools import partial
 
 import anyio
@@ -249,8 +250,9 @@ def test_logs_are_decompressed_by_capable_clients(ask):
 # -- the program
 
 
-@pytest.fixture
-def server(tree):
+@contextmanager
+def serving(tree):
+    """Run piw-serve; yield its process, with its address as ``url``."""
     with serve.listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "piwheels.serve", "-o", str(tree), "--port", str(port)]
@@ -260,20 +262,30 @@ def server(tree):
         process.kill()
 
 
-def test_the_server_answers_and_stops_on_a_signal(server):
-    with httpx.Client(base_url=server.url) as client:
+@pytest.fixture(scope="module")
+def client(tree):
+    with serving(tree) as server, httpx.Client(base_url=server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def port(client):
+    return client.base_url.port
+
+
+def test_the_server_answers_and_stops_on_a_signal(tree):
+    with serving(tree) as server, httpx.Client(base_url=server.url) as client:
         assert client.get("/simple/holy-grail/", headers={"accept": PIP}).json() == {"project": 1}
         assert client.get(f"/simple/holy-grail/{WHEEL}").content == BIG
         assert "server" not in client.head("/").headers
         odd = client.get("/simple/Holy_Grail", follow_redirects=True)
         assert odd.text == "<project>"
-    server.terminate()
-    assert server.wait(patience(10)) == 0
-    assert server.stderr.read() == ""
+        server.terminate()
+        assert server.wait(patience(10)) == 0
+        assert server.stderr.read() == ""
 
 
-def test_server_survives_any_bytes(server):
-    port = httpx.URL(server.url).port
+def test_server_survives_any_bytes(port):
     for noise in (b"\0" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02", b"GET /%zz HTTP/9.9\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", port), 5) as stream:
             stream.sendall(noise)
@@ -281,7 +293,7 @@ def test_server_survives_any_bytes(server):
             stream.settimeout(5)
             while stream.recv(4096):
                 pass
-    assert httpx.get(server.url).text == "<home>"
+    assert talk(port).endswith(b"<home>")
 
 
 LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -305,17 +317,14 @@ def talk(port, *turns):
 @pytest.mark.parametrize(
     "path", ["/simple/holy-grail/", f"/simple/holy-grail/{WHEEL}", "/simple/x"]
 )
-def test_an_equal_request_gets_an_equal_response(server, path):
-    client = httpx.Client(base_url=server.url)
+def test_an_equal_request_gets_an_equal_response(client, path):
     answers = [client.get(path, headers={"accept": PIP}) for _ in range(3)]
     assert len({(each.status_code, each.content) for each in answers}) == 1
     assert all(dict(each.headers).keys() == dict(answers[0].headers).keys() for each in answers)
     assert all(each.headers["x-content-type-options"] for each in answers if each.is_success)
-    client.close()
 
 
-def test_the_rest_of_a_request_is_not_another_request(server):
-    port = httpx.URL(server.url).port
+def test_the_rest_of_a_request_is_not_another_request(port):
     whole = b"GET /simple/old/ HTTP/1.1\r\nHost: x\r\n\r\n"
     # The stored request arrives as the body of another one, and as the end of its last header
     posted = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(whole)
@@ -326,11 +335,10 @@ def test_the_rest_of_a_request_is_not_another_request(server):
     assert answer.count(b"<old>") == 1
 
 
-def test_many_requests_at_once_are_answered_in_order(server):
-    port = httpx.URL(server.url).port
+def test_many_requests_at_once_are_answered_in_order(client, port):
     pages = [b"/simple/old/", f"/simple/holy-grail/{WHEEL}".encode(), b"/", b"/simple/old/"]
     asked = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % page for page in pages]
-    found = [httpx.get(f"{server.url}{page.decode()[1:]}").content for page in pages]
+    found = [client.get(page.decode()).content for page in pages]
     answer = talk(port, (b"".join(asked), b""), *((each, b"") for each in asked))
     start = 0
     for body in (*found, *found, b"<home>"):
@@ -390,15 +398,14 @@ def test_no_response_is_repeated_for_longer_than_pages_are_cached(tmp_path):
     assert responses.get(b"a") is None
 
 
-def test_a_changed_page_is_served_after_a_second(server, tree):
+def test_a_changed_page_is_served_after_a_second(client, tree):
     page = tree / "passing.html"
     page.write_text("one")
-    with httpx.Client(base_url=server.url) as client:
-        assert [client.get("/passing.html").text for _ in range(2)] == ["one", "one"]
-        page.write_text("three")
-        until(lambda: client.get("/passing.html").text == "three")
-        page.unlink()
-        until(lambda: client.get("/passing.html").status_code == 404)
+    assert [client.get("/passing.html").text for _ in range(2)] == ["one", "one"]
+    page.write_text("three")
+    until(lambda: client.get("/passing.html").text == "three")
+    page.unlink()
+    until(lambda: client.get("/passing.html").status_code == 404)
 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(tree):

@@ -8,6 +8,7 @@ import io
 import select
 import time
 import zipfile
+from base64 import urlsafe_b64encode
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -121,12 +122,17 @@ def wheel(package: str, version: str, blob: bytes) -> tuple[list[Any], bytes]:
     tags, info = ("cp311", ABI, "linux_x86_64"), f"{package}-{version}.dist-info"
     about = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
     tagged = f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {'-'.join(tags)}\n"
+    files = {f"{package}/blob.bin": blob}
+    files |= {f"{info}/METADATA": about.encode(), f"{info}/WHEEL": tagged.encode()}
+    record = "".join(
+        f"{name},sha256={urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b'=').decode()},"
+        f"{len(text)}\n"
+        for name, text in files.items()
+    )
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr(f"{package}/blob.bin", blob)
-        archive.writestr(f"{info}/METADATA", about)
-        archive.writestr(f"{info}/WHEEL", tagged)
-        archive.writestr(f"{info}/RECORD", "")
+        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
+            archive.writestr(path, text)
     content = data.getvalue()
     name = f"{package}-{version}-{'-'.join(tags)}.whl"
     digest = hashlib.sha256(content).hexdigest()

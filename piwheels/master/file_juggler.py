@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
 from piwheels.core.errors import BadWheel, PiWheelsError, Refused
 from piwheels.core.states import TransferState
 from piwheels.core.tasks import NonStopTask
-from piwheels.core.wheels.tags import parse_filename
+from piwheels.core.wheels.tags import canonical, parse_filename
 from piwheels.master.fs_client import FsClient
 from piwheels.master.incoming_file import (
     IncomingFile,
@@ -81,6 +81,8 @@ class FileJuggler(NonStopTask):
         self.site = Site(config.output_path, config.work_path)
         #: The disk space that always stays free, in bytes.
         self.reserve = config.disk_reserve
+        #: The projects whose wheels may have ``.pth`` files.
+        self.may_have_pth = frozenset(map(canonical, config.allow_pth))
         #: Expected files by the slave's number; those whose transfer has begun by its address.
         self.pending: dict[int, IncomingFile] = {}
         self.transfers: dict[bytes, IncomingFile] = {}
@@ -218,7 +220,7 @@ class FileJuggler(NonStopTask):
             transfer.discard()
             raise
         self._verifying.add(transfer)
-        publish = partial(transfer.publish, self.site, package)
+        publish = partial(transfer.publish, self.site, package, self.may_have_pth)
         self._pool.submit(publish, partial(self._published, transfer, then))
 
     def _published(

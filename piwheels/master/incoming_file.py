@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, TypedDict
 
-from piwheels.core.errors import BadMessage, BadWheel, Refused
+from piwheels.core.errors import BadMessage, Refused
 from piwheels.core.keys.ring import Role
-from piwheels.core.wheels.inspection import inspect_wheel, is_portable
-from piwheels.core.wheels.tags import canonical, parse_filename
+from piwheels.core.wheels.integrity import verify_wheel
+from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from piwheels.core.states import TransferState
@@ -84,8 +85,10 @@ class IncomingFile:
         self.file.close()
         self.path.unlink(missing_ok=True)
 
-    def publish(self, site: Site, package: str) -> Verified:
+    def publish(self, site: Site, package: str, may_have_pth: Collection[str]) -> Verified:
         """Verify the file, and publish it as a file of *package*. This may take seconds.
+
+        *may_have_pth* are the projects whose wheels may have ``.pth`` files.
 
         Raises ``Refused("BADHASH")`` if the content is not the declared one, ``BadWheel`` if it is
         not a wheel of that package, ``OSError`` if it could not be written.
@@ -93,11 +96,9 @@ class IncomingFile:
         self.file.seek(self.state.hashed)
         if not self.state.verify(iter(partial(self.file.read, 2**20), b"")):
             raise Refused("BADHASH", f"{self.target}: the content is not the declared one")
-        found = inspect_wheel(self.path, package=package, filename=self.target)
-        if "any" in parse_filename(self.target).platform.split(".") and not is_portable(self.path):
-            raise BadWheel(
-                "it has native programs, so its name must say for which platform they are"
-            )
+        found = verify_wheel(
+            self.path, package=package, filename=self.target, may_have_pth=may_have_pth
+        )
         site.publish(self.path, canonical(package), self.target, found.metadata)
         return Verified(
             filename=self.target,

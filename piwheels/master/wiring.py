@@ -107,6 +107,11 @@ class MasterConfig(Common):
         parse=size,
         help="hand out no work while the disk of the site has less free space, such as 500M or 2G",
     )
+    allow_pth: list[str] = option(
+        default=[], metavar="PROJECT",
+        help="publish wheels of this project that run code at each start of an interpreter, by a"
+        " .pth file (can be repeated)",
+    )  # fmt: skip
     dev_mode: bool = option(
         default=False, help="write pages immediately instead of within a minute"
     )

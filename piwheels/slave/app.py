@@ -36,7 +36,14 @@ from piwheels.core.keys.files import KeyPair, parse_invitation
 from piwheels.core.keys.options import client_pair, key_option, master_key_option
 from piwheels.core.paths import address, bracketed, data_dir, host
 from piwheels.core.program.checking import check_option, reaching_problem, report
-from piwheels.core.program.command_line import Common, duration, option, program, usage_error
+from piwheels.core.program.command_line import (
+    Common,
+    duration,
+    option,
+    program,
+    size,
+    usage_error,
+)
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.report import json_option
@@ -48,6 +55,8 @@ from piwheels.slave.builder import Builder, clean_stale, why_unusable
 from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
 from piwheels.slave.identity import identity
 from piwheels.slave.joining import join
+from piwheels.slave.limits import Limits
+from piwheels.slave.sandbox.choice import MODES, NoSandbox, choose
 from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
@@ -55,6 +64,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.states import SlaveStats
+    from piwheels.slave.sandbox.choice import Sandbox
 
 __all__ = ["MasterTimeout", "PiWheelsSlave", "SlaveConfig", "duration", "main"]
 
@@ -124,6 +134,31 @@ class SlaveConfig(Common):
     )  # fmt: skip
     key: Path | None = key_option()
     master_key: str = master_key_option()
+    sandbox: str = option(
+        default="auto",
+        choices=("auto", *MODES),
+        help="what confines builds; auto: the strongest that works (default: auto)",
+    )
+    silence: timedelta = option(
+        default=Limits.silence,
+        metavar="DURATION",
+        help="how long a build may write no output (default: 30m)",
+    )
+    cpu_time: timedelta = option(
+        default=Limits.cpu, metavar="DURATION", help="processor time of a build (default: 12h)"
+    )
+    memory: int = option(
+        default=0,
+        metavar="SIZE",
+        parse=size,
+        help="memory of a build (default: three quarters of this machine's)",
+    )
+    disk: int = option(
+        default=Limits.disk, metavar="SIZE", parse=size, help="disk of a build (default: 20G)"
+    )
+    processes: int = option(
+        default=Limits.processes, metavar="N", help="processes of a build (default: 1000)"
+    )
     level: int = option(
         default=1,
         choices=(0, 1),
@@ -137,6 +172,14 @@ class SlaveConfig(Common):
         """The addresses of the master's slave queue and file queue."""
         place = f"tcp://{bracketed(self.master)}"
         return self.slave_queue or f"{place}:5555", self.file_queue or f"{place}:5556"
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of each build."""
+        return Limits(
+            silence=self.silence, cpu=self.cpu_time, memory=self.memory, disk=self.disk,
+            processes=self.processes,
+        )  # fmt: skip
 
 
 class _Log(logging.LoggerAdapter["logging.Logger"]):
@@ -158,10 +201,11 @@ class PiWheelsSlave:
         # Only once: it takes longer than a small build.
         self.pip = pip_command(self.interpreter.path)
         self.system = System()
+        self.dir = config.dir or Path(tempfile.gettempdir())
+        self.sandbox: Sandbox = NoSandbox()
         self.label = (config.label or socket.gethostname())[:200]
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
-        self.dir = config.dir or Path(tempfile.gettempdir())
         self.slave_queue, self.file_queue = config.queues
         self.pair = None if config.join else client_pair(config.key, config.master_key)
         self.systemd = Notifier()
@@ -185,6 +229,13 @@ class PiWheelsSlave:
         #: The number of characters of the build's log that the master has.
         self._sent = 0
         self._signal = 0
+
+    def _choose_sandbox(self) -> None:
+        mode, python = self.config.sandbox, self.interpreter.path
+        self.sandbox, warnings = choose(mode, python, self.pip, self.dir)
+        for warning in warnings:
+            self.logger.warning("%s", warning)
+        self.logger.info("sandbox of builds: %s", self.sandbox.name)
 
     def stop(self, number: int = 0, _frame: object = None) -> None:
         """End the slave soon. Can be the handler of the signal *number*."""
@@ -211,6 +262,7 @@ class PiWheelsSlave:
             self.label,
         )
         clean_stale(self.dir)
+        self._choose_sandbox()
         # Ready also without a master, which may start later, or restart.
         waiting = f"waiting for the master at {self.slave_queue}"
         self.systemd.ready(waiting)
@@ -339,6 +391,8 @@ class PiWheelsSlave:
             python=self.interpreter.path,
             pip=self.pip,
             system=self.system,
+            sandbox=self.sandbox,
+            limits=self.config.limits,
             clock=self.clock,
         )
         self.builder.start()

@@ -26,19 +26,18 @@ from piwheels.core.wheels.dependencies import System, library_dependencies
 from piwheels.core.wheels.inspection import is_portable
 from piwheels.core.wheels.tags import parse_filename
 from piwheels.slave.buildlog import BuildLog
+from piwheels.slave.limits import MAX_FILE, MAX_OPEN_FILES, RESERVE, Limits
+from piwheels.slave.sandbox.choice import NoSandbox
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from typing import Self
 
     from piwheels.core.clock import Clock
+    from piwheels.slave.sandbox.choice import Sandbox
 
 #: The names of build directories begin with this.
 PREFIX: Final = "piw-build-"
-#: A build is stopped when its disk has less free space than this, in bytes.
-RESERVE: Final = 64 * 2**20
-#: The size limit of a file that a build writes, in bytes.
-MAX_FILE: Final = 8 * 2**30
 #: The limit of wheels per build.
 MAX_WHEELS: Final = 10
 
@@ -57,7 +56,7 @@ _REASONS: Final = {
     "exit": "the build failed: pip ended with status {0.detail}",
     "signal": "the build failed: pip was killed by signal {0.detail}",
     "stopped": "the build was stopped",
-    "disk": f"the build was stopped because its disk is full (less than {RESERVE >> 20} MiB free)",
+    "full": f"the build was stopped because its disk is full (less than {RESERVE >> 20} MiB free)",
     "error": "the build could not be supervised: {0.detail}",
     "lost": "the build's supervisor was killed (did memory run out?)",
 }
@@ -70,8 +69,8 @@ class Builder(Thread):
     and none: from the indexes that pip is configured with). The build has a directory of its own in
     *dir* (``None``: the system's directory for temporary files). *python* is the interpreter to
     build for (``None``: the one that runs this), and *pip* the command that runs pip for it, if
-    :func:`~piwheels.core.host.pip_config.pip_command` has found it before. Builders may share
-    *system*.
+    :func:`~piwheels.core.host.pip_config.pip_command` has found it before. *sandbox* confines the
+    build, and *limits* are its limits. Builders may share *system*.
 
     Call :meth:`close` at the end (or use it as a context manager): it removes everything.
     """
@@ -88,6 +87,8 @@ class Builder(Thread):
         python: Path | None = None,
         pip: Sequence[str] | None = None,
         system: System | None = None,
+        sandbox: Sandbox | None = None,
+        limits: Limits | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         super().__init__(name="builder", daemon=True)
@@ -100,6 +101,8 @@ class Builder(Thread):
         self._python = python
         self._pip = pip
         self._system = system or System()
+        self._sandbox = sandbox or NoSandbox()
+        self._limits = limits or Limits()
         self._clock = clock
         self._log = BuildLog()
         self._process: Supervised | None = None
@@ -210,15 +213,19 @@ class Builder(Thread):
         """
         assert self._work is not None  # noqa: S101
         pip = self._pip or pip_command(self._python)
+        inside = self._sandbox.inside(self._work)
+        command = self._sandbox.command(self._work, self._command(pip, inside))
         started = self._clock.monotonic()
         self._process = process = Supervised(
-            self._command(pip),
-            env=build_environment(self._work / "home", self._work / "tmp"),
+            command,
+            env=build_environment(inside / "home", inside / "tmp"),
             cwd=self._work / "tmp",
             timeout=self._timeout.total_seconds(),
             remove=[self._work],
-            limits={"FSIZE": MAX_FILE},
+            limits={"FSIZE": MAX_FILE, "NOFILE": MAX_OPEN_FILES},
             reserve=RESERVE,
+            totals=self._limits.totals(),
+            silence=self._limits.silence.total_seconds(),
             clock=self._clock,
         )
         if self._stopping.is_set():  # before the process existed
@@ -254,8 +261,7 @@ class Builder(Thread):
         for name in ("tmp", "out"):
             (self._work / name).mkdir()
 
-    def _command(self, pip: Sequence[str]) -> list[str]:
-        assert self._work is not None  # noqa: S101
+    def _command(self, pip: Sequence[str], inside: Path) -> list[str]:
         index = [] if self._index_url is None else [f"--index-url={self._index_url}"]
         return [
             *pip,
@@ -263,7 +269,7 @@ class Builder(Thread):
             *index,
             *(f"--extra-index-url={url}" for url in sorted(self._extra_index_urls)),
             f"--no-binary={self._package}",
-            f"--wheel-dir={self._work / 'out'}",
+            f"--wheel-dir={inside / 'out'}",
             f"{self._package}=={self._version}",
         ]
 
@@ -277,7 +283,7 @@ class Builder(Thread):
         elif ending == Ending("signal", str(int(signal.SIGKILL))):
             reason = "the build was killed from outside (did memory run out?)"
         else:
-            reason = _REASONS[ending.kind].format(ending)
+            reason = self._limits.reason(ending.kind) or _REASONS[ending.kind].format(ending)
         if ending.kind == "exit" and b"No space left on device" in self._log:
             reason += "; its disk was full"
         raise BadWheel(reason)

@@ -1,11 +1,9 @@
 """FileJuggler publishes files completely or not at all, whatever its sockets receive."""
 
 import hashlib
-import io
 import os
 import time
 import uuid
-import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -31,19 +29,16 @@ from piwheels.master.incoming_file import IncomingFile
 from piwheels.master.messages import VerifyFile
 from piwheels.master.ports import open_socket
 from slow_link import SlowLink
+from wheels import zip_wheel
 
 NAME = "Some_Thing-1.0-py3-none-any.whl"
 METADATA = b"Metadata-Version: 2.1\nName: some.thing\nVersion: 1.0\nRequires-Python: >=3.9\n\n"
 
 
 def wheel(blob=b"x" * 10, metadata=METADATA):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("some_thing/blob", blob)
-        archive.writestr("some_thing-1.0.dist-info/METADATA", metadata)
-        archive.writestr("some_thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
-        archive.writestr("some_thing-1.0.dist-info/RECORD", "")
-    return buffer.getvalue()
+    info = "some_thing-1.0.dist-info"
+    about = {f"{info}/METADATA": metadata, f"{info}/WHEEL": "Wheel-Version: 1.0\n"}
+    return zip_wheel({"some_thing/blob": blob, **about}, info)
 
 
 def state_of(content, name=NAME, **changes):

@@ -4,9 +4,7 @@ Its decisions are tested in logic/test_fleet.py. These tests check that they are
 """
 
 import hashlib
-import io
 import time
-import zipfile
 from datetime import UTC, datetime, timedelta
 
 import cbor2
@@ -33,19 +31,17 @@ from piwheels.master.messages import (
 )
 from piwheels.master.ports import open_socket
 from piwheels.master.slave_driver import SlaveDriver, _remaining
+from wheels import zip_wheel
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Python: >=3.9\n\n"
 
 
 def wheel():
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("demo.py", "x" * 1000)
-        archive.writestr("demo-1.0.dist-info/METADATA", METADATA)
-        archive.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr("demo-1.0.dist-info/RECORD", "")
-    return "demo-1.0-py3-none-any.whl", buffer.getvalue()
+    info = "demo-1.0.dist-info"
+    about = "Wheel-Version: 1.0\nTag: py3-none-any\n"
+    files = {"demo.py": "x" * 1000, f"{info}/METADATA": METADATA, f"{info}/WHEEL": about}
+    return "demo-1.0-py3-none-any.whl", zip_wheel(files, info)
 
 
 def state_of(name, content):

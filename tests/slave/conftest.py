@@ -89,7 +89,9 @@ def slave(master, work, level, pip, monkeypatch):
     monkeypatch.setattr(app, "CONT_WAIT", 0.5)
     monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
     queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
-    made = PiWheelsSlave(SlaveConfig(dir=work, label="toy", level=level, **queues), StepClock())
+    # The builds of these tests wait for files outside of their folders.
+    config = SlaveConfig(dir=work, label="toy", level=level, sandbox="none", **queues)
+    made = PiWheelsSlave(config, StepClock())
     made.pip = pip or made.pip
     ended = []
     thread = threading.Thread(target=lambda: ended.append(made.run()))

@@ -21,7 +21,11 @@ from piwheels.up.__main__ import main
 
 # A build backend that uses only the standard library. about.txt controls what it builds.
 BACKEND = """
-import os, sys, time, zipfile
+import base64, hashlib, os, sys, time, zipfile
+
+def row(name, text):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    return "%s,sha256=%s,%d\\n" % (name, digest, len(text.encode()))
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     name, version, tag, wait, needs = open("about.txt").read().split(" ")
@@ -37,7 +41,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     meta += "Requires-Dist: %s\\n" % needs if needs else ""
     wheel = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: %s\\n" % tag
     files = {name + ".py": "answer = 42\\n", info + "METADATA": meta, info + "WHEEL": wheel}
-    record = "".join("%s,,\\n" % each for each in (*files, info + "RECORD"))
+    record = "".join(row(*each) for each in files.items()) + info + "RECORD,,\\n"
     with zipfile.ZipFile(os.path.join(folder, stem + "-" + tag + ".whl"), "w") as file:
         for each, text in {**files, info + "RECORD": record}.items():
             file.writestr(each, text)
@@ -56,7 +60,8 @@ def add_source(index, name, version, tag, wait="-", *, needs=""):
 @pytest.fixture(scope="module")
 def place(short_dir):
     """A folder with an index of sdists, and the address of the index."""
-    index, flag = short_dir / "index", short_dir / "wait"
+    index, flag = short_dir / "index", short_dir / "flags/wait"
+    flag.parent.mkdir()
     add_source(index, "toy", "1.0", "py3-none-any")
     add_source(index, "metal", "2.0", "native", needs="ore<2")
     add_source(index, "ore", "1.5", "py3-none-any")
@@ -82,6 +87,7 @@ class Up:
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "UV_"))}
         env = {**keep, "PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "*"}
         env |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), **more}
+        env["PKG_CONFIG_PATH"] = str(folder / "flags")  # a build sees what its variables name
         if root := os.environ.get("PIW_ALLOW_ROOT"):
             env["PIW_ALLOW_ROOT"] = root
         self.home = home
@@ -212,7 +218,7 @@ def test_a_new_farm_builds_wheels_that_pip_installs_and_new_releases(place, tmp_
 
 
 def test_a_farm_survives_the_death_of_each_of_its_processes_in_mid_build(place):
-    home, flag = place[0] / "two", place[0] / "wait"
+    home, flag = place[0] / "two", place[0] / "flags/wait"
     flag.touch()
     with Up(place, home, "--once", "slow==4.0") as up:
         up.until(r"building slow 4\.0")

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from packaging.version import Version
+
 from piwheels.core.errors import Fatal, Refused, Unavailable
 from piwheels.core.host.commands import ask
 from piwheels.core.wheels.tags import is_version
@@ -130,18 +132,15 @@ def source_versions(name: str, python_version: str | None = None) -> list[str]:
     """
     if not _NAME.fullmatch(name):
         raise Refused("NOPKG", f"{name!r} is not the name of a package (PEP 508)")
-    command = [*pip_command(), "index", "versions"]
+    command = [*pip_command(), "index", "versions", "--pre"]
     command += [] if python_version is None else [f"--python-version={python_version}"]
     command += ["--no-input", "--no-color", "--disable-pip-version-check"]
     command += ["--retries=1", f"--timeout={INDEX_SECONDS}", name]
-    sources = [*command, f"--no-binary={name}"]
-    if versions := _versions(_ask(sources)):
-        return versions
+    if versions := _versions(_ask([*command, f"--no-binary={name}"])):
+        return [text for text in versions if not Version(text).is_prerelease] or versions
     # pip reports every failure with the same sentence; only its verbose output tells them apart.
-    answer = _ask([*command, "--pre", "-vv"])
+    answer = _ask([*command, "-vv"])
     if _versions(answer):
-        if versions := _versions(_ask([*sources, "--pre"])):
-            return versions
         raise Refused("NOVER", f"{name} has no source distribution for this Python")
     unfetched = _UNFETCHED.search(answer.stdout + answer.stderr)
     if unfetched:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import select
 import signal
@@ -53,7 +54,8 @@ class Ending(NamedTuple):
     """How a command ended.
 
     *kind* is one of ``supervision.ENDINGS``, and *detail* is the rest of that line. Or *kind* is
-    ``lost``: the supervisor was killed, so the ending is unknown.
+    ``silent``: it wrote no output for too long; or ``lost``: the supervisor was killed, so the
+    ending is unknown.
     """
 
     kind: str
@@ -71,8 +73,10 @@ class Supervised:
     *command* is looked up on the ``PATH`` of *env*, its whole environment; *cwd* is its working
     directory; *timeout* is in seconds. :meth:`close` removes the directories *remove*. *limits*
     are resource limits (``{"FSIZE": bytes, "NPROC": n, "AS": bytes}``, names as in
-    :mod:`resource` without ``RLIMIT_``); core dumps are always off. With *reserve*, the command
-    is killed when fewer bytes are free on the disk of *cwd*.
+    :mod:`resource` without ``RLIMIT_``); core dumps are always off. The command is killed when it
+    and its descendants use more than *totals* (the keys of :func:`supervision.use`, and ``disk``:
+    the bytes in the directories *remove*), when it has written no output for *silence* seconds,
+    and with *reserve*, when fewer bytes are free on the disk of *cwd*.
 
     Any thread may call any method. Use it as a context manager, or call :meth:`close`.
     """
@@ -87,12 +91,17 @@ class Supervised:
         remove: Sequence[Path] = (),
         limits: Mapping[str, int] | None = None,
         reserve: int = 0,
+        totals: Mapping[str, int] | None = None,
+        silence: float = math.inf,
         clock: Clock = SYSTEM,
     ) -> None:
         self._clock = clock
         self._last_check = clock.monotonic()
         self._deadline = self._last_check + timeout + GRACE
         self._ending_soon = False
+        self._silence = silence
+        self._speak_until = self._last_check + silence
+        self._was_silent = False
         self._remove = [str(path) for path in remove]
         self._status, status = os.pipe()
         spec: supervision.Spec = {
@@ -103,6 +112,7 @@ class Supervised:
             "remove": self._remove,
             "limits": {"CORE": 0, **(limits or {})},
             "reserve": reserve,
+            "totals": dict(totals or {}),
         }
         try:
             # In its own session, so that Ctrl+C at the terminal reaches only the slave.
@@ -136,9 +146,11 @@ class Supervised:
 
     def read(self, size: int = 65536) -> bytes:
         """Return the next bytes of the output; ``b""`` at its end, or if it is overdue."""
-        if self._wait_for(self.output.fileno()):
-            return os.read(self.output.fileno(), size)
-        return b""
+        if not self._wait_for(self.output.fileno()):
+            return b""
+        data = os.read(self.output.fileno(), size)
+        self._speak_until = self._clock.monotonic() + self._silence
+        return data
 
     def stop(self) -> None:
         """Ask the supervisor to kill the command and all its descendants. Returns at once."""
@@ -154,6 +166,8 @@ class Supervised:
                 self._kill_supervisor()
             kind, _, detail = line.decode(errors="replace").strip().partition(" ")
             self._ending = Ending(kind, detail) if kind in supervision.ENDINGS else Ending("lost")
+            if self._was_silent and kind == "stopped":
+                self._ending = Ending("silent")
         return self._ending
 
     def close(self) -> None:
@@ -173,6 +187,9 @@ class Supervised:
         """Wait until *descriptor* is readable; return False if the supervisor is overdue."""
         while (left := self._deadline - self._clock.monotonic()) > 0:
             self._allow_for_suspension()
+            if self._clock.monotonic() > self._speak_until and not self._ending_soon:
+                self._was_silent = True
+                self.stop()
             if select.select([descriptor], [], [], min(left, _SLICE))[0]:
                 return True
         return bool(select.select([descriptor], [], [], 0)[0])
@@ -187,6 +204,7 @@ class Supervised:
             return
         if not self._ending_soon and _is_suspended(self._process.pid):
             self._deadline += now - self._last_check
+            self._speak_until += now - self._last_check
         self._last_check = now
 
     def _leash(self, data: bytes) -> None:

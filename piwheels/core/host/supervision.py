@@ -41,16 +41,22 @@ if TYPE_CHECKING:
         remove: list[str]
         limits: dict[str, int]
         reserve: int
+        totals: dict[str, int]
 
 
 #: How a command can end. A number follows ``exit`` (its status) and ``signal``; a text ``error``.
-ENDINGS = ("exit", "signal", "timeout", "stopped", "disk", "error")
+ENDINGS = (
+    "exit", "signal", "timeout", "stopped", "full", "processes", "memory", "cpu", "disk", "error",
+)  # fmt: skip
 
 _ENDS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})  # signals that end us
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_SECONDS = 10.0
 _TICK_SECONDS = 1.0
+_TOTALS_SECONDS = 0.25  # between two readings of what the command's processes use
+_SCAN_SECONDS = 2.0  # at least, between two readings of the size of its folders
+_TASKS_PER_PROCESS = 4  # the limit of threads, for each process of the limit
 _MAX_GAP = 5.0  # as piwheels.core.clock.MAX_GAP
 
 
@@ -115,6 +121,9 @@ def _start(spec: Spec) -> int:
             os._exit(127)
         for name, value in spec["limits"].items():
             _limit(getattr(resource, f"RLIMIT_{name}"), value)
+        if most := spec["totals"].get("processes"):
+            # A fork bomb must not outgrow the readings. The kernel counts all tasks of the user.
+            _limit(resource.RLIMIT_NPROC, _own_tasks() + _TASKS_PER_PROCESS * most)
         _offer_to_the_oom_killer()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(1, 2)
@@ -143,9 +152,11 @@ def _limit(kind: int, value: int) -> None:
 
 def _watch(child: int, wake: int, spec: Spec) -> str:
     timeout = Countdown(spec["timeout"])
-    reserve = spec["reserve"]
+    reserve, totals = spec["reserve"], spec["totals"]
+    tick = _TOTALS_SECONDS if totals else _TICK_SECONDS
+    scan = Countdown(_SCAN_SECONDS) if "disk" in totals else None
     while True:
-        wait = max(0.0, min(timeout.left(), _TICK_SECONDS))
+        wait = max(0.0, min(timeout.left(), tick))
         ready = select.select([0, wake], [], [], wait)[0]
         if wake in ready:
             numbers = os.read(wake, 4096)
@@ -164,7 +175,60 @@ def _watch(child: int, wake: int, spec: Spec) -> str:
         if reserve:
             disk = os.statvfs(spec["cwd"])
             if disk.f_bavail * disk.f_frsize < reserve:
-                return "disk"
+                return "full"
+        if totals:
+            used = use(os.getpid())
+            if scan is not None and scan.left() <= 0:
+                began = time.monotonic()
+                used["disk"] = sum(map(folder_size, spec["remove"]))
+                scan = Countdown(max(_SCAN_SECONDS, 20 * (time.monotonic() - began)))
+            for name, most in totals.items():
+                if used.get(name, 0) > most:
+                    return name
+
+
+def use(root: int) -> dict[str, int]:
+    """Return what the descendants of the process *root* use.
+
+    ``processes``: their number; ``memory``: the bytes of their own, without shared pages and
+    swapped ones; ``cpu``: the seconds of processor time, with those of ended children.
+    """
+    page, ticks = resource.getpagesize(), os.sysconf("SC_CLK_TCK")
+    memory = cpu = count = 0
+    for pid in descendants(root):
+        with suppress(OSError, ValueError, IndexError):  # it has ended
+            with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123
+                resident, shared = file.read().split()[1:3]
+            with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+                times = file.read().rpartition(b")")[2].split()[11:15]
+            memory += (int(resident) - int(shared)) * page
+            cpu += sum(map(int, times))
+            count += 1
+    return {"processes": count, "memory": memory, "cpu": cpu // ticks}
+
+
+def folder_size(path: str) -> int:
+    """Return the number of bytes that the files in the directory *path* take on its disk."""
+    total, todo = 0, [path]
+    while todo:
+        with suppress(OSError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+    return total
+
+
+def _own_tasks() -> int:
+    """Return the number of threads of this user."""
+    tasks = 0
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            with suppress(OSError):
+                if os.stat(f"/proc/{name}").st_uid == os.getuid():  # noqa: PTH116
+                    tasks += len(os.listdir(f"/proc/{name}/task"))  # noqa: PTH208
+    return tasks
 
 
 def _reap(child: int) -> int | None:

@@ -19,7 +19,7 @@ from piwheels.core.errors import BadWheel
 from piwheels.core.wheels.inspection import open_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from zipfile import ZipFile, ZipInfo
 
 #: How many libraries of a wheel are read, and how many bytes are unpacked for that.
@@ -34,17 +34,23 @@ _PYTHON = re.compile(r"libpython[0-9.]+[a-z]*\.so(\.|$)")
 _SEARCH = ("/usr/local/lib", "/lib", "/usr/lib", "/lib64", "/usr/lib64", "/lib32", "/usr/lib32")
 
 _PT_LOAD, _PT_DYNAMIC = 1, 2
-_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_SONAME = 0, 1, 5, 14
+_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_VERNEED = 0, 1, 5, 14, 0x6FFFFFFE
+_GLIBC = re.compile(r"GLIBC_([0-9]{1,3}(?:\.[0-9]{1,3}){1,2})", re.ASCII)
 _MAX_SEGMENTS = 1024
 _MAX_TAGS = 8192
 
 
 class Elf(NamedTuple):
-    """The relevant fields of an ELF file; files that can be loaded together share *kind*."""
+    """The relevant fields of an ELF file; files that can be loaded together share *kind*.
+
+    *kind* is class, byte order, machine and float ABI; *glibc* is the oldest version of glibc that
+    has all the symbols which the file needs (``(0, 0)``: it needs none).
+    """
 
     kind: tuple[int, ...]
     soname: str
     needed: tuple[str, ...]
+    glibc: tuple[int, ...] = (0, 0)
 
 
 class System:
@@ -153,15 +159,24 @@ def needed_libraries(path: Path) -> list[tuple[str, tuple[int, ...]]]:
     :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
     """
     needed: dict[tuple[str, tuple[int, ...]], None] = {}
-    with open_wheel(path) as archive:
-        bundled = {entry.filename.rpartition("/")[2] for entry in archive.infolist()}
-        for elf in _elf_files(archive):
-            bundled.add(elf.soname)
-            needed |= {(name, elf.kind): None for name in elf.needed if not _PYTHON.match(name)}
+    files, bundled = elf_files(path)
+    for elf in files:
+        needed |= {(name, elf.kind): None for name in elf.needed if not _PYTHON.match(name)}
     missing = [item for item in needed if item[0] not in bundled]
     if len(missing) > MAX_NEEDED:
         _log().warning("a wheel needs %s libraries; only %s are recorded", len(missing), MAX_NEEDED)
     return missing[:MAX_NEEDED]
+
+
+def elf_files(path: Path) -> tuple[list[Elf], set[str]]:
+    """Return the native programs of the wheel at *path*, and the libraries that it contains.
+
+    Raises :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
+    """
+    with open_wheel(path) as archive:
+        bundled = {entry.filename.rpartition("/")[2] for entry in archive.infolist()}
+        files = list(_elf_files(archive))
+    return files, bundled | {elf.soname for elf in files}
 
 
 def read_elf(data: bytes | mmap.mmap) -> Elf | None:
@@ -245,22 +260,43 @@ def _read_elf(data: bytes | mmap.mmap) -> Elf | None:
         if tag == _DT_NULL:
             break
         tags.append((tag, value))
-    address = dict(tags).get(_DT_STRTAB, 0)
-    strings = next(
-        (
-            address - start + offset
-            for kind_, offset, start, length in segments
-            if kind_ == _PT_LOAD and start <= address < start + length
-        ),
-        None,
-    )
+    strings = _offset(segments, dict(tags).get(_DT_STRTAB, 0))
     if strings is None:
         return Elf(kind, "", ())
     names = {
         wanted: [_name(data, strings + value) for tag, value in tags if tag == wanted][:MAX_NEEDED]
         for wanted in (_DT_NEEDED, _DT_SONAME)
     }
-    return Elf(kind, "".join(names[_DT_SONAME][:1]), tuple(filter(None, names[_DT_NEEDED])))
+    soname, needed = "".join(names[_DT_SONAME][:1]), tuple(filter(None, names[_DT_NEEDED]))
+    place = _offset(segments, dict(tags).get(_DT_VERNEED, 0))
+    glibc = (0, 0) if place is None else _glibc(data, order, place, strings)
+    return Elf(kind, soname, needed, glibc)
+
+
+def _offset(segments: Iterable[tuple[int, ...]], address: int) -> int | None:
+    """Return where the content of *address* is in the file."""
+    for kind, offset, start, length in segments:
+        if kind == _PT_LOAD and start <= address < start + length:
+            return address - start + offset
+    return None
+
+
+def _glibc(data: bytes | mmap.mmap, order: str, place: int, strings: int) -> tuple[int, ...]:
+    """Return the newest version of glibc in the table of needed versions at *place*."""
+    newest: tuple[int, ...] = (0, 0)
+    file, version = struct.Struct(order + "HHIII"), struct.Struct(order + "IHHII")
+    for _ in range(MAX_NEEDED):
+        _, count, _, first, following = file.unpack_from(data, place)
+        at = place + first
+        for _ in range(min(count, MAX_NEEDED)):
+            *_, name, step = version.unpack_from(data, at)
+            if match := _GLIBC.fullmatch(_name(data, strings + name)):
+                newest = max(newest, tuple(map(int, match[1].split("."))))
+            at += step
+        if not following:
+            break
+        place += following
+    return newest
 
 
 def _name(data: bytes | mmap.mmap, at: int) -> str:

@@ -24,13 +24,19 @@ from piwheels.master.logic.effects import (
     Warn,
     WithdrawFiles,
 )
-from piwheels.master.logic.intake import Intake, Step, reason_to_reject, sanitise_log
+from piwheels.master.logic.intake import (
+    Intake,
+    Step,
+    name_to_publish,
+    reason_to_reject,
+    sanitise_log,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from piwheels.core.database.rows import Published
-    from piwheels.core.states import BuildState
+    from piwheels.core.states import BuildState, FileState
 
 #: The most imports that run or wait.
 MAX_IMPORTS: Final = 100
@@ -156,6 +162,9 @@ class Import(Intake):
 
     def _reason_to_hold(self, known: Published) -> str | None:
         return None  # the operator knows better
+
+    def _name_of(self, state: FileState) -> str:
+        return name_to_publish(state.filename, state.filehash, self.published)
 
     def _wait(self, why: str) -> list[IntakeEffect]:
         return self._reject(why)  # the tool waits for an answer, and its user can repeat the import

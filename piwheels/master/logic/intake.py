@@ -318,7 +318,9 @@ class Intake:
         return [Expect(self.build.slave_id, self.current, self._name_of(self.current))]
 
     def _name_of(self, state: FileState) -> str:
-        return name_to_publish(state.filename, state.filehash, self.published)
+        """Return the name under which to publish the file *state*; a build chooses no build tag."""
+        name = str(parse_filename(state.filename)._replace(build=""))
+        return name_to_publish(name, state.filehash, self.published)
 
     def _placed(self, result: Mapping[str, Any]) -> list[IntakeEffect]:
         state = self.current

@@ -60,7 +60,36 @@ def test_other_endings(tmp_path: Path) -> None:
     output, ending = run(tmp_path, "/does/not/exist")
     assert b"cannot start" in output
     assert ending == Ending("exit", "127")
-    assert run(tmp_path, "sleep", "60", reserve=2**62)[1] == Ending("disk")
+    assert run(tmp_path, "sleep", "60", reserve=2**62)[1] == Ending("full")
+
+
+def test_limits_of_all_processes_together(tmp_path: Path) -> None:
+    python = sys.executable
+    many = ("sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; wait")
+    assert run(tmp_path, *many, totals={"processes": 5})[1] == Ending("processes")
+    held = (python, "-c", "import time; x = bytearray(1) * 10**8; time.sleep(60)")
+    assert run(tmp_path, *held, totals={"memory": 5 * 10**7})[1] == Ending("memory")
+    assert run(tmp_path, python, "-c", "while True: pass", totals={"cpu": 0})[1] == Ending("cpu")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    written = ("sh", "-c", f"head -c 1000000 /dev/zero > {folder}/x; sleep 60")
+    ending = run(tmp_path, *written, totals={"disk": 500_000}, remove=[folder])[1]
+    assert ending == Ending("disk")
+    generous = {"processes": 100, "memory": 10**10, "cpu": 100, "disk": 10**10}
+    assert run(tmp_path, *many[:2], "sleep 0.6", totals=generous)[1].success
+
+
+def test_a_fork_bomb_is_finite(tmp_path: Path) -> None:
+    bomb = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+    ending = run(tmp_path, sys.executable, "-c", bomb, totals={"processes": 30})[1]
+    assert ending == Ending("processes")
+
+
+def test_a_silent_command_is_stopped(tmp_path: Path) -> None:
+    output, ending = run(tmp_path, "sh", "-c", "echo a; sleep 60", silence=patience(0.3))
+    assert (output, ending) == (b"a\n", Ending("silent"))
+    talk = "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done"
+    assert run(tmp_path, "sh", "-c", talk, silence=patience(0.4))[1].success
 
 
 def test_a_daemon_ends_with_its_command(tmp_path: Path) -> None:

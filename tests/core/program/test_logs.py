@@ -112,7 +112,6 @@ def test_sighup_has_a_daemon_open_its_log_file_again(name, tmp_path):
         env={**os.environ, "PIW_ALLOW_ROOT": "1"},
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        preexec_fn=hears_sighup,  # noqa: PLW1509 (one system call)
     ) as process:
         try:
             # The handler of SIGHUP is a caught signal: 1 in the mask of /proc/PID/status.
@@ -126,11 +125,6 @@ def test_sighup_has_a_daemon_open_its_log_file_again(name, tmp_path):
             assert process.wait(patience(20)) in {0, 1}  # piw-logger has not read all
         finally:
             process.kill()
-
-
-def hears_sighup():
-    """Undo nohup, under which these tests may run."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def catches(pid, *numbers):
@@ -172,7 +166,6 @@ def test_a_closed_terminal_ends_a_daemon_but_sighup_does_not(tmp_path):
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        preexec_fn=hears_sighup,  # noqa: PLW1509
     ) as process:
         try:
             os.close(theirs)

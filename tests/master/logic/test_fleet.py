@@ -208,6 +208,14 @@ def test_a_published_name_never_changes_its_bytes():
     assert name_to_publish(name, HASH, {name: "b" * 64, other: "c" * 64}).startswith("foo-1.0-2-")
 
 
+def test_a_build_chooses_no_build_tag():
+    farm = Farm()
+    slave_id = farm.build()
+    farm.say(b"a", "BUILT", built(file_state("foo-1.0-99999-py3-none-any.whl")))
+    (expect,) = farm.answer(slave_id, Published({}, {}))
+    assert expect.publish_as == "foo-1.0-py3-none-any.whl"
+
+
 def test_the_name_of_a_removed_file_gets_no_other_bytes():
     farm = Farm()
     slave_id = farm.build()

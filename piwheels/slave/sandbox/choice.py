@@ -1,0 +1,146 @@
+"""The choice of a sandbox: the strongest one that works on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from piwheels.core.errors import Fatal
+from piwheels.core.host.commands import ask
+from piwheels.core.host.processes import build_environment
+from piwheels.slave.sandbox import landlock
+from piwheels.slave.sandbox.bubblewrap import Bubblewrap, find_program
+from piwheels.slave.sandbox.view import build_paths, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from piwheels.slave.sandbox.view import View
+
+#: The sandboxes, the strongest first.
+MODES: Final = ("bwrap", "landlock", "none")
+
+#: The devices and files that a build may use, with Landlock.
+_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+_TRIAL_SECONDS: Final = 30.0
+
+
+class Sandbox(Protocol):
+    """Confines the commands of builds."""
+
+    @property
+    def name(self) -> str:
+        """One of :data:`MODES`."""
+
+    def inside(self, work: Path) -> Path:
+        """Return where a build sees its folder *work*."""
+
+    def command(self, work: Path, command: Sequence[str]) -> list[str]:
+        """Return the command that runs *command* with the folder *work*."""
+
+
+class NoSandbox:
+    """Runs builds as ordinary processes of this user."""
+
+    name = "none"
+
+    def inside(self, work: Path) -> Path:
+        """Return where a build sees its folder *work*: there."""
+        return work
+
+    def command(self, work: Path, command: Sequence[str]) -> list[str]:
+        """Return *command*."""
+        return list(command)
+
+
+class Landlock(NoSandbox):
+    """Lets builds read *view*, and write in their folder."""
+
+    name = "landlock"
+
+    def __init__(self, view: View) -> None:
+        self._read = [*map(str, view.paths), "/proc"]
+
+    def command(self, work: Path, command: Sequence[str]) -> list[str]:
+        """Return the command that runs *command* with the folder *work*."""
+        rules: landlock.Rules = {"read": self._read, "write": [str(work), *_DEVICES]}
+        return [sys.executable, "-I", "-S", landlock.__file__, json.dumps(rules), *command]
+
+
+class Choice(NamedTuple):
+    """A sandbox, and sentences about what it does not protect."""
+
+    sandbox: Sandbox
+    warnings: list[str]
+
+
+def choose(mode: str, python: Path, pip: Sequence[str], folder: Path) -> Choice:
+    """Return the sandbox *mode*, or for ``auto`` the strongest one that works.
+
+    Builds are for the interpreter *python*, run the command *pip*, and have a folder of their own
+    in *folder*. Raises :exc:`~piwheels.core.errors.Fatal` if *mode* does not work here.
+    """
+    problems: dict[str, str] = {}
+    if mode == "none":
+        return Choice(NoSandbox(), _warnings(mode, problems))
+    environment = build_environment(folder, folder)
+    needed = build_paths([python, Path(sys.executable)], pip, environment)
+    view = view_of(needed, [Path.home(), folder])
+    trial = [*pip, "--version"]
+    for name in MODES if mode == "auto" else (mode,):
+        try:
+            sandbox = _make(name, view)
+        except LookupError as error:
+            problems[name] = str(error)
+            continue
+        if name == "none" or not (problem := _problem(sandbox, trial, folder)):
+            return Choice(sandbox, _warnings(name, problems))
+        problems[name] = problem
+    raise Fatal(f"the sandbox {mode} does not work here ({problems[mode]}): choose another one")
+
+
+def _make(name: str, view: View) -> Sandbox:
+    if name == "bwrap":
+        return Bubblewrap(find_program(), view)
+    if name == "landlock":
+        if not landlock.version():
+            raise LookupError("this kernel has no Landlock")
+        return Landlock(view)
+    return NoSandbox()
+
+
+def _problem(sandbox: Sandbox, trial: Sequence[str], folder: Path) -> str:
+    """Return why *sandbox* does not run *trial*; ``""`` if it does."""
+    with tempfile.TemporaryDirectory(prefix="piw-sandbox-", dir=folder) as place:
+        work = Path(place)
+        for name in ("home", "tmp"):
+            (work / name).mkdir()
+        try:
+            answer = ask(sandbox.command(work, trial), _TRIAL_SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"a trial does not end within {_TRIAL_SECONDS:g} s"
+        except OSError as error:
+            return error.strerror or str(error)
+    if not answer.returncode:
+        return ""
+    lines = (answer.stderr or answer.stdout).strip().splitlines()
+    return lines[-1][:300] if lines else f"a trial ends with status {answer.returncode}"
+
+
+def _warnings(name: str, problems: dict[str, str]) -> list[str]:
+    why = "; ".join(f"{each}: {problem}" for each, problem in problems.items())
+    why = f" ({why})" if why else ""
+    if name == "none":
+        return [f"builds are not confined: they can do what this user can{why}"]
+    if name == "landlock":
+        words = [
+            f"builds are confined by Landlock only: they share /proc and the network{why}",
+        ]
+        if landlock.version() < landlock.SCOPES:
+            words.append("builds can signal this user's processes (that needs Linux 6.12)")
+        return words
+    return []

@@ -1,0 +1,109 @@
+"""What a build sees of its machine: read-only paths, and its own folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.host.commands import ask
+from piwheels.core.program.privileges import interpreter_dirs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+#: The directories of the system's programs and libraries.
+SYSTEM: Final = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store",
+    "/sys/devices/system/cpu",
+)  # fmt: skip
+#: The configuration of the system that compilers, TLS and pip read. No passwords, no keys.
+CONFIGURATION: Final = (
+    "alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "debian_version",
+    "fonts", "gai.conf", "host.conf", "hosts", "java-17-openjdk", "ld.so.cache", "ld.so.conf",
+    "ld.so.conf.d", "localtime", "magic", "mime.types", "nsswitch.conf", "os-release", "perl",
+    "pip.conf", "pki", "protocols", "resolv.conf", "services", "ssl", "timezone", "xdg/pip",
+)  # fmt: skip
+
+_PIP_SECONDS: Final = 60.0
+#: An absolute path in the value of a variable or of a setting of pip, and an address.
+_PATH: Final = re.compile(r"(?:^|[\s:=,;'\"]|-[IL])(/[^\s:=,;'\"/][^\s:=,;'\"]*)")
+_ADDRESS: Final = re.compile(r"(?!file:)\b[a-z][a-z0-9+.-]*://[^\s,;'\"]*")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The paths outside of its own folder that a build may read."""
+
+    #: Absolute paths without links in them, none of them inside of another one.
+    paths: tuple[Path, ...]
+    #: Links (such as ``/bin``) with their targets.
+    links: tuple[tuple[Path, str], ...]
+
+
+def view_of(paths: Iterable[Path], hidden: Iterable[Path]) -> View:
+    """Return a view of the system's directories and *paths*, those that exist.
+
+    A path that contains one of *hidden* is left out: the slave's home, for example.
+    """
+    wanted = [Path(name) for name in SYSTEM]
+    wanted += [Path("/etc", name) for name in CONFIGURATION]
+    wanted += paths
+    secret = [path.resolve() for path in hidden]
+    links: dict[Path, str] = {}
+    found: dict[Path, None] = {}
+    for path in wanted:
+        for link in _links_on(path):
+            links[link] = str(link.readlink())
+        real = Path(os.path.realpath(path))
+        if real.exists() and not any(real == each or real in each.parents for each in secret):
+            found[real] = None
+    outer = [path for path in found if not any(parent in found for parent in path.parents)]
+    shown = [(link, to) for link, to in links.items() if not _is_below(link, outer)]
+    return View(tuple(outer), tuple(sorted(shown)))
+
+
+def _links_on(path: Path) -> list[Path]:
+    """Return the symbolic links on the way to *path*, itself included, links of links, too."""
+    links: list[Path] = []
+    todo = [path]
+    while todo and len(links) < 40:  # as the kernel's limit; a loop is no path
+        each = todo.pop()
+        for step in (*reversed(each.parents), each):
+            if step.is_symlink():
+                if step not in links:
+                    links.append(step)
+                    target = step.parent / step.readlink()
+                    todo.append(Path(os.path.normpath(target / each.relative_to(step))))
+                break
+    return links
+
+
+def _is_below(path: Path, places: Iterable[Path]) -> bool:
+    return any(place in path.parents for place in places)
+
+
+def named_paths(texts: Iterable[str]) -> list[Path]:
+    """Return the absolute paths that *texts* name: values of variables, or settings of pip."""
+    found = [_PATH.findall(_ADDRESS.sub("", text).replace("file://", "")) for text in texts]
+    return [Path(path) for paths in found for path in paths]
+
+
+def build_paths(
+    pythons: Sequence[Path], pip: Sequence[str], environment: Mapping[str, str]
+) -> list[Path]:
+    """Return the paths that builds need: interpreters, what variables name, and pip's settings.
+
+    *pip* is the command of pip. Raises :exc:`~piwheels.core.errors.Fatal` if an interpreter does
+    not run.
+    """
+    paths = [path for python in pythons for path in interpreter_dirs(str(python))]
+    paths += named_paths(environment.values())
+    try:
+        settings = ask([*pip, "config", "list"], _PIP_SECONDS).stdout
+    except (OSError, subprocess.SubprocessError):
+        settings = ""  # the slave's check of itself reports a pip that does not work
+    return paths + named_paths(settings.splitlines())
