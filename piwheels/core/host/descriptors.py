@@ -19,7 +19,7 @@ WANTED: Final = 2**16
 _SCARCE, _CRITICAL, _TOO_MANY = 5 / 8, 3 / 4, 1 / 16
 #: The share of the limit that the local connections to one address may number. Each needs three
 #: descriptors: all seven addresses together stay below :data:`_SCARCE`.
-_LOCAL: Final = 1 / 40
+_LOCAL: Final = 1 / 50
 #: The longest interval of checks, in seconds; connections per second that it is made for.
 _INTERVAL, _RATE = 0.25, 80_000
 
