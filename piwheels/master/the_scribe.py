@@ -208,7 +208,8 @@ class TheScribe(PauseableTask):
             if self.db.set_package_summary(package, summary):
                 data = web_pages.offered(self.db.get_project_data(package) or found)
         logs = self._failures(data)
-        page = self._renderer.project(data, logs, described, self.site.has_page)
+        fetches = self.db.get_fetches(web_pages.newest_builds(data))
+        page = self._renderer.project(data, logs, described, self.site.has_page, fetches)
         changed = self.site.write_pages(
             {
                 folder / "json" / "index.json": web_pages.builds_json(data, version, metadata),

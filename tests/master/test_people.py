@@ -48,6 +48,8 @@ def release(files=(), builds=(), **changes):
             "status": status,
             "built_at": NOW,
             "duration": timedelta(seconds=125),
+            "fetched": 0,
+            "refused": [],
         }
         for abi, status in builds
     ]

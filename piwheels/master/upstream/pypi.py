@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from xml.parsers import expat
 from xmlrpc.client import Error, Fault, Unmarshaller, dumps
 
+from piwheels.core.fetching import Fetcher, Limits, UpstreamFault
 from piwheels.master.logic import releases
-from piwheels.master.upstream.fetching import Fetcher, Limits, UpstreamFault
 
 if TYPE_CHECKING:
     from piwheels.core.database.rows import WatchedRow
