@@ -23,8 +23,8 @@ from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0
 
 #: Text of at most 200 characters, without control characters.
 Text = Annotated[str, Limit("text")]
-#: The most characters of the address of a file that a build fetched.
-MAX_URL = 500
+#: The most addresses that a build is noted to have asked for, and the most characters of one.
+MAX_FETCHES, MAX_URL = 1100, 500
 #: A build's log: any text that fits a 16 MiB frame.
 Log = Annotated[str, Limit("log", 15 * 2**20)]
 #: A longer text of one line: a reason, a user agent, a specifier.

@@ -247,10 +247,8 @@ class Builder(Thread):
         """Run pip's command *verb* within the time that the build has left."""
         assert self._work is not None  # noqa: S101
         inside = self._sandbox.inside(self._work)
-        command, indexes = (
-            self._command(pip, verb, inside),
-            (self._index_url, self._extra_index_urls),
-        )
+        command = self._command(pip, verb, inside)
+        indexes = self._index_url, self._extra_index_urls
         gate = self._network and self._network.open(own=self._sandbox.own_network)
         port = gate.port if gate else None
         started = self._clock.monotonic()

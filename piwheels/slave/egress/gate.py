@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from piwheels.core.host.pip_config import IndexAccess
+from piwheels.core.host.pip_config import INDEX_SECONDS, IndexAccess
 from piwheels.core.host.processes import build_environment
 from piwheels.slave.egress import listen, pages
 from piwheels.slave.egress.ledger import Ledger
@@ -58,7 +58,9 @@ class Egress:
         given = self.settings or {}
         trusted = given.get("trusted-host", "").split()
         paths = given.get("cert"), given.get("client-cert")
-        return IndexAccess(self.index, *paths, given.get("proxy"), trusted)
+        timeout = given.get("timeout") or given.get("default-timeout") or ""
+        seconds = float(timeout) if timeout.isdigit() else INDEX_SECONDS
+        return IndexAccess(self.index, *paths, given.get("proxy"), trusted, seconds)
 
 
 @dataclass(frozen=True)
@@ -236,9 +238,10 @@ class Gate:
 
 
 def owner(port: int, to: int) -> int | None:
-    """Return the user of the connection from *port* to the port *to* on 127.0.0.1."""
+    """Return the user who connects from *port* to the port *to*, both on 127.0.0.1."""
     host = f"{int.from_bytes(socket.inet_aton('127.0.0.1'), sys.byteorder):08X}"
     wanted = [f"{host}:{port:04X}", f"{host}:{to:04X}"]
-    with open("/proc/net/tcp", encoding="ascii") as lines:  # noqa: PTH123
+    with suppress(OSError), open("/proc/net/tcp", encoding="ascii") as lines:  # noqa: PTH123
         fields = map(str.split, lines)
         return next((int(each[7]) for each in fields if each[1:3] == wanted), None)
+    return None

@@ -6,11 +6,11 @@ from threading import Lock
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from piwheels.core.states import MAX_URL, Fetch
+from piwheels.core.states import MAX_FETCHES, MAX_URL, Fetch
 
 #: The most entries of each kind. A build whose ledger is full gets nothing more.
-MAX_FETCHED: Final = 1000
 MAX_REFUSED: Final = 100
+MAX_FETCHED: Final = MAX_FETCHES - MAX_REFUSED
 
 
 class Ledger:

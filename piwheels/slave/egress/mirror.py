@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 
     from piwheels.core.host.pip_config import IndexAccess
     from piwheels.slave.egress.ledger import Ledger
-    from piwheels.slave.egress.pages import Document, Listed
+    from piwheels.slave.egress.pages import Document
 
-#: The size limit of a file, and of all files of a build, in bytes.
+#: The size limits of a file, of all that a build fetches, and of the pages that it asked for.
 MAX_FILE: Final = 4 * 2**30
 MAX_TOTAL: Final = 20 * 10**9
+MAX_PAGES: Final = 128 * 2**20
+#: The most requests to indexes and allowed hosts.
+MAX_REQUESTS: Final = 5000
 #: A large file on a slow line takes its time.
 LIMITS: Final = Limits(silence=30.0, total=3600.0)
-#: The most pages that a build may ask for.
-MAX_PAGES: Final = 5000
 
+_READERS: Final = 2
+_TOO_MUCH: Final = "the build has fetched too much"
 _NOT_BEFORE: Final = "it was not fetched before the build"
 _WRONG_HASH: Final = "its {} is not the one that the index lists"
 
@@ -43,30 +46,45 @@ class Upstream(NamedTuple):
     is_list: bool = False
 
 
+class Source(NamedTuple):
+    """A page as it came from an index: its type, its bytes, and its address."""
+
+    kind: str
+    body: bytes
+    address: str
+
+    def read(self) -> Document:
+        """Return the page. Raises :class:`UpstreamFault`."""
+        try:
+            return pages.read_page(*self)
+        except ValueError as error:
+            raise UpstreamFault(f"its page cannot be read: {error}", of_index=False) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer to the build; *reason* explains a failure, *body* is closed by :meth:`close`."""
 
     status: int
     reason: str = ""
-    kind: str = "text/plain; charset=utf-8"
-    body: bytes | IO[bytes] = b""
+    kind: str = ""
+    body: IO[bytes] | None = None
     size: int = 0
     location: str = ""
-    keep: bool = field(default=False)
+    is_kept: bool = False
 
     def close(self) -> None:
-        """Close the file, unless the mirror keeps it."""
-        if not isinstance(self.body, bytes) and not self.keep:
+        """Close the body, unless the mirror keeps it."""
+        if self.body is not None and not self.is_kept:
             self.body.close()
 
 
 class Mirror:
     """Answers what a build asks for, and notes it in *ledger*; for several threads.
 
-    Files go through *folder*, where nobody sees them. The build gets a file only if its hashes are
-    those that the index lists. *unreachable* gets the reason if the network fails. With *keep*, the
-    files are kept, and after :meth:`seal` the build gets nothing else.
+    Files and pages go through *folder*, where nobody sees them. The build gets a file only if its
+    hashes are those that the index lists. *unreachable* gets the reason if the network fails. With
+    *keep*, the files are kept, and after :meth:`seal` the build gets nothing else.
     """
 
     def __init__(
@@ -91,13 +109,13 @@ class Mirror:
             upstream.url if pages.is_local(upstream.url) else fetcher.register(upstream.url)
             for fetcher, upstream in zip(self._fetchers, upstreams, strict=True)
         ]
-        #: The pages read so far, and the files that they list.
-        self._pages: dict[rules.Mirrored, Document | None] = {}
-        self._files: dict[rules.Mirrored, Listed] = {}
+        self._pages: dict[rules.Mirrored, Source | None] = {}
         self._keep, self._sealed = keep, False
         self._kept: dict[str, Answer] = {}
-        self._total = 0
+        self._requests = self._total = self._pages_size = 0
         self._lock = Lock()
+        # Pages in memory are much larger than their bytes.
+        self._reading = Semaphore(_READERS)
 
     def seal(self) -> None:
         """From now on, answer only with what was fetched before."""
@@ -111,7 +129,7 @@ class Mirror:
     def close(self) -> None:
         """Close the kept files."""
         for answer in self._kept.values():
-            replace(answer, keep=False).close()
+            replace(answer, is_kept=False).close()
 
     def page_or_file(self, path: str, accept: str) -> Answer:
         """Return what is at *path* in the mirror."""
@@ -120,16 +138,22 @@ class Mirror:
             return Answer(404, "the mirror has nothing there")
         if bool(wanted.project) is self._upstreams[wanted.number].is_list:
             return Answer(404, "the mirror has only pages of projects and their files")
+        fetcher, address = self._fetchers[wanted.number], self._address(wanted)
         try:
-            if not wanted.filename:
-                return self._page(wanted, accept)
-            return self._file(wanted)
+            with self._reading:
+                source = self._source(wanted._replace(filename=""), fetcher)
+                document = source and source.read()
+                if not wanted.filename:
+                    return self._page(document, accept)
+                file = pages.listed(document).get(wanted.filename) if document else None
+            if file is None:
+                return self.refuse(address, "the index does not list this file")
+            address = file.url
+            return self._fetched(fetcher, file.url, file.hashes)
         except UpstreamFault as fault:
-            address = self._address(wanted)
-            if not fault.of_index:
-                return self.refuse(address, str(fault))
-            self._unreachable(f"{public(address)}: {fault}")
-            return Answer(502, str(fault))
+            if fault.of_index:
+                self._unreachable(f"{public(address)}: {fault}")
+            return self._failed(fault, address)
 
     def plain(self, url: str) -> Answer:
         """Return what is at *url*, an address of plain HTTP."""
@@ -138,13 +162,10 @@ class Mirror:
             return self.refuse(url, "it is no address of plain HTTP")
         if not rules.is_allowed(place, self._allowed):
             return self.refuse(str(place), "the host is not allowed")
-        if kept := self._from_before(url):
-            return kept
         try:
-            fetcher = self._plain[rules.nearest(place.host)]
-            return self._fetched(fetcher, url, {}, follow=False)
+            return self._fetched(self._plain[rules.nearest(place.host)], url, {}, follow=False)
         except UpstreamFault as fault:
-            return Answer(502, str(fault)) if fault.of_index else self.refuse(url, str(fault))
+            return self._failed(fault, url)
 
     def may_connect(self, place: rules.Place) -> str:
         """Return why the build may not connect to *place*; ``""`` if it may."""
@@ -152,8 +173,8 @@ class Mirror:
             why = "the host is not allowed"
         elif self._sealed:
             why = "the build is offline"
-        elif self._ledger.is_full:
-            why = "the build has fetched too much"
+        elif not self._may_ask():
+            why = _TOO_MUCH
         else:
             return ""
         self._ledger.refused(str(place), why)
@@ -164,42 +185,15 @@ class Mirror:
         self._ledger.refused(what, why)
         return Answer(403, f"{public(what)}: {why}")
 
-    # Pages ----------------------------------------------------------------------------------------
+    def _failed(self, fault: UpstreamFault, url: str) -> Answer:
+        return Answer(502, str(fault)) if fault.of_index else self.refuse(url, str(fault))
 
-    def _page(self, wanted: rules.Mirrored, accept: str) -> Answer:
+    def _may_ask(self) -> bool:
+        """Count a request; return whether the build may have it."""
         with self._lock:
-            known = wanted in self._pages
-        if not known:
-            if self._sealed:
-                return self.refuse(self._address(wanted), _NOT_BEFORE)
-            if len(self._pages) >= MAX_PAGES:
-                return self.refuse(self._address(wanted), "the build has asked for too many pages")
-            document = self._read(wanted)
-            with self._lock:
-                self._pages[wanted] = document
-                for name, file in pages.listed(document).items() if document else ():
-                    self._files.setdefault(wanted._replace(filename=name), file)
-        document = self._pages[wanted]
-        if document is None:
-            return Answer(404, "the index has no such project")
-        kind, body = pages.write_page(document, accept)
-        return Answer(200, "OK", kind, body, len(body))
-
-    def _read(self, wanted: rules.Mirrored) -> Document | None:
-        url = self._address(wanted)
-        if self._upstreams[wanted.number].is_list and pages.is_archive(url):
-            return pages.single(url)
-        try:
-            if pages.is_local(url):
-                page = _path(url) / "index.html"
-                return pages.read_page("", page.read_bytes(), url) if page.is_file() else None
-            fetcher = self._fetchers[wanted.number]
-            reply = fetcher.ask("GET", url, {"Accept": pages.ACCEPT}, LIMITS.page)
-            if reply.status != 200:
-                return None
-            return pages.read_page(reply.headers.get("Content-Type", ""), reply.body, reply.url)
-        except ValueError as error:
-            raise UpstreamFault(f"its page cannot be read: {error}", of_index=False) from None
+            self._requests += 1
+            few = self._requests <= MAX_REQUESTS
+            return few and self._total < MAX_TOTAL and not self._ledger.is_full
 
     def _address(self, wanted: rules.Mirrored) -> str:
         address = self._addresses[wanted.number]
@@ -207,61 +201,83 @@ class Mirror:
             return address
         return f"{address.rstrip('/')}/{wanted.project}/{wanted.filename}"
 
+    # Pages ----------------------------------------------------------------------------------------
+
+    def _source(self, wanted: rules.Mirrored, fetcher: Fetcher) -> Source | None:
+        """Return a page as the index has it; ``None``: it has none. The first answer stays."""
+        if wanted not in self._pages:
+            if self._sealed:
+                raise UpstreamFault(_NOT_BEFORE, of_index=False)
+            if not self._may_ask() or self._pages_size > MAX_PAGES:
+                raise UpstreamFault(_TOO_MUCH, of_index=False)
+            source = self._ask(wanted, fetcher)
+            self._pages_size += len(source.body) if source else 0
+            self._pages[wanted] = source
+        return self._pages[wanted]
+
+    def _ask(self, wanted: rules.Mirrored, fetcher: Fetcher) -> Source | None:
+        url = self._address(wanted)
+        if self._upstreams[wanted.number].is_list and pages.is_archive(url):
+            return Source(pages.HTML, pages.link_to(url), url)
+        if pages.is_local(url):
+            page = _path(url) / "index.html"
+            return Source(pages.HTML, page.read_bytes(), url) if page.is_file() else None
+        reply = fetcher.ask("GET", url, {"Accept": pages.ACCEPT}, LIMITS.page)
+        if reply.status != 200:
+            return None
+        return Source(reply.headers.get("Content-Type", ""), reply.body, reply.url)
+
+    def _page(self, document: Document | None, accept: str) -> Answer:
+        if document is None:
+            return Answer(404, "the index has no such project")
+        kind, body = pages.write_page(document, accept)
+        file = self._new_file()
+        file.write(body)
+        file.flush()
+        return Answer(200, "OK", kind, file, len(body))
+
     # Files ----------------------------------------------------------------------------------------
-
-    def _file(self, wanted: rules.Mirrored) -> Answer:
-        if (file := self._files.get(wanted)) is None and not self._sealed:
-            # An address of an earlier page, if this is another run.
-            self._page(wanted._replace(filename=""), "")
-            file = self._files.get(wanted)
-        if file is None:
-            return self.refuse(self._address(wanted), "the index does not list this file")
-        if kept := self._from_before(file.url):
-            return kept
-        return self._fetched(self._fetchers[wanted.number], file.url, file.hashes)
-
-    def _from_before(self, url: str) -> Answer | None:
-        """Return the file that was kept, or, once sealed, a refusal; ``None``: fetch it."""
-        if self._sealed and url not in self._kept:
-            return self.refuse(url, _NOT_BEFORE)
-        return self._kept.get(url)
 
     def _fetched(
         self, fetcher: Fetcher, url: str, hashes: pages.Hashes, *, follow: bool = True
     ) -> Answer:
         """Fetch *url*, check it against *hashes*, and note it."""
-        if self._ledger.is_full or self._total >= MAX_TOTAL:
-            return self.refuse(url, "the build has fetched too much")
+        if kept := self._kept.get(url):
+            return kept
+        if self._sealed or not self._may_ask():
+            return self.refuse(url, _NOT_BEFORE if self._sealed else _TOO_MUCH)
         digests = {name: hashlib.new(name, usedforsecurity=False) for name in {"sha256", *hashes}}
-        body = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (the answer closes it)
+        body = self._new_file()
+
+        def write(part: bytes) -> None:
+            self._total += len(part)
+            body.write(part)
+            for digest in digests.values():
+                digest.update(part)
+
         try:
-
-            def write(part: bytes) -> None:
-                body.write(part)
-                for digest in digests.values():
-                    digest.update(part)
-
             limit = min(MAX_FILE, MAX_TOTAL - self._total)
             save = _copy if pages.is_local(url) else fetcher.save
             reply = save(url, limit, write, follow=follow)
             body.flush()
-            size = body.tell()
         except BaseException:
             body.close()
             raise
-        self._total += size
         wrong = [name for name, text in hashes.items() if digests[name].hexdigest() != text]
         if reply.status != 200 or wrong:
             body.close()
             if reply.status == 200:
                 return self.refuse(url, _WRONG_HASH.format(wrong[0].upper()))
             return Answer(reply.status, location=reply.headers.get("Location", ""))
-        self._ledger.fetched(url, size, digests["sha256"].hexdigest())
+        self._ledger.fetched(url, body.tell(), digests["sha256"].hexdigest())
         kind = reply.headers.get("Content-Type", "application/octet-stream")
-        answer = Answer(200, "OK", kind, body, size, keep=self._keep)
+        answer = Answer(200, "OK", kind, body, body.tell(), is_kept=self._keep)
         if self._keep:
             self._kept[url] = answer
         return answer
+
+    def _new_file(self) -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=self._folder)
 
 
 def _copy(url: str, limit: int, write: Callable[[bytes], object], *, follow: bool) -> Reply:

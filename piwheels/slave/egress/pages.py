@@ -69,10 +69,9 @@ def listed(document: Document) -> dict[str, Listed]:
     return found
 
 
-def single(url: str) -> Document:
-    """Return a page that lists only the file at *url*, with the hashes in the fragment."""
-    document: Document = {"meta": {"api-version": "1.0"}, "name": "", "files": [{"url": url}]}
-    return {**document, "files": [found for file in document["files"] if (found := _checked(file))]}
+def link_to(url: str) -> bytes:
+    """Return a page in HTML that lists only the file at *url*."""
+    return f'<a href="{escape(url)}">{escape(url)}</a>'.encode()
 
 
 def is_local(url: str) -> bool:

@@ -14,7 +14,7 @@ import socket
 import urllib.request
 from contextlib import suppress
 from threading import BoundedSemaphore, Lock, Thread, current_thread
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import h11
@@ -168,16 +168,17 @@ class Proxy(Thread):
         self, peer: socket.socket, connection: h11.Connection, answer: Answer, content: bool = True
     ) -> None:
         reason = answer.reason.translate(_REASON).encode("latin-1", "replace")[:300]
-        body, size, kind = answer.body, answer.size, answer.kind
-        if answer.status != 200:
-            body, kind = reason + b"\n", "text/plain; charset=latin-1"
-            size = len(body)
-        headers = [("Content-Type", kind), ("Content-Length", str(size))]
+        parts: Iterable[bytes] = [reason + b"\n"] if answer.body is None else _parts(answer.body)
+        size = len(reason) + 1 if answer.body is None else answer.size
+        headers = [
+            ("Content-Type", answer.kind or "text/plain; charset=latin-1"),
+            ("Content-Length", str(size)),
+        ]
         if answer.location:
             headers.append(("Location", answer.location))
         response = h11.Response(status_code=answer.status, headers=headers, reason=reason)
         _write(peer, connection, response)
-        for part in _parts(body, size) if content else ():
+        for part in parts if content else ():
             _write(peer, connection, h11.Data(data=part))
         _write(peer, connection, h11.EndOfMessage())
 
@@ -207,21 +208,20 @@ class Proxy(Thread):
 
     def _pass_on(self, peer: socket.socket, far: socket.socket, wanted: Place) -> None:
         """Pass bytes in both directions until both sides have ended."""
-        other = {peer: far, far: peer}
-        reading = {peer, far}
-        while reading:
-            ready = select.select(list(reading), [], [], IDLE)[0]
-            if not ready:
-                return
-            for side in ready:
-                data = side.recv(_CHUNK)
-                if not data:
-                    reading.discard(side)
-                    other[side].shutdown(socket.SHUT_WR)
-                    continue
-                other[side].sendall(data)
-                if side is far:
-                    self._ledger.passed(str(wanted), len(data))
+        sides = {peer.fileno(): (peer, far), far.fileno(): (far, peer)}
+        reading = select.poll()
+        for number in sides:
+            reading.register(number, select.POLLIN)
+        while sides and (ready := reading.poll(IDLE * 1000)):
+            for number, _ in ready:
+                side, other = sides[number]
+                if data := side.recv(_CHUNK):
+                    other.sendall(data)
+                    self._ledger.passed(str(wanted), len(data) if side is far else 0)
+                else:
+                    other.shutdown(socket.SHUT_WR)
+                    reading.unregister(number)
+                    del sides[number]
 
 
 def open_connection(wanted: Place, access: IndexAccess) -> socket.socket:
@@ -264,11 +264,9 @@ def _write(peer: socket.socket, connection: h11.Connection, event: h11.Event) ->
         peer.sendall(data)
 
 
-def _parts(body: object, size: int) -> Iterable[bytes]:
-    if isinstance(body, bytes):
-        yield body
-        return
+def _parts(body: IO[bytes]) -> Iterable[bytes]:
+    """Yield *body*, which several threads may read."""
     offset = 0
-    while part := os.pread(body.fileno(), _CHUNK, offset):  # type: ignore[attr-defined]
+    while part := os.pread(body.fileno(), _CHUNK, offset):
         offset += len(part)
         yield part
