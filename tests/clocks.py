@@ -1,4 +1,4 @@
-"""A clock for tests, with wall time that steps and monotonic time that advances on request."""
+"""Clocks for tests, whose time steps and advances on request."""
 
 from datetime import timedelta
 
@@ -33,3 +33,16 @@ class StepClock(Clock):
 
     def now(self):
         return super().now() + self._stepped
+
+
+class FixedClock(Clock):
+    """A clock that only the test moves."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+
+    def monotonic(self):
+        return self.seconds
+
+    def advance(self, seconds):
+        self.seconds += seconds

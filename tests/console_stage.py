@@ -16,6 +16,8 @@ from piwheels.core.states import MasterInfo, SlaveInfo, SlaveStats
 NOW = datetime(2026, 11, 24, 12, 41, 7, tzinfo=UTC)
 BEGAN = NOW - timedelta(days=12)
 GIB = 2**30
+#: The theme that Textual starts with: another one styles everything again.
+DEFAULT_THEME = "textual-dark"
 
 
 def master_info(started=BEGAN):
@@ -172,7 +174,7 @@ def play(stage, begin, story, size=(120, 40), **how):
     """Run the console; *begin* opens a screen; *story* gets the application and its pilot."""
 
     async def run():
-        app = ConsoleApp(stage.session, clock=stage.clock, **how)
+        app = ConsoleApp(stage.session, clock=stage.clock, theme=DEFAULT_THEME, **how)
         async with app.run_test(size=size) as pilot:
             first = app.screen
             begin(app)

@@ -8,8 +8,7 @@ from contextlib import closing, contextmanager, suppress
 
 import psycopg2
 
-from piwheels.core.database.dsn import administer, database_of, redirect
-from piwheels.core.errors import DatabaseError
+from piwheels.core.database.dsn import database_of, redirect
 
 # What a test changes in these has a newer transaction, or another number of rows.
 _CATALOGS = (
@@ -19,7 +18,8 @@ _CATALOGS = (
     "pg_proc", "pg_rewrite", "pg_sequence", "pg_statistic_ext", "pg_trigger", "pg_type",
 )  # fmt: skip
 _ALL = " UNION ALL ".join(f"SELECT xmin FROM {name}" for name in _CATALOGS)  # noqa: S608
-_SCHEMA = f"SELECT count(*), max(xmin::text::bigint) FROM ({_ALL}) AS catalogs"  # noqa: S608
+# All ages grow with each transaction, so only a difference of two is constant.
+_SCHEMA = f"SELECT count(*), min(age(xmin)) - age('3'::xid) FROM ({_ALL}) AS catalogs"  # noqa: S608
 _OUR_TABLES = "relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'piwheels'::regnamespace)"
 _TABLES = f"SELECT oid::regclass::text FROM pg_class WHERE {_OUR_TABLES}"  # noqa: S608
 _SEQUENCES = """
@@ -42,6 +42,8 @@ class Copies:
 
     def __init__(self, server, template):
         self.server, self.template = server, template
+        self._connection = psycopg2.connect(server)
+        self._connection.autocommit = True
         self.spare = []  # names, each with its state as created
         self.names = (f"{database_of(template)}_{number}" for number in itertools.count(1))
         with _cursor(template) as cursor:
@@ -59,23 +61,22 @@ class Copies:
         """Yield a superuser's address of a copy that holds what the template holds."""
         name, state = self._take()
         yield redirect(self.server, name)
-        administer(self.server, _END, name)
+        self._do(_END, name)
         self.spare.append((name, state))
 
     def _take(self):
         if self.spare:
             old, state = self.spare.pop()
             new = next(self.names)
-            with suppress(DatabaseError, psycopg2.Error):  # a test may have made it unusable
+            with suppress(psycopg2.Error):  # a test may have made it unusable
                 # It waits until the ended clients are gone.
-                administer(self.server, "ALTER DATABASE {} RENAME TO {}", names=[old, new])
+                self._do(f"ALTER DATABASE {old} RENAME TO {new}")
                 if self._empty(new, state):
                     return new, state
             self._drop(old)
             self._drop(new)
         new = next(self.names)
-        names = [new, database_of(self.template)]
-        administer(self.server, "CREATE DATABASE {} TEMPLATE {}", names=names)
+        self._do(f"CREATE DATABASE {new} TEMPLATE {database_of(self.template)}")
         with _cursor(redirect(self.server, new)) as cursor:
             return new, _state(cursor)
 
@@ -95,12 +96,17 @@ class Copies:
         return True
 
     def _drop(self, name):
-        administer(self.server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", names=[name])
+        self._do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _do(self, statement, *values):
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
 
     def close(self):
         """Remove all copies."""
         for name, _ in self.spare:
             self._drop(name)
+        self._connection.close()
 
 
 def _state(cursor):

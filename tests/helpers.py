@@ -191,6 +191,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def listens(port):
+    """Return whether someone listens on *port* of the loopback address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wheel_bytes(name="foo", version="1.0", *, blob=b"", requires=(), files=()):
     """Return the content of a wheel of *name* and *version*, which holds *blob* and *files*."""
     info = f"{name}-{version}.dist-info"

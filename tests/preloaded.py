@@ -2,9 +2,9 @@
 
 ``python preloaded.py SOCKET SCRIPTS ACCOUNTS [HIDDEN...]`` serves :data:`CLIENT`, the text of an
 executable that stands for a program. Each run has the client's command line, environment, folder,
-streams and user. SCRIPTS is a table, in JSON, of the programs' names and entry points. If ACCOUNTS
-is not empty, it replaces ``/etc/passwd`` in a namespace of mounts of its own, in which users may
-also enter the folders HIDDEN, which are below closed ones.
+streams and user, and ends with this process. SCRIPTS is a table, in JSON, of the programs' names
+and entry points. If ACCOUNTS is not empty, it replaces ``/etc/passwd`` in a namespace of mounts of
+its own, in which users may also enter the folders HIDDEN, which are below closed ones.
 """
 
 import gc
@@ -18,6 +18,8 @@ import struct
 import sys
 from importlib import import_module
 from pathlib import Path
+
+from piwheels.core.host.processes import dies_with_parent
 
 CLIENT = """\
 #!{python} -IS
@@ -44,14 +46,17 @@ def serve(listener):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         client, _ = listener.accept()
+        end_with_server = dies_with_parent(signal.SIGKILL)
         if os.fork():
             client.close()
             continue
+        end_with_server()
         listener.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         text, streams, _, _ = socket.recv_fds(client, 2**20, 3)
         while more := client.recv(2**20):
             text += more
+        end_with_helper = dies_with_parent(signal.SIGKILL)
         if pid := os.fork():
             client.send(struct.pack("i", pid))
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -59,7 +64,9 @@ def serve(listener):
             os._exit(0)
         creds = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         client.close()
-        return become(eval(text), streams, *struct.unpack("3i", creds)[1:])  # noqa: S307 (ours)
+        words = become(eval(text), streams, *struct.unpack("3i", creds)[1:])  # noqa: S307 (ours)
+        end_with_helper()  # a change of the user would cancel it
+        return words
 
 
 def become(request, streams, uid, gid):

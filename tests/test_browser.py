@@ -18,12 +18,13 @@ from playwright.sync_api import expect, sync_playwright
 
 import atom
 import sample_site
-from helpers import free_port, installed, patience, until
+from helpers import free_port, installed, listens, patience, until
 
 ARGUMENTS = [
     "--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-software-rasterizer",
     "--disable-extensions", "--disable-background-networking", "--no-first-run",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--in-process-gpu",
+    "--js-flags=--no-opt --no-maglev",  # code that runs for seconds is not worth compiling
 ]  # fmt: skip
 # Starts faster, and needs less processor time for the few seconds that it runs.
 JAVA = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
@@ -42,8 +43,9 @@ RARE = (
 SCHEMES = {"light": "rgb(253, 250, 248)", "dark": "rgb(23, 18, 22)"}
 #: Each look follows from the one before by one change. Pages take them in turn from each end.
 LOOKS = [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "dark"), (PHONE, "light")]
-#: Axe's rules that depend on the look, not only on which elements are visible.
-RULES_OF_LOOKS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable"]
+#: Axe's rules that depend on more than which elements are visible.
+PAINT_RULES = ["color-contrast", "link-in-text-block"]
+LAYOUT_RULES = ["scrollable-region-focusable"]
 expect.set_options(timeout=patience(20_000))
 # Computes the contrast of each text with its background (WCAG); returns those that are too low.
 FAINT = """() => {
@@ -69,15 +71,41 @@ FAINT = """() => {
   }).filter(([contrast]) => contrast < 4.5);
 }"""
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-# What axe finds on the page: the rule, and the first element that breaks it. It applies all rules
-# if other elements are visible than in the looks before, else the given ones. Then: the width of
-# the page, its background, the faint texts.
-FINDINGS = """async (rules) => {
+# What the contrast of texts depends on: the style of each element (size matters below 24 pixels),
+# and the backgrounds that touch each text.
+PAINT = """() => {
+  const names = ["display", "position", "zIndex", "opacity", "filter", "mixBlendMode", "color",
+    "background", "borderBottom", "fontWeight", "textDecoration", "textShadow"];
+  const elements = [...document.querySelectorAll("*")].filter((each) => each.checkVisibility());
+  const styles = elements.map((each) => getComputedStyle(each));
+  const boxes = elements.map((each) => each.getBoundingClientRect()).filter((_, at) =>
+    styles[at].backgroundColor !== "rgba(0, 0, 0, 0)" || styles[at].backgroundImage !== "none");
+  const touches = (a, b) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const text = document.createRange();
+  return JSON.stringify(elements.map((element, at) => {
+    text.selectNodeContents(element);
+    const lines = [...text.getClientRects()];
+    return [
+      names.map((name) => styles[at][name]), Math.min(parseFloat(styles[at].fontSize), 24),
+      boxes.map((box) => lines.some((line) => touches(line, box)) ? 1 : 0).join(""),
+    ];
+  }));
+}"""
+# What axe finds on the page: the rule, and the first element that breaks it. It applies the rules
+# that can have other results than in the looks before. Then: the width of the page, its background,
+# the faint texts.
+FINDINGS = """async ([paintRules, layoutRules]) => {
+  const isNew = (state) => {
+    const size = (window.known ??= new Set()).size;
+    return window.known.add(state).size > size;
+  };
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const visible = [...document.querySelectorAll("*")].map((each) => each.checkVisibility()).join();
-  const known = (window.known ??= new Set()).has(visible);
-  known || window.known.add(visible);
+  const [shown, painted] = [isNew(visible), isNew(dark + (PAINT)())];
+  const runOnly = [...(painted ? paintRules : []), ...layoutRules];
   const found = await axe.run(document, {
-    resultTypes: ["violations"], preload: false, iframes: false, ...(known ? {runOnly: rules} : {}),
+    resultTypes: ["violations"], preload: false, iframes: false, ...(shown ? {} : {runOnly}),
   });
   return [
     found.violations.map((each) => `${each.id}: ${each.nodes[0].html.slice(0, 200)}`),
@@ -85,7 +113,7 @@ FINDINGS = """async (rules) => {
     getComputedStyle(document.body).backgroundColor,
     (FAINT)(),
   ];
-}""".replace("FAINT", FAINT)
+}""".replace("FAINT", FAINT).replace("PAINT", PAINT)
 
 # The distance of the wheel on the home page from the nearest text.
 APART = """() => {
@@ -120,16 +148,8 @@ def address(site):
     port = free_port()
     command = [sys.executable, "-m", "piwheels.serve", "-o", str(site), "--port", str(port)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        url = f"http://127.0.0.1:{port}/"
-
-        def listens():
-            try:
-                return httpx.get(url, trust_env=False).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        until(listens)
-        yield url
+        until(lambda: listens(port))
+        yield f"http://127.0.0.1:{port}/"
         process.terminate()
 
 
@@ -209,7 +229,7 @@ def test_every_page_is_accessible_in_each_size_and_scheme(open_page, site, addre
                 page.set_viewport_size(size)
             page.emulate_media(color_scheme=scheme)
             where = path, scheme, size["width"]
-            findings, width, ground, faint = page.evaluate(FINDINGS, RULES_OF_LOOKS)
+            findings, width, ground, faint = page.evaluate(FINDINGS, [PAINT_RULES, LAYOUT_RULES])
             found += [(*where, finding) for finding in findings]
             if path not in SIMPLE:
                 assert width <= where[2], where

@@ -30,6 +30,7 @@ import pytest
 from helpers import QuietHandler, add_source, list_files, patience, until, wheel_bytes
 from piwheels.core.database.dsn import administer
 from piwheels.core.host.postgres import Cluster, candidates
+from piwheels.core.host.processes import dies_with_parent
 from piwheels.core.program.command_line import load
 from piwheels.core.program.privileges import hidden, interpreter_dirs
 from piwheels.up.config import UpConfig
@@ -42,7 +43,8 @@ AS_USERS = os.geteuid() == 0 and bool(os.environ.get("PIW_ALLOW_ROOT"))
 EXTRAS = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.M)
 ABI = "cp{}{}".format(*sys.version_info)
 #: An address that no other farm on this machine uses.
-HOST = f"127.{os.getpid() >> 16 & 127}.{os.getpid() >> 8 & 255}.{os.getpid() & 255 | 1}"
+PID = os.getpid()
+HOST = f"127.{PID >> 14 & 255}.{PID >> 7 & 127}.{PID % 128 * 2 + 1}"
 WHEEL = f"numpy-2.3.5-{ABI}-{ABI}-linux_aarch64.whl"
 
 #: The sources in the index, with their versions.
@@ -134,8 +136,8 @@ class Sandbox:
         binaries = next(folder for folder in candidates(os.environ) if (folder / "psql").exists())
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "XDG_"))}
         self.env = {
-            "CHAMELEON_CACHE": str(box / "templates"),
             **keep,
+            "CHAMELEON_CACHE": str(box / "templates"),
             "PATH": f"{box}/bin:{binaries}:{os.defpath}",
             "PYTHONPATH": str(ROOT),
             "HOME": str(box / "reader"),
@@ -149,6 +151,9 @@ class Sandbox:
             "PIW_YES": "1",  # a reader answers y
             **{name: os.environ[name] for name in ["PIW_ALLOW_ROOT"] if name in os.environ},
         }
+        if compiled := os.environ.get("CHAMELEON_CACHE"):
+            for path in Path(compiled).glob("*.py"):
+                shutil.copy(path, box / "templates")
         (box / "tmp").mkdir()
         (box / "tmp").chmod(0o1777)
         if AS_USERS:
@@ -157,7 +162,7 @@ class Sandbox:
 
     def _give_to_users(self, up_dsn):
         """Let the users of the chapters write to their own folders, and reach PostgreSQL."""
-        self.env |= {"AS_USERS": "1", "CHAMELEON_CACHE": str(self.box / "templates")}
+        self.env["AS_USERS"] = "1"
         del self.env["PIW_ALLOW_ROOT"]
         for name in ("clone", "installed", "postgres", "reader", "templates"):
             uid = USERS.get(name, USERS["reader"])
@@ -183,6 +188,7 @@ class Sandbox:
              ROOT / "tests/preloaded.py", self.box / "programs.socket", json.dumps(SCRIPTS),
              accounts if AS_USERS else "", *folders],
             env=env, start_new_session=True, stdin=subprocess.DEVNULL,
+            preexec_fn=dies_with_parent(signal.SIGKILL),  # noqa: PLW1509 (two system calls)
         )  # fmt: skip
         until((self.box / "programs.socket").exists, 60)
 

@@ -4,6 +4,8 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from functools import partial
 
 import anyio
 import httpx
@@ -22,7 +24,7 @@ from piwheels.serve.repeating import (
     MAX_STORED,
     RepeatingProtocol,
     Responses,
-    is_repeatable,
+    simple_request,
 )
 from piwheels.serve.site import HTML, JSON, Site, Source, byte_range, negotiate, quality
 from site_requests import (
@@ -248,8 +250,9 @@ def test_logs_are_decompressed_by_capable_clients(ask):
 # -- the program
 
 
-@pytest.fixture
-def server(tree):
+@contextmanager
+def serving(tree):
+    """Run piw-serve; yield its process, with its address as ``url``."""
     with serve.listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "piwheels.serve", "-o", str(tree), "--port", str(port)]
@@ -259,20 +262,30 @@ def server(tree):
         process.kill()
 
 
-def test_the_server_answers_and_stops_on_a_signal(server):
-    with httpx.Client(base_url=server.url) as client:
+@pytest.fixture(scope="module")
+def client(tree):
+    with serving(tree) as server, httpx.Client(base_url=server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def port(client):
+    return client.base_url.port
+
+
+def test_the_server_answers_and_stops_on_a_signal(tree):
+    with serving(tree) as server, httpx.Client(base_url=server.url) as client:
         assert client.get("/simple/holy-grail/", headers={"accept": PIP}).json() == {"project": 1}
         assert client.get(f"/simple/holy-grail/{WHEEL}").content == BIG
         assert "server" not in client.head("/").headers
         odd = client.get("/simple/Holy_Grail", follow_redirects=True)
         assert odd.text == "<project>"
-    server.terminate()
-    assert server.wait(patience(10)) == 0
-    assert server.stderr.read() == ""
+        server.terminate()
+        assert server.wait(patience(10)) == 0
+        assert server.stderr.read() == ""
 
 
-def test_server_survives_any_bytes(server):
-    port = httpx.URL(server.url).port
+def test_server_survives_any_bytes(port):
     for noise in (b"\0" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02", b"GET /%zz HTTP/9.9\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", port), 5) as stream:
             stream.sendall(noise)
@@ -280,7 +293,7 @@ def test_server_survives_any_bytes(server):
             stream.settimeout(5)
             while stream.recv(4096):
                 pass
-    assert httpx.get(server.url).text == "<home>"
+    assert talk(port).endswith(b"<home>")
 
 
 LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -304,17 +317,14 @@ def talk(port, *turns):
 @pytest.mark.parametrize(
     "path", ["/simple/holy-grail/", f"/simple/holy-grail/{WHEEL}", "/simple/x"]
 )
-def test_an_equal_request_gets_an_equal_response(server, path):
-    client = httpx.Client(base_url=server.url)
+def test_an_equal_request_gets_an_equal_response(client, path):
     answers = [client.get(path, headers={"accept": PIP}) for _ in range(3)]
     assert len({(each.status_code, each.content) for each in answers}) == 1
     assert all(dict(each.headers).keys() == dict(answers[0].headers).keys() for each in answers)
     assert all(each.headers["x-content-type-options"] for each in answers if each.is_success)
-    client.close()
 
 
-def test_the_rest_of_a_request_is_not_another_request(server):
-    port = httpx.URL(server.url).port
+def test_the_rest_of_a_request_is_not_another_request(port):
     whole = b"GET /simple/old/ HTTP/1.1\r\nHost: x\r\n\r\n"
     # The stored request arrives as the body of another one, and as the end of its last header
     posted = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(whole)
@@ -325,11 +335,10 @@ def test_the_rest_of_a_request_is_not_another_request(server):
     assert answer.count(b"<old>") == 1
 
 
-def test_many_requests_at_once_are_answered_in_order(server):
-    port = httpx.URL(server.url).port
+def test_many_requests_at_once_are_answered_in_order(client, port):
     pages = [b"/simple/old/", f"/simple/holy-grail/{WHEEL}".encode(), b"/", b"/simple/old/"]
     asked = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % page for page in pages]
-    found = [httpx.get(f"{server.url}{page.decode()[1:]}").content for page in pages]
+    found = [client.get(page.decode()).content for page in pages]
     answer = talk(port, (b"".join(asked), b""), *((each, b"") for each in asked))
     start = 0
     for body in (*found, *found, b"<home>"):
@@ -355,7 +364,7 @@ def test_a_response_is_repeated_until_its_file_changes(tmp_path, change):
     clock, path = StepClock(), tmp_path / "page"
     path.write_bytes(b"one")
     responses = Responses(clock)
-    responses.put(b"a", 200, [], b"one", Source.of(path, path.stat()))
+    responses.put(b"a", 200, [], b"one", Source.of(str(path), path.stat()))
     for _ in range(3):
         clock.advance(LIFE + 0.1)
         assert responses.get(b"a").body == b"one"
@@ -381,7 +390,7 @@ def test_no_response_is_repeated_for_longer_than_pages_are_cached(tmp_path):
     clock, path = StepClock(), tmp_path / "page"
     path.write_bytes(b"one")
     responses = Responses(clock)
-    responses.put(b"a", 200, [], b"one", Source.of(path, path.stat()))
+    responses.put(b"a", 200, [], b"one", Source.of(str(path), path.stat()))
     for _ in range(2 * int(LONGEST_LIFE) - 1):
         clock.advance(0.5)
         assert responses.get(b"a") is not None
@@ -389,15 +398,14 @@ def test_no_response_is_repeated_for_longer_than_pages_are_cached(tmp_path):
     assert responses.get(b"a") is None
 
 
-def test_a_changed_page_is_served_after_a_second(server, tree):
+def test_a_changed_page_is_served_after_a_second(client, tree):
     page = tree / "passing.html"
     page.write_text("one")
-    with httpx.Client(base_url=server.url) as client:
-        assert [client.get("/passing.html").text for _ in range(2)] == ["one", "one"]
-        page.write_text("three")
-        until(lambda: client.get("/passing.html").text == "three")
-        page.unlink()
-        until(lambda: client.get("/passing.html").status_code == 404)
+    assert [client.get("/passing.html").text for _ in range(2)] == ["one", "one"]
+    page.write_text("three")
+    until(lambda: client.get("/passing.html").text == "three")
+    page.unlink()
+    until(lambda: client.get("/passing.html").status_code == 404)
 
 
 def test_an_idle_connection_is_closed_and_a_busy_one_is_not(tree):
@@ -405,11 +413,12 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(tree):
 
     async def run():
         config = uvicorn.Config(
-            Site(tree), http=RepeatingProtocol, timeout_keep_alive=seconds, lifespan="off"
+            Site(tree), http="httptools", timeout_keep_alive=seconds, lifespan="off"
         )
         config.load()
         state, loop = ServerState(), asyncio.get_running_loop()
-        server = await loop.create_server(lambda: RepeatingProtocol(config, state, {}), "127.0.0.1")
+        protocol = partial(RepeatingProtocol, Site(tree, wait=False), config, state, {})
+        server = await loop.create_server(protocol, "127.0.0.1")
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         started = loop.time()
         while loop.time() < started + 2 * seconds:  # the same request: the response is repeated
@@ -426,19 +435,35 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(tree):
 
 
 @pytest.mark.parametrize(
-    ("data", "repeatable"),
+    ("data", "found"),
     [
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n", False),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", False),
-        (b"GET / HTTP/1.1\r\nCONNECTION: close\r\n\r\n", False),
-        (b"GET / HTTP/1.0\r\n\r\n", False),
-        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", False),
-        (b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"a" * 5000), False),
+        (b"GET /a/ HTTP/1.1\r\nHost: x\r\nACCEPT:\ty z \r\naccept: q\r\n\r\n",
+         ("/a/", {"host": "x", "accept": "y z"})),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", None),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nCONNECTION: close\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nContent-Length: 3\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nX: \xe9\r\n\r\n", None),
+        (b"GET /%61 HTTP/1.1\r\nHost: x\r\n\r\n", None),
+        (b"GET / HTTP/1.0\r\n\r\n", None),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"a" * 5000), None),
     ],
-)
-def test_which_requests_are_repeatable(data, repeatable):
-    assert is_repeatable(data) == repeatable
+)  # fmt: skip
+def test_which_requests_are_simple(data, found):
+    assert simple_request(data) == found
+
+
+def test_a_file_that_is_not_in_memory_is_left_to_a_thread(tree, monkeypatch):
+    page = "/simple/holy-grail/"
+    found = Site(tree, wait=False).answer("GET", page, {})
+    assert found.body == Site(tree).answer("GET", page, {}).body
+    monkeypatch.setattr(os, "preadv", lambda _, buffers, *__: len(buffers[0]) - 1)
+    with pytest.raises(BlockingIOError):
+        Site(tree, wait=False).answer("GET", page, {})
 
 
 def test_port_in_use_is_one_sentence(tree, capsys):

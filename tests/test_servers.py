@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from helpers import free_port, installed, patience, until
+from helpers import free_port, installed, listens, patience, until
 from piwheels.serve.site import JSON
 from site_requests import (
     BIG,
@@ -88,7 +88,6 @@ def served(name, home, site):
         command = [sys.executable, "-m", "piwheels.serve", "-o", str(site), "--port", str(port)]
     else:
         command = configured(name, home, port, site)
-    address = f"http://127.0.0.1:{port}"
     with (home / "out").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
 
@@ -96,14 +95,11 @@ def served(name, home, site):
         error = home / "error.log"
         said = (home / "out").read_text() + (error.read_text() if error.exists() else "")
         assert process.poll() is None, said
-        try:
-            return httpx.get(address, trust_env=False).status_code
-        except httpx.TransportError:
-            return False
+        return listens(port)
 
     try:
         until(answers)
-        yield address
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(patience(10))

@@ -204,7 +204,7 @@ class PiWheelsMaster:
     def _limit_connections(self, ports: Ports) -> None:
         if (now := SYSTEM.monotonic()) >= self._limit_due:
             self._limit_due = now + check_interval()
-            ports.limit_connections()
+            ports.connections.limit()
 
     def _status(self) -> str:
         if self._stuck:

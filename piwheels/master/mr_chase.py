@@ -171,9 +171,10 @@ class MrChase(PausingTask):
             raise Refused("BADVER", f"{add.version!r} is not a version (PEP 440)")
         if not self.db.test_package(package):
             raise Refused("NOPKG")
-        version = known_spelling(add.version, self.db.get_known_versions(package))
         names = self._names(package, [add.package, *add.aliases])
-        if self.db.add_new_package_version(package, version, add.released, add.skip):
+        is_new = self.db.add_new_package_version(package, add.version, add.released, add.skip)
+        version = known_spelling(add.version, self.db.get_known_versions(package))
+        if is_new:
             done = "NEWVER"
         else:
             done = "SKIPVER" if add.skip else "YANKVER" if add.yank else "UPDVER"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import typing
-from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -25,13 +24,13 @@ from piwheels.core.errors import (
     Refused,
     Rejected,
     Unavailable,
-    should_log,
 )
-from piwheels.core.host.descriptors import are_scarce, check_interval, has_too_many
+from piwheels.core.host.descriptors import check_interval
 from piwheels.core.protocols import Protocol
 from piwheels.core.tasks import TaskQuit
 from piwheels.core.transport import Socket
 from piwheels.master.result import Result, failed
+from piwheels.master.tcp_connections import TcpConnections
 from piwheels.master.wiring import WIRES, Wire
 
 if TYPE_CHECKING:
@@ -48,9 +47,6 @@ A_co = TypeVar("A_co", covariant=True)
 
 #: The default time limit of a request, in seconds.
 LIMIT: Final = 60.0
-#: How long an address with too many connections is closed, in seconds: longer while file
-#: descriptors are still scarce.
-CLOSED_AT_LEAST, CLOSED_AT_MOST = 0.25, 2.0
 #: The ZeroMQ types of the sockets that bind and connect, by a wire's pattern.
 SOCKET_TYPES: Final = {
     "router": (zmq.ROUTER, zmq.DEALER),
@@ -242,27 +238,24 @@ class Ports:
         self._callers: dict[str, Inbox[Any]] = {}
         self._tickets = itertools.count(1)
         self._open: dict[int, _Open] = {}
-        #: The addresses for other machines; those of the wires *_closed* are closed since then.
-        self._addresses: dict[str, str] = {}
-        self._closed: dict[str, float] = {}
-        self._times_closed: Counter[str] = Counter()
         try:
             for name, wire in self._wires.items():
                 self._sockets[name] = open_socket(wire, config, logger, bind=owner == wire.binds)
-                address = self._sockets[name].address
-                if owner == wire.binds and wire.is_public(config) and address.startswith("tcp:"):
-                    self._addresses[name] = address
         except BaseException:
             self.close()
             raise
+        served = [wire for wire in self._wires.values() if owner == wire.binds]
+        public = [self._sockets[wire.name] for wire in served if wire.is_public(config)]
+        #: The connections of other machines. Without a loop, the owner must limit them.
+        self.connections = TcpConnections(public, logger, clock)
         if loop is not None:
             loop.own(self)
             for name, wire in self._wires.items():
                 if wire.pattern == "rpc" and owner in wire.connects:
                     loop.register(self._sockets[name], self._collect)
             loop.every(timedelta(seconds=1), self.expire)
-            if self._addresses:
-                loop.every(timedelta(seconds=check_interval()), self.limit_connections)
+            if self.connections:
+                loop.every(timedelta(seconds=check_interval()), self.connections.limit)
 
     def close(self) -> None:
         """Close every socket. Outstanding answers are lost."""
@@ -283,45 +276,6 @@ class Ports:
         assert self._loop is not None, "ports without a loop cannot serve"  # noqa: S101
         loop = self._loop
         loop.register(self.socket(wire), lambda queue: handle(queue, handler, loop.unexpected))
-
-    def limit_connections(self) -> None:
-        """Close all connections of an address that has too many, and listen again a moment later.
-
-        Call it every :func:`~piwheels.core.host.descriptors.check_interval` seconds. Programs
-        connect again by themselves. Without this, the file descriptors of this process would be
-        used up. Local connections have their own limit (:mod:`piwheels.master.local_connections`).
-        """
-        scarce = are_scarce()
-        for name, address in self._addresses.items():
-            if name in self._closed:
-                self._listen_again(name, scarce=scarce)
-                continue
-            if not (scarce and has_too_many(address)):
-                continue
-            self._sockets[name].unbind(address)
-            self._closed[name] = self._clock.monotonic()
-            self._times_closed[name] += 1
-            if should_log(self._times_closed[name]):
-                self._logger.error(
-                    "too many connections to %s: closed all of them (%d times so far); find the"
-                    " program that opens them, or raise the limit of open files (ulimit -n,"
-                    " LimitNOFILE)",
-                    address, self._times_closed[name],
-                )  # fmt: skip
-
-    def _listen_again(self, name: str, *, scarce: bool) -> None:
-        """Bind an address that was closed, once the connections are closed, or after a while."""
-        closed_for = self._clock.monotonic() - self._closed[name]
-        if closed_for < (CLOSED_AT_MOST if scarce else CLOSED_AT_LEAST):
-            return
-        try:
-            self._sockets[name].bind(self._addresses[name])
-        except Fatal as exc:  # 0MQ takes a moment to close it
-            if closed_for > CLOSED_AT_MOST:
-                self._closed[name] = self._clock.monotonic()
-                self._logger.error("%s, trying again", exc)
-        else:
-            del self._closed[name]
 
     # Sending --------------------------------------------------------------------------------
 

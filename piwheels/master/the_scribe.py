@@ -25,6 +25,7 @@ from piwheels.master.ports import Ports
 from piwheels.master.site.describer import UNKNOWN, Describer
 from piwheels.master.site.files import Site
 from piwheels.master.site.layout import LayoutUpgrade
+from piwheels.master.site.links import LinkUpdates
 from piwheels.master.site.overview import Overview
 from piwheels.master.site.rendering import Renderer, static_files
 from piwheels.master.the_oracle import DbClient
@@ -68,6 +69,7 @@ class TheScribe(PauseableTask):
         pause = 0.2 if config.dev_mode else 60.0
         self._overview = Overview(self.site, self._renderer, config.site_url, pause, self.clock)
         self._upgrade = LayoutUpgrade(self.site, self._refresh, self.clock)
+        self._links = LinkUpdates(self.write_page, self.clock)
         #: The logs that are written but not yet recorded, with the folders to sync before that.
         self._logs: dict[int, Path] = {}
         self._describer = Describer(self.clock)
@@ -78,6 +80,7 @@ class TheScribe(PauseableTask):
         self.every(interval, self.write_overview)
         self.every(interval, self.maintain_logs)
         self.every(interval, self.upgrade_pages)
+        self.every(interval, self.update_links)
 
     def once(self) -> None:
         """Write the files whose content never changes."""
@@ -143,7 +146,7 @@ class TheScribe(PauseableTask):
         self.write_page(package)
         return note
 
-    # After an upgrade ---------------------------------------------------------------------------
+    # In the background --------------------------------------------------------------------------
 
     def upgrade_pages(self) -> None:
         """Write the pages of some projects that an earlier version of the master has written."""
@@ -152,10 +155,20 @@ class TheScribe(PauseableTask):
         except OSError as exc:
             self.logger.error("could not note which pages are written, trying again: %s", exc)
 
+    def update_links(self) -> None:
+        """Write some pages again that name a project whose page is new or gone."""
+        try:
+            self._links.work(self.db)
+        except PiWheelsError as exc:
+            self.logger.error("could not update links between projects, trying again: %s", exc)
+        except Exception as exc:  # noqa: BLE001 (one page never ends the task)
+            self.unexpected("updating links between projects", exc)
+
     def _refresh(self, package: str) -> None:
         """Write all pages of *package* again; nothing is removed if the database is another one."""
-        if self.db.get_simple_project(package) is not None:
-            self.write_index(package)
+        project = self.db.get_simple_project(package)
+        if project is not None:
+            self._update_index(package, project)
             self.write_page(package)
 
     # A package ----------------------------------------------------------------------------------
@@ -166,7 +179,9 @@ class TheScribe(PauseableTask):
         If the database does not know the package, all its files are removed: a crash may have
         interrupted its removal.
         """
-        project = self.db.get_simple_project(package)
+        self._update_index(package, self.db.get_simple_project(package))
+
+    def _update_index(self, package: str, project: SimpleProject | None) -> None:
         if project is None:
             self.delete_package(package)
         elif not (project.files or project.status != "active"):
@@ -204,12 +219,14 @@ class TheScribe(PauseableTask):
         described = self._describe(package, files)
         metadata = described.metadata
         if metadata is not None or not files:  # otherwise the last known summary stays
-            summary = metadata.summary if metadata else ""
-            if self.db.set_package_summary(package, summary):
+            summary, needs = (metadata.summary, metadata.needs) if metadata else ("", ())
+            if self.db.set_package_metadata(package, summary, [name for name, _ in needs]):
                 data = web_pages.offered(self.db.get_project_data(package) or found)
         logs = self._failures(data)
         fetches = self.db.get_fetches(web_pages.newest_builds(data))
         page = self._renderer.project(data, logs, described, self.site.has_page, fetches)
+        if not self.site.has_page(package):
+            self._links.changed(self.db, package)
         changed = self.site.write_pages(
             {
                 folder / "json" / "index.json": web_pages.builds_json(data, version, metadata),
@@ -291,6 +308,8 @@ class TheScribe(PauseableTask):
 
     def _remove_page(self, package: str) -> None:
         self._overview.set_shown(package, shown=False)
+        if self.site.has_page(package):
+            self._links.changed(self.db, package)
         for alias in self.site.aliases_of(package):
             self.site.remove(alias)
         self.site.remove_folder(self.site.page_dir(package))

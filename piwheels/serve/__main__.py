@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from piwheels.core.program.report import json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from piwheels.serve.site import Site
 
 logger = logging.getLogger("serve")
 
@@ -57,12 +60,12 @@ def _site_problem(config: ServeConfig) -> str:
     return ""
 
 
-def _protocol() -> Any:
+def _protocol(site: Site) -> Any:
     try:
         from piwheels.serve.repeating import RepeatingProtocol  # noqa: PLC0415 (it needs httptools)
     except ImportError:  # a machine for which httptools has no wheel
         return "auto"
-    return RepeatingProtocol
+    return partial(RepeatingProtocol, site)
 
 
 @program(
@@ -85,18 +88,20 @@ def main(config: ServeConfig) -> int:
 
     if problem := _site_problem(config):
         raise Fatal(problem)
+    root = config.output_path.absolute()
     with listen(config.host, config.port) as listener:
         port = listener.getsockname()[1]
         logger.info("serving %s at http://%s:%s/", config.output_path, bracketed(config.host), port)
         settings = uvicorn.Config(
-            Site(config.output_path.absolute()),
-            http=_protocol(),
+            Site(root),
+            http=_protocol(Site(root, wait=False)),
             lifespan="off",
             ws="none",
             interface="asgi3",
             log_config=None,
             log_level="warning",
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             limit_concurrency=1000,
             timeout_keep_alive=15,

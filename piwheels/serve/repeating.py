@@ -1,4 +1,7 @@
-"""Sends a response again to an equal request, without evaluating the request again.
+"""Answers simple requests without uvicorn and without threads, and repeats the responses.
+
+Most requests are a few plain lines. A file that is in the memory of the system is read at once; for
+any other, and for any other request, uvicorn calls the application.
 
 Installers send the same bytes for the same page. A response is repeated for a second. Then it is
 repeated for another second if its file has not changed, and so on for a minute; all clients accept
@@ -7,6 +10,7 @@ pages that are a minute old.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -14,13 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from piwheels.core.clock import SYSTEM
-from piwheels.serve.site import STORE
+from piwheels.serve.site import STORE, PageResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from piwheels.core.clock import Clock
-    from piwheels.serve.site import Source
+    from piwheels.serve.site import Site, Source
 
 #: After how many seconds a response's file is looked at, and for how many it is repeated at most.
 LIFE: Final = 1.0
@@ -28,7 +32,11 @@ LONGEST_LIFE: Final = 60.0
 #: The maximum size of a request and of all stored responses, in bytes.
 MAX_REQUEST: Final = 4096
 MAX_STORED: Final = 64 * 2**20
-_END: Final = b"\r\n\r\n"
+#: One whole GET request of plain lines, and the headers that give it another meaning.
+_SIMPLE: Final = re.compile(
+    rb"GET (/[A-Za-z0-9._/-]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ -~\t]*\r\n)+)\r\n"
+)
+_OTHERS: Final = {"connection", "content-length", "expect", "transfer-encoding", "upgrade"}
 
 
 @dataclass(slots=True)
@@ -72,8 +80,8 @@ class Responses:
         headers: Iterable[tuple[bytes, bytes]],
         body: bytes | memoryview,
         source: Source | None,
-    ) -> None:
-        """Store the response to *request*; *source* is the file that it shows, if there is one."""
+    ) -> Stored:
+        """Store the response to *request*, and return it; *source* is the file that it shows."""
         self._remove(request)
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         now = self._clock.monotonic()
@@ -82,32 +90,35 @@ class Responses:
         self._size += stored.size
         while self._size > MAX_STORED:
             self._remove(next(iter(self._stored)))
+        return stored
 
     def _remove(self, request: bytes) -> None:
         if (old := self._stored.pop(request, None)) is not None:
             self._size -= old.size
 
 
-def is_repeatable(data: bytes) -> bool:
-    """Return whether *data* is one whole GET request that keeps the connection."""
-    return (
-        data.startswith(b"GET /")
-        and len(data) <= MAX_REQUEST
-        and data.find(_END) == len(data) - len(_END)
-        and data.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
-        and b"\nconnection:" not in data.lower()
-    )
+def simple_request(data: bytes) -> tuple[str, dict[str, str]] | None:
+    """Return the path and the headers if *data* is one whole, simple GET request."""
+    match = _SIMPLE.fullmatch(data) if len(data) <= MAX_REQUEST else None
+    if match is None:
+        return None
+    headers: dict[str, str] = {}
+    for line in match[2].decode().splitlines():
+        name, _, value = line.partition(":")
+        headers.setdefault(name.lower(), value.strip())
+    return None if headers.keys() & _OTHERS else (match[1].decode(), headers)
 
 
 class RepeatingProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which asks the application only for responses that are not stored."""
+    """uvicorn's protocol; it calls the application only for what *site* cannot answer at once."""
 
     responses = Responses()
     #: The default headers of a second, and the lines that they are.
     _date: ClassVar[tuple[Any, bytes]] = (None, b"")
 
-    def __init__(self, *args: Any, **named: Any) -> None:
+    def __init__(self, site: Site, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
+        self.site = site
         #: Whether a request has begun that has not ended: data belong to it.
         self._begun = False
         #: When the last response was repeated.
@@ -132,12 +143,26 @@ class RepeatingProtocol(HttpToolsProtocol):
             and not self.transport.get_write_buffer_size()
             and not self.transport.is_closing()
         )
-        if idle and (found := self.responses.get(data)) is not None:
+        found = self.responses.get(data) if idle else None
+        request = simple_request(data) if idle and found is None else None
+        if request is not None:
+            found = self._answer(data, *request)
+        if found is not None:
             self._repeat(found)
             return
         super().data_received(data)
-        if idle and not self._begun and is_repeatable(data):
+        if request is not None:
             self.scope["extensions"] = {STORE: {"put": partial(self.responses.put, data)}}
+
+    def _answer(self, data: bytes, path: str, headers: dict[str, str]) -> Stored | None:
+        """Return the response to a simple request, unless that has to wait for the disk."""
+        try:
+            response = self.site.answer("GET", path, headers)
+        except BlockingIOError:
+            return None
+        source = response.source if isinstance(response, PageResponse) else None
+        lines, body = response.raw_headers, response.body
+        return self.responses.put(data, response.status_code, lines, body, source)
 
     def _repeat(self, found: Stored) -> None:
         headers, date = self._date

@@ -7,14 +7,16 @@ and read parts of wheels. It is read-only and never reads outside of the site.
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import mmap
 import os
 import re
 import stat
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
-from pathlib import Path
+from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -27,6 +29,7 @@ from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
@@ -74,6 +77,8 @@ POLICY: Final = (
 )
 SECURITY_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": POLICY}
 METHODS: Final = "GET, HEAD, OPTIONS"
+#: The errors of a path that leads to no file.
+MISSING: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 #: Programs in browsers (Pyodide, for instance) may read the simple index from any site.
 SHARED: Final = {
     "Access-Control-Allow-Origin": "*",
@@ -120,6 +125,10 @@ def negotiate(accept: str | None) -> list[tuple[str, str]]:
     return list(dict.fromkeys([*(offer for *_, offer in sorted(wanted)), plain]))
 
 
+#: The same, since most clients send one of a few headers.
+_negotiated = lru_cache(maxsize=64)(negotiate)
+
+
 def byte_range(field: str | None, size: int) -> range | None:
     """Return the range of *size* bytes that a Range header asks for; empty if unsatisfiable.
 
@@ -155,11 +164,11 @@ def _same_time(field: str | None, modified: float, *, later: bool = False) -> bo
 class Source(NamedTuple):
     """A file, and what identifies its content and its permissions."""
 
-    path: Path
+    path: str
     identity: tuple[int, ...]
 
     @staticmethod
-    def of(path: Path, status: os.stat_result) -> Source:
+    def of(path: str, status: os.stat_result) -> Source:
         """Return the file at *path* with this *status*."""
         numbers = status.st_dev, status.st_ino, status.st_size
         return Source(path, (*numbers, status.st_mtime_ns, status.st_ctime_ns))
@@ -167,7 +176,7 @@ class Source(NamedTuple):
     def is_unchanged(self) -> bool:
         """Return whether the file is still the same."""
         try:
-            return Source.of(self.path, self.path.lstat()) == self
+            return Source.of(self.path, os.lstat(self.path)) == self
         except OSError:
             return False
 
@@ -185,10 +194,15 @@ class Page:
 
 
 class Site:
-    """The files below *root*, as an ASGI application."""
+    """The files below *root*, as an ASGI application.
 
-    def __init__(self, root: Path) -> None:
+    If *wait* is false, :meth:`answer` raises ``BlockingIOError`` instead of waiting for the disk.
+    """
+
+    def __init__(self, root: Path, *, wait: bool = True) -> None:
         self.root = root
+        self._read = _read if wait else _read_cached
+        self._block = BLOCK if wait else math.inf
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -223,7 +237,7 @@ class Site:
             return self._missing(method)
         page = self._page(names, headers) if folder else self._file(names, headers)
         if page is not None:
-            return _respond(method, page, headers)
+            return self._respond(method, page, headers)
         if (place := self._moved(names, folder=folder)) not in {"", path}:
             moved = {"Location": quote(place), "Cache-Control": ONE_MINUTE}
             return Response(status_code=301, headers=moved)
@@ -233,8 +247,9 @@ class Site:
         self, names: list[str], headers: Mapping[str, str], extra: Mapping[str, str] | None = None
     ) -> Page | None:
         """Open a file, or its compressed copy (``index.html.gz``) if the client accepts gzip."""
-        about = {"Content-Type": TYPES.get(Path(names[-1]).suffix, ""), **(extra or {})}
-        if Path(names[-1]).suffix not in PACKED_TYPES:
+        suffix = _suffix(names[-1])
+        about = {"Content-Type": TYPES.get(suffix, ""), **(extra or {})}
+        if suffix not in PACKED_TYPES:
             return self._open(names, headers, extra)
         about["Vary"] = ", ".join(filter(None, (about.get("Vary"), "Accept-Encoding")))
         compressed = None
@@ -248,7 +263,7 @@ class Site:
         if names[:1] == ["simple"] and len(names) <= 2:
             if names[1:] != [canonical(name) for name in names[1:]]:
                 return None
-            for media_type, file in negotiate(headers.get("accept")):
+            for media_type, file in _negotiated(headers.get("accept")):
                 extra = {"Content-Type": media_type, "Vary": "Accept"}
                 if (page := self._file([*names, file], headers, extra)) is not None:
                     return page
@@ -272,34 +287,30 @@ class Site:
         return ""
 
     def _is_folder(self, names: list[str]) -> bool:
-        return (path := self._resolve(names)) is not None and path.is_dir()
+        path = os.path.realpath(self.root.joinpath(*names))
+        return self._publishes(path) and os.path.isdir(path)  # noqa: PTH112 (as below)
 
-    def _resolve(self, names: list[str]) -> Path | None:
-        """Return the real path of *names*, or ``None`` if it is missing or outside of the site."""
-        try:
-            root = self.root.resolve(strict=True)
-            path = root.joinpath(*names).resolve(strict=True)
-        except (OSError, RuntimeError, ValueError):  # missing, a loop of links, an invalid name
-            return None
-        inside = path.is_relative_to(root)
-        return path if inside and all(map(_is_plain, path.relative_to(root).parts)) else None
+    def _publishes(self, path: str) -> bool:
+        """Return whether the real *path* is inside of the site, and not hidden there."""
+        root = os.path.join(os.path.realpath(self.root), "")  # noqa: PTH118 (text is faster)
+        return path.startswith(root) and all(map(_is_plain, path[len(root) :].split("/")))
 
     def _open(
         self, names: list[str], headers: Mapping[str, str], extra: Mapping[str, str] | None = None
     ) -> Page | None:
-        if (path := self._resolve(names)) is None:
-            return None
+        path = "/".join((str(self.root), *names))
         try:
-            # do not follow a link or a pipe that has appeared since the path was resolved
-            number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # it could be a pipe
         except OSError as error:
-            logger.warning("cannot read %s (%s): let this user read it", path, error.strerror)
+            if error.errno not in MISSING:
+                logger.warning("cannot read %s (%s): let this user read it", path, error.strerror)
             return None
         status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
+        path = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 (where its links lead, fast)
+        if not (stat.S_ISREG(status.st_mode) and self._publishes(path)):
             os.close(number)
             return None
-        file = os.fdopen(number, "rb")
+        file = os.fdopen(number, "rb", buffering=0)
         about = {"Cache-Control": ONE_MINUTE, **_describe(names, headers), **(extra or {})}
         # The same bytes with another type or encoding are another representation.
         kind = about["Content-Type"].partition(";")[0].rpartition("/")[2]
@@ -307,12 +318,43 @@ class Site:
         source = Source.of(path, status)
         return Page(source, file, status.st_size, status.st_mtime, tag, about)
 
+    def _respond(self, method: str, page: Page, headers: Mapping[str, str]) -> Response:
+        """Return *page*, or the requested range of it, or 304."""
+        about = page.headers | {
+            "ETag": page.tag,
+            "Last-Modified": formatdate(int(page.modified), usegmt=True),
+            "Accept-Ranges": "bytes",
+            **SECURITY_HEADERS,
+        }
+        if unchanged(headers, page.tag, page.modified):
+            page.file.close()
+            del about["Content-Type"]
+            return PageResponse(page.source, status_code=304, headers=about)
+        whole = range(page.size)
+        condition = headers.get("if-range")
+        fresh = condition in {None, page.tag} or _same_time(condition, page.modified)
+        wanted = byte_range(headers.get("range"), page.size) if fresh and method == "GET" else None
+        part = whole if wanted is None else wanted
+        code = 200 if wanted is None else 206
+        if wanted is not None:
+            about["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{page.size}"
+            if not wanted:
+                page.file.close()
+                about["Content-Range"] = f"bytes */{page.size}"
+                return PageResponse(page.source, status_code=416, headers=about)
+        about["Content-Length"] = str(len(part))
+        if method == "HEAD" or len(part) <= self._block:
+            with page.file as file:
+                content = b"" if method == "HEAD" else self._read(file, part)
+            return PageResponse(page.source, content, status_code=code, headers=about)
+        return FileResponse(page.file, part, code, about)
+
     def _missing(self, method: str) -> Response:
         page = self._open(["404.html"], {})
         content = b"This page does not exist.\n"
         if page is not None:
             with page.file as file:
-                content = file.read(SMALL)
+                content = bytes(self._read(file, range(min(page.size, SMALL))))
         about = {"Content-Type": TYPES[".html"] if page else TYPES[".txt"]}
         about |= {"Cache-Control": "no-cache", "Content-Length": f"{len(content)}"}
         about |= SECURITY_HEADERS
@@ -324,9 +366,13 @@ def _is_plain(name: str) -> bool:
     return name != "" and not name.startswith(".") and name.isprintable() and "\\" not in name
 
 
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1]  # noqa: PTH122 (text is faster)
+
+
 def _describe(names: list[str], headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that follow from a file's name and the request's *headers*."""
-    suffix = Path(names[-1]).suffix
+    suffix = _suffix(names[-1])
     about = {"Content-Type": TYPES.get(suffix, "application/octet-stream")}
     if suffix in {".whl", ".metadata"}:
         about["Cache-Control"] = IMMUTABLE
@@ -340,38 +386,6 @@ def _describe(names: list[str], headers: Mapping[str, str]) -> dict[str, str]:
 def _accepts_gzip(headers: Mapping[str, str]) -> bool:
     field = headers.get("accept-encoding", "").lower()
     return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", field) is not None
-
-
-def _respond(method: str, page: Page, headers: Mapping[str, str]) -> Response:
-    """Return *page*, or the requested range of it, or 304."""
-    about = page.headers | {
-        "ETag": page.tag,
-        "Last-Modified": formatdate(int(page.modified), usegmt=True),
-        "Accept-Ranges": "bytes",
-        **SECURITY_HEADERS,
-    }
-    if unchanged(headers, page.tag, page.modified):
-        page.file.close()
-        del about["Content-Type"]
-        return PageResponse(page.source, status_code=304, headers=about)
-    whole = range(page.size)
-    condition = headers.get("if-range")
-    fresh = condition in {None, page.tag} or _same_time(condition, page.modified)
-    wanted = byte_range(headers.get("range"), page.size) if fresh and method == "GET" else None
-    part = whole if wanted is None else wanted
-    code = 200 if wanted is None else 206
-    if wanted is not None:
-        about["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{page.size}"
-        if not wanted:
-            page.file.close()
-            about["Content-Range"] = f"bytes */{page.size}"
-            return PageResponse(page.source, status_code=416, headers=about)
-    about["Content-Length"] = str(len(part))
-    if method == "HEAD" or len(part) <= BLOCK:
-        with page.file as file:
-            content = b"" if method == "HEAD" else _read(file, part)
-        return PageResponse(page.source, content, status_code=code, headers=about)
-    return FileResponse(page.file, part, code, about)
 
 
 class PageResponse(Response):
@@ -399,6 +413,20 @@ class FileResponse(Response):
                 data = await anyio.to_thread.run_sync(_read, file, block)
                 more = block.stop < self._part.stop
                 await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _read_cached(file: IO[bytes], part: range) -> bytes:
+    """Return *part* of *file*. Raises ``BlockingIOError`` if it is large, or not in memory."""
+    if len(part) > SMALL:
+        raise BlockingIOError("large")
+    data = bytearray(len(part))
+    try:
+        count = os.preadv(file.fileno(), [data], part.start, os.RWF_NOWAIT)
+    except OSError as exc:  # also a file system that cannot do this
+        raise BlockingIOError(str(exc)) from exc
+    if count < len(part):
+        raise BlockingIOError("only a part is in memory")
+    return bytes(data)
 
 
 def _read(file: IO[bytes], part: range) -> bytes | memoryview:

@@ -4,14 +4,18 @@
 --
 -- It never replaces an operator's skip reason, and never undoes an operator's yank. Packages and versions that were
 -- removed upstream are only marked ('deleted'): the site changes first, then delete_package and delete_version.
+--
+-- The caller has compared the spellings of the versions with the known versions of their packages; if there are others,
+-- this fails (_check_known).
 CREATE FUNCTION piwheels.follow_upstream(
-    the_packages jsonb, the_versions jsonb, binary_only text, the_serial bigint
+    the_packages jsonb, the_versions jsonb, binary_only text, the_serial bigint, the_known_packages text[],
+    the_known_versions text[]
 ) RETURNS TABLE (which text, how text)
 LANGUAGE plpgsql
 AS $$
 DECLARE
     names text[] := ARRAY(
-        SELECT k.package FROM jsonb_to_recordset(the_packages) AS k (package text) ORDER BY k.package
+        SELECT DISTINCT k.package FROM jsonb_to_recordset(the_packages || the_versions) AS k (package text)
     );
     shown text[];   -- packages whose project page changes
     listed text[];  -- packages whose page in the index changes too
@@ -24,6 +28,7 @@ BEGIN
         WHERE k.known ORDER BY k.package
         ON CONFLICT DO NOTHING;
     PERFORM FROM packages p WHERE p.package = ANY (names) ORDER BY p.package FOR NO KEY UPDATE;
+    PERFORM _check_known(names, the_known_packages, the_known_versions);
     INSERT INTO package_names AS n (name, package, seen)
         SELECT k.name, p.package, k.seen
         FROM jsonb_to_recordset(the_packages) AS k (package text, name text, seen timestamptz)

@@ -6,13 +6,14 @@ import io
 import json
 import os
 import shutil
+import tempfile
 import uuid
 import zipfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -30,9 +31,6 @@ from piwheels.master.site.files import Site
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NATIVE = "spam-1.0-cp311-cp311-linux_x86_64.whl"
 PURE = "spam-2.0-py3-none-any.whl"
@@ -151,14 +149,15 @@ def _at_once(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def healthy(server_dsn, template_db, tmp_path_factory):
+def healthy(server_dsn, template_db, short_dir):
     name = f"piw_healthy_{os.getpid()}_{uuid.uuid4().hex[:8]}"
     template = database_of(template_db)
     administer(server_dsn, "CREATE DATABASE {} TEMPLATE {}", names=[name, template])
     dsn = redirect(server_dsn, name)
-    root = tmp_path_factory.mktemp("farm")
+    root = short_dir / "healthy"
     furnish(root / "www", redirect(dsn, name, DAEMON))
     yield root, name
+    shutil.rmtree(root)
     administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
 
 
@@ -214,15 +213,18 @@ def _healthy_copies(healthy, server_dsn):
     copies.close()
 
 
-def _farm(healthy, dsn, folder, capsys):
-    shutil.copytree(healthy[0], folder, symlinks=True)
-    return Farm(folder / "www", redirect(dsn, database_of(dsn), DAEMON), dsn, capsys)
+@contextmanager
+def _farm(healthy, dsn, short_dir, capsys):
+    with tempfile.TemporaryDirectory(dir=short_dir) as parent:
+        folder = Path(parent, "farm")
+        shutil.copytree(healthy[0], folder, symlinks=True)
+        yield Farm(folder / "www", redirect(dsn, database_of(dsn), DAEMON), dsn, capsys)
 
 
 @pytest.fixture
-def farm(healthy, _healthy_copies, tmp_path, capsys):
-    with _healthy_copies.one() as dsn:
-        yield _farm(healthy, dsn, tmp_path / "farm", capsys)
+def farm(healthy, _healthy_copies, short_dir, capsys):
+    with _healthy_copies.one() as dsn, _farm(healthy, dsn, short_dir, capsys) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +234,7 @@ def _shared(_healthy_copies):
 
 
 @pytest.fixture
-def site_farm(healthy, _shared, tmp_path, capsys):
+def site_farm(healthy, _shared, short_dir, capsys):
     """A farm with its own site; tests that make no lasting changes share its database."""
-    return _farm(healthy, _shared, tmp_path / "farm", capsys)
+    with _farm(healthy, _shared, short_dir, capsys) as made:
+        yield made

@@ -118,11 +118,14 @@ class Farm:
         """Run the session until *condition* is true; return its value."""
         end = time.monotonic() + patience(seconds)
         while not (found := condition()):
-            log = (self.root / "master.log").read_text()[-1500:]
-            assert time.monotonic() < end, f"{what}; {self.session.link_text()}\n{log}"
+            assert time.monotonic() < end, self.report(what)
             self.pump()
             time.sleep(0.02)
         return found
+
+    def report(self, what):
+        log = (self.root / "master.log").read_text()[-1500:]
+        return f"{what}; {self.session.link_text()}\n{log}"
 
     def pump(self):
         now = datetime.now(UTC)

@@ -20,6 +20,13 @@ from piwheels.core.errors import Fatal
 aiohttp = pytest.importorskip("aiohttp")
 
 DEADLINE = 30
+#: A server whose pages run another console, which is its first argument.
+WITH_CONSOLE = """
+import sys
+from piwheels.console.app import main
+sys.executable = sys.argv.pop(1)
+sys.exit(main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +41,10 @@ def short_dir_of_module(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def serving(folder, *options):
+def serving(folder, program=("-m", "piwheels.console")):
     port = free_port()
-    command = [sys.executable, "-m", "piwheels.console", "--web", "--web-port", str(port), *options]
-    process = subprocess.Popen(
-        [*command, "--status-queue", f"ipc://{folder}/status"], stderr=subprocess.DEVNULL
-    )
+    options = ["--web", "--web-port", str(port), "--status-queue", f"ipc://{folder}/status"]
+    process = subprocess.Popen([sys.executable, *program, *options], stderr=subprocess.DEVNULL)
     try:
         wait(lambda: answers(port))
         yield process, port
@@ -130,8 +135,11 @@ def test_a_page_that_is_closed_immediately(server):
     wait(lambda: not children(process.pid), "a console has stayed")
 
 
-def test_a_page_that_sends_invalid_messages(server):
-    process, port = server
+def test_pages_that_send_invalid_messages(tmp_path):
+    console = tmp_path / "console"  # it ends when it is asked to
+    console.write_text("#!/bin/sh\nexec head -c 1\n")
+    console.chmod(0o755)
+    program = ["-c", WITH_CONSOLE, str(console)]
 
     async def talk(nonsense):
         async with page(port, width="-1", height="99999999") as socket:
@@ -143,9 +151,10 @@ def test_a_page_that_sends_invalid_messages(server):
     async def talk_all():
         await asyncio.gather(*map(talk, ("x", "1", "[]", '["stdin"]', '["resize", [1]]')))
 
-    asyncio.run(talk_all())
-    wait(lambda: not children(process.pid), "a console has stayed")
-    assert answers(port)
+    with serving(tmp_path, program) as (process, port):
+        asyncio.run(talk_all())
+        wait(lambda: not children(process.pid), "a console has stayed")
+        assert answers(port)
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/static/js/textual.js"])

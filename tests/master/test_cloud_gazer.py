@@ -32,22 +32,29 @@ def toy():
 
 
 @pytest.fixture
-def make(toy, with_db, running, monkeypatch, tmp_path):
-    """Return a function that makes CloudGazers with short waits, which follow the toy index."""
+def config(toy, with_db, monkeypatch, tmp_path):
+    """A configuration for which CloudGazers have short waits, and follow the toy index."""
     monkeypatch.setattr(cloud_gazer, "index_access", lambda: IndexAccess(toy.url + "simple/"))
     monkeypatch.setattr(CloudGazer, "back_off", 0.01)
     monkeypatch.setattr(CloudGazer, "check_interval", 0.05)
     monkeypatch.setattr(CloudGazer, "confirm", 0.2)
     monkeypatch.setattr(CloudGazer, "limits", Limits(0.2, 0.4, 1_000_000, 1_000_000))
-    config = {"output_path": tmp_path / "www", "dev_mode": True}
-    config |= {"poll_every": timedelta(seconds=0.05), "pypi_simple": toy.url + "simple/"}
-    others = replace(with_db, **config)
+    options = {"output_path": tmp_path / "www", "dev_mode": True}
+    options |= {"poll_every": timedelta(seconds=0.05), "pypi_simple": toy.url + "simple/"}
+    return replace(with_db, **options)
 
-    def gazer(source, **more):
-        return CloudGazer(replace(others, source=source, **more))
 
-    with running(TheScribe(others), TheSecretary(others), SlaveDriver(others)):
-        yield gazer
+@pytest.fixture
+def make(config, secretary, driver):
+    """Return a function that makes CloudGazers, whose requests to other tasks have no effect."""
+    return lambda source, **more: CloudGazer(replace(config, source=source, **more))
+
+
+@pytest.fixture
+def make_real(config, running):
+    """Return a function as *make*; the real tasks carry out the requests."""
+    with running(TheScribe(config), TheSecretary(config), SlaveDriver(config)):
+        yield lambda source, **more: CloudGazer(replace(config, source=source, **more))
 
 
 @pytest.fixture
@@ -147,12 +154,12 @@ def test_a_serial_that_decreases_is_followed(make, toy, db, running):
 
 
 def test_a_release_that_returns_after_its_removal_is_new(
-    make, toy, db, *, built, running, tmp_path
+    make_real, toy, db, *, built, running, tmp_path
 ):
     toy.happen("Foo", None, "create")
     toy.happen("foo", "1.0", "add source file foo-1.0.tar.gz")
     toy.happen("foo", "2.0", "add source file foo-2.0.tar.gz")
-    with running(make("changelog", pypi_serial=0)):
+    with running(make_real("changelog", pypi_serial=0)):
         until(lambda: versions(db) == {"1.0": "", "2.0": ""})
         built("1.0")
         built("2.0")
@@ -204,12 +211,12 @@ def test_a_lost_database_connection_loses_no_event(make, toy, db, *, running, su
 
 @pytest.mark.parametrize("kind", ["project", "release"])
 def test_a_quarantined_release_is_not_published_until_it_is_cleared(
-    kind, make, toy, db, *, built, running, tmp_path
+    kind, make_real, toy, db, *, built, running, tmp_path
 ):
     toy.happen("foo", "1.0", "add source file foo-1.0.tar.gz")
     toy.happen("foo", "2.0", "add source file foo-2.0.tar.gz")
     which = None if kind == "project" else "1.0.0"  # upstream's spelling may change
-    with running(make("changelog", pypi_serial=0)):
+    with running(make_real("changelog", pypi_serial=0)):
         until(lambda: len(versions(db)) == 2)
         built("1.0")
         toy.happen("foo", "2.0", "yank release")

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-import zmq
 
-from helpers import LOGGER, free_port, own_config, patience, until, wire
+from helpers import LOGGER, own_config, patience, until
 from piwheels.core import codec
 from piwheels.core.errors import BadMessage, DatabaseError, Fatal, Refused, Unavailable
 from piwheels.core.states import Count, Package
-from piwheels.core.transport import Context
 from piwheels.master.messages import Message, Request
 from piwheels.master.ports import Ports
 from piwheels.master.wiring import Limits, Wire
@@ -277,32 +275,3 @@ def test_ports_that_cannot_bind_leave_no_socket(config):
         return True
 
     until(free)
-
-
-def test_an_address_with_too_many_connections_closes_them(monkeypatch, caplog):
-    monkeypatch.setattr("piwheels.master.ports.are_scarce", lambda: scarce)
-    monkeypatch.setattr("piwheels.master.ports.has_too_many", lambda each: each == config.log_queue)
-    addresses = {f"{name}_queue": f"tcp://127.0.0.1:{free_port()}" for name in ("control", "log")}
-    config = own_config(**addresses)
-    ports = Ports("main", config, LOGGER, wires=[wire("control"), wire("commands")])
-    others = Ports("Lumberjack", config, LOGGER, wires=[wire("log")])
-    with Context().socket(zmq.PUSH) as client, Context().socket(zmq.PUSH) as logger:
-        for socket, name in ((client, "control"), (logger, "log")):
-            socket.setsockopt(zmq.IMMEDIATE, 1)
-            socket.connect(addresses[f"{name}_queue"])
-            assert socket.poll(patience(5), zmq.POLLOUT)
-        scarce = True
-        ports.limit_connections()
-        others.limit_connections()
-        log = others.socket("log")
-        until(lambda: not (log.poll(0) or logger.poll(0, zmq.POLLOUT)))
-        assert client.poll(0, zmq.POLLOUT)
-        scarce = False
-        until(lambda: others.limit_connections() or not others._closed)
-        assert logger.poll(patience(10), zmq.POLLOUT), "it does not connect again"
-        logger.send_msg("LOG")
-        assert log.poll(patience(5))
-    ports.close()
-    others.close()
-    assert f"too many connections to {config.log_queue}: closed all of them (1 times" in caplog.text
-    assert config.control_queue not in caplog.text

@@ -10,7 +10,7 @@ import pytest
 
 from helpers import Connected, patience, until
 from piwheels.core.states import BuildState, FileState
-from piwheels.master.messages import DeletePackage, DeleteVersion, WriteLog
+from piwheels.master.messages import DeletePackage, DeleteVersion, RewritePages, WriteLog
 from piwheels.master.seraph import Seraph
 from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
@@ -21,6 +21,7 @@ Metadata-Version: 2.1
 Name: spam
 Summary: Ham
 License: MIT
+Requires-Dist: Eggs>=2
 Description-Content-Type: text/markdown
 
 *Lovely*
@@ -96,3 +97,18 @@ def test_rewrites_and_logs_that_a_crash_interrupted_are_written_at_start(site, d
     assert not (path / "simple/spam").exists()
     assert list((path / "project").iterdir()) == []
     until(lambda: b"spam" not in (path / "simple/index.v1_json").read_bytes())
+
+
+def test_a_dependency_is_a_link_while_it_has_a_page(site, db):
+    path, client, _ = site
+    page = path / "project/spam/index.html"
+    linked = lambda: b'href="../eggs/"' in page.read_bytes()  # noqa: E731
+    until(page.exists)
+    assert not linked()
+    db.add_new_package("eggs")
+    client.call(RewritePages("PROJECT", "eggs"))
+    until(linked)
+    db.delete_package("eggs")
+    client.call(DeletePackage("eggs"))
+    until(lambda: not linked())
+    until(lambda: not db.get_links_pending(1))

@@ -140,9 +140,16 @@ class FakeDatabase:
     def get_search_index(self):
         return {"spam": (1, 2)}
 
-    def set_package_summary(self, package, summary):
+    def set_package_metadata(self, package, summary, needs):
         self.summaries[package] = summary
         return False
+
+    def links_changed(self, package):
+        self._check()
+
+    def get_links_pending(self, limit):
+        self._check()
+        return []
 
     def get_summaries(self, packages, length):
         return {name: self.summaries[name] for name in packages if self.summaries.get(name)}
@@ -311,7 +318,7 @@ def files_of(site, name):
 def test_a_new_file_of_a_project_has_a_new_layout(scribe, site):
     scribe.call(RewritePages("BOTH", "spam"))
     names = {name for name in files_of(site, "spam") if not name.endswith(".gz")}
-    assert (LAYOUT, names) == (1, {
+    assert (LAYOUT, names) == (2, {
         "simple/spam/index.v1_json", "simple/spam/index.html", "simple/spam/index.v1_html",
         "project/spam/json/index.json", "project/spam/badge.svg", "project/spam/feed.atom",
         "project/spam/index.html",
@@ -461,7 +468,7 @@ def test_summaries_are_in_parts_by_downloads(scribe, fake_db, site, monkeypatch)
     monkeypatch.setattr(site_wide, "SUMMARIES", 1)
     fake_db.versions["eggs"] = {"1.0": []}
     fake_db.summaries = {"spam": "A tin", "eggs": "From hens"}
-    fake_db.set_package_summary = lambda *_: False
+    fake_db.set_package_metadata = lambda *_: False
     for name in ("eggs", "spam"):
         scribe.call(RewritePages("PROJECT", name))
     until(lambda: holds(site / "summaries2.json", b"eggs"))

@@ -105,16 +105,7 @@ def test_the_terminal_is_restored_however_the_console_ends(tmp_path, key, ending
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
-def test_a_console_restores_the_terminal_before_a_signal_ends_it(short_dir, signum):
-    command = [sys.executable, "-m", "piwheels.console", f"--status-queue=ipc://{short_dir}/none"]
-    with Terminal(command, {**os.environ, "TERM": "xterm"}) as terminal:
-        terminal.until("No master answers")
-        terminal.process.send_signal(signum)
-        terminal.until("\x1b[?1049l")
-        assert terminal.process.wait(patience(10)) == 128 + signum
-
-
-def test_a_console_redraws_the_screen_after_it_was_suspended(short_dir):
+def test_a_console_restores_the_terminal_before_it_is_suspended_or_ended(short_dir, signum):
     command = [sys.executable, "-m", "piwheels.console", f"--status-queue=ipc://{short_dir}/none"]
     with Terminal(command, {**os.environ, "TERM": "xterm"}) as terminal:
         terminal.until("No master answers")
@@ -124,6 +115,10 @@ def test_a_console_redraws_the_screen_after_it_was_suspended(short_dir):
         terminal.output = ""
         terminal.process.send_signal(signal.SIGCONT)
         terminal.until("No master answers")
+        terminal.output = ""
+        terminal.process.send_signal(signum)
+        terminal.until("\x1b[?1049l")
+        assert terminal.process.wait(patience(10)) == 128 + signum
 
 
 def test_no_console_is_possible_without_a_terminal():

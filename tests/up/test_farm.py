@@ -164,6 +164,8 @@ def test_a_new_farm_builds_wheels_that_pip_installs_and_new_releases(place, tmp_
         assert re.search(r"^late +no source distribution$", report, re.M)
         assert re.search(r"^broken 3.0 for cp\d+t?: this cannot be built\n +http://", report, re.M)
         assert "ore: needed by metal\n" in report
+        metal = home / "www/project/metal/index.html"  # written before ore had a page
+        until(lambda: 'href="../ore/"' in metal.read_text())
         page = (home / "www/project/toy/index.html").read_text()
         assert f"--index-url <var>{command[3].removesuffix('/simple/')}</var>/simple/ toy" in page
         options = [f"--target={tmp_path}", "--no-cache-dir", "--only-binary=:all:"]

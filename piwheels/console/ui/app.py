@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import events
-from textual.app import App
 from textual.binding import Binding
 from textual.screen import ModalScreen
 from textual.widgets import Input
@@ -34,6 +33,7 @@ from piwheels.console.ui.screens.menu import CommandsScreen
 from piwheels.console.ui.screens.queue import QueueScreen
 from piwheels.console.ui.screens.slave import SlaveScreen
 from piwheels.console.ui.theme import next_theme, suitable
+from piwheels.console.ui.widgets.line_list import TonedApp
 from piwheels.core.clock import SYSTEM
 from piwheels.core.words import counted
 
@@ -72,7 +72,7 @@ _SCREENS: Final[dict[str, type[FarmScreen]]] = {
 }
 
 
-class ConsoleApp(App[None], inherit_bindings=False):
+class ConsoleApp(TonedApp, inherit_bindings=False):
     """The console's screens over *session*. *clock* gives console time."""
 
     TITLE = "piw-console"

@@ -157,7 +157,7 @@ class Client:
         def work(conn: Connection) -> list[Any]:
             if limit:
                 conn.exec_driver_sql(f"SET LOCAL statement_timeout = {limit * 1000:d}")
-            return list(map(tuple, conn.exec_driver_sql(_call(name, len(args)), args)))
+            return call(conn, name, *args)
 
         return self._try(work, again=again)
 
@@ -174,7 +174,7 @@ class Client:
         todo = list(calls)
 
         def work(conn: Connection) -> list[Any]:
-            return [conn.exec_driver_sql(_call(name, 1), (arg,)).scalar() for name, arg in todo]
+            return [call(conn, name, arg)[0][0] for name, arg in todo]
 
         return self._try(work, again=False) if todo else []
 
@@ -228,8 +228,13 @@ class Client:
         yield None
 
 
+def call(conn: Connection, name: str, *args: object) -> list[Any]:
+    """Call the SQL function *name* in the transaction of *conn*; return its rows."""
+    return list(map(tuple, conn.exec_driver_sql(_statement(name, len(args)), args)))
+
+
 @cache
-def _call(name: str, arguments: int) -> str:
+def _statement(name: str, arguments: int) -> str:
     """Return the statement that calls a function; cached, because formatting takes time."""
     places = ", ".join(["%s"] * arguments)
     return f"SELECT * FROM piwheels.{name}({places})"  # noqa: S608 (the names are constants)

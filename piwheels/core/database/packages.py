@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.database.connection import REASON, Client, clean
+from piwheels.core.database.connection import REASON, Client, call, clean
+from piwheels.core.wheels.tags import known_spelling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
+
+    from sqlalchemy.engine import Connection
 
 
 class Packages(Client):
@@ -32,10 +36,18 @@ class Packages(Client):
     ) -> bool:
         """Add a version, *released* now by default.
 
-        Return ``False`` if it existed, or if *package* does not exist.
+        Return ``False`` if it existed, in any spelling (PEP 440), or if *package* does not exist.
         """
-        values = clean(package), clean(version), released or SYSTEM.now(), clean(skip, REASON)
-        return bool(self._value("add_new_package_version", *values, again=False))
+        package, version, skip = clean(package), clean(version), clean(skip, REASON)
+        released = released or SYSTEM.now()
+
+        def add(conn: Connection) -> bool:
+            known = [each for _, each in call(conn, "get_spellings", [package])]
+            spelling = known_spelling(version, known)
+            values = package, spelling, released, skip, known
+            return bool(call(conn, "add_new_package_version", *values)[0][0])
+
+        return self._try(add, again=False)
 
     def add_package_name(self, package: str, name: str, seen: datetime | None = None) -> None:
         """Record *name* as an alias of *package*, last *seen* at that time (default: now)."""
@@ -46,9 +58,16 @@ class Packages(Client):
         """Set the one-line *description* of *package*, an operator's; it overrides the summary."""
         self._value("set_package_description", clean(package), clean(description, REASON))
 
-    def set_package_summary(self, package: str, summary: str) -> bool:
-        """Set the one-line *summary* in the newest wheel of *package*; return whether it is new."""
-        return bool(self._value("set_package_summary", clean(package), clean(summary, REASON)))
+    def set_package_metadata(
+        self, package: str, summary: str = "", needs: Iterable[str] = ()
+    ) -> bool:
+        """Set what the newest wheel of *package* says; return whether the *summary* is new.
+
+        *needs* are the normalized names of the projects that it requires.
+        """
+        names = sorted({clean(name) for name in needs})
+        values = clean(package), clean(summary, REASON), names
+        return bool(self._value("set_package_metadata", *values))
 
     def set_package_status(self, package: str, status: str) -> None:
         """Set the project *status* (PEP 792) of *package*.

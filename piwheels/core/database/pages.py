@@ -86,6 +86,20 @@ class Pages(Client):
         names = [clean(package) for package in packages]
         return dict(self._rows("get_summaries", names, length))
 
+    # Links between project pages -----------------------------------------------------------------
+
+    def links_changed(self, package: str) -> None:
+        """Schedule the project pages that name *package*, whose page is about to appear or go."""
+        self._value("links_changed", clean(package))
+
+    def get_links_pending(self, limit: int) -> list[str]:
+        """Return up to *limit* packages whose page :meth:`links_changed` has scheduled."""
+        return self._column("get_links_pending", limit)
+
+    def links_written(self, package: str) -> None:
+        """Record that the page of *package*, which was scheduled, is written."""
+        self._value("links_written", clean(package))
+
     # Pending rewrites -----------------------------------------------------------------------------
 
     def add_rewrite(self, package: str, command: str) -> None:

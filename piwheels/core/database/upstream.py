@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.utils import canonicalize_version
 
-from piwheels.core.database.connection import REASON, Client, clean, halved, log_skipped
+from piwheels.core.database.connection import REASON, Client, call, clean, halved, log_skipped
 from piwheels.core.database.rows import KnownVersion, UpstreamPackage, UpstreamVersion, WatchedRow
 from piwheels.core.errors import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+
+    from sqlalchemy.engine import Connection
 
 #: The skip reason of versions without a source distribution.
 BINARY_ONLY: Final = "binary only"
@@ -38,7 +40,7 @@ class Upstream(Client):
         with ``PROJECT``, ``BOTH`` or ``URGENT``, and records them as pending. Deletions are only
         marked: see :meth:`get_deletions`. What the database rejects is left out, and logged.
         """
-        packages, versions = list(packages), self._spelled_as_here(list(versions))
+        packages, versions = list(packages), list(versions)
         try:
             return self._follow(packages, versions, serial)
         except Rejected:
@@ -46,40 +48,25 @@ class Upstream(Client):
             # Last: the serial never precedes its changes.
             return [*found, *self._follow([], [], serial)]
 
-    def _spelled_as_here(self, versions: Sequence[UpstreamVersion]) -> list[UpstreamVersion]:
-        """Return *versions* in the spellings that the database has."""
-        packages = sorted({clean(each.package) for each in versions})
-        here: set[tuple[str, str]] = {
-            (package, version) for package, version in self._rows("get_spellings", packages)
-        }
-        new = {each.package for each in versions if (each.package, each.version) not in here}
-        known = {
-            (package, canonicalize_version(version)): version
-            for package, version in sorted(here)
-            if package in new
-        }
-
-        def spelling(each: UpstreamVersion) -> str:
-            if (each.package, each.version) in here:
-                return each.version
-            return known.get((each.package, canonicalize_version(each.version)), each.version)
-
-        return [each._replace(version=spelling(each)) for each in versions]
-
     def _follow(
         self,
-        packages: Iterable[UpstreamPackage],
-        versions: Iterable[UpstreamVersion],
+        packages: Sequence[UpstreamPackage],
+        versions: Sequence[UpstreamVersion],
         serial: int | None = None,
     ) -> list[tuple[str, str]]:
-        texts = (
-            json.dumps([_package(each) for each in packages]),
-            json.dumps([_version(each) for each in versions]),
-        )
-        return [
-            (which, how)
-            for which, how in self._rows("follow_upstream", *texts, BINARY_ONLY, serial)
-        ]
+        named = {each.package for each in packages} | {each.package for each in versions}
+        names = sorted(map(clean, named))
+
+        def follow(conn: Connection) -> list[tuple[str, str]]:
+            known = call(conn, "get_spellings", names)
+            texts = (
+                json.dumps([_package(each) for each in packages]),
+                json.dumps([_version(each) for each in _spelled_as_here(versions, known)]),
+            )
+            columns = [package for package, _ in known], [version for _, version in known]
+            return call(conn, "follow_upstream", *texts, BINARY_ONLY, serial, *columns)
+
+        return self._try(follow, again=True)
 
     def _follow_accepted(
         self, packages: Sequence[UpstreamPackage], versions: Sequence[UpstreamVersion]
@@ -154,6 +141,26 @@ class Upstream(Client):
             clean(row.etag, REASON),
             clean(row.modified),
         )
+
+
+def _spelled_as_here(
+    versions: Sequence[UpstreamVersion], here: Sequence[tuple[str, str]]
+) -> list[UpstreamVersion]:
+    """Return *versions* in the spellings that the database has: *here*, with their packages."""
+    exact = set(here)
+    new = {each.package for each in versions if (each.package, each.version) not in exact}
+    known = {
+        (package, canonicalize_version(version)): version
+        for package, version in sorted(here)
+        if package in new
+    }
+
+    def spelling(each: UpstreamVersion) -> str:
+        if (each.package, each.version) in exact:
+            return each.version
+        return known.get((each.package, canonicalize_version(each.version)), each.version)
+
+    return [each._replace(version=spelling(each)) for each in versions]
 
 
 def _package(each: UpstreamPackage) -> dict[str, object]:

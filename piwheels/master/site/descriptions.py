@@ -195,7 +195,7 @@ class _Adapted(HTMLParser):
     def _attributes(self, name: str, values: dict[str, str]) -> str:
         kept = ("start", "colspan", "rowspan")
         made: dict[str, str] = {key: values[key] for key in kept if key in values}
-        if (ident := self._new_id(values.get("id", ""))) and "id" in _ATTRIBUTES.get(name, ()):
+        if "id" in _ATTRIBUTES.get(name, ()) and (ident := self._new_id(values.get("id", ""))):
             made["id"] = ident
         target = values.get("href", "")
         if target.startswith("#") and _ID.fullmatch(target[1:]):

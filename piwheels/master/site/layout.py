@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from piwheels.master.site.files import Site
 
 #: How long one call of :meth:`LayoutUpgrade.work` may take, in seconds (and one project more).
-_BURST: Final = 0.1
+BURST: Final = 0.1
 #: The seconds between two notes of the progress; the delay after an error of the database.
 _NOTE_INTERVAL: Final = 60.0
-_RETRY: Final = 30.0
+RETRY: Final = 30.0
 
 _NOTE: Final = re.compile(r"([0-9]{1,9})(?: ([a-z0-9-]{1,200}))?\n")
 
@@ -54,7 +54,7 @@ class LayoutUpgrade:
             self._begin(now)
         if not self._left or now < self._due:
             return
-        while self._left and self._clock.monotonic() < now + _BURST:
+        while self._left and self._clock.monotonic() < now + BURST:
             if not self._write_next(self._left[-1], now):
                 return
             self._last = self._left.pop()
@@ -92,14 +92,25 @@ class LayoutUpgrade:
     def _write_next(self, package: str, now: float) -> bool:
         """Write the pages of *package*; return ``False`` to try again later."""
         try:
-            self._write(package)
+            write_again(self._write, package)
         except (DatabaseError, Unavailable) as exc:
             logger.warning("could not write the pages of all projects, trying again: %s", exc)
-            self._due = now + _RETRY
+            self._due = now + RETRY
             return False
-        except Exception as exc:  # noqa: BLE001 (one project never stops the others)
-            logger.error(
-                "could not write the pages of %s: %s; run piw-rebuild project %s later",
-                package, exc, package,
-            )  # fmt: skip
         return True
+
+
+def write_again(write: Callable[[str], None], package: str) -> None:
+    """Call *write* with *package*, and log an error: one project never stops the others.
+
+    Raises the errors that concern all projects: those of the database.
+    """
+    try:
+        write(package)
+    except (DatabaseError, Unavailable):
+        raise
+    except Exception as exc:  # noqa: BLE001 (as above)
+        logger.error(
+            "could not write the pages of %s: %s; run piw-rebuild project %s later",
+            package, exc, package,
+        )  # fmt: skip

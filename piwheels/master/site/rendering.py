@@ -7,13 +7,14 @@ project, which ``descriptions.py`` has sanitised.
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
+from hashlib import sha256
+from importlib import metadata, resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from chameleon import PageTemplateLoader
+from chameleon import PageTemplateFile
 
 from piwheels.core.site import FEED
 from piwheels.core.words import counted
@@ -124,7 +125,7 @@ class Renderer:
             older=releases[web_pages.FULL :],
             opened=_OPEN,
             best=best,
-            about_macros=_templates()["about"].macros,
+            about_macros=_template("about").macros,
             about=web_pages.about(best, metadata, has_page) if best and metadata else None,
             few=_FEW,
             # A short description is shown at once
@@ -207,7 +208,7 @@ class Renderer:
     ) -> bytes:
         return self._render(
             template,
-            macros=_templates()["layout"].macros,
+            macros=_template("layout").macros,
             title=title,
             summary=summary,
             root=root,
@@ -219,13 +220,19 @@ class Renderer:
         )
 
     def _render(self, template: str, **values: Any) -> bytes:
-        text = _templates()[template](api_version=simple_index.API_VERSION, **values)
+        text = _template(template)(api_version=simple_index.API_VERSION, **values)
         return str(text).encode("utf-8", "replace")
 
 
+class _Template(PageTemplateFile):
+    def digest(self, body: str, names: Iterable[str]) -> str:
+        """Return the name of the compiled template; the inherited one reads all packages."""
+        return sha256(repr((body, *names, metadata.version("chameleon"))).encode()).hexdigest()
+
+
 @cache
-def _templates() -> PageTemplateLoader:
-    return PageTemplateLoader(str(_folder("templates")), default_extension=".pt")
+def _template(name: str) -> _Template:
+    return _Template(str(_folder("templates") / f"{name}.pt"))
 
 
 def static_files() -> dict[str, bytes]:

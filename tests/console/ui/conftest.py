@@ -1,4 +1,4 @@
-"""Faster Textual tests: exact idleness, style sheets parsed once, frames drawn on request."""
+"""Faster Textual tests: exact idleness, no delays, style sheets parsed once, frames on request."""
 
 import asyncio
 
@@ -7,6 +7,8 @@ import textual.app
 import textual.pilot
 from textual._compositor import Compositor
 from textual._context import active_app, visible_screen_stack
+from textual.app import App
+from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
 #: How often an application may ask to be painted again before somebody waits in vain for a rest.
@@ -66,6 +68,8 @@ def _quick_textual():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(textual.app, "wait_for_idle", _settle)
         patch.setattr(textual.pilot, "wait_for_idle", _settle)
+        patch.setattr(App, "delay_update", lambda *_: None)  # 50 ms with each change of the mode
+        patch.setattr(RuleSet, "__hash__", object.__hash__)  # the same identity, but not in Python
         patch.setattr(Stylesheet, "_parse_rules", _parse_once)
         patch.setattr(Compositor, "render_update", _render_when_asked)
         yield

@@ -4,17 +4,14 @@ import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from textual.app import App
-from textual.screen import Screen
 
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.timetravel import scrubber
-from piwheels.console.ui.widgets.line_list import COMPONENTS, Column, LineList
+from piwheels.console.ui.widgets.line_list import Column, LineList, TonedApp
 from piwheels.console.ui.widgets.plot import curve
 from piwheels.console.ui.widgets.ratiobar import ratio_bar
 
@@ -80,18 +77,11 @@ def test_an_empty_recording_has_a_scrubber():
 # Lists --------------------------------------------------------------------------------------------
 
 
-class Bare(Screen):
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*COMPONENTS}
-
-
-class Lists(App):
+class Lists(TonedApp):
     def __init__(self):
         super().__init__()
         columns = [Column("N", 5, str, right=True), Column("NAME", 0, "name {}".format)]
         self.list = LineList([*columns, Column("MORE", 4, str, least=99)], lambda n: n, empty="-")
-
-    def get_default_screen(self):
-        return Bare()
 
     def compose(self):
         yield self.list

@@ -2,12 +2,9 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
 
 import pytest
 from rich.cells import cell_len
-from textual.app import App
-from textual.screen import Screen
 
 from piwheels.console.model.commands import Command, Phase, Verb
 from piwheels.console.model.farm import Changes, FarmModel
@@ -19,7 +16,7 @@ from piwheels.console.text import clean
 from piwheels.console.ui.glyphs import STATE_SYMBOLS, SYMBOLS
 from piwheels.console.ui.widgets.fleet_columns import columns
 from piwheels.console.ui.widgets.fleet_table import FleetTable
-from piwheels.console.ui.widgets.line_list import COMPONENTS
+from piwheels.console.ui.widgets.line_list import TonedApp
 from piwheels.core.states import SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 41, 7, tzinfo=UTC)
@@ -56,11 +53,7 @@ class StillFarm(FarmModel):
         return slave
 
 
-class Bare(Screen):
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*COMPONENTS}
-
-
-class Stage(App):
+class Stage(TonedApp):
     """An application with only a table."""
 
     CSS = ".state--silent { text-style: reverse; } .state--build { color: green; }"
@@ -71,9 +64,6 @@ class Stage(App):
         self.view = View(self.commands.get)
         self.table = FleetTable(self.view, self)
         self.sorts = []
-
-    def get_default_screen(self):
-        return Bare()
 
     def compose(self):
         yield self.table

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from textual.events import AppBlur, AppFocus
 
-from console_stage import BEGAN, ScriptedMaster, Stage, master_info, until
+from console_stage import BEGAN, DEFAULT_THEME, ScriptedMaster, Stage, master_info, until
 from piwheels.console.model import events
 from piwheels.console.model.commands import Verb
 from piwheels.console.model.link import LinkState
@@ -52,7 +52,7 @@ def play(stage, story, size=(80, 24), **how):
     """Run the console; *story* gets the application and its pilot."""
 
     async def run():
-        app = ConsoleApp(stage.session, clock=stage.clock, **{"theme": "nord"} | how)
+        app = ConsoleApp(stage.session, clock=stage.clock, **{"theme": DEFAULT_THEME} | how)
         async with app.run_test(size=size) as pilot:
             await until(pilot, lambda: isinstance(app.screen, FarmScreen) and app.screen.size)
             pump(app)
@@ -449,8 +449,9 @@ def test_a_dialog_fits_and_shows_its_buttons(size):
         await mark(app, pilot, *range(1, 9))
         app.commands.give(Verb.ABORT, list(range(1, 9)))
         await until(pilot, lambda: asks(app))
-        await until(pilot, lambda: "Cancel (n)" in screen_of(app))  # it may scroll there
+        await pilot.wait_for_scheduled_animations()  # it may scroll to its buttons
         shown = screen_of(app)
+        assert "Cancel (n)" in shown
         assert "Type 8 to confirm" in shown
 
     play(stage, story, size)
@@ -603,15 +604,17 @@ def test_the_documents_name_every_screen_and_its_key():
         assert f"| `{at}` | {screen.title_in_tabs} | " in page
 
 
-@pytest.mark.parametrize("size", SIZES[1:], ids=str)
-def test_every_screen_shows_its_keys_in_one_line(size):
+def test_every_screen_shows_its_keys_in_one_line():
     async def story(app, pilot):
-        for key in "12345":
-            await pilot.press(key)
-            pump(app)
-            await until(pilot, lambda: "? help" in screen_of(app).split("\n")[-1])
+        for size in SIZES[1:]:
+            await pilot.resize_terminal(*size)
+            for key in "12345":
+                await pilot.press(key)
+                pump(app)
+                shown = lambda: "? help" in screen_of(app).split("\n")[-1]  # noqa: E731
+                await until(pilot, shown, f"no keys on screen {key} of size {size}")
 
-    play(make_stage(), story, size)
+    play(make_stage(), story)
 
 
 def test_every_screen_in_ascii_is_ascii():
@@ -772,6 +775,17 @@ def test_quitting_asks_while_a_command_is_under_way():
         await until(pilot, lambda: not app.is_running)
 
     play(stage, story)
+
+
+def test_tones_follow_the_theme():
+    async def story(app, pilot):
+        tones = {app.tone("tone--warn")}
+        await pilot.press("f2")
+        await pilot.pause()
+        tones.add(app.tone("tone--warn"))
+        assert len(tones) == 2, app.theme
+
+    play(make_stage(), story)
 
 
 def test_settings_are_saved(tmp_path):

@@ -103,6 +103,8 @@ def farm(database, tables):
     db.add_package_name("foo", "Foo", NOW)
     db.watch_package("foo")
     db.grant_lease("foo", "2.0", "cp39", "pi", LATER)
+    db.set_package_metadata("foo", needs=["six"])
+    db.links_changed("six")
     return db
 
 
@@ -149,9 +151,10 @@ CALLS = [
     Call("add_package_name", ("bar", "Bar"), None, "SELECT count(*) FROM package_names", 1),
     Call("set_package_description", ("foo", "new"), None,
          "SELECT description FROM packages", "new"),
-    Call("set_package_summary", ("foo", "Makes bars"), True,
+    Call("set_package_metadata", ("foo", "Makes bars"), True,
          "SELECT summary || description FROM packages", "Makes barsMakes foo"),
-    Call("set_package_summary", ("foo", ""), False, "SELECT summary FROM packages", ""),
+    Call("set_package_metadata", ("foo", "", ["six", "attrs", "six"]), False,
+         "SELECT needs FROM packages", ["attrs", "six"]),
     Call("set_package_status", ("foo", "quarantined"), None,
          "SELECT count(*) FROM build_queue", 0),
     Call("set_package_status", ("foo", "odd"), DatabaseError,
@@ -252,6 +255,11 @@ CALLS = [
     Call("get_published", ("bar", "1.0"), Published({}, {}, "")),
     Call("get_project_data", ("foo",), lambda found: list(found["releases"]) == ["2.0", "1.0"]),
     Call("get_project_data", ("bar",), None),
+    Call("links_changed", ("bar",), None, "SELECT count(*) FROM links_pending", 1),
+    Call("get_links_pending", (10,), ["foo"]),
+    Call("get_links_pending", (0,), []),
+    Call("links_written", ("foo",), None, "SELECT count(*) FROM links_pending", 0),
+    Call("links_written", ("bar",), None, "SELECT count(*) FROM links_pending", 1),
     Call("get_summaries", (["foo", "bar"], 5), {"foo": "Makes"}),
     Call("get_search_index", (), {"foo": (0, 0)}),
     Call("get_search_part", ("foo",), {}),

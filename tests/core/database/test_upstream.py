@@ -1,9 +1,12 @@
 """Upstream changes are applied atomically, can be repeated, and never override an operator."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
 import pytest
 
+from helpers import patience, until
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion, WatchedRow
 from piwheels.core.database.upstream import BINARY_ONLY
 from piwheels.core.states import BuildState, FileState
@@ -63,12 +66,70 @@ def test_events_in_another_spelling_change_the_first(db, queue, first, other):
     assert db.get_deletions() == [("foo", first)]
 
 
+ADDED = "SELECT piwheels.add_new_package_version('foo', '1.0', now(), '', '{}')"
+ROW = '{"package": "foo", "version": "1.0", "released": "2026-01-01", "added": [], "wheels": ""}'
+FOLLOWED = f"SELECT piwheels.follow_upstream('[]', '[{ROW}]', '', 1, '{{}}', '{{}}')"
+
+
+@pytest.mark.parametrize("first", [ADDED, FOLLOWED], ids=["added", "followed"])
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda db: db.add_new_package_version("foo", "1.0.0"),
+        lambda db: follow(db, version("1.0.0", released=NOW)),
+    ],
+    ids=["adds", "follows"],
+)
+def test_two_programs_at_once_add_one_spelling(db, superuser, first, second):
+    db.add_new_package("foo")
+    with ThreadPoolExecutor() as pool:
+        with superuser as open_transaction:
+            open_transaction.cursor().execute(first)
+            done = pool.submit(second, db)
+            until(lambda: waiting(superuser))
+        done.result(patience(10))
+    assert set(db.get_known_versions("foo")) == {"1.0"}
+
+
+@pytest.fixture
+def superuser(superuser_dsn):
+    connection = psycopg2.connect(superuser_dsn)
+    yield connection
+    connection.close()
+
+
+def waiting(connection):
+    """Return whether a transaction in this database waits for a row that another has locked."""
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return cursor.fetchone()[0]
+
+
+@pytest.fixture
+def doubled(db, superuser):
+    """Store two spellings of one version, as a database of an earlier piwheels may have them."""
+    db.add_new_package("foo")
+    with superuser, superuser.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO versions (package, version) VALUES ('foo', '1.0'), ('foo', '1.0.0')"
+        )
+
+
+@pytest.mark.usefixtures("doubled")
 def test_spellings_that_are_here_already_keep_their_own_events(db):
-    for each in ("1.0", "1.0.0"):
-        db.add_new_package("foo")
-        db.add_new_package_version("foo", each)
     follow(db, version("1.0.0", yanked=True))
     assert [release(db, each)["yanked"] for each in ("1.0", "1.0.0")] == [False, True]
+
+
+@pytest.mark.usefixtures("doubled")
+def test_spellings_that_are_here_already_get_no_third(db):
+    assert not db.add_new_package_version("foo", "1")
+    follow(db, version("1", released=NOW))
+    assert db.add_new_package_version("foo", "2")
+    assert set(db.get_known_versions("foo")) == {"1.0", "1.0.0", "2"}
 
 
 def test_a_release_is_built_once_its_source_is_there(db, queue):

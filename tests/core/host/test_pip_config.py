@@ -47,13 +47,13 @@ def offer(folder: Path, *names: str) -> None:
 def test_the_index_is_the_one_that_pip_uses(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_index().startswith("https://")
     config = files / "pip.conf"
-    config.write_text("[global]\nindex-url = https://index.example/simple\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
-    index_access.cache_clear()
-    assert default_index() == "https://index.example/simple"
-    # The environment is stronger than the file, and also says how pip reaches its index.
-    ways = {"INDEX_URL": "https://other.example/simple", "CERT": "/ca.pem", "TIMEOUT": "7"}
-    ways |= {"TRUSTED_HOST": "a.example b.example:8080", "PROXY": "http://proxy.example:3128"}
+    config.write_text(
+        "[global]\nindex-url = https://index.example/simple\ncert = /ca.pem\ntimeout = 5\n"
+    )
+    # The environment is stronger than the file.
+    ways = {"CONFIG_FILE": str(config), "INDEX_URL": "https://other.example/simple"}
+    ways |= {"TIMEOUT": "7", "PROXY": "http://proxy.example:3128"}
+    ways |= {"TRUSTED_HOST": "a.example b.example:8080"}
     for name, value in ways.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     index_access.cache_clear()

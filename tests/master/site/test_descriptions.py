@@ -114,6 +114,7 @@ def test_restructuredtext_is_the_default_and_invalid_text_is_shown_as_it_is():
     )).map("".join),
     st.sampled_from([MARKDOWN, RST]),
 )  # fmt: skip
+@example("<a href=#x># <table><td id=x>", MARKDOWN)
 @example("<a href=https://x.example><table><td><a href=https://y.example>a", MARKDOWN)
 def test_any_text_gives_valid_html(text, media_type):
     html = render(text, media_type)

@@ -2,24 +2,11 @@
 
 import pytest
 
-from piwheels.core.clock import Clock
+from clocks import FixedClock
 from piwheels.core.errors import DatabaseError
 from piwheels.core.site import LAYOUT
 from piwheels.master.site.files import Site
 from piwheels.master.site.layout import LayoutUpgrade
-
-
-class FixedClock(Clock):
-    """A clock that only the test moves."""
-
-    def __init__(self):
-        self.seconds = 1000.0
-
-    def monotonic(self):
-        return self.seconds
-
-    def advance(self, seconds):
-        self.seconds += seconds
 
 
 class Farm:

@@ -17,7 +17,6 @@ from piwheels.console.ui.screens.timetravel import TimeBar
 from piwheels.console.ui.verbs import ACTIONS, SLAVE_VERBS
 from piwheels.console.ui.widgets.flash_line import FlashLine
 from piwheels.console.ui.widgets.frame_lines import FrameLine, KeyLine, KpiLine, StatusLine, TabLine
-from piwheels.console.ui.widgets.line_list import COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +48,6 @@ class FarmScreen(Hosted, Screen[None]):
     #: The breadcrumb and, for the five main screens, the tab's name.
     title_in_tabs: ClassVar[str] = ""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*COMPONENTS}
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-xwide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -266,7 +264,6 @@ class FarmScreen(Hosted, Screen[None]):
 class Dialog(Hosted, ModalScreen[T]):
     """A dialog above a screen that keeps running."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*COMPONENTS}
     VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012
 
     def follow(self) -> None:

@@ -7,9 +7,10 @@ while items are added above it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast
 
 from rich.segment import Segment
+from textual.app import App
 from textual.binding import Binding
 from textual.geometry import Size
 from textual.message import Message
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 T = TypeVar("T")
-#: The component classes that screens hold for all their widgets: tones, and the states of slaves.
-#: One set in each widget would make every change of styles many times slower.
+#: The component classes that the application holds for all widgets: tones, and states of slaves.
+#: One set in each screen or widget would make every change of styles many times slower.
 COMPONENTS: Final = frozenset(
     {
         "tone--dim",
@@ -50,9 +51,31 @@ Cell = str | tuple[str, str]
 
 
 def style_of(widget: Widget, name: str) -> Style:
-    """Return the style of a component class of *widget* or of its screen."""
-    holder = widget if name in widget.COMPONENT_CLASSES else widget.screen
-    return holder.get_component_rich_style(name, partial=True)
+    """Return the style of a component class of *widget* or of the application."""
+    if name in widget.COMPONENT_CLASSES:
+        return widget.get_component_rich_style(name, partial=True)
+    return cast("TonedApp", widget.app).tone(name)
+
+
+class TonedApp(App[None], inherit_bindings=False):
+    """An application that holds the styles of :data:`COMPONENTS`."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*COMPONENTS}
+
+    def __init__(self) -> None:
+        self._tones: dict[str, Style] = {}
+        super().__init__()
+
+    def notify_style_update(self) -> None:
+        """Forget the styles of another theme."""
+        self._tones.clear()
+        super().notify_style_update()
+
+    def tone(self, name: str) -> Style:
+        """Return the style of a component class."""
+        if name not in self._tones:
+            self._tones[name] = self.get_component_styles(name).partial_rich_style
+        return self._tones[name]
 
 
 @dataclass(frozen=True, slots=True)
