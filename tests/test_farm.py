@@ -74,7 +74,10 @@ class Farm:
     def slave(self, name, *program):
         wires = [f"--{queue}-queue=ipc://{self.root}/{queue}" for queue in ("slave", "file")]
         program = program or ("-m", "piwheels.slave")
-        return self._start(name, *program, "-L", name, "-d", str(self.work), *wires)
+        # The builds wait for a file outside of their folders.
+        return self._start(
+            name, *program, "-L", name, "-d", str(self.work), "--sandbox=none", *wires
+        )
 
     def kill_master(self):
         self.processes["master"].kill()

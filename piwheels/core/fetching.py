@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionE
 
 from piwheels import __version__
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import Fatal, PiWheelsError, one_line
+from piwheels.core.errors import PiWheelsError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -332,17 +332,17 @@ class Fetcher:
         return manager
 
     def register(self, url: str) -> str:
-        """Store the credentials in *url* (or in ``~/.netrc``); return the address without them."""
+        """Store the credentials in *url* (or in ``~/.netrc``); return the address without them.
+
+        Raises ``ValueError`` with that address if it is none of HTTP.
+        """
         try:
             parts = urlsplit(url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
             good = None
         if not good:
-            raise Fatal(
-                f"{_public(url)} cannot be followed: name an index whose address begins with"
-                " https:// or http:// in --pypi-simple (or --pypi-xmlrpc), or choose --source none"
-            )
+            raise ValueError(_public(url))
         self._hosts.add(parts.hostname or "")
         auth = _basic(parts) or _from_netrc(parts.hostname or "")
         if auth:

@@ -134,7 +134,7 @@ class SlaveConfig(Common):
         default=[],
         metavar="HOST[:PORT]",
         parse=allowed_host,
-        help="builds may reach this host, too (repeatable; ports 80 and 443, unless one is given)",
+        help="builds may reach this host, too (can be repeated; default ports: 80 and 443)",
     )
     offline_build: bool = option(
         default=False, help="a build fetches all that it needs, then compiles without a network"

@@ -115,7 +115,9 @@ def project(about, **logs):
 
 
 def test_a_project_page_says_what_builds_fetched():
-    about = data(v1_0=release(["a.whl"], [("cp311", True)]), v0_9=release(builds=[("cp311", False)]))
+    about = data(
+        v1_0=release(["a.whl"], [("cp311", True)]), v0_9=release(builds=[("cp311", False)])
+    )
     old, new = (about["releases"][version]["builds"][0] for version in ("0.9", "1.0"))
     old |= {"fetched": 2, "build_id": 5}
     new |= {"fetched": 1, "refused": ["github.com:443", "b:1", "c:1", "d:1", "e:1"]}

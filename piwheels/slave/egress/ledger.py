@@ -62,4 +62,4 @@ def public(url: str) -> str:
     if parts.scheme in ("http", "https"):
         host = parts.netloc.rpartition("@")[2]
         url = f"{parts.scheme}://{host}{parts.path}"
-    return quote(url, safe="/:%+@!$&'()*,;=~[]")[:MAX_URL]
+    return quote(url, safe="/:%+@!$&'()*,;=~[]", errors="replace")[:MAX_URL]

@@ -10,6 +10,7 @@ from threading import Lock, Semaphore
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from piwheels.core.errors import Unavailable
 from piwheels.core.fetching import Fetcher, Limits, Reply, UpstreamFault
 from piwheels.slave.egress import pages, rules
 from piwheels.slave.egress.ledger import public
@@ -106,7 +107,7 @@ class Mirror:
         #: Those for allowed hosts, by how near these may be.
         self._plain = {near: Fetcher(access, LIMITS, near) for near in (1, 2)}
         self._addresses = [
-            upstream.url if pages.is_local(upstream.url) else fetcher.register(upstream.url)
+            upstream.url if pages.is_local(upstream.url) else _register(fetcher, upstream.url)
             for fetcher, upstream in zip(self._fetchers, upstreams, strict=True)
         ]
         self._pages: dict[rules.Mirrored, Source | None] = {}
@@ -278,6 +279,13 @@ class Mirror:
 
     def _new_file(self) -> IO[bytes]:
         return tempfile.TemporaryFile(dir=self._folder)
+
+
+def _register(fetcher: Fetcher, url: str) -> str:
+    try:
+        return fetcher.register(url)
+    except ValueError as error:
+        raise Unavailable(f"pip is configured with {error}, which is no address") from None
 
 
 def _copy(url: str, limit: int, write: Callable[[bytes], object], *, follow: bool) -> Reply:

@@ -20,7 +20,7 @@ ACCEPT: Final = f"{JSON}, {HTML};q=0.2, text/html;q=0.1"
 
 #: The names of files that pip installs or builds.
 _ARCHIVE: Final = re.compile(
-    r"[^/\x00-\x1f\x7f]{1,250}\.(?:whl|zip|tar|tar\.(?:gz|bz2|xz|lz|lzma)|tgz|tbz|txz|tlz)"
+    r"[^/\x00-\x1f\x7f\ud800-\udfff]{1,250}\.(?:whl|zip|tar|tar\.(?:gz|bz2|xz|lz|lzma)|tgz|tbz|txz|tlz)"
 )
 _CHARSET: Final = re.compile(r"charset=\"?([\w.-]{1,40})", re.ASCII | re.IGNORECASE)
 #: The hashes that are checked, by their names in pages.
@@ -93,7 +93,7 @@ def write_page(document: Document, accept: str) -> tuple[str, bytes]:
         f"<a {_attributes(file)}>{escape(file['filename'])}</a><br>\n" for file in files
     )
     head = '<!DOCTYPE html><html><head><meta charset="utf-8"><title>Links</title></head><body>\n'
-    return "text/html; charset=utf-8", f"{head}{links}</body></html>\n".encode()
+    return "text/html; charset=utf-8", f"{head}{links}</body></html>\n".encode("utf-8", "replace")
 
 
 def _read_json(body: bytes) -> Document:

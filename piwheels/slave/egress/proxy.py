@@ -128,7 +128,7 @@ class Proxy(Thread):
         except (h11.LocalProtocolError, OSError):
             pass  # the build went away, or its proxy was closed
         except Exception:
-            logger.exception("internal error of the farm, please report it")
+            logger.exception("internal error during a build")
         finally:
             self._remove(peer)
             self._threads.discard(current_thread())

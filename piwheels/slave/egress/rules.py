@@ -96,7 +96,7 @@ def is_allowed(wanted: Place, allowed: Collection[str]) -> bool:
 def nearest(host: str) -> int:
     """Return how near the address of the allowed *host* may be (:mod:`piwheels.core.fetching`).
 
-    A name must not lead to this machine. An operator who wants that allows the address.
+    A name must not lead to this machine. To reach it, allow the address.
     """
     try:
         ip_address(host)

@@ -49,7 +49,10 @@ def test_a_page_in_json_is_listed_again_next_to_itself():
     kind, body = write_page(page, f"{JSON}, text/html;q=0.1")
     made = json.loads(body)
     assert kind == JSON
-    assert [file["url"] for file in made["files"]] == ["demo-1.0-py3-none-any.whl", "demo%2B1.tar.gz"]
+    assert [file["url"] for file in made["files"]] == [
+        "demo-1.0-py3-none-any.whl",
+        "demo%2B1.tar.gz",
+    ]
     assert made["files"][0]["core-metadata"] == {"sha256": "cd" * 32}
     assert made["project-status"] == FULL["project-status"]
 
@@ -87,9 +90,9 @@ def test_a_page_in_html_is_understood():
     "url",
     [
         "file:///etc/x.zip", "ftp://x.example/x.zip", "javascript:x.zip", "//[::1/x.zip", "", "#",
-        "https:///x.zip", "https://x.example:0/x.zip", "https://x.example:99999/x.zip",
+        "https://x.example:0/x.zip", "https://x.example:99999/x.zip",
         "https://x.example/x.zip/", "https://x.example/x.exe", "https://x.example/%2e%2e%2fx%0a.zip",
-        "https://x.example/" + "x" * 300 + ".zip",
+        "https://x.example/" + "x" * 300 + ".zip", "https://x.example/\ud800.zip",
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_fetched_are_left_out(url):
@@ -102,7 +105,9 @@ def test_a_page_of_this_machine_may_list_its_files():
     assert listed(page) == {"x.zip": ("file:///srv/files/x.zip", {"sha256": "00"})}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"files": {}}', b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"{}", b'{"files": {}}', b"[" * 100_000, b"\xff"]
+)
 def test_what_is_no_page_is_refused(body):
     with pytest.raises(ValueError, match=r"."):
         read_page(JSON, body, BASE)

@@ -51,11 +51,28 @@ def test_requests_to_the_proxy_itself(target, host, path):
 def test_places():
     assert str(place("GitHub.com.:443")) == "github.com:443"
     assert str(place("[2001:DB8::1]:80")) == "[2001:db8::1]:80"
-    for text in ("x", "x:0", "x:65536", "x:-1", "x:y", ":1", "a@b:1", "x:1:2", "x:1\n", "2001::1:x"):
+    for text in (
+        "x",
+        "x:0",
+        "x:65536",
+        "x:-1",
+        "x:y",
+        ":1",
+        "a@b:1",
+        "x:1:2",
+        "x:1\n",
+        "2001::1:x",
+    ):
         assert place(text) is None
     assert str(place_of("http://x.example/y")) == "x.example:80"
     assert str(place_of("http://[::1]:81/y")) == "[::1]:81"
-    for url in ("https://x.example/", "http://", "http://u@x.example/", "http://[::", "http://x:y/"):
+    for url in (
+        "https://x.example/",
+        "http://",
+        "http://u@x.example/",
+        "http://[::",
+        "http://x:y/",
+    ):
         assert place_of(url) is None
 
 
@@ -95,6 +112,7 @@ def test_the_ledger_has_one_entry_for_each_address():
         ("http://x.example/\u202e<b>\n", "http://x.example/%E2%80%AE%3Cb%3E"),
         ("file:///srv/x.zip", "file:///srv/x.zip"),
         ("http://[::", "http://[::"),
+        ("http://x.example/\ud800", "http://x.example/%3F"),
         ("http://x.example/" + "\u00e9" * 500, ("http://x.example/" + "%C3%A9" * 500)[:MAX_URL]),
     ],
 )
