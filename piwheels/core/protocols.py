@@ -12,7 +12,7 @@ between the master's threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
@@ -127,7 +127,7 @@ class Built(NamedTuple):
     duration: timedelta
     output: Log
     files: list[FileState]
-    fetches: Sequence[Fetch] = ()
+    fetches: tuple[Fetch, ...] = ()
 
 
 class SlaveOutput(NamedTuple):

@@ -188,7 +188,7 @@ class BuildState:
     files: dict[Filename, FileState] = field(default_factory=dict)
     build_id: Count | None = field(default=None, metadata={"wire": False})
     label: Text = field(default="", metadata={"wire": False})
-    fetches: Sequence[Fetch] = field(default=(), metadata={"wire": False})
+    fetches: tuple[Fetch, ...] = field(default=(), metadata={"wire": False})
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:

@@ -155,7 +155,7 @@ def test_only_a_slave_of_level_1_says_what_its_build_fetched(master, slave, leve
     found = (Fetch("https://files.example/x.zip", 9, "ab" * 32),)
     monkeypatch.setattr(Builder, "fetches", found)
     master.give_build()
-    assert tuple(master.built().fetches) == (found if level else ())
+    assert master.built().fetches == (found if level else ())
 
 
 @pytest.mark.parametrize("level", [0])
