@@ -72,6 +72,8 @@ def named(kind: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         words = [named(arg) for arg in args]
         return (", or " if any(" of " in word for word in words) else " or ").join(words)
+    if args[1:] == (...,):
+        return f"list of {named(args[0])}"
     if origin is tuple:
         return f"({', '.join(map(named, args))})"
     if len(args) == 1:

@@ -1,5 +1,6 @@
 """A whole farm, as processes: master, slaves, the real database, an index of files, and kill -9."""
 
+import hashlib
 import html.parser
 import json
 import os
@@ -45,12 +46,12 @@ class Farm:
         db.add_new_package("demo")
         self.add("1.0")
 
-    def add(self, version):
-        """Request a version, whose build notes that it was reached, and waits for the gate."""
+    def add(self, version, act="pass"):
+        """Request a version, whose build runs *act*, notes it, and waits for the gate."""
         folder = self.root / "index/demo"
         reach = f"open({str(self.gate)!r} + '.reached', 'a').write('x')"
         wait = f"while not os.path.exists({str(self.gate)!r}): time.sleep(0.05)"
-        add_source(folder, version=version, before=f"{reach}\n    {wait}")
+        add_source(folder, version=version, before=f"{act}\n    {reach}\n    {wait}")
         links = (f'<a href="{path.name}">{path.name}</a>' for path in folder.glob("*.tar.gz"))
         (folder / "index.html").write_text("".join(links))
         self.db.add_new_package_version("demo", version, datetime.now(UTC))
@@ -75,7 +76,10 @@ class Farm:
     def slave(self, name, *program):
         wires = self.queues(("slave", "file"))
         program = program or ("-m", "piwheels.slave")
-        return self._start(name, *program, "-L", name, "-d", str(self.work), *wires)
+        # The builds wait for a file outside of their folders.
+        return self._start(
+            name, *program, "-L", name, "-d", str(self.work), "--sandbox=none", *wires
+        )
 
     def kill_master(self):
         self.processes["master"].kill()
@@ -258,3 +262,19 @@ def test_a_suspended_slave_resumes_its_build_and_that_of_a_killed_one_moves_to_a
     farm.until(lambda: farm.published("2.0"), "not built again")
     assert [build.status for build in farm.builds("2.0")] == [True]
     assert farm.said("master").count("declared dead") > deaths
+
+
+def test_the_page_says_what_a_build_fetched_and_was_refused(farm):
+    ask = "import urllib.request; urllib.request.urlopen('http://evil.example/')"
+    farm.add("2.0", f"import subprocess; subprocess.run([sys.executable, '-c', {ask!r}])")
+    farm.gate.touch()
+    farm.master()
+    farm.slave("one")
+    page = farm.site / "project/demo/index.html"
+    done = "fetched 1 file; asked for evil.example:80: refused"
+    farm.until(lambda: page.exists() and done in page.read_text(), "not on the page", 60)
+    source = farm.root / "index/demo/demo-2.0.tar.gz"
+    assert hashlib.sha256(source.read_bytes()).hexdigest() in page.read_text()
+    assert f"<code>file://{source}</code>" in page.read_text()
+    builds = json.loads((page.parent / "json/index.json").read_text())["releases"]["2.0"]["builds"]
+    assert [(build["fetched"], build["refused"]) for build in builds] == [(1, ["evil.example:80"])]

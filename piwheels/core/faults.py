@@ -49,7 +49,7 @@ FAULTS: Final = (
     ),
     Fault(
         "network", "it cannot reach the index", "check its network and its proxy", 2, 6,
-        (r"WARNING: Retrying \(Retry\(total=0\b",),
+        (r"WARNING: Retrying \(Retry\(total=0\b", r"this slave cannot reach the index: "),
     ),
     Fault(
         "memory", "its memory ran out", "give it more memory or swap", 5, 3,

@@ -25,6 +25,7 @@ from piwheels.core.states import (
     BuildState,
     Count,
     DownloadState,
+    Fetch,
     Filename,
     FileState,
     JSONState,
@@ -120,12 +121,13 @@ class Job(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A slave's report of a finished build."""
+    """A slave's report of a finished build. Protocol level 0 omits *fetches*."""
 
     status: bool
     duration: timedelta
     output: Log
     files: list[FileState]
+    fetches: tuple[Fetch, ...] = ()
 
 
 class SlaveOutput(NamedTuple):

@@ -9,7 +9,8 @@ from typing import Final
 _FRAME: Final = re.compile(
     "|".join(
         (
-            r"piwheels: the build failed|ERROR: (Failed (building wheel|to build)|Could not build)",
+            r"piwheels: (the build failed|asked for )",
+            r"ERROR: (Failed (building wheel|to build)|Could not build)",
             r"Failed to build|error: [a-z]+(-[a-z]+)+$|\[end of output\]|\[\d+ lines of output\]",
             r"(note|hint): |full command: |cwd: |exit code: |WARNING: |\[?notice",
             r"(Building|Preparing|Getting|Installing|Collecting|Created|Removed|Cleaning) ",

@@ -23,6 +23,8 @@ from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0
 
 #: Text of at most 200 characters, without control characters.
 Text = Annotated[str, Limit("text")]
+#: The most addresses that a build is noted to have asked for, and the most characters of one.
+MAX_FETCHES, MAX_URL = 1100, 500
 #: A build's log: any text that fits a 16 MiB frame.
 Log = Annotated[str, Limit("log", 15 * 2**20)]
 #: A longer text of one line: a reason, a user agent, a specifier.
@@ -117,6 +119,19 @@ class MasterInfo(NamedTuple):
 # Builds and their files ---------------------------------------------------------------------------
 
 
+class Fetch(NamedTuple):
+    """What a build asked the proxy of its slave for.
+
+    *url* is without credentials and query; a connection that the proxy does not read is
+    ``HOST:PORT``, and has no *sha256*. *refused* is the reason if the build did not get it.
+    """
+
+    url: Annotated[str, Limit("text", MAX_URL)]
+    size: Count
+    sha256: Sha256 | None = None
+    refused: Text = ""
+
+
 @dataclass(slots=True)
 class FileState:
     """One file that a build made, as its builder describes it.
@@ -160,7 +175,7 @@ class BuildState:
 
     *files* maps file names to :class:`FileState` in the order of their transfer;
     *output* is the build's log; *build_id* is the database's number, ``None`` until it has one;
-    *label* is the name of its slave.
+    *label* is the name of its slave; *fetches* are what it asked the proxy of its slave for.
     """
 
     slave_id: Count
@@ -173,6 +188,7 @@ class BuildState:
     files: dict[Filename, FileState] = field(default_factory=dict)
     build_id: Count | None = field(default=None, metadata={"wire": False})
     label: Text = field(default="", metadata={"wire": False})
+    fetches: tuple[Fetch, ...] = field(default=(), metadata={"wire": False})
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:

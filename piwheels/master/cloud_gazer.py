@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from piwheels.core.errors import Fatal, PiWheelsError, Unavailable
+from piwheels.core.fetching import Limits
 from piwheels.core.host.pip_config import index_access
 from piwheels.core.tasks import PauseableTask
 from piwheels.core.wheels.tags import known_spelling
@@ -15,7 +16,6 @@ from piwheels.master.messages import DeletePackage, DeleteVersion, PagesNoted, U
 from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
 from piwheels.master.upstream.changelog import Changelog
-from piwheels.master.upstream.fetching import Limits
 from piwheels.master.upstream.pypi import Upstream
 from piwheels.master.upstream.watch import Watcher
 from piwheels.master.worker_pool import WorkerPool

@@ -223,7 +223,8 @@ class TheScribe(PauseableTask):
             if self.db.set_package_metadata(package, summary, [name for name, _ in needs]):
                 data = web_pages.offered(self.db.get_project_data(package) or found)
         logs = self._failures(data)
-        page = self._renderer.project(data, logs, described, self.site.has_page)
+        fetches = self.db.get_fetches(web_pages.newest_builds(data))
+        page = self._renderer.project(data, logs, described, self.site.has_page, fetches)
         if not self.site.has_page(package):
             self._links.changed(self.db, package)
         changed = self.site.write_pages(

@@ -31,7 +31,7 @@ from piwheels.core.errors import Fatal, Unavailable
 from piwheels.core.faults import slave_fault
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
-from piwheels.core.host.pip_config import pip_command
+from piwheels.core.host.pip_config import default_index, pip_command, pip_settings
 from piwheels.core.keys.files import KeyPair, parse_invitation
 from piwheels.core.keys.options import client_pair, key_option, master_key_option
 from piwheels.core.paths import address, bracketed, data_dir, host
@@ -53,6 +53,8 @@ from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, why_unusable
 from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
+from piwheels.slave.egress.gate import PORT, Egress, environment
+from piwheels.slave.egress.rules import allowed_host
 from piwheels.slave.identity import identity
 from piwheels.slave.joining import join
 from piwheels.slave.limits import Limits
@@ -60,7 +62,7 @@ from piwheels.slave.sandbox.choice import MODES, NoSandbox, choose
 from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from piwheels.core.clock import Clock
     from piwheels.core.states import SlaveStats
@@ -139,6 +141,21 @@ class SlaveConfig(Common):
         choices=("auto", *MODES),
         help="what confines builds; auto: the strongest that works (default: auto)",
     )
+    egress: str = option(
+        default="proxy",
+        choices=("proxy", "open"),
+        help="what builds reach: the indexes, by a proxy of the slave; or everything"
+        " (default: proxy)",
+    )
+    allow_host: list[str] = option(
+        default=[],
+        metavar="HOST[:PORT]",
+        parse=allowed_host,
+        help="builds may reach this host, too (can be repeated; default ports: 80 and 443)",
+    )
+    offline_build: bool = option(
+        default=False, help="a build fetches all that it needs, then compiles without a network"
+    )
     silence: timedelta = option(
         default=Limits.silence,
         metavar="DURATION",
@@ -203,6 +220,7 @@ class PiWheelsSlave:
         self.system = System()
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.sandbox: Sandbox = NoSandbox()
+        self.egress = _egress(config, self.pip)
         self.label = (config.label or socket.gethostname())[:200]
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
@@ -232,10 +250,12 @@ class PiWheelsSlave:
 
     def _choose_sandbox(self) -> None:
         mode, python = self.config.sandbox, self.interpreter.path
-        self.sandbox, warnings = choose(mode, python, self.pip, self.dir)
+        port = None if self.egress.is_open else PORT
+        variables = environment(self.egress, self.dir, self.dir, PORT)
+        self.sandbox, warnings = choose(mode, python, self.pip, self.dir, variables, port)
         for warning in warnings:
             self.logger.warning("%s", warning)
-        self.logger.info("sandbox of builds: %s", self.sandbox.name)
+        self.logger.info("sandbox of builds: %s; egress: %s", self.sandbox.name, self.config.egress)
 
     def stop(self, number: int = 0, _frame: object = None) -> None:
         """End the slave soon. Can be the handler of the signal *number*."""
@@ -392,6 +412,7 @@ class PiWheelsSlave:
             pip=self.pip,
             system=self.system,
             sandbox=self.sandbox,
+            egress=self.egress,
             limits=self.config.limits,
             clock=self.clock,
         )
@@ -422,7 +443,8 @@ class PiWheelsSlave:
             self._suspect = True
         word = "built" if self.builder.status else "failed to build"
         self.logger.info("%s %s %s", word, self.builder.package, self.builder.version)
-        return "BUILT", self.builder.as_message()
+        built = self.builder.as_message()
+        return "BUILT", built if self.config.level > 0 else built[:4]
 
     def _busy(self) -> Request:
         self._busy_due = self.clock.monotonic() + CONT_WAIT
@@ -518,6 +540,16 @@ class PiWheelsSlave:
     def get_status(self) -> SlaveStats:
         """Return the statistics of this machine."""
         return slave_stats(self.dir, self.clock.now())
+
+
+def _egress(config: SlaveConfig, pip: Sequence[str]) -> Egress:
+    """Return what builds may reach, by the options and pip's settings."""
+    settings = pip_settings(pip)
+    if config.egress == "open":
+        return Egress(settings, is_open=True)
+    index = settings.get("index-url") or default_index()
+    allowed = frozenset(config.allow_host)
+    return Egress(settings, index, allowed, offline=config.offline_build)
 
 
 def problems(config: SlaveConfig) -> Iterator[str]:

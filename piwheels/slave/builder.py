@@ -19,13 +19,14 @@ from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.errors import BadWheel, PiWheelsError
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.pip_config import pip_command
-from piwheels.core.host.processes import Ending, Supervised, build_environment, private_home
+from piwheels.core.host.processes import Ending, Supervised
 from piwheels.core.host.supervision import remove_tree
 from piwheels.core.wheels.built import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
 from piwheels.core.wheels.dependencies import System, library_dependencies
 from piwheels.core.wheels.inspection import is_portable
 from piwheels.core.wheels.tags import parse_filename
 from piwheels.slave.buildlog import BuildLog
+from piwheels.slave.egress.gate import Egress, Network, environment
 from piwheels.slave.limits import MAX_FILE, MAX_OPEN_FILES, RESERVE, Limits
 from piwheels.slave.sandbox.choice import NoSandbox
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from piwheels.core.clock import Clock
+    from piwheels.core.states import Fetch
     from piwheels.slave.sandbox.choice import Sandbox
 
 #: The names of build directories begin with this.
@@ -41,9 +43,9 @@ PREFIX: Final = "piw-build-"
 #: The limit of wheels per build.
 MAX_WHEELS: Final = 10
 
-#: The command of pip that builds wheels, with the options that every build has.
-PIP_WHEEL: Final = (
-    "wheel", "-v", "--no-input", "--no-color", "--progress-bar=off",
+#: The options of pip that every build has.
+PIP_OPTIONS: Final = (
+    "-v", "--no-input", "--no-color", "--progress-bar=off",
     "--disable-pip-version-check",
     # Without --use-pep517, pip <= 23.0 cannot build sources that have no pyproject.toml.
     "--use-pep517", "--no-deps", "--no-cache-dir",
@@ -70,7 +72,8 @@ class Builder(Thread):
     *dir* (``None``: the system's directory for temporary files). *python* is the interpreter to
     build for (``None``: the one that runs this), and *pip* the command that runs pip for it, if
     :func:`~piwheels.core.host.pip_config.pip_command` has found it before. *sandbox* confines the
-    build, and *limits* are its limits. Builders may share *system*.
+    build, *egress* says what it may reach (``None``: everything), and *limits* are its limits.
+    Builders may share *system*.
 
     Call :meth:`close` at the end (or use it as a context manager): it removes everything.
     """
@@ -88,6 +91,7 @@ class Builder(Thread):
         pip: Sequence[str] | None = None,
         system: System | None = None,
         sandbox: Sandbox | None = None,
+        egress: Egress | None = None,
         limits: Limits | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -102,6 +106,9 @@ class Builder(Thread):
         self._pip = pip
         self._system = system or System()
         self._sandbox = sandbox or NoSandbox()
+        self._egress = egress or Egress(is_open=True)
+        self._network: Network | None = None
+        self._has_noted = False
         self._limits = limits or Limits()
         self._clock = clock
         self._log = BuildLog()
@@ -168,10 +175,15 @@ class Builder(Thread):
         """
         return self._log.since(offset)
 
+    @property
+    def fetches(self) -> tuple[Fetch, ...]:
+        """What the build has asked its proxy for."""
+        return self._network.entries() if self._network else ()
+
     def as_message(self) -> list[Any]:
         """Return the data of ``BUILT`` (protocols.md)."""
         files = [wheel.as_message() for wheel in self.wheels]
-        return [self.status, self.duration, self.output, files]
+        return [self.status, self.duration, self.output, files, self.fetches]
 
     def stop(self) -> None:
         """Kill the build, if it still runs. Returns immediately; the thread ends soon after."""
@@ -211,30 +223,63 @@ class Builder(Thread):
 
         Its output goes to *log_file*. All processes that it started have ended then.
         """
-        assert self._work is not None  # noqa: S101
         pip = self._pip or pip_command(self._python)
+        if self._egress.is_open:
+            return self._run_pip(pip, "wheel", log_file)
+        indexes = self._index_url, self._extra_index_urls
+        self._network = Network(self._egress, *indexes, self._dir, self._unreachable)
+        try:
+            if self._egress.offline:
+                ending = self._run_pip(pip, "download", log_file)
+                if not ending.success:
+                    return ending
+                self._clean_up()
+                self._prepare()
+                self._network.seal()
+            return self._run_pip(pip, "wheel", log_file)
+        finally:
+            self._network.close()
+            for fetch in self.fetches:
+                if fetch.refused:
+                    log_file.note(f"asked for {fetch.url}: refused ({fetch.refused})")
+
+    def _run_pip(self, pip: Sequence[str], verb: str, log_file: BuildLog) -> Ending:
+        """Run pip's command *verb* within the time that the build has left."""
+        assert self._work is not None  # noqa: S101
         inside = self._sandbox.inside(self._work)
-        command = self._sandbox.command(self._work, self._command(pip, inside))
+        command = self._command(pip, verb, inside)
+        indexes = self._index_url, self._extra_index_urls
+        gate = self._network and self._network.open(own=self._sandbox.own_network)
+        port = gate.port if gate else None
         started = self._clock.monotonic()
         self._process = process = Supervised(
-            command,
-            env=build_environment(inside / "home", inside / "tmp"),
+            self._sandbox.command(self._work, gate.command(command) if gate else command, port),
+            env=environment(self._egress, inside / "home", inside / "tmp", port or 0, *indexes),
             cwd=self._work / "tmp",
-            timeout=self._timeout.total_seconds(),
+            timeout=(self._timeout - self._duration).total_seconds(),
             remove=[self._work],
             limits={"FSIZE": MAX_FILE, "NOFILE": MAX_OPEN_FILES},
             reserve=RESERVE,
             totals=self._limits.totals(),
             silence=self._limits.silence.total_seconds(),
+            descriptors=gate.descriptors if gate else (),
             clock=self._clock,
         )
+        if gate:
+            gate.start()
         if self._stopping.is_set():  # before the process existed
             process.stop()
         for block in iter(process.read, b""):
             log_file.write(block)
         ending = process.wait()
-        self._duration = timedelta(seconds=self._clock.monotonic() - started)
+        self._duration += timedelta(seconds=self._clock.monotonic() - started)
         return ending
+
+    def _unreachable(self, why: str) -> None:
+        """Note, once, that the slave cannot reach an index."""
+        if not self._has_noted:
+            self._has_noted = True
+            self._log.note(f"this slave cannot reach the index: {why}")
 
     def calc_apt_dependencies(self, wheel: Wheel) -> dict[str, list[str]]:
         """Return the Debian packages (``"apt"``) and other libraries (``""``) of *wheel*."""
@@ -257,19 +302,21 @@ class Builder(Thread):
         self._work = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._dir))
         self._lock = os.open(self._work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        private_home(self._work / "home")
-        for name in ("tmp", "out"):
-            (self._work / name).mkdir()
+        for name in ("home", "tmp", "out"):
+            (self._work / name).mkdir(mode=0o700)
 
-    def _command(self, pip: Sequence[str], inside: Path) -> list[str]:
-        index = [] if self._index_url is None else [f"--index-url={self._index_url}"]
+    def _command(self, pip: Sequence[str], verb: str, inside: Path) -> list[str]:
+        index = []
+        if self._egress.is_open:  # else the variables name the mirror
+            index += [] if self._index_url is None else [f"--index-url={self._index_url}"]
+            index += (f"--extra-index-url={url}" for url in sorted(self._extra_index_urls))
         return [
             *pip,
-            *PIP_WHEEL,
+            verb,
+            *PIP_OPTIONS,
             *index,
-            *(f"--extra-index-url={url}" for url in sorted(self._extra_index_urls)),
             f"--no-binary={self._package}",
-            f"--wheel-dir={inside / 'out'}",
+            f"--{'wheel-dir' if verb == 'wheel' else 'dest'}={inside / 'out'}",
             f"{self._package}=={self._version}",
         ]
 

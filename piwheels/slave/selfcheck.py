@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import one_line
 from piwheels.core.host.commands import ask
-from piwheels.slave.builder import PIP_WHEEL, why_unusable
+from piwheels.slave.builder import PIP_OPTIONS, why_unusable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def check(python: Path, pip: Sequence[str], folder: Path) -> Findings:
 
 def _pip_fault(pip: Sequence[str]) -> str:
     """Return why *pip* cannot build, by having it read the options of a build; ``""`` if it can."""
-    code, answer = _run([*pip, *PIP_WHEEL, "--help"])
+    code, answer = _run([*pip, "wheel", *PIP_OPTIONS, "--help"])
     if code == 0:
         return ""
     return f"{' '.join(pip)} cannot build ({_last_line(answer)}): install a newer pip for it"

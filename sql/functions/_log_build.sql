@@ -75,6 +75,10 @@ BEGIN
 
     DELETE FROM leases
         WHERE package = the_package AND version = the_version AND abi_tag = the_abi AND the_slave <> 0;
+    INSERT INTO fetches (build_id, position, url, size, sha256, refused)
+        SELECT the_build, f.position, f.part ->> 'url', (f.part ->> 'size')::bigint, f.part ->> 'sha256',
+            f.part ->> 'refused'
+        FROM jsonb_array_elements(build -> 'fetches') WITH ORDINALITY AS f (part, position);
     INSERT INTO build_logs_pending (build_id, output) VALUES (the_build, build ->> 'output');
     RETURN the_build;
 END

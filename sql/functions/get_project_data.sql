@@ -20,7 +20,12 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                         'abi_tag', b.abi_tag,
                         'status', b.status,
                         'built_at', b.built_at,
-                        'duration', extract(epoch FROM b.duration)::float8
+                        'duration', extract(epoch FROM b.duration)::float8,
+                        'fetched', (SELECT count(*) FROM fetches f WHERE f.build_id = b.build_id AND f.refused = ''),
+                        'refused', ARRAY(
+                            SELECT f.url FROM fetches f
+                            WHERE f.build_id = b.build_id AND f.refused <> '' ORDER BY f.position
+                        )
                     ) ORDER BY b.build_id), '[]')
                     FROM builds b WHERE b.package = v.package AND b.version = v.version
                 ),

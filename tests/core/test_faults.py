@@ -13,6 +13,7 @@ LOGS = {
     "OSError: [Errno 28] No space left on device": "disk",
     "piwheels: the build was stopped because its disk is full (less than 64 MiB free)": "disk",
     "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken": "network",
+    "piwheels: this slave cannot reach the index: https://index.example/: 502": "network",
     "piwheels: the build was killed from outside (did memory run out?)": "memory",
     "gcc: fatal error: Killed signal terminated program cc1plus": "memory",
     "ModuleNotFoundError: No module named '_ctypes'": "modules",

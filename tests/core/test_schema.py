@@ -19,6 +19,7 @@ from piwheels.core.states import (
     BuildState,
     Count,
     DownloadState,
+    Fetch,
     FileState,
     PageState,
     SlaveInfo,
@@ -68,8 +69,10 @@ def test_a_state_travels_without_its_inner_fields():
 
 
 def test_states_within_a_message_are_packed():
-    sent = reversed(slave_driver).to_send("BUILT", Built(True, timedelta(1), "log", [FILE]))
-    assert sent == [True, timedelta(1), "log", [FILE.as_message()]]
+    fetch = Fetch("https://files.example/x.zip", 9)
+    built = Built(True, timedelta(1), "log", [FILE], (fetch,))
+    sent = reversed(slave_driver).to_send("BUILT", built)
+    assert sent == [True, timedelta(1), "log", [FILE.as_message()], [fetch]]
 
 
 def test_fields_that_are_missing_stay_so():

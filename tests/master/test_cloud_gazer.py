@@ -12,6 +12,7 @@ import pytest
 import upstream
 from helpers import reject_rows, until
 from piwheels.core.database.dsn import administer
+from piwheels.core.fetching import Limits
 from piwheels.core.host.pip_config import IndexAccess
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.wheels.tags import canonical
@@ -22,7 +23,6 @@ from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.upstream import watch
-from piwheels.master.upstream.fetching import Limits
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
+from piwheels.core.states import Fetch
 from piwheels.master.logic import site_wide, web_pages
 from piwheels.master.logic.wheel_metadata import Metadata
 from piwheels.master.site.rendering import NAMES, Renderer, static_files
@@ -48,6 +49,8 @@ def release(files=(), builds=(), **changes):
             "status": status,
             "built_at": NOW,
             "duration": timedelta(seconds=125),
+            "fetched": 0,
+            "refused": [],
         }
         for abi, status in builds
     ]
@@ -109,6 +112,24 @@ class Reader(HTMLParser):
 
 def project(about, **logs):
     return RENDERER.project(about, {int(number.strip("b")): log for number, log in logs.items()})
+
+
+def test_a_project_page_says_what_builds_fetched():
+    about = data(
+        v1_0=release(["a.whl"], [("cp311", True)]), v0_9=release(builds=[("cp311", False)])
+    )
+    old, new = (about["releases"][version]["builds"][0] for version in ("0.9", "1.0"))
+    old |= {"fetched": 2, "build_id": 5}
+    new |= {"fetched": 1, "refused": ["github.com:443", "b:1", "c:1", "d:1", "e:1"]}
+    assert web_pages.newest_builds(about) == [new["build_id"], 5]
+    fetches = [Fetch("https://x.example/<a>.zip", 2000, "ab" * 32), Fetch("d:1", 0, None, "no <b>")]
+    page = RENDERER.project(about, {}, fetches={new["build_id"]: fetches}).decode()
+    text = "fetched 1 file; asked for github.com, b:1, c:1 and 2 more: refused"
+    assert f'<summary class="dim">{text}</summary>' in page
+    assert "<code>https://x.example/&lt;a&gt;.zip</code>" in page
+    assert f"2.0 kB {'ab' * 32}" in page
+    assert '<span class="failed">no &lt;b&gt;</span>' in page
+    assert '<span class="full dim">fetched 2 files</span>' in page
 
 
 def test_a_project_page_links_to_files_and_logs():

@@ -40,6 +40,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 BUILD = {
     "build_id": 7, "abi_tag": "cp311", "status": False, "built_at": NOW, "duration": timedelta(1),
+    "fetched": 0, "refused": [],
 }  # fmt: skip
 
 
@@ -100,6 +101,9 @@ class FakeDatabase:
         return SimpleProject(
             package, self._status(package), "", list(self.versions[package]), files
         )
+
+    def get_fetches(self, builds):
+        return {}
 
     def get_project_data(self, package):
         self._check()

@@ -17,6 +17,9 @@ QUICK_PIP = """
 import os, sys, tarfile
 if "--help" in sys.argv:  # the slave checks that it knows the options of a build
     sys.exit()
+if "config" in sys.argv:  # the slave reads the settings
+    print(f":env:.find-links={os.environ.get('PIP_FIND_LINKS', '')!r}")
+    sys.exit()
 (folder,) = (arg.partition("=")[2] for arg in sys.argv if arg.startswith("--wheel-dir="))
 name = sys.argv[-1].replace("==", "-")
 with tarfile.open(os.path.join(os.environ["PIP_FIND_LINKS"], name + ".tar.gz")) as sdist:
@@ -84,7 +87,7 @@ def pip():
 
 
 @pytest.fixture
-def slave(master, work, level, pip, monkeypatch):
+def slave(master, work, level, pip, source, monkeypatch):  # noqa: PLR0917
     """A slave that runs in a thread. It must end with status 0 and leave no files."""
     monkeypatch.setattr(app, "CONT_WAIT", 0.5)
     monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)

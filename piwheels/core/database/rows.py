@@ -106,13 +106,19 @@ class Activity(NamedTuple):
 
 
 class ProjectBuild(TypedDict):
-    """One attempt to build a release."""
+    """One attempt to build a release.
+
+    *fetched* is the number of files that it fetched; *refused* are the addresses, or ``HOST:PORT``,
+    that the proxy of its slave refused.
+    """
 
     build_id: int
     abi_tag: str
     status: bool
     built_at: datetime
     duration: timedelta
+    fetched: int
+    refused: list[str]
 
 
 class ProjectFile(TypedDict):

@@ -6,10 +6,12 @@ module reads none of them and names no index.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +31,9 @@ INDEX_SECONDS = 15
 
 _GOOD_PIP = (23, 1)
 _PIP_SECONDS = 30.0
+
+# The parts of pip's configuration that count for a build, the weakest first.
+_SECTIONS = ("global", "wheel", ":env:")
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _VERSIONS = re.compile(r"^Available versions: (.+)$", re.MULTILINE)
@@ -65,6 +70,25 @@ class IndexAccess(NamedTuple):
     proxy: str | None = None
     trusted_hosts: Sequence[str] = ()
     timeout: float = INDEX_SECONDS
+
+
+def pip_settings(pip: Sequence[str]) -> dict[str, str]:
+    """Return the settings for building of the command *pip*, from files and variables, by name.
+
+    The names are those of options, without dashes in front. A pip that does not work has none.
+    """
+    try:
+        lines = ask([*pip, "config", "list"], _PIP_SECONDS).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return {}  # the slave's check of itself reports it
+    sections: dict[str, dict[str, str]] = {name: {} for name in _SECTIONS}
+    for line in lines:
+        section, _, rest = line.partition(".")
+        name, _, value = rest.partition("=")
+        if section in sections:
+            with suppress(ValueError, SyntaxError):
+                sections[section][name] = str(ast.literal_eval(value))
+    return {name: value for section in sections.values() for name, value in section.items()}
 
 
 def pip_command(path: Path | None = None) -> list[str]:

@@ -46,7 +46,7 @@ _KEEP = (
 # Settings of pip that would change where a build goes, or hide its log.
 _PIP_DROP = (
     "PIP_PYTHON PIP_LOG PIP_QUIET PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV "
-    "PIP_WHEEL_DIR PIP_DRY_RUN PIP_REPORT"
+    "PIP_WHEEL_DIR PIP_DRY_RUN PIP_REPORT PIP_CONFIG_FILE"
 )
 
 
@@ -76,7 +76,7 @@ class Supervised:
     :mod:`resource` without ``RLIMIT_``); core dumps are always off. The command is killed when it
     and its descendants use more than *totals* (the keys of :func:`supervision.use`, and ``disk``:
     the bytes in the directories *remove*), when it has written no output for *silence* seconds,
-    and with *reserve*, when fewer bytes are free on the disk of *cwd*.
+    and with *reserve*, when fewer bytes are free on the disk of *cwd*. It inherits *descriptors*.
 
     Any thread may call any method. Use it as a context manager, or call :meth:`close`.
     """
@@ -93,6 +93,7 @@ class Supervised:
         reserve: int = 0,
         totals: Mapping[str, int] | None = None,
         silence: float = math.inf,
+        descriptors: Sequence[int] = (),
         clock: Clock = SYSTEM,
     ) -> None:
         self._clock = clock
@@ -122,7 +123,7 @@ class Supervised:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
-                pass_fds=(status,),
+                pass_fds=(status, *descriptors),
                 start_new_session=True,
             )
         except BaseException:
@@ -223,18 +224,22 @@ class Supervised:
         supervision.kill_orphans(self._remove)
 
 
-def build_environment(home: Path, temp: Path) -> dict[str, str]:
+def build_environment(
+    home: Path, temp: Path, settings: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return the environment of a build: the safe part of this process's own.
 
-    *home* is its home and *temp* its directory for temporary files. pip's settings are kept
-    (``PIP_*``, proxies, certificates); :func:`private_home` copies its configuration files.
+    *home* is its home and *temp* its directory for temporary files. *settings* are those of pip
+    (:func:`~piwheels.core.host.pip_config.pip_settings`; ``None``: the variables of this process).
+    They become variables, and pip reads no configuration file: it may contain passwords.
     """
     keep, drop = frozenset(_KEEP.split()), frozenset(_PIP_DROP.split())
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name in keep or (name.startswith("PIP_") and name not in drop)
-    }
+    if settings is None:
+        pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    else:
+        pip = {f"PIP_{name.upper().replace('-', '_')}": text for name, text in settings.items()}
+    environment = {name: value for name, value in os.environ.items() if name in keep}
+    environment |= {name: value for name, value in pip.items() if name not in drop}
     rustup = _own_home() / ".rustup"
     if rustup.is_dir():
         environment.setdefault("RUSTUP_HOME", str(rustup))
@@ -244,6 +249,7 @@ def build_environment(home: Path, temp: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+        "PIP_CONFIG_FILE": os.devnull,
     }
 
 
@@ -266,23 +272,6 @@ def dies_with_parent(sign: int) -> Callable[[], None]:
             os._exit(1)
 
     return prepare
-
-
-def private_home(home: Path) -> None:
-    """Make the directory *home*, with only copies of this user's pip configuration in it."""
-    home.mkdir(mode=0o700)
-    config = os.environ.get("XDG_CONFIG_HOME")
-    sources = {
-        ".pip/pip.conf": _own_home() / ".pip/pip.conf",
-        ".config/pip/pip.conf": (Path(config) if config else _own_home() / ".config")
-        / "pip/pip.conf",
-    }
-    for name, source in sources.items():
-        with suppress(OSError):  # missing or unreadable: pip would not see it either
-            data = source.read_bytes()
-            target = home / name
-            target.parent.mkdir(parents=True)
-            target.write_bytes(data)
 
 
 def _own_home() -> Path:

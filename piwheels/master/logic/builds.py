@@ -120,7 +120,7 @@ class Builds(Sessions):
     def _begin_intake(self, slave: SlaveState, built: Built, instant: Instant) -> list[SlaveEffect]:
         build = slave.build
         assert build is not None  # noqa: S101
-        build.status, build.output = built.status, built.output
+        build.status, build.output, build.fetches = built.status, built.output, built.fetches
         build.duration = min(max(built.duration, timedelta(0)), MAX_DURATION)
         build.files = {state.filename: state for state in built.files}
         if len(build.files) != len(built.files):

@@ -26,6 +26,7 @@ from piwheels.core.errors import (
     Unavailable,
     should_log,
 )
+from piwheels.core.states import MAX_FETCHES
 from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import (
     FLEXIBLE,
@@ -240,6 +241,7 @@ class Intake:
     def begin(self) -> list[IntakeEffect]:
         """Begin: commit a failed build, or ask for the files of a successful one."""
         self.build.output = sanitise_log(self.build.output)
+        self.build.fetches = self.build.fetches[:MAX_FETCHES]
         if self.build.status and (why := reason_to_reject(self.build, self.platform)) is not None:
             self._mark_failed(why)
         if not self.build.status:

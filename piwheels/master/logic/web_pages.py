@@ -9,6 +9,7 @@ import re
 import textwrap
 from datetime import UTC, timedelta
 from itertools import groupby
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
@@ -16,11 +17,11 @@ from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
 from piwheels.core.text import ESCAPE
 from piwheels.core.wheels.tags import abi_key, parse_if_wheel
-from piwheels.core.words import size_text
+from piwheels.core.words import counted, size_text
 from piwheels.master.logic.simple_index import specifier, to_json, version_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from piwheels.core.database.rows import (
         EndedBuild,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         ProjectFile,
         ProjectRelease,
     )
+    from piwheels.core.states import Fetch
     from piwheels.master.logic.wheel_metadata import Metadata
 
 #: How many releases a project page shows in full; older ones only with their state.
@@ -52,6 +54,8 @@ ESSENTIAL: Final = frozenset(
 #: The colours of badges by what they say; white letters are readable on each.
 _GOOD, _BAD, _NEUTRAL = "#1f7a3d", "#b3261e", "#5f6368"
 _BADGE: Final = 30
+#: How many refused addresses a page names.
+_NAMED = 3
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
@@ -80,10 +84,19 @@ class About(NamedTuple):
     needs: list[tuple[str, str, bool]]
 
 
+class FetchLine(NamedTuple):
+    """What a build fetched, or was refused, with details: size and SHA-256, or the reason."""
+
+    url: str
+    is_refused: bool
+    about: str
+
+
 class BuildLine(NamedTuple):
     """A build on a project page.
 
     *log* is a path relative to the site; *why* is the reason of a failure (``""`` if not shown).
+    *network* says what it fetched and was refused (``""``: nothing), *fetches* has the details.
     """
 
     abi: str
@@ -92,6 +105,8 @@ class BuildLine(NamedTuple):
     duration: str
     log: str
     why: str
+    network: str
+    fetches: list[FetchLine]
 
 
 class ReleaseBlock(NamedTuple):
@@ -153,12 +168,23 @@ def offered(data: ProjectData) -> ProjectData:
     return {**data, "releases": cast("dict[str, ProjectRelease]", bare)}
 
 
-def release_blocks(data: ProjectData, logs: Mapping[int, str]) -> list[ReleaseBlock]:
+def release_blocks(
+    data: ProjectData,
+    logs: Mapping[int, str],
+    fetches: Mapping[int, Sequence[Fetch]] = MappingProxyType({}),
+) -> list[ReleaseBlock]:
     """Return the releases of a project, newest first, with their files and builds.
 
-    *logs* are the logs of the builds in :func:`unexplained`.
+    *logs* are the logs of the builds in :func:`unexplained`, *fetches* what the builds in
+    :func:`newest_builds` fetched.
     """
-    return [_release_block(data, *item, logs) for item in _releases(data)]
+    return [_release_block(data, *item, logs, fetches) for item in _releases(data)]
+
+
+def newest_builds(data: ProjectData) -> list[int]:
+    """Return the builds of the newest releases: the page lists what they fetched."""
+    newest = [release for _, release in _releases(data)[:EXPLAINED]]
+    return [build["build_id"] for release in newest for build in release["builds"]]
 
 
 def unexplained(data: ProjectData) -> list[int]:
@@ -270,7 +296,11 @@ def _builds(release: ProjectRelease) -> list[ProjectBuild]:
 
 
 def _release_block(
-    data: ProjectData, version: str, release: ProjectRelease, logs: Mapping[int, str]
+    data: ProjectData,
+    version: str,
+    release: ProjectRelease,
+    logs: Mapping[int, str],
+    fetches: Mapping[int, Sequence[Fetch]],
 ) -> ReleaseBlock:
     builds = _builds(release)
     skip = release["skip"] or data["skip"]
@@ -293,7 +323,7 @@ def _release_block(
         yank_reason=release["yank_reason"].strip() if release["yanked"] else "",
         skip=skip,
         files=[_file_line(name, file) for name, file in sorted(release["files"].items())],
-        builds=[_build_line(build, logs) for build in builds],
+        builds=[_build_line(build, logs, fetches) for build in builds],
         marks=[(abi, build["status"]) for abi, build in _last_builds(release).items()],
     )
 
@@ -310,7 +340,9 @@ def _file_line(name: str, file: ProjectFile) -> FileLine:
     )
 
 
-def _build_line(build: ProjectBuild, logs: Mapping[int, str]) -> BuildLine:
+def _build_line(
+    build: ProjectBuild, logs: Mapping[int, str], fetches: Mapping[int, Sequence[Fetch]]
+) -> BuildLine:
     return BuildLine(
         abi=build["abi_tag"],
         status=build["status"],
@@ -318,7 +350,24 @@ def _build_line(build: ProjectBuild, logs: Mapping[int, str]) -> BuildLine:
         duration=duration_text(build["duration"]),
         log=log_name(build["build_id"]),
         why=reason(logs.get(build["build_id"], "")),
+        network=network_text(build["fetched"], build["refused"]),
+        fetches=[_fetch_line(fetch) for fetch in fetches.get(build["build_id"], ())],
     )
+
+
+def network_text(fetched: int, refused: Sequence[str]) -> str:
+    """Return what a build did with the network: the number of files, and what it was refused."""
+    parts = [f"fetched {counted(fetched, 'file')}"] if fetched else []
+    names = [name.removesuffix(":443") for name in refused]
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        parts.append(f"asked for {', '.join(names[:_NAMED])}{more}: refused")
+    return "; ".join(parts)
+
+
+def _fetch_line(fetch: Fetch) -> FetchLine:
+    about = fetch.refused or " ".join((size_text(fetch.size), fetch.sha256 or "")).strip()
+    return FetchLine(fetch.url, bool(fetch.refused), about)
 
 
 def summary(description: str) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from hashlib import sha256
 from importlib import metadata, resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from piwheels.core.database.rows import Activity, EndedBuild, ProjectData, SimpleProject
+    from piwheels.core.states import Fetch
     from piwheels.master.logic.site_wide import Found
     from piwheels.master.site.describer import Described
 
@@ -96,13 +98,14 @@ class Renderer:
         logs: Mapping[int, str],
         described: Described = UNKNOWN,
         has_page: Callable[[str], bool] = lambda _: False,
+        fetches: Mapping[int, Sequence[Fetch]] = MappingProxyType({}),
     ) -> bytes:
-        """Return a project page; *logs* are those of :func:`web_pages.unexplained`.
+        """Return a project page; *logs* and *fetches* are as in :func:`web_pages.release_blocks`.
 
         *described* is the METADATA of the release that installers choose; *has_page* tells which
         projects have a page.
         """
-        releases = web_pages.release_blocks(data, logs)
+        releases = web_pages.release_blocks(data, logs, fetches)
         best = web_pages.install_version(releases)
         metadata, html = described.metadata, described.html if best else ""
         full = releases[: web_pages.FULL]

@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import BadMessage
+from piwheels.core.fetching import UpstreamFault
 from piwheels.master.logic import changelog
 from piwheels.master.logic.failures import Failures
-from piwheels.master.upstream.fetching import UpstreamFault
 from piwheels.master.upstream.follower import fault_of
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from piwheels.master.upstream.fetching import UpstreamFault
+from piwheels.core.fetching import UpstreamFault
 
 if TYPE_CHECKING:
     import logging

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from xml.parsers import expat
 from xmlrpc.client import Error, Fault, Unmarshaller, dumps
 
+from piwheels.core.errors import Fatal
+from piwheels.core.fetching import Fetcher, Limits, UpstreamFault
 from piwheels.master.logic import releases
-from piwheels.master.upstream.fetching import Fetcher, Limits, UpstreamFault
 
 if TYPE_CHECKING:
     from piwheels.core.database.rows import WatchedRow
@@ -44,9 +45,18 @@ class Upstream(Fetcher):
 
     def __init__(self, access: IndexAccess, xmlrpc: str = "", limits: Limits | None = None) -> None:
         super().__init__(access, limits or Limits())
-        self.simple = self.register(access.url).rstrip("/") + "/"
+        self.simple = self._configured(access.url).rstrip("/") + "/"
         default = self.simple.removesuffix("simple/") + "pypi"
-        self.xmlrpc = self.register(xmlrpc or default)
+        self.xmlrpc = self._configured(xmlrpc or default)
+
+    def _configured(self, url: str) -> str:
+        try:
+            return self.register(url)
+        except ValueError as exc:
+            raise Fatal(
+                f"{exc} cannot be followed: name an index whose address begins with"
+                " https:// or http:// in --pypi-simple (or --pypi-xmlrpc), or choose --source none"
+            ) from None
 
     def page(self, row: WatchedRow) -> Page:
         """Request the page of a project, unless it has not changed since *row*."""

@@ -20,9 +20,9 @@ from piwheels.master.upstream.follower import fault_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from piwheels.core.fetching import UpstreamFault
     from piwheels.master.logic.releases import Project
     from piwheels.master.result import Result
-    from piwheels.master.upstream.fetching import UpstreamFault
     from piwheels.master.upstream.follower import Gazer
     from piwheels.master.upstream.pypi import Page, Upstream
 

@@ -45,6 +45,7 @@ class Bubblewrap:
     """
 
     name = "bwrap"
+    own_network = True
 
     def __init__(self, program: str, view: View) -> None:
         self._program = program
@@ -54,16 +55,18 @@ class Bubblewrap:
         """Return where a build sees its folder *work*."""
         return PLACE
 
-    def command(self, work: Path, command: Sequence[str]) -> list[str]:
+    def command(self, work: Path, command: Sequence[str], port: int | None = None) -> list[str]:
         """Return the command that runs *command* in a sandbox with the folder *work*.
 
-        Writes the list of users there; *work* has a directory ``tmp``.
+        With *port*, it has a network of its own. Writes the list of users to *work*, which has a
+        directory ``tmp``.
         """
         users = work / "etc"
         users.mkdir(exist_ok=True)
         for name, text in _USERS.items():
             (users / name).write_text(text)
-        return [self._program, *_NAMESPACES, *self._mounts(work), "--", *command]
+        network = () if port is None else ("--unshare-net",)
+        return [self._program, *_NAMESPACES, *network, *self._mounts(work), "--", *command]
 
     def _mounts(self, work: Path) -> list[str]:
         limited = ("--size", str(MEMORY_FILES), "--tmpfs")

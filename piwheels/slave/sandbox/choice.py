@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask
-from piwheels.core.host.processes import build_environment
 from piwheels.slave.sandbox import landlock
 from piwheels.slave.sandbox.bubblewrap import Bubblewrap, find_program
 from piwheels.slave.sandbox.view import build_paths, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from piwheels.slave.sandbox.view import View
 
@@ -36,23 +35,31 @@ class Sandbox(Protocol):
     def name(self) -> str:
         """One of :data:`MODES`."""
 
+    @property
+    def own_network(self) -> bool:
+        """Whether a command with a port has a network of its own."""
+
     def inside(self, work: Path) -> Path:
         """Return where a build sees its folder *work*."""
 
-    def command(self, work: Path, command: Sequence[str]) -> list[str]:
-        """Return the command that runs *command* with the folder *work*."""
+    def command(self, work: Path, command: Sequence[str], port: int | None = None) -> list[str]:
+        """Return the command that runs *command* with the folder *work*.
+
+        It may connect only to *port* on 127.0.0.1 (``None``: to everything).
+        """
 
 
 class NoSandbox:
     """Runs builds as ordinary processes of this user."""
 
     name = "none"
+    own_network = False
 
     def inside(self, work: Path) -> Path:
         """Return where a build sees its folder *work*: there."""
         return work
 
-    def command(self, work: Path, command: Sequence[str]) -> list[str]:
+    def command(self, work: Path, command: Sequence[str], port: int | None = None) -> list[str]:
         """Return *command*."""
         return list(command)
 
@@ -65,9 +72,10 @@ class Landlock(NoSandbox):
     def __init__(self, view: View) -> None:
         self._read = [*map(str, view.paths), "/proc"]
 
-    def command(self, work: Path, command: Sequence[str]) -> list[str]:
+    def command(self, work: Path, command: Sequence[str], port: int | None = None) -> list[str]:
         """Return the command that runs *command* with the folder *work*."""
-        rules: landlock.Rules = {"read": self._read, "write": [str(work), *_DEVICES]}
+        writable = [str(work), *_DEVICES]
+        rules: landlock.Rules = {"read": self._read, "write": writable, "port": port}
         return [sys.executable, "-I", "-S", landlock.__file__, json.dumps(rules), *command]
 
 
@@ -78,17 +86,24 @@ class Choice(NamedTuple):
     warnings: list[str]
 
 
-def choose(mode: str, python: Path, pip: Sequence[str], folder: Path) -> Choice:
+def choose(  # noqa: PLR0917
+    mode: str,
+    python: Path,
+    pip: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    port: int | None = None,
+) -> Choice:
     """Return the sandbox *mode*, or for ``auto`` the strongest one that works.
 
-    Builds are for the interpreter *python*, run the command *pip*, and have a folder of their own
-    in *folder*. Raises :exc:`~piwheels.core.errors.Fatal` if *mode* does not work here.
+    Builds are for the interpreter *python*, run the command *pip*, have a folder of their own in
+    *folder* and about this *environment*; *port* is as in :meth:`Sandbox.command`. Raises
+    :exc:`~piwheels.core.errors.Fatal` if *mode* does not work here.
     """
     problems: dict[str, str] = {}
     if mode == "none":
-        return Choice(NoSandbox(), _warnings(mode, problems))
-    environment = build_environment(folder, folder)
-    needed = build_paths([python, Path(sys.executable)], pip, environment)
+        return Choice(NoSandbox(), _warnings(mode, problems, port))
+    needed = build_paths([python, Path(sys.executable)], environment)
     view = view_of(needed, [Path.home(), folder])
     trial = [*pip, "--version"]
     for name in MODES if mode == "auto" else (mode,):
@@ -97,8 +112,8 @@ def choose(mode: str, python: Path, pip: Sequence[str], folder: Path) -> Choice:
         except LookupError as error:
             problems[name] = str(error)
             continue
-        if name == "none" or not (problem := _problem(sandbox, trial, folder)):
-            return Choice(sandbox, _warnings(name, problems))
+        if name == "none" or not (problem := _problem(sandbox, trial, folder, port)):
+            return Choice(sandbox, _warnings(name, problems, port))
         problems[name] = problem
     raise Fatal(f"the sandbox {mode} does not work here ({problems[mode]}): choose another one")
 
@@ -113,14 +128,14 @@ def _make(name: str, view: View) -> Sandbox:
     return NoSandbox()
 
 
-def _problem(sandbox: Sandbox, trial: Sequence[str], folder: Path) -> str:
+def _problem(sandbox: Sandbox, trial: Sequence[str], folder: Path, port: int | None) -> str:
     """Return why *sandbox* does not run *trial*; ``""`` if it does."""
     with tempfile.TemporaryDirectory(prefix="piw-sandbox-", dir=folder) as place:
         work = Path(place)
         for name in ("home", "tmp"):
             (work / name).mkdir()
         try:
-            answer = ask(sandbox.command(work, trial), _TRIAL_SECONDS)
+            answer = ask(sandbox.command(work, trial, port), _TRIAL_SECONDS)
         except subprocess.TimeoutExpired:
             return f"a trial does not end within {_TRIAL_SECONDS:g} s"
         except OSError as error:
@@ -131,16 +146,17 @@ def _problem(sandbox: Sandbox, trial: Sequence[str], folder: Path) -> str:
     return lines[-1][:300] if lines else f"a trial ends with status {answer.returncode}"
 
 
-def _warnings(name: str, problems: dict[str, str]) -> list[str]:
+def _warnings(name: str, problems: dict[str, str], port: int | None) -> list[str]:
     why = "; ".join(f"{each}: {problem}" for each, problem in problems.items())
     why = f" ({why})" if why else ""
+    version = landlock.version() if name == "landlock" else 0
+    words = []
     if name == "none":
-        return [f"builds are not confined: they can do what this user can{why}"]
+        words.append(f"builds are not confined: they can do what this user can{why}")
     if name == "landlock":
-        words = [
-            f"builds are confined by Landlock only: they share /proc and the network{why}",
-        ]
-        if landlock.version() < landlock.SCOPES:
+        words.append(f"builds are confined by Landlock only: they share /proc and the network{why}")
+        if version < landlock.SCOPES:
             words.append("builds can signal this user's processes (that needs Linux 6.12)")
-        return words
-    return []
+    if name != "bwrap" and port is not None and version < landlock.PORTS:
+        words.append("builds can pass by the proxy: only bubblewrap or Linux 6.7 prevents that")
+    return words

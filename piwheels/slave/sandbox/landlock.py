@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     class Rules(TypedDict):
-        """The paths below which a build may read and run files, and those where it may write."""
+        """The paths below which a build may read and run files, and those where it may write.
+
+        *port* is the only one to which it may connect (``None``: any).
+        """
 
         read: list[str]
         write: list[str]
+        port: int | None
 
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _VERSION_FLAG = 1
-_PATH_BENEATH = 1
+_PATH_BENEATH, _NET_PORT = 1, 2
 _NO_NEW_PRIVS = 38  # prctl(2)
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
@@ -34,6 +38,9 @@ _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
 #: The number of access rights by version of Landlock; later versions have the last number.
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+#: From this version on, a build can connect only to one port, by TCP.
+PORTS = 4
+_CONNECT_TCP = 2
 #: From this version on, a build can signal no process outside, nor use its abstract sockets.
 SCOPES = 6
 _ALL_SCOPES = 3
@@ -48,6 +55,10 @@ class _PathBeneathAttr(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
+class _NetPortAttr(ctypes.Structure):
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
 def version() -> int:
     """Return the version of this kernel's Landlock; 0: it has none."""
     answer: int = _libc().syscall(_CREATE, None, 0, _VERSION_FLAG)
@@ -58,12 +69,16 @@ def restrict(rules: Rules) -> None:
     """Restrict this process, for ever, to *rules*. Raises ``OSError``."""
     libc, kernel = _libc(), version()
     handled = (1 << _RIGHTS[max(1, min(kernel, max(_RIGHTS)))]) - 1
-    attr = _RulesetAttr(handled, 0, _ALL_SCOPES if kernel >= SCOPES else 0)
-    size = ctypes.sizeof(attr) if kernel >= SCOPES else ctypes.sizeof(ctypes.c_uint64)
+    network = _CONNECT_TCP if rules["port"] and kernel >= PORTS else 0
+    attr = _RulesetAttr(handled, network, _ALL_SCOPES if kernel >= SCOPES else 0)
+    size = 8 * (3 if kernel >= SCOPES else 2 if kernel >= PORTS else 1)
     ruleset = _checked(libc.syscall(_CREATE, ctypes.byref(attr), size, 0))
     for paths, allowed in ((rules["read"], _READ), (rules["write"], handled)):
         for path in paths:
             _allow(ruleset, path, allowed & handled)
+    if network:
+        port = _NetPortAttr(network, rules["port"] or 0)
+        _checked(libc.syscall(_ADD, ruleset, _NET_PORT, ctypes.byref(port), 0))
     _checked(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
     _checked(libc.syscall(_RESTRICT, ruleset, 0))
     os.close(ruleset)

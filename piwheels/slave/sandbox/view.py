@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from piwheels.core.host.commands import ask
 from piwheels.core.program.privileges import interpreter_dirs
 
 if TYPE_CHECKING:
@@ -20,16 +18,15 @@ SYSTEM: Final = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store",
     "/sys/devices/system/cpu",
 )  # fmt: skip
-#: The configuration of the system that compilers, TLS and pip read. No passwords, no keys.
+#: The configuration of the system that compilers and TLS read. No passwords, no keys.
 CONFIGURATION: Final = (
     "alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "debian_version",
     "fonts", "gai.conf", "host.conf", "hosts", "java-17-openjdk", "ld.so.cache", "ld.so.conf",
     "ld.so.conf.d", "localtime", "magic", "mime.types", "nsswitch.conf", "os-release", "perl",
-    "pip.conf", "pki", "protocols", "resolv.conf", "services", "ssl", "timezone", "xdg/pip",
+    "pki", "protocols", "resolv.conf", "services", "ssl", "timezone",
 )  # fmt: skip
 
-_PIP_SECONDS: Final = 60.0
-#: An absolute path in the value of a variable or of a setting of pip, and an address.
+#: An absolute path in the value of a variable, and an address.
 _PATH: Final = re.compile(r"(?:^|[\s:=,;'\"]|-[IL])(/[^\s:=,;'\"/][^\s:=,;'\"]*)")
 _ADDRESS: Final = re.compile(r"(?!file:)\b[a-z][a-z0-9+.-]*://[^\s,;'\"]*")
 
@@ -87,23 +84,15 @@ def _is_below(path: Path, places: Iterable[Path]) -> bool:
 
 
 def named_paths(texts: Iterable[str]) -> list[Path]:
-    """Return the absolute paths that *texts* name: values of variables, or settings of pip."""
+    """Return the absolute paths that *texts*, the values of variables, name."""
     found = [_PATH.findall(_ADDRESS.sub("", text).replace("file://", "")) for text in texts]
     return [Path(path) for paths in found for path in paths]
 
 
-def build_paths(
-    pythons: Sequence[Path], pip: Sequence[str], environment: Mapping[str, str]
-) -> list[Path]:
-    """Return the paths that builds need: interpreters, what variables name, and pip's settings.
+def build_paths(pythons: Sequence[Path], environment: Mapping[str, str]) -> list[Path]:
+    """Return the paths that builds need: the interpreters, and what their variables name.
 
-    *pip* is the command of pip. Raises :exc:`~piwheels.core.errors.Fatal` if an interpreter does
-    not run.
+    Raises :exc:`~piwheels.core.errors.Fatal` if an interpreter does not run.
     """
     paths = [path for python in pythons for path in interpreter_dirs(str(python))]
-    paths += named_paths(environment.values())
-    try:
-        settings = ask([*pip, "config", "list"], _PIP_SECONDS).stdout
-    except (OSError, subprocess.SubprocessError):
-        settings = ""  # the slave's check of itself reports a pip that does not work
-    return paths + named_paths(settings.splitlines())
+    return paths + named_paths(environment.values())

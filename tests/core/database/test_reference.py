@@ -33,6 +33,7 @@ from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.states import (
     BuildState,
     DownloadState,
+    Fetch,
     FileState,
     JSONState,
     PageState,
@@ -54,9 +55,14 @@ def download(filename, kind=DownloadState):
     return kind(filename, "192.0.2.1", NOW, *["armv7l"] * 10)
 
 
+FETCHES = (Fetch("https://x.example/foo.zip", 9, HASH), Fetch("y.example:443", 0, None, "no"))
+
+
 def build(package="foo", version="2.0", abi="cp39", output="log", name="foo-2.0-py3-none-any.whl"):
     file = FileState(name, 1, HASH, package, version, "py3", "none", "any", None, {"apt": ["x"]})
-    return BuildState(3, package, version, abi, True, timedelta(2), output, {name: file})
+    made = BuildState(3, package, version, abi, True, timedelta(2), output, {name: file})
+    made.fetches = FETCHES
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +205,10 @@ CALLS = [
          "SELECT count(*) FROM files", 1),
     Call("log_builds", ([],), [], "SELECT count(*) FROM builds", 1),
     Call("log_builds", ([build()],), [DONE + 1], "SELECT count(*) FROM files", 2),
+    Call("log_build", (build(),), DONE + 1, "SELECT string_agg(url || size || refused, ' '"
+         " ORDER BY position) FROM fetches WHERE build_id > 1",
+         "https://x.example/foo.zip9 y.example:4430no"),
+    Call("get_fetches", ([DONE, NONE],), {DONE: list(FETCHES)}),
     Call("delete_build", ("foo", "1.0"), None, "SELECT count(*) FROM build_queue", 2),
     Call("delete_build", ("1.0", "foo"), None, "SELECT count(*) FROM builds", 1),
     Call("put_off_build", ("foo", "2.0", "cp39", "pi", "full", "log", 3), True,

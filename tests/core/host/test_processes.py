@@ -11,7 +11,7 @@ import pytest
 
 from helpers import alive, patience, until
 from piwheels.core.host import processes, supervision
-from piwheels.core.host.processes import Ending, Supervised, build_environment, private_home
+from piwheels.core.host.processes import Ending, Supervised, build_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,17 +238,16 @@ def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert environment["TMPDIR"] == str(tmp_path)
 
 
-def test_the_private_home_has_the_configuration_of_pip(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "xdg/pip").mkdir(parents=True)
-    (tmp_path / "xdg/pip/pip.conf").write_text("[global]\n")
-    (tmp_path / ".netrc").write_text("secret")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-    private_home(tmp_path / "home")
-    files = (path for path in (tmp_path / "home").rglob("*") if path.is_file())
-    assert [path.name for path in files] == ["pip.conf"]
+def test_settings_of_pip_become_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
+    settings = {"no-binary": "numpy", "constraint": "/srv/limits.txt", "config-file": "/srv/pip"}
+    environment = build_environment(tmp_path / "home", tmp_path, settings)
+    found = {name: text for name, text in environment.items() if name.startswith("PIP_")}
+    assert found == {
+        "PIP_NO_BINARY": "numpy",
+        "PIP_CONSTRAINT": "/srv/limits.txt",
+        "PIP_CONFIG_FILE": "/dev/null",
+    }
 
 
 SUSPENDED = """

@@ -8,11 +8,11 @@ import pytest
 
 import upstream
 from helpers import patience
+from piwheels.core import fetching
 from piwheels.core.database.rows import WatchedRow
 from piwheels.core.errors import Fatal
+from piwheels.core.fetching import Limits, UpstreamFault, nearness
 from piwheels.core.host.pip_config import IndexAccess
-from piwheels.master.upstream import fetching
-from piwheels.master.upstream.fetching import Limits, UpstreamFault, nearness
 from piwheels.master.upstream.pypi import Upstream
 
 DEMO = WatchedRow("demo")

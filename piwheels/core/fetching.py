@@ -1,7 +1,7 @@
 """Sends HTTP requests to an upstream index, with the configuration of pip.
 
 Each request ends within limits of time and size, with an answer or an :class:`UpstreamFault`. For
-worker threads; :mod:`.pypi` has the requests.
+worker threads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionE
 
 from piwheels import __version__
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import Fatal, PiWheelsError, one_line
+from piwheels.core.errors import PiWheelsError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,24 +73,43 @@ class Limits:
 
 
 class Reply(NamedTuple):
-    """An answer: *status* is 200, 304 or 404; *body* is empty except for 200."""
+    """An answer: *status* is 200, 304 or 404; *body* is empty except for 200.
+
+    *url* is where the answer came from, after redirects.
+    """
 
     status: int
     body: bytes
     headers: Any
+    url: str = ""
+
+
+class _Take(NamedTuple):
+    """How to take an answer: its greatest size, who gets its parts, whether they are decoded.
+
+    *follow*: follow redirects.
+    """
+
+    limit: int
+    write: Callable[[bytes], object]
+    decode: bool
+    follow: bool = True
 
 
 class Fetcher:
-    """Sends requests as pip would with *access*, within *limits*; for several threads."""
+    """Sends requests as pip would with *access*, within *limits*; for several threads.
 
-    def __init__(self, access: IndexAccess, limits: Limits) -> None:
+    *near* is the greatest :func:`nearness` of addresses that need not be configured.
+    """
+
+    def __init__(self, access: IndexAccess, limits: Limits, near: int = 0) -> None:
         self.limits = limits
         self._access = access
         self._silence = min(access.timeout or limits.silence, limits.silence)
         self._credentials: dict[str, str] = {}
         #: The hosts of the configured addresses, and the greatest :func:`nearness` among them.
         self._hosts: set[str] = set()
-        self._nearness = 0
+        self._nearness = near
         #: The socket that each thread waits for.
         self._waiting_sockets: dict[int, socket] = {}
         #: The bytes of the answer that each thread has read so far.
@@ -118,18 +137,37 @@ class Fetcher:
         self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes = b""
     ) -> Reply:
         """Send a request and return the answer, whose body has at most *limit* bytes."""
-        defaults = {"User-Agent": f"piwheels/{__version__}", "Accept-Encoding": "gzip"}
+        parts: list[bytes] = []
+        take = _Take(limit, parts.append, decode=True)
+        reply = self._send(method, url, {"Accept-Encoding": "gzip"} | headers, take, body)
+        return reply._replace(body=b"".join(parts))
+
+    def save(
+        self, url: str, limit: int, write: Callable[[bytes], object], *, follow: bool = True
+    ) -> Reply:
+        """Request a file of at most *limit* bytes, and call *write* with each part, as it travels.
+
+        The body of the answer is empty. Without *follow*, a redirect is an answer, too.
+        """
+        self._check_literal(url)  # it may be foreign; those of an index are configured
+        take = _Take(limit, write, decode=False, follow=follow)
+        return self._send("GET", url, {"Accept-Encoding": "identity"}, take)
+
+    def _send(
+        self, method: str, url: str, headers: dict[str, str], take: _Take, body: bytes = b""
+    ) -> Reply:
         self.requests += 1
+        headers = {"User-Agent": f"piwheels/{__version__}"} | headers
         try:
             with self._time_limit():
-                reply = self._follow(method, url, defaults | headers, limit, body)
+                reply = self._follow(method, url, headers, take, body)
         except (HTTPError, OSError, ValueError) as exc:
             raise UpstreamFault(self._reason(exc)) from exc
         self.answered = SYSTEM.monotonic()
         return reply
 
     def _follow(
-        self, method: str, url: str, headers: dict[str, str], limit: int, body: bytes
+        self, method: str, url: str, headers: dict[str, str], take: _Take, body: bytes
     ) -> Reply:
         origin = _origin(url)
         for _ in range(_MAX_REDIRECTS + 1):
@@ -145,8 +183,8 @@ class Fetcher:
                 timeout=urllib3.Timeout(self._silence),
             )
             try:
-                if response.status not in _REDIRECTS:
-                    return self._reply(response, limit)
+                if response.status not in _REDIRECTS or not take.follow:
+                    return self._reply(response, take)._replace(url=url)
                 url = _redirected(method, response.status, url, response.headers.get("Location"))
                 self._check_literal(url)
             except UpstreamFault as fault:
@@ -160,7 +198,7 @@ class Fetcher:
         )
 
     def _check_literal(self, url: str) -> None:
-        """Refuse a redirect to a numerical address that is too near, also behind a proxy."""
+        """Refuse a numerical address that is too near, also behind a proxy."""
         host = urlsplit(url).hostname or ""
         with suppress(ValueError):  # a name: its address is checked when it is known
             self._check_address(host, host)
@@ -180,8 +218,10 @@ class Fetcher:
                 of_index=False,
             )
 
-    def _reply(self, response: urllib3.BaseHTTPResponse, limit: int) -> Reply:
+    def _reply(self, response: urllib3.BaseHTTPResponse, take: _Take) -> Reply:
         status, headers = response.status, response.headers
+        if status in _REDIRECTS:
+            return Reply(status, b"", headers)
         if status in (304, 404, 410):
             return Reply(304 if status == 304 else 404, b"", headers)
         if status != 200:
@@ -190,15 +230,15 @@ class Fetcher:
                 of_index=status in (401, 403, 407, 429) or status >= 500,
                 retry_after=_seconds(headers.get("Retry-After", ""), headers.get("Date", "")),
             )
-        parts, size = [], 0
-        while part := response.read1(_CHUNK, decode_content=True):
+        size = 0
+        while part := response.read1(_CHUNK, decode_content=take.decode):
             size += len(part)
             self._read[threading.get_ident()] = size
-            if size > limit:
-                raise UpstreamFault(f"more than {limit:,} bytes", of_index=False)
-            parts.append(part)
+            if size > take.limit:
+                raise UpstreamFault(f"more than {take.limit:,} bytes", of_index=False)
+            take.write(part)
         self.received += size
-        return Reply(200, b"".join(parts), headers)
+        return Reply(200, b"", headers)
 
     def _reason(self, exc: BaseException) -> str:
         """Return the innermost reason of *exc*: urllib3 wraps errors in errors."""
@@ -254,7 +294,7 @@ class Fetcher:
         key = (proxy or "", bool(trusted))
         with self._lock:
             if self._closed:
-                raise UpstreamFault("the master is stopping")
+                raise UpstreamFault("this program is stopping")
             if key not in self._pools:
                 self._pools[key] = self._open(proxy or "", "CERT_NONE" if trusted else None)
             return self._pools[key]
@@ -292,17 +332,17 @@ class Fetcher:
         return manager
 
     def register(self, url: str) -> str:
-        """Store the credentials in *url* (or in ``~/.netrc``); return the address without them."""
+        """Store the credentials in *url* (or in ``~/.netrc``); return the address without them.
+
+        Raises ``ValueError`` with that address if it is none of HTTP.
+        """
         try:
             parts = urlsplit(url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
             good = None
         if not good:
-            raise Fatal(
-                f"{_public(url)} cannot be followed: name an index whose address begins with"
-                " https:// or http:// in --pypi-simple (or --pypi-xmlrpc), or choose --source none"
-            )
+            raise ValueError(_public(url))
         self._hosts.add(parts.hostname or "")
         auth = _basic(parts) or _from_netrc(parts.hostname or "")
         if auth:

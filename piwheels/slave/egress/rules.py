@@ -1,0 +1,105 @@
+"""What a build may ask its proxy for. Pure."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from piwheels.core.paths import bracketed, host
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: The ports of an allowed host, unless it is allowed with a port.
+_PORTS: Final = (80, 443)
+_MIRRORED: Final = re.compile(
+    r"/([0-9]{1,3})/(?:([A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?)/)?([^/?#]{0,800})",
+    re.ASCII,
+)
+_PLACE: Final = re.compile(
+    r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})", re.ASCII
+)
+
+
+class Mirrored(NamedTuple):
+    """A page (without *filename*) or a file of the upstream *number*; a list has no *project*."""
+
+    number: int
+    project: str
+    filename: str
+
+
+class Place(NamedTuple):
+    """A host with a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+def own_path(target: str, host: str, port: int) -> str | None:
+    """Return the path of a request to the proxy itself; ``None`` if it is one to another host.
+
+    *target* and *host* are those of the request, *port* is that of the proxy.
+    """
+    own = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    if target.startswith("/"):
+        return target if host in own else None
+    scheme, _, rest = target.partition("://")
+    netloc, _, path = rest.partition("/")
+    return f"/{path}" if scheme == "http" and netloc in own else None
+
+
+def mirrored(path: str) -> Mirrored | None:
+    """Return what *path* is in the mirror; ``None``: nothing."""
+    match = _MIRRORED.fullmatch(path)
+    return Mirrored(int(match[1]), match[2] or "", unquote(match[3])) if match else None
+
+
+def place(text: str) -> Place | None:
+    """Return the place ``HOST:PORT`` that a build wants to be connected to; ``None``: none."""
+    match = _PLACE.fullmatch(text)
+    if match is None or not 0 < int(match[2]) < 2**16:
+        return None
+    return Place(match[1].strip("[]").lower().rstrip("."), int(match[2]))
+
+
+def place_of(url: str) -> Place | None:
+    """Return the place of *url*, if it is one of plain HTTP; else ``None``."""
+    try:
+        parts = urlsplit(url)
+        port = 80 if parts.port is None else parts.port
+    except ValueError:
+        return None
+    if parts.scheme != "http" or not parts.hostname or parts.username is not None:
+        return None
+    return place(f"{bracketed(parts.hostname)}:{port}")
+
+
+def allowed_host(text: str) -> str:
+    """Return ``HOST`` or ``HOST:PORT`` as :func:`is_allowed` takes it; raises ``ValueError``."""
+    found = place(text)
+    return str(found) if found else bracketed(host(text).lower())
+
+
+def is_allowed(wanted: Place, allowed: Collection[str]) -> bool:
+    """Return whether a build may connect to *wanted*; *allowed* has values of `allowed_host`."""
+    if str(wanted) in allowed:
+        return True
+    return bracketed(wanted.host) in allowed and wanted.port in _PORTS
+
+
+def nearest(host: str) -> int:
+    """Return how near the address of the allowed *host* may be (:mod:`piwheels.core.fetching`).
+
+    A name must not lead to this machine. To reach it, allow the address.
+    """
+    try:
+        ip_address(host)
+    except ValueError:
+        return 2 if host == "localhost" else 1
+    return 2
