@@ -323,8 +323,10 @@ def act(box, command):
     elif "piw-master" in words:
         log = box.start(command)
         until(lambda: box.check() or "listening for slaves" in log.read_text(), 60)
+    elif "invite" in words:
+        box.invitation = box.run(command).split()[-1]
     elif "piw-slave" in words:
-        log = box.start(command)
+        log = box.start(command.replace("INVITATION", box.invitation))
         until(lambda: box.check() or "welcomed" in log.read_text(), 60)
     elif "tail" in words:
         box.start(command)

@@ -50,7 +50,8 @@ def test_all_problems_are_reported_at_once(check, tmp_path):
         "--debug nobody", "no work is handed out below", "--slave-queue: tcp://127.0.0.1",
         f"cannot listen on 127.0.0.1 port {port}", "--log-queue", "-queue are both",
         "--file-queue: tcp://192.0.2.1",
-        "other machines can reach tcp://192.0.2.1:5556,", "--watch-file is only used", "cannot read --watch-file",
+        "other machines can reach tcp://192.0.2.1:5556,",
+        "--watch-file is only used", "cannot read --watch-file",
         "--webhook needs", "cannot use the database",
     )  # fmt: skip
     found = {text: [line for line in lines if text in line] for text in expected}
