@@ -135,7 +135,7 @@ def _encodable(value):
         case str():
             return value.encode(errors="backslashreplace").decode()
         case list() | tuple():
-            return [_encodable(each) for each in value]
+            return type(value)(map(_encodable, value))
         case dict():
             return {_encodable(key): _encodable(each) for key, each in value.items()}
     return value

@@ -46,14 +46,16 @@ class Listed(NamedTuple):
 def read_page(kind: str, body: bytes, base: str) -> Document:
     """Return the page *body* of the type *kind*, which came from the address *base*.
 
-    The addresses of its files are absolute. Raises ``ValueError`` if it is no page.
+    The addresses of its files are absolute; only the page of a local index lists local files.
+    Raises ``ValueError`` if it is no page.
     """
+    local = is_local(base)
     if kind.partition(";")[0].strip().lower() in (JSON, "application/json"):
         document = _read_json(body)
     else:
         charset = _CHARSET.search(kind)
         document, base = _read_html(body, charset[1] if charset else "utf-8", base)
-    files = [found for file in document["files"] if (found := _checked(file, base))]
+    files = [found for file in document["files"] if (found := _checked(file, base, local))]
     return {**document, "files": files}
 
 
@@ -152,15 +154,18 @@ def _value(key: str, text: str | None) -> Any:
     return text
 
 
-def _checked(file: Any, base: str = "") -> dict[str, Any] | None:
-    """Return *file* with its name and its absolute address; ``None`` if it cannot be fetched."""
+def _checked(file: Any, base: str, local: bool) -> dict[str, Any] | None:
+    """Return *file* with its name and its absolute address; ``None`` if it cannot be fetched.
+
+    *local*: it may be a file of this machine.
+    """
     if not isinstance(file, dict) or not isinstance(file.get("url"), str):
         return None
     try:
         url, _, fragment = urljoin(base, file["url"].strip()).partition("#")
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        good = good or (is_local(base) and is_local(url))
+        good = good or (local and is_local(url))
     except ValueError:
         return None
     name = _filename(url)

@@ -100,6 +100,11 @@ def test_files_that_cannot_be_fetched_are_left_out(url):
     assert read_page(JSON, json.dumps(document).encode(), BASE)["files"] == []
 
 
+def test_a_distant_page_cannot_list_files_of_this_machine():
+    page = b'<base href="file:///root/"><a href="x-1.tar.gz">x</a><a href="file:///y-1.zip">y</a>'
+    assert read_page(HTML, page, "https://index.example/simple/x/")["files"] == []
+
+
 def test_a_page_of_this_machine_may_list_its_files():
     page = read_page("", b'<a href="../../files/x.zip#sha256=00">x</a>', "file:///srv/simple/x/")
     assert listed(page) == {"x.zip": ("file:///srv/files/x.zip", {"sha256": "00"})}
