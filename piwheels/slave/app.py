@@ -544,8 +544,11 @@ class PiWheelsSlave:
 
 def _egress(config: SlaveConfig, pip: Sequence[str]) -> Egress:
     """Return what builds may reach, by the options and pip's settings."""
+    is_open = config.egress == "open"
+    if is_open and (config.allow_host or config.offline_build):
+        raise Fatal("--allow-host and --offline-build need the proxy: leave out --egress open")
     settings = pip_settings(pip)
-    if config.egress == "open":
+    if is_open:
         return Egress(settings, is_open=True)
     index = settings.get("index-url") or default_index()
     allowed = frozenset(config.allow_host)

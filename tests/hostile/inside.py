@@ -57,7 +57,7 @@ ATTACKS = (
     Attack("opens a handle and signals", "signal.pidfd_send_signal(os.pidfd_open({pid}), 0)"),
     Attack("reads an environment", "assert open('/proc/{pid}/environ').read()"),
     Attack("reads a command line", "assert open('/proc/{pid}/cmdline').read()", WEAK),
-    Attack("lists open files", "assert os.listdir('/proc/{pid}/fd')"),
+    Attack("counts open files", "assert os.listdir('/proc/{pid}/fd')", WEAK),
     Attack("opens the memory", "open('/proc/{pid}/mem', 'rb').close()"),
     Attack("reads the memory map", "assert open('/proc/{pid}/maps').read()"),
     Attack("enters its folder", "os.chdir('/proc/{pid}/cwd')"),

@@ -20,6 +20,7 @@ import zmq
 from clocks import STEPS
 from helpers import free_port, patience
 from piwheels.core.codec import NoData
+from piwheels.core.errors import Fatal
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import LEVEL_1_ID, slave_driver
 from piwheels.core.states import Fetch
@@ -504,3 +505,12 @@ def test_an_unusable_option_gives_an_error_message(option, status, sentence, mon
         code = exc.code
     assert code == status
     assert sentence in capsys.readouterr().err
+
+
+def test_options_of_the_proxy_need_the_proxy():
+    for options in ({"allow_host": ["x.example"]}, {"offline_build": True}):
+        with pytest.raises(Fatal, match="need the proxy: leave out --egress open"):
+            PiWheelsSlave(SlaveConfig(egress="open", **options))
+    slave = PiWheelsSlave(SlaveConfig(allow_host=["x.example"], offline_build=True))
+    assert (slave.egress.allowed, slave.egress.offline) == ({"x.example"}, True)
+    assert slave.egress.index

@@ -124,6 +124,7 @@ class Mirror:
 
     def abort(self) -> None:
         """Abort what is under way, and fetch nothing more."""
+        self._unreachable = lambda _: None  # the index is not at fault
         for fetcher in (*self._fetchers, *self._plain.values()):
             fetcher.close()
 

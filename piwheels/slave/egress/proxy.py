@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import h11
 import urllib3
 
+from piwheels.core.clock import SYSTEM
 from piwheels.core.fetching import nearness
 from piwheels.slave.egress.mirror import Answer
 from piwheels.slave.egress.rules import nearest, own_path, place
@@ -97,9 +98,10 @@ class Proxy(Thread):
             for each in self._open:
                 with suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
+        deadline = SYSTEM.monotonic() + _CLOSE_SECONDS
         for thread in (self, *self._threads):
             if thread.ident is not None:
-                thread.join(_CLOSE_SECONDS)
+                thread.join(max(0.0, deadline - SYSTEM.monotonic()))
 
     def _add(self, each: socket.socket) -> bool:
         """Have :meth:`close` end *each*; return False if it has been called."""

@@ -12,7 +12,7 @@ from piwheels.core.clock import Clock
 from piwheels.core.codec import NoData
 from piwheels.core.conversations import slave_conversation
 from piwheels.core.database.rows import Published
-from piwheels.core.errors import BadWheel, DatabaseError, Refused
+from piwheels.core.errors import BadMessage, BadWheel, DatabaseError, Refused
 from piwheels.core.protocols import (
     LEVEL_1_ID,
     BuildOutcome,
@@ -20,7 +20,7 @@ from piwheels.core.protocols import (
     slave_driver,
 )
 from piwheels.core.reasons import last_reason
-from piwheels.core.states import HISTORY, Instant, Phase, SlaveState
+from piwheels.core.states import HISTORY, MAX_FETCHES, MAX_URL, Fetch, Instant, Phase, SlaveState
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import MAX_QUEUE_AGE, RETRY
 from piwheels.master.logic.effects import (
@@ -115,6 +115,30 @@ def test_a_build_from_hello_to_done():
     assert of(BuildStored, made)[0].build.build_id == 7
     assert replies(made) == [Reply(b"a", "DONE")]
     assert replies(farm.say(b"a", "IDLE", stats()))[0].data == ("bar", "2")
+
+
+def test_what_a_build_fetched_is_logged_up_to_a_limit():
+    farm = Farm()
+    farm.build()
+    entry = ["https://files.example/x.zip", 9, HASH, ""]
+    data = [False, timedelta(seconds=5), "log\n", [], [entry] * 5000]
+    (log,) = of(LogBuild, farm.say(b"a", "BUILT", slave_driver.received("BUILT", data)))
+    assert log.build.fetches == (Fetch(*entry),) * MAX_FETCHES
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["https://x.example/", -1, HASH, ""], ["https://x.example/", 2**63, HASH, ""],
+        ["https://x.example/", 1, HASH.upper(), ""], ["https://x.example/", 1, "aa", ""],
+        ["https://x.example/\n", 1, HASH, ""], ["https://x.example/\x1b[2J", 1, HASH, ""],
+        ["x" * (MAX_URL + 1), 1, HASH, ""], [b"x", 1, HASH, ""], ["x", 1.5, HASH, ""],
+        ["x", 1, HASH, "no\n"], ["x", 1, HASH, "x" * 201], ["x", 1, HASH, "", ""], ["x"], "x", None,
+    ],
+)  # fmt: skip
+def test_an_entry_of_a_hostile_ledger_is_refused(entry):
+    with pytest.raises(BadMessage):
+        slave_driver.received("BUILT", [False, timedelta(1), "log", [], [entry]])
 
 
 def test_a_failed_build_is_logged_and_done():

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+import upstream
 from build_network import Service
 from helpers import BACKEND, PROJECT, patience, write_sdist
 from hostile import inside, network
+from piwheels.core.faults import slave_fault
 from piwheels.core.host.processes import build_environment
 from piwheels.core.protocols import slave_driver
 from piwheels.slave.builder import Builder
@@ -51,7 +53,7 @@ def mode(request):
     return request.param
 
 
-def build(index, folder, mode, **options):
+def build(index, folder, mode, seconds=60, **options):
     """Build demo 1.0, whose backend requires the package helper, from *index*."""
     settings = {"no-binary": "other", "extra-index-url": "", "proxy": ""}
     egress = Egress(settings, f"{index.url}simple/".replace("//", "//user:secret@", 1), **options)
@@ -59,7 +61,7 @@ def build(index, folder, mode, **options):
     sandbox = choose(mode, Path(sys.executable), PIP, folder, variables, PORT).sandbox
     with Builder(
         "demo", "1.0", dir=folder, pip=PIP, sandbox=sandbox, egress=egress,
-        timeout=timedelta(seconds=patience(60)),
+        timeout=timedelta(seconds=patience(seconds)),
     ) as builder:  # fmt: skip
         builder.start()
         builder.join(patience(90))
@@ -149,6 +151,18 @@ def test_a_network_that_fails_is_the_fault_of_the_slave(index, sources, folder):
     builder = build(index, folder, "none")
     assert not builder.status
     assert builder.output.count("piwheels: this slave cannot reach the index: ") == 1
+
+
+def test_a_build_that_is_stopped_while_it_fetches_is_no_fault_of_the_network(
+    index, sources, folder
+):
+    sources()
+    index.places["/simple/demo/"] = lambda *args: upstream.hang(*args) or b""
+    builder = build(index, folder, "none", seconds=2)
+    assert not builder.status
+    assert "its time-out" in builder.output
+    assert "cannot reach" not in builder.output
+    assert slave_fault(builder.output) is None
 
 
 # Attacks ------------------------------------------------------------------------------------------
