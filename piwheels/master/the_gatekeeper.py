@@ -17,6 +17,7 @@ from piwheels.core.keys.files import KeyFolder
 from piwheels.core.keys.ring import KEY, Role, fingerprint
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.transport import Context
+from piwheels.core.words import counted
 from piwheels.master.gate import KEYLESS, Gate
 from piwheels.master.ports import Ports
 from piwheels.master.wiring import WIRES, Guard, is_guarded
@@ -158,7 +159,7 @@ class TheGatekeeper(NonStopTask):
         self._gate.ring = ring
         valid = [key for key in ring.keys.values() if not key.why_invalid(self.clock.now())]
         slaves = sum(key.role is Role.SLAVE for key in valid)
-        self.logger.info("%d keys are valid, %d of slaves", len(valid), slaves)
+        self.logger.info("%s valid, of slaves: %d", counted(len(valid), "key"), slaves)
 
     def store(self) -> None:
         """Store when and from where keys were last seen."""

@@ -384,6 +384,22 @@ def test_the_address_of_a_lost_connection_is_of_no_use_to_another_key(farm, keys
         assert victim.ask("BUSY", STATS) == ("CONT", NoData)
 
 
+def test_a_slave_keeps_its_build_when_its_key_is_rotated(farm, keys, db):
+    config, _, _, fleet = farm
+    with Victim(keys, config) as victim:
+        assert victim.ask("HELLO", hello(identity="one"))[0] == "ACK"
+        until(lambda: victim.ask("IDLE", STATS) == ("BUILD", JOB))
+    until(lambda: [lease.holder for lease in db.get_leases()] == ["victim"])
+    until(lambda: fleet.by_number[1].lost)
+    keys.pairs["victim"] = new_pair(keys.folder.pair().public)
+    public = keys.pairs["victim"].public
+    keys.change(lambda ring: ring.rotate("victim", public, NOW, timedelta(days=1)))
+    until(lambda: public in config.gate.ring.keys)
+    with Victim(keys, config, VICTIM_ID + b"2") as victim:
+        assert victim.ask("HELLO", RESUME)[1][0] == 1
+        assert victim.ask("BUSY", STATS) == ("CONT", NoData)
+
+
 def test_operators_are_known_by_their_keys(farm, keys, caplog):
     config, ports, master, fleet = farm
     with keys.client(zmq.DEALER, "operator") as client:
