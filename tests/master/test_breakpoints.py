@@ -63,13 +63,15 @@ def called():
 
 @pytest.fixture
 def demo(db, monkeypatch, tmp_path):
-    """A folder with the sdists of demo 1.0 and 2.0, where pip finds them."""
+    """A folder; pip finds the sdists of demo 1.0 and 2.0 in it."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    monkeypatch.setenv("PIP_FIND_LINKS", str(sources))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     db.add_new_package("demo")
     for version in ("1.0", "2.0"):
-        add_source(tmp_path, version=version)
+        add_source(sources, version=version)
         db.add_new_package_version("demo", version, datetime.now(UTC))
     return tmp_path
 
