@@ -9,8 +9,10 @@ import socket
 import tarfile
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import fields
 from http.server import SimpleHTTPRequestHandler
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +22,7 @@ from piwheels.master.wiring import WIRES, MasterConfig
 from wheels import zip_wheel
 
 LOGGER = logging.getLogger("test")
+_NUMBERS = count()
 
 # A build backend (PEP 517) without requirements; it runs *before* and *after* around a build.
 BACKEND = """
@@ -190,10 +193,16 @@ def installed(program):
 
 
 def free_port():
-    """Return a port of the loopback address that no one listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of the loopback address that no one listens on.
+
+    It is below those that the system gives to clients, and each process of the tests has its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = 10_000 + worker % 10 * 2000 + (os.getpid() + next(_NUMBERS)) % 2000
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port):
