@@ -132,6 +132,12 @@ def test_the_view_follows_links_and_hides_homes(tmp_path):
     assert view_of([tmp_path / "loop"], []).paths == view_of([], []).paths
 
 
+def test_a_path_that_this_user_may_not_enter_is_left_out(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    assert view_of([closed / "bin", closed / "link/x"], []).paths == view_of([], []).paths
+
+
 def test_paths_are_found_in_settings():
     texts = [
         "/usr/bin:/opt/x/bin", "global.find-links='/srv/wheels file:///srv/more'", "-I/opt/include",
