@@ -176,6 +176,10 @@ class Socket:
 
     def close(self, linger: float | None = None) -> None:
         """Close the socket; it still sends queued messages for up to *linger* seconds."""
+        for address in self.bound:
+            if address.startswith("inproc:"):  # 0MQ would release it later, in another thread
+                with suppress(zmq.ZMQError):  # it is closed already
+                    self._socket.unbind(address)
         self._socket.close(linger=None if linger is None else int(linger * 1000))
 
     @contextmanager
