@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
-from piwheels.core.keys.files import (
-    KeyFolder,
-    invitation_text,
-    new_invitation,
-    new_pair,
-    read_pair,
-    write_pair,
-)
+from piwheels.core.keys.files import INVITATION, KeyFolder, new_pair, read_pair, write_pair
 from piwheels.core.keys.options import holder_name, public_key
 from piwheels.core.keys.ring import Enrolled, Role, fingerprint
 from piwheels.core.program.admin import yes_option
@@ -30,8 +23,6 @@ from piwheels.core.words import counted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: How long an invitation is valid.
-INVITATION: Final = timedelta(hours=1)
 #: The roles of keys; an invitation has another one.
 ROLES: Final = tuple(role for role in Role if role is not Role.JOIN)
 _EXAMPLE: Final = "Xq8t!v{6@Pm2(Rw4&Zk9^Ls3*Yd7)Gh5[Bn1]Cj0"
@@ -139,10 +130,9 @@ def _enrol(config: KeysConfig, report: Report) -> None:
 
 def _invite(config: KeysConfig, report: Report) -> None:
     folder, now = KeyFolder(config.keys), SYSTEM.now()
-    pair, until = new_invitation(folder.pair().public), now + (config.valid or INVITATION)
-    new = Enrolled(Role.JOIN, config.name, pair.public, now, until)
-    folder.change(lambda ring: ring.invite(new, now))
-    command = f"piw-slave --master {socket.gethostname()} --join {invitation_text(pair)}"
+    until = now + (config.valid or INVITATION)
+    new, text = folder.invite(config.name, until, now)
+    command = f"piw-slave --master {socket.gethostname()} --join {text}"
     report.write(
         f"{new.name} joins with this command, once, until {until:%Y-%m-%d %H:%M} UTC (--master is"
         f" the address of this machine):\n{command}",

@@ -148,8 +148,8 @@ class Gate:
     def _shut(self, descriptor: int) -> None:
         """End the connection *descriptor*, which belongs to 0MQ.
 
-        Its number may stand for another file by now. If that is a connection to one of our ports,
-        it is cut, too, and its program connects again.
+        0MQ may have closed it already, and another file may have its number: that is left alone,
+        unless it is a connection to one of our ports. Then its program connects again.
         """
         with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
             name: Any = connection.getsockname()

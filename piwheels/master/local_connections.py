@@ -17,8 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import Fatal, should_log
-from piwheels.core.host.descriptors import are_critical, most_local_connections
+from piwheels.core.errors import Fatal
+from piwheels.core.host.descriptors import (
+    are_critical,
+    most_local_connections,
+    report_too_many,
+)
 from piwheels.core.tasks import Faults
 from piwheels.core.transport import bind_error, prepare_folder
 
@@ -184,13 +188,7 @@ class LocalConnections(threading.Thread):
             self._close_all(address)
             address.full_since = 0.0
             address.times_full += 1
-            if should_log(address.times_full):
-                self._logger.error(
-                    "too many connections to %s: closed all of them (%d times so far); find the"
-                    " program that opens them, or raise the limit of open files (ulimit -n,"
-                    " LimitNOFILE)",
-                    address.address, address.times_full,
-                )  # fmt: skip
+            report_too_many(self._logger, address.address, address.times_full)
             full = False
         may_accept = not full and now >= address.resume
         self._watch(address.listener, address, selectors.EVENT_READ if may_accept else 0)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import Fatal, should_log
-from piwheels.core.host.descriptors import are_scarce, has_too_many
+from piwheels.core.errors import Fatal
+from piwheels.core.host.descriptors import are_scarce, has_too_many, report_too_many
 
 if TYPE_CHECKING:
     import logging
@@ -69,13 +69,7 @@ class TcpConnections:
         listener.socket.unbind(listener.address)
         listener.closed_at = self._clock.monotonic()
         listener.times_closed += 1
-        if should_log(listener.times_closed):
-            self._logger.error(
-                "too many connections to %s: closed all of them (%d times so far); find the"
-                " program that opens them, or raise the limit of open files (ulimit -n,"
-                " LimitNOFILE)",
-                listener.address, listener.times_closed,
-            )  # fmt: skip
+        report_too_many(self._logger, listener.address, listener.times_closed)
 
     def _listen_again(self, listener: _Listener, closed_for: float, *, scarce: bool) -> None:
         """Bind an address that was closed, once the connections are closed, or after a while."""

@@ -60,7 +60,7 @@ class TheGatekeeper(NonStopTask):
         super().__init__(config)
         self._wires = {wire.name: wire for wire in WIRES}
         self._problems: set[str] = set()
-        #: What tells two states of the ring apart; whether the current one was read.
+        #: The state of the ring's file when it was last looked at; whether that state was read.
         self._mark: Any = None
         self._is_read = True
         if config.gate is not None:

@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import one_line
-from piwheels.core.host.commands import ask
+from piwheels.core.host.commands import ask, last_line
 from piwheels.slave.builder import PIP_OPTIONS, why_unusable
 
 if TYPE_CHECKING:
@@ -85,5 +85,4 @@ def _run(command: Sequence[str]) -> tuple[int, str]:
 
 
 def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return one_line(lines[-1].strip())[:300] if lines else "it says nothing"
+    return one_line(last_line(text))[:300] or "it says nothing"

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Refused
-from piwheels.core.keys.files import (
-    KeyFolder,
-    invitation_text,
-    new_invitation,
-    new_pair,
-    read_pair,
-    write_pair,
-)
+from piwheels.core.keys.files import INVITATION, KeyFolder, new_pair, read_pair, write_pair
 from piwheels.core.keys.ring import Enrolled, Role
 
 if TYPE_CHECKING:
@@ -26,8 +18,6 @@ if TYPE_CHECKING:
     from piwheels.core.clock import Clock
     from piwheels.core.keys.files import KeyPair
 
-#: How long an invitation is valid.
-VALID: Final = timedelta(hours=1)
 #: The name of the key of piw-up itself.
 OWN: Final = "piw-up"
 #: The default addresses of the farm for other machines.
@@ -56,19 +46,18 @@ class Boards:
 
     def invite(self, queues: Mapping[str, str]) -> str:
         """Return the command with which one board joins the farm. Raises ``Fatal``."""
-        pair, now = new_invitation(self.folder.pair().public), self._clock.now()
+        now = self._clock.now()
         names = {key.name for key in self.folder.ring().keys.values()}
         number = 1
         while (name := f"board{number}") in names:
             number += 1
-        new = Enrolled(Role.JOIN, name, pair.public, now, now + VALID)
-        self.folder.change(lambda ring: ring.invite(new, now))
+        _, text = self.folder.invite(name, now + INVITATION, now)
         words = ["piw-slave", "--master", own_address()]
         for wire, usual in PORTS.items():
             port = queues[wire].rpartition(":")[2]
             if port != str(usual):
                 words += [f"--{wire}-queue", f"tcp://{own_address()}:{port}"]
-        return " ".join([*words, "--join", invitation_text(pair)])
+        return " ".join([*words, "--join", text])
 
 
 def own_address() -> str:

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def last_line(text: str) -> str:
+    """Return the last line of *text* that is not blank; ``""`` if there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
 def ask(command: Sequence[str | Path], seconds: float) -> subprocess.CompletedProcess[str]:
     """Run *command* without input; return its exit status, its output and its errors, as text.
 

@@ -10,7 +10,12 @@ import math
 import resource
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.errors import should_log
+
+if TYPE_CHECKING:
+    import logging
 
 #: The limit that a program sets for itself, if the system allows it.
 WANTED: Final = 2**16
@@ -77,6 +82,17 @@ def has_too_many(address: str) -> bool:
         return connections(address) > limit() * _TOO_MANY
     except OSError:
         return True
+
+
+def report_too_many(logger: logging.Logger, address: str, times: int) -> None:
+    """Log that the connections to *address* were closed for the *times*-th time, not each time."""
+    if should_log(times):
+        logger.error(
+            "too many connections to %s: closed all of them (%d times so far); find the"
+            " program that opens them, or raise the limit of open files (ulimit -n,"
+            " LimitNOFILE)",
+            address, times,
+        )  # fmt: skip
 
 
 def connections(address: str) -> int:

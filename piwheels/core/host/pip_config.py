@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.version import Version
 
 from piwheels.core.errors import Fatal, Refused, Unavailable
-from piwheels.core.host.commands import ask
+from piwheels.core.host.commands import ask, last_line
 from piwheels.core.wheels.tags import is_version
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def index_access() -> IndexAccess:
     try:
         return IndexAccess(*json.loads(answer.stdout))
     except (ValueError, TypeError):
-        why = _last_line(answer.stderr)
+        why = last_line(answer.stderr)[:500] or "no output"
         raise Fatal(f"pip does not report its index ({why}): name one with --pypi-simple") from None
 
 
@@ -186,7 +186,3 @@ def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 def _versions(answer: subprocess.CompletedProcess[str]) -> list[str]:
     match = _VERSIONS.search(answer.stdout) if answer.returncode == 0 else None
     return [text.strip() for text in match[1].split(",") if is_version(text)] if match else []
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no output"])[-1][:500]

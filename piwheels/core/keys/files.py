@@ -11,6 +11,7 @@ import contextlib
 import os
 import tempfile
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,7 +19,7 @@ import zmq
 from zmq.utils import z85
 
 from piwheels.core.errors import Fatal
-from piwheels.core.keys.ring import KEY, Ring, parse_ring
+from piwheels.core.keys.ring import KEY, Enrolled, Ring, Role, parse_ring
 from piwheels.core.paths import data_dir
 from piwheels.core.program.locks import lock_file
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: The largest file that is read, in bytes: more than 100,000 keys.
 _MAX: Final = 16 * 2**20
+#: How long an invitation is valid by default.
+INVITATION: Final = timedelta(hours=1)
 #: How long to wait for another program that changes the ring, in seconds.
 _PATIENCE: Final = 10.0
 
@@ -183,6 +186,16 @@ class KeyFolder:
             except OSError as exc:
                 raise Fatal(f"cannot write {self.ring_file} ({exc.strerror}): {advice}") from exc
         return changed
+
+    def invite(self, name: str, until: datetime, now: datetime) -> tuple[Enrolled, str]:
+        """Enrol an invitation for a slave with this *name*; return it with its text.
+
+        Raises ``Fatal``, and ``Refused`` if the name is in use.
+        """
+        pair = new_invitation(self.pair().public)
+        new = Enrolled(Role.JOIN, name, pair.public, now, until)
+        self.change(lambda ring: ring.invite(new, now))
+        return new, invitation_text(pair)
 
     def seen(self) -> dict[str, str]:
         """Return when and from where each key was last seen, as text, by its public part."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from piwheels.core.errors import Fatal
-from piwheels.core.host.commands import ask
+from piwheels.core.host.commands import ask, last_line
 from piwheels.slave.sandbox import landlock
 from piwheels.slave.sandbox.bubblewrap import Bubblewrap, find_program
 from piwheels.slave.sandbox.view import build_paths, view_of
@@ -142,8 +142,8 @@ def _problem(sandbox: Sandbox, trial: Sequence[str], folder: Path, port: int | N
             return error.strerror or str(error)
     if not answer.returncode:
         return ""
-    lines = (answer.stderr or answer.stdout).strip().splitlines()
-    return lines[-1][:300] if lines else f"a trial ends with status {answer.returncode}"
+    words = last_line(answer.stderr or answer.stdout)[:300]
+    return words or f"a trial ends with status {answer.returncode}"
 
 
 def _warnings(name: str, problems: dict[str, str], port: int | None) -> list[str]:
