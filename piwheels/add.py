@@ -59,7 +59,7 @@ class AddConfig(Common):
     json: bool = json_option()
     import_queue: str = queue_option()
     key: Path | None = key_option()
-    master_key: str = master_key_option()
+    master_key: list[str] = master_key_option()
 
     @property
     def subject(self) -> str:

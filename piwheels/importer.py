@@ -104,7 +104,7 @@ class ImportConfig(Common):
     json: bool = json_option()
     import_queue: str = queue_option()
     key: Path | None = key_option()
-    master_key: str = master_key_option()
+    master_key: list[str] = master_key_option()
     file_queue: str = option(
         default="", metavar="ADDR", parse=lambda text: address(text) if text else "",
         help=f"send files here (default: this machine's master, or {FILE_QUEUE})",

@@ -41,8 +41,8 @@ class KeysConfig(Common):
         default="", positional=True,
         choices=("create", "enrol", "invite", "list", "revoke", "rotate"),
         help="create a key pair; enrol a key; invite a slave, which creates and enrols its key"
-        " itself; list all keys; revoke the keys of a holder; or enrol a second key of a holder,"
-        " whose earlier ones expire",
+        " itself; list all keys; revoke the keys of a holder; or rotate: enrol a second key of a"
+        " holder, whose earlier ones expire, or without NAME change the key of the master itself",
     )  # fmt: skip
     name: str = option(
         default="", positional=True, metavar="NAME",
@@ -93,11 +93,12 @@ class KeysConfig(Common):
         ("piw-keys invite board8", "print a command for a board that joins the farm"),
         ("piw-keys list", "show all keys, and when each was last seen"),
         ("piw-keys revoke board7", "end all its connections at once"),
+        ("piw-keys rotate", "make the next key of the master, and say what to do with it"),
     ],
 )
 def main(config: KeysConfig) -> int:
     """Run ``piw-keys``."""
-    if not config.action or (config.action != "list" and not config.name):
+    if not config.action or (config.action not in ("list", "rotate") and not config.name):
         usage_error("piw-keys", config, "say what to do, and with whose key: piw-keys enrol NAME")
     _ACTIONS[config.action](config, Report(config))
     return 0
@@ -164,6 +165,9 @@ def _revoke(config: KeysConfig, report: Report) -> None:
 
 def _rotate(config: KeysConfig, report: Report) -> None:
     folder, now = KeyFolder(config.keys), SYSTEM.now()
+    if not config.name:
+        _rotate_master(config, folder, report)
+        return
     public = _public(config, folder)
     ring = folder.change(lambda ring: ring.rotate(config.name, public, now, config.overlap))
     new, end = ring.keys[public], now + config.overlap
@@ -171,6 +175,28 @@ def _rotate(config: KeysConfig, report: Report) -> None:
         f"enrolled a new key of {new.name} ({fingerprint(new)}); its earlier keys end on"
         f" {end:%Y-%m-%d %H:%M} UTC",
         event="rotated", **_values(new),
+    )  # fmt: skip
+
+
+def _rotate_master(config: KeysConfig, folder: KeyFolder, report: Report) -> None:
+    """Make the next key pair of the master or, when its peers know that key, use it."""
+    old = folder.pair().public
+    is_changing, new = folder.is_changing, folder.next_pair().public
+    keys = {"master_key": old, "next_key": new}
+    if not is_changing:
+        report.write(
+            f"the next key of the master is\n{new}\nstart each slave and tool with both keys:\n"
+            f"--master-key '{old}' --master-key '{new}'\nthen run piw-keys rotate again",
+            event="prepared", **keys,
+        )  # fmt: skip
+        return
+    if not confirmed("use the next key, which all slaves and tools know", yes=config.yes):
+        raise Fatal(f"nothing was changed: first start each with --master-key '{new}', too")
+    folder.use_next()
+    report.write(
+        "changed the key of the master: start it again, then its slaves and tools with the new key"
+        f" only:\n--master-key '{new}'",
+        event="changed", **keys,
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ class RemoveConfig(Common):
     json: bool = json_option()
     import_queue: str = queue_option()
     key: Path | None = key_option()
-    master_key: str = master_key_option()
+    master_key: list[str] = master_key_option()
 
     @property
     def removes(self) -> bool:

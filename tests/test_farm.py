@@ -17,6 +17,7 @@ import pytest
 
 from helpers import add_source, alive, free_port, patience
 from piwheels.core.host.supervision import descendants
+from piwheels.core.keys.files import read_pair
 from piwheels.core.site import LAYOUT_FILE
 
 ABI = f"cp{sys.version_info[0]}{sys.version_info[1]}"
@@ -171,8 +172,12 @@ class KeyedFarm(Farm):
     def master(self):
         return super().master("-m", "piwheels.master", f"--keys={self.root}/keys")
 
-    def slave(self, name):
-        return super().slave(name, "-m", "piwheels.slave", f"--key={self.root}/{name}.key")
+    def slave(self, name, *options):
+        program = "-m", "piwheels.slave", f"--key={self.root}/{name}.key"
+        return super().slave(name, *program, *options)
+
+    def key_of_master(self, name):
+        return read_pair(self.root / "keys" / f"{name}.key").public
 
     def keys(self, *args):
         command = [sys.executable, "-m", "piwheels.keys", *args, f"--keys={self.root}/keys"]
@@ -211,6 +216,25 @@ def test_a_revoked_slave_is_cut_in_mid_build_and_another_one_takes_over(db_dsn, 
         farm.until(farm.published, "not built")
         assert "slave 2 built demo 1.0" in farm.said("master")
         assert "cut a connection: the key of one was revoked" in farm.said("master")
+
+
+def test_a_master_changes_its_key_in_mid_build_and_no_build_is_lost(db_dsn, db):
+    with _farm(db_dsn, db, KeyedFarm) as farm:
+        farm.keys("enrol", "one", "--file", "one.key")
+        farm.keys("rotate")
+        known = [farm.key_of_master(name) for name in ("master", "next")]
+        farm.master()
+        farm.slave("one", *(f"--master-key={key}" for key in known))
+        farm.until(lambda: farm.reached() == 1, "nobody builds")
+        farm.keys("rotate")
+        farm.processes["master"].terminate()
+        assert farm.processes["master"].wait(patience(20)) == 0
+        farm.master()
+        assert farm.key_of_master("master") == known[1]
+        farm.until(lambda: farm.welcomes() == [2], "the slave is not back")
+        farm.gate.touch()
+        farm.until(farm.published, "not built")
+        assert farm.reached() == 1
 
 
 def test_a_master_killed_in_mid_build_and_after_done_gets_its_build_once(farm):

@@ -65,6 +65,21 @@ def test_keys_are_listed_rotated_and_revoked(said, folder, monkeypatch):
     assert [json.loads(line)["last_seen"] for line in lines] == [None, None]
 
 
+def test_the_master_changes_its_key_in_two_steps(said, folder, monkeypatch):
+    old = folder.pair().public
+    status, lines = said("rotate")
+    new = lines[1]
+    assert (status, folder.pair().public) == (0, old)
+    assert lines[-2] == f"--master-key '{old}' --master-key '{new}'"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    status, [line] = said("rotate")
+    assert (status, "would use the next key" in line) == (1, True)
+    assert folder.pair().public == old
+    assert said("rotate", "--yes")[1][-1] == f"--master-key '{new}'"
+    assert folder.pair().public == new
+    assert said("rotate")[1][1] != new
+
+
 @pytest.mark.parametrize(
     ("args", "why"),
     [

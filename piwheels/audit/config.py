@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from piwheels.core.keys.options import key_option, master_key_option
 from piwheels.core.paths import address, farm_file
 from piwheels.core.program.command_line import Common, option
 
@@ -77,6 +78,8 @@ class AuditConfig(Common):
         parse=address,
         help="with --repair: the address of the master (default: this user's, or the service's)",
     )
+    key: Path | None = key_option()
+    master_key: list[str] = master_key_option()
 
     @cached_property
     def place(self) -> Place:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from piwheels.audit.findings import Finding, Remedy, shown
 from piwheels.audit.tree import Tree
 from piwheels.core.errors import BadWheel, Fatal, PiWheelsError
-from piwheels.core.farm import Farm
+from piwheels.core.keys.options import farm_of
 from piwheels.core.program.terminal import confirmed
 from piwheels.core.site import log_name, work_path
 from piwheels.core.wheels.inspection import inspect_wheel
@@ -172,7 +172,7 @@ class Repair:
             logger.info("scheduled %s: the master rewrites them when it starts", what)
             return
         try:
-            with Farm(self._config.import_queue) as farm:
+            with farm_of(self._config) as farm:
                 for package in known:
                     farm.rebuild("index", package)
                 if root:

@@ -45,7 +45,7 @@ class ConsoleConfig(Common):
         parse=address,
     )
     key: Path | None = key_option()
-    master_key: str = master_key_option()
+    master_key: list[str] = master_key_option()
     read_only: bool = option(default=False, help="refuse all commands")
     farm_name: str = option(
         default="", metavar="TEXT", help="the name of the farm (default: its host)"

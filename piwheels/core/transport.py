@@ -46,10 +46,17 @@ REFUSALS: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+#: The events that end a trial of a key of the other end, and those by which it has that key.
+_TRIED: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED
+_HAS_KEY: Final = (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 #: The longest wait between two readings of the clock, in seconds.
 _SLICE: Final = 1.0
 
-#: A key pair: the public and the secret part, and the public part of the other end.
+#: Seconds that a master has to show which of several keys it has.
+_KEY_SECONDS: Final = 5.0
+
+#: A key pair: the public and the secret part, and the public part of the other end (or several,
+#: with commas in between).
 Pair = tuple[str, str, str]
 
 T = TypeVar("T")
@@ -152,7 +159,7 @@ class Socket:
         """
         self._allow_ipv6(address)
         if self._pair is not None and address.startswith("tcp:"):
-            self._use_pair(self._pair)
+            self._use_pair(self._pair, address)
         try:
             self._socket.connect(address)
         except zmq.ZMQError as exc:
@@ -211,13 +218,26 @@ class Socket:
         """
         self._pair = pair
 
-    def _use_pair(self, pair: Pair) -> None:
+    def _use_pair(self, pair: Pair, address: str) -> None:
+        pair = (*pair[:2], self._key_of(address, *pair))
         options = zmq.CURVE_PUBLICKEY, zmq.CURVE_SECRETKEY, zmq.CURVE_SERVERKEY
         try:
             for key, value in zip(options, pair, strict=True):
                 self._socket.setsockopt(key, value.encode())
         except zmq.ZMQError as exc:
             raise Fatal("a key is invalid: make one with piw-keys create") from exc
+
+    def _key_of(self, address: str, public: str, secret: str, others: str) -> str:
+        """Return the one of *others* that the other end has; the first if it does not answer."""
+        keys = others.split(",")
+        for key in keys if len(keys) > 1 else ():
+            with Context(self._socket.context).socket(self._socket.socket_type) as trial:
+                trial.identify((public, secret, key))
+                with trial.monitor(_TRIED | REFUSALS) as monitor:
+                    trial.connect(address)
+                    if monitor.poll(_KEY_SECONDS) and monitor.recv_event()[0] in _HAS_KEY:
+                        return key
+        return keys[0]
 
     def guard(self, domain: str, secret: str = "") -> None:
         """Have the ZAP handler decide about connections to addresses that are bound from now on.

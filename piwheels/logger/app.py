@@ -73,7 +73,7 @@ class LoggerConfig(Common):
         help="the address of the master (default: this user's, or else the service's)",
     )  # fmt: skip
     key: Path | None = key_option()
-    master_key: str = master_key_option()
+    master_key: list[str] = master_key_option()
 
 
 EXAMPLES: Final = [

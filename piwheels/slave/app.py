@@ -135,7 +135,7 @@ class SlaveConfig(Common):
         " slave.key in this user's data directory)",
     )  # fmt: skip
     key: Path | None = key_option()
-    master_key: str = master_key_option()
+    master_key: list[str] = master_key_option()
     sandbox: str = option(
         default="auto",
         choices=("auto", *MODES),

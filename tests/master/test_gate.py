@@ -417,6 +417,22 @@ def test_operators_are_known_by_their_keys(farm, keys, caplog):
     assert "administrator said KILL to [7]" in caplog.text
 
 
+def test_a_peer_with_several_keys_of_the_master_finds_the_right_one(keys, open_wires, running):
+    config, _ = open_wires()
+    wires = {"slave": zmq.REQ, "file": zmq.DEALER, "status": zmq.SUB, "control": zmq.PUSH}
+    with running(TheGatekeeper(config)):
+        for wire, kind in wires.items():
+            pair = keys.pairs["victim" if wire == "slave" else "administrator"]
+            pair = pair._replace(master=f"{new_pair().public},{pair.master}")
+            with (
+                Context().socket(kind) as client,
+                client.monitor(zmq.EVENT_HANDSHAKE_SUCCEEDED) as admitted,
+            ):
+                client.identify(pair)
+                client.connect(getattr(config, f"{wire}_queue"))
+                assert admitted.poll(patience(10)), wire
+
+
 REFUSALS = {
     "stranger": "does not admit this key: enrol it there",
     "NULL": "admits only enrolled keys: make one with piw-keys create",

@@ -36,7 +36,11 @@ _PATIENCE: Final = 10.0
 
 
 class KeyPair(NamedTuple):
-    """A key pair as text (Z85). *master* is the public key of the master to use it with."""
+    """A key pair as text (Z85).
+
+    *master* is the public key of the master to use it with, or several with commas in between: the
+    master has one of them.
+    """
 
     public: str
     secret: str
@@ -152,7 +156,27 @@ class KeyFolder:
 
     def pair(self) -> KeyPair:
         """Return the key pair of the master; make it if there is none. Raises ``Fatal``."""
-        path = self.path / "master.key"
+        return self._pair("master.key")
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether :meth:`next_pair` has made a key pair that is not in use yet."""
+        return (self.path / "next.key").exists()
+
+    def next_pair(self) -> KeyPair:
+        """Return the key pair that the master will have; make it if there is none."""
+        return self._pair("next.key")
+
+    def use_next(self) -> None:
+        """Make the next key pair that of the master, when it starts again. Raises ``Fatal``."""
+        try:
+            (self.path / "next.key").replace(self.path / "master.key")
+        except OSError as exc:
+            advice = "run piw-keys as the user of the master"
+            raise Fatal(f"cannot make {self.path}/master.key ({exc.strerror}): {advice}") from exc
+
+    def _pair(self, name: str) -> KeyPair:
+        path = self.path / name
         if not path.exists():
             with contextlib.suppress(Fatal):  # another program has just made it, or the next tells
                 write_pair(path, new_pair())

@@ -11,6 +11,7 @@ from piwheels.core.keys.ring import KEY, NAME
 from piwheels.core.program.command_line import option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from piwheels.core.keys.files import KeyPair
@@ -42,22 +43,25 @@ def key_option() -> Any:
 def master_key_option() -> Any:
     """Declare the option for the public key of the master."""
     return option(
-        default="", metavar="KEY", parse=public_key,
-        help="the public key of the master (default: the one in the file of --key)",
+        default=[], metavar="KEY", parse=public_key,
+        help="the public key of the master (default: the one in the file of --key); can be repeated"
+        " while the master changes its key",
     )  # fmt: skip
 
 
-def client_pair(key: Path | None, master_key: str) -> KeyPair | None:
+def client_pair(key: Path | None, master_keys: Sequence[str]) -> KeyPair | None:
     """Return the key pair for connections to the master; ``None`` without a key.
+
+    The master has one of *master_keys*.
 
     Raises ``Fatal``.
     """
     if key is None:
-        if master_key:
+        if master_keys:
             raise Fatal("--master-key needs --key: the file of this program's own key")
         return None
     pair = read_pair(key)
-    pair = pair._replace(master=master_key or pair.master)
+    pair = pair._replace(master=",".join(master_keys) or pair.master)
     if not pair.master:
         raise Fatal(f"{key} does not name the master: add --master-key (piw-keys list shows it)")
     return pair
@@ -75,8 +79,8 @@ class HasKey(Protocol):
         """The file of its own key."""
 
     @property
-    def master_key(self) -> str:
-        """The key of the master."""
+    def master_key(self) -> list[str]:
+        """The keys that the master may have."""
 
 
 def farm_of(config: HasKey, **more: Any) -> Farm:
