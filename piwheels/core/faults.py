@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 class Fault(NamedTuple):
     """A fault of a slave: what is wrong with it, the cure, and how far the farm trusts the sign.
 
-    *patterns* match lines of a build's log. *suspends* is how many builds in a row have to fail
-    before the slave gets no more work; 1 or 2: no package causes this. *tries* is how often a
-    version is built again before its failure counts.
+    *patterns* match lines of a build's log; without any, only the slave itself reports it.
+    *suspends* is how many builds in a row have to fail before the slave gets no more work; 1 or 2:
+    no package causes this. *tries* is how often a version is built again before its failure counts.
     """
 
     code: str
@@ -24,13 +24,19 @@ class Fault(NamedTuple):
     @property
     def is_certain(self) -> bool:
         """Whether the package is not to blame, even if no other slave can try it."""
-        return self.suspends <= 2
+        return self.suspends <= 2 or not self.patterns
 
     def __str__(self) -> str:
         return f"{self.what} ({self.cure})"
 
 
-#: All faults. The first one whose pattern matches is the cause.
+#: The fault of a slave whose build was *lost*: nobody saw how it ended.
+LOST: Final = Fault(
+    "supervisor", "the supervisor of its build was killed",
+    "see in journalctl -k whether memory ran out, and give it more, or builds less: --memory", 5, 3,
+    (),
+)  # fmt: skip
+#: The faults that a log shows. The first one whose pattern matches is the cause.
 FAULTS: Final = (
     Fault(
         "ssl", "its Python has no ssl module", "install a Python that was built with OpenSSL", 1, 6,

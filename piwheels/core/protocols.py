@@ -121,13 +121,17 @@ class Job(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A slave's report of a finished build. Protocol level 0 omits *fetches*."""
+    """A slave's report of a finished build. Protocol level 0 omits *fetches* and *lost*.
+
+    *lost*: its supervisor was killed, so that nobody knows how the build would have ended.
+    """
 
     status: bool
     duration: timedelta
     output: Log
     files: list[FileState]
     fetches: tuple[Fetch, ...] = ()
+    lost: bool = False
 
 
 class SlaveOutput(NamedTuple):

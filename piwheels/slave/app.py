@@ -28,10 +28,11 @@ import zmq
 from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
 from piwheels.core.errors import Fatal, Unavailable
-from piwheels.core.faults import slave_fault
+from piwheels.core.faults import LOST, slave_fault
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import default_index, pip_command, pip_settings
+from piwheels.core.host.processes import adopt_orphans
 from piwheels.core.keys.files import KeyPair, parse_invitation
 from piwheels.core.keys.options import client_pair, key_option, master_key_option
 from piwheels.core.paths import address, bracketed, data_dir, host
@@ -439,8 +440,11 @@ class PiWheelsSlave:
                 if output.text:
                     return "OUTPUT", output
             self._wait(min(self._busy_due, self._output_due) - now)
-        if not self.builder.status and slave_fault(self.builder.output) is not None:
+        fault = LOST if self.builder.lost else slave_fault(self.builder.output)
+        if not self.builder.status and fault is not None:
             self._suspect = True
+        if self.builder.lost:
+            self.logger.error("%s (%s)", LOST.what, LOST.cure)
         word = "built" if self.builder.status else "failed to build"
         self.logger.info("%s %s %s", word, self.builder.package, self.builder.version)
         built = self.builder.as_message()
@@ -609,4 +613,5 @@ def main(config: SlaveConfig) -> int:
     slave.join()
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, slave.stop)
+    adopt_orphans()
     return slave.run()

@@ -51,6 +51,12 @@ PIP_OPTIONS: Final = (
     "--use-pep517", "--no-deps", "--no-cache-dir",
 )  # fmt: skip
 
+#: The endings of pip that was killed; a program that runs it tells so by its status.
+_KILLED: Final = (
+    Ending("signal", str(int(signal.SIGKILL))),
+    Ending("exit", str(128 + signal.SIGKILL)),
+)
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _NEW_SECONDS = 60.0
 
@@ -60,7 +66,7 @@ _REASONS: Final = {
     "stopped": "the build was stopped",
     "full": f"the build was stopped because its disk is full (less than {RESERVE >> 20} MiB free)",
     "error": "the build could not be supervised: {0.detail}",
-    "lost": "the build's supervisor was killed (did memory run out?)",
+    "lost": "the build was lost, because its supervisor was killed (did memory run out?)",
 }
 
 
@@ -119,6 +125,8 @@ class Builder(Thread):
         self._status = False
         self._duration = timedelta(0)
         self._output: str | None = None
+        #: Whether something other than the build ended it, so that its result is unknown.
+        self.lost = False
         #: The wheels, once the build has succeeded.
         self.wheels: list[Wheel] = []
 
@@ -183,7 +191,7 @@ class Builder(Thread):
     def as_message(self) -> list[Any]:
         """Return the data of ``BUILT`` (protocols.md)."""
         files = [wheel.as_message() for wheel in self.wheels]
-        return [self.status, self.duration, self.output, files, self.fetches]
+        return [self.status, self.duration, self.output, files, self.fetches, self.lost]
 
     def stop(self) -> None:
         """Kill the build, if it still runs. Returns immediately; the thread ends soon after."""
@@ -325,9 +333,11 @@ class Builder(Thread):
             ending = Ending("stopped")
         if ending.success:
             return
+        from_outside = ending.kind == "signal" and self._sandbox.own_processes
+        self.lost = from_outside or ending.kind == "lost"
         if ending.kind == "timeout":
             reason = f"the build was stopped after {self._timeout}, its time-out"
-        elif ending == Ending("signal", str(int(signal.SIGKILL))):
+        elif ending in _KILLED:
             reason = "the build was killed from outside (did memory run out?)"
         else:
             reason = self._limits.reason(ending.kind) or _REASONS[ending.kind].format(ending)

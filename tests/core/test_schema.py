@@ -72,7 +72,7 @@ def test_states_within_a_message_are_packed():
     fetch = Fetch("https://files.example/x.zip", 9)
     built = Built(True, timedelta(1), "log", [FILE], (fetch,))
     sent = reversed(slave_driver).to_send("BUILT", built)
-    assert sent == [True, timedelta(1), "log", [FILE.as_message()], [fetch]]
+    assert sent == [True, timedelta(1), "log", [FILE.as_message()], [fetch], False]
 
 
 def test_fields_that_are_missing_stay_so():

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 #: Seconds that the supervisor has to end the command: after the time-out, and after :meth:`stop`.
 GRACE = 30.0
 _CLOSE_SECONDS = 60.0
+_KILL_SECONDS = 10.0
 #: The longest wait between two readings of the clock, in seconds.
 _SLICE = 1.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -50,12 +51,16 @@ _PIP_DROP = (
 )
 
 
+#: The pids of the supervisors of this process.
+_supervisors: set[int] = set()
+
+
 class Ending(NamedTuple):
     """How a command ended.
 
     *kind* is one of ``supervision.ENDINGS``, and *detail* is the rest of that line. Or *kind* is
-    ``silent``: it wrote no output for too long; or ``lost``: the supervisor was killed, so the
-    ending is unknown.
+    ``silent``: it wrote no output for too long; or ``lost``: the supervisor was killed, so nobody
+    knows how the command would have ended.
     """
 
     kind: str
@@ -99,6 +104,7 @@ class Supervised:
         self._clock = clock
         self._last_check = clock.monotonic()
         self._deadline = self._last_check + timeout + GRACE
+        self._latest = self._deadline + timeout
         self._ending_soon = False
         self._silence = silence
         self._speak_until = self._last_check + silence
@@ -131,6 +137,7 @@ class Supervised:
             raise
         finally:
             os.close(status)
+        _supervisors.add(self._process.pid)
         self._ending: Ending | None = None
 
     def __enter__(self) -> Self:
@@ -179,32 +186,41 @@ class Supervised:
             self._process.stdin.close()
         if not wait_for_exit(self._process, _CLOSE_SECONDS, self._clock):
             self._kill_supervisor()
+        self._kill_adopted()
         self.output.close()
         os.close(self._status)
         for path in self._remove:  # if the supervisor could not
             supervision.remove_tree(path)
 
     def _wait_for(self, descriptor: int) -> bool:
-        """Wait until *descriptor* is readable; return False if the supervisor is overdue."""
+        """Wait until *descriptor* is readable; return False if the supervisor is overdue.
+
+        Once the supervisor has ended, so have all who could write.
+        """
         while (left := self._deadline - self._clock.monotonic()) > 0:
             self._allow_for_suspension()
             if self._clock.monotonic() > self._speak_until and not self._ending_soon:
                 self._was_silent = True
                 self.stop()
-            if select.select([descriptor], [], [], min(left, _SLICE))[0]:
+            watched = {descriptor} if self._ending else {descriptor, self._status}
+            ready = select.select(watched, [], [], min(left, _SLICE))[0]
+            if descriptor in ready:
                 return True
+            if ready:
+                self.wait()
         return bool(select.select([descriptor], [], [], 0)[0])
 
     def _allow_for_suspension(self) -> None:
         """Move the deadline if the supervisor is suspended, as it does with its own.
 
-        After a command to stop, the deadline does not move: a build could suspend the supervisor.
+        A build could suspend the supervisor. So it gets at most twice its time, and none after a
+        command to stop.
         """
         now = self._clock.monotonic()
         if now - self._last_check < _SLICE:
             return
         if not self._ending_soon and _is_suspended(self._process.pid):
-            self._deadline += now - self._last_check
+            self._deadline = min(self._deadline + now - self._last_check, self._latest)
             self._speak_until += now - self._last_check
         self._last_check = now
 
@@ -215,13 +231,20 @@ class Supervised:
 
     def _kill_supervisor(self) -> None:
         # The command dies with it (PR_SET_PDEATHSIG). Its descendants are found by their place in
-        # the tree or, if they are orphans, by the directories in their environment.
+        # the tree: below this process if it adopts orphans, else by the directories in their
+        # environment.
         tree = {**supervision.descendants(self._process.pid), self._process.pid: 0}
         for pid in tree:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
         supervision.kill_orphans(self._remove)
+        self._kill_adopted()
+
+    def _kill_adopted(self) -> None:
+        _supervisors.discard(self._process.pid)
+        if supervision.is_subreaper():
+            supervision.kill_descendants(_KILL_SECONDS, _supervisors)
 
 
 def build_environment(
@@ -251,6 +274,14 @@ def build_environment(
         "PYTHONUNBUFFERED": "1",
         "PIP_CONFIG_FILE": os.devnull,
     }
+
+
+def adopt_orphans() -> None:
+    """Become the parent of the processes that a killed supervisor leaves, to find and kill them.
+
+    Only for a process with no other children than its supervisors.
+    """
+    supervision.become_subreaper()
 
 
 def wait_for_exit(process: subprocess.Popen[bytes], seconds: float, clock: Clock = SYSTEM) -> bool:

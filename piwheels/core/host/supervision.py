@@ -12,13 +12,16 @@ controls it. It imports only modules that load quickly, and it outlives a killed
 * The result of the command is one line of :data:`ENDINGS` on the status descriptor.
 * Limits do not count the time in which this process is suspended, as in :mod:`piwheels.core.clock`.
 
-A build runs as the same user and can kill this process. Only a sandbox prevents that.
+If this process is killed, the parent kills what remains: it is a subreaper, too. A build runs as
+the same user and can kill both. Only a sandbox prevents that.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
+import math
 import os
 import resource
 import select
@@ -30,7 +33,7 @@ from contextlib import suppress
 
 TYPE_CHECKING = False  # checkers know this name; the real one would cost the import of typing
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import Any, TypedDict
 
     class Spec(TypedDict):
@@ -53,11 +56,12 @@ ENDINGS = (
 
 _ENDS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})  # signals that end us
 _PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 _KILL_SECONDS = 10.0
 _TICK_SECONDS = 1.0
 _TOTALS_SECONDS = 0.25  # between two readings of what the command's processes use
-_SCAN_SECONDS = 2.0  # at least, between two readings of the size of its folders
+_SCAN_SECONDS = 0.5  # at least, between two readings of the size of its folders
+_BYTES_PER_INODE = 16_384  # as many as a new file system of ext4 has
 _TASKS_PER_PROCESS = 4  # the limit of threads, for each process of the limit
 _MAX_GAP = 5.0  # as piwheels.core.clock.MAX_GAP
 _CAUTION = 20  # so many times as long as a reading takes, it is not repeated
@@ -94,7 +98,7 @@ def main(argument: str) -> int:
     spec: Spec = json.loads(argument)
     status = spec["status"]
     os.set_inheritable(status, False)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    become_subreaper()
     wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, *_ENDS):
@@ -206,9 +210,10 @@ class _Meter:
 
     def __init__(self, folders: list[str], totals: dict[str, int]) -> None:
         self._folders, self._totals = folders, totals
-        self._scan = Countdown(_SCAN_SECONDS if "disk" in totals else float("inf"))
+        self._scan = Countdown(_SCAN_SECONDS if "disk" in totals else math.inf)
         self._look = Countdown(0.0)
-        self._in_folders = self._nameless = self._in_memory = 0
+        self._nameless = self._in_memory = 0
+        self._in_folders = 0.0
 
     def exceeded(self) -> str:
         """Return the name of a limit that is exceeded, or ``""``."""
@@ -223,7 +228,7 @@ class _Meter:
             began = time.monotonic()
             self._in_folders = sum(map(folder_size, self._folders))
             self._scan = Countdown(max(_SCAN_SECONDS, _CAUTION * (time.monotonic() - began)))
-        used = use(pids)
+        used: dict[str, float] = {**use(pids)}
         # A file in memory may be mapped, too: it counts once.
         used["memory"] += max(used["shared"], self._in_memory)
         used["disk"] = self._in_folders + self._nameless
@@ -286,20 +291,26 @@ def nameless_files(pids: Iterable[int], folders: Iterable[str]) -> tuple[int, in
     return on_disk, sum(found.values()) - on_disk
 
 
-def folder_size(path: str) -> int:
+def folder_size(path: str) -> float:
     """Return the number of bytes that the files in the directory *path* take on its disk.
 
-    It makes directories readable that are not.
+    Files take inodes, so that each counts for some bytes. The size is infinite if a path is longer
+    than the kernel permits: a build could hide files there. Makes unreadable directories readable.
     """
     total, todo = 0, [path]
     while todo:
         folder = todo.pop()
-        with suppress(OSError), _scan(folder) as entries:
-            for entry in entries:
-                with suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(entry.path)
+        try:
+            with _scan(folder) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        size = entry.stat(follow_symlinks=False).st_blocks * 512
+                        total += max(size, _BYTES_PER_INODE)
+                        if entry.is_dir(follow_symlinks=False):
+                            todo.append(entry.path)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return math.inf
     return total
 
 
@@ -325,6 +336,7 @@ def _own_tasks() -> int:
 
 
 def _reap(child: int) -> int | None:
+    """Reap all children that have ended; return the wait status of *child* if it is one."""
     ended = None
     while True:
         try:
@@ -337,13 +349,30 @@ def _reap(child: int) -> int | None:
             ended = status
 
 
-def kill_descendants(seconds: float) -> bool:
-    """Kill all descendants of this process; return whether none is left after *seconds*."""
+def become_subreaper() -> None:
+    """Become the parent of all descendants whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def is_subreaper() -> bool:
+    """Return whether :func:`become_subreaper` was called."""
+    answer = ctypes.c_int()
+    _prctl(_PR_GET_CHILD_SUBREAPER, ctypes.addressof(answer))
+    return bool(answer)
+
+
+def kill_descendants(seconds: float, keep: Collection[int] = ()) -> bool:
+    """Kill all descendants of this process; return whether none is left after *seconds*.
+
+    It leaves the children *keep* alone, with all that is below them.
+    """
     patience = Countdown(seconds)
     own_group = os.getpgrp()
     while True:
-        _reap(0)
-        tree = descendants(os.getpid())
+        tree = descendants(os.getpid(), keep)
+        for pid in tree:
+            with suppress(ChildProcessError):  # it has another parent
+                os.waitpid(pid, os.WNOHANG)
         if not tree:
             return True
         # Kill whole groups at once, so that no member can fork in between.
@@ -356,8 +385,11 @@ def kill_descendants(seconds: float) -> bool:
         time.sleep(0.002)
 
 
-def descendants(root: int) -> dict[int, int]:
-    """Return the pid of each descendant of the process *root*, with its process group."""
+def descendants(root: int, without: Collection[int] = ()) -> dict[int, int]:
+    """Return the pid of each descendant of the process *root*, with its process group.
+
+    The processes *without* and those below them are left out.
+    """
     parents: dict[int, list[tuple[int, int]]] = {}
     for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit():
@@ -372,7 +404,7 @@ def descendants(root: int) -> dict[int, int]:
     todo = [root]
     while todo:
         for pid, group in parents.get(todo.pop(), ()):
-            if pid not in result:
+            if pid not in result and pid not in without:
                 result[pid] = group
                 todo.append(pid)
     return result
@@ -415,7 +447,8 @@ def _kill(pid: int) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+    arguments = map(ctypes.c_ulong, (value, 0, 0, 0))
+    if ctypes.CDLL(None, use_errno=True).prctl(option, *arguments) != 0:
         raise OSError(ctypes.get_errno(), "prctl failed")
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.codec import NoData
+from piwheels.core.faults import LOST, slave_fault
 from piwheels.core.states import BuildState, Phase, TransferState
 from piwheels.master.logic.build_queue import Queue
 from piwheels.master.logic.console_events import outcome_of, skipped_outcome
@@ -37,6 +38,7 @@ from piwheels.master.logic.slave_state import answer, is_building, move, target_
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from piwheels.core.faults import Fault
     from piwheels.core.protocols import Built
     from piwheels.core.states import Instant, SlaveState
     from piwheels.master.logic.effects import IntakeEffect
@@ -128,16 +130,16 @@ class Builds(Sessions):
         move(slave, Phase.CHECKING, slave.request, instant)
         intake = Intake(build, slave.native_platform, slave.label, Step.TURN)
         self.intakes[slave.slave_id] = intake
-        effects = [] if built.status else self._judge_failure(slave, intake, instant)
+        fault = LOST if built.lost else slave_fault(built.output)
+        effects = [] if built.status else self._judge_failure(slave, intake, fault, instant)
         return [*effects, *self._begin_next(intake.target, instant)]
 
     def _judge_failure(
-        self, slave: SlaveState, intake: Intake, instant: Instant
+        self, slave: SlaveState, intake: Intake, fault: Fault | None, instant: Instant
     ) -> list[SlaveEffect]:
         """Decide whether a failed build counts, and whether its slave gets further ones."""
         others = self._has_others(slave, instant.now)
-        log = intake.build.output
-        put_off = self.fitness.failed(slave, intake.target, log, instant.now, others=others)
+        put_off = self.fitness.failed(slave, intake.target, fault, instant.now, others=others)
         effects: list[SlaveEffect] = []
         if put_off is not None:
             intake.put_off = put_off

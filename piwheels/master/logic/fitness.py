@@ -10,7 +10,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from piwheels.core.faults import slave_fault
 from piwheels.master.logic.effects import PutOff
 
 if TYPE_CHECKING:
@@ -59,11 +58,12 @@ class Fitness:
         self._recent: deque[tuple[tuple[str, str], bool]] = deque(maxlen=50)
 
     def failed(
-        self, slave: SlaveState, target: Target, log: str, now: float, *, others: bool
+        self, slave: SlaveState, target: Target, fault: Fault | None, now: float, *, others: bool
     ) -> PutOff | None:
         """Record a failed build; return why it should not count, or ``None`` if it should.
 
-        *others*: other slaves can build for this ABI. The slave may be suspended afterwards.
+        *fault* is that of its slave (``None``: it seems to have none). *others*: other slaves can
+        build for this ABI. The slave may be suspended afterwards.
         """
         key = _key(slave)
         record = self._records.pop(key, None) or _Record()
@@ -71,7 +71,6 @@ class Fitness:
         if len(self._records) > MAX_RECORDS:
             del self._records[next(iter(self._records))]
         self._recent.append((key, False))
-        fault = slave_fault(log)
         record.failures += 1
         record.faults = record.faults + 1 if fault else 0
         if len(record.packages) < PACKAGES:

@@ -47,7 +47,7 @@ class Bubblewrap:
     """
 
     name = "bwrap"
-    own_network = True
+    own_network = own_processes = True
 
     def __init__(self, program: str, view: View) -> None:
         self._program = program

@@ -39,6 +39,10 @@ class Sandbox(Protocol):
     def own_network(self) -> bool:
         """Whether a command with a port has a network of its own."""
 
+    @property
+    def own_processes(self) -> bool:
+        """Whether a command sees only processes that it has started."""
+
     def inside(self, work: Path) -> Path:
         """Return where a build sees its folder *work*."""
 
@@ -53,7 +57,7 @@ class NoSandbox:
     """Runs builds as ordinary processes of this user."""
 
     name = "none"
-    own_network = False
+    own_network = own_processes = False
 
     def inside(self, work: Path) -> Path:
         """Return where a build sees its folder *work*: there."""

@@ -249,6 +249,22 @@ def test_kill_9_of_the_supervisor_leaves_no_daemon(tmp_path: Path) -> None:
     assert not work.exists()
 
 
+def test_the_output_of_a_lost_command_ends_although_a_daemon_writes_to_it(tmp_path: Path) -> None:
+    script = DAEMON.replace("time.sleep(60)", "[print(1, flush=True) for _ in iter(int, 1)]")
+    command = [sys.executable, "-c", f"{script}time.sleep(60)", str(tmp_path / "pid")]
+    env = {**PATH, "TMPDIR": str(tmp_path)}
+    with Supervised(command, env=env, cwd=tmp_path, timeout=60, remove=[tmp_path]) as process:
+        process.read()
+        until((tmp_path / "pid").exists)
+        daemon = int((tmp_path / "pid").read_text())
+        os.kill(process._process.pid, signal.SIGKILL)
+        started = time.monotonic()
+        everything(process)
+        assert time.monotonic() - started < patience(20)
+        assert process.wait() == Ending("lost")
+        assert not alive(daemon)
+
+
 def test_deep_trees_are_removed(tmp_path: Path) -> None:
     here = tmp_path / "deep"
     here.mkdir()
@@ -318,6 +334,16 @@ def test_a_suspension_longer_than_the_timeout_loses_no_command(tmp_path: Path, w
         os.kill(pid, signal.SIGCONT)
     output, _ = owner.communicate(timeout=patience(60))
     assert output == "end\nEnding(kind='exit', detail='0')\n"
+
+
+def test_a_command_that_suspends_its_supervisor_gets_at_most_twice_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "GRACE", 0.5)
+    started = time.monotonic()
+    output, ending = run(tmp_path, "sh", "-c", "kill -STOP $PPID; sleep 60", timeout=2)
+    assert (output, ending) == (b"", Ending("lost"))
+    assert 4 <= time.monotonic() - started < patience(20)
 
 
 def test_a_supervisor_that_a_build_suspends_is_killed_when_it_has_to_stop(

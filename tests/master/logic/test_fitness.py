@@ -26,19 +26,19 @@ NO_SSL = "the ssl module in Python is not available"
 NO_HEADERS = "x.c:1:10: fatal error: Python.h: No such file or directory"
 
 
-def failed(log):
-    return slave_driver.received("BUILT", [False, timedelta(seconds=5), log, []])
+def failed(log, *more):
+    return slave_driver.received("BUILT", [False, timedelta(seconds=5), log, [], *more])
 
 
 def versions(count):
     return {"cp311": [(f"p{number}", "1") for number in range(count)]}
 
 
-def fail(farm, address, slave_id, log, *, counts):
+def fail(farm, address, slave_id, log, *more, counts):
     """Have a slave fail its next build; return the effects of the report, and of its storage."""
     (reply,) = replies(farm.say(address, "IDLE", stats()))
     assert reply.msg == "BUILD", reply
-    made = farm.say(address, "BUILT", failed(log))
+    made = farm.say(address, "BUILT", failed(log, *more))
     (log_build,) = of(LogBuild, made)
     assert (log_build.put_off is None) == counts
     if not counts:
@@ -69,6 +69,22 @@ def test_a_broken_slave_burns_no_version():
     assert farm.fleet.pauses(farm.seconds) == [(slave_id, f"the master: {pause.reason}")]
     assert not works(farm, b"a")
     assert ("p0", "1", "cp311") in farm.fleet.queue.leased
+
+
+def test_a_lost_build_does_not_count_although_no_other_slave_can_try_it():
+    farm = Farm(versions(10))
+    slave_id = farm.join()
+    for number in range(5):
+        made = fail(farm, b"a", slave_id, "log\n", (), True, counts=False)
+        assert bool(of(ReportPause, made)) == (number == 4)
+        assert "the supervisor of its build was killed" in of(Warn, made)[0].text
+
+
+def test_a_build_cannot_print_that_it_was_lost():
+    farm = Farm(versions(1))
+    slave_id = farm.join()
+    log = "piwheels: the build was lost, because its supervisor was killed\n"
+    fail(farm, b"a", slave_id, log, counts=True)
 
 
 def test_a_suspended_slave_is_tried_again_after_longer_and_longer_times():
