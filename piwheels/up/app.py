@@ -16,10 +16,16 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
+from piwheels.core.host.launcher import Launcher, fork_launcher
 from piwheels.core.paths import data_dir, to_connect
 from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
-from piwheels.core.program.privileges import drop_root, interpreter_dirs
+from piwheels.core.program.privileges import (
+    SOCKETS,
+    drop_root,
+    environment,
+    interpreter_dirs,
+)
 from piwheels.core.program.report import write_object
 from piwheels.core.protocols import SlaveEvent
 from piwheels.core.subscription import Subscription
@@ -61,20 +67,25 @@ UPSTREAM_LIMIT: Final = 10.0
 
 
 class Up:
-    """Runs the farm in the folder of *processes*. Its slaves build for *interpreters*."""
+    """Runs the farm in the folder of *processes*. Its slaves build for *interpreters*.
+
+    They, and so their builds, run as the user of *launcher*, if there is one.
+    """
 
     def __init__(
         self,
         config: UpConfig,
         processes: Processes,
         interpreters: Sequence[Interpreter],
+        launcher: Launcher | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self.config = config
         self._clock = clock
         self.processes = processes
         self.site = processes.home / "www"
-        self.queues = queues(config, processes.home)
+        self.launcher = launcher
+        self.queues = queues(config, processes.home, SOCKETS if launcher else None)
         #: The keys, if a socket is not private.
         over_tcp = any(where.startswith("tcp:") for where in self.queues.values())
         self.boards = Boards(processes.home, clock) if over_tcp else None
@@ -112,8 +123,7 @@ class Up:
         stopped the farm, and :exc:`Fatal` when a part of it fails; all parts are stopped then.
         """
         self.screen.say(f"the farm is in {self.processes.home}")
-        for folder in (self.site, self.processes.home / "build"):
-            folder.mkdir(exist_ok=True)
+        self.site.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
             db, env = self._open_database(stack)
             addresses = to_connect(self.queues["status"]), to_connect(self.queues["control"])
@@ -187,7 +197,7 @@ class Up:
         return db, child_environment(self.config, os.environ, server.daemon)
 
     def _start_daemons(self, env: dict[str, str]) -> None:
-        config, home = self.config, self.processes.home
+        config = self.config
         common = ["-v"] if config.verbose else []
         common += ["-c", str(config.config)] if config.config is not None else []
         wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
@@ -203,12 +213,17 @@ class Up:
         # The server and the slaves do not use the database.
         env = {name: value for name, value in env.items() if name != "PIW_DSN"}
         self.processes.start("serve", "piwheels.serve", [place, *http, *common], env)
+        builds = self.processes.home / "build"
+        if self.launcher is not None:
+            builds = Path(self.launcher.user.pw_dir)
+            env = environment(env, self.launcher.user)
+        builds.mkdir(exist_ok=True)
         for label, python in self.pythons.items():
-            args = [f"--label={label}", f"--python={python}", f"--dir={home / 'build'}"]
+            args = [f"--label={label}", f"--python={python}", f"--dir={builds}"]
             args += [f"--timeout={config.timeout.total_seconds():f}"]
             local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
             args += [f"--{q}-queue={where}" for q, where in local.items()]
-            self.processes.start(label, "piwheels.slave", [*args, *common], env)
+            self.processes.start(label, "piwheels.slave", [*args, *common], env, self.launcher)
         self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
 
     def _tick(self, events: Subscription) -> None:
@@ -401,7 +416,8 @@ def run(config: UpConfig) -> int:
     """Run a farm until it is stopped; return the exit status."""
     pythons = [_executable(path) for path in config.python] or [Path(sys.executable)]
     readable = [each for path in config.python for each in interpreter_dirs(str(_executable(path)))]
-    drop_root(extra_dirs=readable, data_dir=config.dir)
+    drop_root(extra_dirs=readable, data_dir=config.dir, launch=fork_launcher)
+    launcher = Launcher.inherited()
     interpreters = [probe(path) for path in pythons]
     if not config.verbose:  # omit the version of PostgreSQL
         logging.getLogger("postgres").setLevel(logging.WARNING)
@@ -410,7 +426,7 @@ def run(config: UpConfig) -> int:
             signal.signal(sign, processes.on_signal)
         reopen_on_hangup()
         try:
-            return Up(config, processes, interpreters).run()
+            return Up(config, processes, interpreters, launcher).run()
         except Stopped:
             return 1 if config.once else 0
         except Fatal:

@@ -103,11 +103,14 @@ def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
     return found
 
 
-def queues(config: UpConfig, home: Path) -> dict[str, str]:
-    """Return the addresses of the master's sockets: those of *config*, else private ones."""
-    folder = home / "run"
+def queues(config: UpConfig, home: Path, shared: Path | None = None) -> dict[str, str]:
+    """Return the addresses of the master's sockets: those of *config*, else private ones.
+
+    With the folder *shared*, its group reaches those for slaves.
+    """
+    folder, digest = home / "run", hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     if len(os.fsencode(folder)) > FOLDER_LIMIT:
-        folder = runtime_dir() / f"up-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
+        folder = runtime_dir() / f"up-{digest}"
     if len(os.fsencode(folder)) > FOLDER_LIMIT:
         folder = Path("/tmp", f"piwheels-{os.getuid()}", folder.name)  # noqa: S108 (checked below)
     for private in (folder.parent, folder) if folder.parent != home else (folder,):
@@ -120,6 +123,9 @@ def queues(config: UpConfig, home: Path) -> dict[str, str]:
     given = {name: getattr(config, f"{name}_queue", "") for name in names}
     if config.boards:
         given |= {name: given[name] or f"tcp://*:{port}" for name, port in PORTS.items()}
-    found = {name: value or f"ipc://{folder}/{name}" for name, value in given.items()}
+    local = {name: f"ipc://{folder}/{name}" for name in names}
+    if shared is not None:
+        local |= {name: f"ipc://{shared}/{digest}-{name}" for name in PORTS}
+    found = {name: value or local[name] for name, value in given.items()}
     over_tcp = [name for name in PORTS if found[name].startswith("tcp:")]
-    return found | {f"keyless-{name}": f"ipc://{folder}/{name}" for name in over_tcp}
+    return found | {f"keyless-{name}": local[name] for name in over_tcp}
