@@ -27,12 +27,12 @@ from piwheels.core.program.privileges import (
     interpreter_dirs,
 )
 from piwheels.core.program.report import write_object
-from piwheels.core.protocols import SlaveEvent
+from piwheels.core.protocols import SANDBOX, SlaveEvent
 from piwheels.core.subscription import Subscription
 from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
-from piwheels.up import console, database, site, summary
-from piwheels.up.boards import PORTS, Boards
+from piwheels.up import console, database, separation, site, summary
+from piwheels.up.boards import PORTS, Boards, port_in_use
 from piwheels.up.config import labels, queues
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
@@ -60,6 +60,8 @@ DEMO_PACKAGES: Final = (
 )  # fmt: skip
 #: Seconds between two checks of the daemons, and between two queries of the database.
 TICK, QUERY_INTERVAL = 0.2, 1.0
+#: Seconds to wait for the slaves to start.
+START_LIMIT: Final = 30.0
 #: Seconds to wait for pages and logs after the end of the last build.
 PUBLISH_LIMIT: Final = 90.0
 #: Of these, seconds to wait for what the index says about the versions, such as a yank.
@@ -85,7 +87,15 @@ class Up:
         self.processes = processes
         self.site = processes.home / "www"
         self.launcher = launcher
-        self.queues = queues(config, processes.home, SOCKETS if launcher else None)
+        wanted = not (config.once or config.no_boards or config.slave_queue)
+        #: The port for boards that another program uses.
+        self.taken = port_in_use() if wanted else None
+        self.queues = queues(
+            config,
+            processes.home,
+            SOCKETS if launcher else None,
+            boards=wanted and self.taken is None,
+        )
         #: The keys, if a socket is not private.
         over_tcp = any(where.startswith("tcp:") for where in self.queues.values())
         self.boards = Boards(processes.home, clock) if over_tcp else None
@@ -140,6 +150,7 @@ class Up:
                 Registrar(address, self._check, key, follow=not self.config.once)
             )
             registrar.refresh_pages()
+            self._say_separation(events)
             self._invite()
             stack.callback(self._end_console)
             self._open_console()
@@ -171,10 +182,26 @@ class Up:
         key = None if self.boards is None else self.boards.own_key
         return console.attach_line(self.queues, key)
 
+    def _say_separation(self, events: Subscription) -> None:
+        """Say how builds are separated from the farm, once their slaves know."""
+        deadline = self._clock.monotonic() + START_LIMIT
+        slaves = [daemon for daemon in self.processes.daemons if daemon.name in self.pythons]
+        while not all(found := [daemon.said(SANDBOX) for daemon in slaves]):
+            if self._clock.monotonic() > deadline:
+                self.screen.say("it is not known how builds are confined: see the logs", RED)
+                return
+            self._tick(events)
+        builder = "" if self.launcher is None else self.launcher.user.pw_name
+        chosen = self.config.sandbox != "auto"
+        words = separation.sentence(found, builder, chosen=chosen, is_root=not os.geteuid())
+        self.screen.say(words)
+
     def _invite(self) -> None:
         """Print the command with which a board joins the farm."""
+        if self.taken is not None:
+            sentence = f"no board can join: port {self.taken} is in use; see --slave-queue"
+            self.screen.say(sentence, RED)
         if self.boards is None or not self.queues["slave"].startswith("tcp:"):
-            self.screen.say("only this machine builds; --boards lets other boards join")
             return
         command = self.boards.invite(self.queues)
         self.screen.say(f"one board can join within an hour by this command:\n  {command}")
@@ -192,7 +219,7 @@ class Up:
             env = child_environment(self.config, os.environ, server.superuser)
             self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
-        alone = self.queues["slave"].startswith("ipc:")
+        alone = self.boards is None or not self.boards.has_joined()
         database.prepare(db, self.abis, set(self.pythons), alone=alone)
         return db, child_environment(self.config, os.environ, server.daemon)
 
@@ -220,7 +247,9 @@ class Up:
         builds.mkdir(exist_ok=True)
         for label, python in self.pythons.items():
             args = [f"--label={label}", f"--python={python}", f"--dir={builds}"]
-            args += [f"--timeout={config.timeout.total_seconds():f}"]
+            args += [f"--timeout={config.timeout.total_seconds():f}", f"--sandbox={config.sandbox}"]
+            args += [f"--allow-host={host}" for host in config.allow_host]
+            args += ["--offline-build"] if config.offline_build else []
             local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
             args += [f"--{q}-queue={where}" for q, where in local.items()]
             self.processes.start(label, "piwheels.slave", [*args, *common], env, self.launcher)

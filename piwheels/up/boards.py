@@ -44,6 +44,12 @@ class Boards:
                 self.folder.change(lambda ring: ring.enrol(own, now))
         return pair
 
+    def has_joined(self) -> bool:
+        """Return whether a board may build. Raises ``Fatal``."""
+        now = self._clock.now()
+        keys = self.folder.ring().keys.values()
+        return any(key.role is Role.SLAVE and not key.why_invalid(now) for key in keys)
+
     def invite(self, queues: Mapping[str, str]) -> str:
         """Return the command with which one board joins the farm. Raises ``Fatal``."""
         now = self._clock.now()
@@ -58,6 +64,17 @@ class Boards:
             if port != str(usual):
                 words += [f"--{wire}-queue", f"tcp://{own_address()}:{port}"]
         return " ".join([*words, "--join", text])
+
+
+def port_in_use() -> int | None:
+    """Return a port of :data:`PORTS` on which another program listens; ``None``: all are free."""
+    for port in PORTS.values():
+        try:
+            with socket.create_server(("", port)):
+                pass
+        except OSError:
+            return port
+    return None
 
 
 def own_address() -> str:

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Fatal
 from piwheels.core.paths import address, host, runtime_dir
+from piwheels.core.program.builds import (
+    allow_host_option,
+    offline_build_option,
+    sandbox_option,
+)
 from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.core.program.report import json_option
 from piwheels.up import summary
@@ -81,13 +86,19 @@ class UpConfig(Common):
         metavar="URL",
         help="use this PostgreSQL server, as a superuser (default: an embedded one)",
     )
-    boards: bool = option(
+    sandbox: str = sandbox_option()
+    allow_host: list[str] = allow_host_option()
+    offline_build: bool = offline_build_option()
+    no_boards: bool = option(
         default=False,
-        help="let other boards build, too: listen on tcp://*:5555 and 5556 with keys, and print a"
+        help="let no other board build: do not listen for slaves on the network, and print no"
         " command for a board that joins",
     )
-    slave_queue: str = _queue("a private socket, or see --boards", "listen for slaves here")
-    file_queue: str = _queue("a private socket", "take files from slaves here")
+    slave_queue: str = _queue(
+        "tcp://*:5555 with keys; with --once or --no-boards a private socket",
+        "listen for slaves here",
+    )
+    file_queue: str = _queue("the same, port 5556", "take files from slaves here")
     status_queue: str = _queue("a private socket", "publish to consoles here")
     control_queue: str = _queue("a private socket", "take operators' commands here")
     console_queue: str = _queue("a private socket", "answer consoles here")
@@ -103,10 +114,12 @@ def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
     return found
 
 
-def queues(config: UpConfig, home: Path, shared: Path | None = None) -> dict[str, str]:
+def queues(
+    config: UpConfig, home: Path, shared: Path | None = None, *, boards: bool = False
+) -> dict[str, str]:
     """Return the addresses of the master's sockets: those of *config*, else private ones.
 
-    With the folder *shared*, its group reaches those for slaves.
+    With the folder *shared*, its group reaches those for slaves; with *boards*, other machines do.
     """
     folder, digest = home / "run", hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     if len(os.fsencode(folder)) > FOLDER_LIMIT:
@@ -121,7 +134,7 @@ def queues(config: UpConfig, home: Path, shared: Path | None = None) -> dict[str
         private.chmod(0o700)
     names = ("slave", "file", "status", "control", "console", "import", "log")
     given = {name: getattr(config, f"{name}_queue", "") for name in names}
-    if config.boards:
+    if boards:
         given |= {name: given[name] or f"tcp://*:{port}" for name, port in PORTS.items()}
     local = {name: f"ipc://{folder}/{name}" for name in names}
     if shared is not None:

@@ -49,7 +49,7 @@ STOP_ORDER: Final = ("slave", "master", "serve")
 OTHER_DIR: Final = "name a folder that this user can write to in --dir"
 #: The number of log lines shown of a daemon that failed, and how many bytes they may have.
 LAST_LINES, LAST_BYTES = 12, 8192
-#: How much of the end of a log is searched for an operator's command, in bytes.
+#: How much of the end of a log is searched for such words of a daemon, in bytes.
 SEARCHED: Final = 2**18
 
 
@@ -90,6 +90,10 @@ class Daemon:
         """Whether its log says so: after a signal, it has the same status."""
         words = STOPPED_BY_OPERATOR if self.name == "master" else ENDED_BY_OPERATOR
         return words in _end_of(self.log, self.start, SEARCHED)
+
+    def said(self, words: str) -> str:
+        """Return the word that follows *words* in its log; ``""`` if it has not said them."""
+        return _end_of(self.log, self.start, SEARCHED).partition(words)[2].partition(";")[0]
 
 
 class Event(NamedTuple):

@@ -1,0 +1,37 @@
+"""The line that says how builds are separated from the farm, and what is not. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.program.builds import SANDBOXES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_HOW: Final = {
+    "bwrap": "in a sandbox (bubblewrap)",
+    "landlock": "in a sandbox (Landlock)",
+    "none": "without a sandbox",
+}
+#: What builds can use nevertheless: with a user of their own, and without one.
+_LEFT: Final = {
+    "landlock": ("the socket for slaves", "the sockets of this user, those of the farm, too"),
+    "none": ("other builds, their slave and its socket", "whatever belongs to this user"),
+}
+
+
+def sentence(sandboxes: Collection[str], builder: str, *, chosen: bool, is_root: bool) -> str:
+    """Return how builds in these *sandboxes* are separated.
+
+    *builder* is their own user (``""``: they have that of the farm). *chosen*: the operator has
+    named the sandbox; *is_root*: the farm has root.
+    """
+    weakest = max(sandboxes, key=SANDBOXES.index)
+    how = f"builds run {_HOW[weakest]}" + (f", as the user {builder}" if builder else "")
+    if weakest not in _LEFT:
+        return how
+    remedy = "--sandbox auto" if chosen else "bubblewrap (the log of the slave says why not)"
+    if not builder:
+        remedy += " or a start " + ("without PIW_ALLOW_ROOT" if is_root else "as root")
+    return f"{how}; not separated: {_LEFT[weakest][not builder]}; better: {remedy}"
