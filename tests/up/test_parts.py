@@ -25,7 +25,7 @@ from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
-from piwheels.up import boards, database, registry, site
+from piwheels.up import boards, database, registry, separation, site
 from piwheels.up.boards import Boards
 from piwheels.up.config import UpConfig, labels, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
@@ -359,7 +359,7 @@ def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
     own = farm.own_pair()
     assert farm.own_pair() == own
     assert farm.folder.ring().keys[own.public].role is Role.ADMINISTER
-    found = queues(UpConfig(boards=True, file_queue="tcp://*:7"), tmp_path)
+    found = queues(UpConfig(file_queue="tcp://*:7"), tmp_path, boards=True)
     assert (found["slave"], found["file"]) == ("tcp://*:5555", "tcp://*:7")
     assert found["keyless-slave"] == f"ipc://{tmp_path}/run/slave"
     assert found["status"].startswith("ipc:")
@@ -372,5 +372,54 @@ def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
         "tcp://192.0.2.1:7",
     ]
     assert parse_invitation(words[0][-1]).master == own.master
-    names = {key.name for key in farm.folder.ring().keys.values()}
-    assert names == {"piw-up", "board1", "board2"}
+    ring = farm.folder.ring()
+    assert {key.name for key in ring.keys.values()} == {"piw-up", "board1", "board2"}
+    assert not farm.has_joined()
+    [invitation] = ring.named["board1"]
+    farm.folder.change(lambda ring: ring.redeem(invitation.public, "k" * 40, SYSTEM.now()))
+    assert farm.has_joined()
+
+
+def test_a_port_that_another_program_uses_is_found(monkeypatch):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(boards, "PORTS", {"slave": port})
+        assert boards.port_in_use() == port
+    assert boards.port_in_use() is None
+
+
+@pytest.mark.parametrize(
+    ("sandboxes", "builder", "words"),
+    [
+        (["bwrap"], "", "in a sandbox (bubblewrap)"),
+        (["bwrap"], "piw-build", "in a sandbox (bubblewrap), as the user piw-build"),
+        (["landlock", "bwrap"], "", "in a sandbox (Landlock); not separated: the sockets of this"),
+        (
+            ["landlock"],
+            "b",
+            "in a sandbox (Landlock), as the user b; not separated: the socket for",
+        ),
+        (
+            ["none", "landlock"],
+            "",
+            "without a sandbox; not separated: whatever belongs to this user",
+        ),
+        (["none"], "b", "without a sandbox, as the user b; not separated: other builds"),
+    ],
+)
+def test_a_sentence_says_how_builds_are_separated(sandboxes, builder, words):
+    found = separation.sentence(sandboxes, builder, chosen=False, is_root=False)
+    assert found.startswith(f"builds run {words}")
+    assert ("or a start as root" in found) == (not builder and "not separated" in found)
+    chosen = separation.sentence(sandboxes, builder, chosen=True, is_root=True)
+    assert ("better: --sandbox auto" in chosen) == ("not separated" in found)
+
+
+def test_sockets_for_slaves_are_in_the_folder_that_is_shared_with_them(tmp_path):
+    shared = tmp_path / "shared"
+    found = queues(UpConfig(), tmp_path / "farm", shared)
+    inside = {name for name, where in found.items() if where.startswith(f"ipc://{shared}/")}
+    assert inside == {"slave", "file"}
+    over_tcp = queues(UpConfig(slave_queue="tcp://*:7"), tmp_path / "farm", shared)
+    assert over_tcp["keyless-slave"] == found["slave"]
+    assert queues(UpConfig(), tmp_path / "other", shared)["slave"] != found["slave"]

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from helpers import alive, patience, until
+from hostile import house, inside
 from piwheels.core.database.dsn import administer
 from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.host import postgres
@@ -116,6 +117,19 @@ def test_nobody_connects_without_the_password(make, user):
                 administer(given, "SELECT 1")
         assert cluster.passwords.stat().st_mode & 0o777 == 0o600
         assert administer(cluster.dsn(), "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("trusts", [True, False])
+@pytest.mark.usefixtures("existing")
+def test_the_attacks_of_builds_would_notice_a_server_that_trusts(make, home, trusts):
+    hba = home / "trust.conf"
+    hba.write_text("local all all trust\n")
+    prelude = inside.PRELUDE + house.PRELUDE.replace("{home!r}", repr(str(home)))
+    with make(**({"hba_file": str(hba)} if trusts else {})):
+        for user in ("postgres", "piwheels"):
+            code = f"{prelude}\nlog_in({str(home)!r}, {user!r})"
+            done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+            assert (done.returncode == 0) == trusts, done.stderr
 
 
 @pytest.mark.usefixtures("existing")
