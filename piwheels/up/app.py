@@ -32,8 +32,8 @@ from piwheels.core.subscription import Subscription
 from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
 from piwheels.up import console, database, separation, site, summary
-from piwheels.up.boards import PORTS, Boards, port_in_use
-from piwheels.up.config import labels, queues
+from piwheels.up.boards import PORTS, Boards
+from piwheels.up.config import labels, port_in_use, queues
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
     TOO_OFTEN,
@@ -47,7 +47,7 @@ from piwheels.up.registry import Registrar, Resolver
 from piwheels.up.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from piwheels.core.clock import Clock
     from piwheels.core.host.postgres import Cluster
@@ -87,15 +87,10 @@ class Up:
         self.processes = processes
         self.site = processes.home / "www"
         self.launcher = launcher
-        wanted = not (config.once or config.no_boards or config.slave_queue)
-        #: The port for boards that another program uses.
-        self.taken = port_in_use() if wanted else None
-        self.queues = queues(
-            config,
-            processes.home,
-            SOCKETS if launcher else None,
-            boards=wanted and self.taken is None,
-        )
+        #: The port for other boards that another program uses.
+        self.taken = port_in_use(config) if config.boards else None
+        boards = config.boards and self.taken is None
+        self.queues = queues(config, processes.home, SOCKETS if launcher else None, boards=boards)
         #: The keys, if a socket is not private.
         over_tcp = any(where.startswith("tcp:") for where in self.queues.values())
         self.boards = Boards(processes.home, clock) if over_tcp else None
@@ -199,9 +194,8 @@ class Up:
     def _invite(self) -> None:
         """Print the command with which a board joins the farm."""
         if self.taken is not None:
-            sentence = f"no board can join: port {self.taken} is in use; see --slave-queue"
-            self.screen.say(sentence, RED)
-        if self.boards is None or not self.queues["slave"].startswith("tcp:"):
+            self.screen.say(f"no board can join: port {self.taken} is in use (--slave-queue)", RED)
+        if self.boards is None or not self.config.boards:
             return
         command = self.boards.invite(self.queues)
         self.screen.say(f"one board can join within an hour by this command:\n  {command}")
@@ -240,20 +234,24 @@ class Up:
         # The server and the slaves do not use the database.
         env = {name: value for name, value in env.items() if name != "PIW_DSN"}
         self.processes.start("serve", "piwheels.serve", [place, *http, *common], env)
-        builds = self.processes.home / "build"
+        self._start_slaves(env, common)
+        self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
+
+    def _start_slaves(self, env: Mapping[str, str], common: Sequence[str]) -> None:
+        config, builds = self.config, self.processes.home / "build"
         if self.launcher is not None:
             builds = Path(self.launcher.user.pw_dir)
             env = environment(env, self.launcher.user)
         builds.mkdir(exist_ok=True)
+        shared = [f"--dir={builds}", f"--timeout={config.timeout.total_seconds():f}", *common]
+        shared += [f"--sandbox={config.sandbox}"] if config.sandbox != "auto" else []
+        shared += [f"--allow-host={host}" for host in config.allow_host]
+        shared += ["--offline-build"] if config.offline_build else []
+        local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
+        shared += [f"--{q}-queue={where}" for q, where in local.items()]
         for label, python in self.pythons.items():
-            args = [f"--label={label}", f"--python={python}", f"--dir={builds}"]
-            args += [f"--timeout={config.timeout.total_seconds():f}", f"--sandbox={config.sandbox}"]
-            args += [f"--allow-host={host}" for host in config.allow_host]
-            args += ["--offline-build"] if config.offline_build else []
-            local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
-            args += [f"--{q}-queue={where}" for q, where in local.items()]
-            self.processes.start(label, "piwheels.slave", [*args, *common], env, self.launcher)
-        self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
+            args = [f"--label={label}", f"--python={python}", *shared]
+            self.processes.start(label, "piwheels.slave", args, env, self.launcher)
 
     def _tick(self, events: Subscription) -> None:
         self._check()

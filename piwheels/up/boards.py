@@ -66,17 +66,6 @@ class Boards:
         return " ".join([*words, "--join", text])
 
 
-def port_in_use() -> int | None:
-    """Return a port of :data:`PORTS` on which another program listens; ``None``: all are free."""
-    for port in PORTS.values():
-        try:
-            with socket.create_server(("", port)):
-                pass
-        except OSError:
-            return port
-    return None
-
-
 def own_address() -> str:
     """Return the address of this machine in its network, or its name. Sends nothing."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

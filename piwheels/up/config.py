@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import stat
 from dataclasses import dataclass
 from datetime import timedelta
@@ -104,6 +105,11 @@ class UpConfig(Common):
     console_queue: str = _queue("a private socket", "answer consoles here")
     import_queue: str = _queue("a private socket", "take the admin tools' requests here")
 
+    @property
+    def boards(self) -> bool:
+        """Whether other boards may join the farm."""
+        return not (self.once or self.no_boards or self.slave_queue.startswith("ipc:"))
+
 
 def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
     """Return a name for the slave of each interpreter: slave-cp311, slave-cp311-2, ..."""
@@ -112,6 +118,17 @@ def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
         same = sum(1 for label in found if label.split("-")[1] == each.abi)
         found[f"slave-{each.abi}" + (f"-{same + 1}" if same else "")] = each.path
     return found
+
+
+def port_in_use(config: UpConfig) -> int | None:
+    """Return a default port for other boards on which another program listens, if there is one."""
+    for name, port in PORTS.items():
+        if not getattr(config, f"{name}_queue"):
+            try:
+                socket.create_server(("", port)).close()
+            except OSError:
+                return port
+    return None
 
 
 def queues(

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from helpers import QuietHandler, list_files, patience, until, write_sdist
+from helpers import QuietHandler, free_port, list_files, patience, until, write_sdist
 from hostile import house
 from piwheels.up import site
 from piwheels.up.__main__ import main
@@ -280,6 +280,26 @@ def test_wrong_usage_gives_an_error_message(wrong, end, tmp_path, monkeypatch, c
     assert code == status
     assert capsys.readouterr().err.startswith(f"piw-up: {sentence}")
     assert not (tmp_path / "home").exists()
+
+
+def test_a_board_joins_by_the_line_that_piw_up_prints(place, tmp_path):
+    home, slave, file = place[0] / "boards", free_port(), free_port()
+    queues = f"--slave-queue=tcp://*:{slave}", f"--file-queue=tcp://*:{file}"
+    with Up(place, home, *queues, "toy==1.0", PIW_NO_BOARDS="") as up:
+        line = up.until(r"by this command:\n +(piw-slave --master (\S+) .*--join \S+)$")
+        words = line[1].replace(line[2], "127.0.0.2").split()[1:]  # an address of another machine
+        command = [sys.executable, "-P", "-m", "piwheels.slave", *words, "--label=board"]
+        env = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+        log = tmp_path / "log"
+        with log.open("w") as output, subprocess.Popen(command, env=env, stderr=output) as board:
+            until(lambda: "welcomed by the master at tcp://127.0.0.2" in log.read_text(), 30)
+            board.terminate()
+        up.until("the site is at")
+        again = subprocess.run(
+            [*command, f"--key={tmp_path}/second"], env=env, capture_output=True, text=True,
+            timeout=patience(60), check=False,
+        )  # fmt: skip
+        assert "invitation" in again.stderr
 
 
 HOSTILE = """

@@ -27,7 +27,7 @@ from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
 from piwheels.up import boards, database, registry, separation, site
 from piwheels.up.boards import Boards
-from piwheels.up.config import UpConfig, labels, queues
+from piwheels.up.config import UpConfig, labels, port_in_use, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
 from piwheels.up.restarts import After, Restarts, after
 from piwheels.up.summary import Row, Target, table
@@ -380,12 +380,15 @@ def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
     assert farm.has_joined()
 
 
-def test_a_port_that_another_program_uses_is_found(monkeypatch):
+def test_boards_join_unless_a_port_is_in_use_or_the_farm_is_private(monkeypatch):
+    private = [{"once": True}, {"no_boards": True}, {"slave_queue": "ipc:///x"}]
+    assert [UpConfig(**options).boards for options in ({}, *private)] == [True, False, False, False]
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr(boards, "PORTS", {"slave": port})
-        assert boards.port_in_use() == port
-    assert boards.port_in_use() is None
+        monkeypatch.setattr("piwheels.up.config.PORTS", {"slave": port})
+        assert port_in_use(UpConfig()) == port
+        assert port_in_use(UpConfig(slave_queue="tcp://*:7")) is None
+    assert port_in_use(UpConfig()) is None
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import dies_with_parent
 from piwheels.core.program.privileges import BUILDER
 
@@ -54,12 +55,15 @@ class Launcher:
     ) -> Process:
         """Start *command*, which writes to the descriptor *output* and inherits those of *keep*.
 
-        Raises :exc:`OSError` if the launcher has ended.
+        Raises :exc:`Fatal` if the launcher has ended.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             request = json.dumps({"command": list(command), "env": dict(env)}).encode()
-            socket.send_fds(self._requests, [request], [theirs.fileno(), output, *keep])
+            try:
+                socket.send_fds(self._requests, [request], [theirs.fileno(), output, *keep])
+            except ConnectionError:
+                raise Fatal("the process that starts the slaves was killed: start again") from None
         return _Launched(command, ours)
 
 
@@ -105,8 +109,7 @@ def fork_launcher(owner: pwd.struct_passwd, user: pwd.struct_passwd) -> dict[str
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         try:
-            ours.close()
-            _leave_terminal()
+            _keep_only(theirs.fileno())
             os.setgroups([])
             os.setresgid(owner.pw_gid, user.pw_gid, owner.pw_gid)
             os.setresuid(owner.pw_uid, user.pw_uid, owner.pw_uid)
@@ -118,12 +121,15 @@ def fork_launcher(owner: pwd.struct_passwd, user: pwd.struct_passwd) -> dict[str
     return {_VARIABLE: str(ours.detach())}
 
 
-def _leave_terminal() -> None:
+def _keep_only(descriptor: int) -> None:
+    """Leave the terminal, and close all files but *descriptor*."""
     os.setsid()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def _serve(requests: socket.socket, user: pwd.struct_passwd) -> NoReturn:
@@ -156,6 +162,8 @@ def _run(request: Mapping[str, Any], files: Sequence[int], user: pwd.struct_pass
             group=user.pw_gid,
             preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509 (no threads yet)
         )
+        for number in files[1:]:
+            os.close(number)
         threading.Thread(target=lambda: farm.send(b"%d" % process.wait()), daemon=True).start()
         while word := farm.recv(16):
             process.send_signal(int(word))
