@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from piwheels.core.program.builds import SANDBOXES
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+#: The sandboxes, the strongest first.
 _HOW: Final = {
     "bwrap": "in a sandbox (bubblewrap)",
     "landlock": "in a sandbox (Landlock)",
@@ -27,7 +26,7 @@ def sentence(sandboxes: Collection[str], builder: str, *, chosen: bool, is_root:
     *builder* is their own user (``""``: they have that of the farm). *chosen*: the operator has
     named the sandbox; *is_root*: the farm has root.
     """
-    weakest = max(sandboxes, key=SANDBOXES.index)
+    weakest = max(sandboxes, key=list(_HOW).index)
     how = f"builds run {_HOW[weakest]}" + (f", as the user {builder}" if builder else "")
     if weakest not in _LEFT:
         return how

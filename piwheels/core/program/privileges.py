@@ -88,7 +88,7 @@ def drop_root(
         drop = _Drop(owner, dirs)
         if _works(drop, env, needed):
             drop.prepare()
-            if launch and builder and _works(_Drop(builder), environment(env, builder), needed):
+            if launch and builder and _can_build(builder, env, needed):
                 env |= launch(owner, builder)
             drop.become()
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], env)  # noqa: S606
@@ -285,9 +285,20 @@ def _builder(owner: pwd.struct_passwd) -> pwd.struct_passwd | None:
         os.chown(SOCKETS, owner.pw_uid, builder.pw_gid)
         SOCKETS.chmod(0o2710)
     except (Fatal, OSError) as error:
-        logging.getLogger("up").warning("builds get no user of their own: %s", error)
+        _warn(str(error))
         return None
     return builder
+
+
+def _can_build(builder: pwd.struct_passwd, env: dict[str, str], needed: Sequence[Path]) -> bool:
+    works = _works(_Drop(builder), environment(env, builder), needed)
+    if not works:
+        _warn(f"{builder.pw_name} cannot run {sys.executable}")
+    return works
+
+
+def _warn(why: str) -> None:
+    logging.getLogger("up").warning("builds get no user of their own: %s", why)
 
 
 def _known(name: str) -> pwd.struct_passwd | None:
