@@ -130,7 +130,7 @@ class Sandbox:
         for name, text in STAND_INS.items():
             self._program("bin", name, f"#!/bin/sh\n{text.replace('{box}', str(box))}\n")
         (box / "bin/pip").symlink_to(box / "programs/pip")
-        up = f"PIW_HOST={HOST} PIW_DSN={shlex.quote(up_dsn)}"
+        up = f"PIW_NO_BOARDS=1 PIW_HOST={HOST} PIW_DSN={shlex.quote(up_dsn)}"
         go = f'{box}/programs/go --ready "$@"'
         self._program("clone", "go", f'#!/bin/sh\ntest "$1" != up || export {up}\nexec {go}\n')
         binaries = next(folder for folder in candidates(os.environ) if (folder / "psql").exists())
