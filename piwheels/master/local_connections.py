@@ -11,7 +11,6 @@ import dataclasses
 import os
 import selectors
 import socket
-import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -87,8 +86,6 @@ class _Address:
         try:
             Path(self.path).unlink(missing_ok=True)
             listener.bind(self.path)
-            if Path(self.path).parent.stat().st_mode & stat.S_ISGID:
-                Path(self.path).chmod(0o770)  # the folder is shared with its group
         except OSError as exc:
             listener.close()
             raise Fatal(bind_error(self.address, exc)) from exc

@@ -386,7 +386,7 @@ class PiWheelsSlave:
         """Wait: longer each time, up to ten seconds (two if the master is on this machine)."""
         self.logger.debug("nothing to do%s", " (paused)" if paused else "")
         self._wait(self._pause)
-        local = self.slave_queue.startswith("ipc:")
+        local = self.slave_queue.startswith(("ipc:", "tcp://127."))
         self._pause = min(self._pause * 2, SLEEP_MAX_LOCAL if local else SLEEP_MAX)
         return self._idle()
 

@@ -17,22 +17,18 @@ from piwheels.core.database import Database
 from piwheels.core.errors import DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.core.host.launcher import Launcher, fork_launcher
+from piwheels.core.keys.ring import fingerprint
 from piwheels.core.paths import data_dir, to_connect
 from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
-from piwheels.core.program.privileges import (
-    SOCKETS,
-    drop_root,
-    environment,
-    interpreter_dirs,
-)
+from piwheels.core.program.privileges import drop_root, environment, interpreter_dirs
 from piwheels.core.program.report import write_object
 from piwheels.core.protocols import SANDBOX, SlaveEvent
 from piwheels.core.subscription import Subscription
 from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
 from piwheels.up import console, database, separation, site, summary
-from piwheels.up.boards import PORTS, Boards
+from piwheels.up.boards import OWN, PORTS, SLAVES, Boards
 from piwheels.up.config import labels, port_in_use, queues
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
@@ -86,11 +82,13 @@ class Up:
         self._clock = clock
         self.processes = processes
         self.site = processes.home / "www"
-        self.launcher = launcher
+        #: Not with a private socket for slaves, which another user could not open.
+        self.launcher = None if config.slave_queue.startswith("ipc:") else launcher
         #: The port for other boards that another program uses.
         self.taken = port_in_use(config) if config.boards else None
         boards = config.boards and self.taken is None
-        self.queues = queues(config, processes.home, SOCKETS if launcher else None, boards=boards)
+        keyed = self.launcher is not None
+        self.queues = queues(config, processes.home, boards=boards, keyed=keyed)
         #: The keys, if a socket is not private.
         over_tcp = any(where.startswith("tcp:") for where in self.queues.values())
         self.boards = Boards(processes.home, clock) if over_tcp else None
@@ -132,7 +130,7 @@ class Up:
         with contextlib.ExitStack() as stack:
             db, env = self._open_database(stack)
             addresses = to_connect(self.queues["status"]), to_connect(self.queues["control"])
-            key = None if self.boards is None else self.boards.own_pair()
+            key = None if self.boards is None else self.boards.pair(OWN)
             events = stack.enter_context(Subscription(*addresses, self._clock, key=key))
             # From here on, the daemons stop before the database does.
             stack.callback(self._stop)
@@ -174,7 +172,7 @@ class Up:
                 self._tick(events)
 
     def _attach_line(self) -> str:
-        key = None if self.boards is None else self.boards.own_key
+        key = None if self.boards is None else self.boards.file(OWN)
         return console.attach_line(self.queues, key)
 
     def _say_separation(self, events: Subscription) -> None:
@@ -248,6 +246,11 @@ class Up:
         shared += [f"--allow-host={host}" for host in config.allow_host]
         shared += ["--offline-build"] if config.offline_build else []
         local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
+        if self.launcher is not None and self.boards is not None:
+            key = builds / f"{fingerprint(self.boards.pair(SLAVES).master)}.key"
+            self.launcher.files[str(key)] = self.boards.file(SLAVES).read_text()
+            shared.append(f"--key={key}")
+            local = {q: to_connect(self.queues[q]) for q in PORTS}
         shared += [f"--{q}-queue={where}" for q, where in local.items()]
         for label, python in self.pythons.items():
             args = [f"--label={label}", f"--python={python}", *shared]
@@ -315,7 +318,7 @@ class Up:
             return
         options = ["-c", str(config.config)] if config.config is not None else []
         if self.boards is not None:
-            options.append(f"--key={self.boards.own_key}")
+            options.append(f"--key={self.boards.file(OWN)}")
         try:
             self.screen.divert(self.processes.logs / "up.log")
         except OSError as exc:

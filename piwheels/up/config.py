@@ -22,6 +22,7 @@ from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.core.program.report import json_option
 from piwheels.up import summary
 from piwheels.up.boards import PORTS
+from piwheels.up.site import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,15 +133,15 @@ def port_in_use(config: UpConfig) -> int | None:
 
 
 def queues(
-    config: UpConfig, home: Path, shared: Path | None = None, *, boards: bool = False
+    config: UpConfig, home: Path, *, boards: bool = False, keyed: bool = False
 ) -> dict[str, str]:
     """Return the addresses of the master's sockets: those of *config*, else private ones.
 
-    With the folder *shared*, its group reaches those for slaves; with *boards*, other machines do.
+    With *boards*, other machines reach those for slaves; *keyed*: slaves of this one need keys.
     """
-    folder, digest = home / "run", hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+    folder = home / "run"
     if len(os.fsencode(folder)) > FOLDER_LIMIT:
-        folder = runtime_dir() / f"up-{digest}"
+        folder = runtime_dir() / f"up-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
     if len(os.fsencode(folder)) > FOLDER_LIMIT:
         folder = Path("/tmp", f"piwheels-{os.getuid()}", folder.name)  # noqa: S108 (checked below)
     for private in (folder.parent, folder) if folder.parent != home else (folder,):
@@ -153,9 +154,9 @@ def queues(
     given = {name: getattr(config, f"{name}_queue", "") for name in names}
     if boards:
         given |= {name: given[name] or f"tcp://*:{port}" for name, port in PORTS.items()}
-    local = {name: f"ipc://{folder}/{name}" for name in names}
-    if shared is not None:
-        local |= {name: f"ipc://{shared}/{digest}-{name}" for name in PORTS}
-    found = {name: value or local[name] for name, value in given.items()}
+    if keyed:
+        ports = {name: free_port("127.0.0.1", 0) for name in PORTS}
+        given |= {name: given[name] or f"tcp://127.0.0.1:{port}" for name, port in ports.items()}
+    found = {name: value or f"ipc://{folder}/{name}" for name, value in given.items()}
     over_tcp = [name for name in PORTS if found[name].startswith("tcp:")]
-    return found | {f"keyless-{name}": local[name] for name in over_tcp}
+    return found | {f"keyless-{name}": f"ipc://{folder}/{name}" for name in over_tcp}

@@ -13,11 +13,13 @@ _HOW: Final = {
     "landlock": "in a sandbox (Landlock)",
     "none": "without a sandbox",
 }
-#: What builds can use nevertheless: with a user of their own, and without one.
+#: What builds can use nevertheless, if they have the user of the farm, or by :data:`_OWN`.
 _LEFT: Final = {
-    "landlock": ("the socket for slaves", "the sockets of this user, those of the farm, too"),
-    "none": ("other builds, their slave and its socket", "whatever belongs to this user"),
+    "bwrap": "",
+    "landlock": "the sockets of this user, those of the farm, too",
+    "none": "whatever belongs to this user",
 }
+_OWN: Final = {**dict.fromkeys(_LEFT, ""), "none": "other builds, and their slave with its key"}
 
 
 def sentence(sandboxes: Collection[str], builder: str, *, chosen: bool, is_root: bool) -> str:
@@ -28,9 +30,10 @@ def sentence(sandboxes: Collection[str], builder: str, *, chosen: bool, is_root:
     """
     weakest = max(sandboxes, key=list(_HOW).index)
     how = f"builds run {_HOW[weakest]}" + (f", as the user {builder}" if builder else "")
-    if weakest not in _LEFT:
+    left = (_OWN if builder else _LEFT)[weakest]
+    if not left:
         return how
     remedy = "--sandbox auto" if chosen else "bubblewrap (the log of the slave says why not)"
     if not builder:
         remedy += " or a start " + ("without PIW_ALLOW_ROOT" if is_root else "as root")
-    return f"{how}; not separated: {_LEFT[weakest][not builder]}; better: {remedy}"
+    return f"{how}; not separated: {left}; better: {remedy}"

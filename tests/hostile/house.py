@@ -50,7 +50,8 @@ ATTACKS = (
     Attack("signals PostgreSQL", "signal_one('postgres/data')"),
     # Its slave, from which a user of its own does not separate it
     Attack("signals its slave", "os.kill(slave()[0], 0)", frozenset({"none", "none+"})),
-    Attack("connects as a slave", "unix().connect(slave_queue())", OPEN | {"none+", "landlock+"}),
+    Attack("connects as a slave", "unix().connect({home!r} + '/run/slave')", OPEN),
+    Attack("reads the key of its slave", "open(key_of_slave()).read()", frozenset({"none+"})),
 )  # fmt: skip
 
 #: What the code may use, with that of :mod:`hostile.inside`.
@@ -90,8 +91,8 @@ def slave():
         pid = int(open('/proc/%d/stat' % pid).read().rpartition(')')[2].split()[1])
         text = open('/proc/%d/cmdline' % pid).read()
     return pid, text
-def slave_queue():
-    return slave()[1].partition('--slave-queue=ipc://')[2].partition('\0')[0]
+def key_of_slave():
+    return slave()[1].partition('--key=')[2].partition('\0')[0]
 def log_in(folder, role):
     with unix() as server:
         server.connect(folder + '/.s.PGSQL.5432')

@@ -330,7 +330,12 @@ def test_attacks_from_inside_a_build_on_its_farm_are_stopped(place, short_dir, o
         write_sdist(index / "simple/hostile", "hostile", f"{number}.0", files)
         names = [path.name for path in (index / "simple/hostile").glob("*.tar.gz")]
         list_files(index, "hostile", *names)
-        options = f"--sandbox={sandbox}", "--slave-queue=tcp://127.0.0.1:*", "--once", "--no-deps"
+        options = (
+            f"--sandbox={sandbox}",
+            f"--slave-queue=tcp://127.0.0.1:{free_port()}",
+            "--once",
+            "--no-deps",
+        )
         version = f"{number}.0"
         with Up(
             place, home, *options, f"hostile=={version}", prefix=prefix, PIW_ALLOW_ROOT=""

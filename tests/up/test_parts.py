@@ -356,8 +356,10 @@ def test_a_dependency_that_cannot_be_read_is_refused_alone(capsys):
 def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
     monkeypatch.setattr(boards, "own_address", lambda: "192.0.2.1")
     farm = Boards(tmp_path)
-    own = farm.own_pair()
-    assert farm.own_pair() == own
+    own = farm.pair(boards.OWN)
+    assert farm.pair(boards.OWN) == own
+    slaves = farm.pair(boards.SLAVES)
+    assert farm.folder.ring().keys[slaves.public].role is Role.SLAVE
     assert farm.folder.ring().keys[own.public].role is Role.ADMINISTER
     found = queues(UpConfig(file_queue="tcp://*:7"), tmp_path, boards=True)
     assert (found["slave"], found["file"]) == ("tcp://*:5555", "tcp://*:7")
@@ -373,7 +375,12 @@ def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
     ]
     assert parse_invitation(words[0][-1]).master == own.master
     ring = farm.folder.ring()
-    assert {key.name for key in ring.keys.values()} == {"piw-up", "board1", "board2"}
+    assert {key.name for key in ring.keys.values()} == {
+        "piw-up",
+        "this-machine",
+        "board1",
+        "board2",
+    }
     assert not farm.has_joined()
     [invitation] = ring.named["board1"]
     farm.folder.change(lambda ring: ring.redeem(invitation.public, "k" * 40, SYSTEM.now()))
@@ -397,11 +404,7 @@ def test_boards_join_unless_a_port_is_in_use_or_the_farm_is_private(monkeypatch)
         (["bwrap"], "", "in a sandbox (bubblewrap)"),
         (["bwrap"], "piw-build", "in a sandbox (bubblewrap), as the user piw-build"),
         (["landlock", "bwrap"], "", "in a sandbox (Landlock); not separated: the sockets of this"),
-        (
-            ["landlock"],
-            "b",
-            "in a sandbox (Landlock), as the user b; not separated: the socket for",
-        ),
+        (["landlock"], "b", "in a sandbox (Landlock), as the user b"),
         (
             ["none", "landlock"],
             "",
@@ -418,11 +421,7 @@ def test_a_sentence_says_how_builds_are_separated(sandboxes, builder, words):
     assert ("better: --sandbox auto" in chosen) == ("not separated" in found)
 
 
-def test_sockets_for_slaves_are_in_the_folder_that_is_shared_with_them(tmp_path):
-    shared = tmp_path / "shared"
-    found = queues(UpConfig(), tmp_path / "farm", shared)
-    inside = {name for name, where in found.items() if where.startswith(f"ipc://{shared}/")}
-    assert inside == {"slave", "file"}
-    over_tcp = queues(UpConfig(slave_queue="tcp://*:7"), tmp_path / "farm", shared)
-    assert over_tcp["keyless-slave"] == found["slave"]
-    assert queues(UpConfig(), tmp_path / "other", shared)["slave"] != found["slave"]
+def test_slaves_of_their_own_user_have_addresses_that_need_a_key(tmp_path):
+    found = queues(UpConfig(file_queue="tcp://*:7"), tmp_path, keyed=True)
+    assert re.fullmatch(r"tcp://127\.0\.0\.1:[0-9]+", found["slave"])
+    assert (found["file"], found["keyless-file"]) == ("tcp://*:7", f"ipc://{tmp_path}/run/file")

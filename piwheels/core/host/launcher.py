@@ -35,11 +35,15 @@ _MOST_BYTES, _MOST_FILES = 2**20, 16
 
 
 class Launcher:
-    """Starts programs as *user*, by the launcher at the other end of *requests*."""
+    """Starts programs as *user*, by the launcher at the other end of *requests*.
+
+    *files* are written for each program, before it starts: text by path, for *user* alone.
+    """
 
     def __init__(self, requests: socket.socket, user: pwd.struct_passwd) -> None:
         self._requests = requests
         self.user = user
+        self.files: dict[str, str] = {}
 
     @classmethod
     def inherited(cls) -> Self | None:
@@ -59,9 +63,10 @@ class Launcher:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            request = json.dumps({"command": list(command), "env": dict(env)}).encode()
+            request = {"command": list(command), "env": dict(env), "files": self.files}
+            data, descriptors = json.dumps(request).encode(), [theirs.fileno(), output, *keep]
             try:
-                socket.send_fds(self._requests, [request], [theirs.fileno(), output, *keep])
+                socket.send_fds(self._requests, [data], descriptors)
             except ConnectionError:
                 raise Fatal("the process that starts the slaves was killed: start again") from None
         return _Launched(command, ours)
@@ -149,6 +154,10 @@ def _run(request: Mapping[str, Any], files: Sequence[int], user: pwd.struct_pass
     """Run a program as *user* for the farm at the other end of the first of *files*."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     control, output, *keep = files
+    for path, text in request["files"].items():
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(path, flags, 0o600), "w") as file:  # noqa: PTH123 (it is open)
+            file.write(text)
     with socket.socket(fileno=control) as farm:
         process = subprocess.Popen(
             request["command"],

@@ -34,8 +34,6 @@ HOME = Path("/var/lib/piw")
 #: The user of the builds of a farm, and its home.
 BUILDER = "piw-build"
 BUILDER_HOME = Path("/var/lib/piw-build")
-#: The folder of the sockets that the user of builds may use, too: its group may enter it.
-SOCKETS = Path("/run/piw-up")
 PROBE_LIMIT = 60  # seconds
 # Python silently uses another standard library if it cannot read its own: compare the prefixes.
 PROBE = """
@@ -83,7 +81,7 @@ def drop_root(
         os.chown(data_dir, owner.pw_uid, owner.pw_gid)
     needed = [*interpreter_dirs(sys.executable), Path(__file__).parents[3], *extra_dirs]
     env = environment(os.environ, owner)
-    builder = _builder(owner) if launch else None
+    builder = _builder() if launch else None
     for dirs in [], hidden(needed):
         drop = _Drop(owner, dirs)
         if _works(drop, env, needed):
@@ -277,17 +275,13 @@ def _ensure_user(name: str, home: Path) -> pwd.struct_passwd:
     return owner
 
 
-def _builder(owner: pwd.struct_passwd) -> pwd.struct_passwd | None:
-    """Return the user of builds, and share a folder with it; ``None`` if that is impossible."""
+def _builder() -> pwd.struct_passwd | None:
+    """Return the user of builds; ``None`` if it cannot be made."""
     try:
-        builder = _ensure_user(BUILDER, BUILDER_HOME)
-        SOCKETS.mkdir(exist_ok=True)
-        os.chown(SOCKETS, owner.pw_uid, builder.pw_gid)
-        SOCKETS.chmod(0o2710)
+        return _ensure_user(BUILDER, BUILDER_HOME)
     except (Fatal, OSError) as error:
         _warn(str(error))
         return None
-    return builder
 
 
 def _can_build(builder: pwd.struct_passwd, env: dict[str, str], needed: Sequence[Path]) -> bool:

@@ -81,6 +81,22 @@ start(script)
     until(lambda: said.read_text() == "ended\n" * 2)
 
 
+def test_files_are_written_for_the_other_user_alone(short_dir):
+    home = short_dir / "home"
+    home.mkdir(mode=0o777)
+    home.chmod(0o777)
+    said = run(f"""
+launcher.files["{home}/key"] = "secret"
+program, _ = start("stat -c '%u %a' {home}/key; cat {home}/key")
+print(_, program.wait())
+try:
+    open("{home}/key")
+except PermissionError:
+    print("closed")
+""")
+    assert said == ["61011", "600", "secret", "0", "closed"]
+
+
 def test_a_launcher_that_was_killed_is_named():
     words = run("""
 start("true")
