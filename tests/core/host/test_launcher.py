@@ -87,8 +87,8 @@ def test_files_are_written_for_the_other_user_alone(short_dir):
     home.chmod(0o777)
     said = run(f"""
 launcher.files["{home}/key"] = "secret"
-program, _ = start("stat -c '%u %a' {home}/key; cat {home}/key")
-print(_, program.wait())
+program, said = start("echo $(stat -c '%u %a' {home}/key; cat {home}/key)")
+print(said, program.wait())
 try:
     open("{home}/key")
 except PermissionError:
