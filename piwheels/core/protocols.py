@@ -169,7 +169,7 @@ slave_driver: Final = Protocol(
 LEVEL_1_ID: Final = b"piw1-"
 #: A slave logs this sentence when it ends by ``DIE``; piw-up looks for it.
 ENDED_BY_OPERATOR: Final = "an operator has ended this slave"
-#: A slave logs this with the name of the sandbox; piw-up looks for it.
+#: A slave logs this with the name of the sandbox, and what that lacks; piw-up looks for it.
 SANDBOX: Final = "sandbox of builds: "
 #: The line in a master's log after the command QUIT.
 STOPPED_BY_OPERATOR: Final = "an operator said QUIT"

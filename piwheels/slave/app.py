@@ -245,10 +245,11 @@ class PiWheelsSlave:
         mode, python = self.config.sandbox, self.interpreter.path
         port = None if self.egress.is_open else PORT
         variables = environment(self.egress, self.dir, self.dir, PORT)
-        self.sandbox, warnings = choose(mode, python, self.pip, self.dir, variables, port)
-        for warning in warnings:
+        choice = choose(mode, python, self.pip, self.dir, variables, port)
+        self.sandbox = choice.sandbox
+        for warning in choice.warnings:
             self.logger.warning("%s", warning)
-        self.logger.info("%s%s; egress: %s", SANDBOX, self.sandbox.name, self.config.egress)
+        self.logger.info("%s%s; egress: %s", SANDBOX, choice.confinement, self.config.egress)
 
     def stop(self, number: int = 0, _frame: object = None) -> None:
         """End the slave soon. Can be the handler of the signal *number*."""

@@ -21,15 +21,13 @@ class Attack(NamedTuple):
 
 
 NEVER = frozenset()
-#: Landlock does not forbid connections to sockets that the user may open.
-OPEN = frozenset({"none", "landlock"})
 
 ATTACKS = (
     # The database
     Attack("logs in as the superuser", "log_in({home!r} + '/postgres', 'postgres')", NEVER),
     Attack("logs in as the role of daemons", "log_in({home!r} + '/postgres', 'piwheels')", NEVER),
     Attack("logs in by another name", "log_in({home!r} + '/postgres', 'root')", NEVER),
-    Attack("connects to PostgreSQL", "unix().connect({home!r} + '/postgres/.s.PGSQL.5432')", OPEN),
+    Attack("connects to PostgreSQL", "unix().connect({home!r} + '/postgres/.s.PGSQL.5432')"),
     Attack("reads its passwords", "open({home!r} + '/postgres/passwords').read()"),
     Attack("admits everybody to it", "open({home!r} + '/postgres/data/pg_hba.conf', 'a')"),
     Attack("finds a password in an environment", "look('environ', 'password=')", NEVER),
@@ -37,8 +35,8 @@ ATTACKS = (
     Attack("finds the address in an environment", "look('environ', 'PIW_DSN=')"),
     # The farm
     Attack("writes to the site", "open({home!r} + '/www/simple/x', 'w')"),
-    Attack("connects to the import socket", "unix().connect({home!r} + '/run/import')", OPEN),
-    Attack("connects to the control socket", "unix().connect({home!r} + '/run/control')", OPEN),
+    Attack("connects to the import socket", "unix().connect({home!r} + '/run/import')"),
+    Attack("connects to the control socket", "unix().connect({home!r} + '/run/control')"),
     Attack("reads the options of the farm", "open({home!r} + '/run/farm.toml').read()"),
     Attack("reads the key of the master", "open({home!r} + '/keys/master.key').read()"),
     Attack("enrols a key", "open({home!r} + '/keys/ring', 'a')"),
@@ -50,7 +48,7 @@ ATTACKS = (
     Attack("signals PostgreSQL", "signal_one('postgres/data')"),
     # Its slave, from which a user of its own does not separate it
     Attack("signals its slave", "os.kill(slave()[0], 0)", frozenset({"none", "none+"})),
-    Attack("connects as a slave", "unix().connect({home!r} + '/run/slave')", OPEN),
+    Attack("connects as a slave", "unix().connect({home!r} + '/run/slave')"),
     Attack("reads the key of its slave", "open(key_of_slave()).read()", frozenset({"none+"})),
 )  # fmt: skip
 

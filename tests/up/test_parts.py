@@ -403,12 +403,17 @@ def test_boards_join_unless_a_port_is_in_use_or_the_farm_is_private(monkeypatch)
     [
         (["bwrap"], "", "in a sandbox (bubblewrap)"),
         (["bwrap"], "piw-build", "in a sandbox (bubblewrap), as the user piw-build"),
-        (["landlock", "bwrap"], "", "in a sandbox (Landlock); not separated: the sockets of this"),
-        (["landlock"], "b", "in a sandbox (Landlock), as the user b"),
+        (["landlock", "bwrap"], "", "in a sandbox (Landlock)"),
+        (
+            ["landlock, signals, sockets"],
+            "",
+            "in a sandbox (Landlock); not separated: processes of",
+        ),
+        (["landlock, sockets"], "b", "in a sandbox (Landlock), as the user b"),
         (
             ["none", "landlock"],
             "",
-            "without a sandbox; not separated: whatever belongs to this user",
+            "without a sandbox; not separated: all that belongs to this user",
         ),
         (["none"], "b", "without a sandbox, as the user b; not separated: other builds"),
     ],

@@ -83,6 +83,15 @@ class Choice(NamedTuple):
     sandbox: Sandbox
     warnings: list[str]
 
+    @property
+    def confinement(self) -> str:
+        """The name of the sandbox, and what it lacks on this machine: ``signals``, ``sockets``."""
+        lacks = []
+        if self.sandbox.name == "landlock":
+            lacks += ["signals"] if landlock.version() < landlock.SCOPES else []
+            lacks += ["sockets"] if not seccomp.works() else []
+        return ", ".join([self.sandbox.name, *lacks])
+
 
 def choose(  # noqa: PLR0917
     mode: str,
