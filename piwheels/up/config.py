@@ -22,7 +22,7 @@ from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.core.program.report import json_option
 from piwheels.up import summary
 from piwheels.up.boards import PORTS
-from piwheels.up.site import free_port
+from piwheels.up.site import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,8 +155,8 @@ def queues(
     if boards:
         given |= {name: given[name] or f"tcp://*:{port}" for name, port in PORTS.items()}
     if keyed:
-        ports = {name: free_port("127.0.0.1", 0) for name in PORTS}
-        given |= {name: given[name] or f"tcp://127.0.0.1:{port}" for name, port in ports.items()}
+        ports = zip(PORTS, free_ports(), strict=False)
+        given |= {name: given[name] or f"tcp://127.0.0.1:{port}" for name, port in ports}
     found = {name: value or f"ipc://{folder}/{name}" for name, value in given.items()}
     over_tcp = [name for name in PORTS if found[name].startswith("tcp:")]
     return found | {f"keyless-{name}": f"ipc://{folder}/{name}" for name in over_tcp}

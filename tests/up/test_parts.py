@@ -428,5 +428,8 @@ def test_a_sentence_says_how_builds_are_separated(sandboxes, builder, words):
 
 def test_slaves_of_their_own_user_have_addresses_that_need_a_key(tmp_path):
     found = queues(UpConfig(file_queue="tcp://*:7"), tmp_path, keyed=True)
-    assert re.fullmatch(r"tcp://127\.0\.0\.1:[0-9]+", found["slave"])
+    assert re.fullmatch(r"tcp://127\.0\.0\.1:[123][0-9]{4}", found["slave"])
+    first = site.free_port("127.0.0.1", next(site.free_ports()))
+    with socket.create_server(("127.0.0.1", first)):
+        assert first < next(site.free_ports()) < 32_768
     assert (found["file"], found["keyless-file"]) == ("tcp://*:7", f"ipc://{tmp_path}/run/file")
