@@ -193,10 +193,9 @@ class Up:
         """Print the command with which a board joins the farm."""
         if self.taken is not None:
             self.screen.say(f"no board can join: port {self.taken} is in use (--slave-queue)", RED)
-        if self.boards is None or not self.config.boards:
-            return
-        command = self.boards.invite(self.queues)
-        self.screen.say(f"one board can join within an hour by this command:\n  {command}")
+        elif self.config.boards and self.boards is not None:
+            command = self.boards.invite(self.queues)
+            self.screen.say(f"one board can join within an hour by this command:\n  {command}")
 
     def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
         """Return the database, ready for use, and the environment with its address for daemons."""

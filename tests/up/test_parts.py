@@ -25,7 +25,7 @@ from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
-from piwheels.up import boards, database, registry, separation, site
+from piwheels.up import app, boards, database, registry, separation, site
 from piwheels.up.boards import Boards
 from piwheels.up.config import UpConfig, labels, port_in_use, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
@@ -396,6 +396,28 @@ def test_boards_join_unless_a_port_is_in_use_or_the_farm_is_private(monkeypatch)
         assert port_in_use(UpConfig()) == port
         assert port_in_use(UpConfig(slave_queue="tcp://*:7")) is None
     assert port_in_use(UpConfig()) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "taken", "words"),
+    [
+        ({}, None, "one board can join within an hour by this command:"),
+        ({}, 5555, "no board can join: port 5555 is in use (--slave-queue)"),
+        ({"once": True}, 5555, ""),
+        ({"no_boards": True}, None, ""),
+    ],
+)
+def test_a_farm_says_how_boards_join(options, taken, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "port_in_use", lambda _: taken)
+    pythons = [Interpreter(Path("/i"), "311", "cp311", "linux_x86_64")]
+    said = []
+    with Processes(tmp_path / "farm") as processes:
+        up = app.Up(UpConfig(port=0, **options), processes, pythons, launcher="one")
+        monkeypatch.setattr(up.screen, "say", lambda text, *_: said.append(text))
+        up._invite()
+        assert up.queues["slave"].startswith("tcp://127.") == (not words.startswith("one"))
+    assert [text.split("\n")[0] for text in said] == [words][: len(words)]
+    assert ("--join" in "".join(said)) == words.startswith("one")
 
 
 @pytest.mark.parametrize(
