@@ -86,9 +86,9 @@ class Up:
         self.launcher = None if config.slave_queue.startswith("ipc:") else launcher
         #: The port for other boards that another program uses.
         self.taken = port_in_use(config) if config.boards else None
-        boards = config.boards and self.taken is None
+        self.admits_boards = config.boards and self.taken is None
         keyed = self.launcher is not None
-        self.queues = queues(config, processes.home, boards=boards, keyed=keyed)
+        self.queues = queues(config, processes.home, boards=self.admits_boards, keyed=keyed)
         #: The keys, if a socket is not private.
         over_tcp = any(where.startswith("tcp:") for where in self.queues.values())
         self.boards = Boards(processes.home, clock) if over_tcp else None
@@ -193,7 +193,7 @@ class Up:
         """Print the command with which a board joins the farm."""
         if self.taken is not None:
             self.screen.say(f"no board can join: port {self.taken} is in use (--slave-queue)", RED)
-        elif self.config.boards and self.boards is not None:
+        elif self.admits_boards and self.boards is not None:
             command = self.boards.invite(self.queues)
             self.screen.say(f"one board can join within an hour by this command:\n  {command}")
 
@@ -210,8 +210,8 @@ class Up:
             env = child_environment(self.config, os.environ, server.superuser)
             self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
-        alone = self.boards is None or not self.boards.has_joined()
-        database.prepare(db, self.abis, set(self.pythons), alone=alone)
+        joined = self.admits_boards and self.boards is not None and self.boards.has_joined()
+        database.prepare(db, self.abis, set(self.pythons), alone=not joined)
         return db, child_environment(self.config, os.environ, server.daemon)
 
     def _start_daemons(self, env: dict[str, str]) -> None:
