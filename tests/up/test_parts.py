@@ -25,6 +25,7 @@ from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
+from piwheels.slave.app import SlaveConfig
 from piwheels.up import app, boards, database, registry, separation, site
 from piwheels.up.boards import Boards
 from piwheels.up.config import UpConfig, labels, port_in_use, queues
@@ -418,6 +419,21 @@ def test_a_farm_says_how_boards_join(options, taken, words, tmp_path, monkeypatc
         assert up.queues["slave"].startswith("tcp://127.") == (not words.startswith("one"))
     assert [text.split("\n")[0] for text in said] == [words][: len(words)]
     assert ("--join" in "".join(said)) == words.startswith("one")
+
+
+def test_slaves_get_the_options_of_builds(tmp_path, monkeypatch):
+    pythons = [Interpreter(Path("/i"), "311", "cp311", "linux_x86_64")]
+    options = {"sandbox": "landlock", "allow_host": ["a.example", "[::1]:8080"]}
+    config = UpConfig(port=0, once=True, offline_build=True, **options)
+    started = []
+    with Processes(tmp_path / "farm") as processes:
+        monkeypatch.setattr(processes, "start", lambda *args: started.append(args))
+        app.Up(config, processes, pythons)._start_slaves({}, [])
+    [(name, module, args, _, launcher)] = started
+    assert (name, module, launcher) == ("slave-cp311", "piwheels.slave", None)
+    slave = load("piw-slave", SlaveConfig, args, {})
+    assert {name: getattr(slave, name) for name in options} == options
+    assert slave.offline_build
 
 
 @pytest.mark.parametrize(
