@@ -11,7 +11,7 @@ import pytest
 from helpers import alive, patience, until
 from hostile.sources import DAEMON
 from piwheels.core.host.supervision import descendants
-from piwheels.slave.sandbox.choice import MODES
+from piwheels.core.program.builds import SANDBOXES
 
 #: It leaves a daemon that nothing marks, and waits.
 BUILD = f"{DAEMON.format(name='daemon')}\nprint('zzz', flush=True)\ntime.sleep(600)".strip()
@@ -31,7 +31,7 @@ def process(work, source, master, mode):
 
 
 @pytest.mark.parametrize(
-    ("mode", "bubblewrap"), [*((mode, False) for mode in MODES), ("bwrap", True)]
+    ("mode", "bubblewrap"), [*((mode, False) for mode in SANDBOXES), ("bwrap", True)]
 )
 def test_a_build_that_somebody_else_kills_is_lost(master, source, process, work, bubblewrap):
     source(BUILD.replace("\n", "\n    "))
