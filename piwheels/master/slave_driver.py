@@ -210,7 +210,8 @@ class SlaveDriver(NonStopTask):
 
     def handle_build(self, queue: Inbox[BuildQueue]) -> None:
         """Replace the queues with those that TheArchitect has read."""
-        self.fleet.queue.replace(queue.recv().queues)
+        message = queue.recv()
+        self.fleet.queue.replace(message.queues, message.again, self._instant())
 
     def handle_delete(self, queue: Inbox[Deletion]) -> None:
         """Forget a package or version that was deleted upstream or by an administrator."""

@@ -49,6 +49,7 @@ def release(files=(), builds=(), **changes):
             "status": status,
             "built_at": NOW,
             "duration": timedelta(seconds=125),
+            "retry_at": None,
             "fetched": 0,
             "refused": [],
         }

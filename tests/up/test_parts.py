@@ -25,6 +25,7 @@ from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
+from piwheels.core.states import Pending
 from piwheels.up import boards, database, registry, site
 from piwheels.up.boards import Boards
 from piwheels.up.config import UpConfig, labels, queues
@@ -319,7 +320,7 @@ def test_leases_and_abis_of_a_killed_farm_are_cleared(db: Database):
     database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=True)
     assert db.get_build_abis(exclude_skipped=True) == {"cp311", "cp313"}
     assert [lease.label for lease in db.get_leases()] == ["slave-2"]
-    assert db.get_pending([("toy", "1")]) == [("toy", "1", "cp311")]
+    assert db.get_pending([("toy", "1")]) == [Pending("toy", "1", "cp311")]
 
 
 def test_an_invalid_port_is_refused():

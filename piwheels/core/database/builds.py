@@ -9,7 +9,7 @@ from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
 from piwheels.core.database.rows import BuildRow, EndedBuild, Lease
 from piwheels.core.errors import Refused, Rejected
-from piwheels.core.states import MAX_URL, Fetch
+from piwheels.core.states import MAX_URL, Fetch, Pending
 from piwheels.core.text import clean_lines
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Builds(Client):
         return set(self._column("get_build_abis", exclude_skipped))
 
     def get_build_queue(self, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:
-        """Return the build queue: up to *limit* (package, version) pairs for each active ABI.
+        """Return the versions without an attempt: up to *limit* pairs for each active ABI.
 
         ABIs are sorted by Python version, oldest first; versions by release date.
         """
@@ -51,13 +51,21 @@ class Builds(Client):
                 todo.append((package, version))
         return queue
 
+    def get_second_opinions(self, limit: int = 1000) -> list[Pending]:
+        """Return up to *limit* versions for each active ABI that need a second opinion.
+
+        They are sorted by ABI, and by the time of their failure.
+        """
+        rows = self._rows("get_second_opinions", limit)
+        return [Pending(package, version, abi, *about) for abi, package, version, *about in rows]
+
     def listen(self) -> Listener:
         """Return a listener that is notified of each change to the queue."""
         return Listener(self._engine.url)
 
-    def get_pending(self, versions: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
-        """Return which of *versions* are in the queue, as (package, version, ABI)."""
-        return self._rows("get_pending", *_columns(versions, 2))
+    def get_pending(self, versions: Sequence[tuple[str, str]]) -> list[Pending]:
+        """Return which of *versions* are in the queue."""
+        return [Pending(*row) for row in self._rows("get_pending", *_columns(versions, 2))]
 
     # Builds ---------------------------------------------------------------------------------------
 
@@ -217,6 +225,8 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "version": clean(build.version),
         "abi_tag": clean(build.abi_tag),
         "label": clean(build.label),
+        "owner": clean(build.owner),
+        "final": build.final,
         "status": build.status,
         "duration": build.duration.total_seconds(),
         "output": clean_lines(build.output, LOG),

@@ -109,13 +109,15 @@ class ProjectBuild(TypedDict):
     """One attempt to build a release.
 
     *fetched* is the number of files that it fetched; *refused* are the addresses, or ``HOST:PORT``,
-    that the proxy of its slave refused.
+    that the proxy of its slave refused. A failure with a *retry_at* needs a second opinion: from
+    another slave, or from its own at that time.
     """
 
     build_id: int
     abi_tag: str
     status: bool
     built_at: datetime
+    retry_at: datetime | None
     duration: timedelta
     fetched: int
     refused: list[str]

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.codec import NoData
-from piwheels.core.states import BuildState, Phase, TransferState
-from piwheels.master.logic.build_queue import Queue
+from piwheels.core.states import BuildState, Pending, Phase, TransferState
+from piwheels.master.logic.build_queue import Queue, failure_of
 from piwheels.master.logic.console_events import outcome_of, skipped_outcome
 from piwheels.master.logic.effects import (
     AskPending,
@@ -60,7 +60,7 @@ class Builds(Sessions):
     def _assign(self, slave: SlaveState, job: tuple[str, str], instant: Instant) -> None:
         slave.build = BuildState(
             slave.slave_id, *job, slave.native_abi, status=False, duration=timedelta(0), output="",
-            label=slave.label,
+            label=slave.label, owner=slave.owner,
         )  # fmt: skip
         slave.build_began, slave.doubtful = instant, False
         self.queue.start(target_of(slave))
@@ -194,7 +194,7 @@ class Builds(Sessions):
         self,
         slave: SlaveState | None,
         intake: Intake | None,
-        result: Iterable[Target],
+        result: Iterable[Pending],
         error: Exception | None,
         instant: Instant,
     ) -> list[SlaveEffect]:
@@ -204,8 +204,12 @@ class Builds(Sessions):
         if error is not None:  # if there is no intake, its beginning asks again
             asked = [] if intake is None else intake.not_answered(f"it may be built: {error}")
             return [] if intake is None else self._proceed(intake, asked, instant)
-        if target_of(slave) not in map(tuple, result):
+        found = next((each for each in result if each[:3] == target_of(slave)), None)
+        if found is None:
             return self._lose(slave, "it has been built, or is not to be built", instant)
+        failure = failure_of(found, instant)
+        if failure and not failure.may_confirm(slave.owner, instant.now):
+            return self._lose(slave, "another slave has to confirm its failure", instant)
         slave.doubtful = False
         return [] if intake is None else self._proceed(intake, intake.begin(), instant)
 

@@ -191,7 +191,7 @@ class Fleet(Builds):
             return [*effects, *self._reply(slave, instant, "SLEEP", data=True)]
         others = self._has_others(slave, instant.now)
         tried = self.fitness.tried(slave) if others else ()
-        job = self.queue.next(slave.native_abi, instant.now, tried)
+        job = self.queue.next(slave.native_abi, instant.now, tried, slave.owner)
         if job is None:
             if self.queue.stale and slave.native_abi in self.queue.jobs:
                 effects.append(ReadQueue(len(self.queue.active)))

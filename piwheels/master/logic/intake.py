@@ -26,6 +26,7 @@ from piwheels.core.errors import (
     Unavailable,
     should_log,
 )
+from piwheels.core.faults import certain_cause
 from piwheels.core.states import MAX_FETCHES
 from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import (
@@ -64,6 +65,8 @@ MAX_LOG_TRIES = 60
 MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
 #: Refusals that the build has not caused: a full disk, a task that does not answer.
 MASTER_FAULTS = ("NOROOM", "UNAVAILABLE")
+#: Refusals of a file that another build of the version would get, too.
+CONTENT_FAULTS = ("BADWHEEL", "TOOBIG")
 
 _ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
 
@@ -214,8 +217,12 @@ class Intake:
     published: Mapping[str, str] = field(default_factory=dict)
     #: Why the build, which has failed, should not count.
     put_off: PutOff | None = None
+    #: Whether the failure is final if its log shows a certain cause.
+    trusted: bool = True
     #: Whether handling it has raised an unexpected error.
     faulty: bool = False
+    #: Whether the master has refused a file of it for its content.
+    refused: bool = False
     #: How often the master had no room for a file of it.
     waits: int = 0
 
@@ -343,6 +350,7 @@ class Intake:
         if code in MASTER_FAULTS and (not retry or self.tries >= MAX_TRIES):
             return self._wait(str(error))
         if not retry or self.tries >= MAX_TRIES:
+            self.refused = code in CONTENT_FAULTS
             return self._reject(f"{self.current.filename} was refused: {error}")
         text = f"{self.current.filename} has to be sent again: {error}"
         return [Warn(self.build.slave_id, self.label, text), *self._expect()]
@@ -363,6 +371,8 @@ class Intake:
     def _log(self) -> list[IntakeEffect]:
         self.step = Step.LOG
         self.tries = 0
+        certain = self.refused or certain_cause(self.build.output) is not None
+        self.build.final = self.build.status or (self.trusted and certain)
         # A file may be published under another name than the slave gave it.
         self.build.files = {state.filename: state for state in self.build.files.values()}
         return [LogBuild(self.build.slave_id, self.build)]

@@ -37,6 +37,7 @@ from piwheels.core.states import (
     FileState,
     JSONState,
     PageState,
+    Pending,
     ProjectState,
     SearchState,
 )
@@ -194,8 +195,9 @@ CALLS = [
     Call("get_build_abis", (True,), {"cp39"}),
     Call("get_build_queue", (), {"cp39": [("foo", "2.0")]}),
     Call("get_build_queue", (0,), {"cp39": []}),
-    Call("get_pending", ([("foo", "1.0"), ("foo", "2.0")],), [("foo", "2.0", "cp39")]),
+    Call("get_pending", ([("foo", "1.0"), ("foo", "2.0")],), [Pending("foo", "2.0", "cp39")]),
     Call("get_pending", ([],), []),
+    Call("get_second_opinions", (), []),
     Call("log_build", (build(),), DONE + 1,
          "SELECT (SELECT count(*) FROM build_queue) + (SELECT count(*) FROM leases)", 0),
     Call("log_build", (build(version="9"),), Refused, "SELECT count(*) FROM builds", 1),

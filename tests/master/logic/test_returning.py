@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from piwheels.core.codec import NoData
 from piwheels.core.database.rows import Published
 from piwheels.core.protocols import LEVEL_1_ID
-from piwheels.core.states import Instant
+from piwheels.core.states import Instant, Pending
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.sessions import RECONNECT
@@ -173,7 +173,7 @@ class Honest(RuleBasedStateMachine):
         match effect:
             case effects.AskPending(_, package, version):
                 waits = (package, version) not in self.stored
-                result = [(package, version, "cp311")] if waits else []
+                result = [Pending(package, version, "cp311")] if waits else []
             case effects.AskPublished():
                 result = Published({}, {})
             case effects.Expect():
