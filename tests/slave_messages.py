@@ -49,7 +49,7 @@ class Farm:
 
     def __init__(self, queues=None):
         self.seconds, self.at = 1000.0, START
-        self.fleet = Fleet("https://index.example/simple")
+        self.fleet = Fleet("https://index.example/simple", chance=lambda: 1.0)
         self.fleet.queue.replace(
             queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]}
         )

@@ -242,7 +242,14 @@ class FreeSpace(Request[tuple[Count, Count]]):
     """Ask for the free space of the site's disk and the reserve that it must keep, in bytes."""
 
 
-FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles | FreeSpace
+@dataclass(frozen=True)
+class DropFile(Request[None]):
+    """Expect no file from a slave any more: its session or its build has ended."""
+
+    number: Count
+
+
+FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles | FreeSpace | DropFile
 
 # The fleet: TheOperator asks SlaveDriver ------------------------------------------------------
 

@@ -360,13 +360,14 @@ FRAMES = (
 
 @pytest.fixture(scope="module")
 def isolated():
-    """A SlaveDriver without other tasks, except a database that reports no leases."""
+    """A SlaveDriver without other tasks, except a database without quarantines and leases."""
     config = own_config(pypi_simple="https://index.example/simple")
     driver = SlaveDriver(config)
     driver.start()
     with open_socket(wire("database"), config, LOGGER, bind=True) as database:
-        peer, ticket, _ = database.recv_multipart()
-        database.send_multipart([peer, ticket, codec.dumps("OK", [])])
+        for _ in range(2):
+            peer, ticket, _ = database.recv_multipart()
+            database.send_multipart([peer, ticket, codec.dumps("OK", [])])
         yield driver
     driver.quit()
     driver.join(patience(10))

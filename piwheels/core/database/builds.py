@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
-from piwheels.core.database.rows import BuildRow, EndedBuild, Lease
+from piwheels.core.database.rows import BuildRow, EndedBuild, Lease, Quarantine
 from piwheels.core.errors import Refused, Rejected
 from piwheels.core.states import MAX_URL, Fetch, Pending
 from piwheels.core.text import clean_lines
@@ -109,12 +109,13 @@ class Builds(Client):
         label: str,
         reason: str,
         output: str,
-        tries: int,
+        tries: int | None,
     ) -> bool:
         """Record a failed build that does not count, because the slave *label* is at fault.
 
         The version stays in the queue, and its lease ends. Return ``False``, and record nothing, if
-        the build must count: this is the attempt number *tries*, or its third slave.
+        the build must count: this is the attempt number *tries* (``None``: it never does), or its
+        third slave.
         """
         values = clean(package), clean(version), clean(abi_tag), clean(label)
         about = clean(reason, REASON), clean_lines(output, LOG), tries
@@ -131,6 +132,13 @@ class Builds(Client):
         """
         rows = self._rows("retry_failed", since, clean(label), again=False, limit=FULL_REFRESH)
         return [row[0] for row in rows]
+
+    def take_back(self, build_ids: Sequence[int]) -> list[str]:
+        """Delete those of these builds that have failed; their versions return to the queue.
+
+        Return the package of each deleted build; its pages are scheduled.
+        """
+        return self._column("take_back", list(build_ids))
 
     def get_all_build_ids(self) -> set[int]:
         """Return the numbers of all builds."""
@@ -178,6 +186,16 @@ class Builds(Client):
     def logs_removed(self, build_ids: Iterable[int]) -> None:
         """Record that the logs of these removed builds have left the site."""
         self._value("logs_removed", list(build_ids))
+
+    # Quarantines ----------------------------------------------------------------------------------
+
+    def get_quarantines(self) -> list[Quarantine]:
+        """Return the slaves that are in quarantine."""
+        return [Quarantine(*row) for row in self._rows("get_quarantines")]
+
+    def save_quarantines(self, quarantines: Sequence[Quarantine]) -> None:
+        """Record that the slaves of *quarantines* are in quarantine, and no others."""
+        self._value("save_quarantines", *_columns(quarantines, 4))
 
     # Leases ---------------------------------------------------------------------------------------
 

@@ -21,6 +21,15 @@ class Lease(NamedTuple):
     holder: str = ""
 
 
+class Quarantine(NamedTuple):
+    """A slave of *owner* that is in quarantine for *reason*; without an *identity*, all of them."""
+
+    owner: str
+    identity: str
+    abi_tag: str
+    reason: str
+
+
 class RewritePendingRow(NamedTuple):
     """A pending rewrite of the pages of *package*.
 

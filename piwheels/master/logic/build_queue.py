@@ -75,17 +75,17 @@ class Queue:
         instant: Instant | None = None,
     ) -> None:
         """Replace the queues; *again* are the versions that need a second opinion."""
-        queues = {abi: list(jobs) for abi, jobs in queues.items()}
+        lists = {abi: list(jobs) for abi, jobs in queues.items()}
         self.failures = {}
         for each in again:
             assert instant is not None  # noqa: S101
             if (failure := failure_of(each, instant)) is not None:
                 self.failures[each[:3]] = failure
-                queues.setdefault(each.abi_tag, []).append(each[:2])
-        old = self._ended.keys() & {(*job, abi) for abi, jobs in queues.items() for job in jobs}
+                lists.setdefault(each.abi_tag, []).append(each[:2])
+        old = self._ended.keys() & {(*job, abi) for abi, jobs in lists.items() for job in jobs}
         self.jobs = {
             abi: deque(job for job in jobs if not self.is_deleted(job) and (*job, abi) not in old)
-            for abi, jobs in queues.items()
+            for abi, jobs in lists.items()
         }
         self._deleted.clear()
         self.stale = bool(old)  # unless the queue is old, they have to be built again

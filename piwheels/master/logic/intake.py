@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from piwheels.core.states import BuildState, FileState
     from piwheels.core.wheels.tags import WheelName
     from piwheels.master.logic.effects import PutOff
+    from piwheels.master.logic.fitness import Builder
 
 #: How often a file is requested before its build counts as failed.
 MAX_TRIES = 3
@@ -217,8 +218,11 @@ class Intake:
     published: Mapping[str, str] = field(default_factory=dict)
     #: Why the build, which has failed, should not count.
     put_off: PutOff | None = None
-    #: Whether the failure is final if its log shows a certain cause.
+    #: Its slave, and whether a failure is final if its log shows a certain cause; whether it has
+    #: been judged.
+    builder: Builder | None = None
     trusted: bool = True
+    judged: bool = False
     #: Whether handling it has raised an unexpected error.
     faulty: bool = False
     #: Whether the master has refused a file of it for its content.
@@ -230,6 +234,11 @@ class Intake:
     def needs_slave(self) -> bool:
         """Whether the slave still has to send something."""
         return self.step not in (Step.PUT_OFF, Step.LOG, Step.ENDED)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether a failure has a cause that another slave would not change."""
+        return self.refused or certain_cause(self.build.output) is not None
 
     @property
     def target(self) -> Target:
@@ -371,8 +380,7 @@ class Intake:
     def _log(self) -> list[IntakeEffect]:
         self.step = Step.LOG
         self.tries = 0
-        certain = self.refused or certain_cause(self.build.output) is not None
-        self.build.final = self.build.status or (self.trusted and certain)
+        self.build.final = self.build.status or (self.trusted and self.is_certain)
         # A file may be published under another name than the slave gave it.
         self.build.files = {state.filename: state for state in self.build.files.values()}
         return [LogBuild(self.build.slave_id, self.build)]

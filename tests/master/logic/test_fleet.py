@@ -1184,7 +1184,7 @@ class Anything(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.seconds, self.at = 0.0, START
-        self.fleet = Fleet("url")
+        self.fleet = Fleet("url", chance=lambda: 1.0)
         self.asked = []
         #: The request of each slave that waits for a reply, with its phase and level then.
         self.waiting = {}

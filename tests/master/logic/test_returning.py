@@ -70,7 +70,7 @@ class Honest(RuleBasedStateMachine):
         for effect, _ in self.asked if stored else ():
             if isinstance(effect, effects.LogBuild):
                 self.store(effect.build)
-        self.fleet, self.asked = Fleet("url"), []
+        self.fleet, self.asked = Fleet("url", chance=lambda: 1.0), []
         left = {target: end - self.now for target, end in self.leases.items()}
         self.fleet.queue.take_leases(left, self.now)
         for slave in self.slaves:
