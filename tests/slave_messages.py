@@ -38,6 +38,10 @@ def built(*files, status=True):
     return slave_driver.received("BUILT", [status, timedelta(seconds=5), "log\n", list(files)])
 
 
+def failed(log):
+    return slave_driver.received("BUILT", [False, timedelta(seconds=5), log, []])
+
+
 def request(fleet, address, msg, data, instant):
     """Handle a request as SlaveDriver does."""
     slave, made = fleet.receive(address, msg, data, instant)

@@ -1,12 +1,9 @@
 """Slaves that fail by their own fault are suspended, and their failures do not count."""
 
-from datetime import timedelta
-
 import pytest
 
 from piwheels.core.database.rows import Published
 from piwheels.core.errors import DatabaseError, Refused
-from piwheels.core.protocols import slave_driver
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import RETRY
 from piwheels.master.logic.effects import (
@@ -18,7 +15,7 @@ from piwheels.master.logic.effects import (
     Warn,
 )
 from piwheels.master.logic.fitness import FIRST_PAUSE, LONGEST_PAUSE, ROW, builder_of, shortage
-from slave_messages import Farm, built, file_state, of, replies, stats
+from slave_messages import Farm, built, failed, file_state, of, replies, stats
 
 #: What the database answers about a package without files.
 NOTHING = Published({}, {})
@@ -26,10 +23,6 @@ NOTHING = Published({}, {})
 ELSEWHERE = ("elsewhere", "1", "cp311")
 NO_SSL = "the ssl module in Python is not available"
 NO_HEADERS = "x.c:1:10: fatal error: Python.h: No such file or directory"
-
-
-def failed(log):
-    return slave_driver.received("BUILT", [False, timedelta(seconds=5), log, []])
 
 
 def versions(count):
