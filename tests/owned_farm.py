@@ -79,8 +79,9 @@ class World:
         self.now, self.at = 1000.0, START
         self.db = Database([(f"p{number}", "1") for number in range(versions)])
         self.warnings = []
-        #: For each owner, the most slaves at one time, and the versions that they were given.
-        self.peak, self.taken = Counter(), Counter()
+        #: For each owner: the most slaves at one time, how often they were greeted, and how many
+        #: versions they were given.
+        self.peak, self.greeted, self.taken = Counter(), Counter(), Counter()
         self.chance, self.broken = chance, False
         self.addresses = 0
         self.restart()
@@ -131,6 +132,7 @@ class World:
         owner = owner or slave.owner
         replies = self.perform(made)
         self.peak[owner] = max(self.peak[owner], self.fleet.connected(owner))
+        self.greeted[owner] += sum(reply.msg == "ACK" for reply in replies)
         self.taken[owner] += sum(reply.msg == "BUILD" for reply in replies)
         return replies
 

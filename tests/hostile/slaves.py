@@ -12,8 +12,8 @@ ADDRESS = "address 192.0.2.1"
 class Attack(NamedTuple):
     """What the owner *by* does, and the outcome, if two honest slaves build before and afterwards.
 
-    It has *slaves* at most at one time. It is given *taken* versions at most (``None``: as many as
-    it wants). *quarantine* are its identities in quarantine (``""``: all of them), at the end of
+    It has *slaves* at most at one time. It is greeted *greeted* times and given *taken* versions at
+    most (``None``: as often as it wants). *quarantine* are its identities in quarantine (``""``: all of them), at the end of
     the attack. It has failed *burnt* versions for good that can be built, after the honest slaves
     have built.
     """
@@ -21,6 +21,7 @@ class Attack(NamedTuple):
     name: str
     act: Callable[[World, str], None]
     slaves: int = 1
+    greeted: int | None = None
     taken: int | None = None
     quarantine: frozenset[str] = frozenset()
     burnt: int = 0
@@ -39,9 +40,10 @@ def greet_and_leave(world: World, by: str) -> None:
 
 
 def take(world: World, by: str) -> None:
-    address = world.join(by)
     for _ in range(300):
-        world.say(address, "IDLE", stats(world.at))
+        if (address := world.join(by)) is not None:
+            world.say(address, "IDLE", stats(world.at))
+            world.say(address, "BYE")
 
 
 def take_and_keep(world: World, by: str) -> None:
@@ -135,8 +137,8 @@ def lie(world: World, by: str) -> None:
 ATTACKS = (
     Attack("greets as 9,991 slaves", greet, slaves=100),
     Attack("greets as 9,991 slaves without a key", greet, slaves=200, by=ADDRESS),
-    Attack("greets and leaves", greet_and_leave),
-    Attack("takes one version after the other", take, taken=200),
+    Attack("greets and leaves", greet_and_leave, greeted=200),
+    Attack("takes one version after the other", take, taken=120),
     Attack("takes a version for each of its slaves", take_and_keep, slaves=100, taken=100),
     Attack("takes versions and vanishes", take_and_vanish, slaves=100, taken=100),
     Attack("fails everything", fail_everything, quarantine=frozenset({"one"})),

@@ -31,9 +31,9 @@ class Quota(NamedTuple):
 
 
 #: The quotas by the kind of the owner. A farm with more slaves behind one address uses keys.
-KEY: Final = Quota(slaves=100, greetings=200, leases=200, promised=16 * GIB, row=20)
-ADDRESS: Final = Quota(slaves=200, greetings=400, leases=400, promised=32 * GIB, row=30)
-LOCAL: Final = Quota(slaves=5000, greetings=10_000, leases=10_000, promised=256 * GIB, row=30)
+KEY: Final = Quota(slaves=100, greetings=200, leases=120, promised=16 * GIB, row=20)
+ADDRESS: Final = Quota(slaves=200, greetings=400, leases=240, promised=32 * GIB, row=30)
+LOCAL: Final = Quota(slaves=5000, greetings=10_000, leases=6000, promised=256 * GIB, row=30)
 
 #: How the name of an owner without a key begins (``KEYLESS`` in master/gate.py).
 _ADDRESS: Final = "address "

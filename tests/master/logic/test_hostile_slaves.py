@@ -23,6 +23,7 @@ def test_the_others_can_build_and_nothing_is_lost(attack):
     everybody_builds(world, honest)
     attack.act(world, attack.by)
     assert world.peak[attack.by] <= attack.slaves
+    assert attack.greeted is None or world.greeted[attack.by] <= attack.greeted
     assert attack.taken is None or world.taken[attack.by] <= attack.taken
     held = {each.identity for each in world.fleet.fitness.quarantines()}
     assert held == attack.quarantine
