@@ -13,9 +13,9 @@ class Attack(NamedTuple):
     """What the owner *by* does, and the outcome, if two honest slaves build before and afterwards.
 
     It has *slaves* at most at one time. It is greeted *greeted* times and given *taken* versions at
-    most (``None``: as often as it wants). *quarantine* are its identities in quarantine (``""``: all of them), at the end of
-    the attack. It has failed *burnt* versions for good that can be built, after the honest slaves
-    have built.
+    most (``None``: as often as it wants). *quarantine* are its identities in quarantine (``""``:
+    all of them), at the end of the attack. It has failed *burnt* versions for good that can be
+    built, after the honest slaves have built.
     """
 
     name: str
@@ -133,6 +133,26 @@ def lie(world: World, by: str) -> None:
     for number, level in enumerate((-1, 2**60, "1", None)):
         world.join(by, f"level {number}", level=level)
 
+
+class Promise(NamedTuple):
+    """Files that the slaves of one owner announce, by their sizes in GiB, one file for each slave.
+
+    *room* is free on the disk, in GiB. *refused* are the answers (``""``: the file is expected).
+    """
+
+    name: str
+    sizes: list[float]
+    refused: list[str]
+    room: float = 8
+
+
+PROMISES = (
+    Promise("10^15 bytes", [10**15 / 2**30], ["TOOBIG"]),
+    Promise("one file that fits", [2], [""], room=2.5),
+    Promise("more than half of the disk", [1] * 6, [*[""] * 4, *["NOROOM"] * 2]),
+    Promise("more than its quota", [2] * 10, [*[""] * 8, *["NOROOM"] * 2], room=1000),
+    Promise("many empty files", [0] * 100, [""] * 100, room=0.5),
+)
 
 ATTACKS = (
     Attack("greets as 9,991 slaves", greet, slaves=100),

@@ -56,10 +56,10 @@ def name_of(owner: str) -> str:
 def reason_to_wait(owner: str, size: int, promised: int, room: int) -> str | None:
     """Return why *owner* may not announce a file of *size* bytes yet, or ``None``.
 
-    It has *promised* bytes already. *room* is the free space of the disk that nobody has promised
-    to fill; an owner's further files may take half of it.
+    It has *promised* bytes already. *room* is the space that is free apart from all promises. More
+    than one file may fill half of the space that the others leave.
     """
-    most = min(quota_of(owner).promised, promised + room // 2)
+    most = min(quota_of(owner).promised, (promised + room) // 2)
     if not promised or promised + size <= most:
         return None
     return f"{name_of(owner)} has announced {size_text(promised)} already: one after the other"
