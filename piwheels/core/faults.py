@@ -132,6 +132,8 @@ _CAUSES: Final = tuple(
 
 def certain_cause(log: str) -> Cause | None:
     """Return the cause that the *log* of a failed build shows, if no other slave could build it."""
+    if slave_fault(log) is not None:
+        return None
     lines = log[-_TAIL:].splitlines()[-_LAST:]
     found = (cause for cause, pattern in _CAUSES if any(map(pattern.match, lines)))
     return next(found, None)
