@@ -155,8 +155,11 @@ class Builds(Sessions):
             return []
         intake.judged = True
         others = slave is not None and self._has_others(slave, instant.now)
-        log = intake.build.output
-        put_off = self.fitness.failed(builder, intake.target, log, instant.now, others=others)
+        first = self.queue.failures.get(intake.target)
+        put_off = self.fitness.failed(
+            builder, intake.target, intake.build.output, instant.now, others=others,
+            confirms=first is not None and first.owner != builder.owner,
+        )  # fmt: skip
         effects: list[SlaveEffect] = []
         if put_off is not None and intake.step is Step.TURN:
             intake.put_off = put_off

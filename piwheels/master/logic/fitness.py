@@ -145,14 +145,22 @@ class Fitness:
     # Builds ---------------------------------------------------------------------------------
 
     def failed(
-        self, builder: Builder, target: Target, log: str, now: float, *, others: bool
+        self,
+        builder: Builder,
+        target: Target,
+        log: str,
+        now: float,
+        *,
+        others: bool,
+        confirms: bool = False,
     ) -> PutOff | None:
         """Record a failed build; return why it should not count, or ``None`` if it should.
 
-        *others*: other slaves can build for this ABI. The slave may get no work afterwards.
+        *others*: other slaves can build for this ABI. A failure that *confirms* that of another
+        owner does not speak against its slave. The slave may get no work afterwards.
         """
         records = [self._record(each) for each in _both(builder)]
-        for record in records:
+        for record in records if not confirms else ():
             record.failed(target, builder.identity)
         put_off = self._judge(builder, records, slave_fault(log), now, others=others)
         if put_off is not None:

@@ -70,6 +70,17 @@ def test_now_and_then_a_certain_cause_is_checked():
     assert not world.db.has_failed(("p0", "1"))
 
 
+def test_to_confirm_the_failures_of_others_is_no_reason_for_a_quarantine(world):
+    ben = world.join("ben")
+    while world.work(ben):
+        pass
+    world.read_queue()
+    anna = world.join("anna")
+    assert [world.work(anna) is not None for _ in range(11)] == [*[True] * 10, False]
+    assert world.fleet.fitness.quarantines() == []
+    assert not world.db.pending()
+
+
 def test_a_slave_may_not_confirm_its_failure_by_returning_with_the_build(world):
     anna = world.join("anna")
     world.work(anna, ERROR)
