@@ -89,7 +89,8 @@ class BuildRow(NamedTuple):
 class EndedBuild(NamedTuple):
     """A finished build, its slave, and the number of its *files*.
 
-    *slave_id* is the slave's number at that time, *label* its name (0 and empty: unknown).
+    *slave_id* is the slave's number at that time, *label* its name (0 and empty: unknown). *again*:
+    a failure that needs a second opinion.
     """
 
     build_id: int
@@ -102,6 +103,7 @@ class EndedBuild(NamedTuple):
     duration: timedelta
     files: int
     built_at: datetime
+    again: bool = False
 
 
 class Activity(NamedTuple):

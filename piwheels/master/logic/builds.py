@@ -156,6 +156,7 @@ class Builds(Sessions):
         intake.judged = True
         others = slave is not None and self._has_others(slave, instant.now)
         first = self.queue.failures.get(intake.target)
+        intake.confirms = first is not None
         put_off = self.fitness.failed(
             builder, intake.target, intake.build.output, instant.now, others=others,
             confirms=first is not None and first.owner != builder.owner,

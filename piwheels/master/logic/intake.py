@@ -223,6 +223,8 @@ class Intake:
     builder: Builder | None = None
     trusted: bool = True
     judged: bool = False
+    #: Whether it is the second failure of its version, which settles the result.
+    confirms: bool = False
     #: Whether handling it has raised an unexpected error.
     faulty: bool = False
     #: Whether the master has refused a file of it for its content.

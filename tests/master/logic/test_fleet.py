@@ -1078,7 +1078,9 @@ def test_the_outcome_of_a_build_is_published():
 
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
-    failed = BuildOutcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at)
+    failed = BuildOutcome(
+        8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at, again=True
+    )
     assert of(PublishEnd, farm.answer(slave_id, 8)) == [PublishEnd(slave_id, failed)]
 
     farm.say(b"a", "IDLE", stats())
