@@ -473,7 +473,9 @@ class SlaveDriver(NonStopTask):
         def then(result: Result[list[Quarantine]]) -> None:
             if result.error is not None:
                 error = result.error
-                self.logger.warning("slaves have to wait until quarantines are known: %s", error)
+                self.logger.warning(
+                    "slaves have to wait until the quarantines are known: %s", error
+                )
                 self._ask_quarantines()
             else:
                 self.fleet.fitness.restore(result.value, self.clock.monotonic())

@@ -94,7 +94,7 @@ def test_a_slave_may_not_confirm_its_failure_by_returning_with_the_build(world):
 
 
 class Fair(RuleBasedStateMachine):
-    """Two honest owners, and a hostile one that fails, lies, hoards and comes as anybody.
+    """Two honest owners, and a hostile one that fails, lies, hoards and takes any identity.
 
     - No owner exceeds a quota.
     - No failure of a builder in quarantine is stored.
