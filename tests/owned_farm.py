@@ -111,11 +111,11 @@ class World:
         self.at += timedelta(seconds=seconds)
         self.read_queue()
 
-    def join(self, owner, identity="one", *, level=1, **about):
+    def join(self, owner, identity="one", *, level=1, abi=ABI, **about):
         """Return the address of a new slave, or ``None`` if it is refused."""
         self.addresses += 1
         address = LEVEL_1_ID + b"%d" % self.addresses
-        data = hello(identity, ABI, level=level, identity=identity, **about)
+        data = hello(identity, abi, level=level, identity=identity, **about)
         made = self.say(address, "HELLO", data, owner)
         return address if made[-1].msg == "ACK" else None
 

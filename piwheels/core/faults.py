@@ -92,7 +92,7 @@ def slave_fault(log: str) -> Fault | None:
 
 
 class Cause(NamedTuple):
-    """A cause of failures for which the package alone is responsible. *patterns* match lines of a log's end."""
+    """A cause in the package alone. *patterns* match lines at the end of a log."""
 
     what: str
     patterns: tuple[str, ...]

@@ -18,6 +18,7 @@ from helpers import patience
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
+from piwheels.core.database.rows import Quarantine
 from piwheels.core.errors import Fatal
 from piwheels.core.farm import Done
 from piwheels.core.host.interpreters import Interpreter
@@ -318,7 +319,10 @@ def test_leases_and_abis_of_a_killed_farm_are_cleared(db: Database):
         db.add_new_package_version("toy", version)
         later = datetime.now(UTC) + timedelta(hours=1)
         db.grant_lease("toy", version, "cp311", f"slave-{version}", later)
+    board, local = (Quarantine(owner, "one", "cp311", "why") for owner in ("board1", ""))
+    db.save_quarantines([board, local])
     database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=False)
+    assert db.get_quarantines() == [board]
     assert db.get_build_abis(exclude_skipped=True) == {"cp39", "cp311", "cp313"}
     database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=True)
     assert db.get_build_abis(exclude_skipped=True) == {"cp311", "cp313"}

@@ -246,7 +246,7 @@ class Fitness:
         return not in_row and self._chance() >= CHECKED
 
     def _others_build(self, builder: Builder) -> bool:
-        """Return whether most of the last builds of other slaves have succeeded."""
+        """Return whether most of the last builds of other slaves for the ABI have succeeded."""
         slaves = ((one, record) for one, record in self._records.items() if one.identity)
         others = [
             built for one, record in slaves if _is_other(one, builder) for built in record.results
@@ -349,8 +349,9 @@ def _both(builder: Builder) -> tuple[Builder, Builder]:
 
 
 def _is_other(one: Builder, builder: Builder) -> bool:
-    """Return whether the slave *one* is not *builder*, or not of that owner."""
-    return one != builder if builder.identity else one.owner != builder.owner
+    """Return whether the slave *one* is not *builder*, or not of that owner; for the same ABI."""
+    is_other = one != builder if builder.identity else one.owner != builder.owner
+    return is_other and one.abi == builder.abi
 
 
 def shortage(free: int, reserve: int, *, closed: bool) -> bool:

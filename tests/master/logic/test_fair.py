@@ -70,6 +70,17 @@ def test_now_and_then_a_certain_cause_is_checked():
     assert not world.db.has_failed(("p0", "1"))
 
 
+def test_a_slave_is_compared_with_those_of_its_abi(world):
+    """Few packages support an old Python."""
+    other = world.join("ben")
+    while world.work(other):
+        pass
+    world.fleet.queue.replace({"cp39": [(f"q{number}", "1") for number in range(20)]})
+    old = world.join("ben", "old", abi="cp39")
+    assert all(world.work(old, ERROR) for _ in range(20))
+    assert world.fleet.fitness.quarantines() == []
+
+
 def test_to_confirm_the_failures_of_others_is_no_reason_for_a_quarantine(world):
     ben = world.join("ben")
     while world.work(ben):
