@@ -329,12 +329,17 @@ class Fitness:
         return (record for record in found if record is not None)
 
     def _record(self, builder: Builder) -> _Record:
-        """Return the record of *builder*, now the last one; forget the first one if necessary."""
+        """Return the record of *builder*, now the last one.
+
+        If there are too many, forget the first one that is not in quarantine; but never the last
+        two, which may be those of a slave and its owner.
+        """
         record = self._records.pop(builder, None) or _Record()
         self._records[builder] = record
         if len(self._records) > MAX_RECORDS:
-            free = (key for key, each in self._records.items() if not each.quarantined)
-            del self._records[next(free, builder)]
+            older = list(islice(self._records, len(self._records) - 2))
+            free = (each for each in older if not self._records[each].quarantined)
+            del self._records[next(free, older[0])]
         return record
 
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from owned_farm import CLAIM, ERROR, World
+from owned_farm import CLAIM, ERROR, Database, World
 from piwheels.master.logic import quotas
 from piwheels.master.logic.fitness import Builder
 from piwheels.master.logic.quotas import Quota
@@ -68,6 +68,23 @@ def test_now_and_then_a_certain_cause_is_checked():
     world = World(versions=1, chance=lambda: 0.0)
     world.work(world.join("anna"), CLAIM)
     assert not world.db.has_failed(("p0", "1"))
+
+
+def test_new_identities_do_not_push_a_slave_out_of_quarantine(world, monkeypatch):
+    monkeypatch.setattr("piwheels.master.logic.fitness.MAX_RECORDS", 10)
+    other = world.join("ben")
+    while world.work(other):
+        pass
+    world.db = Database([(f"q{number}", "1") for number in range(100)])
+    world.read_queue()
+    first = world.join("eve", "one")
+    for _ in range(10):
+        world.work(first, ERROR)
+    assert [each.identity for each in world.fleet.fitness.quarantines()] == ["one"]
+    for number in range(30):
+        world.work(world.join("eve", f"id {number}"), ERROR)
+    assert "one" in {each.identity for each in world.fleet.fitness.quarantines()}
+    assert len(world.fleet.fitness._records) <= 10
 
 
 def test_a_slave_is_compared_with_those_of_its_abi(world):
