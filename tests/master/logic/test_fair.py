@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from owned_farm import CLAIM, ERROR, Database, World
+from piwheels.master.gate import KEYLESS
 from piwheels.master.logic import quotas
 from piwheels.master.logic.fitness import Builder
+from piwheels.master.logic.fleet import MAX_SLAVES
 from piwheels.master.logic.quotas import Quota
 from slave_messages import failed, stats
 
@@ -219,3 +221,13 @@ class Fair(RuleBasedStateMachine):
 
 TestFair = Fair.TestCase
 TestFair.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_each_kind_of_owner_has_its_quota():
+    owners = ("", f"{KEYLESS}192.0.2.1", "board7")
+    assert [quotas.quota_of(owner) for owner in owners] == [
+        quotas.LOCAL,
+        quotas.ADDRESS,
+        quotas.KEY,
+    ]
+    assert sum(each.slaves for each in (quotas.LOCAL, quotas.ADDRESS, quotas.KEY)) < MAX_SLAVES
