@@ -230,8 +230,9 @@ class Socket:
     def _key_of(self, address: str, public: str, secret: str, others: str) -> str:
         """Return the one of *others* that the other end has; the first if it does not answer."""
         keys = others.split(",")
+        context, kind = Context(self._socket.context), int(self._socket.getsockopt(zmq.TYPE))
         for key in keys if len(keys) > 1 else ():
-            with Context(self._socket.context).socket(self._socket.socket_type) as trial:
+            with context.socket(kind) as trial:
                 trial.identify((public, secret, key))
                 with trial.monitor(_TRIED | REFUSALS) as monitor:
                     trial.connect(address)
