@@ -36,7 +36,7 @@ from piwheels.master.logic.effects import (
     Warn,
 )
 from piwheels.master.logic.fleet import MIN_RATE, Fleet
-from piwheels.master.logic.intake import _fits, name_to_publish
+from piwheels.master.logic.intake import name_to_publish
 from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import TRANSITIONS, answer, move
 from slave_messages import HASH, START, Farm, built, file_state, hello, of, replies, request, stats
@@ -157,6 +157,7 @@ def test_a_failed_build_is_logged_and_done():
         ([file_state("foo-2.0-cp311-cp311-linux_x86_64.whl")], "not a file of version 1.0"),
         ([file_state("foo-1.0-cp39-cp39-linux_x86_64.whl")], "not for the ABI"),
         ([file_state("foo-1.0-cp311-cp311-win_amd64.whl")], "another platform"),
+        ([file_state("foo-1.0-cp311-cp311-linux_armv7l.whl")], "another platform"),
         ([file_state("foo-1.0-py2-none-any.whl")], "made for Python 2: no installer for cp311"),
         ([file_state("foo-1.0-py27.py26-none-any.whl")], "made for Python 2"),
         ([file_state("foo-1.0-cp312-abi3-linux_x86_64.whl")], "made for cp312 with the ABI abi3"),
@@ -174,25 +175,6 @@ def test_success_with_the_wrong_files_is_a_failed_build(files, why):
     assert not log.build.status
     assert not log.build.files
     assert why in log.build.output
-
-
-@pytest.mark.parametrize(
-    ("tag", "platform", "fits"),
-    [
-        ("any", "linux_armv7l", True),
-        ("linux_armv6l", "linux_armv7l", True),
-        ("linux_armv7l", "linux_armv8l", True),
-        ("manylinux_2_17_x86_64.manylinux2014_x86_64", "linux_x86_64", True),
-        ("musllinux_1_2_aarch64", "linux_aarch64", True),
-        ("linux_i686", "linux_i386", True),
-        ("linux_aarch64", "linux_armv7l", False),
-        ("win_amd64", "linux_x86_64", False),
-        ("macosx_11_0_x86_64", "linux_x86_64", False),
-        ("linux_x86_64.win32", "linux_x86_64", False),
-    ],
-)
-def test_a_platform_fits_the_builders(tag, platform, fits):
-    assert _fits(tag, platform) == fits
 
 
 def test_a_damaged_file_is_requested_again_but_not_for_ever():
@@ -589,6 +571,13 @@ def test_an_idle_slave_that_reconnects_keeps_its_number_and_the_commands():
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", True)]
     phases = [one.state for one in farm.fleet.history(number)]
     assert phases == ["idle", "gone", "idle", "asleep"]
+
+
+def test_a_session_keeps_its_platform():
+    farm = Farm()
+    number = farm.join(b"a", level=1, identity="one")
+    farm.fleet.disconnected(b"a", farm.instant)
+    assert farm.join(b"b", level=1, identity="one", platform="linux_armv7l") != number
 
 
 @pytest.mark.parametrize("identities", [("one", "two"), ("one", "one"), ("", "")])
