@@ -217,8 +217,8 @@ def _list(config: KeysConfig, report: Report) -> None:
 
 def _row(key: Enrolled, now: datetime, seen: str) -> tuple[str, ...]:
     about = key.name, key.role, fingerprint(key), f"{key.since:%Y-%m-%d}"
-    about = *about, _state(key, now), ", ".join(key.platforms)
-    return (*about, seen.replace("T", " ", 1).replace("Z", "", 1))
+    state = _state(key, now), ", ".join(key.platforms)
+    return (*about, *state, seen.replace("T", " ", 1).replace("Z", "", 1))
 
 
 def _state(key: Enrolled, now: datetime) -> str:

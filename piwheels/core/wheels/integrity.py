@@ -114,6 +114,15 @@ def verify_wheel(
     return found
 
 
+def recorded_paths(path: Path) -> list[str]:
+    """Return the paths that the RECORD of the wheel at *path* lists. Raises ``BadWheel``."""
+    with open_wheel(path) as archive:
+        info = next(
+            entry for entry in archive.infolist() if entry.filename.endswith(".dist-info/RECORD")
+        )
+        return [listed for listed, _ in _rows(read_entry(archive, info, MAX_RECORD))]
+
+
 def _check_sizes(entries: list[ZipInfo], size: int) -> None:
     content = sum(entry.file_size for entry in entries)
     if content > min(MAX_CONTENT, MAX_RATIO * size + FREE_CONTENT):

@@ -115,6 +115,8 @@ def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
         state.platform_tag = parts.platform
         if platform is not None and not suits(parts.platform, platform):
             return f"{name} is for another platform than the builder's ({platform})"
+        if state.trial is not None and state.trial.installs is False:
+            return f"pip cannot install {name}: {state.trial.why}"
     return None
 
 

@@ -20,7 +20,16 @@ from piwheels.core.protocols import (
     slave_driver,
 )
 from piwheels.core.reasons import last_reason
-from piwheels.core.states import HISTORY, MAX_FETCHES, MAX_URL, Fetch, Instant, Phase, SlaveState
+from piwheels.core.states import (
+    HISTORY,
+    MAX_FETCHES,
+    MAX_URL,
+    Fetch,
+    Instant,
+    Phase,
+    SlaveState,
+    Trial,
+)
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import MAX_QUEUE_AGE, RETRY
 from piwheels.master.logic.effects import (
@@ -124,6 +133,42 @@ def test_what_a_build_fetched_is_logged_up_to_a_limit():
     data = [False, timedelta(seconds=5), "log\n", [], [entry] * 5000]
     (log,) = of(LogBuild, farm.say(b"a", "BUILT", slave_driver.received("BUILT", data)))
     assert log.build.fetches == (Fetch(*entry),) * MAX_FETCHES
+
+
+def test_the_trial_of_a_file_is_logged_with_it_and_of_no_other():
+    farm = Farm()
+    slave_id = farm.build()
+    trials = [[file_state()[0], True, None, "needs numpy"], ["bar-1.0-py3-none-any.whl", False]]
+    data = [True, timedelta(seconds=5), "log\n", [file_state()], [], trials]
+    farm.say(b"a", "BUILT", slave_driver.received("BUILT", data))
+    farm.answer(slave_id, NOTHING)
+    farm.answer(slave_id)
+    farm.say(b"a", "SENT")
+    (log,) = farm.answer(slave_id, PLACED)
+    assert [state.trial for state in log.build.files.values()] == [Trial(*trials[0])]
+
+
+def test_a_file_that_pip_cannot_install_is_refused():
+    farm = Farm()
+    farm.build()
+    trials = [[file_state()[0], False, None, "pip says no"]]
+    data = [True, timedelta(seconds=5), "log\n", [file_state()], [], trials]
+    (log,) = of(LogBuild, farm.say(b"a", "BUILT", slave_driver.received("BUILT", data)))
+    assert not log.build.status
+    assert "piwheels: pip cannot install foo-1.0-cp311-" in log.build.output
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [
+        [1], [True, "yes"], [True, True, "a\nb"], [None, None, "x" * 201], [True, True, "", [], ""],
+        [True, True, "", "", "", ""],
+    ],
+)  # fmt: skip
+def test_an_invalid_trial_is_refused(trial):
+    data = [True, timedelta(seconds=5), "log\n", [], []]
+    with pytest.raises(BadMessage):
+        slave_driver.received("BUILT", [*data, [["foo-1.0-py3-none-any.whl", *trial]]])
 
 
 @pytest.mark.parametrize(
