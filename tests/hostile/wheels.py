@@ -214,6 +214,12 @@ METADATAS = {
     "\nName: demo-pkg\nVersion: 1.0\n": "no single field",
     "Name: " + "x" * 300 + "\nVersion: 1.0\n": "no single field",
     "Name: demo-pkg\nVersion: 1.0 2.0\n": "version",
+    "Name : demo-pkg\nVersion: 1.0\n": "no single field", "x\n" + METADATA: "no single field",
+    "N\u00e4me: x\n" + METADATA: "no single field", "\ufeff" + METADATA: "no single field",
+    "Name: other\r" + METADATA: "no single field", "Name: demo-pkg \nVersion: 1.0\n": "'demo-pkg '",
+    METADATA + "Summary: x\rRequires-Dist: !!!\n": "pip refuses",
+    METADATA + "Requires-Dist: six\n >=1\n": "pip refuses",
+    METADATA.encode() + b"\nThe \xff\n": "pip refuses METADATA: 'utf-8' codec",
 }  # fmt: skip
 
 ABOUTS = {
@@ -222,6 +228,24 @@ ABOUTS = {
     "Wheel-Version: 1.0\nWheel-Version: 1.1\n": "no single field",
     "Wheel-Version: 1.0\nTag: cp311-cp311-linux_x86_64\n": "named for the ABI",
     "Wheel-Version: 1.0\n" + "x" * 70_000: "longer than",
+    "Wheel-Version: 1.x\n": "unknown format", "Wheel-Version: 1.\n": "unknown format",
+    "Wheel-Version : 1.0\n": "no single field", "x\nWheel-Version: 1.0\n": "no single field",
+    "x: y\rWheel-Version: 2.0\n" + WHEEL: "no single field",
+    WHEEL.encode() + b"x: \xff\n": "pip refuses WHEEL: 'utf-8' codec",
+}  # fmt: skip
+
+SCRIPTS = {
+    "x = demo": "'demo' is no callable", "x = demo:": "'demo:' is no callable",
+    "x = !!": "'!!' is no callable", "x = demo : main": "'demo : main' is no callable",
+    "x = demo:main; evil": "is no callable", "x = demo:main[]": "is no callable",
+    "x = demo:main [a,b-c]": "is no callable", "x": "'x' has no '='",
+    "x : demo:main": "'x : demo:main' has no '='", "x = demo\n  :main": "is no callable",
+    "../x = demo:main": "'../x': it is no plain", "/tmp/x = demo:main": "'/tmp/x': it is no plain",
+    "a/b = demo:main": "no plain", ".. = demo:main": "no plain", " = demo:main": "no plain",
+    "x" * 300 + " = demo:main": "no plain", "é" * 150 + " = demo:main": "no plain",
+    "x y = demo:main": "no plain",
+    "x = demo:main\n# it is short\n\ny=demo.a.b:c.d [cli]\n[other]\nz = what it wants": "",
+    "2to3-3.11 = lib2to3:main\né.bat = demö:main": "",
 }  # fmt: skip
 
 MODES = {
@@ -242,6 +266,7 @@ PLACES = {
     "demo_pkg-2.0.data/scripts/x": f"is not {DATA!r}", f"{INFO}/INSTALLER": "only installers",
     f"{INFO}/REQUESTED": "only installers", f"{INFO}/direct_url.json": "only installers",
     "other-1.dist-info/METADATA": "2 dist-info", "pip-99.dist-info/METADATA": "2 dist-info",
+    "pip-99.egg-info/PKG-INFO": "another project", "pip-99.egg-info": "another project",
 }  # fmt: skip
 
 LINES = (
@@ -261,9 +286,14 @@ def corpus():
     for text, word in FIELDS.items():
         yield Wheel(f"the field {text[:50]!r}", make(METADATA=METADATA + text), (word,))
     for text, word in METADATAS.items():
-        yield Wheel(f"the METADATA {text[:50]!r}", make(METADATA=text), (word,))
+        yield Wheel(f"the METADATA {text[:25]!r} {text[-25:]!r}", make(METADATA=text), (word,))
     for text, word in ABOUTS.items():
-        yield Wheel(f"the WHEEL {text[:50]!r}", make(WHEEL=text), (word,))
+        yield Wheel(f"the WHEEL {text[:30]!r} {text[-30:]!r}", make(WHEEL=text), (word,))
+    for text, word in SCRIPTS.items():
+        content = {f"{INFO}/entry_points.txt": f"before\n[console_scripts]\n{text}\n"}
+        yield Wheel(f"the scripts {text[:50]!r}", make(content), (word,) if word else ())
+    scripts = {f"{INFO}/entry_points.txt": b"[x]\n\xff = y\n"}
+    yield Wheel("scripts in no UTF-8", make(scripts), ("pip refuses entry_points.txt: 'utf-8'",))
     for what, mode in MODES.items():
         yield Wheel(what, make(None, Entry("x", "demo.py", mode)), ("neither a file nor",))
     for what, mode in PERMISSIONS.items():

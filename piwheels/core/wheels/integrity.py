@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from piwheels.core.errors import BadWheel
 from piwheels.core.wheels.inspection import inspect_wheel, is_portable, open_wheel, read_entry
 from piwheels.core.wheels.platforms import unjustified
+from piwheels.core.wheels.scripts import check_scripts
 from piwheels.core.wheels.tags import canonical, parse_filename
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _UTF8_NAME: Final = 0x800
 _BLOCK: Final = 2**18
 _INSTALLERS_FILES: Final = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
 _MAX_PTH: Final = 64 * 2**10
+_MAX_SCRIPTS: Final = 2**20
 #: The statements by which setuptools declares a namespace package, since its version 20.
 _STATEMENTS: Final = (
     r"",
@@ -102,6 +104,8 @@ def verify_wheel(
         info = next(name for name in _folders(entries) if name.endswith(".dist-info"))
         _check_places(entries, info)
         _check_record(archive, info)
+        if (scripts := f"{info}/entry_points.txt") in archive.namelist():
+            check_scripts(read_entry(archive, archive.getinfo(scripts), _MAX_SCRIPTS))
         project = canonical(found.name)
         if project not in MAY_HAVE_PTH and project not in may_have_pth:
             _check_pth(archive, info, project)
@@ -248,6 +252,8 @@ def _check_places(entries: list[ZipInfo], info: str) -> None:
             scheme, _, rest = rest.partition("/")
             if scheme not in SCHEMES or (not rest and not entry.is_dir()):
                 raise BadWheel(f"{entry.filename!r} is in no place that installers know")
+        if top.lower().endswith((".egg-info", ".egg-link")):
+            raise BadWheel(f"{top!r} would pass for another project that is installed")
         if top == info and rest in _INSTALLERS_FILES:
             raise BadWheel(f"{entry.filename!r} is a file that only installers write")
 
