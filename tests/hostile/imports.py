@@ -103,6 +103,9 @@ IMPORTS = (
     # Lies
     Import("prints a lot", "for _ in range(1000): print('x' * 10**6)"),
     Import("writes to each descriptor", CHANNEL + "tell(b'\\xff[[[' * 99 + b'\\n[]\\n{}\\n7\\n')"),
+    Import("writes a report of its own",
+        CHANNEL + "tell(b'{\"said\": [], \"ended\": 0, \"connects\": 0, \"starts\": 0}\\n')\n1 / 0",
+        False, "demo: ZeroDivisionError: division by zero"),
     Import("speaks of another module",
         CHANNEL + "tell(b'[\"import\", \"other\"]\\n[\"yes\"]\\n')\n1 / 0", False,
         "demo: it ended its interpreter with status 0"),

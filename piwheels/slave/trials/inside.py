@@ -1,7 +1,12 @@
-"""Imports the modules of a wheel in a process of its own, and watches what that does.
+"""Has pip install a wheel, then imports its modules in a process of its own, and watches that.
 
-It runs as a text, ``python -I -S -c TEXT FOLDER SECONDS MODULE...``, with the Python of the build,
-in its sandbox. It writes one JSON object to standard output:
+It runs as a text, ``python -I -S -c TEXT PLAN``, with the Python of the build, in its sandbox. The
+JSON argument is a :class:`Plan`. It writes one or two lines of JSON to standard output. The first
+one is about pip, before any code of the wheel runs:
+
+* ``said``: the last lines of its output; ``ended``: how it ended, as below.
+
+The second one is about the import, if there is something to import:
 
 * ``said``: lines of JSON from the process that imports. ``["import", module]`` is followed by
   ``["yes"]``, ``["needs", other module]`` or ``["no", last line of the error]``. An audit hook of
@@ -25,7 +30,20 @@ import time
 TYPE_CHECKING = False  # checkers know this name; the real one would cost the import of typing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypedDict
+
+    class Plan(TypedDict):
+        """The command that installs *wheel* in *folder*, the *modules* to import, and time limits.
+
+        *seconds* are those of the installation, of the import, and of both.
+        """
+
+        command: list[str]
+        wheel: str
+        folder: str
+        modules: list[str]
+        seconds: list[float]
+
 
 #: The most bytes of ``said``. The process that imports ends beyond that.
 MAX_SAID = 100000
@@ -128,7 +146,31 @@ def last_line(error: BaseException) -> str:
 # The process that watches -------------------------------------------------------------------------
 
 
-def watch(pid: int, source: int, seconds: float) -> tuple[list[str], str]:
+def run(
+    act: Callable[[int], object], seconds: float, report: int
+) -> tuple[list[str], int | str, bool]:
+    """Run *act* in a new process, with a descriptor for what it says, and without *report*.
+
+    Return the lines that it said, how it ended, and whether it has started other processes.
+    """
+    source, channel = os.pipe()
+    pid = os.fork()
+    if not pid:
+        prctl(SET_DUMPABLE, 1)
+        os.close(report)
+        os.close(source)
+        act(channel)
+        os._exit(0)
+    prctl(SET_DUMPABLE, 0)  # no other process can change this one
+    os.close(channel)
+    said, killed = listen(pid, source, seconds)
+    os.close(source)
+    status, has_started = reap(pid)
+    ended = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+    return said, killed or ended, has_started
+
+
+def listen(pid: int, source: int, seconds: float) -> tuple[list[str], str]:
     """Return what the process *pid* says until its end, and why it had to be killed, if it had."""
     said, end = b"", time.monotonic() + seconds
     while True:
@@ -187,34 +229,43 @@ def prctl(option: int, value: int) -> None:
         pass
 
 
-def main(folder: str, seconds: float, modules: Sequence[str]) -> None:
-    """Import *modules* in another process, watch it, and report."""
+def execute(command: list[str], channel: int) -> None:
+    """Become *command*, whose output goes to *channel*."""
+    os.dup2(channel, 1)
+    os.dup2(channel, 2)
+    os.execvp(command[0], command)  # noqa: S606
+
+
+def main(plan: Plan) -> None:
+    """Carry out *plan*, and report."""
     report = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
     prctl(SET_SUBREAPER, 1)
-    before = attempts()
-    source, channel = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(report)
-        os.close(source)
-        import_all(channel, folder, modules)
-        os._exit(0)
-    prctl(SET_DUMPABLE, 0)  # the modules cannot change this process
-    os.close(channel)
-    said, killed = watch(pid, source, seconds)
-    status, starts = reap(pid)
-    ended = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
-    found = {
-        "said": said,
-        "ended": killed or ended,
-        "connects": attempts() > before,
-        "starts": starts,
-    }
-    os.write(report, json.dumps(found).encode())
+    install, import_, both = plan["seconds"]
+    end = time.monotonic() + both
+    said, ended, _ = run(
+        lambda channel: execute(plan["command"], channel), min(install, both), report
+    )
+    os.unlink(plan["wheel"])  # noqa: PTH108 (no import of pathlib)
+    write(report, {"said": said[-MAX_FLAGS:], "ended": ended})
+    left = min(import_, end - time.monotonic())
+    if ended == 0 and plan["modules"] and left > 0:
+        before = attempts()
+        said, ended, starts = run(
+            lambda channel: import_all(channel, plan["folder"], plan["modules"]), left, report
+        )
+        connects = attempts() > before
+        write(report, {"said": said, "ended": ended, "connects": connects, "starts": starts})
+
+
+def write(report: int, found: dict[str, object]) -> None:
+    """Write a line of JSON."""
+    data = json.dumps(found).encode() + b"\n"
+    while data:
+        data = data[os.write(report, data) :]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])
+    main(json.loads(sys.argv[1]))

@@ -1,6 +1,6 @@
-"""What the report of a process that imported the modules of a wheel means. Pure.
+"""What the reports on the trial of a wheel mean. Pure.
 
-The report comes from code of strangers: whatever it is, the verdict is a short text of one line.
+That on the import comes from code of strangers: whatever it is, the verdict is a short text.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from piwheels.core.host.commands import last_line
 from piwheels.core.text import clean
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The longest text of a verdict.
 MAX_TEXT: Final = 200
+#: What pip says of a wheel for other interpreters.
+_FOREIGN: Final = "is not a supported wheel on this platform"
 _UNSEEN: Final = "something that only the kernel has seen"
 _WORDS: Final = {"late": "it did not end in time", "noisy": "it reported too much"}
 
@@ -27,6 +30,23 @@ class Verdict(NamedTuple):
     why: str = ""
     connects: str = ""
     starts: str = ""
+
+
+def pip_verdict(report: bytes) -> tuple[bool | None, str]:
+    """Return whether pip has installed the wheel, by the *report* on that, and why not.
+
+    ``None``: pip could not decide, or the wheel is for other interpreters.
+    """
+    try:
+        found = json.loads(report)
+        ended, words = found["ended"], last_line("\n".join(found["said"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, "pip was stopped"
+    if _FOREIGN in words:  # the master has better words for it
+        return None, ""
+    if isinstance(ended, int) and ended > 0:
+        return False, _joined([words.removeprefix("ERROR: ")])
+    return (True, "") if ended == 0 else (None, f"pip was stopped: {_ending(ended)}")
 
 
 def verdict(modules: Sequence[str], report: bytes) -> Verdict:
