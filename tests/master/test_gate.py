@@ -405,7 +405,7 @@ def test_a_key_is_for_the_platform_of_its_first_greeting(farm, keys, caplog):
     public = keys.pairs["victim"].public
     with Victim(keys, config) as victim:
         assert victim.ask("HELLO", hello("linux_armv7l since"))[0] == "REFUSED"
-    with Victim(keys, config) as victim:
+    with Victim(keys, config, VICTIM_ID + b"1") as victim:
         assert victim.ask("HELLO", hello("linux_armv7l"))[0] == "ACK"
     assert keys.folder.ring().keys[public].platforms == ("linux_armv7l",)
     assert "victim builds for linux_armv7l from now on" in caplog.text

@@ -1,4 +1,4 @@
-"""The trials of wheels: what is said of them, and what their modules cannot do."""
+"""The trials of wheels: their results, and the limits of their modules."""
 
 import json
 import sys
@@ -145,7 +145,7 @@ def test_only_so_many_modules_are_imported():
     assert len(import_names(f"m{number}.py" for number in range(1000))) == MAX_MODULES
 
 
-# What is said -------------------------------------------------------------------------------------
+# Reports -----------------------------------------------------------------------------------------
 
 BUILT = [timedelta(0), "log\n", [], []]
 REPORT = {"said": [], "ended": 0, "connects": False, "starts": False}
