@@ -372,11 +372,10 @@ class Builder(Thread):
             trials.stop()
         left = (self._timeout - self._duration).total_seconds() + TRIAL_GRACE
         end = self._clock.monotonic() + left
-        for number, wheel in enumerate(self.wheels):
+        for wheel in self.wheels:
             _ = wheel.filehash  # of the file before its code has run
-            seconds, place = end - self._clock.monotonic(), self._work / f"trial{number}"
             try:
-                wheel.trial = trials.run(wheel.path, place, seconds)
+                wheel.trial = trials.run(wheel.path, self._work, end - self._clock.monotonic())
             except OSError as error:
                 self._log.note(f"{wheel.filename} could not be tried: {error}")
                 continue

@@ -22,7 +22,7 @@ from piwheels.core.wheels.modules import MAX_MODULES, import_names
 from piwheels.slave.limits import Limits
 from piwheels.slave.sandbox.choice import choose
 from piwheels.slave.trials import wheels as trials
-from piwheels.slave.trials.verdict import Verdict, verdict
+from piwheels.slave.trials.verdict import Verdict, pip_verdict, verdict
 
 REAL_PIP = [sys.executable, "-I", "-m", "pip"]
 
@@ -49,9 +49,7 @@ def trial(tmp_path, mode, pip):
         wheel = work / name
         wheel.write_bytes(data)
         limits = Limits(processes=40)
-        found = trials.Trials(command, None, sandbox, limits).run(
-            wheel, work / "trial", patience(seconds)
-        )
+        found = trials.Trials(command, None, sandbox, limits).run(wheel, work, patience(seconds))
         assert list(work.iterdir()) == [wheel]
         assert wheel.read_bytes() == data
         wheel.unlink()
@@ -102,17 +100,40 @@ def test_a_trial_without_time_is_none(trial):
     assert trial(make(), seconds=0) == Trial(NAME, why="pip was stopped: it did not end in time")
 
 
+def test_a_trial_sees_no_password_of_a_proxy(trial, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:1")
+    code = "import os; text = str(os.environ); assert 'secret' not in text and 'HOME' in text"
+    assert trial(make({"demo.py": code})) == Trial(NAME, True, True)
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ({"said": [], "ended": 0}, (True, "")),
+        ({"said": ["x", "ERROR: no \x1b", ""], "ended": 1}, (False, "no \ufffd")),
+        ({"said": [], "ended": -9}, None),
+        ({"said": [], "ended": "late"}, None),
+        ({"said": [1], "ended": 0}, None),
+        ([], None),
+    ],
+)
+def test_only_a_verdict_of_pip_counts(report, expected):
+    found = pip_verdict(json.dumps(report).encode())
+    assert found == expected or (expected is None and found[0] is None)
+
+
 def test_a_trial_can_be_stopped(tmp_path, pip):
     wheel = tmp_path / NAME
     wheel.write_bytes(make({"demo.py": "import time; open('/dev/shm/x', 'w'); time.sleep(999)"}))
     made, found = trials.Trials(pip, None, sandbox_of("none"), Limits()), []
-    thread = threading.Thread(target=lambda: found.append(made.run(wheel, tmp_path / "trial", 99)))
+    thread = threading.Thread(target=lambda: found.append(made.run(wheel, tmp_path, 99)))
     thread.start()
-    until((tmp_path / "trial/site/demo.py").exists)
+    until(lambda: list(tmp_path.glob("trial-*/site/demo.py")))
     made.stop()
     thread.join(patience(30))
     assert found[0].imports is None
-    assert made.run(wheel, tmp_path / "again", 99) == Trial(NAME)
+    assert made.run(wheel, tmp_path, 99) == Trial(NAME)
+    assert list(tmp_path.iterdir()) == [wheel]
 
 
 # What is imported ---------------------------------------------------------------------------------

@@ -156,11 +156,14 @@ def run(
     source, channel = os.pipe()
     pid = os.fork()
     if not pid:
-        prctl(SET_DUMPABLE, 1)
-        os.close(report)
-        os.close(source)
-        act(channel)
-        os._exit(0)
+        try:
+            prctl(SET_DUMPABLE, 1)
+            os.close(report)
+            os.close(source)
+            act(channel)
+            os._exit(0)
+        finally:
+            os._exit(1)
     prctl(SET_DUMPABLE, 0)  # no other process can change this one
     os.close(channel)
     said, killed = listen(pid, source, seconds)

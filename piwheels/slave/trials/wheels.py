@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Final
@@ -67,14 +68,16 @@ class Trials:
         if self._process is not None:
             self._process.stop()
 
-    def run(self, wheel: Path, work: Path, seconds: float) -> Trial:
-        """Try *wheel* in the new folder *work* of the same disk, within *seconds*.
+    def run(self, wheel: Path, folder: Path, seconds: float) -> Trial:
+        """Try *wheel* in a new folder in *folder*, of the same disk, within *seconds*.
 
         Raises ``OSError``, and ``BadWheel`` for an unreadable wheel.
         """
         modules = import_names(recorded_paths(wheel))
+        # The build may have made files here: no name that it could know.
+        work = Path(tempfile.mkdtemp(prefix="trial-", dir=folder))
         for name in ("home", "tmp", "site"):
-            (work / name).mkdir(parents=True, mode=0o700)
+            (work / name).mkdir(mode=0o700)
         # A link suffices: it goes before any code of the wheel runs.
         os.link(wheel, work / wheel.name)
         ending, output = self._call(wheel.name, modules, work, seconds)
@@ -96,6 +99,7 @@ class Trials:
     ) -> tuple[Ending, bytes]:
         """Run :mod:`~piwheels.slave.trials.inside` in the sandbox, without a network."""
         place = self._sandbox.inside(work)
+        variables = build_environment(place / "home", place / "tmp", {})
         wheel, folder = str(place / name), str(place / "site")
         plan: inside.Plan = {
             "command": [*self._pip, "install", *PIP_OPTIONS, f"--target={folder}", wheel],
@@ -106,7 +110,8 @@ class Trials:
         command = [self._python, "-I", "-S", "-c", _START, text, json.dumps(plan)]
         with Supervised(
             self._sandbox.command(work, command, 0),
-            env=build_environment(place / "home", place / "tmp", {}),
+            # A proxy may have a password, and there is no network.
+            env={key: text for key, text in variables.items() if "proxy" not in key.lower()},
             cwd=work / "tmp",
             timeout=min(INSTALL_SECONDS + IMPORT_SECONDS, max(seconds, 0.0)) + _REPORT_SECONDS,
             remove=[work],
