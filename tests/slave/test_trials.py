@@ -110,7 +110,8 @@ def test_a_trial_sees_no_password_of_a_proxy(trial, monkeypatch):
     ("report", "expected"),
     [
         ({"said": [], "ended": 0}, (True, "")),
-        ({"said": ["x", "ERROR: no \x1b", ""], "ended": 1}, (False, "no \ufffd")),
+        ({"said": ["x", "ERROR: no \x1b", "    ^"], "ended": 1}, (False, "no \ufffd")),
+        ({"said": ["Traceback", "ValueError: x", ""], "ended": 2}, (False, "ValueError: x")),
         ({"said": [], "ended": -9}, None),
         ({"said": [], "ended": "late"}, None),
         ({"said": [1], "ended": 0}, None),

@@ -39,13 +39,18 @@ def pip_verdict(report: bytes) -> tuple[bool | None, str]:
     """
     try:
         found = json.loads(report)
-        ended, words = found["ended"], last_line("\n".join(found["said"]))
+        ended, said = found["ended"], "\n".join(found["said"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None, "pip was stopped"
+    # After an error, pip may show a place in a line of METADATA, for example.
+    errors = [
+        line.removeprefix("ERROR: ") for line in said.split("\n") if line.startswith("ERROR: ")
+    ]
+    words = errors[-1] if errors else last_line(said)
     if _FOREIGN in words:  # the master has better words for it
         return None, ""
     if isinstance(ended, int) and ended > 0:
-        return False, _joined([words.removeprefix("ERROR: ")])
+        return False, _joined([words])
     return (True, "") if ended == 0 else (None, f"pip was stopped: {_ending(ended)}")
 
 
