@@ -20,9 +20,10 @@ from support import percentile, table
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.pip_config import pip_command
+from piwheels.core.program.builds import SANDBOXES
 from piwheels.slave.builder import Builder
 from piwheels.slave.egress.gate import PORT, Egress, environment
-from piwheels.slave.sandbox.choice import MODES, choose
+from piwheels.slave.sandbox.choice import choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +80,7 @@ def index(home: Path) -> Iterator[str]:
 def sandboxes(folder: Path, pip: list[str]) -> Iterator[tuple[str, Sandbox | None]]:
     """Yield the ways to build: without anything, then by the proxy in each sandbox."""
     yield "no sandbox, no proxy", None
-    for mode in reversed(MODES):
+    for mode in reversed(SANDBOXES):
         variables = environment(Egress({}), folder, folder, PORT)
         try:
             choice = choose(mode, Path(sys.executable), pip, folder, variables, PORT)
