@@ -53,6 +53,7 @@ def release(files=(), builds=(), **changes):
             "status": status,
             "built_at": NOW,
             "duration": timedelta(seconds=125),
+            "retry_at": None,
             "fetched": 0,
             "refused": [],
         }
@@ -147,6 +148,14 @@ def test_a_project_page_says_what_came_of_a_file(trial, words):
     page = RENDERER.project(data(**{"1.0": made}), {}).decode()
     found = re.findall(r'<span class="tag (\w+)"><bdi>(.*?)</bdi>', page)
     assert [" ".join(each) for each in found] == words
+
+
+def test_a_project_page_says_who_tries_again():
+    about = data(v1_0=release(builds=[("cp311", False), ("cp39", False)]))
+    about["releases"]["1.0"]["builds"][0]["retry_at"] = NOW + timedelta(hours=24)
+    page = project(about).decode()
+    assert page.count("to be tried again") == 1
+    assert "; to be tried again by another slave, or after 2026-11-02 10:00 UTC by the same" in page
 
 
 def test_a_project_page_says_what_builds_fetched():
