@@ -43,6 +43,7 @@ from piwheels.core.states import (
     Tag,
     Text,
     Transition,
+    Trial,
     Version,
 )
 
@@ -122,7 +123,7 @@ class Job(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A slave's report of a finished build. Protocol level 0 omits *fetches* and *lost*.
+    """A slave's report of a finished build. Protocol level 0 has only the first four fields.
 
     *lost*: its supervisor was killed, so that nobody knows how the build would have ended.
     """
@@ -132,6 +133,7 @@ class Built(NamedTuple):
     output: Log
     files: list[FileState]
     fetches: tuple[Fetch, ...] = ()
+    trials: tuple[Trial, ...] = ()
     lost: bool = False
 
 

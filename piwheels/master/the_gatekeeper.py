@@ -7,7 +7,7 @@ the changes of the key ring, which other programs make (:mod:`piwheels.keys`).
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import zmq
 from zmq.utils import z85
@@ -19,6 +19,7 @@ from piwheels.core.tasks import NonStopTask
 from piwheels.core.transport import Context
 from piwheels.core.words import counted
 from piwheels.master.gate import KEYLESS, Gate
+from piwheels.master.messages import EnrolSlave, PinPlatform
 from piwheels.master.ports import Ports
 from piwheels.master.wiring import WIRES, Guard, is_guarded
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.transport import Socket
-    from piwheels.master.messages import EnrolSlave
+    from piwheels.master.messages import KeyRequest
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
@@ -110,22 +111,28 @@ class TheGatekeeper(NonStopTask):
                 raise Refused("KEY", "it has no key")
         return user, self._gate.check(self._wires[name], user).name
 
-    def handle_keys(self, queue: Inbox[EnrolSlave]) -> None:
-        """Enrol the key of a slave that was invited."""
+    def handle_keys(self, queue: Inbox[KeyRequest]) -> None:
+        """Enrol the key of a slave that was invited, or pin the platform of a slave."""
         ticket = queue.recv_ticket()
-        invitation, public = ticket.request.invitation, ticket.request.public
-        now = self.clock.now()
+        request, now = ticket.request, self.clock.now()
         try:
-            if not KEY.fullmatch(public):
-                raise Refused("KEY", "its own key is not a key")
-            ring = self._folder.change(lambda ring: ring.redeem(invitation, public, now))
+            match request:
+                case EnrolSlave(invitation, public):
+                    if not KEY.fullmatch(public):
+                        raise Refused("KEY", "its own key is not a key")
+                    ring = self._folder.change(lambda ring: ring.redeem(invitation, public, now))
+                    did = "has joined"
+                case PinPlatform(public, platform):
+                    ring = self._folder.change(lambda ring: ring.pin(public, platform, now))
+                    did = f"builds for {platform} from now on"
+                case never:
+                    assert_never(never)
         except PiWheelsError as exc:
             ticket.refuse(exc)
             return
-        self._gate.ring = ring  # its invitation is cut when the answer has been sent
-        self.logger.warning(
-            "%s has joined, with the key %s", ring.keys[public].name, fingerprint(public)
-        )
+        self._gate.ring = ring  # an invitation is cut when the answer has been sent
+        who = ring.keys[public].name, fingerprint(public)
+        self.logger.warning("%s %s, with the key %s", who[0], did, who[1])
         ticket.answer()
 
     def follow(self) -> None:

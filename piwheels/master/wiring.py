@@ -44,6 +44,7 @@ from piwheels.master.messages import (
     FleetRequest,
     Message,
     MonitorMessage,
+    PinPlatform,
     QueueEmpty,
     ScribeRequest,
     StatsMessage,
@@ -387,7 +388,7 @@ WIRES: Final = (
     Wire(
         "events", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats), _LONG
     ),
-    Wire("keys", "rpc", "TheGatekeeper", ("SlaveDriver",), (EnrolSlave,)),
+    Wire("keys", "rpc", "TheGatekeeper", ("SlaveDriver",), (EnrolSlave, PinPlatform)),
     Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
     Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
     Wire(

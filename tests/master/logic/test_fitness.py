@@ -70,7 +70,7 @@ def test_a_lost_build_does_not_count_although_no_other_slave_can_try_it():
     farm = Farm(versions(10))
     slave_id = farm.join()
     for number in range(5):
-        made = fail(farm, b"a", slave_id, "log\n", (), True, counts=False)
+        made = fail(farm, b"a", slave_id, "log\n", (), (), True, counts=False)
         assert bool(of(ReportPause, made)) == (number == 4)
         assert "the supervisor of its build was killed" in of(Warn, made)[0].text
 
