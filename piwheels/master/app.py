@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal, Refused
-from piwheels.core.host.descriptors import check_interval, raise_limit
+from piwheels.core.host.descriptors import raise_limit
 from piwheels.core.host.machine import machine
 from piwheels.core.paths import write_farm_file
 from piwheels.core.program.checking import report
@@ -25,7 +25,6 @@ from piwheels.master import checking
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
 from piwheels.master.file_juggler import FileJuggler
-from piwheels.master.local_connections import LocalConnections, inner_config
 from piwheels.master.lumberjack import Lumberjack
 from piwheels.master.messages import (
     CommandGiven,
@@ -36,6 +35,7 @@ from piwheels.master.messages import (
 )
 from piwheels.master.mr_chase import MrChase
 from piwheels.master.ports import Ports, handle
+from piwheels.master.relay import Relay
 from piwheels.master.seraph import Seraph
 from piwheels.master.site.files import Site
 from piwheels.master.slave_driver import SlaveDriver
@@ -46,7 +46,7 @@ from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.the_sentinel import TheSentinel
-from piwheels.master.wiring import complete, warning_of
+from piwheels.master.wiring import complete, doors, inner_config, warning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,13 +91,13 @@ class PiWheelsMaster:
 
     def __init__(self, config: MasterConfig) -> None:
         self.config = config = complete(config)
-        #: With the addresses on which 0MQ listens: see LocalConnections.
+        #: With the addresses on which 0MQ listens: see Relay.
         self._inner_config = replace(inner_config(config), gate=gate_of(config))
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
         self._bad_messages, self._faults = BadMessages(self.logger), Faults(self.logger)
         self._stopping = False
-        self._report_due = self._limit_due = 0.0
+        self._report_due = 0.0
         self._hello_waits, self._hello_due = False, 0.0
         self._systemd = Notifier()
         self._ready = self._paused = False
@@ -107,12 +107,13 @@ class PiWheelsMaster:
 
     def main_loop(self) -> int:
         """Run the farm until it is stopped; return the exit status."""
-        self._local = LocalConnections(self.config, self.logger)
+        self._relay = Relay(doors(self.config), self._inner_config.gate, self.logger)
+        self._inner_config = replace(self._inner_config, relay=self._relay)
         try:
-            self._local.start()
+            self._relay.start()
             return self._run(Ports("main", self._inner_config, self.logger))
         finally:
-            self._local.stop()
+            self._relay.stop()
 
     def _run(self, ports: Ports) -> int:
         try:
@@ -126,7 +127,7 @@ class PiWheelsMaster:
                 while not self._stopping and self._all_alive():
                     self._notify_systemd()
                     self._report_tasks(ports)
-                    self._limit_connections(ports)
+                    self._bad_messages.summarise()
                     ready = poller.poll(min(1, self._systemd.interval))
                     for wire, handler in handlers.items():
                         if ports.socket(wire) in ready:
@@ -165,7 +166,7 @@ class PiWheelsMaster:
         )  # fmt: skip
 
     def _all_alive(self) -> bool:
-        dead = [each.name for each in (*self.tasks, self._local) if not each.is_alive()]
+        dead = [each.name for each in (*self.tasks, self._relay) if not each.is_alive()]
         if dead:
             self.logger.critical("%s has ended: stopping the master", ", ".join(dead))
         return not dead
@@ -204,11 +205,6 @@ class PiWheelsMaster:
             "main", True, True, False, 0, 0, [0] * (len(BUCKETS) + 1), self._bad_messages.seen
         )
         ports.push("monitor", TasksSeen([own, *reports]))
-
-    def _limit_connections(self, ports: Ports) -> None:
-        if (now := SYSTEM.monotonic()) >= self._limit_due:
-            self._limit_due = now + check_interval()
-            ports.connections.limit()
 
     def _status(self) -> str:
         if self._stuck:
