@@ -367,6 +367,8 @@ class Socket:
         return frame
 
     def _decode(self, frame: bytes) -> tuple[str, Any]:
+        if self._protocol is not None:
+            self._protocol.check_size(frame)
         msg, data = codec.loads(frame)
         if self._protocol is not None:
             try:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.errors import BadMessage, Fatal, PiWheelsError
+from piwheels.core.errors import Fatal, PiWheelsError
 from piwheels.core.host.descriptors import are_critical, limit
 from piwheels.core.repeats import Repeats
 from piwheels.core.tasks import Faults
@@ -43,10 +43,13 @@ _PART, _MOVED, _BURST = 32 * 1024, 2**20, 100
 #: The share of the open files that the connections to an address may number, for TCP and for local
 #: programs: each needs three files. The most connections of one peer to an address.
 _TCP, _LOCAL, _OF_PEER = 1 / 12, 1 / 50, 1000
+#: The most handshakes of a peer with an address at one time, and its most connections in a second.
+_HANDSHAKES, _A_SECOND = 100, 200
 #: The seconds for a handshake, for the last bytes to a client, and for the end of the master.
 _HANDSHAKE, _LAST, _END = 10.0, 5.0, 1.0
-#: For how many seconds a connection may wait for room, before somebody is cut.
-PATIENCE: Final = 30.0
+#: For how many seconds a connection may wait for room, before somebody is cut; and how long a large
+#: message may be handled without an answer, before the next one is passed on.
+_PATIENCE, _ANSWER = 60.0, 5.0
 #: The bytes that wait for a client that does not read; of one, and of all.
 _UNREAD, _ALL_UNREAD = 32 * 2**20, 64 * 2**20
 #: The longest waits in one turn, in seconds: at an end, otherwise. How often to look for time-outs.
@@ -78,6 +81,19 @@ class _Peer(shares.Share):
         self.name = name
         self.clients: dict[Client, None] = {}
         self.handshakes = 0
+        #: When it has last connected (a whole second), and how often since then.
+        self.connected, self.times = 0.0, 0
+
+    def is_idle(self, now: float) -> bool:
+        """Return whether it has no connections, nor had any a moment ago."""
+        return not self.clients and now - self.connected > 2
+
+    def connects(self, second: float) -> int:
+        """Note a new connection; return how many there were within this *second*."""
+        if self.connected != second:
+            self.connected, self.times = second, 0
+        self.times += 1
+        return self.times
 
 
 class _Listener:
@@ -99,20 +115,29 @@ class _Listener:
 class Client:
     """One connection: to a client, and to 0MQ (*inner*)."""
 
-    def __init__(self, listener: _Listener, sock: socket.socket, peer: _Peer, place: str) -> None:
+    def __init__(
+        self,
+        listener: _Listener,
+        sock: socket.socket,
+        peer: _Peer,
+        of_all: shares.Share,
+        place: str,
+    ) -> None:
         self.door, self.listener, self.place = listener.door, listener, place
         self.socket = sock
         self.inner: socket.socket | None = None
         self.peers = [peer]
-        self.share = shares.Connection(self.door.window, peer)
+        self.share = shares.Connection(self.door.window, peer, of_all)
         checked = self.door.guard is Guard.ADDRESSES
         self.incoming = Incoming(self.door.rules, place if checked else "")
         #: What the client has sent, and has not been passed on; what was, and is not sent yet.
         self.held, self.to_inner, self.to_client = b"", bytearray(), bytearray()
-        #: The share without room for its next frame, and since when.
+        #: The share without room for its next frame: just now, and since when it waits for it.
+        self.blocked: shares.Share | None = None
         self.full: shares.Share | None = None
         self.full_since = 0.0
-        self.progress = SYSTEM.monotonic()
+        #: When a task has last read a message, and when a large message has begun.
+        self.progress = self.began = SYSTEM.monotonic()
         #: When the connection ends at the latest, and whether the client has sent everything.
         self.deadline: float | None = self.progress + _HANDSHAKE
         self.has_ended = self.is_closed = False
@@ -137,7 +162,12 @@ class Relay(threading.Thread):
         self._named: dict[bytes, Client] = {}
         self._timed: dict[Client, None] = {}
         self._full: dict[Client, None] = {}
-        self._memory = shares.Share(shares.OF_ALL)
+        #: Those whose large message is being handled.
+        self._large: dict[Client, None] = {}
+        #: The shares of which less is in use now, and whether this thread will wake up.
+        self._freed: dict[shares.Share, None] = {}
+        self._is_woken = False
+        self._shared = shares.Share(shares.OF_ALL)
         self._unread = 0
         self._buffer = memoryview(bytearray(_PART))
         self._pipe = os.pipe2(os.O_NONBLOCK)
@@ -146,7 +176,7 @@ class Relay(threading.Thread):
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[int, Callable[[Any, int], None], Any]] = {}
         #: What other threads report: read messages, users, and connections to be cut.
-        self._news: deque[tuple[Client, int, str]] = deque()
+        self._news: deque[tuple[Client, int, int, str]] = deque()
         self._waker, self._woken = socket.socketpair()
         self._stopping = threading.Event()
         self._next_look = 0.0
@@ -170,8 +200,8 @@ class Relay(threading.Thread):
         client = self._named.get(_name_of_peer(descriptor)) if descriptor is not None else None
         if client is not None:
             client.has_spoken = True
-            self._news.append((client, client.incoming.memory(frames), ""))
-            if self._full:
+            self._news.append((client, client.incoming.memory(frames), len(frames), ""))
+            if self._full and not self._is_woken:
                 self._wake()
         return client
 
@@ -179,13 +209,13 @@ class Relay(threading.Thread):
         """Note the *user* of a connection: its key."""
         if client.user != user and client.door.guard is Guard.KEYS:
             client.user = user
-            self._news.append((client, 0, user))
+            self._news.append((client, 0, 0, user))
 
     def cut(self, is_meant: Callable[[Client], bool]) -> None:
         """Cut the connections with keys that *is_meant* returns true for."""
         for client in list(self._named.values()):
             if client.door.guard is Guard.KEYS and is_meant(client):
-                self._news.append((client, -1, ""))
+                self._news.append((client, -1, 0, ""))
         self._wake()
 
     def stop(self) -> None:
@@ -197,6 +227,7 @@ class Relay(threading.Thread):
         self._close_listeners()
 
     def _wake(self) -> None:
+        self._is_woken = True
         with suppress(OSError):  # it will wake up anyway
             self._waker.send(b"x")
 
@@ -244,19 +275,26 @@ class Relay(threading.Thread):
                 pass
 
     def _read_news(self, now: float) -> None:
+        self._is_woken = False
         for _ in range(len(self._news)):
-            client, memory, user = self._news.popleft()
+            client, size, frames, user = self._news.popleft()
             if client.is_closed:
                 continue
-            if memory < 0:
+            if size < 0:
                 self._close(client)
                 continue
-            client.share.give_back(memory)
-            client.progress = client.full_since = now
+            client.share.give_back(size, frames)
+            client.progress = now
+            self._freed.update(dict.fromkeys(client.share.shares))
             if user:
                 self._join(client, user)
-        for client in list(self._full):
-            self._try(client)
+        freed, self._freed = self._freed, {}
+        for share in freed:
+            while share.is_low:
+                client = next(iter(share.waiting))
+                self._try(client)
+                if client in share.waiting:
+                    break
 
     def _try(self, client: Client) -> None:
         try:
@@ -264,29 +302,40 @@ class Relay(threading.Thread):
         except (PiWheelsError, OSError) as exc:
             self._drop(client, str(exc))
 
+    def _answered(self, client: Client) -> None:
+        """Let another large message come, because that of *client* has been handled."""
+        self._large.pop(client, None)
+        client.share.finish_large()
+        self._freed.update(dict.fromkeys(client.share.shares))
+
     def _look(self, now: float) -> None:
         """Accept connections if 0MQ listens, and cut those that take too long."""
         self._repeats.summarise()
         for listener in self._listeners:
+            for peer in [each for each in listener.peers.values() if each.is_idle(now)]:
+                del listener.peers[peer.name]
             self._accept_if(listener, accepts=not self._stopping.is_set() and not are_critical())
         for client in [each for each in self._timed if each.deadline and each.deadline < now]:
             late = not client.incoming.is_open
             self._drop(client, "it does not complete its handshake" if late else "")
-        for client in [each for each in self._full if now - each.full_since > PATIENCE]:
+        for client in list(self._large):
+            if not client.share.size and now - client.progress > _ANSWER:
+                self._answered(client)
+        for client in [each for each in self._full if now - each.full_since > _PATIENCE]:
             self._make_room(client, now)
 
     def _make_room(self, waiting: Client, now: float) -> None:
-        """Cut who has filled the share for which a connection *waiting* waits."""
-        if waiting.full not in waiting.share.shares:
-            self._drop(waiting, "it sends a message without an end, or more than is read")
+        """Cut whose message has no end, or takes so long that others cannot send theirs."""
+        if waiting.full is not None and waiting.share.is_own(waiting.full):
+            if waiting.incoming.is_curve and now - waiting.progress > _PATIENCE:
+                self._drop(waiting, "it sends a message without an end")
             return
-        clients = (each for listener in self._listeners for each in listener.clients)
         slow = [
-            each for each in clients
-            if waiting.full in each.share.shares and now - each.progress > PATIENCE
+            each for each in self._large
+            if waiting.full in each.share.shares and now - each.began > _PATIENCE
         ]  # fmt: skip
         if slow:
-            self._drop(max(slow, key=lambda each: each.share.used), "its message takes too long")
+            self._drop(slow[0], "its message takes too long")
 
     def _watch(
         self, sock: socket.socket, events: int, handler: Callable[[Any, int], None], whose: Any
@@ -335,13 +384,11 @@ class Relay(threading.Thread):
         peer = listener.peer(name)
         if why := self._why_refused(listener, peer):
             sock.close()
-            self._forget(listener, peer)
             self._report(listener.door, place, why)
             return
         if listener.door.is_tcp:
             _keep_alive(sock)
-        client = Client(listener, sock, peer, place)
-        client.share.join(self._memory)
+        client = Client(listener, sock, peer, self._shared, place)
         listener.clients.add(client)
         peer.clients[client] = None
         peer.handshakes += 1
@@ -358,8 +405,10 @@ class Relay(threading.Thread):
     def _why_refused(self, listener: _Listener, peer: _Peer) -> str:
         """Return why a connection of *peer* is refused; ``""``: it has a place."""
         count = len(peer.clients)
-        if count >= listener.most_of_peer or peer.handshakes >= shares.HANDSHAKES:
+        if count >= listener.most_of_peer or peer.handshakes >= _HANDSHAKES:
             return f"too many connections, {count:,} are open"
+        if peer.connects(SYSTEM.monotonic() // 1) > _A_SECOND:
+            return "it connects too often"
         if len(listener.clients) < listener.most:
             return ""
         heaviest = max(listener.peers.values(), key=lambda each: len(each.clients))
@@ -404,7 +453,7 @@ class Relay(threading.Thread):
         if events & _OUT:
             self._send_out(client, b"")
         if client.is_closed or client.has_ended or client.full or client.to_inner:
-            if events & ~(_IN | _OUT) and not client.is_closed:
+            if events & ~(_IN | _OUT):
                 self._close(client)
             return
         moves = client.incoming.left >= 2 * _PART
@@ -446,26 +495,41 @@ class Relay(threading.Thread):
             self._send_in(client, out)
             if incoming.is_open:
                 self._opened(client)
-        client.full = None
+        client.blocked = None
         if incoming.is_open and at < len(data):
             rest = data[at:] if at else data
             used = incoming.messages(rest, lambda size: self._has_room(client, size))
             self._send_in(client, rest[:used])
             at += used
+        self._wait_for(client, client.blocked)
         client.held = bytes(data[at:])
-        if client.full is None:
-            self._full.pop(client, None)
-        elif client not in self._full:
-            self._full[client] = None
-            client.full_since = SYSTEM.monotonic()
         if client.has_ended and not client.full and not client.to_inner:
             self._end(client)
         if not client.is_closed:
             self._update(client)
 
     def _has_room(self, client: Client, size: int) -> bool:
-        client.full = client.share.take(size)
-        return client.full is None
+        had_large = client.share.has_large
+        client.blocked = client.share.take(size)
+        if client.share.has_large and not had_large:
+            self._large[client] = None
+            client.began = SYSTEM.monotonic()
+        return client.blocked is None
+
+    def _wait_for(self, client: Client, share: shares.Share | None) -> None:
+        """Have *client* wait for room in *share*; ``None``: it need not wait any more."""
+        if client.full is share:
+            return
+        if client.full is not None:
+            client.full.waiting.pop(client, None)
+        client.full = share
+        if share is None:
+            self._full.pop(client, None)
+            return
+        share.waiting[client] = None
+        if client not in self._full:
+            self._full[client] = None
+            client.full_since = SYSTEM.monotonic()
 
     def _opened(self, client: Client) -> None:
         client.peers[0].handshakes -= 1
@@ -502,6 +566,8 @@ class Relay(threading.Thread):
             except BlockingIOError:
                 return
             if count:
+                if client in self._large and not client.share.size:
+                    self._answered(client)
                 self._send_out(client, self._buffer[:count])
             else:
                 self._inner_ended(client)
@@ -569,15 +635,16 @@ class Relay(threading.Thread):
         client.is_closed = True
         listener = client.listener
         listener.clients.discard(client)
-        self._full.pop(client, None)
+        self._wait_for(client, None)
+        self._large.pop(client, None)
         self._timed.pop(client, None)
         self._unread -= len(client.to_client)
         if not client.incoming.is_open:
             client.peers[0].handshakes -= 1
-        client.share.give_back(client.share.used)
+        client.share.close()
+        self._freed.update(dict.fromkeys(client.share.shares))
         for peer in client.peers:
             peer.clients.pop(client, None)
-            self._forget(listener, peer)
         self._watch(client.socket, 0, self._outer, client)
         client.socket.close()
         if client.inner is not None:
@@ -587,11 +654,6 @@ class Relay(threading.Thread):
         self._watch(inner, 0, self._inner, client)
         self._named.pop(inner.getsockname(), None)
         inner.close()
-
-    @staticmethod
-    def _forget(listener: _Listener, peer: _Peer) -> None:
-        if not peer.clients:
-            listener.peers.pop(peer.name, None)
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
