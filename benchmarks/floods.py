@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from piwheels.core.keys.files import KeyFolder, new_pair
 from piwheels.core.keys.ring import Enrolled, Role
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from hostile.clients import CLIENTS, GET, PAGE
 from hostile.floods import FLOODS, TYPES, Flood, Target
 
 if TYPE_CHECKING:
@@ -144,6 +146,74 @@ def chosen() -> Iterator[tuple[Flood, bool]]:
             yield from ((flood, keys) for keys in (False, True) if flood.works(keys=keys))
 
 
+class Visitor(threading.Thread):
+    """An honest client of the site at *port*: the slowest answer it gets, in seconds."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self._port, self.over, self.answer = port, threading.Event(), 0.0
+
+    def run(self) -> None:
+        """Ask for a page on a new connection, now and then, until ``over``."""
+        while not self.over.is_set():
+            began = time.monotonic()
+            with socket.socket() as one:
+                one.settimeout(LONGEST)
+                one.bind(("127.0.0.9", 0))
+                try:
+                    one.connect(("127.0.0.1", self._port))
+                    one.sendall(GET % PAGE)
+                    good = one.recv(100).startswith(b"HTTP/1.1 200")
+                except OSError:
+                    good = False
+            self.answer = max(self.answer, time.monotonic() - began if good else LONGEST)
+            time.sleep(0.02)
+
+
+def measure_site(home: Path, name: str) -> tuple[int, float, float]:
+    """Run the hostile clients of this *name*; return their requests, memory, slowest answer."""
+    port = free_port()
+    options = [f"-o={home}/www", f"--port={port}"]
+    with (
+        program(home, "piwheels.serve", *options) as process,
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+    ):
+        pool.submit(int).result()
+        while not listens(port):
+            time.sleep(0.05)
+        visitor = Visitor(port)
+        visitor.start()
+        count = pool.submit(attack_site, name, port).result(600)
+        visitor.over.set()
+        visitor.join(LONGEST)
+        return count, memory_of(process.pid), visitor.answer
+
+
+def listens(port: int) -> bool:
+    """Return whether someone listens on *port*."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def attack_site(name: str, port: int) -> int:
+    """Run the hostile clients of this *name*."""
+    return next(each for each in CLIENTS if each.__name__ == name)(port, 2 * SECONDS)
+
+
+def floods_of_the_site(home: Path) -> None:
+    """Print a table of piw-serve."""
+    (home / "www").mkdir()
+    (home / "www" / "index.html").write_text("<home>" * 100)
+    (home / "www" / "large.whl").write_bytes(bytes(60 * 10**6))
+    for attack in CLIENTS:
+        if all(word in attack.__name__ for word in sys.argv[1:]):
+            count, memory, answer = measure_site(home, attack.__name__)
+            sys.stdout.write(
+                f"site: {attack.__name__:57} {count:11,} {memory:6.0f} MB {answer:6.2f} s\n"
+            )
+            sys.stdout.flush()
+
+
 def main() -> int:
     """Run all floods (or those whose names contain the arguments), and print a table."""
     head = "flood", "keys", "sent", "memory", "answer", "welcome"
@@ -161,6 +231,7 @@ def main() -> int:
                 f"{' THE MASTER HAS ENDED' if result.ended else ''}\n"
             )
             sys.stdout.flush()
+        floods_of_the_site(ours.home)
     return 0
 
 
