@@ -30,6 +30,7 @@ from piwheels.core.protocols import Protocol
 from piwheels.core.tasks import TaskQuit
 from piwheels.core.transport import Socket
 from piwheels.master.gate import KEYLESS, LOCAL, Guard
+from piwheels.master.logic.zmtp import HANDSHAKE_FRAME
 from piwheels.master.result import Result, failed
 from piwheels.master.wiring import WIRES, Wire
 
@@ -439,7 +440,7 @@ def open_socket(
     relayed = bind and config.relay is not None and wire.is_public(config)
     socket.setsockopt(zmq.RCVHWM, 0 if relayed else wire.limits.unread)
     socket.setsockopt(zmq.SNDHWM, wire.limits.unsent)
-    socket.setsockopt(zmq.MAXMSGSIZE, wire.limits.message)
+    socket.setsockopt(zmq.MAXMSGSIZE, wire.limits.message + HANDSHAKE_FRAME)
     socket.setsockopt(zmq.BACKLOG, 1000)
     if wire.limits.mandatory and bind:
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)

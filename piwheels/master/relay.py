@@ -128,8 +128,8 @@ class Client:
         self.inner: socket.socket | None = None
         self.peers = [peer]
         self.share = shares.Connection(self.door.window, peer, of_all)
-        checked = self.door.guard is Guard.ADDRESSES
-        self.incoming = Incoming(self.door.rules, place if checked else "")
+        checked, curve = (self.door.guard is each for each in (Guard.ADDRESSES, Guard.KEYS))
+        self.incoming = Incoming(self.door.rules, place if checked else "", curve=curve)
         #: What the client has sent, and has not been passed on; what was, and is not sent yet.
         self.held, self.to_inner, self.to_client = b"", bytearray(), bytearray()
         #: The share without room for its next frame: just now, and since when it waits for it.
@@ -187,7 +187,7 @@ class Relay(threading.Thread):
             for listener in self._listeners:
                 _listen(listener)
         except BaseException:
-            self._close_listeners()
+            self._release()
             raise
 
     # For other threads --------------------------------------------------------------------------
@@ -224,7 +224,8 @@ class Relay(threading.Thread):
         self._wake()
         if self.is_alive():
             self.join(3 * _END)
-        self._close_listeners()
+        if not self.is_alive():
+            self._release()
 
     def _wake(self) -> None:
         self._is_woken = True
@@ -251,7 +252,6 @@ class Relay(threading.Thread):
                     self._handle(number, events)
         for client in [each for listener in self._listeners for each in listener.clients]:
             self._close(client)
-        self._epoll.close()
 
     def _handle(self, number: int, events: int) -> None:
         _, handler, whose = self._watched[number]
@@ -464,6 +464,11 @@ class Relay(threading.Thread):
         except OSError:
             count = 0
         client.has_ended = not count
+        if client.has_ended and client.incoming.is_strange:
+            self._drop(
+                client, "it has no key" if client.door.guard is Guard.KEYS else "it has a key"
+            )
+            return
         if moves and count:
             self._update(client)
             return
@@ -477,7 +482,7 @@ class Relay(threading.Thread):
         most = min(client.incoming.left, _MOVED)
         count = os.splice(client.socket.fileno(), target, most, flags=now)
         sent = 0
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # the rest is sent later; nothing may stay in the pipe
             sent = os.splice(source, client.inner.fileno(), count, flags=now) if count else 0
         if sent < count:
             client.to_inner += os.read(source, count - sent)
@@ -487,14 +492,15 @@ class Relay(threading.Thread):
     def _pass(self, client: Client, data: bytes | memoryview) -> None:
         """Pass on what there is room for of *data*, all that was not passed on yet."""
         incoming, at = client.incoming, 0
+        was_open = incoming.is_open
         while not incoming.is_open:
             out, used = incoming.handshake(bytes(data[at : at + 2048]))
             if not used:
                 break
             at += used
             self._send_in(client, out)
-            if incoming.is_open:
-                self._opened(client)
+        if incoming.is_open and not was_open:
+            self._opened(client)
         client.blocked = None
         if incoming.is_open and at < len(data):
             rest = data[at:] if at else data
@@ -655,7 +661,12 @@ class Relay(threading.Thread):
         self._named.pop(inner.getsockname(), None)
         inner.close()
 
-    def _close_listeners(self) -> None:
+    def _release(self) -> None:
+        """Close everything but the connections."""
+        for each in (self._waker, self._woken, self._epoll):
+            each.close()
+        for number in self._pipe:
+            os.close(number)
         for listener in self._listeners:
             for sock in listener.sockets:
                 sock.close()
@@ -745,7 +756,8 @@ def _bind_tcp(address: str) -> socket.socket:
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     host = host.strip("[]")
     family, *_, place = socket.getaddrinfo(
-        "0.0.0.0" if host == "*" else host, int(port.replace("*", "0")), type=socket.SOCK_STREAM
+        None if host == "*" else host, int(port.replace("*", "0")), socket.AF_UNSPEC,
+        socket.SOCK_STREAM, flags=socket.AI_PASSIVE,
     )[0]  # fmt: skip
     sock = socket.socket(family)
     try:

@@ -91,7 +91,9 @@ class TheGatekeeper(NonStopTask):
                 user, who = self._decide(frames)
             except Refused as exc:
                 answer = [b"400", str(exc).encode(), b""]
-                self.note_bad_message(BadMessage(f"a connection to {frames[2].decode()}: {exc}"))
+                bad = BadMessage(f"a connection to {frames[2].decode()}: {exc}")
+                bad.peer = self._holder(frames[6:])
+                self.note_bad_message(bad)
             except Exception as exc:  # noqa: BLE001 (one connection never ends the task)
                 answer = [b"500", str(self.unexpected("a connection", exc)).encode()[:200], b""]
             else:
@@ -111,6 +113,12 @@ class TheGatekeeper(NonStopTask):
             case _:
                 raise Refused("KEY", "it has no key")
         return user, self._gate.check(self._wires[name], user).name
+
+    def _holder(self, credentials: Sequence[bytes]) -> str:
+        """Return the holder of an enrolled key, valid or not; for all other keys ``strangers``."""
+        user = z85.encode(credentials[0]).decode() if credentials else ""
+        known = self._gate.ring.keys.get(user)
+        return "strangers" if known is None else known.name
 
     def handle_keys(self, queue: Inbox[EnrolSlave]) -> None:
         """Enrol the key of a slave that was invited."""

@@ -268,12 +268,12 @@ def doors(config: MasterConfig) -> list[Door]:
     """Return the addresses for other programs, on which the relay listens."""
     found = []
     for wire in WIRES:
-        for address in wire.addresses(config) if wire.is_public(config) else ():
-            if address.startswith("inproc:") or address.startswith("ipc://@"):
-                continue
-            limits, guard = wire.limits, guard_of(address, config)
-            rules = Rules(limits.message, limits.frames, limits.messages)
-            found.append(Door(wire, address, _inner(address), guard, rules, limits.window))
+        limits = wire.limits
+        rules = Rules(limits.message, limits.frames, limits.messages)
+        for place in wire.addresses(config) if wire.is_public(config) else ():
+            if not place.startswith(("inproc:", "ipc://@")):
+                guard = guard_of(place, config)
+                found.append(Door(wire, place, _inner(place), guard, rules, limits.window))
     return found
 
 
@@ -407,7 +407,7 @@ WIRES: Final = (
     ),
     Wire(
         "log", "push", "Lumberjack", ("piw-logger",), lumberjack,
-        Limits(message=_SMALL), (Role.LOG, Role.ADMINISTER),
+        Limits(10_000, 10_000, message=_SMALL), (Role.LOG, Role.ADMINISTER),
     ),
     # Between the tasks.
     Wire("architect", "push", "TheArchitect", ("SlaveDriver",), (QueueEmpty,), _SHORT),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _GREETING: Final = 64
 _MORE, _LARGE, _COMMAND = 1, 2, 4
 #: The largest frame of a handshake, and the largest later command, in bytes.
-_HANDSHAKE_FRAME, _COMMAND_FRAME = 1024, 512
+HANDSHAKE_FRAME, _COMMAND_FRAME = 1024, 512
 #: By how many bytes CURVE makes a frame longer.
 CURVE_BYTES: Final = 33
 #: The bytes that a frame needs in memory, in addition to its content.
@@ -45,12 +45,16 @@ class Rules(NamedTuple):
 class Incoming:
     """The bytes of one client, which keeps to *rules*.
 
-    *address* is added to the properties of its messages; ``""``: none is.
+    With *curve*, it needs a key. *address* is added to the properties of its messages; ``""``: none
+    is.
     """
 
-    def __init__(self, rules: Rules, address: str = "") -> None:
+    def __init__(self, rules: Rules, address: str = "", *, curve: bool = False) -> None:
         self._rules, self._address = rules, address.encode()
+        self._mechanism = b"CURVE" if curve else b"NULL"
         self._greeting = b""
+        #: Whether the client has another mechanism: it sees that in the greeting of 0MQ, and leaves.
+        self.is_strange = False
         #: How many frames of the handshake are still to come.
         self._handshake = 1
         self.is_curve = False
@@ -67,15 +71,19 @@ class Incoming:
 
         Raises ``BadMessage``.
         """
+        if not data:
+            return b"", 0
         if (missing := _GREETING - len(self._greeting)) > 0:
             part = bytes(data[:missing])
             self._greet(self._greeting + part)
-            return part, len(part)
+            return part[:-1] if self.is_strange else part, len(part)
+        if self.is_strange:
+            return b"", 0
         head = _head(data, 0)
         if head is None:
             return b"", 0
         flags, size, start = head
-        if size > _HANDSHAKE_FRAME or not flags & _COMMAND:
+        if size > HANDSHAKE_FRAME or not flags & _COMMAND:
             raise BadMessage("no handshake of ZMTP 3")
         if len(data) < start + size:
             return b"", 0
@@ -90,7 +98,8 @@ class Incoming:
         if len(greeting) == _GREETING:
             mechanism = greeting[12:32].rstrip(b"\0")
             self.is_curve = mechanism == b"CURVE"
-            self._handshake = 1 if mechanism == b"NULL" else 2
+            self._handshake = 2 if self.is_curve else 1
+            self.is_strange = mechanism != self._mechanism
 
     def _with_address(self, head: bytes, body: bytes) -> tuple[bytes, int]:
         used, ready = len(head) + len(body), b"\x05READY"
