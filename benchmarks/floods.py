@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from piwheels.core.keys.files import KeyPair
 
 #: How long each flood lasts, and the longest wait for an answer, in seconds.
-SECONDS, LONGEST = 10.0, 60.0
+SECONDS, LONGEST = 6.0, 60.0
 #: The honest slave has another address than those who flood.
 HONEST = "tcp://127.0.0.9:0;{}"
 

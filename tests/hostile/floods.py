@@ -108,15 +108,24 @@ def plain(address: str) -> socket.socket:
 
 def greeted(address: str, socket_type: str) -> socket.socket:
     """Return a connection without a key, after the handshake."""
-    made, text = plain(address), ready(socket_type)
+    made = plain(address)
     try:
-        for part in (text[:11], text[11:]):  # 0MQ reads no handshake that it does not expect yet
-            made.sendall(part)
-            made.recv(4096)
+        shake_hands(made, ready(socket_type))
     except OSError:
         made.close()
         raise
     return made
+
+
+def shake_hands(connection: socket.socket, handshake: bytes) -> None:
+    """Send a *handshake*, and wait for that of the other end: 0MQ accepts no message before."""
+    connection.sendall(handshake)
+    answer = b""
+    while b"READY" not in answer:
+        part = connection.recv(4096)
+        if not part:
+            raise ConnectionError("refused")
+        answer += part
 
 
 def reset(connection: socket.socket) -> None:
