@@ -337,7 +337,10 @@ class Builder(Thread):
 
     def _collect(self) -> list[Wheel]:
         assert self._work is not None  # noqa: S101
-        paths = sorted(path for path in (self._work / "out").iterdir() if path.suffix == ".whl")
+        folder = self._work / "out"
+        if folder.is_symlink():  # it would lead out of the view of the build
+            raise BadWheel("the build replaced its folder for wheels by a link")
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".whl")
         if not paths:
             raise BadWheel("the build made no wheel, although pip says that it succeeded")
         if len(paths) > MAX_WHEELS:

@@ -70,8 +70,8 @@ ATTACKS = (
     Attack("copies its files", "os.close(libc_result('syscall', 438, os.pidfd_open({pid}), 0, 0))"),
     Attack("finds a process of the farm", "assert '{pid}' in os.listdir('/proc')", WEAK),
     # Sockets and shared memory
-    Attack("connects to a socket of the farm", "unix().connect({socket!r})", WEAK),
-    Attack("sends to a socket of the farm", "unix(2).sendto(b'x', {socket!r} + '.d')", WEAK),
+    Attack("connects to a socket of the farm", "unix().connect({socket!r})"),
+    Attack("sends to a socket of the farm", "unix(2).sendto(b'x', {socket!r} + '.d')"),
     Attack("removes a socket of the farm", "rename_twice({socket!r})"),
     Attack("reads shared memory of System V", "assert libc.shmget({key}, 16, 0) >= 0", WEAK),
     Attack("connects to an abstract socket", "unix().connect('\\0piw-{key}')"),

@@ -5,7 +5,19 @@ Each is Python code, as in :mod:`hostile.inside`. It gets ``{port}``, the port o
 build's own proxy, which is also that of a service on 127.0.0.2. Each succeeds without a sandbox.
 """
 
+import socket
+
 from hostile.inside import WEAK, Attack
+
+
+def if_supported(attack, family, protocol=0):
+    """Return a list of *attack*, or an empty one if this kernel has no such sockets."""
+    try:
+        socket.socket(family, socket.SOCK_STREAM, protocol).close()
+    except OSError:
+        return []
+    return [attack]
+
 
 ATTACKS = (
     Attack("connects to a service of the machine", "connect('127.0.0.1', {port})"),
@@ -18,18 +30,27 @@ ATTACKS = (
     Attack("connects from a child", "in_child(lambda: connect('127.0.0.1', {port}))"),
     Attack("connects from a thread", "in_thread(lambda: connect('127.0.0.1', {port}))"),
     Attack("connects from another program", "other_program('127.0.0.1', {port})"),
-    Attack("sends with its connection", "fast_open('127.0.0.1', {port})", WEAK),
-    Attack("sends a datagram", "datagram('127.0.0.1', {port})", WEAK),
+    Attack("sends with its connection", "fast_open('127.0.0.1', {port})"),
+    Attack("sends a datagram", "datagram('127.0.0.1', {port})"),
     Attack("connects to the proxy's port elsewhere", "connect('127.0.0.2', {proxy})", WEAK),
     Attack("sees the interfaces of the machine", "assert interfaces() > 1", WEAK),
     Attack("sees the sockets of the machine", "assert '%04X' % {port} in tcp()", WEAK),
-)
+    *if_supported(
+        Attack("connects by multipath TCP", "connect('127.0.0.1', {port}, protocol=262)"),
+        socket.AF_INET, 262,
+    ),
+    *if_supported(
+        Attack("listens to the host of a virtual machine", "socket.socket(40).bind((ANY, ANY))"),
+        socket.AF_VSOCK,
+    ),
+)  # fmt: skip
 
 #: What the code may use, in addition.
 PRELUDE = """
 import threading
-def connect(host, port, family=socket.AF_INET):
-    with socket.socket(family) as one:
+ANY = 2**32 - 1
+def connect(host, port, family=socket.AF_INET, protocol=0):
+    with socket.socket(family, socket.SOCK_STREAM, protocol) as one:
         one.settimeout(5)
         one.connect((host, port))
         assert one.recv(2) == b"hi"

@@ -9,6 +9,7 @@ import stat
 import struct
 import warnings
 import zipfile
+import zlib
 from typing import NamedTuple
 
 from wheels import record_of
@@ -79,6 +80,32 @@ def directory(data, at, form, value):
 def header(data, at, form, value):
     """Return *data* with a field of the header of its first file changed."""
     return changed(data, b"PK\x03\x04", at, form, value)
+
+
+def ending(data, at, form, *values):
+    """Return *data* with fields of its record at the end changed."""
+    place = len(data) - 22 + at
+    return data[:place] + struct.pack(form, *values) + data[place + struct.calcsize(form) :]
+
+
+def zip64(data, files=4, gap=b""):
+    """Return *data* with a zip64 record at its end, which lists so many *files*."""
+    size, start = struct.unpack_from("<LL", data, len(data) - 10)
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, files, files, size, start)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(data) - 22, 1)
+    return data[:-22] + record + gap + locator + data[-22:]
+
+
+def second_name(name, other):
+    """Return a wheel in which a field of Info-ZIP gives a file another name."""
+    field = struct.pack("<HHBL", 0x7075, 5 + len(other), 1, zlib.crc32(name.encode()))
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for each, content in {**GOOD, f"{INFO}/RECORD": RECORD}.items():
+            info = zipfile.ZipInfo(each)
+            info.extra = field + other.encode() if each == name else b""
+            archive.writestr(info, content)
+    return data.getvalue()
 
 
 def overlapping():
@@ -206,6 +233,16 @@ FIELDS = {
     "\n" + "x" * 6 * 2**20: "longer than",
 }  # fmt: skip
 
+TEXTS = {
+    METADATA + "Summary: \0\n": "null character",
+    METADATA.encode() + b"Summary: \xff\n": "not in UTF-8",
+    METADATA + "Requires-Python: >=3\nRequires-Python: <3\n": "more than one",
+    METADATA.replace("2.1", "3.0"): "that installers know",
+    METADATA.replace("2.1", "x"): "that installers know",
+    METADATA.partition("\n")[2]: "that installers know",
+    METADATA + "Metadata-Version: 2.2\n": "that installers know",
+}  # fmt: skip
+
 METADATAS = {
     "Name: other\nVersion: 1.0\n": "'other'", "Name: demo-pkg\nVersion: 1.0.1\n": "'1.0.1'",
     "Name: demo-pkg\n": "no single field", "Version: 1.0\n": "no single field",
@@ -242,6 +279,33 @@ PLACES = {
     "demo_pkg-2.0.data/scripts/x": f"is not {DATA!r}", f"{INFO}/INSTALLER": "only installers",
     f"{INFO}/REQUESTED": "only installers", f"{INFO}/direct_url.json": "only installers",
     "other-1.dist-info/METADATA": "2 dist-info", "pip-99.dist-info/METADATA": "2 dist-info",
+    "sitecustomize.py": "at each start", "usercustomize/__init__.py": "at each start",
+    "sitecustomize.cpython-311.pyc": "at each start",
+    f"{DATA}/platlib/usercustomize.py": "at each start",
+    f"{DATA}/purelib/pip-99.dist-info/METADATA": "a dist-info folder",
+    f"{DATA}/purelib/{INFO}/METADATA": "same place", f"{DATA}/platlib/demo.py": "same place",
+    f"{DATA}/purelib/{INFO}/INSTALLER": "a dist-info folder",
+    "pip-99.DIST-INFO/METADATA": "a dist-info folder", "x.dist-info": "a dist-info folder",
+    "pip.egg-info/PKG-INFO": "installed project", "pip-9-py3.egg-info": "installed project",
+    "demo.egg-link": "installed project",
+    f"{DATA}/data/lib/python3.11/site-packages/x.pth": "interpreter's own folders",
+    f"{DATA}/data/lib64/python3/os.py": "interpreter's own folders",
+    f"{DATA}/data/Lib/site-packages/x.py": "interpreter's own folders",
+    f"{DATA}/data/pyvenv.cfg": "interpreter's own folders",
+    f"{DATA}/data/bin/python3": "the environment", f"{DATA}/scripts/python": "the environment",
+    f"{DATA}/scripts/pip3.11": "the environment", f"{DATA}/scripts/activate": "the environment",
+}  # fmt: skip
+
+PROGRAMS = {
+    "../../evil = demo:x": "pip refuses", "/tmp/evil = demo:x": "pip refuses",
+    "..\\evil = demo:x": "pip refuses", ".. = demo:x": "pip refuses",
+    "x y = demo:x": "pip refuses", "x\x1b = demo:x": "pip refuses", "x = demo": "pip refuses",
+    "x = ": "pip refuses", "x = a b:c": "pip refuses", "x = demo:x; import os": "pip refuses",
+    "x = demo:x\n import os": "pip refuses", "x" * 300 + " = demo:x": "pip refuses",
+    "python3 = demo:x": "the environment", "PIP = demo:x": "the environment",
+    "no value": "cannot be read", "x = demo:x\n[broken": "cannot be read",
+    "\n".join(f"x{n} = demo:x" for n in range(1001)): "more than 1000 programs",
+    "\n".join(f"x{n} = demo:x" for n in range(90_000)): "longer than",
 }  # fmt: skip
 
 LINES = (
@@ -260,6 +324,13 @@ def corpus():
         yield Wheel(f"the RECORD {record!r}", make(record=record), (word,))
     for text, word in FIELDS.items():
         yield Wheel(f"the field {text[:50]!r}", make(METADATA=METADATA + text), (word,))
+    for text, word in TEXTS.items():
+        yield Wheel(f"the METADATA {text!r}", make(METADATA=text), (word,))
+    for lines, word in PROGRAMS.items():
+        points = make(**{"entry_points.txt": f"[gui_scripts]\n{lines}\n"})
+        yield Wheel(f"{len(lines)} characters of programs: {lines[:50]!r}", points, (word,))
+    garbage = make(**{"entry_points.txt": b"[console_scripts]\nx = demo:\xff\n"})
+    yield Wheel("a program that is no text", garbage, ("cannot be read",))
     for text, word in METADATAS.items():
         yield Wheel(f"the METADATA {text[:50]!r}", make(METADATA=text), (word,))
     for text, word in ABOUTS.items():
@@ -289,7 +360,7 @@ def archives():
     yield Wheel("nothing", b"", ("not a valid zip",))
     yield Wheel("a program before it", b"#!/bin/sh\n" + good, ("does not begin",))
     yield Wheel("data after its end", good + b"x", ("after its end",))
-    yield Wheel("two archives", good + make({"demo.py": "evil"}), ("unlisted content",))
+    yield Wheel("two archives", good + make({"demo.py": "evil"}), ("differs from",))
     yield Wheel("cut off", good[:-30], ("not a valid zip",))
     yield Wheel("a wrong CRC", header(directory(good, 16, "<L", 1), 14, "<L", 1), ("Bad CRC",))
     yield Wheel("a wrong CRC in the directory", directory(good, 16, "<L", 1), differs)
@@ -311,6 +382,19 @@ def archives():
     yield Wheel("a header behind the end", directory(good, 42, "<L", 2**31), ("not where",))
     yield Wheel("two names of one content", overlapping(), another)
     yield Wheel("bytes that no file has", with_gap(), ("unlisted content",))
+    yield Wheel("a comment", good[:-2] + b"\5\0hello", ("a comment",))
+    yield Wheel("an archive in the comment", good[:-2] + b"\x16\0" + good[-22:], ("not a valid",))
+    yield Wheel("a directory with fewer files", ending(good, 8, "<HH", 3, 3), ("differs from",))
+    yield Wheel("a directory on another disk", ending(good, 4, "<H", 1), ("differs from",))
+    yield Wheel("a directory elsewhere", ending(good, 16, "<L", 9), ("",))
+    yield Wheel("two ends that differ", zip64(good, files=3), ("",))
+    yield Wheel("two ends apart", zip64(good, gap=b"evil"), ("",))
+    yield Wheel("a second name", second_name("demo.py", "evil.py"), ("second name",))
+    for at, what in ((4, "CRC"), (8, "packed size"), (12, "size")):
+        data = streamed()
+        data = changed(data, b"PK\x07\x08", at, "<L", 7)
+        yield Wheel(f"another {what} that follows", data, ("unlisted content",))
+    yield Wheel("another CRC in a header", header(streamed(), 14, "<L", 7), ("another size",))
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         packed = make(None, Entry("x", "x" * 99, method=method))
         yield Wheel(f"the method {method}", packed, ("compression method",))
@@ -346,7 +430,11 @@ def platforms():
     yield native("manylinux_2_28_x86_64", musl, "libc.musl")
     yield native("manylinux_2_18_x86_64", foreign, "libfoo.so.1")
     yield native(two, elf(versions=("GLIBC_2.17",)), "manylinux_2_5_x86_64")
-    yield native("manylinux_2_19_x86_64", elf()[:70], "no native programs")
+    yield native("manylinux_2_19_x86_64", elf()[:70], "cannot be read")
+    hidden = {"demo.so": old, "demo/model.bin": new}
+    yield native("manylinux_2_29_x86_64", None, "needs glibc 2.34", **hidden)
+    many = {f"x{number}.so": old for number in range(2001)}
+    yield native("manylinux_2_6_x86_64", None, "cannot be read", **many, y=new)
     yield Wheel("a program for any machine", make({"demo/run": elf()}), ("native programs",))
     yield Wheel("a library for any machine", make({"demo/x.so": ""}), ("native programs",))
     yield native("manylinux_2_5_x86_64", old)
@@ -362,6 +450,14 @@ def unusual():
     folder = Entry("folder/", "", stat.S_IFDIR | 0o755, listed=False)
     yield Wheel("a plain wheel", make())
     yield Wheel("sizes that follow", streamed())
+    yield Wheel("a zip64 record", zip64(make()))
+    yield Wheel("its name in UTF-8", second_name("demo.py", "demo.py"))
+    points = "[console_scripts]\nrun-it = demo:x.y [extra]\n[other]\nx = demo\n"
+    yield Wheel("a program", make(**{"entry_points.txt": points}))
+    yield Wheel("old metadata", make(METADATA=METADATA.replace("2.1", "1.0")))
+    yield Wheel("an odd Python", make(METADATA=METADATA + "Requires-Python: >=3.6.*\n"))
+    yield Wheel("its egg-info", make({"demo_pkg.egg-info/PKG-INFO": METADATA}))
+    yield Wheel("shared data", make({f"{DATA}/data/bin/x": "", f"{DATA}/data/lib/libx.a": ""}))
     yield Wheel("stored", make(None, Entry("x", "x" * 99, method=zipfile.ZIP_STORED)))
     yield Wheel("a folder", make(None, folder, Entry("folder/x.py")))
     yield Wheel("no mode", make(None, Entry("x", "", 0)))

@@ -104,6 +104,12 @@ def test_a_missing_or_invalid_version_fails(index: Path, work: Path) -> None:
         ("os.kill(os.getppid(), 9)", "", ["killed from outside"]),
         ("", "os.unlink(path)", ["pip ended"]),
         ("", "open(path, 'w').write('no zip')", ["pip ended"]),
+        (
+            "out = os.environ['TMPDIR'] + '/../out'; os.rmdir(out); "
+            "os.mkdir(out + '2'); os.symlink('out2', out)",
+            "",
+            ["by a link"],
+        ),
         # pip accepts these wheels; the slave does not.
         ("", "open(path, 'ab').write(b'more')", ["broken wheel", "data after its end"]),
         (

@@ -23,13 +23,15 @@ import os
 import resource
 import select
 import signal
+import stat
 import sys
 import time
 from contextlib import suppress
 
 TYPE_CHECKING = False  # checkers know this name; the real one would cost the import of typing
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from collections.abc import Iterable
+    from typing import Any, TypedDict
 
     class Spec(TypedDict):
         """The command and its limits; ``processes.Supervised`` describes each key."""
@@ -58,6 +60,14 @@ _TOTALS_SECONDS = 0.25  # between two readings of what the command's processes u
 _SCAN_SECONDS = 2.0  # at least, between two readings of the size of its folders
 _TASKS_PER_PROCESS = 4  # the limit of threads, for each process of the limit
 _MAX_GAP = 5.0  # as piwheels.core.clock.MAX_GAP
+_CAUTION = 20  # so many times as long as a reading takes, it is not repeated
+_JOIN_SESSION_KEYRING = 1
+#: The number of keyctl(2) for programs of 64 bits and of 32, by the kernel's machine.
+KEYCTL = {
+    "x86_64": (250, 288), "i686": (0, 288), "aarch64": (219, 311), "armv8l": (0, 311),
+    "armv7l": (0, 311), "armv6l": (0, 311), "riscv64": (219, 0), "loongarch64": (219, 0),
+    "ppc64le": (271, 0), "s390x": (280, 0),
+}  # fmt: skip
 
 
 class Countdown:
@@ -116,6 +126,7 @@ def _start(spec: Spec) -> int:
         return child
     try:
         os.setsid()
+        _leave_keyring()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(127)
@@ -138,6 +149,13 @@ def _start(spec: Spec) -> int:
         os._exit(127)
 
 
+def _leave_keyring() -> None:
+    # A login gives its processes a common keyring, where the command would find secrets, and leave
+    # keys for the next one. A kernel without keyrings refuses.
+    if number := KEYCTL.get(os.uname().machine, (0, 0))[sys.maxsize < 2**32]:
+        ctypes.CDLL(None).syscall(number, _JOIN_SESSION_KEYRING, None)
+
+
 def _offer_to_the_oom_killer() -> None:
     # If memory runs out, the kernel should kill the build, not its slave. It may refuse to do so.
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
@@ -154,7 +172,7 @@ def _watch(child: int, wake: int, spec: Spec) -> str:
     timeout = Countdown(spec["timeout"])
     reserve, totals = spec["reserve"], spec["totals"]
     tick = _TOTALS_SECONDS if totals else _TICK_SECONDS
-    scan = Countdown(_SCAN_SECONDS) if "disk" in totals else None
+    meter = _Meter(spec["remove"], totals)
     while True:
         wait = max(0.0, min(timeout.left(), tick))
         ready = select.select([0, wake], [], [], wait)[0]
@@ -176,48 +194,123 @@ def _watch(child: int, wake: int, spec: Spec) -> str:
             disk = os.statvfs(spec["cwd"])
             if disk.f_bavail * disk.f_frsize < reserve:
                 return "full"
-        if totals:
-            used = use(os.getpid())
-            if scan is not None and scan.left() <= 0:
-                began = time.monotonic()
-                used["disk"] = sum(map(folder_size, spec["remove"]))
-                scan = Countdown(max(_SCAN_SECONDS, 20 * (time.monotonic() - began)))
-            for name, most in totals.items():
-                if used.get(name, 0) > most:
-                    return name
+        if exceeded := meter.exceeded():
+            return exceeded
 
 
-def use(root: int) -> dict[str, int]:
-    """Return what the descendants of the process *root* use.
+class _Meter:
+    """Compares what the descendants of this process use with *totals*, their limits.
 
-    ``processes``: their number; ``memory``: the bytes of their own, without shared pages and
-    swapped ones; ``cpu``: the seconds of processor time, with those of ended children.
+    Their folders are *folders*. Slow readings are repeated less often than the others.
     """
-    page, ticks = resource.getpagesize(), os.sysconf("SC_CLK_TCK")
-    memory = cpu = count = 0
-    for pid in descendants(root):
+
+    def __init__(self, folders: list[str], totals: dict[str, int]) -> None:
+        self._folders, self._totals = folders, totals
+        self._scan = Countdown(_SCAN_SECONDS if "disk" in totals else float("inf"))
+        self._look = Countdown(0.0)
+        self._in_folders = self._nameless = self._in_memory = 0
+
+    def exceeded(self) -> str:
+        """Return the name of a limit that is exceeded, or ``""``."""
+        if not self._totals:
+            return ""
+        began = time.monotonic()
+        pids = descendants(os.getpid())
+        if self._look.left() <= 0:
+            self._nameless, self._in_memory = nameless_files(pids, self._folders)
+            self._look = Countdown(max(_TOTALS_SECONDS, _CAUTION * (time.monotonic() - began)))
+        if self._scan.left() <= 0:
+            began = time.monotonic()
+            self._in_folders = sum(map(folder_size, self._folders))
+            self._scan = Countdown(max(_SCAN_SECONDS, _CAUTION * (time.monotonic() - began)))
+        used = use(pids)
+        # A file in memory may be mapped, too: it counts once.
+        used["memory"] += max(used["shared"], self._in_memory)
+        used["disk"] = self._in_folders + self._nameless
+        return next((name for name, most in self._totals.items() if used[name] > most), "")
+
+
+def use(pids: Iterable[int]) -> dict[str, int]:
+    """Return what the processes *pids* use.
+
+    ``processes``: their number; ``memory``: the bytes of their own, and ``shared``: those that they
+    share, without files and swapped pages; ``cpu``: the seconds of processor time, with those of
+    ended children.
+    """
+    ticks = os.sysconf("SC_CLK_TCK")
+    memory = shared = cpu = count = 0
+    for pid in pids:
         with suppress(OSError, ValueError, IndexError):  # it has ended
-            with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123
-                resident, shared = file.read().split()[1:3]
             with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
                 times = file.read().rpartition(b")")[2].split()[11:15]
-            memory += (int(resident) - int(shared)) * page
             cpu += sum(map(int, times))
             count += 1
-    return {"processes": count, "memory": memory, "cpu": cpu // ticks}
+            sizes = _sizes(f"/proc/{pid}/status")
+            memory += sizes.get(b"RssAnon", 0)
+            shared += _part_of(pid, sizes.get(b"RssShmem", 0))
+    return {"processes": count, "memory": memory, "shared": shared, "cpu": cpu // ticks}
+
+
+def _part_of(pid: int, shared: int) -> int:
+    """Return the part of the process *pid* in the bytes that it shares with others."""
+    if shared:
+        with suppress(OSError):  # it does not let itself be examined: all of it counts
+            return _sizes(f"/proc/{pid}/smaps_rollup").get(b"Pss_Shmem", shared)
+    return shared
+
+
+def _sizes(path: str) -> dict[bytes, int]:
+    """Return the sizes in a file of /proc, in bytes."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        lines = [line.split() for line in file]
+    return {words[0].rstrip(b":"): int(words[1]) << 10 for words in lines if words[2:] == [b"kB"]}
+
+
+def nameless_files(pids: Iterable[int], folders: Iterable[str]) -> tuple[int, int]:
+    """Return the bytes of removed files that *pids* have open: on the disk of *folders*, elsewhere.
+
+    Elsewhere is in memory. No directory lists these files.
+    """
+    devices, found = set(), {}
+    for folder in folders:
+        with suppress(OSError):
+            devices.add(os.stat(folder).st_dev)  # noqa: PTH116
+    for pid in pids:
+        with suppress(OSError):
+            for number in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+                with suppress(OSError):
+                    about = os.stat(f"/proc/{pid}/fd/{number}")  # noqa: PTH116
+                    if stat.S_ISREG(about.st_mode) and not about.st_nlink:
+                        found[about.st_dev, about.st_ino] = about.st_blocks * 512
+    on_disk = sum(size for (device, _), size in found.items() if device in devices)
+    return on_disk, sum(found.values()) - on_disk
 
 
 def folder_size(path: str) -> int:
-    """Return the number of bytes that the files in the directory *path* take on its disk."""
+    """Return the number of bytes that the files in the directory *path* take on its disk.
+
+    It makes directories readable that are not.
+    """
     total, todo = 0, [path]
     while todo:
-        with suppress(OSError), os.scandir(todo.pop()) as entries:
+        folder = todo.pop()
+        with suppress(OSError), _scan(folder) as entries:
             for entry in entries:
                 with suppress(OSError):
                     total += entry.stat(follow_symlinks=False).st_blocks * 512
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
     return total
+
+
+def _scan(folder: str) -> Any:
+    try:
+        return os.scandir(folder)
+    except PermissionError:
+        place = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101
+        os.close(place)
+        return os.scandir(folder)
 
 
 def _own_tasks() -> int:

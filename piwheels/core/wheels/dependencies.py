@@ -28,7 +28,6 @@ MAX_BYTES = 2**31
 #: How many required libraries of one wheel are reported.
 MAX_NEEDED = 500
 
-_BINARY = re.compile(r"\.so(\.[0-9A-Za-z_]+)*$|\.data/scripts/|(^|/)bin/")
 _LIBRARY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+~@-]{0,199}", re.ASCII)
 _PYTHON = re.compile(r"libpython[0-9.]+[a-z]*\.so(\.|$)")
 _SEARCH = ("/usr/local/lib", "/lib", "/usr/lib", "/lib64", "/usr/lib64", "/lib32", "/usr/lib32")
@@ -159,7 +158,7 @@ def needed_libraries(path: Path) -> list[tuple[str, tuple[int, ...]]]:
     :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
     """
     needed: dict[tuple[str, tuple[int, ...]], None] = {}
-    files, bundled = elf_files(path)
+    files, bundled, _ = elf_files(path)
     for elf in files:
         needed |= {(name, elf.kind): None for name in elf.needed if not _PYTHON.match(name)}
     missing = [item for item in needed if item[0] not in bundled]
@@ -168,15 +167,17 @@ def needed_libraries(path: Path) -> list[tuple[str, tuple[int, ...]]]:
     return missing[:MAX_NEEDED]
 
 
-def elf_files(path: Path) -> tuple[list[Elf], set[str]]:
+def elf_files(path: Path) -> tuple[list[Elf], set[str], bool]:
     """Return the native programs of the wheel at *path*, and the libraries that it contains.
 
-    Raises :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
+    The third value is whether all programs could be read. Raises
+    :exc:`~piwheels.core.errors.BadWheel` if the wheel cannot be read.
     """
     with open_wheel(path) as archive:
         bundled = {entry.filename.rpartition("/")[2] for entry in archive.infolist()}
-        files = list(_elf_files(archive))
-    return files, bundled | {elf.soname for elf in files}
+        found = list(_elf_files(archive))
+    files = [elf for elf in found if elf is not None]
+    return files, bundled | {elf.soname for elf in files}, len(files) == len(found)
 
 
 def read_elf(data: bytes | mmap.mmap) -> Elf | None:
@@ -187,41 +188,34 @@ def read_elf(data: bytes | mmap.mmap) -> Elf | None:
         return None
 
 
-def _elf_files(archive: ZipFile) -> Iterator[Elf]:
+def _elf_files(archive: ZipFile) -> Iterator[Elf | None]:
+    """Yield the native programs; ``None`` for those that are malformed, or too many."""
     files, space = MAX_FILES, MAX_BYTES
     for entry in archive.infolist():
-        if entry.is_dir() or not _BINARY.search(entry.filename):
-            continue
+        with archive.open(entry) as stream:
+            if stream.read(4) != b"\x7fELF":
+                continue
         files, space = files - 1, space - entry.file_size
         if files < 0 or space < 0:
-            _log().warning(
-                "a wheel has more than %d libraries or %d bytes of them; the rest is ignored",
-                MAX_FILES,
-                MAX_BYTES,
-            )
+            limits = MAX_FILES, MAX_BYTES
+            _log().warning("a wheel has more than %d libraries or %d bytes of them", *limits)
+            yield None
             return
         with tempfile.TemporaryFile() as file:
-            if _unpack(archive, entry, file):
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                    elf = read_elf(data)
-                if elf is not None:
-                    yield elf
+            _unpack(archive, entry, file)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield read_elf(data)
 
 
-def _unpack(archive: ZipFile, entry: ZipInfo, file: IO[bytes]) -> bool:
+def _unpack(archive: ZipFile, entry: ZipInfo, file: IO[bytes]) -> None:
+    size = 0
     with archive.open(entry) as stream:
-        block = stream.read(2**16)
-        if not block.startswith(b"\x7fELF"):
-            return False
-        size = 0
-        while block:
+        while block := stream.read(2**18):
             size += len(block)
             if size > entry.file_size:
                 raise BadWheel(f"{entry.filename!r} is longer than the archive declares")
             file.write(block)
-            block = stream.read(2**18)
     file.flush()
-    return True
 
 
 def _read_elf_file(path: Path) -> Elf | None:

@@ -13,21 +13,22 @@ import hashlib
 import io
 import re
 import stat
-import struct
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
+from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 
 from piwheels.core.errors import BadWheel
+from piwheels.core.wheels.archive import check_archive
 from piwheels.core.wheels.inspection import inspect_wheel, is_portable, open_wheel, read_entry
+from piwheels.core.wheels.installed import MAY_RUN_AT_START, check_installed
 from piwheels.core.wheels.platforms import unjustified
 from piwheels.core.wheels.tags import canonical, parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
-    from typing import IO
     from zipfile import ZipFile, ZipInfo
 
     from piwheels.core.wheels.inspection import WheelMetadata
@@ -41,37 +42,11 @@ FREE_CONTENT: Final = 64 * 2**20
 #: The longest path of a file, and the longest part of it, in bytes of UTF-8.
 MAX_PATH: Final = 1024
 MAX_PART: Final = 255
-#: The folders of ``NAME.data`` that installers know (PEP 427).
-SCHEMES: Final = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
-#: The projects whose wheels may run code at the start of each interpreter, by a ``.pth`` file.
-MAY_HAVE_PTH: Final = frozenset({"coverage", "setuptools"})
 
 #: Signatures of RECORD, which cannot be listed in it (PEP 427).
 _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")
-_LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
-_SIZES_FOLLOW: Final = 0x8  # the sizes are after the content
-_DESCRIPTORS: Final = (12, 16, 20, 24)  # the lengths of such sizes
-_UTF8_NAME: Final = 0x800
 _BLOCK: Final = 2**18
-_INSTALLERS_FILES: Final = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
-_MAX_PTH: Final = 64 * 2**10
-#: The statements by which setuptools declares a namespace package, since its version 20.
-_STATEMENTS: Final = (
-    r"",
-    r"import sys, types, os",
-    r"has_mfs = sys\.version_info > \(3, 5\)",
-    r"p = os\.path\.join\(sys\._getframe\(1\)\.f_locals\['sitedir'\], \*\((?:NAME,? ?)+\)\)",
-    r"ie = os\.path\.exists\(os\.path\.join\(p,'__init__\.py'\)\)",
-    r"importlib = (?:has_mfs and )?__import__\('importlib\.util'\)",
-    r"(?:has_mfs and )?__import__\('importlib\.machinery'\)",
-    r"m = (?:has_mfs and )?sys\.modules\.setdefault\(NAME, importlib\.util\.module_from_spec"
-    r"\(importlib\.machinery\.PathFinder\.find_spec\(NAME, \[os\.path\.dirname\(p\)\]\)\)\)",
-    r"m = (?:m or|not ie and) sys\.modules\.setdefault\(NAME, types\.ModuleType\(NAME\)\)",
-    r"mp = \(m or \[\]\) and m\.__dict__\.setdefault\('__path__',\[\]\)",
-    r"\(p not in mp\) and mp\.append\(p\)",
-    r"m and setattr\(sys\.modules\[NAME\], NAME, m\)",
-)
-_NAMESPACE: Final = re.compile("|".join(_STATEMENTS).replace("NAME", r"'[\w.]+'"), re.ASCII)
+_METADATA_VERSION: Final = re.compile(r"[12]\.[0-9]")
 #: Characters that terminals, browsers or file systems may take for something else.
 _ODD: Final = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
@@ -95,17 +70,16 @@ def verify_wheel(
         entries = archive.infolist()
         _check_sizes(entries, path.stat().st_size)
         assert archive.fp is not None  # noqa: S101 (it is open)
-        _check_layout(archive.fp, entries, archive.start_dir)
+        check_archive(archive.fp, entries)
         _check_names(entries)
         for entry in entries:
             _check_mode(entry)
         info = next(name for name in _folders(entries) if name.endswith(".dist-info"))
-        _check_places(entries, info)
-        _check_record(archive, info)
         project = canonical(found.name)
-        if project not in MAY_HAVE_PTH and project not in may_have_pth:
-            _check_pth(archive, info, project)
-    _check_requirements(found)
+        permitted = project in MAY_RUN_AT_START or project in may_have_pth
+        check_installed(archive, info, project, may_run_at_start=permitted)
+        _check_record(archive, info)
+    _check_metadata(found)
     platforms = parse_filename(path.name if filename is None else filename).platform.split(".")
     if "any" in platforms and not is_portable(path):
         raise BadWheel("it has native programs, so its name must say for which platform they are")
@@ -118,61 +92,6 @@ def _check_sizes(entries: list[ZipInfo], size: int) -> None:
     content = sum(entry.file_size for entry in entries)
     if content > min(MAX_CONTENT, MAX_RATIO * size + FREE_CONTENT):
         raise BadWheel(f"the wheel unpacks to {content} bytes, too many for its {size}")
-
-
-# The archive ----------------------------------------------------------------------------------
-
-
-def _check_layout(file: IO[bytes], entries: list[ZipInfo], end: int) -> None:
-    """Check that the headers of files agree with the directory, and that no two files overlap."""
-    spans: list[tuple[int, int, str, bool]] = []
-    for entry in entries:
-        file.seek(entry.header_offset)
-        header = file.read(_LOCAL_HEADER.size)
-        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
-            raise BadWheel(f"{entry.filename!r} is not where the archive lists it")
-        fields = _LOCAL_HEADER.unpack(header)
-        flags, method, crc, packed, size, name_length, extra_length = (
-            fields[2], fields[3], *fields[6:],
-        )  # fmt: skip
-        raw_name = file.read(name_length)
-        encoding = "utf-8" if flags & _UTF8_NAME else "cp437"
-        if (
-            raw_name != entry.orig_filename.encode(encoding, "replace")
-            or method != entry.compress_type
-            or (flags ^ entry.flag_bits) & (_UTF8_NAME | _SIZES_FOLLOW)
-        ):
-            raise BadWheel(f"{entry.filename!r} has another header than the archive lists")
-        extra = file.read(extra_length)
-        if not flags & _SIZES_FOLLOW:
-            packed, size = _zip64_sizes(extra, packed, size)
-            if (crc, packed, size) != (entry.CRC, entry.compress_size, entry.file_size):
-                raise BadWheel(f"{entry.filename!r} has another size than the archive lists")
-        start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        stop = start + entry.compress_size
-        spans.append((entry.header_offset, stop, entry.filename, bool(flags & _SIZES_FOLLOW)))
-    spans.sort()
-    if spans[0][0] != 0:
-        raise BadWheel("the archive has unlisted content before its first file")
-    ends = [*spans[1:], (end, 0, "", False)]
-    for (_, stop, name, sizes_follow), (start, *_) in zip(spans, ends, strict=True):
-        if stop > start:
-            raise BadWheel(f"{name!r} overlaps with what follows it in the archive")
-        if start - stop not in (_DESCRIPTORS if sizes_follow else (0,)):
-            raise BadWheel(f"the archive has unlisted content after {name!r}")
-
-
-def _zip64_sizes(extra: bytes, packed: int, size: int) -> tuple[int, int]:
-    """Return the sizes of a header: those of its zip64 field where they are too large."""
-    if 0xFFFFFFFF not in (packed, size):
-        return packed, size
-    while len(extra) >= 4:
-        kind, length = struct.unpack_from("<HH", extra)
-        if kind == 1 and length >= 16:
-            size, packed = struct.unpack_from("<QQ", extra, 4)
-            break
-        extra = extra[4 + length :]
-    return packed, size
 
 
 # Names and places -----------------------------------------------------------------------------
@@ -226,42 +145,6 @@ def _check_mode(entry: ZipInfo) -> None:
         raise BadWheel(f"{entry.filename!r} has a special permission (set-uid, set-gid or sticky)")
     if entry.is_dir() and entry.file_size:
         raise BadWheel(f"the folder {entry.filename!r} has content")
-
-
-def _check_places(entries: list[ZipInfo], info: str) -> None:
-    """Check that installers know where each file goes, and that none of them is theirs."""
-    data = info.removesuffix(".dist-info") + ".data"
-    for entry in entries:
-        top, _, rest = entry.filename.partition("/")
-        if top.endswith(".data") and rest:
-            if top != data:
-                raise BadWheel(f"the folder {top!r} is not {data!r}")
-            scheme, _, rest = rest.partition("/")
-            if scheme not in SCHEMES or (not rest and not entry.is_dir()):
-                raise BadWheel(f"{entry.filename!r} is in no place that installers know")
-        if top == info and rest in _INSTALLERS_FILES:
-            raise BadWheel(f"{entry.filename!r} is a file that only installers write")
-
-
-def _check_pth(archive: ZipFile, info: str, project: str) -> None:
-    """Check that no file in the folder of packages runs code when an interpreter starts."""
-    data = info.removesuffix(".dist-info") + ".data"
-    for entry in archive.infolist():
-        place = entry.filename
-        for scheme in ("purelib", "platlib"):
-            place = place.removeprefix(f"{data}/{scheme}/")
-        if place.lower().endswith(".pth") and "/" not in place:
-            text = read_entry(archive, entry, _MAX_PTH).decode("utf-8", "replace")
-            if not all(map(_declares_namespace, text.splitlines())):
-                raise BadWheel(
-                    f"{entry.filename!r} would run code at each start of the interpreter: an"
-                    f" operator can permit that for {project} (--allow-pth)"
-                )
-
-
-def _declares_namespace(line: str) -> bool:
-    """Return whether *line* is of a ``-nspkg.pth`` file, as setuptools has written them."""
-    return all(_NAMESPACE.fullmatch(statement.strip()) for statement in line.split(";"))
 
 
 # Content --------------------------------------------------------------------------------------
@@ -323,11 +206,24 @@ def _digest(archive: ZipFile, entry: ZipInfo, algorithm: str | None) -> str:
     return base64.urlsafe_b64encode(result.digest()).rstrip(b"=").decode()
 
 
-def _check_requirements(found: WheelMetadata) -> None:
-    """Check that installers can read the requirements (PEP 508)."""
-    for text in found.requires_dist:
+def _check_metadata(found: WheelMetadata) -> None:
+    """Check that installers can read METADATA (core metadata, PEP 508), and in one way."""
+    try:
+        text = found.metadata.decode()
+    except UnicodeDecodeError as error:
+        raise BadWheel(f"METADATA is not in UTF-8: {error.reason}") from error
+    if "\0" in text:
+        raise BadWheel("METADATA has a null character")
+    fields, others = parse_email(text)
+    if not _METADATA_VERSION.fullmatch(fields.get("metadata_version", "")):
+        raise BadWheel("METADATA has no single field 'Metadata-Version' that installers know")
+    if "requires-python" in others:
+        raise BadWheel("METADATA has more than one field 'Requires-Python'")
+    for requirement in found.requires_dist:
         try:
-            Requirement(text)
+            Requirement(requirement)
         except InvalidRequirement as error:
             reason = str(error).partition("\n")[0]
-            raise BadWheel(f"pip refuses the requirement {text[:200]!r}: {reason}") from error
+            raise BadWheel(
+                f"pip refuses the requirement {requirement[:200]!r}: {reason}"
+            ) from error

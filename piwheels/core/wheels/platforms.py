@@ -69,7 +69,9 @@ def unjustified(path: Path, platforms: Collection[str]) -> str | None:
     wide = [tag for tag in platforms if tag.startswith(("manylinux", "musllinux"))]
     if not wide:
         return None
-    files, bundled = elf_files(path)
+    files, bundled, complete = elf_files(path)
+    if not complete:
+        return "it has native programs that cannot be read, so its platform cannot be verified"
     for tag in wide:
         if why := _problem(tag, files, bundled):
             return f"it is no wheel for {tag}: {why}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.host.commands import ask
+from piwheels.slave.sandbox import seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +68,9 @@ class Bubblewrap:
         for name, text in _USERS.items():
             (users / name).write_text(text)
         network = () if port is None else ("--unshare-net",)
-        return [self._program, *_NAMESPACES, *network, *self._mounts(work), "--", *command]
+        text = Path(seccomp.__file__).read_text(encoding="utf-8")
+        filtered = [sys.executable, "-I", "-S", "-c", text, *command]
+        return [self._program, *_NAMESPACES, *network, *self._mounts(work), "--", *filtered]
 
     def _mounts(self, work: Path) -> list[str]:
         limited = ("--size", str(MEMORY_FILES), "--tmpfs")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask, last_line
-from piwheels.slave.sandbox import landlock
+from piwheels.slave.sandbox import landlock, seccomp
 from piwheels.slave.sandbox.bubblewrap import Bubblewrap, find_program
 from piwheels.slave.sandbox.view import build_paths, view_of
 
@@ -157,6 +157,8 @@ def _warnings(name: str, problems: dict[str, str], port: int | None) -> list[str
         words.append(f"builds are confined by Landlock only: they share /proc and the network{why}")
         if version < landlock.SCOPES:
             words.append("builds can signal this user's processes (that needs Linux 6.12)")
+        if not seccomp.works():
+            words.append("builds can use Unix sockets and datagrams (no seccomp here)")
     if name != "bwrap" and port is not None and version < landlock.PORTS:
         words.append("builds can pass by the proxy: only bubblewrap or Linux 6.7 prevents that")
     return words

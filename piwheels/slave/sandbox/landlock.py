@@ -1,7 +1,8 @@
 """A sandbox of Landlock rules: a program that restricts itself, then becomes the build.
 
 It runs as a *file*, ``python -I -S landlock.py RULES COMMAND...``, and imports only what loads
-quickly. The numbers are those of the system calls and structures in ``linux/landlock.h``.
+quickly. The numbers are those of the system calls and structures in ``linux/landlock.h``. A filter
+of system calls forbids the sockets that Landlock does not restrict.
 """
 
 from __future__ import annotations
@@ -107,5 +108,9 @@ def _checked(result: int) -> int:
 
 
 if __name__ == "__main__":
-    restrict(json.loads(sys.argv[1]))
+    sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120
+    seccomp = __import__("seccomp")  # the file next to this one
+    rules = json.loads(sys.argv[1])
+    restrict(rules)
+    seccomp.forbid_sockets(local=False, only_tcp=rules["port"] is not None)
     os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606

@@ -23,7 +23,9 @@ CONFIGURATION: Final = (
     "alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "debian_version",
     "fonts", "gai.conf", "host.conf", "hosts", "java-17-openjdk", "ld.so.cache", "ld.so.conf",
     "ld.so.conf.d", "localtime", "magic", "mime.types", "nsswitch.conf", "os-release", "perl",
-    "pki", "protocols", "resolv.conf", "services", "ssl", "timezone",
+    "pki/ca-trust", "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "protocols",
+    "resolv.conf", "services", "ssl/ca-bundle.pem", "ssl/cert.pem", "ssl/certs",
+    "ssl/openssl.cnf", "timezone",
 )  # fmt: skip
 
 #: An absolute path in the value of a variable, and an address.

@@ -79,6 +79,42 @@ def test_limits_of_all_processes_together(tmp_path: Path) -> None:
     assert run(tmp_path, *many[:2], "sleep 0.6", totals=generous)[1].success
 
 
+@pytest.mark.parametrize(
+    ("total", "code"),
+    [
+        ("memory", "import mmap; x = mmap.mmap(-1, SIZE); x[:] = bytes(SIZE)"),
+        ("memory", "import os; x = os.memfd_create('x'); os.write(x, bytes(SIZE))"),
+        ("disk", "import os; x = open('x', 'wb', 0); os.unlink('x'); x.write(bytes(SIZE))"),
+        (
+            "disk",
+            "import os; os.mkdir('d'); open('d/x', 'wb').write(bytes(SIZE)); os.chmod('d', 0)",
+        ),
+    ],
+    ids=["shared memory", "a file in memory", "a removed file", "a closed folder"],
+)
+def test_what_is_hidden_counts(tmp_path: Path, total: str, code: str) -> None:
+    code = code.replace("SIZE", str(10**8)) + "; import time; print(1, flush=True); time.sleep(60)"
+    command = (sys.executable, "-c", code)
+    hoard = run(tmp_path, *command, totals={total: 5 * 10**7}, remove=[tmp_path])
+    assert hoard[1] == Ending(total)
+
+
+def test_shared_memory_counts_once(tmp_path: Path) -> None:
+    share = "import mmap, os; x = mmap.mmap(-1, 10**8); x[:] = bytes(10**8); os.fork(); os.fork()"
+    command = (sys.executable, "-c", f"{share}; x[::4096]; import time; time.sleep(1)")
+    assert run(tmp_path, *command, totals={"memory": 25 * 10**7})[1].success
+
+
+def test_no_key_outlives_a_command(tmp_path: Path) -> None:
+    number = supervision.KEYCTL.get(os.uname().machine, (0, 0))[sys.maxsize < 2**32]
+    ask = f"import ctypes; print(ctypes.CDLL(None).syscall({number}, 0, -3, 1))"
+    command = (sys.executable, "-c", ask)  # the number of the keyring of its session
+    ours = subprocess.run(command, check=True, capture_output=True).stdout
+    if not number or ours.startswith(b"-"):
+        pytest.skip("this kernel has no keyrings, or keyctl(2) has an unknown number")
+    assert len({ours, run(tmp_path, *command)[0], run(tmp_path, *command)[0]}) == 3
+
+
 def test_a_fork_bomb_is_finite(tmp_path: Path) -> None:
     bomb = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
     ending = run(tmp_path, sys.executable, "-c", bomb, totals={"processes": 30})[1]

@@ -101,7 +101,6 @@ def test_bundled_libraries_are_not_dependencies(tmp_path: Path) -> None:
             "demo/lib/libown-real.so": elf(soname="libown.so"),
             "demo/notes.so": b"this is no library",
             "demo.data/scripts/tool": elf("libedit.so.2"),
-            "demo/ignored.py": elf("libnever.so"),
         },
     )
     assert needed_libraries(path) == [("libc.so.6", KIND), ("libedit.so.2", KIND)]
