@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal, PiWheelsError
@@ -224,7 +224,7 @@ class Relay(threading.Thread):
         self._wake()
         if self.is_alive():
             self.join(3 * _END)
-        if not self.is_alive():
+        if not self.is_alive() and not self._epoll.closed:
             self._release()
 
     def _wake(self) -> None:
