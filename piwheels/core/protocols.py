@@ -254,9 +254,8 @@ monitor_stats: Final = Protocol(
 # any order. After its HELLO, a console also receives events: under the ticket of its last HELLO,
 # OUTCOME, and COMMAND (from all consoles, itself included, and from the control socket, whose *who*
 # is ``control``); under the ticket of its WATCH, OUTPUT. It repeats its HELLO every 30 s. The
-# master drops a console that is silent for 90 s, or leaves 300 messages unread; after that, it
-# refuses all its requests except HELLO. A console may have at most 16 unanswered requests of at
-# most 1 MiB each.
+# master drops a console that is silent for 90 s, or leaves 300 messages or 32 MiB unread; after
+# that, it refuses all its requests except HELLO. A console may have at most 16 unanswered requests.
 
 
 class Greeting(NamedTuple):

@@ -50,8 +50,8 @@ MAX_ITEMS: Final = 10_000
 class Limit(NamedTuple):
     """A bound on a value: *kind* says what it may be, *size* is its maximum.
 
-    The size of a ``count`` is its greatest value, that of a ``map`` from texts to anything the bytes
-    of its message, that of any other kind the number of characters. ``text`` has no control
+    The size of a ``count`` is its greatest value, that of a ``map`` (texts to anything) its bytes
+    as a message, that of any other kind the number of characters. ``text`` has no control
     characters, ``log`` may have any character, and the other kinds have a pattern
     (:data:`PATTERNS`).
     """

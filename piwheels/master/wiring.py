@@ -21,6 +21,7 @@ from piwheels.core.program.checking import check_option
 from piwheels.core.program.command_line import Common, duration, option, port_number, size
 from piwheels.core.program.report import json_option
 from piwheels.core.protocols import (
+    SMALL,
     Protocol,
     console,
     lumberjack,
@@ -399,7 +400,7 @@ WIRES: Final = (
     ),
     Wire(
         "console", "router", "TheOperator", ("consoles",), console,
-        Limits(100, 300, message=2**20, linger=1, mandatory=True), (Role.VIEW,),
+        Limits(100, 300, message=SMALL, linger=1, mandatory=True), (Role.VIEW,),
     ),
     Wire(
         "import", "router", "MrChase", ("admin tools", "piw-up"), mr_chase,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST, MAX_REQUEST_SIZE, MAX_WAITING = 1000, 64 * 2**10, 16
 #: The seconds in which a request must arrive, from the connection or its first byte on.
 REQUEST_TIME: Final = 15.0
-#: How often to look whether a client reads, in seconds; and the bytes that it must read within them.
+#: How often to look whether a client reads, in seconds; and the bytes that it must read until then.
 READ_TIME, READ_BYTES = 30.0, 64 * 2**10
 
 

@@ -72,7 +72,8 @@ def slow_bodies(port: int, seconds: float) -> int:
 def huge_headers(port: int, seconds: float) -> int:
     """Send a header without an end."""
     count = 0
-    for count in rounds(seconds):
+    for number in rounds(seconds):
+        count = number
         with suppress(OSError), connect(port) as one:
             one.sendall(GET[:-4] % PAGE + b"X: ")
             for _ in range(1000):
@@ -135,7 +136,8 @@ def idle_after_requests(port: int, seconds: float) -> int:
 def short_connections(port: int, seconds: float) -> int:
     """Connect and leave."""
     count = 0
-    for count in rounds(seconds):
+    for number in rounds(seconds):
+        count = number
         with suppress(OSError):
             connect(port).close()
     return count

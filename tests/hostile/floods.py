@@ -177,17 +177,18 @@ def hello(**features: Any) -> list[Any]:
 
 # What is sent without keys, in bare frames --------------------------------------------------------
 
-REQUESTS = (frame(b"", MORE) + frame(dumps("NOISE"))) * 12_000
+#: While 0MQ waits for room after one of the requests, a PING is among those that it has read.
+REQUESTS = ((frame(b"", MORE) + frame(dumps("NOISE"))) * 10 + PING) * 2000
 
 
-@flood("12,000 refused requests, PINGs, reset", with_keys=False)
+@flood("20,000 refused requests, PINGs, reset", with_keys=False)
 def refused_requests(target: Target) -> int:
     def attack(address: str, kind: str) -> int:
         with greeted(address, kind) as connection:
             with suppress(OSError):
-                connection.sendall(REQUESTS + PING * 1000)
+                connection.sendall(REQUESTS)
             reset(connection)
-        return 12_000
+        return 20_000
 
     return on_each_wire(target, attack)
 
@@ -199,8 +200,9 @@ def endless_frames(target: Target) -> int:
     def attack(address: str, kind: str) -> int:
         count = 0
         with greeted(address, kind) as connection, suppress(OSError):
-            for count in range(10_000):
+            for _ in range(10_000):
                 connection.sendall(part)
+                count += 1
         return count
 
     return on_each_wire(target, attack)

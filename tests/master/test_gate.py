@@ -208,7 +208,7 @@ def test_each_key_is_admitted_where_its_role_belongs(keys, open_wires, running, 
 
 
 def test_without_a_gatekeeper_nobody_is_admitted(keys, open_wires):
-    config, inner, _ = open_wires()
+    config, *_ = open_wires()
     with keys.client(zmq.DEALER, "victim") as client:
         assert not admitted(client, config.slave_queue)
 

@@ -53,7 +53,7 @@ class Incoming:
         self._rules, self._address = rules, address.encode()
         self._mechanism = b"CURVE" if curve else b"NULL"
         self._greeting = b""
-        #: Whether the client has another mechanism: it sees that in the greeting of 0MQ, and leaves.
+        #: Whether it has another mechanism. It sees that in the greeting of 0MQ, and leaves.
         self.is_strange = False
         #: How many frames of the handshake are still to come.
         self._handshake = 1
