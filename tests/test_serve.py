@@ -524,10 +524,10 @@ def test_a_client_must_read_its_response(tree, monkeypatch):
 
     async def run():
         async with in_this_process(tree) as place:
-            with socket.socket() as deaf:
-                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                deaf.connect(place)
-                deaf.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+            with socket.socket() as mute:
+                mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                mute.connect(place)
+                mute.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
                 async with asyncio.timeout(patience(10)):
                     while LimitedProtocol.places == {}:
                         await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: How often what was repeated is summarised, in seconds.
 PERIOD: Final = 60.0
-#: How many kinds of one peer are told apart, and how many kinds and peers in all.
+#: How many kinds of one peer are distinguished, and how many kinds and peers in all.
 _KINDS, _ALL = 20, 2000
 _OTHER: Final = "other"
 

@@ -160,10 +160,10 @@ class TheGatekeeper(NonStopTask):
         self._valid = valid
         if not gone or self.config.relay is None:
             return
-        for name in sorted({key.name for key in gone.values()}):
-            self.logger.warning(
-                "cut the connections of a key of %s: it is not valid any more", name
-            )
+        for key in gone.values():
+            found = ring.keys.get(key.public)
+            why = found.why_invalid(now) if found is not None else ""
+            self.logger.warning("cut connections: %s", why or f"the key of {key.name} has changed")
         self.config.relay.cut(lambda client: not client.user or client.user in gone)
 
     def _read(self) -> None:

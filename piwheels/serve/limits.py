@@ -1,6 +1,6 @@
 """The limits of a connection: how long a request may take, how large it is, and how many there are.
 
-Whoever exceeds a limit is cut. While all places are taken, each new client gets that of the address
+A client that exceeds a limit is cut. While all places are taken, each new client gets that of the address
 with the most connections.
 """
 
@@ -64,7 +64,7 @@ class LimitedProtocol(HttpToolsProtocol):
         waiting = (each for each in heaviest if each.is_idle)
         oldest = next(waiting, None) or next(iter(heaviest), None)
         if oldest is not None:
-            heaviest.pop(oldest)  # it is told that it is lost later
+            heaviest.pop(oldest)  # connection_lost comes later
             oldest.transport.abort()
 
     @property

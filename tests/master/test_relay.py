@@ -151,8 +151,8 @@ def test_one_process_leaves_room_for_others(control, relay, config, monkeypatch,
 
 def test_a_client_that_reads_nothing_is_cut(slaves, config, monkeypatch, caplog):
     monkeypatch.setattr(relay_module, "_UNREAD", 2**20)
-    with greeted(config.slave_queue, "DEALER") as deaf:
-        deaf.sendall(REQUEST)
+    with greeted(config.slave_queue, "DEALER") as mute:
+        mute.sendall(REQUEST)
         assert slaves.poll(patience(5))
         address = slaves.recv_multipart()[0]
         until(

@@ -1,6 +1,6 @@
 """What each peer of an address may use: memory for messages that no task has read yet. Pure.
 
-A *peer* is an IP address, a local process, or a key. Whoever floods an address uses up its own
+A *peer* is an IP address, a local process, or a key. A peer that floods an address uses up its own
 share, and its further messages wait where they are.
 """
 
