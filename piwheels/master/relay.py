@@ -258,16 +258,16 @@ class Relay(threading.Thread):
         try:
             handler(whose, events)
         except Exception as exc:  # noqa: BLE001 (one connection never ends the thread)
-            client = whose if isinstance(whose, Client) else None
-            if isinstance(exc, PiWheelsError) and client is not None:
-                self._drop(client, str(exc))
-            elif isinstance(exc, OSError) and client is not None:
-                self._close(client)
-            else:
-                where = client.door.address if client is not None else "the master"
-                self._faults.unexpected(f"a connection to {where}", exc)
-                if client is not None:
-                    self._close(client)
+            self._failed(whose, exc)
+
+    def _failed(self, whose: object, exc: Exception) -> None:
+        """Close the connection that has caused an error, if it was one."""
+        client = whose if isinstance(whose, Client) else None
+        if not isinstance(exc, (PiWheelsError, OSError)) or client is None:
+            where = client.door.address if client is not None else "the master"
+            self._faults.unexpected(f"a connection to {where}", exc)
+        if client is not None:
+            self._drop(client, str(exc) if isinstance(exc, PiWheelsError) else "")
 
     def _drain(self, _: object, __: int) -> None:
         with suppress(BlockingIOError):
@@ -299,8 +299,8 @@ class Relay(threading.Thread):
     def _try(self, client: Client) -> None:
         try:
             self._pass(client, client.held)
-        except (PiWheelsError, OSError) as exc:
-            self._drop(client, str(exc))
+        except Exception as exc:  # noqa: BLE001 (as above)
+            self._failed(client, exc)
 
     def _answered(self, client: Client) -> None:
         """Let another large message come, because that of *client* has been handled."""
@@ -425,6 +425,7 @@ class Relay(threading.Thread):
         self._report(client.door, client.place, why)
         client.has_ended = True
         client.to_client += REFUSAL
+        self._unread += len(REFUSAL)
         self._end(client)
         self._update(client)
 

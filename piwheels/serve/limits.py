@@ -1,7 +1,7 @@
 """The limits of a connection: how long a request may take, how large it is, and how many there are.
 
-A client that exceeds a limit is cut. While all places are taken, each new client gets that of the address
-with the most connections.
+A client that exceeds a limit is cut. While all places are taken, each new client gets one of the
+address with the most connections.
 """
 
 from __future__ import annotations
