@@ -130,7 +130,7 @@ class Sandbox:
         for name, text in STAND_INS.items():
             self._program("bin", name, f"#!/bin/sh\n{text.replace('{box}', str(box))}\n")
         (box / "bin/pip").symlink_to(box / "programs/pip")
-        up = f"PIW_HOST={HOST} PIW_DSN={shlex.quote(up_dsn)}"
+        up = f"PIW_NO_BOARDS=1 PIW_HOST={HOST} PIW_DSN={shlex.quote(up_dsn)}"
         go = f'{box}/programs/go --ready "$@"'
         self._program("clone", "go", f'#!/bin/sh\ntest "$1" != up || export {up}\nexec {go}\n')
         binaries = next(folder for folder in candidates(os.environ) if (folder / "psql").exists())
@@ -281,14 +281,28 @@ class Sandbox:
         self.index.server_close()
 
 
+def readable(dsn, copy):
+    """Return *dsn* with a *copy* of the file of its passwords, for the reader."""
+    for path in parse_qs(urlsplit(dsn).query).get("passfile", ()):
+        shutil.copy(path, copy)
+        if AS_USERS:
+            os.chown(copy, USERS["reader"], -1)
+        dsn = dsn.replace(path, str(copy))
+    return dsn
+
+
 @pytest.fixture
 def sandbox(short_dir, system_user, superuser_dsn):
     if not any((folder / "psql").exists() for folder in candidates(os.environ)):
         pytest.skip("needs the client programs of PostgreSQL (psql)")
+    trust = short_dir / "trust.conf"  # the server of a distribution knows its users
+    trust.write_text("local all all trust\n")
     options = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    options["hba_file"] = str(trust)
     with Cluster(short_dir / "chapters-pg", user=system_user, options=options) as cluster:
         administer(cluster.dsn(), "DROP ROLE {}", names=["piwheels"])  # the chapters make it
-        made = Sandbox(short_dir / "chapters", cluster, superuser_dsn)
+        up_dsn = readable(superuser_dsn, short_dir / "passwords")
+        made = Sandbox(short_dir / "chapters", cluster, up_dsn)
         try:
             yield made
         finally:

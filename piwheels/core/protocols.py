@@ -53,6 +53,7 @@ __all__ = [
     "ENDED_BY_OPERATOR",
     "FIRST_IMPORT",
     "LEVEL_1_ID",
+    "SANDBOX",
     "STOPPED_BY_OPERATOR",
     "NoData",
     "Protocol",
@@ -192,6 +193,8 @@ slave_driver: Final = Protocol(
 LEVEL_1_ID: Final = b"piw1-"
 #: A slave logs this sentence when it ends by ``DIE``; piw-up looks for it.
 ENDED_BY_OPERATOR: Final = "an operator has ended this slave"
+#: A slave logs this with the name of the sandbox, and what that lacks; piw-up looks for it.
+SANDBOX: Final = "sandbox of builds: "
 #: The line in a master's log after the command QUIT.
 STOPPED_BY_OPERATOR: Final = "an operator said QUIT"
 

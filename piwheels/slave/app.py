@@ -35,6 +35,11 @@ from piwheels.core.host.pip_config import default_index, pip_command, pip_settin
 from piwheels.core.keys.files import KeyPair, parse_invitation
 from piwheels.core.keys.options import client_pair, key_option, master_key_option
 from piwheels.core.paths import address, bracketed, data_dir, host
+from piwheels.core.program.builds import (
+    allow_host_option,
+    offline_build_option,
+    sandbox_option,
+)
 from piwheels.core.program.checking import check_option, reaching_problem, report
 from piwheels.core.program.command_line import (
     Common,
@@ -48,17 +53,16 @@ from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.report import json_option
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import ENDED_BY_OPERATOR, SlaveOutput, slave_driver
+from piwheels.core.protocols import ENDED_BY_OPERATOR, SANDBOX, SlaveOutput, slave_driver
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale, why_unusable
 from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
 from piwheels.slave.egress.gate import PORT, Egress, environment
-from piwheels.slave.egress.rules import allowed_host
 from piwheels.slave.identity import identity
 from piwheels.slave.joining import join
 from piwheels.slave.limits import Limits
-from piwheels.slave.sandbox.choice import MODES, NoSandbox, choose
+from piwheels.slave.sandbox.choice import NoSandbox, choose
 from piwheels.slave.selfcheck import check
 
 if TYPE_CHECKING:
@@ -136,26 +140,15 @@ class SlaveConfig(Common):
     )  # fmt: skip
     key: Path | None = key_option()
     master_key: str = master_key_option()
-    sandbox: str = option(
-        default="auto",
-        choices=("auto", *MODES),
-        help="what confines builds; auto: the strongest that works (default: auto)",
-    )
+    sandbox: str = sandbox_option()
     egress: str = option(
         default="proxy",
         choices=("proxy", "open"),
         help="what builds reach: the indexes, by a proxy of the slave; or everything"
         " (default: proxy)",
     )
-    allow_host: list[str] = option(
-        default=[],
-        metavar="HOST[:PORT]",
-        parse=allowed_host,
-        help="builds may reach this host, too (can be repeated; default ports: 80 and 443)",
-    )
-    offline_build: bool = option(
-        default=False, help="a build fetches all that it needs, then compiles without a network"
-    )
+    allow_host: list[str] = allow_host_option()
+    offline_build: bool = offline_build_option()
     silence: timedelta = option(
         default=Limits.silence,
         metavar="DURATION",
@@ -252,10 +245,11 @@ class PiWheelsSlave:
         mode, python = self.config.sandbox, self.interpreter.path
         port = None if self.egress.is_open else PORT
         variables = environment(self.egress, self.dir, self.dir, PORT)
-        self.sandbox, warnings = choose(mode, python, self.pip, self.dir, variables, port)
-        for warning in warnings:
+        choice = choose(mode, python, self.pip, self.dir, variables, port)
+        self.sandbox = choice.sandbox
+        for warning in choice.warnings:
             self.logger.warning("%s", warning)
-        self.logger.info("sandbox of builds: %s; egress: %s", self.sandbox.name, self.config.egress)
+        self.logger.info("%s%s; egress: %s", SANDBOX, choice.confinement, self.config.egress)
 
     def stop(self, number: int = 0, _frame: object = None) -> None:
         """End the slave soon. Can be the handler of the signal *number*."""
@@ -393,7 +387,7 @@ class PiWheelsSlave:
         """Wait: longer each time, up to ten seconds (two if the master is on this machine)."""
         self.logger.debug("nothing to do%s", " (paused)" if paused else "")
         self._wait(self._pause)
-        local = self.slave_queue.startswith("ipc:")
+        local = self.slave_queue.startswith(("ipc:", "tcp://127."))
         self._pause = min(self._pause * 2, SLEEP_MAX_LOCAL if local else SLEEP_MAX)
         return self._idle()
 

@@ -19,8 +19,8 @@ from piwheels.up.config import UpConfig
             "build for two interpreters, with a slave each",
         ),
         (
-            "piw-up --boards",
-            "accept other slaves, and print a command for one that joins",
+            "piw-up --no-boards wrapt",
+            "build on this machine only, and listen for no slave on the network",
         ),
     ],
 )

@@ -16,18 +16,20 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import DatabaseError, Fatal, PiWheelsError
 from piwheels.core.host.interpreters import Interpreter, probe
+from piwheels.core.host.launcher import Launcher, fork_launcher
+from piwheels.core.keys.ring import fingerprint
 from piwheels.core.paths import data_dir, to_connect
 from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
-from piwheels.core.program.privileges import drop_root, interpreter_dirs
+from piwheels.core.program.privileges import drop_root, environment, interpreter_dirs
 from piwheels.core.program.report import write_object
-from piwheels.core.protocols import SlaveEvent
+from piwheels.core.protocols import SANDBOX, SlaveEvent
 from piwheels.core.subscription import Subscription
 from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
-from piwheels.up import console, database, site, summary
-from piwheels.up.boards import PORTS, Boards
-from piwheels.up.config import labels, queues
+from piwheels.up import console, database, separation, site, summary
+from piwheels.up.boards import OWN, PORTS, SLAVES, Boards
+from piwheels.up.config import labels, port_in_use, queues
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
     TOO_OFTEN,
@@ -41,7 +43,7 @@ from piwheels.up.registry import Registrar, Resolver
 from piwheels.up.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from piwheels.core.clock import Clock
     from piwheels.core.host.postgres import Cluster
@@ -54,6 +56,8 @@ DEMO_PACKAGES: Final = (
 )  # fmt: skip
 #: Seconds between two checks of the daemons, and between two queries of the database.
 TICK, QUERY_INTERVAL = 0.2, 1.0
+#: Seconds to wait for the slaves to start.
+START_LIMIT: Final = 30.0
 #: Seconds to wait for pages and logs after the end of the last build.
 PUBLISH_LIMIT: Final = 90.0
 #: Of these, seconds to wait for what the index says about the versions, such as a yank.
@@ -61,20 +65,30 @@ UPSTREAM_LIMIT: Final = 10.0
 
 
 class Up:
-    """Runs the farm in the folder of *processes*. Its slaves build for *interpreters*."""
+    """Runs the farm in the folder of *processes*. Its slaves build for *interpreters*.
+
+    They, and so their builds, run as the user of *launcher*, if there is one.
+    """
 
     def __init__(
         self,
         config: UpConfig,
         processes: Processes,
         interpreters: Sequence[Interpreter],
+        launcher: Launcher | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self.config = config
         self._clock = clock
         self.processes = processes
         self.site = processes.home / "www"
-        self.queues = queues(config, processes.home)
+        #: Not with a private socket for slaves, which another user could not open.
+        self.launcher = None if config.slave_queue.startswith("ipc:") else launcher
+        #: The port for other boards that another program uses.
+        self.taken = port_in_use(config) if config.boards else None
+        self.admits_boards = config.boards and self.taken is None
+        keyed = self.launcher is not None
+        self.queues = queues(config, processes.home, boards=self.admits_boards, keyed=keyed)
         #: The keys, if a socket is not private.
         over_tcp = any(where.startswith("tcp:") for where in self.queues.values())
         self.boards = Boards(processes.home, clock) if over_tcp else None
@@ -112,12 +126,11 @@ class Up:
         stopped the farm, and :exc:`Fatal` when a part of it fails; all parts are stopped then.
         """
         self.screen.say(f"the farm is in {self.processes.home}")
-        for folder in (self.site, self.processes.home / "build"):
-            folder.mkdir(exist_ok=True)
+        self.site.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
             db, env = self._open_database(stack)
             addresses = to_connect(self.queues["status"]), to_connect(self.queues["control"])
-            key = None if self.boards is None else self.boards.own_pair()
+            key = None if self.boards is None else self.boards.pair(OWN)
             events = stack.enter_context(Subscription(*addresses, self._clock, key=key))
             # From here on, the daemons stop before the database does.
             stack.callback(self._stop)
@@ -130,6 +143,7 @@ class Up:
                 Registrar(address, self._check, key, follow=not self.config.once)
             )
             registrar.refresh_pages()
+            self._say_separation(events)
             self._invite()
             stack.callback(self._end_console)
             self._open_console()
@@ -158,16 +172,30 @@ class Up:
                 self._tick(events)
 
     def _attach_line(self) -> str:
-        key = None if self.boards is None else self.boards.own_key
+        key = None if self.boards is None else self.boards.file(OWN)
         return console.attach_line(self.queues, key)
+
+    def _say_separation(self, events: Subscription) -> None:
+        """Say how builds are separated from the farm, once their slaves know."""
+        deadline = self._clock.monotonic() + START_LIMIT
+        slaves = [daemon for daemon in self.processes.daemons if daemon.name in self.pythons]
+        while not all(found := [daemon.said(SANDBOX) for daemon in slaves]):
+            if self._clock.monotonic() > deadline:
+                self.screen.say("it is not known how builds are confined: see the logs", RED)
+                return
+            self._tick(events)
+        builder = "" if self.launcher is None else self.launcher.user.pw_name
+        chosen = self.config.sandbox != "auto"
+        words = separation.sentence(found, builder, chosen=chosen, is_root=not os.geteuid())
+        self.screen.say(words)
 
     def _invite(self) -> None:
         """Print the command with which a board joins the farm."""
-        if self.boards is None or not self.queues["slave"].startswith("tcp:"):
-            self.screen.say("only this machine builds; --boards lets other boards join")
-            return
-        command = self.boards.invite(self.queues)
-        self.screen.say(f"one board can join within an hour by this command:\n  {command}")
+        if self.taken is not None:
+            self.screen.say(f"no board can join: port {self.taken} is in use (--slave-queue)", RED)
+        elif self.admits_boards and self.boards is not None:
+            command = self.boards.invite(self.queues)
+            self.screen.say(f"one board can join within an hour by this command:\n  {command}")
 
     def _open_database(self, stack: contextlib.ExitStack) -> tuple[Database, dict[str, str]]:
         """Return the database, ready for use, and the environment with its address for daemons."""
@@ -182,12 +210,12 @@ class Up:
             env = child_environment(self.config, os.environ, server.superuser)
             self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
-        alone = self.queues["slave"].startswith("ipc:")
-        database.prepare(db, self.abis, set(self.pythons), alone=alone)
+        joined = self.admits_boards and self.boards is not None and self.boards.has_joined()
+        database.prepare(db, self.abis, set(self.pythons), alone=not joined)
         return db, child_environment(self.config, os.environ, server.daemon)
 
     def _start_daemons(self, env: dict[str, str]) -> None:
-        config, home = self.config, self.processes.home
+        config = self.config
         common = ["-v"] if config.verbose else []
         common += ["-c", str(config.config)] if config.config is not None else []
         wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
@@ -203,13 +231,29 @@ class Up:
         # The server and the slaves do not use the database.
         env = {name: value for name, value in env.items() if name != "PIW_DSN"}
         self.processes.start("serve", "piwheels.serve", [place, *http, *common], env)
-        for label, python in self.pythons.items():
-            args = [f"--label={label}", f"--python={python}", f"--dir={home / 'build'}"]
-            args += [f"--timeout={config.timeout.total_seconds():f}"]
-            local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
-            args += [f"--{q}-queue={where}" for q, where in local.items()]
-            self.processes.start(label, "piwheels.slave", [*args, *common], env)
+        self._start_slaves(env, common)
         self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
+
+    def _start_slaves(self, env: Mapping[str, str], common: Sequence[str]) -> None:
+        config, builds = self.config, self.processes.home / "build"
+        if self.launcher is not None:
+            builds = Path(self.launcher.user.pw_dir)
+            env = environment(env, self.launcher.user)
+        builds.mkdir(exist_ok=True)
+        shared = [f"--dir={builds}", f"--timeout={config.timeout.total_seconds():f}", *common]
+        shared += [f"--sandbox={config.sandbox}"] if config.sandbox != "auto" else []
+        shared += [f"--allow-host={host}" for host in config.allow_host]
+        shared += ["--offline-build"] if config.offline_build else []
+        local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
+        if self.launcher is not None and self.boards is not None:
+            key = builds / f"{fingerprint(self.boards.pair(SLAVES).master)}.key"
+            self.launcher.files[str(key)] = self.boards.file(SLAVES).read_text()
+            shared.append(f"--key={key}")
+            local = {q: to_connect(self.queues[q]) for q in PORTS}
+        shared += [f"--{q}-queue={where}" for q, where in local.items()]
+        for label, python in self.pythons.items():
+            args = [f"--label={label}", f"--python={python}", *shared]
+            self.processes.start(label, "piwheels.slave", args, env, self.launcher)
 
     def _tick(self, events: Subscription) -> None:
         self._check()
@@ -273,7 +317,7 @@ class Up:
             return
         options = ["-c", str(config.config)] if config.config is not None else []
         if self.boards is not None:
-            options.append(f"--key={self.boards.own_key}")
+            options.append(f"--key={self.boards.file(OWN)}")
         try:
             self.screen.divert(self.processes.logs / "up.log")
         except OSError as exc:
@@ -401,7 +445,8 @@ def run(config: UpConfig) -> int:
     """Run a farm until it is stopped; return the exit status."""
     pythons = [_executable(path) for path in config.python] or [Path(sys.executable)]
     readable = [each for path in config.python for each in interpreter_dirs(str(_executable(path)))]
-    drop_root(extra_dirs=readable, data_dir=config.dir)
+    drop_root(extra_dirs=readable, data_dir=config.dir, launch=fork_launcher)
+    launcher = Launcher.inherited()
     interpreters = [probe(path) for path in pythons]
     if not config.verbose:  # omit the version of PostgreSQL
         logging.getLogger("postgres").setLevel(logging.WARNING)
@@ -410,7 +455,7 @@ def run(config: UpConfig) -> int:
             signal.signal(sign, processes.on_signal)
         reopen_on_hangup()
         try:
-            return Up(config, processes, interpreters).run()
+            return Up(config, processes, interpreters, launcher).run()
         except Stopped:
             return 1 if config.once else 0
         except Fatal:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from piwheels.core.clock import Clock
     from piwheels.core.keys.files import KeyPair
 
-#: The name of the key of piw-up itself.
-OWN: Final = "piw-up"
+#: The names of the keys of piw-up itself and of its own slaves, and what they may do.
+OWN, SLAVES = "piw-up", "this-machine"
+_ROLES: Final = {OWN: Role.ADMINISTER, SLAVES: Role.SLAVE}
 #: The default addresses of the farm for other machines.
 PORTS: Final = {"slave": 5555, "file": 5556}
 
@@ -29,20 +30,32 @@ class Boards:
 
     def __init__(self, home: Path, clock: Clock = SYSTEM) -> None:
         self.folder = KeyFolder(home / "keys")
-        self.own_key = self.folder.path / f"{OWN}.key"
         self._clock = clock
 
-    def own_pair(self) -> KeyPair:
-        """Return piw-up's own key pair, which may administer the farm. Raises ``Fatal``."""
-        now = self._clock.now()
-        if not self.own_key.exists():
-            write_pair(self.own_key, new_pair(self.folder.pair().public))
-        pair = read_pair(self.own_key)
+    def file(self, name: str) -> Path:
+        """Return the file of the key *name*."""
+        return self.folder.path / f"{name}.key"
+
+    def pair(self, name: str) -> KeyPair:
+        """Return the key pair *name*, :data:`OWN` or :data:`SLAVES`. Raises ``Fatal``."""
+        path, now = self.file(name), self._clock.now()
+        if not path.exists():
+            write_pair(path, new_pair(self.folder.pair().public))
+        pair = read_pair(path)
         if pair.public not in self.folder.ring().keys:
-            own = Enrolled(Role.ADMINISTER, OWN, pair.public, now)
+            own = Enrolled(_ROLES[name], name, pair.public, now)
             with suppress(Refused):  # an administrator has another key with this name
                 self.folder.change(lambda ring: ring.enrol(own, now))
         return pair
+
+    def has_joined(self) -> bool:
+        """Return whether another board may build. Raises ``Fatal``."""
+        now = self._clock.now()
+        boards = [
+            key for key in self.folder.ring().keys.values()
+            if key.role is Role.SLAVE and key.name != SLAVES
+        ]  # fmt: skip
+        return any(not key.why_invalid(now) for key in boards)
 
     def invite(self, queues: Mapping[str, str]) -> str:
         """Return the command with which one board joins the farm. Raises ``Fatal``."""

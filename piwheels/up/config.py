@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import stat
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,10 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import Fatal
 from piwheels.core.paths import address, host, runtime_dir
+from piwheels.core.program.builds import (
+    allow_host_option,
+    offline_build_option,
+    sandbox_option,
+)
 from piwheels.core.program.command_line import Common, option, port_number
 from piwheels.core.program.report import json_option
 from piwheels.up import summary
 from piwheels.up.boards import PORTS
+from piwheels.up.site import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,17 +88,28 @@ class UpConfig(Common):
         metavar="URL",
         help="use this PostgreSQL server, as a superuser (default: an embedded one)",
     )
-    boards: bool = option(
+    sandbox: str = sandbox_option()
+    allow_host: list[str] = allow_host_option()
+    offline_build: bool = offline_build_option()
+    no_boards: bool = option(
         default=False,
-        help="let other boards build, too: listen on tcp://*:5555 and 5556 with keys, and print a"
+        help="let no other board build: do not listen for slaves on the network, and print no"
         " command for a board that joins",
     )
-    slave_queue: str = _queue("a private socket, or see --boards", "listen for slaves here")
-    file_queue: str = _queue("a private socket", "take files from slaves here")
+    slave_queue: str = _queue(
+        "tcp://*:5555 with keys; with --once or --no-boards a private socket",
+        "listen for slaves here",
+    )
+    file_queue: str = _queue("the same, port 5556", "take files from slaves here")
     status_queue: str = _queue("a private socket", "publish to consoles here")
     control_queue: str = _queue("a private socket", "take operators' commands here")
     console_queue: str = _queue("a private socket", "answer consoles here")
     import_queue: str = _queue("a private socket", "take the admin tools' requests here")
+
+    @property
+    def boards(self) -> bool:
+        """Whether other boards may join the farm."""
+        return not (self.once or self.no_boards or self.slave_queue.startswith("ipc:"))
 
 
 def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
@@ -103,8 +121,24 @@ def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
     return found
 
 
-def queues(config: UpConfig, home: Path) -> dict[str, str]:
-    """Return the addresses of the master's sockets: those of *config*, else private ones."""
+def port_in_use(config: UpConfig) -> int | None:
+    """Return a default port for other boards on which another program listens, if there is one."""
+    for name, port in PORTS.items():
+        if not getattr(config, f"{name}_queue"):
+            try:
+                socket.create_server(("", port)).close()
+            except OSError:
+                return port
+    return None
+
+
+def queues(
+    config: UpConfig, home: Path, *, boards: bool = False, keyed: bool = False
+) -> dict[str, str]:
+    """Return the addresses of the master's sockets: those of *config*, else private ones.
+
+    With *boards*, other machines reach those for slaves; *keyed*: slaves of this one need keys.
+    """
     folder = home / "run"
     if len(os.fsencode(folder)) > FOLDER_LIMIT:
         folder = runtime_dir() / f"up-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
@@ -118,8 +152,11 @@ def queues(config: UpConfig, home: Path) -> dict[str, str]:
         private.chmod(0o700)
     names = ("slave", "file", "status", "control", "console", "import", "log")
     given = {name: getattr(config, f"{name}_queue", "") for name in names}
-    if config.boards:
+    if boards:
         given |= {name: given[name] or f"tcp://*:{port}" for name, port in PORTS.items()}
+    if keyed:
+        ports = zip(PORTS, free_ports(), strict=False)
+        given |= {name: given[name] or f"tcp://127.0.0.1:{port}" for name, port in ports}
     found = {name: value or f"ipc://{folder}/{name}" for name, value in given.items()}
     over_tcp = [name for name in PORTS if found[name].startswith("tcp:")]
     return found | {f"keyless-{name}": f"ipc://{folder}/{name}" for name in over_tcp}

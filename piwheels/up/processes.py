@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.clock import Clock
+    from piwheels.core.host.launcher import Launcher
+    from piwheels.core.host.processes import Process
 
 #: The end of a longer log (in bytes) is moved to ``NAME.log.1``.
 LOG_LIMIT: Final = 10 * 2**20
@@ -47,7 +49,7 @@ STOP_ORDER: Final = ("slave", "master", "serve")
 OTHER_DIR: Final = "name a folder that this user can write to in --dir"
 #: The number of log lines shown of a daemon that failed, and how many bytes they may have.
 LAST_LINES, LAST_BYTES = 12, 8192
-#: How much of the end of a log is searched for an operator's command, in bytes.
+#: How much of the end of a log is searched for such words of a daemon, in bytes.
 SEARCHED: Final = 2**18
 
 
@@ -63,7 +65,8 @@ class Stopped(PiWheelsError):
 class Daemon:
     """A part of the farm: the program *module* with *args*, in the environment *env*.
 
-    Its log *log* had *start* bytes when it started. Without a *process*, it starts again at *due*
+    Its log *log* had *start* bytes when it started. With a *launcher*, it runs as the user of
+    that. Without a *process*, it starts again at *due*
     (monotonic seconds).
     """
 
@@ -72,8 +75,9 @@ class Daemon:
     args: Sequence[str]
     env: Mapping[str, str]
     log: Path
+    launcher: Launcher | None = None
     start: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     due: float = 0.0
 
     @property
@@ -86,6 +90,10 @@ class Daemon:
         """Whether its log says so: after a signal, it has the same status."""
         words = STOPPED_BY_OPERATOR if self.name == "master" else ENDED_BY_OPERATOR
         return words in _end_of(self.log, self.start, SEARCHED)
+
+    def said(self, words: str) -> str:
+        """Return the word that follows *words* in its log; ``""`` if it has not said them."""
+        return _end_of(self.log, self.start, SEARCHED).partition(words)[2].partition(";")[0]
 
 
 class Event(NamedTuple):
@@ -139,24 +147,37 @@ class Processes:
         """Have the farm stop soon. Can be a signal handler."""
         self.stopping = True
 
-    def start(self, name: str, module: str, args: Sequence[str], env: Mapping[str, str]) -> None:
+    def start(
+        self,
+        name: str,
+        module: str,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        launcher: Launcher | None = None,
+    ) -> None:
         """Start the program *module* with *args*, in the environment *env*, as the daemon *name*.
 
-        Call it in the main thread only: the daemon dies with the *thread* that started it.
+        It runs as the user of *launcher*, if there is one. Call it in the main thread only: the
+        daemon dies with the *thread* that started it.
         """
-        daemon = Daemon(name, module, args, env, self.logs / f"{name}.log")
+        daemon = Daemon(name, module, args, env, self.logs / f"{name}.log", launcher)
         self._launch(daemon)
         self.daemons.append(daemon)
 
     def _launch(self, daemon: Daemon) -> None:
         _limit_size(daemon.log)
         daemon.start = daemon.log.stat().st_size if daemon.log.exists() else 0
+        # -P: do not import from the working directory
+        command = [sys.executable, "-P", "-m", daemon.module, *daemon.args]
         with daemon.log.open("ab") as output, warnings.catch_warnings():
+            if daemon.launcher is not None:
+                keep = [self._shared.fileno()]
+                daemon.process = daemon.launcher.start(command, daemon.env, output.fileno(), keep)
+                return
             # Python warns of code between fork and exec in threaded programs: two system calls here
             warnings.simplefilter("ignore", DeprecationWarning)
             daemon.process = subprocess.Popen(
-                # -P: do not import from the working directory
-                [sys.executable, "-P", "-m", daemon.module, *daemon.args],
+                command,
                 env=dict(daemon.env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

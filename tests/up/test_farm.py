@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from helpers import QuietHandler, list_files, patience, until, write_sdist
+from helpers import QuietHandler, free_port, list_files, patience, until, write_sdist
+from hostile import house
+from piwheels.up import site
 from piwheels.up.__main__ import main
 
 # A build backend that uses only the standard library. about.txt controls what it builds.
@@ -82,19 +85,23 @@ def place(short_dir):
 class Up:
     """A piw-up that runs in *home*. Its output is in files next to *home*."""
 
-    def __init__(self, place, home, *args, **more):
+    def __init__(self, place, home, *args, prefix=(), **more):
         folder, index = place
         keep = {n: v for n, v in os.environ.items() if not n.startswith(("PIW_", "PIP_", "UV_"))}
         env = {**keep, "PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull, "NO_PROXY": "*"}
-        env |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), **more}
+        env |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        env["PIW_NO_BOARDS"] = "1"  # other farms may have the ports
         env["PKG_CONFIG_PATH"] = str(folder / "flags")  # a build sees what its variables name
         if root := os.environ.get("PIW_ALLOW_ROOT"):
             env["PIW_ALLOW_ROOT"] = root
+        env |= more
         self.home = home
         self.out, self.err = folder / f"{home.name}.out", folder / f"{home.name}.err"
-        command = [sys.executable, "-P", "-m", "piwheels.up", f"--dir={home}", "--port=0", *args]
+        command = [*prefix, sys.executable, "-P", "-m", "piwheels.up", f"--dir={home}", "--port=0"]
         with self.out.open("w") as out, self.err.open("w") as err:
-            self.process = subprocess.Popen(command, env=env, stdout=out, stderr=err, cwd="/")
+            self.process = subprocess.Popen(
+                [*command, *args], env=env, stdout=out, stderr=err, cwd="/"
+            )
 
     def __enter__(self):
         return self
@@ -273,3 +280,72 @@ def test_wrong_usage_gives_an_error_message(wrong, end, tmp_path, monkeypatch, c
     assert code == status
     assert capsys.readouterr().err.startswith(f"piw-up: {sentence}")
     assert not (tmp_path / "home").exists()
+
+
+def test_a_board_joins_by_the_line_that_piw_up_prints(place, tmp_path):
+    home, slave, file = place[0] / "boards", free_port(), free_port()
+    queues = f"--slave-queue=tcp://*:{slave}", f"--file-queue=tcp://*:{file}"
+    with Up(place, home, *queues, "toy==1.0", PIW_NO_BOARDS="") as up:
+        line = up.until(r"by this command:\n +(piw-slave --master (\S+) .*--join \S+)$")
+        words = line[1].replace(line[2], "127.0.0.2").split()[1:]  # an address of another machine
+        command = [sys.executable, "-P", "-m", "piwheels.slave", *words, "--label=board"]
+        env = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+        log = tmp_path / "log"
+        with log.open("w") as output, subprocess.Popen(command, env=env, stderr=output) as board:
+            until(lambda: "welcomed by the master at tcp://127.0.0.2" in log.read_text(), 30)
+            board.terminate()
+        up.until("the site is at")
+        again = subprocess.run(
+            [*command, f"--key={tmp_path}/second"], env=env, capture_output=True, text=True,
+            timeout=patience(60), check=False,
+        )  # fmt: skip
+        assert "invitation" in again.stderr
+
+
+HOSTILE = """
+import json, sys
+def build_wheel(*_, **__):
+    runner, *sys.argv[1:] = json.load(open("attacks.json"))
+    exec(runner, {})
+    raise SystemExit("this cannot be built")
+"""
+
+
+@pytest.mark.parametrize("own_user", [False, True], ids=["one user", "own user"])
+def test_attacks_from_inside_a_build_on_its_farm_are_stopped(place, short_dir, own_user):
+    if own_user and os.geteuid() != 0:
+        pytest.skip("only a farm that root starts has a user of its own for builds")
+    home = short_dir / f"attacked{own_user:d}"
+    ordinary = sys.executable, "-m", "piwheels.core.program.privileges"
+    prefix = () if own_user or os.geteuid() else ordinary
+    attacks = house.attacks(home)
+    if prefix:  # it becomes the user that the prefix makes
+        subprocess.run([*prefix, "true"], env={**os.environ, "PIW_ALLOW_ROOT": ""}, check=True)
+        home.mkdir()
+        shutil.chown(home, "piw")
+    index = place[0] / "index"
+    for number, sandbox in enumerate(("none", "landlock", "bwrap")):
+        files = {"backend.py": HOSTILE, "attacks.json": json.dumps(attacks)}
+        (index / "simple/hostile").mkdir(exist_ok=True)
+        write_sdist(index / "simple/hostile", "hostile", f"{number}.0", files)
+        names = [path.name for path in (index / "simple/hostile").glob("*.tar.gz")]
+        list_files(index, "hostile", *names)
+        options = (
+            f"--sandbox={sandbox}",
+            f"--slave-queue=tcp://127.0.0.1:{free_port()}",
+            "--once",
+            "--no-deps",
+        )
+        version = f"{number}.0"
+        with Up(
+            place, home, *options, f"hostile=={version}", prefix=prefix, PIW_ALLOW_ROOT=""
+        ) as up:
+            assert up.end() == 1
+            said = up.err.read_text()
+        log = {line.strip() for line in site.read_log(home / "www", number + 1).splitlines()}
+        assert "this cannot be built" in log, said
+        mode = sandbox + "+" * own_user
+        succeeded = {each.name for each in house.ATTACKS if each.name in log}
+        assert succeeded == {each.name for each in house.ATTACKS if mode in each.works}, mode
+        assert ("not separated: " in said) == bool(succeeded)
+        assert ("as the user piw-build" in said) == own_user

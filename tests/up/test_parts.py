@@ -25,9 +25,10 @@ from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
-from piwheels.up import boards, database, registry, site
+from piwheels.slave.app import SlaveConfig
+from piwheels.up import app, boards, database, registry, separation, site
 from piwheels.up.boards import Boards
-from piwheels.up.config import UpConfig, labels, queues
+from piwheels.up.config import UpConfig, labels, port_in_use, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
 from piwheels.up.restarts import After, Restarts, after
 from piwheels.up.summary import Row, Target, table
@@ -356,10 +357,12 @@ def test_a_dependency_that_cannot_be_read_is_refused_alone(capsys):
 def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
     monkeypatch.setattr(boards, "own_address", lambda: "192.0.2.1")
     farm = Boards(tmp_path)
-    own = farm.own_pair()
-    assert farm.own_pair() == own
+    own = farm.pair(boards.OWN)
+    assert farm.pair(boards.OWN) == own
+    slaves = farm.pair(boards.SLAVES)
+    assert farm.folder.ring().keys[slaves.public].role is Role.SLAVE
     assert farm.folder.ring().keys[own.public].role is Role.ADMINISTER
-    found = queues(UpConfig(boards=True, file_queue="tcp://*:7"), tmp_path)
+    found = queues(UpConfig(file_queue="tcp://*:7"), tmp_path, boards=True)
     assert (found["slave"], found["file"]) == ("tcp://*:5555", "tcp://*:7")
     assert found["keyless-slave"] == f"ipc://{tmp_path}/run/slave"
     assert found["status"].startswith("ipc:")
@@ -372,5 +375,99 @@ def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
         "tcp://192.0.2.1:7",
     ]
     assert parse_invitation(words[0][-1]).master == own.master
-    names = {key.name for key in farm.folder.ring().keys.values()}
-    assert names == {"piw-up", "board1", "board2"}
+    ring = farm.folder.ring()
+    assert {key.name for key in ring.keys.values()} == {
+        "piw-up",
+        "this-machine",
+        "board1",
+        "board2",
+    }
+    assert not farm.has_joined()
+    [invitation] = ring.named["board1"]
+    farm.folder.change(lambda ring: ring.redeem(invitation.public, "k" * 40, SYSTEM.now()))
+    assert farm.has_joined()
+
+
+def test_boards_join_unless_a_port_is_in_use_or_the_farm_is_private(monkeypatch):
+    private = [{"once": True}, {"no_boards": True}, {"slave_queue": "ipc:///x"}]
+    assert [UpConfig(**options).boards for options in ({}, *private)] == [True, False, False, False]
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("piwheels.up.config.PORTS", {"slave": port})
+        assert port_in_use(UpConfig()) == port
+        assert port_in_use(UpConfig(slave_queue="tcp://*:7")) is None
+    assert port_in_use(UpConfig()) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "taken", "words"),
+    [
+        ({}, None, "one board can join within an hour by this command:"),
+        ({}, 5555, "no board can join: port 5555 is in use (--slave-queue)"),
+        ({"once": True}, 5555, ""),
+        ({"no_boards": True}, None, ""),
+    ],
+)
+def test_a_farm_says_how_boards_join(options, taken, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "port_in_use", lambda _: taken)
+    pythons = [Interpreter(Path("/i"), "311", "cp311", "linux_x86_64")]
+    said = []
+    with Processes(tmp_path / "farm") as processes:
+        up = app.Up(UpConfig(port=0, **options), processes, pythons, launcher="one")
+        monkeypatch.setattr(up.screen, "say", lambda text, *_: said.append(text))
+        up._invite()
+        assert up.queues["slave"].startswith("tcp://127.") == (not words.startswith("one"))
+    assert [text.split("\n")[0] for text in said] == [words][: len(words)]
+    assert ("--join" in "".join(said)) == words.startswith("one")
+
+
+def test_slaves_get_the_options_of_builds(tmp_path, monkeypatch):
+    pythons = [Interpreter(Path("/i"), "311", "cp311", "linux_x86_64")]
+    options = {"sandbox": "landlock", "allow_host": ["a.example", "[::1]:8080"]}
+    config = UpConfig(port=0, once=True, offline_build=True, **options)
+    started = []
+    with Processes(tmp_path / "farm") as processes:
+        monkeypatch.setattr(processes, "start", lambda *args: started.append(args))
+        app.Up(config, processes, pythons)._start_slaves({}, [])
+    [(name, module, args, _, launcher)] = started
+    assert (name, module, launcher) == ("slave-cp311", "piwheels.slave", None)
+    slave = load("piw-slave", SlaveConfig, args, {})
+    assert {name: getattr(slave, name) for name in options} == options
+    assert slave.offline_build
+
+
+@pytest.mark.parametrize(
+    ("sandboxes", "builder", "words"),
+    [
+        (["bwrap"], "", "in a sandbox (bubblewrap)"),
+        (["bwrap"], "piw-build", "in a sandbox (bubblewrap), as the user piw-build"),
+        (["landlock", "bwrap"], "", "in a sandbox (Landlock)"),
+        (
+            ["landlock, signals, sockets"],
+            "",
+            "in a sandbox (Landlock); not separated: processes of",
+        ),
+        (["landlock, sockets"], "b", "in a sandbox (Landlock), as the user b"),
+        (
+            ["none", "landlock"],
+            "",
+            "without a sandbox; not separated: all that belongs to this user",
+        ),
+        (["none"], "b", "without a sandbox, as the user b; not separated: other builds"),
+    ],
+)
+def test_a_sentence_says_how_builds_are_separated(sandboxes, builder, words):
+    found = separation.sentence(sandboxes, builder, chosen=False, is_root=False)
+    assert found.startswith(f"builds run {words}")
+    assert ("or a start as root" in found) == (not builder and "not separated" in found)
+    chosen = separation.sentence(sandboxes, builder, chosen=True, is_root=True)
+    assert ("better: --sandbox auto" in chosen) == ("not separated" in found)
+
+
+def test_slaves_of_their_own_user_have_addresses_that_need_a_key(tmp_path):
+    found = queues(UpConfig(file_queue="tcp://*:7"), tmp_path, keyed=True)
+    assert re.fullmatch(r"tcp://127\.0\.0\.1:[123][0-9]{4}", found["slave"])
+    first = site.free_port("127.0.0.1", next(site.free_ports()))
+    with socket.create_server(("127.0.0.1", first)):
+        assert first < next(site.free_ports()) < 32_768
+    assert (found["file"], found["keyless-file"]) == ("tcp://*:7", f"ipc://{tmp_path}/run/file")

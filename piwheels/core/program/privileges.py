@@ -4,7 +4,8 @@ If that user can run this interpreter, the process changes its user and executes
 interpreter or the checkout is below a closed directory (such as a ``/root`` of mode 0700), the
 process first enters a private mount namespace: there, an empty directory covers the closed one,
 and contains bind mounts of only the needed directories. No mode on the machine changes; the
-process keeps its PID and its terminal.
+process keeps its PID and its terminal. A farm also gets a launcher, which runs its slaves, and so
+their builds, as a further user.
 
 ``python -m piwheels.core.program.privileges COMMAND...`` runs any command in this way.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import ctypes
+import logging
 import os
 import pwd
 import stat
@@ -25,10 +27,13 @@ from typing import TYPE_CHECKING, NoReturn
 from piwheels.core.errors import Fatal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 USER = "piw"
 HOME = Path("/var/lib/piw")
+#: The user of the builds of a farm, and its home.
+BUILDER = "piw-build"
+BUILDER_HOME = Path("/var/lib/piw-build")
 PROBE_LIMIT = 60  # seconds
 # Python silently uses another standard library if it cannot read its own: compare the prefixes.
 PROBE = """
@@ -56,11 +61,15 @@ def drop_root(
     home: Path = HOME,
     extra_dirs: Iterable[Path] = (),
     data_dir: Path | None = None,
+    *,
+    launch: Callable[[pwd.struct_passwd, pwd.struct_passwd], dict[str, str]] | None = None,
 ) -> None:
     """If this process runs as root, execute its command again as *user*; otherwise do nothing.
 
     Creates the user, its *home*, and its *data_dir*, if they are missing. *extra_dirs* are
     directories that it must be able to read, in addition to this interpreter and its packages.
+    Before that, *launch* starts a process with both this user and the one of builds, if that is
+    possible; it returns the variables with which the command finds it.
     Returns only if this process is not root, or PIW_ALLOW_ROOT is set. Raises :exc:`Fatal` with
     the remedies if *user* cannot run the command.
     """
@@ -68,14 +77,18 @@ def drop_root(
         return
     owner = _ensure_user(user, home)
     if data_dir is not None and not (data_dir.exists() or closed_ancestor(data_dir)):
-        data_dir.mkdir(parents=True)
+        data_dir.mkdir(mode=0o700, parents=True)
         os.chown(data_dir, owner.pw_uid, owner.pw_gid)
     needed = [*interpreter_dirs(sys.executable), Path(__file__).parents[3], *extra_dirs]
     env = environment(os.environ, owner)
+    builder = _builder() if launch else None
     for dirs in [], hidden(needed):
         drop = _Drop(owner, dirs)
         if _works(drop, env, needed):
-            drop()
+            drop.prepare()
+            if launch and builder and _can_build(builder, env, needed):
+                env |= launch(owner, builder)
+            drop.become()
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], env)  # noqa: S606
     closed = ", ".join(sorted({str(top) for path in needed if (top := closed_ancestor(path))}))
     raise Fatal(
@@ -163,18 +176,29 @@ def pip_settings(files: Sequence[Path]) -> dict[str, str]:
 class _Drop:
     """The steps by which a process becomes *owner*, with access to *dirs*, before exec."""
 
-    def __init__(self, owner: pwd.struct_passwd, dirs: Sequence[Path]) -> None:
+    def __init__(self, owner: pwd.struct_passwd, dirs: Sequence[Path] = ()) -> None:
         self.owner, self.dirs = owner, dirs
         self.covers = sorted({top for path in dirs if (top := closed_ancestor(path))})
         self.libc = ctypes.CDLL(None, use_errno=True)
 
     def __call__(self) -> None:
+        self.prepare()
+        self.become()
+
+    def prepare(self) -> None:
+        """Hide the closed directories; from now on, no program gets more privileges."""
         place = Path.cwd()
         if self.dirs:
             self._hide()
         for capability in range(64):
             self.libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # EINVAL past the last one
         self.libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        with contextlib.suppress(OSError):
+            os.chdir(place)
+
+    def become(self) -> None:
+        """Become the user, for good."""
+        place = Path.cwd()
         os.initgroups(self.owner.pw_name, self.owner.pw_gid)
         os.setgid(self.owner.pw_gid)
         os.setuid(self.owner.pw_uid)
@@ -249,6 +273,26 @@ def _ensure_user(name: str, home: Path) -> pwd.struct_passwd:
     if home.stat().st_uid == 0:  # new, or a fresh volume
         os.chown(home, owner.pw_uid, owner.pw_gid)
     return owner
+
+
+def _builder() -> pwd.struct_passwd | None:
+    """Return the user of builds; ``None`` if it cannot be made."""
+    try:
+        return _ensure_user(BUILDER, BUILDER_HOME)
+    except (Fatal, OSError) as error:
+        _warn(str(error))
+        return None
+
+
+def _can_build(builder: pwd.struct_passwd, env: dict[str, str], needed: Sequence[Path]) -> bool:
+    works = _works(_Drop(builder), environment(env, builder), needed)
+    if not works:
+        _warn(f"{builder.pw_name} cannot run {sys.executable}")
+    return works
+
+
+def _warn(why: str) -> None:
+    logging.getLogger("up").warning("builds get no user of their own: %s", why)
 
 
 def _known(name: str) -> pwd.struct_passwd | None:

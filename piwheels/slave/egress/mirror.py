@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from piwheels.core.host.pip_config import IndexAccess
+    from piwheels.core.program.builds import Place
     from piwheels.slave.egress.ledger import Ledger
     from piwheels.slave.egress.pages import Document
 
@@ -169,7 +170,7 @@ class Mirror:
         except UpstreamFault as fault:
             return self._failed(fault, url)
 
-    def may_connect(self, place: rules.Place) -> str:
+    def may_connect(self, place: Place) -> str:
         """Return why the build may not connect to *place*; ``""`` if it may."""
         if not rules.is_allowed(place, self._allowed):
             why = "the host is not allowed"

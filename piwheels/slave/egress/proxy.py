@@ -22,16 +22,17 @@ import urllib3
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.fetching import nearness
+from piwheels.core.program.builds import place
 from piwheels.slave.egress.mirror import Answer
-from piwheels.slave.egress.rules import nearest, own_path, place
+from piwheels.slave.egress.rules import nearest, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from piwheels.core.host.pip_config import IndexAccess
+    from piwheels.core.program.builds import Place
     from piwheels.slave.egress.ledger import Ledger
     from piwheels.slave.egress.mirror import Mirror
-    from piwheels.slave.egress.rules import Place
 
 #: The most connections; further ones wait. The size of a request's head, in bytes.
 MAX_CONNECTIONS: Final = 64

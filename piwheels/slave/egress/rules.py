@@ -7,19 +7,19 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from piwheels.core.paths import bracketed, host
+from piwheels.core.paths import bracketed
+from piwheels.core.program.builds import place
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from piwheels.core.program.builds import Place
 
 #: The ports of an allowed host, unless it is allowed with a port.
 _PORTS: Final = (80, 443)
 _MIRRORED: Final = re.compile(
     r"/([0-9]{1,3})/(?:([A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?)/)?([^/?#]{0,800})",
     re.ASCII,
-)
-_PLACE: Final = re.compile(
-    r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})", re.ASCII
 )
 
 
@@ -29,16 +29,6 @@ class Mirrored(NamedTuple):
     number: int
     project: str
     filename: str
-
-
-class Place(NamedTuple):
-    """A host with a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{bracketed(self.host)}:{self.port}"
 
 
 def own_path(target: str, host: str, port: int) -> str | None:
@@ -60,14 +50,6 @@ def mirrored(path: str) -> Mirrored | None:
     return Mirrored(int(match[1]), match[2] or "", unquote(match[3])) if match else None
 
 
-def place(text: str) -> Place | None:
-    """Return the place ``HOST:PORT`` that a build wants to be connected to; ``None``: none."""
-    match = _PLACE.fullmatch(text)
-    if match is None or not 0 < int(match[2]) < 2**16:
-        return None
-    return Place(match[1].strip("[]").lower().rstrip("."), int(match[2]))
-
-
 def place_of(url: str) -> Place | None:
     """Return the place of *url*, if it is one of plain HTTP; else ``None``."""
     try:
@@ -78,12 +60,6 @@ def place_of(url: str) -> Place | None:
     if parts.scheme != "http" or not parts.hostname or parts.username is not None:
         return None
     return place(f"{bracketed(parts.hostname)}:{port}")
-
-
-def allowed_host(text: str) -> str:
-    """Return ``HOST`` or ``HOST:PORT`` as :func:`is_allowed` takes it; raises ``ValueError``."""
-    found = place(text)
-    return str(found) if found else bracketed(host(text).lower())
 
 
 def is_allowed(wanted: Place, allowed: Collection[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask, last_line
+from piwheels.core.program.builds import SANDBOXES
 from piwheels.slave.sandbox import landlock, seccomp
 from piwheels.slave.sandbox.bubblewrap import Bubblewrap, find_program
 from piwheels.slave.sandbox.view import build_paths, view_of
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from piwheels.slave.sandbox.view import View
-
-#: The sandboxes, the strongest first.
-MODES: Final = ("bwrap", "landlock", "none")
 
 #: The devices and files that a build may use, with Landlock.
 _DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
@@ -33,7 +31,7 @@ class Sandbox(Protocol):
 
     @property
     def name(self) -> str:
-        """One of :data:`MODES`."""
+        """One of :data:`~piwheels.core.program.builds.SANDBOXES`."""
 
     @property
     def own_network(self) -> bool:
@@ -85,6 +83,15 @@ class Choice(NamedTuple):
     sandbox: Sandbox
     warnings: list[str]
 
+    @property
+    def confinement(self) -> str:
+        """The name of the sandbox, and what it lacks on this machine: ``signals``, ``sockets``."""
+        lacks = []
+        if self.sandbox.name == "landlock":
+            lacks += ["signals"] if landlock.version() < landlock.SCOPES else []
+            lacks += ["sockets"] if not seccomp.works() else []
+        return ", ".join([self.sandbox.name, *lacks])
+
 
 def choose(  # noqa: PLR0917
     mode: str,
@@ -106,7 +113,7 @@ def choose(  # noqa: PLR0917
     needed = build_paths([python, Path(sys.executable)], environment)
     view = view_of(needed, [Path.home(), folder])
     trial = [*pip, "--version"]
-    for name in MODES if mode == "auto" else (mode,):
+    for name in SANDBOXES if mode == "auto" else (mode,):
         try:
             sandbox = _make(name, view)
         except LookupError as error:

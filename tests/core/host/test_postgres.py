@@ -9,6 +9,7 @@ import time
 import pytest
 
 from helpers import alive, patience, until
+from hostile import house, inside
 from piwheels.core.database.dsn import administer
 from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.host import postgres
@@ -102,6 +103,48 @@ def test_other_users_cannot_connect(make, home):
     with make() as cluster:
         assert home.stat().st_mode & 0o777 == 0o700
         assert administer(cluster.dsn(), "SHOW listen_addresses") == [("",)]
+
+
+@pytest.mark.parametrize("user", ["postgres", "piwheels", "nobody", "root"])
+@pytest.mark.usefixtures("existing")
+def test_nobody_connects_without_the_password(make, user):
+    with make() as cluster:
+        address = cluster.dsn(user=user).partition("&passfile")[0]
+        for given in (f"{address}&passfile=/dev/null", f"{address}&passfile=&password=postgres"):
+            with pytest.raises(
+                DatabaseError, match=r"no password supplied|password authentication"
+            ):
+                administer(given, "SELECT 1")
+        assert cluster.passwords.stat().st_mode & 0o777 == 0o600
+        assert administer(cluster.dsn(), "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("trusts", [True, False])
+@pytest.mark.usefixtures("existing")
+def test_the_attacks_of_builds_would_notice_a_server_that_trusts(make, home, trusts):
+    hba = home / "trust.conf"
+    hba.write_text("local all all trust\n")
+    prelude = inside.PRELUDE + house.PRELUDE.replace("{home!r}", repr(str(home)))
+    with make(**({"hba_file": str(hba)} if trusts else {})):
+        for user in ("postgres", "piwheels"):
+            code = f"{prelude}\nlog_in({str(home)!r}, {user!r})"
+            done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+            assert (done.returncode == 0) == trusts, done.stderr
+
+
+@pytest.mark.usefixtures("existing")
+def test_a_cluster_of_an_earlier_version_gets_passwords_and_keeps_its_rows(make):
+    with make() as cluster:
+        fill(cluster)
+        administer(cluster.dsn(), "ALTER ROLE piwheels SUPERUSER")
+    cluster.passwords.unlink()
+    (cluster.data / "pg_hba.conf").write_text("local all all trust\n")
+    with make() as cluster:
+        assert rows(cluster) == [(42,)]
+        with pytest.raises(DatabaseError, match="no password supplied"):
+            administer(f"{cluster.dsn()}&passfile=/dev/null", "SELECT 1")
+        who = "SELECT usesuper FROM pg_user WHERE usename = current_user"
+        assert administer(cluster.dsn(user="piwheels"), who) == [(False,)]
 
 
 @pytest.mark.usefixtures("existing")

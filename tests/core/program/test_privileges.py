@@ -47,6 +47,15 @@ def test_an_ordinary_user_keeps_its_privileges(monkeypatch):
     assert not Path("/nonexistent").exists()
 
 
+def test_builds_without_a_user_of_their_own_are_reported(monkeypatch, caplog):
+    def fail(*_):
+        raise Fatal("there is no useradd")
+
+    monkeypatch.setattr(privileges, "_ensure_user", fail)
+    assert privileges._builder() is None
+    assert "builds get no user of their own: there is no useradd" in caplog.text
+
+
 def test_closed_ancestor(place):
     assert privileges.closed_ancestor(place / "closed" / "kept") == place / "closed"
     assert privileges.closed_ancestor(place / "closed") is None, "its parents may be entered"

@@ -2,16 +2,15 @@
 
 import pytest
 
+from piwheels.core.program.builds import allowed_host, place
 from piwheels.core.states import MAX_URL, Fetch
 from piwheels.slave.egress.ledger import Ledger, public
 from piwheels.slave.egress.rules import (
     Mirrored,
-    allowed_host,
     is_allowed,
     mirrored,
     nearest,
     own_path,
-    place,
     place_of,
 )
 
