@@ -38,6 +38,10 @@ def built(*files, status=True):
     return slave_driver.received("BUILT", [status, timedelta(seconds=5), "log\n", list(files)])
 
 
+def failed(log):
+    return slave_driver.received("BUILT", [False, timedelta(seconds=5), log, []])
+
+
 def request(fleet, address, msg, data, instant):
     """Handle a request as SlaveDriver does."""
     slave, made = fleet.receive(address, msg, data, instant)
@@ -49,7 +53,7 @@ class Farm:
 
     def __init__(self, queues=None):
         self.seconds, self.at = 1000.0, START
-        self.fleet = Fleet("https://index.example/simple")
+        self.fleet = Fleet("https://index.example/simple", chance=lambda: 1.0)
         self.fleet.queue.replace(
             queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]}
         )

@@ -19,7 +19,8 @@ sizes in bytes; unknown values are null.
 - ``queues`` (level 1): of each ``abi``, ``pending``, and the ``first`` of them
   (``package``, ``version``)
 - ``builds`` (level 1): those that ended last: ``build_id``, ``slave_id``, ``label``, ``package``,
-  ``version``, ``abi``, ``result`` (ok, failed, skipped), ``duration``, ``files``, ``ended``
+  ``version``, ``abi``, ``result`` (ok, failed, skipped), ``duration``, ``files``, ``ended``,
+  ``again`` (whether a failure is to be confirmed)
 """
 
 from __future__ import annotations

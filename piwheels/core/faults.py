@@ -1,4 +1,4 @@
-"""Failures of builds that their slave may have caused, and not the package. Pure."""
+"""Why builds fail: faults of their slaves, and causes that another slave would not change. Pure."""
 
 from __future__ import annotations
 
@@ -89,3 +89,51 @@ def slave_fault(log: str) -> Fault | None:
     """Return the fault of its slave that the *log* of a failed build shows; ``None``: none."""
     found = {match.lastgroup for match in _SEARCH.finditer(log[-_TAIL:])}
     return next((fault for fault in FAULTS if fault.code in found), None)
+
+
+class Cause(NamedTuple):
+    """A cause in the package alone. *patterns* match lines at the end of a log."""
+
+    what: str
+    patterns: tuple[str, ...]
+
+
+#: The causes that make a failure final without a second opinion. What depends on the machine, its
+#: memory, its network or the time is none.
+CAUSES: Final = (
+    Cause("it requires another Python", (r"ERROR: Package '.*' requires a different Python: ",)),
+    Cause("it has no source distribution", (r"ERROR: No matching distribution found for ",)),
+    Cause(
+        "its source names another version or project",
+        (
+            r".* has inconsistent (version|name): ",
+            r"piwheels: \S+ is not a file of ",
+        ),
+    ),
+    Cause(
+        "it is written for Python 2",
+        (
+            r"\s*SyntaxError: Missing parentheses in call to '(print|exec)'",
+            r"\s*SyntaxError: multiple exception types must be parenthesized",
+            r"\s*(ModuleNotFoundError|ImportError): No module named"
+            r" '(ConfigParser|StringIO|__builtin__|cPickle|commands|httplib|urllib2|urlparse)'$",
+            r"\s*NameError: name '(execfile|raw_input|unicode|xrange)' is not defined",
+            r".*error in .* setup command: use_2to3 is invalid",
+        ),
+    ),
+)
+
+#: How many lines at the end of a log are searched for a cause: tests print errors, too.
+_LAST: Final = 40
+_CAUSES: Final = tuple(
+    (cause, re.compile("|".join(f"(?:{each})" for each in cause.patterns))) for cause in CAUSES
+)
+
+
+def certain_cause(log: str) -> Cause | None:
+    """Return the cause that the *log* of a failed build shows, if no other slave could build it."""
+    if slave_fault(log) is not None:
+        return None
+    lines = log[-_TAIL:].splitlines()[-_LAST:]
+    found = (cause for cause, pattern in _CAUSES if any(map(pattern.match, lines)))
+    return next(found, None)

@@ -285,6 +285,7 @@ class BuildOutcome(NamedTuple):
 
     *build_id* is its number in the database, or ``None`` for a skipped build, which has none.
     *slave_id* is 0 and *label* empty if the slave is unknown. *files* is the number of wheels.
+    *again*: a failure that another slave has to confirm, or the same one a day later.
     """
 
     build_id: Count | None
@@ -297,6 +298,7 @@ class BuildOutcome(NamedTuple):
     duration: timedelta
     files: Count
     ended: datetime
+    again: bool = False
 
 
 class QueueHead(NamedTuple):

@@ -178,7 +178,8 @@ class BuildState:
 
     *files* maps file names to :class:`FileState` in the order of their transfer;
     *output* is the build's log; *build_id* is the database's number, ``None`` until it has one;
-    *label* is the name of its slave; *fetches* are what it asked the proxy of its slave for.
+    *label* is the name of its slave, *owner* the holder of the slave's key; *final* says that a
+    failure needs no second opinion; *fetches* are what it asked the proxy of its slave for.
     """
 
     slave_id: Count
@@ -191,6 +192,8 @@ class BuildState:
     files: dict[Filename, FileState] = field(default_factory=dict)
     build_id: Count | None = field(default=None, metadata={"wire": False})
     label: Text = field(default="", metadata={"wire": False})
+    owner: Text = field(default="", metadata={"wire": False})
+    final: bool = field(default=True, metadata={"wire": False})
     fetches: tuple[Fetch, ...] = field(default=(), metadata={"wire": False})
 
     @classmethod
@@ -213,6 +216,19 @@ class BuildState:
     def transfers_done(self) -> bool:
         """Whether every file has been transferred."""
         return self.next_file is None
+
+
+class Pending(NamedTuple):
+    """A version that needs a build for an ABI.
+
+    If it needs a second opinion, a slave of *failed_by* has failed to build it, at *failed_at*.
+    """
+
+    package: Package
+    version: Version
+    abi_tag: Tag
+    failed_by: Text | None = None
+    failed_at: datetime | None = None
 
 
 def _packed(state: Any) -> list[Any]:

@@ -28,6 +28,8 @@ AHEAD: Final = 1.5
 #: from then on, needs this minimum: it may carry a large chunk.
 MIN_PATIENCE: Final = 30.0
 PATIENCE: Final = 4
+#: The lowest rate at which a slave may send a file, in bytes per second: a quarter of 128 kbit/s.
+MIN_RATE: Final = 4000
 #: The bytes per second that are assumed until a chunk has arrived.
 UNKNOWN_RATE: Final = 4000.0
 

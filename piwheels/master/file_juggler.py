@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
 from piwheels.core.errors import BadWheel, PiWheelsError, Refused
 from piwheels.core.states import TransferState
 from piwheels.core.tasks import NonStopTask
+from piwheels.core.transfers import MIN_RATE
 from piwheels.core.wheels.tags import canonical, parse_filename
 from piwheels.master.fs_client import FsClient
 from piwheels.master.incoming_file import (
@@ -30,8 +31,10 @@ from piwheels.master.incoming_file import (
     parse_number,
 )
 from piwheels.master.logic.name_claims import NameClaims
+from piwheels.master.logic.quotas import reason_to_wait
 from piwheels.master.messages import (
     DiskSpace,
+    DropFile,
     ExpectFile,
     FileRequest,
     FreeSpace,
@@ -128,6 +131,9 @@ class FileJuggler(NonStopTask):
                 case MissingBytes(number):
                     coming = self.pending.get(number)
                     ticket.answer(coming and coming.state.missing)
+                case DropFile(number):
+                    self._drop(number)
+                    ticket.answer()
                 case FreeSpace():
                     ticket.answer((self._free_space(), self.reserve))
                 case WithdrawFiles(number, package, filenames):
@@ -145,7 +151,8 @@ class FileJuggler(NonStopTask):
 
         ``None`` stands for its own name. A file that was expected from that slave before is
         dropped. Raises ``Refused``: ``BADWHEEL`` for an invalid file name, ``TAKEN`` if other
-        content is being published under that name, ``TOOBIG``, or ``NOROOM`` for a full disk.
+        content is being published under that name, ``TOOBIG``, or ``NOROOM`` for a full disk or a
+        quota of *owner*.
         """
         self._drop(slave_id)
         target = publish_as or file_state.filename
@@ -157,13 +164,17 @@ class FileJuggler(NonStopTask):
             raise Refused("TOOBIG", f"{size:,} bytes exceed the maximum size of a file")
         if not self._claims.is_free(target, file_state.filehash):
             raise Refused("TAKEN", f"other bytes have just been published as {target}")
-        if self._free_space() < size + self.reserve:
+        room = self._free_space() - self.reserve
+        if room < size:
             raise Refused("NOROOM", f"the master's disk has no room for {size:,} bytes")
+        mine = sum(each.state.missing for each in self.pending.values() if each.owner == owner)
+        if (why := reason_to_wait(owner, size, mine, room)) is not None:
+            raise Refused("NOROOM", why)
         path = self.site.temporary(".part")
         file = path.open("w+b", buffering=0)
         transfer = IncomingFile(
             TransferState(slave_id, file_state), target, path, file, self.clock.monotonic(),
-            owner=owner,
+            owner=owner, began=self.clock.monotonic(),
         )  # fmt: skip
         self.pending[slave_id] = transfer
 
@@ -370,21 +381,23 @@ class FileJuggler(NonStopTask):
             transfer.discard()
 
     def expire(self) -> None:
-        """Abandon the transfers that have been silent for too long."""
+        """Abandon the transfers that have been silent for too long, or take too long."""
         now = self.clock.monotonic()
         self._claims.expire(now)
-        before = now - self.patience
-        for slave_id in [key for key, each in self.pending.items() if each.progress < before]:
-            target = self.pending[slave_id].target
+        for slave_id, transfer in list(self.pending.items()):
+            longest = self.patience + transfer.state.file_state.filesize / MIN_RATE
+            if now - transfer.progress > self.patience:
+                why = f"nothing arrived for {self.patience:.0f} s"
+            elif now - transfer.began > longest:
+                why = f"it did not arrive within {longest:.0f} s"
+            else:
+                continue
             self._drop(slave_id)
             self._ended["abandoned"] += 1
             self.logger.warning(
-                "abandoned %s of slave %d: nothing arrived for %d s; check whether that slave still"
-                " runs",
-                target,
-                slave_id,
-                self.patience,
-            )
+                "abandoned %s of slave %d: %s; check whether that slave still runs",
+                transfer.target, slave_id, why,
+            )  # fmt: skip
 
     def report_disk(self) -> None:
         """Report the size and the free space of the site's file system to BigBrother."""

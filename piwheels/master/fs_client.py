@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from piwheels.master.messages import ExpectFile, FreeSpace, MissingBytes, VerifyFile, WithdrawFiles
+from piwheels.master.messages import (
+    DropFile,
+    ExpectFile,
+    FreeSpace,
+    MissingBytes,
+    VerifyFile,
+    WithdrawFiles,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +47,10 @@ class FsClient:
     def missing(self, number: int, then: Then) -> None:
         """Ask how many bytes of the file are missing (``None``: no file is expected)."""
         self._ports.ask("files", MissingBytes(number), then, self._limit)
+
+    def drop(self, number: int) -> None:
+        """Have the file expected no longer."""
+        self._ports.ask("files", DropFile(number), lambda _: None, self._limit)
 
     def free_space(self, then: Then) -> None:
         """Ask for the free space of the site's disk, and its reserve."""

@@ -53,9 +53,9 @@ class Verified(TypedDict):
 class IncomingFile:
     """An expected file: *target* is its name on the site, *file* the temporary file at *path*.
 
-    Monotonic times: *heard* is the last valid message from *address* (another address may take over
-    only after a time of silence), *progress* the last arrival of bytes. *owner* is the holder of
-    the key that the sender must have.
+    Monotonic times: it is expected since *began*; *heard* is the last valid message from *address*
+    (another address may take over only after a time of silence), *progress* the last arrival of
+    bytes. *owner* is the holder of the key that the sender must have.
     """
 
     state: TransferState
@@ -67,6 +67,7 @@ class IncomingFile:
     address: bytes | None = None
     failure: str = ""
     owner: str = ""
+    began: float = 0.0
 
     def is_from(self, sender: Sender) -> bool:
         """Return whether *sender* may send it; for a local program, any administrator may."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from piwheels.core import codec
@@ -23,6 +23,7 @@ from piwheels.core.states import (
     MasterInfo,
     MasterStats,
     Package,
+    Pending,
     Tag,
     Text,
     Transition,
@@ -82,9 +83,13 @@ Part = Literal["PROJECT", "BOTH"]
 
 @dataclass(frozen=True)
 class BuildQueue(Message):
-    """The versions to build, by ABI, the most urgent first. It replaces the queue before it."""
+    """The versions to build, by ABI, the most urgent first. It replaces the queue before it.
+
+    *again* are those that need a second opinion; they come after the others.
+    """
 
     queues: Mapping[Tag, list[Job]]
+    again: list[Pending] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -237,7 +242,14 @@ class FreeSpace(Request[tuple[Count, Count]]):
     """Ask for the free space of the site's disk and the reserve that it must keep, in bytes."""
 
 
-FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles | FreeSpace
+@dataclass(frozen=True)
+class DropFile(Request[None]):
+    """Expect no file from a slave any more: its session or its build has ended."""
+
+    number: Count
+
+
+FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles | FreeSpace | DropFile
 
 # The fleet: TheOperator asks SlaveDriver ------------------------------------------------------
 

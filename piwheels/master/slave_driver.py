@@ -20,6 +20,7 @@ from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
 from piwheels.core.tasks import NonStopTask, TaskControl
 from piwheels.core.text import shortened
+from piwheels.core.words import counted
 from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient
 from piwheels.master.in_order import InOrder
@@ -51,10 +52,10 @@ from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import MasterConfig, driver_control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from piwheels.core.database.rows import Lease
+    from piwheels.core.database.rows import Lease, Quarantine
     from piwheels.core.states import BuildState, SlaveState
     from piwheels.core.transport import Socket
     from piwheels.master.logic.effects import SlaveEffect, Target
@@ -107,8 +108,8 @@ class SlaveDriver(NonStopTask):
         self.every(timedelta(seconds=10), self._tick)
 
     def once(self) -> None:
-        """Request the leases of an earlier master. Requests of slaves wait until they are known."""
-        self._ask_leases()
+        """Request what an earlier master has stored. Requests of slaves wait until it is known."""
+        self._ask_quarantines()
 
     def poll(self, timeout: float = 1) -> None:
         """Do one cycle, and continue a running replay."""
@@ -216,7 +217,8 @@ class SlaveDriver(NonStopTask):
 
     def handle_build(self, queue: Inbox[BuildQueue]) -> None:
         """Replace the queues with those that TheArchitect has read."""
-        self.fleet.queue.replace(queue.recv().queues)
+        message = queue.recv()
+        self.fleet.queue.replace(message.queues, message.again, self._instant())
 
     def handle_delete(self, queue: Inbox[Deletion]) -> None:
         """Forget a package or version that was deleted upstream or by an administrator."""
@@ -356,6 +358,12 @@ class SlaveDriver(NonStopTask):
                     self._stored(build)
                 case effects.ReportPause():
                     self._report_pause(effect)
+                case effects.TakeBack(builds):
+                    self._take_back(builds)
+                case effects.SaveQuarantines(quarantines):
+                    self._db.ask(self._quarantines_saved, "save_quarantines", quarantines)
+                case effects.DropFile(slave_id):
+                    self._fs.drop(slave_id)
                 case _:
                     assert_never(effect)
 
@@ -389,7 +397,8 @@ class SlaveDriver(NonStopTask):
     def _report_pause(self, effect: effects.ReportPause) -> None:
         slave = effect.slave
         who = "" if slave is None else f"slave {slave.slave_id} ({slave.label}) "
-        self.logger.warning("%s%s", who, effect.text)
+        if effect.text:
+            self.logger.warning("%s%s", who, effect.text)
         verb: Literal["SLEEP", "WAKE"] = "SLEEP" if effect.reason else "WAKE"
         slave_id = None if slave is None else slave.slave_id
         report = self._pause(verb, slave_id, pauser(effect.reason))
@@ -400,6 +409,25 @@ class SlaveDriver(NonStopTask):
     ) -> CommandReport:
         """Return a pause, or its end, as a command, which consoles show."""
         return CommandReport(who, verb, None if slave_id is None else [slave_id], self.clock.now())
+
+    def _take_back(self, builds: Sequence[int]) -> None:
+        def then(result: Result[list[str]]) -> None:
+            if result.error is not None:
+                self.logger.warning("failures are taken back later: %s", result.error)
+                self.fleet.fitness.taken_back += builds
+                return
+            self.logger.warning(
+                "took back %s of slaves in quarantine", counted(len(result.value), "failure")
+            )
+            for package in sorted(set(result.value)):
+                self.ports.ask("web", PagesNoted("PROJECT", package), _ignore_result)
+
+        self._db.ask(then, "take_back", builds)
+
+    def _quarantines_saved(self, result: Result[None]) -> None:
+        if result.error is not None:
+            self.logger.warning("quarantines are stored later: %s", result.error)
+            self.fleet.fitness.changed = True
 
     def _stored(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"
@@ -446,6 +474,20 @@ class SlaveDriver(NonStopTask):
                 self.logger.warning("%s was not stored in the database: %s", method, result.error)
 
         return then
+
+    def _ask_quarantines(self) -> None:
+        def then(result: Result[list[Quarantine]]) -> None:
+            if result.error is not None:
+                error = result.error
+                self.logger.warning(
+                    "slaves have to wait until the quarantines are known: %s", error
+                )
+                self._ask_quarantines()
+            else:
+                self.fleet.fitness.restore(result.value, self.clock.monotonic())
+                self._ask_leases()
+
+        self._db.ask(then, "get_quarantines")
 
     def _ask_leases(self) -> None:
         def then(result: Result[list[Lease]]) -> None:

@@ -84,6 +84,7 @@ class TheArchitect(PauseableTask):
         try:
             # Its first versions may all be under way.
             queue = self.db.get_build_queue(LIMIT + self._active)
+            again = self.db.get_second_opinions(LIMIT + self._active)
             pending = self.db.get_statistics()["builds_pending"]
         except PiWheelsError as exc:
             self.logger.warning("cannot read the build queue, trying again soon: %s", exc)
@@ -92,7 +93,8 @@ class TheArchitect(PauseableTask):
         valid = {
             abi: [Job(*job) for job in jobs if self._is_valid(*job)] for abi, jobs in queue.items()
         }
-        self._changed = not self.ports.push("builds", BuildQueue(valid))
+        again = [each for each in again if self._is_valid(each.package, each.version)]
+        self._changed = not self.ports.push("builds", BuildQueue(valid, again))
         self.ports.push("stats", BuildsPending(pending))
 
     def _is_valid(self, package: str, version: str) -> bool:

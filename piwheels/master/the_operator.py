@@ -321,7 +321,7 @@ def _outcomes(builds: Iterable[EndedBuild]) -> list[BuildOutcome]:
         BuildOutcome(
             build.build_id, build.slave_id, build.label, build.package, build.version,
             build.abi_tag, "ok" if build.status else "failed", build.duration, build.files,
-            build.built_at,
+            build.built_at, build.again,
         )
         for build in builds
     ]  # fmt: skip

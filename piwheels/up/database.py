@@ -80,8 +80,9 @@ def is_current(server: Server) -> bool:
 def prepare(db: Database, abis: Collection[str], labels: Collection[str], *, alone: bool) -> None:
     """Prepare the database for building for *abis*, also after a run that was killed.
 
-    Releases the leases of slaves with these *labels*. With *alone*, no other slaves can join: other
-    ABIs are skipped, since their versions would wait for ever and delay ours.
+    Releases the leases of slaves with these *labels*, and the local ones from quarantine. With
+    *alone*, no other slaves can join: other ABIs are skipped, since their versions would wait for
+    ever and delay ours.
     """
     for abi in sorted(abis):
         db.add_build_abi(abi)
@@ -90,3 +91,4 @@ def prepare(db: Database, abis: Collection[str], labels: Collection[str], *, alo
     for lease in db.get_leases():
         if lease.label in labels:
             db.release_lease(lease.package, lease.version, lease.abi_tag)
+    db.save_quarantines([each for each in db.get_quarantines() if each.owner])

@@ -68,7 +68,10 @@ class Tracker:
                     self._spelled.add(id(target))
         keys = [target.key for target in targets]
         # In this order: a build that ends in between counts as pending, never as missing.
-        waiting = {(package, version) for package, version, _ in db.get_pending(keys)}
+        # A failure is a result, even if the farm wants a second opinion.
+        waiting = {
+            (each.package, each.version) for each in db.get_pending(keys) if each.failed_at is None
+        }
         builds = db.get_builds(keys)
         self._report_builds(builds)
         attempted = {(build.package, build.version) for build in builds}

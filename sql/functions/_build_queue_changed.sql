@@ -1,11 +1,11 @@
--- Counts changes of the queue, and notifies listeners when the transaction commits (once, however many changes it makes).
+-- Counts changes of the queue, without second opinions, and notifies listeners when the transaction commits (once, however many changes it makes).
 CREATE FUNCTION piwheels._build_queue_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        PERFORM _count('builds_pending', abi_tag, count(*)), pg_notify('piwheels_queue', '')
+        PERFORM _count('builds_pending', abi_tag, count(*) FILTER (WHERE failed_at IS NULL)), pg_notify('piwheels_queue', '')
             FROM new_rows GROUP BY abi_tag;
     ELSE
-        PERFORM _count('builds_pending', abi_tag, -count(*)), pg_notify('piwheels_queue', '')
+        PERFORM _count('builds_pending', abi_tag, -count(*) FILTER (WHERE failed_at IS NULL)), pg_notify('piwheels_queue', '')
             FROM old_rows GROUP BY abi_tag;
     END IF;
     RETURN NULL;

@@ -33,10 +33,11 @@ BEGIN
             USING DETAIL = format('%s was published with other bytes before it was removed', foreign_name);
     END IF;
 
-    INSERT INTO builds (package, version, abi_tag, status, built_by, label, duration)
+    INSERT INTO builds (package, version, abi_tag, status, built_by, label, owner, final, duration)
         SELECT the_package, the_version, the_abi, (build ->> 'status')::boolean,
             the_slave,
             CASE WHEN the_slave = 0 THEN 'import' ELSE build ->> 'label' END,
+            build ->> 'owner', (build ->> 'final')::boolean,
             -- At most a year, so that a wrong clock of a slave cannot spoil the sum
             make_interval(secs => least(greatest((build ->> 'duration')::float8, 0), 31536000))
         RETURNING build_id INTO the_build;

@@ -13,11 +13,11 @@ BEGIN
         WHERE q.package = k.package AND q.version = k.version
         AND NOT EXISTS (
             SELECT FROM builds_pending w
-            WHERE w.package = q.package AND w.version = q.version
-            AND w.abi_tag = q.abi_tag AND w.released = q.released
+            WHERE w.package = q.package AND w.version = q.version AND w.abi_tag = q.abi_tag
+            AND (w.released, w.failed_by, w.failed_at) IS NOT DISTINCT FROM (q.released, q.failed_by, q.failed_at)
         );
-    INSERT INTO build_queue (package, version, abi_tag, released)
-        SELECT w.package, w.version, w.abi_tag, w.released
+    INSERT INTO build_queue (package, version, abi_tag, released, failed_by, failed_at)
+        SELECT w.package, w.version, w.abi_tag, w.released, w.failed_by, w.failed_at
         FROM unnest(the_packages, the_versions) AS k (package, version)
         JOIN builds_pending w USING (package, version)
         ON CONFLICT (package, version) DO NOTHING;

@@ -14,7 +14,7 @@ BEGIN
         WHERE day > (now() AT TIME ZONE 'UTC')::date - 30 GROUP BY package, day;
     DELETE FROM counters;
     INSERT INTO counters (counter, key, value)
-        SELECT 'builds_pending', abi_tag, count(*) FROM build_queue GROUP BY abi_tag
+        SELECT 'builds_pending', abi_tag, count(*) FROM build_queue WHERE failed_at IS NULL GROUP BY abi_tag
         UNION ALL SELECT 'packages_built', '', count(*) FROM published
         UNION ALL SELECT 'files_count', '', count(*) FROM files
         UNION ALL SELECT 'builds_size', '', coalesce(sum(filesize), 0) FROM files

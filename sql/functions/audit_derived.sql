@@ -8,9 +8,11 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
                 WHEN w.abi_tag IS NULL THEN format('is in the queue for %s, but needs no build', q.abi_tag)
                 WHEN q.abi_tag <> w.abi_tag
                 THEN format('is in the queue for %s, but needs a build for %s', q.abi_tag, w.abi_tag)
-                ELSE 'has a wrong release time in the queue' END
+                WHEN q.released <> w.released THEN 'has a wrong release time in the queue'
+                ELSE 'has a wrong first failure in the queue' END
         FROM build_queue q FULL JOIN builds_pending w USING (package, version)
-        WHERE (q.abi_tag, q.released) IS DISTINCT FROM (w.abi_tag, w.released)
+        WHERE (q.abi_tag, q.released, q.failed_by, q.failed_at)
+            IS DISTINCT FROM (w.abi_tag, w.released, w.failed_by, w.failed_at)
         LIMIT the_limit
     ) UNION ALL (
         SELECT 'wrong-published', package, '',
@@ -34,7 +36,7 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
         ) AS k
         FULL JOIN (
             SELECT 'builds_pending' AS counter, abi_tag::text AS key, count(*)::numeric AS value
-                FROM build_queue GROUP BY abi_tag
+                FROM build_queue WHERE failed_at IS NULL GROUP BY abi_tag
             UNION ALL SELECT 'packages_built', '', count(*) FROM published
             UNION ALL SELECT 'files_count', '', count(*) FROM files
             UNION ALL SELECT 'builds_size', '', coalesce(sum(filesize), 0) FROM files

@@ -1,13 +1,18 @@
--- Returns the additional data of the stats page: builds of the last seven days by ABI (succeeded, failed), and downloads on
+-- Returns the additional data of the stats page: versions built in the last seven days by ABI (succeeded, failed), and downloads on
 -- each of the last 30 days (UTC).
 CREATE FUNCTION piwheels.get_activity() RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'builds', (
             SELECT coalesce(json_object_agg(abi_tag, json_build_array(succeeded, failed)), '{}')
             FROM (
-                SELECT abi_tag, count(*) FILTER (WHERE status) AS succeeded,
-                    count(*) FILTER (WHERE NOT status) AS failed
-                FROM builds WHERE built_at > now() - interval '7 days' GROUP BY abi_tag
+                SELECT abi_tag, count(*) FILTER (WHERE built) AS succeeded,
+                    count(*) FILTER (WHERE NOT built) AS failed
+                FROM (
+                    SELECT abi_tag, bool_or(status) AS built
+                    FROM builds WHERE built_at > now() - interval '7 days'
+                    GROUP BY package, version, abi_tag
+                ) AS v
+                GROUP BY abi_tag
             ) AS b
         ),
         'downloads', (

@@ -20,6 +20,11 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                         'abi_tag', b.abi_tag,
                         'status', b.status,
                         'built_at', b.built_at,
+                        'retry_at', (
+                            SELECT o.failed_at + interval '24 hours' FROM build_opinions o
+                            WHERE o.package = b.package AND o.version = b.version AND o.abi_tag = b.abi_tag
+                            AND NOT o.settled
+                        ),
                         'duration', extract(epoch FROM b.duration)::float8,
                         'fetched', (SELECT count(*) FROM fetches f WHERE f.build_id = b.build_id AND f.refused = ''),
                         'refused', ARRAY(

@@ -1,5 +1,6 @@
 -- Records a failed build that does not count, because its slave seems to be at fault, and ends the lease. Returns false, and
--- does nothing, if the build has to count: the version was put off the_tries times in the last week, or by three slaves.
+-- does nothing, if the build has to count: the version was put off the_tries times (null: never) in the last week, or by three
+-- slaves.
 CREATE FUNCTION piwheels.put_off_build(
     the_package text, the_version text, the_abi text, the_label text, the_reason text, the_output text,
     the_tries integer
@@ -17,7 +18,7 @@ BEGIN
         FROM builds_put_off
         WHERE package = the_package AND version = the_version AND abi_tag = the_abi
         AND put_off_at > now() - interval '7 days';
-    IF tried + 1 >= the_tries OR slaves >= 2 THEN
+    IF the_tries IS NOT NULL AND (tried + 1 >= the_tries OR slaves >= 2) THEN
         RETURN false;
     END IF;
     INSERT INTO builds_put_off (package, version, abi_tag, label, reason, output)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from piwheels.core.faults import FAULTS, slave_fault
+from piwheels.core.faults import CAUSES, FAULTS, certain_cause, slave_fault
 
 LOGS = {
     "WARNING: pip is configured with locations that require TLS/SSL, however the ssl module in"
@@ -50,6 +50,46 @@ def test_other_failures_are_those_of_the_package(log):
 
 def test_the_worst_fault_is_the_cause():
     assert slave_fault("Python.h: No such file\nNo space left on device").code == "disk"
+
+
+CERTAIN = {
+    "ERROR: Package 'six' requires a different Python: 3.11.2 not in '<3'": "another Python",
+    "ERROR: No matching distribution found for six==1.0": "no source",
+    "Requested six==1 from file:///six-1.zip has inconsistent version: expected '1', but metadata"
+    " has '1.1'": "another version",
+    "piwheels: six-2-py3-none-any.whl is not a file of version 1": "another version",
+    "    SyntaxError: Missing parentheses in call to 'print'. Did you mean print(...)?": "Python 2",
+    "    ModuleNotFoundError: No module named 'ConfigParser'": "Python 2",
+    "    NameError: name 'execfile' is not defined": "Python 2",
+    "error in six setup command: use_2to3 is invalid.": "Python 2",
+}
+
+
+@pytest.mark.parametrize(("log", "words"), CERTAIN.items())
+def test_a_certain_cause_is_found_at_the_end_of_a_log(log, words):
+    frame = "note: This error originates from a subprocess\npiwheels: the build failed\n"
+    assert words in certain_cause(f"Collecting six\n{log}\n{frame}").what
+    assert certain_cause(log + "\nlater" * 50) is None
+
+
+def test_each_certain_cause_is_found():
+    assert {certain_cause(log) for log in CERTAIN} == set(CAUSES)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        *LOGS,
+        "",
+        "piwheels: the build was stopped after 3:00:00, its time-out",
+        "  ERROR: No matching distribution found for setuptools>=99",  # what the build needs
+        "ModuleNotFoundError: No module named 'numpy'",
+        "    NameError: name 'x' is not defined",
+        "error: command 'gcc' failed with exit code 1",
+    ],
+)
+def test_other_causes_are_not_certain(log):
+    assert certain_cause(log) is None
 
 
 def test_each_fault_has_a_name_of_its_own():

@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from clocks import STEPS, StepClock
 from helpers import LOGGER, patience, until, wire
+from hostile.slaves import PROMISES
 from peers import Files
 from piwheels.core import codec
 from piwheels.core.errors import Refused
@@ -287,6 +288,33 @@ def test_a_full_disk_is_reported_before_the_transfer(unthreaded, monkeypatch):
     with refused("NOROOM"):
         juggler.do_expect(1, state_of(b"x"))
     assert tree(juggler.site.work) == set()
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.name)
+def test_promises_of_one_owner_leave_room_for_others(unthreaded, monkeypatch, promise):
+    juggler, _ = unthreaded
+    free = int(promise.room * 2**30) + juggler.reserve
+    disk = SimpleNamespace(f_blocks=1, f_bavail=free, f_frsize=1)
+    monkeypatch.setattr("piwheels.master.file_juggler.os.statvfs", lambda _: disk)
+    for number, (size, code) in enumerate(zip(promise.sizes, promise.refused, strict=True), 1):
+        announced = state_of(b"x", filesize=int(size * 2**30))
+        with refused(code) if code else nullcontext():
+            juggler.do_expect(number, announced, owner="eve")
+    juggler.do_expect(1000, state_of(b"x"), owner="anna")
+    for number in list(juggler.pending):
+        juggler._drop(number)
+    assert tree(juggler.site.work) == set()
+    assert juggler._free_space() == free
+
+
+def test_a_slow_transfer_is_abandoned(unthreaded, caplog):
+    juggler, _ = unthreaded
+    juggler.do_expect(1, state_of(b"x" * 40_000))
+    for age, ends in ((juggler.patience + 9, False), (2, True)):
+        juggler.pending[1].began -= age
+        juggler.expire()
+        assert (1 not in juggler.pending) == ends
+    assert "did not arrive within 310 s" in caplog.text
 
 
 def test_a_write_error_is_reported_at_verification(unthreaded):

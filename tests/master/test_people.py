@@ -49,6 +49,7 @@ def release(files=(), builds=(), **changes):
             "status": status,
             "built_at": NOW,
             "duration": timedelta(seconds=125),
+            "retry_at": None,
             "fetched": 0,
             "refused": [],
         }
@@ -112,6 +113,14 @@ class Reader(HTMLParser):
 
 def project(about, **logs):
     return RENDERER.project(about, {int(number.strip("b")): log for number, log in logs.items()})
+
+
+def test_a_project_page_says_who_tries_again():
+    about = data(v1_0=release(builds=[("cp311", False), ("cp39", False)]))
+    about["releases"]["1.0"]["builds"][0]["retry_at"] = NOW + timedelta(hours=24)
+    page = project(about).decode()
+    assert page.count("to be tried again") == 1
+    assert "; to be tried again by another slave, or after 2026-11-02 10:00 UTC by the same" in page
 
 
 def test_a_project_page_says_what_builds_fetched():

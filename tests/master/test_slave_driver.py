@@ -105,6 +105,49 @@ def test_a_slaves_build_is_stored_and_published(farm, db, tmp_path):
     assert messages[-1] == "DIE"
 
 
+def test_a_file_of_a_slave_that_leaves_is_dropped(farm):
+    name, content = wheel()
+    work = farm.config_used.work_path
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        assert slave.built(state_of(name, content)) == ("SEND", name)
+        assert list(work.iterdir())
+        slave.socket.send(codec.dumps("BYE"))
+        until(lambda: not list(work.iterdir()))
+
+
+def test_a_quarantine_takes_failures_back_and_survives_a_restart(farm, db, monkeypatch, running):
+    for name in ("ROW", "PACKAGES", "OTHERS"):
+        monkeypatch.setattr(f"piwheels.master.logic.fitness.{name}", 2 if name == "ROW" else 0)
+    db.add_new_package_version("demo", "2.0", datetime.now(UTC))
+    queue_up(farm.config_used, ("demo", "1.0"), ("demo", "2.0"))
+    failed = [False, timedelta(0), "it broke\n", []]
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        assert slave.say("BUILT", failed) == ("DONE", NoData)
+        assert farm.web.take() == WriteLog(1, "it broke\n")
+        assert farm.web.take() == PagesNoted("PROJECT", "demo")
+        (waiting,) = db.get_second_opinions()
+        assert (waiting.version, waiting.failed_by) == ("1.0", "")
+        slave.work()
+        assert slave.say("BUILT", failed) == ("DONE", NoData)
+        assert farm.web.take() == PagesNoted("PROJECT", "demo")
+        assert db.get_builds([("demo", "1.0"), ("demo", "2.0")]) == []
+        assert db.get_second_opinions() == []
+        until(db.get_quarantines)
+    farm.quit()
+    farm.join(patience(10))
+    again = SlaveDriver(farm.config_used)
+    with running(again), Slave(farm.config_used) as slave:
+        slave.hello()
+        assert slave.stats("IDLE") == ("SLEEP", True)
+        (pause,) = again.fleet.pauses(again.clock.monotonic())
+        assert "in quarantine" in pause[1]
+        again.fleet.wake(pause[0])
+        again._tick()
+        until(lambda: not db.get_quarantines())
+
+
 @pytest.mark.parametrize("place", ["_reason_to_hold", "begin", "_placed"])
 def test_a_fault_in_an_intake_is_a_failed_build_once(farm, db, monkeypatch, caplog, place):
     """Otherwise the next slave would build the same version, and so on for ever."""
@@ -360,13 +403,14 @@ FRAMES = (
 
 @pytest.fixture(scope="module")
 def isolated():
-    """A SlaveDriver without other tasks, except a database that reports no leases."""
+    """A SlaveDriver without other tasks, except a database without quarantines and leases."""
     config = own_config(pypi_simple="https://index.example/simple")
     driver = SlaveDriver(config)
     driver.start()
     with open_socket(wire("database"), config, LOGGER, bind=True) as database:
-        peer, ticket, _ = database.recv_multipart()
-        database.send_multipart([peer, ticket, codec.dumps("OK", [])])
+        for _ in range(2):
+            peer, ticket, _ = database.recv_multipart()
+            database.send_multipart([peer, ticket, codec.dumps("OK", [])])
         yield driver
     driver.quit()
     driver.join(patience(10))

@@ -40,7 +40,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 BUILD = {
     "build_id": 7, "abi_tag": "cp311", "status": False, "built_at": NOW, "duration": timedelta(1),
-    "fetched": 0, "refused": [],
+    "retry_at": None, "fetched": 0, "refused": [],
 }  # fmt: skip
 
 

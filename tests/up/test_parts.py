@@ -1,6 +1,7 @@
 """The parts of piw-up, without a farm."""
 
 import gzip
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from helpers import patience
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
+from piwheels.core.database.rows import Quarantine
 from piwheels.core.errors import Fatal
 from piwheels.core.farm import Done
 from piwheels.core.host.interpreters import Interpreter
@@ -25,13 +27,16 @@ from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
+from piwheels.core.states import BuildState, Pending
 from piwheels.slave.app import SlaveConfig
 from piwheels.up import app, boards, database, registry, separation, site
 from piwheels.up.boards import Boards
 from piwheels.up.config import UpConfig, labels, port_in_use, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
+from piwheels.up.progress import Screen
 from piwheels.up.restarts import After, Restarts, after
 from piwheels.up.summary import Row, Target, table
+from piwheels.up.tracker import Tracker
 
 
 class StoppedClock(StepClock):
@@ -315,12 +320,30 @@ def test_leases_and_abis_of_a_killed_farm_are_cleared(db: Database):
         db.add_new_package_version("toy", version)
         later = datetime.now(UTC) + timedelta(hours=1)
         db.grant_lease("toy", version, "cp311", f"slave-{version}", later)
+    board, local = (Quarantine(owner, "one", "cp311", "why") for owner in ("board1", ""))
+    db.save_quarantines([board, local])
     database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=False)
+    assert db.get_quarantines() == [board]
     assert db.get_build_abis(exclude_skipped=True) == {"cp39", "cp311", "cp313"}
     database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=True)
     assert db.get_build_abis(exclude_skipped=True) == {"cp311", "cp313"}
     assert [lease.label for lease in db.get_leases()] == ["slave-2"]
-    assert db.get_pending([("toy", "1")]) == [("toy", "1", "cp311")]
+    assert db.get_pending([("toy", "1")]) == [Pending("toy", "1", "cp311")]
+
+
+def test_a_failure_is_a_result_although_the_farm_wants_a_second_opinion(db, tmp_path):
+    db.add_new_package("toy")
+    db.add_new_package_version("toy", "1")
+    db.add_build_abi("cp311")
+    targets = [Target("toy==1", "toy", "1")]
+    tracker = Tracker(targets, ["cp311"], ["3.11"], tmp_path, Screen(io.StringIO(), {}))
+    assert not tracker.update(db)
+    spent = timedelta(seconds=5)
+    db.log_build(BuildState(1, "toy", "1", "cp311", False, spent, "log", {}, final=False))
+    assert db.get_pending([("toy", "1")])
+    assert tracker.update(db)
+    assert "failed" in tracker.report("http://localhost/")
+    assert not tracker.all_built
 
 
 def test_an_invalid_port_is_refused():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from piwheels.console.model import health
 from piwheels.console.model.journal import Entry, Kind
+from piwheels.console.model.slave import AGAIN
 from piwheels.console.text import clean, short_span
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def ended(build: PastBuild, at: datetime) -> Entry:
     failed = build.result == "failed"
     took = "" if build.duration is None else short_span(build.duration)
     files = f"{build.files} file{'s' * (build.files != 1)}" if build.files else "no files"
+    again = AGAIN if build.again else ""
     job = f"{build.package} {build.version} {build.abi}"
     return Entry(
         at, Kind.FAIL if failed else Kind.DONE, build.slave_id, build.label,
-        job if failed else f"{job} {build.result}", ", ".join(filter(None, (took, files))),
+        job if failed else f"{job} {build.result}", ", ".join(filter(None, (took, files, again))),
     )  # fmt: skip
 
 

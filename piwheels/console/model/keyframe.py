@@ -58,5 +58,5 @@ def of_builds(builds: Iterable[PastBuild]) -> Iterator[Event]:
             case "ok" | "failed" | "skipped" as result if one.duration is not None:
                 yield BuildOutcome(
                     one.build_id, one.slave_id, one.label, one.package, one.version, one.abi,
-                    result, one.duration, one.files, one.ended,
+                    result, one.duration, one.files, one.ended, one.again,
                 )  # fmt: skip

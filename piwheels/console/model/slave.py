@@ -47,6 +47,10 @@ class Alert(NamedTuple):
         return f"{self.reason} {self.value}".rstrip()
 
 
+#: How screens describe a failure that has to be confirmed.
+AGAIN: Final = "to be tried again"
+
+
 class PastBuild(NamedTuple):
     """A build that has ended; *result* is ``""`` if it is unknown.
 
@@ -65,13 +69,15 @@ class PastBuild(NamedTuple):
     #: When it ended, by console time: builds are kept in this order.
     seen: datetime
     build_id: int | None = None
+    #: Whether a failure has to be confirmed.
+    again: bool = False
 
     @classmethod
     def of(cls, outcome: BuildOutcome, seen: datetime) -> Self:
         """Return a build as a master of level 1 describes it, cleaned for display."""
         texts = clean(outcome.package), clean(outcome.version), outcome.abi, outcome.result
         rest = outcome.files, outcome.ended, outcome.slave_id, clean(outcome.label)
-        return cls(*texts, outcome.duration, *rest, seen, outcome.build_id)
+        return cls(*texts, outcome.duration, *rest, seen, outcome.build_id, outcome.again)
 
     def is_same(self, other: PastBuild) -> bool:
         """Whether *other* is a record of the same build, perhaps without a result."""

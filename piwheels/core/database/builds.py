@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
-from piwheels.core.database.rows import BuildRow, EndedBuild, Lease
+from piwheels.core.database.rows import BuildRow, EndedBuild, Lease, Quarantine
 from piwheels.core.errors import Refused, Rejected
-from piwheels.core.states import MAX_URL, Fetch
+from piwheels.core.states import MAX_URL, Fetch, Pending
 from piwheels.core.text import clean_lines
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Builds(Client):
         return set(self._column("get_build_abis", exclude_skipped))
 
     def get_build_queue(self, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:
-        """Return the build queue: up to *limit* (package, version) pairs for each active ABI.
+        """Return the versions without an attempt: up to *limit* pairs for each active ABI.
 
         ABIs are sorted by Python version, oldest first; versions by release date.
         """
@@ -51,13 +51,21 @@ class Builds(Client):
                 todo.append((package, version))
         return queue
 
+    def get_second_opinions(self, limit: int = 1000) -> list[Pending]:
+        """Return up to *limit* versions for each active ABI that need a second opinion.
+
+        They are sorted by ABI, and by the time of their failure.
+        """
+        rows = self._rows("get_second_opinions", limit)
+        return [Pending(package, version, abi, *about) for abi, package, version, *about in rows]
+
     def listen(self) -> Listener:
         """Return a listener that is notified of each change to the queue."""
         return Listener(self._engine.url)
 
-    def get_pending(self, versions: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
-        """Return which of *versions* are in the queue, as (package, version, ABI)."""
-        return self._rows("get_pending", *_columns(versions, 2))
+    def get_pending(self, versions: Sequence[tuple[str, str]]) -> list[Pending]:
+        """Return which of *versions* are in the queue."""
+        return [Pending(*row) for row in self._rows("get_pending", *_columns(versions, 2))]
 
     # Builds ---------------------------------------------------------------------------------------
 
@@ -101,12 +109,13 @@ class Builds(Client):
         label: str,
         reason: str,
         output: str,
-        tries: int,
+        tries: int | None,
     ) -> bool:
         """Record a failed build that does not count, because the slave *label* is at fault.
 
         The version stays in the queue, and its lease ends. Return ``False``, and record nothing, if
-        the build must count: this is the attempt number *tries*, or its third slave.
+        the build must count: this is the attempt number *tries* (``None``: it never does), or its
+        third slave.
         """
         values = clean(package), clean(version), clean(abi_tag), clean(label)
         about = clean(reason, REASON), clean_lines(output, LOG), tries
@@ -123,6 +132,13 @@ class Builds(Client):
         """
         rows = self._rows("retry_failed", since, clean(label), again=False, limit=FULL_REFRESH)
         return [row[0] for row in rows]
+
+    def take_back(self, build_ids: Sequence[int]) -> list[str]:
+        """Delete those of these builds that have failed; their versions return to the queue.
+
+        Return the package of each deleted build; its pages are scheduled.
+        """
+        return self._column("take_back", list(build_ids))
 
     def get_all_build_ids(self) -> set[int]:
         """Return the numbers of all builds."""
@@ -171,6 +187,16 @@ class Builds(Client):
         """Record that the logs of these removed builds have left the site."""
         self._value("logs_removed", list(build_ids))
 
+    # Quarantines ----------------------------------------------------------------------------------
+
+    def get_quarantines(self) -> list[Quarantine]:
+        """Return the slaves that are in quarantine."""
+        return [Quarantine(*row) for row in self._rows("get_quarantines")]
+
+    def save_quarantines(self, quarantines: Sequence[Quarantine]) -> None:
+        """Record that the slaves of *quarantines* are in quarantine, and no others."""
+        self._value("save_quarantines", *_columns(quarantines, 4))
+
     # Leases ---------------------------------------------------------------------------------------
 
     def grant_lease(  # noqa: PLR0917 (called by position)
@@ -217,6 +243,8 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "version": clean(build.version),
         "abi_tag": clean(build.abi_tag),
         "label": clean(build.label),
+        "owner": clean(build.owner),
+        "final": build.final,
         "status": build.status,
         "duration": build.duration.total_seconds(),
         "output": clean_lines(build.output, LOG),

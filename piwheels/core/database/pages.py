@@ -173,6 +173,7 @@ def _release(found: dict[str, Any]) -> dict[str, Any]:
         {
             **build,
             "built_at": datetime.fromisoformat(build["built_at"]),
+            "retry_at": build["retry_at"] and datetime.fromisoformat(build["retry_at"]),
             "duration": timedelta(seconds=build["duration"]),
         }
         for build in found["builds"]

@@ -21,6 +21,15 @@ class Lease(NamedTuple):
     holder: str = ""
 
 
+class Quarantine(NamedTuple):
+    """A slave of *owner* that is in quarantine for *reason*; without an *identity*, all of them."""
+
+    owner: str
+    identity: str
+    abi_tag: str
+    reason: str
+
+
 class RewritePendingRow(NamedTuple):
     """A pending rewrite of the pages of *package*.
 
@@ -80,7 +89,8 @@ class BuildRow(NamedTuple):
 class EndedBuild(NamedTuple):
     """A finished build, its slave, and the number of its *files*.
 
-    *slave_id* is the slave's number at that time, *label* its name (0 and empty: unknown).
+    *slave_id* is the slave's number at that time, *label* its name (0 and empty: unknown). *again*:
+    a failure that needs a second opinion.
     """
 
     build_id: int
@@ -93,6 +103,7 @@ class EndedBuild(NamedTuple):
     duration: timedelta
     files: int
     built_at: datetime
+    again: bool = False
 
 
 class Activity(NamedTuple):
@@ -109,13 +120,15 @@ class ProjectBuild(TypedDict):
     """One attempt to build a release.
 
     *fetched* is the number of files that it fetched; *refused* are the addresses, or ``HOST:PORT``,
-    that the proxy of its slave refused.
+    that the proxy of its slave refused. A failure with a *retry_at* needs a second opinion: from
+    another slave, or from its own at that time.
     """
 
     build_id: int
     abi_tag: str
     status: bool
     built_at: datetime
+    retry_at: datetime | None
     duration: timedelta
     fetched: int
     refused: list[str]

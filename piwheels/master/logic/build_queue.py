@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
+    from piwheels.core.states import Instant, Pending
     from piwheels.master.logic.effects import Target
 
 #: A version of a package.
@@ -19,13 +20,39 @@ Job = tuple[str, str]
 RETRY, LONGEST_RETRY, MAX_UNSTORED = 300.0, 86_400.0, 10_000
 #: The most seconds that a queue takes from the database to SlaveDriver.
 MAX_QUEUE_AGE = 5.0
+#: The seconds after which a slave may confirm its own failure (sql/views/build_opinions.sql).
+DAY: Final = 86_400.0
+
+
+class Failure(NamedTuple):
+    """The first failure of a version: *owner* may confirm it from *due* (monotonic) on."""
+
+    owner: str
+    due: float
+
+    def may_confirm(self, owner: str, now: float) -> bool:
+        """Return whether a slave of *owner* may give the second opinion."""
+        return owner != self.owner or now >= self.due
+
+
+def failure_of(pending: Pending, instant: Instant) -> Failure | None:
+    """Return the failure of a version that needs a second opinion; ``None``: it needs a first."""
+    if pending.failed_by is None or pending.failed_at is None:
+        return None
+    age = (instant.at - pending.failed_at).total_seconds()
+    return Failure(pending.failed_by, instant.now + DAY - age)
 
 
 class Queue:
-    """The versions to build for each active ABI, in the order in which TheArchitect reads them."""
+    """The versions to build for each active ABI, in the order in which TheArchitect reads them.
+
+    Those that need a second opinion are at the end.
+    """
 
     def __init__(self) -> None:
         self.jobs: dict[str, deque[Job]] = {}
+        #: The first failures of the versions that need a second opinion.
+        self.failures: dict[Target, Failure] = {}
         #: Versions that are being built or stored, and how many slaves have each: one, unless a
         #: slave returned with a build after its version had been handed out again.
         self.active: Counter[Target] = Counter()
@@ -41,12 +68,24 @@ class Queue:
         # Versions deleted since the last queue arrived: they may still be in it.
         self._deleted: set[tuple[str, str | None]] = set()
 
-    def replace(self, queues: Mapping[str, Sequence[Job]]) -> None:
-        """Replace the queues."""
-        old = self._ended.keys() & {(*job, abi) for abi, jobs in queues.items() for job in jobs}
+    def replace(
+        self,
+        queues: Mapping[str, Sequence[Job]],
+        again: Iterable[Pending] = (),
+        instant: Instant | None = None,
+    ) -> None:
+        """Replace the queues; *again* are the versions that need a second opinion."""
+        lists = {abi: list(jobs) for abi, jobs in queues.items()}
+        self.failures = {}
+        for each in again:
+            assert instant is not None  # noqa: S101
+            if (failure := failure_of(each, instant)) is not None:
+                self.failures[each[:3]] = failure
+                lists.setdefault(each.abi_tag, []).append(each[:2])
+        old = self._ended.keys() & {(*job, abi) for abi, jobs in lists.items() for job in jobs}
         self.jobs = {
             abi: deque(job for job in jobs if not self.is_deleted(job) and (*job, abi) not in old)
-            for abi, jobs in queues.items()
+            for abi, jobs in lists.items()
         }
         self._deleted.clear()
         self.stale = bool(old)  # unless the queue is old, they have to be built again
@@ -57,10 +96,12 @@ class Queue:
             if remaining > 0 and target not in self.active:
                 self.leased[target] = now + remaining
 
-    def next(self, abi: str, now: float, avoid: Container[Target] = ()) -> Job | None:
+    def next(
+        self, abi: str, now: float, avoid: Container[Target] = (), owner: str = ""
+    ) -> Job | None:
         """Remove and return the next version for *abi* that no slave builds, or ``None``.
 
-        The versions to *avoid* stay: they are for other slaves.
+        The versions to *avoid* stay for other slaves, and so does what *owner* may not confirm.
         """
         queue = self.jobs.get(abi)
         kept: list[Job] = []
@@ -68,7 +109,8 @@ class Queue:
         while queue and found is None:
             job = queue.popleft()
             target = (*job, abi)
-            if target in avoid:
+            failure = self.failures.get(target)
+            if target in avoid or (failure and not failure.may_confirm(owner, now)):
                 kept.append(job)
                 continue
             self.stale = True
@@ -117,10 +159,14 @@ class Queue:
         self.leased[target] = now + min(pause, LONGEST_RETRY)
 
     def put_back(self, target: Target) -> None:
-        """Return *target* to the head of its queue."""
+        """Return *target* to the head of its queue; to the end if it needs a second opinion."""
         queue = self.jobs.get(target[2])
         job = target[:2]
-        if queue is not None and job not in queue and not self.is_deleted(job):
+        if queue is None or job in queue or self.is_deleted(job):
+            return
+        if target in self.failures:
+            queue.append(job)
+        else:
             queue.appendleft(job)
 
     def delete(self, package: str, version: str | None) -> None:

@@ -12,11 +12,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.codec import NoData
-from piwheels.core.states import BuildState, Phase, TransferState
-from piwheels.master.logic.build_queue import Queue
+from piwheels.core.states import BuildState, Pending, Phase, TransferState
+from piwheels.master.logic.build_queue import Queue, failure_of
 from piwheels.master.logic.console_events import outcome_of, skipped_outcome
 from piwheels.master.logic.effects import (
     AskPending,
+    DropFile,
     GrantLease,
     LogBuild,
     Publish,
@@ -24,18 +25,21 @@ from piwheels.master.logic.effects import (
     ReleaseLease,
     Reply,
     ReportPause,
+    SaveQuarantines,
     SlaveEffect,
+    TakeBack,
     Target,
     Warn,
 )
-from piwheels.master.logic.fitness import Fitness
+from piwheels.master.logic.fitness import Fitness, builder_of
 from piwheels.master.logic.grants import Grants
 from piwheels.master.logic.intake import Intake, Step
+from piwheels.master.logic.quotas import Quotas
 from piwheels.master.logic.sessions import Sessions
 from piwheels.master.logic.slave_state import answer, is_building, move, target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from piwheels.core.protocols import Built
     from piwheels.core.states import Instant, SlaveState
@@ -48,22 +52,24 @@ MAX_DURATION: Final = timedelta(days=7)
 class Builds(Sessions):
     """The slaves with their builds, the intakes, and the versions to hand out."""
 
-    def __init__(self) -> None:
+    def __init__(self, chance: Callable[[], float]) -> None:
         super().__init__()
         self.intakes: dict[int, Intake] = {}
         self.queue = Queue()
         self.grants = Grants()
-        self.fitness = Fitness()
+        self.fitness = Fitness(chance)
+        self.quotas = Quotas()
 
     # Slaves ---------------------------------------------------------------------------------
 
     def _assign(self, slave: SlaveState, job: tuple[str, str], instant: Instant) -> None:
         slave.build = BuildState(
             slave.slave_id, *job, slave.native_abi, status=False, duration=timedelta(0), output="",
-            label=slave.label,
+            label=slave.label, owner=slave.owner,
         )  # fmt: skip
         slave.build_began, slave.doubtful = instant, False
         self.queue.start(target_of(slave))
+        self.fitness.tries(slave, instant.now)
         self.grants.add(target_of(slave), slave.owner, instant.now)
 
     def _reply(
@@ -103,14 +109,20 @@ class Builds(Sessions):
         slave.build = slave.build_began = slave.transfer = None
         if intake is not None and not intake.needs_slave:
             return []
-        self.intakes.pop(slave.slave_id, None)
+        dropped = self._drop_intake(slave)
         if "SKIP" in slave.commands and "KILL" not in slave.commands:
             self.queue.postpone(
                 target, instant.now
             )  # otherwise the slave would receive it again at once
         else:
             self.queue.abandon(target)
-        return [PublishEnd(slave.slave_id, outcome), *self._release(target, instant)]
+        return [*dropped, PublishEnd(slave.slave_id, outcome), *self._release(target, instant)]
+
+    def _drop_intake(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Drop the intake of *slave* if it has one; no file is expected any more."""
+        intake = self.intakes.pop(slave.slave_id, None)
+        waits = intake is not None and intake.step in (Step.EXPECT, Step.SENT)
+        return [DropFile(slave.slave_id)] if waits else []
 
     def _is_building(self, slave: SlaveState) -> bool:
         return is_building(slave) and slave.slave_id not in self.intakes
@@ -126,38 +138,79 @@ class Builds(Sessions):
         if len(build.files) != len(built.files):
             build.files.clear()  # two files with one name: neither can be published
         move(slave, Phase.CHECKING, slave.request, instant)
-        intake = Intake(build, slave.native_platform, slave.label, Step.TURN)
+        builder = builder_of(slave)
+        intake = Intake(
+            build, slave.native_platform, slave.label, Step.TURN, builder=builder,
+            trusted=self.fitness.trusts(builder),
+        )  # fmt: skip
         self.intakes[slave.slave_id] = intake
-        effects = [] if built.status else self._judge_failure(slave, intake, instant)
+        self.quotas.ended(slave.owner)
+        effects = [] if built.status else self._judge_failure(intake, instant)
         return [*effects, *self._begin_next(intake.target, instant)]
 
-    def _judge_failure(
-        self, slave: SlaveState, intake: Intake, instant: Instant
-    ) -> list[SlaveEffect]:
+    def _judge_failure(self, intake: Intake, instant: Instant) -> list[SlaveEffect]:
         """Decide whether a failed build counts, and whether its slave gets further ones."""
-        others = self._has_others(slave, instant.now)
-        log = intake.build.output
-        put_off = self.fitness.failed(slave, intake.target, log, instant.now, others=others)
+        builder, slave = intake.builder, self.by_number.get(intake.build.slave_id)
+        if builder is None or intake.judged:
+            return []
+        intake.judged = True
+        others = slave is not None and self._has_others(slave, instant.now)
+        first = self.queue.failures.get(intake.target)
+        intake.confirms = first is not None
+        put_off = self.fitness.failed(
+            builder, intake.target, intake.build.output, instant.now, others=others,
+            confirms=first is not None and first.owner != builder.owner,
+        )  # fmt: skip
         effects: list[SlaveEffect] = []
-        if put_off is not None:
+        if put_off is not None and intake.step is Step.TURN:
             intake.put_off = put_off
             text = f"failed to build {intake}, which will be built again: {put_off.reason}"
-            effects.append(warning(slave, text))
-        if (suspended := self.fitness.suspension(slave, instant.now)) is not None:
-            reason, seconds = suspended
-            text = (
-                f"is suspended: {reason}; when it is repaired, resume it in piw-console (w), or it"
-                f" is tried again in {seconds / 60:.0f} minutes"
-            )
-            effects.append(ReportPause(slave, reason, text))
+            effects.append(Warn(intake.build.slave_id, intake.label, text))
+        return [*effects, *self._report_fitness(intake, instant)]
+
+    def _report_fitness(self, intake: Intake | None, instant: Instant) -> list[SlaveEffect]:
+        """Report who gets no work now, or gets work again, and what does not count any more.
+
+        *intake* is of the slave that has caused it, which may have left.
+        """
+        effects: list[SlaveEffect] = []
+        for builder, text in self.fitness.news(instant.now):
+            reports = [
+                ReportPause(slave, self.fitness.reason(slave, instant.now), "")
+                for slave in self.slaves.values()
+                if builder in (builder_of(slave), builder_of(slave).all_of_owner)
+            ]
+            if reports:
+                reports[0] = reports[0]._replace(text=text)
+            elif intake is not None:
+                effects.append(Warn(intake.build.slave_id, intake.label, text))
+            effects += reports
+        if builds := self.fitness.taken_back:
+            self.fitness.taken_back = []
+            effects.append(TakeBack(builds))
+        if self.fitness.changed:
+            self.fitness.changed = False
+            effects.append(SaveQuarantines(self.fitness.quarantines()))
         return effects
+
+    def _judge_stored(self, intake: Intake, instant: Instant) -> list[SlaveEffect]:
+        build, builder = intake.build, intake.builder
+        if builder is None or build.build_id is None:
+            return []
+        if build.status:
+            self.fitness.succeeded(builder, intake.target, instant.now)
+            return self._report_fitness(intake, instant)
+        effects = self._judge_failure(intake, instant)  # if the master has refused its files
+        claims = intake.is_certain
+        self.fitness.stored(builder, intake.target, build.build_id, claims=claims)
+        return [*effects, *self._report_fitness(intake, instant)]
 
     def _has_others(self, slave: SlaveState, now: float) -> bool:
         """Return whether other slaves build for the ABI of *slave*."""
         return any(
             other.native_abi == slave.native_abi
             and other is not slave
-            and self.fitness.suspension(other, now) is None
+            and not self.fitness.reason(other, now)
             for other in self.slaves.values()
         )
 
@@ -194,7 +247,7 @@ class Builds(Sessions):
         self,
         slave: SlaveState | None,
         intake: Intake | None,
-        result: Iterable[Target],
+        result: Iterable[Pending],
         error: Exception | None,
         instant: Instant,
     ) -> list[SlaveEffect]:
@@ -204,8 +257,12 @@ class Builds(Sessions):
         if error is not None:  # if there is no intake, its beginning asks again
             asked = [] if intake is None else intake.not_answered(f"it may be built: {error}")
             return [] if intake is None else self._proceed(intake, asked, instant)
-        if target_of(slave) not in map(tuple, result):
+        found = next((each for each in result if each[:3] == target_of(slave)), None)
+        if found is None:
             return self._lose(slave, "it has been built, or is not to be built", instant)
+        failure = failure_of(found, instant)
+        if failure and not failure.may_confirm(slave.owner, instant.now):
+            return self._lose(slave, "another slave has to confirm its failure", instant)
         slave.doubtful = False
         return [] if intake is None else self._proceed(intake, intake.begin(), instant)
 
@@ -245,12 +302,12 @@ class Builds(Sessions):
     ) -> list[SlaveEffect]:
         target, stored = intake.target, intake.build.build_id is not None
         del self.intakes[intake.build.slave_id]
-        if stored and intake.build.status and slave is not None:
-            self.fitness.succeeded(slave)
+        judged = self._judge_stored(intake, instant) if stored else []
         if slave is not None and slave.build is intake.build:
             slave.build = slave.build_began = None
         effects: list[SlaveEffect] = [
-            PublishEnd(intake.build.slave_id, outcome_of(intake, instant.at))
+            PublishEnd(intake.build.slave_id, outcome_of(intake, instant.at)),
+            *judged,
         ]
         if not stored and self.queue.active[target] > 1:
             self.queue.abandon(target)
@@ -268,10 +325,11 @@ class Builds(Sessions):
     def _lose(self, slave: SlaveState, why: str, instant: Instant) -> list[SlaveEffect]:
         """Have *slave* abandon a build that is needed no longer."""
         target = target_of(slave)
-        self.intakes.pop(slave.slave_id, None)
+        dropped = self._drop_intake(slave)
         slave.build = slave.build_began = None
         self.queue.abandon(target)
         effects = [
+            *dropped,
             warning(slave, f"loses {target[0]} {target[1]}: {why}"),
             PublishEnd(slave.slave_id, None),
             *self._release(target, instant),

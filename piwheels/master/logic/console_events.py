@@ -56,4 +56,5 @@ def outcome_of(intake: Intake, ended: datetime) -> BuildOutcome | None:
     return BuildOutcome(
         build.build_id, build.slave_id, intake.label, *intake.target,
         "ok" if build.status else "failed", build.duration, len(build.files), ended,
+        again=not (build.final or intake.confirms),
     )  # fmt: skip

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
+    from piwheels.core.database.rows import Quarantine
     from piwheels.core.protocols import BuildOutcome
     from piwheels.core.states import BuildState, FileState, SlaveState, Transition
 
@@ -112,11 +113,11 @@ class Verify(NamedTuple):
 class PutOff(NamedTuple):
     """Why a failed build should not count: its slave seems to be at fault.
 
-    The failure number *tries* of its version counts all the same.
+    The failure number *tries* of its version counts all the same (``None``: no failure does).
     """
 
     reason: str
-    tries: int
+    tries: int | None
 
 
 class LogBuild(NamedTuple):
@@ -145,12 +146,31 @@ class Warn(NamedTuple):
 class ReportPause(NamedTuple):
     """Log that the master itself hands out no work, and report it to the consoles.
 
-    *slave* (``None``: all slaves) gets none, for this *reason* (``""``: it gets work again).
+    *slave* (``None``: all slaves) gets none, for this *reason* (``""``: it gets work again). The
+    log gets *text*, unless it is empty.
     """
 
     slave: SlaveState | None
     reason: str
     text: str
+
+
+class TakeBack(NamedTuple):
+    """Delete failed *builds* of slaves in quarantine; their versions return to the queue."""
+
+    builds: Sequence[int]
+
+
+class SaveQuarantines(NamedTuple):
+    """Store which slaves are in quarantine: these, and no others."""
+
+    quarantines: Sequence[Quarantine]
+
+
+class DropFile(NamedTuple):
+    """Have FileJuggler expect no file from the slave any more."""
+
+    slave_id: int
 
 
 class ReadQueue(NamedTuple):
@@ -186,5 +206,8 @@ SlaveEffect = (
     | ReleaseLease
     | ReadQueue
     | ReportPause
+    | TakeBack
+    | SaveQuarantines
+    | DropFile
 )
 ImportEffect = IntakeEffect | Reply | AskMissingBytes | WithdrawFiles

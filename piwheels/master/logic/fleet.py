@@ -9,12 +9,14 @@ the order of messages.
 from __future__ import annotations
 
 import itertools
+import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadMessage, one_line
 from piwheels.core.protocols import Built, Rejection, SlaveOutput
 from piwheels.core.states import Phase, SlaveInfo, SlaveState, TransferState
+from piwheels.core.transfers import MIN_RATE
 from piwheels.core.words import size_text
 from piwheels.master.logic.builds import MAX_DURATION, Builds, lease_of, warning, with_history
 from piwheels.master.logic.effects import (
@@ -51,15 +53,16 @@ BUSY_TIMEOUT = timedelta(seconds=10), timedelta(hours=24)
 BUILD_TIMEOUT = timedelta(seconds=10), MAX_DURATION
 #: The seconds by which a build may exceed its slave's time-out before the master ends it.
 GRACE = 60.0
-#: The lowest rate at which a slave may send a file, in bytes per second: a quarter of 128 kbit/s.
-MIN_RATE = 4_000
 
 
 class Fleet(Builds):
-    """All slaves, queues and running builds. *simple_url* is the index where slaves get sources."""
+    """All slaves, queues and running builds. *simple_url* is the index where slaves get sources.
 
-    def __init__(self, simple_url: str) -> None:
-        super().__init__()
+    *chance* returns a random number from 0 to 1.
+    """
+
+    def __init__(self, simple_url: str, chance: Callable[[], float] = random.random) -> None:
+        super().__init__(chance)
         self.simple_url = simple_url
         self.paused = False
         #: Why the master hands out no work at all; ``""``: it does.
@@ -136,6 +139,9 @@ class Fleet(Builds):
         if len(self.slaves) >= MAX_SLAVES:
             why = f"there are {MAX_SLAVES:,} slaves already"
             return None, [warning(slave, f"is refused: {why}"), *_refusal(address, why)]
+        if (excess := self.quotas.greet(owner, self.connected(owner), instant.now)) is not None:
+            why = f"{excess.reason}: greet again in {excess.wait:.0f} s"
+            return None, [*self._excess(slave, excess.reason, instant), *_refusal(address, why)]
         if build_to_resume(slave) is not None:
             slave.phase = Phase.RETURNING
         receive(slave, "HELLO", info, instant)
@@ -189,14 +195,18 @@ class Fleet(Builds):
         suspended = self.fitness.suspension(slave, instant.now) is not None
         if self.paused or self.closed or suspended or "SLEEP" in slave.commands:
             return [*effects, *self._reply(slave, instant, "SLEEP", data=True)]
+        if (why := self.quotas.lease(slave.owner, instant.now)) is not None:
+            sleep = self._reply(slave, instant, "SLEEP", data=False)
+            return [*effects, *self._excess(slave, why, instant), *sleep]
         others = self._has_others(slave, instant.now)
         tried = self.fitness.tried(slave) if others else ()
-        job = self.queue.next(slave.native_abi, instant.now, tried)
+        job = self.queue.next(slave.native_abi, instant.now, tried, slave.owner)
         if job is None:
             if self.queue.stale and slave.native_abi in self.queue.jobs:
                 effects.append(ReadQueue(len(self.queue.active)))
             return [*effects, *self._reply(slave, instant, "SLEEP", data=False)]
         self._assign(slave, job, instant)
+        self.quotas.leased(slave.owner, instant.now)
         return [*effects, *self._reply(slave, instant, "BUILD", job), lease_of(slave)]
 
     def do_busy(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
@@ -267,6 +277,8 @@ class Fleet(Builds):
                 effects += self._remove(slave, "declared dead", instant)
         effects += [warning(slave, why) for slave, why in self.twins()]
         self.queue.tick(instant.now)
+        self.quotas.tick(instant.now)
+        effects += self._report_fitness(None, instant)
         have_builds = (slave for slave in self.slaves.values() if slave.build is not None)
         for period, group in itertools.groupby(sorted(have_builds, key=_period), key=_period):
             effects.append(RenewLeases([target_of(slave) for slave in group], period))
@@ -330,8 +342,8 @@ class Fleet(Builds):
         if self.paused:
             found.append((None, AN_OPERATOR))
         for slave in self.slaves.values():
-            if suspension := self.fitness.suspension(slave, now):
-                found.append((slave.slave_id, pauser(suspension[0])))
+            if reason := self.fitness.reason(slave, now):
+                found.append((slave.slave_id, pauser(reason)))
             if "SLEEP" in slave.commands and not self.paused:
                 found.append((slave.slave_id, AN_OPERATOR))
         return found
@@ -353,6 +365,15 @@ class Fleet(Builds):
         return rejections
 
     # Common to several requests -------------------------------------------------------------
+
+    def _excess(self, slave: SlaveState, why: str, instant: Instant) -> list[SlaveEffect]:
+        """Log now and then that the owner of *slave* has exceeded a quota."""
+        if not self.quotas.should_log(slave.owner, instant.now):
+            return []
+        text = (
+            f"has to wait: {why}; see what runs there, or give the slaves several keys (piw-keys)"
+        )
+        return [warning(slave, text)]
 
     def _record_stats(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         slave.stats.append((instant.at, slave.data))

@@ -26,6 +26,7 @@ from piwheels.core.errors import (
     Unavailable,
     should_log,
 )
+from piwheels.core.faults import certain_cause
 from piwheels.core.states import MAX_FETCHES
 from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels.tags import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from piwheels.core.states import BuildState, FileState
     from piwheels.core.wheels.tags import WheelName
     from piwheels.master.logic.effects import PutOff
+    from piwheels.master.logic.fitness import Builder
 
 #: How often a file is requested before its build counts as failed.
 MAX_TRIES = 3
@@ -64,6 +66,8 @@ MAX_LOG_TRIES = 60
 MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
 #: Refusals that the build has not caused: a full disk, a task that does not answer.
 MASTER_FAULTS = ("NOROOM", "UNAVAILABLE")
+#: Refusals of a file that another build of the version would get, too.
+CONTENT_FAULTS = ("BADWHEEL", "TOOBIG")
 
 _ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
 
@@ -214,8 +218,17 @@ class Intake:
     published: Mapping[str, str] = field(default_factory=dict)
     #: Why the build, which has failed, should not count.
     put_off: PutOff | None = None
+    #: Its slave, and whether a failure is final if its log shows a certain cause; whether it has
+    #: been judged.
+    builder: Builder | None = None
+    trusted: bool = True
+    judged: bool = False
+    #: Whether it is the second failure of its version, which settles the result.
+    confirms: bool = False
     #: Whether handling it has raised an unexpected error.
     faulty: bool = False
+    #: Whether the master has refused a file of it for its content.
+    refused: bool = False
     #: How often the master had no room for a file of it.
     waits: int = 0
 
@@ -223,6 +236,11 @@ class Intake:
     def needs_slave(self) -> bool:
         """Whether the slave still has to send something."""
         return self.step not in (Step.PUT_OFF, Step.LOG, Step.ENDED)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether a failure has a cause that another slave would not change."""
+        return self.refused or certain_cause(self.build.output) is not None
 
     @property
     def target(self) -> Target:
@@ -343,6 +361,7 @@ class Intake:
         if code in MASTER_FAULTS and (not retry or self.tries >= MAX_TRIES):
             return self._wait(str(error))
         if not retry or self.tries >= MAX_TRIES:
+            self.refused = code in CONTENT_FAULTS
             return self._reject(f"{self.current.filename} was refused: {error}")
         text = f"{self.current.filename} has to be sent again: {error}"
         return [Warn(self.build.slave_id, self.label, text), *self._expect()]
@@ -363,6 +382,7 @@ class Intake:
     def _log(self) -> list[IntakeEffect]:
         self.step = Step.LOG
         self.tries = 0
+        self.build.final = self.build.status or (self.trusted and self.is_certain)
         # A file may be published under another name than the slave gave it.
         self.build.files = {state.filename: state for state in self.build.files.values()}
         return [LogBuild(self.build.slave_id, self.build)]

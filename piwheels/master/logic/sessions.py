@@ -37,6 +37,7 @@ class Sessions:
         self.by_number: dict[int, SlaveState] = {}
         #: The slaves with each label, in the order of their greetings.
         self._by_label: dict[str, list[SlaveState]] = {}
+        self._by_owner: dict[str, set[SlaveState]] = {}
         #: The numbers of slaves whose label another slave has, as the log says already.
         self._twins: set[int] = set()
         self._ids = itertools.count(1)
@@ -68,6 +69,10 @@ class Sessions:
                     break
                 events += of_slave
         return events
+
+    def connected(self, owner: str) -> int:
+        """Return how many slaves of *owner* have not lost their connections."""
+        return sum(slave.lost is None for slave in self._by_owner.get(owner, ()))
 
     # Connections ----------------------------------------------------------------------------
 
@@ -132,6 +137,7 @@ class Sessions:
         slave.greeted = instant.now
         self.slaves[slave.address] = self.by_number[slave.slave_id] = slave
         self._by_label.setdefault(slave.label, []).append(slave)
+        self._by_owner.setdefault(slave.owner, set()).add(slave)
 
     def _leave(self, slave: SlaveState) -> None:
         """Remove the address and the label of *slave*; its number remains."""
@@ -141,6 +147,10 @@ class Sessions:
         same.remove(slave)
         if not same:
             del self._by_label[slave.label]
+        of_owner = self._by_owner[slave.owner]
+        of_owner.remove(slave)
+        if not of_owner:
+            del self._by_owner[slave.owner]
 
 
 def _about_twins(earlier: SlaveState, later: SlaveState) -> str:

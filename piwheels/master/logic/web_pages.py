@@ -22,6 +22,7 @@ from piwheels.master.logic.simple_index import specifier, to_json, version_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from piwheels.core.database.rows import (
         EndedBuild,
@@ -97,6 +98,7 @@ class BuildLine(NamedTuple):
 
     *log* is a path relative to the site; *why* is the reason of a failure (``""`` if not shown).
     *network* says what it fetched and was refused (``""``: nothing), *fetches* has the details.
+    *again* says who will try to confirm a failure (``""``: nobody).
     """
 
     abi: str
@@ -107,6 +109,7 @@ class BuildLine(NamedTuple):
     why: str
     network: str
     fetches: list[FetchLine]
+    again: str
 
 
 class ReleaseBlock(NamedTuple):
@@ -352,7 +355,15 @@ def _build_line(
         why=reason(logs.get(build["build_id"], "")),
         network=network_text(build["fetched"], build["refused"]),
         fetches=[_fetch_line(fetch) for fetch in fetches.get(build["build_id"], ())],
+        again=_again_text(build["retry_at"]),
     )
+
+
+def _again_text(retry_at: datetime | None) -> str:
+    if retry_at is None:
+        return ""
+    when = f"{retry_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return f"to be tried again by another slave, or after {when} UTC by the same"
 
 
 def network_text(fetched: int, refused: Sequence[str]) -> str:

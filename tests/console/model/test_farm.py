@@ -6,7 +6,9 @@ import pytest
 
 from piwheels.console.model.farm import FarmModel
 from piwheels.console.model.journal import Kind
+from piwheels.console.model.replies import in_words
 from piwheels.console.model.slave import State
+from piwheels.core.protocols import BuildOutcome
 from piwheels.core.states import MasterInfo
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -399,3 +401,14 @@ def test_endless_joins_do_not_fill_the_memory(master, monkeypatch):
         master.say(number, "DIE")
     master.wait(SECOND)
     assert list(farm.slaves) == list(range(46, 51))  # the first to leave are removed first
+
+
+def test_the_journal_says_that_a_failure_is_tried_again(master):
+    master.hello(1)
+    master.build(1)
+    about = 48, 1, "board", "numpy", "1.0", "cp311", "failed", MINUTE, 0, master.there
+    master.send(BuildOutcome(*about, again=True))
+    master.farm.tick(master.now)
+    details = [each.detail for each in master.farm.take_entries() if each.kind is Kind.FAIL]
+    assert details == ["1m, no files, to be tried again"]
+    assert in_words(master.farm.builds[-1]) == "numpy 1.0 failed, 1m, to be tried again"

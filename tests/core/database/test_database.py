@@ -28,6 +28,7 @@ from piwheels.core.states import (
     JSONState,
     MasterStats,
     PageState,
+    Pending,
     ProjectState,
     SearchState,
 )
@@ -127,7 +128,7 @@ def test_abis_have_skips(db):
 
 def test_a_logged_build_is_stored_completely(farm):
     farm.grant_lease("foo", "1.0", "cp39", "attic", NOW + timedelta(hours=1))
-    assert farm.get_pending([("foo", "1.0"), ("foo", "9")]) == [("foo", "1.0", "cp39")]
+    assert farm.get_pending([("foo", "1.0"), ("foo", "9")]) == [Pending("foo", "1.0", "cp39")]
     number = farm.log_build(dataclasses.replace(build(wheel()), label="kitchen"))
     assert farm.get_all_build_ids() == {number}
     assert farm.get_leases() == []
@@ -158,7 +159,7 @@ def test_a_logged_build_is_stored_completely(farm):
     )  # fmt: skip
     farm.delete_build("foo", "1.0")
     assert farm.get_simple_index() == []
-    assert farm.get_pending([("foo", "1.0")]) == [("foo", "1.0", "cp39")]
+    assert farm.get_pending([("foo", "1.0")]) == [Pending("foo", "1.0", "cp39")]
 
 
 def test_project_data(farm):

@@ -29,8 +29,8 @@ KINDS = {
 TABLES = "packages, build_abis, build_queue, published, counters, rewrites_pending"
 
 
-def build_of(package, version, abi, kind="native", *, status=True, number=0, slave_id=1):
-    """Return a build with one file of a kind, or a failed build."""
+def build_of(package, version, abi, kind="native", *, status=True, number=0, slave_id=1, **about):
+    """Return a build with one file of a kind, or a failed build; *about*: its owner, and final."""
     native = f"{abi.removesuffix('t')}-{abi}-linux_x86_64"
     tags = KINDS.get(kind, native if kind == "native" else None)
     files = {}
@@ -39,7 +39,7 @@ def build_of(package, version, abi, kind="native", *, status=True, number=0, sla
         hash_ = f"{number:064x}"
         files[name] = FileState(name, 100, hash_, package, version, *tags.split("-"), None, {})
     duration = timedelta(seconds=2)
-    return BuildState(slave_id, package, version, abi, status, duration, "log", files)
+    return BuildState(slave_id, package, version, abi, status, duration, "log", files, **about)
 
 
 def differences(cursor):
@@ -54,7 +54,7 @@ def differences(cursor):
         " (SELECT counter, key, sum(value) AS n FROM counters GROUP BY 1, 2) AS kept"
         " FULL JOIN ("
         "  SELECT 'builds_pending' AS counter, abi_tag AS key, count(*) AS n"
-        "   FROM build_queue GROUP BY abi_tag"
+        "   FROM build_queue WHERE failed_at IS NULL GROUP BY abi_tag"
         "  UNION ALL SELECT 'files_count', '', count(*) FROM files"
         "  UNION ALL SELECT 'builds_size', '', sum(filesize) FROM files"
         "  UNION ALL SELECT 'builds_time', '', sum(extract(epoch FROM duration)) FROM builds"
@@ -89,6 +89,14 @@ operations = st.one_of(
         st.booleans(),
     ),
     st.tuples(
+        st.just("failure"),
+        package,
+        version,
+        abi,
+        st.sampled_from(["", "anna", "ben"]),
+        st.booleans(),
+    ),
+    st.tuples(
         st.just("sql"),
         st.sampled_from(
             [
@@ -106,6 +114,10 @@ operations = st.one_of(
                 "DELETE FROM files WHERE filename LIKE 'foo-%'",
                 "DELETE FROM builds WHERE build_id = (SELECT min(build_id) FROM builds)",
                 "DELETE FROM packages WHERE package = 'bar'",
+                "UPDATE builds SET built_at = built_at - interval '24 hours'"
+                " WHERE build_id = (SELECT min(build_id) FROM builds)",
+                "UPDATE builds SET built_at = built_at - interval '23 hours'",
+                "UPDATE builds SET final = NOT final WHERE NOT status",
                 "DELETE FROM build_abis a WHERE NOT EXISTS (TABLE builds)",
                 "INSERT INTO versions SELECT package, '3.0' FROM packages ON CONFLICT DO NOTHING",
             ]
@@ -136,6 +148,9 @@ def apply(db, cursor, number, operation):
             db.add_build_abi(tag, skip)
         case "build", name, which, tag, kind, status:
             db.log_builds([build_of(name, which, tag, kind, status=status, number=number)])
+        case "failure", name, which, tag, owner, final:
+            about = {"owner": owner, "final": final}
+            db.log_builds([build_of(name, which, tag, status=False, number=number, **about)])
         case "sql", statement:
             cursor.execute(statement)
 
@@ -149,22 +164,37 @@ def wanted(cursor):
                    " f.py_version_tag, f.abi_tag, f.platform_tag FROM builds b"
                    " LEFT JOIN files f USING (build_id)")  # fmt: skip
     builds = cursor.fetchall()
+    cursor.execute("SELECT package, version, abi_tag, status OR final, owner, built_at FROM builds")
+    opinions = cursor.fetchall()
     cursor.execute("SELECT package, version FROM versions v JOIN packages p USING (package)"
                    " WHERE v.skip = '' AND NOT v.quarantined AND NOT v.removing"
                    " AND p.skip = '' AND NOT p.removing AND p.status <> 'quarantined'")  # fmt: skip
     queue = set()
     for key in cursor.fetchall():
         mine = [build[2:] for build in builds if build[:2] == key]
+        first, second = [], []
         for tag in order:
-            attempted = any(maker == tag for maker, *_ in mine)
             served = any(
                 python and serves(WheelName("a", "1", "", python, *rest), tag)
                 for _, python, *rest in mine
             )
-            if not attempted and not served:
-                queue.add((*key, tag))
-                break
+            given = [each[3:] for each in opinions if each[:3] == (*key, tag)]
+            if served or settled(given):
+                continue
+            (second if given else first).append(
+                (*key, tag, min((at for *_, at in given), default=None))
+            )
+        queue.update((first + second)[:1])
     return queue
+
+
+def settled(opinions):
+    """Whether these builds (settling, owner, time) of a version for an ABI settle its result."""
+    return any(
+        ends or (owner != other or abs(at - then) >= timedelta(hours=24))
+        for ends, owner, at in opinions
+        for _, other, then in opinions
+    )
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
@@ -176,7 +206,7 @@ def test_kept_queue_is_what_the_rule_says(db, cursor, todo):
     for number, operation in enumerate(start + todo):
         apply(db, cursor, number, operation)
         assert differences(cursor) == [], operation
-    cursor.execute("SELECT package, version, abi_tag FROM build_queue")
+    cursor.execute("SELECT package, version, abi_tag, failed_at FROM build_queue")
     assert set(cursor.fetchall()) == wanted(cursor)
 
 
@@ -191,6 +221,40 @@ def test_queue_comes_in_the_order_of_abis_and_releases(db):
     assert queue["cp39"] == [("foo", name) for name in ("2.0", "2.5", "3.0", "1.0")]
     assert db.get_build_queue(2)["cp39"] == [("foo", "2.0"), ("foo", "2.5")]
     assert queue["cp313t"] == []
+
+
+def test_a_failure_waits_behind_first_attempts_for_another_opinion(db, cursor):
+    db.add_build_abi("cp39")
+    db.add_new_package("foo")
+    for days, name in enumerate(("1.0", "2.0", "3.0")):
+        db.add_new_package_version("foo", name, EPOCH + timedelta(days))
+    for name, owner in (("2.0", "anna"), ("1.0", "ben")):
+        db.log_build(build_of("foo", name, "cp39", status=False, owner=owner, final=False))
+    assert db.get_build_queue()["cp39"] == [("foo", "3.0")]
+    assert db.get_statistics()["builds_pending"] == {"cp39": 1}
+    again = db.get_second_opinions()
+    assert [(each.version, each.failed_by) for each in again] == [("2.0", "anna"), ("1.0", "ben")]
+    assert db.get_pending([("foo", "2.0")]) == [again[0]]
+    assert db.get_activity().builds == {"cp39": (0, 2)}
+    db.log_build(build_of("foo", "2.0", "cp39", status=False, owner="ben", final=False))
+    db.log_build(build_of("foo", "1.0", "cp39", owner="anna"))
+    assert db.get_second_opinions() == []
+    assert db.get_activity().builds == {"cp39": (1, 1)}
+
+
+def test_a_failure_is_confirmed_by_its_owner_a_day_later_only(db, cursor):
+    db.add_build_abi("cp39")
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0", EPOCH)
+    for _ in range(3):
+        db.log_build(build_of("foo", "1.0", "cp39", status=False, owner="anna", final=False))
+        assert len(db.get_second_opinions()) == 1
+    builds = db.get_project_data("foo")["releases"]["1.0"]["builds"]
+    (retry_at,) = {build["retry_at"] for build in builds}
+    assert retry_at == builds[0]["built_at"] + timedelta(hours=24)
+    cursor.execute("UPDATE builds SET built_at = built_at - interval '24 hours' WHERE build_id ="
+                   " (SELECT min(build_id) FROM builds)")  # fmt: skip
+    assert db.get_second_opinions() == []
 
 
 @given(tag=st.from_regex(r"cp[0-9]{1,6}[a-z]{0,2}|[a-z0-9_]{1,8}", fullmatch=True))

@@ -1,12 +1,9 @@
 """Slaves that fail by their own fault are suspended, and their failures do not count."""
 
-from datetime import timedelta
-
 import pytest
 
 from piwheels.core.database.rows import Published
 from piwheels.core.errors import DatabaseError, Refused
-from piwheels.core.protocols import slave_driver
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import RETRY
 from piwheels.master.logic.effects import (
@@ -17,17 +14,15 @@ from piwheels.master.logic.effects import (
     ReportPause,
     Warn,
 )
-from piwheels.master.logic.fitness import FIRST_PAUSE, LONGEST_PAUSE, ROW, shortage
-from slave_messages import Farm, built, file_state, of, replies, stats
+from piwheels.master.logic.fitness import FIRST_PAUSE, LONGEST_PAUSE, ROW, builder_of, shortage
+from slave_messages import Farm, built, failed, file_state, of, replies, stats
 
 #: What the database answers about a package without files.
 NOTHING = Published({}, {})
+#: A version that another slave has built.
+ELSEWHERE = ("elsewhere", "1", "cp311")
 NO_SSL = "the ssl module in Python is not available"
 NO_HEADERS = "x.c:1:10: fatal error: Python.h: No such file or directory"
-
-
-def failed(log):
-    return slave_driver.received("BUILT", [False, timedelta(seconds=5), log, []])
 
 
 def versions(count):
@@ -169,7 +164,7 @@ def test_a_slave_that_fails_everything_is_suspended_if_others_build(others_build
     for number in range(ROW):
         if others_build:
             slave = farm.fleet.by_number[second]
-            farm.fleet.fitness.succeeded(slave)
+            farm.fleet.fitness.succeeded(builder_of(slave), ELSEWHERE, farm.seconds)
         last = others_build and number == ROW - 1
         made = fail(farm, b"a", first, "error: it does not work", counts=not last)
         assert bool(of(ReportPause, made)) == last

@@ -20,7 +20,16 @@ from piwheels.core.protocols import (
     slave_driver,
 )
 from piwheels.core.reasons import last_reason
-from piwheels.core.states import HISTORY, MAX_FETCHES, MAX_URL, Fetch, Instant, Phase, SlaveState
+from piwheels.core.states import (
+    HISTORY,
+    MAX_FETCHES,
+    MAX_URL,
+    Fetch,
+    Instant,
+    Pending,
+    Phase,
+    SlaveState,
+)
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import MAX_QUEUE_AGE, RETRY
 from piwheels.master.logic.effects import (
@@ -414,7 +423,7 @@ def test_leases_of_an_earlier_master_hold_until_their_end():
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "BUILD"
 
 
-PENDING = [["foo", "1.0", "cp311"]]
+PENDING = [Pending("foo", "1.0", "cp311")]
 
 
 @pytest.mark.parametrize("seconds", [60, -3600])  # also if the lease has expired
@@ -1069,7 +1078,9 @@ def test_the_outcome_of_a_build_is_published():
 
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
-    failed = BuildOutcome(8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at)
+    failed = BuildOutcome(
+        8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at, again=True
+    )
     assert of(PublishEnd, farm.answer(slave_id, 8)) == [PublishEnd(slave_id, failed)]
 
     farm.say(b"a", "IDLE", stats())
@@ -1175,7 +1186,7 @@ class Anything(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.seconds, self.at = 0.0, START
-        self.fleet = Fleet("url")
+        self.fleet = Fleet("url", chance=lambda: 1.0)
         self.asked = []
         #: The request of each slave that waits for a reply, with its phase and level then.
         self.waiting = {}
@@ -1279,7 +1290,7 @@ class Anything(RuleBasedStateMachine):
         match effect:
             case effects.AskPending(_, package, version):
                 abis = data.draw(st.sampled_from([[], ["cp311"], ["cp313"]]))
-                result = [[package, version, abi] for abi in abis]
+                result = [Pending(package, version, abi) for abi in abis]
             case effects.AskPublished():
                 hash_ = data.draw(st.sampled_from([HASH, "b" * 64]))
                 result = Published({PLACED["filename"]: hash_}, {})

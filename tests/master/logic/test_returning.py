@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from piwheels.core.codec import NoData
 from piwheels.core.database.rows import Published
 from piwheels.core.protocols import LEVEL_1_ID
-from piwheels.core.states import Instant
+from piwheels.core.states import Instant, Pending
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.sessions import RECONNECT
@@ -70,7 +70,7 @@ class Honest(RuleBasedStateMachine):
         for effect, _ in self.asked if stored else ():
             if isinstance(effect, effects.LogBuild):
                 self.store(effect.build)
-        self.fleet, self.asked = Fleet("url"), []
+        self.fleet, self.asked = Fleet("url", chance=lambda: 1.0), []
         left = {target: end - self.now for target, end in self.leases.items()}
         self.fleet.queue.take_leases(left, self.now)
         for slave in self.slaves:
@@ -173,7 +173,7 @@ class Honest(RuleBasedStateMachine):
         match effect:
             case effects.AskPending(_, package, version):
                 waits = (package, version) not in self.stored
-                result = [(package, version, "cp311")] if waits else []
+                result = [Pending(package, version, "cp311")] if waits else []
             case effects.AskPublished():
                 result = Published({}, {})
             case effects.Expect():
