@@ -1,4 +1,4 @@
-"""What a sandbox and the proxy cost a build: the same build in each sandbox, in turns."""
+"""What a sandbox, the proxy and the trial of its wheel cost a build: in each sandbox, in turns."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from support import percentile, table
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.pip_config import pip_command
+from piwheels.core.program.builds import SANDBOXES
 from piwheels.slave.builder import Builder
 from piwheels.slave.egress.gate import PORT, Egress, environment
-from piwheels.slave.sandbox.choice import MODES, choose
+from piwheels.slave.sandbox.choice import choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
         info = "demo-1.0.dist-info"
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
-        wheel.writestr(f"{info}/RECORD", "")
+        wheel.writestr(f"{info}/RECORD", "demo.py,,\\n")
     return "demo-1.0-py3-none-any.whl"
 """
 FILES = {
@@ -79,7 +80,7 @@ def index(home: Path) -> Iterator[str]:
 def sandboxes(folder: Path, pip: list[str]) -> Iterator[tuple[str, Sandbox | None]]:
     """Yield the ways to build: without anything, then by the proxy in each sandbox."""
     yield "no sandbox, no proxy", None
-    for mode in reversed(MODES):
+    for mode in reversed(SANDBOXES):
         variables = environment(Egress({}), folder, folder, PORT)
         try:
             choice = choose(mode, Path(sys.executable), pip, folder, variables, PORT)
@@ -89,8 +90,10 @@ def sandboxes(folder: Path, pip: list[str]) -> Iterator[tuple[str, Sandbox | Non
             yield f"{mode}, with the proxy", choice.sandbox
 
 
-def build(address: str, folder: Path, pip: list[str], sandbox: Sandbox | None) -> float:
-    """Build the package; return the seconds until its wheel is there."""
+def build(
+    address: str, folder: Path, pip: list[str], sandbox: Sandbox | None
+) -> tuple[float, float]:
+    """Build the package; return the seconds until its wheel is there, and until it is tried."""
     egress = Egress({}, address, is_open=sandbox is None)
     start = time.perf_counter()
     with Builder(
@@ -100,7 +103,9 @@ def build(address: str, folder: Path, pip: list[str], sandbox: Sandbox | None) -
         builder.join()
         if not builder.status:
             sys.exit(f"the build has failed:\n{builder.output}")
-        return time.perf_counter() - start
+        if not builder.wheels[0].trial.imports:
+            sys.exit(f"the trial has failed: {builder.wheels[0].trial}")
+        return builder.duration.total_seconds(), time.perf_counter() - start
 
 
 def main() -> int:
@@ -113,15 +118,19 @@ def main() -> int:
         pip = list(pip_command(Path(sys.executable)))
         ways = dict(sandboxes(folder, pip))
         seconds: dict[str, list[float]] = {name: [] for name in ways}
+        trials: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
             for name, sandbox in ways.items():
-                seconds[name].append(build(address, folder, pip, sandbox))
+                built, tried = build(address, folder, pip, sandbox)
+                seconds[name].append(built)
+                trials[name].append(tried - built)
     first, *_ = seconds.values()
     rows = []
     for name, values in seconds.items():
         added = statistics.median(a - b for a, b in zip(values, first, strict=True))
         rows.append((f"{name}: a build, p50", f"{1000 * percentile(values, 50):.0f}", "ms"))
         rows.append((f"{name}: added, p50", f"{1000 * added:.0f}", "ms"))
+        rows.append((f"{name}: the trial, p50", f"{1000 * percentile(trials[name], 50):.0f}", "ms"))
     table(f"A build with pip, {ROUNDS} times in turns", rows)
     return 0
 

@@ -13,7 +13,7 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Fatal
 from piwheels.core.keys.files import INVITATION, KeyFolder, new_pair, read_pair, write_pair
 from piwheels.core.keys.options import holder_name, public_key
-from piwheels.core.keys.ring import Enrolled, Role, fingerprint
+from piwheels.core.keys.ring import Enrolled, Role, fingerprint, platform_tag
 from piwheels.core.program.admin import yes_option
 from piwheels.core.program.command_line import Common, option, program, usage_error
 from piwheels.core.program.report import Report, json_option
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: The roles of keys; an invitation has another one.
 ROLES: Final = tuple(role for role in Role if role is not Role.JOIN)
 _EXAMPLE: Final = "Xq8t!v{6@Pm2(Rw4&Zk9^Ls3*Yd7)Gh5[Bn1]Cj0"
-_HEADINGS: Final = ("name", "role", "fingerprint", "enrolled", "state", "last seen")
+_HEADINGS: Final = ("name", "role", "fingerprint", "enrolled", "state", "platforms", "last seen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,14 @@ class KeysConfig(Common):
     of a master, and run as its user; a running master follows within a second.
     """
 
-    action: Literal["", "create", "enrol", "invite", "list", "revoke", "rotate"] = option(
+    action: Literal[
+        "", "create", "enrol", "invite", "list", "platform", "revoke", "rotate"
+    ] = option(
         default="", positional=True,
-        choices=("create", "enrol", "invite", "list", "revoke", "rotate"),
+        choices=("create", "enrol", "invite", "list", "platform", "revoke", "rotate"),
         help="create a key pair; enrol a key; invite a slave, which creates and enrols its key"
-        " itself; list all keys; revoke the keys of a holder; or enrol a second key of a holder,"
-        " whose earlier ones expire",
+        " itself; list all keys; change the platforms of a slave; revoke the keys of a holder; or"
+        " enrol a second key of a holder, whose earlier ones expire",
     )  # fmt: skip
     name: str = option(
         default="", positional=True, metavar="NAME",
@@ -57,6 +59,11 @@ class KeysConfig(Common):
         default="slave", choices=ROLES,
         help="for enrol: what the holder may do: build; see the farm; and command slaves; and stop"
         " the master and use the admin tools; or only send access logs",
+    )  # fmt: skip
+    platform: list[str] = option(
+        default=[], metavar="TAG", parse=platform_tag,
+        help="for enrol, invite and platform: what the slave may build for, such as linux_aarch64"
+        " (can be repeated; default: the platform of its next greeting)",
     )  # fmt: skip
     file: Path | None = option(
         default=None, metavar="FILE",
@@ -91,6 +98,7 @@ class KeysConfig(Common):
             "make a key for an operator, and enrol it",
         ),
         ("piw-keys invite board8", "print a command for a board that joins the farm"),
+        ("piw-keys platform board7", "have it greet with another platform, once"),
         ("piw-keys list", "show all keys, and when each was last seen"),
         ("piw-keys revoke board7", "end all its connections at once"),
     ],
@@ -99,6 +107,9 @@ def main(config: KeysConfig) -> int:
     """Run ``piw-keys``."""
     if not config.action or (config.action != "list" and not config.name):
         usage_error("piw-keys", config, "say what to do, and with whose key: piw-keys enrol NAME")
+    is_slave = config.role == "slave" or config.action in ("invite", "platform")
+    if config.platform and not (is_slave and config.action in _WITH_PLATFORM):
+        usage_error("piw-keys", config, "--platform is for enrol, invite and platform of slaves")
     _ACTIONS[config.action](config, Report(config))
     return 0
 
@@ -118,7 +129,8 @@ def _enrol(config: KeysConfig, report: Report) -> None:
     folder, now = KeyFolder(config.keys), SYSTEM.now()
     public = _public(config, folder)
     until = None if config.valid is None else now + config.valid
-    new = Enrolled(Role(config.role), config.name, public, now, until)
+    platforms = tuple(config.platform)
+    new = Enrolled(Role(config.role), config.name, public, now, until, platforms=platforms)
     folder.change(lambda ring: ring.enrol(new, now))
     end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
     report.write(
@@ -131,7 +143,7 @@ def _enrol(config: KeysConfig, report: Report) -> None:
 def _invite(config: KeysConfig, report: Report) -> None:
     folder, now = KeyFolder(config.keys), SYSTEM.now()
     until = now + (config.valid or INVITATION)
-    new, text = folder.invite(config.name, until, now)
+    new, text = folder.invite(config.name, until, now, tuple(config.platform))
     command = f"piw-slave --master {socket.gethostname()} --join {text}"
     report.write(
         f"{new.name} joins with this command, once, until {until:%Y-%m-%d %H:%M} UTC (--master is"
@@ -174,6 +186,16 @@ def _rotate(config: KeysConfig, report: Report) -> None:
     )  # fmt: skip
 
 
+def _platform(config: KeysConfig, report: Report) -> None:
+    folder, platforms = KeyFolder(config.keys), tuple(config.platform)
+    ring = folder.change(lambda ring: ring.move(config.name, platforms))
+    what = " and ".join(platforms) or "the platform of its next greeting"
+    for key in ring.of(config.name):
+        report.write(
+            f"{key.name} ({fingerprint(key)}) builds for {what}", event="platform", **_values(key)
+        )
+
+
 def _list(config: KeysConfig, report: Report) -> None:
     folder, now = KeyFolder(config.keys), SYSTEM.now()
     ring, seen = folder.ring(), folder.seen()
@@ -195,7 +217,8 @@ def _list(config: KeysConfig, report: Report) -> None:
 
 def _row(key: Enrolled, now: datetime, seen: str) -> tuple[str, ...]:
     about = key.name, key.role, fingerprint(key), f"{key.since:%Y-%m-%d}"
-    return (*about, _state(key, now), seen.replace("T", " ", 1).replace("Z", "", 1))
+    state = _state(key, now), ", ".join(key.platforms)
+    return (*about, *state, seen.replace("T", " ", 1).replace("Z", "", 1))
 
 
 def _state(key: Enrolled, now: datetime) -> str:
@@ -209,13 +232,16 @@ def _state(key: Enrolled, now: datetime) -> str:
 
 def _values(key: Enrolled) -> dict[str, Any]:
     about = {"name": key.name, "role": key.role, "key": key.public, "since": key.since}
-    return about | {"fingerprint": fingerprint(key), "until": key.until, "revoked": key.revoked}
+    about |= {"fingerprint": fingerprint(key), "until": key.until, "revoked": key.revoked}
+    return about | {"platforms": list(key.platforms)}
 
 
 _ACTIONS: Final[dict[str, Callable[[KeysConfig, Report], None]]] = {
     "create": _create, "enrol": _enrol, "invite": _invite, "list": _list,
-    "revoke": _revoke, "rotate": _rotate,
+    "platform": _platform, "revoke": _revoke, "rotate": _rotate,
 }  # fmt: skip
+#: The actions with the option --platform.
+_WITH_PLATFORM: Final = ("enrol", "invite", "platform")
 
 
 if __name__ == "__main__":

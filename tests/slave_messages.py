@@ -16,7 +16,7 @@ def hello(label="board", abi="cp311", resume=None, **timeouts):
     info = [
         timedelta(seconds=timeouts.get("build", 3600)),
         timedelta(seconds=timeouts.get("busy", 300)),
-        abi[2:], abi, "linux_x86_64", label, "Debian", "12", "", "",
+        abi[2:], abi, timeouts.get("platform", "linux_x86_64"), label, "Debian", "12", "", "",
     ]  # fmt: skip
     features = {key: timeouts[key] for key in ("level", "identity") if key in timeouts}
     if resume is not None:

@@ -264,7 +264,7 @@ def test_a_suspended_slave_resumes_its_build_and_that_of_a_killed_one_moves_to_a
     assert farm.said("master").count("declared dead") > deaths
 
 
-def test_the_page_says_what_a_build_fetched_and_was_refused(farm):
+def test_the_page_says_what_a_build_fetched_and_what_came_of_its_file(farm):
     ask = "import urllib.request; urllib.request.urlopen('http://evil.example/')"
     farm.add("2.0", f"import subprocess; subprocess.run([sys.executable, '-c', {ask!r}])")
     farm.gate.touch()
@@ -276,5 +276,8 @@ def test_the_page_says_what_a_build_fetched_and_was_refused(farm):
     source = farm.root / "index/demo/demo-2.0.tar.gz"
     assert hashlib.sha256(source.read_bytes()).hexdigest() in page.read_text()
     assert f"<code>file://{source}</code>" in page.read_text()
-    builds = json.loads((page.parent / "json/index.json").read_text())["releases"]["2.0"]["builds"]
-    assert [(build["fetched"], build["refused"]) for build in builds] == [(1, ["evil.example:80"])]
+    release = json.loads((page.parent / "json/index.json").read_text())["releases"]["2.0"]
+    build, file = release["builds"][0], *release["files"].values()
+    assert (build["fetched"], build["refused"]) == (1, ["evil.example:80"])
+    assert (file["installs"], file["imports"]) == (True, True)
+    assert "<bdi>imports</bdi>" in page.read_text()

@@ -58,7 +58,8 @@ def test_keys_are_listed_rotated_and_revoked(said, folder, monkeypatch):
     assert (status, "would revoke 1 key of dave" in line) == (1, True)
     assert said("revoke", "dave", "--yes")[0] == 0
     status, lines = said("list")
-    assert lines[0].split() == ["name", "role", "fingerprint", "enrolled", "state", "last", "seen"]
+    heads = ["name", "role", "fingerprint", "enrolled", "state", "platforms", "last", "seen"]
+    assert lines[0].split() == heads
     states = [line.split()[0] + " " + line.split()[4] for line in lines[1:-1]]
     assert states == ["board7 valid", "dave revoked", "board7 valid"]
     status, lines = said("list", "board7", "--json")
@@ -73,6 +74,9 @@ def test_keys_are_listed_rotated_and_revoked(said, folder, monkeypatch):
         (["enrol", "board7"], "give the key either as KEY or by --file FILE"),
         (["enrol", "board7", "abc"], "is not a public key"),
         (["enrol", "a b", "a" * 40], "is not a name"),
+        (["enrol", "board7", "a" * 40, "--platform", "aarch64"], "is not a platform, such as"),
+        (["list", "--platform", "linux_aarch64"], "--platform is for"),
+        (["enrol", "dave", "a" * 40, "--role", "view", "--platform", "linux_x86_64"], "of slaves"),
     ],
 )
 def test_mistakes_are_explained(said, args, why, capsys):
@@ -89,6 +93,22 @@ def test_bad_lines_of_the_ring_are_reported(said, folder, capsys):
     capsys.readouterr()
     said("list")
     assert said("revoke", "eve")[0] == 1
+
+
+def test_the_platforms_of_a_slave_are_given_changed_and_shown(said, folder):
+    said("enrol", "board7", "--file", "a.key", "--platform", "linux-aarch64")
+    said("invite", "board8", "--platform", "linux_armv7l", "--platform", "linux_armv6l")
+    assert [key.platforms for key in folder.ring().keys.values()] == [
+        ("linux_aarch64",),
+        ("linux_armv7l", "linux_armv6l"),
+    ]
+    status, [line] = said("platform", "board8", "--platform", "linux_riscv64")
+    assert (status, line.endswith(" builds for linux_riscv64")) == (0, True)
+    assert "linux_riscv64" in said("list", "board8")[1][1]
+    status, [line] = said("platform", "board8", "--json")
+    assert (json.loads(line)["platforms"], status) == ([], 0)
+    assert "next greeting" in line
+    assert said("platform", "board9")[0] == 1
 
 
 def test_an_invitation_is_printed_as_a_command(said, folder):

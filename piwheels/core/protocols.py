@@ -44,6 +44,7 @@ from piwheels.core.states import (
     Tag,
     Text,
     Transition,
+    Trial,
     Version,
 )
 
@@ -145,13 +146,14 @@ class Job(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A slave's report of a finished build. Protocol level 0 omits *fetches*."""
+    """A slave's report of a finished build. Protocol level 0 omits *fetches* and *trials*."""
 
     status: bool
     duration: timedelta
     output: Log
     files: list[FileState]
     fetches: tuple[Fetch, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
 
 class SlaveOutput(NamedTuple):

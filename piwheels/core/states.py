@@ -135,6 +135,42 @@ class Fetch(NamedTuple):
     refused: Text = ""
 
 
+class Trial(NamedTuple):
+    """What came of a file on its slave: whether pip *installs* it, and whether it *imports*.
+
+    ``None``: unknown, because it was not tried. *why* is the reason if an answer is not yes.
+    *connects* and *starts* are the places that it wanted to reach, and the programs that it
+    started, while it was imported; ``""``: none was seen.
+    """
+
+    filename: Filename
+    installs: bool | None = None
+    imports: bool | None = None
+    why: Text = ""
+    connects: Text = ""
+    starts: Text = ""
+
+    @property
+    def words(self) -> list[tuple[str, bool]]:
+        """What people read of it: sentences, and whether each is a warning."""
+        found = [("installs", False)] if self.installs else []
+        if self.installs is False:
+            found.append((f"pip cannot install it: {self.why}", True))
+        elif self.imports:
+            found.append(("imports", False))
+        elif self.why:
+            failed = self.imports is False
+            found.append((f"{'import failed' if failed else 'not imported'}: {self.why}", failed))
+        if self.connects:
+            found.append((f"its import connects to {self.connects}", True))
+        if self.starts:
+            found.append((f"its import starts {self.starts}", True))
+        return found
+
+    def __str__(self) -> str:
+        return ", ".join(words for words, _ in self.words) or "not tried"
+
+
 @dataclass(slots=True)
 class FileState:
     """One file that a build made, as its builder describes it.
@@ -144,8 +180,8 @@ class FileState:
     wheel's metadata or ``None``; *dependencies* maps a tool (``apt``, ``pip``, or ``""`` for what
     nothing provides) to names; *location* is where the file is served.
 
-    *transferred* and *metadata_hash* (the SHA-256 of the ``METADATA`` file, known once the file
-    has been verified) do not travel.
+    *transferred*, *metadata_hash* (the SHA-256 of the ``METADATA`` file, known once the file has
+    been verified) and *trial* do not travel.
     """
 
     filename: Filename
@@ -161,6 +197,7 @@ class FileState:
     location: LongText = "/simple"
     transferred: bool = field(default=False, metadata={"wire": False})
     metadata_hash: Sha256 | None = field(default=None, metadata={"wire": False})
+    trial: Trial | None = field(default=None, metadata={"wire": False})
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:

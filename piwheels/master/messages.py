@@ -110,6 +110,20 @@ class EnrolSlave(Request[None]):
     public: Text
 
 
+@dataclass(frozen=True)
+class PinPlatform(Request[None]):
+    """Have the key *public* of a slave be for the *platform* of its first greeting, and no other.
+
+    The refusal is ``PLATFORM`` if it is for another one already.
+    """
+
+    public: Text
+    platform: Text
+
+
+KeyRequest = EnrolSlave | PinPlatform
+
+
 # Deletions ------------------------------------------------------------------------------------
 #
 # SlaveDriver answers None. TheScribe answers with the number of the note in the database that its

@@ -43,6 +43,7 @@ from piwheels.master.messages import (
     LostSlave,
     OutputReceived,
     PagesNoted,
+    PinPlatform,
     QueueEmpty,
     SlaveHistory,
     WriteLog,
@@ -141,18 +142,52 @@ class SlaveDriver(NonStopTask):
                     why, now = str(exc)[:200], self._instant()
                     self._perform(self.fleet.invalid(exc.address, exc.message, why, now))
                 continue
-            if msg == "BUILT":
-                data = data._replace(output=shortened(data.output, MOST_LOG))
-            try:
-                slave, decided = self.fleet.receive(address, msg, data, self._instant(), owner)
-                if slave is not None:
-                    decided = getattr(self, f"do_{msg.lower()}")(slave)
-                self._perform(decided)
-            except BadMessage:
-                raise
-            except Exception as exc:  # noqa: BLE001 (one slave never ends the task)
-                why = str(self.unexpected(f"{msg} of a slave", exc))
-                self._perform(self.fleet.failed_at(address, msg, why, self._instant()))
+            if self._is_for_platform(address, msg, data, queue):
+                self._receive(address, msg, data, owner)
+
+    def _receive(self, address: bytes, msg: str, data: Any, owner: str) -> None:
+        if msg == "BUILT":
+            data = data._replace(output=shortened(data.output, MOST_LOG))
+        try:
+            slave, decided = self.fleet.receive(address, msg, data, self._instant(), owner)
+            if slave is not None:
+                decided = getattr(self, f"do_{msg.lower()}")(slave)
+            self._perform(decided)
+        except BadMessage:
+            raise
+        except Exception as exc:  # noqa: BLE001 (one slave never ends the task)
+            why = str(self.unexpected(f"{msg} of a slave", exc))
+            self._perform(self.fleet.failed_at(address, msg, why, self._instant()))
+
+    def _is_for_platform(self, address: bytes, msg: str, data: Any, queue: Inbox[Any]) -> bool:
+        """Return whether the sender's key is for the platform of its slave; else refuse the slave.
+
+        The greeting of a key without a platform is handled later, when its platform is pinned.
+        """
+        slave, user, owner = self.slaves.get(address), queue.origin.user, queue.sender.name
+        gate, about = self.config.gate, data if msg == "HELLO" else slave
+        key = gate.ring.keys.get(user) if gate is not None and user is not None else None
+        if key is None or about is None:
+            return True
+        platform = about.native_platform
+
+        def refuse(why: str) -> None:
+            self.note_bad_message(BadMessage(f"{msg} of {owner}: {why}"))
+            self._perform(self.fleet.protocol_error(address, why, self._instant()))
+
+        def then(result: Result[None]) -> None:
+            if result.error is None:
+                self._receive(address, msg, data, owner)
+            else:
+                refuse(one_line(result.error))
+
+        if why := key.why_not_for(platform):
+            refuse(why)
+        elif key.platforms or msg != "HELLO":
+            return True
+        else:
+            self.ports.ask("keys", PinPlatform(key.public, platform), then)
+        return False
 
     def _join(self, address: bytes, msg: str, data: Any, invitation: str) -> None:
         """Have the key enrolled that an invited slave names in its HELLO."""

@@ -7,18 +7,19 @@ the changes of the key ring, which other programs make (:mod:`piwheels.keys`).
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import zmq
 from zmq.utils import z85
 
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused
 from piwheels.core.keys.files import KeyFolder
-from piwheels.core.keys.ring import KEY, Enrolled, Role, fingerprint
+from piwheels.core.keys.ring import KEY, Role, fingerprint
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.transport import Context
 from piwheels.core.words import counted
 from piwheels.master.gate import KEYLESS, Gate, Guard
+from piwheels.master.messages import EnrolSlave, PinPlatform
 from piwheels.master.ports import Ports
 from piwheels.master.wiring import WIRES, is_guarded
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from piwheels.core.transport import Socket
-    from piwheels.master.messages import EnrolSlave
+    from piwheels.master.messages import KeyRequest
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
@@ -63,8 +64,8 @@ class TheGatekeeper(NonStopTask):
         #: The state of the ring's file when it was last looked at; whether that state was read.
         self._mark: Any = None
         self._is_read = True
-        #: The keys that were valid when connections were last cut.
-        self._valid: set[Enrolled] = set()
+        #: The keys that were valid when connections were last cut, with roles, and their holders.
+        self._valid: dict[tuple[str, Role], str] = {}
         if config.gate is not None:
             self._gate = config.gate
             asked = Context().socket(zmq.ROUTER, None, self.logger)
@@ -120,22 +121,28 @@ class TheGatekeeper(NonStopTask):
         known = self._gate.ring.keys.get(user)
         return "strangers" if known is None else known.name
 
-    def handle_keys(self, queue: Inbox[EnrolSlave]) -> None:
-        """Enrol the key of a slave that was invited."""
+    def handle_keys(self, queue: Inbox[KeyRequest]) -> None:
+        """Enrol the key of a slave that was invited, or pin the platform of a slave."""
         ticket = queue.recv_ticket()
-        invitation, public = ticket.request.invitation, ticket.request.public
-        now = self.clock.now()
+        request, now = ticket.request, self.clock.now()
         try:
-            if not KEY.fullmatch(public):
-                raise Refused("KEY", "its own key is not a key")
-            ring = self._folder.change(lambda ring: ring.redeem(invitation, public, now))
+            match request:
+                case EnrolSlave(invitation, public):
+                    if not KEY.fullmatch(public):
+                        raise Refused("KEY", "its own key is not a key")
+                    ring = self._folder.change(lambda ring: ring.redeem(invitation, public, now))
+                    did = "has joined"
+                case PinPlatform(public, platform):
+                    ring = self._folder.change(lambda ring: ring.pin(public, platform, now))
+                    did = f"builds for {platform} from now on"
+                case never:
+                    assert_never(never)
         except PiWheelsError as exc:
             ticket.refuse(exc)
             return
-        self._gate.ring = ring  # its invitation is cut when the answer has been sent
-        self.logger.warning(
-            "%s has joined, with the key %s", ring.keys[public].name, fingerprint(public)
-        )
+        self._gate.ring = ring  # an invitation is cut when the answer has been sent
+        who = ring.keys[public].name, fingerprint(public)
+        self.logger.warning("%s %s, with the key %s", who[0], did, who[1])
         ticket.answer()
 
     def follow(self) -> None:
@@ -155,15 +162,16 @@ class TheGatekeeper(NonStopTask):
         Also those that have not sent a message: it is not known whose they are. They connect again.
         """
         ring, now = self._gate.ring, self.clock.now()
-        valid = {key for key in ring.keys.values() if not key.why_invalid(now)}
-        gone = {key.public: key for key in self._valid - valid}
+        keys = [key for key in ring.keys.values() if not key.why_invalid(now)]
+        valid = {(key.public, key.role): key.name for key in keys}
+        gone = {each[0]: name for each, name in self._valid.items() if each not in valid}
         self._valid = valid
         if not gone or self.config.relay is None:
             return
-        for key in gone.values():
-            found = ring.keys.get(key.public)
+        for public, name in gone.items():
+            found = ring.keys.get(public)
             why = found.why_invalid(now) if found is not None else ""
-            self.logger.warning("cut connections: %s", why or f"the key of {key.name} has changed")
+            self.logger.warning("cut connections: %s", why or f"the key of {name} has changed")
         self.config.relay.cut(lambda client: not client.user or client.user in gone)
 
     def _read(self) -> None:

@@ -45,6 +45,7 @@ from piwheels.master.messages import (
     FleetRequest,
     Message,
     MonitorMessage,
+    PinPlatform,
     QueueEmpty,
     ScribeRequest,
     StatsMessage,
@@ -419,7 +420,7 @@ WIRES: Final = (
     Wire(
         "events", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats), _LONG
     ),
-    Wire("keys", "rpc", "TheGatekeeper", ("SlaveDriver",), (EnrolSlave,)),
+    Wire("keys", "rpc", "TheGatekeeper", ("SlaveDriver",), (EnrolSlave, PinPlatform)),
     Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
     Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
     Wire(

@@ -29,6 +29,7 @@ from piwheels.slave.buildlog import BuildLog
 from piwheels.slave.egress.gate import Egress, Network, environment
 from piwheels.slave.limits import MAX_FILE, MAX_OPEN_FILES, RESERVE, Limits
 from piwheels.slave.sandbox.choice import NoSandbox
+from piwheels.slave.trials.wheels import Trials
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 PREFIX: Final = "piw-build-"
 #: The limit of wheels per build.
 MAX_WHEELS: Final = 10
+#: How much longer than its time-out a build may take with the trials of its wheels, in seconds.
+TRIAL_GRACE: Final = 30.0
 
 #: The options of pip that every build has.
 PIP_OPTIONS: Final = (
@@ -113,6 +116,7 @@ class Builder(Thread):
         self._clock = clock
         self._log = BuildLog()
         self._process: Supervised | None = None
+        self._trials: Trials | None = None
         self._lock = -1
         self._work: Path | None = None
         self._stopping = Event()
@@ -183,13 +187,15 @@ class Builder(Thread):
     def as_message(self) -> list[Any]:
         """Return the data of ``BUILT`` (protocols.md)."""
         files = [wheel.as_message() for wheel in self.wheels]
-        return [self.status, self.duration, self.output, files, self.fetches]
+        trials = [wheel.trial for wheel in self.wheels]
+        return [self.status, self.duration, self.output, files, self.fetches, trials]
 
     def stop(self) -> None:
         """Kill the build, if it still runs. Returns immediately; the thread ends soon after."""
         self._stopping.set()
-        if self._process is not None:
-            self._process.stop()
+        for each in (self._process, self._trials):
+            if each is not None:
+                each.stop()
 
     def close(self) -> None:
         """Stop the build, wait for its end, and remove its files. May be called again."""
@@ -206,6 +212,7 @@ class Builder(Thread):
             ending = self.build_wheel(self._log)
             self._judge(ending)
             self.wheels = self._collect()
+            self._try_wheels()
             self._status = True
         except (PiWheelsError, OSError) as error:
             self._log.note(str(error))
@@ -354,6 +361,27 @@ class Builder(Thread):
                 raise BadWheel(f"the build made a broken wheel, {path.name!r}: {error}") from error
             result.append(wheel)
         return result
+
+    def _try_wheels(self) -> None:
+        """Have each wheel installed and imported. Raises ``BadWheel`` if pip cannot install one."""
+        assert self._work is not None  # noqa: S101
+        pip = self._pip or pip_command(self._python)
+        trials = Trials(pip, self._python, self._sandbox, self._limits, self._clock)
+        self._trials = trials
+        if self._stopping.is_set():  # before they existed
+            trials.stop()
+        left = (self._timeout - self._duration).total_seconds() + TRIAL_GRACE
+        end = self._clock.monotonic() + left
+        for wheel in self.wheels:
+            _ = wheel.filehash  # of the file before its code has run
+            try:
+                wheel.trial = trials.run(wheel.path, self._work, end - self._clock.monotonic())
+            except OSError as error:
+                self._log.note(f"{wheel.filename} could not be tried: {error}")
+                continue
+            if wheel.trial.installs is False:
+                raise BadWheel(f"pip cannot install {wheel.filename}: {wheel.trial.why}")
+            self._log.note(f"{wheel.filename}: {wheel.trial}")
 
     def _localised(self, wheel: Wheel) -> Wheel:
         """Return *wheel*, renamed to this platform if it is for ``any`` but has native programs.

@@ -45,17 +45,24 @@ BEGIN
     -- An existing file moves to this build, if version and bytes are the same.
     INSERT INTO files AS f (
         filename, build_id, filesize, filehash, package_tag, package_version_tag, py_version_tag,
-        abi_tag, platform_tag, requires_python, location, metadata_hash
+        abi_tag, platform_tag, requires_python, location, metadata_hash,
+        installs, imports, trial_why, connects, starts
     )
         SELECT n.filename, the_build, n.filesize, n.filehash, n.package_tag, n.package_version_tag,
-            n.py_version_tag, n.abi_tag, n.platform_tag, n.requires_python, n.location, n.metadata_hash
+            n.py_version_tag, n.abi_tag, n.platform_tag, n.requires_python, n.location, n.metadata_hash,
+            n.installs, n.imports, n.trial_why, n.connects, n.starts
         FROM jsonb_populate_recordset(NULL::files, the_files) AS n
         ORDER BY n.filename
         ON CONFLICT (filename) DO UPDATE SET
             build_id = EXCLUDED.build_id,
             requires_python = EXCLUDED.requires_python,
             location = EXCLUDED.location,
-            metadata_hash = coalesce(EXCLUDED.metadata_hash, f.metadata_hash)
+            metadata_hash = coalesce(EXCLUDED.metadata_hash, f.metadata_hash),
+            installs = EXCLUDED.installs,
+            imports = EXCLUDED.imports,
+            trial_why = EXCLUDED.trial_why,
+            connects = EXCLUDED.connects,
+            starts = EXCLUDED.starts
         WHERE f.filehash = EXCLUDED.filehash AND EXISTS (
             SELECT FROM builds b WHERE b.build_id = f.build_id
             AND b.package = the_package AND b.version = the_version

@@ -43,7 +43,12 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                         'platform', f.platform_tag,
                         'requires_python', f.requires_python,
                         'apt_dependencies', _apt_dependencies(f.filename, b.abi_tag),
-                        'build_id', f.build_id
+                        'build_id', f.build_id,
+                        'installs', f.installs,
+                        'imports', f.imports,
+                        'trial_why', f.trial_why,
+                        'connects', f.connects,
+                        'starts', f.starts
                     ) ORDER BY f.filename), '{}')
                     FROM builds b JOIN files f USING (build_id)
                     WHERE b.package = v.package AND b.version = v.version

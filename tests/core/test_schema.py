@@ -24,6 +24,7 @@ from piwheels.core.states import (
     PageState,
     SlaveInfo,
     Text,
+    Trial,
 )
 from piwheels.master import wiring
 
@@ -70,9 +71,10 @@ def test_a_state_travels_without_its_inner_fields():
 
 def test_states_within_a_message_are_packed():
     fetch = Fetch("https://files.example/x.zip", 9)
-    built = Built(True, timedelta(1), "log", [FILE], (fetch,))
+    trial = Trial("foo-1.0-py3-none-any.whl", True)
+    built = Built(True, timedelta(1), "log", [FILE], (fetch,), (trial,))
     sent = reversed(slave_driver).to_send("BUILT", built)
-    assert sent == [True, timedelta(1), "log", [FILE.as_message()], [fetch]]
+    assert sent == [True, timedelta(1), "log", [FILE.as_message()], [fetch], [trial]]
 
 
 def test_fields_that_are_missing_stay_so():

@@ -235,7 +235,14 @@ FIELDS = {
 
 TEXTS = {
     METADATA + "Summary: \0\n": "null character",
-    METADATA.encode() + b"Summary: \xff\n": "not in UTF-8",
+    METADATA.encode() + b"Summary: \xff\n": "pip refuses METADATA: 'utf-8' codec",
+    METADATA.encode() + b"\nThe \xff\n": "pip refuses METADATA: 'utf-8' codec",
+    METADATA.replace("Name", "Name "): "no single field", "x\n" + METADATA: "no single field",
+    "N\u00e4me: x\n" + METADATA: "no single field", "\ufeff" + METADATA: "no single field",
+    METADATA.replace("\n", "\rName: other\n", 1): "no single field",
+    METADATA.replace("demo-pkg", "demo-pkg "): "'demo-pkg '",
+    METADATA + "Summary: x\rRequires-Dist: !!!\n": "pip refuses",
+    METADATA + "Requires-Dist: six\n >=1\n": "pip refuses",
     METADATA + "Requires-Python: >=3\nRequires-Python: <3\n": "more than one",
     METADATA.replace("2.1", "3.0"): "that installers know",
     METADATA.replace("2.1", "x"): "that installers know",
@@ -259,6 +266,10 @@ ABOUTS = {
     "Wheel-Version: 1.0\nWheel-Version: 1.1\n": "no single field",
     "Wheel-Version: 1.0\nTag: cp311-cp311-linux_x86_64\n": "named for the ABI",
     "Wheel-Version: 1.0\n" + "x" * 70_000: "longer than",
+    "Wheel-Version: 1.x\n": "unknown format", "Wheel-Version: 1.\n": "unknown format",
+    "Wheel-Version : 1.0\n": "no single field", "x\nWheel-Version: 1.0\n": "no single field",
+    "x: y\rWheel-Version: 2.0\n" + WHEEL: "no single field",
+    WHEEL.encode() + b"x: \xff\n": "pip refuses WHEEL: 'utf-8' codec",
 }  # fmt: skip
 
 MODES = {
@@ -303,6 +314,10 @@ PROGRAMS = {
     "x = ": "pip refuses", "x = a b:c": "pip refuses", "x = demo:x; import os": "pip refuses",
     "x = demo:x\n import os": "pip refuses", "x" * 300 + " = demo:x": "pip refuses",
     "python3 = demo:x": "the environment", "PIP = demo:x": "the environment",
+    "x = demo:": "pip refuses", "x = demo : x": "pip refuses", "x = demo..x:y": "pip refuses",
+    "x = demo:x []": "pip refuses", "x = demo:x [a,b-c]": "pip refuses",
+    "; x = demo": "pip refuses", "x = y:z\n[[console_scripts]]\nx = y": "pip refuses",
+    "\u00e9" * 150 + " = demo:x": "pip refuses", "x : demo:x": "cannot be read",
     "no value": "cannot be read", "x = demo:x\n[broken": "cannot be read",
     "\n".join(f"x{n} = demo:x" for n in range(1001)): "more than 1000 programs",
     "\n".join(f"x{n} = demo:x" for n in range(90_000)): "longer than",
@@ -334,7 +349,7 @@ def corpus():
     for text, word in METADATAS.items():
         yield Wheel(f"the METADATA {text[:50]!r}", make(METADATA=text), (word,))
     for text, word in ABOUTS.items():
-        yield Wheel(f"the WHEEL {text[:50]!r}", make(WHEEL=text), (word,))
+        yield Wheel(f"the WHEEL {text[:30]!r} {text[-30:]!r}", make(WHEEL=text), (word,))
     for what, mode in MODES.items():
         yield Wheel(what, make(None, Entry("x", "demo.py", mode)), ("neither a file nor",))
     for what, mode in PERMISSIONS.items():

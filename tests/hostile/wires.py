@@ -37,9 +37,9 @@ STATS = [datetime(2026, 1, 31, tzinfo=UTC), 9, 8, 7, 6, 5, 4, 0.5, 40.0]
 FAILED = [False, timedelta(seconds=1), "log\n", []]
 
 
-def hello(**features: Any) -> list[Any]:
+def hello(platform: str = "linux_x86_64", **features: Any) -> list[Any]:
     """Return the data of a HELLO with the label of the victim."""
-    about = ["311", "cp311", "linux_x86_64", "victim", "Debian", "12", "", ""]
+    about = ["311", "cp311", platform, "victim", "Debian", "12", "", ""]
     return [timedelta(hours=1), timedelta(minutes=5), *about, {"level": 1, **features}]
 
 

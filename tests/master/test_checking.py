@@ -80,11 +80,11 @@ def test_the_addresses_of_a_running_master_are_not_a_problem(check, tmp_path):
 def test_the_schema_and_the_rights_of_the_role_are_checked(check, server_dsn, superuser_dsn):
     [line] = check(f"--dsn={server_dsn}")[1]
     assert "run piw-initdb" in line
-    administer(server_dsn, "CREATE ROLE stranger LOGIN")
+    administer(server_dsn, "CREATE ROLE stranger LOGIN PASSWORD 'known'")
     administer(superuser_dsn, "GRANT SELECT ON configuration TO stranger")
     try:
         dsn = redirect(superuser_dsn, database_of(superuser_dsn), "stranger")
-        [line] = check(f"--dsn={dsn}")[1]
+        [line] = check(f"--dsn={dsn}&password=known")[1]
     finally:
         administer(superuser_dsn, "REVOKE ALL ON configuration FROM stranger")
         administer(server_dsn, "DROP ROLE stranger")

@@ -424,6 +424,31 @@ def test_a_slave_keeps_its_build_when_its_key_is_rotated(farm, keys, db):
         assert victim.ask("BUSY", STATS) == ("CONT", NoData)
 
 
+def test_a_key_is_for_the_platform_of_its_first_greeting(farm, keys, caplog):
+    config, _, _, fleet = farm
+    public = keys.pairs["victim"].public
+    with Victim(keys, config) as victim:
+        assert victim.ask("HELLO", hello("linux_armv7l since"))[0] == "REFUSED"
+    with Victim(keys, config, VICTIM_ID + b"1") as victim:
+        assert victim.ask("HELLO", hello("linux_armv7l"))[0] == "ACK"
+    assert keys.folder.ring().keys[public].platforms == ("linux_armv7l",)
+    assert "victim builds for linux_armv7l from now on" in caplog.text
+    with Victim(keys, config, VICTIM_ID + b"2") as victim:
+        msg, why = victim.ask("HELLO", hello("linux_aarch64"))
+        assert (msg, "run piw-keys platform victim --platform linux_aarch64" in why) == (
+            "REFUSED", True,
+        )  # fmt: skip
+    assert why in caplog.text
+    keys.change(lambda ring: ring.move("victim", ("linux_aarch64", "linux_armv7l")))
+    until(lambda: len(config.gate.ring.keys[public].platforms) == 2)
+    with Victim(keys, config, VICTIM_ID + b"3") as victim:
+        assert victim.ask("HELLO", hello("linux_aarch64"))[0] == "ACK"
+        keys.change(lambda ring: ring.move("victim", ("linux_armv7l",)))
+        until(lambda: len(config.gate.ring.keys[public].platforms) == 1)
+        assert victim.ask("IDLE", STATS)[0] == "REFUSED"  # in the middle of its session
+    assert {slave.native_platform for slave in fleet.slaves.values()} <= {"linux_armv7l"}
+
+
 def test_operators_are_known_by_their_keys(farm, keys, caplog):
     config, ports, master, fleet = farm
     with keys.client(zmq.DEALER, "operator") as client:

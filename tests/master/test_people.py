@@ -24,6 +24,9 @@ RENDERER = Renderer()
 EVIL = "\"'><script>alert('${1/0}')</script>&amp;\u202e\n${structure: x}<?python 1/0 ?>"
 
 
+UNTRIED = {"installs": None, "imports": None, "trial_why": "", "connects": "", "starts": ""}
+
+
 def release(files=(), builds=(), **changes):
     values = {
         "released": NOW, "yanked": False, "yank_reason": "", "yanked_upstream": False,
@@ -39,6 +42,7 @@ def release(files=(), builds=(), **changes):
             "requires_python": ">=3.9",
             "apt_dependencies": ["libb", "liba"],
             "build_id": 12345678,
+            **UNTRIED,
         }
         for name in files
     }
@@ -113,6 +117,37 @@ class Reader(HTMLParser):
 
 def project(about, **logs):
     return RENDERER.project(about, {int(number.strip("b")): log for number, log in logs.items()})
+
+
+@pytest.mark.parametrize(
+    ("trial", "words"),
+    [
+        ({}, []),
+        ({"installs": True}, ["ok installs"]),
+        ({"installs": True, "imports": True}, ["ok installs", "ok imports"]),
+        (
+            {"installs": True, "imports": False, "trial_why": "x: <b>"},
+            ["ok installs", "failed import failed: x: &lt;b&gt;"],
+        ),
+        (
+            {"installs": True, "trial_why": "needs numpy"},
+            ["ok installs", "ok not imported: needs numpy"],
+        ),
+        (
+            {"installs": True, "imports": True, "connects": "a:1", "starts": "ls"},
+            [
+                "ok installs", "ok imports", "failed its import connects to a:1",
+                "failed its import starts ls",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_a_project_page_says_what_came_of_a_file(trial, words):
+    made = release(["foo-1.0-py3-none-any.whl"])
+    made["files"]["foo-1.0-py3-none-any.whl"] |= trial
+    page = RENDERER.project(data(**{"1.0": made}), {}).decode()
+    found = re.findall(r'<span class="tag (\w+)"><bdi>(.*?)</bdi>', page)
+    assert [" ".join(each) for each in found] == words
 
 
 def test_a_project_page_says_who_tries_again():

@@ -121,7 +121,8 @@ class FakeDatabase:
                     name: {
                         "hash": "ab" * 32, "size": 1, "abi_builder": "cp311", "file_abi": "none",
                         "platform": "any", "requires_python": None, "apt_dependencies": [],
-                        "build_id": 1,
+                        "build_id": 1, "installs": None, "imports": None, "trial_why": "",
+                        "connects": "", "starts": "",
                     }
                     for name in names
                 },

@@ -23,7 +23,7 @@ from piwheels.core.codec import NoData
 from piwheels.core.errors import Fatal
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import LEVEL_1_ID, slave_driver
-from piwheels.core.states import Fetch
+from piwheels.core.states import Fetch, Trial
 from piwheels.slave import app
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from piwheels.slave.builder import Builder
@@ -152,11 +152,14 @@ def test_a_slave_checks_itself_after_a_failure_of_its_own(
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_only_a_slave_of_level_1_says_what_its_build_fetched(master, slave, level, monkeypatch):
+def test_only_a_slave_of_level_1_says_what_came_of_its_build(master, slave, level, monkeypatch):
     found = (Fetch("https://files.example/x.zip", 9, "ab" * 32),)
     monkeypatch.setattr(Builder, "fetches", found)
     master.give_build()
-    assert master.built().fetches == (found if level else ())
+    built = master.built()
+    assert built.fetches == (found if level else ())
+    trials = [Trial(state.filename, True, True) for state in built.files]
+    assert list(built.trials) == (trials if level else [])
 
 
 @pytest.mark.parametrize("level", [0])

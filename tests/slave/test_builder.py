@@ -17,10 +17,12 @@ from piwheels.core.errors import BadWheel, Unavailable
 from piwheels.core.host.interpreters import probe
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import slave_driver
+from piwheels.core.states import Trial
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels import built
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import RESERVE, Builder, Wheel, clean_stale, why_unusable
+from piwheels.slave.trials.wheels import Trials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,12 +84,58 @@ def test_a_build_succeeds(index: Path, work: Path, monkeypatch: pytest.MonkeyPat
     assert timedelta(0) < builder.duration < timedelta(seconds=60)
     message = builder.as_message()
     assert message[3] == [wheel.as_message()]
+    assert message[5] == [Trial(wheel.filename, True, True)]
+    assert f"piwheels: {wheel.filename}: installs, imports\n" in builder.output
     assert reversed(slave_driver).to_send("BUILT", message)
     assert len(list(work.iterdir())) == 1
     assert clean_stale(work) == 0
     builder.close()
     builder.close()
     assert list(work.iterdir()) == []
+
+
+def test_a_wheel_that_pip_cannot_install_fails_its_build(index: Path, work: Path) -> None:
+    script = "INFO + '/entry_points.txt', '[console_scripts]\\nx = demo\\n'"
+    add_source(
+        index, after=f"with zipfile.ZipFile(path, 'a') as archive: archive.writestr({script})"
+    )
+    words = "pip cannot install demo-1.0-py3-none-any.whl", "Invalid script entry point"
+    failed(build(work, "demo"), work, *words)
+
+
+def test_a_trial_that_is_not_possible_fails_no_build(
+    index: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_source(index)
+
+    def refuse(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(Trials, "run", refuse)
+    with build(work, "demo") as builder:
+        assert builder.status
+        assert "demo-1.0-py3-none-any.whl could not be tried: no room" in builder.output
+        assert builder.as_message()[5] == [Trial("demo-1.0-py3-none-any.whl")]
+
+
+def test_a_build_that_is_stopped_tries_nothing_more(
+    index: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_source(index)
+    begun, stopped = threading.Event(), threading.Event()
+
+    def run(*_: object) -> Trial:
+        begun.set()
+        assert stopped.wait(patience(60))
+        return Trial("demo-1.0-py3-none-any.whl")
+
+    monkeypatch.setattr(Trials, "run", run)
+    monkeypatch.setattr(Trials, "stop", lambda _: stopped.set())
+    with Builder("demo", "1.0", dir=work, system=System(work)) as builder:
+        builder.start()
+        assert begun.wait(patience(60))
+        builder.stop()
+        assert stopped.is_set()
 
 
 def test_a_missing_or_invalid_version_fails(index: Path, work: Path) -> None:

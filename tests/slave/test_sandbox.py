@@ -108,6 +108,12 @@ find /build /tmp /var/tmp /dev /run -printf '%p %M %u %s %l\\n' | sort; ls /proc
 """
 
 
+def test_a_build_can_use_the_usual_devices(sandbox, tmp_path):
+    script = "echo x >/dev/null </dev/null && head -c1 /dev/zero /dev/urandom >/dev/full || echo y"
+    assert run(sandbox, new_folder(tmp_path), "sh", "-c", script) == "y\n"
+    run(sandbox, new_folder(tmp_path, "other"), "sh", "-ec", "head -c9 /dev/urandom >/dev/null")
+
+
 def test_namespaces_leave_nothing_for_the_next_build(tmp_path):
     sandbox = chosen("bwrap", tmp_path).sandbox
     first = run(sandbox, new_folder(tmp_path, "a"), "sh", "-c", LOOK)
@@ -141,7 +147,7 @@ def test_a_path_that_this_user_may_not_enter_is_left_out(tmp_path):
 def test_paths_are_found_in_settings():
     texts = [
         "/usr/bin:/opt/x/bin", "global.find-links='/srv/wheels file:///srv/more'", "-I/opt/include",
-        "https://index.example/simple/", "//", "a/b", "global.cert='/etc/x.pem'",
+        "https://index.example/simple/", "//", "a/b", "/dev/null", "global.cert='/etc/x.pem'",
     ]  # fmt: skip
     found = ["/usr/bin", "/opt/x/bin", "/srv/wheels", "/srv/more", "/opt/include", "/etc/x.pem"]
     assert list(map(str, named_paths(texts))) == found

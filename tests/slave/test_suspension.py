@@ -36,7 +36,7 @@ def process(work, source, master, pip):
     command = [
         sys.executable, "-c", f"PIP = {pip!r}\n{SLAVE}",
         "-d", str(work), "-L", "toy", f"--timeout={LIMIT}s", "--slave-queue", master.addresses[0],
-        "--file-queue", master.addresses[1],
+        "--file-queue", master.addresses[1], "--sandbox=none",  # its builds wait for a file outside
     ]  # fmt: skip
     env = {**os.environ, "PIW_ALLOW_ROOT": "1"}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:

@@ -9,7 +9,7 @@ from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
 from piwheels.core.database.rows import BuildRow, EndedBuild, Lease, Quarantine
 from piwheels.core.errors import Refused, Rejected
-from piwheels.core.states import MAX_URL, Fetch, Pending
+from piwheels.core.states import MAX_URL, Fetch, Pending, Trial
 from piwheels.core.text import clean_lines
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def _fetch_as_json(fetch: Fetch) -> dict[str, Any]:
 
 
 def _file_as_json(state: FileState) -> dict[str, Any]:
-    python = state.requires_python
+    python, trial = state.requires_python, state.trial or Trial(state.filename)
     return {
         "filename": clean(state.filename, 255),
         "filesize": state.filesize,
@@ -272,6 +272,11 @@ def _file_as_json(state: FileState) -> dict[str, Any]:
         "requires_python": None if python is None else clean(python, REASON),
         "location": clean(state.location, REASON),
         "metadata_hash": state.metadata_hash,
+        "installs": trial.installs,
+        "imports": trial.imports,
+        "trial_why": clean(trial.why),
+        "connects": clean(trial.connects),
+        "starts": clean(trial.starts),
         "dependencies": [
             {"tool": tool, "dependency": clean(name)}
             for tool, names in state.dependencies.items()

@@ -135,7 +135,10 @@ class ProjectBuild(TypedDict):
 
 
 class ProjectFile(TypedDict):
-    """One file of a release; *size* in bytes, *hash* SHA-256 in hexadecimal."""
+    """One file of a release; *size* in bytes, *hash* SHA-256 in hexadecimal.
+
+    The last five keys are those of a :class:`~piwheels.core.states.Trial`.
+    """
 
     hash: str
     size: int
@@ -145,6 +148,11 @@ class ProjectFile(TypedDict):
     requires_python: str | None
     apt_dependencies: list[str]
     build_id: int
+    installs: bool | None
+    imports: bool | None
+    trial_why: str
+    connects: str
+    starts: str
 
 
 class ProjectRelease(TypedDict):

@@ -34,7 +34,8 @@ else:
     abi = "_".join(soabi.split("-")[:2]) or "none"
 platform = sysconfig.get_platform()
 if struct.calcsize("P") == 4:
-    short = {"linux-x86_64": "linux-i686", "linux-aarch64": "linux-armv7l"}
+    short = {"linux-x86_64": "linux-i686", "linux-aarch64": "linux-armv7l",
+             "linux-armv8l": "linux-armv7l"}
     platform = short.get(platform, platform)
 print(json.dumps([version, abi, platform]))
 """

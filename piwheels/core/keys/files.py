@@ -187,13 +187,15 @@ class KeyFolder:
                 raise Fatal(f"cannot write {self.ring_file} ({exc.strerror}): {advice}") from exc
         return changed
 
-    def invite(self, name: str, until: datetime, now: datetime) -> tuple[Enrolled, str]:
+    def invite(
+        self, name: str, until: datetime, now: datetime, platforms: tuple[str, ...] = ()
+    ) -> tuple[Enrolled, str]:
         """Enrol an invitation for a slave with this *name*; return it with its text.
 
         Raises ``Fatal``, and ``Refused`` if the name is in use.
         """
         pair = new_invitation(self.pair().public)
-        new = Enrolled(Role.JOIN, name, pair.public, now, until)
+        new = Enrolled(Role.JOIN, name, pair.public, now, until, platforms=platforms)
         self.change(lambda ring: ring.invite(new, now))
         return new, invitation_text(pair)
 

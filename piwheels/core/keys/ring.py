@@ -2,7 +2,7 @@
 
 The file has one line for each key::
 
-    ROLE NAME KEY since=TIME [until=TIME] [revoked=TIME]
+    ROLE NAME KEY since=TIME [until=TIME] [revoked=TIME] [platform=TAG,...]
 
 A line that is not understood, and each further line with the same key, admits nobody and changes
 nothing for others.
@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from piwheels.core.errors import Refused
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: A public or a secret key as text (Z85, ZeroMQ RFC 32), and the name of its holder.
 KEY: Final = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}", re.ASCII)
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+#: A platform: a system and a machine.
+PLATFORM: Final = re.compile(r"(?!x86_)[a-z0-9]{1,20}(?:_[a-z0-9]{1,20}){1,4}", re.ASCII)
 _TIMES: Final = ("since", "until", "revoked")
 _HEADER: Final = "# The enrolled keys of a piwheels farm. Change them with piw-keys."
 
@@ -52,7 +54,11 @@ _OPERATORS: Final = (Role.VIEW, Role.OPERATE, Role.ADMINISTER)
 
 
 class Enrolled(NamedTuple):
-    """An enrolled key; *until* and *revoked* are ``None`` if there is no such time."""
+    """An enrolled key; *until* and *revoked* are ``None`` if there is no such time.
+
+    *platforms* are those that a slave with this key may build for; if there are none, that of its
+    next greeting becomes the only one.
+    """
 
     role: Role
     name: str
@@ -60,6 +66,7 @@ class Enrolled(NamedTuple):
     since: datetime
     until: datetime | None = None
     revoked: datetime | None = None
+    platforms: tuple[str, ...] = ()
 
     def why_invalid(self, now: datetime) -> str:
         """Return why the key is not valid; ``""``: it is."""
@@ -69,9 +76,20 @@ class Enrolled(NamedTuple):
             return f"the key of {self.name} has expired on {self.until:%Y-%m-%d}"
         return ""
 
+    def why_not_for(self, platform: str) -> str:
+        """Return why a slave with this key may not build for *platform*; ``""``: it may."""
+        if not self.platforms or platform in self.platforms:
+            return ""
+        known = " and ".join(self.platforms)
+        return (
+            f"the key of {self.name} is for {known}, not for {platform}: if that is right, run"
+            f" piw-keys platform {self.name} --platform {platform} on the master"
+        )
+
     def __str__(self) -> str:
         times = {name: getattr(self, name) for name in _TIMES}
         words = [f"{name}={_time_text(when)}" for name, when in times.items() if when is not None]
+        words += [f"platform={','.join(self.platforms)}"] if self.platforms else []
         return " ".join([self.role, self.name, self.public, *words])
 
 
@@ -145,7 +163,7 @@ class Ring:
             raise Refused("INVALID", f"{name} has no valid key: use piw-keys enrol")
         end = now + overlap
         ended = self._changed(old, lambda key: key._replace(until=min(key.until or end, end)))
-        new = Enrolled(old[-1].role, old[-1].name, public, now)
+        new = Enrolled(old[-1].role, old[-1].name, public, now, platforms=old[-1].platforms)
         if public in str(self):
             raise Refused("ENROLLED", f"the key {fingerprint(new)} is in the ring already")
         return Ring((*ended.lines, new))
@@ -170,7 +188,30 @@ class Ring:
         if current.role is not Role.JOIN:
             raise Refused("KEY", "this key is not an invitation")
         without = Ring(tuple(line for line in self.lines if line != current))
-        return without.enrol(Enrolled(Role.SLAVE, current.name, public, now), now)
+        new = Enrolled(Role.SLAVE, current.name, public, now, platforms=current.platforms)
+        return without.enrol(new, now)
+
+    def move(self, name: str, platforms: tuple[str, ...]) -> Ring:
+        """Return the ring in which the keys of the slave *name* are for *platforms*.
+
+        Raises ``Refused``.
+        """
+        keys = self._known(name)
+        if not all(key.role in (Role.SLAVE, Role.JOIN) for key in keys):
+            raise Refused("ROLE", f"{name} is no slave: only slaves have platforms")
+        return self._changed(keys, lambda key: key._replace(platforms=platforms))
+
+    def pin(self, public: str, platform: str, now: datetime) -> Ring:
+        """Return the ring in which the slave's key *public* is for *platform*, its first one.
+
+        Raises ``Refused``.
+        """
+        key = self.holder(public, now)
+        if not PLATFORM.fullmatch(platform):
+            raise Refused("PLATFORM", f"{platform[:80]!r} is not a platform")
+        if why := key.why_not_for(platform):
+            raise Refused("PLATFORM", why)
+        return self._changed([key], lambda key: key._replace(platforms=(platform,)))
 
     def _known(self, who: str) -> list[Enrolled]:
         if not (keys := self.of(who)):
@@ -225,15 +266,28 @@ def _enrolled(words: list[str], times: Counter[str]) -> Enrolled:
         raise ValueError("it has no valid key")
     if times[public] > 1:
         raise ValueError(f"the key {fingerprint(public)} is on several lines")
-    found: dict[str, datetime] = {}
+    found: dict[str, Any] = {}
     for option in options:
         key, _, value = option.partition("=")
-        if key not in _TIMES or key in found:
-            raise ValueError(f"{option[:80]!r} is not one of {', '.join(_TIMES)}")
-        found[key] = _time(value)
+        if key in found or key not in (*_TIMES, "platform"):
+            raise ValueError(f"{option[:80]!r} is not one of {', '.join(_TIMES)}, platform")
+        found[key] = _platforms(value) if key == "platform" else _time(value)
+    platforms = found.pop("platform", ())
     if "since" not in found:
         raise ValueError("it has no time of enrolment (since=)")
-    return Enrolled(Role(role), name, public, **found)
+    return Enrolled(Role(role), name, public, **found, platforms=platforms)
+
+
+def _platforms(text: str) -> tuple[str, ...]:
+    return tuple(map(platform_tag, text.split(",")))
+
+
+def platform_tag(text: str) -> str:
+    """Return the platform *text* as tags spell it. Raises ``ValueError`` if it is none."""
+    tag = re.sub("[-.]", "_", text.lower())
+    if not PLATFORM.fullmatch(tag):
+        raise ValueError(f"{text[:80]!r} is not a platform, such as linux_aarch64")
+    return tag
 
 
 def _time(text: str) -> datetime:

@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import Unavailable
-from piwheels.core.states import FileState
+from piwheels.core.states import FileState, Trial
 from piwheels.core.wheels.inspection import inspect_wheel
 from piwheels.core.wheels.tags import canonical, parse_filename
 
@@ -55,6 +55,8 @@ class Wheel:
         self.path = path
         #: System dependencies by tool: ``"apt"``, or ``""`` for libraries without a known package.
         self.libraries: Mapping[str, Sequence[str]] = {"apt": sorted(apt_dependencies or ())}
+        #: What came of its trial.
+        self.trial = Trial(path.name)
         self._name = parse_filename(path.name)
         self._inspected = inspect_wheel(path, package=package, version=version)
 

@@ -14,6 +14,7 @@ import stat
 import struct
 import zlib
 from contextlib import contextmanager
+from email.parser import HeaderParser
 from typing import TYPE_CHECKING, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
@@ -205,11 +206,11 @@ def _inspect(archive: ZipFile, name: WheelName, package: str, version: str) -> W
     if canonical(folder_name) != canonical(package) or not same_version(folder_version, version):
         raise BadWheel(f"the wheel holds {info[0]!r}, which is not {package} {version}")
 
-    wheel = _headers(read_entry(archive, entries[f"{info[0]}/WHEEL"], MAX_WHEEL))
+    wheel = _headers(read_entry(archive, entries[f"{info[0]}/WHEEL"], MAX_WHEEL), "WHEEL")
     wheel_version = _one(wheel, "wheel-version", "WHEEL")
-    if wheel_version.partition(".")[0].strip() != "1":
+    if not re.fullmatch(r"1(\.[0-9]{1,9})*", wheel_version.strip(), re.ASCII):
         raise BadWheel(f"the wheel has the unknown format version {wheel_version!r}")
-    tags = [tag.split("-") for tag in wheel.get("tag", ())]
+    tags = [tag.strip().split("-") for tag in wheel.get("tag", ())]
     abis = {abi for parts in tags if len(parts) == 3 for abi in parts[1].split(".")}
     if abis and abis.isdisjoint(name.abi.split(".")):
         wheel_abis = ", ".join(sorted(abis))[:200]
@@ -217,41 +218,34 @@ def _inspect(archive: ZipFile, name: WheelName, package: str, version: str) -> W
             f"the file is named for the ABI {name.abi!r}, its WHEEL file for {wheel_abis!r}"
         )
     metadata = read_entry(archive, entries[f"{info[0]}/METADATA"], MAX_METADATA)
-    headers = _headers(metadata)
+    headers = _headers(metadata, "METADATA")
     own_name, own_version = (_one(headers, key, "METADATA") for key in ("name", "version"))
     if canonical(own_name) != canonical(package):
         raise BadWheel(f"METADATA says that this is {own_name!r}, not {package!r}")
     if not same_version(own_version, version):
         raise BadWheel(f"METADATA says that this is version {own_version!r}, not {version!r}")
-    requires_dist = tuple(headers.get("requires-dist", ()))
+    requires_dist = tuple(map(str.strip, headers.get("requires-dist", ())))
     if len(requires_dist) > MAX_REQUIRES or any(len(item) > MAX_FIELD for item in requires_dist):
         raise BadWheel("METADATA has too many or too long requirements")
     return WheelMetadata(
         own_name,
         own_version,
-        _specifier(headers.get("requires-python", [""])[0]),
+        _specifier(" ".join(headers.get("requires-python", [""])[0].split())),
         metadata,
         requires_dist,
-        tuple(wheel.get("tag", ())),
+        tuple(map(str.strip, wheel.get("tag", ()))),
     )
 
 
-def _headers(data: bytes) -> dict[str, list[str]]:
-    # The part of RFC 822 that METADATA and WHEEL use; the standard library's parser is slow.
+def _headers(data: bytes, where: str) -> dict[str, list[str]]:
+    """Return the fields of METADATA or WHEEL by their lower-case names, as pip reads them."""
+    try:
+        message = HeaderParser().parsestr(data.decode())
+    except UnicodeDecodeError as error:
+        raise BadWheel(f"pip refuses {where}: {error}") from error
     result: dict[str, list[str]] = {}
-    current: list[str] | None = None
-    for line in io.StringIO(data.decode("utf-8", "replace")):
-        text = line.rstrip("\r\n")
-        if not text:
-            break
-        if text[0] in " \t":
-            if current is not None and len(current[-1]) <= MAX_FIELD:
-                current[-1] += " " + text.strip()
-            continue
-        key, colon, value = text.partition(":")
-        current = result.setdefault(key.strip().lower(), []) if colon else None
-        if current is not None:
-            current.append(value.strip())
+    for key, value in message.items():
+        result.setdefault(key.lower(), []).append(str(value))
     return result
 
 

@@ -26,8 +26,9 @@ MAY_RUN_AT_START: Final = frozenset({"coverage", "setuptools"})
 #: The size limit of ``entry_points.txt`` in bytes, and of the programs that it defines.
 _MAX_ENTRY_POINTS: Final = 2**20
 _MAX_PROGRAMS: Final = 1000
-_PROGRAM: Final = re.compile(r"(?!\.)[^\s/\\\[\]=;'\"\x00-\x1f\x7f]{1,200}")
-_FUNCTION: Final = re.compile(r"[\w.]{1,1000}:[\w.]{1,1000}\s{0,9}(?:\[[^\[\]]{0,1000}\])?")
+_PROGRAM: Final = re.compile(r"(?!\.)[^\s/\\\[\]=;'\"\x00-\x1f\x7f]{1,60}")
+#: As pip's distlib reads it.
+_FUNCTION: Final = re.compile(r"\w+(?:\.\w+)*:\w+(?:\.\w+)*\s*(?:\[\s*[\w-]+(?:,\s*\w+)*\s*\])?")
 #: The programs of an environment itself.
 _INTERPRETER: Final = re.compile(
     r"(?:python|pypy|pip)[0-9.]*t?w?(?:\.exe)?|activate(?:\..*)?", re.IGNORECASE
@@ -156,14 +157,15 @@ def _check_entry_points(archive: ZipFile, name: str, project: str) -> None:
         return
     data = read_entry(archive, archive.getinfo(name), _MAX_ENTRY_POINTS)
     # As importlib.metadata and pip read it
-    parser = configparser.RawConfigParser(delimiters=("=",), strict=False)
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         parser.read_string(data.decode())
     except (UnicodeDecodeError, configparser.Error) as error:
         reason = str(error).partition("\n")[0]
         raise BadWheel(f"entry_points.txt cannot be read: {reason}") from error
-    groups = [group for group in ("console_scripts", "gui_scripts") if parser.has_section(group)]
+    scripts = "console_scripts", "gui_scripts"
+    groups = [group for group in parser.sections() if group.strip("[]") in scripts]
     programs = [item for group in groups for item in parser.items(group)]
     if len(programs) > _MAX_PROGRAMS:
         raise BadWheel(f"entry_points.txt defines more than {_MAX_PROGRAMS} programs")

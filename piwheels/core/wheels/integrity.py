@@ -88,6 +88,15 @@ def verify_wheel(
     return found
 
 
+def recorded_paths(path: Path) -> list[str]:
+    """Return the paths that the RECORD of the wheel at *path* lists. Raises ``BadWheel``."""
+    with open_wheel(path) as archive:
+        info = next(
+            entry for entry in archive.infolist() if entry.filename.endswith(".dist-info/RECORD")
+        )
+        return [listed for listed, _ in _rows(read_entry(archive, info, MAX_RECORD))]
+
+
 def _check_sizes(entries: list[ZipInfo], size: int) -> None:
     content = sum(entry.file_size for entry in entries)
     if content > min(MAX_CONTENT, MAX_RATIO * size + FREE_CONTENT):
@@ -208,10 +217,7 @@ def _digest(archive: ZipFile, entry: ZipInfo, algorithm: str | None) -> str:
 
 def _check_metadata(found: WheelMetadata) -> None:
     """Check that installers can read METADATA (core metadata, PEP 508), and in one way."""
-    try:
-        text = found.metadata.decode()
-    except UnicodeDecodeError as error:
-        raise BadWheel(f"METADATA is not in UTF-8: {error.reason}") from error
+    text = found.metadata.decode()
     if "\0" in text:
         raise BadWheel("METADATA has a null character")
     fields, others = parse_email(text)

@@ -42,6 +42,10 @@ _FILENAME = re.compile(
     re.ASCII,
 )
 _CPYTHON = re.compile(r"cp([0-9])([0-9]{1,4})([a-z]*)", re.ASCII)
+_MACHINE = re.compile(r"_(x86_64|[A-Za-z0-9]+)$", re.ASCII)
+#: The machines that one system may report, depending on the interface. A system for armv6l has
+#: another compiler.
+_SAME: Final = ({"armv7l", "armv8l"}, {"i386", "i486", "i586", "i686"})
 _PYPY = re.compile(r"pypy([0-9])([0-9]{1,4})_[a-z0-9_]+", re.ASCII)
 
 
@@ -139,6 +143,23 @@ def serves(name: WheelName, abi: str) -> bool:
     pythons, abis, platforms = (part.lower().split(".") for part in name[3:])
     kinds = {"any" if platform == "any" else "native" for platform in platforms}
     return any("-".join(tag) in accepted for tag in product(pythons, abis, kinds))
+
+
+def suits(tag: str, platform: str) -> bool:
+    """Return whether a wheel with the platform *tag* can come from a machine of *platform*.
+
+    It can if each part of the tag is ``any``, or of that system and machine.
+    """
+    own = _system_and_machine(platform)
+    same = next((group for group in _SAME if own[1] in group), {own[1]})
+    parts = [_system_and_machine(part) for part in tag.split(".") if part != "any"]
+    return all(system == own[0] and machine in same for system, machine in parts)
+
+
+def _system_and_machine(platform: str) -> tuple[str, str]:
+    machine = match[1] if (match := _MACHINE.search(platform)) else platform
+    system = platform.partition("_")[0]
+    return "linux" if "linux" in system else system, machine  # manylinux, musllinux
 
 
 @lru_cache(maxsize=256)

@@ -137,6 +137,9 @@ class Builds(Sessions):
         build.files = {state.filename: state for state in built.files}
         if len(build.files) != len(built.files):
             build.files.clear()  # two files with one name: neither can be published
+        for trial in built.trials:
+            if (state := build.files.get(trial.filename)) is not None:
+                state.trial = trial
         move(slave, Phase.CHECKING, slave.request, instant)
         builder = builder_of(slave)
         intake = Intake(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
@@ -35,6 +35,7 @@ from piwheels.core.wheels.tags import (
     parse_filename,
     same_version,
     serves,
+    suits,
     with_build_tag,
 )
 from piwheels.master.logic.effects import (
@@ -68,8 +69,6 @@ MAX_LOG, MAX_FILES, MAX_NAMES = 15 * 2**20, 10, 50_000
 MASTER_FAULTS = ("NOROOM", "UNAVAILABLE")
 #: Refusals of a file that another build of the version would get, too.
 CONTENT_FAULTS = ("BADWHEEL", "TOOBIG")
-
-_ARCHITECTURE: Final = re.compile(r"_(x86_64|[A-Za-z0-9]+)$")
 
 
 class Step(StrEnum):
@@ -118,8 +117,10 @@ def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
         state.package_tag, state.package_version_tag = parts.package, parts.version
         state.py_version_tag, state.abi_tag = parts.py, parts.abi
         state.platform_tag = parts.platform
-        if platform is not None and not _fits(parts.platform, platform):
+        if platform is not None and not suits(parts.platform, platform):
             return f"{name} is for another platform than the builder's ({platform})"
+        if state.trial is not None and state.trial.installs is False:
+            return f"pip cannot install {name}: {state.trial.why}"
     return None
 
 
@@ -172,23 +173,6 @@ def sanitise_log(text: str) -> str:
     """
     data = CONTROL_IN_LINES.sub("?", text).encode()
     return data[-MAX_LOG:].decode("utf-8", "ignore")
-
-
-def _fits(tag: str, platform: str) -> bool:
-    """Return whether each platform of *tag* is ``any`` or equivalent to *platform*."""
-    normal = _normalised(platform)
-    return all(one == "any" or _normalised(one) == normal for one in tag.split("."))
-
-
-def _normalised(platform: str) -> tuple[bool, str]:
-    """Return whether *platform* is a Linux, and its architecture.
-
-    The same 32-bit system may report armv6l, armv7l or armv8l, depending on the interface (and i386
-    or i686).
-    """
-    match = _ARCHITECTURE.search(platform)
-    is_linux = "linux" in platform  # manylinux, musllinux
-    return is_linux, re.sub(r"^(arm|i)(?=v\d|\d86).*", r"\1", match[1]) if match else platform
 
 
 def name_to_publish(name: str, filehash: str, published: Mapping[str, str]) -> str:

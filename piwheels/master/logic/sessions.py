@@ -101,12 +101,12 @@ class Sessions:
     def _earlier_session(self, slave: SlaveState, target: Target | None) -> SlaveState | None:
         """Return the session that *slave* continues; it greets with the build of *target*.
 
-        It does if it has the identity of that session, and either the session's build, or the
-        session has neither a build nor a connection. (Without an identity, the label counts, and
-        only the build proves that it is the same slave.)
+        It does if it has the identity and the platform of that session, and either its build, or
+        the session has neither a build nor a connection. (Without an identity, the label counts,
+        and only the build proves that it is the same slave.)
         """
         for old in self._by_label.get(slave.label, ()):
-            if (old.identity, old.owner) != (slave.identity, slave.owner):
+            if _who(old) != _who(slave):
                 continue
             lost = old.lost is not None and bool(slave.identity)
             if target_of(old) == target if old.build is not None else lost:
@@ -151,6 +151,10 @@ class Sessions:
         of_owner.remove(slave)
         if not of_owner:
             del self._by_owner[slave.owner]
+
+
+def _who(slave: SlaveState) -> tuple[str, str, str]:
+    return slave.identity, slave.owner, slave.native_platform
 
 
 def _about_twins(earlier: SlaveState, later: SlaveState) -> str:

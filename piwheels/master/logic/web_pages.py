@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
+from piwheels.core.states import Trial
 from piwheels.core.text import ESCAPE
 from piwheels.core.wheels.tags import abi_key, parse_if_wheel
 from piwheels.core.words import counted, size_text
@@ -61,7 +62,10 @@ _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
 class FileLine(NamedTuple):
-    """A file on a project page; *tags* describe its Python, ABI and platform."""
+    """A file on a project page; *tags* describe its Python, ABI and platform.
+
+    *trial* says what came of its trial, and whether each part is a warning.
+    """
 
     filename: str
     href: str
@@ -70,6 +74,7 @@ class FileLine(NamedTuple):
     requires_python: str
     apt: str
     tags: list[str]
+    trial: list[tuple[str, bool]]
 
 
 class About(NamedTuple):
@@ -340,7 +345,13 @@ def _file_line(name: str, file: ProjectFile) -> FileLine:
         requires_python=specifier(file["requires_python"]) or "",
         apt=" ".join(sorted(set(file["apt_dependencies"]) - ESSENTIAL)),
         tags=tag_words(name),
+        trial=_trial(name, file).words,
     )
+
+
+def _trial(name: str, file: ProjectFile) -> Trial:
+    about = file["installs"], file["imports"], file["trial_why"], file["connects"], file["starts"]
+    return Trial(name, *about)
 
 
 def _build_line(

@@ -43,7 +43,7 @@ class Sandbox(Protocol):
     def command(self, work: Path, command: Sequence[str], port: int | None = None) -> list[str]:
         """Return the command that runs *command* with the folder *work*.
 
-        It may connect only to *port* on 127.0.0.1 (``None``: to everything).
+        It may connect only to *port* on 127.0.0.1 (``None``: to everything; 0: to nothing).
         """
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     class Rules(TypedDict):
         """The paths below which a build may read and run files, and those where it may write.
 
-        *port* is the only one to which it may connect (``None``: any).
+        *port* is the only one to which it may connect (``None``: any; 0: none).
         """
 
         read: list[str]
@@ -70,15 +70,15 @@ def restrict(rules: Rules) -> None:
     """Restrict this process, for ever, to *rules*. Raises ``OSError``."""
     libc, kernel = _libc(), version()
     handled = (1 << _RIGHTS[max(1, min(kernel, max(_RIGHTS)))]) - 1
-    network = _CONNECT_TCP if rules["port"] and kernel >= PORTS else 0
+    network = _CONNECT_TCP if rules["port"] is not None and kernel >= PORTS else 0
     attr = _RulesetAttr(handled, network, _ALL_SCOPES if kernel >= SCOPES else 0)
     size = 8 * (3 if kernel >= SCOPES else 2 if kernel >= PORTS else 1)
     ruleset = _checked(libc.syscall(_CREATE, ctypes.byref(attr), size, 0))
     for paths, allowed in ((rules["read"], _READ), (rules["write"], handled)):
         for path in paths:
             _allow(ruleset, path, allowed & handled)
-    if network:
-        port = _NetPortAttr(network, rules["port"] or 0)
+    if network and rules["port"]:
+        port = _NetPortAttr(network, rules["port"])
         _checked(libc.syscall(_ADD, ruleset, _NET_PORT, ctypes.byref(port), 0))
     _checked(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
     _checked(libc.syscall(_RESTRICT, ruleset, 0))

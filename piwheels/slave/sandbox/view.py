@@ -87,9 +87,12 @@ def _is_below(path: Path, places: Iterable[Path]) -> bool:
 
 
 def named_paths(texts: Iterable[str]) -> list[Path]:
-    """Return the absolute paths that *texts*, the values of variables, name."""
+    """Return the absolute paths that *texts*, the values of variables, name.
+
+    Devices are left out: each sandbox has its own.
+    """
     found = [_PATH.findall(_ADDRESS.sub("", text).replace("file://", "")) for text in texts]
-    return [Path(path) for paths in found for path in paths]
+    return [Path(path) for paths in found for path in paths if not path.startswith("/dev/")]
 
 
 def build_paths(pythons: Sequence[Path], environment: Mapping[str, str]) -> list[Path]:

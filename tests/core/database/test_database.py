@@ -31,6 +31,7 @@ from piwheels.core.states import (
     Pending,
     ProjectState,
     SearchState,
+    Trial,
 )
 from piwheels.core.text import clean_lines
 
@@ -163,7 +164,9 @@ def test_a_logged_build_is_stored_completely(farm):
 
 
 def test_project_data(farm):
-    ok = farm.log_build(build(wheel()))
+    tried = wheel()
+    tried.trial = Trial(WHEEL, True, False, "foo: \x1bno", "a:1", "ls")
+    ok = farm.log_build(build(tried))
     bad = farm.log_build(build(status=False, version="2.0"))
     farm.yank_version("foo", "1.0", "a hole")
     data = farm.get_project_data("foo")
@@ -179,11 +182,15 @@ def test_project_data(farm):
         WHEEL: {
             "hash": "a" * 64, "size": 123, "abi_builder": "cp39", "file_abi": "cp39",
             "platform": "linux_x86_64", "requires_python": ">=3.9",
-            "apt_dependencies": ["libbar2", "libfoo1"], "build_id": ok,
+            "apt_dependencies": ["libbar2", "libfoo1"], "build_id": ok, "installs": True,
+            "imports": False, "trial_why": "foo: \ufffdno", "connects": "a:1", "starts": "ls",
         }
     }  # fmt: skip
     farm.unyank_version("foo", "1.0")
     assert not farm.get_simple_project("foo").files[0].yanked
+    farm.log_build(build(wheel()))  # a build that tries nothing
+    file = farm.get_project_data("foo")["releases"]["1.0"]["files"][WHEEL]
+    assert (file["installs"], file["imports"], file["trial_why"]) == (None, None, "")
     assert farm.get_project_data("nosuch") is None
 
 

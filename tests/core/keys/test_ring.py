@@ -31,6 +31,9 @@ def test_the_file_keeps_everything(ring):
     assert parse_ring(str(ring)) == ring
     revoked = ring.revoke("dave", NOW)[0]
     assert parse_ring(str(revoked)) == revoked
+    moved = ring.move("board7", ("linux_armv7l", "linux_aarch64"))
+    assert "platform=linux_armv7l,linux_aarch64\n" in str(moved)
+    assert parse_ring(str(moved)) == moved
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,9 @@ def test_the_file_keeps_everything(ring):
         (f"slave board8 {C} since=2026-01-31", "is not a time"),
         (f"slave board8 {C} since=2026-13-31T12:00:00Z", "month must be"),
         (f"slave board8 {C} since=2026-01-31T12:00:00Z revoked=", "is not a time"),
+        (f"slave board8 {C} since=2026-01-31T12:00:00Z platform=", "is not a platform"),
+        (f"slave board8 {C} since=2026-01-31T12:00:00Z platform=x86_64", "is not a platform"),
+        (f"slave board8 {C} since=2026-01-31T12:00:00Z platform=linux_x86_64,", "not a platform"),
         (f"slave board8 {C} since=2026-01-31T12:00:00Z revokd=2026-01-31T12:00:00Z", "'revokd="),
     ],
 )
@@ -123,6 +129,24 @@ def test_an_invitation_is_valid_once():
         ring.redeem(C, A, LATER)
     with pytest.raises(Refused, match="not an invitation"):
         joined.redeem(A, B, NOW)
+
+
+def test_a_slave_is_for_its_first_platform_or_those_of_an_administrator(ring):
+    pinned = ring.pin(A, "linux_armv7l", NOW)
+    assert pinned.pin(A, "linux_armv7l", NOW) == pinned
+    with pytest.raises(Refused, match=r"is for linux_armv7l, not for linux_armv6l: .* piw-keys"):
+        pinned.pin(A, "linux_armv6l", NOW)
+    both = pinned.move("board7", ("linux_armv7l", "linux_aarch64"))
+    assert not both.holder(A, NOW).why_not_for("linux_aarch64")
+    assert both.rotate("board7", C, NOW, WEEK).holder(C, NOW).platforms == both.keys[A].platforms
+    assert not both.move("board7", ()).holder(A, NOW).why_not_for("win_amd64")
+    with pytest.raises(Refused, match="dave is no slave"):
+        ring.move("dave", ("linux_armv7l",))
+    with pytest.raises(Refused, match="is not a platform"):
+        ring.pin(A, "linux_armv7l since=x", NOW)
+    invitation = Enrolled(Role.JOIN, "board8", C, NOW, LATER, platforms=("linux_armv6l",))
+    joined = ring.enrol(invitation, NOW).redeem(C, "d" * 40, NOW)
+    assert joined.keys["d" * 40].platforms == ("linux_armv6l",)
 
 
 def test_expired_invitations_are_forgotten(ring):

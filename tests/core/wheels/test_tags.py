@@ -17,6 +17,7 @@ from piwheels.core.wheels.tags import (
     parse_filename,
     same_version,
     serves,
+    suits,
     with_build_tag,
 )
 
@@ -139,3 +140,30 @@ def test_versions_compare_as_pep_440() -> None:
     assert same_version("1.0-1", "1.0.post1")
     assert not same_version("1.0", "1.1")
     assert same_version("odd thing", "odd thing")
+
+
+@pytest.mark.parametrize(
+    ("tag", "platform", "fits"),
+    [
+        ("any", "linux_armv7l", True),
+        ("linux_armv7l", "linux_armv8l", True),
+        ("linux_armv8l", "linux_armv7l", True),
+        ("linux_armv6l", "linux_armv6l", True),
+        ("linux_armv6l", "linux_armv7l", False),
+        ("linux_armv7l", "linux_armv6l", False),
+        ("manylinux_2_17_armv7l", "linux_armv7l", True),
+        ("manylinux_2_17_x86_64.manylinux2014_x86_64", "linux_x86_64", True),
+        ("musllinux_1_2_aarch64", "linux_aarch64", True),
+        ("linux_i686", "linux_i386", True),
+        ("linux_aarch64", "linux_armv7l", False),
+        ("win_amd64", "linux_x86_64", False),
+        ("macosx_11_0_x86_64", "linux_x86_64", False),
+        ("macosx_11_0_arm64", "macosx_14_0_arm64", True),
+        ("linux_x86_64.win32", "linux_x86_64", False),
+        ("linux_x86_64.linux_i686", "linux_x86_64", False),
+    ],
+)
+def test_a_wheel_suits_the_platform_that_it_was_built_on(
+    tag: str, platform: str, fits: bool
+) -> None:
+    assert suits(tag, platform) == fits

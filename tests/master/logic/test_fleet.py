@@ -29,6 +29,7 @@ from piwheels.core.states import (
     Pending,
     Phase,
     SlaveState,
+    Trial,
 )
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import MAX_QUEUE_AGE, RETRY
@@ -45,7 +46,7 @@ from piwheels.master.logic.effects import (
     Warn,
 )
 from piwheels.master.logic.fleet import MIN_RATE, Fleet
-from piwheels.master.logic.intake import _fits, name_to_publish
+from piwheels.master.logic.intake import name_to_publish
 from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import TRANSITIONS, answer, move
 from slave_messages import HASH, START, Farm, built, file_state, hello, of, replies, request, stats
@@ -135,6 +136,42 @@ def test_what_a_build_fetched_is_logged_up_to_a_limit():
     assert log.build.fetches == (Fetch(*entry),) * MAX_FETCHES
 
 
+def test_the_trial_of_a_file_is_logged_with_it_and_of_no_other():
+    farm = Farm()
+    slave_id = farm.build()
+    trials = [[file_state()[0], True, None, "needs numpy"], ["bar-1.0-py3-none-any.whl", False]]
+    data = [True, timedelta(seconds=5), "log\n", [file_state()], [], trials]
+    farm.say(b"a", "BUILT", slave_driver.received("BUILT", data))
+    farm.answer(slave_id, NOTHING)
+    farm.answer(slave_id)
+    farm.say(b"a", "SENT")
+    (log,) = farm.answer(slave_id, PLACED)
+    assert [state.trial for state in log.build.files.values()] == [Trial(*trials[0])]
+
+
+def test_a_file_that_pip_cannot_install_is_refused():
+    farm = Farm()
+    farm.build()
+    trials = [[file_state()[0], False, None, "pip says no"]]
+    data = [True, timedelta(seconds=5), "log\n", [file_state()], [], trials]
+    (log,) = of(LogBuild, farm.say(b"a", "BUILT", slave_driver.received("BUILT", data)))
+    assert not log.build.status
+    assert "piwheels: pip cannot install foo-1.0-cp311-" in log.build.output
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [
+        [1], [True, "yes"], [True, True, "a\nb"], [None, None, "x" * 201], [True, True, "", [], ""],
+        [True, True, "", "", "", ""],
+    ],
+)  # fmt: skip
+def test_an_invalid_trial_is_refused(trial):
+    data = [True, timedelta(seconds=5), "log\n", [], []]
+    with pytest.raises(BadMessage):
+        slave_driver.received("BUILT", [*data, [["foo-1.0-py3-none-any.whl", *trial]]])
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -166,6 +203,7 @@ def test_a_failed_build_is_logged_and_done():
         ([file_state("foo-2.0-cp311-cp311-linux_x86_64.whl")], "not a file of version 1.0"),
         ([file_state("foo-1.0-cp39-cp39-linux_x86_64.whl")], "not for the ABI"),
         ([file_state("foo-1.0-cp311-cp311-win_amd64.whl")], "another platform"),
+        ([file_state("foo-1.0-cp311-cp311-linux_armv7l.whl")], "another platform"),
         ([file_state("foo-1.0-py2-none-any.whl")], "made for Python 2: no installer for cp311"),
         ([file_state("foo-1.0-py27.py26-none-any.whl")], "made for Python 2"),
         ([file_state("foo-1.0-cp312-abi3-linux_x86_64.whl")], "made for cp312 with the ABI abi3"),
@@ -183,25 +221,6 @@ def test_success_with_the_wrong_files_is_a_failed_build(files, why):
     assert not log.build.status
     assert not log.build.files
     assert why in log.build.output
-
-
-@pytest.mark.parametrize(
-    ("tag", "platform", "fits"),
-    [
-        ("any", "linux_armv7l", True),
-        ("linux_armv6l", "linux_armv7l", True),
-        ("linux_armv7l", "linux_armv8l", True),
-        ("manylinux_2_17_x86_64.manylinux2014_x86_64", "linux_x86_64", True),
-        ("musllinux_1_2_aarch64", "linux_aarch64", True),
-        ("linux_i686", "linux_i386", True),
-        ("linux_aarch64", "linux_armv7l", False),
-        ("win_amd64", "linux_x86_64", False),
-        ("macosx_11_0_x86_64", "linux_x86_64", False),
-        ("linux_x86_64.win32", "linux_x86_64", False),
-    ],
-)
-def test_a_platform_fits_the_builders(tag, platform, fits):
-    assert _fits(tag, platform) == fits
 
 
 def test_a_damaged_file_is_requested_again_but_not_for_ever():
@@ -598,6 +617,13 @@ def test_an_idle_slave_that_reconnects_keeps_its_number_and_the_commands():
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", True)]
     phases = [one.state for one in farm.fleet.history(number)]
     assert phases == ["idle", "gone", "idle", "asleep"]
+
+
+def test_a_session_keeps_its_platform():
+    farm = Farm()
+    number = farm.join(b"a", level=1, identity="one")
+    farm.fleet.disconnected(b"a", farm.instant)
+    assert farm.join(b"b", level=1, identity="one", platform="linux_armv7l") != number
 
 
 @pytest.mark.parametrize("identities", [("one", "two"), ("one", "one"), ("", "")])
