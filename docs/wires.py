@@ -124,7 +124,8 @@ def states_block(_: str) -> Iterator[str]:
             visit(arg)
 
     for wire in MEANINGS:
-        for side in getattr(protocols, wire):
+        protocol = getattr(protocols, wire)
+        for side in (protocol.recv, protocol.send):
             for kind in side.values():
                 visit(kind)
     for kind in protocols.CONSOLE_ANSWERS.values():
@@ -156,6 +157,8 @@ def limit(kind: Any) -> str:
     rule, size = kind.__metadata__[0]
     if rule == "count":
         return f"an integer from 0 to {size:,}"
+    if rule == "map":
+        return f"a map of texts to anything, of at most {size:,} bytes"
     pattern = schema.PATTERNS.get(rule)
     of = {"text": ", no control characters", "log": ""}.get(rule, "")
     of = f" that match {code(pattern.pattern)}" if pattern else of

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import anyio
@@ -18,6 +18,8 @@ from uvicorn.server import ServerState
 from clocks import StepClock
 from helpers import patience, until
 from piwheels.serve import __main__ as serve
+from piwheels.serve import limits
+from piwheels.serve.limits import LimitedProtocol
 from piwheels.serve.repeating import (
     LIFE,
     LONGEST_LIFE,
@@ -26,7 +28,18 @@ from piwheels.serve.repeating import (
     Responses,
     simple_request,
 )
-from piwheels.serve.site import HTML, JSON, Site, Source, byte_range, negotiate, quality
+from piwheels.serve.site import (
+    HTML,
+    JSON,
+    ON_THEIR_WAY,
+    SMALL,
+    FileResponse,
+    Site,
+    Source,
+    byte_range,
+    negotiate,
+    quality,
+)
 from site_requests import (
     BIG,
     MISSING,
@@ -432,6 +445,133 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(tree):
         server.close()
 
     asyncio.run(run())
+
+
+@asynccontextmanager
+async def in_this_process(tree):
+    """Serve *tree* in this process; yield the address."""
+    config = uvicorn.Config(Site(tree), http="httptools", lifespan="off")
+    config.load()
+    protocol = partial(RepeatingProtocol, Site(tree, wait=False), config, ServerState(), {})
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1")
+    try:
+        yield server.sockets[0].getsockname()
+    finally:
+        server.close()
+
+
+ENDLESS = {
+    "half a line": (b"GET /index", b"x"),
+    "headers": (b"GET / HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n"),
+    "a body": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n", b"x"),
+    "nothing": (b"", b""),
+}
+
+
+async def is_cut(reader, seconds=10):
+    """Read until the server ends the connection."""
+    with suppress(ConnectionError):
+        async with asyncio.timeout(patience(seconds)):
+            while await reader.read(65536):
+                pass
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_request_must_arrive_in_time(tree, monkeypatch, kind):
+    monkeypatch.setattr(limits, "REQUEST_TIME", 0.3)
+
+    async def run():
+        async with in_this_process(tree) as place:
+            reader, writer = await asyncio.open_connection(*place)
+            first, more = ENDLESS[kind]
+            writer.write(first)
+
+            async def drip():
+                while True:
+                    writer.write(more)
+                    await asyncio.sleep(0.05)
+
+            slowly = asyncio.create_task(drip())
+            await is_cut(reader)
+            slowly.cancel()
+            writer.transport.abort()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"GET / HTTP/1.1\r\nX: " + b"y" * 2**17,
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n" + b"y" * 2**17,
+        f"GET /simple/holy-grail/{WHEEL} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 1000,
+    ],
+)
+def test_a_request_has_a_size_and_few_wait(tree, flood):
+    async def run():
+        async with in_this_process(tree) as place:
+            reader, writer = await asyncio.open_connection(*place)
+            writer.write(flood)
+            await is_cut(reader)
+            writer.transport.abort()
+
+    asyncio.run(run())
+
+
+def test_a_client_must_read_its_response(tree, monkeypatch):
+    monkeypatch.setattr(limits, "READ_TIME", 0.2)
+    (tree / "large.bin").write_bytes(bytes(30 * 2**20))
+
+    async def run():
+        async with in_this_process(tree) as place:
+            with socket.socket() as mute:
+                mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                mute.connect(place)
+                mute.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+                async with asyncio.timeout(patience(10)):
+                    while LimitedProtocol.places == {}:
+                        await asyncio.sleep(0.01)
+                    while LimitedProtocol.places:
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+
+
+def test_a_newcomer_gets_a_place_of_whoever_has_most(tree, monkeypatch):
+    monkeypatch.setattr(limits, "MOST", 5)
+
+    async def run():
+        async with in_this_process(tree) as place:
+            crowd = [await asyncio.open_connection(*place) for _ in range(5)]
+            other = ("127.0.0.2", 0)
+            reader, writer = await asyncio.open_connection(*place, local_addr=other)
+            writer.write(LAST)
+            assert (await reader.read()).endswith(b"<home>")
+            await is_cut(crowd[0][0])
+            writer.transport.abort()
+            for _, one in crowd:
+                one.transport.abort()
+
+    asyncio.run(run())
+
+
+def test_large_files_are_sent_in_blocks_that_share_the_memory(tree, monkeypatch):
+    blocks = []
+
+    async def run(response):
+        async def send(event):
+            blocks.append(len(event.get("body", b"")))
+
+        await response({"type": "http"}, None, send)
+
+    page = f"/simple/holy-grail/{WHEEL}"
+    asyncio.run(run(Site(tree).answer("GET", page, {})))
+    assert blocks == [0, len(BIG)]
+    blocks.clear()
+    monkeypatch.setattr(FileResponse, "_on_their_way", ON_THEIR_WAY)
+    asyncio.run(run(Site(tree).answer("GET", page, {})))
+    assert set(blocks[1:]) == {SMALL}
+    assert sum(blocks) == len(BIG)
 
 
 @pytest.mark.parametrize(

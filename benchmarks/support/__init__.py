@@ -76,7 +76,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def program(home: Path, module: str, *args: str) -> Iterator[subprocess.Popen[bytes]]:
+def program(
+    home: Path, module: str, *args: str, may_end: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run the program *module* without any configuration; its output goes to a file."""
     env = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "PIW_ALLOW_ROOT": "1"}
     log = home / f"{module}.log"
@@ -85,7 +87,7 @@ def program(home: Path, module: str, *args: str) -> Iterator[subprocess.Popen[by
         process = subprocess.Popen(command, env=env, stderr=output, stdout=output)
         try:
             yield process
-            if process.poll() is not None:
+            if process.poll() is not None and not may_end:
                 sys.exit(f"{module} has ended: {log.read_text()[-2000:]}")
         finally:
             process.terminate()

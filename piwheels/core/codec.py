@@ -22,6 +22,9 @@ from piwheels.core.errors import BadMessage
 
 #: The size limit of a frame, in bytes.
 MAX_FRAME: Final = 16 * 2**20
+#: The size of a frame whose content is always decoded, in bytes, and the most elements of a larger
+#: one: in memory, they need up to a hundred times as much.
+_PLAIN_FRAME, _MOST_ELEMENTS = 16 * 2**10, 50_000
 #: The depth to which containers may be nested.
 MAX_DEPTH: Final = 16
 
@@ -87,6 +90,31 @@ def loads(frame: bytes) -> tuple[str, Any]:
             return msg, data
         case _:
             raise BadMessage("neither a name nor a name with data")
+
+
+def name_of(frame: bytes) -> str:
+    """Return the name of the message in *frame* without decoding it; ``""`` if it has none."""
+    start = 1 if frame[:1] == b"\x82" else 0
+    size = frame[start] - 0x60 if len(frame) > start else -1
+    return frame[start + 1 : start + 1 + size].decode("ascii", "replace") if 0 < size < 24 else ""
+
+
+def has_too_many(frame: bytes) -> bool:
+    """Return whether *frame* has more elements than any message."""
+    if len(frame) <= _PLAIN_FRAME:
+        return False
+    at = 0
+    for _ in range(_MOST_ELEMENTS):
+        if at >= len(frame):
+            return False
+        kind, value = divmod(frame[at], 32)
+        at += 1
+        if 24 <= value <= 27:
+            size = 1 << (value - 24)
+            value = int.from_bytes(frame[at : at + size], "big")
+            at += size
+        at += value if kind in (2, 3) else 0  # bytes and text
+    return True
 
 
 def _encode(encoder: cbor2.CBOREncoder, value: Any) -> None:

@@ -17,11 +17,13 @@ class BadMessage(PiWheelsError, ValueError):
     """A peer sent bytes that are not a message of the protocol. It never ends a task.
 
     *address* is the ROUTER socket's address of the peer, or ``None`` if it is unknown;
-    *message* is the name of the message, ``""`` if it is unknown.
+    *message* is the name of the message, and *peer* that of the peer in log lines; ``""`` if they
+    are unknown.
     """
 
     address: bytes | None = None
     message: str = ""
+    peer: str = ""
 
 
 class Refused(PiWheelsError):

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import voluptuous as vol
 
+from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage
 from piwheels.core.schema import Schema, schema_of
@@ -67,17 +68,32 @@ __all__ = [
 ]
 
 
+#: The size of a received message, in bytes, unless it is one of the *large* ones of its protocol.
+SMALL: Final = 2**18 + 2**10
+
+
 class Protocol(NamedTuple):
     """The two directions of a wire, each as a table of message names to the types of their data.
 
-    A message without data has the type of ``NoData``.
+    A message without data has the type of ``NoData``. Received messages are :data:`SMALL`, except
+    for those that are *large* (``None``: any may be).
     """
 
     recv: Mapping[str, Any]
     send: Mapping[str, Any]
+    large: frozenset[str] | None = None
 
     def __reversed__(self) -> Self:  # type: ignore[override]
         return type(self)(self.send, self.recv)
+
+    def check_size(self, frame: bytes) -> None:
+        """Raise ``BadMessage`` for a *frame* that is too large for its message to be decoded."""
+        if self.large is None:
+            return
+        if codec.has_too_many(frame):
+            raise _too_large(frame, "too many elements")
+        if len(frame) > SMALL and codec.name_of(frame) not in self.large:
+            raise _too_large(frame, f"{len(frame):,} bytes, of at most {SMALL:,}")
 
     def received(self, msg: str, data: Any) -> Any:
         """Return the typed *data* of a received message.
@@ -94,6 +110,13 @@ class Protocol(NamedTuple):
         schema = _schema(self.send, msg)
         schema.validate(data, msg)
         return schema.pack(data)
+
+
+def _too_large(frame: bytes, why: str) -> BadMessage:
+    name = codec.name_of(frame)
+    found = BadMessage(f"{name[:40]!r} with {why}")
+    found.message = name
+    return found
 
 
 def _schema(table: Mapping[str, Any], msg: str) -> Schema:
@@ -168,6 +191,7 @@ slave_driver: Final = Protocol(
         "HELLO": _None,  # level 1
         "REFUSED": LongText,  # level 1
     },
+    large=frozenset({"BUILT"}),
 )
 
 #: The prefix of the routing id (at most 255 bytes) of a slave of level 1. It tells the master the
@@ -194,6 +218,7 @@ master_control: Final = Protocol(
         "QUIT": _None,
     },
     send={},
+    large=frozenset(),
 )
 
 #: The messages of slaves that consoles receive: HELLO (ten fields), statistics, replies.
@@ -238,9 +263,8 @@ monitor_stats: Final = Protocol(
 # any order. After its HELLO, a console also receives events: under the ticket of its last HELLO,
 # OUTCOME, and COMMAND (from all consoles, itself included, and from the control socket, whose *who*
 # is ``control``); under the ticket of its WATCH, OUTPUT. It repeats its HELLO every 30 s. The
-# master drops a console that is silent for 90 s, or leaves 300 messages unread; after that, it
-# refuses all its requests except HELLO. A console may have at most 16 unanswered requests of at
-# most 1 MiB each.
+# master drops a console that is silent for 90 s, or leaves 300 messages or 32 MiB unread; after
+# that, it refuses all its requests except HELLO. A console may have at most 16 unanswered requests.
 
 
 class Greeting(NamedTuple):
@@ -362,6 +386,7 @@ console: Final = Protocol(
         "OUTCOME": BuildOutcome,
         "COMMAND": CommandReport,
     },
+    large=frozenset(),
 )
 
 #: The data of the OK to each request of a console.
@@ -450,6 +475,7 @@ mr_chase: Final = Protocol(
         "UNWATCH": Package,
     },
     send={"SEND": Filename, "DONE": LongText, "ERROR": LongText},
+    large=frozenset({"IMPORT"}),
 )
 
 
@@ -464,6 +490,7 @@ lumberjack: Final = Protocol(
         "LOGPAGE": PageState,
     },
     send={},
+    large=frozenset(),
 )
 
 # any thread -> a task -----------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import voluptuous as vol
 
-from piwheels.core.codec import NoData, is_aware
+from piwheels.core.codec import NoData, dumps, is_aware
 from piwheels.core.errors import BadMessage, Refused
 from piwheels.core.text import CONTROL
 
@@ -50,12 +50,13 @@ MAX_ITEMS: Final = 10_000
 class Limit(NamedTuple):
     """A bound on a value: *kind* says what it may be, *size* is its maximum.
 
-    The size of a ``count`` is its greatest value, that of any other kind the number of characters.
-    ``text`` has no control characters, ``log`` may have any character, and the other kinds have a
-    pattern (:data:`PATTERNS`).
+    The size of a ``count`` is its greatest value, that of a ``map`` (texts to anything) its bytes
+    as a message, that of any other kind the number of characters. ``text`` has no control
+    characters, ``log`` may have any character, and the other kinds have a pattern
+    (:data:`PATTERNS`).
     """
 
-    kind: Literal["text", "log", "count", "filename", "sha256", "package", "version", "tag"]
+    kind: Literal["text", "log", "count", "map", "filename", "sha256", "package", "version", "tag"]
     size: int = 200
 
 
@@ -136,6 +137,8 @@ def _limited(limit: Limit) -> Schema:
     kind, size = limit
     if kind == "count":
         return _count(size)
+    if kind == "map":
+        return _small_map(size)
     pattern = PATTERNS.get(kind)
 
     def check(value: Any) -> Any:
@@ -158,6 +161,17 @@ def _count(most: int) -> Schema:
             raise vol.Invalid("expected a whole number")
         if not 0 <= value <= most:
             raise vol.Invalid(f"expected a number from 0 to {most:,}")
+        return value
+
+    return Schema(check)
+
+
+def _small_map(most: int) -> Schema:
+    def check(value: Any) -> Any:
+        if type(value) is not dict or not all(type(key) is str for key in value):
+            raise vol.Invalid("expected a map of texts")
+        if len(dumps("", value)) > most:
+            raise vol.Invalid(f"more than {most:,} bytes")
         return value
 
     return Schema(check)

@@ -42,6 +42,9 @@ Version = Annotated[str, Limit("version")]
 #: A part of a wheel's compatibility tag (PEP 425).
 Tag = Annotated[str, Limit("tag")]
 
+#: What a slave says about itself, by name: at most 4 KiB.
+Features = Annotated[dict[str, Any], Limit("map", 4096)]
+
 #: ``{"apt": [...], "pip": [...], "": [...]}``: ``""`` holds what no known package provides.
 Dependencies = Mapping[Literal["apt", "pip", ""], Sequence[Text]]
 
@@ -102,7 +105,7 @@ class SlaveInfo(NamedTuple):
     os_version: Text
     board_revision: Text
     board_serial: Text
-    features: dict[Text, Any] | None = None
+    features: Features | None = None
 
 
 class MasterInfo(NamedTuple):

@@ -17,7 +17,6 @@ import logging
 import threading
 import uuid
 from bisect import bisect_left
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -33,6 +32,7 @@ from piwheels.core.errors import (
     should_log,
 )
 from piwheels.core.protocols import NoData, Protocol, task_control
+from piwheels.core.repeats import Repeats
 from piwheels.core.transport import Context, Poller, Socket
 
 if TYPE_CHECKING:
@@ -58,24 +58,23 @@ class TaskControl(Exception):
         self.msg, self.data = msg, data
 
 
-class BadMessages(Counter[str]):
-    """Counts invalid messages by their error, and logs the 1st, 10th, 100th, ... of each."""
+class BadMessages:
+    """Counts invalid messages, and logs them by peer and error: see :class:`Repeats`."""
 
-    def __init__(self, logger: logging.Logger) -> None:
-        super().__init__()
-        self._logger = logger
+    def __init__(self, logger: logging.Logger, clock: Clock = SYSTEM) -> None:
+        self._repeats = Repeats(logger, clock)
         #: How many there were in all.
         self.seen = 0
 
     def note(self, exc: BadMessage) -> None:
-        """Count *exc*, and log it if :func:`~piwheels.core.errors.should_log` says so."""
-        error = str(exc)[:60]
+        """Count *exc*, and log it unless its peer has caused the same error a moment ago."""
         self.seen += 1
-        if len(self) >= 1000:  # a hostile peer can cause any number of different errors
-            self.clear()
-        self[error] += 1
-        if should_log(self[error]):
-            self._logger.warning("refused a message (%d so far): %s", self[error], exc)
+        of_peer = f" of {exc.peer}" if exc.peer else ""
+        self._repeats.note(exc.peer, str(exc)[:60], f"refused a message{of_peer}: {exc}")
+
+    def summarise(self) -> None:
+        """Log what was repeated. Call it about once a second."""
+        self._repeats.summarise()
 
 
 class Faults:
@@ -133,7 +132,7 @@ class Task(threading.Thread):
         self.failure: BaseException | None = None
         #: The start of the loop's current turn, in monotonic seconds (``None``: not started).
         self.turn_began: float | None = None
-        self.bad_messages = BadMessages(self.logger)
+        self.bad_messages = BadMessages(self.logger, self.clock)
         self._faults = Faults(self.logger)
         #: The seconds of all handlers so far, and how many ended within each of :data:`BUCKETS`.
         self.busy = 0.0
@@ -251,6 +250,7 @@ class Task(threading.Thread):
         It waits for at most *timeout* seconds, or until the next timer is due.
         """
         now = self.turn_began = self.clock.monotonic()
+        self.bad_messages.summarise()
         for timer in self._timers:
             if timer.due <= now:
                 # Skip the runs that were missed during a long pause.
@@ -275,7 +275,7 @@ class Task(threading.Thread):
         self.handled[bisect_left(BUCKETS, took)] += 1
 
     def note_bad_message(self, exc: BadMessage) -> None:
-        """Count an invalid message of a peer; log the 1st, 10th, 100th, ... of each error."""
+        """Count an invalid message, and log it: see :class:`BadMessages`."""
         self.bad_messages.note(exc)
 
     def unexpected(self, what: str, exc: Exception) -> PiWheelsError:

@@ -40,3 +40,11 @@ def clean(value: str, size: int = 200) -> str:
 def clean_lines(value: str, size: int) -> str:
     """Return *value* cut to *size* characters as :func:`clean` does; line ends and tabs stay."""
     return _INVALID_IN_LINES.sub(MARK, value[:size])
+
+
+def shortened(text: str, most: int) -> str:
+    """Return *text*; of more than *most* characters, about so many of its beginning and its end."""
+    if len(text) <= most:
+        return text
+    left_out = f"\n... piwheels: {len(text) - most:,} characters are left out ...\n"
+    return f"{text[: most // 2]}{left_out}{text[-(most // 2) :]}"

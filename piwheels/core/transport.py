@@ -65,9 +65,10 @@ T = TypeVar("T")
 class Origin(NamedTuple):
     """The connection that a message came over.
 
-    *descriptor* is its file, as the events of :meth:`Socket.monitor` name it, and *address* that of
-    the peer; within the process there are none. *user* is the peer as the ZAP handler (ZeroMQ RFC
-    27) has authenticated it; ``None``: it was not asked.
+    *descriptor* is its file, as the events of :meth:`Socket.monitor` name it; within the process
+    there is none. *user* is the peer as the ZAP handler (ZeroMQ RFC 27) has authenticated it;
+    ``None``: it was not asked. *address* is that of the peer, as the property ``X-Peer`` of its
+    messages tells; ``None``: they have none.
     """
 
     descriptor: int | None = None
@@ -147,10 +148,6 @@ class Socket:
             os.umask(old)
         if self.address not in self.bound:
             self.bound.append(self.address)
-
-    def unbind(self, address: str) -> None:
-        """Stop listening on *address*, and close its connections."""
-        self._socket.unbind(address)
 
     def connect(self, address: str) -> None:
         """Connect to *address*; nothing has to listen there yet.
@@ -310,7 +307,7 @@ class Socket:
     def _receive(self, flags: int) -> list[bytes]:
         """Receive the frames of one message, and note its origin."""
         first = self._socket.recv(flags, copy=False)
-        names = (zmq.SRCFD, "Peer-Address", "User-Id")
+        names = (zmq.SRCFD, "X-Peer", "User-Id")
         found = (_property(first, name) for name in names[: None if self._guarded else 1])
         self.origin = Origin(*found)
         return [first.bytes, *(self._socket.recv_multipart() if first.more else [])]
@@ -391,6 +388,8 @@ class Socket:
         return frame
 
     def _decode(self, frame: bytes) -> tuple[str, Any]:
+        if self._protocol is not None:
+            self._protocol.check_size(frame)
         msg, data = codec.loads(frame)
         if self._protocol is not None:
             try:

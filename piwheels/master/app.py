@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, Fatal, Refused
-from piwheels.core.host.descriptors import check_interval, raise_limit
-from piwheels.core.host.machine import machine
+from piwheels.core.host.descriptors import raise_limit
+from piwheels.core.host.machine import machine, return_large_blocks
 from piwheels.core.paths import write_farm_file
 from piwheels.core.program.checking import report
 from piwheels.core.program.privileges import refuse_root
@@ -25,7 +26,6 @@ from piwheels.master import checking
 from piwheels.master.big_brother import BigBrother
 from piwheels.master.cloud_gazer import CloudGazer
 from piwheels.master.file_juggler import FileJuggler
-from piwheels.master.local_connections import LocalConnections, inner_config
 from piwheels.master.lumberjack import Lumberjack
 from piwheels.master.messages import (
     CommandGiven,
@@ -36,6 +36,7 @@ from piwheels.master.messages import (
 )
 from piwheels.master.mr_chase import MrChase
 from piwheels.master.ports import Ports, handle
+from piwheels.master.relay import Relay
 from piwheels.master.seraph import Seraph
 from piwheels.master.site.files import Site
 from piwheels.master.slave_driver import SlaveDriver
@@ -46,7 +47,7 @@ from piwheels.master.the_oracle import TheOracle
 from piwheels.master.the_scribe import TheScribe
 from piwheels.master.the_secretary import TheSecretary
 from piwheels.master.the_sentinel import TheSentinel
-from piwheels.master.wiring import complete, warning_of
+from piwheels.master.wiring import complete, doors, inner_config, warning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,8 @@ CAST: tuple[type[Task], ...] = (
 
 #: The state of the farm is published for programs that ask at most once in so many seconds.
 HELLO_PAUSE = 1.0
+#: For how long a task that computes keeps others waiting, in seconds: Python's default is 5 ms.
+_SWITCH = 0.0005
 #: How long a task may take to end, in seconds.
 STOP_LIMIT = 15.0
 
@@ -91,13 +94,13 @@ class PiWheelsMaster:
 
     def __init__(self, config: MasterConfig) -> None:
         self.config = config = complete(config)
-        #: With the addresses on which 0MQ listens: see LocalConnections.
+        #: With the addresses on which 0MQ listens: see Relay.
         self._inner_config = replace(inner_config(config), gate=gate_of(config))
         self.logger = logging.getLogger("master")
         self.tasks: list[Task] = []
         self._bad_messages, self._faults = BadMessages(self.logger), Faults(self.logger)
         self._stopping = False
-        self._report_due = self._limit_due = 0.0
+        self._report_due = 0.0
         self._hello_waits, self._hello_due = False, 0.0
         self._systemd = Notifier()
         self._ready = self._paused = False
@@ -107,12 +110,13 @@ class PiWheelsMaster:
 
     def main_loop(self) -> int:
         """Run the farm until it is stopped; return the exit status."""
-        self._local = LocalConnections(self.config, self.logger)
+        self._relay = Relay(doors(self.config), self._inner_config.gate, self.logger)
+        self._inner_config = replace(self._inner_config, relay=self._relay)
         try:
-            self._local.start()
+            self._relay.start()
             return self._run(Ports("main", self._inner_config, self.logger))
         finally:
-            self._local.stop()
+            self._relay.stop()
 
     def _run(self, ports: Ports) -> int:
         try:
@@ -126,7 +130,7 @@ class PiWheelsMaster:
                 while not self._stopping and self._all_alive():
                     self._notify_systemd()
                     self._report_tasks(ports)
-                    self._limit_connections(ports)
+                    self._bad_messages.summarise()
                     ready = poller.poll(min(1, self._systemd.interval))
                     for wire, handler in handlers.items():
                         if ports.socket(wire) in ready:
@@ -165,7 +169,7 @@ class PiWheelsMaster:
         )  # fmt: skip
 
     def _all_alive(self) -> bool:
-        dead = [each.name for each in (*self.tasks, self._local) if not each.is_alive()]
+        dead = [each.name for each in (*self.tasks, self._relay) if not each.is_alive()]
         if dead:
             self.logger.critical("%s has ended: stopping the master", ", ".join(dead))
         return not dead
@@ -204,11 +208,6 @@ class PiWheelsMaster:
             "main", True, True, False, 0, 0, [0] * (len(BUCKETS) + 1), self._bad_messages.seen
         )
         ports.push("monitor", TasksSeen([own, *reports]))
-
-    def _limit_connections(self, ports: Ports) -> None:
-        if (now := SYSTEM.monotonic()) >= self._limit_due:
-            self._limit_due = now + check_interval()
-            ports.connections.limit()
 
     def _status(self) -> str:
         if self._stuck:
@@ -342,6 +341,8 @@ def run(config: MasterConfig) -> int:
         return report(config, checking.problems(config, tasks))
     refuse_root("piw-master")
     raise_limit()
+    sys.setswitchinterval(_SWITCH)
+    return_large_blocks()
     for problem in (*checking.debug_problems(config, tasks), *checking.access_problems(config)):
         raise Fatal(problem)
     if warning := warning_of(config):

@@ -1,16 +1,15 @@
 """The gate: who is admitted to the addresses for other machines, and who has sent a message.
 
 libzmq asks TheGatekeeper about each new connection. All tasks share the gate, because each message
-is checked once more: its key may have been revoked since then. A connection of such a key is cut.
+is checked once more: its key may have been revoked since then. Who listens (:mod:`.relay`) cuts the
+connections of such a key.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
-import socket
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import BadMessage, Refused
@@ -22,7 +21,15 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.keys.files import KeyPair
-    from piwheels.core.transport import Origin
+
+
+class Guard(StrEnum):
+    """Who is admitted at an address."""
+
+    NONE = "none"  #: everybody who can reach it
+    KEYS = "keys"  #: the holders of enrolled keys
+    ADDRESSES = "addresses"  #: slaves with an address of --allow-from
+
 
 #: How the name of a slave without a key begins; its address follows. No holder's has a space.
 KEYLESS: Final = "address "
@@ -88,20 +95,18 @@ class Gate:
         self.seen: dict[str, tuple[datetime, str]] = {}
         self._networks = [ipaddress.ip_network(each) for each in networks]
         self._clock = clock
-        #: The wire and the user of each connection, by its descriptor; the ports that we listen on.
-        self._users: dict[int, tuple[Entrance, str]] = {}
-        self.ports: set[int] = set()
 
     def check(self, wire: Entrance, user: str) -> Sender:
         """Return who *user* of *wire* is. Raises ``Refused`` if it is not admitted."""
         if user.startswith(KEYLESS):
-            return self._keyless(wire, user.removeprefix(KEYLESS))
+            return self.check_address(wire, user.removeprefix(KEYLESS))
         key = self.ring.holder(user, self._clock.now())
         if not any(key.role.includes(role) for role in wire.roles):
             raise Refused("ROLE", f"the role of {key.name}, {key.role}, is not for {wire.name}")
         return Sender(key.name, key.role)
 
-    def _keyless(self, wire: Entrance, address: str) -> Sender:
+    def check_address(self, wire: Entrance, address: str) -> Sender:
+        """Return the slave without a key at *address*. Raises ``Refused``."""
         try:
             found = ipaddress.ip_address(address)
         except ValueError:
@@ -116,42 +121,18 @@ class Gate:
         needs_none = not name or name.startswith(KEYLESS)
         return needs_none or self.ring.has_valid(name, self._clock.now())
 
-    def sender(self, wire: Entrance, origin: Origin) -> Sender:
-        """Return the sender of a message that came over *wire*. Raises ``BadMessage``."""
-        if origin.user is None:
-            # 0MQ describes the process at the other end of a local connection, never an address.
-            if origin.address is None or origin.address.startswith("localhost:"):
-                return LOCAL
-            raise BadMessage(f"nobody has admitted {origin.address}")
-        if origin.descriptor is not None:
-            self._users[origin.descriptor] = wire, origin.user
+    def sender(self, wire: Entrance, user: str | None, place: str) -> Sender:
+        """Return the sender of a message that came over *wire* from *place*.
+
+        *user* is who the connection was admitted for; ``None``: everybody is. Raises
+        ``BadMessage``.
+        """
+        if user is None:
+            return LOCAL
         try:
-            sender = self.check(wire, origin.user)
+            sender = self.check(wire, user)
         except Refused as exc:
             raise BadMessage(str(exc)) from exc
-        if not origin.user.startswith(KEYLESS):
-            self.seen[origin.user] = self._clock.now(), origin.address or ""
+        if not user.startswith(KEYLESS):
+            self.seen[user] = self._clock.now(), place
         return sender
-
-    def cut(self) -> list[str]:
-        """Cut the connections of users that are not admitted any more; return why, for each."""
-        reasons = []
-        for descriptor, (wire, user) in list(self._users.items()):
-            try:
-                self.check(wire, user)
-            except Refused as exc:
-                self._users.pop(descriptor, None)
-                self._shut(descriptor)
-                reasons.append(str(exc))
-        return reasons
-
-    def _shut(self, descriptor: int) -> None:
-        """End the connection *descriptor*, which belongs to 0MQ.
-
-        0MQ may have closed it already, and another file may have its number: that is left alone,
-        unless it is a connection to one of our ports. Then its program connects again.
-        """
-        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
-            name: Any = connection.getsockname()
-            if connection.family != socket.AF_UNIX and name[1] in self.ports:
-                connection.shutdown(socket.SHUT_RDWR)

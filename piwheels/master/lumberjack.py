@@ -15,14 +15,19 @@ from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from piwheels.core.transport import Socket
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
 
-#: The most rows in one transaction; and for how many seconds a row waits for others.
-BATCH, WAIT = 1000, 0.5
-#: How many rows wait while the database is away; further ones are lost.
-MAX_WAITING: Final = 200_000
+#: The most rows in one transaction, and their most memory in bytes; and for how many seconds a row
+#: waits for others.
+BATCH, BATCH_SIZE, WAIT = 1000, 2 * 2**20, 0.5
+#: How much memory the rows may use that wait while the database is away, in bytes; further ones
+#: are lost. That of a row, in addition to its texts.
+MAX_WAITING: Final = 64 * 2**20
+_ROW: Final = 500
 #: Seconds that the database may take to answer: longer than Seraph lets any request wait, since a
 #: group that is sent again may be stored twice.
 DB_TIMEOUT: Final = 200.0
@@ -51,7 +56,8 @@ class Lumberjack(NonStopTask):
         self.db = DbClient(self.ports, DB_TIMEOUT)
         self.every(timedelta(seconds=WAIT), self.flush)
         self._rows: deque[Any] = deque()
-        self._lost = 0
+        #: The memory that they use, and how many were lost.
+        self._size = self._lost = 0
         self._groups: deque[list[Any]] = deque()
         self._in_flight = False
         self._first_try = self._next_try = 0.0
@@ -59,7 +65,7 @@ class Lumberjack(NonStopTask):
 
     def close(self) -> None:
         """Read the rows that have arrived, store all of them, then close everything."""
-        while len(self._rows) < MAX_WAITING and self._logs.poll(0):
+        while self._size < MAX_WAITING and self._logs.poll(0):
             self._receive()
         self._next_try = 0.0
         self.flush()
@@ -86,8 +92,9 @@ class Lumberjack(NonStopTask):
             self._take(row)
 
     def _take(self, row: Any) -> None:
-        if len(self._rows) < MAX_WAITING:
+        if self._size < MAX_WAITING:
             self._rows.append(row)
+            self._size += _size_of(row)
             return
         self._lost += 1
         if should_log(self._lost):
@@ -104,8 +111,7 @@ class Lumberjack(NonStopTask):
         if self._in_flight or now < self._next_try:
             return
         if not self._groups and self._rows:
-            size = min(BATCH, len(self._rows))
-            rows = sorted((self._rows.popleft() for _ in range(size)), key=_kind)
+            rows = sorted(self._take_batch(), key=_kind)
             self._groups.extend(list(group) for _, group in itertools.groupby(rows, _kind))
             self._first_try = now
         while self._groups and not self._in_flight:
@@ -116,6 +122,16 @@ class Lumberjack(NonStopTask):
                 group = self._groups.popleft()
                 half = len(group) // 2
                 self._groups.extendleft((group[half:], group[:half]))
+
+    def _take_batch(self) -> Iterator[Any]:
+        size = 0
+        for _ in range(BATCH):
+            if not self._rows or size > BATCH_SIZE:
+                return
+            row = self._rows.popleft()
+            size += _size_of(row)
+            self._size -= _size_of(row)
+            yield row
 
     def _answered(self, result: Result[int]) -> None:
         """Forget the rows that were stored; keep, for a while, those that were not."""
@@ -148,6 +164,10 @@ class Lumberjack(NonStopTask):
         )
         self._next_try = now + self._pause
         self._pause = min(2 * self._pause, MAX_PAUSE)
+
+
+def _size_of(row: Any) -> int:
+    return _ROW + sum(len(each) for each in row if isinstance(each, str))
 
 
 def _kind(row: Any) -> str:

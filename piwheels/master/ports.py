@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import typing
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -25,21 +26,21 @@ from piwheels.core.errors import (
     Rejected,
     Unavailable,
 )
-from piwheels.core.host.descriptors import check_interval
 from piwheels.core.protocols import Protocol
 from piwheels.core.tasks import TaskQuit
 from piwheels.core.transport import Socket
-from piwheels.master.gate import LOCAL
+from piwheels.master.gate import KEYLESS, LOCAL, Guard
+from piwheels.master.logic.zmtp import HANDSHAKE_FRAME
 from piwheels.master.result import Result, failed
-from piwheels.master.tcp_connections import TcpConnections
-from piwheels.master.wiring import WIRES, Guard, Wire, guard_of, is_tcp
+from piwheels.master.wiring import WIRES, Wire
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from piwheels.core.clock import Clock
     from piwheels.master.messages import Message
+    from piwheels.master.relay import Relay
     from piwheels.master.wiring import MasterConfig
 
 M = TypeVar("M")
@@ -121,10 +122,9 @@ class Inbox(Socket, Generic[M]):
     ) -> None:
         super().__init__(socket, protocol, logger)
         self._wire, self.wire, self.logger = wire, wire.name, logger
-        self._config = config
-        self._guards: dict[str, Guard] = {}
-        #: Who has sent the last message.
-        self.sender = LOCAL
+        self._gate, self._relay = config.gate, config.relay
+        #: Who has sent the last message, and what log lines call it.
+        self.sender, self.peer = LOCAL, ""
         #: The request, and the message of any kind, that was last received: see :func:`handle`.
         self.taken: Ticket[M] | None = None
         self.last: Any = None
@@ -132,42 +132,63 @@ class Inbox(Socket, Generic[M]):
     def bind(self, address: str) -> None:
         """Listen on *address*; admit the peers that the table of wires admits there.
 
-        Bind local addresses first: they are not guarded, and a guarded socket stays so.
+        Bind the addresses without a guard first: a guarded socket stays so.
         """
-        gate, guard = self._config.gate, self._guards.get(address)
-        guard = guard or guard_of(address, self._config)
-        if gate is not None and guard is not Guard.NONE:
-            secret = gate.secret if guard is Guard.KEYS else ""
-            self.guard(f"{self.wire} {guard}", secret)
+        door = self._relay.doors.get(address) if self._relay is not None else None
+        if self._gate is not None and door is not None and door.guard is not Guard.NONE:
+            secret = self._gate.secret if door.guard is Guard.KEYS else ""
+            self.guard(f"{self.wire} {door.guard}", secret)
         super().bind(address)
-        self._guards[self.address] = guard  # it may be bound again under this address
-        if gate is not None and is_tcp(self.address):
-            gate.ports.add(int(self.address.rpartition(":")[2]))
 
     def _receive(self, flags: int) -> list[bytes]:
         frames = super()._receive(flags)
-        if self._guarded and self._config.gate is not None:
-            self.sender = self._config.gate.sender(self._wire, self.origin)
+        if self._relay is not None and self.origin.descriptor is not None:
+            self._note(self._relay, frames)
         return frames
+
+    def _note(self, relay: Relay, frames: list[bytes]) -> None:
+        """Note that a message was read, and who has sent it."""
+        with_address = self._wire.pattern == "router"
+        client = relay.taken(self.origin.descriptor, frames[1:] if with_address else frames)
+        self.peer = place = client.place if client is not None else ""
+        user = self.origin.user
+        if user == KEYLESS:  # the relay has checked and added its address
+            user = f"{KEYLESS}{self.origin.address}"
+        if self._gate is not None:
+            self.sender = self._gate.sender(self._wire, user, place)
+            self.peer = self.sender.name or place
+        if client is not None and user:
+            relay.identify(client, user)
 
     def recv_multipart(self, flags: int = 0) -> list[bytes]:
         """Receive the frames of one message."""
-        frames = super().recv_multipart(flags)
+        frames = self._receive(flags) if self._relay is not None else super().recv_multipart(flags)
         self.last = [frame[:80] for frame in frames[:4]]
         return frames
 
     def recv_msg(self, flags: int = 0) -> tuple[str, Any]:
         """Receive a message; return its name and its data. Raises ``BadMessage``."""
-        found = super().recv_msg(flags)
+        with self._of_peer():
+            found = super().recv_msg(flags)
         self.last = found
         return found
 
     def recv_addr_msg(self, flags: int = 0) -> tuple[bytes, str, Any]:
         """Receive a message of a peer; return its address, name and data. See ``Socket``."""
         self.last = "a message"
-        found = super().recv_addr_msg(flags)
+        with self._of_peer():
+            found = super().recv_addr_msg(flags)
         self.last = found
         return found
+
+    @contextmanager
+    def _of_peer(self) -> Iterator[None]:
+        """Add to a ``BadMessage`` whose message it was."""
+        try:
+            yield
+        except BadMessage as exc:
+            exc.peer = exc.peer or self.peer
+            raise
 
     def recv(self) -> M:
         """Receive a message that is not answered. Raises ``BadMessage``."""
@@ -216,7 +237,10 @@ def handle(
     queue.forget()
     try:
         handler(queue)
-    except (BadMessage, Fatal, TaskQuit):
+    except BadMessage as exc:
+        exc.peer = exc.peer or queue.peer
+        raise
+    except (Fatal, TaskQuit):
         raise
     except Exception as exc:
         if queue.last is None:
@@ -271,18 +295,12 @@ class Ports:
         except BaseException:
             self.close()
             raise
-        served = [wire for wire in self._wires.values() if owner == wire.binds]
-        public = [self._sockets[wire.name] for wire in served if wire.is_public(config)]
-        #: The connections of other machines. Without a loop, the owner must limit them.
-        self.connections = TcpConnections(public, logger, clock)
         if loop is not None:
             loop.own(self)
             for name, wire in self._wires.items():
                 if wire.pattern == "rpc" and owner in wire.connects:
                     loop.register(self._sockets[name], self._collect)
             loop.every(timedelta(seconds=1), self.expire)
-            if self.connections:
-                loop.every(timedelta(seconds=check_interval()), self.connections.limit)
 
     def close(self) -> None:
         """Close every socket. Outstanding answers are lost."""
@@ -418,16 +436,21 @@ def open_socket(
     socket: Inbox[Any] = Inbox(
         wire, zmq.Context.instance().socket(socket_type), protocol, logger, config
     )
-    socket.setsockopt(zmq.RCVHWM, wire.limits.unread)
+    # 0MQ never waits for room in a socket for others: the relay does (docs/decisions/0063).
+    relayed = bind and config.relay is not None and wire.is_public(config)
+    socket.setsockopt(zmq.RCVHWM, 0 if relayed else wire.limits.unread)
     socket.setsockopt(zmq.SNDHWM, wire.limits.unsent)
-    socket.setsockopt(zmq.MAXMSGSIZE, wire.limits.message)
+    socket.setsockopt(zmq.MAXMSGSIZE, wire.limits.message + HANDSHAKE_FRAME)
+    socket.setsockopt(zmq.BACKLOG, 1000)
     if wire.limits.mandatory and bind:
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     if socket_type == zmq.XPUB:
         socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each subscription tells who has connected
     try:
         if bind:
-            for address in wire.addresses(config):
+            doors = config.relay.doors if config.relay is not None else {}
+            guarded = [each for each in doors if doors[each].guard is not Guard.NONE]
+            for address in sorted(wire.addresses(config), key=guarded.__contains__):
                 socket.bind(address)
         else:
             socket.connect(wire.address(config))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Seconds after which a silent oracle is abandoned; the database's own limits are shorter.
 ORACLE_LIMIT: Final = 2 * DB_LIMIT
 #: How many requests may wait, and how many bytes in all.
-MAX_WAITING, MAX_BYTES = 10_000, 256 * 2**20
+MAX_WAITING, MAX_BYTES = 10_000, 64 * 2**20
 #: How many builds an oracle logs in one transaction, at most; and their size in bytes.
 GROUP, GROUP_BYTES = 16, codec.MAX_FRAME
 

@@ -19,6 +19,7 @@ from piwheels.core.keys.ring import Role
 from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
 from piwheels.core.tasks import NonStopTask, TaskControl
+from piwheels.core.text import shortened
 from piwheels.core.words import counted
 from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient
@@ -70,6 +71,9 @@ BURST = 100
 REPLAY_BURST, PAGE = 200, 2000
 #: How much of the end of a log is kept if its build is put off, in characters.
 PUT_OFF_LOG = 20_000
+#: How much of a log is kept: its beginning and its end, in characters. Each takes the memory of a
+#: few copies until it is stored.
+MOST_LOG = 2 * 2**20
 
 
 class SlaveDriver(NonStopTask):
@@ -142,6 +146,8 @@ class SlaveDriver(NonStopTask):
                 self._receive(address, msg, data, owner)
 
     def _receive(self, address: bytes, msg: str, data: Any, owner: str) -> None:
+        if msg == "BUILT":
+            data = data._replace(output=shortened(data.output, MOST_LOG))
         try:
             slave, decided = self.fleet.receive(address, msg, data, self._instant(), owner)
             if slave is not None:

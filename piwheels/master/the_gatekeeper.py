@@ -18,10 +18,10 @@ from piwheels.core.keys.ring import KEY, Role, fingerprint
 from piwheels.core.tasks import NonStopTask
 from piwheels.core.transport import Context
 from piwheels.core.words import counted
-from piwheels.master.gate import KEYLESS, Gate
+from piwheels.master.gate import KEYLESS, Gate, Guard
 from piwheels.master.messages import EnrolSlave, PinPlatform
 from piwheels.master.ports import Ports
-from piwheels.master.wiring import WIRES, Guard, is_guarded
+from piwheels.master.wiring import WIRES, is_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +64,8 @@ class TheGatekeeper(NonStopTask):
         #: The state of the ring's file when it was last looked at; whether that state was read.
         self._mark: Any = None
         self._is_read = True
+        #: The keys that were valid when connections were last cut, with roles, and their holders.
+        self._valid: dict[tuple[str, Role], str] = {}
         if config.gate is not None:
             self._gate = config.gate
             asked = Context().socket(zmq.ROUTER, None, self.logger)
@@ -85,31 +87,39 @@ class TheGatekeeper(NonStopTask):
             if not queue.poll(0):
                 return
             peer, _, *frames = queue.recv_multipart()
-            number, where = frames[1], frames[3].decode("ascii", "replace")
+            number = frames[1]
             try:
                 user, who = self._decide(frames)
             except Refused as exc:
                 answer = [b"400", str(exc).encode(), b""]
-                self.note_bad_message(BadMessage(f"a connection from {where}: {exc}"))
+                bad = BadMessage(f"a connection to {frames[2].decode()}: {exc}")
+                bad.peer = self._holder(frames[6:])
+                self.note_bad_message(bad)
             except Exception as exc:  # noqa: BLE001 (one connection never ends the task)
                 answer = [b"500", str(self.unexpected("a connection", exc)).encode()[:200], b""]
             else:
                 answer = [b"200", b"", user.encode()]
-                self.logger.debug("admitted %s from %s to %s", who, where, frames[2].decode())
+                self.logger.debug("admitted %s to %s", who, frames[2].decode())
             queue.send_multipart([peer, b"", _VERSION, number, *answer, b""])
 
     def _decide(self, frames: Sequence[bytes]) -> tuple[str, str]:
         """Return the user of the connection that ZAP describes, and its name, or refuse it."""
-        domain, address, _, mechanism, *credentials = frames[2:]
+        domain, _, _, mechanism, *credentials = frames[2:]
         name, _, guard = domain.decode().partition(" ")
         match guard, mechanism, credentials:
             case Guard.KEYS, b"CURVE", [key]:
                 user = z85.encode(key).decode()
             case Guard.ADDRESSES, b"NULL", []:
-                user = KEYLESS + address.decode()
+                return KEYLESS, "a slave without a key"  # the relay has checked its address
             case _:
                 raise Refused("KEY", "it has no key")
         return user, self._gate.check(self._wires[name], user).name
+
+    def _holder(self, credentials: Sequence[bytes]) -> str:
+        """Return the holder of an enrolled key, valid or not; for all other keys ``strangers``."""
+        user = z85.encode(credentials[0]).decode() if credentials else ""
+        known = self._gate.ring.keys.get(user)
+        return "strangers" if known is None else known.name
 
     def handle_keys(self, queue: Inbox[KeyRequest]) -> None:
         """Enrol the key of a slave that was invited, or pin the platform of a slave."""
@@ -147,9 +157,22 @@ class TheGatekeeper(NonStopTask):
         self._is_read, self._mark = mark == self._mark, mark
 
     def cut(self) -> None:
-        """Cut the connections of keys that are not valid any more."""
-        for why in dict.fromkeys(self._gate.cut()):
-            self.logger.warning("cut a connection: %s", why)
+        """Cut the connections of keys that are not valid any more.
+
+        Also those that have not sent a message: it is not known whose they are. They connect again.
+        """
+        ring, now = self._gate.ring, self.clock.now()
+        keys = [key for key in ring.keys.values() if not key.why_invalid(now)]
+        valid = {(key.public, key.role): key.name for key in keys}
+        gone = {each[0]: name for each, name in self._valid.items() if each not in valid}
+        self._valid = valid
+        if not gone or self.config.relay is None:
+            return
+        for public, name in gone.items():
+            found = ring.keys.get(public)
+            why = found.why_invalid(now) if found is not None else ""
+            self.logger.warning("cut connections: %s", why or f"the key of {name} has changed")
+        self.config.relay.cut(lambda client: not client.user or client.user in gone)
 
     def _read(self) -> None:
         # Without a ring that can be read, the last one stays in force.

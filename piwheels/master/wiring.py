@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.keys.ring import Role
-from piwheels.core.paths import address, host
+from piwheels.core.paths import address, host, runtime_dir
 from piwheels.core.program.checking import check_option
 from piwheels.core.program.command_line import Common, duration, option, port_number, size
 from piwheels.core.program.report import json_option
 from piwheels.core.protocols import (
+    SMALL,
     Protocol,
     console,
     lumberjack,
@@ -33,7 +33,8 @@ from piwheels.core.protocols import (
 )
 from piwheels.core.site import site_address, webhook_address, work_path
 from piwheels.core.transfers import CHUNK_SIZE, CREDIT
-from piwheels.master.gate import Gate  # noqa: TC001 (the type of a field)
+from piwheels.master.gate import Gate, Guard
+from piwheels.master.logic.zmtp import Rules
 from piwheels.master.messages import (
     BuildQueue,
     CommandMaster,
@@ -50,6 +51,7 @@ from piwheels.master.messages import (
     StatsMessage,
     WebRequest,
 )
+from piwheels.master.relay import Door, Relay
 
 #: The seconds for which a task waits for an answer of the database.
 DB_LIMIT: Final = 60.0
@@ -201,6 +203,8 @@ class MasterConfig(Common):
     token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)
     #: Decides who is admitted; ``None``: nobody is refused.
     gate: Gate | None = field(default=None, repr=False, compare=False)
+    #: Has accepted the connections of other programs; ``None``: they are of this process.
+    relay: Relay | None = field(default=None, repr=False, compare=False)
 
     @property
     def work_path(self) -> Path:
@@ -229,8 +233,10 @@ class Limits(NamedTuple):
     """The limits of a wire's sockets.
 
     *unread* and *unsent* are the high-water marks, in messages; *message* is the size of the
-    largest message that is read, in bytes; *linger* is for how many seconds a socket that is closed
-    still sends. A *mandatory* ROUTER reports peers that have gone.
+    largest frame that is read, in bytes; *linger* is for how many seconds a socket that is closed
+    still sends. A *mandatory* ROUTER reports peers that have gone. A message of another program
+    has at most so many *frames*. Before it is read, its connection may send *window* bytes, and
+    *messages* in all (0: any number).
     """
 
     unread: int = 1000
@@ -238,14 +244,9 @@ class Limits(NamedTuple):
     message: int = MAX_FRAME
     linger: float = 0
     mandatory: bool = False
-
-
-class Guard(StrEnum):
-    """Who is admitted at an address."""
-
-    NONE = "none"  #: everybody who can reach it
-    KEYS = "keys"  #: the holders of enrolled keys
-    ADDRESSES = "addresses"  #: slaves with an address of --allow-from
+    frames: int = 3
+    window: int = 256 * 2**10
+    messages: int = 0
 
 
 def is_tcp(address: str) -> bool:
@@ -263,6 +264,33 @@ def guard_of(address: str, config: MasterConfig) -> Guard:
         return Guard.KEYS
     of_slaves = address in (config.slave_queue, config.file_queue)
     return Guard.ADDRESSES if of_slaves and config.allow_from else Guard.NONE
+
+
+def doors(config: MasterConfig) -> list[Door]:
+    """Return the addresses for other programs, on which the relay listens."""
+    found = []
+    for wire in WIRES:
+        limits = wire.limits
+        rules = Rules(limits.message, limits.frames, limits.messages)
+        for place in wire.addresses(config) if wire.is_public(config) else ():
+            if not place.startswith(("inproc:", "ipc://@")):
+                guard = guard_of(place, config)
+                found.append(Door(wire, place, _inner(place), guard, rules, limits.window))
+    return found
+
+
+def inner_config(config: MasterConfig) -> MasterConfig:
+    """Return *config* with the addresses on which 0MQ listens in place of those of the relay."""
+    inner = {door.address: door.inner for door in doors(config)}
+    names = [each.name for each in fields(config) if each.name.endswith("_queue")]
+    found: dict[str, Any] = {name: getattr(config, name) for name in names}
+    return replace(config, **{name: inner.get(each, each) for name, each in found.items()})
+
+
+def _inner(address: str) -> str:
+    if is_tcp(address):
+        return f"ipc://{runtime_dir()}/{address.removeprefix('tcp://')}~"
+    return f"{address}~"
 
 
 def is_guarded(config: MasterConfig) -> bool:
@@ -330,10 +358,9 @@ class Wire(NamedTuple):
         return str(getattr(config, f"{self.name}_queue", inside))
 
     def addresses(self, config: MasterConfig) -> list[str]:
-        """Return all addresses on which the wire listens; local ones first (see ``Inbox.bind``)."""
+        """Return all addresses on which the wire listens."""
         keyless = getattr(config, f"keyless_{self.name}_queue", None)
-        found = [*([keyless] if keyless else []), self.address(config)]
-        return sorted(found, key=is_tcp)
+        return [*([keyless] if keyless else []), self.address(config)]
 
     def is_public(self, config: MasterConfig) -> bool:
         """Whether other programs can connect to it."""
@@ -342,6 +369,8 @@ class Wire(NamedTuple):
 
 #: For wires with many waiting messages.
 _LONG: Final = Limits(100_000, 100_000)
+#: The size of messages that carry no logs and no files, in bytes.
+_SMALL: Final = 64 * 2**10
 #: For queues that are soon out of date: unread messages are dropped.
 _SHORT: Final = Limits(2, 2)
 
@@ -354,22 +383,25 @@ _DB_CLIENTS: Final = (
 WIRES: Final = (
     # To other programs: the option NAME_queue holds the address.
     Wire(
-        "slave", "router", "SlaveDriver", ("piw-slave",), slave_driver, Limits(10_000, 10_000),
+        "slave", "router", "SlaveDriver", ("piw-slave",), slave_driver, Limits(unsent=16),
         (Role.SLAVE, Role.JOIN),
     ),
     Wire(
         "file", "router", "FileJuggler", ("piw-slave", "piw-import"), None,
-        Limits(2 * CREDIT, 4 * CREDIT, message=CHUNK_SIZE + 1024), (Role.SLAVE, Role.ADMINISTER),
+        Limits(unsent=4 * CREDIT, message=CHUNK_SIZE + 1024, window=2 * CREDIT * CHUNK_SIZE),
+        (Role.SLAVE, Role.ADMINISTER),
     ),
     Wire(
-        "control", "push", "main", ("consoles", "piw-up"), master_control, roles=(Role.VIEW,)
+        "control", "push", "main", ("consoles", "piw-up"), master_control,
+        Limits(message=_SMALL), (Role.VIEW,),
     ),
     Wire(
-        "status", "pub", "main", ("consoles", "piw-up"), monitor_stats, _LONG, (Role.VIEW,)
+        "status", "pub", "main", ("consoles", "piw-up"), monitor_stats,
+        Limits(100_000, 100_000, message=256, messages=64), (Role.VIEW,),
     ),
     Wire(
         "console", "router", "TheOperator", ("consoles",), console,
-        Limits(100, 300, message=2**20, linger=1, mandatory=True), (Role.VIEW,),
+        Limits(100, 300, message=SMALL, linger=1, mandatory=True), (Role.VIEW,),
     ),
     Wire(
         "import", "router", "MrChase", ("admin tools", "piw-up"), mr_chase,
@@ -377,7 +409,7 @@ WIRES: Final = (
     ),
     Wire(
         "log", "push", "Lumberjack", ("piw-logger",), lumberjack,
-        Limits(10_000, 10_000, message=256 * 1024), (Role.LOG, Role.ADMINISTER),
+        Limits(10_000, 10_000, message=_SMALL), (Role.LOG, Role.ADMINISTER),
     ),
     # Between the tasks.
     Wire("architect", "push", "TheArchitect", ("SlaveDriver",), (QueueEmpty,), _SHORT),

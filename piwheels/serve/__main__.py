@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.errors import Fatal
+from piwheels.core.host.descriptors import raise_limit
 from piwheels.core.paths import bracketed, host
 from piwheels.core.program.checking import check_option, listen, listening_problem, report
 from piwheels.core.program.command_line import Common, option, port_number, program
@@ -82,6 +83,7 @@ def main(config: ServeConfig) -> int:
     if config.check:
         return report(config, problems(config))
     reopen_on_hangup()
+    raise_limit()
     import uvicorn  # noqa: PLC0415 (an extra)
 
     from piwheels.serve.site import Site  # noqa: PLC0415 (it needs the extra)
@@ -92,9 +94,10 @@ def main(config: ServeConfig) -> int:
     with listen(config.host, config.port) as listener:
         port = listener.getsockname()[1]
         logger.info("serving %s at http://%s:%s/", config.output_path, bracketed(config.host), port)
+        protocol = _protocol(Site(root, wait=False))
         settings = uvicorn.Config(
             Site(root),
-            http=_protocol(Site(root, wait=False)),
+            http=protocol,
             lifespan="off",
             ws="none",
             interface="asgi3",
@@ -103,7 +106,8 @@ def main(config: ServeConfig) -> int:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=1000,
+            # Otherwise the protocol itself limits the connections.
+            limit_concurrency=1000 if protocol == "auto" else None,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=3,
         )

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from piwheels.core.clock import SYSTEM
+from piwheels.serve.limits import LimitedProtocol
 from piwheels.serve.site import STORE, PageResponse
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def simple_request(data: bytes) -> tuple[str, dict[str, str]] | None:
     return None if headers.keys() & _OTHERS else (match[1].decode(), headers)
 
 
-class RepeatingProtocol(HttpToolsProtocol):
+class RepeatingProtocol(LimitedProtocol):
     """uvicorn's protocol; it calls the application only for what *site* cannot answer at once."""
 
     responses = Responses()
@@ -148,6 +149,7 @@ class RepeatingProtocol(HttpToolsProtocol):
         if request is not None:
             found = self._answer(data, *request)
         if found is not None:
+            self.got_request()
             self._repeat(found)
             return
         super().data_received(data)

@@ -17,7 +17,7 @@ import stat
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -68,8 +68,10 @@ PACKED_TYPES: Final = frozenset({".atom", ".css", ".html", ".js", ".json", ".v1_
 #: Published files never change; pages change with each build.
 IMMUTABLE: Final = "max-age=31536000, immutable"
 ONE_MINUTE: Final = "max-age=60, must-revalidate"
-SMALL: Final = 64 * 1024  # bytes; a larger body is not copied into memory
-BLOCK: Final = 4 * 2**20  # bytes; a larger body is sent in blocks of this size
+SMALL: Final = 64 * 1024  # bytes; a larger body is sent in blocks, which are not copied
+BLOCK: Final = 4 * 2**20  # bytes; the largest block
+#: The bytes of all blocks that may be on their way at a time, except for small blocks.
+ON_THEIR_WAY: Final = 16 * 2**20
 #: A page runs only the scripts of the site, and contacts no other host.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -202,7 +204,7 @@ class Site:
     def __init__(self, root: Path, *, wait: bool = True) -> None:
         self.root = root
         self._read = _read if wait else _read_cached
-        self._block = BLOCK if wait else math.inf
+        self._block = SMALL if wait else math.inf
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -397,7 +399,9 @@ class PageResponse(Response):
 
 
 class FileResponse(Response):
-    """The *part* of an open file, read and sent in blocks."""
+    """The *part* of an open file, read and sent in blocks: smaller ones while many are not read."""
+
+    _on_their_way: ClassVar[int] = 0
 
     def __init__(self, file: IO[bytes], part: range, status_code: int, headers: dict[str, str]):
         super().__init__(status_code=status_code, headers=headers)
@@ -408,11 +412,18 @@ class FileResponse(Response):
         with self._file as file:
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
-            for position in range(self._part.start, self._part.stop, BLOCK):
-                block = range(position, min(position + BLOCK, self._part.stop))
-                data = await anyio.to_thread.run_sync(_read, file, block)
-                more = block.stop < self._part.stop
-                await send({"type": "http.response.body", "body": data, "more_body": more})
+            position = self._part.start
+            while position < self._part.stop:
+                size = max(SMALL, min(BLOCK, (ON_THEIR_WAY - FileResponse._on_their_way) // 8))
+                block = range(position, min(position + size, self._part.stop))
+                FileResponse._on_their_way += len(block)
+                try:
+                    data = await anyio.to_thread.run_sync(_read, file, block)
+                    more = block.stop < self._part.stop
+                    await send({"type": "http.response.body", "body": data, "more_body": more})
+                finally:
+                    FileResponse._on_their_way -= len(block)
+                position = block.stop
 
 
 def _read_cached(file: IO[bytes], part: range) -> bytes:

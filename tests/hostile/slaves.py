@@ -127,7 +127,7 @@ def return_from_quarantine(world: World, by: str) -> None:
 
 def lie(world: World, by: str) -> None:
     """Claim features that nobody has, and versions that it was not given."""
-    for resume in ([], ["p0"], [1, 2], ["p0", "1"], ["x" * 10_000, "1"], "p0", {"p0": "1"}):
+    for resume in ([], ["p0"], [1, 2], ["p0", "1"], ["x" * 2000, "1"], "p0", {"p0": "1"}):
         address = world.join(by, level=1, resume=resume)
         world.say(address, "BUILT", failed(CLAIM))
     for number, level in enumerate((-1, 2**60, "1", None)):

@@ -473,7 +473,7 @@ def test_messages_out_of_order_are_counted_and_dropped(unthreaded):
     slave.send("GOODBYE")
     for _ in range(3):
         run_loop(juggler)
-    assert sum(juggler.bad_messages.values()) == 3
+    assert juggler.bad_messages.seen == 3
     assert received(slave) == []
 
 
@@ -533,7 +533,6 @@ def test_arbitrary_bytes_do_not_stop_a_valid_transfer(unthreaded, messages):
         )
         assert juggler.pending.keys() == {1, 2}
         assert len(juggler.transfers) <= 2
-        assert len(juggler.bad_messages) <= 1000
         # A valid slave can still send its file.
         clock.advance(150)  # what the messages made it request must be lost
         valid = peers[0]

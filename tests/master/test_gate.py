@@ -38,10 +38,19 @@ from piwheels.master.checking import access_problems
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.messages import MasterStarted
 from piwheels.master.ports import Ports, open_socket
+from piwheels.master.relay import Relay
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_gatekeeper import TheGatekeeper, gate_of
 from piwheels.master.the_operator import TheOperator
-from piwheels.master.wiring import WIRES, Guard, exposed, guard_of, warning_of
+from piwheels.master.wiring import (
+    WIRES,
+    Guard,
+    doors,
+    exposed,
+    guard_of,
+    inner_config,
+    warning_of,
+)
 from piwheels.slave.connection import Connection, SlaveRefused
 from piwheels.slave.joining import join
 
@@ -110,24 +119,39 @@ def keys(tmp_path):
     return Keys(tmp_path / "keys")
 
 
-def keyed(config, keys_of, **more):
-    """Return *config* with TCP addresses, and the keys of *keys_of*."""
-    options = {f"{wire.name}_queue": f"tcp://127.0.0.1:{free_port()}" for wire in PUBLIC}
-    options = {"keys": keys_of.folder.path} | options | more
-    made = dataclasses.replace(config, **options)
-    return dataclasses.replace(made, gate=gate_of(made))
+@pytest.fixture
+def keyed(keys):
+    """Return a function that gives a configuration TCP addresses and keys, with a relay.
+
+    It returns the configuration with the addresses for others, and that for the tasks.
+    """
+    relays = []
+
+    def make(config, **more):
+        options = {f"{wire.name}_queue": f"tcp://127.0.0.1:{free_port()}" for wire in PUBLIC}
+        options = {"keys": keys.folder.path} | options | more
+        made = dataclasses.replace(config, **options)
+        gate = gate_of(made)
+        relays.append(Relay(doors(made), gate, LOGGER))
+        relays[-1].start()
+        return made, dataclasses.replace(inner_config(made), gate=gate, relay=relays[-1])
+
+    yield make
+    for relay in relays:
+        relay.stop()
+        assert not relay.is_alive()
 
 
 @pytest.fixture
-def open_wires(keys, running):
-    """Return a function that makes TheGatekeeper and the sockets of all wires."""
+def open_wires(keyed):
+    """Return a function that makes the sockets of all wires, and both configurations."""
     sockets = {}
 
     def make(**more):
-        config = keyed(own_config(), keys, **more)
+        config, inner = keyed(own_config(), **more)
         for wire in PUBLIC:
-            sockets[wire.name] = open_socket(wire, config, LOGGER, bind=True)
-        return config, sockets
+            sockets[wire.name] = open_socket(wire, inner, LOGGER, bind=True)
+        return config, inner, sockets
 
     yield make
     for each in sockets.values():
@@ -155,9 +179,9 @@ def admitted(client, address):
 
 
 def test_each_key_is_admitted_where_its_role_belongs(keys, open_wires, running, caplog):
-    config, _ = open_wires()
+    config, inner, _ = open_wires()
     found = {}
-    with running(TheGatekeeper(config)):
+    with running(TheGatekeeper(inner)):
         for peer in CONNECTIONS:
             found[peer] = set()
             for wire in PUBLIC:
@@ -184,15 +208,15 @@ def test_each_key_is_admitted_where_its_role_belongs(keys, open_wires, running, 
 
 
 def test_without_a_gatekeeper_nobody_is_admitted(keys, open_wires):
-    config, _ = open_wires()
+    config, *_ = open_wires()
     with keys.client(zmq.DEALER, "victim") as client:
         assert not admitted(client, config.slave_queue)
 
 
 def test_a_revocation_ends_connections_at_once(keys, open_wires, running):
-    config, sockets = open_wires()
+    config, inner, sockets = open_wires()
     with (
-        running(TheGatekeeper(config)),
+        running(TheGatekeeper(inner)),
         keys.client(zmq.SUB, "viewer") as viewer,
         keys.client(zmq.DEALER, "victim") as victim,
         keys.client(zmq.DEALER, "other slave") as other,
@@ -222,8 +246,8 @@ def test_a_revocation_ends_connections_at_once(keys, open_wires, running):
 
 
 def test_a_ring_that_is_lost_locks_nobody_out(keys, open_wires, running, caplog):
-    config, _ = open_wires()
-    with running(TheGatekeeper(config)):
+    config, inner, _ = open_wires()
+    with running(TheGatekeeper(inner)):
         keys.folder.ring_file.unlink()
         until(lambda: "the keys stay as they are" in caplog.text)
         with keys.client(zmq.DEALER, "victim") as client:
@@ -233,8 +257,8 @@ def test_a_ring_that_is_lost_locks_nobody_out(keys, open_wires, running, caplog)
 @pytest.mark.parametrize(("networks", "good"), [(["127.0.0.0/8"], True), (["192.0.2.7"], False)])
 def test_slaves_without_keys_come_from_listed_addresses(keys, open_wires, running, networks, good):
     place = f"tcp://127.0.0.1:{free_port()}"
-    config, sockets = open_wires(keyless_slave_queue=place, allow_from=networks)
-    with running(TheGatekeeper(config)), keys.client(zmq.DEALER, "NULL") as client:
+    config, inner, sockets = open_wires(keyless_slave_queue=place, allow_from=networks)
+    with running(TheGatekeeper(inner)), keys.client(zmq.DEALER, "NULL") as client:
         assert admitted(client, place) is good
         if good:
             client.send_multipart([b"", b"x"])
@@ -280,21 +304,21 @@ class FakeMaster(PiWheelsMaster):
 
 
 @pytest.fixture
-def farm(with_db, db, keys, running, other_end):
+def farm(with_db, db, keyed, running, other_end):
     """A master with keys: the victim builds demo 1.0, and is asked for its file."""
-    config = keyed(with_db, keys, pypi_simple="https://index.example/simple")
+    config, inner = keyed(with_db, pypi_simple="https://index.example/simple")
     db.add_build_abi("cp311")
     db.add_new_package("demo")
     for version in ("1.0", "2.0"):
         db.add_new_package_version("demo", version, NOW)
-    other_end(config, "web")
-    ports, master = Ports("main", config, LOGGER), FakeMaster(config)
+    other_end(inner, "web")
+    ports, master = Ports("main", inner, LOGGER), FakeMaster(config)
     ports.push("console_events", MasterStarted(master._info))
-    tasks = SlaveDriver(config), FileJuggler(config), TheGatekeeper(config), TheOperator(config)
+    tasks = SlaveDriver(inner), FileJuggler(inner), TheGatekeeper(inner), TheOperator(inner)
     try:
         with running(*tasks):
-            queue_up(config, JOB)
-            yield config, ports, master, tasks[0].fleet
+            queue_up(inner, JOB)
+            yield dataclasses.replace(config, gate=inner.gate), ports, master, tasks[0].fleet
     finally:
         ports.close()
 
@@ -468,12 +492,12 @@ REFUSALS = {
 
 @pytest.mark.parametrize("peer", REFUSALS)
 def test_clients_say_why_they_are_refused(keys, open_wires, running, peer):
-    config, _ = open_wires(keys=None) if peer == "victim" else open_wires()
+    config, inner, _ = open_wires(keys=None) if peer == "victim" else open_wires()
     pair = None if peer == "NULL" else keys.pairs[peer]
     if peer == "wrong key of the master":
         pair = pair._replace(master=new_pair().public)
     with (
-        running(TheGatekeeper(config)),
+        running(TheGatekeeper(inner)),
         Farm(config.import_queue, key=pair, patience=1.0) as farm,
         Context().socket(zmq.REQ, reversed(slave_driver)) as queue,
     ):
@@ -485,11 +509,11 @@ def test_clients_say_why_they_are_refused(keys, open_wires, running, peer):
 
 
 def test_a_console_connects_when_its_key_is_enrolled(keys, open_wires, running):
-    config, _ = open_wires()
+    config, inner, _ = open_wires()
     addresses = {name: getattr(config, f"{name}_queue") for name in ("status", "console")}
     link = Link(addresses, lambda: NOW, keys.pairs["stranger"])
     found = []
-    with running(TheGatekeeper(config)):
+    with running(TheGatekeeper(inner)):
         link.start()
         try:
             until(lambda: found.extend(each.event for each in link.take()) or len(found) >= 2)

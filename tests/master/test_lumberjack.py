@@ -121,7 +121,7 @@ def test_rows_are_kept_while_the_database_is_unavailable(jack, caplog):
 
 def test_lost_rows_are_counted_and_logged(jack, monkeypatch, caplog):
     socket, db, _ = jack
-    monkeypatch.setattr(lumberjack, "MAX_WAITING", 10)
+    monkeypatch.setattr(lumberjack, "MAX_WAITING", 10 * lumberjack._size_of(ROWS["LOGPAGE"]))
     db.away = True
     send(socket, "LOGJSON", ROWS["LOGJSON"])
     time.sleep(0.7)  # these rows are in flight

@@ -6,6 +6,7 @@ of any kind all report.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -101,3 +102,15 @@ def _read(path: Path) -> str:
 
 def _clean(text: str) -> str:
     return "".join(char for char in text if char.isprintable()).strip()[:_MAX_TEXT]
+
+
+def return_large_blocks() -> None:
+    """Have this process return memory of large messages to the system as soon as it is free.
+
+    The C library keeps more and more of it otherwise, and a pool for each thread.
+    """
+    threshold, pools = -3, -8  # M_MMAP_THRESHOLD, M_ARENA_MAX: see mallopt(3)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(threshold, 2**18)
+        mallopt(pools, 2)

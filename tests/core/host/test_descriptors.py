@@ -6,7 +6,6 @@ import socket
 
 import pytest
 
-from helpers import until
 from piwheels.core.host import descriptors
 
 
@@ -23,9 +22,9 @@ def limits(monkeypatch):
     ("before", "after"),
     [
         ((1024, 4096), 4096),
-        ((1024, 2**20), 2**16),
-        ((2**17, 2**20), 2**17),
-        ((1024, resource.RLIM_INFINITY), 2**16),
+        ((1024, 2**20), 2**18),
+        ((2**19, 2**20), 2**19),
+        ((1024, resource.RLIM_INFINITY), 2**18),
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), resource.RLIM_INFINITY),
     ],
 )
@@ -35,12 +34,12 @@ def test_the_limit_is_raised_as_far_as_allowed(limits, before, after):
     assert limits == [after, before[1]]
 
 
-def test_descriptors_are_scarce_before_the_last_is_used(limits, monkeypatch):
-    for found, scarce, critical in ((640, False, False), (641, True, False), (769, True, True)):
+def test_descriptors_are_critical_before_the_last_is_used(limits, monkeypatch):
+    for found, critical in ((768, False), (769, True)):
         monkeypatch.setattr(descriptors, "_in_use", lambda found=found: found)
-        assert (descriptors.are_scarce(), descriptors.are_critical()) == (scarce, critical)
+        assert descriptors.are_critical() is critical
     limits[0] = resource.RLIM_INFINITY
-    assert not descriptors.are_scarce()
+    assert not descriptors.are_critical()
 
 
 def test_the_open_descriptors_are_counted(monkeypatch):
@@ -55,32 +54,3 @@ def test_the_open_descriptors_are_counted(monkeypatch):
 
     monkeypatch.setattr(descriptors.Path, "stat", fail)
     assert descriptors._in_use() > 10**9
-
-
-def test_a_low_limit_is_checked_more_often(limits):
-    intervals = []
-    for limits[0] in (100, 4096, 2**16, resource.RLIM_INFINITY):
-        intervals.append(descriptors.check_interval())
-    assert intervals == [0.01, pytest.approx(0.05, rel=0.1), 0.25, 0.25]
-
-
-def test_all_limits_together_leave_descriptors(limits):
-    local = 7 * 3 * descriptors.most_local_connections()  # seven addresses, three for each
-    assert local + 2 * descriptors._TOO_MANY * limits[0] < descriptors._SCARCE * limits[0]
-
-
-def test_connections_of_an_address_are_counted(limits):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        clients = [socket.socket() for _ in range(3)]
-        accepted = []
-        assert descriptors.connections(address) == 0
-        for client in clients:
-            client.connect(listener.getsockname())
-            accepted.append(listener.accept()[0])
-        until(lambda: descriptors.connections(address) == 3)
-        assert not descriptors.has_too_many(address)
-        limits[0] = 32
-        assert descriptors.has_too_many(address)
-        for each in (*clients, *accepted):
-            each.close()
