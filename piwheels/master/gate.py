@@ -83,16 +83,22 @@ class Entrance(Protocol):
 class Gate:
     """Decides who is admitted. Any thread may use it.
 
-    *pair* is the master's own key pair; *networks* are those from which slaves need no key.
+    *pair* is the master's own key pair; *networks* are those from which slaves need no key, and
+    *keyless* is the role that they have.
     """
 
     def __init__(
-        self, pair: KeyPair | None = None, networks: Iterable[str] = (), clock: Clock = SYSTEM
+        self,
+        pair: KeyPair | None = None,
+        networks: Iterable[str] = (),
+        clock: Clock = SYSTEM,
+        keyless: Role = Role.SLAVE,
     ) -> None:
         self.secret = pair.secret if pair is not None else ""
         self.ring = Ring()
         #: When and from where each key was last seen.
         self.seen: dict[str, tuple[datetime, str]] = {}
+        self._keyless = keyless
         self._networks = [ipaddress.ip_network(each) for each in networks]
         self._clock = clock
 
@@ -114,7 +120,7 @@ class Gate:
         found = getattr(found, "ipv4_mapped", None) or found
         if Role.SLAVE not in wire.roles or not any(found in each for each in self._networks):
             raise Refused("ADDRESS", f"{found} may not connect without a key (--allow-from)")
-        return Sender(f"{KEYLESS}{found}", Role.SLAVE)
+        return Sender(f"{KEYLESS}{found}", self._keyless)
 
     def is_valid(self, name: str) -> bool:
         """Return whether the holder *name* has a valid key, or needs none."""

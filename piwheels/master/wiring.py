@@ -256,14 +256,15 @@ def is_tcp(address: str) -> bool:
 
 def guard_of(address: str, config: MasterConfig) -> Guard:
     """Return who is admitted at an *address* of the master."""
-    if not is_tcp(address) or config.insecure:
+    if not is_tcp(address):
         return Guard.NONE
     if address in (config.keyless_slave_queue, config.keyless_file_queue):
         return Guard.ADDRESSES
     if config.keys is not None:
         return Guard.KEYS
     of_slaves = address in (config.slave_queue, config.file_queue)
-    return Guard.ADDRESSES if of_slaves and config.allow_from else Guard.NONE
+    known_by_address = of_slaves and (config.insecure or bool(config.allow_from))
+    return Guard.ADDRESSES if known_by_address else Guard.NONE
 
 
 def doors(config: MasterConfig) -> list[Door]:
@@ -303,7 +304,9 @@ def exposed(config: MasterConfig) -> list[str]:
     return [
         address
         for address in _public(config)
-        if guard_of(address, config) is Guard.NONE and is_tcp(address) and not _is_local(address)
+        if (guard_of(address, config) is Guard.NONE or config.insecure)
+        and is_tcp(address)
+        and not _is_local(address)
     ]
 
 

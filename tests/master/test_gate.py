@@ -269,6 +269,16 @@ def test_slaves_without_keys_come_from_listed_addresses(keys, open_wires, runnin
             assert not admitted(other, config.slave_queue)
 
 
+def test_an_insecure_master_knows_its_slaves_by_their_addresses(keys, open_wires, running):
+    config, inner, sockets = open_wires(keys=None, insecure=True)
+    with running(TheGatekeeper(inner)), keys.client(zmq.DEALER, "NULL") as client:
+        client.connect(config.slave_queue)
+        client.send_multipart([b"", b"x"])
+        assert sockets["slave"].poll(patience(10))
+        sockets["slave"].recv_multipart()
+        assert sockets["slave"].sender == ("address 127.0.0.1", Role.ADMINISTER)
+
+
 @pytest.mark.parametrize(
     ("options", "open_to_all", "guard"),
     [
@@ -278,7 +288,9 @@ def test_slaves_without_keys_come_from_listed_addresses(keys, open_wires, runnin
         ({"slave_queue": "tcp://[::1]:1"}, [], Guard.NONE),
         ({"slave_queue": "tcp://localhost:1"}, [], Guard.NONE),
         ({"slave_queue": "tcp://farm.example:1"}, ["tcp://farm.example:1"], Guard.NONE),
-        ({"slave_queue": "tcp://*:1", "insecure": True}, ["tcp://*:1"], Guard.NONE),
+        ({"slave_queue": "tcp://*:1", "insecure": True}, ["tcp://*:1"], Guard.ADDRESSES),
+        ({"slave_queue": "tcp://127.0.0.1:1", "insecure": True}, [], Guard.ADDRESSES),
+        ({"control_queue": "tcp://*:1", "insecure": True}, ["tcp://*:1"], Guard.NONE),
         ({"slave_queue": "tcp://*:1", "allow_from": ["192.0.2.0/24"]}, [], Guard.ADDRESSES),
         ({"slave_queue": "tcp://*:1", "keys": "x"}, [], Guard.KEYS),
         ({"slave_queue": "tcp://*:1", "keys": "x", "allow_from": ["192.0.2.0/24"]}, [], Guard.KEYS),
