@@ -67,7 +67,8 @@ STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.
 #: The files that take longest begin first, so that no core is idle at the end.
 LONGEST = (
     # These mostly wait, and the next ones mostly compute: they start together.
-    "slave/test_suspension.py", "test_chapters.py", "up/test_farm.py", "test_farm.py",
+    "slave/test_suspension.py", "test_chapters.py", "up/test_farm.py", "slave/test_sources.py",
+    "test_farm.py", "slave/test_trials.py", "master/test_floods.py",
     "test_browser.py", "console/ui/test_screens.py", "console/ui/test_frame.py",
     "slave/test_app.py", "master/test_cloud_gazer.py", "console/ui/test_pictures.py",
     "master/test_app.py", "core/host/test_processes.py",

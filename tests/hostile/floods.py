@@ -100,7 +100,11 @@ def plain(address: str) -> socket.socket:
     if address.startswith("ipc://"):
         made = socket.socket(socket.AF_UNIX)
         made.settimeout(2)
-        made.connect(address.removeprefix("ipc://"))
+        try:
+            made.connect(address.removeprefix("ipc://"))
+        except OSError:
+            made.close()
+            raise
         return made
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     return socket.create_connection((host, int(port)), timeout=2)

@@ -479,9 +479,9 @@ def test_operators_are_known_by_their_keys(farm, keys, caplog):
 
 
 def test_a_peer_with_several_keys_of_the_master_finds_the_right_one(keys, open_wires, running):
-    config, _ = open_wires()
+    config, inner, _ = open_wires()
     wires = {"slave": zmq.REQ, "file": zmq.DEALER, "status": zmq.SUB, "control": zmq.PUSH}
-    with running(TheGatekeeper(config)):
+    with running(TheGatekeeper(inner)):
         for wire, kind in wires.items():
             pair = keys.pairs["victim" if wire == "slave" else "administrator"]
             pair = pair._replace(master=f"{new_pair().public},{pair.master}")

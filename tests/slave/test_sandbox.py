@@ -104,7 +104,7 @@ LITTER = "for d in ~ /tmp /var/tmp /dev/shm /run; do echo left > $d/left; mkdir 
 LOOK = """
 env | sort; id; hostname; ulimit -a; cat /proc/self/mounts | cut -d' ' -f2-4; ls -a /proc/self/fd
 find / -xdev -path /proc -prune -o -printf '%p %M %u %s %l\\n' 2>&1 | sort
-find /build /tmp /var/tmp /dev /run -printf '%p %M %u %s %l\\n' | sort; ls /proc | grep '[0-9]'
+find /build /tmp /var/tmp /dev /run -printf '%p %M %u %s %l\\n' | sort; echo /proc/[0-9]*
 """
 
 
