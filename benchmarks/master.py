@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from piwheels.core.keys.files import KeyPair
 
 WARM, SECONDS = 1.0, 4.0
+KEYS = 10
 BLOB_BYTES = 50 * 10**6
 QUEUE = ("status", "control", "console", "import", "log")
 
@@ -37,9 +38,9 @@ def latency(what: str, values: Sequence[float]) -> Rows:
     ]
 
 
-def builds(address: str, count: int, pair: KeyPair | None) -> Rows:
+def builds(address: str, count: int, pairs: Sequence[KeyPair]) -> Rows:
     """Run *count* slaves that report failed builds as fast as they can."""
-    crowd = Crowd(address, count, BUILDING, pair=pair)
+    crowd = Crowd(address, count, BUILDING, pairs=pairs)
     crowd.run(WARM)
     seconds = crowd.run(SECONDS)
     done = crowd.latency["BUILT", "DONE"]
@@ -51,16 +52,18 @@ def builds(address: str, count: int, pair: KeyPair | None) -> Rows:
     ]
 
 
-def heartbeats(address: str, files: str, pair: KeyPair | None) -> Rows:
+def heartbeats(address: str, files: str, pairs: Sequence[KeyPair]) -> Rows:
     """Run 500 slaves that send BUSY twice a second, alone and during transfers."""
     blob = os.urandom(BLOB_BYTES)
-    crowd = Crowd(address, 500, HEARTBEATS, 0.5, pair)
+    crowd = Crowd(address, 500, HEARTBEATS, 0.5, pairs)
     crowd.run(2 * WARM)
     crowd.run(SECONDS)
     rows = latency("500 slaves, 2 heartbeats/s: BUSY to CONT, quiet", crowd.latency["BUSY", "CONT"])
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         pool.submit(int).result()  # wait for its start
-        future = pool.submit(send_wheels, address, files, blob, SECONDS, pair)
+        future = pool.submit(
+            send_wheels, address, files, blob, SECONDS, pairs[0] if pairs else None
+        )
         crowd.run(SECONDS)
         latencies = list(crowd.latency["BUSY", "CONT"])
         sent = future.result(60)
@@ -74,28 +77,30 @@ def heartbeats(address: str, files: str, pair: KeyPair | None) -> Rows:
     ]
 
 
-def measure(home: Path, dsn: str, pair: KeyPair | None) -> Rows:
-    """Start a master, with keys if there is a *pair*, and put load on it."""
+def measure(home: Path, dsn: str, pairs: Sequence[KeyPair]) -> Rows:
+    """Start a master, with keys if there are *pairs*, and put load on it."""
     ports = [f"tcp://127.0.0.1:{free_port()}" for _ in range(2)]
     options = [f"--{name}-queue=ipc://{home}/{name}" for name in QUEUE]
     options += [f"--slave-queue={ports[0]}", f"--file-queue={ports[1]}", f"--dsn={dsn}"]
     options += ["--pypi-simple=https://index.example/simple", f"-o={home}/site"]
-    options += [f"--keys={home}/keys"] if pair is not None else []
+    options += [f"--keys={home}/keys"] if pairs else []
     with program(home, "piwheels.master", *options):
-        first = Crowd(ports[0], 1, BUILDING, pair=pair)
+        first = Crowd(ports[0], 1, BUILDING, pairs=pairs)
         while not first.latency["BUILT", "DONE"]:  # wait for its start
             first.run(1.0)
         first.close()
-        rows = [row for count in (1, 50, 500) for row in builds(ports[0], count, pair)]
-        return rows + heartbeats(*ports, pair)
+        rows = [row for count in (1, 50, 500) for row in builds(ports[0], count, pairs)]
+        return rows + heartbeats(*ports, pairs)
 
 
-def enrolled(home: Path) -> KeyPair:
-    """Return the key of a slave, which the master with the keys in *home* admits."""
+def enrolled(home: Path) -> list[KeyPair]:
+    """Return the keys of slaves, which the master with the keys in *home* admits."""
     folder, now = KeyFolder(home / "keys"), datetime.now(UTC)
-    pair = new_pair(folder.pair().public)
-    folder.change(lambda ring: ring.enrol(Enrolled(Role.SLAVE, "bench", pair.public, now), now))
-    return pair
+    pairs = [new_pair(folder.pair().public) for _ in range(KEYS)]
+    for number, pair in enumerate(pairs):
+        new = Enrolled(Role.SLAVE, f"bench{number}", pair.public, now)
+        folder.change(lambda ring, new=new: ring.enrol(new, now))
+    return pairs
 
 
 def main() -> int:
@@ -104,8 +109,8 @@ def main() -> int:
         with Database(ours.dsn) as db:
             db.add_build_abi(ABI)
         fill(ours.superuser, 5_000, 20)
-        for title, pair in {"without": None, "with": enrolled(ours.home)}.items():
-            table(f"One master, {title} keys", measure(ours.home, ours.dsn, pair))
+        for title, pairs in {"without": [], "with": enrolled(ours.home)}.items():
+            table(f"One master, {title} keys", measure(ours.home, ours.dsn, pairs))
     return 0
 
 

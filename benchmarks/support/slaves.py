@@ -45,7 +45,10 @@ def request(msg: str, *files: Sequence[Any]) -> bytes:
 
 
 class Crowd:
-    """*count* slaves, each with its connection; ``latency`` has seconds by (request, reply)."""
+    """*count* slaves, each with its connection; ``latency`` has seconds by (request, reply).
+
+    They share the keys *pairs*, if there are any: an owner has 100 slaves at most.
+    """
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Crowd:
         count: int,
         plan: Mapping[str, str],
         pause: float = 0,
-        pair: KeyPair | None = None,
+        pairs: Sequence[KeyPair] = (),
     ) -> None:
         self.latency: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._next = {"ACK": "IDLE", "SLEEP": "IDLE", "DONE": "IDLE", **plan}
@@ -67,7 +70,7 @@ class Crowd:
         self._epoll = select.epoll()
         for number in range(count):
             sock = self._ctx.socket(zmq.DEALER)
-            identify(sock, pair)
+            identify(sock, pairs[number % len(pairs)] if pairs else None)
             sock.connect(address)
             self._sockets[sock.fileno()] = sock
             self._epoll.register(sock.fileno(), select.EPOLLIN)

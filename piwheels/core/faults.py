@@ -40,7 +40,10 @@ LOST: Final = Fault(
 FAULTS: Final = (
     Fault(
         "ssl", "its Python has no ssl module", "install a Python that was built with OpenSSL", 1, 6,
-        (r"(?i:ssl) module (in Python )?is not available", r"No module named '?_ssl\b"),
+        (
+            r"ssl module (in Python )?is not available", r"SSL module is not available",
+            r"No module named '?_ssl\b",
+        ),
     ),
     Fault(
         "pip", "its pip does not work or is too old", "install a newer pip for its Python", 1, 6,
@@ -61,7 +64,7 @@ FAULTS: Final = (
         "memory", "its memory ran out", "give it more memory or swap", 5, 3,
         (
             r"did memory run out\?", r"Killed signal terminated program",
-            r"virtual memory exhausted", r"Cannot allocate memory", r"\bMemoryError\b",
+            r"virtual memory exhausted", r"Cannot allocate memory", r"MemoryError\b",
         ),
     ),
     Fault(
@@ -70,7 +73,7 @@ FAULTS: Final = (
     ),
     Fault(
         "headers", "it lacks the headers of Python", "install python3-dev", 5, 3,
-        (r"\bPython\.h: No such file", r"'Python\.h' file not found"),
+        (r"Python\.h: No such file", r"'Python\.h' file not found"),
     ),
     Fault(
         "compiler", "it lacks a C compiler", "install a C compiler, as build-essential has it", 5,
@@ -86,15 +89,15 @@ FAULTS: Final = (
 
 #: How much of the end of a log is searched, in characters.
 _TAIL: Final = 100_000
-_SEARCH: Final = re.compile(
-    "|".join(f"(?P<{fault.code}>{'|'.join(fault.patterns)})" for fault in FAULTS)
-)
+#: One by one, and with a text at the beginning: much faster than one pattern with alternatives.
+_FAULTS: Final = tuple((fault, tuple(map(re.compile, fault.patterns))) for fault in FAULTS)
 
 
 def slave_fault(log: str) -> Fault | None:
     """Return the fault of its slave that the *log* of a failed build shows; ``None``: none."""
-    found = {match.lastgroup for match in _SEARCH.finditer(log[-_TAIL:])}
-    return next((fault for fault in FAULTS if fault.code in found), None)
+    end = log[-_TAIL:]
+    found = (fault for fault, patterns in _FAULTS if any(each.search(end) for each in patterns))
+    return next(found, None)
 
 
 class Cause(NamedTuple):
@@ -129,8 +132,10 @@ CAUSES: Final = (
     ),
 )
 
-#: How many lines at the end of a log are searched for a cause: tests print errors, too.
+#: How many lines at the end of a log are searched for a cause (tests print errors, too), and how
+#: many characters of each.
 _LAST: Final = 40
+_LONGEST: Final = 1000
 _CAUSES: Final = tuple(
     (cause, re.compile("|".join(f"(?:{each})" for each in cause.patterns))) for cause in CAUSES
 )
@@ -138,8 +143,8 @@ _CAUSES: Final = tuple(
 
 def certain_cause(log: str) -> Cause | None:
     """Return the cause that the *log* of a failed build shows, if no other slave could build it."""
-    if slave_fault(log) is not None:
-        return None
-    lines = log[-_TAIL:].splitlines()[-_LAST:]
+    # A long line could take these patterns long.
+    lines = [line[:_LONGEST] for line in log[-_TAIL:].splitlines()[-_LAST:]]
     found = (cause for cause, pattern in _CAUSES if any(map(pattern.match, lines)))
-    return next(found, None)
+    cause = next(found, None)
+    return cause if cause is not None and slave_fault(log) is None else None
