@@ -42,7 +42,7 @@ KINDS = (
     single("on the proxy of a build", proxying.CASES,
         "slave/egress/test_proxy.py::test_a_hostile_request_gets_nothing"),
     single("by a source package", sources.SOURCES,
-        "slave/test_sources.py::test_a_hostile_source_harms_neither_its_slave_nor_the_next_build"),
+        "slave/test_sources.py::test_a_hostile_source_does_not_harm_its_slave"),
     whole("by a wheel", list(wheels.corpus()),
         "core/wheels/test_integrity.py::test_each_wheel_is_refused_with_its_reason_or_published"),
     whole("on a wire: connections", wires.CONNECTIONS,
