@@ -140,7 +140,7 @@ def test_a_level_1_master_answers_requests(make_farm, attach):
     session.ask("HISTORY", number, lambda data, why: got.append((data, why)))
     wait(session, lambda: len(got) == 3)
     (part, _), (nothing, why), (history, _) = got
-    assert history[-1] in farm.world.history(number)  # it goes on meanwhile
+    assert history[-1] in farm.world.history(number)  # it continues meanwhile
     assert (part.text, part.size) == (farm.world.log(build.build_id)[10:], part.size)
     assert (nothing, why) == (None, "there is no log of build 1")
 
