@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -69,7 +70,8 @@ class Bubblewrap:
             (users / name).write_text(text)
         network = () if port is None else ("--unshare-net",)
         text = Path(seccomp.__file__).read_text(encoding="utf-8")
-        filtered = [sys.executable, "-I", "-S", "-c", text, *command]
+        python = os.path.abspath(sys.executable)  # noqa: PTH100 (a link of a venv must stay one)
+        filtered = [python, "-I", "-S", "-c", text, *command]
         return [self._program, *_NAMESPACES, *network, *self._mounts(work), "--", *filtered]
 
     def _mounts(self, work: Path) -> list[str]:
