@@ -61,7 +61,7 @@ STARTING_FIXTURES = {
     "server_dsn", "short_dir", "site_farm",
 }  # fmt: skip
 #: Files and folders whose tests start something by what they call.
-STARTING_FILES = ("tests/core/host/",)
+STARTING_FILES = ("tests/core/host/", "tests/slave/egress/test_gate.py")
 #: The audit events that a quick test must not cause.
 STARTS = {"os.exec", "os.fork", "os.posix_spawn", "socket.connect", "subprocess.Popen"}
 #: The files that take longest begin first, so that no core is idle at the end.
