@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from piwheels.core.errors import BadWheel
-from piwheels.core.wheels.inspection import open_wheel
+from piwheels.core.wheels.inspection import is_elf, open_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -192,9 +192,8 @@ def _elf_files(archive: ZipFile) -> Iterator[Elf | None]:
     """Yield the native programs; ``None`` for those that are malformed, or too many."""
     files, space = MAX_FILES, MAX_BYTES
     for entry in archive.infolist():
-        with archive.open(entry) as stream:
-            if stream.read(4) != b"\x7fELF":
-                continue
+        if not is_elf(archive, entry):
+            continue
         files, space = files - 1, space - entry.file_size
         if files < 0 or space < 0:
             limits = MAX_FILES, MAX_BYTES

@@ -125,12 +125,15 @@ def is_portable(path: Path) -> bool:
     """
     with open_wheel(path) as archive:
         for entry in archive.infolist():
-            if _LIBRARY.search(entry.filename):
+            if _LIBRARY.search(entry.filename) or is_elf(archive, entry):
                 return False
-            with archive.open(entry) as stream:
-                if stream.read(4) == b"\x7fELF":
-                    return False
     return True
+
+
+def is_elf(archive: ZipFile, entry: ZipInfo) -> bool:
+    """Return whether *entry* is a native program or library, whatever its name."""
+    with archive.open(entry) as stream:
+        return stream.read(4) == b"\x7fELF"
 
 
 class _Bounded(io.BufferedReader):
