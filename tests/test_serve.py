@@ -452,12 +452,15 @@ async def in_this_process(tree):
     """Serve *tree* in this process; yield the address."""
     config = uvicorn.Config(Site(tree), http="httptools", lifespan="off")
     config.load()
-    protocol = partial(RepeatingProtocol, Site(tree, wait=False), config, ServerState(), {})
+    state = ServerState()
+    protocol = partial(RepeatingProtocol, Site(tree, wait=False), config, state, {})
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1")
     try:
         yield server.sockets[0].getsockname()
     finally:
         server.close()
+        async with asyncio.timeout(patience(10)):
+            await asyncio.gather(*state.tasks)  # a cancelled one would leave its file open
 
 
 ENDLESS = {
